@@ -1,0 +1,232 @@
+"""Sidelane: the one object a user makes."""
+
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
+
+from sidelane.engine.blocking import Blocking
+from sidelane.engine.client import Client
+from sidelane.engine.configuration import Configuration, load
+from sidelane.engine.declaration import TaskDecorator, TaskFields, declare
+from sidelane.engine.embedding import embedded
+from sidelane.engine.handle import Job
+from sidelane.engine.registry import Around, ProblemRule, Registry
+from sidelane.engine.resource import Resource, Scope
+from sidelane.engine.task import Call, Task
+from sidelane.engine.worker import Worker
+from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
+from sidelane.model.queue import DEFAULT_QUEUE, Queue
+from sidelane.model.settings import Settings
+from sidelane.stores.opening import open_store
+from sidelane.testing.harness import Harness, harness
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Sidelane:
+    """A lane for slow work: declare tasks on it, open it, submit calls, run workers.
+
+        lane = Sidelane(tasks=["shop.tasks"], queues=[Queue("chat"), Queue("gpu", concurrency=1)])
+
+        @lane.task(queue="chat", timeout=180)
+        async def answer(question: str) -> AsyncIterator[str]: ...
+
+        async with lane.running(workers=1):
+            job = await answer.submit("Why?")
+            print(await job.result(timeout=60))
+
+    `tasks` names the modules that declare tasks; they are imported when the lane opens, so that they can import the lane.
+    Settings come from `SIDELANE_*`, then `[tool.sidelane]`; `store` and `settings` given here beat both. Raises
+    `ConfigurationError`.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[str] = (),
+        queues: Sequence[Queue] = (),
+        store: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.configuration: Configuration = load(**{"store": store, **(settings or {})})
+        self.queues = {queue.name: queue for queue in queues}
+        if len(self.queues) < len(queues):
+            raise ConfigurationError("Two queues of this lane have the same name.")
+        self.queues.setdefault(DEFAULT_QUEUE, Queue(DEFAULT_QUEUE))
+        self._registry = Registry()
+        self._modules = tasks
+        self._client: Client | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings this lane was made with."""
+        return self.configuration.settings
+
+    @property
+    def registry(self) -> Registry:
+        """What is declared on this lane."""
+        return self._registry
+
+    @property
+    def client(self) -> Client:
+        """The open store. Raises `NotOpen`."""
+        if self._client is None:
+            raise NotOpen
+        return self._client
+
+    @overload
+    def task(self, function: Callable[P, AsyncIterator[str]], /) -> Task[P, AsyncIterator[str], str]: ...
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, Coroutine[Any, Any, R], R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
+    @overload
+    def task(self, **fields: Unpack[TaskFields]) -> TaskDecorator: ...
+    def task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
+        """Register a function as a task: `@lane.task` or `@lane.task(queue=…, timeout=…)`.
+
+        Raises `TaskDeclarationError` on a name that is taken or a policy that cannot be, `UnknownQueue` on a queue that the lane
+        does not declare.
+        """
+
+        def decorate(function: Callable[..., Any]) -> Task[..., Any, Any]:
+            task = declare(function, fields, lane=self, settings=self.settings)
+            if task.policy.queue not in self.queues:
+                raise UnknownQueue(
+                    f"Task {task.name!r} wants queue {task.policy.queue!r}; this lane declares {', '.join(self.queues)}. "
+                    f"Add Queue({task.policy.queue!r}) to its queues."
+                )
+            self._registry.add(task)
+            return task
+
+        return decorate if function is None else decorate(function)
+
+    @overload
+    def resource(self, factory: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
+    @overload
+    def resource(self, factory: Callable[..., Iterator[T]], /) -> Resource[T]: ...
+    @overload
+    def resource(self, factory: Callable[..., Awaitable[T]], /) -> Resource[T]: ...
+    @overload
+    def resource(self, *, scope: Scope) -> Callable[[Callable[..., Any]], Resource[Any]]: ...
+    def resource(self, factory: Callable[..., Any] | None = None, /, *, scope: Scope = "process") -> Any:
+        """Declare something that a worker opens and tasks take with `Use`: once per process, or with each attempt."""
+        return (lambda factory: Resource(factory, scope)) if factory is None else Resource(factory, scope)
+
+    def around(self, wrapper: Callable[..., AsyncIterator[None]]) -> Callable[..., AsyncIterator[None]]:
+        """Wrap every attempt: an async generator over its context that yields once, as for tracing or error reports."""
+        wrap: Around = asynccontextmanager(wrapper)
+        self._registry.arounds.append(wrap)
+        return wrapper
+
+    def problem(
+        self, *types: type[BaseException], status: int, title: str = "", final: bool = False
+    ) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
+        """Say which problem clients see when a task raises one of these errors; `final`: without another try.
+
+        As a decorator, the function gives the problem's detail; alone, the error's own words are it.
+        """
+        rule = ProblemRule(types, status, title, final)
+        self._registry.rules.append(rule)
+
+        def decorate(detail: Callable[[Any], str]) -> Callable[[Any], str]:
+            self._registry.rules[self._registry.rules.index(rule)] = ProblemRule(types, status, title, final, detail)
+            return detail
+
+        return decorate
+
+    @contextmanager
+    def override(self, resource: Resource[T], value: T) -> Iterator[None]:
+        """Give tasks this value in place of a resource, for a test."""
+        self._registry.overrides[resource] = value
+        try:
+            yield
+        finally:
+            del self._registry.overrides[resource]
+
+    async def submit(self, call: Call[R]) -> Job[R]:
+        """Make a call a durable job. Raises `NotOpen`, `PayloadTooLarge`, `JobConflict`, `StoreUnavailable`."""
+        return await self.client.submit(call)
+
+    def job(self, task: Task[..., Any, R], job_id: str) -> Job[R]:
+        """Give the typed handle on a job. Raises `NotOpen`."""
+        return self.client.job(task, job_id)
+
+    def load(self) -> None:
+        """Import the modules that declare tasks and check what they declare. Raises `TaskDeclarationError`."""
+        for module in self._modules:
+            importlib.import_module(module)
+        self._registry.check()
+
+    @asynccontextmanager
+    async def running(self, *, workers: int = 0) -> AsyncIterator["Sidelane"]:
+        """Open the lane, with so many workers in this process; they drain when it closes.
+
+        Raises `ConfigurationError` when it is open already, `StoreUnavailable` and `StoreUnusable`.
+        """
+        if self._client is not None:
+            raise ConfigurationError("This lane is open already in this process.")
+        self.load()
+        async with AsyncExitStack() as stack:
+            client = Client(await open_store(self.settings.store), settings=self.settings)
+            stack.push_async_callback(client.close)
+            self._client = client
+            stack.callback(self._forget)
+            client.start_upkeep()
+            for number in range(workers):
+                await stack.enter_async_context(embedded(self.worker(name=f"embedded-{number + 1}")))
+            yield self
+
+    def lifespan(self, app: object = None) -> AbstractAsyncContextManager[None]:
+        """Open the lane for as long as a FastAPI application runs: `FastAPI(lifespan=lane.lifespan)`."""
+        return self._lifespan()
+
+    def worker(
+        self, *, name: str = "worker", queues: Mapping[str, int | None] | None = None, exit_when_stuck: bool = False
+    ) -> Worker:
+        """Make a worker of the open lane for these queues (None: all). Raises `UnknownQueue`, `NotOpen`."""
+        wanted = {name: None for name in self.queues} if queues is None else queues
+        for queue in wanted:
+            if queue not in self.queues:
+                raise UnknownQueue(f"There is no queue {queue!r}; this lane declares {', '.join(self.queues)}.")
+        return Worker(
+            self.client.store,
+            open_store=lambda: open_store(self.settings.store),
+            registry=self._registry,
+            settings=self.settings,
+            submitter=self.client,
+            queues={name: limit or self.queues[name].concurrency for name, limit in wanted.items()},
+            name=name,
+            exit_when_stuck=exit_when_stuck,
+        )
+
+    def blocking(self) -> Blocking:
+        """Open the lane for code without an event loop: `with lane.blocking() as b: b.result(b.submit(call))`."""
+        return Blocking(lambda: self.running(), lambda: self.client)
+
+    def testing(self) -> AbstractAsyncContextManager[Harness]:
+        """Open the lane on a store in memory with a clock turned by hand, for tests."""
+        return self._testing()
+
+    @asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[None]:
+        async with self.running():
+            yield
+
+    @asynccontextmanager
+    async def _testing(self) -> AsyncIterator[Harness]:
+        if self._client is not None:
+            raise ConfigurationError("This lane is open already in this process.")
+        self.load()
+        async with harness(self._registry, self.settings) as opened:
+            self._client = opened.client
+            try:
+                yield opened
+            finally:
+                self._forget()
+
+    def _forget(self) -> None:
+        self._client = None

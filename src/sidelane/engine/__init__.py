@@ -1,0 +1,1 @@
+"""What runs jobs: tasks and calls, handles on jobs, and the worker."""

@@ -1,0 +1,279 @@
+"""One attempt at one job: run its task, stop it when it must, and conclude with exactly one outcome."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from sidelane.engine.context import DONE, Context, FromThread
+from sidelane.engine.emission import Emission, LeaseLost
+from sidelane.engine.handle import Job
+from sidelane.engine.outcomes import DeadlinePassed, TimedOut, outcome_of, with_identity
+from sidelane.engine.performing import perform
+from sidelane.engine.process import Children
+from sidelane.engine.registry import AnyTask, Registry
+from sidelane.engine.resource import Resources
+from sidelane.engine.task import Call
+from sidelane.model.errors import UnknownTask
+from sidelane.model.event import ATTEMPT, Entry
+from sidelane.model.outcome import Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
+from sidelane.model.settings import Settings
+from sidelane.model.worker import Claimed
+
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+
+SETTLING = 5.0
+"""Seconds an attempt has beyond its timeout and grace for its report to be written."""
+
+
+class Stop(StrEnum):
+    """Why an attempt is asked to stop."""
+
+    CANCEL = "cancelled"
+    TIMEOUT = "timed out"
+    DEADLINE = "past its deadline"
+    RELEASE = "given back"
+    LOST = "lost to another worker"
+
+
+class Submitter(Protocol):
+    async def submit(self, call: Call[R], *, parent: str | None = None, trace: str | None = None) -> Job[R]: ...
+
+
+class Reporting(Protocol):
+    """Where attempts say what they have to say."""
+
+    def dirty(self, emission: Emission) -> None: ...
+    def report(self, report: Report) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What attempts need of the process they run in."""
+
+    registry: Registry
+    resources: Resources
+    settings: Settings
+    threads: Executor
+    children: Children
+    submitter: Submitter
+    reporting: Reporting
+
+
+class Attempt:
+    """Runs one claimed job. `run` ends when its slot is free; the report may have gone out before, if the task hung on."""
+
+    def __init__(self, claimed: Claimed, runtime: Runtime) -> None:
+        self.record = claimed.record
+        self.lease = claimed.lease
+        self.stopping: Stop | None = None
+        self.concluded = False
+        self._remaining = claimed.remaining
+        self._runtime = runtime
+        self._emission = Emission(claimed.lease, runtime.reporting.dirty)
+        self._loop = asyncio.get_running_loop()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._body: asyncio.Task[None] | None = None
+        self._task = runtime.registry.tasks.get(self.record.spec.task)
+        self._overstays = self._loop.time() + self._longest()
+
+    @property
+    def overstayed(self) -> bool:
+        """Whether its timeout and grace are over: its lease is not renewed any more (rules 4)."""
+        return self._loop.time() > self._overstays
+
+    def _longest(self) -> float:
+        if self._task is None:
+            return 0.0
+        limits = [limit for limit in (self._task.policy.timeout, self._remaining) if limit is not None]
+        return min(limits, default=math.inf) + self._task.policy.cancel_grace + SETTLING
+
+    def start(self) -> asyncio.Task[None]:
+        """Run in a task of its own."""
+        self._body = self._loop.create_task(self._run())
+        return self._body
+
+    def stop(self, reason: Stop, *, grace: float | None = None) -> None:
+        """Ask the attempt to stop. It has `grace` seconds (else its task's) to clean up, then its end is reported without it."""
+        if self.stopping is not None or self.concluded:
+            return
+        self.stopping = reason
+        if grace is None:
+            grace = self._task.policy.cancel_grace if self._task else 0.0
+        self._timers.append(self._loop.call_later(grace, self._overdue))
+        if self._task is not None and self._task.mode == "thread":
+            return  # it asks `ctx.check()`; its slot is taken until it returns
+        if self._body is not None:
+            self._body.cancel()
+
+    async def _run(self) -> None:
+        try:
+            outcome = await self._outcome()
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+        await self._conclude(outcome)
+
+    async def _outcome(self) -> Outcome:
+        try:
+            self._announce()
+            return await self._perform()
+        except asyncio.CancelledError as error:
+            return self._stopped() if self.stopping else self._failed(error)
+        except (Exception, SystemExit) as error:  # a task's sys.exit() is its failure, not the worker's end
+            return self._stopped() if self.stopping else self._failed(error)
+
+    async def _perform(self) -> Outcome:
+        task, spec = self._task, self.record.spec
+        if task is None:
+            raise UnknownTask(f"No task named {spec.task!r} is registered here.")
+        self._watch_the_clock(task)
+        context = self._context()
+        if task.mode == "process":
+            return await self._runtime.children.perform(task, self.record, context)
+        result = await perform(
+            task,
+            task.decode_arguments(spec.arguments, spec.version),
+            context,
+            resources=self._runtime.resources,
+            arounds=self._runtime.registry.arounds,
+            threads=self._runtime.threads,
+        )
+        return Succeeded(result)
+
+    def _announce(self) -> None:
+        if self.record.attempt > 1 and self.record.last:  # readers have seen something that starts over now
+            self._emission.put(Entry(ATTEMPT, f'{{"attempt":{self.record.attempt}}}'))
+
+    def _watch_the_clock(self, task: AnyTask) -> None:
+        limits = [(task.policy.timeout, Stop.TIMEOUT), (self._remaining, Stop.DEADLINE)]
+        for seconds, reason in limits:
+            if seconds is not None:
+                self._timers.append(self._loop.call_later(seconds, self.stop, reason))
+
+    def _context(self) -> Context:
+        spec = self.record.spec
+        threaded = self._task is not None and self._task.mode == "thread"
+        return Context(
+            job_id=spec.id,
+            task=spec.task,
+            queue=spec.queue,
+            attempt=self.record.attempt,
+            user=spec.user,
+            key=spec.key,
+            parent=spec.parent,
+            labels=dict(spec.labels),
+            trace=spec.trace,
+            payload_limit=self._runtime.settings.payload_limit,
+            voice=ThreadVoice(self, self._loop) if threaded else LoopVoice(self),
+        )
+
+    def _failed(self, error: BaseException) -> Outcome:
+        task = self._task
+        if task is None or isinstance(error, LeaseLost):
+            return Released()
+        return outcome_of(error, failures=self.record.failures, retry=task.policy.retry, registry=self._runtime.registry)
+
+    def _stopped(self) -> Outcome:
+        match self.stopping:
+            case Stop.CANCEL:
+                return Cancelled()
+            case Stop.TIMEOUT if self._task is not None:
+                return self._failed(TimedOut(f"The task did not end within {self._task.policy.timeout:g} seconds."))
+            case Stop.DEADLINE:
+                return self._failed(DeadlinePassed("The job's deadline passed while it ran."))
+            case _:
+                return Released()
+
+    def _overdue(self) -> None:
+        if self.concluded:
+            return
+        logger.warning(
+            "job %s (%s) was %s and does not stop: its end is reported, and it keeps its slot until it returns",
+            self.record.id, self.record.spec.task, self.stopping,
+        )  # fmt: skip
+        self._late = self._loop.create_task(self._conclude(self._stopped()))
+
+    async def _conclude(self, outcome: Outcome) -> None:
+        if self.concluded or self.stopping is Stop.LOST or self._emission.lost:
+            self.concluded = True
+            return
+        self.concluded = True
+        ordinal, entries = await self._emission.rest()
+        self._emission.lost = True  # what still comes from a task that hangs on is not heard
+        outcome = with_identity(outcome, self.record.id, self.record.attempt)
+        _log(self, outcome)
+        self._runtime.reporting.report(Report(lease=self.lease, outcome=outcome, ordinal=ordinal, entries=entries))
+
+    def put(self, entry: Entry) -> Awaitable[None]:
+        self._emission.put(entry)
+        return self._emission.room() if self._emission.full else DONE
+
+    async def submit(self, call: Call[R]) -> Job[R]:
+        spec = self.record.spec
+        if call.options.user is None and spec.user is not None:
+            call = call.with_options(user=spec.user)
+        return await self._runtime.submitter.submit(call, parent=spec.id, trace=spec.trace)
+
+
+class LoopVoice:
+    """The voice of a task on the event loop."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    def put(self, entry: Entry) -> Awaitable[None]:
+        return self._attempt.put(entry)
+
+    def stopping(self) -> bool:
+        return self._attempt.stopping is not None
+
+    def submit(self, call: Call[R]) -> Awaitable[Job[R]]:
+        return self._attempt.submit(call)
+
+
+class ThreadVoice:
+    """The voice of a task in a thread: everything crosses over to the loop, in order."""
+
+    MOST_CROSSING = 100
+
+    def __init__(self, attempt: Attempt, loop: asyncio.AbstractEventLoop) -> None:
+        self._attempt = attempt
+        self._loop = loop
+        self._crossed = 0
+
+    def put(self, entry: Entry) -> Awaitable[None]:
+        self._loop.call_soon_threadsafe(self._put, entry)
+        self._crossed += 1
+        if self._crossed % self.MOST_CROSSING == 0:  # a fast thread waits now and then until the loop has caught up
+            FromThread(self._loop, self._attempt._emission.room).wait()
+        return DONE
+
+    def stopping(self) -> bool:
+        return self._attempt.stopping is not None or self._attempt._emission.lost
+
+    def submit(self, call: Call[R]) -> Awaitable[Job[R]]:
+        return FromThread(self._loop, lambda: self._attempt.submit(call))
+
+    def _put(self, entry: Entry) -> None:
+        if not self._attempt._emission.lost:
+            self._attempt._emission.put(entry)
+
+
+def _log(attempt: Attempt, outcome: Outcome) -> None:
+    record = attempt.record
+    if isinstance(outcome, Failed | Retried):
+        again = f"again in {outcome.delay:.1f} s" if isinstance(outcome, Retried) else "for good"
+        logger.warning(
+            "job %s (%s) attempt %d failed %s: %s", record.id, record.spec.task, record.attempt, again,
+            outcome.failure.error, extra={"traceback": outcome.failure.traceback},
+        )  # fmt: skip
+    else:
+        logger.debug("job %s (%s) attempt %d: %s", record.id, record.spec.task, record.attempt, type(outcome).__name__)

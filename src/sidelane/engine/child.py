@@ -1,0 +1,117 @@
+"""The child process of `process=True` tasks: runs one attempt at a time for the worker at the other end of a socket."""
+
+import asyncio
+import ctypes
+import importlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from sidelane.engine.context import DONE, Context
+from sidelane.engine.handle import Job
+from sidelane.engine.outcomes import outcome_of
+from sidelane.engine.performing import perform
+from sidelane.engine.registry import AnyTask, Registry
+from sidelane.engine.resource import Resources
+from sidelane.engine.task import Call, Task
+from sidelane.engine.wire import LONGEST_LINE, pack_entry, pack_outcome, unpack
+from sidelane.model.errors import ConfigurationError
+from sidelane.model.event import Entry
+from sidelane.model.outcome import Outcome, Succeeded
+
+R = TypeVar("R")
+
+PR_SET_PDEATHSIG = 1
+
+
+class SocketVoice:
+    """The voice of a task in a child process: entries go to the worker, its wish to stop comes back."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self.stop = False
+
+    def put(self, entry: Entry) -> Awaitable[None]:
+        self._loop.call_soon_threadsafe(self._writer.write, pack_entry(entry))
+        return DONE
+
+    def stopping(self) -> bool:
+        return self.stop
+
+    def submit(self, call: Call[R]) -> Awaitable[Job[R]]:
+        raise ConfigurationError("A task with process=True cannot submit jobs: let the task that waits for it do that.")
+
+
+class Child:
+    """Serves attempts until the worker hangs up."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._resources = Resources({})
+        self._threads = ThreadPoolExecutor(1)
+
+    async def run(self) -> None:
+        while line := await self._reader.readline():
+            message = unpack(line)
+            if "arguments" not in message:
+                continue  # a wish to stop that came too late
+            voice = SocketVoice(self._writer)
+            task = _find(message["module"], message["task"])
+            attempt = asyncio.create_task(self._attempt(task, message, voice))
+            listener = asyncio.create_task(self._listen(task, voice, attempt))
+            outcome = await attempt
+            listener.cancel()
+            self._writer.write(pack_outcome(outcome))
+            await self._writer.drain()
+
+    async def _listen(self, task: AnyTask, voice: SocketVoice, attempt: "asyncio.Task[Outcome]") -> None:
+        line = await self._reader.readline()
+        voice.stop = True
+        if not line:
+            os._exit(0)  # the worker is gone, and with it the lease
+        if task.signature.kind in ("coroutine", "async generator"):
+            attempt.cancel()  # the others ask `ctx.check()`
+
+    async def _attempt(self, task: AnyTask, message: dict[str, Any], voice: SocketVoice) -> Outcome:
+        registry: Registry = task.lane.registry
+        try:
+            result = await perform(
+                task,
+                task.decode_arguments(message["arguments"], message["version"]),
+                Context(**message["context"], voice=voice),
+                resources=self._resources,
+                arounds=registry.arounds,
+                threads=self._threads,
+            )
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            return outcome_of(error, failures=message["failures"], retry=task.policy.retry, registry=registry)
+        return Succeeded(result)
+
+
+def _find(module: str, name: str) -> AnyTask:
+    for value in vars(importlib.import_module(module)).values():
+        if isinstance(value, Task) and name in (value.name, *value.aliases):
+            return value
+    raise ConfigurationError(f"Module {module!r} has no task {name!r} at its top level, so a child process cannot find it.")
+
+
+def _die_with_the_worker() -> None:
+    """Ask Linux to end this process when its worker is killed; elsewhere the closed socket does it, a little later."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+async def _main(fd: int) -> None:
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=fd), limit=LONGEST_LINE)
+    await Child(reader, writer).run()
+
+
+if __name__ == "__main__":
+    _die_with_the_worker()
+    asyncio.run(_main(int(sys.argv[1])))

@@ -1,0 +1,100 @@
+"""The loop that claims jobs whenever there is room for them."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from sidelane.engine.slots import Slots
+from sidelane.model.errors import StoreUnavailable
+from sidelane.model.ids import new_nonce
+from sidelane.model.worker import Claimed, ClaimRequest, Claims
+from sidelane.stores.contract import Store, Wakeups, queue_topic
+
+BATCH = 100
+
+LONGEST_SILENCE = 2.0
+"""Seconds after which an idle worker looks for work even without a hint."""
+
+FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
+
+logger = logging.getLogger(__name__)
+
+
+class Claiming:
+    """Claims for one worker: as many jobs as there are free slots, woken by hints, freed slots and due times."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        worker: str,
+        slots: Slots,
+        lease: float,
+        tasks: Callable[[], dict[str, int]],
+        start: Callable[[Claimed], None],
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._slots = slots
+        self._lease = lease
+        self._tasks = tasks
+        self._start = start
+        self._more = True  # the last claim may have left jobs behind for want of slots
+        self._freed = asyncio.Event()
+        self.trouble: str | None = None
+
+    def freed(self) -> None:
+        """Hear that a slot is free again."""
+        if self._more:
+            self._freed.set()
+
+    async def run(self) -> None:
+        async with self._store.watch(*map(queue_topic, self._slots.queues)) as wakeups:
+            while True:
+                claims = await self._claim()
+                for claimed in claims.jobs:
+                    self._slots.take(claimed.record)
+                    self._start(claimed)
+                if not claims.jobs or not self._slots.free:
+                    await self._wait(wakeups, claims.next_due)
+                await asyncio.sleep(0)  # lets what was claimed begin, and what has ended free its slots
+
+    async def _claim(self) -> Claims:
+        queues, limit, suspects = self._slots.free_by_queue(), min(self._slots.free, BATCH), self._slots.suspects()
+        self._freed.clear()
+        self._more = True
+        if limit <= 0 or not queues:
+            return Claims()
+        request = ClaimRequest(
+            request=new_nonce(), worker=self._worker, queues=queues, tasks=self._tasks(), limit=limit, lease=self._lease,
+            suspects=suspects,
+        )  # fmt: skip
+        claims = await self._persist(request)
+        self._more = len(claims.jobs) >= limit or len(queues) < len(self._slots.queues) or min(suspects) <= 0
+        return claims
+
+    async def _persist(self, request: ClaimRequest) -> Claims:
+        wait = FIRST_WAIT
+        while True:
+            try:
+                claims = await self._store.claim(request)
+            except StoreUnavailable as error:
+                if self.trouble is None:
+                    logger.error("this worker cannot claim; it keeps trying: %s", error)
+                self.trouble = f"cannot claim: {error}"
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+            else:
+                if self.trouble is not None:
+                    logger.warning("this worker claims again")
+                self.trouble = None
+                return claims
+
+    async def _wait(self, wakeups: Wakeups, next_due: float | None) -> None:
+        hint = asyncio.ensure_future(wakeups.wait(min(LONGEST_SILENCE, LONGEST_SILENCE if next_due is None else next_due)))
+        freed = asyncio.ensure_future(self._freed.wait())
+        try:
+            await asyncio.wait([hint, freed], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hint.cancel()
+            freed.cancel()

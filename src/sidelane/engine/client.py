@@ -1,0 +1,143 @@
+"""A process's open store and everything it does with jobs, apart from running them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar
+
+from sidelane.engine.batching import Batching
+from sidelane.engine.following import LONGEST_SILENCE, follow
+from sidelane.engine.handle import Job
+from sidelane.engine.partial import partial_text
+from sidelane.engine.task import Call, Task
+from sidelane.engine.upkeep import Upkeep
+from sidelane.model.codec import limited
+from sidelane.model.errors import JobCancelled, JobConflict, JobFailed, JobGone, NotFinished, UnknownJob
+from sidelane.model.event import Cursor, Event
+from sidelane.model.job import Gone, JobRecord, JobSpec, Query, Refusal, State, Submission
+from sidelane.model.problem import Problem
+from sidelane.model.settings import Settings
+from sidelane.model.worker import WorkerInfo
+from sidelane.stores.contract import Store, job_topic
+
+R = TypeVar("R")
+
+WORKERS_KNOWN_FOR = 1.0
+"""Seconds for which the list of live workers is not asked for again."""
+
+
+class Client:
+    """Submits, looks up, follows, cancels and requeues jobs of one open store, and sweeps it meanwhile."""
+
+    def __init__(self, store: Store, *, settings: Settings) -> None:
+        self.store = store
+        self.settings = settings
+        self._submit = Batching(store.submit)
+        self._workers: tuple[float, list[WorkerInfo]] = (0.0, [])
+        self._upkeep: asyncio.Task[None] | None = None
+
+    def start_upkeep(self) -> None:
+        """Begin to sweep the store."""
+        self._upkeep = asyncio.create_task(Upkeep(self.store, lease=self.settings.lease).run())
+
+    async def close(self) -> None:
+        """End the sweeps and close the store."""
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            await asyncio.wait([self._upkeep])
+        await self.store.close()
+
+    async def submit(self, call: Call[R], *, parent: str | None = None, trace: str | None = None) -> Job[R]:
+        """Make a call a durable job.
+
+        Raises `PayloadTooLarge`, `JobConflict` where the id belongs to someone else's job, and `StoreUnavailable`.
+        """
+        submission = await self.submission(call, parent=parent, trace=trace)
+        return self.job(call.task, submission.record.id, created=submission.created)
+
+    async def submission(self, call: Call[Any], *, parent: str | None = None, trace: str | None = None) -> Submission:
+        """Submit a call and give the store's answer. Raises as `submit` does."""
+        answer = await self._submit(self._spec(call, parent, trace))
+        if isinstance(answer, Refusal):
+            raise JobConflict(answer.problem.detail)
+        if not answer.created and answer.record.spec.user != call.options.user:
+            raise JobConflict("The id of this job is taken.")
+        return answer
+
+    async def submit_many(self, calls: Sequence[Call[R]]) -> list[Job[R]]:
+        """Submit calls, in their order."""
+        return list(await asyncio.gather(*(self.submit(call) for call in calls)))
+
+    def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]:
+        """Give the typed handle on a job."""
+        return Job(job_id, self, task.signature.result.decode, created)
+
+    async def record(self, job_id: str) -> JobRecord:
+        """Look a job up. Raises `UnknownJob` or `JobGone`."""
+        (found,) = await self.store.get([job_id])
+        if isinstance(found, Gone):
+            raise JobGone(f"Job {job_id!r} has finished, and the time it is kept for has passed.")
+        return _known(found, job_id)
+
+    async def find(self, query: Query) -> list[JobRecord]:
+        """Find jobs, newest first."""
+        return await self.store.find(query)
+
+    async def wait(self, job_id: str, timeout: float | None = None) -> JobRecord:
+        """Wait up to `timeout` seconds for a job to finish and give its record. Raises `NotFinished`."""
+        end = None if timeout is None else time.monotonic() + timeout
+        async with self.store.watch(job_topic(job_id)) as wakeups:
+            while not (record := await self.record(job_id)).state.finished:
+                left = LONGEST_SILENCE if end is None else min(LONGEST_SILENCE, end - time.monotonic())
+                if left <= 0:
+                    raise NotFinished(f"Job {job_id!r} is still {record.state}.")
+                await wakeups.wait(left)
+        return record
+
+    async def result(self, job_id: str, *, timeout: float | None = None) -> str:
+        """Wait for a job's result and give its JSON text. Raises `JobFailed`, `JobCancelled` or `NotFinished`."""
+        record = await self.wait(job_id, timeout)
+        if record.state is State.SUCCEEDED:
+            return record.result or "null"
+        partial = await self.partial(record)
+        if record.state is State.CANCELLED:
+            raise JobCancelled(f"Job {job_id!r} was cancelled.", partial)
+        raise JobFailed(record.problem or Problem(), partial)
+
+    async def partial(self, record: JobRecord) -> str:
+        """Give the text a job had yielded in its last attempt."""
+        return await partial_text(self.store, record)
+
+    def events(self, job_id: str, after: Cursor | None = None) -> AsyncIterator[Event]:
+        """Follow a job's log to its end."""
+        return follow(self.store, job_id, after)
+
+    async def cancel(self, job_id: str) -> JobRecord:
+        """Cancel a job. Raises `UnknownJob`."""
+        (record,) = await self.store.cancel([job_id])
+        return _known(record, job_id)
+
+    async def requeue(self, job_id: str) -> JobRecord:
+        """Bring a finished job back to its queue. Raises `UnknownJob` or `JobConflict`."""
+        (answer,) = await self.store.requeue([job_id])
+        if isinstance(answer, Refusal):
+            raise JobConflict(answer.problem.detail)
+        return _known(answer, job_id)
+
+    async def served(self, spec: JobSpec) -> bool:
+        """Tell whether a live worker would run this job."""
+        at, workers = self._workers
+        if time.monotonic() - at > WORKERS_KNOWN_FOR or not workers:
+            workers = await self.store.workers()
+            self._workers = (time.monotonic(), workers)
+        return any(spec.queue in worker.queues and worker.tasks.get(spec.task, 0) >= spec.version for worker in workers)
+
+    def _spec(self, call: Call[Any], parent: str | None, trace: str | None) -> JobSpec:
+        limited(call.arguments, self.settings.payload_limit, f"The call of {call.task.name!r}")
+        return call.spec(parent=parent, trace=trace)
+
+
+def _known(record: JobRecord | None, job_id: str) -> JobRecord:
+    if record is None:
+        raise UnknownJob(f"There is no job {job_id!r}.")
+    return record

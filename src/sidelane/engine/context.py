@@ -1,0 +1,96 @@
+"""What a running task can ask and say: `ctx: Context = Use(Context)`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from sidelane.engine.emission import named_entry, progress_entry
+from sidelane.engine.handle import Job
+from sidelane.engine.task import Call
+from sidelane.model.errors import SidelaneError
+from sidelane.model.event import Entry
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Stopped(SidelaneError):
+    """The attempt has been asked to stop; raised by `ctx.check()` in a task that runs outside the event loop."""
+
+
+class Voice(Protocol):
+    """The way from a running task to its job, wherever the task runs: on the loop, in a thread, in a process."""
+
+    def put(self, entry: Entry) -> Awaitable[None]: ...
+    def stopping(self) -> bool: ...
+    def submit(self, call: Call[R]) -> Awaitable[Job[R]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One attempt of one job, as its task sees it. `user`, `labels` and `trace` are those of the submit."""
+
+    job_id: str
+    task: str
+    queue: str
+    attempt: int
+    user: str | None = None
+    key: str | None = None
+    parent: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    trace: str | None = None
+    payload_limit: int = 1_048_576
+    voice: Voice = field(repr=False, compare=False)
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key that is the same in every attempt of this job, for payments, mail and model calls."""
+        return self.job_id
+
+    def progress(self, percent: float, message: str = "") -> Awaitable[None]:
+        """Report how far the job is, from 0 to 100. It is on its way at once; awaiting it only waits for room."""
+        return self.voice.put(progress_entry(percent, message, self.payload_limit))
+
+    def emit(self, name: str, data: object) -> Awaitable[None]:
+        """Add an event of the task's own to the job's log. Raises ValueError on a reserved name."""
+        return self.voice.put(named_entry(name, data, self.payload_limit))
+
+    def check(self) -> None:
+        """Raise `Stopped` when the attempt was cancelled or its time is over: for tasks in threads and processes."""
+        if self.voice.stopping():
+            raise Stopped
+
+    def submit(self, call: Call[R]) -> Awaitable[Job[R]]:
+        """Submit a child job, which inherits this job's user and trace. In a thread, call `.wait()` on the answer."""
+        return self.voice.submit(call)
+
+
+class Done:
+    """An awaitable with nothing left to wait for."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+DONE = Done()
+
+
+class FromThread(Generic[T]):
+    """Something under way on the worker's loop, asked for by a thread: `.wait()` for it there."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, start: Callable[[], Awaitable[T]]) -> None:
+        async def run() -> T:
+            return await start()
+
+        self._future = asyncio.run_coroutine_threadsafe(run(), loop)
+
+    def wait(self, timeout: float | None = None) -> T:
+        """Block this thread until it is there."""
+        return self._future.result(timeout)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return asyncio.wrap_future(self._future).__await__()

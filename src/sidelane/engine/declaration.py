@@ -1,0 +1,124 @@
+"""Declaring tasks: the arguments of `@lane.task(...)`, and the types it gives to functions of every kind."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, overload
+
+from pydantic import BaseModel
+
+from sidelane.engine.signature import Result
+from sidelane.engine.task import Lane, Mode, Policy, Task, Upgrade
+from sidelane.model.errors import TaskDeclarationError
+from sidelane.model.options import PRIORITIES, Disconnect
+from sidelane.model.queue import DEFAULT_QUEUE
+from sidelane.model.retry import Retry
+from sidelane.model.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+VERSIONS = range(1, 1000)
+
+
+class TaskFields(TypedDict, total=False):
+    """What `@lane.task(...)` takes. Durations are seconds.
+
+    `timeout` bounds one attempt, `deadline` all of them, `start_within` the wait for the first; `losses` is how many workers may
+    die under a job; `keep` how long it is kept after its end; `process=True` runs it in a child that a timeout can kill.
+    """
+
+    name: str
+    queue: str
+    timeout: float | None
+    retry: Retry
+    start_within: float | None
+    deadline: float | None
+    losses: int
+    priority: int
+    keep: float
+    cancel_grace: float
+    on_disconnect: Disconnect
+    version: int
+    upgrade: Upgrade
+    aliases: Sequence[str]
+    process: bool
+
+
+class TaskDecorator(Protocol):
+    """What `@lane.task(...)` is: it turns a function of any kind into a task of the right type."""
+
+    @overload
+    def __call__(self, function: Callable[P, AsyncIterator[str]], /) -> Task[P, AsyncIterator[str], str]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, AsyncIterator[str | BaseModel]], /
+    ) -> Task[P, AsyncIterator[str | BaseModel], str]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, AsyncIterator[str | BaseModel | Result[R]]], /
+    ) -> Task[P, AsyncIterator[str | BaseModel | Result[R]], R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, Coroutine[Any, Any, R], R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Iterator[str]], /) -> Task[P, Iterator[str], str]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Iterator[str | BaseModel | Result[R]]], /
+    ) -> Task[P, Iterator[str | BaseModel | Result[R]], R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
+
+
+def declare(function: Callable[..., Any], fields: TaskFields, *, lane: Lane, settings: Settings) -> Task[..., Any, Any]:
+    """Make a task of a function. Raises `TaskDeclarationError` on a policy that cannot be, naming the task."""
+    name = fields.get("name") or function.__name__
+    task = Task(
+        function,
+        lane=lane,
+        name=name,
+        policy=_policy(fields, settings),
+        mode="loop",
+        version=fields.get("version", 1),
+        upgrade=fields.get("upgrade"),
+        aliases=tuple(fields.get("aliases", ())),
+    )
+    task.mode = _mode(task, process=fields.get("process", False))
+    for wrong in _wrong(task):
+        raise TaskDeclarationError(f"Task {name!r}: {wrong}")
+    return task
+
+
+def _policy(fields: TaskFields, settings: Settings) -> Policy:
+    return Policy(
+        queue=fields.get("queue", DEFAULT_QUEUE),
+        timeout=fields.get("timeout", settings.timeout),
+        retry=fields.get("retry", Retry()),
+        keep=fields.get("keep", settings.keep),
+        cancel_grace=fields.get("cancel_grace", settings.cancel_grace),
+        start_within=fields.get("start_within"),
+        deadline=fields.get("deadline"),
+        losses=fields.get("losses", 3),
+        priority=fields.get("priority", 0),
+        on_disconnect=fields.get("on_disconnect", "continue"),
+    )
+
+
+def _mode(task: Task[..., Any, Any], *, process: bool) -> Mode:
+    if process:
+        return "process"
+    return "loop" if task.signature.kind in ("coroutine", "async generator") else "thread"
+
+
+def _wrong(task: Task[..., Any, Any]) -> list[str]:
+    policy, found = task.policy, []
+    for name in ("timeout", "start_within", "deadline"):
+        seconds = getattr(policy, name)
+        if seconds is not None and not seconds > 0:
+            found.append(f"{name}={seconds}: this is a number of seconds above 0.")
+    for name in ("keep", "cancel_grace", "losses"):
+        if getattr(policy, name) < 0:
+            found.append(f"{name}={getattr(policy, name)}: this cannot be below 0.")
+    if policy.priority not in PRIORITIES:
+        found.append(f"priority={policy.priority}: priorities go from -1000 to 1000, higher first.")
+    if task.version not in VERSIONS:
+        found.append(f"version={task.version}: versions go from 1 to 999.")
+    return found

@@ -1,0 +1,54 @@
+"""The typed handle on one job."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from sidelane.model.event import Cursor, Event
+from sidelane.model.job import JobRecord
+
+R = TypeVar("R")
+
+
+class Jobs(Protocol):
+    """What a handle asks of the open lane it came from."""
+
+    async def record(self, job_id: str) -> JobRecord: ...
+    async def result(self, job_id: str, *, timeout: float | None) -> str: ...
+    def events(self, job_id: str, after: Cursor | None) -> AsyncIterator[Event]: ...
+    async def cancel(self, job_id: str) -> JobRecord: ...
+    async def requeue(self, job_id: str) -> JobRecord: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[R]):
+    """One submitted job, known by its id, whose result is an `R`."""
+
+    id: str
+    jobs: Jobs = field(repr=False, compare=False)
+    decode: Callable[[str], Any] = field(repr=False, compare=False)
+    created: bool = True  # false where a submit found this job already there
+
+    async def record(self) -> JobRecord:
+        """Look the job up. Raises `UnknownJob` or `JobGone`."""
+        return await self.jobs.record(self.id)
+
+    async def result(self, timeout: float | None = None) -> R:
+        """Wait up to `timeout` seconds (None: for ever) for the result.
+
+        Raises `JobFailed` with the problem, `JobCancelled`, or `NotFinished` when the time is over.
+        """
+        result: R = self.decode(await self.jobs.result(self.id, timeout=timeout))
+        return result
+
+    def events(self, after: Cursor | None = None) -> AsyncIterator[Event]:
+        """Follow the job's log from after a cursor; the last event is its end."""
+        return self.jobs.events(self.id, after)
+
+    async def cancel(self) -> JobRecord:
+        """Cancel it at once while queued; ask it to stop while running; a finished job stays as it is."""
+        return await self.jobs.cancel(self.id)
+
+    async def requeue(self) -> JobRecord:
+        """Bring the finished job back. Raises `JobConflict` when another holds its unique key."""
+        return await self.jobs.requeue(self.id)

@@ -1,0 +1,172 @@
+"""Heartbeats: a thread with its own loop and its own connection keeps a worker's leases while the main loop is busy."""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from sidelane.model.errors import StoreError
+from sidelane.model.job import Lease
+from sidelane.model.outcome import Verdict
+from sidelane.model.worker import WorkerInfo
+from sidelane.stores.contract import Store, worker_topic
+
+BEATS = 3
+"""Beats in one lease."""
+
+STUCK_EXIT = 70
+"""Exit status of a process whose loop was stuck for a lease (EX_SOFTWARE of sysexits.h)."""
+
+logger = logging.getLogger(__name__)
+
+
+class Pulse:
+    """The main loop's sign of life: a count that it keeps raising."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def run(self, every: float) -> None:
+        while True:
+            self.count += 1
+            await asyncio.sleep(every)
+
+
+class Stillness:
+    """How long a pulse has been still, as seen by a thread that looks at it at least every `every` seconds.
+
+    A look that comes late counts for `every` at most: a process that was stopped as a whole, or a laptop that slept, is not stuck.
+    """
+
+    def __init__(self, pulse: Pulse, every: float) -> None:
+        self._pulse = pulse
+        self._every = every
+        self._count = -1
+        self._looked = time.monotonic()
+        self.seconds = 0.0
+
+    def look(self) -> float:
+        now = time.monotonic()
+        passed, self._looked = min(now - self._looked, self._every), now
+        self.seconds = self.seconds + passed if self._pulse.count == self._count else 0.0
+        self._count = self._pulse.count
+        return self.seconds
+
+
+class Heartbeat:
+    """Renews leases a third of a lease apart, and at once when the store hints that a job should stop.
+
+    `leases` and `info` are called in this thread; `on_verdicts` is called on the main loop. A process whose main loop has been
+    stuck for a lease is ended (`exit_when_stuck`), or else its leases are let go: others take its jobs over (rules 4).
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Awaitable[Store]],
+        *,
+        lease: float,
+        pulse: Pulse,
+        leases: Callable[[], Sequence[Lease]],
+        info: Callable[[], WorkerInfo],
+        on_verdicts: Callable[[Sequence[tuple[Lease, Verdict]]], None],
+        exit_when_stuck: bool,
+    ) -> None:
+        self._open_store = open_store
+        self._lease = lease
+        self._stillness = Stillness(pulse, lease / BEATS)
+        self._leases = leases
+        self._info = info
+        self._on_verdicts = on_verdicts
+        self._exit_when_stuck = exit_when_stuck
+        self._main = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="sidelane-heartbeat", daemon=True)
+        self._stopping = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waker: asyncio.Event | None = None
+        self.trouble: str | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after one last beat, in which the worker says goodbye. Blocks for that long."""
+        self._stopping.set()
+        if self._loop is not None and self._waker is not None:
+            self._loop.call_soon_threadsafe(self._waker.set)
+        self._thread.join(self._lease)
+
+    def _run(self) -> None:
+        asyncio.run(self._beat_on())
+
+    async def _beat_on(self) -> None:
+        self._loop, self._waker = asyncio.get_running_loop(), asyncio.Event()
+        while not self._stopping.is_set():
+            try:
+                store = await self._open_store()
+            except StoreError as error:
+                self._troubled(error)
+                await self._pause(self._lease / BEATS)
+                continue
+            try:
+                await self._beat_with(store)
+            finally:
+                await store.close()
+
+    async def _beat_with(self, store: Store) -> None:
+        async with store.watch(worker_topic(self._info().id)) as wakeups:
+            while True:
+                stopping = self._stopping.is_set()
+                await self._beat(store)
+                if stopping:
+                    return
+                hint = asyncio.ensure_future(wakeups.wait(self._lease / BEATS))
+                stop = asyncio.ensure_future(self._must_wake())
+                await asyncio.wait([hint, stop], return_when=asyncio.FIRST_COMPLETED)
+                for task in (hint, stop):
+                    task.cancel()
+
+    async def _beat(self, store: Store) -> None:
+        if self._stuck():
+            return
+        leases = self._leases()
+        try:
+            verdicts = await store.heartbeat(self._info(), leases, lease=self._lease)
+        except StoreError as error:
+            self._troubled(error)
+            return
+        if self.trouble is not None:
+            logger.warning("heartbeats reach the store again")
+            self.trouble = None
+        news = [pair for pair in zip(leases, verdicts, strict=True) if pair[1] is not Verdict.HELD]
+        if news and not self._main.is_closed():
+            self._main.call_soon_threadsafe(self._on_verdicts, news)
+
+    def _stuck(self) -> bool:
+        still = self._stillness.look()
+        if still < self._lease / BEATS:
+            return False
+        logger.critical("the event loop has been stuck for %.1f s: a task blocks it without await", still)
+        if still < self._lease * 0.9:  # timers are not exact
+            return False
+        if self._exit_when_stuck:
+            logging.shutdown()
+            os._exit(STUCK_EXIT)
+        return True
+
+    async def _must_wake(self) -> None:
+        waker = self._waker
+        assert waker is not None
+        await waker.wait()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._must_wake(), seconds)
+        except TimeoutError:
+            pass
+
+    def _troubled(self, error: Exception) -> None:
+        if self.trouble is None:
+            logger.error("a heartbeat did not reach the store; this worker keeps trying: %s", error)
+        self.trouble = f"heartbeats do not reach the store: {error}"

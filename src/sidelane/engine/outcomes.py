@@ -1,0 +1,100 @@
+"""From what a task raised to how its attempt ended: the one place that decides between retry and failure."""
+
+import sys
+import traceback
+from dataclasses import replace
+
+from sidelane.engine.registry import Registry
+from sidelane.model.errors import ArgumentsError, GiveUp, PayloadTooLarge, SidelaneError, TryLater
+from sidelane.model.job import Failure
+from sidelane.model.outcome import Failed, Outcome, Released, Retried
+from sidelane.model.problem import Problem
+from sidelane.model.retry import Retry
+
+MOST_TRACEBACK = 16_384
+
+
+class TimedOut(SidelaneError):
+    """The attempt ran longer than its task's timeout."""
+
+    status = 504
+
+    def problem(self) -> Problem:
+        return Problem(status=504, title="Timed out", detail=str(self))
+
+
+class DeadlinePassed(TimedOut):
+    """The job's deadline passed while it ran."""
+
+    def problem(self) -> Problem:
+        return Problem(status=504, title="Deadline passed", detail=str(self))
+
+
+class WrongResult(SidelaneError):
+    """What the task gave is not of the type it declares."""
+
+    def problem(self) -> Problem:
+        return Problem(status=500, title="Wrong result", detail=str(self))
+
+
+class ProcessDied(SidelaneError):
+    """The child process that ran the task died."""
+
+    def problem(self) -> Problem:
+        return Problem(status=500, title="Process died", detail=str(self))
+
+
+def outcome_of(error: BaseException, *, failures: int, retry: Retry, registry: Registry) -> Outcome:
+    """Say how an attempt that raised `error` ended; `failures` counts the ones before this one.
+
+    Clients see the problem; the error's own words and its traceback stay with the operators unless a rule, an HTTPException
+    or `GiveUp` made them public.
+    """
+    if isinstance(error, TryLater):
+        return Released(error.delay)
+    problem, final = _problem(error, registry)
+    failure = Failure(problem=problem, error=_line(error), traceback=_trace(error))
+    delay = None if final else retry.after(failures + 1, error)
+    return Failed(failure) if delay is None else Retried(failure, delay)
+
+
+def with_identity(outcome: Outcome, job_id: str, attempt: int) -> Outcome:
+    """Add to an outcome's problem which job and attempt it is about."""
+    if not isinstance(outcome, Failed | Retried):
+        return outcome
+    problem = outcome.failure.problem
+    named = replace(problem, extra={**problem.extra, "job_id": job_id, "attempt": attempt})
+    return replace(outcome, failure=replace(outcome.failure, problem=named))
+
+
+def _problem(error: BaseException, registry: Registry) -> tuple[Problem, bool]:
+    rule = registry.rule(error)
+    if rule is not None:
+        return rule.problem(error), rule.final
+    if isinstance(error, GiveUp | ArgumentsError | PayloadTooLarge | DeadlinePassed):
+        return error.problem(), True
+    if isinstance(error, SidelaneError):
+        return error.problem(), False
+    http = _http_problem(error)
+    if http is not None:
+        return http, True
+    return Problem(status=500, title="Task failed", detail="The task failed with an error it did not explain."), False
+
+
+def _http_problem(error: BaseException) -> Problem | None:
+    """Read FastAPI's own HTTPException, if the task's process has loaded it: the core itself does without FastAPI."""
+    module = sys.modules.get("starlette.exceptions")
+    if module is None or not isinstance(error, module.HTTPException):
+        return None
+    detail = error.detail
+    if isinstance(detail, str):
+        return Problem(status=error.status_code, detail=detail)
+    return Problem(status=error.status_code, extra={"errors": detail})
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:1000]
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))[-MOST_TRACEBACK:]

@@ -1,0 +1,121 @@
+"""Calling a task's function and turning what it returns or yields into events and a result."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+from pydantic import BaseModel
+
+from sidelane.engine.context import Context
+from sidelane.engine.emission import model_entry, token_entry
+from sidelane.engine.outcomes import WrongResult
+from sidelane.engine.registry import AnyTask, Around
+from sidelane.engine.resource import Resources
+from sidelane.engine.signature import Result
+from sidelane.model.codec import limited
+from sidelane.model.event import Entry
+
+
+async def perform(
+    task: AnyTask,
+    arguments: dict[str, Any],
+    context: Context,
+    *,
+    resources: Resources,
+    arounds: list[Around],
+    threads: Executor,
+) -> str:
+    """Run a task's function once, with its resources and inside the lane's wrappers, and give its result as JSON text."""
+    async with AsyncExitStack() as stack:
+        for around in arounds:
+            await stack.enter_async_context(around(context))
+        given = await resources.fill(task.signature.uses, context, stack)
+        value = await _CALLS[task.signature.kind](task.function, {**arguments, **given}, context, threads)
+    try:
+        text = task.signature.result.encode(value)
+    except TypeError as error:
+        raise WrongResult(f"Task {task.name!r} gave a result that is not of its declared type: {error}.") from error
+    return limited(text, context.payload_limit, f"The result of {task.name!r}")
+
+
+class Yielded:
+    """What a generator task has yielded so far: its text, and its result if it gave one."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._text: list[str] = []
+        self._result: Result[Any] | None = None
+
+    def entry(self, item: object) -> Entry | None:
+        """Give the event that an item makes. Raises TypeError on an item that is none."""
+        if isinstance(item, str):
+            self._text.append(item)
+            return token_entry(item, self._context.payload_limit)
+        if isinstance(item, Result):
+            self._result = item
+            return None
+        if isinstance(item, BaseModel):
+            return model_entry(item, self._context.payload_limit)
+        raise WrongResult(
+            f"A generator task yields text, pydantic models or Result(...), and {self._context.task!r} yielded "
+            f"{type(item).__name__}."
+        )
+
+    @property
+    def value(self) -> Any:
+        return "".join(self._text) if self._result is None else self._result.value
+
+
+async def _coroutine(function: Callable[..., Any], given: dict[str, Any], context: Context, threads: Executor) -> Any:
+    return await function(**given)
+
+
+async def _async_generator(function: Callable[..., Any], given: dict[str, Any], context: Context, threads: Executor) -> Any:
+    yielded = Yielded(context)
+    async with aclosing(function(**given)) as items:
+        async for item in items:
+            entry = yielded.entry(item)
+            if entry is not None:
+                await context.voice.put(entry)
+    return yielded.value
+
+
+async def _function(function: Callable[..., Any], given: dict[str, Any], context: Context, threads: Executor) -> Any:
+    return await _in_thread(threads, lambda: function(**given))
+
+
+async def _generator(function: Callable[..., Any], given: dict[str, Any], context: Context, threads: Executor) -> Any:
+    def run() -> Any:
+        yielded = Yielded(context)
+        items: Iterator[object] = function(**given)
+        for item in items:
+            context.check()  # a generator is closed where it stands, as it is on the loop
+            entry = yielded.entry(item)
+            if entry is not None:
+                context.voice.put(entry)
+        return yielded.value
+
+    return await _in_thread(threads, run)
+
+
+async def _in_thread(threads: Executor, function: Callable[[], Any]) -> Any:
+    variables = contextvars.copy_context()
+
+    def run() -> Any:
+        try:
+            return variables.run(function)
+        except StopIteration as error:  # cannot travel through a future
+            raise RuntimeError("the task raised StopIteration") from error
+
+    return await asyncio.get_running_loop().run_in_executor(threads, run)
+
+
+_CALLS: dict[str, Callable[[Callable[..., Any], dict[str, Any], Context, Executor], Awaitable[Any]]] = {
+    "coroutine": _coroutine,
+    "async generator": _async_generator,
+    "function": _function,
+    "generator": _generator,
+}

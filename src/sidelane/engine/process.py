@@ -1,0 +1,142 @@
+"""Warm child processes for tasks declared with `process=True`: a timeout kills them, and nothing else feels it."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+
+from sidelane.engine.context import Context
+from sidelane.engine.outcomes import ProcessDied
+from sidelane.engine.registry import AnyTask
+from sidelane.engine.wire import LONGEST_LINE, pack, read_outcome, unpack
+from sidelane.model.errors import ConfigurationError
+from sidelane.model.event import Entry
+from sidelane.model.job import JobRecord
+from sidelane.model.outcome import Outcome
+
+
+class Children:
+    """The child processes of one worker: as many as process tasks run at once, kept warm between jobs."""
+
+    def __init__(self) -> None:
+        self._idle: list[Child] = []
+        self._all: set[Child] = set()
+
+    async def perform(self, task: AnyTask, record: JobRecord, context: Context) -> Outcome:
+        """Run one attempt in a child and give how it ended. Raises `ProcessDied` when the child went away under it."""
+        child = self._idle.pop() if self._idle else await self._spawn()
+        try:
+            outcome = await child.perform(task, record, context)
+        except asyncio.CancelledError:
+            await child.stop(task.policy.cancel_grace)
+            raise
+        finally:
+            if child.alive:
+                self._idle.append(child)
+            else:
+                self._all.discard(child)
+        return outcome
+
+    async def close(self) -> None:
+        """End every child."""
+        for child in list(self._all):
+            await child.stop(0.0)
+        self._all.clear()
+        self._idle.clear()
+
+    async def _spawn(self) -> "Child":
+        child = await Child.spawn()
+        self._all.add(child)
+        return child
+
+
+class Child:
+    """One child process and the line to it."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self.alive = True
+
+    @classmethod
+    async def spawn(cls) -> "Child":
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "sidelane.engine.child", str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            )  # fmt: skip
+        reader, writer = await asyncio.open_connection(sock=ours, limit=LONGEST_LINE)
+        return cls(process, reader, writer)
+
+    async def perform(self, task: AnyTask, record: JobRecord, context: Context) -> Outcome:
+        module = task.function.__module__
+        if module == "__main__":
+            raise ConfigurationError(
+                f"Task {task.name!r} runs in a child process, which cannot import it from a script: move it into a module."
+            )
+        spec = record.spec
+        await self._send(
+            pack({
+                "module": module, "task": task.name, "arguments": spec.arguments, "version": spec.version,
+                "failures": record.failures, "context": {
+                    "job_id": spec.id, "task": spec.task, "queue": spec.queue, "attempt": record.attempt,
+                    "user": spec.user, "key": spec.key, "parent": spec.parent, "labels": dict(spec.labels),
+                    "trace": spec.trace, "payload_limit": context.payload_limit,
+                },
+            })
+        )  # fmt: skip
+        while line := await self._receive():
+            message = unpack(line)
+            if "entry" not in message:
+                return read_outcome(message)
+            await context.voice.put(Entry(*message["entry"]))
+        self.alive = False
+        code = await self._process.wait()
+        raise ProcessDied(f"The process that ran the task ended under it ({_manner(code)}).")
+
+    async def stop(self, grace: float) -> None:
+        """Ask the child to stop, and kill it and all it started when `grace` seconds have passed."""
+        self.alive = False
+        if self._process.returncode is None:
+            self._writer.write(pack({"stop": True}))
+            try:
+                await asyncio.wait_for(self._ended(), grace)
+            except (TimeoutError, asyncio.CancelledError):
+                pass
+            self._kill()
+        self._writer.close()
+        await self._process.wait()
+
+    async def _ended(self) -> None:
+        while line := await self._receive():
+            if "entry" not in unpack(line):
+                return
+
+    def _kill(self) -> None:
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    async def _send(self, line: bytes) -> None:
+        try:
+            self._writer.write(line)
+            await self._writer.drain()
+        except ConnectionError:
+            pass  # what became of the child shows when its answer is read
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self._reader.readline()
+        except ConnectionError:
+            return b""
+
+
+def _manner(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"

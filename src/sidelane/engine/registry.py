@@ -1,0 +1,85 @@
+"""What a lane knows: its tasks by name, how errors become problems, what wraps attempts, which resources are replaced."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sidelane.engine.resource import Resource
+from sidelane.engine.task import Task
+from sidelane.model.errors import TaskDeclarationError
+from sidelane.model.problem import Problem
+
+AnyTask = Task[..., Any, Any]
+
+Around = Callable[[Any], AbstractAsyncContextManager[None]]
+"""Wraps an attempt: called with its context, entered before the task runs, left after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRule:
+    """How exceptions of some types become problems."""
+
+    types: tuple[type[BaseException], ...]
+    status: int
+    title: str
+    final: bool
+    detail: Callable[[Any], str] | None = None
+
+    def problem(self, error: BaseException) -> Problem:
+        detail = self.detail(error) if self.detail else str(error)
+        return Problem(status=self.status, title=self.title, detail=detail)
+
+
+@dataclass(slots=True)
+class Registry:
+    """Everything declared on one lane."""
+
+    tasks: dict[str, AnyTask] = field(default_factory=dict)  # by name and by alias
+    rules: list[ProblemRule] = field(default_factory=list)
+    arounds: list[Around] = field(default_factory=list)
+    overrides: dict[Resource[Any], Any] = field(default_factory=dict)
+
+    def add(self, task: AnyTask) -> None:
+        """Register a task under its name and aliases. Raises `TaskDeclarationError` when one is taken."""
+        for name in (task.name, *task.aliases):
+            other = self.tasks.get(name)
+            if other is not None:
+                raise TaskDeclarationError(
+                    f"Task name {name!r} is taken: {_place(other.function)} has it, and {_place(task.function)} wants it. "
+                    "Give one of them another `name=`."
+                )
+        for name in (task.name, *task.aliases):
+            self.tasks[name] = task
+
+    def check(self) -> None:
+        """Resolve every task's annotations, so that a wrong one is found at the start. Raises `TaskDeclarationError`."""
+        for task in self.tasks.values():
+            _ = task.signature.arguments, task.signature.result
+
+    def known(self, without: Iterable[Resource[Any]] = ()) -> dict[str, int]:
+        """Map each known name to the newest version understood, leaving out tasks that use one of these resources."""
+        missing = frozenset(without)
+        return {name: task.version for name, task in self.tasks.items() if not missing & _resources(task)}
+
+    def rule(self, error: BaseException) -> ProblemRule | None:
+        """Find how this error becomes a problem: the rule that names its closest type."""
+        for type_ in type(error).__mro__:
+            for rule in reversed(self.rules):
+                if type_ in rule.types:
+                    return rule
+        return None
+
+
+def _resources(task: AnyTask) -> set[Resource[Any]]:
+    found: set[Resource[Any]] = set()
+    waiting = [used for used in task.signature.uses.values() if isinstance(used, Resource)]
+    while waiting:
+        resource = waiting.pop()
+        found.add(resource)
+        waiting.extend(used for used in resource.uses.values() if isinstance(used, Resource))
+    return found
+
+
+def _place(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"

@@ -1,0 +1,106 @@
+"""How a worker speaks to the store: events as they come, ends as they come, each kind in one call at a time."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from sidelane.engine.emission import MOST_BYTES, Emission
+from sidelane.model.errors import StoreUnavailable
+from sidelane.model.outcome import Append, Report
+from sidelane.stores.contract import Source
+
+R = TypeVar("R")
+
+BATCH = 200
+
+FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0
+
+logger = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Writes what attempts emit and how they end. A store that cannot be reached is tried again until it can (rules 3)."""
+
+    def __init__(self, source: Source, *, on_lost: Callable[[Append], None], on_reported: Callable[[Report, bool], None]) -> None:
+        self._source = source
+        self._on_lost = on_lost
+        self._on_reported = on_reported
+        self._dirty: dict[Emission, None] = {}
+        self._reports: list[Report] = []
+        self._emitted = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.trouble: str | None = None  # why the store does not answer, while it does not
+
+    def dirty(self, emission: Emission) -> None:
+        """Hear that an attempt has something to write."""
+        self._dirty[emission] = None
+        self._emitted.set()
+
+    def report(self, report: Report) -> None:
+        """Take the end of an attempt."""
+        self._reports.append(report)
+        self._idle.clear()
+        self._ended.set()
+
+    async def settled(self) -> None:
+        """Wait until every report is written."""
+        await self._idle.wait()
+
+    async def run_appends(self) -> None:
+        """Write events, for ever."""
+        while True:
+            await self._emitted.wait()
+            taken = self._take()
+            if taken:
+                held = await self._persist(self._source.append, [append for _, append in taken])
+                for (emission, append), answer in zip(taken, held, strict=True):
+                    emission.written(answer)
+                    if not answer:
+                        self._on_lost(append)
+
+    async def run_reports(self) -> None:
+        """Write ends, for ever."""
+        while True:
+            await self._ended.wait()
+            reports, self._reports = self._reports[:BATCH], self._reports[BATCH:]
+            answers = await self._persist(self._source.finish, reports)
+            for report, answer in zip(reports, answers, strict=True):
+                self._on_reported(report, answer)
+            if not self._reports:
+                self._ended.clear()
+                self._idle.set()
+
+    def _take(self) -> list[tuple[Emission, Append]]:
+        taken: list[tuple[Emission, Append]] = []
+        count = size = 0
+        for emission in list(self._dirty):
+            del self._dirty[emission]
+            append = emission.take()
+            if append is not None:
+                taken.append((emission, append))
+                count += len(append.entries)
+                size += sum(len(entry.data) for entry in append.entries)
+                if count >= BATCH or size >= MOST_BYTES:
+                    return taken
+        self._emitted.clear()
+        return taken
+
+    async def _persist(self, call: Callable[[Sequence[R]], Awaitable[list[bool]]], items: Sequence[R]) -> list[bool]:
+        wait = FIRST_WAIT
+        while True:
+            try:
+                answers = await call(items)
+            except StoreUnavailable as error:
+                if self.trouble is None:
+                    logger.error("the store does not take what this worker has to say; it keeps trying: %s", error)
+                self.trouble = f"the store does not answer: {error}"
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+            else:
+                if self.trouble is not None:
+                    logger.warning("the store answers again")
+                self.trouble = None
+                return answers

@@ -1,0 +1,123 @@
+"""What a task's function takes and gives, read from its annotations."""
+
+import asyncio
+import inspect
+import typing
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic_core import PydanticSerializationError
+
+from sidelane.engine.resource import Used, used_by
+from sidelane.model.codec import Codec, explain
+from sidelane.model.errors import ArgumentsError, TaskDeclarationError
+
+R = TypeVar("R")
+
+Kind = Literal["coroutine", "async generator", "function", "generator"]
+
+
+class Result(Generic[R]):
+    """What a generator task yields to give its typed result: `yield Result(report)`. The last one counts."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: R) -> None:
+        self.value = value
+
+
+class Signature:
+    """A task function's parameters, resources, kind and result type. Annotations are resolved when first needed."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._signature = inspect.signature(function)
+        self.uses = used_by(function)
+        self.kind: Kind = _kind(function)
+        for parameter in self._signature.parameters.values():
+            if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                raise TaskDeclarationError(
+                    f"Task {function.__qualname__!r}: parameter {str(parameter)!r} has no name of its own. "
+                    "Arguments are stored by name, so '*args', '**kwargs' and positional-only parameters cannot be."
+                )
+
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        """The pydantic model of the stored arguments."""
+        fields: dict[str, Any] = {}
+        for parameter in self._signature.parameters.values():
+            if isinstance(parameter.default, Used):
+                continue
+            annotation = self._hints.get(parameter.name, Any)
+            fields[parameter.name] = (annotation, ... if parameter.default is parameter.empty else parameter.default)
+        try:
+            return create_model(self._function.__name__, __config__=_ARGUMENTS, **fields)
+        except Exception as error:
+            raise TaskDeclarationError(
+                f"Task {self._function.__qualname__!r}: its parameters have no JSON form: {error}"
+            ) from error
+
+    @cached_property
+    def result(self) -> Codec[Any]:
+        """The codec of the result."""
+        try:
+            return Codec(self._result_type())
+        except Exception as error:
+            raise TaskDeclarationError(
+                f"Task {self._function.__qualname__!r}: its result has no JSON form: {error}"
+            ) from error
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Bind and check a call's arguments and give their JSON object. Raises `ArgumentsError`."""
+        name = self._function.__name__
+        try:
+            bound = self._signature.bind_partial(*args, **kwargs).arguments
+        except TypeError as error:
+            raise ArgumentsError(f"{name}: {error}.") from error
+        for used in self.uses.keys() & bound.keys():
+            raise ArgumentsError(f"{name}: {used!r} is filled in by the worker; a call cannot give it.")
+        try:
+            return self.arguments.model_validate(bound).model_dump_json(warnings="error", by_alias=True)
+        except (ValidationError, PydanticSerializationError) as error:
+            raise ArgumentsError(f"{name}: {explain(error)}.") from error
+
+    def decode(self, text: str) -> dict[str, Any]:
+        """Read stored arguments back as keyword arguments. Raises `ArgumentsError` when they no longer fit."""
+        try:
+            model = self.arguments.model_validate_json(text)
+        except ValidationError as error:
+            raise ArgumentsError(f"{self._function.__name__}: the stored arguments do not fit: {explain(error)}.") from error
+        return {name: getattr(model, name) for name in self.arguments.model_fields}
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        try:
+            return typing.get_type_hints(self._function, include_extras=True)
+        except NameError as error:
+            raise TaskDeclarationError(
+                f"Task {self._function.__qualname__!r}: an annotation cannot be resolved: {error}. "
+                "Import its name outside `if TYPE_CHECKING`."
+            ) from error
+
+    def _result_type(self) -> Any:
+        annotation = self._hints.get("return", Any)
+        if self.kind in ("coroutine", "function"):
+            return annotation
+        yielded = (typing.get_args(annotation) or (str,))[0]
+        for member in (yielded, *typing.get_args(yielded)):
+            if typing.get_origin(member) is Result:
+                return typing.get_args(member)[0]
+        return str
+
+
+_ARGUMENTS = ConfigDict(extra="forbid", arbitrary_types_allowed=False, protected_namespaces=())
+
+
+def _kind(function: Callable[..., Any]) -> Kind:
+    if inspect.isasyncgenfunction(function):
+        return "async generator"
+    if asyncio.iscoroutinefunction(function):
+        return "coroutine"
+    return "generator" if inspect.isgeneratorfunction(function) else "function"

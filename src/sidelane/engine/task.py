@@ -1,0 +1,167 @@
+"""Tasks and calls: a registered function with its policy, and that function with its arguments and options."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
+
+from sidelane.engine.handle import Job
+from sidelane.engine.signature import Signature
+from sidelane.model.errors import ArgumentsError
+from sidelane.model.ids import new_id
+from sidelane.model.job import JobSpec
+from sidelane.model.options import Disconnect, OptionFields, Options
+from sidelane.model.retry import Retry
+
+P = ParamSpec("P")
+O = TypeVar("O", covariant=True)  # noqa: E741 - the function's own return type
+R = TypeVar("R")
+
+Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
+"""Turns the arguments stored by an older version of a task into today's: `upgrade(arguments, version)`."""
+
+Mode = Literal["loop", "thread", "process"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a task's jobs are treated unless a call's options say otherwise. Durations are seconds."""
+
+    queue: str
+    timeout: float | None
+    retry: Retry
+    keep: float
+    cancel_grace: float
+    start_within: float | None = None
+    deadline: float | None = None
+    losses: int = 3
+    priority: int = 0
+    on_disconnect: Disconnect = "continue"
+
+
+class Lane(Protocol):
+    """What tasks ask of the lane they are registered with."""
+
+    @property
+    def registry(self) -> Any: ...  # a Registry; named so, it and its tasks would import each other
+
+    async def submit(self, call: "Call[R]") -> Job[R]: ...
+    def job(self, task: "Task[..., Any, R]", job_id: str) -> Job[R]: ...
+
+
+class Task(Generic[P, O, R]):
+    """A registered function: call it and it is just called; `call`, `submit` and `options` make jobs of it.
+
+        await answer(question, llm=fake)                 # the plain function, in a test
+        job = await answer.submit(question)              # a durable job
+        await lane.submit(answer.options(user="u7", priority=10).call(question))
+    """
+
+    def __init__(  # noqa: PLR0913 - everything a declaration says, made in one place only
+        self,
+        function: Callable[P, O],
+        *,
+        lane: Lane,
+        name: str,
+        policy: Policy,
+        mode: Mode,
+        version: int = 1,
+        upgrade: Upgrade | None = None,
+        aliases: tuple[str, ...] = (),
+        options: Options | None = None,
+    ) -> None:
+        self.function = function
+        self.name = name
+        self.policy = policy
+        self.mode = mode
+        self.version = version
+        self.upgrade = upgrade
+        self.aliases = aliases
+        self.signature = Signature(function)
+        self.lane = lane
+        self._options = options or Options()
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", name)
+        self.__module__ = function.__module__
+        self.__wrapped__ = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> O:
+        """Call the function itself, here and now: no job, no queue."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<task {self.name}>"
+
+    def options(self, **options: Unpack[OptionFields]) -> "Task[P, O, R]":
+        """Give this task with options for the calls made from it. Raises `ArgumentsError` on one that cannot be."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._options = replace(self._options, **options)
+        return twin
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> "Call[R]":
+        """Make a call: a value to submit, schedule or test. Raises `ArgumentsError` when the arguments do not fit."""
+        return Call(self, self.signature.encode(args, kwargs), self._options)
+
+    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Submit a call of these arguments to the open lane."""
+        return await self.lane.submit(self.call(*args, **kwargs))
+
+    def job(self, job_id: str) -> Job[R]:
+        """Give the typed handle on a job of this task."""
+        return self.lane.job(self, job_id)
+
+    def decode_arguments(self, text: str, version: int) -> dict[str, Any]:
+        """Read the arguments a job was submitted with, upgraded where an older version of the task stored them.
+
+        Raises `ArgumentsError` when they no longer fit.
+        """
+        if version < self.version and self.upgrade is not None:
+            text = _upgraded(self.upgrade, text, version, self.name)
+        return self.signature.decode(text)
+
+
+def _upgraded(upgrade: Upgrade, text: str, version: int, name: str) -> str:
+    try:
+        return json.dumps(upgrade(json.loads(text), version))
+    except Exception as error:
+        raise ArgumentsError(f"{name}: its arguments of version {version} could not be upgraded: {error!r}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R]):
+    """A task with its arguments (as JSON text) and options: a value, not yet submitted."""
+
+    task: Task[..., Any, R]
+    arguments: str
+    options: Options = field(default_factory=Options)
+
+    def with_options(self, **options: Unpack[OptionFields]) -> "Call[R]":
+        """Give this call with other options."""
+        return replace(self, options=replace(self.options, **options))
+
+    def spec(self, *, parent: str | None = None, trace: str | None = None) -> JobSpec:
+        """Say everything the store must know of this call."""
+        options, policy = self.options, self.task.policy
+        on_disconnect = policy.on_disconnect if options.on_disconnect is None else options.on_disconnect
+        return JobSpec(
+            id=options.id or new_id(),
+            task=self.task.name,
+            version=self.task.version,
+            arguments=self.arguments,
+            queue=policy.queue,
+            user=options.user,
+            priority=policy.priority if options.priority is None else options.priority,
+            key=options.key,
+            unique=options.unique,
+            labels=options.labels,
+            delay=options.delay,
+            run_at=options.run_at,
+            start_within=policy.start_within if options.start_within is None else options.start_within,
+            deadline=policy.deadline if options.deadline is None else options.deadline,
+            losses=policy.losses,
+            keep=policy.keep,
+            abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
+            parent=parent,
+            trace=trace,
+        )

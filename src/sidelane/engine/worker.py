@@ -1,0 +1,218 @@
+"""The worker: claims, runs, heartbeats, reports."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from sidelane.engine.attempt import Attempt, Runtime, Stop, Submitter
+from sidelane.engine.claiming import Claiming
+from sidelane.engine.heartbeat import BEATS, Heartbeat, Pulse
+from sidelane.engine.process import Children
+from sidelane.engine.registry import Registry
+from sidelane.engine.reporting import Reporter
+from sidelane.engine.resource import Resources
+from sidelane.engine.slots import Slots
+from sidelane.model.ids import new_nonce
+from sidelane.model.job import Lease
+from sidelane.model.outcome import Append, Report, Verdict
+from sidelane.model.settings import Settings
+from sidelane.model.worker import Claimed, WorkerInfo
+from sidelane.stores.contract import Store
+
+RETRY_RESOURCES = 5.0
+"""Seconds between two tries to open a resource that failed."""
+
+STOPPED = "stopped"
+
+AT_ONCE = 0.3
+"""Seconds a task has to clean up when its worker is told to stop at once."""
+
+SETTLING = 0.2
+"""Seconds beyond the grace of the attempts for those that hang on to be reported without them."""
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Runs jobs of some queues until it is told to drain.
+
+    `queues` maps names to the most jobs of each to run at once (None: as many as there are slots). `open_store` opens the
+    heartbeat's own connection. `exit_when_stuck`: end the process when its loop is blocked for a lease.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        open_store: Callable[[], Awaitable[Store]],
+        registry: Registry,
+        settings: Settings,
+        submitter: Submitter,
+        queues: Mapping[str, int | None],
+        name: str = "worker",
+        exit_when_stuck: bool = False,
+    ) -> None:
+        self.name = name
+        self.id = f"{name}:{socket.gethostname()}:{os.getpid()}:{new_nonce()[:6]}"
+        self._settings = settings
+        self._registry = registry
+        self._slots = Slots(settings.concurrency, queues)
+        self._attempts: dict[Lease, Attempt] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._started = time.time()
+        self._pulse = Pulse()
+        self._resources = Resources(registry.overrides)
+        self._children = Children()
+        self._threads = ThreadPoolExecutor(settings.concurrency, "sidelane-task")
+        self._reporter = Reporter(store, on_lost=self._on_lost, on_reported=self._on_reported)
+        self._runtime = Runtime(
+            registry=registry, resources=self._resources, settings=settings, threads=self._threads,
+            children=self._children, submitter=submitter, reporting=self._reporter,
+        )  # fmt: skip
+        self._claiming = Claiming(
+            store, worker=self.id, slots=self._slots, lease=settings.lease, tasks=self._tasks, start=self._start,
+        )  # fmt: skip
+        self._heartbeat = Heartbeat(
+            open_store, lease=settings.lease, pulse=self._pulse, leases=self._leases, info=self.info,
+            on_verdicts=self._on_verdicts, exit_when_stuck=exit_when_stuck,
+        )  # fmt: skip
+        self._drain = asyncio.Event()
+        self._stop_now = asyncio.Event()
+        self._stopped = False
+
+    @property
+    def health(self) -> str:
+        """Say "ok", or in a sentence what keeps this worker from its work."""
+        troubles = [self._claiming.trouble, self._reporter.trouble, self._heartbeat.trouble, *self._resources.failed.values()]
+        if self._stopped:
+            return STOPPED
+        if self._drain.is_set():
+            return "draining: it finishes its jobs and takes no more"
+        return next((trouble for trouble in troubles if trouble), "ok")
+
+    def info(self) -> WorkerInfo:
+        """Describe this worker as its heartbeats do."""
+        return WorkerInfo(
+            id=self.id, name=self.name, host=socket.gethostname(), pid=os.getpid(), queues=self._slots.queues,
+            tasks=self._tasks(), slots=self._slots.total, running=self._slots.taken, started=self._started,
+            health=self.health,
+        )  # fmt: skip
+
+    def drain(self) -> None:
+        """Take no more jobs, let the running ones finish for `drain` seconds, give the rest back, and end."""
+        self._drain.set()
+
+    def stop_now(self) -> None:
+        """Give everything back at once, and end."""
+        self._stop_now.set()
+        self._drain.set()
+
+    async def run(self) -> None:
+        """Work until told to drain."""
+        await self._open_resources()
+        self._heartbeat.start()
+        logger.info("worker %s takes jobs of %s, %d at once", self.name, ", ".join(self._slots.queues), self._slots.total)
+        try:
+            async with asyncio.TaskGroup() as group:
+                claims = group.create_task(self._claiming.run())
+                loops = [
+                    group.create_task(self._reporter.run_appends()),
+                    group.create_task(self._reporter.run_reports()),
+                    group.create_task(self._pulse.run(self._settings.lease / BEATS / 4)),
+                    group.create_task(self._retry_resources()),
+                ]
+                await self._drain.wait()
+                claims.cancel()
+                await self._finish_jobs()
+                for loop in loops:
+                    loop.cancel()
+        finally:
+            await self._close()
+
+    async def _finish_jobs(self) -> None:
+        if self._running:
+            logger.info("worker %s drains: %d jobs have %g s to finish", self.name, len(self._running), self._settings.drain)
+            await self._until_done(self._settings.drain)
+        if self._running:
+            logger.warning("worker %s gives back %d jobs that have not finished", self.name, len(self._running))
+            grace = AT_ONCE if self._stop_now.is_set() else self._settings.cancel_grace
+            for attempt in list(self._attempts.values()):
+                attempt.stop(Stop.RELEASE, grace=grace)
+            await asyncio.wait(self._running, timeout=grace + SETTLING)
+        try:
+            await asyncio.wait_for(self._reporter.settled(), self._settings.lease)
+        except TimeoutError:
+            logger.error("the last reports of worker %s did not reach the store; its leases will run out", self.name)
+
+    async def _until_done(self, seconds: float) -> None:
+        """Wait until nothing runs, the time is over, or everything must stop now."""
+        stop_now = asyncio.create_task(self._stop_now.wait())
+        end = time.monotonic() + seconds
+        while self._running and not stop_now.done() and (left := end - time.monotonic()) > 0:
+            await asyncio.wait([*self._running, stop_now], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        stop_now.cancel()
+
+    async def _close(self) -> None:
+        self._stopped = True
+        for task in self._running:
+            task.cancel()
+        await asyncio.to_thread(self._heartbeat.stop)
+        await self._children.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._resources.close()
+        logger.info("worker %s has stopped", self.name)
+
+    async def _open_resources(self) -> None:
+        for task in set(self._registry.tasks.values()):
+            if task.mode != "process":
+                await self._resources.open(task.signature.uses)
+
+    async def _retry_resources(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY_RESOURCES)
+            if self._resources.failed:
+                await self._open_resources()
+
+    def _tasks(self) -> dict[str, int]:
+        return self._registry.known(without=self._resources.failed)
+
+    def _start(self, claimed: Claimed) -> None:
+        attempt = Attempt(claimed, self._runtime)
+        self._attempts[claimed.lease] = attempt
+        task = attempt.start()
+        self._running.add(task)
+        task.add_done_callback(lambda ended: self._on_end(attempt, ended))
+
+    def _on_end(self, attempt: Attempt, ended: "asyncio.Task[None]") -> None:
+        self._running.discard(ended)
+        self._slots.give_back(attempt.record)
+        if attempt.stopping is Stop.LOST:
+            self._attempts.pop(attempt.lease, None)
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            logger.error("job %s broke its worker's own code", attempt.record.id, exc_info=error)
+            self._attempts.pop(attempt.lease, None)
+        self._claiming.freed()
+
+    def _on_reported(self, report: Report, held: bool) -> None:
+        self._attempts.pop(report.lease, None)
+        if not held:
+            logger.warning("job %s had been given to another worker; what this one reported was not taken", report.lease.job_id)
+
+    def _on_lost(self, append: Append) -> None:
+        self._on_verdicts([(append.lease, Verdict.LOST)])
+
+    def _on_verdicts(self, news: Sequence[tuple[Lease, Verdict]]) -> None:
+        for lease, verdict in news:
+            attempt = self._attempts.get(lease)
+            if attempt is None or attempt.concluded:
+                continue
+            if verdict is Verdict.LOST:
+                logger.warning("job %s: its lease is lost, so this attempt stops", lease.job_id)
+            attempt.stop(Stop.LOST if verdict is Verdict.LOST else Stop.CANCEL)
+
+    def _leases(self) -> list[Lease]:
+        return [attempt.lease for attempt in list(self._attempts.values()) if not attempt.overstayed]

@@ -1,0 +1,52 @@
+"""JSON in and out: typed values to the text that stores keep, and back. Never pickle."""
+
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from sidelane.model.errors import PayloadTooLarge
+
+T = TypeVar("T")
+
+
+def limited(text: str, limit: int, what: str) -> str:
+    """Give `text` back, or raise `PayloadTooLarge` when it has more than `limit` bytes as UTF-8."""
+    if len(text) * 4 > limit:  # only then can it be over
+        size = len(text.encode())
+        if size > limit:
+            raise PayloadTooLarge(f"{what} is {size:,} bytes of JSON; the limit is {limit:,} (SIDELANE_PAYLOAD_LIMIT).")
+    return text
+
+
+class Codec(Generic[T]):
+    """Turns values of one type into JSON text and back."""
+
+    def __init__(self, type_: Any) -> None:
+        self._adapter: TypeAdapter[T] = TypeAdapter(type_)
+
+    def encode(self, value: object) -> str:
+        """Check that `value` is of the type and give its JSON. Raises TypeError with a sentence for the task's author."""
+        try:
+            return self._adapter.dump_json(self._adapter.validate_python(value), warnings="error", by_alias=True).decode()
+        except (ValidationError, PydanticSerializationError, ValueError) as error:
+            raise TypeError(explain(error)) from error
+
+    def decode(self, text: str) -> T:
+        """Read JSON text back. Raises TypeError when it is not of the type."""
+        try:
+            return self._adapter.validate_json(text)
+        except ValidationError as error:
+            raise TypeError(explain(error)) from error
+
+    def schema(self) -> dict[str, Any]:
+        """Give the JSON Schema of what `encode` writes."""
+        return self._adapter.json_schema(mode="serialization")
+
+
+def explain(error: Exception) -> str:
+    """Say in one line what a validation found, without echoing the values."""
+    if not isinstance(error, ValidationError):
+        return str(error).splitlines()[0]
+    found = [f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}" for item in error.errors()[:5]]
+    return "; ".join(found)

@@ -1,0 +1,164 @@
+"""Every error Sidelane raises, as one tree.
+
+    SidelaneError
+    ├── ConfigurationError        a setting, a declaration or an installation that cannot work
+    │   ├── MissingExtra          a feature whose packages are not installed
+    │   └── TaskDeclarationError  a task that cannot be registered as written
+    ├── NotOpen                   the lane is used before it is opened
+    ├── ArgumentsError            a call whose arguments do not fit its task
+    ├── PayloadTooLarge           arguments, an event or a result over the size limit
+    ├── UnknownTask, UnknownQueue names that were never declared
+    ├── StoreError                the store refused or could not be reached
+    │   ├── StoreUnavailable      for now: disk full, busy, unreachable; the same call may work later
+    │   └── StoreUnusable         for good: corrupt, read-only, written by a newer version
+    ├── JobError                  about one job
+    │   ├── UnknownJob            no such job
+    │   ├── JobGone               it was there, and its retention has passed
+    │   ├── NotFinished           its result was asked for too early
+    │   ├── JobConflict           it cannot be submitted or requeued beside another
+    │   ├── JobFailed             it ended in failure; carries the problem
+    │   └── JobCancelled          it was cancelled
+    ├── TryLater                  raised by a task: run me again in a while, at no cost
+    └── GiveUp                    raised by a task: this failure is final
+"""
+
+from sidelane.model.problem import Problem
+
+
+class SidelaneError(Exception):
+    """Something in Sidelane went wrong."""
+
+    status = 500  # the HTTP status this error has where it meets a client
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (self.__doc__ or "").strip().splitlines()[0])
+
+    def problem(self) -> Problem:
+        """Give the problem document that a client sees."""
+        return Problem(status=self.status, detail=str(self))
+
+
+class ConfigurationError(SidelaneError):
+    """A setting, a declaration or the installation cannot work."""
+
+
+class MissingExtra(ConfigurationError):
+    """A feature was used whose packages are not installed."""
+
+
+class TaskDeclarationError(ConfigurationError):
+    """A task cannot be registered as it is written."""
+
+
+class NotOpen(SidelaneError):
+    """The lane is not open: use it inside `lane.running()`, `lane.lifespan` or `lane.blocking()`."""
+
+
+class ArgumentsError(SidelaneError):
+    """The arguments do not fit the task."""
+
+    status = 422
+
+
+class PayloadTooLarge(SidelaneError):
+    """Arguments, an event or a result are larger than the limit."""
+
+    status = 413
+
+
+class UnknownTask(SidelaneError):
+    """No task of this name is registered."""
+
+    status = 404
+
+
+class UnknownQueue(ConfigurationError):
+    """No queue of this name is declared."""
+
+
+class StoreError(SidelaneError):
+    """The store refused."""
+
+    status = 503
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached at the moment; nothing was done, and the same call may work later."""
+
+
+class StoreUnusable(StoreError):
+    """The store cannot be used as it is: it is corrupt, read-only, or written by a newer Sidelane."""
+
+
+class JobError(SidelaneError):
+    """Something about one job."""
+
+
+class UnknownJob(JobError):
+    """There is no such job."""
+
+    status = 404
+
+
+class JobGone(JobError):
+    """The job was here, and its retention has passed."""
+
+    status = 410
+
+
+class NotFinished(JobError):
+    """The job has not finished yet."""
+
+    status = 202
+
+
+class JobConflict(JobError):
+    """Another job stands in the way."""
+
+    status = 409
+
+
+class JobFailed(JobError):
+    """The job failed."""
+
+    def __init__(self, problem: Problem, partial: str = "") -> None:
+        super().__init__(problem.detail or problem.title)
+        self.status = problem.status
+        self._problem = problem
+        self.partial = partial
+
+    def problem(self) -> Problem:
+        return self._problem
+
+
+class JobCancelled(JobError):
+    """The job was cancelled."""
+
+    status = 409
+
+    def __init__(self, message: str = "", partial: str = "") -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class TryLater(SidelaneError):
+    """The task asks to be run again later; this costs no attempt of its budget.
+
+    `delay` is in seconds.
+    """
+
+    def __init__(self, delay: float = 0.0) -> None:
+        super().__init__(f"The task asked to be run again in {delay:g} seconds.")
+        self.delay = delay
+
+
+class GiveUp(SidelaneError):
+    """The task says that trying again is of no use."""
+
+    def __init__(self, problem: Problem | str, *, status: int = 500) -> None:
+        self._problem = problem if isinstance(problem, Problem) else Problem(status=status, detail=problem)
+        super().__init__(self._problem.detail or self._problem.title)
+        self.status = self._problem.status
+
+    def problem(self) -> Problem:
+        return self._problem

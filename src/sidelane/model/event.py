@@ -1,0 +1,70 @@
+"""Events: the numbered lines of a job's log, and the cursor that says how far a reader has come."""
+
+import re
+from dataclasses import dataclass
+
+from sidelane.model.ids import is_id
+
+PROGRESS = "progress"
+TOKEN = "token"  # noqa: S105 - a token of text, not a secret
+ATTEMPT = "attempt"
+END = "end"
+JOB = "job"
+GAP = "gap"
+
+RESERVED = frozenset({PROGRESS, TOKEN, ATTEMPT, END, JOB, GAP, "open", "message", "error"})
+"""Event names whose meaning the published table fixes (or a browser's EventSource takes); tasks cannot emit them under `emit`."""
+
+NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a task emitted and the store has not numbered yet. `data` is JSON text."""
+
+    name: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One numbered line in a job's log. Numbers of one job have no holes; `at` is seconds since 1970 by the store's clock."""
+
+    number: int
+    epoch: int
+    at: float
+    name: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in a job's log: just after the event `number` of `epoch`. Written `<job>:<epoch>:<number>` in an SSE id."""
+
+    epoch: int
+    number: int
+
+    def text(self, job_id: str) -> str:
+        return f"{job_id}:{self.epoch:x}:{self.number}"
+
+    @staticmethod
+    def parse(text: str) -> "tuple[str, Cursor]":
+        """Read an SSE id back. Raises ValueError when it is not one."""
+        job_id, epoch, number = text.split(":")  # a wrong count is a ValueError too
+        if not is_id(job_id) or not re.fullmatch(r"[0-9a-f]{1,8}", epoch) or not re.fullmatch(r"[0-9]{1,15}", number):
+            raise ValueError(f"{text!r} is not the id of an event")
+        return job_id, Cursor(int(epoch, 16), int(number))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One look at a job's log. `gap`: the cursor is not in this log any more, so `events` starts from its beginning.
+
+    `last` is the number of the newest event; more are waiting while the last of `events` has a lower number. `ended`: that
+    newest event is the job's end, whether or not it is among `events`.
+    """
+
+    events: tuple[Event, ...]
+    last: int
+    gap: bool = False
+    ended: bool = False

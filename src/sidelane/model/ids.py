@@ -1,0 +1,27 @@
+"""Identifiers: ids of jobs, nonces of leases, epochs of logs."""
+
+import re
+import secrets
+import time
+
+_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+
+
+def new_id() -> str:
+    """Make a job id: 32 hex digits that sort by the millisecond they were made in and cannot be guessed (80 random bits)."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+def is_id(text: str) -> bool:
+    """Tell whether `text` may be a job id: 1 to 128 of the characters a URL's path leaves alone."""
+    return _ID.fullmatch(text) is not None
+
+
+def new_nonce() -> str:
+    """Make the secret part of a lease or the id of a request that may be repeated."""
+    return secrets.token_hex(8)
+
+
+def new_epoch() -> int:
+    """Make the number that tells one stretch of a job's log from another that reuses its numbers (rules 17)."""
+    return secrets.randbits(32) | 1

@@ -1,0 +1,156 @@
+"""Jobs as a store keeps them: what was asked for, what has become of it, and the lease that lets a worker speak for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sidelane.model.problem import Problem
+
+DAY = 86_400.0
+
+
+class State(StrEnum):
+    """The five states of a job. Scheduled, retrying, cancelling and dead are views of these, not states."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        return self not in UNFINISHED
+
+
+UNFINISHED = frozenset({State.QUEUED, State.RUNNING})
+FINISHED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """What was asked for: a call with everything the store must know to keep its promises. It never changes.
+
+    Durations are seconds and count from the submit; `run_at` is the one absolute time (seconds since 1970), the user's own.
+    """
+
+    id: str
+    task: str
+    version: int = 1
+    arguments: str = "{}"  # a JSON object by parameter name
+    queue: str = "default"
+    user: str | None = None
+    priority: int = 0  # higher goes first
+    key: str | None = None  # the current job of something; found by `Query.key`
+    unique: str | None = None  # one unfinished job per user and key
+    labels: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    run_at: float | None = None
+    start_within: float | None = None  # to the first start
+    deadline: float | None = None  # over all attempts
+    losses: int = 3  # how many lost leases the job survives
+    keep: float = 7 * DAY  # how long it is kept after its end
+    abandon_after: float | None = None  # cancelled when its last listener has been gone this long
+    parent: str | None = None
+    trace: str | None = None  # W3C traceparent
+    follow_ups: "tuple[FollowUp, ...]" = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A job to submit in the very step that ends its parent in one of the states `on`.
+
+    `spec` is a template: its id and parent are filled in at the end, so that each end submits it once (rules 9).
+    """
+
+    on: frozenset[State]
+    spec: JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A worker's right to speak for one attempt. A write counts only while the job runs under exactly this lease (rules 1)."""
+
+    job_id: str
+    attempt: int
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One attempt's failure. `error` and `traceback` are for operators and never reach clients.
+
+    The store fills in `attempt` and `at` (seconds since 1970 by its clock).
+    """
+
+    problem: Problem
+    error: str = ""
+    traceback: str = ""
+    attempt: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """One job as the store keeps it. Times are seconds since 1970 by the store's clock."""
+
+    spec: JobSpec
+    sequence: int  # the store's own order of submission: a job's age
+    state: State
+    attempt: int = 0  # claims so far; never falls
+    failures: int = 0
+    losses: int = 0
+    ends: int = 0  # how often it has ended; more than one after a requeue
+    submitted: float
+    due: float | None = None  # not before this time, while it waits for one
+    started: float | None = None
+    ended: float | None = None
+    cancelling: bool = False
+    worker: str | None = None
+    last: int = 0  # number of the newest event in its log
+    progress: str | None = None  # data of its newest progress event, JSON text
+    result: str | None = None  # JSON text
+    problem: Problem | None = None
+    history: tuple[Failure, ...] = ()  # of its failures and losses, oldest first
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What is left of a job after its retention: that it was here, and whose it was."""
+
+    id: str
+    user: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The answer to a submit. `created` is false where the id or the unique key already had a job; `record` is that job."""
+
+    record: JobRecord
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer to a submit or requeue that cannot be: the problem says why."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which jobs to find, newest first. `before` is a `sequence` to page on from; None means any."""
+
+    states: frozenset[State] | None = None
+    task: str | None = None
+    queue: str | None = None
+    user: str | None = None
+    key: str | None = None
+    parent: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    before: int | None = None
+    limit: int = 50

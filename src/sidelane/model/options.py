@@ -1,0 +1,75 @@
+"""What a caller may choose about one submission, apart from the task's arguments."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+from sidelane.model.errors import ArgumentsError
+from sidelane.model.ids import is_id
+
+PRIORITIES = range(-1000, 1001)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Cancel the job when its last listener has been gone for `after` seconds."""
+
+    after: float = 30.0
+
+
+Disconnect = Literal["continue"] | Cancel
+
+
+class OptionFields(TypedDict, total=False):
+    """The keyword arguments of `task.options(...)`."""
+
+    id: str
+    user: str
+    key: str
+    unique: str
+    priority: int
+    delay: float
+    run_at: float
+    start_within: float
+    deadline: float
+    on_disconnect: Disconnect
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of one call; None where the task's own policy holds. Durations are seconds from the submit.
+
+    Raises `ArgumentsError` on a value that cannot be.
+    """
+
+    id: str | None = None
+    user: str | None = None
+    key: str | None = None
+    unique: str | None = None
+    priority: int | None = None
+    delay: float = 0.0
+    run_at: float | None = None
+    start_within: float | None = None
+    deadline: float | None = None
+    on_disconnect: Disconnect | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.id is not None and not is_id(self.id):
+            raise ArgumentsError(f"id={self.id!r}: an id is 1 to 128 letters, digits or any of '._~-'.")
+        for name in ("user", "key", "unique"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and 0 < len(value) <= 512):
+                raise ArgumentsError(f"{name}={value!r}: this is a text of 1 to 512 characters.")
+        if self.priority is not None and self.priority not in PRIORITIES:
+            raise ArgumentsError(f"priority={self.priority}: priorities go from -1000 to 1000, higher first.")
+        if self.delay < 0 or not math.isfinite(self.delay):
+            raise ArgumentsError(f"delay={self.delay}: a delay is a number of seconds from now, not in the past.")
+        for name in ("start_within", "deadline"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ArgumentsError(f"{name}={value}: this is a number of seconds above 0.")
+        if self.delay and self.run_at is not None:
+            raise ArgumentsError("Give either delay or run_at, not both.")

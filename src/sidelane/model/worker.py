@@ -1,0 +1,81 @@
+"""Workers as a store sees them: what they are, what they ask for, what they get."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sidelane.model.job import JobRecord, Lease
+
+NO_LIMIT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """One worker process, as it describes itself with each heartbeat. `tasks` maps a name to the newest version it knows."""
+
+    id: str
+    name: str
+    host: str = ""
+    pid: int = 0
+    queues: Mapping[str, int] = field(default_factory=dict)  # slots by queue
+    tasks: Mapping[str, int] = field(default_factory=dict)
+    slots: int = 0
+    running: int = 0
+    started: float = 0.0
+    health: str = "ok"  # else what is wrong, in a sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRequest:
+    """What a worker has room for. A repeat under the same `request` gets the same jobs again (rules 3).
+
+    `queues` maps names to free slots, tried in order; `tasks` maps known names to the newest version understood (None: any);
+    `ids` takes only these jobs; `suspects` bounds how many jobs with one loss, and with more, it may take (rules 7).
+    """
+
+    request: str
+    worker: str
+    queues: Mapping[str, int] = field(default_factory=dict)
+    tasks: Mapping[str, int] | None = None
+    ids: tuple[str, ...] = ()
+    limit: int = 1
+    lease: float = 10.0
+    suspects: tuple[int, int] = (NO_LIMIT, NO_LIMIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One claimed job with the lease to speak for it. `remaining` is what its deadline leaves, in seconds."""
+
+    record: JobRecord
+    lease: Lease
+    remaining: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The answer to a claim. `next_due` is in how many seconds the next waiting job of these queues may start, if any."""
+
+    jobs: tuple[Claimed, ...] = ()
+    next_due: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStats:
+    """One queue at a glance. `oldest` is how long its oldest ready job has waited, in seconds."""
+
+    name: str
+    paused: bool = False
+    ready: int = 0
+    delayed: int = 0
+    running: int = 0
+    oldest: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep did."""
+
+    lost: int = 0  # leases swept away
+    ended: int = 0  # jobs ended by their deadline, start-within or want of listeners
+    removed: int = 0  # finished jobs whose retention had passed
+    more: bool = False  # another sweep has work right now

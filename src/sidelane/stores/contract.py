@@ -1,0 +1,127 @@
+"""The contract every store meets, at the level of meaning.
+
+Calls are batched and each item has its own answer. Every call may be repeated without harm, because a reply may be lost. The
+store's clock counts: durations go in, times come out. What the words mean exactly is `sidelane.testing.conformance`.
+
+Every verb raises `StoreUnavailable` when the store cannot be reached (nothing was done, or a repeat is harmless) and
+`StoreUnusable` when it never will be.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from sidelane.model.event import Cursor, Reading
+from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, Submission
+from sidelane.model.outcome import Append, Report, Verdict
+from sidelane.model.worker import ClaimRequest, Claims, QueueStats, Swept, WorkerInfo
+
+
+def job_topic(job_id: str) -> str:
+    """The topic that is hinted at when a job's log or state has changed."""
+    return f"job:{job_id}"
+
+
+def queue_topic(queue: str) -> str:
+    """The topic that is hinted at when a queue may have something to claim."""
+    return f"queue:{queue}"
+
+
+def worker_topic(worker: str) -> str:
+    """The topic that is hinted at when one of a worker's running jobs is asked to stop."""
+    return f"worker:{worker}"
+
+
+class Wakeups(Protocol):
+    """Hints for the topics of one watch. They may be lost, doubled or late; what they hint at is in the store."""
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait for a hint since the last call; false when `timeout` seconds passed without one."""
+        ...
+
+
+class Source(Protocol):
+    """The worker's side: four verbs are enough to run jobs."""
+
+    async def claim(self, request: ClaimRequest) -> Claims:
+        """Take jobs that are ready: priority first, then users in turn, then age. Each gets a new attempt and lease."""
+        ...
+
+    async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[Verdict]:
+        """Renew these leases for `lease` seconds and say how each stands. A worker whose health is "stopped" is forgotten."""
+        ...
+
+    async def append(self, appends: Sequence[Append]) -> list[bool]:
+        """Write entries to the logs of running jobs; false where the lease was lost. What was seen before is ignored."""
+        ...
+
+    async def finish(self, reports: Sequence[Report]) -> list[bool]:
+        """End attempts: state, last entries and follow-ups in one step, or nothing and false where the lease was lost."""
+        ...
+
+
+class Store(Source, Protocol):
+    """The system of record."""
+
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
+        """Make jobs durable. An id that is known, or a unique key that is taken, answers with the job that has it."""
+        ...
+
+    async def cancel(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        """Cancel queued jobs at once and ask running ones to stop; finished ones stay as they are."""
+        ...
+
+    async def requeue(self, ids: Sequence[str]) -> list[JobRecord | Refusal | None]:
+        """Bring finished jobs back to queued, with fresh budgets; unfinished ones stay as they are."""
+        ...
+
+    async def get(self, ids: Sequence[str]) -> list[JobRecord | Gone | None]:
+        """Look jobs up."""
+        ...
+
+    async def find(self, query: Query) -> list[JobRecord]:
+        """Find jobs, newest first. Their history is left empty."""
+        ...
+
+    async def position(self, job_id: str) -> int | None:
+        """Tell how many ready jobs of its queue stand before a ready job (by priority, then age), counted up to 1,000."""
+        ...
+
+    async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> Reading | None:
+        """Read a job's log after a cursor. The end is its last event. None when there is no such job."""
+        ...
+
+    def watch(self, *topics: str) -> AbstractAsyncContextManager[Wakeups]:
+        """Be woken when one of these topics changes. No change after the watch is open goes without a hint, barring faults."""
+        ...
+
+    async def listen(self, ids: Sequence[str]) -> None:
+        """Say that someone listens to these jobs now: their `abandon_after` starts anew."""
+        ...
+
+    async def pause(self, queue: str, paused: bool = True) -> None:
+        """Stop or resume handing out jobs of a queue, everywhere and at once."""
+        ...
+
+    async def workers(self) -> list[WorkerInfo]:
+        """List the workers that are alive."""
+        ...
+
+    async def stats(self) -> list[QueueStats]:
+        """Count the unfinished jobs of every queue the store has seen."""
+        ...
+
+    async def sweep(self, *, lease: float, limit: int = 200) -> Swept:
+        """Do what time asks for: take back expired leases, end what is too late, forget what was kept long enough.
+
+        Idempotent, for any process at any time. `lease` is the duration of leases on this store in seconds (rules 5).
+        """
+        ...
+
+    async def remember(self, name: str, value: str) -> str:
+        """Keep a value under a name, or give the one that is already there."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; calls under way end first."""
+        ...
