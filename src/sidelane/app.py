@@ -85,7 +85,7 @@ class Sidelane:
     def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
     @overload
     def task(self, **fields: Unpack[TaskFields]) -> TaskDecorator: ...
-    def task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
+    def task(self, function: Callable[..., Any] | None = None, **fields: Unpack[TaskFields]) -> Any:
         """Register a function as a task: `@lane.task` or `@lane.task(queue=…, timeout=…)`.
 
         Raises `TaskDeclarationError` on a name that is taken or a policy that cannot be, `UnknownQueue` on a queue that the lane
@@ -112,7 +112,7 @@ class Sidelane:
     def resource(self, factory: Callable[..., Awaitable[T]], /) -> Resource[T]: ...
     @overload
     def resource(self, *, scope: Scope) -> Callable[[Callable[..., Any]], Resource[Any]]: ...
-    def resource(self, factory: Callable[..., Any] | None = None, /, *, scope: Scope = "process") -> Any:
+    def resource(self, factory: Callable[..., Any] | None = None, *, scope: Scope = "process") -> Any:
         """Declare something that a worker opens and tasks take with `Use`: once per process, or with each attempt."""
         return (lambda factory: Resource(factory, scope)) if factory is None else Resource(factory, scope)
 
@@ -188,7 +188,7 @@ class Sidelane:
         self, *, name: str = "worker", queues: Mapping[str, int | None] | None = None, exit_when_stuck: bool = False
     ) -> Worker:
         """Make a worker of the open lane for these queues (None: all). Raises `UnknownQueue`, `NotOpen`."""
-        wanted = {name: None for name in self.queues} if queues is None else queues
+        wanted = dict.fromkeys(self.queues) if queues is None else queues
         for queue in wanted:
             if queue not in self.queues:
                 raise UnknownQueue(f"There is no queue {queue!r}; this lane declares {', '.join(self.queues)}.")
@@ -205,7 +205,7 @@ class Sidelane:
 
     def blocking(self) -> Blocking:
         """Open the lane for code without an event loop: `with lane.blocking() as b: b.result(b.submit(call))`."""
-        return Blocking(lambda: self.running(), lambda: self.client)
+        return Blocking(self.running, lambda: self.client)
 
     def testing(self) -> AbstractAsyncContextManager[Harness]:
         """Open the lane on a store in memory with a clock turned by hand, for tests."""

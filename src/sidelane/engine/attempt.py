@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from sidelane.engine.context import DONE, Context, FromThread
+from sidelane.engine.context import Context
 from sidelane.engine.emission import Emission, LeaseLost
 from sidelane.engine.handle import Job
 from sidelane.engine.outcomes import DeadlinePassed, TimedOut, outcome_of, with_identity
@@ -18,6 +17,7 @@ from sidelane.engine.process import Children
 from sidelane.engine.registry import AnyTask, Registry
 from sidelane.engine.resource import Resources
 from sidelane.engine.task import Call
+from sidelane.engine.voices import LoopVoice, ThreadVoice
 from sidelane.model.errors import UnknownTask
 from sidelane.model.event import ATTEMPT, Entry
 from sidelane.model.outcome import Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
@@ -77,7 +77,7 @@ class Attempt:
         self.concluded = False
         self._remaining = claimed.remaining
         self._runtime = runtime
-        self._emission = Emission(claimed.lease, runtime.reporting.dirty)
+        self.emission = Emission(claimed.lease, runtime.reporting.dirty)
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self._body: asyncio.Task[None] | None = None
@@ -127,7 +127,7 @@ class Attempt:
             return await self._perform()
         except asyncio.CancelledError as error:
             return self._stopped() if self.stopping else self._failed(error)
-        except (Exception, SystemExit) as error:  # a task's sys.exit() is its failure, not the worker's end
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a task raises is its failure; a task's sys.exit() is its failure, not the worker's end
             return self._stopped() if self.stopping else self._failed(error)
 
     async def _perform(self) -> Outcome:
@@ -150,7 +150,7 @@ class Attempt:
 
     def _announce(self) -> None:
         if self.record.attempt > 1 and self.record.last:  # readers have seen something that starts over now
-            self._emission.put(Entry(ATTEMPT, f'{{"attempt":{self.record.attempt}}}'))
+            self.emission.put(Entry(ATTEMPT, f'{{"attempt":{self.record.attempt}}}'))
 
     def _watch_the_clock(self, task: AnyTask) -> None:
         limits = [(task.policy.timeout, Stop.TIMEOUT), (self._remaining, Stop.DEADLINE)]
@@ -179,7 +179,9 @@ class Attempt:
         task = self._task
         if task is None or isinstance(error, LeaseLost):
             return Released()
-        return outcome_of(error, failures=self.record.failures, retry=task.policy.retry, registry=self._runtime.registry)
+        return outcome_of(
+            error, failures=self.record.failures, retry=task.policy.retry, registry=self._runtime.registry
+        )
 
     def _stopped(self) -> Outcome:
         match self.stopping:
@@ -202,69 +204,25 @@ class Attempt:
         self._late = self._loop.create_task(self._conclude(self._stopped()))
 
     async def _conclude(self, outcome: Outcome) -> None:
-        if self.concluded or self.stopping is Stop.LOST or self._emission.lost:
+        if self.concluded or self.stopping is Stop.LOST or self.emission.lost:
             self.concluded = True
             return
         self.concluded = True
-        ordinal, entries = await self._emission.rest()
-        self._emission.lost = True  # what still comes from a task that hangs on is not heard
+        ordinal, entries = await self.emission.rest()
+        self.emission.lost = True  # what still comes from a task that hangs on is not heard
         outcome = with_identity(outcome, self.record.id, self.record.attempt)
         _log(self, outcome)
         self._runtime.reporting.report(Report(lease=self.lease, outcome=outcome, ordinal=ordinal, entries=entries))
 
-    def put(self, entry: Entry) -> Awaitable[None]:
-        self._emission.put(entry)
-        return self._emission.room() if self._emission.full else DONE
+    def asked_to_stop(self) -> bool:
+        return self.stopping is not None
 
     async def submit(self, call: Call[R]) -> Job[R]:
+        """Submit a child of this job, for its task."""
         spec = self.record.spec
         if call.options.user is None and spec.user is not None:
             call = call.with_options(user=spec.user)
         return await self._runtime.submitter.submit(call, parent=spec.id, trace=spec.trace)
-
-
-class LoopVoice:
-    """The voice of a task on the event loop."""
-
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
-
-    def put(self, entry: Entry) -> Awaitable[None]:
-        return self._attempt.put(entry)
-
-    def stopping(self) -> bool:
-        return self._attempt.stopping is not None
-
-    def submit(self, call: Call[R]) -> Awaitable[Job[R]]:
-        return self._attempt.submit(call)
-
-
-class ThreadVoice:
-    """The voice of a task in a thread: everything crosses over to the loop, in order."""
-
-    MOST_CROSSING = 100
-
-    def __init__(self, attempt: Attempt, loop: asyncio.AbstractEventLoop) -> None:
-        self._attempt = attempt
-        self._loop = loop
-        self._crossed = 0
-
-    def put(self, entry: Entry) -> Awaitable[None]:
-        self._loop.call_soon_threadsafe(self._put, entry)
-        self._crossed += 1
-        if self._crossed % self.MOST_CROSSING == 0:  # a fast thread waits now and then until the loop has caught up
-            FromThread(self._loop, self._attempt._emission.room).wait()
-        return DONE
-
-    def stopping(self) -> bool:
-        return self._attempt.stopping is not None or self._attempt._emission.lost
-
-    def submit(self, call: Call[R]) -> Awaitable[Job[R]]:
-        return FromThread(self._loop, lambda: self._attempt.submit(call))
-
-    def _put(self, entry: Entry) -> None:
-        if not self._attempt._emission.lost:
-            self._attempt._emission.put(entry)
 
 
 def _log(attempt: Attempt, outcome: Outcome) -> None:

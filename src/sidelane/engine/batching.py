@@ -40,7 +40,7 @@ class Batching(Generic[T, R]):
             for _, future in batch:
                 future.cancel()
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it goes to each caller
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

@@ -37,10 +37,12 @@ class Blocking:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            assert self._lane is not None
-            self._wait(self._lane.__aexit__(None, None, None))
+            if self._lane is not None:
+                self._wait(self._lane.__aexit__(None, None, None))
         finally:
             self._end()
 

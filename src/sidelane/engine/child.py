@@ -89,7 +89,7 @@ class Child:
                 arounds=registry.arounds,
                 threads=self._threads,
             )
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - it goes to the worker
             return outcome_of(error, failures=message["failures"], retry=task.policy.retry, registry=registry)
         return Succeeded(result)
 
@@ -98,7 +98,9 @@ def _find(module: str, name: str) -> AnyTask:
     for value in vars(importlib.import_module(module)).values():
         if isinstance(value, Task) and name in (value.name, *value.aliases):
             return value
-    raise ConfigurationError(f"Module {module!r} has no task {name!r} at its top level, so a child process cannot find it.")
+    raise ConfigurationError(
+        f"Module {module!r} has no task {name!r} at its top level, so a child process cannot find it."
+    )
 
 
 def _die_with_the_worker() -> None:

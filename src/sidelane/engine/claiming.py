@@ -91,7 +91,9 @@ class Claiming:
                 return claims
 
     async def _wait(self, wakeups: Wakeups, next_due: float | None) -> None:
-        hint = asyncio.ensure_future(wakeups.wait(min(LONGEST_SILENCE, LONGEST_SILENCE if next_due is None else next_due)))
+        hint = asyncio.ensure_future(
+            wakeups.wait(min(LONGEST_SILENCE, LONGEST_SILENCE if next_due is None else next_due))
+        )
         freed = asyncio.ensure_future(self._freed.wait())
         try:
             await asyncio.wait([hint, freed], return_when=asyncio.FIRST_COMPLETED)

@@ -76,7 +76,7 @@ class Client:
         """Look a job up. Raises `UnknownJob` or `JobGone`."""
         (found,) = await self.store.get([job_id])
         if isinstance(found, Gone):
-            raise JobGone(f"Job {job_id!r} has finished, and the time it is kept for has passed.")
+            raise JobGone(f"Job {job_id!r} has finished, and the time it is kept for has passed.", found.user)
         return _known(found, job_id)
 
     async def find(self, query: Query) -> list[JobRecord]:

@@ -36,7 +36,10 @@ def load(environ: Mapping[str, str] = os.environ, start: Path | None = None, **g
     origins = dict.fromkeys(Settings.model_fields, "default")
     sources = [
         (f"{root / 'pyproject.toml'}, [tool.sidelane]", table),
-        ("environment", {name: value for name in Settings.model_fields if (value := environ.get(PREFIX + name.upper()))}),
+        (
+            "environment",
+            {name: value for name in Settings.model_fields if (value := environ.get(PREFIX + name.upper()))},
+        ),
         ("given in code", {name: value for name, value in given.items() if value is not None}),
     ]
     for origin, found in sources:
@@ -48,7 +51,9 @@ def load(environ: Mapping[str, str] = os.environ, start: Path | None = None, **g
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        wrong = "; ".join(f"{item['loc'][0]} ({origins[str(item['loc'][0])]}): {item['msg']}" for item in error.errors())
+        wrong = "; ".join(
+            f"{item['loc'][0]} ({origins[str(item['loc'][0])]}): {item['msg']}" for item in error.errors()
+        )
         raise ConfigurationError(f"Settings: {wrong}.") from error
     return Configuration(_rooted(settings, root), origins, root)
 

@@ -114,9 +114,8 @@ def _wrong(task: Task[..., Any, Any]) -> list[str]:
         seconds = getattr(policy, name)
         if seconds is not None and not seconds > 0:
             found.append(f"{name}={seconds}: this is a number of seconds above 0.")
-    for name in ("keep", "cancel_grace", "losses"):
-        if getattr(policy, name) < 0:
-            found.append(f"{name}={getattr(policy, name)}: this cannot be below 0.")
+    amounts = {"keep": policy.keep, "cancel_grace": policy.cancel_grace, "losses": policy.losses}
+    found += [f"{name}={amount}: this cannot be below 0." for name, amount in amounts.items() if amount < 0]
     if policy.priority not in PRIORITIES:
         found.append(f"priority={policy.priority}: priorities go from -1000 to 1000, higher first.")
     if task.version not in VERSIONS:

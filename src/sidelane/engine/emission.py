@@ -25,15 +25,19 @@ def token_entry(text: str, limit: int) -> Entry:
 
 
 def progress_entry(percent: float, message: str, limit: int) -> Entry:
-    if not 0 <= percent <= 100:  # noqa: PLR2004 - per cent
+    if not 0 <= percent <= 100:
         raise ValueError(f"progress({percent}): a percentage goes from 0 to 100.")
-    return Entry(PROGRESS, limited(to_json({"percent": percent, "message": message}).decode(), limit, "A progress message"))
+    return Entry(
+        PROGRESS, limited(to_json({"percent": percent, "message": message}).decode(), limit, "A progress message")
+    )
 
 
 def named_entry(name: str, data: object, limit: int) -> Entry:
     """Make an entry of the task's own. Raises ValueError on a reserved or malformed name, TypeError on data without JSON."""
     if name in RESERVED or not NAME.fullmatch(name):
-        raise ValueError(f"emit({name!r}): a name is lower case letters, digits or '_.-', and none of {', '.join(sorted(RESERVED))}.")
+        raise ValueError(
+            f"emit({name!r}): a name is lower case letters, digits or '_.-', and none of {', '.join(sorted(RESERVED))}."
+        )
     try:
         text = to_json(data).decode()
     except PydanticSerializationError as error:
@@ -123,4 +127,6 @@ class Emission:
 
 
 def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() and place else letter.lower() for place, letter in enumerate(name))
+    return "".join(
+        f"_{letter.lower()}" if letter.isupper() and place else letter.lower() for place, letter in enumerate(name)
+    )

@@ -1,6 +1,9 @@
 """Following a job's log as it grows: subscribe, then read, then wait; hints only make it quick (rules 19)."""
 
-from collections.abc import AsyncIterator
+import math
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from sidelane.model.errors import UnknownJob
 from sidelane.model.event import END, GAP, Cursor, Event
@@ -11,6 +14,8 @@ LONGEST_SILENCE = 2.0
 
 BATCH = 500
 
+GAP_EVENT = Event(0, 0, 0.0, GAP, "{}")
+
 
 async def follow(store: Store, job_id: str, after: Cursor | None = None) -> AsyncIterator[Event]:
     """Yield a job's events after `after` as they come, the last being its end.
@@ -18,19 +23,33 @@ async def follow(store: Store, job_id: str, after: Cursor | None = None) -> Asyn
     A cursor that is not in the log any more yields an event named "gap" (number 0), then the log from its beginning.
     Raises `UnknownJob` when there is no such job, or no longer.
     """
+    async with aclosing(follow_batches(store, job_id, after)) as batches:
+        async for batch in batches:
+            for event in batch:
+                yield event
+
+
+async def follow_batches(
+    store: Store, job_id: str, after: Cursor | None = None, *, silence: float = math.inf
+) -> AsyncGenerator[list[Event], None]:
+    """Yield what `follow` yields, as much at a time as the log gives at once, and an empty list after `silence` seconds."""
     async with store.watch(job_topic(job_id)) as wakeups:
+        spoke = time.monotonic()
         while True:
             reading = await store.read(job_id, after=after, limit=BATCH)
             if reading is None:
                 raise UnknownJob(f"There is no job {job_id!r}.")
-            if reading.gap:
+            batch = [GAP_EVENT] if reading.gap else []
+            # an end before the last event was undone by a requeue
+            batch += [event for event in reading.events if event.name != END or event.number == reading.last]
+            if reading.events:
+                after = Cursor(reading.events[-1].epoch, reading.events[-1].number)
+            elif reading.gap:
                 after = None
-                yield Event(0, 0, 0.0, GAP, "{}")
-            for event in reading.events:
-                after = Cursor(event.epoch, event.number)
-                if event.name != END or event.number == reading.last:  # an end before the last was undone by a requeue
-                    yield event
+            if batch or time.monotonic() - spoke >= silence:
+                spoke = time.monotonic()
+                yield batch
             if after is None or after.number >= reading.last:
                 if reading.ended:
                     return
-                await wakeups.wait(LONGEST_SILENCE)
+                await wakeups.wait(min(LONGEST_SILENCE, silence))

@@ -1,6 +1,7 @@
 """Heartbeats: a thread with its own loop and its own connection keeps a worker's leases while the main loop is busy."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -156,15 +157,12 @@ class Heartbeat:
         return True
 
     async def _must_wake(self) -> None:
-        waker = self._waker
-        assert waker is not None
-        await waker.wait()
+        if self._waker is not None:
+            await self._waker.wait()
 
     async def _pause(self, seconds: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._must_wake(), seconds)
-        except TimeoutError:
-            pass
 
     def _troubled(self, error: Exception) -> None:
         if self.trouble is None:

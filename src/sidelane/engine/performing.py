@@ -73,7 +73,9 @@ async def _coroutine(function: Callable[..., Any], given: dict[str, Any], contex
     return await function(**given)
 
 
-async def _async_generator(function: Callable[..., Any], given: dict[str, Any], context: Context, threads: Executor) -> Any:
+async def _async_generator(
+    function: Callable[..., Any], given: dict[str, Any], context: Context, threads: Executor
+) -> Any:
     yielded = Yielded(context)
     async with aclosing(function(**given)) as items:
         async for item in items:

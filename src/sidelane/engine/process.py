@@ -1,6 +1,7 @@
 """Warm child processes for tasks declared with `process=True`: a timeout kills them, and nothing else feels it."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -105,10 +106,8 @@ class Child:
         self.alive = False
         if self._process.returncode is None:
             self._writer.write(pack({"stop": True}))
-            try:
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
                 await asyncio.wait_for(self._ended(), grace)
-            except (TimeoutError, asyncio.CancelledError):
-                pass
             self._kill()
         self._writer.close()
         await self._process.wait()
@@ -119,10 +118,8 @@ class Child:
                 return
 
     def _kill(self) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
     async def _send(self, line: bytes) -> None:
         try:

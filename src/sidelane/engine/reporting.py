@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 class Reporter:
     """Writes what attempts emit and how they end. A store that cannot be reached is tried again until it can (rules 3)."""
 
-    def __init__(self, source: Source, *, on_lost: Callable[[Append], None], on_reported: Callable[[Report, bool], None]) -> None:
+    def __init__(
+        self, source: Source, *, on_lost: Callable[[Append], None], on_reported: Callable[[Report, bool], None]
+    ) -> None:
         self._source = source
         self._on_lost = on_lost
         self._on_reported = on_reported

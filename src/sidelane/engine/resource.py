@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, cast
@@ -89,7 +89,9 @@ class Resources:
             return False
         return True
 
-    async def fill(self, uses: Mapping[str, Resource[Any] | type], context: object, stack: AsyncExitStack) -> dict[str, Any]:
+    async def fill(
+        self, uses: Mapping[str, Resource[Any] | type], context: object, stack: AsyncExitStack
+    ) -> dict[str, Any]:
         """Give the values a function uses in one attempt; `stack` closes those that live for the attempt alone."""
         if not uses:
             return {}
@@ -101,7 +103,9 @@ class Resources:
         self._open.clear()
         await self._stack.aclose()
 
-    async def _give(self, what: Resource[Any] | type, stack: AsyncExitStack, local: dict[Resource[Any], Any], context: object) -> Any:
+    async def _give(
+        self, what: Resource[Any] | type, stack: AsyncExitStack, local: dict[Resource[Any], Any], context: object
+    ) -> Any:
         if not isinstance(what, Resource):
             return context
         if what.scope == "process":

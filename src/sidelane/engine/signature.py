@@ -63,7 +63,7 @@ class Signature:
     def result(self) -> Codec[Any]:
         """The codec of the result."""
         try:
-            return Codec(self._result_type())
+            return Codec(self.result_type)
         except Exception as error:
             raise TaskDeclarationError(
                 f"Task {self._function.__qualname__!r}: its result has no JSON form: {error}"
@@ -88,7 +88,9 @@ class Signature:
         try:
             model = self.arguments.model_validate_json(text)
         except ValidationError as error:
-            raise ArgumentsError(f"{self._function.__name__}: the stored arguments do not fit: {explain(error)}.") from error
+            raise ArgumentsError(
+                f"{self._function.__name__}: the stored arguments do not fit: {explain(error)}."
+            ) from error
         return {name: getattr(model, name) for name in self.arguments.model_fields}
 
     @cached_property
@@ -101,7 +103,9 @@ class Signature:
                 "Import its name outside `if TYPE_CHECKING`."
             ) from error
 
-    def _result_type(self) -> Any:
+    @property
+    def result_type(self) -> Any:
+        """The type of the result: what the function returns, or what a generator yields as `Result`, else text."""
         annotation = self._hints.get("return", Any)
         if self.kind in ("coroutine", "function"):
             return annotation

@@ -14,7 +14,7 @@ from sidelane.model.options import Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
 
 P = ParamSpec("P")
-O = TypeVar("O", covariant=True)  # noqa: E741 - the function's own return type
+O_co = TypeVar("O_co", covariant=True)  # what the function itself returns
 R = TypeVar("R")
 
 Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
@@ -49,17 +49,17 @@ class Lane(Protocol):
     def job(self, task: "Task[..., Any, R]", job_id: str) -> Job[R]: ...
 
 
-class Task(Generic[P, O, R]):
+class Task(Generic[P, O_co, R]):
     """A registered function: call it and it is just called; `call`, `submit` and `options` make jobs of it.
 
-        await answer(question, llm=fake)                 # the plain function, in a test
-        job = await answer.submit(question)              # a durable job
-        await lane.submit(answer.options(user="u7", priority=10).call(question))
+    await answer(question, llm=fake)                 # the plain function, in a test
+    job = await answer.submit(question)              # a durable job
+    await lane.submit(answer.options(user="u7", priority=10).call(question))
     """
 
-    def __init__(  # noqa: PLR0913 - everything a declaration says, made in one place only
+    def __init__(
         self,
-        function: Callable[P, O],
+        function: Callable[P, O_co],
         *,
         lane: Lane,
         name: str,
@@ -85,14 +85,14 @@ class Task(Generic[P, O, R]):
         self.__module__ = function.__module__
         self.__wrapped__ = function
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> O:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> O_co:
         """Call the function itself, here and now: no job, no queue."""
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<task {self.name}>"
 
-    def options(self, **options: Unpack[OptionFields]) -> "Task[P, O, R]":
+    def options(self, **options: Unpack[OptionFields]) -> "Task[P, O_co, R]":
         """Give this task with options for the calls made from it. Raises `ArgumentsError` on one that cannot be."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)

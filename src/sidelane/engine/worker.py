@@ -87,7 +87,12 @@ class Worker:
     @property
     def health(self) -> str:
         """Say "ok", or in a sentence what keeps this worker from its work."""
-        troubles = [self._claiming.trouble, self._reporter.trouble, self._heartbeat.trouble, *self._resources.failed.values()]
+        troubles = [
+            self._claiming.trouble,
+            self._reporter.trouble,
+            self._heartbeat.trouble,
+            *self._resources.failed.values(),
+        ]
         if self._stopped:
             return STOPPED
         if self._drain.is_set():
@@ -115,7 +120,9 @@ class Worker:
         """Work until told to drain."""
         await self._open_resources()
         self._heartbeat.start()
-        logger.info("worker %s takes jobs of %s, %d at once", self.name, ", ".join(self._slots.queues), self._slots.total)
+        logger.info(
+            "worker %s takes jobs of %s, %d at once", self.name, ", ".join(self._slots.queues), self._slots.total
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 claims = group.create_task(self._claiming.run())
@@ -135,7 +142,9 @@ class Worker:
 
     async def _finish_jobs(self) -> None:
         if self._running:
-            logger.info("worker %s drains: %d jobs have %g s to finish", self.name, len(self._running), self._settings.drain)
+            logger.info(
+                "worker %s drains: %d jobs have %g s to finish", self.name, len(self._running), self._settings.drain
+            )
             await self._until_done(self._settings.drain)
         if self._running:
             logger.warning("worker %s gives back %d jobs that have not finished", self.name, len(self._running))
@@ -200,7 +209,9 @@ class Worker:
     def _on_reported(self, report: Report, held: bool) -> None:
         self._attempts.pop(report.lease, None)
         if not held:
-            logger.warning("job %s had been given to another worker; what this one reported was not taken", report.lease.job_id)
+            logger.warning(
+                "job %s had been given to another worker; what this one reported was not taken", report.lease.job_id
+            )
 
     def _on_lost(self, append: Append) -> None:
         self._on_verdicts([(append.lease, Verdict.LOST)])

@@ -28,7 +28,9 @@ class Codec(Generic[T]):
     def encode(self, value: object) -> str:
         """Check that `value` is of the type and give its JSON. Raises TypeError with a sentence for the task's author."""
         try:
-            return self._adapter.dump_json(self._adapter.validate_python(value), warnings="error", by_alias=True).decode()
+            return self._adapter.dump_json(
+                self._adapter.validate_python(value), warnings="error", by_alias=True
+            ).decode()
         except (ValidationError, PydanticSerializationError, ValueError) as error:
             raise TypeError(explain(error)) from error
 

@@ -1,25 +1,25 @@
 """Every error Sidelane raises, as one tree.
 
-    SidelaneError
-    ├── ConfigurationError        a setting, a declaration or an installation that cannot work
-    │   ├── MissingExtra          a feature whose packages are not installed
-    │   └── TaskDeclarationError  a task that cannot be registered as written
-    ├── NotOpen                   the lane is used before it is opened
-    ├── ArgumentsError            a call whose arguments do not fit its task
-    ├── PayloadTooLarge           arguments, an event or a result over the size limit
-    ├── UnknownTask, UnknownQueue names that were never declared
-    ├── StoreError                the store refused or could not be reached
-    │   ├── StoreUnavailable      for now: disk full, busy, unreachable; the same call may work later
-    │   └── StoreUnusable         for good: corrupt, read-only, written by a newer version
-    ├── JobError                  about one job
-    │   ├── UnknownJob            no such job
-    │   ├── JobGone               it was there, and its retention has passed
-    │   ├── NotFinished           its result was asked for too early
-    │   ├── JobConflict           it cannot be submitted or requeued beside another
-    │   ├── JobFailed             it ended in failure; carries the problem
-    │   └── JobCancelled          it was cancelled
-    ├── TryLater                  raised by a task: run me again in a while, at no cost
-    └── GiveUp                    raised by a task: this failure is final
+SidelaneError
+├── ConfigurationError        a setting, a declaration or an installation that cannot work
+│   ├── MissingExtra          a feature whose packages are not installed
+│   └── TaskDeclarationError  a task that cannot be registered as written
+├── NotOpen                   the lane is used before it is opened
+├── ArgumentsError            a call whose arguments do not fit its task
+├── PayloadTooLarge           arguments, an event or a result over the size limit
+├── UnknownTask, UnknownQueue names that were never declared
+├── StoreError                the store refused or could not be reached
+│   ├── StoreUnavailable      for now: disk full, busy, unreachable; the same call may work later
+│   └── StoreUnusable         for good: corrupt, read-only, written by a newer version
+├── JobError                  about one job
+│   ├── UnknownJob            no such job
+│   ├── JobGone               it was there, and its retention has passed
+│   ├── NotFinished           its result was asked for too early
+│   ├── JobConflict           it cannot be submitted or requeued beside another
+│   ├── JobFailed             it ended in failure; carries the problem
+│   └── JobCancelled          it was cancelled
+├── TryLater                  raised by a task: run me again in a while, at no cost
+└── GiveUp                    raised by a task: this failure is final
 """
 
 from sidelane.model.problem import Problem
@@ -101,9 +101,13 @@ class UnknownJob(JobError):
 
 
 class JobGone(JobError):
-    """The job was here, and its retention has passed."""
+    """The job was here, and its retention has passed. `user` is whose it was."""
 
     status = 410
+
+    def __init__(self, message: str = "", user: str | None = None) -> None:
+        super().__init__(message)
+        self.user = user
 
 
 class NotFinished(JobError):

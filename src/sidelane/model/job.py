@@ -1,5 +1,6 @@
 """Jobs as a store keeps them: what was asked for, what has become of it, and the lease that lets a worker speak for it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -154,3 +155,13 @@ class Query:
     labels: Mapping[str, str] = field(default_factory=dict)
     before: int | None = None
     limit: int = 50
+
+
+def end_data(job_id: str, state: State, result: str | None, problem: Problem | None) -> str:
+    """Write the data of a job's end event: its id and state, with the result it has or the problem it met."""
+    members = {"id": json.dumps(job_id), "state": json.dumps(state)}
+    if state is State.SUCCEEDED:
+        members["result"] = result or "null"
+    elif problem is not None:
+        members["problem"] = json.dumps(problem.document())
+    return "{" + ", ".join(f'"{name}": {text}' for name, text in members.items()) + "}"

@@ -21,7 +21,11 @@ class Problem:
 
     def document(self) -> dict[str, Any]:
         """Give the JSON object of RFC 9457, empty members left out."""
-        members: dict[str, Any] = {"type": self.type, "title": self.title or _phrase(self.status), "status": self.status}
+        members: dict[str, Any] = {
+            "type": self.type,
+            "title": self.title or _phrase(self.status),
+            "status": self.status,
+        }
         if self.detail:
             members["detail"] = self.detail
         if self.instance:

@@ -8,14 +8,22 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    store: str = Field("sqlite:///sidelane.db", description="Where jobs are kept; a relative path counts from the project's root.")
-    secret: str = Field("", description="Signs stream tokens. Empty: one is made and kept in the store (for development).")
+    store: str = Field(
+        "sqlite:///sidelane.db", description="Where jobs are kept; a relative path counts from the project's root."
+    )
+    secret: str = Field(
+        "", description="Signs stream tokens. Empty: one is made and kept in the store (for development)."
+    )
     lease: float = Field(10.0, ge=0.3, le=3600, description="How long a silent worker keeps its jobs.")
     concurrency: int = Field(100, ge=1, le=10_000, description="Jobs one worker process runs at once.")
     timeout: float = Field(600.0, gt=0, description="How long an attempt may run where its task does not say.")
     cancel_grace: float = Field(5.0, ge=0, description="How long a cancelled or timed-out attempt may clean up.")
-    drain: float = Field(30.0, ge=0, description="How long a stopping worker lets its jobs finish before it gives them back.")
+    drain: float = Field(
+        30.0, ge=0, description="How long a stopping worker lets its jobs finish before it gives them back."
+    )
     keep: float = Field(7 * 86_400.0, ge=0, description="How long a finished job is kept where its task does not say.")
-    payload_limit: int = Field(1_048_576, ge=1024, description="Bytes of JSON a call's arguments, a result or an event may have.")
+    payload_limit: int = Field(
+        1_048_576, ge=1024, description="Bytes of JSON a call's arguments, a result or an event may have."
+    )
     ping: float = Field(15.0, gt=0, description="Silence after which an event stream sends a comment.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="What workers log.")

@@ -1,0 +1,110 @@
+"""What users' own tests need: the lane on a store in memory, a clock turned by hand, and jobs run where they stand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from sidelane.engine.attempt import Attempt, Runtime
+from sidelane.engine.client import Client
+from sidelane.engine.handle import Job
+from sidelane.engine.process import Children
+from sidelane.engine.registry import Registry
+from sidelane.engine.reporting import Reporter
+from sidelane.engine.resource import Resources
+from sidelane.engine.task import Call, Task
+from sidelane.model.event import Event
+from sidelane.model.ids import new_nonce
+from sidelane.model.job import JobRecord, Query
+from sidelane.model.settings import Settings
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.opening import open_store
+from sidelane.testing.clock import HandClock
+
+R = TypeVar("R")
+
+BATCH = 100
+
+WORKER = "test"
+
+LEASE = 3600.0
+"""Seconds; longer than a test turns the clock in one go, for nobody heartbeats here."""
+
+
+class Harness:
+    """A lane under test. Everything goes through the real store and the real serialisation; nothing runs on its own."""
+
+    def __init__(self, client: Client, registry: Registry, clock: HandClock) -> None:
+        self.client = client
+        self.clock = clock
+        self._registry = registry
+        self._resources = Resources(registry.overrides)
+        self._children = Children()
+        self._threads = ThreadPoolExecutor(BATCH)
+        self._reporter = Reporter(client.store, on_lost=lambda append: None, on_reported=lambda report, held: None)
+        self._loops = [asyncio.create_task(self._reporter.run_appends()), asyncio.create_task(self._reporter.run_reports())]
+
+    async def run(self, call: Call[R]) -> R:
+        """Submit a call, run all that is ready, and give its result. Raises `JobFailed`, `JobCancelled`, `NotFinished`."""
+        job = await self.client.submit(call)
+        await self.drain()
+        return await job.result(timeout=0)
+
+    async def drain(self) -> int:
+        """Run every job that is ready, and those they submit, until none is; give how many attempts that took."""
+        count = 0
+        while attempts := await self._claim():
+            await asyncio.gather(*(attempt.start() for attempt in attempts))
+            await self._reporter.settled()
+            count += len(attempts)
+        return count
+
+    async def advance(self, seconds: float) -> None:
+        """Turn the clock on and do what the time then asks for: due jobs are ready, deadlines and retention pass."""
+        self.clock.advance(seconds)
+        for _ in range(2):  # the first sweep after a long pause only takes note of it
+            while (await self.client.store.sweep(lease=LEASE)).more:
+                pass
+
+    async def submitted(self, task: Task[..., Any, R]) -> list[JobRecord]:
+        """List the jobs of a task, oldest first."""
+        found = await self.client.find(Query(task=task.name, limit=10_000))
+        return found[::-1]
+
+    async def events(self, job: Job[Any]) -> list[Event]:
+        """Give what a job's log holds now."""
+        reading = await self.client.store.read(job.id, limit=1_000_000)
+        return [] if reading is None else list(reading.events)
+
+    async def close(self) -> None:
+        """End what the tests have opened."""
+        for loop in self._loops:
+            loop.cancel()
+        await self._children.close()
+        self._threads.shutdown(wait=False)
+        await self._resources.close()
+        await self.client.close()
+
+    async def _claim(self) -> list[Attempt]:
+        queues = {stats.name: BATCH for stats in await self.client.store.stats()}
+        request = ClaimRequest(
+            request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=BATCH, lease=LEASE
+        )
+        claims = await self.client.store.claim(request)
+        runtime = Runtime(
+            registry=self._registry, resources=self._resources, settings=self.client.settings, threads=self._threads,
+            children=self._children, submitter=self.client, reporting=self._reporter,
+        )  # fmt: skip
+        return [Attempt(claimed, runtime) for claimed in claims.jobs]
+
+
+@asynccontextmanager
+async def harness(registry: Registry, settings: Settings) -> AsyncIterator[Harness]:
+    """Open a lane under test."""
+    clock = HandClock()
+    opened = Harness(Client(await open_store("sqlite://:memory:", clock=clock), settings=settings), registry, clock)
+    try:
+        yield opened
+    finally:
+        await opened.close()

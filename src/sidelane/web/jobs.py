@@ -1,0 +1,191 @@
+"""Jobs over HTTP: the routes clients follow, and the responder that submits from the user's own endpoints."""
+
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response, WebSocket
+
+from sidelane.app import Sidelane
+from sidelane.engine.client import Client
+from sidelane.engine.task import Task
+from sidelane.model import job
+from sidelane.model.errors import SidelaneError, UnknownJob
+from sidelane.web import sockets
+from sidelane.web.access import Access
+from sidelane.web.documents import JobDocument
+from sidelane.web.listening import Listening
+from sidelane.web.negotiation import EVENT_STREAM
+from sidelane.web.problems import ProblemDocument, ProblemRoute
+from sidelane.web.responder import Desk, Responder, cursor, retry_after
+
+UserDependency = Callable[..., str | Awaitable[str | None] | None]
+
+_numbers = count(1)
+
+
+class Jobs:
+    """The HTTP half of a lane.
+
+        jobs = Jobs(lane, user=current_user_id)
+        app.include_router(jobs.router, prefix="/jobs")
+
+        @app.post("/chat", responses=jobs.responses(answer))
+        async def chat(question: Question, respond: Annotated[Responder, Depends(jobs.respond)]) -> Response:
+            return await respond(answer.call(question))
+
+    `user` is the application's own dependency that gives the id of whoever asks; a job is seen by its submitter alone. With
+    `user=None`, written out, the id alone opens a job.
+    """
+
+    def __init__(self, lane: Sidelane, *, user: UserDependency | None) -> None:
+        self._lane = lane
+        self._everyone = user is None
+        self._user: UserDependency = user or _nobody
+        self._name = f"sidelane-job-{next(_numbers)}"
+        self._desk: Desk | None = None
+        self.respond: Callable[..., Responder] = self._responding()
+        self.router = self._routes()
+
+    def responses(self, task: Task[..., Any, Any]) -> dict[int | str, dict[str, Any]]:
+        """Describe for OpenAPI every answer that `respond` may give for this task."""
+        problems = {
+            400: "A header is malformed: Last-Event-ID or Idempotency-Key.",
+            404: "The job to resume is unknown, or someone else's.",
+            409: "The job cannot be beside another, or was cancelled while the request waited.",
+            413: "The arguments are too large.",
+            422: "The arguments do not fit, or the Idempotency-Key was used with another request.",
+            503: "Jobs cannot be taken at the moment; nothing was done.",
+            504: "The job ran out of time while the request waited.",
+        }
+        return {
+            200: {
+                "description": "The result, where the client waited for it (Prefer: wait), or the event stream.",
+                "model": task.signature.result_type,
+                "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+            },
+            202: {"description": "The job is safe; its links say where to look.", "model": JobDocument},
+            204: {"description": "The stream to resume has ended, and this client has seen its end."},
+            **_problems(problems),
+        }
+
+    @property
+    def desk(self) -> Desk:
+        """What shows jobs of the open lane. Raises `NotOpen`."""
+        client: Client = self._lane.client
+        if self._desk is None or self._desk.client is not client:
+            access = Access(client, self._lane.registry, everyone=self._everyone)
+            self._desk = Desk(client, access, Listening(client.store), self._name)
+        return self._desk
+
+    def _responding(self) -> Callable[..., Responder]:
+        def respond(request: Request, user: Annotated[str | None, Depends(self._user)]) -> Responder:
+            return Responder(request, self.desk, user)
+
+        return respond
+
+    def _routes(self) -> APIRouter:  # noqa: C901 - one table of routes, each a few lines
+        router = APIRouter(route_class=ProblemRoute, tags=["jobs"])
+        Viewer = Annotated[str | None, Depends(self._user)]  # noqa: N806 - a type, made of this application's dependency
+        last_event_id = Query(default=None, description="Where to go on: the id of the last event seen.")
+
+        @router.get("/current", responses=_problems({404: "There is none."}))
+        async def current(request: Request, key: str, user: Viewer) -> JobDocument:
+            """The newest of one's own jobs that was submitted with this key."""
+            found = await self.desk.client.find(job.Query(key=key, user=None if self._everyone else user, limit=1))
+            if not found or (not self._everyone and user is None):
+                raise UnknownJob(f"There is no job with the key {key!r}.")
+            return await self.desk.document(request, found[0])
+
+        @router.get("/{job_id}", name=self._name, responses=_problems(_SEEING))
+        async def status(request: Request, response: Response, job_id: str, user: Viewer) -> JobDocument:
+            """The job as it stands."""
+            document = await self.desk.document(request, await self.desk.access.record(job_id, user))
+            if not document.state.finished:
+                response.headers["Retry-After"] = str(retry_after(document))
+            return document
+
+        @router.get("/{job_id}/result", responses={**_problems({**_SEEING, **_ENDING}), 202: {"model": JobDocument}})
+        async def result(request: Request, job_id: str, user: Viewer) -> Response:
+            """The result; 202 while there is none yet; the problem where the job failed."""
+            record = await self.desk.access.record(job_id, user)
+            if not record.state.finished:
+                return await self.desk.accepted(request, record)
+            return await self.desk.result(record)
+
+        @router.get("/{job_id}/events", response_class=Response, responses=_STREAM)
+        async def events(
+            request: Request, job_id: str, user: Viewer, after: str | None = last_event_id, events: str | None = None
+        ) -> Response:
+            """The job's events as they come (text/event-stream)."""
+            record = await self.desk.access.record(job_id, user)
+            return await self._stream(request, record, after, events)
+
+        @router.get("/{job_id}/events/{token}", response_class=Response, responses=_STREAM)
+        async def events_by_token(
+            request: Request, job_id: str, token: str, after: str | None = last_event_id, events: str | None = None
+        ) -> Response:
+            """The same for clients that cannot send headers: the job's links hold the token."""
+            await self.desk.access.check(job_id, token)
+            return await self._stream(request, await self.desk.client.record(job_id), after, events)
+
+        @router.websocket("/{job_id}/events")
+        async def socket(websocket: WebSocket, job_id: str, user: Viewer, after: str | None = None) -> None:
+            await self._serve(websocket, job_id, after, lambda: self.desk.access.record(job_id, user))
+
+        @router.websocket("/{job_id}/events/{token}")
+        async def socket_by_token(websocket: WebSocket, job_id: str, token: str, after: str | None = None) -> None:
+            async def record() -> job.JobRecord:
+                await self.desk.access.check(job_id, token)
+                return await self.desk.client.record(job_id)
+
+            await self._serve(websocket, job_id, after, record)
+
+        @router.post("/{job_id}/cancel", responses=_problems(_SEEING))
+        async def cancel(request: Request, job_id: str, user: Viewer) -> JobDocument:
+            """Cancel the job: at once while it is queued, as soon as it stops while it runs."""
+            await self.desk.access.record(job_id, user)
+            return await self.desk.document(request, await self.desk.client.cancel(job_id))
+
+        return router
+
+    async def _stream(self, request: Request, record: job.JobRecord, after: str | None, events: str | None) -> Response:
+        place = cursor(request.headers.get("last-event-id") or after, record.id)
+        return await self.desk.stream(request, record, place[1] if place else None, named=events != "message")
+
+    async def _serve(
+        self, websocket: WebSocket, job_id: str, after: str | None, find: Callable[[], Awaitable[job.JobRecord]]
+    ) -> None:
+        try:
+            place = cursor(after, job_id)
+            record = await find()
+            snapshot = (await self.desk.document(websocket, record)).model_dump_json(by_alias=True)
+        except SidelaneError as error:
+            await websocket.accept()
+            await websocket.close(sockets.close_code(error), str(error)[:100])
+            return
+        await sockets.serve(
+            websocket, self.desk.client.store, record, snapshot, after=place[1] if place else None,
+            listening=self.desk.listening,
+        )  # fmt: skip
+
+
+def _nobody() -> None:
+    return None
+
+
+def _problems(descriptions: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+    return {
+        status: {"description": description, "content": content, "model": ProblemDocument}
+        for status, description in descriptions.items()
+    }
+
+
+_SEEING = {404: "There is no such job, or it is someone else's.", 410: "It was kept long enough."}
+_ENDING = {409: "It was cancelled.", 500: "It failed; other statuses as its problem says.", 504: "It ran out of time."}
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The events.", "content": {EVENT_STREAM: {"schema": {"type": "string"}}}},
+    204: {"description": "The job has ended, and this client has seen its end."},
+    **_problems({400: "Last-Event-ID is malformed.", **_SEEING}),
+}

@@ -1,0 +1,65 @@
+"""Who listens: keeps jobs alive that are to be cancelled when nobody follows them any more (`on_disconnect`)."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sidelane.model.errors import StoreError
+from sidelane.model.job import JobRecord
+from sidelane.stores.contract import Store
+
+SHARE = 3
+"""The store hears of a listener this many times in the shortest wait."""
+
+logger = logging.getLogger(__name__)
+
+
+class Listening:
+    """Tells the store, while streams of this process are open, that someone listens to their jobs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._listeners: Counter[str] = Counter()
+        self._waits: dict[str, float] = {}
+        self._renewal: asyncio.Task[None] | None = None
+        self._goodbyes: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def to(self, record: JobRecord) -> AsyncIterator[None]:
+        """Listen to a job for as long as the block. Costs nothing where the job goes on without listeners."""
+        wait = record.spec.abandon_after
+        if wait is None:
+            yield
+            return
+        self._listeners[record.id] += 1
+        self._waits[record.id] = wait
+        await self._say([record.id])
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renew())
+        try:
+            yield
+        finally:
+            self._leave(record.id)
+
+    def _leave(self, job_id: str) -> None:
+        self._listeners[job_id] -= 1
+        if self._listeners[job_id] <= 0:
+            del self._listeners[job_id], self._waits[job_id]
+        goodbye = asyncio.create_task(
+            self._say([job_id])
+        )  # the wait starts now; the stream's own task is being cancelled
+        self._goodbyes.add(goodbye)
+        goodbye.add_done_callback(self._goodbyes.discard)
+
+    async def _renew(self) -> None:
+        while self._waits:
+            await asyncio.sleep(min(self._waits.values()) / SHARE)
+            await self._say(list(self._waits))
+
+    async def _say(self, ids: list[str]) -> None:
+        try:
+            await self._store.listen(ids)
+        except StoreError as error:
+            logger.warning("the store did not hear that someone listens to %d jobs: %s", len(ids), error)
