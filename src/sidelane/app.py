@@ -1,9 +1,9 @@
 """Sidelane: the one object a user makes."""
 
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, cast, overload
 
 from sidelane.engine.blocking import Blocking
 from sidelane.engine.client import Client
@@ -21,7 +21,6 @@ from sidelane.model.settings import Settings
 from sidelane.stores.opening import open_store
 from sidelane.testing.harness import Harness, harness
 
-P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -77,32 +76,14 @@ class Sidelane:
             raise NotOpen
         return self._client
 
-    @overload
-    def task(self, function: Callable[P, AsyncIterator[str]], /) -> Task[P, AsyncIterator[str], str]: ...
-    @overload
-    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, Coroutine[Any, Any, R], R]: ...
-    @overload
-    def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
-    @overload
-    def task(self, **fields: Unpack[TaskFields]) -> TaskDecorator: ...
-    def task(self, function: Callable[..., Any] | None = None, **fields: Unpack[TaskFields]) -> Any:
-        """Register a function as a task: `@lane.task` or `@lane.task(queue=…, timeout=…)`.
+    @property
+    def task(self) -> TaskDecorator:
+        """Register a function as a task: `@lane.task` or `@lane.task(queue=…, timeout=…)`; see `TaskFields`.
 
         Raises `TaskDeclarationError` on a name that is taken or a policy that cannot be, `UnknownQueue` on a queue that the lane
         does not declare.
         """
-
-        def decorate(function: Callable[..., Any]) -> Task[..., Any, Any]:
-            task = declare(function, fields, lane=self, settings=self.settings)
-            if task.policy.queue not in self.queues:
-                raise UnknownQueue(
-                    f"Task {task.name!r} wants queue {task.policy.queue!r}; this lane declares {', '.join(self.queues)}. "
-                    f"Add Queue({task.policy.queue!r}) to its queues."
-                )
-            self._registry.add(task)
-            return task
-
-        return decorate if function is None else decorate(function)
+        return cast(TaskDecorator, self._task)
 
     @overload
     def resource(self, factory: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
@@ -185,9 +166,17 @@ class Sidelane:
         return self._lifespan()
 
     def worker(
-        self, *, name: str = "worker", queues: Mapping[str, int | None] | None = None, exit_when_stuck: bool = False
+        self,
+        *,
+        name: str = "worker",
+        queues: Mapping[str, int | None] | None = None,
+        concurrency: int | None = None,
+        exit_when_stuck: bool = False,
     ) -> Worker:
-        """Make a worker of the open lane for these queues (None: all). Raises `UnknownQueue`, `NotOpen`."""
+        """Make a worker of the open lane for these queues (None: all), with so many slots (None: as the settings say).
+
+        Raises `UnknownQueue`, `NotOpen`.
+        """
         wanted = dict.fromkeys(self.queues) if queues is None else queues
         for queue in wanted:
             if queue not in self.queues:
@@ -196,7 +185,9 @@ class Sidelane:
             self.client.store,
             open_store=lambda: open_store(self.settings.store),
             registry=self._registry,
-            settings=self.settings,
+            settings=self.settings
+            if concurrency is None
+            else self.settings.model_copy(update={"concurrency": concurrency}),
             submitter=self.client,
             queues={name: limit or self.queues[name].concurrency for name, limit in wanted.items()},
             name=name,
@@ -227,6 +218,18 @@ class Sidelane:
                 yield opened
             finally:
                 self._forget()
+
+    def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
+        if function is None:
+            return lambda function: self._task(function, **fields)
+        task = declare(function, fields, lane=self, settings=self.settings)
+        if task.policy.queue not in self.queues:
+            raise UnknownQueue(
+                f"Task {task.name!r} wants queue {task.policy.queue!r}; this lane declares {', '.join(self.queues)}. "
+                f"Add Queue({task.policy.queue!r}) to its queues."
+            )
+        self._registry.add(task)
+        return task
 
     def _forget(self) -> None:
         self._client = None

@@ -75,6 +75,7 @@ class Attempt:
         self.lease = claimed.lease
         self.stopping: Stop | None = None
         self.concluded = False
+        self.reported = False
         self._remaining = claimed.remaining
         self._runtime = runtime
         self.emission = Emission(claimed.lease, runtime.reporting.dirty)
@@ -212,6 +213,7 @@ class Attempt:
         self.emission.lost = True  # what still comes from a task that hangs on is not heard
         outcome = with_identity(outcome, self.record.id, self.record.attempt)
         _log(self, outcome)
+        self.reported = True
         self._runtime.reporting.report(Report(lease=self.lease, outcome=outcome, ordinal=ordinal, entries=entries))
 
     def asked_to_stop(self) -> bool:

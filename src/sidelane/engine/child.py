@@ -67,6 +67,7 @@ class Child:
             listener = asyncio.create_task(self._listen(task, voice, attempt))
             outcome = await attempt
             listener.cancel()
+            await asyncio.wait([listener])
             self._writer.write(pack_outcome(outcome))
             await self._writer.drain()
 

@@ -39,6 +39,7 @@ class Claiming:
         self._lease = lease
         self._tasks = tasks
         self._start = start
+        self._filled = False  # the last claim got all it asked for, so there may be more
         self._more = True  # the last claim may have left jobs behind for want of slots
         self._freed = asyncio.Event()
         self.trouble: str | None = None
@@ -55,14 +56,14 @@ class Claiming:
                 for claimed in claims.jobs:
                     self._slots.take(claimed.record)
                     self._start(claimed)
-                if not claims.jobs or not self._slots.free:
+                if not self._filled or not self._slots.free:
                     await self._wait(wakeups, claims.next_due)
                 await asyncio.sleep(0)  # lets what was claimed begin, and what has ended free its slots
 
     async def _claim(self) -> Claims:
         queues, limit, suspects = self._slots.free_by_queue(), min(self._slots.free, BATCH), self._slots.suspects()
         self._freed.clear()
-        self._more = True
+        self._filled, self._more = False, True
         if limit <= 0 or not queues:
             return Claims()
         request = ClaimRequest(
@@ -70,7 +71,8 @@ class Claiming:
             suspects=suspects,
         )  # fmt: skip
         claims = await self._persist(request)
-        self._more = len(claims.jobs) >= limit or len(queues) < len(self._slots.queues) or min(suspects) <= 0
+        self._filled = len(claims.jobs) >= limit
+        self._more = self._filled or len(queues) < len(self._slots.queues) or min(suspects) <= 0
         return claims
 
     async def _persist(self, request: ClaimRequest) -> Claims:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, TypeVar
 
 from sidelane.engine.batching import Batching
@@ -108,7 +108,7 @@ class Client:
         """Give the text a job had yielded in its last attempt."""
         return await partial_text(self.store, record)
 
-    def events(self, job_id: str, after: Cursor | None = None) -> AsyncIterator[Event]:
+    def events(self, job_id: str, after: Cursor | None = None) -> AsyncGenerator[Event, None]:
         """Follow a job's log to its end."""
         return follow(self.store, job_id, after)
 

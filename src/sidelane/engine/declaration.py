@@ -1,7 +1,7 @@
 """Declaring tasks: the arguments of `@lane.task(...)`, and the types it gives to functions of every kind."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
@@ -44,7 +44,7 @@ class TaskFields(TypedDict, total=False):
 
 
 class TaskDecorator(Protocol):
-    """What `@lane.task(...)` is: it turns a function of any kind into a task of the right type."""
+    """What `@lane.task` is: it turns a function of any kind into a task of the right type, with the fields given before."""
 
     @overload
     def __call__(self, function: Callable[P, AsyncIterator[str]], /) -> Task[P, AsyncIterator[str], str]: ...
@@ -66,12 +66,14 @@ class TaskDecorator(Protocol):
     ) -> Task[P, Iterator[str | BaseModel | Result[R]], R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
+    @overload
+    def __call__(self, **fields: Unpack[TaskFields]) -> "TaskDecorator": ...
 
 
 def declare(function: Callable[..., Any], fields: TaskFields, *, lane: Lane, settings: Settings) -> Task[..., Any, Any]:
     """Make a task of a function. Raises `TaskDeclarationError` on a policy that cannot be, naming the task."""
     name = fields.get("name") or function.__name__
-    task = Task(
+    task: Task[..., Any, Any] = Task(
         function,
         lane=lane,
         name=name,

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from sidelane.model.errors import UnknownJob
@@ -17,7 +17,7 @@ BATCH = 500
 GAP_EVENT = Event(0, 0, 0.0, GAP, "{}")
 
 
-async def follow(store: Store, job_id: str, after: Cursor | None = None) -> AsyncIterator[Event]:
+async def follow(store: Store, job_id: str, after: Cursor | None = None) -> AsyncGenerator[Event, None]:
     """Yield a job's events after `after` as they come, the last being its end.
 
     A cursor that is not in the log any more yields an event named "gap" (number 0), then the log from its beginning.

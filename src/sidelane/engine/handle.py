@@ -1,6 +1,6 @@
 """The typed handle on one job."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ class Jobs(Protocol):
 
     async def record(self, job_id: str) -> JobRecord: ...
     async def result(self, job_id: str, *, timeout: float | None) -> str: ...
-    def events(self, job_id: str, after: Cursor | None) -> AsyncIterator[Event]: ...
+    def events(self, job_id: str, after: Cursor | None) -> AsyncGenerator[Event, None]: ...
     async def cancel(self, job_id: str) -> JobRecord: ...
     async def requeue(self, job_id: str) -> JobRecord: ...
 
@@ -41,7 +41,7 @@ class Job(Generic[R]):
         result: R = self.decode(await self.jobs.result(self.id, timeout=timeout))
         return result
 
-    def events(self, after: Cursor | None = None) -> AsyncIterator[Event]:
+    def events(self, after: Cursor | None = None) -> AsyncGenerator[Event, None]:
         """Follow the job's log from after a cursor; the last event is its end."""
         return self.jobs.events(self.id, after)
 

@@ -1,8 +1,10 @@
 """From what a task raised to how its attempt ended: the one place that decides between retry and failure."""
 
+import os
 import sys
 import traceback
 from dataclasses import replace
+from pathlib import Path
 
 from sidelane.engine.registry import Registry
 from sidelane.model.errors import ArgumentsError, GiveUp, PayloadTooLarge, SidelaneError, TryLater
@@ -12,6 +14,8 @@ from sidelane.model.problem import Problem
 from sidelane.model.retry import Retry
 
 MOST_TRACEBACK = 16_384
+
+PACKAGE = str(Path(__file__).parent.parent) + os.sep
 
 
 class TimedOut(SidelaneError):
@@ -97,4 +101,8 @@ def _line(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))[-MOST_TRACEBACK:]
+    """Write the traceback from the task's own code on: the frames of this package before it tell its author nothing."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))[-MOST_TRACEBACK:]

@@ -98,6 +98,7 @@ class Child:
                 return read_outcome(message)
             await context.voice.put(Entry(*message["entry"]))
         self.alive = False
+        self._writer.close()
         code = await self._process.wait()
         raise ProcessDied(f"The process that ran the task ended under it ({_manner(code)}).")
 

@@ -121,7 +121,7 @@ class Worker:
         await self._open_resources()
         self._heartbeat.start()
         logger.info(
-            "worker %s takes jobs of %s, %d at once", self.name, ", ".join(self._slots.queues), self._slots.total
+            "worker %s is ready for jobs of %s, %d at once", self.name, ", ".join(self._slots.queues), self._slots.total
         )
         try:
             async with asyncio.TaskGroup() as group:
@@ -199,11 +199,10 @@ class Worker:
     def _on_end(self, attempt: Attempt, ended: "asyncio.Task[None]") -> None:
         self._running.discard(ended)
         self._slots.give_back(attempt.record)
-        if attempt.stopping is Stop.LOST:
+        if not attempt.reported:
             self._attempts.pop(attempt.lease, None)
         if not ended.cancelled() and (error := ended.exception()) is not None:
             logger.error("job %s broke its worker's own code", attempt.record.id, exc_info=error)
-            self._attempts.pop(attempt.lease, None)
         self._claiming.freed()
 
     def _on_reported(self, report: Report, held: bool) -> None:

@@ -56,16 +56,20 @@ class Access:
             until = int(expires, 16)
         except ValueError:
             until = 0
-        if until < time.time() or not hmac.compare_digest(signature, await self._signature(job_id, until)):
+        expected = await self._signature(job_id, until)
+        if until < time.time() or not hmac.compare_digest(signature.encode(), expected.encode()):
             raise UnknownJob(f"There is no job {job_id!r}, or the token for its events has expired.")
 
     def _longest(self, record: JobRecord) -> float:
-        if record.spec.deadline is not None:
-            return record.spec.deadline + record.spec.delay
-        task = self._registry.tasks.get(record.spec.task)
-        if task is None or task.policy.timeout is None:
-            return DAY
-        return max(DAY, task.policy.timeout * (task.policy.retry.attempts + record.spec.losses) + record.spec.delay)
+        spec = record.spec
+        if spec.deadline is not None:
+            return spec.deadline
+        wait = max(spec.delay, (spec.run_at or 0.0) - record.submitted)
+        task = self._registry.tasks.get(spec.task)
+        runs = 0.0
+        if task is not None and task.policy.timeout is not None:
+            runs = task.policy.timeout * (task.policy.retry.attempts + spec.losses)
+        return wait + max(DAY, runs)
 
     async def _signature(self, job_id: str, expires: int) -> str:
         if self._key is None:

@@ -10,7 +10,7 @@ from sidelane.app import Sidelane
 from sidelane.engine.client import Client
 from sidelane.engine.task import Task
 from sidelane.model import job
-from sidelane.model.errors import SidelaneError, UnknownJob
+from sidelane.model.errors import NotFinished, SidelaneError, UnknownJob
 from sidelane.web import sockets
 from sidelane.web.access import Access
 from sidelane.web.documents import JobDocument
@@ -52,9 +52,11 @@ class Jobs:
         problems = {
             400: "A header is malformed: Last-Event-ID or Idempotency-Key.",
             404: "The job to resume is unknown, or someone else's.",
+            410: "The job to resume was kept long enough.",
             409: "The job cannot be beside another, or was cancelled while the request waited.",
             413: "The arguments are too large.",
             422: "The arguments do not fit, or the Idempotency-Key was used with another request.",
+            500: "The job failed while the request waited; other statuses as its problem says.",
             503: "Jobs cannot be taken at the moment; nothing was done.",
             504: "The job ran out of time while the request waited.",
         }
@@ -109,9 +111,10 @@ class Jobs:
         async def result(request: Request, job_id: str, user: Viewer) -> Response:
             """The result; 202 while there is none yet; the problem where the job failed."""
             record = await self.desk.access.record(job_id, user)
-            if not record.state.finished:
+            try:
+                return await self.desk.result(record)
+            except NotFinished:
                 return await self.desk.accepted(request, record)
-            return await self.desk.result(record)
 
         @router.get("/{job_id}/events", response_class=Response, responses=_STREAM)
         async def events(
@@ -157,12 +160,11 @@ class Jobs:
         self, websocket: WebSocket, job_id: str, after: str | None, find: Callable[[], Awaitable[job.JobRecord]]
     ) -> None:
         try:
-            place = cursor(after, job_id)
+            place = cursor(websocket.headers.get("last-event-id") or after, job_id)
             record = await find()
             snapshot = (await self.desk.document(websocket, record)).model_dump_json(by_alias=True)
         except SidelaneError as error:
-            await websocket.accept()
-            await websocket.close(sockets.close_code(error), str(error)[:100])
+            await sockets.refuse(websocket, error)
             return
         await sockets.serve(
             websocket, self.desk.client.store, record, snapshot, after=place[1] if place else None,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,9 @@ from sidelane.stores.contract import Store
 SHARE = 3
 """The store hears of a listener this many times in the shortest wait."""
 
+LEAST_PAUSE = 0.05
+"""Seconds between two such calls at least."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -23,6 +27,7 @@ class Listening:
         self._store = store
         self._listeners: Counter[str] = Counter()
         self._waits: dict[str, float] = {}
+        self._shortest = math.inf
         self._renewal: asyncio.Task[None] | None = None
         self._goodbyes: set[asyncio.Task[None]] = set()
 
@@ -33,30 +38,42 @@ class Listening:
         if wait is None:
             yield
             return
-        self._listeners[record.id] += 1
-        self._waits[record.id] = wait
-        await self._say([record.id])
-        if self._renewal is None or self._renewal.done():
-            self._renewal = asyncio.create_task(self._renew())
+        self._enter(record.id, wait)
         try:
+            await self._say([record.id])
             yield
         finally:
             self._leave(record.id)
 
+    def _enter(self, job_id: str, wait: float) -> None:
+        self._listeners[job_id] += 1
+        self._waits[job_id] = wait
+        if self._renewal is None or wait < self._shortest:  # else the one under way comes soon enough
+            self._stop_renewing()
+            self._shortest = wait
+            self._renewal = asyncio.create_task(self._renew())
+
     def _leave(self, job_id: str) -> None:
         self._listeners[job_id] -= 1
-        if self._listeners[job_id] <= 0:
-            del self._listeners[job_id], self._waits[job_id]
-        goodbye = asyncio.create_task(
-            self._say([job_id])
-        )  # the wait starts now; the stream's own task is being cancelled
+        if self._listeners[job_id]:
+            return
+        del self._listeners[job_id], self._waits[job_id]
+        if not self._waits:
+            self._stop_renewing()
+        goodbye = asyncio.create_task(self._say([job_id]))  # of its own, for the stream's task is being cancelled
         self._goodbyes.add(goodbye)
         goodbye.add_done_callback(self._goodbyes.discard)
 
     async def _renew(self) -> None:
-        while self._waits:
-            await asyncio.sleep(min(self._waits.values()) / SHARE)
+        while True:
+            self._shortest = min(self._waits.values())
+            await asyncio.sleep(max(self._shortest / SHARE, LEAST_PAUSE))
             await self._say(list(self._waits))
+
+    def _stop_renewing(self) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._renewal = None
 
     async def _say(self, ids: list[str]) -> None:
         try:

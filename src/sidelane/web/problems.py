@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
@@ -12,6 +13,8 @@ from sidelane.model.errors import JobFailed, SidelaneError
 from sidelane.model.problem import Problem
 
 MEDIA_TYPE = "application/problem+json"
+
+ERRORS = range(400, 600)
 
 RETRY_AFTER = 2
 """Seconds after which a client may try again what the store could not take just now."""
@@ -34,16 +37,22 @@ def problem_response(problem: Problem, headers: dict[str, str] | None = None) ->
     headers = dict(headers or {})
     if problem.status in (429, 503):
         headers.setdefault("Retry-After", str(RETRY_AFTER))
-    return Response(to_json(problem.document()), status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
+    status = problem.status if problem.status in ERRORS else 500  # a task may choose any
+    return Response(to_json(problem.document()), status_code=status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def public_problem(error: SidelaneError) -> Problem:
+    """Give the problem of an error as clients may see it: what the service itself did wrong stays inside."""
+    problem = error.problem()
+    if problem.status < 500 or isinstance(error, JobFailed):
+        return problem
+    detail = _PUBLIC.get(problem.status, "The service made a mistake; its log says which.")
+    return Problem(status=problem.status, detail=detail)
 
 
 def error_response(error: SidelaneError) -> Response:
-    """Make an HTTP answer of an error. Only what is meant for clients is in it."""
-    problem = error.problem()
-    if problem.status >= 500 and not isinstance(error, JobFailed):
-        detail = _PUBLIC.get(problem.status, "The service made a mistake; its log says which.")
-        problem = Problem(status=problem.status, detail=detail)
-    return problem_response(problem)
+    """Make an HTTP answer of an error."""
+    return problem_response(public_problem(error))
 
 
 _PUBLIC = {503: "Jobs cannot be taken at the moment; nothing was done. Try again shortly."}
@@ -55,7 +64,7 @@ async def problem_handler(request: Request, error: Exception) -> Response:
 
 
 class ProblemRoute(APIRoute):
-    """A route whose Sidelane errors become problem documents, whatever the application around it handles."""
+    """A route whose errors become problem documents, whatever the application around it handles."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -65,5 +74,8 @@ class ProblemRoute(APIRoute):
                 return await handler(request)
             except SidelaneError as error:
                 return error_response(error)
+            except RequestValidationError as error:
+                found = [{"loc": item["loc"], "msg": item["msg"]} for item in error.errors()]
+                return problem_response(Problem(status=422, extra={"errors": found}))
 
         return handle

@@ -12,6 +12,7 @@ from sidelane.model.errors import NotFinished, SidelaneError, UnknownJob
 from sidelane.model.event import Cursor
 from sidelane.model.job import JobRecord, State
 from sidelane.web.access import Access
+from sidelane.web.connection import while_connected
 from sidelane.web.documents import JobDocument, Links, job_document
 from sidelane.web.idempotency import HEADER, check_same, keyed
 from sidelane.web.listening import Listening
@@ -135,10 +136,16 @@ class Responder:
         if wish.wait is None:
             return await desk.accepted(self._request, record, wish.applied)
         try:
-            record = await desk.client.wait(record.id, wish.wait)
+            return await self._waited(record, wish.wait, wish.applied)
         except NotFinished:
             return await desk.accepted(self._request, await desk.client.record(record.id), wish.applied)
-        return await desk.result(record, wish.applied)
+
+    async def _waited(self, record: JobRecord, seconds: float, applied: str | None) -> Response:
+        """Answer with the result. Raises `NotFinished` when it is not there in time, or the client has gone before."""
+        desk = self._desk
+        async with desk.listening.to(record):
+            await while_connected(self._request.receive, desk.client.wait(record.id, seconds))
+        return await desk.result(record, applied)
 
     async def _submit(self, call: Call[Any]) -> JobRecord:
         headers = self._request.headers

@@ -1,7 +1,6 @@
 """The same events over a WebSocket, one JSON message each."""
 
-import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from fastapi import WebSocket, WebSocketDisconnect
 
@@ -10,16 +9,23 @@ from sidelane.model.errors import SidelaneError
 from sidelane.model.event import JOB, Cursor
 from sidelane.model.job import JobRecord
 from sidelane.stores.contract import Store
+from sidelane.web.connection import while_connected
 from sidelane.web.events import identity, message
 from sidelane.web.listening import Listening
+from sidelane.web.problems import public_problem
 
-TRY_AGAIN = 1013
 NORMAL = 1000
+TRY_AGAIN = 1013
+
+MOST_REASON = 120
+"""Bytes a close frame's reason may have, about (RFC 6455, 5.5)."""
 
 
-def close_code(error: SidelaneError) -> int:
-    """Give the code a socket closes with on an error: 4000 and the HTTP status."""
-    return 4000 + error.status
+async def refuse(socket: WebSocket, error: SidelaneError) -> None:
+    """Close a socket on an error: the code is 4000 and the HTTP status, the reason the problem's detail."""
+    problem = public_problem(error)
+    await socket.accept()  # before that, a browser would only learn that it failed
+    await socket.close(4000 + problem.status, problem.detail.encode()[:MOST_REASON].decode(errors="ignore"))
 
 
 async def serve(
@@ -27,12 +33,8 @@ async def serve(
 ) -> None:
     """Send a job as it stands and its log to the end, then close; stop when the client has gone."""
     await socket.accept()
-    writing = asyncio.create_task(_write(socket, store, record, snapshot, after, listening))
-    leaving = asyncio.create_task(_left(socket))
-    await asyncio.wait([writing, leaving], return_when=asyncio.FIRST_COMPLETED)
-    leaving.cancel()
-    writing.cancel()
-    await asyncio.wait([writing, leaving])
+    with suppress(WebSocketDisconnect, RuntimeError):  # the connection broke, or was closed by the client
+        await while_connected(socket.receive, _write(socket, store, record, snapshot, after, listening))
 
 
 async def _write(
@@ -48,14 +50,4 @@ async def _write(
                         await socket.send_text(message(event.name, event.data, identity(record.id, event)))
         except SidelaneError:
             code = TRY_AGAIN  # the client comes back with its cursor
-        except (WebSocketDisconnect, RuntimeError):
-            return
     await socket.close(code)
-
-
-async def _left(socket: WebSocket) -> None:
-    try:
-        while True:
-            await socket.receive_text()
-    except (WebSocketDisconnect, RuntimeError, KeyError):
-        return

@@ -1,8 +1,7 @@
 """Event streams over HTTP (WHATWG Server-Sent Events)."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
@@ -12,6 +11,7 @@ from sidelane.model.errors import SidelaneError
 from sidelane.model.event import JOB, Cursor
 from sidelane.model.job import JobRecord
 from sidelane.stores.contract import Store
+from sidelane.web.connection import while_connected
 from sidelane.web.events import identity, sse
 from sidelane.web.listening import Listening
 from sidelane.web.negotiation import EVENT_STREAM
@@ -24,7 +24,7 @@ HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no",
 
 async def frames(
     store: Store, record: JobRecord, snapshot: str, *, after: Cursor | None, ping: float, named: bool = True
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Write a job's stream: how soon to come back, the job as it stands (`snapshot`, JSON text), then its log to the end."""
     yield f"retry: {RECONNECT}\n\n{sse(JOB, snapshot, named=named)}"
     try:
@@ -47,7 +47,7 @@ class EventStream(Response):
     media_type = EVENT_STREAM
 
     def __init__(
-        self, frames: AsyncIterator[str], *, listening: Listening, record: JobRecord, headers: dict[str, str]
+        self, frames: AsyncGenerator[str, None], *, listening: Listening, record: JobRecord, headers: dict[str, str]
     ) -> None:
         super().__init__(headers={**HEADERS, **headers})
         del self.headers["content-length"]
@@ -56,25 +56,12 @@ class EventStream(Response):
         self._record = record
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writing = asyncio.create_task(self._write(send))
-        leaving = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait([writing, leaving], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            leaving.cancel()
-            writing.cancel()
-            await asyncio.wait([writing, leaving])
-        if not writing.cancelled() and (error := writing.exception()) is not None and not isinstance(error, OSError):
-            raise error
+        with suppress(OSError):  # the connection broke
+            await while_connected(receive, self._write(send))
 
     async def _write(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with self._listening.to(self._record):
-            async for frame in self._frames:
+        async with self._listening.to(self._record), aclosing(self._frames) as frames:
+            async for frame in frames:
                 await send({"type": "http.response.body", "body": frame.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

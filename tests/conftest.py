@@ -1,0 +1,45 @@
+"""What holds for every test: marks by folder, and no skipping where nobody would notice."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+MARKED_FOLDERS = {"system", "browser"}
+
+UNDER_CI = os.environ.get("CI") == "true"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in tests/system and tests/browser by its folder's name."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            folder = item.path.relative_to(HERE).parts[0]
+            if folder in MARKED_FOLDERS:
+                item.add_marker(folder)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skipped test into a failure under CI=true."""
+    report = yield
+    expected_to_fail = hasattr(report, "wasxfail")  # pytest reports these as skipped too
+    if UNDER_CI and report.skipped and not expected_to_fail:
+        fail(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn a module that skips itself into a failure under CI=true."""
+    report = yield
+    if UNDER_CI and report.skipped:
+        fail(report)
+    return report
+
+
+def fail(report: pytest.TestReport | pytest.CollectReport) -> None:
+    report.outcome = "failed"
+    report.longrepr = f"A skipped test counts as failed under CI=true. It was skipped here: {report.longrepr}"

@@ -1,0 +1,185 @@
+"""What running tasks can ask and say, what they are given, and what wraps them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from sidelane import Context, Job, JobFailed, Sidelane, Use
+
+
+async def test_progress_shows_in_the_record_and_the_log(lane: Sidelane) -> None:
+    @lane.task
+    async def analyse(ctx: Context = Use(Context)) -> None:
+        await ctx.progress(10, "reading")
+        await ctx.progress(50)
+        await ctx.emit("finding", {"at": 3})
+
+    async with lane.testing() as t:
+        job = await analyse.submit()
+        await t.drain()
+        assert json.loads((await job.record()).progress or "") == {"percent": 50, "message": ""}
+        assert [event.name for event in await t.events(job)] == ["progress", "progress", "finding", "end"]
+
+
+async def test_a_thread_speaks_in_order(lane: Sidelane) -> None:
+    @lane.task
+    def count(ctx: Context = Use(Context)) -> int:
+        for number in range(500):
+            ctx.emit("number", number)
+        return 500
+
+    async with lane.testing() as t:
+        job = await count.submit()
+        await t.drain()
+        events = await t.events(job)
+        assert [event.data for event in events[:-1]] == [str(number) for number in range(500)]
+        assert events[-1].name == "end"
+
+
+@pytest.mark.parametrize("name", ["end", "token", "Wrong Name", ""])
+async def test_reserved_and_malformed_event_names_are_refused(lane: Sidelane, name: str) -> None:
+    @lane.task
+    async def odd(ctx: Context = Use(Context)) -> None:
+        with pytest.raises(ValueError, match="a name is lower case"):
+            await ctx.emit(name, 1)
+
+    async with lane.testing() as t:
+        await t.run(odd.call())
+
+
+async def test_a_context_tells_who_and_what(lane: Sidelane) -> None:
+    seen: list[Context] = []
+
+    @lane.task
+    async def look(ctx: Context = Use(Context)) -> None:
+        seen.append(ctx)
+
+    async with lane.testing() as t:
+        job = await lane.submit(look.options(user="u1", key="k", labels={"a": "b"}).call())
+        await t.drain()
+        (ctx,) = seen
+        assert (ctx.job_id, ctx.user, ctx.key, ctx.labels, ctx.attempt) == (job.id, "u1", "k", {"a": "b"}, 1)
+        assert ctx.idempotency_key == job.id
+
+
+async def test_children_inherit_user_and_parent(lane: Sidelane) -> None:
+    @lane.task
+    async def child() -> str:
+        return "done"
+
+    @lane.task
+    async def parent(ctx: Context = Use(Context)) -> str:
+        return (await ctx.submit(child.call())).id
+
+    @lane.task
+    def threaded(ctx: Context = Use(Context)) -> str:
+        job = ctx.submit(child.call())
+        return job.wait(5).id  # type: ignore[attr-defined, no-any-return]
+
+    async with lane.testing() as t:
+        for task in (parent, threaded):
+            job: Job[str] = await lane.submit(task.options(user="u1").call())
+            await t.drain()
+            record = await child.job(await job.result()).record()
+            assert (record.spec.user, record.spec.parent, record.state) == ("u1", job.id, "succeeded")
+
+
+async def test_resources_open_once_per_process_or_per_attempt_and_close(lane: Sidelane) -> None:
+    log: list[str] = []
+
+    @lane.resource
+    async def engine() -> AsyncIterator[str]:
+        log.append("open engine")
+        yield "engine"
+        log.append("close engine")
+
+    @lane.resource(scope="attempt")
+    def session(engine: str = Use(engine), ctx: Context = Use(Context)) -> Iterator[str]:
+        log.append(f"open session on {engine}")
+        yield f"session {ctx.attempt}"
+        log.append("close session")
+
+    @lane.task
+    async def use(session: str = Use(session), again: str = Use(engine)) -> str:
+        log.append("run")
+        return f"{session}, {again}"
+
+    async with lane.testing() as t:
+        assert await t.run(use.call()) == "session 1, engine"
+        assert await t.run(use.call()) == "session 1, engine"
+    attempt = ["open session on engine", "run", "close session"]
+    assert log == ["open engine", *attempt, *attempt, "close engine"]
+
+
+async def test_an_override_replaces_a_resource(lane: Sidelane) -> None:
+    @lane.resource
+    async def model() -> AsyncIterator[str]:
+        yield "real"
+
+    @lane.task
+    async def use(model: str = Use(model)) -> str:
+        return model
+
+    with lane.override(model, "fake"):
+        async with lane.testing() as t:
+            assert await t.run(use.call()) == "fake"
+
+
+async def test_a_resource_that_fails_for_one_attempt_is_that_attempts_failure(lane: Sidelane) -> None:
+    @lane.resource(scope="attempt")
+    async def session() -> AsyncIterator[str]:
+        if lane.queues:
+            raise ConnectionError("refused")
+        yield "never"
+
+    @lane.task
+    async def use(session: str = Use(session)) -> str:
+        return session
+
+    async with lane.testing() as t:
+        with pytest.raises(JobFailed):
+            await t.run(use.call())
+        record = await t.client.record((await t.submitted(use))[0].id)
+        assert "ConnectionError: refused" in record.history[0].error
+
+
+async def test_around_wraps_every_attempt(lane: Sidelane) -> None:
+    log: list[str] = []
+
+    @lane.around
+    async def trace(ctx: Context) -> AsyncIterator[None]:
+        log.append(f"begin {ctx.task}")
+        try:
+            yield
+        finally:
+            log.append("end")
+
+    @lane.task
+    async def good() -> None:
+        log.append("run")
+
+    @lane.task
+    async def bad() -> None:
+        raise RuntimeError
+
+    async with lane.testing() as t:
+        await t.run(good.call())
+        with pytest.raises(JobFailed):
+            await t.run(bad.call())
+    assert log == ["begin good", "run", "end", "begin bad", "end"]
+
+
+async def test_jobs_run_side_by_side(lane: Sidelane) -> None:
+    met = asyncio.Barrier(3)
+
+    @lane.task
+    async def meet() -> None:
+        await asyncio.wait_for(met.wait(), 10)
+
+    async with lane.testing() as t:
+        jobs = [await meet.submit() for _ in range(3)]
+        await t.drain()
+        for job in jobs:
+            await job.result(0)

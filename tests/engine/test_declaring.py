@@ -1,0 +1,142 @@
+"""Declaring tasks and resources: what cannot work is refused where it is written."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sidelane import ConfigurationError, Context, NotOpen, Queue, Retry, Sidelane, Use
+from sidelane.engine.declaration import TaskFields
+from sidelane.model.errors import TaskDeclarationError, UnknownQueue
+
+
+async def test_a_task_stays_a_function(lane: Sidelane) -> None:
+    @lane.task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    assert await double(21) == 42
+
+
+def test_a_name_is_taken_once(lane: Sidelane) -> None:
+    @lane.task(name="answer")
+    async def first() -> None: ...
+
+    async def second() -> None: ...
+
+    with pytest.raises(TaskDeclarationError, match=r"'answer' is taken: .*first has it, and .*second wants it"):
+        lane.task(name="answer")(second)
+
+
+def test_an_alias_is_a_name_too(lane: Sidelane) -> None:
+    @lane.task(name="reply", aliases=["answer"])
+    async def reply() -> None: ...
+
+    async def answer() -> None: ...
+
+    with pytest.raises(TaskDeclarationError, match="'answer' is taken"):
+        lane.task(answer)
+
+
+def test_a_queue_must_be_declared(lane: Sidelane) -> None:
+    async def task() -> None: ...
+
+    with pytest.raises(UnknownQueue, match="wants queue 'typo'; this lane declares chat, gpu, default"):
+        lane.task(queue="typo")(task)
+
+
+def test_parameters_need_names(lane: Sidelane) -> None:
+    async def task(*numbers: int) -> None: ...
+
+    with pytest.raises(TaskDeclarationError, match=r"'\*numbers: int' has no name of its own"):
+        lane.task(task)
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ({"timeout": 0}, "timeout=0: this is a number of seconds above 0"),
+        ({"deadline": -1}, "deadline=-1"),
+        ({"losses": -1}, "losses=-1: this cannot be below 0"),
+        ({"priority": 5000}, "priorities go from -1000 to 1000"),
+        ({"version": 0}, "versions go from 1 to 999"),
+    ],
+)
+def test_a_policy_that_cannot_be_names_its_task(lane: Sidelane, policy: TaskFields, words: str) -> None:
+    async def task() -> None: ...
+
+    with pytest.raises(TaskDeclarationError, match=f"Task 'task': .*{words}"):
+        lane.task(**policy)(task)
+
+
+def test_a_retry_needs_an_attempt() -> None:
+    with pytest.raises(ConfigurationError, match="at least one attempt"):
+        Retry(attempts=0)
+
+
+def test_a_queue_needs_a_sensible_name_and_room() -> None:
+    with pytest.raises(ConfigurationError, match="a name is 1 to 64"):
+        Queue("chat queue")
+    with pytest.raises(ConfigurationError, match="at least 1 job at a time"):
+        Queue("chat", concurrency=0)
+
+
+def test_two_queues_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="same name"):
+        Sidelane(queues=[Queue("chat"), Queue("chat")])
+
+
+def test_a_process_resource_cannot_use_one_of_an_attempt(lane: Sidelane) -> None:
+    @lane.resource(scope="attempt")
+    async def session() -> AsyncIterator[str]:
+        yield "session"
+
+    with pytest.raises(TaskDeclarationError, match="cannot use 'session'"):
+
+        @lane.resource
+        async def client(session: str = Use(session)) -> AsyncIterator[str]:
+            yield "client"
+
+    with pytest.raises(TaskDeclarationError, match="has no context"):
+
+        @lane.resource
+        async def other(ctx: Context = Use(Context)) -> AsyncIterator[str]:
+            yield "other"
+
+
+def test_use_takes_resources_only() -> None:
+    with pytest.raises(TaskDeclarationError, match=r"takes a resource made by @lane.resource"):
+        Use(lambda: None)  # type: ignore[arg-type, return-value]
+
+
+def test_an_annotation_that_cannot_be_resolved_is_found_when_the_lane_loads(lane: Sidelane) -> None:
+    async def task(question: "Missing") -> None: ...  # type: ignore[name-defined]  # noqa: F821 - missing on purpose
+
+    lane.task(task)
+    with pytest.raises(TaskDeclarationError, match=r"cannot be resolved.*Missing"):
+        lane.load()
+
+
+def test_a_result_without_json_form_is_found_when_the_lane_loads(lane: Sidelane) -> None:
+    class Opaque: ...
+
+    async def task() -> Opaque:
+        return Opaque()
+
+    lane.task(task)
+    with pytest.raises(TaskDeclarationError, match="its result has no JSON form"):
+        lane.load()
+
+
+async def test_a_closed_lane_says_how_to_open_it(lane: Sidelane) -> None:
+    @lane.task
+    async def task() -> None: ...
+
+    with pytest.raises(NotOpen, match=r"lane.running"):
+        await task.submit()
+
+
+async def test_a_lane_opens_once_in_a_process(lane: Sidelane) -> None:
+    async with lane.running():
+        with pytest.raises(ConfigurationError, match="open already"):
+            async with lane.running():
+                pass

@@ -1,0 +1,67 @@
+"""Tasks in child processes: kept warm, killed by timeouts, heard all along."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from sidelane import JobCancelled, JobFailed, Sidelane
+from tests.engine.process_tasks import die, fail, lane, polite, spin, stream, where
+
+SOON = 20.0
+
+
+@pytest.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Sidelane]:
+    lane.configuration.settings.__dict__["store"] = f"sqlite:///{tmp_path / 'jobs.db'}"
+    async with lane.running(workers=1):
+        yield lane
+
+
+async def test_a_child_is_another_process_and_stays_warm_with_its_resources(running: Sidelane) -> None:
+    first, model = await (await where.submit()).result(SOON)
+    assert first != os.getpid()
+    assert model == f"model of {first}"
+    assert await (await where.submit()).result(SOON) == (first, model)
+
+
+async def test_a_child_is_heard_while_it_works(running: Sidelane) -> None:
+    job = await running.submit(stream.options(user="u1").call())
+    assert await job.result(SOON) == "done"
+    assert [(event.name, event.data) async for event in job.events()][:2] == [
+        ("progress", '{"percent":50,"message":"half"}'),
+        ("seen", '"u1"'),
+    ]
+
+
+async def test_a_timeout_kills_the_child(running: Sidelane) -> None:
+    with pytest.raises(JobFailed, match=r"did not end within 0\.5 seconds"):
+        await (await spin.submit()).result(SOON)
+
+
+async def test_a_cancel_reaches_the_child(running: Sidelane) -> None:
+    job = await polite.submit()
+    async with aclosing(job.events()) as events:
+        assert (await anext(events)).name == "progress"
+    await job.cancel()
+    with pytest.raises(JobCancelled):
+        await job.result(SOON)
+
+
+async def test_a_child_that_dies_is_a_failure_like_any_other(running: Sidelane) -> None:
+    job = await die.submit()
+    with pytest.raises(JobFailed, match="exit status 3"):
+        await job.result(SOON)
+    record = await job.record()
+    assert (record.failures, record.losses) == (2, 0)
+
+
+async def test_an_error_in_the_child_keeps_its_words_for_operators(running: Sidelane) -> None:
+    job = await fail.submit()
+    with pytest.raises(JobFailed) as failed:
+        await job.result(SOON)
+    record = await job.record()
+    assert record.history[0].error == "ValueError: in the child"
+    assert "in the child" not in str(failed.value.problem().document())

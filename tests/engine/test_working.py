@@ -1,0 +1,384 @@
+"""A real worker at work: timeouts, cancels, deadlines, slots, drains, resources that come back."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from sidelane import (
+    Context,
+    Cursor,
+    Fixed,
+    Job,
+    JobCancelled,
+    JobFailed,
+    NotFinished,
+    Retry,
+    Sidelane,
+    State,
+    Use,
+)
+from sidelane.model.job import JobRecord
+
+SOON = 10.0
+
+
+async def until(job: Job[Any], holds: Callable[[JobRecord], bool]) -> JobRecord:
+    """Wait for a job's record to be as wanted."""
+    async with asyncio.timeout(SOON):
+        while not holds(record := await job.record()):
+            await asyncio.sleep(0.01)
+    return record
+
+
+async def test_a_timeout_stops_the_task_and_says_so(lane: Sidelane) -> None:
+    cleaned = asyncio.Event()
+
+    @lane.task(timeout=0.1)
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleaned.set()
+
+    async with lane.running(workers=1):
+        with pytest.raises(JobFailed, match=r"did not end within 0\.1 seconds") as failed:
+            await (await slow.submit()).result(SOON)
+        assert failed.value.problem().status == 504
+        assert cleaned.is_set()
+
+
+async def test_a_timeout_counts_as_a_failure_that_may_be_retried(lane: Sidelane) -> None:
+    tries: list[float] = []
+
+    @lane.task(timeout=0.1, retry=Retry(attempts=2, backoff=Fixed(0)))
+    async def slow_once() -> str:
+        tries.append(1)
+        await asyncio.sleep(60 if len(tries) == 1 else 0)
+        return "ok"
+
+    async with lane.running(workers=1):
+        job = await slow_once.submit()
+        assert await job.result(SOON) == "ok"
+        assert (await job.record()).failures == 1
+
+
+async def test_a_deadline_holds_over_all_attempts(lane: Sidelane) -> None:
+    @lane.task(deadline=0.5, retry=Retry(attempts=100, backoff=Fixed(0.05)))
+    async def never() -> None:
+        raise RuntimeError
+
+    @lane.task(deadline=0.3)
+    async def slow() -> None:
+        await asyncio.sleep(60)
+
+    async with lane.running(workers=1):
+        for task in (never, slow):
+            with pytest.raises(JobFailed) as failed:
+                await (await task.submit()).result(SOON)
+            assert failed.value.problem().status == 504
+
+
+async def test_a_job_that_does_not_start_in_time_fails(lane: Sidelane) -> None:
+    @lane.task(start_within=0.2)
+    async def chat() -> None: ...
+
+    async with lane.running():
+        with pytest.raises(JobFailed) as failed:
+            await (await chat.submit()).result(SOON)
+        assert failed.value.problem().status in (503, 504)
+
+
+async def test_cancel_reaches_a_running_coroutine_which_may_still_speak(lane: Sidelane) -> None:
+    @lane.task
+    async def slow(ctx: Context = Use(Context)) -> None:
+        await ctx.progress(1)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await ctx.emit("goodbye", 1)
+            raise
+
+    async with lane.running(workers=1):
+        job = await slow.submit()
+        await until(job, lambda record: record.progress is not None)
+        began = time.monotonic()
+        assert (await job.cancel()).cancelling
+        with pytest.raises(JobCancelled):
+            await job.result(SOON)
+        assert time.monotonic() - began < 1.0  # well below a third of a lease: a hint brought it
+        assert [event.name async for event in job.events()] == ["progress", "goodbye", "end"]
+
+
+async def test_cancel_closes_a_generator_and_keeps_its_partial(lane: Sidelane) -> None:
+    closed = asyncio.Event()
+
+    @lane.task
+    async def answer() -> AsyncIterator[str]:
+        try:
+            yield "Half"
+            await asyncio.sleep(60)
+        finally:
+            closed.set()
+
+    async with lane.running(workers=1):
+        job = await answer.submit()
+        await until(job, lambda record: record.last > 0)
+        await job.cancel()
+        with pytest.raises(JobCancelled) as cancelled:
+            await job.result(SOON)
+        assert cancelled.value.partial == "Half"
+        assert closed.is_set()
+
+
+async def test_a_thread_stops_when_it_checks(lane: Sidelane) -> None:
+    @lane.task
+    def loop(ctx: Context = Use(Context)) -> None:
+        ctx.progress(1)
+        while True:
+            ctx.check()
+            time.sleep(0.005)
+
+    async with lane.running(workers=1):
+        job = await loop.submit()
+        await until(job, lambda record: record.progress is not None)
+        await job.cancel()
+        with pytest.raises(JobCancelled):
+            await job.result(SOON)
+
+
+async def test_a_thread_that_hangs_on_is_reported_without_it_and_keeps_its_slot(make_lane: Any) -> None:
+    lane: Sidelane = make_lane(concurrency=1)
+    release = threading.Event()
+
+    @lane.task(timeout=0.1, cancel_grace=0.1)
+    def stubborn() -> None:
+        release.wait(SOON)
+
+    @lane.task
+    async def quick() -> str:
+        return "ran"
+
+    async with lane.running(workers=1):
+        with pytest.raises(JobFailed, match="did not end within"):
+            await (await stubborn.submit()).result(SOON)
+        job = await quick.submit()
+        with pytest.raises(NotFinished):
+            await job.result(0.3)
+        release.set()
+        assert await job.result(SOON) == "ran"
+
+
+async def test_a_coroutine_that_swallows_its_cancellation_is_reported_without_it(lane: Sidelane) -> None:
+    release = asyncio.Event()
+
+    @lane.task(cancel_grace=0.1)
+    async def deaf(ctx: Context = Use(Context)) -> None:
+        await ctx.progress(1)
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async with lane.running(workers=1):
+        job = await deaf.submit()
+        await until(job, lambda record: record.progress is not None)
+        await job.cancel()
+        with pytest.raises(JobCancelled):
+            await job.result(SOON)
+        release.set()
+
+
+async def test_success_wins_over_a_cancel_request(lane: Sidelane) -> None:
+    @lane.task
+    async def finishing(ctx: Context = Use(Context)) -> str:
+        await ctx.progress(99)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return "done anyway"
+        return "never"
+
+    async with lane.running(workers=1):
+        job = await finishing.submit()
+        await until(job, lambda record: record.progress is not None)
+        await job.cancel()
+        assert await job.result(SOON) == "done anyway"
+
+
+async def test_a_queue_runs_no_more_at_once_than_it_may(lane: Sidelane) -> None:
+    running = most = 0
+
+    @lane.task(queue="gpu")
+    async def heavy() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.02)
+        running -= 1
+
+    async with lane.running(workers=1):
+        jobs = [await heavy.submit() for _ in range(8)]
+        for job in jobs:
+            await job.result(SOON)
+    assert most == 1
+
+
+async def test_hundreds_of_jobs_run_at_once_in_one_process(make_lane: Any) -> None:
+    lane: Sidelane = make_lane(concurrency=300)
+    met = asyncio.Barrier(300)
+
+    @lane.task
+    async def meet() -> None:
+        await met.wait()
+
+    async with lane.running(workers=1):
+        jobs = await lane.client.submit_many([meet.call() for _ in range(300)])
+        for job in jobs:
+            await job.result(SOON)
+
+
+async def test_a_drain_lets_jobs_finish_and_gives_back_the_rest_at_no_cost(make_lane: Any) -> None:
+    lane: Sidelane = make_lane(drain=0.5, cancel_grace=0.2)
+
+    @lane.task
+    async def wait(seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "finished"
+
+    async with lane.running():
+        worker = lane.worker()
+        running = asyncio.create_task(worker.run())
+        short, long = await wait.submit(0.3), await wait.submit(60)
+        await until(long, lambda record: record.state is State.RUNNING)
+        await until(short, lambda record: record.state is State.RUNNING)
+        worker.drain()
+        await running
+        assert await short.result(0) == "finished"
+        record = await long.record()
+        assert (record.state, record.attempt, record.failures, record.losses) == (State.QUEUED, 1, 0, 0)
+        assert await lane.client.store.workers() == []
+
+
+async def test_stopping_now_gives_everything_back_at_once(make_lane: Any) -> None:
+    lane: Sidelane = make_lane(drain=60)
+
+    @lane.task
+    async def wait() -> None:
+        await asyncio.sleep(60)
+
+    async with lane.running():
+        worker = lane.worker()
+        running = asyncio.create_task(worker.run())
+        job = await wait.submit()
+        await until(job, lambda record: record.state is State.RUNNING)
+        began = time.monotonic()
+        worker.drain()
+        worker.stop_now()
+        await running
+        assert time.monotonic() - began < 5
+        record = await job.record()
+        assert (record.state, record.losses) == (State.QUEUED, 0)
+
+
+async def test_tasks_whose_resource_fails_wait_until_it_opens(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidelane.engine.worker.RETRY_RESOURCES", 0.1)
+    broken = True
+
+    @lane.resource
+    async def model() -> AsyncIterator[str]:
+        if broken:
+            raise ConnectionError("no model yet")
+        yield "model"
+
+    @lane.task
+    async def use(model: str = Use(model)) -> str:
+        return model
+
+    @lane.task
+    async def light() -> str:
+        return "light"
+
+    async with lane.running():
+        worker = lane.worker()
+        running = asyncio.create_task(worker.run())
+        waiting = await use.submit()
+        assert await (await light.submit()).result(SOON) == "light"
+        assert "resource 'model' failed to open: ConnectionError: no model yet" in worker.health
+        assert (await waiting.record()).attempt == 0
+        broken = False
+        assert await waiting.result(SOON) == "model"
+        assert worker.health == "ok"
+        worker.drain()
+        await running
+
+
+async def test_a_worker_takes_only_what_it_knows(lane: Sidelane) -> None:
+    @lane.task
+    async def known() -> str:
+        return "ok"
+
+    async with lane.running(workers=1):
+        job = await known.submit()
+        await job.result(SOON)
+        spec = (await job.record()).spec
+        for other in (type(spec)(id="other", task="unknown"), type(spec)(id="newer", task="known", version=2)):
+            await lane.client.store.submit([other])
+            assert not await lane.client.served(other)
+        assert await (await known.submit()).result(SOON) == "ok"
+        for name in ("other", "newer"):
+            assert (await lane.client.record(name)).attempt == 0
+
+
+async def test_events_are_followed_live_and_resumed_from_any_place(lane: Sidelane) -> None:
+    go = asyncio.Semaphore(0)
+
+    @lane.task
+    async def answer() -> AsyncIterator[str]:
+        for number in range(20):
+            await go.acquire()
+            yield str(number)
+
+    async with lane.running(workers=1):
+        job = await answer.submit()
+        seen = []
+        after = None
+        for number in range(20):
+            go.release()
+            async with aclosing(job.events(after)) as events:
+                event = await anext(events)
+            after = Cursor(event.epoch, event.number)
+            seen.append(json.loads(event.data)["text"])
+            assert seen[-1] == str(number)
+        assert [event.name async for event in job.events(after)] == ["end"]
+
+
+def test_a_script_without_a_loop_submits_and_waits(lane: Sidelane) -> None:
+    @lane.task
+    async def answer() -> AsyncIterator[str]:
+        yield "yes"
+
+    def work() -> None:
+        async def run() -> None:
+            other = Sidelane(store=lane.settings.store, queues=list(lane.queues.values()), settings={"lease": 2.0})
+            other.task(name="answer")(answer.function)
+            async with other.running(workers=1):
+                await asyncio.to_thread(done.wait, SOON)
+
+        asyncio.run(run())
+
+    done = threading.Event()
+    thread = threading.Thread(target=work)
+    with lane.blocking() as b:
+        thread.start()
+        job = b.submit(answer.call())
+        assert b.result(job, timeout=SOON) == "yes"
+        assert [event.name for event in b.events(job)] == ["token", "end"]
+        done.set()
+        thread.join()

@@ -1,0 +1,53 @@
+"""Natural batching."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from sidelane.engine.batching import Batching
+
+
+async def test_a_lone_call_goes_alone_and_those_that_gather_meanwhile_go_together() -> None:
+    batches: list[Sequence[int]] = []
+    go = asyncio.Event()
+
+    async def call(items: Sequence[int]) -> list[int]:
+        batches.append(items)
+        await go.wait()
+        return [item * 10 for item in items]
+
+    double = Batching(call, limit=3)
+    first = asyncio.create_task(double(0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    rest = [asyncio.create_task(double(item)) for item in range(1, 6)]
+    await asyncio.sleep(0)
+    go.set()
+    assert await asyncio.gather(first, *rest) == [0, 10, 20, 30, 40, 50]
+    assert batches == [[0], [1, 2, 3], [4, 5]]
+
+
+async def test_an_error_reaches_each_of_its_batch_and_nobody_after() -> None:
+    async def call(items: Sequence[str]) -> list[str]:
+        if "bad" in items:
+            raise ValueError("bad")
+        return list(items)
+
+    echo = Batching(call, limit=2)
+    answers = await asyncio.gather(*map(echo, ["bad", "beside", "after"]), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["bad", "bad", "after"]
+
+
+async def test_a_caller_that_gives_up_does_not_hurt_the_others() -> None:
+    async def call(items: Sequence[int]) -> list[int]:
+        await asyncio.sleep(0)
+        return list(items)
+
+    echo = Batching(call)
+    tasks = [asyncio.create_task(echo(item)) for item in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    assert [await tasks[0], await tasks[2]] == [0, 2]
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[1]

@@ -1,0 +1,70 @@
+"""What an attempt emits: numbered without holes, whatever is written when."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidelane.engine.emission import MOST_BYTES, MOST_ENTRIES, Emission
+from sidelane.model.event import Entry
+from sidelane.model.job import Lease
+
+LEASE = Lease("job", 1, "nonce")
+
+
+@given(st.lists(st.one_of(st.integers(0, 300), st.just("take"), st.just("written")), max_size=40))
+def test_ordinals_have_no_holes_and_nothing_is_lost_or_doubled(steps: list[int | str]) -> None:
+    emission, put = Emission(LEASE, lambda emission: None), 0
+    got: list[str] = []
+    in_flight = None
+    for step in steps:
+        if step == "take" and in_flight is None:
+            in_flight = emission.take()
+        elif step == "written" and in_flight is not None:
+            assert in_flight.ordinal == len(got) + 1
+            assert len(in_flight.entries) <= MOST_ENTRIES
+            got += [entry.data for entry in in_flight.entries]
+            emission.written(held=True)
+            in_flight = None
+        elif isinstance(step, int):
+            for _ in range(step):
+                emission.put(Entry("n", str(put)))
+                put += 1
+    if in_flight is not None:
+        got += [entry.data for entry in in_flight.entries]
+        emission.written(held=True)
+    while append := emission.take():
+        got += [entry.data for entry in append.entries]
+        emission.written(held=True)
+    assert got == [str(number) for number in range(put)]
+
+
+async def test_the_rest_waits_for_what_is_under_way() -> None:
+    emission = Emission(LEASE, lambda emission: None)
+    emission.put(Entry("a", "1"))
+    assert emission.take() is not None
+    emission.put(Entry("b", "2"))
+    rest = asyncio.create_task(emission.rest())
+    await asyncio.sleep(0)
+    assert not rest.done()
+    emission.written(held=True)
+    assert await rest == (2, (Entry("b", "2"),))
+
+
+async def test_a_lost_lease_lets_nobody_wait() -> None:
+    emission = Emission(LEASE, lambda emission: None)
+    emission.put(Entry("a", "1"))
+    emission.take()
+    rest = asyncio.create_task(emission.rest())
+    await asyncio.sleep(0)
+    emission.written(held=False)
+    assert (await rest)[1] == ()
+
+
+def test_large_entries_go_in_appends_of_bounded_size() -> None:
+    emission = Emission(LEASE, lambda emission: None)
+    for _ in range(4):
+        emission.put(Entry("big", "x" * (MOST_BYTES // 2)))
+    append = emission.take()
+    assert append is not None
+    assert len(append.entries) == 2
