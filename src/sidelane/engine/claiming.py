@@ -56,6 +56,7 @@ class Claiming:
                 for claimed in claims.jobs:
                     self._slots.take(claimed.record)
                     self._start(claimed)
+                self._more = self._filled or self._held_back()
                 if not self._filled or not self._slots.free:
                     await self._wait(wakeups, claims.next_due)
                 await asyncio.sleep(0)  # lets what was claimed begin, and what has ended free its slots
@@ -72,8 +73,12 @@ class Claiming:
         )  # fmt: skip
         claims = await self._persist(request)
         self._filled = len(claims.jobs) >= limit
-        self._more = self._filled or len(queues) < len(self._slots.queues) or min(suspects) <= 0
         return claims
+
+    def _held_back(self) -> bool:
+        """Tell whether the slots, as they are taken now, may keep jobs of some kind from being claimed."""
+        slots = self._slots
+        return slots.free <= 0 or len(slots.free_by_queue()) < len(slots.queues) or min(slots.suspects()) <= 0
 
     async def _persist(self, request: ClaimRequest) -> Claims:
         wait = FIRST_WAIT

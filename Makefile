@@ -1,0 +1,63 @@
+# Everything this project can do, each target setting up what it needs in .venv. `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+export UV_PYTHON_DOWNLOADS ?= never
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix bench docs clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## watch a chat service stream, resume and survive a killed worker (KEEP=1 leaves it running)
+	@KEEP=$(KEEP) $(BIN)/python -m examples.stock_chat.demo $(ARGS)
+
+test: $(VENV)/.dev $(VENV)/.demo ## run all tests (ARGS="tests/unit -k lease" for some)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+check: $(VENV)/.dev ## check format, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.dev ## format, and repair what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev ## measure speed and latency (QUICK=1 for a short run)
+	@QUICK=$(QUICK) $(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.dev ## check that the documentation's code runs and its links lead somewhere
+	@$(BIN)/python -m pytest tests/docs $(ARGS)
+
+clean: ## remove everything that was installed, built or cached here
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up: a stamp each, renewed when pyproject.toml changes ---------------------------------------------------------
+
+$(VENV)/.uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Sidelane needs Python 3.11 or newer. Name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) cannot make virtual environments here. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Making $(VENV) and getting uv, the installer (about 25 MB) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.uv pyproject.toml
+	@echo "Getting what Sidelane, its tests and its checks need (about 60 MB the first time) ..."
+	@$(INSTALL) --editable . --group dev
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.uv pyproject.toml
+	@echo "Getting what the demo needs: a language model for the CPU and the program that runs it."
+	@echo "That is about 300 MB to download the first time, and about 700 MB on disk ..."
+	@$(INSTALL) --editable '.[demo]'
+	@touch $@

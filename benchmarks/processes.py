@@ -1,0 +1,68 @@
+"""The processes a benchmark runs: one API and one worker on a store of their own, ended by their own process ids."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx2
+
+HERE = Path(__file__).parent
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@contextmanager
+def process(*arguments: str, store: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Python module on a store, until the block is left."""
+    environment = {
+        **os.environ,
+        "SIDELANE_STORE": f"sqlite:///{store}",
+        "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
+        "SIDELANE_CONCURRENCY": "1000",
+    }
+    running = subprocess.Popen([sys.executable, "-m", *arguments], env=environment, cwd=HERE)
+    try:
+        yield running
+    finally:
+        running.terminate()
+        try:
+            running.wait(10)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+@contextmanager
+def service(store: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
+    """Run one API and one worker process; give the API's address and both processes."""
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    api = ("uvicorn", "paced:app", "--port", str(port), "--log-level", "warning", "--timeout-graceful-shutdown", "1")
+    with ExitStack() as stack:
+        serving = stack.enter_context(process(*api, store=store))
+        for _ in range(200):
+            try:
+                httpx2.get(f"{base}/light")
+                break
+            except httpx2.TransportError:
+                time.sleep(0.05)
+        worker = stack.enter_context(worker_process(store))
+        first = httpx2.post(f"{base}/chat?tokens=1&per_second=100", headers={"Prefer": "wait=30"}, timeout=40)
+        first.raise_for_status()  # the worker is there
+        yield base, serving, worker
+
+
+@contextmanager
+def worker_process(store: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run one worker process."""
+    with process("sidelane.cli", "worker", "paced:lane", "--log-level", "WARNING", store=store) as running:
+        yield running

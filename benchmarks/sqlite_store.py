@@ -1,0 +1,290 @@
+"""What the SQLite store does in a second, and how long it lets anyone wait.
+
+    python benchmarks/sqlite_store.py [--quick] [--only NAME]
+
+The figures depend on the disk: each is measured beside the bare cost of a synced commit, in the same run.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from sidelane.model.event import Entry
+from sidelane.model.ids import new_id, new_nonce
+from sidelane.model.job import JobSpec, Lease, Submission
+from sidelane.model.outcome import Append, Report, Succeeded
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.contract import Store, job_topic
+from sidelane.stores.opening import open_store
+from sidelane.stores.sqlite.database import Database
+from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.verbs.claim import claim
+from sidelane.stores.sqlite.verbs.finish import finish
+from sidelane.stores.sqlite.verbs.submit import submit
+
+BATCH = 100
+
+
+def spec(number: int, users: int = 1) -> JobSpec:
+    return JobSpec(id=new_id(), task="noop", user=f"u{number % users}" if users > 1 else None)
+
+
+def specs(count: int, users: int = 1) -> Iterator[list[JobSpec]]:
+    for first in range(0, count, BATCH):
+        yield [spec(number, users) for number in range(first, min(first + BATCH, count))]
+
+
+def request(limit: int = BATCH, worker: str = "bench") -> ClaimRequest:
+    return ClaimRequest(
+        request=new_nonce(), worker=worker, queues={"default": limit}, tasks={"noop": 1}, limit=limit, lease=60.0
+    )
+
+
+class Bare:
+    """The store's own transactions in a bare loop: no threads, no event loop."""
+
+    def __init__(self, path: Path, *, synced: bool = True) -> None:
+        self.connection = Database(str(path)).open_writer()
+        self.connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[tuple[apsw.Connection, float, Touched]]:
+        self.connection.execute("BEGIN IMMEDIATE")
+        yield self.connection, time.time(), Touched()
+        self.connection.execute("COMMIT")
+
+    def submit(self, count: int, users: int = 1) -> None:
+        for batch in specs(count, users):
+            with self.transaction() as step:
+                submit(*step, batch)
+
+    def drain(self, count: int) -> None:
+        leases: list[Lease] = []
+        done = 0
+        while done < count:
+            with self.transaction() as step:
+                finish(*step, [Report(lease=lease, outcome=Succeeded("null")) for lease in leases])
+            done += len(leases)
+            with self.transaction() as step:
+                leases = [each.lease for each in claim(*step, request()).jobs]
+
+    def claim_only(self) -> float:
+        began = time.perf_counter()
+        with self.transaction() as step:
+            assert len(claim(*step, request()).jobs) == BATCH
+        return time.perf_counter() - began
+
+
+def per_second(count: int, run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return count / (time.perf_counter() - began)
+
+
+def show(name: str, value: str) -> None:
+    print(f"{name:<64} {value}", flush=True)
+
+
+def percentiles(values: list[float]) -> str:
+    ranked = sorted(values)
+    p99 = ranked[min(len(ranked) - 1, int(0.99 * len(ranked)))]
+    return f"p50 {1000 * statistics.median(ranked):.2f} ms, p99 {1000 * p99:.2f} ms"
+
+
+def bare(folder: Path, quick: bool) -> None:
+    """Throughput of the verbs themselves."""
+    commits = Bare(folder / "commits.db")
+    commits.connection.execute("CREATE TABLE bench (n INTEGER PRIMARY KEY, at REAL)")
+    synced = []
+    for _ in range(200):
+        began = time.perf_counter()
+        with commits.transaction():
+            commits.connection.execute("INSERT INTO bench (at) VALUES (1.5)")
+        synced.append(time.perf_counter() - began)
+    show("a synced commit of one row", percentiles(synced))
+    count = 5_000 if quick else 20_000
+    for users in 1, 1000:
+        loop = Bare(folder / f"bare{users}.db")
+        whose = "no user" if users == 1 else f"{users} users"
+        rate = per_second(count, lambda loop=loop, users=users: loop.submit(count, users))
+        show(f"submit, {BATCH} a transaction, FULL, {whose}", f"{rate:,.0f} jobs/s")
+        rate = per_second(count, lambda loop=loop: loop.drain(count))
+        show(f"claim + finish, {BATCH} a transaction, FULL, {whose}", f"{rate:,.0f} jobs/s")
+
+
+def growth(folder: Path, quick: bool) -> None:
+    """Claiming out of many and out of few."""
+    few, many = 1_000, 100_000 if quick else 1_000_000
+    for users in 1, 1000:
+        times: dict[int, float] = {}
+        for count in few, many:
+            loop = Bare(folder / f"growth{users}-{count}.db", synced=False)
+            loop.submit(count, users)
+            loop.claim_only()  # warm
+            times[count] = statistics.median(loop.claim_only() for _ in range(min(8, count // BATCH - 1)))
+        whose = "no user" if users == 1 else f"{users} users"
+        show(
+            f"claim {BATCH} of {few:,} and of {many:,}, warm, {whose}",
+            f"{1000 * times[few]:.2f} ms, {1000 * times[many]:.2f} ms: {times[many] / times[few]:.2f} x",
+        )
+
+
+async def lone(folder: Path, _quick: bool) -> None:
+    """One caller at a time through the whole store."""
+    store = await open_store(f"sqlite:///{folder / 'lone.db'}")
+    for name, call in (
+        ("a lone submit", lambda: store.submit([spec(0)])),
+        ("a lone get", lambda: store.get(["nobody"])),
+    ):
+        took = []
+        for _ in range(500):
+            began = time.perf_counter()
+            await call()
+            took.append(time.perf_counter() - began)
+            await asyncio.sleep(0)
+        show(name, percentiles(took))
+    callers = 100
+
+    async def caller() -> None:
+        for _ in range(50):
+            await store.submit([spec(0)])
+
+    began = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    show(
+        f"submit, {callers} callers at once, one job a call",
+        f"{callers * 50 / (time.perf_counter() - began):,.0f} jobs/s",
+    )
+    await store.close()
+
+
+async def notices(folder: Path, quick: bool) -> None:
+    """How soon another process sees a new event."""
+    url = f"sqlite:///{folder / 'notices.db'}"
+    store = await open_store(url)
+    await store.submit([JobSpec(id="watched", task="noop")])
+    child = await start("emit", url, "200" if quick else "1000")
+    late: list[float] = []
+    idle = time.process_time()
+    began = time.perf_counter()
+    cursor, ended = None, False
+    async with store.watch(job_topic("watched")) as wakeups:
+        tell(child)
+        while not ended:
+            await wakeups.wait(5)
+            reading = await store.read("watched", after=cursor)
+            now = time.time()
+            assert reading is not None
+            for event in reading.events:
+                ended = ended or event.name == "end"
+                if event.name == "token":
+                    late.append(now - float(json.loads(event.data)))
+                from sidelane.model.event import Cursor
+
+                cursor = Cursor(event.epoch, event.number)
+    show("another process sees an event after", percentiles(late))
+    busy = (time.process_time() - idle) / (time.perf_counter() - began)
+    show("  of a core, to follow them", f"{100 * busy:.1f} %")
+    await child.wait()
+    async with store.watch(job_topic("watched")):
+        idle, began = time.process_time(), time.perf_counter()
+        await asyncio.sleep(2)
+        show(
+            "  of a core, to watch in silence",
+            f"{100 * (time.process_time() - idle) / (time.perf_counter() - began):.1f} %",
+        )
+    await store.close()
+
+
+async def writers(folder: Path, quick: bool) -> None:
+    """Four processes that write as fast as they can."""
+    url = f"sqlite:///{folder / 'writers.db'}"
+    await (await open_store(url)).close()
+    children = [await start("write", url, "3" if quick else "8") for _ in range(4)]
+    for child in children:
+        tell(child)
+    told = [json.loads((await child.communicate())[0]) for child in children]
+    waits = [wait for each in told for wait in each["waits"]]
+    show("four processes writing: calls each", ", ".join(f"{len(each['waits']):,}" for each in told))
+    show("  wait of a call", f"{percentiles(waits)}, longest {1000 * max(waits):.0f} ms")
+
+
+async def start(part: str, url: str, number: str) -> Any:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, "--part", part, url, number, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    await child.stdout.readline()
+    return child
+
+
+def tell(child: Any) -> None:
+    child.stdin.write(b"go\n")
+
+
+async def take_part(part: str, url: str, number: int) -> None:
+    """Be one of the processes started above."""
+    store = await open_store(url)
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await {"emit": emit, "write": write}[part](store, number)
+    await store.close()
+
+
+async def emit(store: Store, count: int) -> None:
+    (claimed,) = (await store.claim(request(limit=1))).jobs
+    for ordinal in range(1, count + 1):
+        entries = (Entry("token", json.dumps(str(time.time()))),)
+        await store.append([Append(lease=claimed.lease, ordinal=ordinal, entries=entries)])
+        await asyncio.sleep(0.007)
+    await store.finish([Report(lease=claimed.lease, outcome=Succeeded("null"), ordinal=count + 1)])
+
+
+async def write(store: Store, seconds: int) -> None:
+    waits = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        began = time.perf_counter()
+        answers = await store.submit([spec(0) for _ in range(5)])
+        waits.append(time.perf_counter() - began)
+        assert all(isinstance(each, Submission) for each in answers)
+    print(json.dumps({"waits": waits}))
+
+
+PARTS: dict[str, Callable[[Path, bool], Awaitable[None] | None]] = {
+    "bare": bare, "growth": growth, "lone": lone, "notices": notices, "writers": writers,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer jobs, under a minute")
+    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--part", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part:
+        part, url, number = arguments.part
+        asyncio.run(take_part(part, url, int(number)))
+        return
+    show("SQLite", f"{apsw.sqlite_lib_version()}, apsw {apsw.apsw_version()}, Python {sys.version.split()[0]}")
+    for name, part in PARTS.items():
+        if arguments.only in (None, name):
+            with tempfile.TemporaryDirectory() as folder:
+                running = part(Path(folder), arguments.quick)
+                if running is not None:
+                    asyncio.run(running)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

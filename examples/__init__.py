@@ -1,0 +1,1 @@
+"""Complete services built on Sidelane, each run by the tests."""

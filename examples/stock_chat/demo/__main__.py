@@ -1,0 +1,112 @@
+"""Run the demo: `make demo`. KEEP=1 leaves everything running until Ctrl-C."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from httpx2 import AsyncClient, HTTPError, Timeout
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from examples.stock_chat.demo.failure import DemoFailed
+from examples.stock_chat.demo.light import measured
+from examples.stock_chat.demo.processes import Processes
+from examples.stock_chat.demo.service import WORKERS, start_api, start_model, start_worker, use_own_store
+from examples.stock_chat.demo.story import Rows, Stage, drop_and_resume, survive_a_kill
+from sidelane import Sidelane
+
+LIGHT = "/api/v1/stocks/990010"
+AT_REST = 3.0  # seconds of measuring the light endpoint before anything else happens
+
+
+async def run(console: Console, folder: Path) -> None:
+    """Start everything, tell the story, and stop everything."""
+    processes = Processes(folder)
+    try:
+        url = await start(console, processes)
+        lane = Sidelane(store=processes.environment["SIDELANE_STORE"])
+        async with AsyncClient(base_url=url, timeout=Timeout(30, read=60)) as client, lane.running():
+            rows = await tell(Stage(client, processes, lane, console))
+        console.print(table(rows))
+        if os.environ.get("KEEP"):
+            await keep(console, processes, url)
+    finally:
+        await processes.stop()
+
+
+async def start(console: Console, processes: Processes) -> str:
+    """Start the model, the API and the workers; give the API's URL."""
+    use_own_store(processes)
+    console.print("Starting the language model, the API and two workers ...")
+    console.print(f"  model   {await start_model(processes)}")
+    url = await start_api(processes)
+    console.print(f"  API     {url}")
+    for name in WORKERS:
+        console.print(f"  worker  {name}, process {await start_worker(processes, name)}")
+    return url
+
+
+async def tell(stage: Stage) -> Rows:
+    """Go through the steps, asking the light endpoint all the while."""
+    async with measured(stage.client, LIGHT) as at_rest:
+        await asyncio.sleep(AT_REST)
+    async with measured(stage.client, LIGHT) as meanwhile:
+        rows = [*await drop_and_resume(stage), *await survive_a_kill(stage)]
+    return [*rows, ("Light endpoint at rest", str(at_rest)), ("Light endpoint meanwhile", str(meanwhile))]
+
+
+def table(rows: Rows) -> Table:
+    table = Table("What", "What was seen", title="The stock chat", title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+async def keep(console: Console, processes: Processes, url: str) -> None:
+    """Leave it running for a look around."""
+    await start_worker(processes, "w3")  # in place of the one that was killed
+    console.print(f"\nIt goes on running.\n  API    {url}/docs\n  files  {processes.folder}\n")
+    console.print("Ask something yourself:\n")
+    console.out(
+        f"  curl -N {url}/api/v1/stockeasy/chat/sessions/mine/messages/stream -H 'X-User: me' \\\n"
+        "    -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \\\n"
+        """    -d '{"message": "What does it make?", "stock_code": "990010", "stock_name": "Hanbit Chips"}'\n"""
+    )
+    console.print("Ctrl-C ends it.")
+    await asyncio.Event().wait()
+
+
+async def until_stopped(console: Console, folder: Path) -> bool:
+    """Run until the end, or until someone stops it; false when it was stopped."""
+    running = asyncio.ensure_future(run(console, folder))
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(stop, running.cancel)
+    try:
+        await running
+    except asyncio.CancelledError:
+        return False
+    return True
+
+
+def main() -> int:
+    console = Console()
+    folder = Path(tempfile.mkdtemp(prefix="stock-chat-"))
+    try:
+        ended = asyncio.run(until_stopped(console, folder))
+    except (DemoFailed, HTTPError) as failure:
+        reason = str(failure) or type(failure).__name__
+        console.print(
+            f"\n[bold red]The demo failed:[/bold red] {escape(reason)}\nThe logs are in {folder}.", highlight=False
+        )
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0 if ended or os.environ.get("KEEP") else 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""A FastAPI service whose answers take seconds, and whose other endpoints never notice. It runs as two kinds of process:
+
+    uvicorn examples.stock_chat.main:app
+    sidelane worker examples.stock_chat.lane:lane
+
+The first takes questions and streams answers; any number of the second write them.
+"""
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Header, Response
+
+from examples.stock_chat import polling, stocks
+from examples.stock_chat.asking import CHAT, Ask, store
+from examples.stock_chat.lane import lane
+from examples.stock_chat.tasks import answer
+from examples.stock_chat.users import User, current_user
+from sidelane import SidelaneError
+from sidelane.web import Jobs, Responder, problem_handler
+
+jobs = Jobs(lane, user=current_user)
+Respond = Annotated[Responder, Depends(jobs.respond)]
+
+app = FastAPI(title="Stock chat", lifespan=lane.lifespan)
+app.add_exception_handler(SidelaneError, problem_handler)
+app.include_router(jobs.router, prefix="/jobs")
+app.include_router(polling.router)
+app.include_router(stocks.router)
+
+
+@app.post(f"{CHAT}/stream", responses=jobs.responses(answer))
+async def stream(
+    chat_session_id: str,
+    ask: Ask,
+    user: User,
+    respond: Respond,
+    last_event_id: Annotated[str | None, Header()] = None,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Answer as an event stream: `start`, then tokens, then `end`. With `Last-Event-ID` it goes on where it broke off."""
+    task = answer.options(key=f"chat:{chat_session_id}")
+    if not last_event_id:  # resuming a stream asks nothing new
+        task = task.options(id=await store(ask, chat_session_id, user, idempotency_key))
+    return await respond(task.call(ask.question(chat_session_id, user)))
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    """Say that the service is there."""
+    return {"status": "ok"}

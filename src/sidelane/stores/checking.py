@@ -1,0 +1,46 @@
+"""What is checked of every item before a store writes the first of them (rules 16)."""
+
+import math
+
+from sidelane.model.ids import is_id
+from sidelane.model.job import JobSpec
+from sidelane.model.problem import Problem
+from sidelane.stores.problems import not_submittable
+
+_LARGEST = 2**63 - 1
+
+
+def problem_with(spec: JobSpec) -> Problem | None:
+    """Say what keeps a spec from being kept, if anything does."""
+    if not is_id(spec.id):
+        return not_submittable(f"{spec.id[:200]!a} is no id of a job: use 1 to 128 of the letters A-Z a-z 0-9 . _ ~ -")
+    if spec.user == "":
+        return not_submittable("The user is an empty text: give None where there is no user.")
+    for name in ("task", "queue", "user", "key", "unique", "parent", "trace"):
+        text = getattr(spec, name)
+        if text is not None and not is_storable(text):
+            return not_submittable(f"The {name} {text[:200]!a} cannot be written as UTF-8.")
+    for name in ("version", "priority", "losses"):
+        if abs(getattr(spec, name)) > _LARGEST:
+            return not_submittable(f"The {name} {getattr(spec, name)} is too large.")
+    for name in ("delay", "run_at", "start_within", "deadline", "keep", "abandon_after"):
+        seconds = getattr(spec, name)
+        if seconds is not None and math.isnan(seconds):
+            return not_submittable(f"The {name} is not a number of seconds.")
+    return None
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8: half a surrogate pair cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def storable(text: str) -> str:
+    """Escape what cannot be written as UTF-8 by `\\uXXXX`, which in JSON text means the same."""
+    return text if is_storable(text) else text.encode(errors="backslashreplace").decode()

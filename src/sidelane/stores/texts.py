@@ -1,0 +1,75 @@
+"""How values become JSON text inside a store, and come back equal."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import partial
+from typing import Any
+
+from sidelane.model.job import FollowUp, JobSpec, State
+from sidelane.model.problem import Problem
+from sidelane.model.worker import WorkerInfo
+
+dumps = partial(json.dumps, separators=(",", ":"), ensure_ascii=True)
+
+
+def problem_text(problem: Problem) -> str:
+    return dumps(_changed(problem))
+
+
+def problem_of(text: str) -> Problem:
+    return Problem(**json.loads(text))
+
+
+def worker_text(worker: WorkerInfo) -> str:
+    return dumps(_changed(worker))
+
+
+def worker_of(text: str) -> WorkerInfo:
+    return WorkerInfo(**json.loads(text))
+
+
+def labels_text(labels: Mapping[str, str]) -> str | None:
+    return dumps(dict(labels)) if labels else None
+
+
+def labels_of(text: str | None) -> dict[str, str]:
+    return json.loads(text) if text else {}
+
+
+def follow_ups_text(follow_ups: tuple[FollowUp, ...]) -> str | None:
+    return dumps(_follow_ups_document(follow_ups)) if follow_ups else None
+
+
+def follow_ups_of(text: str | None) -> tuple[FollowUp, ...]:
+    return _follow_ups(json.loads(text)) if text else ()
+
+
+def _follow_ups_document(follow_ups: tuple[FollowUp, ...]) -> list[Any]:
+    return [[sorted(follow_up.on), _spec_document(follow_up.spec)] for follow_up in follow_ups]
+
+
+def _follow_ups(document: list[Any]) -> tuple[FollowUp, ...]:
+    return tuple(FollowUp(frozenset(map(State, on)), _spec(spec)) for on, spec in document)
+
+
+def _spec_document(spec: JobSpec) -> dict[str, Any]:
+    document = _changed(spec)
+    if spec.follow_ups:
+        document["follow_ups"] = _follow_ups_document(spec.follow_ups)
+    return document
+
+
+def _spec(document: dict[str, Any]) -> JobSpec:
+    return JobSpec(**{**document, "follow_ups": _follow_ups(document.get("follow_ups", []))})
+
+
+def _changed(value: Problem | WorkerInfo | JobSpec) -> dict[str, Any]:
+    """Give the fields that differ from their defaults; what is not there is the default when it comes back."""
+    found = {}
+    for field in fields(value):
+        member = getattr(value, field.name)
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if member != default:
+            found[field.name] = dict(member) if isinstance(member, Mapping) else member
+    return found

@@ -1,0 +1,1 @@
+"""What tests of Sidelane, of its stores and of its users stand on."""

@@ -1,0 +1,156 @@
+"""Processes: real ones on one storage, killed without warning, leave every invariant true."""
+
+import asyncio
+import json
+import random
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from sidelane.model.ids import new_nonce
+from sidelane.model.job import UNFINISHED, JobSpec, Query, State
+from sidelane.model.outcome import Report, Succeeded
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.contract import Store
+from sidelane.testing.conformance.invariants import check
+from sidelane.testing.conformance.place import Place, Subject
+from sidelane.testing.conformance.steps import specs, submit
+from sidelane.testing.conformance.watching import follow_to_the_end
+from sidelane.testing.racers import CALLS_OF_THE_STORY, LEASE
+
+
+class Racer:
+    """One child process, with all it has told."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._reading = asyncio.create_task(self._read())
+        self.told: list[dict[str, Any]] = []
+
+    @classmethod
+    async def start(cls, part: str, place: Place, name: str, count: int) -> "Racer":
+        """Start a process and wait until its store is open; it begins with `go`."""
+        arguments = ["-m", "sidelane.testing.racers", part, place.url, name, str(count)]
+        process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=PIPE, stdout=PIPE)
+        assert process.stdout is not None
+        assert json.loads(await process.stdout.readline()) == {"ready": name}
+        return cls(process)
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            if line.endswith(b"\n"):  # the last line of a killed process may be cut
+                self.told.append(json.loads(line))
+
+    def go(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"go\n")
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    async def end(self) -> int:
+        """Wait for the process to end, and give its exit code."""
+        await self._reading
+        return await self._process.wait()
+
+
+class Processes(Subject):
+    """One storage, several processes, the wall clock."""
+
+    @pytest.fixture
+    async def living(self, place: Place) -> AsyncIterator[Store]:
+        """A store whose time is the wall clock's, as it is for the child processes."""
+        store = await place.open(time.time)
+        yield store
+        await store.close()
+
+    @pytest.mark.slow
+    async def test_works_across_processes(self, place: Place, living: Store) -> None:
+        racer = await Racer.start("race", place, "r", 1)
+        await submit(living, *specs("a", "b"))
+        async with asyncio.timeout(10):
+            following = asyncio.create_task(follow_to_the_end(living, "a"))
+            await asyncio.sleep(0.05)
+            racer.go()
+            events = await following
+        assert [event.name for event in events] == ["end"]
+        assert await racer.end() == 0
+        assert {each["job"] for each in racer.told} == {"a", "b"}
+        assert {job.state for job in await check(living, ["a", "b"])} == {State.SUCCEEDED}
+
+    @pytest.mark.slow
+    async def test_never_twice_under_fifty_racers_in_several_processes(self, place: Place, living: Store) -> None:
+        many = [f"j{n}" for n in range(400)]
+        await submit(living, *(JobSpec(id=job_id, task="t", user=f"u{n % 5}") for n, job_id in enumerate(many)))
+        racers = await asyncio.gather(*(Racer.start("race", place, f"p{n}", 13) for n in range(4)))
+        for racer in racers:
+            racer.go()
+        async with asyncio.timeout(30):
+            assert [await racer.end() for racer in racers] == [0] * 4
+        assert Counter(each["job"] for racer in racers for each in racer.told) == dict.fromkeys(many, 1)
+        assert {job.state for job in await check(living, many)} == {State.SUCCEEDED}
+
+    @pytest.mark.slow
+    async def test_kill_9_between_any_two_calls_leaves_every_invariant_true(self, place: Place, living: Store) -> None:
+        names = [f"s{calls}" for calls in range(1, CALLS_OF_THE_STORY + 1)]
+        room = asyncio.Semaphore(3)  # more at once than there are cores would only wait for each other
+
+        async def live_and_die(calls: int, name: str) -> int:
+            async with room:
+                racer = await Racer.start("story", place, name, calls)
+                racer.go()
+                return await racer.end()
+
+        async with asyncio.timeout(30):
+            codes = await asyncio.gather(*(live_and_die(calls, name) for calls, name in enumerate(names, 1)))
+        assert codes == [-9] * len(names)
+        jobs = [f"{name}{job}" for name in names for job in "ab"]
+        assert len(await check(living, jobs)) == len(jobs)
+        await recover(living)
+        assert all(job.state.finished for job in await check(living, jobs))
+
+    @pytest.mark.slow
+    async def test_kill_9_at_any_time_loses_nothing_that_was_acknowledged(self, place: Place, living: Store) -> None:
+        dice = random.Random(9)
+        toilers: list[Racer] = []
+        async with asyncio.timeout(40):
+            for generation in range(4):
+                pair = await asyncio.gather(
+                    *(Racer.start("toil", place, f"t{generation}{n}", 2 * generation + n) for n in range(2))
+                )
+                for toiler in pair:
+                    toiler.go()
+                for toiler in pair:
+                    await asyncio.sleep(dice.uniform(0.05, 0.3))
+                    toiler.kill()
+                    assert await toiler.end() == -9
+                toilers += pair
+            await recover(living)
+        told = [line for toiler in toilers for line in toiler.told]
+        tried = {job_id for line in told for job_id in line.get("tried", ())}
+        acknowledged = {job_id for line in told for job_id in line.get("submitted", ())}
+        succeeded = {line["succeeded"]: line["result"] for line in told if "succeeded" in line}
+        found = {job.id: job for job in await check(living, sorted(tried | succeeded.keys()))}
+        assert acknowledged <= found.keys()
+        assert len(succeeded) == sum("succeeded" in line for line in told)
+        assert {job_id: found[job_id].result for job_id in succeeded} == succeeded
+        assert all(job.state.finished for job in found.values())
+
+
+async def recover(store: Store) -> None:
+    """Sweep, run what comes back, and go on until nothing is unfinished."""
+    async with asyncio.timeout(15):
+        while await store.find(Query(states=UNFINISHED, limit=1)):
+            await store.sweep(lease=LEASE)
+            request = ClaimRequest(
+                request=new_nonce(), worker="recovery", queues={"default": 200}, limit=200, lease=LEASE
+            )
+            claimed = (await store.claim(request)).jobs
+            await store.finish([Report(lease=each.lease, outcome=Succeeded('"again"')) for each in claimed])
+            await asyncio.sleep(0 if claimed else LEASE / 6)

@@ -1,0 +1,129 @@
+"""The steps most tests take: submit, take a job, finish it, let time pass, look."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sidelane.model.event import END, Entry, Event
+from sidelane.model.ids import new_nonce
+from sidelane.model.job import Failure, JobRecord, JobSpec, Lease, Submission
+from sidelane.model.outcome import Outcome, Report, Verdict
+from sidelane.model.problem import Problem
+from sidelane.model.worker import Claimed, ClaimRequest, Swept, WorkerInfo
+from sidelane.stores.contract import Store
+from sidelane.testing.clock import HandClock
+
+LEASE = 10.0
+"""The duration of every lease in the suite, in seconds."""
+
+
+def specs(*ids: str, queue: str = "default", user: str | None = None, priority: int = 0) -> list[JobSpec]:
+    return [JobSpec(id=id_, task="t", queue=queue, user=user, priority=priority) for id_ in ids]
+
+
+async def submit(store: Store, *wanted: JobSpec) -> list[JobRecord]:
+    """Submit jobs that must all be new."""
+    records = []
+    for answer in await store.submit(wanted):
+        assert isinstance(answer, Submission)
+        assert answer.created
+        records.append(answer.record)
+    return records
+
+
+async def take(
+    store: Store,
+    *,
+    worker: str = "w",
+    queues: Mapping[str, int] | None = None,
+    ids: tuple[str, ...] = (),
+    limit: int = 100,
+    lease: float = LEASE,
+) -> list[Claimed]:
+    """Claim what there is, from the queue `default` unless told otherwise."""
+    asked = {"default": limit} if queues is None and not ids else queues or {}
+    request = ClaimRequest(request=new_nonce(), worker=worker, queues=asked, ids=ids, limit=limit, lease=lease)
+    return list((await store.claim(request)).jobs)
+
+
+async def take_job(store: Store, job_id: str, *, worker: str = "w", lease: float = LEASE) -> Claimed:
+    """Claim one job by its id; it must be there to claim."""
+    claimed = await take(store, worker=worker, ids=(job_id,), lease=lease)
+    assert [each.record.id for each in claimed] == [job_id]
+    return claimed[0]
+
+
+async def start(store: Store, spec: JobSpec, *, worker: str = "w") -> Claimed:
+    """Submit a new job and claim it."""
+    await submit(store, spec)
+    return await take_job(store, spec.id, worker=worker)
+
+
+def ids(claimed: list[Claimed]) -> list[str]:
+    return [each.record.id for each in claimed]
+
+
+def failure(detail: str = "it broke", *, status: int = 500) -> Failure:
+    return Failure(problem=Problem(status=status, detail=detail), error="RuntimeError: it broke", traceback="line 1")
+
+
+def tokens(*texts: str) -> tuple[Entry, ...]:
+    return tuple(Entry("token", json.dumps(text)) for text in texts)
+
+
+async def finish(store: Store, claimed: Claimed, outcome: Outcome, *entries: Entry, ordinal: int = 1) -> bool:
+    """Report how one attempt ended."""
+    report = Report(lease=claimed.lease, outcome=outcome, ordinal=ordinal, entries=entries)
+    (counted,) = await store.finish([report])
+    return counted
+
+
+async def beat(store: Store, worker: str, *leases: Lease) -> list[Verdict]:
+    """Send one heartbeat that names these leases."""
+    return await store.heartbeat(WorkerInfo(id=worker, name=worker), leases, lease=LEASE)
+
+
+async def pass_time(store: Store, clock: HandClock, seconds: float, *, lease: float = LEASE) -> Swept:
+    """Let time pass as it does where sweeps run: one every quarter of a lease. Gives the sum of what they did.
+
+    A single jump would be a stopped process to the store, which then expires nothing for a while (rules 5).
+    """
+    done = Swept()
+    while seconds > 0:
+        step = min(seconds, lease / 4)
+        clock.advance(step)
+        seconds -= step
+        swept = await store.sweep(lease=lease)
+        done = Swept(done.lost + swept.lost, done.ended + swept.ended, done.removed + swept.removed, swept.more)
+    return done
+
+
+async def record(store: Store, job_id: str) -> JobRecord:
+    """Look up a job that must be there."""
+    (found,) = await store.get([job_id])
+    assert isinstance(found, JobRecord)
+    return found
+
+
+async def log(store: Store, job_id: str) -> list[Event]:
+    """Read a job's whole log."""
+    reading = await store.read(job_id)
+    assert reading is not None
+    events = list(reading.events)
+    assert [event.number for event in events] == list(range(1, reading.last + 1))
+    return events
+
+
+async def texts(store: Store, job_id: str) -> list[str]:
+    """Read the names of a job's events, with their data where they are tokens."""
+    return [json.loads(event.data) if event.name == "token" else event.name for event in await log(store, job_id)]
+
+
+async def end_of(store: Store, job_id: str) -> dict[str, Any]:
+    """Read what the end event of an ended job says."""
+    last = (await log(store, job_id))[-1]
+    assert last.name == END
+    said: dict[str, Any] = json.loads(last.data)
+    assert said["id"] == job_id
+    assert said["state"] == (await record(store, job_id)).state
+    return said

@@ -1,0 +1,228 @@
+"""What a store should hold: the contract in plain Python, small enough to be read as its definition.
+
+It says nothing of the order of users (the suite's `fairness` does) and leaves open what the contract leaves open.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from sidelane.model.event import END, PROGRESS
+from sidelane.model.job import UNFINISHED, JobSpec, Lease, State
+from sidelane.model.outcome import (
+    Append,
+    Cancelled,
+    Failed,
+    Outcome,
+    Released,
+    Report,
+    Retried,
+    Succeeded,
+    Verdict,
+)
+from sidelane.model.worker import Claimed, ClaimRequest
+
+
+@dataclass(slots=True)
+class Line:
+    """One event: its name, its data (of an end: the state), and the stretch of the log that shares an epoch."""
+
+    name: str
+    data: str
+    stretch: tuple[int, int]
+
+
+@dataclass(slots=True, kw_only=True)
+class Expected:
+    """One job."""
+
+    spec: JobSpec
+    submitted: float
+    due: float
+    state: State = State.QUEUED
+    attempt: int = 0
+    failures: int = 0
+    losses: int = 0
+    ends: int = 0
+    ended: float = 0.0
+    listened: float | None = None
+    cancelling: bool = False
+    worker: str | None = None
+    lease: Lease | None = None
+    finished_lease: Lease | None = None  # of the last report that counted, until the next claim or requeue
+    reported: set[Lease] = field(default_factory=set)  # every lease under which a report counted
+    seen: int = 0  # entries of this attempt
+    holes: int = 0  # left by ordinals of this attempt
+    result: str | None = None
+    progress: str | None = None
+    log: list[Line] = field(default_factory=list)
+    removed: bool = False
+
+    def late(self, now: float) -> bool:
+        """Tell whether this queued job can only fail."""
+        spec = self.spec
+        unstarted = spec.start_within is not None and self.attempt == 0 and now > self.submitted + spec.start_within
+        return unstarted or (spec.deadline is not None and now > self.submitted + spec.deadline)
+
+
+class Expectation:
+    """All the jobs of a store, by its verbs."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.jobs: dict[str, Expected] = {}
+        self.paused: set[str] = set()
+
+    def submit(self, spec: JobSpec) -> tuple[str, bool]:
+        """Give the id of the job that answers, and whether it is new."""
+        if spec.id in self.jobs:
+            return spec.id, False
+        if holder := self._holder(spec):
+            return holder, False
+        now = self._clock()
+        self.jobs[spec.id] = Expected(spec=spec, submitted=now, due=now + spec.delay)
+        return spec.id, True
+
+    def _holder(self, spec: JobSpec) -> str | None:
+        for job in self.jobs.values():
+            same = (job.spec.user, job.spec.unique) == (spec.user, spec.unique)
+            if spec.unique is not None and same and job.state in UNFINISHED:
+                return job.spec.id
+        return None
+
+    def claimable(self, request: ClaimRequest) -> list[Expected]:
+        """List the jobs that this claim may take."""
+        now = self._clock()
+        return [
+            job
+            for job in self.jobs.values()
+            if job.state is State.QUEUED
+            and job.due <= now
+            and not job.late(now)
+            and job.spec.queue not in self.paused
+            and (job.spec.id in request.ids if request.ids else job.spec.queue in request.queues)
+            and (request.tasks is None or job.spec.version <= request.tasks.get(job.spec.task, 0))
+        ]
+
+    def late(self) -> list[Expected]:
+        now = self._clock()
+        return [job for job in self.jobs.values() if job.state is State.QUEUED and job.late(now)]
+
+    def claimed(self, claimed: Claimed, worker: str) -> None:
+        job = self.jobs[claimed.record.id]
+        job.state, job.worker, job.lease = State.RUNNING, worker, claimed.lease
+        job.attempt += 1
+        job.finished_lease = None
+        job.seen = job.holes = 0
+
+    def append(self, append: Append) -> bool:
+        """Give the answer. What was seen is ignored, a hole starts a new stretch."""
+        job = self.jobs.get(append.lease.job_id)
+        if job is None or job.lease != append.lease:
+            return False
+        if append.entries and append.ordinal > job.seen + 1:
+            job.holes += 1
+            job.seen = append.ordinal - 1
+        for ordinal, entry in enumerate(append.entries, append.ordinal):
+            if ordinal > job.seen:
+                job.seen = ordinal
+                job.log.append(Line(entry.name, entry.data, (job.attempt, job.holes)))
+                if entry.name == PROGRESS:
+                    job.progress = entry.data
+        return True
+
+    def finish(self, report: Report) -> bool:
+        """Give the answer, and end or requeue the job."""
+        job = self.jobs.get(report.lease.job_id)
+        if job is None or job.lease != report.lease:
+            return job is not None and job.finished_lease == report.lease
+        self.append(Append(lease=report.lease, ordinal=report.ordinal, entries=report.entries))
+        job.finished_lease = report.lease
+        job.reported.add(report.lease)
+        self._conclude(job, report.outcome)
+        return True
+
+    def _conclude(self, job: Expected, outcome: Outcome) -> None:
+        match outcome:
+            case Succeeded(result):
+                job.result = result
+                self.end(job, State.SUCCEEDED)
+            case Failed():
+                self.end(job, State.FAILED)
+            case Cancelled():
+                self.end(job, State.CANCELLED)
+            case Retried(_, delay):
+                job.failures += 1
+                self._give_back(job, delay)
+            case Released(delay):
+                self._give_back(job, delay)
+
+    def _give_back(self, job: Expected, delay: float) -> None:
+        if job.cancelling:
+            self.end(job, State.CANCELLED)
+        else:
+            job.state, job.worker, job.lease = State.QUEUED, None, None
+            job.due = self._clock() + delay
+
+    def end(self, job: Expected, state: State) -> None:
+        """End a job, with its end event and follow-ups."""
+        job.state, job.worker, job.lease, job.cancelling = state, None, None, False
+        job.ended = self._clock()
+        job.ends += 1
+        job.log.append(Line(END, state, (0, 0)))
+        for place, follow in enumerate(job.spec.follow_ups):
+            if state in follow.on:
+                self.submit(replace(follow.spec, id=f"{job.spec.id}.{job.ends}.{place}", parent=job.spec.id))
+
+    def cancel(self, job_id: str) -> None:
+        job = self.jobs.get(job_id)
+        if job and job.state is State.QUEUED:
+            self.end(job, State.CANCELLED)
+        elif job and job.state is State.RUNNING:
+            job.cancelling = True
+
+    def requeue(self, job_id: str) -> bool:
+        """Give false where the unique key is taken."""
+        job = self.jobs[job_id]
+        if job.state in UNFINISHED or job.removed:
+            return True
+        if self._holder(job.spec):
+            return False
+        job.state, job.due, job.result, job.finished_lease = State.QUEUED, self._clock(), None, None
+        job.failures = job.losses = 0
+        return True
+
+    def verdict(self, lease: Lease) -> Verdict:
+        job = self.jobs.get(lease.job_id)
+        if job is None or job.lease != lease:
+            return Verdict.LOST
+        return Verdict.CANCEL if job.cancelling else Verdict.HELD
+
+    def listen(self, job_id: str) -> None:
+        if job_id in self.jobs:
+            self.jobs[job_id].listened = self._clock()
+
+    def lose(self, group: Iterable[Expected]) -> None:
+        """Take back the leases of one dead worker, or one lease that it no longer renews."""
+        lost = list(group)
+        most = max((job.losses for job in lost), default=0)
+        for job in lost:
+            if job.losses == most:
+                job.losses += 1
+            if job.losses > job.spec.losses and not job.cancelling:
+                self.end(job, State.FAILED)
+            else:
+                self._give_back(job, 0)
+
+    def sweep(self) -> None:
+        """Do what time asks for, leases aside: end what is late or abandoned, remove what was kept long enough."""
+        now = self._clock()
+        for job in self.late():
+            self.end(job, State.FAILED)
+        for job in list(self.jobs.values()):
+            after = job.spec.abandon_after
+            if after is not None and job.listened is not None and now > job.listened + after:
+                self.cancel(job.spec.id)
+        busy = {job.spec.parent for job in self.jobs.values() if job.state in UNFINISHED}
+        for job in self.jobs.values():
+            if job.state.finished and now > job.ended + job.spec.keep and job.spec.id not in busy:
+                job.removed = True

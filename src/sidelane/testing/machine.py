@@ -1,0 +1,401 @@
+"""A machine that drives a store through random calls and holds it to the expectation after each of them.
+
+class SqliteMachine(StoreMachine):
+    def new_place(self) -> Place: ...
+
+TestSqliteMachine = SqliteMachine.TestCase
+"""
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from sidelane.model.event import END, Cursor, Entry, Event
+from sidelane.model.ids import new_nonce
+from sidelane.model.job import (
+    FINISHED,
+    Failure,
+    FollowUp,
+    Gone,
+    JobRecord,
+    JobSpec,
+    Lease,
+    Refusal,
+    State,
+    Submission,
+)
+from sidelane.model.outcome import Append, Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
+from sidelane.model.problem import Problem
+from sidelane.model.worker import ClaimRequest, WorkerInfo
+from sidelane.stores.contract import Store
+from sidelane.testing.clock import HandClock
+from sidelane.testing.conformance.place import Place
+from sidelane.testing.expectation import Expectation, Expected
+
+T = TypeVar("T")
+
+LEASE = 10.0
+TICK = 2.4
+"""Seconds between sweeps. No duration below is a multiple of it: the edge of a moment is nobody's business here."""
+TICKS_TO_EXPIRE = 5
+IDS = "abcdefgh"
+WORKERS = ("w1", "w2")
+BROKEN = Failure(problem=Problem(status=500, detail="it broke"))
+
+jobs = st.sampled_from(IDS)
+queues = st.sampled_from("xy")
+workers = st.sampled_from(WORKERS)
+numbers = st.integers(0, 1_000)
+delays = st.sampled_from([0.0, 0.0, 0.0, 5.0, 13.0])
+entries = st.lists(
+    st.builds(Entry, st.sampled_from(["token", "progress", "stage"]), st.sampled_from(['"x"', "1", '{"n": null}'])),
+    max_size=3,
+).map(tuple)
+outcomes: st.SearchStrategy[Outcome] = st.one_of(
+    st.builds(Succeeded, st.sampled_from(["1", '{"n": 2}', "null"])),
+    st.builds(Retried, st.just(BROKEN), delays),
+    st.just(Failed(BROKEN)),
+    st.just(Cancelled()),
+    st.builds(Released, delays),
+)
+follow_ups = st.lists(
+    st.builds(
+        FollowUp,
+        st.sampled_from([FINISHED, frozenset({State.SUCCEEDED}), frozenset({State.FAILED, State.CANCELLED})]),
+        st.builds(
+            JobSpec,
+            id=st.just(""),
+            task=st.just("follow"),
+            user=st.just("w"),
+            queue=queues,
+            keep=st.sampled_from([23.0, 500.0]),
+        ),
+    ),
+    max_size=2,
+).map(tuple)
+specs = st.builds(
+    JobSpec,
+    id=jobs,
+    task=st.just("t"),
+    version=st.sampled_from([1, 1, 2]),
+    queue=queues,
+    user=st.sampled_from([None, "u", "v"]),
+    priority=st.sampled_from([0, 0, 5, -5]),
+    unique=st.sampled_from([None, None, None, "k"]),
+    delay=delays,
+    start_within=st.sampled_from([None, None, None, 17.0]),
+    deadline=st.sampled_from([None, None, None, 31.0]),
+    losses=st.sampled_from([0, 1, 3]),
+    keep=st.sampled_from([500.0, 500.0, 23.0]),
+    abandon_after=st.sampled_from([None, None, None, 7.0]),
+    parent=st.sampled_from([None, None, None, "a"]),
+    follow_ups=follow_ups,
+)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """A store, and what it should hold. A subclass brings `new_place`; `connections` says how many stores to open there."""
+
+    connections = 1
+
+    def new_place(self) -> Place:
+        """Make an empty storage for one run."""
+        raise NotImplementedError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = HandClock()
+        self.expected = Expectation(self.clock)
+        self.leases: list[tuple[str, Lease]] = []
+        self.turn = 0
+        self.runner = asyncio.Runner()
+        place = self.new_place()
+        self.stores = [self.run(place.open(self.clock)) for _ in range(self.connections)]
+        self.run(self.store.sweep(lease=LEASE))
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            self.run(store.close())
+        self.runner.close()
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(call)
+
+    @property
+    def store(self) -> Store:
+        """The next of the connections in turn."""
+        self.turn += 1
+        return self.stores[self.turn % len(self.stores)]
+
+    def record(self, job_id: str) -> JobRecord | Gone | None:
+        return self.run(self.store.get([job_id]))[0]
+
+    # What users do.
+
+    @rule(spec=specs)
+    def submit(self, spec: JobSpec) -> None:
+        if spec.id in self.expected.jobs and self.expected.jobs[spec.id].removed:
+            return  # whether the id of a job that is gone may be used again is left open
+        (answer,) = self.run(self.store.submit([spec]))
+        assert isinstance(answer, Submission)
+        assert (answer.record.id, answer.created) == self.expected.submit(spec)
+
+    @rule(job_id=jobs)
+    def cancel(self, job_id: str) -> None:
+        self.run(self.store.cancel([job_id]))
+        self.expected.cancel(job_id)
+
+    @rule(job_id=jobs)
+    def requeue(self, job_id: str) -> None:
+        job = self.expected.jobs.get(job_id)
+        if job is None or job.spec.deadline or job.spec.start_within or job.spec.abandon_after:
+            return  # what becomes of these after a requeue is left open
+        (answer,) = self.run(self.store.requeue([job_id]))
+        assert isinstance(answer, Refusal) != self.expected.requeue(job_id)
+
+    @rule(job_id=jobs)
+    def listen(self, job_id: str) -> None:
+        self.run(self.store.listen([job_id]))
+        self.expected.listen(job_id)
+
+    @rule(queue=queues, paused=st.booleans())
+    def pause(self, queue: str, paused: bool) -> None:
+        self.run(self.store.pause(queue, paused))
+        (self.expected.paused.add if paused else self.expected.paused.discard)(queue)
+
+    # What workers do.
+
+    @rule(
+        worker=workers,
+        first=queues,
+        slots=st.tuples(st.integers(1, 3), st.integers(0, 3)),
+        limit=st.integers(1, 4),
+        newest=st.sampled_from([None, None, 1]),
+        again=st.booleans(),
+    )
+    def claim(
+        self, worker: str, first: str, slots: tuple[int, int], limit: int, newest: int | None, again: bool
+    ) -> None:
+        tasks = None if newest is None else {"t": newest, "follow": 1}
+        free = dict(zip((first, "y" if first == "x" else "x"), slots, strict=True))
+        request = ClaimRequest(request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE, tasks=tasks)
+        self._claim(request, again)
+
+    @rule(worker=workers, job_ids=st.sets(jobs, min_size=1, max_size=3))
+    def claim_by_id(self, worker: str, job_ids: set[str]) -> None:
+        chosen = tuple(sorted(job_ids))
+        self._claim(ClaimRequest(request=new_nonce(), worker=worker, ids=chosen, limit=3, lease=LEASE), False)
+
+    def _claim(self, request: ClaimRequest, again: bool) -> None:
+        ready = self.expected.claimable(request)
+        ages = {job.spec.id: self.age(job) for job in ready}
+        claimed = list(self.run(self.store.claim(request)).jobs)
+        if again:
+            assert list(self.run(self.store.claim(request)).jobs) == claimed
+        born = self._adopt_late()
+        for each in claimed:
+            assert each.record.id in ages.keys() | born, "claimed what may not be claimed"
+            self.expected.claimed(each, request.worker)
+            self.leases.append((request.worker, each.lease))
+        chosen = [each.record.id for each in claimed if each.record.id in ages]
+        check_choice(request, ready, chosen, ages, born=bool(born))
+
+    def _adopt_late(self) -> set[str]:
+        """A claim may end the late jobs it meets. Gives the follow-ups of those it ended."""
+        before = set(self.expected.jobs)
+        for job in self.expected.late():
+            record = self.record(job.spec.id)
+            if isinstance(record, JobRecord) and record.state is State.FAILED:
+                self.expected.end(job, State.FAILED)
+        return self.expected.jobs.keys() - before
+
+    def age(self, job: Expected) -> int:
+        record = self.record(job.spec.id)
+        assert isinstance(record, JobRecord)
+        return record.sequence
+
+    @precondition(lambda self: self.leases)
+    @rule(which=numbers, ordinal=st.sampled_from([0, 0, 0, -1, 2]), said=entries, again=st.booleans())
+    def append(self, which: int, ordinal: int, said: tuple[Entry, ...], again: bool) -> None:
+        lease = self.lease(which)
+        append = Append(lease=lease, ordinal=self.ordinal(lease, ordinal), entries=said)
+        for _ in range(1 + again):
+            assert self.run(self.store.append([append])) == [self.expected.append(append)]
+
+    @precondition(lambda self: self.leases)
+    @rule(which=numbers, ordinal=st.sampled_from([0, 0, -1, 1]), outcome=outcomes, said=entries, again=st.booleans())
+    def finish(self, which: int, ordinal: int, outcome: Outcome, said: tuple[Entry, ...], again: bool) -> None:
+        lease = self.lease(which)
+        report = Report(lease=lease, outcome=outcome, ordinal=self.ordinal(lease, ordinal), entries=said)
+        if self.forgotten(lease):
+            self.run(self.store.finish([report]))
+            return
+        for _ in range(1 + again):
+            assert self.run(self.store.finish([report])) == [self.expected.finish(report)]
+
+    def forgotten(self, lease: Lease) -> bool:
+        """Tell whether this lease was finished before the job's last claim or requeue: the answer to a repeat is open."""
+        job = self.expected.jobs[lease.job_id]
+        return job.removed or (lease in job.reported and lease != job.finished_lease)
+
+    def lease(self, which: int) -> Lease:
+        """Choose a lease, the newest ones first; many do not hold any more."""
+        return self.leases[-1 - which % min(len(self.leases), 12)][1]
+
+    def ordinal(self, lease: Lease, off: int) -> int:
+        return max(1, self.expected.jobs[lease.job_id].seen + 1 + off)
+
+    @rule(worker=workers)
+    def heartbeat(self, worker: str) -> None:
+        """Name every lease the worker ever had."""
+        named = [lease for whose, lease in self.leases if whose == worker]
+        info = WorkerInfo(id=worker, name=worker)
+        verdicts = self.run(self.store.heartbeat(info, named, lease=LEASE))
+        assert verdicts == [self.expected.verdict(lease) for lease in named]
+
+    # What time does.
+
+    @rule(ticks=st.integers(1, 4))
+    def pass_time(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self.tick()
+
+    @rule(worker=workers)
+    def a_worker_dies(self, worker: str) -> None:
+        self.beat_all()
+        for number in range(TICKS_TO_EXPIRE):
+            expiring = self.running(worker) if number == TICKS_TO_EXPIRE - 1 else []
+            self.tick(silent={job.lease for job in self.running(worker)}, dead=worker, expiring=expiring)
+
+    @precondition(lambda self: self.leases)
+    @rule(which=numbers)
+    def a_worker_gives_a_job_up(self, which: int) -> None:
+        lease = self.lease(which)
+        job = self.expected.jobs[lease.job_id]
+        if job.lease != lease:
+            return
+        self.beat_all()
+        for number in range(TICKS_TO_EXPIRE):
+            self.tick(silent={lease}, expiring=[job] if number == TICKS_TO_EXPIRE - 1 else [])
+
+    @rule()
+    def everything_sleeps(self) -> None:
+        """Nothing is lost by it; a lease later, time is as it was."""
+        self.clock.advance(20 * TICK)
+        for _ in range(2):
+            assert self.run(self.store.sweep(lease=LEASE)).lost == 0
+        self.expected.sweep()
+        for _ in range(TICKS_TO_EXPIRE):
+            self.tick()
+
+    def running(self, worker: str) -> list[Expected]:
+        return [job for job in self.expected.jobs.values() if job.worker == worker]
+
+    def beat_all(self) -> None:
+        for worker in WORKERS:
+            self._beat(worker, set())
+
+    def _beat(self, worker: str, silent: set[Lease | None]) -> None:
+        held = [job.lease for job in self.running(worker) if job.lease and job.lease not in silent]
+        verdicts = self.run(self.store.heartbeat(WorkerInfo(id=worker, name=worker), held, lease=LEASE))
+        assert verdicts == [self.expected.verdict(lease) for lease in held]
+
+    def tick(
+        self, *, silent: Iterable[Lease | None] = (), dead: str | None = None, expiring: Iterable[Expected] = ()
+    ) -> None:
+        """Go on by one tick: those alive beat, then one sweeps. Swept twice, for the order within a sweep is open."""
+        self.clock.advance(TICK)
+        for worker in WORKERS:
+            if worker != dead:
+                self._beat(worker, set(silent))
+        lost = self.run(self.store.sweep(lease=LEASE)).lost
+        self.run(self.store.sweep(lease=LEASE))
+        lapsed = list(expiring)
+        assert lost == len(lapsed)
+        self.expected.sweep()
+        self.expected.lose(lapsed)
+        self.expected.sweep()
+
+    # What must be true.
+
+    @invariant()
+    def every_job_is_as_expected(self) -> None:
+        names = list(self.expected.jobs)
+        for expected, found in zip(self.expected.jobs.values(), self.run(self.store.get(names)), strict=True):
+            if expected.removed:
+                assert not isinstance(found, JobRecord)
+                continue
+            assert isinstance(found, JobRecord)
+            check_record(expected, found)
+            reading = self.run(self.store.read(found.id))
+            assert reading is not None
+            assert (reading.gap, reading.last) == (False, len(expected.log))
+            check_log(expected, reading.events)
+
+    @rule(job_id=jobs, which=numbers, limit=st.integers(1, 5))
+    def read_from_a_cursor(self, job_id: str, which: int, limit: int) -> None:
+        reading = self.run(self.store.read(job_id))
+        assert (reading is None) == (job_id not in self.expected.jobs or self.expected.jobs[job_id].removed)
+        if reading is None or not reading.events:
+            return
+        place = which % len(reading.events)
+        event = reading.events[place]
+        resumed = self.run(self.store.read(job_id, after=Cursor(event.epoch, event.number), limit=limit))
+        assert resumed is not None
+        assert (resumed.events, resumed.gap) == (reading.events[place + 1 :][:limit], False)
+        beyond = self.run(self.store.read(job_id, after=Cursor(event.epoch, reading.last + 1)))
+        assert beyond is not None
+        assert (beyond.events, beyond.gap) == (reading.events, True)
+
+
+def check_record(expected: Expected, found: JobRecord) -> None:
+    """Compare one record with what is expected of it."""
+    assert found.spec == expected.spec, found
+    assert (found.state, found.attempt, found.ends) == (expected.state, expected.attempt, expected.ends), found
+    assert (found.result, found.progress) == (expected.result, expected.progress), found
+    assert (found.problem is not None) == (expected.state is State.FAILED) or expected.state is State.CANCELLED, found
+    if not expected.state.finished:
+        assert (found.failures, found.losses) == (expected.failures, expected.losses), found
+        assert (found.cancelling, found.worker) == (expected.cancelling, expected.worker), found
+
+
+def check_log(expected: Expected, events: tuple[Event, ...]) -> None:
+    """Compare a log line by line; lines of one stretch share an epoch that no other stretch has."""
+    epochs: dict[tuple[int, int], int] = {}
+    for number, (line, event) in enumerate(zip(expected.log, events, strict=True), 1):
+        assert (event.number, event.name) == (number, line.name)
+        if line.name == END:
+            said = json.loads(event.data)
+            assert (said["id"], said["state"]) == (expected.spec.id, line.data)
+        else:
+            assert event.data == line.data
+            assert epochs.setdefault(line.stretch, event.epoch) == event.epoch, "one stretch has two epochs"
+    assert len(set(epochs.values())) == len(epochs), "two stretches share an epoch"
+
+
+def check_choice(
+    request: ClaimRequest, ready: list[Expected], chosen: list[str], ages: dict[str, int], *, born: bool
+) -> None:
+    """Check that a claim took as many as it could, by priority, and each user's oldest first."""
+    room = request.limit
+    for queue, slots in (request.queues or dict.fromkeys("xy", request.limit)).items():
+        there = {job.spec.id: job.spec for job in ready if job.spec.queue == queue}
+        taken = [there[job_id] for job_id in chosen if job_id in there]
+        left = [spec for spec in there.values() if spec not in taken]
+        assert len(taken) <= min(slots, room)
+        assert born or len(taken) == min(slots, room, len(there)), "a claim left what it had room for"
+        room -= len(taken)
+        if request.ids:
+            continue
+        priorities = [spec.priority for spec in taken]
+        assert priorities == sorted(priorities, reverse=True)
+        assert all(spec.priority <= priorities[-1] for spec in left if taken)
+        for line in {(spec.user, spec.priority) for spec in taken}:
+            mine = [ages[spec.id] for spec in taken if (spec.user, spec.priority) == line]
+            others = [ages[spec.id] for spec in left if (spec.user, spec.priority) == line]
+            assert mine == sorted(mine), "a user's younger job went first"
+            assert all(mine[-1] < age for age in others), "a user's older job was left behind"

@@ -1,0 +1,145 @@
+"""Worker processes for tests: they race for jobs, tell a story up to their death, or work until they are killed.
+
+    python -m sidelane.testing.racers <part> <url> <name> <count>
+
+Each says "ready" once its store is open and begins when a line comes in. What it does it tells as lines of JSON.
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+
+from sidelane.model.event import Entry
+from sidelane.model.ids import new_id, new_nonce
+from sidelane.model.job import FINISHED, Failure, FollowUp, JobSpec, Submission
+from sidelane.model.outcome import Append, Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
+from sidelane.model.problem import Problem
+from sidelane.model.worker import Claimed, ClaimRequest, WorkerInfo
+from sidelane.stores.contract import Store
+from sidelane.stores.opening import open_store
+
+LEASE = 0.6
+"""Short, for their tests live by the wall clock."""
+
+FOLLOW = FollowUp(FINISHED, JobSpec(id="", task="follow"))
+BROKEN = Failure(problem=Problem(detail="it broke"))
+
+
+def tell(**said: object) -> None:
+    print(json.dumps(said), flush=True)
+
+
+async def claim(store: Store, worker: str, *, limit: int = 1, ids: tuple[str, ...] = ()) -> tuple[Claimed, ...]:
+    queues = {} if ids else {"default": limit}
+    request = ClaimRequest(request=new_nonce(), worker=worker, queues=queues, ids=ids, limit=limit, lease=LEASE)
+    return (await store.claim(request)).jobs
+
+
+async def race(store: Store, name: str, racers: int) -> None:
+    """Let so many racers claim until nothing is left, each finishing what it got."""
+
+    async def one(racer: int) -> None:
+        while claimed := await claim(store, f"{name}-{racer}", limit=3):
+            for each in claimed:
+                tell(job=each.record.id, attempt=each.lease.attempt)
+            await store.finish([Report(lease=each.lease, outcome=Succeeded("1")) for each in claimed])
+
+    await asyncio.gather(*map(one, range(racers)))
+
+
+async def story(store: Store, name: str, calls: int) -> None:
+    """Make the calls of one story one by one, and die by SIGKILL after so many of them."""
+    async for _ in told(store, name):
+        calls -= 1
+        if calls == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def told(store: Store, name: str) -> AsyncIterator[None]:
+    """Live two jobs through every verb, pausing after each call."""
+    a, b = f"{name}a", f"{name}b"
+    worker = WorkerInfo(id=name, name=name)
+    entries = (Entry("token", '"one"'), Entry("progress", '{"percent": 50}'))
+    await store.submit([JobSpec(id=a, task="t", follow_ups=(FOLLOW,)), JobSpec(id=b, task="t", follow_ups=(FOLLOW,))])
+    yield
+    jobs = {each.record.id: each for each in await claim(store, name, ids=(a, b), limit=2)}
+    yield
+    await store.append([Append(lease=each.lease, ordinal=1, entries=entries) for each in jobs.values()])
+    yield
+    await store.heartbeat(worker, [each.lease for each in jobs.values()], lease=LEASE)
+    yield
+    await store.append([Append(lease=jobs[a].lease, ordinal=2, entries=entries)])
+    yield
+    await store.finish(
+        [
+            Report(lease=jobs[a].lease, outcome=Succeeded("1"), ordinal=4, entries=entries),
+            Report(lease=jobs[b].lease, outcome=Retried(BROKEN), ordinal=3, entries=entries),
+        ]
+    )
+    yield
+    await store.requeue([a])
+    yield
+    jobs = {each.record.id: each for each in await claim(store, name, ids=(a, b), limit=2)}
+    yield
+    await store.cancel([b])
+    yield
+    await store.append([Append(lease=each.lease, ordinal=1, entries=entries) for each in jobs.values()])
+    yield
+    await store.finish([Report(lease=jobs[b].lease, outcome=Released())])
+    yield
+    await store.finish([Report(lease=jobs[a].lease, outcome=Failed(BROKEN), ordinal=3, entries=entries)])
+    yield
+    await store.requeue([a, b])
+    yield
+    await store.cancel([a])
+    yield
+
+
+CALLS_OF_THE_STORY = 14
+
+
+async def toil(store: Store, name: str, seed: int) -> None:
+    """Submit, run, cancel, requeue and sweep at random until killed, telling each intent and each answer."""
+    dice = random.Random(seed)
+    known: list[str] = []
+    while True:
+        wanted = [JobSpec(id=new_id(), task="t", user=dice.choice("uvw"), follow_ups=(FOLLOW,)) for _ in range(3)]
+        tell(tried=[spec.id for spec in wanted])
+        answers = await store.submit(wanted)
+        known += [each.record.id for each in answers if isinstance(each, Submission)]
+        tell(submitted=[each.record.id for each in answers if isinstance(each, Submission)])
+        for each in await claim(store, name, limit=4):
+            await attempt(store, each, dice)
+        if dice.random() < 0.3:
+            await store.cancel([dice.choice(known)])
+        await store.sweep(lease=LEASE)
+
+
+async def attempt(store: Store, claimed: Claimed, dice: random.Random) -> None:
+    """Run one job: emit, then end somehow."""
+    said = tuple(Entry("token", json.dumps(str(number))) for number in range(dice.randrange(4)))
+    await store.append([Append(lease=claimed.lease, ordinal=1, entries=said)])
+    result = json.dumps(claimed.lease.nonce)
+    outcomes: list[Outcome] = [Succeeded(result), Released(), Retried(BROKEN), Failed(BROKEN), Cancelled()]
+    (outcome,) = dice.choices(outcomes, weights=[4, 1, 1, 1, 1])
+    report = Report(lease=claimed.lease, outcome=outcome, ordinal=len(said) + 1, entries=said)
+    (counted,) = await store.finish([report])
+    if counted and isinstance(outcome, Succeeded):
+        tell(succeeded=claimed.record.id, result=result)
+
+
+async def main(part: str, url: str, name: str, count: int) -> None:
+    store = await open_store(url, clock=time.time)
+    tell(ready=name)
+    await asyncio.to_thread(sys.stdin.readline)
+    await {"race": race, "story": story, "toil": toil}[part](store, name, count)
+    await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))

@@ -1,0 +1,48 @@
+"""SQLite under random calls holds what the contract expects of it."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from sidelane.testing.conformance.place import UrlPlace
+from sidelane.testing.machine import StoreMachine
+
+settings.register_profile("ci", max_examples=60, stateful_step_count=40)
+settings.register_profile("long", max_examples=3000, stateful_step_count=60)
+profile = settings(
+    settings.get_profile(os.environ.get("SIDELANE_MACHINE", "ci")),
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class InMemory(StoreMachine):
+    """One connection, in memory."""
+
+    def new_place(self) -> UrlPlace:
+        return UrlPlace("sqlite://:memory:")
+
+
+class InAFile(StoreMachine):
+    """Three connections to one file, in turn."""
+
+    connections = 3
+
+    def new_place(self) -> UrlPlace:
+        self.folder = tempfile.mkdtemp()
+        return UrlPlace(f"sqlite:///{self.folder}/jobs.db")
+
+    def teardown(self) -> None:
+        super().teardown()
+        shutil.rmtree(self.folder)
+
+
+TestInMemory = InMemory.TestCase
+TestInMemory.settings = profile
+
+TestInAFile = pytest.mark.slow(InAFile.TestCase)
+TestInAFile.settings = settings(profile, max_examples=max(profile.max_examples // 4, 1))
