@@ -181,6 +181,10 @@ class Sidelane:
         for queue in wanted:
             if queue not in self.queues:
                 raise UnknownQueue(f"There is no queue {queue!r}; this lane declares {', '.join(self.queues)}.")
+        if self.settings.store.endswith(":memory:"):
+            raise ConfigurationError(
+                "A store in memory belongs to one connection, and a worker needs two. Give the lane a file, or use lane.testing()."
+            )
         return Worker(
             self.client.store,
             open_store=lambda: open_store(self.settings.store),

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Settings(BaseModel):
     """Every setting. Each is `SIDELANE_<NAME>` in the environment or `<name>` under `[tool.sidelane]`; durations are seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # built when first used, not at import
 
     store: str = Field(
         "sqlite:///sidelane.db", description="Where jobs are kept; a relative path counts from the project's root."

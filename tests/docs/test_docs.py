@@ -1,0 +1,65 @@
+"""The documentation says what is so: its settings exist, its links lead somewhere, its first example runs."""
+
+import re
+import sys
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+
+import httpx2
+import pytest
+
+from sidelane.model.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text("utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{target} is linked from {page.name}"
+
+
+def test_every_setting_is_described_with_its_default() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    described = {
+        name: (default, meaning)
+        for name, default, meaning in re.findall(r"\| `(SIDELANE_\w+)` \| `(.*)` \| (.*) \|", text)
+    }
+    expected = {
+        f"SIDELANE_{name.upper()}": (str(field.default), field.description)
+        for name, field in Settings.model_fields.items()
+    }
+    assert described == expected
+
+
+def test_every_decision_is_numbered_once() -> None:
+    numbers = [page.name[:4] for page in sorted(ROOT.glob("docs/decisions/[0-9]*.md"))]
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
+async def test_the_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIDELANE_STORE", f"sqlite:///{tmp_path / 'jobs.db'}")
+    hello = module_of((ROOT / "docs" / "quickstart.md").read_text("utf-8"), tmp_path)
+    async with hello.lane.running(workers=1):
+        transport = httpx2.ASGITransport(app=hello.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+            accepted = await client.post("/count/2")
+            assert accepted.status_code == 202
+            waited = await client.post("/count/2", headers={"Prefer": "wait=10"})
+            assert (waited.status_code, waited.json()) == (200, "1 2 ")
+
+
+def module_of(page: str, folder: Path) -> ModuleType:
+    """Make a module of a page's Python."""
+    file = folder / "hello.py"
+    file.write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), "utf-8")
+    spec = util.spec_from_file_location("hello", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    sys.modules["hello"] = module
+    spec.loader.exec_module(module)
+    return module
