@@ -41,6 +41,7 @@ class Claiming:
         self._start = start
         self._filled = False  # the last claim got all it asked for, so there may be more
         self._more = True  # the last claim may have left jobs behind for want of slots
+        self._stopping = False
         self._freed = asyncio.Event()
         self.trouble: str | None = None
 
@@ -49,9 +50,14 @@ class Claiming:
         if self._more:
             self._freed.set()
 
+    def stop(self) -> None:
+        """Claim no more. A claim under way is not given up: its answer may be on its way, with jobs for this worker."""
+        self._stopping = True
+        self._freed.set()
+
     async def run(self) -> None:
         async with self._store.watch(*map(queue_topic, self._slots.queues)) as wakeups:
-            while True:
+            while not self._stopping:
                 claims = await self._claim()
                 for claimed in claims.jobs:
                     self._slots.take(claimed.record)
@@ -63,7 +69,8 @@ class Claiming:
 
     async def _claim(self) -> Claims:
         queues, limit, suspects = self._slots.free_by_queue(), min(self._slots.free, BATCH), self._slots.suspects()
-        self._freed.clear()
+        if not self._stopping:
+            self._freed.clear()
         self._filled, self._more = False, True
         if limit <= 0 or not queues:
             return Claims()
@@ -89,6 +96,8 @@ class Claiming:
                 if self.trouble is None:
                     logger.error("this worker cannot claim; it keeps trying: %s", error)
                 self.trouble = f"cannot claim: {error}"
+                if self._stopping:
+                    return Claims()
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
             else:

@@ -1,6 +1,7 @@
 """The worker: claims, runs, heartbeats, reports."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -83,6 +84,7 @@ class Worker:
         self._drain = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._stopped = False
+        self._opening: asyncio.Timeout | None = None
 
     @property
     def health(self) -> str:
@@ -97,6 +99,8 @@ class Worker:
             return STOPPED
         if self._drain.is_set():
             return "draining: it finishes its jobs and takes no more"
+        if self._opening is not None:
+            return "opening its resources"
         return next((trouble for trouble in troubles if trouble), "ok")
 
     def info(self) -> WorkerInfo:
@@ -110,20 +114,23 @@ class Worker:
     def drain(self) -> None:
         """Take no more jobs, let the running ones finish for `drain` seconds, give the rest back, and end."""
         self._drain.set()
+        if self._opening is not None:
+            self._opening.reschedule(0.0)
 
     def stop_now(self) -> None:
         """Give everything back at once, and end."""
         self._stop_now.set()
-        self._drain.set()
+        self.drain()
 
     async def run(self) -> None:
         """Work until told to drain."""
-        await self._open_resources()
         self._heartbeat.start()
-        logger.info(
-            "worker %s is ready for jobs of %s, %d at once", self.name, ", ".join(self._slots.queues), self._slots.total
-        )
         try:
+            await self._open_first()
+            logger.info(
+                "worker %s is ready for jobs of %s, %d at once",
+                self.name, ", ".join(self._slots.queues), self._slots.total,
+            )  # fmt: skip
             async with asyncio.TaskGroup() as group:
                 claims = group.create_task(self._claiming.run())
                 loops = [
@@ -133,6 +140,8 @@ class Worker:
                     group.create_task(self._retry_resources()),
                 ]
                 await self._drain.wait()
+                self._claiming.stop()
+                await asyncio.wait([claims], timeout=self._settings.lease)
                 claims.cancel()
                 await self._finish_jobs()
                 for loop in loops:
@@ -141,13 +150,16 @@ class Worker:
             await self._close()
 
     async def _finish_jobs(self) -> None:
-        if self._running:
+        if self._running and not self._stop_now.is_set():
             logger.info(
-                "worker %s drains: %d jobs have %g s to finish", self.name, len(self._running), self._settings.drain
+                "worker %s drains for up to %g s: jobs to finish: %d",
+                self.name,
+                self._settings.drain,
+                len(self._running),
             )
             await self._until_done(self._settings.drain)
         if self._running:
-            logger.warning("worker %s gives back %d jobs that have not finished", self.name, len(self._running))
+            logger.warning("worker %s gives back what has not finished: %d", self.name, len(self._running))
             grace = AT_ONCE if self._stop_now.is_set() else self._settings.cancel_grace
             for attempt in list(self._attempts.values()):
                 attempt.stop(Stop.RELEASE, grace=grace)
@@ -174,6 +186,13 @@ class Worker:
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._resources.close()
         logger.info("worker %s has stopped", self.name)
+
+    async def _open_first(self) -> None:
+        """Open the resources before the first claim, unless told to stop meanwhile. In this very task, which closes them too."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None) as self._opening:
+                await self._open_resources()
+        self._opening = None
 
     async def _open_resources(self) -> None:
         for task in set(self._registry.tasks.values()):

@@ -1,0 +1,55 @@
+"""The command `sidelane`: its groups, and what holds for all of them."""
+
+from typing import Annotated
+
+import typer
+
+from sidelane import __version__
+from sidelane.cli import jobs
+from sidelane.cli.api import api
+from sidelane.cli.config import config
+from sidelane.cli.dev import dev
+from sidelane.cli.exits import MEANINGS, Commands
+from sidelane.cli.worker import worker
+from sidelane.cli.workers import workers
+
+application = typer.Typer(
+    cls=Commands,
+    help="Sidelane puts slow requests in a lane of their own: durable jobs, streamed live, resumable.",
+    epilog=MEANINGS,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sidelane {__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def everywhere(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug", envvar="SIDELANE_DEBUG", help="Print the traceback of an error too.", show_default=False
+        ),
+    ] = False,
+) -> None:
+    """What holds for every command."""
+
+
+application.command()(dev)
+application.command()(worker)
+application.add_typer(jobs.commands, name="jobs")
+application.command()(workers)
+application.command()(config)
+application.command(hidden=True)(api)

@@ -1,0 +1,67 @@
+"""`sidelane config`: each setting, its value, where it came from, and what it is for."""
+
+from typing import Any
+
+from rich.text import Text
+
+from sidelane.cli.console import Columns, fitting, notes, output, print_json, put
+from sidelane.cli.lanes import load_lane
+from sidelane.cli.opening import MASK, AsJson, LaneName, without_password
+from sidelane.engine.configuration import PREFIX, Configuration, load
+from sidelane.model.settings import Settings
+
+COLUMNS = Columns(headers=("SETTING", "VALUE", "FROM", "FOR"), wrapping=("FOR",))
+
+FILE = "pyproject.toml"
+
+
+def config(*, as_json: AsJson = False, lane: LaneName = None) -> None:
+    """Print every setting: its value, where it came from, and what it is for."""
+    configuration = load_lane(lane).configuration if lane is not None else load()
+    if as_json:
+        print_json(_document(configuration))
+        return
+    console = output()
+    put(console, fitting(console, COLUMNS, [_row(name, configuration) for name in Settings.model_fields]))
+    notes().print(
+        f"Set them as {PREFIX}<SETTING> in the environment, or under [tool.sidelane] in {configuration.root / FILE}.",
+        style="dim",
+    )
+
+
+def _document(configuration: Configuration) -> dict[str, Any]:
+    return {
+        name: {
+            "value": _shown(name, getattr(configuration.settings, name)),
+            "from": configuration.origins[name],
+            "default": field.default,
+            "description": field.description,
+            "variable": PREFIX + name.upper(),
+        }
+        for name, field in Settings.model_fields.items()
+    }
+
+
+def _row(name: str, configuration: Configuration) -> list[Text]:
+    origin = configuration.origins[name]
+    chosen = origin != "default"
+    value = _shown(name, getattr(configuration.settings, name))
+    return [
+        Text(name, "bold"),
+        Text(_written(value), "cyan" if chosen else ""),
+        Text(FILE if FILE in origin else origin, "" if chosen else "dim"),
+        Text(Settings.model_fields[name].description or "", "dim"),
+    ]
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Give a setting's value as it may be seen."""
+    if name == "secret":
+        return MASK if value else ""
+    if name == "store":
+        return without_password(value)
+    return value
+
+
+def _written(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value) or "—"

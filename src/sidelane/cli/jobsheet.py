@@ -1,0 +1,130 @@
+"""Everything about one job, on one sheet, for operators: tracebacks included."""
+
+import json
+import time
+
+from rich.console import Group, RenderableType
+from rich.json import JSON
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from sidelane.cli.console import age, duration, moment, output, put, state_text
+from sidelane.cli.documents import Document, failure_document, job_document, worker_document
+from sidelane.cli.joblist import attempts, took
+from sidelane.cli.serving import Serving
+from sidelane.model.job import Failure, JobRecord, State
+from sidelane.model.worker import WorkerInfo
+
+FIRST = 1000
+"""Where the store stops counting the jobs before one."""
+
+
+def sheet_document(record: JobRecord, served: Serving, position: int | None, partial: str) -> Document:
+    """Everything about a job as one JSON document."""
+    return {
+        **job_document(record),
+        "partial": partial or None,
+        "position": position,
+        "served": served.served,
+        "notice": served.words or None,
+        "running_on": worker_document(served.worker) if served.worker else None,
+        "keep": record.spec.keep,
+        "history": [failure_document(failure) for failure in record.history],
+    }
+
+
+def print_sheet(record: JobRecord, served: Serving, position: int | None, partial: str) -> None:
+    """Print everything about a job."""
+    console, now = output(), time.time()
+    put(console, Text.assemble("Job ", (record.id, "bold"), "  ", state_text(record, now)))
+    if served.words:
+        put(console, Text.assemble(("! ", "bold yellow"), (served.words, "yellow")))
+    put(console, _facts(record, served, position, now))
+    for title, body in _bodies(record, partial):
+        put(console, Text(title, "bold"), Padding(body, (0, 0, 0, 2), expand=False))
+    if record.history:
+        put(console, Text("History", "bold"))
+    for failure in record.history:
+        put(console, Padding(_failure(failure, now), (0, 0, 0, 2), expand=False))
+
+
+def _facts(record: JobRecord, served: Serving, position: int | None, now: float) -> RenderableType:
+    spec = record.spec
+    facts: list[tuple[str, RenderableType]] = [
+        ("task", spec.task if spec.version == 1 else f"{spec.task}, version {spec.version}"),
+        ("queue", spec.queue if not spec.priority else f"{spec.queue}, priority {spec.priority}"),
+        ("user", spec.user or ""),
+        ("key", spec.key or ""),
+        ("unique", spec.unique or ""),
+        ("labels", ", ".join(f"{name}={value}" for name, value in spec.labels.items())),
+        ("parent", spec.parent or ""),
+        ("trace", spec.trace or ""),
+        ("submitted", _when(record.submitted, now)),
+        ("due", _when(record.due, now) if record.state is State.QUEUED and record.due and record.due > now else ""),
+        ("position", _position(position)),
+        ("started", _when(record.started, now)),
+        ("ended", _when(record.ended, now)),
+        ("took", took(record, now)),
+        ("attempt", attempts(record)),
+        ("worker", _worker(record, served.worker)),
+        ("events", str(record.last) if record.last else ""),
+        ("kept", f"for {duration(spec.keep)} after its end"),
+    ]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        if value:
+            grid.add_row(f"  {name}", value)
+    return grid
+
+
+def _bodies(record: JobRecord, partial: str) -> list[tuple[str, RenderableType]]:
+    bodies: list[tuple[str, RenderableType]] = [("Arguments", _json(record.spec.arguments))]
+    if record.progress is not None:
+        found = json.loads(record.progress)
+        bodies.append(("Progress", f"{found['percent']:g} %  {found.get('message', '')}"))
+    if record.result is not None:
+        bodies.append(("Result", _json(record.result)))
+    elif partial:
+        bodies.append(("Result so far", Text(partial)))
+    if record.problem is not None:
+        bodies.append(("Problem", JSON.from_data(record.problem.document(), ensure_ascii=False)))
+    return bodies
+
+
+def _failure(failure: Failure, now: float) -> RenderableType:
+    problem = failure.problem.document()
+    words = failure.error or problem.get("detail") or problem["title"]
+    head = Text.assemble(
+        f"attempt {failure.attempt}",
+        (f"  {age(failure.at, now)}", "dim"),
+        "  ",
+        (f"{problem['status']} {words}", "red"),
+    )
+    if not failure.traceback:
+        return head
+    return Group(head, Padding(Text(failure.traceback.rstrip(), "dim"), (0, 0, 0, 4), expand=False))
+
+
+def _worker(record: JobRecord, worker: WorkerInfo | None) -> str:
+    if worker is not None:
+        return f"{worker.name} on {worker.host}, process {worker.pid}, health: {worker.health}"
+    return record.worker or ""
+
+
+def _position(position: int | None) -> str:
+    if position is None:
+        return ""
+    return {0: "next of its queue"}.get(position, f"{position}{' or more' if position >= FIRST else ''} before it")
+
+
+def _when(at: float | None, now: float) -> str:
+    return "" if at is None else f"{age(at, now)}  ({moment(at)})"
+
+
+def _json(text: str) -> RenderableType:
+    """Write JSON over several lines, a text as itself."""
+    value = json.loads(text)
+    return Text(value) if isinstance(value, str) else JSON.from_data(value, ensure_ascii=False)

@@ -1,0 +1,79 @@
+"""Several worker processes under a small parent: it forwards signals, and starts again the one that died."""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Sequence
+
+from sidelane.cli.child import BY_SIGNAL, Child
+from sidelane.cli.exits import Exit
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+"""Seconds before a process that died is started again: doubled each time, up to the longest."""
+
+WELL_AFTER = 60.0
+"""Seconds after which a process counts as having run well."""
+
+HOPELESS = frozenset({Exit.USAGE, Exit.CONFIGURATION})
+"""Exit codes of a process that would end in the same way again."""
+
+ASKED = frozenset({BY_SIGNAL + signal.SIGTERM, BY_SIGNAL + signal.SIGINT, BY_SIGNAL + signal.SIGQUIT})
+"""Statuses of a process that was told to stop before it could do so in good order: nothing was lost."""
+
+logger = logging.getLogger(__name__)
+
+
+class Processes:
+    """Keeps its children running until it is told to stop."""
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self._children = children
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        """Run until every child has ended for good, and give the worst of their statuses."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, self._forward, number)
+        return max(await asyncio.gather(*(self._keep(child) for child in self._children)))
+
+    def _forward(self, number: int) -> None:
+        self._stopping.set()
+        for child in self._children:
+            child.signal(number)
+
+    async def _keep(self, child: Child) -> int:
+        """Run a child, again and again until it should stop."""
+        wait, first = FIRST_WAIT, True
+        while True:
+            await child.start()
+            if self._stopping.is_set():
+                child.signal(signal.SIGTERM)  # it was being started when the signal came
+            began = time.monotonic()
+            status = await child.wait()
+            if self._stopping.is_set():
+                return 0 if status in ASKED else status
+            if first and status in HOPELESS:
+                self._forward(signal.SIGTERM)
+                return status
+            first = False
+            wait = FIRST_WAIT if time.monotonic() - began > WELL_AFTER else wait
+            logger.error("worker %s died (%s); it is started again in %g s", child.name, manner(status), wait)
+            if await self._stops_within(wait):
+                return 0
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    async def _stops_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+def manner(status: int) -> str:
+    """Say how a process ended."""
+    if status > BY_SIGNAL:
+        return f"signal {signal.Signals(status - BY_SIGNAL).name}"
+    return f"exit status {status}"

@@ -1,0 +1,55 @@
+"""Who runs a job, or would: the worker that has it, the live workers that could take it, or nobody."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sidelane.model.job import JobRecord, State
+from sidelane.model.worker import WorkerInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """How a job is served. `words` says what is wrong, and is empty where nothing is."""
+
+    served: bool
+    worker: WorkerInfo | None = None
+    words: str = ""
+
+
+def serving(record: JobRecord, workers: Sequence[WorkerInfo]) -> Serving:
+    """Find who serves a job among the live workers."""
+    if record.state is State.RUNNING:
+        return _running(record, workers)
+    if record.state.finished:
+        return Serving(served=True)
+    return _waiting(record, workers)
+
+
+def _running(record: JobRecord, workers: Sequence[WorkerInfo]) -> Serving:
+    worker = next((worker for worker in workers if worker.id == record.worker), None)
+    if worker is None:
+        name = (record.worker or "?").partition(":")[0]
+        return Serving(
+            served=False,
+            words=f"its worker {name!r} is not alive any more; once the lease is over, another can take the job",
+        )
+    return Serving(served=True, worker=worker)
+
+
+def _waiting(record: JobRecord, workers: Sequence[WorkerInfo]) -> Serving:
+    spec = record.spec
+    takers = [worker for worker in workers if spec.queue in worker.queues]
+    knowers = [worker for worker in takers if worker.tasks.get(spec.task, 0) >= spec.version]
+    if knowers:
+        return Serving(served=True)
+    if not workers:
+        words = "no worker is alive: the job waits until one is started"
+    elif not takers:
+        words = f"no live worker takes jobs of queue {spec.queue!r}: the job waits until one does"
+    elif any(spec.task in worker.tasks for worker in takers):
+        words = (
+            f"the live workers know older versions of task {spec.task!r} only: the job waits for version {spec.version}"
+        )
+    else:
+        words = f"no live worker of queue {spec.queue!r} knows task {spec.task!r}: the job waits until one does"
+    return Serving(served=False, words=words)

@@ -1,0 +1,223 @@
+"""`sidelane worker`: one worker, or several processes of them, from the start to a clean end."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from sidelane import __version__
+from sidelane.app import Sidelane
+from sidelane.cli.child import Child, stay_with
+from sidelane.cli.exits import leave, tell
+from sidelane.cli.lanes import load_lane
+from sidelane.cli.logs import log_to_stderr
+from sidelane.cli.opening import without_password
+from sidelane.cli.processes import Processes
+from sidelane.engine.configuration import load
+from sidelane.engine.worker import Worker
+from sidelane.model.worker import WorkerInfo
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+KILLED = 1
+"""Exit status of a worker that did not wait for anything any more."""
+
+Queues = Mapping[str, int | None]
+
+logger = logging.getLogger(__name__)
+
+QueueSlots = Annotated[
+    str | None,
+    typer.Option(
+        "--queues",
+        metavar="NAME[=SLOTS],...",
+        help="Take jobs of these queues only; with a number, at most so many at once: chat=200,gpu=1. Else all of the lane.",
+        show_default=False,
+    ),
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=10_000,
+        metavar="N",
+        help="Jobs to run at once. Else what --queues adds up to, or the setting.",
+        show_default=False,
+    ),
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        help=f"What to log, from {', '.join(LEVELS)} on. Else the setting.",
+        show_default=False,
+    ),
+]
+Parent = Annotated[int | None, typer.Option("--parent", hidden=True)]
+Prefixed = Annotated[
+    bool, typer.Option("--prefixed", hidden=True)
+]  # our lines are put behind our name by who reads them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the command line asks of a worker."""
+
+    lane: str | None
+    queues: Queues | None
+    name: str
+    concurrency: int | None
+
+
+def worker(
+    *,
+    lane: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODULE:ATTR",
+            help="The lane, for example shop.lane:lane. Else SIDELANE_LANE.",
+            show_default=False,
+        ),
+    ] = None,
+    queues: QueueSlots = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="What to call this worker in logs and lists.")] = "worker",
+    concurrency: Concurrency = None,
+    log_level: LogLevel = None,
+    processes: Annotated[
+        int, typer.Option(min=1, max=256, metavar="N", help="Processes to run; more than one get names like w1-2.")
+    ] = 1,
+    parent: Parent = None,
+    prefixed: Prefixed = False,
+    ctx: typer.Context,
+) -> None:
+    """Run jobs until told to stop.
+
+    SIGTERM or Ctrl-C: take no more jobs, let the running ones finish for a while (the setting `drain`), give the rest back.
+    The same again, or SIGQUIT: give everything back at once. What is given back costs a job nothing.
+    """
+    level = level_of(log_level)
+    plan = Plan(lane=lane, queues=slots_by_queue(queues), name=name, concurrency=concurrency)
+    stay_with(parent)
+    log_to_stderr("" if prefixed else name, level)
+    if processes > 1:
+        common = [*([lane] if lane else []), "--log-level", level]
+        common += ["--queues", queues] if queues else []
+        common += ["--concurrency", str(concurrency)] if concurrency else []
+        names = [f"{name}-{number + 1}" for number in range(processes)]
+        raise typer.Exit(asyncio.run(_run_processes({each: ["worker", *common, "--name", each] for each in names})))
+    found = load_lane(lane)
+    debug = bool(ctx.find_root().params.get("debug"))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(found, plan, debug=debug))
+
+
+def level_of(text: str | None) -> str:
+    """Read a log level, or take the setting. Raises `typer.BadParameter`."""
+    level = (text or load().settings.log_level).upper()
+    if level not in LEVELS:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(LEVELS)}.", param_hint="--log-level")
+    return level
+
+
+def slots_by_queue(text: str | None) -> Queues | None:
+    """Read `chat=200,gpu=1,feedback`. Raises `typer.BadParameter`."""
+    if text is None:
+        return None
+    found: dict[str, int | None] = {}
+    for part in text.split(","):
+        name, equals, slots = (piece.strip() for piece in part.partition("="))
+        if not name or name in found or (equals and not (slots.isascii() and slots.isdigit() and int(slots) > 0)):
+            raise typer.BadParameter(
+                f"{part.strip()!r} in {text!r}: write each queue once, as NAME or NAME=SLOTS, as in chat=200,gpu=1.",
+                param_hint="--queues",
+            )
+        found[name] = int(slots) if equals else None
+    return found
+
+
+async def _run_processes(commands: Mapping[str, list[str]]) -> int:
+    return await Processes([Child(name, arguments) for name, arguments in commands.items()]).run()
+
+
+async def _serve(lane: Sidelane, plan: Plan, *, debug: bool) -> None:
+    """Run a worker to its end, and the process with it: a task's thread that hangs on must not keep it."""
+    try:
+        await _work(lane, plan)
+    except Exception as error:  # noqa: BLE001 - whatever it is, this is where the process ends
+        status: int = tell(error, debug=debug)
+    else:
+        status = 0
+    logging.shutdown()
+    leave(status)
+
+
+async def _work(lane: Sidelane, plan: Plan) -> None:
+    async with lane.running():
+        made = lane.worker(
+            name=plan.name,
+            queues=plan.queues,
+            concurrency=plan.concurrency or _asked_for(lane, plan.queues),
+            exit_when_stuck=True,
+        )
+        loop, stopping = asyncio.get_running_loop(), Stopping(made)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, stopping.hear, number)
+        _introduce(lane, made.info())
+        await made.run()
+
+
+def _asked_for(lane: Sidelane, queues: Queues | None) -> int | None:
+    """Add up the slots that --queues asks for: all there are where every queue has a number, else at least so many."""
+    if not queues:
+        return None
+    asked = sum(slots or 0 for slots in queues.values())
+    return asked if all(queues.values()) else max(asked, lane.settings.concurrency)
+
+
+class Stopping:
+    """What signals do to a worker: it drains, then it gives everything back, then it goes without a word."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._heard = 0
+
+    def hear(self, number: int) -> None:
+        self._heard = max(self._heard + 1, 2 if number == signal.SIGQUIT else 1)
+        name = signal.Signals(number).name
+        if self._heard == 1:
+            logger.info("%s: no more jobs; the running ones may finish (the same again gives them back at once)", name)
+            self._worker.drain()
+        elif self._heard == 2:
+            logger.warning("%s: every job is given back at once", name)
+            self._worker.stop_now()
+        else:
+            logger.critical("%s: gone; the leases of this worker will run out", name)
+            leave(KILLED)
+
+
+def _introduce(lane: Sidelane, info: WorkerInfo) -> None:
+    tasks = ", ".join(name if version == 1 else f"{name} v{version}" for name, version in sorted(info.tasks.items()))
+    queues = ", ".join(
+        name if slots == info.slots else f"{name} ({slots} at once)" for name, slots in info.queues.items()
+    )
+    engine = "uvloop" if "uvloop" in sys.modules else "asyncio"
+    logger.info("Sidelane %s, process %d, %s", __version__, os.getpid(), engine)
+    logger.info("store:  %s", without_password(lane.settings.store))
+    logger.info("queues: %s", queues)
+    logger.info("tasks:  %s", tasks or "none: does the lane name the modules that declare them?")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Take uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

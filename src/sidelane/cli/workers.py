@@ -1,0 +1,67 @@
+"""`sidelane workers`: which workers are alive, how they are, and what they have room for."""
+
+import asyncio
+import time
+
+from rich.text import Text
+
+from sidelane.cli.console import Columns, age, fitting, notes, output, print_json, put
+from sidelane.cli.documents import worker_document
+from sidelane.cli.opening import AsJson, LaneName, StoreUrl, opened, settings_of
+from sidelane.model.settings import Settings
+from sidelane.model.worker import QueueStats, WorkerInfo
+
+COLUMNS = Columns(
+    headers=("NAME", "HEALTH", "RUNNING", "QUEUES", "TASKS", "HOST", "PID", "STARTED"),
+    expendable=("STARTED", "TASKS", "HOST", "PID"),
+    elastic=("HEALTH", "QUEUES"),
+)
+
+
+def workers(*, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
+    """List the workers that are alive: health, slots, queues."""
+    found, stats = asyncio.run(_look(settings_of(store, lane)))
+    found.sort(key=lambda worker: (worker.name, worker.started))
+    if as_json:
+        print_json([worker_document(worker) for worker in found])
+        return
+    console, now = output(), time.time()
+    if found:
+        put(console, fitting(console, COLUMNS, [_row(worker, now) for worker in found]))
+    else:
+        notes().print(Text("No worker is alive. Start one with `sidelane worker`.", "yellow"))
+    _warn_of_queues(found, stats)
+
+
+async def _look(settings: Settings) -> tuple[list[WorkerInfo], list[QueueStats]]:
+    async with opened(settings) as client:
+        return await client.store.workers(), await client.store.stats()
+
+
+def _row(worker: WorkerInfo, now: float) -> list[Text]:
+    well = worker.health == "ok"
+    return [
+        Text(worker.name, "bold"),
+        Text("● ok", "green")
+        if well
+        else Text(f"● {worker.health}", "yellow" if worker.health.startswith("draining") else "red"),
+        Text(f"{worker.running} of {worker.slots}", "" if worker.running < worker.slots else "yellow"),
+        Text(", ".join(f"{name} ({slots})" if slots < worker.slots else name for name, slots in worker.queues.items())),
+        Text(str(len(worker.tasks)), "dim"),
+        Text(worker.host, "dim"),
+        Text(str(worker.pid), "dim"),
+        Text(age(worker.started, now), "dim"),
+    ]
+
+
+def _warn_of_queues(found: list[WorkerInfo], stats: list[QueueStats]) -> None:
+    """Say which queues have jobs that no live worker takes."""
+    for queue in stats:
+        waiting = queue.ready + queue.delayed
+        if waiting and not any(queue.name in worker.queues for worker in found):
+            jobs = "1 job waits" if waiting == 1 else f"{waiting} jobs wait"
+            notes().print(
+                Text.assemble(
+                    ("! ", "bold yellow"), (f"{jobs} in queue {queue.name!r}, which no worker takes", "yellow")
+                )
+            )

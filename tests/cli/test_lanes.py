@@ -1,0 +1,100 @@
+"""Finding the lane by the name given, in the setting, or in what the application imports."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from sidelane.cli.lanes import load_lane
+from sidelane.model.errors import ConfigurationError
+from tests.cli.project import Project
+
+
+@pytest.fixture(autouse=True)
+def modules(project: Project) -> Iterator[None]:
+    """Forget the project's modules after each test: the next one has others of the same names."""
+    before, path = set(sys.modules), list(sys.path)
+    yield
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in {"shop", "main", "other"}:
+            del sys.modules[name]
+    sys.path[:] = path
+
+
+def test_a_lane_is_named_by_module_and_attribute() -> None:
+    lane = load_lane("shop.lane:lane")
+    assert set(lane.queues) == {"chat", "gpu", "default"}
+    assert "answer" in lane.registry.tasks
+
+
+def test_a_module_with_one_lane_names_it_alone() -> None:
+    assert load_lane("shop.lane") is load_lane("shop.lane:lane")
+
+
+def test_the_lane_of_an_application_is_found_in_its_module() -> None:
+    assert load_lane("main:app") is load_lane("shop.lane:lane")
+
+
+def test_the_lane_is_found_in_what_the_application_imports(project: Project) -> None:
+    project.write("main.py", "import shop.tasks\n\napp = object()\n")
+    assert load_lane("main:app") is load_lane("shop.lane:lane")
+
+
+def test_the_setting_names_the_lane_where_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIDELANE_LANE", "shop.lane:lane")
+    assert load_lane(None) is load_lane("shop.lane:lane")
+
+
+def test_no_lane_at_all_says_how_to_name_one(project: Project) -> None:
+    with pytest.raises(ConfigurationError, match="SIDELANE_LANE"):
+        load_lane(None)
+    project.write("other.py", "app = object()\n")
+    with pytest.raises(ConfigurationError, match="module:attribute"):
+        load_lane("other:app")
+
+
+def test_two_lanes_must_be_told_apart(project: Project) -> None:
+    project.write("other.py", "from sidelane import Sidelane\nred = Sidelane()\nblue = Sidelane()\n")
+    with pytest.raises(ConfigurationError, match=r"other:red, other:blue"):
+        load_lane("other")
+
+
+def test_where_there_is_more_than_one_lane_the_setting_decides(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("other.py", "from sidelane import Sidelane\nred = Sidelane()\nblue = Sidelane()\n")
+    monkeypatch.setenv("SIDELANE_LANE", "other:blue")
+    assert load_lane("other") is load_lane("other:blue")
+    assert load_lane("shop.lane") is load_lane("shop.lane:lane")
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("nowhere.lane:lane", "There is no module 'nowhere.lane'"),
+        ("shop.lane:lame", "It has shop.lane:lane"),
+        ("shop/lane.py:lane", "named with dots"),
+        (":lane", "named with dots"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_says_what_would_help(reference: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        load_lane(reference)
+
+
+def test_a_module_that_breaks_is_named_with_the_line(project: Project) -> None:
+    broken = project.write("shop/tasks.py", "x = 1\ny = 1 // 0\n")
+    with pytest.raises(ConfigurationError, match=rf"ZeroDivisionError.*{broken}, line 2"):
+        load_lane("shop.lane:lane")
+
+
+def test_a_module_that_is_no_python_is_named_with_the_line(project: Project) -> None:
+    broken = project.write("main.py", "x = 1\nthis is no python\n")
+    with pytest.raises(ConfigurationError, match=rf"SyntaxError.*{broken}, line 2"):
+        load_lane("main:app")
+
+
+def test_an_import_that_is_missing_inside_is_not_taken_for_the_module_itself(project: Project) -> None:
+    project.write("main.py", "import surely_not_installed\n")
+    with pytest.raises(ConfigurationError, match=r"main cannot be imported.*surely_not_installed"):
+        load_lane("main:app")

@@ -1,0 +1,144 @@
+"""`sidelane worker`: how it starts, what it takes, how it stops."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sidelane.cli.worker import slots_by_queue
+from sidelane.model.job import State
+from sidelane.model.worker import WorkerInfo
+from tests.cli.command import Command
+from tests.cli.project import Project, gone, until
+from tests.cli.shelf import Shelf
+
+LANE = "shop.lane:lane"
+
+
+def named(shelf: Shelf, name: str) -> Callable[[], list[WorkerInfo]]:
+    """Look for live workers of a name, in a store that may not be there yet."""
+    path = Path(shelf.url.removeprefix("sqlite:///"))
+    return lambda: [worker for worker in shelf.workers() if worker.name == name] if path.exists() else []
+
+
+def test_queues_are_named_with_or_without_slots() -> None:
+    assert slots_by_queue(None) is None
+    assert slots_by_queue("feedback,email") == {"feedback": None, "email": None}
+    assert slots_by_queue("chat=200, gpu=1") == {"chat": 200, "gpu": 1}
+
+
+@pytest.mark.parametrize("text", ["", "chat=", "chat=0", "chat=x", "chat,,gpu", "chat,chat", "=3"])
+def test_queues_that_cannot_be_are_wrong_usage(sidelane: Command, text: str) -> None:
+    said = sidelane("worker", LANE, "--queues", text)
+    assert said.code == 2
+    assert "--queues" in said.err
+
+
+def test_a_log_level_that_is_none_is_wrong_usage(sidelane: Command) -> None:
+    assert sidelane("worker", LANE, "--log-level", "LOUD").code == 2
+
+
+@pytest.mark.system
+def test_a_queue_that_the_lane_does_not_declare_ends_the_worker_with_3(project: Project) -> None:
+    worker = project.start("worker", LANE, "--queues", "chat,feedback")
+    assert worker.exit_code() == 3
+    assert "There is no queue 'feedback'; this lane declares chat, gpu, default." in worker.said
+    assert "Traceback" not in worker.said
+
+
+@pytest.mark.system
+def test_a_worker_whose_store_cannot_be_opened_ends_with_3(project: Project) -> None:
+    project.write("sidelane.db", "This is a letter, and no database.")
+    worker = project.start("worker", LANE)
+    assert worker.exit_code() == 3
+    assert "sidelane.db" in worker.said
+    assert "Traceback" not in worker.said
+
+
+@pytest.mark.system
+def test_a_worker_says_what_it_works_on_and_takes_only_its_queues(project: Project, shelf: Shelf) -> None:
+    worker = project.start("worker", LANE, "--queues", "chat=7,gpu=1", "--name", "w1")
+    worker.says("is ready")
+    assert shelf.url in worker.said
+    assert "chat (7 at once), gpu (1 at once)" in worker.said
+    assert "answer, hang, hold" in worker.said
+    assert " INFO  w1  " in worker.said
+    (found,) = until(named(shelf, "w1"), "the worker in the store")
+    assert found.pid == worker.pid
+    assert found.slots == 8
+    assert found.queues == {"chat": 7, "gpu": 1}
+    shelf.submit("one")
+    until(lambda: shelf.record("one").state is State.SUCCEEDED, "the job's end")
+
+
+@pytest.mark.system
+def test_sigterm_lets_the_running_job_finish(project: Project, shelf: Shelf) -> None:
+    worker = project.start("worker", LANE)
+    worker.says("is ready")
+    shelf.submit("one", task="hold", arguments='{"gate":"open"}')
+    until(lambda: shelf.record("one").state is State.RUNNING, "the job's start")
+    worker.signal(signal.SIGTERM)
+    worker.says("drains")
+    shelf.submit("late", task="hold", arguments='{"gate":"open"}')
+    project.write("open", "")
+    assert worker.exit_code() == 0
+    assert shelf.record("one").state is State.SUCCEEDED
+    assert shelf.record("late").state is State.QUEUED
+    assert shelf.workers() == []
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGTERM, signal.SIGTERM], [signal.SIGINT, signal.SIGINT], [signal.SIGQUIT]],
+    ids=["term", "int", "quit"],
+)
+def test_a_second_signal_gives_every_job_back_at_once_and_at_no_cost(
+    project: Project, shelf: Shelf, signals: list[signal.Signals]
+) -> None:
+    worker = project.start("worker", LANE)
+    worker.says("is ready")
+    shelf.submit("patient", task="hold", arguments='{"gate":"never"}')
+    shelf.submit("stubborn", task="hang", queue="default", arguments='{"seconds":600}')  # its thread cannot be stopped
+    for job in ("patient", "stubborn"):
+        until(lambda job=job: shelf.record(job).state is State.RUNNING, "the job's start")  # type: ignore[misc]
+    for count, number in enumerate(signals, 1):
+        worker.signal(number)
+        worker.says(number.name, count)
+    assert worker.exit_code() == 0
+    for job in ("patient", "stubborn"):
+        record = shelf.record(job)
+        assert (record.state, record.attempt, record.failures, record.losses) == (State.QUEUED, 1, 0, 0)
+
+
+@pytest.mark.system
+def test_several_processes_run_and_one_that_was_killed_comes_back(project: Project, shelf: Shelf) -> None:
+    parent = project.start("worker", LANE, "--name", "w", "--processes", "2")
+    (first,) = until(named(shelf, "w-1"), "the first process")
+    (second,) = until(named(shelf, "w-2"), "the second process")
+    assert len({parent.pid, first.pid, second.pid}) == 3
+    os.kill(first.pid, signal.SIGKILL)
+    others = until(lambda: [w.pid for w in named(shelf, "w-1")() if w.pid != first.pid], "another first process")
+    assert "worker w-1 died (signal SIGKILL)" in parent.said
+    parent.signal(signal.SIGTERM)
+    assert parent.exit_code() == 0
+    assert all(gone(pid) for pid in (second.pid, *others))
+
+
+@pytest.mark.system
+def test_several_processes_that_cannot_work_end_at_once_with_3(project: Project) -> None:
+    parent = project.start("worker", LANE, "--queues", "feedback", "--processes", "2")
+    assert parent.exit_code() == 3
+    assert "There is no queue 'feedback'" in parent.said
+    assert "started again" not in parent.said
+
+
+@pytest.mark.system
+def test_processes_stop_when_their_parent_was_killed(project: Project, shelf: Shelf) -> None:
+    parent = project.start("worker", LANE, "--name", "w", "--processes", "2")
+    children = [until(named(shelf, name), name)[0].pid for name in ("w-1", "w-2")]
+    parent.signal(signal.SIGKILL)
+    parent.exit_code()
+    until(lambda: all(map(gone, children)), "the end of the processes")
