@@ -15,12 +15,13 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-from sidelane.model.event import Entry
+from sidelane.model.event import Cursor, Entry
 from sidelane.model.ids import new_id, new_nonce
 from sidelane.model.job import JobSpec, Lease, Submission
 from sidelane.model.outcome import Append, Report, Succeeded
@@ -117,9 +118,9 @@ def bare(folder: Path, quick: bool) -> None:
     for users in 1, 1000:
         loop = Bare(folder / f"bare{users}.db")
         whose = "no user" if users == 1 else f"{users} users"
-        rate = per_second(count, lambda loop=loop, users=users: loop.submit(count, users))
+        rate = per_second(count, partial(loop.submit, count, users))
         show(f"submit, {BATCH} a transaction, FULL, {whose}", f"{rate:,.0f} jobs/s")
-        rate = per_second(count, lambda loop=loop: loop.drain(count))
+        rate = per_second(count, partial(loop.drain, count))
         show(f"claim + finish, {BATCH} a transaction, FULL, {whose}", f"{rate:,.0f} jobs/s")
 
 
@@ -143,10 +144,11 @@ def growth(folder: Path, quick: bool) -> None:
 async def lone(folder: Path, _quick: bool) -> None:
     """One caller at a time through the whole store."""
     store = await open_store(f"sqlite:///{folder / 'lone.db'}")
-    for name, call in (
-        ("a lone submit", lambda: store.submit([spec(0)])),
-        ("a lone get", lambda: store.get(["nobody"])),
-    ):
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "a lone submit": lambda: store.submit([spec(0)]),
+        "a lone get": lambda: store.get(["nobody"]),
+    }
+    for name, call in calls.items():
         took = []
         for _ in range(500):
             began = time.perf_counter()
@@ -190,8 +192,6 @@ async def notices(folder: Path, quick: bool) -> None:
                 ended = ended or event.name == "end"
                 if event.name == "token":
                     late.append(now - float(json.loads(event.data)))
-                from sidelane.model.event import Cursor
-
                 cursor = Cursor(event.epoch, event.number)
     show("another process sees an event after", percentiles(late))
     busy = (time.process_time() - idle) / (time.perf_counter() - began)

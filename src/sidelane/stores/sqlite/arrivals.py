@@ -1,0 +1,94 @@
+"""Jobs that come into the queue: new ones, and those that come back after an attempt."""
+
+from collections.abc import Sequence
+
+import apsw
+
+from sidelane.model.job import JobSpec
+from sidelane.stores.checking import storable
+from sidelane.stores.sqlite import lines
+from sidelane.stores.sqlite.records import READY, WAITING, Row
+from sidelane.stores.sqlite.rows import only_value
+from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.texts import follow_ups_text, labels_text
+
+_SQL = statements(__file__)
+_HIGHEST = _SQL["highest"]
+_INSERT_JOB = _SQL["insert_job"]
+_INSERT_SPEC = _SQL["insert_spec"]
+_INSERT_QUEUE = _SQL["insert_queue"]
+_PUT_BACK = _SQL["put_back"]
+
+
+def insert(connection: apsw.Connection, specs: Sequence[JobSpec], now: float, touched: Touched) -> list[int]:
+    """Make new jobs of specs whose ids and unique keys are free, and give their sequences."""
+    if not specs:
+        return []
+    first = int(only_value(connection, _HIGHEST)) + 1
+    jobs, details = [], []
+    heads: dict[tuple[str, int, str], int] = {}
+    for seq, spec in enumerate(specs, first):
+        jobs.append(_job_values(seq, spec, now))
+        details.append(_spec_values(seq, spec))
+        touched.jobs.add(spec.id)
+        touched.queues.add(spec.queue)
+        if jobs[-1][10] == READY:
+            heads.setdefault((spec.queue, spec.priority, spec.user or ""), seq)
+    connection.executemany(_INSERT_JOB, jobs)
+    connection.executemany(_INSERT_SPEC, details)
+    connection.executemany(_INSERT_QUEUE, [(queue,) for queue in {spec.queue for spec in specs}])
+    for (queue, priority, user), seq in heads.items():
+        lines.arrive(connection, queue, priority, user, seq)
+    return list(range(first, first + len(specs)))
+
+
+def put_back(
+    connection: apsw.Connection,
+    row: Row,
+    now: float,
+    touched: Touched,
+    *,
+    delay: float = 0.0,
+    settled: str | None = None,
+) -> None:
+    """Let a job wait for its next attempt, with the counts and the log its `row` tells; its lease is gone."""
+    state, due, wait = (WAITING, now + delay, delay) if delay > 0 else (READY, now, None)
+    connection.execute(
+        _PUT_BACK,
+        (
+            row.seq, state, due, wait, row.failures, row.losses, settled or row.settled, row.epoch, row.last,
+            row.progress, row.give_up,
+        ),
+    )  # fmt: skip
+    if state == READY:
+        lines.arrive(connection, row.queue, row.priority, row.user, row.seq)
+    touched.jobs.add(row.id)
+    touched.queues.add(row.queue)
+
+
+def give_up_at(start_within: float | None, deadline: float | None, now: float) -> tuple[float | None, float | None]:
+    """Tell when a job that is queued now is given up unless it has started, and when in any case."""
+    deadline_at = None if deadline is None else now + deadline
+    start_by = None if start_within is None else now + start_within
+    return min((each for each in (start_by, deadline_at) if each is not None), default=None), deadline_at
+
+
+def _job_values(seq: int, spec: JobSpec, now: float) -> tuple[object, ...]:
+    state, due, wait = READY, now, None
+    if spec.run_at is not None and spec.run_at > now + spec.delay:
+        state, due = WAITING, spec.run_at
+    elif spec.delay > 0:
+        state, due, wait = WAITING, now + spec.delay, spec.delay
+    give_up, deadline_at = give_up_at(spec.start_within, spec.deadline, now)
+    return (
+        seq, spec.id, spec.task, spec.version, spec.queue, spec.priority, spec.user or "", spec.key, spec.unique,
+        spec.parent, state, due, wait, now, give_up, deadline_at, spec.keep, int(bool(spec.follow_ups)),
+    )  # fmt: skip
+
+
+def _spec_values(seq: int, spec: JobSpec) -> tuple[object, ...]:
+    return (
+        seq, storable(spec.arguments), labels_text(spec.labels), spec.delay, spec.run_at, spec.start_within,
+        spec.deadline, spec.losses, spec.abandon_after, spec.trace, follow_ups_text(spec.follow_ups),
+    )  # fmt: skip

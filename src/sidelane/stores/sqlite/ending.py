@@ -1,0 +1,92 @@
+"""Ending a job in one step: its state, its end event's number and its follow-ups, whoever ends it (rules 8, 9)."""
+
+from dataclasses import dataclass, replace
+
+import apsw
+
+from sidelane.model.ids import new_epoch
+from sidelane.model.job import Failure, State
+from sidelane.model.problem import Problem
+from sidelane.stores.checking import storable
+from sidelane.stores.problems import DEADLINE_PASSED, NOT_STARTED_IN_TIME
+from sidelane.stores.sqlite import arrivals, lines
+from sidelane.stores.sqlite.records import CODES, READY, Row, row_by_seq
+from sidelane.stores.sqlite.rows import first_row, the_row
+from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.texts import follow_ups_of, problem_text
+
+_SQL = statements(__file__)
+_END = _SQL["end"]
+_KEEP_END = _SQL["keep_end"]
+_KEEP_FAILURE = _SQL["keep_failure"]
+_FOLLOW_UPS = _SQL["follow_ups"]
+_TAKEN = _SQL["taken"]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a job ends."""
+
+    state: State
+    result: str | None = None
+    problem: Problem | None = None
+
+
+CANCELLED = End(State.CANCELLED)
+
+
+def end(
+    connection: apsw.Connection, row: Row, how: End, now: float, touched: Touched, *, settled: str | None = None
+) -> None:
+    """End a job whose counts and log are as `row` tells; the end takes the next number of its log."""
+    connection.execute(
+        _END,
+        (
+            row.seq, CODES[how.state], now, row.failures, row.losses, settled or row.settled, row.epoch, row.last + 1,
+            row.progress,
+        ),
+    )  # fmt: skip
+    if how.result is not None or how.problem is not None:
+        result = None if how.result is None else storable(how.result)
+        connection.execute(_KEEP_END, (row.seq, result, how.problem and problem_text(how.problem)))
+    if row.state == READY:
+        lines.leave(connection, row.queue, row.priority, row.user, row.seq)
+    touched.jobs.add(row.id)
+    if row.follows:
+        _follow_up(connection, row, how.state, now, touched)
+
+
+def end_late(connection: apsw.Connection, seq: int, now: float, touched: Touched) -> None:
+    """End a queued job whose time has passed."""
+    row = row_by_seq(connection, seq)
+    in_time = row.deadline_at is None or row.deadline_at > now
+    problem = NOT_STARTED_IN_TIME if in_time else DEADLINE_PASSED
+    end(connection, row._replace(epoch=new_epoch()), End(State.FAILED, problem=problem), now, touched)
+
+
+def keep_failure(connection: apsw.Connection, row: Row, failure: Failure, now: float) -> None:
+    """Add a failure or a loss of the attempt that has just ended to the job's history; `row` does not count it yet."""
+    connection.execute(
+        _KEEP_FAILURE,
+        (
+            row.seq, row.failures + row.losses, now, row.attempt, problem_text(failure.problem), storable(failure.error),
+            storable(failure.traceback),
+        ),
+    )  # fmt: skip
+
+
+def _follow_up(connection: apsw.Connection, row: Row, state: State, now: float, touched: Touched) -> None:
+    """Submit the follow-ups for this end. Ids come from parent, end and place, so that each end submits each of them once."""
+    (text,) = the_row(connection, _FOLLOW_UPS, row.seq)
+    for place, follow_up in enumerate(follow_ups_of(text)):
+        if state not in follow_up.on:
+            continue
+        template = follow_up.spec
+        spec = replace(
+            template,
+            id=f"{row.id}.{row.ends + 1}.{place}",
+            parent=row.id,
+        )
+        if not first_row(connection, _TAKEN, spec.id, spec.user or "", spec.unique):
+            arrivals.insert(connection, [spec], now, touched)

@@ -1,0 +1,48 @@
+"""Cutting large calls, so that no transaction is long (rules 16)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from sidelane.model.job import JobSpec
+from sidelane.model.outcome import Append, Report, Succeeded
+from sidelane.stores.sqlite.gathering import MOST_BYTES, MOST_ITEMS
+
+Item = TypeVar("Item")
+
+
+class Weight(NamedTuple):
+    """How much of a transaction something takes: rows it touches, and bytes it brings."""
+
+    items: int
+    size: int
+
+
+def weight_of_spec(spec: JobSpec) -> Weight:
+    return Weight(1, len(spec.arguments))
+
+
+def weight_of_append(append: Append) -> Weight:
+    return Weight(len(append.entries), sum(len(entry.data) for entry in append.entries))
+
+
+def weight_of_report(report: Report) -> Weight:
+    result = report.outcome.result if isinstance(report.outcome, Succeeded) else ""
+    return Weight(1 + len(report.entries), len(result) + sum(len(entry.data) for entry in report.entries))
+
+
+def weight_of_one(_item: object) -> Weight:
+    return Weight(1, 0)
+
+
+def pieces(items: Sequence[Item], weigh: Callable[[Item], Weight]) -> Iterator[tuple[Sequence[Item], Weight]]:
+    """Cut a call into pieces that fit a transaction; an item that alone does not is a piece of its own."""
+    start = count = size = 0
+    for place, item in enumerate(items):
+        weight = weigh(item)
+        if place > start and (count + weight.items > MOST_ITEMS or size + weight.size > MOST_BYTES):
+            yield items[start:place], Weight(count, size)
+            start, count, size = place, 0, 0
+        count += weight.items
+        size += weight.size
+    if start < len(items):
+        yield items[start:], Weight(count, size)

@@ -1,0 +1,24 @@
+"""Delayed jobs whose time has come become ready."""
+
+import apsw
+
+from sidelane.stores.sqlite import lines
+from sidelane.stores.sqlite.rows import all_rows
+from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite.touched import Touched
+
+_SQL = statements(__file__)
+_DUE = _SQL["due"]
+_READY = _SQL["ready"]
+
+
+def promote(connection: apsw.Connection, queue: str, now: float, touched: Touched, limit: int) -> int:
+    """Make up to `limit` due jobs of a queue ready, and tell how many there were."""
+    found = all_rows(connection, _DUE, queue, now, limit)
+    for seq, job_id, priority, user in found:
+        connection.execute(_READY, (seq,))
+        lines.arrive(connection, queue, priority, user, seq)
+        touched.jobs.add(job_id)
+    if found:
+        touched.queues.add(queue)
+    return len(found)

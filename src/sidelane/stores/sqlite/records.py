@@ -1,0 +1,155 @@
+"""Reading jobs: the whole record for whoever asks, or the small row that the verbs decide by."""
+
+from typing import Any, Final, NamedTuple
+
+import apsw
+
+from sidelane.model.job import Failure, JobRecord, JobSpec, Lease, State
+from sidelane.stores.sqlite.rows import all_rows, first_row, the_row
+from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.texts import follow_ups_of, labels_of, problem_of
+
+_SQL = statements(__file__)
+RECORD: Final = _SQL["record"]
+_RECORD_BY_ID = RECORD + " WHERE j.id = ?"
+_RECORD_BY_SEQ = RECORD + " WHERE j.seq = ?"
+_ROW_BY_ID = _SQL["row"] + " WHERE id = ?"
+_ROW_BY_SEQ = _SQL["row"] + " WHERE seq = ?"
+_HISTORY = _SQL["history"]
+
+READY: Final = 0
+WAITING: Final = 1
+RUNNING: Final = 2
+CODES: Final = {State.SUCCEEDED: 3, State.FAILED: 4, State.CANCELLED: 5}
+STATES: Final = (State.QUEUED, State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+
+class Row(NamedTuple):
+    """What the verbs decide by: the part of a job that changes."""
+
+    seq: int
+    id: str
+    queue: str
+    priority: int
+    user: str
+    state: int
+    due: float
+    attempt: int
+    failures: int
+    losses: int
+    ends: int
+    give_up: float | None
+    deadline_at: float | None
+    keep: float
+    follows: int
+    cancelling: int
+    worker: str | None
+    nonce: str | None
+    settled: str | None
+    ordinal: int
+    epoch: int
+    last: int
+    progress: int | None
+    ended: float | None
+
+    def held_by(self, lease: Lease) -> bool:
+        """Tell whether the job runs under exactly this lease (rules 1)."""
+        return self.state == RUNNING and self.nonce == lease.nonce and self.attempt == lease.attempt
+
+    @property
+    def finished(self) -> bool:
+        return self.state > RUNNING
+
+
+def row_by_id(connection: apsw.Connection, job_id: str) -> Row | None:
+    found = first_row(connection, _ROW_BY_ID, job_id)
+    return Row._make(found) if found else None
+
+
+def row_by_seq(connection: apsw.Connection, seq: int) -> Row:
+    return Row._make(the_row(connection, _ROW_BY_SEQ, seq))
+
+
+def record_by_id(connection: apsw.Connection, job_id: str) -> JobRecord | None:
+    found = first_row(connection, _RECORD_BY_ID, job_id)
+    return _with_history(connection, found) if found else None
+
+
+def the_record(connection: apsw.Connection, job_id: str) -> JobRecord:
+    """Give the record of a job that is there for sure."""
+    return _with_history(connection, the_row(connection, _RECORD_BY_ID, job_id))
+
+
+def record_by_seq(connection: apsw.Connection, seq: int) -> JobRecord:
+    return _with_history(connection, the_row(connection, _RECORD_BY_SEQ, seq))
+
+
+def _with_history(connection: apsw.Connection, found: tuple[Any, ...]) -> JobRecord:
+    """Make the record of a row of the statement `record`, and look its failures and losses up if it has any."""
+    failures, losses, seq = found[23], found[24], found[20]
+    return record(found, history(connection, seq) if failures or losses else ())
+
+
+def history(connection: apsw.Connection, seq: int) -> tuple[Failure, ...]:
+    return tuple(
+        Failure(problem=problem_of(problem), error=error, traceback=traceback, attempt=attempt, at=at)
+        for problem, error, traceback, attempt, at in all_rows(connection, _HISTORY, seq)
+    )
+
+
+def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobRecord:
+    """Make the record of a row of the statement `record`."""
+    (
+        *specified,
+        sequence, state, attempt, failures, losses, ends, submitted, due, started, ended, cancelling, worker,
+        last, progress, result, problem,
+    ) = found  # fmt: skip
+    return JobRecord(
+        spec=_spec(specified),
+        sequence=sequence,
+        state=STATES[state],
+        attempt=attempt,
+        failures=failures,
+        losses=losses,
+        ends=ends,
+        submitted=submitted,
+        due=due if state == WAITING else None,
+        started=started,
+        ended=ended,
+        cancelling=bool(cancelling),
+        worker=worker,
+        last=last,
+        progress=progress,
+        result=result,
+        problem=problem_of(problem) if problem else None,
+        history=history,
+    )
+
+
+def _spec(found: list[Any]) -> JobSpec:
+    (
+        job_id, task, version, arguments, queue, user, priority, key, unique, labels, delay, run_at,
+        start_within, deadline, losses, keep, abandon_after, parent, trace, follow_ups,
+    ) = found  # fmt: skip
+    return JobSpec(
+        id=job_id,
+        task=task,
+        version=version,
+        arguments=arguments,
+        queue=queue,
+        user=user or None,
+        priority=priority,
+        key=key,
+        unique=unique,
+        labels=labels_of(labels),
+        delay=delay,
+        run_at=run_at,
+        start_within=start_within,
+        deadline=deadline,
+        losses=losses,
+        keep=keep,
+        abandon_after=abandon_after,
+        parent=parent,
+        trace=trace,
+        follow_ups=follow_ups_of(follow_ups),
+    )

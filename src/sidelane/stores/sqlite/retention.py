@@ -1,0 +1,62 @@
+"""Forgetting, in small pieces, what was kept long enough (rules 11)."""
+
+from typing import NamedTuple
+
+import apsw
+
+from sidelane.stores.sqlite.rows import all_rows, first_row
+from sidelane.stores.sqlite.statements import statements
+
+_SQL = statements(__file__)
+_REMOVABLE = _SQL["removable"]
+_KEEP_SEQUENCE = _SQL["keep_sequence"]
+_BURY = _SQL["bury"]
+_FORGET_EVENTS = _SQL["forget_events"]
+_LEAVE_EVENTS = _SQL["leave_events"]
+_SCRAP = _SQL["scrap"]
+_FORGET_SCRAPS = _SQL["forget_scraps"]
+_SCRAP_IS_GONE = _SQL["scrap_is_gone"]
+_FORGET_GONE = _SQL["forget_gone"]
+_FORGET_JOB = [_SQL[each] for each in ("forget_failures", "forget_end", "forget_spec", "forget_job")]
+
+_EVENTS = 5000  # removed in one sweep: some ten milliseconds
+
+
+class Forgotten(NamedTuple):
+    """How many jobs were removed, and whether there is more to remove."""
+
+    jobs: int
+    more: bool
+
+
+def forget(connection: apsw.Connection, now: float, limit: int) -> Forgotten:
+    """Remove up to `limit` finished jobs whose retention has passed, old tombstones, and what is left of long logs."""
+    removable = all_rows(connection, _REMOVABLE, now, limit)
+    if removable:
+        connection.execute(_KEEP_SEQUENCE)
+    room = _EVENTS
+    for seq, last in removable:
+        connection.execute(_BURY, (seq, now))
+        if last <= room:
+            connection.execute(_FORGET_EVENTS, (seq,))
+            room -= last
+        else:
+            connection.execute(_LEAVE_EVENTS, (seq,))
+        for statement in _FORGET_JOB:
+            connection.execute(statement, (seq,))
+    more = _forget_scraps(connection, room)
+    connection.execute(_FORGET_GONE, (now, limit))
+    return Forgotten(len(removable), more or len(removable) == limit or connection.changes() == limit)
+
+
+def _forget_scraps(connection: apsw.Connection, room: int) -> bool:
+    """Remove up to `room` events of logs whose jobs are gone; tell whether some may be left."""
+    while (scrap := first_row(connection, _SCRAP)) is not None:
+        if room <= 0:
+            return True
+        connection.execute(_FORGET_SCRAPS, (*scrap, room))
+        removed = connection.changes()
+        if removed < room:
+            connection.execute(_SCRAP_IS_GONE, scrap)
+        room -= removed
+    return False

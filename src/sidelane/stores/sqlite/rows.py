@@ -1,0 +1,25 @@
+"""What a statement answers, read at once so that no cursor stays open over a write."""
+
+from typing import Any
+
+import apsw
+
+
+def all_rows(connection: apsw.Connection, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    return connection.execute(sql, values).fetchall()
+
+
+def first_row(connection: apsw.Connection, sql: str, *values: object) -> tuple[Any, ...] | None:
+    return connection.execute(sql, values).fetchone()
+
+
+def only_value(connection: apsw.Connection, sql: str, *values: object) -> Any:
+    """Give the first value of the first row; None where there is no row."""
+    found = connection.execute(sql, values).fetchone()
+    return found[0] if found else None
+
+
+def the_row(connection: apsw.Connection, sql: str, *values: object) -> tuple[Any, ...]:
+    """Give the row that must be there, since this transaction has just seen or written it."""
+    (found,) = connection.execute(sql, values).fetchall()
+    return found

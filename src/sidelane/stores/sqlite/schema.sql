@@ -1,0 +1,160 @@
+-- Schema 1. Applied once, in one transaction, to an empty file.
+--
+-- What is updated at every step sits in the small rows of `jobs`; what never changes (`specs`) or may be big (`ends`, `events`,
+-- `failures`) has tables of its own, so that a step rewrites little.
+
+CREATE TABLE jobs (
+    seq         INTEGER PRIMARY KEY,          -- the order of submission: a job's age; never used twice
+    id          TEXT NOT NULL UNIQUE,
+    task        TEXT NOT NULL,
+    version     INTEGER NOT NULL,
+    queue       TEXT NOT NULL,
+    priority    INTEGER NOT NULL,
+    user        TEXT NOT NULL,                -- '' for none
+    key         TEXT,
+    unique_key  TEXT,
+    parent      TEXT,
+    state       INTEGER NOT NULL,             -- 0 ready, 1 waiting for `due`, 2 running, 3 succeeded, 4 failed, 5 cancelled
+    due         REAL NOT NULL,                -- state 1: not before; state 0: ready since
+    wait        REAL,                         -- the duration that made `due`, if one did
+    attempt     INTEGER NOT NULL DEFAULT 0,
+    failures    INTEGER NOT NULL DEFAULT 0,
+    losses      INTEGER NOT NULL DEFAULT 0,
+    ends        INTEGER NOT NULL DEFAULT 0,
+    submitted   REAL NOT NULL,
+    started     REAL,
+    ended       REAL,
+    give_up     REAL,                         -- while queued: failed when this passes
+    deadline_at REAL,
+    abandon_at  REAL,                         -- cancelled when this passes and nobody has listened
+    keep        REAL NOT NULL,
+    forget_at   REAL,
+    follows     INTEGER NOT NULL DEFAULT 0,   -- 1: its spec has follow-ups
+    cancelling  INTEGER NOT NULL DEFAULT 0,
+    worker      TEXT,
+    claim       TEXT,                         -- the request that claimed it
+    place       INTEGER,                      -- its place in the answer to that request
+    nonce       TEXT,
+    settled     TEXT,                         -- the nonce of the last lease whose report counted
+    expires     REAL,                         -- of its lease
+    lease       REAL,                         -- the duration of its lease
+    ordinal     INTEGER NOT NULL DEFAULT 0,   -- how many entries of this attempt the log has seen
+    epoch       INTEGER NOT NULL DEFAULT 0,   -- of the newest stretch of its log
+    last        INTEGER NOT NULL DEFAULT 0,   -- newest event; of a finished job the end, which has no row of its own
+    progress    INTEGER                       -- number of the newest progress event
+) STRICT;
+
+-- What a claim asks before it takes a job is in the index, so that jobs it must pass by are not looked up one by one.
+CREATE INDEX jobs_ready ON jobs (queue, priority, user, seq, task, version, losses, give_up) WHERE state = 0;
+CREATE INDEX jobs_due ON jobs (queue, due) WHERE state = 1;
+CREATE INDEX jobs_running ON jobs (worker, claim) WHERE state = 2;
+CREATE UNIQUE INDEX jobs_unique ON jobs (user, unique_key) WHERE unique_key IS NOT NULL AND state < 3;
+CREATE INDEX jobs_give_up ON jobs (give_up) WHERE state < 2 AND give_up IS NOT NULL;
+CREATE INDEX jobs_abandon ON jobs (abandon_at) WHERE state < 3 AND abandon_at IS NOT NULL;
+CREATE INDEX jobs_forget ON jobs (forget_at) WHERE state > 2;
+CREATE INDEX jobs_failed ON jobs (seq) WHERE state = 4;
+CREATE INDEX jobs_key ON jobs (key) WHERE key IS NOT NULL;
+CREATE INDEX jobs_parent ON jobs (parent) WHERE parent IS NOT NULL;
+CREATE INDEX jobs_user ON jobs (user) WHERE user <> '';
+
+CREATE TABLE specs (
+    seq           INTEGER PRIMARY KEY,
+    arguments     TEXT NOT NULL,
+    labels        TEXT,
+    delay         REAL NOT NULL,
+    run_at        REAL,
+    start_within  REAL,
+    deadline      REAL,
+    losses        INTEGER NOT NULL,
+    abandon_after REAL,
+    trace         TEXT,
+    follow_ups    TEXT
+) STRICT;
+
+CREATE TABLE ends (
+    seq     INTEGER PRIMARY KEY,
+    result  TEXT,
+    problem TEXT
+) STRICT;
+
+CREATE TABLE failures (
+    job       INTEGER NOT NULL,
+    place     INTEGER NOT NULL,
+    at        REAL NOT NULL,
+    attempt   INTEGER NOT NULL,
+    problem   TEXT NOT NULL,
+    error     TEXT NOT NULL,
+    traceback TEXT NOT NULL,
+    PRIMARY KEY (job, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    job    INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    epoch  INTEGER NOT NULL,
+    at     REAL NOT NULL,
+    name   TEXT NOT NULL,
+    data   TEXT NOT NULL,
+    PRIMARY KEY (job, number)
+) STRICT, WITHOUT ROWID;
+
+-- Logs of removed jobs that were too long to go in one step.
+CREATE TABLE scraps (
+    job INTEGER PRIMARY KEY
+) STRICT;
+
+-- Fair queuing. A user with ready jobs has a line: `tag` is the start tag of the job at its head. Without ready jobs the row
+-- stays, with the finish tag of the user's last job, while that is above the clock of the queue and priority.
+CREATE TABLE lines (
+    queue    TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    user     TEXT NOT NULL,
+    tag      INTEGER NOT NULL,
+    head     INTEGER,
+    PRIMARY KEY (queue, priority, user)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lines_order ON lines (queue, priority, tag, head) WHERE head IS NOT NULL;
+CREATE INDEX lines_idle ON lines (queue, priority, tag) WHERE head IS NULL;
+
+CREATE TABLE turns (
+    queue    TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    clock    INTEGER NOT NULL,
+    PRIMARY KEY (queue, priority)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE queues (
+    name   TEXT PRIMARY KEY,
+    paused INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE workers (
+    id      TEXT PRIMARY KEY,
+    info    TEXT,                             -- null until its first heartbeat
+    expires REAL NOT NULL,                    -- by any renewal
+    beaten  REAL,                             -- by the last heartbeat alone
+    lease   REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One count a topic, for other processes: raised once a transaction. Topics of jobs need none; their rows tell.
+CREATE TABLE marks (
+    topic TEXT PRIMARY KEY,
+    count INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE gone (
+    id    TEXT PRIMARY KEY,
+    user  TEXT NOT NULL,
+    until REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX gone_until ON gone (until);
+
+CREATE TABLE remembered (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,                   -- swept: the sweep mark; patient: no lease is swept before; sequence: highest used
+    value REAL NOT NULL
+) STRICT, WITHOUT ROWID;

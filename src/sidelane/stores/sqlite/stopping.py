@@ -1,0 +1,22 @@
+"""Stopping a job that nobody wants any more, whether someone said so or the last listener went away."""
+
+import apsw
+
+from sidelane.model.ids import new_epoch
+from sidelane.stores.sqlite.ending import CANCELLED, end
+from sidelane.stores.sqlite.records import RUNNING, Row
+from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite.touched import Touched
+
+_ASK = statements(__file__)["ask"]
+
+
+def stop(connection: apsw.Connection, row: Row, now: float, touched: Touched) -> None:
+    """End a queued job as cancelled, ask a running one to stop, and leave a finished one alone."""
+    if row.state < RUNNING:
+        end(connection, row._replace(epoch=new_epoch()), CANCELLED, now, touched)
+    elif row.state == RUNNING and not row.cancelling:
+        connection.execute(_ASK, (row.seq,))
+        touched.jobs.add(row.id)
+        if row.worker is not None:
+            touched.workers.add(row.worker)

@@ -1,0 +1,6 @@
+-- Asking running jobs to stop. Queued ones are ended by `ending`.
+-- Tables: jobs.
+
+-- :ask
+-- Parameters: seq.
+UPDATE jobs SET cancelling = 1 WHERE seq = ?

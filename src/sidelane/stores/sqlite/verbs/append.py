@@ -1,0 +1,33 @@
+"""append: write entries to the logs of running jobs, each once."""
+
+from collections.abc import Sequence
+
+import apsw
+
+from sidelane.model.outcome import Append
+from sidelane.stores.sqlite import log
+from sidelane.stores.sqlite.records import Row, row_by_id
+from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite.touched import Touched
+
+_ADVANCE = statements(__file__)["advance"]
+
+
+def append(connection: apsw.Connection, now: float, touched: Touched, appends: Sequence[Append]) -> list[bool]:
+    """Write each append whose lease holds, and tell which did."""
+    return [_append(connection, now, touched, each) for each in appends]
+
+
+def _append(connection: apsw.Connection, now: float, touched: Touched, append: Append) -> bool:
+    row = row_by_id(connection, append.lease.job_id)
+    if row is None or not row.held_by(append.lease):
+        return False
+    written = log.write(connection, row, append.ordinal, append.entries, now)
+    if written != row:
+        _advance(connection, written)
+        touched.jobs.add(row.id)
+    return True
+
+
+def _advance(connection: apsw.Connection, row: Row) -> None:
+    connection.execute(_ADVANCE, (row.ordinal, row.epoch, row.last, row.progress, row.seq))

@@ -1,0 +1,35 @@
+"""read: a job's log after a cursor. The end event of a finished job has no row: it follows from the job's own."""
+
+import apsw
+
+from sidelane.model.event import END, Cursor, Event, Reading
+from sidelane.model.job import end_data
+from sidelane.stores.sqlite.records import RUNNING, STATES
+from sidelane.stores.sqlite.rows import all_rows, first_row
+from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.texts import problem_of
+
+_SQL = statements(__file__)
+_JOB = _SQL["job"]
+_REACHED = _SQL["reached"]
+_EVENTS = _SQL["events"]
+
+
+def read(connection: apsw.Connection, _now: float, job_id: str, after: Cursor | None, limit: int) -> Reading | None:
+    """Give up to `limit` events after the cursor, or from the beginning where the log does not know the cursor."""
+    found = first_row(connection, _JOB, job_id)
+    if found is None:
+        return None
+    seq, state, epoch, last, ended, result, problem = found
+    finished = state > RUNNING
+    number = 0 if after is None else after.number
+    gap = False
+    if after is not None and number > 0:
+        at_end = finished and (after.epoch, number) == (epoch, last)
+        gap = not at_end and not first_row(connection, _REACHED, seq, number, after.epoch)
+        number = 0 if gap else number
+    events = [Event(*each) for each in all_rows(connection, _EVENTS, seq, number, limit)]
+    if finished and number < last and len(events) < limit:
+        data = end_data(job_id, STATES[state], result, problem_of(problem) if problem else None)
+        events.append(Event(last, epoch, ended, END, data))
+    return Reading(tuple(events), last, gap, finished)

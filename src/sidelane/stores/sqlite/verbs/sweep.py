@@ -1,0 +1,166 @@
+"""sweep: do what time asks for. Any process may, at any time (rules 5 to 7, 11)."""
+
+from collections import defaultdict
+
+import apsw
+
+from sidelane.model.ids import new_epoch
+from sidelane.model.job import Failure, State
+from sidelane.model.worker import Swept
+from sidelane.stores.contract import worker_topic
+from sidelane.stores.problems import WORKER_LOST, WORKERS_LOST
+from sidelane.stores.sqlite.arrivals import put_back
+from sidelane.stores.sqlite.ending import CANCELLED, End, end, end_late, keep_failure
+from sidelane.stores.sqlite.promotion import promote
+from sidelane.stores.sqlite.records import RUNNING, Row, row_by_seq
+from sidelane.stores.sqlite.retention import forget
+from sidelane.stores.sqlite.rows import all_rows, the_row
+from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite.stopping import stop
+from sidelane.stores.sqlite.touched import Touched
+
+_SQL = statements(__file__)
+_TIMES = _SQL["times"]
+_SET_TIME = _SQL["set_time"]
+_CLAMP_WORKERS = _SQL["clamp_workers"]
+_CLAMPS = [_SQL[each] for each in ("clamp_leases", "clamp_delays", "clamp_listeners", "clamp_deadlines")]
+_DEAD = _SQL["dead"]
+_FORGET_WORKER = _SQL["forget_worker"]
+_FORGET_MARK = _SQL["forget_mark"]
+_LEASES = _SQL["leases"]
+_LEFT_BEHIND = _SQL["left_behind"]
+_LOSSES = _SQL["losses"]
+_LATE = _SQL["late"]
+_ABANDONED = _SQL["abandoned"]
+_NO_LISTENER = _SQL["no_listener"]
+_QUEUES = _SQL["queues"]
+
+_CLAMPED = 1000  # at once, after the clock has stepped back
+
+
+def sweep(connection: apsw.Connection, now: float, touched: Touched, lease: float, limit: int) -> Swept:
+    """Take back expired leases, end what is too late, make ready what is due, forget what was kept long enough."""
+    sweeping = _Sweeping(connection, now, touched, limit)
+    lost = 0
+    if sweeping.may_expire(lease):
+        lost = sweeping.sweep_dead_workers() + sweeping.sweep_left_behind()
+    ended = sweeping.end_late() + sweeping.stop_abandoned()
+    sweeping.make_due_ready()
+    forgotten = forget(connection, now, limit)
+    return Swept(lost, ended, forgotten.jobs, sweeping.more or forgotten.more)
+
+
+class _Sweeping:
+    """One sweep under way. `more` is set when a part of it met its limit."""
+
+    def __init__(self, connection: apsw.Connection, now: float, touched: Touched, limit: int) -> None:
+        self.more = False
+        self._connection = connection
+        self._now = now
+        self._touched = touched
+        self._limit = limit
+
+    def may_expire(self, lease: float) -> bool:
+        """Keep the sweep mark, and tell whether leases may be swept now (rules 5).
+
+        Where nobody has swept for long (a restart, a sleep, a step of the clock), workers first get a whole lease to renew.
+        """
+        swept, patient = the_row(self._connection, _TIMES)
+        if swept is not None and swept > self._now:
+            if not self._clamp():
+                return False
+            patient = min(patient, self._now + lease)
+            self._connection.execute(_SET_TIME, ("patient", patient))
+        elif swept is None or self._now - swept > lease / 2:
+            patient = self._now + lease
+            self._connection.execute(_SET_TIME, ("patient", patient))
+        self._connection.execute(_SET_TIME, ("swept", self._now))
+        return bool(self._now >= patient)
+
+    def _clamp(self) -> bool:
+        """Shorten what the clock has made longer by stepping back; tell whether that is done."""
+        self._connection.execute(_CLAMP_WORKERS, (self._now,))
+        for statement in _CLAMPS:
+            self._connection.execute(statement, (self._now, _CLAMPED))
+            if self._connection.changes() == _CLAMPED:
+                self.more = True
+        return not self.more
+
+    def sweep_dead_workers(self) -> int:
+        """Take all leases of each worker that has renewed none in time."""
+        lost = 0
+        for (worker,) in all_rows(self._connection, _DEAD, self._now):
+            if lost >= self._limit:
+                self.more = True
+                break
+            lost += self._lose_together([seq for (seq,) in all_rows(self._connection, _LEASES, worker)])
+            self._connection.execute(_FORGET_WORKER, (worker,))
+            self._connection.execute(_FORGET_MARK, (worker_topic(worker),))
+        return lost
+
+    def sweep_left_behind(self) -> int:
+        """Take expired leases that a living worker does not renew, one by one, and those of workers that are gone, together."""
+        found = all_rows(self._connection, _LEFT_BEHIND, self._now, self._limit)
+        self.more = self.more or len(found) == self._limit
+        together: dict[str, list[int]] = defaultdict(list)
+        for seq, worker, lives in found:
+            if lives:
+                self._lose_together([seq])
+            else:
+                together[worker].append(seq)
+        for seqs in together.values():
+            self._lose_together(seqs)
+        return len(found)
+
+    def end_late(self) -> int:
+        """End queued jobs whose deadline or time to start has passed."""
+        late = all_rows(self._connection, _LATE, self._now, self._limit)
+        for (seq,) in late:
+            end_late(self._connection, seq, self._now, self._touched)
+        self.more = self.more or len(late) == self._limit
+        return len(late)
+
+    def stop_abandoned(self) -> int:
+        """Stop jobs whose last listener has been gone for too long, and tell how many of them have ended by that."""
+        abandoned = all_rows(self._connection, _ABANDONED, self._now, self._limit)
+        ended = 0
+        for (seq,) in abandoned:
+            row = row_by_seq(self._connection, seq)
+            stop(self._connection, row, self._now, self._touched)
+            self._connection.execute(_NO_LISTENER, (seq,))
+            ended += row.state != RUNNING
+        self.more = self.more or len(abandoned) == self._limit
+        return ended
+
+    def make_due_ready(self) -> None:
+        """Make delayed jobs ready whose time has come."""
+        room = self._limit
+        for (queue,) in all_rows(self._connection, _QUEUES):
+            room -= promote(self._connection, queue, self._now, self._touched, room)
+            if room <= 0:
+                self.more = True
+                return
+
+    def _lose_together(self, seqs: list[int]) -> int:
+        """Take the leases of one worker. Only the jobs with the most losses take another: one of them may be why (rules 7)."""
+        rows = [row_by_seq(self._connection, seq) for seq in seqs]
+        most = max((row.losses for row in rows), default=0)
+        for row in rows:
+            self._lose(row._replace(epoch=new_epoch()), costs=row.losses == most)
+        return len(rows)
+
+    def _lose(self, row: Row, *, costs: bool) -> None:
+        if row.cancelling:
+            end(self._connection, row, CANCELLED, self._now, self._touched)
+            return
+        if not costs:
+            put_back(self._connection, row, self._now, self._touched)
+            return
+        keep_failure(self._connection, row, Failure(problem=WORKER_LOST), self._now)
+        row = row._replace(losses=row.losses + 1)
+        (survived,) = the_row(self._connection, _LOSSES, row.seq)
+        if row.losses > survived:
+            problem = WORKERS_LOST if survived else WORKER_LOST
+            end(self._connection, row, End(State.FAILED, problem=problem), self._now, self._touched)
+        else:
+            put_back(self._connection, row, self._now, self._touched)

@@ -1,0 +1,107 @@
+"""The one writer of a store: every group of calls is one transaction, as durable as its strictest member (rules 16, 20, 23)."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import apsw
+
+from sidelane.stores.sqlite import marks
+from sidelane.stores.sqlite.database import Database, patiently, roll_back
+from sidelane.stores.sqlite.faults import store_error
+from sidelane.stores.sqlite.gathering import Call, Gathering
+from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.watching import Watching
+
+T = TypeVar("T")
+
+_CROWDED = 0.1  # seconds after another process wrote during which we step aside between groups
+_ASIDE = 0.002
+
+
+class Writer:
+    """Runs writing verbs on a connection and a thread of its own."""
+
+    def __init__(
+        self,
+        database: Database,
+        connection: apsw.Connection,
+        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+        watching: Watching,
+    ) -> None:
+        self._database = database
+        self._connection = connection
+        self._clock = clock
+        self._watching = watching
+        self._full: bool | None = None  # whether commits are synced now
+        self._version = 0  # changes when another connection commits
+        self._crowded_until = 0.0
+        self._gathering = Gathering("sidelane-writer", loop, self._write)
+
+    def call(
+        self,
+        verb: Callable[[apsw.Connection, float, Touched], T],
+        *,
+        items: int = 1,
+        size: int = 0,
+        durable: bool = True,
+    ) -> "asyncio.Future[T]":
+        """Run a verb within the next transaction; `durable`: the commit is on the disk before the answer comes."""
+        return self._gathering.call(verb, items=items, size=size, durable=durable)
+
+    async def close(self) -> None:
+        await self._gathering.close()
+        self._connection.close()
+
+    def _write(self, group: list[Call[Any]]) -> None:
+        touched = Touched()
+        try:
+            self._transact(group, touched)
+        except apsw.Error as error:
+            roll_back(self._connection)
+            if len(group) > 1 and not isinstance(error, apsw.BusyError):
+                for call in group:  # what is too much for the disk together may go in alone
+                    self._write([call])
+                return
+            for call in group:
+                call.error = store_error(error, self._database.path)
+
+    def _transact(self, group: list[Call[Any]], touched: Touched) -> None:
+        connection = self._connection
+        if self._full is not (full := any(call.durable for call in group)):
+            connection.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = NORMAL")
+            self._full = full
+        patiently(self._begin, self._database.patience)
+        now = self._clock()
+        for call in group:
+            call.error = None
+            connection.execute("SAVEPOINT call")
+            try:
+                call.result = call.run(connection, now, touched)
+            except apsw.Error:  # SQLite may have given up the whole transaction
+                raise
+            except Exception as error:  # noqa: BLE001 - whoever called is told
+                connection.execute("ROLLBACK TO call")
+                call.error = error
+            connection.execute("RELEASE call")
+        counted = touched.counted()
+        marks.raise_counts(connection, counted)
+        changed = marks.look(connection, self._watching.among(touched.topics()))
+        connection.execute("COMMIT")
+        self._watching.hint(changed)
+        self._step_aside()
+
+    def _begin(self) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            self._crowded_until = time.monotonic() + _CROWDED
+            raise
+
+    def _step_aside(self) -> None:
+        """Leave the lock for a moment where other processes write too: whoever polls for it would hardly ever get it."""
+        if time.monotonic() < self._crowded_until:
+            time.sleep(random.uniform(_ASIDE / 2, _ASIDE))

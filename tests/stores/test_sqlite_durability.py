@@ -1,0 +1,142 @@
+"""Durability: what is acknowledged is synced first, and one commit serves a crowd (rules 20)."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+from typing_extensions import override
+
+from sidelane.model.event import Entry
+from sidelane.model.job import JobSpec
+from sidelane.model.outcome import Append, Released, Report, Succeeded
+from sidelane.model.worker import Claimed, ClaimRequest, WorkerInfo
+from sidelane.stores.sqlite.store import SqliteStore
+
+
+class Tracer(apsw.VFS):
+    """The file system as SQLite sees it, noting every write and sync of the write-ahead log."""
+
+    def __init__(self) -> None:
+        super().__init__("tracer", "unix", makedefault=True)
+        self._lock = threading.Lock()
+        self._steps: list[str] = []
+
+    @override
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
+        return TracedFile(self, name, flags)
+
+    def note(self, step: str) -> None:
+        with self._lock:
+            self._steps.append(step)
+
+    def steps(self) -> list[str]:
+        """Give the steps since the last call of this."""
+        with self._lock:
+            steps, self._steps = self._steps, []
+        return steps
+
+
+class TracedFile(apsw.VFSFile):
+    """One open file."""
+
+    def __init__(self, tracer: Tracer, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
+        filename = name.filename() if isinstance(name, apsw.URIFilename) else name
+        self._noted = (filename or "").endswith("-wal")
+        self._tracer = tracer
+        super().__init__("unix", name, flags)
+
+    @override
+    def xWrite(self, data: bytes, offset: int) -> None:
+        super().xWrite(data, offset)
+        if self._noted:
+            self._tracer.note("write")
+
+    @override
+    def xSync(self, flags: int) -> None:
+        super().xSync(flags)
+        if self._noted:
+            self._tracer.note("sync")
+
+
+@pytest.fixture
+def tracer() -> Iterator[Tracer]:
+    tracer = Tracer()
+    yield tracer
+    apsw.set_default_vfs("unix")
+    tracer.unregister()
+
+
+@pytest.fixture
+async def store(tracer: Tracer, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = await SqliteStore.open(str(tmp_path / "jobs.db"), time.time)
+    tracer.steps()
+    yield store
+    await store.close()
+
+
+async def start(store: SqliteStore, *ids: str) -> tuple[Claimed, ...]:
+    await store.submit([JobSpec(id=job_id, task="t") for job_id in ids])
+    return (await store.claim(ClaimRequest(request=f"r{ids}", worker="w", ids=ids, limit=len(ids)))).jobs
+
+
+async def synced(tracer: Tracer, call: Awaitable[object]) -> bool:
+    """Make a call that writes; tell whether everything it wrote was synced when its answer came."""
+    tracer.steps()
+    await call
+    steps = tracer.steps()
+    assert "write" in steps
+    return steps[-1] == "sync"
+
+
+async def test_a_sync_precedes_every_acknowledgement_that_must_survive_a_power_cut(
+    store: SqliteStore, tracer: Tracer
+) -> None:
+    claim = ClaimRequest(request="r", worker="w", queues={"default": 1})
+    for number in range(20):
+        assert await synced(tracer, store.submit([JobSpec(id=f"s{number}", task="t")]))
+    assert await synced(tracer, store.claim(claim))
+    a, b = await start(store, "a", "b")
+    assert await synced(tracer, store.finish([Report(lease=a.lease, outcome=Succeeded("1"))]))
+    assert await synced(tracer, store.finish([Report(lease=b.lease, outcome=Released(60))]))
+    assert await synced(tracer, store.cancel(["b"]))
+    assert await synced(tracer, store.requeue(["a"]))
+    assert await synced(tracer, store.pause("default"))
+    assert await synced(tracer, store.remember("name", "value"))
+    assert await synced(tracer, store.sweep(lease=10))
+
+
+async def test_events_and_heartbeats_wait_for_no_sync(store: SqliteStore, tracer: Tracer) -> None:
+    (a,) = await start(store, "a")
+    said = Append(lease=a.lease, ordinal=1, entries=(Entry("token", '"x"'),))
+    assert not await synced(tracer, store.append([said]))
+    assert not await synced(tracer, store.heartbeat(WorkerInfo(id="w", name="w"), [a.lease], lease=10))
+
+
+async def test_a_commit_after_events_syncs_them_too(store: SqliteStore, tracer: Tracer) -> None:
+    (a,) = await start(store, "a")
+    await store.append([Append(lease=a.lease, ordinal=1, entries=(Entry("token", '"x"'),))])
+    assert await synced(tracer, store.submit([JobSpec(id="b", task="t")]))
+
+
+async def test_a_group_is_as_durable_as_its_strictest_member(store: SqliteStore, tracer: Tracer) -> None:
+    (a,) = await start(store, "a")
+    said = [Append(lease=a.lease, ordinal=n, entries=(Entry("token", '"x"'),)) for n in range(1, 30)]
+    for place in range(3):
+        calls: list[Awaitable[object]] = [store.append([each]) for each in said]
+        calls.insert(place * 14, store.submit([JobSpec(id=f"b{place}", task="t")]))
+        assert await synced(tracer, asyncio.gather(*calls))
+
+
+async def test_a_crowd_shares_a_few_commits(store: SqliteStore, tracer: Tracer) -> None:
+    tracer.steps()
+    await asyncio.gather(*(store.submit([JobSpec(id=f"j{n}", task="t")]) for n in range(150)))
+    assert tracer.steps().count("sync") <= 5
+
+
+async def test_a_claim_that_gives_nothing_writes_nothing(store: SqliteStore, tracer: Tracer) -> None:
+    await store.claim(ClaimRequest(request="r", worker="w", queues={"default": 1}))
+    assert tracer.steps() == []

@@ -1,0 +1,99 @@
+"""What lies in the tables: no more than is needed, and nothing for ever."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sidelane.model.event import Entry
+from sidelane.model.job import Gone, JobSpec
+from sidelane.model.outcome import Append, Report, Succeeded
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.sqlite.store import SqliteStore
+from sidelane.testing.clock import HandClock
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def store(clock: HandClock) -> AsyncIterator[SqliteStore]:
+    store = await SqliteStore.open(":memory:", clock)
+    yield store
+    await store.close()
+
+
+def count(store: SqliteStore, table: str) -> int:
+    found = store._writer._connection.execute(f"SELECT count(*) FROM {table}").get  # noqa: S608 - names of our tables
+    assert isinstance(found, int)
+    return found
+
+
+async def run(store: SqliteStore, *specs: JobSpec, said: int = 0) -> None:
+    """Submit jobs, claim them and let them succeed."""
+    await store.submit(specs)
+    request = ClaimRequest(request=specs[0].id, worker="w", queues={"default": 1000}, limit=1000)
+    claimed = (await store.claim(request)).jobs
+    assert len(claimed) == len(specs)
+    entries = tuple(Entry("token", f'"{number}"') for number in range(said))
+    await store.append([Append(lease=each.lease, ordinal=1, entries=entries) for each in claimed])
+    await store.finish([Report(lease=each.lease, outcome=Succeeded("1"), ordinal=said + 1) for each in claimed])
+
+
+async def test_a_job_that_says_nothing_writes_no_event(store: SqliteStore) -> None:
+    await run(store, JobSpec(id="a", task="t"))
+    assert count(store, "events") == 0
+    await store.requeue(["a"])
+    assert count(store, "events") == 1
+
+
+async def test_a_drained_queue_leaves_no_trace_of_its_users(store: SqliteStore) -> None:
+    await run(store, *(JobSpec(id=f"j{n}", task="t", user=f"u{n % 7}") for n in range(50)))
+    assert (count(store, "lines"), count(store, "turns")) == (0, 0)
+
+
+async def test_a_user_without_jobs_leaves_no_trace_once_the_others_have_caught_up(store: SqliteStore) -> None:
+    await store.submit([JobSpec(id=f"b{n}", task="t", user="busy") for n in range(10)])
+    for number in range(5):
+        await store.submit([JobSpec(id=f"o{number}", task="t", user=f"once{number}")])
+        await store.claim(ClaimRequest(request=f"r{number}", worker="w", queues={"default": 2}, limit=2))
+    assert count(store, "lines") <= 3
+
+
+async def test_all_of_a_job_goes_with_its_retention(store: SqliteStore, clock: HandClock) -> None:
+    await run(store, *(JobSpec(id=f"j{n}", task="t", keep=60) for n in range(5)), said=3)
+    clock.advance(61)
+    while (await store.sweep(lease=10)).more:
+        pass
+    tables = ("jobs", "specs", "ends", "events", "failures", "lines")
+    assert [count(store, table) for table in tables] == [0] * len(tables)
+    clock.advance(61)
+    await store.sweep(lease=10)
+    assert count(store, "gone") == 0
+
+
+async def test_a_very_long_log_goes_in_pieces_and_its_job_at_once(store: SqliteStore, clock: HandClock) -> None:
+    await run(store, JobSpec(id="a", task="t", keep=60), said=12_000)
+    clock.advance(61)
+    swept = await store.sweep(lease=10)
+    assert (swept.removed, swept.more) == (1, True)
+    assert await store.get(["a"]) == [Gone("a", None)]
+    left = [count(store, "events")]
+    while (await store.sweep(lease=10)).more:
+        left.append(count(store, "events"))
+    assert left == sorted(left, reverse=True)
+    assert max(before - after for before, after in zip([12_001, *left], left, strict=False)) <= 5_001
+    assert (count(store, "events"), count(store, "scraps")) == (0, 0)
+
+
+async def test_a_sequence_is_never_used_twice(store: SqliteStore, clock: HandClock) -> None:
+    await run(store, JobSpec(id="a", task="t", keep=60), JobSpec(id="b", task="t", keep=60))
+    (first,) = await store.get(["b"])
+    clock.advance(61)
+    await store.sweep(lease=10)
+    await store.submit([JobSpec(id="c", task="t")])
+    (second,) = await store.get(["c"])
+    assert first is not None
+    assert second is not None
+    assert second.sequence > first.sequence  # type: ignore[union-attr]
