@@ -88,8 +88,8 @@ async def drained(path: Path) -> float:
         worker = lane.worker()
         began = time.perf_counter()
         running = asyncio.create_task(worker.run())
-        while sum(queue.ready + queue.running for queue in await store.stats()):
-            await asyncio.sleep(0.05)  # noqa: ASYNC110 - an empty queue has no event to wait for
+        while sum(queue.ready + queue.running for queue in await store.stats()):  # noqa: ASYNC110 - emptiness has no event
+            await asyncio.sleep(0.05)
         took = time.perf_counter() - began
         worker.drain()
         await running

@@ -16,7 +16,7 @@ from sidelane.web.access import Access
 from sidelane.web.documents import JobDocument
 from sidelane.web.listening import Listening
 from sidelane.web.negotiation import EVENT_STREAM
-from sidelane.web.problems import ProblemDocument, ProblemRoute
+from sidelane.web.problems import MEDIA_TYPE, ProblemDocument, ProblemRoute
 from sidelane.web.responder import Desk, Responder, cursor, retry_after
 
 UserDependency = Callable[..., str | Awaitable[str | None] | None]
@@ -66,7 +66,7 @@ class Jobs:
                 "model": task.signature.result_type,
                 "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
             },
-            202: {"description": "The job is safe; its links say where to look.", "model": JobDocument},
+            202: {"description": "The job is safe; its links say where to look.", **_ACCEPTED},
             204: {"description": "The stream to resume has ended, and this client has seen its end."},
             **_problems(problems),
         }
@@ -87,7 +87,7 @@ class Jobs:
         return respond
 
     def _routes(self) -> APIRouter:  # noqa: C901 - one table of routes, each a few lines
-        router = APIRouter(route_class=ProblemRoute, tags=["jobs"])
+        router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=_problems(_MALFORMED))
         Viewer = Annotated[str | None, Depends(self._user)]  # noqa: N806 - a type, made of this application's dependency
         last_event_id = Query(default=None, description="Where to go on: the id of the last event seen.")
 
@@ -107,7 +107,10 @@ class Jobs:
                 response.headers["Retry-After"] = str(retry_after(document))
             return document
 
-        @router.get("/{job_id}/result", responses={**_problems({**_SEEING, **_ENDING}), 202: {"model": JobDocument}})
+        @router.get(
+            "/{job_id}/result",
+            responses={**_problems({**_SEEING, **_ENDING}), 202: {"description": "There is none yet.", **_ACCEPTED}},
+        )
         async def result(request: Request, job_id: str, user: Viewer) -> Response:
             """The result; 202 while there is none yet; the problem where the job failed."""
             record = await self.desk.access.record(job_id, user)
@@ -177,14 +180,24 @@ def _nobody() -> None:
 
 
 def _problems(descriptions: dict[int, str]) -> dict[int | str, dict[str, Any]]:
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
-    return {
-        status: {"description": description, "content": content, "model": ProblemDocument}
-        for status, description in descriptions.items()
-    }
+    # `model` would claim that they are application/json too; JobDocument brings the schema into the components
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}}
+    return {status: {"description": description, "content": content} for status, description in descriptions.items()}
 
 
-_SEEING = {404: "There is no such job, or it is someone else's.", 410: "It was kept long enough."}
+_ACCEPTED: dict[str, Any] = {
+    "model": JobDocument,
+    "headers": {
+        "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
+        "Retry-After": {"description": "Seconds until it is worth looking.", "schema": {"type": "integer"}},
+    },
+}
+_MALFORMED = {422: "The request does not fit."}
+_SEEING = {
+    404: "There is no such job, or it is someone else's.",
+    410: "It was kept long enough.",
+    503: "Try again shortly.",
+}
 _ENDING = {409: "It was cancelled.", 500: "It failed; other statuses as its problem says.", 504: "It ran out of time."}
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "The events.", "content": {EVENT_STREAM: {"schema": {"type": "string"}}}},

@@ -21,21 +21,25 @@ class Wishes:
     applied: str | None = None
 
 
-def wishes(headers: Headers) -> Wishes:
-    """Read a request's wishes; what is malformed or unknown is ignored, as RFC 7240 asks."""
+def wishes(headers: Headers, *, stream: bool = False) -> Wishes:
+    """Read a request's wishes; what is malformed or unknown is ignored, as RFC 7240 asks.
+
+    `stream` says what a client gets that names neither JSON nor event streams and does not ask to wait.
+    """
     preferences = dict(_preferences(headers.getlist("prefer")))
-    stream = accepts_stream(headers.getlist("accept"))
     wait = _seconds(preferences.get("wait"))
-    if stream:
+    if accepts_stream(headers.getlist("accept"), undecided=stream and not preferences):
         return Wishes(stream=True)
     if wait is not None:
         return Wishes(wait=min(wait, LONGEST_WAIT), applied=f"wait={min(wait, LONGEST_WAIT):g}")
     return Wishes(applied="respond-async" if "respond-async" in preferences else None)
 
 
-def accepts_stream(accept: Iterable[str]) -> bool:
-    """Tell whether a client prefers an event stream to JSON; one that takes anything gets JSON."""
+def accepts_stream(accept: Iterable[str], *, undecided: bool = False) -> bool:
+    """Tell whether a client prefers an event stream to JSON; one that names neither gets what `undecided` says."""
     qualities = {name: _quality(parameters) for name, parameters in _items(accept)}
+    if EVENT_STREAM not in qualities and JSON not in qualities and "application/*" not in qualities:
+        return undecided
     stream = qualities.get(EVENT_STREAM, 0.0)
     return stream > 0 and stream >= qualities.get(JSON, qualities.get("application/*", 0.0))
 

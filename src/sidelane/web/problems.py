@@ -58,8 +58,19 @@ def error_response(error: SidelaneError) -> Response:
 _PUBLIC = {503: "Jobs cannot be taken at the moment; nothing was done. Try again shortly."}
 
 
+def invalid_response(error: RequestValidationError) -> Response:
+    """Make an HTTP answer of what FastAPI found wrong with a request, without echoing it."""
+    found = [{"loc": item["loc"], "msg": item["msg"]} for item in error.errors()]
+    return problem_response(Problem(status=422, extra={"errors": found}))
+
+
 async def problem_handler(request: Request, error: Exception) -> Response:
-    """Answer with the problem of any Sidelane error: `app.add_exception_handler(SidelaneError, problem_handler)`."""
+    """Answer errors with their problem: `app.add_exception_handler(SidelaneError, problem_handler)`.
+
+    It knows `SidelaneError` and FastAPI's `RequestValidationError`.
+    """
+    if isinstance(error, RequestValidationError):
+        return invalid_response(error)
     return error_response(error if isinstance(error, SidelaneError) else SidelaneError())
 
 
@@ -75,7 +86,6 @@ class ProblemRoute(APIRoute):
             except SidelaneError as error:
                 return error_response(error)
             except RequestValidationError as error:
-                found = [{"loc": item["loc"], "msg": item["msg"]} for item in error.errors()]
-                return problem_response(Problem(status=422, extra={"errors": found}))
+                return invalid_response(error)
 
         return handle

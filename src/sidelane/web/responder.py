@@ -116,21 +116,24 @@ class Responder:
         self._desk = desk
         self._user = user
 
-    async def __call__(self, call: Call[Any]) -> Response:
-        """Submit the call, or resume its stream, and answer as the request's headers ask. Errors become problem documents."""
+    async def __call__(self, call: Call[Any], *, stream: bool = False) -> Response:
+        """Submit the call, or resume its stream, and answer as the request's headers ask. Errors become problem documents.
+
+        `stream`: a client that takes anything gets the event stream; else it gets a 202.
+        """
         try:
-            return await self._answer(call)
+            return await self._answer(call, stream)
         except SidelaneError as error:
             return error_response(error)
 
-    async def _answer(self, call: Call[Any]) -> Response:
+    async def _answer(self, call: Call[Any], stream: bool) -> Response:
         headers, desk = self._request.headers, self._desk
         resumed = cursor(headers.get("last-event-id"))
         if resumed is not None:  # a client that comes back after a broken stream must not submit again
             job_id, after = resumed
             return await desk.stream(self._request, await desk.access.record(job_id, self._user), after)
         record = await self._submit(call)
-        wish = wishes(headers)
+        wish = wishes(headers, stream=stream)
         if wish.stream:
             return await desk.stream(self._request, record, None)
         if wish.wait is None:

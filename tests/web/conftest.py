@@ -1,0 +1,53 @@
+"""The service under test: called in the process where nothing streams, served by uvicorn where something does."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.web.clients import Server, served
+from tests.web.service import Service, make_service
+
+MakeService = Callable[..., Service]
+MakeClient = Callable[..., httpx2.AsyncClient]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> MakeService:
+    """Make a service of one's own settings."""
+
+    def make(**settings: Any) -> Service:
+        return make_service(tmp_path, **settings)
+
+    return make
+
+
+@pytest.fixture
+def service(make: MakeService) -> Service:
+    return make()
+
+
+@pytest.fixture
+async def client(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
+    """The user ann, before the open service."""
+    async with service.lane.running(workers=1), called(service) as client:
+        yield client
+
+
+@pytest.fixture
+async def server(service: Service) -> AsyncIterator[Server]:
+    """The service on a real server."""
+    async with served(service.app) as server:
+        yield server
+
+
+@asynccontextmanager
+async def called(service: Service, user: str | None = "ann") -> AsyncIterator[httpx2.AsyncClient]:
+    """Call the application as this user, without a server between. Its lane must be open."""
+    transport = httpx2.ASGITransport(app=service.app, raise_app_exceptions=False)
+    headers = {"X-User": user} if user else {}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
+        yield client

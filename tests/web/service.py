@@ -1,0 +1,211 @@
+"""A small service with a task for everything that a client can meet, whose pace the tests set."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Body, Depends, FastAPI, HTTPException, Response
+from pydantic import BaseModel
+from starlette.requests import HTTPConnection
+
+from sidelane import Call, Cancel, Context, Fixed, GiveUp, Problem, Queue, Result, Retry, Sidelane, SidelaneError, Use
+from sidelane.stores.contract import job_topic
+from sidelane.web import Jobs, Responder, problem_handler
+
+ABANDONED_AFTER = 0.6
+KEPT = 60.0
+
+Asked = Annotated[Any, Body()]
+
+
+class UpstreamError(Exception):
+    """The language model refused."""
+
+
+class Chart(BaseModel):
+    """What a task makes beside its text."""
+
+    title: str
+    points: list[float]
+
+
+class Pace:
+    """Sets how far tasks go: each `step` they ask for waits until the test has allowed it."""
+
+    def __init__(self) -> None:
+        self._steps = asyncio.Semaphore(0)
+        self.running = asyncio.Event()
+        self.stopped = asyncio.Event()
+
+    def allow(self, steps: int = 1) -> None:
+        for _ in range(steps):
+            self._steps.release()
+
+    async def step(self) -> None:
+        self.running.set()
+        try:
+            await self._steps.acquire()
+        except asyncio.CancelledError:
+            self.stopped.set()
+            raise
+
+
+@dataclass
+class Service:
+    """The lane, its HTTP half and the application around them. `tasks` are by name; POST /do/<name> calls one."""
+
+    lane: Sidelane
+    jobs: Jobs
+    app: FastAPI
+    pace: Pace
+    tasks: dict[str, Any] = field(default_factory=dict)
+
+    def is_watched(self, job_id: str) -> bool:
+        """Tell whether someone follows a job's log in this process."""
+        store: Any = self.lane.client.store
+        return job_topic(job_id) in store._watching._watches
+
+    async def left(self, job_id: str) -> None:
+        """Wait until nobody does any more."""
+        async with asyncio.timeout(2):
+            while self.is_watched(job_id):
+                await asyncio.sleep(0.005)  # a stream ends without telling anyone
+
+
+def whose(connection: HTTPConnection) -> str | None:
+    """Believe a header; good enough for a test."""
+    return connection.headers.get("x-user")
+
+
+def make_service(folder: Path, *, open_to_everyone: bool = False, workers: int = 1, **settings: Any) -> Service:
+    """Make the service on a new store in `folder`; its lifespan opens the lane with so many workers."""
+    lane = Sidelane(
+        queues=[Queue("chat")],
+        store=f"sqlite:///{folder / 'jobs.db'}",
+        settings={"lease": 2.0, "cancel_grace": 0.5, "drain": 0.0, **settings},
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with lane.running(workers=workers):
+            yield
+
+    pace = Pace()
+    jobs = Jobs(lane, user=None if open_to_everyone else whose)
+    app = FastAPI(lifespan=lifespan)
+    app.add_exception_handler(SidelaneError, problem_handler)
+    app.include_router(jobs.router, prefix="/jobs")
+    service = Service(lane, jobs, app, pace)
+    _declare(service)
+    _route(service)
+    return service
+
+
+def _declare(service: Service) -> None:  # noqa: C901 - a table of tasks, each a line or two
+    lane, pace = service.lane, service.pace
+
+    async def echo(text: str = "") -> str:
+        return text
+
+    async def talk(words: int) -> AsyncIterator[str]:
+        for number in range(words):
+            yield f"word{number} "
+
+    async def repeat(text: str, times: int) -> AsyncIterator[str | Result[int]]:
+        for _ in range(times):
+            yield text
+        yield Result(times)
+
+    async def paced(words: int = 1) -> AsyncIterator[str]:
+        for number in range(words):
+            await pace.step()
+            yield f"word{number} "
+
+    async def held() -> str:
+        await pace.step()
+        return "done"
+
+    async def draw(points: int, *, ctx: Context = Use(Context)) -> AsyncIterator[str | Chart | Result[Chart]]:
+        await ctx.progress(50, "drawing")
+        await ctx.emit("note", {"text": "zwölf\n\r\u2028 lines", "nothing": None, "infinite": math.inf})
+        chart = Chart(title="<chart>", points=[float(point) for point in range(points)])
+        yield chart
+        yield "Here it is."
+        yield Result(chart)
+
+    async def flaky(*, ctx: Context = Use(Context)) -> AsyncIterator[str]:
+        yield f"attempt {ctx.attempt}"
+        if ctx.attempt == 1:
+            await pace.step()
+            raise RuntimeError("the secret words of an exception")
+
+    async def broken() -> AsyncIterator[str]:
+        yield "so far, so good"
+        raise ValueError("the secret words of an exception")
+
+    async def teapot() -> str:
+        raise HTTPException(418, "I am a teapot.")
+
+    async def picky() -> str:
+        raise HTTPException(422, [{"loc": ["body", "x"], "msg": "is missing"}])
+
+    async def upstream() -> str:
+        raise UpstreamError("model overloaded")
+
+    async def hopeless() -> str:
+        raise GiveUp(Problem(status=402, title="No credit", detail="Buy some.", extra={"balance": 0}))
+
+    async def odd() -> str:
+        raise GiveUp("A status that is none.", status=204)
+
+    async def slow() -> str:
+        await asyncio.sleep(60)
+        return "never"
+
+    lane.problem(UpstreamError, status=502, title="Model failed")
+    _register(
+        service,
+        [
+            lane.task(echo),
+            lane.task(queue="chat")(talk),
+            lane.task(queue="chat")(paced),
+            lane.task(repeat),
+            lane.task(held),
+            lane.task(draw),
+            lane.task(retry=Retry(attempts=2, backoff=Fixed(0)))(flaky),
+            lane.task(broken),
+            lane.task(teapot),
+            lane.task(picky),
+            lane.task(upstream),
+            lane.task(hopeless),
+            lane.task(odd),
+            lane.task(timeout=0.2)(slow),
+            lane.task(name="fleeting", keep=KEPT)(echo),
+            lane.task(name="watched", on_disconnect=Cancel(after=ABANDONED_AFTER))(paced),
+            lane.task(name="unwatched", on_disconnect="continue")(paced),
+        ],
+    )
+
+
+def _register(service: Service, tasks: list[Any]) -> None:
+    service.tasks.update((task.name, task) for task in tasks)
+
+
+def _route(service: Service) -> None:
+    Respond = Annotated[Responder, Depends(service.jobs.respond)]  # noqa: N806 - a type of this service
+
+    @service.app.post("/do/{name}")
+    async def do(
+        name: str, respond: Respond, arguments: Asked = None, key: str | None = None, stream: bool = False
+    ) -> Response:
+        task = service.tasks[name].options(key=key)
+        call: Call[Any] = task.call(**(arguments or {}))
+        return await respond(call, stream=stream)
+
+    @service.app.get("/light")
+    async def light() -> str:
+        return "ok"

@@ -1,0 +1,122 @@
+"""What is published: the OpenAPI document shows every answer, and the table of events is frozen."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import jsonschema
+import pytest
+from fastapi import Depends, FastAPI, Response
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel
+
+from sidelane import Result, Sidelane
+from sidelane.model.event import RESERVED
+from sidelane.web import Jobs, Responder, schemas
+
+GOLDEN = Path(__file__).with_name("golden") / "events.json"
+
+
+class Report(BaseModel):
+    """A result with members."""
+
+    grade: float
+    remarks: list[str]
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> dict[str, Any]:
+    """The OpenAPI document of an application with a task of every kind of result."""
+    lane = Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}")
+    jobs = Jobs(lane, user=lambda: "ann")
+    app = FastAPI()
+    app.include_router(jobs.router, prefix="/jobs")
+    Respond = Annotated[Responder, Depends(jobs.respond)]  # noqa: N806 - a type of this application
+
+    @lane.task
+    async def analyse(text: str) -> Report:
+        return Report(grade=1, remarks=[text])
+
+    @lane.task
+    async def answer(text: str) -> AsyncIterator[str]:
+        yield text
+
+    @lane.task
+    async def draw(text: str) -> AsyncIterator[str | Report | Result[list[Report]]]:
+        yield text
+
+    @lane.task
+    async def forget(text: str) -> None: ...
+
+    @lane.task
+    def count(text: str) -> dict[str, int]:
+        return {text: 1}
+
+    for task in (analyse, answer, draw, forget, count):
+
+        @app.post(f"/{task.name}", responses=jobs.responses(task), name=task.name)
+        async def endpoint(text: str, respond: Respond) -> Response:
+            return Response()
+
+    return app.openapi()
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    OpenAPIV31SpecValidator(document).validate()
+
+
+@pytest.mark.parametrize("name", ["analyse", "answer", "draw", "forget", "count"])
+def test_an_endpoint_that_responds_with_a_job_shows_every_answer(document: dict[str, Any], name: str) -> None:
+    answers = document["paths"][f"/{name}"]["post"]["responses"]
+    assert set(answers) >= {"200", "202", "204", "400", "404", "409", "410", "413", "422", "500", "503", "504"}
+    assert set(answers["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert answers["202"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/JobDocument"}
+    assert {"Location", "Retry-After"} <= set(answers["202"]["headers"])
+    assert "content" not in answers["204"]
+    for status, shown in answers.items():
+        if status >= "400":
+            assert set(shown["content"]) == {"application/problem+json"}, status
+
+
+def test_the_result_is_shown_with_its_type(document: dict[str, Any]) -> None:
+    def schema(name: str) -> Any:
+        return document["paths"][f"/{name}"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+
+    report = {"$ref": "#/components/schemas/Report"}
+    assert schema("analyse") == report
+    assert schema("answer")["type"] == "string"
+    assert (schema("draw")["type"], schema("draw")["items"]) == ("array", report)
+    assert schema("forget").get("type") == "null"
+    assert schema("count")["additionalProperties"] == {"type": "integer"}
+
+
+def test_the_routes_of_jobs_show_every_answer(document: dict[str, Any]) -> None:
+    shown = {path: set(item[method]["responses"]) for path, item in document["paths"].items() for method in item}
+    assert shown["/jobs/{job_id}"] >= {"200", "404", "410"}
+    assert shown["/jobs/{job_id}/result"] >= {"200", "202", "404", "409", "410", "500", "504"}
+    assert shown["/jobs/{job_id}/events"] >= {"200", "204", "400", "404", "410"}
+    assert shown["/jobs/{job_id}/events/{token}"] >= {"200", "204", "400", "404", "410"}
+    assert shown["/jobs/{job_id}/cancel"] >= {"200", "404", "410"}
+    assert shown["/jobs/current"] >= {"200", "404"}
+    events = document["paths"]["/jobs/{job_id}/events"]["get"]["responses"]
+    assert set(events["200"]["content"]) == {"text/event-stream"}
+    for item in document["paths"].values():
+        for operation in item.values():
+            for status, answer in operation["responses"].items():
+                if status >= "400":
+                    assert set(answer["content"]) == {"application/problem+json"}
+
+
+def test_the_table_of_events_is_frozen() -> None:
+    """What clients rely on: a member may be added here on purpose, and none changed or removed."""
+    assert json.loads(GOLDEN.read_text("utf-8")) == schemas()
+
+
+def test_every_schema_is_one() -> None:
+    for schema in schemas().values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_no_task_can_emit_an_event_of_the_table_under_its_own_meaning() -> None:
+    assert set(schemas()) <= RESERVED

@@ -1,0 +1,126 @@
+"""A WebSocket carries the same events, one JSON message each."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from sidelane.model.errors import StoreUnavailable
+from tests.web.clients import EVENT_STREAM, Server, frames_of
+from tests.web.service import Service
+
+
+@asynccontextmanager
+async def socket(server: Server, path: str, user: str | None = None) -> AsyncIterator[ClientConnection]:
+    headers = {"X-User": user} if user else {}
+    async with connect(f"ws://127.0.0.1:{server.port}{path}", additional_headers=headers) as connection:
+        yield connection
+
+
+async def messages(connection: ClientConnection) -> list[dict[str, Any]]:
+    return [json.loads(text) async for text in connection]
+
+
+async def submitted(server: Server, name: str, **arguments: object) -> dict[str, Any]:
+    document: dict[str, Any] = (await server.client.post(f"/do/{name}", json=arguments)).json()
+    return document
+
+
+async def test_a_websocket_tells_what_an_event_stream_tells(server: Server) -> None:
+    job = await submitted(server, "draw", points=2)
+    told = await server.client.get(job["links"]["events"])
+    async with socket(server, job["links"]["events"]) as connection:
+        heard = await messages(connection)
+    frames = [frame for frame in frames_of(told.text) if frame.data is not None]
+    assert [(frame.event, frame.id, frame.data) for frame in frames[1:]] == [
+        (message["event"], message["id"], message["data"]) for message in heard[1:]
+    ]
+    assert heard[0]["event"] == "job"
+    assert "id" not in heard[0]
+    assert connection.close_code == 1000
+
+
+async def test_a_websocket_tells_each_event_as_it_comes(server: Server, service: Service) -> None:
+    job = await submitted(server, "paced", words=2)
+    async with socket(server, f"{job['links']['self']}/events", user="ann") as connection:
+        assert json.loads(await connection.recv())["event"] == "job"
+        for number in range(2):
+            service.pace.allow()
+            assert json.loads(await connection.recv())["data"] == {"text": f"word{number} "}
+        assert [message["event"] for message in await messages(connection)] == ["end"]
+
+
+async def test_a_websocket_goes_on_after_a_cursor(server: Server) -> None:
+    job = await submitted(server, "talk", words=4)
+    async with socket(server, job["links"]["events"]) as connection:
+        whole = await messages(connection)
+    async with socket(server, f"{job['links']['events']}?after={whole[2]['id']}") as connection:
+        assert (await messages(connection))[1:] == whole[3:]
+    async with socket(server, f"{job['links']['events']}?after={whole[-1]['id']}") as connection:
+        assert [message["event"] for message in await messages(connection)] == ["job"]
+
+
+async def test_what_a_client_says_on_its_websocket_does_not_matter(server: Server, service: Service) -> None:
+    job = await submitted(server, "held")
+    async with socket(server, job["links"]["events"]) as connection:
+        await connection.send("hello")
+        await connection.send(b"\x00")
+        await connection.recv()
+        service.pace.allow()
+        assert [message["event"] for message in await messages(connection)] == ["end"]
+
+
+async def closed_with(server: Server, path: str, user: str | None = None) -> tuple[int | None, str | None]:
+    with pytest.raises(ConnectionClosed) as closed:
+        async with socket(server, path, user) as connection:
+            await connection.recv()
+    frame = closed.value.rcvd
+    return (frame.code, frame.reason) if frame else (None, None)
+
+
+async def test_a_websocket_that_cannot_be_is_closed_with_the_status_of_its_problem(server: Server) -> None:
+    job = await submitted(server, "echo")
+    own, others = f"/jobs/{job['id']}/events", "/jobs/00ff/events"
+    assert (await closed_with(server, others, "ann"))[0] == 4404
+    assert (await closed_with(server, own, "bob"))[0] == 4404
+    assert (await closed_with(server, own))[0] == 4404
+    assert (await closed_with(server, f"{own}/forged"))[0] == 4404
+    code, reason = await closed_with(server, f"{own}?after={'%F0%9F%A6%86' * 40}", "ann")
+    assert (code, (reason or "")[:13]) == (4400, "Last-Event-ID")
+
+
+async def test_a_store_that_is_away_is_not_explained_to_clients(
+    server: Server, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unavailable(*args: object, **options: object) -> None:
+        raise StoreUnavailable("The store /secret/path is away.")
+
+    job = await submitted(server, "held")
+    with monkeypatch.context() as patch:
+        patch.setattr(service.lane.client.store, "get", unavailable)
+        code, reason = await closed_with(server, job["links"]["events"])
+    assert code == 4503
+    assert "secret" not in (reason or "")
+
+
+async def test_a_websocket_whose_client_goes_leaves_nothing_behind(server: Server, service: Service) -> None:
+    service.pace.allow()
+    job = await submitted(server, "paced", words=2)
+    async with socket(server, job["links"]["events"]) as connection:
+        for _ in range(2):
+            await connection.recv()
+        assert service.is_watched(job["id"])
+    await service.left(job["id"])
+
+
+async def test_an_event_stream_where_a_websocket_was_meant_is_still_an_event_stream(
+    client: httpx2.AsyncClient,
+) -> None:
+    job = (await client.post("/do/echo")).json()
+    answer = await client.get(job["links"]["events"], headers=EVENT_STREAM)
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
