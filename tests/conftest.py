@@ -40,6 +40,16 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests recorded: how quick, how long, how many."""
+    passed = terminalreporter.getreports("passed")
+    figures = [f"{name}: {value}" for report in passed for name, value in report.user_properties]
+    if figures:
+        terminalreporter.section("figures")
+        for figure in figures:
+            terminalreporter.write_line(figure)
+
+
 def fail(report: pytest.TestReport | pytest.CollectReport) -> None:
     report.outcome = "failed"
     report.longrepr = f"A skipped test counts as failed under CI=true. It was skipped here: {report.longrepr}"

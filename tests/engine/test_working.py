@@ -382,3 +382,15 @@ def test_a_script_without_a_loop_submits_and_waits(lane: Sidelane) -> None:
         assert [event.name for event in b.events(job)] == ["token", "end"]
         done.set()
         thread.join()
+
+
+async def test_a_freed_slot_of_a_full_queue_is_taken_at_once(lane: Sidelane) -> None:
+    @lane.task(queue="gpu")
+    async def heavy() -> None:
+        await asyncio.sleep(0.05)
+
+    async with lane.running(workers=1):
+        began = time.monotonic()
+        for job in await lane.client.submit_many([heavy.call() for _ in range(6)]):
+            await job.result(SOON)
+        assert time.monotonic() - began < 1.8  # well below what an idle worker waits for a hint each time

@@ -106,7 +106,6 @@ async def test_a_sync_precedes_every_acknowledgement_that_must_survive_a_power_c
     assert await synced(tracer, store.requeue(["a"]))
     assert await synced(tracer, store.pause("default"))
     assert await synced(tracer, store.remember("name", "value"))
-    assert await synced(tracer, store.sweep(lease=10))
 
 
 async def test_events_and_heartbeats_wait_for_no_sync(store: SqliteStore, tracer: Tracer) -> None:
@@ -114,6 +113,10 @@ async def test_events_and_heartbeats_wait_for_no_sync(store: SqliteStore, tracer
     said = Append(lease=a.lease, ordinal=1, entries=(Entry("token", '"x"'),))
     assert not await synced(tracer, store.append([said]))
     assert not await synced(tracer, store.heartbeat(WorkerInfo(id="w", name="w"), [a.lease], lease=10))
+
+
+async def test_an_idle_store_leaves_the_disk_alone(store: SqliteStore, tracer: Tracer) -> None:
+    assert not await synced(tracer, store.sweep(lease=10))
 
 
 async def test_a_commit_after_events_syncs_them_too(store: SqliteStore, tracer: Tracer) -> None:

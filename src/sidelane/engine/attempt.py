@@ -29,6 +29,12 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 
+STARTING = 60.0
+"""Seconds in which a cold child process must have imported its task."""
+
+KILLING = 1.0
+"""Seconds beyond its grace in which a child process is killed, before its end is reported without it."""
+
 SETTLING = 5.0
 """Seconds an attempt has beyond its timeout and grace for its report to be written."""
 
@@ -83,7 +89,7 @@ class Attempt:
         self._timers: list[asyncio.TimerHandle] = []
         self._body: asyncio.Task[None] | None = None
         self._task = runtime.registry.tasks.get(self.record.spec.task)
-        self._overstays = self._loop.time() + self._longest()
+        self._overstays = self._loop.time() + STARTING + self._longest()
 
     @property
     def overstayed(self) -> bool:
@@ -108,6 +114,8 @@ class Attempt:
         self.stopping = reason
         if grace is None:
             grace = self._task.policy.cancel_grace if self._task else 0.0
+        if self._task is not None and self._task.mode == "process":
+            grace += KILLING
         self._timers.append(self._loop.call_later(grace, self._overdue))
         if self._task is not None and self._task.mode == "thread":
             return  # it asks `ctx.check()`; its slot is taken until it returns
@@ -135,10 +143,12 @@ class Attempt:
         task, spec = self._task, self.record.spec
         if task is None:
             raise UnknownTask(f"No task named {spec.task!r} is registered here.")
-        self._watch_the_clock(task)
         context = self._context()
         if task.mode == "process":
-            return await self._runtime.children.perform(task, self.record, context)
+            async with self._runtime.children.child(task) as child:
+                self._watch_the_clock(task)  # only now: a cold child's start is not the task's time
+                return await child.perform(task, self.record, context)
+        self._watch_the_clock(task)
         result = await perform(
             task,
             task.decode_arguments(spec.arguments, spec.version),
@@ -154,6 +164,7 @@ class Attempt:
             self.emission.put(Entry(ATTEMPT, f'{{"attempt":{self.record.attempt}}}'))
 
     def _watch_the_clock(self, task: AnyTask) -> None:
+        self._overstays = self._loop.time() + self._longest()
         limits = [(task.policy.timeout, Stop.TIMEOUT), (self._remaining, Stop.DEADLINE)]
         for seconds, reason in limits:
             if seconds is not None:

@@ -18,7 +18,7 @@ from sidelane.engine.performing import perform
 from sidelane.engine.registry import AnyTask, Registry
 from sidelane.engine.resource import Resources
 from sidelane.engine.task import Call, Task
-from sidelane.engine.wire import LONGEST_LINE, pack_entry, pack_outcome, unpack
+from sidelane.engine.wire import LONGEST_LINE, pack, pack_entry, pack_outcome, unpack
 from sidelane.model.errors import ConfigurationError
 from sidelane.model.event import Entry
 from sidelane.model.outcome import Outcome, Succeeded
@@ -55,14 +55,17 @@ class Child:
         self._writer = writer
         self._resources = Resources({})
         self._threads = ThreadPoolExecutor(1)
+        self._tasks: dict[str, AnyTask] = {}
 
     async def run(self) -> None:
         while line := await self._reader.readline():
             message = unpack(line)
+            if "prepare" in message:
+                self._writer.write(pack(await self._prepare(*message["prepare"])))
             if "arguments" not in message:
-                continue  # a wish to stop that came too late
+                continue  # also a wish to stop that came too late
             voice = SocketVoice(self._writer)
-            task = _find(message["module"], message["task"])
+            task = self._tasks[message["task"]]
             attempt = asyncio.create_task(self._attempt(task, message, voice))
             listener = asyncio.create_task(self._listen(task, voice, attempt))
             outcome = await attempt
@@ -70,6 +73,14 @@ class Child:
             await asyncio.wait([listener])
             self._writer.write(pack_outcome(outcome))
             await self._writer.drain()
+
+    async def _prepare(self, module: str, name: str) -> dict[str, str]:
+        try:
+            task = self._tasks[name] = _find(module, name)
+        except Exception as error:  # noqa: BLE001 - whatever importing the user's module raises, the worker is told
+            return {"broken": f"{type(error).__name__}: {error}"}
+        await self._resources.open(task.signature.uses)  # one that does not open shows again in the attempt
+        return {"ready": name}
 
     async def _listen(self, task: AnyTask, voice: SocketVoice, attempt: "asyncio.Task[Outcome]") -> None:
         line = await self._reader.readline()

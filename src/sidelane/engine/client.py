@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from sidelane.engine.batching import Batching
@@ -12,7 +13,7 @@ from sidelane.engine.partial import partial_text
 from sidelane.engine.task import Call, Task
 from sidelane.engine.upkeep import Upkeep
 from sidelane.model.codec import limited
-from sidelane.model.errors import JobCancelled, JobConflict, JobFailed, JobGone, NotFinished, UnknownJob
+from sidelane.model.errors import JobCancelled, JobConflict, JobFailed, JobGone, JobRefused, NotFinished, UnknownJob
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import Gone, JobRecord, JobSpec, Query, Refusal, State, Submission
 from sidelane.model.problem import Problem
@@ -59,7 +60,7 @@ class Client:
         """Submit a call and give the store's answer. Raises as `submit` does."""
         answer = await self._submit(self._spec(call, parent, trace))
         if isinstance(answer, Refusal):
-            raise JobConflict(answer.problem.detail)
+            raise _refused(answer)
         if not answer.created and answer.record.spec.user != call.options.user:
             raise JobConflict("The id of this job is taken.")
         return answer
@@ -121,7 +122,7 @@ class Client:
         """Bring a finished job back to its queue. Raises `UnknownJob` or `JobConflict`."""
         (answer,) = await self.store.requeue([job_id])
         if isinstance(answer, Refusal):
-            raise JobConflict(answer.problem.detail)
+            raise _refused(answer)
         return _known(answer, job_id)
 
     async def served(self, spec: JobSpec) -> bool:
@@ -135,6 +136,11 @@ class Client:
     def _spec(self, call: Call[Any], parent: str | None, trace: str | None) -> JobSpec:
         limited(call.arguments, self.settings.payload_limit, f"The call of {call.task.name!r}")
         return call.spec(parent=parent, trace=trace)
+
+
+def _refused(refusal: Refusal) -> JobRefused:
+    problem = refusal.problem
+    return JobConflict(problem.detail) if problem.status == HTTPStatus.CONFLICT else JobRefused(problem)
 
 
 def _known(record: JobRecord | None, job_id: str) -> JobRecord:

@@ -39,7 +39,7 @@ def named_entry(name: str, data: object, limit: int) -> Entry:
             f"emit({name!r}): a name is lower case letters, digits or '_.-', and none of {', '.join(sorted(RESERVED))}."
         )
     try:
-        text = to_json(data).decode()
+        text = to_json(data, inf_nan_mode="null").decode()
     except PydanticSerializationError as error:
         raise TypeError(f"emit({name!r}): its data has no JSON form: {error}") from error
     return Entry(name, limited(text, limit, f"Event {name!r}"))

@@ -40,8 +40,9 @@ async def follow_batches(
             if reading is None:
                 raise UnknownJob(f"There is no job {job_id!r}.")
             batch = [GAP_EVENT] if reading.gap else []
-            # an end before the last event was undone by a requeue
-            batch += [event for event in reading.events if event.name != END or event.number == reading.last]
+            # any other end was undone by a requeue
+            end = reading.last if reading.ended else None
+            batch += [event for event in reading.events if event.name != END or event.number == end]
             if reading.events:
                 after = Cursor(reading.events[-1].epoch, reading.events[-1].number)
             elif reading.gap:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from sidelane.model.errors import JobError
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord
 
@@ -36,9 +37,14 @@ class Job(Generic[R]):
     async def result(self, timeout: float | None = None) -> R:
         """Wait up to `timeout` seconds (None: for ever) for the result.
 
-        Raises `JobFailed` with the problem, `JobCancelled`, or `NotFinished` when the time is over.
+        Raises `JobFailed` with the problem, `JobCancelled`, or `NotFinished` when the time is over; `JobError` when the task
+        has changed and the result does not fit its type.
         """
-        result: R = self.decode(await self.jobs.result(self.id, timeout=timeout))
+        text = await self.jobs.result(self.id, timeout=timeout)
+        try:
+            result: R = self.decode(text)
+        except TypeError as error:
+            raise JobError(f"The result of job {self.id!r} does not fit its task's type any more: {error}.") from error
         return result
 
     def events(self, after: Cursor | None = None) -> AsyncGenerator[Event, None]:

@@ -1,10 +1,13 @@
 """From what a task raised to how its attempt ended: the one place that decides between retry and failure."""
 
+import logging
 import os
 import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
+
+from pydantic_core import to_jsonable_python
 
 from sidelane.engine.registry import Registry
 from sidelane.model.errors import ArgumentsError, GiveUp, PayloadTooLarge, SidelaneError, TryLater
@@ -14,6 +17,10 @@ from sidelane.model.problem import Problem
 from sidelane.model.retry import Retry
 
 MOST_TRACEBACK = 16_384
+
+UNEXPLAINED = Problem(status=500, title="Task failed", detail="The task failed with an error it did not explain.")
+
+logger = logging.getLogger(__name__)
 
 PACKAGE = str(Path(__file__).parent.parent) + os.sep
 
@@ -56,18 +63,24 @@ def outcome_of(error: BaseException, *, failures: int, retry: Retry, registry: R
     """
     if isinstance(error, TryLater):
         return Released(error.delay)
-    problem, final = _problem(error, registry)
+    try:
+        problem, final = _problem(error, registry)
+    except Exception as wrong:
+        logger.exception("the function that explains %s to clients failed", type(error).__name__)
+        error.add_note(f"Explaining it failed: {wrong!r}")
+        problem, final = UNEXPLAINED, False
     failure = Failure(problem=problem, error=_line(error), traceback=_trace(error))
     delay = None if final else retry.after(failures + 1, error)
     return Failed(failure) if delay is None else Retried(failure, delay)
 
 
 def with_identity(outcome: Outcome, job_id: str, attempt: int) -> Outcome:
-    """Add to an outcome's problem which job and attempt it is about."""
+    """Add to an outcome's problem which job and attempt it is about, and make JSON of whatever a task has put into it."""
     if not isinstance(outcome, Failed | Retried):
         return outcome
     problem = outcome.failure.problem
-    named = replace(problem, extra={**problem.extra, "job_id": job_id, "attempt": attempt})
+    extra = to_jsonable_python(dict(problem.extra), fallback=str, inf_nan_mode="strings")
+    named = replace(problem, extra={**extra, "job_id": job_id, "attempt": attempt})
     return replace(outcome, failure=replace(outcome.failure, problem=named))
 
 
@@ -82,7 +95,7 @@ def _problem(error: BaseException, registry: Registry) -> tuple[Problem, bool]:
     http = _http_problem(error)
     if http is not None:
         return http, True
-    return Problem(status=500, title="Task failed", detail="The task failed with an error it did not explain."), False
+    return UNEXPLAINED, False
 
 
 def _http_problem(error: BaseException) -> Problem | None:

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from sidelane.engine.context import Context
 from sidelane.engine.outcomes import ProcessDied
@@ -24,11 +26,16 @@ class Children:
         self._idle: list[Child] = []
         self._all: set[Child] = set()
 
-    async def perform(self, task: AnyTask, record: JobRecord, context: Context) -> Outcome:
-        """Run one attempt in a child and give how it ended. Raises `ProcessDied` when the child went away under it."""
+    @asynccontextmanager
+    async def child(self, task: AnyTask) -> AsyncIterator["Child"]:
+        """Give a child that is ready for a task: it has imported it and opened its resources.
+
+        Cancelled in the block, the child is asked to stop, and killed when the task's grace has passed.
+        """
         child = self._idle.pop() if self._idle else await self._spawn()
         try:
-            outcome = await child.perform(task, record, context)
+            await child.prepare(task)
+            yield child
         except asyncio.CancelledError:
             await child.stop(task.policy.cancel_grace)
             raise
@@ -37,7 +44,6 @@ class Children:
                 self._idle.append(child)
             else:
                 self._all.discard(child)
-        return outcome
 
     async def close(self) -> None:
         """End every child."""
@@ -61,6 +67,7 @@ class Child:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._prepared: set[str] = set()
         self.alive = True
 
     @classmethod
@@ -75,16 +82,32 @@ class Child:
         reader, writer = await asyncio.open_connection(sock=ours, limit=LONGEST_LINE)
         return cls(process, reader, writer)
 
-    async def perform(self, task: AnyTask, record: JobRecord, context: Context) -> Outcome:
+    async def prepare(self, task: AnyTask) -> None:
+        """Let the child import a task and open its resources, once.
+
+        Raises `ProcessDied` when it went away under that, `ConfigurationError` when the task cannot be imported.
+        """
         module = task.function.__module__
         if module == "__main__":
             raise ConfigurationError(
                 f"Task {task.name!r} runs in a child process, which cannot import it from a script: move it into a module."
             )
+        if task.name in self._prepared:
+            return
+        await self._send(pack({"prepare": [module, task.name]}))
+        line = await self._receive()
+        if not line:
+            raise await self._died()
+        if problem := unpack(line).get("broken"):
+            raise ConfigurationError(f"A child process cannot import task {task.name!r}: {problem}")
+        self._prepared.add(task.name)
+
+    async def perform(self, task: AnyTask, record: JobRecord, context: Context) -> Outcome:
+        """Run one attempt and give how it ended. Raises `ProcessDied` when the child went away under it."""
         spec = record.spec
         await self._send(
             pack({
-                "module": module, "task": task.name, "arguments": spec.arguments, "version": spec.version,
+                "task": task.name, "arguments": spec.arguments, "version": spec.version,
                 "failures": record.failures, "context": {
                     "job_id": spec.id, "task": spec.task, "queue": spec.queue, "attempt": record.attempt,
                     "user": spec.user, "key": spec.key, "parent": spec.parent, "labels": dict(spec.labels),
@@ -97,10 +120,7 @@ class Child:
             if "entry" not in message:
                 return read_outcome(message)
             await context.voice.put(Entry(*message["entry"]))
-        self.alive = False
-        self._writer.close()
-        code = await self._process.wait()
-        raise ProcessDied(f"The process that ran the task ended under it ({_manner(code)}).")
+        raise await self._died()
 
     async def stop(self, grace: float) -> None:
         """Ask the child to stop, and kill it and all it started when `grace` seconds have passed."""
@@ -113,6 +133,12 @@ class Child:
         self._writer.close()
         await self._process.wait()
 
+    async def _died(self) -> ProcessDied:
+        self.alive = False
+        self._writer.close()
+        code = await self._process.wait()
+        return ProcessDied(f"The process that ran the task ended under it ({_manner(code)}).")
+
     async def _ended(self) -> None:
         while line := await self._receive():
             if "entry" not in unpack(line):
@@ -123,11 +149,9 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     async def _send(self, line: bytes) -> None:
-        try:
+        with contextlib.suppress(ConnectionError):  # what became of the child shows when its answer is read
             self._writer.write(line)
             await self._writer.drain()
-        except ConnectionError:
-            pass  # what became of the child shows when its answer is read
 
     async def _receive(self) -> bytes:
         try:

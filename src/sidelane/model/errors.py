@@ -15,7 +15,8 @@ SidelaneError
 │   ├── UnknownJob            no such job
 │   ├── JobGone               it was there, and its retention has passed
 │   ├── NotFinished           its result was asked for too early
-│   ├── JobConflict           it cannot be submitted or requeued beside another
+│   ├── JobRefused            the store does not take it as it is; carries the problem
+│   │   └── JobConflict       it cannot be beside another
 │   ├── JobFailed             it ended in failure; carries the problem
 │   └── JobCancelled          it was cancelled
 ├── TryLater                  raised by a task: run me again in a while, at no cost
@@ -116,10 +117,23 @@ class NotFinished(JobError):
     status = 202
 
 
-class JobConflict(JobError):
+class JobRefused(JobError):
+    """The store does not take the job as it is."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail or problem.title)
+        self.status = problem.status
+        self._problem = problem
+
+    def problem(self) -> Problem:
+        return self._problem
+
+
+class JobConflict(JobRefused):
     """Another job stands in the way."""
 
-    status = 409
+    def __init__(self, message: str) -> None:
+        super().__init__(Problem(status=409, detail=message))
 
 
 class JobFailed(JobError):

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
-from sidelane.model.errors import ArgumentsError
+from sidelane.model.errors import ArgumentsError, ConfigurationError
 from sidelane.model.ids import is_id
 
 PRIORITIES = range(-1000, 1001)
+
+TAKEN_BY_THE_ROUTES = "current"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,10 @@ class Cancel:
     """Cancel the job when its last listener has been gone for `after` seconds."""
 
     after: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not (self.after > 0 and math.isfinite(self.after)):
+            raise ConfigurationError(f"Cancel(after={self.after}): this is a number of seconds above 0.")
 
 
 Disconnect = Literal["continue"] | Cancel
@@ -57,6 +63,8 @@ class Options:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.id == TAKEN_BY_THE_ROUTES:
+            raise ArgumentsError(f"id={self.id!r}: GET /jobs/{self.id} means something else.")
         if self.id is not None and not is_id(self.id):
             raise ArgumentsError(f"id={self.id!r}: an id is 1 to 128 letters, digits or any of '._~-'.")
         for name in ("user", "key", "unique"):

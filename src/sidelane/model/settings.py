@@ -11,9 +11,7 @@ class Settings(BaseModel):
     store: str = Field(
         "sqlite:///sidelane.db", description="Where jobs are kept; a relative path counts from the project's root."
     )
-    lane: str = Field(
-        "", description="Where workers find the lane: module:attribute, for example shop.lane:lane."
-    )
+    lane: str = Field("", description="Where workers find the lane: module:attribute, for example shop.lane:lane.")
     secret: str = Field(
         "", description="Signs stream tokens. Empty: one is made and kept in the store (for development)."
     )

@@ -71,6 +71,7 @@ class Expectation:
         self._clock = clock
         self.jobs: dict[str, Expected] = {}
         self.paused: set[str] = set()
+        self.patient_until = 0.0  # nobody's listeners are given up before (rules 5)
 
     def submit(self, spec: JobSpec) -> tuple[str, bool]:
         """Give the id of the job that answers, and whether it is new."""
@@ -218,7 +219,7 @@ class Expectation:
         now = self._clock()
         for job in self.late():
             self.end(job, State.FAILED)
-        for job in list(self.jobs.values()):
+        for job in list(self.jobs.values()) if now >= self.patient_until else []:
             after = job.spec.abandon_after
             if after is not None and job.listened is not None and now > job.listened + after:
                 self.cancel(job.spec.id)

@@ -14,7 +14,7 @@ from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
 from sidelane.engine.task import Call, Task
-from sidelane.model.event import Event
+from sidelane.model.event import Cursor, Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, Query
 from sidelane.model.settings import Settings
@@ -43,7 +43,10 @@ class Harness:
         self._children = Children()
         self._threads = ThreadPoolExecutor(BATCH)
         self._reporter = Reporter(client.store, on_lost=lambda append: None, on_reported=lambda report, held: None)
-        self._loops = [asyncio.create_task(self._reporter.run_appends()), asyncio.create_task(self._reporter.run_reports())]
+        self._loops = [
+            asyncio.create_task(self._reporter.run_appends()),
+            asyncio.create_task(self._reporter.run_reports()),
+        ]
 
     async def run(self, call: Call[R]) -> R:
         """Submit a call, run all that is ready, and give its result. Raises `JobFailed`, `JobCancelled`, `NotFinished`."""
@@ -74,8 +77,12 @@ class Harness:
 
     async def events(self, job: Job[Any]) -> list[Event]:
         """Give what a job's log holds now."""
-        reading = await self.client.store.read(job.id, limit=1_000_000)
-        return [] if reading is None else list(reading.events)
+        events: list[Event] = []
+        after: Cursor | None = None
+        while (reading := await self.client.store.read(job.id, after=after)) and reading.events:
+            events += reading.events
+            after = Cursor(events[-1].epoch, events[-1].number)
+        return events
 
     async def close(self) -> None:
         """End what the tests have opened."""

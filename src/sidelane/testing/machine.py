@@ -286,6 +286,7 @@ class StoreMachine(RuleBasedStateMachine):
     def everything_sleeps(self) -> None:
         """Nothing is lost by it; a lease later, time is as it was."""
         self.clock.advance(20 * TICK)
+        self.expected.patient_until = self.clock() + LEASE
         for _ in range(2):
             assert self.run(self.store.sweep(lease=LEASE)).lost == 0
         self.expected.sweep()

@@ -1,5 +1,6 @@
 """One SQLite database: how its connections are opened, and what is checked before anything is written."""
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import TypeVar
 
 import apsw
 
-from sidelane.model.errors import ConfigurationError, StoreUnusable
+from sidelane.model.errors import ConfigurationError, StoreUnavailable, StoreUnusable
 from sidelane.stores.sqlite.faults import explained
 from sidelane.stores.sqlite.rows import only_value
 
@@ -32,6 +33,7 @@ class Database:
         self.path = path
         self.patience = patience
         self.shared = path != MEMORY  # others can open it too
+        self._file: tuple[int, int] | None = None  # which file on the disk was opened
 
     def open_writer(self) -> apsw.Connection:
         """Open the connection that writes, after checking that this SQLite and this file will do."""
@@ -45,7 +47,24 @@ class Database:
             except BaseException:
                 connection.close()
                 raise
+        self._file = self._found()
         return connection
+
+    def check_there(self) -> None:
+        """Raise `StoreUnavailable` while the file is not where it was opened: what is written now, nobody would find again."""
+        if self._file is not None and self._found() != self._file:
+            raise StoreUnavailable(
+                f"The file of the store {self.path} was moved or deleted while it was open: put it back, or restart what uses it."
+            )
+
+    def _found(self) -> tuple[int, int] | None:
+        if not self.shared:
+            return None
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - before every transaction, so the quickest way
+        except OSError:
+            return (0, 0)
+        return found.st_dev, found.st_ino
 
     def open_reader(self) -> apsw.Connection:
         """Open a connection that only reads."""

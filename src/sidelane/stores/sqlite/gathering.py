@@ -78,7 +78,11 @@ class Gathering:
             if first is None:
                 return
             group, held, ended = self._gather(first)
-            self._handle(group)
+            try:
+                self._handle(group)
+            except Exception as error:  # noqa: BLE001 - whoever waits is told, and the next group has its turn
+                for call in group:
+                    call.error = error
             try:
                 self._loop.call_soon_threadsafe(_settle, group)
             except RuntimeError:  # the loop has been closed; nobody waits any more

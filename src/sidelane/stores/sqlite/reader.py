@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from sidelane.model.errors import StoreError
 from sidelane.stores.sqlite.database import Database, patiently
 from sidelane.stores.sqlite.faults import store_error
 from sidelane.stores.sqlite.gathering import Call, Gathering
@@ -38,10 +39,11 @@ class Reader:
 
     def _read(self, group: list[Call[Any]]) -> None:
         try:
+            self._database.check_there()
             patiently(lambda: self._look(group), self._database.patience)
-        except apsw.Error as error:
+        except (apsw.Error, StoreError) as error:
             for call in group:
-                call.error = store_error(error, self._database.path)
+                call.error = error if isinstance(error, StoreError) else store_error(error, self._database.path)
 
     def _look(self, group: list[Call[Any]]) -> None:
         connection = self._connection

@@ -130,7 +130,10 @@ class SqliteStore:
         return await self._read(stats, slow=True)
 
     async def sweep(self, *, lease: float, limit: int = 200) -> Swept:
-        return await self._writer.call(lambda connection, now, touched: sweep(connection, now, touched, lease, limit))
+        return await self._writer.call(
+            lambda connection, now, touched: sweep(connection, now, touched, lease, limit),
+            durable=False,  # what a power cut undoes of it, the next sweep does again
+        )
 
     async def remember(self, name: str, value: str) -> str:
         return await self._writer.call(lambda connection, now, touched: remember(connection, now, touched, name, value))

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from sidelane.model.errors import StoreError
 from sidelane.stores.sqlite import marks
 from sidelane.stores.sqlite.database import Database, patiently, roll_back
 from sidelane.stores.sqlite.faults import store_error
@@ -37,7 +38,6 @@ class Writer:
         self._clock = clock
         self._watching = watching
         self._full: bool | None = None  # whether commits are synced now
-        self._version = 0  # changes when another connection commits
         self._crowded_until = 0.0
         self._gathering = Gathering("sidelane-writer", loop, self._write)
 
@@ -59,7 +59,11 @@ class Writer:
     def _write(self, group: list[Call[Any]]) -> None:
         touched = Touched()
         try:
+            self._database.check_there()
             self._transact(group, touched)
+        except StoreError as error:
+            for call in group:
+                call.error = error
         except apsw.Error as error:
             roll_back(self._connection)
             if len(group) > 1 and not isinstance(error, apsw.BusyError):

@@ -5,7 +5,7 @@ import apsw
 from sidelane.model.event import END, Cursor, Event, Reading
 from sidelane.model.job import end_data
 from sidelane.stores.sqlite.records import RUNNING, STATES
-from sidelane.stores.sqlite.rows import all_rows, first_row
+from sidelane.stores.sqlite.rows import first_row
 from sidelane.stores.sqlite.statements import statements
 from sidelane.stores.texts import problem_of
 
@@ -13,6 +13,9 @@ _SQL = statements(__file__)
 _JOB = _SQL["job"]
 _REACHED = _SQL["reached"]
 _EVENTS = _SQL["events"]
+
+MOST_BYTES = 262_144
+"""What one reading holds, give or take its last event: this bounds the memory of whoever does not read on."""
 
 
 def read(connection: apsw.Connection, _now: float, job_id: str, after: Cursor | None, limit: int) -> Reading | None:
@@ -28,8 +31,20 @@ def read(connection: apsw.Connection, _now: float, job_id: str, after: Cursor | 
         at_end = finished and (after.epoch, number) == (epoch, last)
         gap = not at_end and not first_row(connection, _REACHED, seq, number, after.epoch)
         number = 0 if gap else number
-    events = [Event(*each) for each in all_rows(connection, _EVENTS, seq, number, limit)]
-    if finished and number < last and len(events) < limit:
+    events, whole = _events(connection, seq, number, limit)
+    if finished and number < last and whole:
         data = end_data(job_id, STATES[state], result, problem_of(problem) if problem else None)
         events.append(Event(last, epoch, ended, END, data))
     return Reading(tuple(events), last, gap, finished)
+
+
+def _events(connection: apsw.Connection, seq: int, number: int, limit: int) -> tuple[list[Event], bool]:
+    """Give the events after a number, and whether that is all there is: a reader of large events gets them in portions."""
+    events: list[Event] = []
+    size = 0
+    for row in connection.execute(_EVENTS, (seq, number, limit + 1)):
+        if len(events) >= limit or size > MOST_BYTES:
+            return events, False
+        events.append(Event(*row))
+        size += len(events[-1].data)
+    return events, True

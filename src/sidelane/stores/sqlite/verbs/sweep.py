@@ -42,9 +42,10 @@ def sweep(connection: apsw.Connection, now: float, touched: Touched, lease: floa
     """Take back expired leases, end what is too late, make ready what is due, forget what was kept long enough."""
     sweeping = _Sweeping(connection, now, touched, limit)
     lost = 0
+    ended = sweeping.end_late()
     if sweeping.may_expire(lease):
         lost = sweeping.sweep_dead_workers() + sweeping.sweep_left_behind()
-    ended = sweeping.end_late() + sweeping.stop_abandoned()
+        ended += sweeping.stop_abandoned()
     sweeping.make_due_ready()
     forgotten = forget(connection, now, limit)
     return Swept(lost, ended, forgotten.jobs, sweeping.more or forgotten.more)
@@ -61,9 +62,9 @@ class _Sweeping:
         self._limit = limit
 
     def may_expire(self, lease: float) -> bool:
-        """Keep the sweep mark, and tell whether leases may be swept now (rules 5).
+        """Keep the sweep mark, and tell whether leases and listeners may be given up now (rules 5).
 
-        Where nobody has swept for long (a restart, a sleep, a step of the clock), workers first get a whole lease to renew.
+        Where nobody has swept for long (a restart, a sleep, a step of the clock), they first get a whole lease to renew.
         """
         swept, patient = the_row(self._connection, _TIMES)
         if swept is not None and swept > self._now:

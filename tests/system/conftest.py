@@ -1,0 +1,45 @@
+"""What every system test needs: a folder with a store in it, processes on that store, and eyes on both."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from sidelane.stores.contract import Store
+from sidelane.stores.opening import open_store
+from tests.system.processes import Processes
+from tests.system.scene import Scene
+
+LEASE = 1.0
+"""Short, so that the tests are."""
+
+
+@pytest.fixture
+def lease() -> float:
+    """The lease of workers, in seconds."""
+    return LEASE
+
+
+@pytest.fixture
+def processes(tmp_path: Path, lease: float) -> Iterator[Processes]:
+    """Processes on one store; all are ended with the test, and pytest shows what they logged where it failed."""
+    found = Processes(tmp_path, lease=lease)
+    yield found
+    found.stop()
+    print(found.report())
+
+
+@pytest.fixture
+async def store(processes: Processes) -> AsyncIterator[Store]:
+    """The same store, open in the test's own process."""
+    opened = await open_store(processes.store)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def scene(processes: Processes, store: Store) -> AsyncIterator[Scene]:
+    """Processes and store together."""
+    async with AsyncExitStack() as clients:
+        yield Scene(processes, store, clients)

@@ -1,0 +1,155 @@
+"""Real processes for tests: each with a log of its own in one folder, each ended by its own id."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.system.shop import DIARY, gate_of
+
+ROOT = Path(__file__).parents[2]
+
+STOPS_WITHIN = 10.0
+
+SHOP = "tests.system.shop:lane"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """One process of a test."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    @property
+    def status(self) -> int | None:
+        """Give its exit status, or minus the signal that ended it, or None while it runs."""
+        return self.process.poll()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a crash does: no warning, no farewell."""
+        self.process.kill()
+        self.process.wait()
+
+    def tell(self, line: str) -> None:
+        """Send it a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+        self.process.stdin.flush()
+
+    def said(self, words: str) -> bool:
+        """Tell whether it has logged these words."""
+        return words in self.log.read_text(errors="replace")
+
+    def last_words(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
+
+
+class Processes:
+    """The processes of one test, on one store in one folder."""
+
+    def __init__(self, folder: Path, *, lease: float) -> None:
+        self.folder = folder
+        self.store = f"sqlite:///{folder / 'jobs.db'}"
+        self._started: list[Started] = []
+        outside = {name: value for name, value in os.environ.items() if not name.startswith(("SIDELANE_", "SHOP_"))}
+        self._environment = {
+            **outside,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+            "SIDELANE_STORE": self.store,
+            "SIDELANE_LEASE": str(lease),
+            "SIDELANE_SECRET": "of these tests",
+            "SHOP_FOLDER": str(folder),
+        }
+
+    def worker(self, name: str, lane: str = SHOP, **environment: str) -> Started:
+        """Start a worker."""
+        command = [sys.executable, "-m", "sidelane.cli", "worker", lane, "--name", name, "--log-level", "DEBUG"]
+        return self.start(name, *command, SHOP_WORKER=name, **environment)
+
+    def api(self, name: str = "api", *, under: tuple[str, ...] = ()) -> Started:
+        """Start the HTTP service, `under` another program if asked, on a port that it chooses."""
+        uvicorn = ["-m", "uvicorn", "tests.system.api:app", "--port", "0", "--loop", "asyncio", "--http", "h11"]
+        return self.start(name, *under, sys.executable, *uvicorn)
+
+    def python(self, name: str, module: str, *arguments: str) -> Started:
+        """Start `python -m <module> ...`, which can be spoken to on its standard input."""
+        return self.start(name, sys.executable, "-m", module, *arguments)
+
+    def start(self, name: str, *command: str, **environment: str) -> Started:
+        log = self.folder / f"{name}-{len(self._started)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=self.folder,
+                env={**self._environment, **environment}, start_new_session=True,
+            )  # fmt: skip
+        started = Started(name, process, log)
+        self._started.append(started)
+        return started
+
+    def named(self, name: str) -> list[Started]:
+        """Give the processes of this name, the dead ones too."""
+        return [started for started in self._started if started.name == name]
+
+    def open_gate(self, worker: str) -> None:
+        """Let the `hold` tasks of that worker go on."""
+        (self.folder / gate_of(worker)).touch()
+
+    def diary(self, what: str, job: str | None = None) -> list[dict[str, Any]]:
+        """Read what the tasks noted."""
+        diary = self.folder / DIARY
+        lines = diary.read_text().splitlines() if diary.exists() else []
+        notes = [json.loads(line) for line in lines]
+        return [each for each in notes if each["what"] == what and job in (None, each["job"])]
+
+    def stop(self) -> None:
+        """End all of them."""
+        for started in self._started:
+            if not started.ended:
+                started.signal(signal.SIGCONT)
+                started.signal(signal.SIGTERM)
+        end = time.monotonic() + STOPS_WITHIN
+        for started in self._started:
+            try:
+                started.process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                started.kill()
+            if started.process.stdin is not None:
+                started.process.stdin.close()
+
+    def report(self) -> str:
+        """Give the last words of each, for a test that failed."""
+        return "\n\n".join(f"--- {each.name} ({each.status}) ---\n{each.last_words()}" for each in self._started)
+
+
+def port_of(api: Started) -> int | None:
+    """Read from uvicorn's log which port it serves, once it does."""
+    _, found, rest = api.log.read_text(errors="replace").partition("running on http://127.0.0.1:")
+    return int(rest.split()[0]) if found else None
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process lives; one that has ended and was not asked about yet does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"

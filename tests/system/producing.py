@@ -1,0 +1,26 @@
+"""A process that submits jobs until it is killed or told to end: `python -m tests.system.producing <name>`."""
+
+import asyncio
+import random
+import sys
+
+from tests.system.shop import deliver, lane, note
+
+PACE = 0.04
+
+
+async def main(name: str) -> None:
+    told = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
+    number, dice = 0, random.Random(name)
+    async with lane.running():
+        while not told.done():
+            number += 1
+            job = f"{name}-{number}"
+            note("submit", job=job, number=number)
+            await deliver.options(id=job).submit(dice.uniform(0.0, 0.8), number)
+            note("ack", job=job)
+            await asyncio.sleep(PACE)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,135 @@
+"""One test's scene: processes on one store, and the store as the test's own process sees it."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from httpx2 import AsyncClient, Response
+
+from sidelane.engine.task import Call
+from sidelane.model.job import FINISHED, JobRecord, JobSpec, Submission
+from sidelane.stores.contract import Store
+from tests.system.processes import SHOP, Processes, Started, port_of
+from tests.system.waiting import until
+
+STARTS_WITHIN = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """One event of a stream."""
+
+    id: str
+    name: str
+    data: Any
+
+
+class Scene:
+    """What tests do with the store and the processes on it. The test's own process does not sweep."""
+
+    def __init__(self, processes: Processes, store: Store, clients: AsyncExitStack) -> None:
+        self.processes = processes
+        self.store = store
+        self._clients = clients
+
+    async def worker(self, name: str, lane: str = SHOP, **environment: str) -> Started:
+        """Start a worker and wait until it says that it lives."""
+        started = self.processes.worker(name, lane, **environment)
+
+        async def lives() -> bool:
+            assert not started.ended, f"worker {name} ended"
+            return any(worker.pid == started.pid for worker in await self.store.workers())
+
+        await until(lives, f"worker {name} is there", within=STARTS_WITHIN)
+        return started
+
+    async def api(self, *, under: tuple[str, ...] = ()) -> tuple[Started, AsyncClient]:
+        """Start the HTTP service, wait until it listens, and give it with a client for it."""
+        api = self.processes.api(under=under)
+
+        def port() -> int | None:
+            assert not api.ended, "the service ended"
+            return port_of(api)
+
+        number = await until(port, "the service listens", within=STARTS_WITHIN)
+        client = AsyncClient(base_url=f"http://127.0.0.1:{number}", timeout=20.0, trust_env=False)
+        return api, await self._clients.enter_async_context(client)
+
+    async def submit(self, *calls: Call[Any]) -> list[str]:
+        """Submit calls straight to the store and give the ids of their jobs."""
+        return await self.submit_specs(*(call.spec() for call in calls))
+
+    async def submit_specs(self, *specs: JobSpec) -> list[str]:
+        """Submit what another edition of the shop would."""
+        for answer in await self.store.submit(specs):
+            assert isinstance(answer, Submission)
+            assert answer.created
+        return [spec.id for spec in specs]
+
+    async def record(self, job: str) -> JobRecord:
+        """Look a job up."""
+        (found,) = await self.records([job])
+        return found
+
+    async def records(self, jobs: list[str]) -> list[JobRecord]:
+        """Look jobs up, every one of which must be there."""
+        found = await self.store.get(jobs)
+        lost = [job for job, record in zip(jobs, found, strict=True) if not isinstance(record, JobRecord)]
+        assert not lost, f"{len(lost)} of {len(jobs)} jobs are lost: {lost[:5]}"
+        return [record for record in found if isinstance(record, JobRecord)]
+
+    async def finished(self, jobs: list[str], *, within: float = 15.0) -> list[JobRecord]:
+        """Wait until all of these jobs have finished and give their records."""
+
+        async def over() -> bool:
+            return all(record.state in FINISHED for record in await self.records(jobs))
+
+        await until(over, f"{len(jobs)} jobs finish", within=within)
+        return await self.records(jobs)
+
+    async def ended(self, job: str, *, within: float = 15.0) -> JobRecord:
+        """Wait until a job has finished and give its record."""
+        (record,) = await self.finished([job], within=within)
+        return record
+
+    async def started(self, job: str, attempt: int = 1, *, within: float = 10.0) -> dict[str, Any]:
+        """Wait until a task has noted the start of this attempt, and give that note."""
+
+        def begun() -> dict[str, Any]:
+            notes = self.processes.diary("start", job)
+            return next((note for note in notes if note["attempt"] == attempt), {})
+
+        return await until(begun, f"attempt {attempt} begins", within=within)
+
+    async def log(self, job: str) -> list[tuple[str, Any]]:
+        """Give a job's log, event by event: its name and data. The numbers of a log have no holes."""
+        reading = await self.store.read(job, limit=100_000)
+        assert reading is not None
+        numbers = [event.number for event in reading.events]
+        assert numbers == list(range(1, len(numbers) + 1))
+        return [(event.name, json.loads(event.data)) for event in reading.events]
+
+
+def attempts_of(events: list[tuple[str, Any]]) -> list[str]:
+    """Give the text that each attempt of a log said."""
+    said = [""]
+    for name, data in events:
+        if name == "attempt":
+            said.append("")
+        elif name == "token":
+            said[-1] += data["text"]
+    return said
+
+
+async def server_events(response: Response) -> AsyncIterator[ServerEvent]:
+    """Yield the events of a stream as they arrive."""
+    fields: dict[str, str] = {}
+    async for line in response.aiter_lines():
+        name, _, value = line.partition(": ")
+        if name:  # a comment has no name
+            fields[name] = value
+        elif not line and "data" in fields:
+            yield ServerEvent(fields.get("id", ""), fields["event"], json.loads(fields["data"]))
+            fields = {}

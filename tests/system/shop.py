@@ -1,0 +1,140 @@
+"""The lane that the processes of these tests share: small tasks that note in a diary, outside the store, what they do."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from sidelane import Context, Exponential, Result, Retry, Sidelane, Use
+
+FOLDER = Path(os.environ.get("SHOP_FOLDER", "."))
+WORKER = os.environ.get("SHOP_WORKER", "")
+
+DIARY = "diary.jsonl"
+
+lane = Sidelane()
+
+
+def note(what: str, **said: Any) -> None:
+    """Append a line to the diary, in one write, so that many processes can."""
+    line = json.dumps({"what": what, "worker": WORKER, "pid": os.getpid(), "at": time.monotonic(), **said}) + "\n"
+    diary = os.open(FOLDER / DIARY, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(diary, line.encode())
+    finally:
+        os.close(diary)
+
+
+async def opened(gate: str) -> None:
+    """Wait until the test opens a gate: a file of that name."""
+    while not (FOLDER / gate).exists():
+        await asyncio.sleep(0.01)
+
+
+def gate_of(worker: str) -> str:
+    """Name the gate before which `hold` waits in that worker."""
+    return f"gate-{worker}"
+
+
+@lane.task
+async def add(a: int, b: int) -> int:
+    """Do what takes no time."""
+    return a + b
+
+
+@lane.task
+async def work(seconds: float, number: int, *, ctx: Context = Use(Context)) -> int:
+    """Do something that takes a while."""
+    note("start", job=ctx.job_id, attempt=ctx.attempt)
+    await asyncio.sleep(seconds)
+    return square(number)
+
+
+@lane.task(losses=10)  # it runs where workers are killed at random, more often than a job's usual budget allows
+async def deliver(seconds: float, number: int, *, ctx: Context = Use(Context)) -> int:
+    """Take effect half-way, so that a worker may die after it and before it has said so."""
+    note("start", job=ctx.job_id, attempt=ctx.attempt)
+    await asyncio.sleep(seconds / 2)
+    note("effect", job=ctx.job_id, attempt=ctx.attempt, value=square(number))
+    await asyncio.sleep(seconds / 2)
+    return square(number)
+
+
+def square(number: int) -> int:
+    """Give what `work` and `deliver` make of a number."""
+    return number * number
+
+
+@lane.task
+async def tell(words: int, pace: float, *, ctx: Context = Use(Context)) -> AsyncIterator[str]:
+    """Tell a story word by word."""
+    note("start", job=ctx.job_id, attempt=ctx.attempt)
+    for number in range(words):
+        yield f"{number} "
+        await asyncio.sleep(pace)
+
+
+@lane.task(cancel_grace=0.5)
+async def hold(*, ctx: Context = Use(Context)) -> AsyncIterator[str | Result[str]]:
+    """Say a word, wait at this worker's gate, say another, and give the worker's name."""
+    note("start", job=ctx.job_id, attempt=ctx.attempt)
+    try:
+        yield "before "
+        await opened(gate_of(WORKER))
+    except (asyncio.CancelledError, GeneratorExit):
+        note("stopped", job=ctx.job_id, attempt=ctx.attempt)
+        raise
+    yield "after "
+    yield Result(WORKER)
+
+
+@lane.task(retry=Retry(attempts=5, backoff=Exponential(first=0.1)))
+async def die(*, ctx: Context = Use(Context)) -> None:
+    """Kill the process it runs in."""
+    note("start", job=ctx.job_id, attempt=ctx.attempt)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@lane.task
+async def block(seconds: float, *, ctx: Context = Use(Context)) -> int:
+    """Block the worker's loop in the first attempt, as nobody should."""
+    note("start", job=ctx.job_id, attempt=ctx.attempt)
+    if ctx.attempt == 1:
+        time.sleep(seconds)  # noqa: ASYNC251 - the mistake this task is about
+    return ctx.attempt
+
+
+@lane.task(process=True, timeout=3.0, cancel_grace=0.2)  # the child's own start counts
+def grind(*, ctx: Context = Use(Context)) -> None:
+    """Keep a child process busy beyond its timeout, deaf to all wishes."""
+    note("start", job=ctx.job_id, attempt=ctx.attempt)
+    while True:
+        pass
+
+
+@lane.task(process=True)
+def exit_child(status: int, *, ctx: Context = Use(Context)) -> None:
+    """Leave the child process with an exit status, or by SIGKILL (status -9)."""
+    note("start", job=ctx.job_id, attempt=ctx.attempt)
+    if status == -signal.SIGKILL:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(status)
+
+
+@lane.task(process=True)
+def crunch(a: int, b: int) -> int:
+    """Do something harmless in a child process."""
+    return a + b
+
+
+@lane.task(process=True, timeout=60.0)
+def linger(seconds: float, *, ctx: Context = Use(Context)) -> int:
+    """Stay in a child process, in the first attempt."""
+    note("start", job=ctx.job_id, attempt=ctx.attempt)
+    if ctx.attempt == 1:
+        time.sleep(seconds)
+    return ctx.attempt

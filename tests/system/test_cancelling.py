@@ -1,0 +1,35 @@
+"""A cancel reaches a running task at once."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable
+
+from sidelane import State
+from tests.system import shop
+from tests.system.scene import Scene
+
+JOBS = 15
+
+
+async def test_a_cancel_reaches_a_running_task_within_200_ms(
+    scene: Scene, record_property: Callable[[str, object], None]
+) -> None:
+    await scene.worker("w1")
+    took = []
+    for _ in range(JOBS):
+        (job,) = await scene.submit(shop.hold.call())
+        await scene.started(job)
+        await asyncio.sleep(0.03)
+        asked = time.monotonic()
+        await scene.store.cancel([job])
+        record = await scene.ended(job)
+        assert record.state is State.CANCELLED
+        (stopped,) = scene.processes.diary("stopped", job)
+        took.append((stopped["at"] - asked) * 1000)
+
+    figures = {"p50": statistics.median(took), "longest": max(took)}
+    record_property("cancel_ms", {name: round(figure, 1) for name, figure in figures.items()})
+    print(f"a cancel reached its task in {figures['p50']:.1f} ms (p50), {figures['longest']:.1f} ms at most")
+    assert figures["p50"] < 200
+    assert figures["longest"] < 1000

@@ -1,0 +1,46 @@
+"""Several processes write to one file, and none is starved."""
+
+import json
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from tests.system.processes import Started
+from tests.system.scene import Scene
+from tests.system.waiting import until
+
+WRITERS, ROUNDS, SECONDS = 4, 3, 2.0
+
+LONGEST_WAIT = 0.5
+
+
+async def test_with_four_processes_writing_no_wait_is_over_half_a_second(
+    scene: Scene, record_property: Callable[[str, object], None]
+) -> None:
+    names = [f"writer-{number}" for number in range(WRITERS)]
+    writers = [
+        scene.processes.python(name, "tests.system.writing", scene.processes.store, name, str(SECONDS))
+        for name in names
+    ]
+    await until(lambda: all(map(answers, writers)), "the writers are ready", within=20)
+    rounds = [await one_round(writers) for _ in range(ROUNDS)]
+
+    longest = [max(each["longest"] for each in results) for results in rounds]
+    writes = [[each["writes"] for each in results] for results in rounds]
+    record_property("four_writers", {"longest_wait_s": [round(each, 3) for each in longest], "writes": writes})
+    print(f"longest waits {longest} s, writes {writes}")
+    assert statistics.median(longest) <= LONGEST_WAIT
+
+
+async def one_round(writers: list[Started]) -> list[Any]:
+    """Let all of them write for a while, and give what each says of it."""
+    before = len(answers(writers[0]))
+    for writer in writers:
+        writer.tell("go")
+    await until(lambda: all(len(answers(writer)) > before for writer in writers), "a round ends", within=SECONDS + 8)
+    return [answers(writer)[-1] for writer in writers]
+
+
+def answers(writer: Started) -> list[Any]:
+    assert not writer.ended, "a writer ended"
+    return [json.loads(line) for line in writer.log.read_text().splitlines()]

@@ -1,0 +1,101 @@
+"""A worker that cannot work says so, and recovers or makes room for another."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+
+from sidelane import State
+from sidelane.engine.heartbeat import STUCK_EXIT
+from tests.system import shop
+from tests.system.scene import Scene
+from tests.system.waiting import until
+
+
+async def test_a_worker_whose_loop_is_stuck_ends_itself_and_its_job_goes_to_another(scene: Scene, lease: float) -> None:
+    worker = await scene.worker("w1")
+    (job,) = await scene.submit(shop.block.call(60))
+    await scene.started(job)
+    await scene.worker("w2")
+
+    await until(lambda: worker.ended, "the stuck worker has ended itself", within=3 * lease)
+    assert worker.status == STUCK_EXIT
+    assert worker.said("the event loop has been stuck")
+    record = await scene.ended(job, within=lease + 3)
+    assert (record.state, record.result) == (State.SUCCEEDED, "2")
+    assert (record.losses, record.failures) == (1, 0)
+
+
+async def test_a_loop_that_is_blocked_for_less_than_a_lease_costs_nothing(scene: Scene, lease: float) -> None:
+    worker = await scene.worker("w1")
+    await scene.worker("w2")
+    (job,) = await scene.submit(shop.block.call(lease * 0.6))
+
+    record = await scene.ended(job)
+    assert (record.state, record.attempt, record.losses) == (State.SUCCEEDED, 1, 0)
+    assert not worker.ended
+
+
+async def test_a_worker_that_cannot_reach_the_store_says_so_and_recovers_without_losing_anything(
+    scene: Scene, tmp_path: Path
+) -> None:
+    worker = await scene.worker("w1")
+    held, told = await scene.submit(shop.hold.call(), shop.tell.call(100, 0.1))
+    for job in (held, told):
+        await scene.started(job)
+    with locked(tmp_path / "jobs.db"):
+        scene.processes.open_gate("w1")  # a job ends while nobody can write it down
+        await until(
+            lambda: worker.said("keep trying") or worker.said("keeps trying"), "the worker complains", within=12
+        )
+        assert await scene.store.workers() == [], "nobody takes it for alive"
+    (after,) = await scene.submit(shop.add.call(1, 2))
+
+    for job, result in ((after, "3"), (held, '"w1"'), (told, None)):
+        record = await scene.ended(job, within=20)
+        assert (record.state, record.attempt, record.losses) == (State.SUCCEEDED, 1, 0)
+        assert result in (None, record.result)
+    assert [data["text"] for name, data in await scene.log(told) if name == "token"] == [f"{n} " for n in range(100)]
+    (info,) = await scene.store.workers()
+    assert info.health == "ok"
+    assert not worker.ended
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold the database's write lock, as a careless program beside ours might."""
+    connection = apsw.Connection(str(file))
+    connection.set_busy_timeout(5000)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+async def test_a_store_whose_file_was_moved_away_takes_no_job_until_it_is_back(scene: Scene, tmp_path: Path) -> None:
+    worker = await scene.worker("w1")
+    _, client = await scene.api()
+    with moved_away(tmp_path / "jobs.db"):
+        answer = await client.post("/sums/meanwhile", params={"a": 1, "b": 2})
+        assert answer.status_code == 503
+        await until(lambda: worker.said("keeps trying"), "the worker complains")
+    (after,) = await scene.submit(shop.add.call(1, 2))
+
+    assert (await scene.ended(after)).result == "3"
+    assert not worker.ended
+
+
+@contextlib.contextmanager
+def moved_away(file: Path) -> Iterator[None]:
+    """Take the database away from under the processes that have it open."""
+    parts = [Path(f"{file}{suffix}") for suffix in ("", "-wal", "-shm")]
+    for part in parts:
+        part.rename(f"{part}.moved")
+    try:
+        yield
+    finally:
+        for part in parts:
+            Path(f"{part}.moved").rename(part)

@@ -1,0 +1,42 @@
+"""One task that kills its process fails alone."""
+
+import asyncio
+
+from sidelane import State
+from tests.system import shop
+from tests.system.scene import Scene
+from tests.system.waiting import until
+
+GOOD = 200
+
+
+async def test_a_task_that_kills_its_process_fails_within_its_budget_and_200_good_ones_succeed(scene: Scene) -> None:
+    first = await scene.submit(*(shop.work.call(0.2, number) for number in range(GOOD // 2)))
+    (poison,) = await scene.submit(shop.die.call())
+    jobs = first + await scene.submit(*(shop.work.call(0.2, number) for number in range(GOOD // 2, GOOD)))
+
+    async with asyncio.TaskGroup() as group:
+        keepers = [group.create_task(_keep_running(scene, name)) for name in ("w1", "w2")]
+        record = await scene.ended(poison, within=22)
+        good = await scene.finished(jobs, within=15)
+        for keeper in keepers:
+            keeper.cancel()
+
+    assert record.state is State.FAILED
+    assert (record.losses, record.failures, record.attempt) == (4, 0, 4)
+    assert record.problem is not None
+    assert record.problem.title
+    assert "worker" in record.problem.detail
+    assert len(record.history) == 4
+    assert [each.state for each in good] == [State.SUCCEEDED] * GOOD
+    assert [each.result for each in good] == [str(shop.square(number)) for number in range(GOOD)]
+    assert max(each.losses for each in good) <= 2, (
+        "a good job dies with the killer by chance once or twice, and no more"
+    )
+
+
+async def _keep_running(scene: Scene, name: str) -> None:
+    """Run a worker, and start it again whenever it has died, as a supervisor does."""
+    while True:
+        worker = scene.processes.worker(name, SIDELANE_CONCURRENCY="32")
+        await until(lambda: worker.ended, f"{name} dies", within=60)  # noqa: B023 - awaited at once
