@@ -29,9 +29,6 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 
-STARTING = 60.0
-"""Seconds in which a cold child process must have imported its task."""
-
 KILLING = 1.0
 """Seconds beyond its grace in which a child process is killed, before its end is reported without it."""
 
@@ -89,18 +86,12 @@ class Attempt:
         self._timers: list[asyncio.TimerHandle] = []
         self._body: asyncio.Task[None] | None = None
         self._task = runtime.registry.tasks.get(self.record.spec.task)
-        self._overstays = self._loop.time() + STARTING + self._longest()
+        self._overstays = math.inf
 
     @property
     def overstayed(self) -> bool:
         """Whether its timeout and grace are over: its lease is not renewed any more (rules 4)."""
         return self._loop.time() > self._overstays
-
-    def _longest(self) -> float:
-        if self._task is None:
-            return 0.0
-        limits = [limit for limit in (self._task.policy.timeout, self._remaining) if limit is not None]
-        return min(limits, default=math.inf) + self._task.policy.cancel_grace + SETTLING
 
     def start(self) -> asyncio.Task[None]:
         """Run in a task of its own."""
@@ -164,11 +155,12 @@ class Attempt:
             self.emission.put(Entry(ATTEMPT, f'{{"attempt":{self.record.attempt}}}'))
 
     def _watch_the_clock(self, task: AnyTask) -> None:
-        self._overstays = self._loop.time() + self._longest()
-        limits = [(task.policy.timeout, Stop.TIMEOUT), (self._remaining, Stop.DEADLINE)]
-        for seconds, reason in limits:
+        for seconds, reason in ((task.policy.timeout, Stop.TIMEOUT), (self._remaining, Stop.DEADLINE)):
             if seconds is not None:
                 self._timers.append(self._loop.call_later(seconds, self.stop, reason))
+                self._overstays = min(
+                    self._overstays, self._loop.time() + seconds + task.policy.cancel_grace + SETTLING
+                )
 
     def _context(self) -> Context:
         spec = self.record.spec
@@ -246,5 +238,5 @@ def _log(attempt: Attempt, outcome: Outcome) -> None:
             "job %s (%s) attempt %d failed %s: %s", record.id, record.spec.task, record.attempt, again,
             outcome.failure.error, extra={"traceback": outcome.failure.traceback},
         )  # fmt: skip
-    else:
+    elif logger.isEnabledFor(logging.DEBUG):
         logger.debug("job %s (%s) attempt %d: %s", record.id, record.spec.task, record.attempt, type(outcome).__name__)

@@ -18,6 +18,9 @@ from sidelane.model.event import Entry
 from sidelane.model.job import JobRecord
 from sidelane.model.outcome import Outcome
 
+STARTING = 60.0
+"""Seconds in which a child process must have imported its task and opened its resources."""
+
 
 class Children:
     """The child processes of one worker: as many as process tasks run at once, kept warm between jobs."""
@@ -34,8 +37,14 @@ class Children:
         """
         child = self._idle.pop() if self._idle else await self._spawn()
         try:
-            await child.prepare(task)
+            async with asyncio.timeout(STARTING):
+                await child.prepare(task)
             yield child
+        except TimeoutError:
+            await child.stop(0.0)
+            raise ProcessDied(
+                f"A child process was not ready for task {task.name!r} within {STARTING:g} seconds."
+            ) from None
         except asyncio.CancelledError:
             await child.stop(task.policy.cancel_grace)
             raise
