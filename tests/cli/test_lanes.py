@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 
+from sidelane import Sidelane
 from sidelane.cli.lanes import load_lane
 from sidelane.model.errors import ConfigurationError
 from tests.cli.project import Project
@@ -12,13 +14,21 @@ from tests.cli.project import Project
 
 @pytest.fixture(autouse=True)
 def modules(project: Project) -> Iterator[None]:
-    """Forget the project's modules after each test: the next one has others of the same names."""
+    """Forget the project's modules after each test, for the next one has others of the same names; hide the other tests' lanes."""
+    hidden = {name: module for name, module in sys.modules.items() if name.startswith("tests.") and _has_lane(module)}
+    for name in hidden:
+        del sys.modules[name]
     before, path = set(sys.modules), list(sys.path)
     yield
+    sys.modules.update(hidden)
     for name in set(sys.modules) - before:
         if name.split(".")[0] in {"shop", "main", "other"}:
             del sys.modules[name]
     sys.path[:] = path
+
+
+def _has_lane(module: ModuleType) -> bool:
+    return any(isinstance(value, Sidelane) for value in vars(module).values())
 
 
 def test_a_lane_is_named_by_module_and_attribute() -> None:

@@ -88,7 +88,10 @@ class Store(Source, Protocol):
         ...
 
     async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> Reading | None:
-        """Read a job's log after a cursor. The end is its last event. None when there is no such job."""
+        """Read a job's log after a cursor: up to `limit` events, fewer where they are large. The end is its last event.
+
+        None when there is no such job.
+        """
         ...
 
     def watch(self, *topics: str) -> AbstractAsyncContextManager[Wakeups]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sidelane.model.event import END, Entry, Event
+from sidelane.model.event import END, Cursor, Entry, Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Failure, JobRecord, JobSpec, Lease, Submission
 from sidelane.model.outcome import Outcome, Report, Verdict
@@ -107,9 +107,15 @@ async def record(store: Store, job_id: str) -> JobRecord:
 
 async def log(store: Store, job_id: str) -> list[Event]:
     """Read a job's whole log."""
-    reading = await store.read(job_id)
-    assert reading is not None
-    events = list(reading.events)
+    events: list[Event] = []
+    after: Cursor | None = None
+    while True:
+        reading = await store.read(job_id, after=after)
+        assert reading is not None
+        if not reading.events:
+            break
+        events += reading.events
+        after = Cursor(events[-1].epoch, events[-1].number)
     assert [event.number for event in events] == list(range(1, reading.last + 1))
     return events
 
