@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sidelane.model.errors import ConfigurationError
+from sidelane.model.errors import ConfigurationError, MissingExtra
 from sidelane.stores.contract import Store
 
 _SQLITE = "sqlite://"
@@ -15,19 +15,25 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Sto
     """Open the store that `url` names, whose time is told by `clock` in seconds since 1970.
 
     `sqlite:///jobs.db` is a file in the current folder, `sqlite:////var/lib/jobs.db` one by its whole path, and
-    `sqlite://:memory:` lives as long as the store is open. Raises `ConfigurationError` for a URL that names no store.
+    `sqlite://:memory:` lives as long as the store is open. `redis://`, `rediss://` and `unix://` name a server of Redis or Valkey;
+    `?name=` tells several stores on it apart. Raises `ConfigurationError` for a URL that names no store.
     """
     if url.startswith(_SQLITE):
         from sidelane.stores.sqlite.store import SqliteStore
 
         return await SqliteStore.open(_sqlite_path(url), clock)
     if url.startswith(_REDIS):
-        raise ConfigurationError(
-            f"SIDELANE_STORE is {_without_secret(url)!r}: Redis is not available as a store in this version; "
-            "use sqlite:///sidelane.db or another file."
-        )
+        try:
+            from sidelane.stores.redis.store import RedisStore
+        except ModuleNotFoundError as error:
+            raise MissingExtra(
+                f"SIDELANE_STORE is {_without_secret(url)!r}, and the package {error.name} is not installed: "
+                'run pip install "sidelane[redis]".'
+            ) from error
+        return await RedisStore.open(url, clock)
     raise ConfigurationError(
-        f"SIDELANE_STORE is {_without_secret(url)!r}, which names no store: use sqlite:///sidelane.db or another file."
+        f"SIDELANE_STORE is {_without_secret(url)!r}, which names no store: use sqlite:///sidelane.db or another file, "
+        "or redis://host for a server."
     )
 
 

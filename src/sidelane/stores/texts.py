@@ -46,21 +46,23 @@ def follow_ups_of(text: str | None) -> tuple[FollowUp, ...]:
 
 
 def _follow_ups_document(follow_ups: tuple[FollowUp, ...]) -> list[Any]:
-    return [[sorted(follow_up.on), _spec_document(follow_up.spec)] for follow_up in follow_ups]
+    return [[sorted(follow_up.on), spec_document(follow_up.spec)] for follow_up in follow_ups]
 
 
 def _follow_ups(document: list[Any]) -> tuple[FollowUp, ...]:
-    return tuple(FollowUp(frozenset(map(State, on)), _spec(spec)) for on, spec in document)
+    return tuple(FollowUp(frozenset(map(State, on)), spec_of(spec)) for on, spec in document)
 
 
-def _spec_document(spec: JobSpec) -> dict[str, Any]:
+def spec_document(spec: JobSpec) -> dict[str, Any]:
+    """Give what a spec holds beyond its defaults, ready for JSON."""
     document = _changed(spec)
     if spec.follow_ups:
         document["follow_ups"] = _follow_ups_document(spec.follow_ups)
     return document
 
 
-def _spec(document: dict[str, Any]) -> JobSpec:
+def spec_of(document: dict[str, Any]) -> JobSpec:
+    """Make the spec of what `spec_document` gave."""
     return JobSpec(**{**document, "follow_ups": _follow_ups(document.get("follow_ups", []))})
 
 

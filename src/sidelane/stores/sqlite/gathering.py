@@ -10,9 +10,7 @@ from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from sidelane.model.errors import StoreUnavailable
-
-MOST_ITEMS = 200
-MOST_BYTES = 1024 * 1024
+from sidelane.stores.pieces import MOST_BYTES, MOST_ITEMS
 
 T = TypeVar("T")
 

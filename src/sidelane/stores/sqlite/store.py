@@ -14,7 +14,7 @@ from sidelane.model.worker import ClaimRequest, Claims, QueueStats, Swept, Worke
 from sidelane.stores.contract import Wakeups
 from sidelane.stores.sqlite.database import Database
 from sidelane.stores.sqlite.marks import Mark, look
-from sidelane.stores.sqlite.pieces import (
+from sidelane.stores.pieces import (
     Weight,
     pieces,
     weight_of_append,

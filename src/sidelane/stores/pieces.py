@@ -1,11 +1,13 @@
-"""Cutting large calls, so that no transaction is long (rules 16)."""
+"""Cutting large calls, so that no transaction or script is long (rules 16)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Append, Report, Succeeded
-from sidelane.stores.sqlite.gathering import MOST_BYTES, MOST_ITEMS
+
+MOST_ITEMS = 200
+MOST_BYTES = 1024 * 1024
 
 Item = TypeVar("Item")
 

@@ -1,0 +1,115 @@
+"""What scripts answer, as values."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sidelane.model.event import END, Event, Reading
+from sidelane.model.job import Failure, Gone, JobRecord, JobSpec, Lease, Query, State, Submission, end_data
+from sidelane.model.worker import Claimed, Claims, QueueStats
+from sidelane.stores.redis.encoding import STATES
+from sidelane.stores.texts import problem_of, spec_of
+
+
+def record_of(answer: Sequence[Any]) -> JobRecord:
+    """Make the record of what `answers.lua` gives."""
+    job_id, spec, numbers, worker, problem, progress, result, history = answer
+    seq, state, attempt, failures, losses, ends, submitted, due, started, ended, cancelling, last = numbers.split(" ")
+    return JobRecord(
+        spec=spec_of({"id": job_id, **json.loads(spec)}),
+        sequence=int(seq),
+        state=STATES[int(state)],
+        attempt=int(attempt),
+        failures=int(failures),
+        losses=int(losses),
+        ends=int(ends),
+        submitted=float(submitted),
+        due=time_of(due),
+        started=time_of(started),
+        ended=time_of(ended),
+        cancelling=cancelling == "1",
+        worker=worker,
+        last=int(last),
+        progress=None if progress is None else progress.split("\n", 2)[2],
+        result=result,
+        problem=None if problem is None else problem_of(problem),
+        history=tuple(map(_failure, history)),
+    )
+
+
+def found_of(job_id: str, answer: Any) -> JobRecord | Gone | None:
+    """Make what a look-up found: a record, or the user of a job that is gone."""
+    if answer is None:
+        return None
+    return Gone(job_id, answer or None) if isinstance(answer, str) else record_of(answer)
+
+
+def submission_of(spec: JobSpec, answer: Any) -> Submission:
+    """Make the answer to a submit: of a new job only its numbers come back."""
+    if not isinstance(answer, str):
+        return Submission(record_of(answer), False)
+    seq, submitted, due = answer.split(" ")
+    record = JobRecord(
+        spec=spec, sequence=int(seq), state=State.QUEUED, submitted=float(submitted), due=time_of(due)
+    )
+    return Submission(record, True)
+
+
+def claims_of(answers: Sequence[Any]) -> Claims:
+    """Make the answer to a claim."""
+    _, next_due, *jobs = answers
+    return Claims(tuple(map(_claimed, jobs)), time_of(next_due))
+
+
+def _claimed(answer: Sequence[Any]) -> Claimed:
+    job, attempt, nonce, remaining = answer
+    record = record_of(job)
+    return Claimed(record, Lease(record.id, attempt, nonce), time_of(remaining))
+
+
+def reading_of(job_id: str, answer: Sequence[Any]) -> Reading:
+    """Make the answer to a read. The end of a finished job has no line of its own: it follows from the rest."""
+    code, last, gap, after, epoch, ended, problem, result, lines = answer
+    events = [_event(job_id, number, line) for number, line in enumerate(lines, after + 1)]
+    if code >= 0:
+        data = end_data(job_id, STATES[code], result, problem_of(problem) if problem else None)
+        events.append(Event(last, epoch, float(ended), END, data))
+    return Reading(tuple(events), last, bool(gap), STATES[code if code >= 0 else -1 - code].finished)
+
+
+def stats_of(answer: Sequence[Any]) -> QueueStats:
+    name, paused, ready, delayed, running, oldest = answer
+    return QueueStats(
+        name=name, paused=bool(paused), ready=ready, delayed=delayed, running=running, oldest=time_of(oldest)
+    )
+
+
+def meets(record: JobRecord, query: Query) -> bool:
+    """Tell whether a job has the labels a query asks for; scripts check the rest."""
+    return all(record.spec.labels.get(name) == value for name, value in query.labels.items())
+
+
+def time_of(text: str) -> float | None:
+    return None if text == "-" else float(text)
+
+
+def _event(job_id: str, number: int, line: str) -> Event:
+    header, name, data = line.split("\n", 2)
+    epoch, at = header.split(" ")
+    if not name:  # an end that a requeue has written down
+        name, data = END, _end_data(job_id, STATES[int(data[0])], data[1:])
+    return Event(number, int(epoch), float(at), name, data)
+
+
+def _end_data(job_id: str, state: State, text: str) -> str:
+    result = text if state is State.SUCCEEDED else None
+    return end_data(job_id, state, result, problem_of(text) if state is State.FAILED and text else None)
+
+
+def _failure(text: str) -> Failure:
+    header, kept = text.split("\n", 1)
+    attempt, at = header.split(" ")
+    problem, error, traceback = json.loads(kept)
+    return Failure(
+        problem=problem_of(problem), error=error, traceback=traceback, attempt=int(attempt), at=float(at)
+    )

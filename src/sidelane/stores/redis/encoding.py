@@ -1,0 +1,109 @@
+"""Values as the arguments of scripts: flat lists of texts and numbers, read by the scripts in the same order."""
+
+from collections.abc import Iterable
+
+from sidelane.model.event import Entry
+from sidelane.model.job import JobSpec, Lease, Query, State
+from sidelane.model.outcome import Append, Cancelled, Failed, Released, Report, Retried, Succeeded
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.checking import storable
+from sidelane.stores.texts import dumps, problem_text, spec_document
+
+CODES = {State.QUEUED: "01", State.RUNNING: "2", State.SUCCEEDED: "3", State.FAILED: "4", State.CANCELLED: "5"}
+STATES = (State.QUEUED, State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+Argument = str | int
+
+
+def specification(spec: JobSpec) -> list[Argument]:
+    """The arguments of one new job: id, what was asked for, and the fields that scripts decide by."""
+    return [spec.id, _text_of(spec, "id"), *fields_of(spec)]
+
+
+def fields_of(spec: JobSpec) -> list[str]:
+    """The 16 fields in the order that `arrivals.lua` unpacks."""
+    return [
+        spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), _maybe(spec.key), _maybe(spec.unique),
+        _seconds(spec.delay), _seconds(spec.run_at), _seconds(spec.start_within), _seconds(spec.deadline), str(spec.losses),
+        _seconds(spec.keep), _seconds(spec.abandon_after), _maybe(spec.parent), _follow_ups(spec),
+    ]  # fmt: skip
+
+
+def lease_fields(lease: Lease) -> list[Argument]:
+    return [lease.job_id, lease.attempt, lease.nonce]
+
+
+def append_fields(append: Append) -> list[Argument]:
+    return [*lease_fields(append.lease), append.ordinal, *_entries(append.entries)]
+
+
+def report_fields(report: Report) -> list[Argument]:
+    """The arguments of one report, in the order that `finish.lua` takes them."""
+    outcome, delay, text, failure = "", "0", "", None
+    match report.outcome:
+        case Succeeded(result):
+            outcome, text = "succeeded", storable(result)
+        case Failed(failure):
+            outcome, text = "failed", problem_text(failure.problem)
+        case Cancelled():
+            outcome = "cancelled"
+        case Retried(failure, seconds):
+            outcome, delay = "retried", _seconds(seconds)
+        case Released(seconds):
+            outcome, delay = "released", _seconds(seconds)
+    kept = "" if failure is None else dumps([problem_text(failure.problem), failure.error, failure.traceback])
+    return [*lease_fields(report.lease), report.ordinal, outcome, delay, text, kept, *_entries(report.entries)]
+
+
+def claim_fields(request: ClaimRequest) -> list[Argument]:
+    """The arguments of a claim."""
+    one, more = request.suspects
+    fields: list[Argument] = [request.worker, request.request, request.limit, repr(request.lease), one, more]
+    fields.append(-1 if request.tasks is None else len(request.tasks))
+    for task, version in (request.tasks or {}).items():
+        fields += [task, version]
+    fields += [len(request.ids), *request.ids, len(request.queues)]
+    for queue, slots in request.queues.items():
+        fields += [queue, slots]
+    return fields
+
+
+def query_fields(query: Query) -> list[Argument]:
+    """The conditions of a query that `find.lua` checks."""
+    states = "" if query.states is None else "".join(CODES[state] for state in query.states) or "none"
+    return [states, *map(_maybe, (query.task, query.queue, query.user, query.key, query.parent))]
+
+
+def _entries(entries: Iterable[Entry]) -> list[Argument]:
+    flat: list[Argument] = [0]
+    for entry in entries:
+        flat += [storable(entry.name), storable(entry.data)]
+    flat[0] = len(flat) // 2
+    return flat
+
+
+def _text_of(spec: JobSpec, *left_out: str) -> str:
+    document = {name: value for name, value in spec_document(spec).items() if name not in left_out}
+    if "arguments" in document:
+        document["arguments"] = storable(spec.arguments)
+    return dumps(document)
+
+
+def _follow_ups(spec: JobSpec) -> str:
+    """The follow-ups as `ending.lua` needs them: states, the template's text after its parent, fields."""
+    if not spec.follow_ups:
+        return ""
+    return dumps(
+        [
+            ["".join(CODES[state] for state in follow.on), _text_of(follow.spec, "id", "parent")[1:], fields_of(follow.spec)]
+            for follow in spec.follow_ups
+        ]
+    )
+
+
+def _maybe(text: str | None) -> str:
+    return "" if text is None else f"+{text}"
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else repr(float(seconds))

@@ -1,0 +1,54 @@
+"""The scripts: each verb's file with the shared ones its header asks for, put together when the store is first opened."""
+
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from sidelane.stores import problems
+from sidelane.stores.texts import dumps, problem_text
+
+_HERE = Path(__file__).parent
+
+
+class Script(NamedTuple):
+    """One script: its text, and the digest the server knows it by."""
+
+    verb: str
+    text: str
+    digest: str
+
+
+@cache
+def script(verb: str) -> Script:
+    """Put the script of a verb together."""
+    body = (_HERE / "verbs" / f"{verb}.lua").read_text(encoding="utf-8")
+    shared = "\n".join(_shared(name) for name in _asked(body, "Shared"))
+    flags = ",".join(_asked(body, "Flags"))
+    text = f"#!lua{f' flags={flags}' if flags else ''}\n{shared}\n{body}"
+    return Script(verb, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _asked(body: str, what: str) -> list[str]:
+    """Read a line of the header that lists names."""
+    found = re.search(rf"^-- {what}: (.+)$", body, re.MULTILINE)
+    return found[1].split(", ") if found else []
+
+
+def _shared(name: str) -> str:
+    if name == "problems":
+        return _problems()
+    return (_HERE / "shared" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _problems() -> str:
+    """Write the problems that stores find as constants of Lua."""
+    texts = {
+        "NOT_STARTED_IN_TIME": problem_text(problems.NOT_STARTED_IN_TIME),
+        "DEADLINE_PASSED": problem_text(problems.DEADLINE_PASSED),
+        "WORKER_LOST": problem_text(problems.WORKER_LOST),
+        "WORKERS_LOST": problem_text(problems.WORKERS_LOST),
+        "LOSS": dumps([problem_text(problems.WORKER_LOST), "", ""]),
+    }
+    return "\n".join(f"local {name} = [==[{text}]==]" for name, text in texts.items())

@@ -1,0 +1,128 @@
+-- Jobs that come into the queue: new ones, and those that come back after an attempt. Needs: rows, lines.
+--
+-- Keys: meta              hash: sequence, the highest used
+--       queues            hash: every queue that was ever named, 1 while it is paused
+--       due:<queue>       zset: delayed jobs by when they may start
+--       late              zset: queued jobs by when they are given up
+--       unique            hash: <user><unique key> to the unfinished job that has it
+--       all, failed       zset: jobs by age
+--       user:<user>, key:<key>, parent:<parent>   zset: the jobs of each by age
+--       children:<job>    set: its unfinished children
+--       forget            zset: finished jobs without unfinished children by when their retention has passed
+--       then:<id>         the job's follow-ups: JSON list of [states, the spec's rest, its fields]
+
+local function unique_field(user, unique)
+  return part(user) .. unique
+end
+
+local function holder_of(user, unique)
+  return unique and call('HGET', P .. 'unique', unique_field(user, unique))
+end
+
+-- An unfinished job keeps its parent and its unique key.
+local function hold(id, row)
+  if row[UNIQUE] then
+    call('HSET', P .. 'unique', unique_field(row[USER], row[UNIQUE]), id)
+  end
+  if row[PARENT] then
+    call('SADD', P .. 'children:' .. row[PARENT], id)
+    call('ZREM', P .. 'forget', row[PARENT])
+  end
+end
+
+-- Set when a job that is queued now is given up.
+local function set_deadlines(id, row)
+  row[DEADLINE_AT] = row[DEADLINE] and NOW + row[DEADLINE]
+  row[GIVE_UP] = row[START_WITHIN] and NOW + row[START_WITHIN]
+  if row[DEADLINE_AT] and (not row[GIVE_UP] or row[DEADLINE_AT] < row[GIVE_UP]) then
+    row[GIVE_UP] = row[DEADLINE_AT]
+  end
+  if row[GIVE_UP] then
+    stamp(id, row)
+  end
+end
+
+-- Let a job whose state is READY or WAITING stand where it belongs.
+local function queue_up(id, row)
+  if row[GIVE_UP] then
+    call('ZADD', P .. 'late', row[GIVE_UP], id)
+  end
+  if row[STATE] == READY then
+    arrive(id, row)
+  else
+    call('ZADD', P .. 'due:' .. row[QUEUE], row[DUE], id)
+    if row[WAIT] then
+      stamp(id, row)
+    end
+  end
+  save(id, row)
+  touch_job(id)
+  touch('queue:' .. row[QUEUE])
+end
+
+-- Make a new job, whose id and unique key are free. `fields` are those that `encoding.fields_of` writes.
+local function insert(id, spec, fields)
+  local row = {}
+  row[SEQ] = call('HINCRBY', P .. 'meta', 'sequence', 1)
+  row[TASK], row[VERSION], row[QUEUE], row[USER], row[PRIORITY] = unpack(fields, 1, 5)
+  row[KEY], row[UNIQUE] = present(fields[6]), present(fields[7])
+  local delay, run_at = tonumber(fields[8]), tonumber(fields[9])
+  row[START_WITHIN], row[DEADLINE] = tonumber(fields[10]) or false, tonumber(fields[11]) or false
+  row[BUDGET], row[KEEP], row[ABANDON_AFTER] = tonumber(fields[12]), tonumber(fields[13]), tonumber(fields[14]) or false
+  row[PARENT], row[FOLLOWS] = present(fields[15]), fields[16] ~= ''
+  row[SUBMITTED], row[STATE], row[DUE], row[WAIT] = NOW, READY, NOW, false
+  if run_at and run_at > NOW + delay then
+    row[STATE], row[DUE] = WAITING, run_at
+  elseif delay > 0 then
+    row[STATE], row[DUE], row[WAIT] = WAITING, NOW + delay, delay
+  end
+  row[ATTEMPT], row[FAILURES], row[LOSSES], row[ENDS] = 0, 0, 0, 0
+  row[STARTED], row[ENDED], row[ABANDON_AT], row[CANCELLING] = false, false, false, false
+  row[WORKER], row[NONCE], row[SETTLED], row[PROGRESS], row[PROBLEM], row[STAMPED] = false, false, false, false, false, false
+  row[ORDINAL], row[EPOCH], row[LAST] = 0, 0, 0
+  set_deadlines(id, row)
+  keep('spec:' .. id, spec)
+  if row[FOLLOWS] then
+    keep('then:' .. id, fields[16])
+  end
+  call('ZADD', P .. 'all', row[SEQ], id)
+  for name, value in pairs({ user = row[USER] ~= '' and row[USER], key = row[KEY], parent = row[PARENT] }) do
+    if value then
+      call('ZADD', P .. name .. ':' .. value, row[SEQ], id)
+    end
+  end
+  call('HSETNX', P .. 'queues', row[QUEUE], '0')
+  hold(id, row)
+  queue_up(id, row)
+  return row
+end
+
+-- Let a job wait for its next attempt; its lease is gone.
+local function put_back(id, row, delay, settled)
+  if row[STATE] == RUNNING then
+    drop_lease(id, row)
+  end
+  row[STATE], row[DUE], row[WAIT] = READY, NOW, false
+  if delay > 0 then
+    row[STATE], row[DUE], row[WAIT] = WAITING, NOW + delay, delay
+  end
+  row[SETTLED] = settled or row[SETTLED]
+  row[CANCELLING], row[WORKER], row[NONCE], row[ORDINAL] = false, false, false, 0
+  queue_up(id, row)
+end
+
+-- Make up to `limit` due jobs of a queue ready, and tell how many there were.
+local function promote(queue, limit)
+  local due = call('ZRANGEBYSCORE', P .. 'due:' .. queue, '-inf', exact(NOW), 'LIMIT', 0, limit)
+  if #due == 0 then
+    return 0
+  end
+  call('ZREM', P .. 'due:' .. queue, unpack(due))
+  read_rows(due)
+  for _, id in ipairs(due) do
+    local row = row_of(id)
+    row[STATE], row[WAIT] = READY, false
+    queue_up(id, row)
+  end
+  return #due
+end

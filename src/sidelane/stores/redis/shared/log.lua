@@ -1,0 +1,50 @@
+-- Writing a job's log: numbers without holes, and an epoch for each stretch that cannot be told from a lost one (rule 17).
+-- Needs: rows.
+--
+-- An event is '<epoch> <at>\n<name>\n<data>'. Of an end that has become a line of the log the name is empty, and the data is
+-- the code of the state with the result or problem after it.
+
+-- Open a new epoch if an entry of this ordinal would leave a hole: the log has lost its tail in a crash then.
+local function without_hole(row, ordinal)
+  if ordinal > row[ORDINAL] + 1 then
+    row[EPOCH] = new_epoch()
+  end
+end
+
+-- Write the entries that the log has not seen (names and data in turn), the first of which has this ordinal.
+-- Returns whether the row has changed.
+local function write(id, row, ordinal, entries)
+  local count = #entries / 2
+  if count == 0 then
+    return false
+  end
+  without_hole(row, ordinal)
+  local header = row[EPOCH] .. ' ' .. exact(NOW) .. '\n'
+  local events = {}
+  for place = math.max(row[ORDINAL] + 1 - ordinal, 0) + 1, count do
+    local name = entries[2 * place - 1]
+    row[LAST] = row[LAST] + 1
+    if name == 'progress' then
+      row[PROGRESS] = row[LAST]
+    end
+    events[#events + 1] = header .. name .. '\n' .. entries[2 * place]
+  end
+  in_pieces('RPUSH', P .. 'log:' .. id, events)
+  row[ORDINAL] = math.max(row[ORDINAL], ordinal + count - 1)
+  return #events > 0
+end
+
+-- Give the end of a finished job a line of its own: until now it followed from the row.
+local function write_end(id, row)
+  local data = row[PROBLEM] or row[STATE] == SUCCEEDED and call('GET', P .. 'result:' .. id) or ''
+  call('RPUSH', P .. 'log:' .. id, row[EPOCH] .. ' ' .. exact(row[ENDED]) .. '\n\n' .. row[STATE] .. data)
+end
+
+-- Read the entries that come next among the arguments.
+local function take_entries()
+  local entries = {}
+  for place = 1, 2 * number() do
+    entries[place] = take()
+  end
+  return entries
+end

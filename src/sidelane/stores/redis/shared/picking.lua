@@ -1,0 +1,163 @@
+-- Choosing jobs from the lines of a lane, in turn (rule 15). Needs: lines.
+--
+-- Within a lane only as many turns are read as there is room: nobody behind them can come to their turn in this claim.
+
+local function before(one, other)
+  if one.tag ~= other.tag then
+    return one.tag < other.tag
+  end
+  return one.age < other.age
+end
+
+local function push(heap, entry)
+  local place = #heap + 1
+  heap[place] = entry
+  while place > 1 do
+    local above = math.floor(place / 2)
+    if not before(heap[place], heap[above]) then
+      return
+    end
+    heap[place], heap[above] = heap[above], heap[place]
+    place = above
+  end
+end
+
+local function pop(heap)
+  local first, size = heap[1], #heap
+  heap[1] = heap[size]
+  heap[size] = nil
+  local place = 1
+  while true do
+    local least = place
+    for below = 2 * place, 2 * place + 1 do
+      if heap[below] and before(heap[below], heap[least]) then
+        least = below
+      end
+    end
+    if least == place then
+      return first
+    end
+    heap[place], heap[least] = heap[least], heap[place]
+    place = least
+  end
+end
+
+-- Read on in a line, so that the job at its place is known if there is one.
+local function look(line, size)
+  if line.ended or line.jobs[2 * line.place - 1] then
+    return
+  end
+  size = math.max(size, 2 * line.place)
+  local have = #line.jobs / 2
+  local found = call('ZRANGE', line.key, have, have + size - 1, 'WITHSCORES')
+  for _, each in ipairs(found) do
+    line.jobs[#line.jobs + 1] = each
+  end
+  line.ended = #found < 2 * size
+end
+
+-- The line with the user's oldest job of an open kind, and that job's age.
+local function oldest(user, kinds, size)
+  local first, least
+  for kind, line in pairs(user.lines) do
+    if kinds[kind].open() then
+      if line.place > 1 then
+        look(line, size)
+      end
+      local age = line.place == 1 and line.head or tonumber(line.jobs[2 * line.place])
+      if age and (not least or age < least) then
+        first, least = line, age
+      end
+    end
+  end
+  return first, least
+end
+
+-- The first turns of each kind that may be taken. Returns the users by name, a heap of turns, and how many users there are.
+local function turns_of(lane, kinds, room)
+  local users, heap, count = {}, {}, 0
+  for kind, known in pairs(kinds) do
+    local found = known.open() and call('ZRANGE', P .. 'turns:' .. lane .. ':' .. kind, 0, room - 1, 'WITHSCORES') or {}
+    for place = 1, #found, 2 do
+      local name, head, tag = found[place]:sub(17), tonumber(found[place]:sub(1, 16)), tonumber(found[place + 1])
+      if not users[name] then
+        users[name] = { tag = tag, lines = {} }
+        count = count + 1
+      end
+      users[name].lines[kind] = { key = line_key(lane, name, kind), kind = kind, head = head, place = 1, jobs = {} }
+      push(heap, { tag = tag, age = head, name = name })
+    end
+  end
+  return users, heap, count
+end
+
+-- Write the lines of a user down as they are now that the picked jobs are not ready any more.
+local function settle_user(lane, name, user, kinds, clock)
+  local stands = false
+  for kind in pairs(kinds) do
+    local turns = P .. 'turns:' .. lane .. ':' .. kind
+    local line = user.lines[kind]
+    local key = line_key(lane, name, kind)
+    if line and line.place > 1 then
+      call('ZREM', turns, turn(line.head, name))
+      call('ZREMRANGEBYRANK', key, 0, line.place - 2)
+    end
+    local head = tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
+    if head then
+      call('ZADD', turns, user.tag, turn(head, name))
+      stands = true
+    end
+    heads[key] = nil
+  end
+  if stands then
+    call('HSET', P .. 'tags:' .. lane, name, user.tag)
+  else
+    rest(lane, name, user.tag, clock)
+  end
+end
+
+-- Choose up to `room` ready jobs of a lane, and take them out of their lines. `opener` says of a kind's losses, version and task
+-- when it may be taken (a function that tells, and one that is told of each job). Returns ids.
+local function pick(queue, priority, room, opener)
+  local lane = lane_of(queue, priority)
+  local kinds, picked = {}, {}
+  for _, kind in ipairs(call('SMEMBERS', P .. 'kinds:' .. lane)) do
+    kinds[kind] = opener(kind:match('^(%d)/(-?%d+)/(.*)$'))
+  end
+  local users, heap, count = turns_of(lane, kinds, room)
+  local clock = clock_of(lane)
+  while #picked < room and #heap > 0 do
+    local entry = pop(heap)
+    local user = users[entry.name]
+    local size = count == 1 and room - #picked or 2
+    local line, age = oldest(user, kinds, size)
+    if line and age == entry.age and user.tag == entry.tag then
+      look(line, size)
+      picked[#picked + 1] = line.jobs[2 * line.place - 1]
+      line.place = line.place + 1
+      kinds[line.kind].taken()
+      clock = math.max(clock, entry.tag)
+      user.tag, user.picked = math.max(clock, entry.tag + 1), true
+      line, age = oldest(user, kinds, size)
+      if line then
+        push(heap, { tag = user.tag, age = age, name = entry.name })
+      end
+    elseif line and user.tag == entry.tag and age > entry.age then
+      push(heap, { tag = user.tag, age = age, name = entry.name }) -- it stood here under the age of a kind that is closed now
+    end
+  end
+  if #picked > 0 then
+    call('HINCRBY', P .. 'lane:' .. lane, 'ready', -#picked)
+    for name, user in pairs(users) do
+      if user.picked then
+        settle_user(lane, name, user, kinds, clock)
+      end
+    end
+    for kind in pairs(kinds) do
+      forget_kind(lane, kind)
+    end
+    call('HSET', P .. 'lane:' .. lane, 'clock', clock)
+    tidy(queue, priority, lane, clock)
+  end
+  return picked
+end

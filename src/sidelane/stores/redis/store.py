@@ -1,0 +1,180 @@
+"""The store contract on Redis: each verb is one script, and calls that are too large for one are cut."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from sidelane.model.event import Cursor, Reading
+from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, State, Submission
+from sidelane.model.outcome import Append, Report, Verdict
+from sidelane.model.worker import ClaimRequest, Claims, QueueStats, Swept, WorkerInfo
+from sidelane.stores.checking import problem_with, storable
+from sidelane.stores.contract import Wakeups
+from sidelane.stores.pieces import (
+    MOST_ITEMS,
+    Weight,
+    pieces,
+    weight_of_append,
+    weight_of_one,
+    weight_of_report,
+    weight_of_spec,
+)
+from sidelane.stores.problems import unique_taken
+from sidelane.stores.redis import decoding, encoding, start
+from sidelane.stores.redis.address import Address
+from sidelane.stores.redis.server import Server
+from sidelane.stores.redis.watching import Watching
+from sidelane.stores.texts import worker_of, worker_text
+
+STOPPED = "stopped"
+
+_FURTHEST = 1000  # what position counts to
+_MOST_READ = 262_144  # bytes: what one reading holds, give or take its last event
+_VERDICTS = (Verdict.LOST, Verdict.HELD, Verdict.CANCEL)
+
+Item = TypeVar("Item")
+
+
+class RedisStore:
+    """Jobs on one Redis or Valkey server. It belongs to the event loop that opened it."""
+
+    def __init__(self, server: Server, watching: Watching) -> None:
+        self._server = server
+        self._watching = watching
+
+    @classmethod
+    async def open(cls, url: str, clock: Callable[[], float] = time.time) -> "RedisStore":
+        """Open the store that a URL names, after checking that its server will do."""
+        address = Address.parse(url)
+        server = Server(address, clock)
+        try:
+            await start.check(server, address.prefix, address.name)
+        except BaseException:
+            await server.close()
+            raise
+        return cls(server, Watching(address))
+
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
+        problems = [problem_with(spec) for spec in specs]
+        good = [
+            replace(spec, arguments=storable(spec.arguments))
+            for spec, problem in zip(specs, problems, strict=True)
+            if problem is None
+        ]
+        answers = await self._cut("submit", good, encoding.specification, weight_of_spec)
+        submissions = map(decoding.submission_of, good, answers)
+        return [Refusal(problem) if problem else next(submissions) for problem in problems]
+
+    async def claim(self, request: ClaimRequest) -> Claims:
+        again = True
+        answer: Any = ()
+        while again:
+            answer = await self._server.run("claim", *encoding.claim_fields(request))
+            again = bool(answer[0])
+        return decoding.claims_of(answer)
+
+    async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[Verdict]:
+        info = "" if worker.health == STOPPED else worker_text(worker)
+        fields = [field for each in leases for field in encoding.lease_fields(each)]
+        answers = await self._server.run("heartbeat", worker.id, info, repr(lease), len(leases), *fields)
+        return [_VERDICTS[answer] for answer in answers]
+
+    async def append(self, appends: Sequence[Append]) -> list[bool]:
+        return [bool(each) for each in await self._cut("append", appends, encoding.append_fields, weight_of_append)]
+
+    async def finish(self, reports: Sequence[Report]) -> list[bool]:
+        return [bool(each) for each in await self._cut("finish", reports, encoding.report_fields, weight_of_report)]
+
+    async def cancel(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        return [answer and decoding.record_of(answer) for answer in await self._over("cancel", ids)]
+
+    async def requeue(self, ids: Sequence[str]) -> list[JobRecord | Refusal | None]:
+        answers = await self._over("requeue", ids)
+        return [
+            Refusal(unique_taken(answer)) if isinstance(answer, str) else answer and decoding.record_of(answer)
+            for answer in answers
+        ]
+
+    async def get(self, ids: Sequence[str]) -> list[JobRecord | Gone | None]:
+        return list(map(decoding.found_of, ids, await self._over("get", ids)))
+
+    async def find(self, query: Query) -> list[JobRecord]:
+        found: list[JobRecord] = []
+        before = "" if query.before is None else str(query.before)
+        fields = encoding.query_fields(query)
+        while len(found) < query.limit and query.states != frozenset():
+            before, *answers = await self._server.run("find", _index(query), before, MOST_ITEMS, *fields)
+            records = map(decoding.record_of, answers)
+            found += [replace(record, history=()) for record in records if decoding.meets(record, query)]
+            if not before:
+                break
+        return found[: query.limit]
+
+    async def position(self, job_id: str) -> int | None:
+        answer: int | None = await self._server.run("position", job_id, _FURTHEST)
+        return answer
+
+    async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> Reading | None:
+        cursor = ("", "") if after is None else (after.number, after.epoch)
+        answer = await self._server.run("read", job_id, *cursor, limit, _MOST_READ)
+        return None if answer is None else decoding.reading_of(job_id, answer)
+
+    def watch(self, *topics: str) -> AbstractAsyncContextManager[Wakeups]:
+        return self._watching.watch(topics)
+
+    async def listen(self, ids: Sequence[str]) -> None:
+        for piece, _ in pieces(ids, weight_of_one):
+            await self._server.run("listen", *piece)
+
+    async def pause(self, queue: str, paused: bool = True) -> None:
+        await self._server.run("pause", queue, int(paused))
+
+    async def workers(self) -> list[WorkerInfo]:
+        return list(map(worker_of, await self._server.run("workers")))
+
+    async def stats(self) -> list[QueueStats]:
+        return sorted(map(decoding.stats_of, await self._server.run("stats")), key=lambda each: each.name)
+
+    async def sweep(self, *, lease: float, limit: int = 200) -> Swept:
+        lost, ended, removed, more = await self._server.run("sweep", repr(lease), limit)
+        return Swept(lost, ended, removed, bool(more))
+
+    async def remember(self, name: str, value: str) -> str:
+        kept: str = await self._server.run("remember", name, value)
+        return kept
+
+    async def close(self) -> None:
+        await self._watching.close()
+        await self._server.close()
+
+    async def _over(self, verb: str, ids: Sequence[str]) -> list[Any]:
+        """Run a verb whose arguments are ids, a piece at a time."""
+        answers: list[Any] = []
+        for piece, _ in pieces(ids, weight_of_one):
+            answers += await self._server.run(verb, *piece)
+        return answers
+
+    async def _cut(
+        self,
+        verb: str,
+        items: Sequence[Item],
+        encode: Callable[[Item], Iterable[str | int]],
+        weigh: Callable[[Item], Weight],
+    ) -> list[Any]:
+        """Run a verb over all items, a piece at a time, so that no script holds the server up for long."""
+        answers: list[Any] = []
+        for piece, _ in pieces(items, weigh):
+            arguments = [argument for item in piece for argument in encode(item)]
+            answers += await self._server.run(verb, len(piece), *arguments)
+        return answers
+
+
+def _index(query: Query) -> str:
+    """Choose the index to look along: the one that is likely to hold the fewest jobs."""
+    for name in ("key", "parent", "user"):
+        value = getattr(query, name)
+        if value is not None:
+            return f"{name}:{value}"
+    return "failed" if query.states == frozenset({State.FAILED}) else "all"

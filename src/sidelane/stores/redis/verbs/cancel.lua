@@ -1,0 +1,22 @@
+-- cancel: end queued jobs at once, and ask running ones to stop.
+-- Shared: store, rows, lines, arrivals, log, problems, ending, answers
+-- Flags: allow-oom
+--
+-- Keys: those of ending.
+-- Arguments: ids.
+-- Returns for each: its answer, or nothing where there is no such job.
+
+local ids = { unpack(ARGV, 3) }
+for _, id in ipairs(ids) do
+  local row = row_of(id)
+  if row then
+    stop(id, row)
+  end
+end
+commit()
+local replies = {}
+for place, id in ipairs(ids) do
+  local row = row_of(id)
+  replies[place] = row and answer(id, row)
+end
+return replies

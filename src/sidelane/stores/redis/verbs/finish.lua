@@ -1,0 +1,50 @@
+-- finish: end attempts, each in one step with its last entries and its follow-ups.
+-- Shared: store, rows, lines, arrivals, log, problems, ending
+-- Flags: allow-oom
+--
+-- Keys: those of ending.
+-- Arguments: count, then for each: id, attempt, nonce, ordinal, outcome, delay, text, failure, count of entries, then name and data
+--            of each. Text is the result of `succeeded` or the problem of `failed`; failure is what the history keeps.
+-- Returns for each: 1, or 0 where the lease was lost.
+
+-- Let a job wait for another attempt, unless someone asked it to stop (rule 8).
+local function wait_or_stop(id, row, delay, nonce)
+  if row[CANCELLING] then
+    conclude(id, row, CANCELLED, false, false, nonce)
+  else
+    put_back(id, row, delay, nonce)
+  end
+end
+
+local function finish(id, row, nonce, outcome, delay, text, failure)
+  if failure ~= '' then
+    keep_failure(id, row, failure)
+    row[FAILURES] = row[FAILURES] + 1
+  end
+  if outcome == 'succeeded' then
+    conclude(id, row, SUCCEEDED, text, false, nonce)
+  elseif outcome == 'failed' then
+    conclude(id, row, FAILED, false, text, nonce)
+  elseif outcome == 'cancelled' then
+    conclude(id, row, CANCELLED, false, false, nonce)
+  else
+    wait_or_stop(id, row, delay, nonce)
+  end
+end
+
+local answers = {}
+for place = 1, number() do
+  local id, attempt, nonce, ordinal = take(), number(), take(), number()
+  local outcome, delay, text, failure, entries = take(), number(), take(), take(), take_entries()
+  local row = row_of(id)
+  if held_by(row, attempt, nonce) then
+    write(id, row, ordinal, entries)
+    without_hole(row, ordinal)
+    finish(id, row, nonce, outcome, delay, text, failure)
+    answers[place] = 1
+  else
+    answers[place] = row and row[SETTLED] == nonce and 1 or 0
+  end
+end
+commit()
+return answers

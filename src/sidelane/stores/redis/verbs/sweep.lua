@@ -1,0 +1,46 @@
+-- sweep: do what time asks for. Any process may, at any time (rules 5 to 7, 11).
+-- Shared: store, rows, lines, arrivals, log, problems, ending, workers, losing, retention
+-- Flags: allow-oom
+--
+-- Keys: those of ending, losing and retention, and in the hash `meta`: swept, the sweep mark; patient, when leases may be taken.
+-- Arguments: lease, limit.
+-- Returns: how many leases were lost, jobs ended, jobs removed, and whether another sweep has work right now.
+
+local lease, limit = number(), number()
+local room = limit
+
+local function spend(count)
+  room = math.max(0, room - count)
+  return count
+end
+
+-- Keep the sweep mark, and tell whether leases and listeners may be given up now. Where nobody has swept for long (a restart, a
+-- sleep, a step of the clock), they first get a whole lease to renew.
+local function may_expire()
+  local swept = tonumber(call('HGET', P .. 'meta', 'swept'))
+  local patient = tonumber(call('HGET', P .. 'meta', 'patient')) or 0
+  if swept and swept > NOW then
+    if spend(clamp(limit)) == limit then
+      return false
+    end
+    patient = math.min(patient, NOW + lease)
+  elseif not swept or NOW - swept > lease / 2 then
+    patient = NOW + lease
+  end
+  call('HSET', P .. 'meta', 'swept', exact(NOW), 'patient', exact(patient))
+  return NOW >= patient
+end
+
+local lost, ended = 0, 0
+if may_expire() then
+  lost = spend(sweep_leases(room))
+  ended = spend(stop_abandoned(room))
+end
+ended = ended + spend(end_late(room))
+for _, queue in ipairs(call('HKEYS', P .. 'queues')) do
+  spend(promote(queue, room))
+end
+local removed = spend(forget_jobs(room))
+spend(forget_gone(room))
+commit()
+return { lost, ended, removed, room == 0 and 1 or 0 }

@@ -1,0 +1,160 @@
+"""Waking those who watch: one connection for all topics of a store, which comes back by itself and then wakes everyone."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio.connection import Connection
+
+from sidelane.stores.redis.address import Address
+
+GRACE = 1.0
+"""For how many seconds a new watch waits for the server to confirm it; then it begins with a hint, and gets more later."""
+
+_REST = (0.05, 0.25)  # seconds between two attempts to connect
+
+
+class Watch:
+    """The hints of one watch."""
+
+    def __init__(self) -> None:
+        self._hinted = asyncio.Event()
+
+    def hint(self) -> None:
+        self._hinted.set()
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait for a hint since the last call; false when `timeout` seconds passed without one."""
+        if not self._hinted.is_set():
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._hinted.wait()
+            except TimeoutError:
+                return False
+        self._hinted.clear()
+        return True
+
+
+class Channel:
+    """One topic at the server: who watches it, and how many subscribes are not confirmed yet."""
+
+    def __init__(self) -> None:
+        self.watches: set[Watch] = set()
+        self.pending = 0
+        self.ready = asyncio.Event()
+
+
+class Watching:
+    """All watches of one store. The connection is made with the first of them."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._prefix = f"{address.prefix}:hint:"
+        self._channels: dict[str, Channel] = {}
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._sending = asyncio.Lock()
+
+    @asynccontextmanager
+    async def watch(self, topics: tuple[str, ...]) -> AsyncIterator[Watch]:
+        """Watch topics from now on."""
+        watch = Watch()
+        names = [f"{self._prefix}{topic}" for topic in dict.fromkeys(topics)]
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="sidelane hints")
+        fresh = []
+        for name in names:
+            channel = self._channels.setdefault(name, Channel())
+            if not channel.watches:
+                fresh.append(name)
+            channel.watches.add(watch)
+        try:
+            await self._send("SUBSCRIBE", fresh)
+            if not await self._confirmed(names):
+                watch.hint()
+            yield watch
+        finally:
+            await self._leave(names, watch)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _confirmed(self, names: list[str]) -> bool:
+        try:
+            async with asyncio.timeout(GRACE):
+                for name in names:
+                    await self._channels[name].ready.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _leave(self, names: list[str], watch: Watch) -> None:
+        left = []
+        for name in names:
+            channel = self._channels[name]
+            channel.watches.discard(watch)
+            if not channel.watches:
+                channel.ready.clear()
+                left.append(name)
+                if not channel.pending:
+                    del self._channels[name]
+        await self._send("UNSUBSCRIBE", left)
+
+    async def _send(self, command: str, names: list[str]) -> None:
+        """Tell the server, if it is there; whoever connects next subscribes to everything."""
+        connection = self._connection
+        if not names or connection is None:
+            return
+        if command == "SUBSCRIBE":
+            for name in names:
+                self._channels[name].pending += 1
+        async with self._sending:
+            with suppress(exceptions.RedisError, OSError):
+                await connection.send_command(command, *names)
+
+    async def _run(self) -> None:
+        while True:
+            connection = self._address.connection()
+            try:
+                await connection.connect()
+                await self._begin(connection)
+                while True:
+                    self._heard(await connection.read_response())
+            except (exceptions.RedisError, OSError):
+                await asyncio.sleep(random.uniform(*_REST))
+            finally:
+                self._connection = None
+                await connection.disconnect(nowait=True)
+
+    async def _begin(self, connection: Connection) -> None:
+        """Subscribe to all that is watched, and wake everyone: hints may have been missed."""
+        self._channels = {name: channel for name, channel in self._channels.items() if channel.watches}
+        for channel in self._channels.values():
+            channel.pending = 0
+            channel.ready.clear()
+        self._connection = connection
+        await self._send("SUBSCRIBE", list(self._channels))
+        for channel in self._channels.values():
+            for watch in channel.watches:
+                watch.hint()
+
+    def _heard(self, message: Any) -> None:
+        kind, name, *_ = message
+        channel = self._channels.get(name)
+        if channel is None:
+            return
+        if kind == "message":
+            for watch in channel.watches:
+                watch.hint()
+        elif kind == "subscribe":
+            channel.pending = max(0, channel.pending - 1)
+            if not channel.pending:
+                if channel.watches:
+                    channel.ready.set()
+                else:
+                    del self._channels[name]

