@@ -21,6 +21,7 @@ class Watch:
     """The hints of one watch."""
 
     def __init__(self) -> None:
+        self.is_open = False  # someone may rely on its hints
         self._hinted = asyncio.Event()
 
     def hint(self) -> None:
@@ -75,6 +76,7 @@ class Watching:
             await self._send("SUBSCRIBE", fresh)
             if not await self._confirmed(names):
                 watch.hint()
+            watch.is_open = True
             yield watch
         finally:
             await self._leave(names, watch)
@@ -141,7 +143,8 @@ class Watching:
         await self._send("SUBSCRIBE", list(self._channels))
         for channel in self._channels.values():
             for watch in channel.watches:
-                watch.hint()
+                if watch.is_open:
+                    watch.hint()
 
     def _heard(self, message: Any) -> None:
         kind, name, *_ = message
