@@ -1,10 +1,11 @@
 """Opening: a URL names a store, or the error says what to write instead."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from sidelane.model.errors import ConfigurationError
+from sidelane.model.errors import ConfigurationError, MissingExtra
 from sidelane.model.job import JobSpec
 from sidelane.stores.opening import open_store
 
@@ -40,8 +41,20 @@ async def test_a_url_that_names_no_store_is_an_error_that_names_the_setting(url:
     assert "secret" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["redis://localhost", "rediss://:secret@host:1/0", "unix:///run/redis.sock"])
-async def test_redis_is_said_to_be_missing_in_this_version(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="not available") as raised:
+async def test_redis_without_its_driver_says_which_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("sidelane.stores.redis")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in "redis", "redis.asyncio", "redis.asyncio.connection":
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtra, match=r"sidelane\[redis\]") as raised:
+        await open_store("redis://:secret@localhost")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:secret@h:port/0", "redis://:secret@h/?name=not+a+name", "redis://:secret@h/?what=1"]
+)
+async def test_a_redis_url_that_cannot_be_read_names_the_setting(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="SIDELANE_STORE") as raised:
         await open_store(url)
     assert "secret" not in str(raised.value)

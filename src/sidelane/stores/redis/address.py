@@ -40,10 +40,21 @@ class Address:
             options = dict(parse_url(urlunsplit(parts._replace(query=urlencode(query)))))
         except ValueError as error:
             raise ConfigurationError(f"SIDELANE_STORE is {shown!r}, which cannot be read: {error}") from error
-        defaults = {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_timeout": ANSWER_TIMEOUT, "socket_keepalive": True}
+        defaults = {
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+            "socket_timeout": ANSWER_TIMEOUT,
+            "socket_keepalive": True,
+        }
         if parts.scheme == "unix":
             del defaults["socket_keepalive"]
-        return cls({**defaults, **options, "decode_responses": True, "protocol": 2}, f"{{{store}}}", shown)
+        address = cls({**defaults, **options, "decode_responses": True, "protocol": 2}, f"{{{store}}}", shown)
+        try:
+            address.connection()
+        except (TypeError, ValueError) as error:  # an option that redis-py does not know
+            raise ConfigurationError(
+                f"SIDELANE_STORE is {shown!r} with options that cannot be used: {error}"
+            ) from error
+        return address
 
     def connection(self) -> Connection:
         """Make a connection of its own, whose reads may wait for ever."""

@@ -49,9 +49,7 @@ def submission_of(spec: JobSpec, answer: Any) -> Submission:
     if not isinstance(answer, str):
         return Submission(record_of(answer), False)
     seq, submitted, due = answer.split(" ")
-    record = JobRecord(
-        spec=spec, sequence=int(seq), state=State.QUEUED, submitted=float(submitted), due=time_of(due)
-    )
+    record = JobRecord(spec=spec, sequence=int(seq), state=State.QUEUED, submitted=float(submitted), due=time_of(due))
     return Submission(record, True)
 
 
@@ -110,6 +108,4 @@ def _failure(text: str) -> Failure:
     header, kept = text.split("\n", 1)
     attempt, at = header.split(" ")
     problem, error, traceback = json.loads(kept)
-    return Failure(
-        problem=problem_of(problem), error=error, traceback=traceback, attempt=int(attempt), at=float(at)
-    )
+    return Failure(problem=problem_of(problem), error=error, traceback=traceback, attempt=int(attempt), at=float(at))

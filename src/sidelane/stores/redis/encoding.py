@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from sidelane.model.event import Entry
-from sidelane.model.job import JobSpec, Lease, Query, State
+from sidelane.model.job import Failure, JobSpec, Lease, Query, State
 from sidelane.model.outcome import Append, Cancelled, Failed, Released, Report, Retried, Succeeded
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.checking import storable
@@ -39,20 +39,19 @@ def append_fields(append: Append) -> list[Argument]:
 
 def report_fields(report: Report) -> list[Argument]:
     """The arguments of one report, in the order that `finish.lua` takes them."""
-    outcome, delay, text, failure = "", "0", "", None
+    name = delay = text = kept = ""
     match report.outcome:
         case Succeeded(result):
-            outcome, text = "succeeded", storable(result)
+            name, text = "succeeded", storable(result)
         case Failed(failure):
-            outcome, text = "failed", problem_text(failure.problem)
+            name, text, kept = "failed", problem_text(failure.problem), _failure(failure)
         case Cancelled():
-            outcome = "cancelled"
+            name = "cancelled"
         case Retried(failure, seconds):
-            outcome, delay = "retried", _seconds(seconds)
+            name, delay, kept = "retried", _seconds(seconds), _failure(failure)
         case Released(seconds):
-            outcome, delay = "released", _seconds(seconds)
-    kept = "" if failure is None else dumps([problem_text(failure.problem), failure.error, failure.traceback])
-    return [*lease_fields(report.lease), report.ordinal, outcome, delay, text, kept, *_entries(report.entries)]
+            name, delay = "released", _seconds(seconds)
+    return [*lease_fields(report.lease), report.ordinal, name, delay, text, kept, *_entries(report.entries)]
 
 
 def claim_fields(request: ClaimRequest) -> list[Argument]:
@@ -72,6 +71,10 @@ def query_fields(query: Query) -> list[Argument]:
     """The conditions of a query that `find.lua` checks."""
     states = "" if query.states is None else "".join(CODES[state] for state in query.states) or "none"
     return [states, *map(_maybe, (query.task, query.queue, query.user, query.key, query.parent))]
+
+
+def _failure(failure: Failure) -> str:
+    return dumps([problem_text(failure.problem), failure.error, failure.traceback])
 
 
 def _entries(entries: Iterable[Entry]) -> list[Argument]:
@@ -95,7 +98,11 @@ def _follow_ups(spec: JobSpec) -> str:
         return ""
     return dumps(
         [
-            ["".join(CODES[state] for state in follow.on), _text_of(follow.spec, "id", "parent")[1:], fields_of(follow.spec)]
+            [
+                "".join(CODES[state] for state in follow.on),
+                _text_of(follow.spec, "id", "parent")[1:],
+                fields_of(follow.spec),
+            ]
             for follow in spec.follow_ups
         ]
     )

@@ -16,8 +16,7 @@ _FOR_GOOD: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.NoPermissionError, "The store {name} does not allow its user what Sidelane needs: {error}."),
     (
         exceptions.MovedError,
-        "The store {name} is a node of a cluster that does not hold its keys ({error}): "
-        "let SIDELANE_STORE name the node that does.",
+        "The store {name} is a cluster's node without the keys ({error}): let SIDELANE_STORE name the node that has them.",
     ),
 )
 
@@ -32,7 +31,10 @@ _FOR_NOW: tuple[tuple[type[Exception], str], ...] = (
     ),
     (exceptions.BusyLoadingError, "The store {name} is still loading its data."),
     (exceptions.TimeoutError, "The store {name} does not answer: see whether the server is well."),
-    (exceptions.ConnectionError, "The store {name} cannot be reached ({error}): see whether it runs, and SIDELANE_STORE."),
+    (
+        exceptions.ConnectionError,
+        "The store {name} cannot be reached ({error}): see whether it runs, and SIDELANE_STORE.",
+    ),
     (OSError, "The store {name} cannot be reached ({error}): see whether it runs, and SIDELANE_STORE."),
 )
 
@@ -44,7 +46,7 @@ def store_error(error: Exception, name: str) -> StoreError:
             if isinstance(error, kind):
                 return raised(sentence.format(name=name, error=str(error).rstrip(".")))
     text = str(error)
-    if text.startswith("WRONGPASS") or text.startswith("NOAUTH"):
+    if text.startswith(("WRONGPASS", "NOAUTH")):
         return StoreUnusable(f"The store {name} refused the user or password ({text}): correct SIDELANE_STORE.")
     if text.startswith("OOM"):
         return StoreUnavailable(_FOR_NOW[0][1].format(name=name, error=text))

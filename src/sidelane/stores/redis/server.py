@@ -48,7 +48,7 @@ class Server:
 
     async def command(self, *words: str | int) -> Any:
         """Run one plain command."""
-        return await self.patiently(lambda: self._redis.execute_command(*words))
+        return await self.patiently(lambda: self._execute(*words))
 
     async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call again while the server cannot be reached, until the patience ends."""
@@ -80,6 +80,9 @@ class Server:
 
     async def _evaluate(self, wanted: Script, fields: Iterable[str | int]) -> Any:
         try:
-            return await self._redis.execute_command("EVALSHA", wanted.digest, 1, *fields)
+            return await self._execute("EVALSHA", wanted.digest, 1, *fields)
         except exceptions.NoScriptError:  # a server that was restarted has forgotten it
-            return await self._redis.execute_command("EVAL", wanted.text, 1, *fields)
+            return await self._execute("EVAL", wanted.text, 1, *fields)
+
+    async def _execute(self, *words: str | int) -> Any:
+        return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]

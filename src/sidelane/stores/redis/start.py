@@ -38,7 +38,9 @@ async def _check_schema(server: Server, key: str, name: str) -> None:
 def _dangers(info: dict[str, str]) -> list[str]:
     found = []
     if info.get("aof_enabled") == "0":
-        found.append("its server keeps no append-only file (set appendonly yes), so a restart may forget what it acknowledged.")
+        found.append(
+            "its server keeps no append-only file (set appendonly yes), so a restart may forget what it acknowledged."
+        )
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         found.append(f"its server removes keys when memory is short (maxmemory-policy {policy}); set it to noeviction.")

@@ -123,7 +123,7 @@ class Watching:
         while True:
             connection = self._address.connection()
             try:
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]
                 await self._begin(connection)
                 while True:
                     self._heard(await connection.read_response())

@@ -12,8 +12,6 @@ from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, 
 from sidelane.model.outcome import Append, Report, Verdict
 from sidelane.model.worker import ClaimRequest, Claims, QueueStats, Swept, WorkerInfo
 from sidelane.stores.contract import Wakeups
-from sidelane.stores.sqlite.database import Database
-from sidelane.stores.sqlite.marks import Mark, look
 from sidelane.stores.pieces import (
     Weight,
     pieces,
@@ -22,6 +20,8 @@ from sidelane.stores.pieces import (
     weight_of_report,
     weight_of_spec,
 )
+from sidelane.stores.sqlite.database import Database
+from sidelane.stores.sqlite.marks import Mark, look
 from sidelane.stores.sqlite.reader import Reader
 from sidelane.stores.sqlite.touched import Touched
 from sidelane.stores.sqlite.verbs.append import append

@@ -1,0 +1,48 @@
+"""Redis and Valkey under random calls hold what the contract expects of a store."""
+
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from sidelane.testing.conformance.place import UrlPlace
+from sidelane.testing.machine import StoreMachine
+from tests.contract.servers import RunningServer
+
+EXAMPLES = {"ci": 30, "long": 1000}
+profile = settings(
+    max_examples=EXAMPLES[os.environ.get("SIDELANE_MACHINE", "ci")],
+    stateful_step_count=40,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class OnAServer(StoreMachine):
+    """Two connections in turn; each run in a store of its own."""
+
+    connections = 2
+    kind = "valkey"
+    server: RunningServer
+
+    def new_place(self) -> UrlPlace:
+        return UrlPlace(self.server.url(name=secrets.token_hex(8)))
+
+
+class OnRedis(OnAServer):
+    """The other server."""
+
+    kind = "redis"
+
+
+@pytest.mark.parametrize("machine", [OnAServer, OnRedis], ids=lambda machine: str(machine.kind))
+def test_a_server_under_random_calls_holds_what_is_expected(machine: type[OnAServer], tmp_path: Path) -> None:
+    machine.server = RunningServer(machine.kind, tmp_path).start()
+    try:
+        run_state_machine_as_test(machine, settings=profile)
+    finally:
+        machine.server.stop()

@@ -1,0 +1,196 @@
+"""Redis in trouble: killed and restarted, cut off, full, read-only, newer, or locked: a clear word, and nothing lost."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from sidelane.model.errors import StoreUnavailable, StoreUnusable
+from sidelane.model.job import JobSpec, Lease, State, Submission
+from sidelane.model.outcome import Append, Report, Succeeded, Verdict
+from sidelane.model.worker import WorkerInfo
+from sidelane.stores.contract import Store, job_topic, queue_topic
+from sidelane.stores.opening import open_store
+from sidelane.testing.conformance.steps import (
+    LEASE,
+    finish,
+    record,
+    specs,
+    start,
+    submit,
+    take,
+    take_job,
+    texts,
+    tokens,
+)
+from tests.contract.servers import KINDS, RunningServer
+
+
+@pytest.fixture(params=KINDS)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningServer]:
+    # Under `everysec` a server that waits for a slow disk puts off writing its file for up to two seconds: see decision 14.
+    running = RunningServer(request.param, tmp_path).start("--appendfsync", "always")
+    yield running
+    running.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+async def store(server: RunningServer) -> AsyncIterator[Store]:
+    store = await open_store(server.url())
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def admin(server: RunningServer) -> AsyncIterator["Redis"]:
+    """A plain client, for what an operator does."""
+    client: Redis = Redis.from_url(server.url().partition("?")[0], decode_responses=True)
+    yield client
+    await client.aclose()
+
+
+async def test_kill_9_and_restart_of_the_server_lose_nothing_acknowledged(server: RunningServer, store: Store) -> None:
+    running = await start(store, *specs("running"))
+    await store.append([Append(lease=running.lease, ordinal=1, entries=tokens("one"))])
+    ended = await start(store, *specs("ended"))
+    await finish(store, ended, Succeeded("1"), *tokens("last"))
+    await submit(store, *specs("queued"))
+    server.stop(signal.SIGKILL)
+    server.start()
+    assert await texts(store, "running") == ["one"]
+    assert await texts(store, "ended") == ["last", "end"]
+    assert [each.record.id for each in await take(store)] == ["queued"]
+    assert await finish(store, running, Succeeded("2"), *tokens("two"), ordinal=2)
+    assert await texts(store, "running") == ["one", "two", "end"]
+
+
+async def test_calls_under_way_while_the_server_restarts_go_through_once(server: RunningServer, store: Store) -> None:
+    async def submit_all() -> list[object]:
+        answers: list[object] = []
+        for number in range(300):
+            answers += await store.submit(specs(f"j{number}"))
+        return answers
+
+    submitting = asyncio.create_task(submit_all())
+    await asyncio.sleep(0.05)
+    await asyncio.to_thread(server.stop, signal.SIGKILL)
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(server.start)
+    assert all(isinstance(answer, Submission) for answer in await submitting)
+    assert len(await take(store, limit=1000)) == 300
+
+
+async def test_watches_are_woken_after_a_restart_and_hear_again(server: RunningServer, store: Store) -> None:
+    async with store.watch(queue_topic("default"), job_topic("a")) as wakeups:
+        await asyncio.to_thread(server.stop, signal.SIGKILL)
+        await asyncio.to_thread(server.start)
+        assert await wakeups.wait(2)
+        await asyncio.sleep(0.3)
+        await submit(store, *specs("a"))
+        assert await wakeups.wait(2)
+
+
+async def test_a_connection_that_was_cut_costs_nothing(store: Store, admin: "Redis") -> None:
+    await submit(store, *specs("a"))
+    async with store.watch(job_topic("a")) as wakeups:
+        await admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
+        await admin.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
+        await take_job(store, "a")
+        assert await wakeups.wait(2)
+
+
+async def test_a_server_that_is_gone_is_unavailable_and_the_error_names_the_setting(
+    server: RunningServer, store: Store
+) -> None:
+    server.stop()
+    with pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
+        async with asyncio.timeout(8):
+            await store.submit(specs("a"))
+    server.start()
+    await submit(store, *specs("a"))
+
+
+async def test_scripts_that_the_server_forgot_are_loaded_again(store: Store, admin: "Redis") -> None:
+    await admin.script_flush()
+    await submit(store, *specs("a"))
+
+
+async def test_a_full_server_refuses_new_work_and_lets_what_runs_finish(store: Store, admin: "Redis") -> None:
+    await submit(store, *specs("a", "b", "c"))
+    claimed = await take_job(store, "a")
+    await admin.config_set("maxmemory", "1mb")
+    with pytest.raises(StoreUnavailable, match="full"):
+        await store.submit(specs("d"))
+    with pytest.raises(StoreUnavailable, match="full"):
+        await store.append([Append(lease=claimed.lease, ordinal=1, entries=tokens("x"))])
+    assert await store.heartbeat(WorkerInfo(id="w", name="w"), [claimed.lease], lease=LEASE) == [Verdict.HELD]
+    assert await finish(store, claimed, Succeeded("1"))
+    await store.cancel(["b"])
+    await store.sweep(lease=LEASE)
+    assert await finish(store, await take_job(store, "c"), Succeeded("1"))
+    await admin.config_set("maxmemory", "0")
+    assert {(await record(store, job_id)).state for job_id in "ac"} == {State.SUCCEEDED}
+    await submit(store, *specs("d"))
+
+
+async def test_a_read_only_replica_is_refused_at_open_and_unavailable_later(
+    server: RunningServer, store: Store, admin: "Redis"
+) -> None:
+    await admin.replicaof("127.0.0.1", 1)
+    with pytest.raises(StoreUnusable, match=r"replica.*SIDELANE_STORE"):
+        await open_store(server.url())
+    with pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
+        await store.submit(specs("a"))
+    await admin.replicaof("NO", "ONE")
+    await submit(store, *specs("a"))
+
+
+async def test_keys_of_a_newer_sidelane_are_refused(server: RunningServer, store: Store, admin: "Redis") -> None:
+    await admin.execute_command("HSET", "{sidelane}:meta", "schema", 99)  # type: ignore[no-untyped-call]
+    with pytest.raises(StoreUnusable, match="newer Sidelane"):
+        await open_store(server.url())
+
+
+async def test_a_wrong_password_is_an_error_that_names_the_setting_and_tells_no_secret(
+    server: RunningServer, admin: "Redis"
+) -> None:
+    await admin.config_set("requirepass", "right")
+    for password in "", "wrong":
+        with pytest.raises(StoreUnusable, match="SIDELANE_STORE") as raised:
+            await open_store(server.url(password=password))
+        assert "wrong" not in str(raised.value).replace("WRONGPASS", "")
+    store = await open_store(server.url(password="right"))  # noqa: S106
+    await submit(store, JobSpec(id="a", task="t"))
+    await store.close()
+
+
+async def test_a_server_that_may_lose_jobs_is_said_to(
+    server: RunningServer, admin: "Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    await admin.config_set("appendonly", "no")
+    await admin.config_set("maxmemory-policy", "allkeys-lru")
+    with caplog.at_level(logging.WARNING):
+        await (await open_store(server.url())).close()
+    assert "appendonly" in caplog.text
+    assert "noeviction" in caplog.text
+
+
+async def test_a_call_repeated_after_a_lost_reply_does_nothing_twice(store: Store) -> None:
+    claimed = await start(store, *specs("a"))
+    report = Report(lease=claimed.lease, outcome=Succeeded("1"), entries=tokens("one"))
+    assert await asyncio.gather(*(store.finish([report]) for _ in range(20))) == [[True]] * 20
+    assert await texts(store, "a") == ["one", "end"]
+    stale = Lease("a", 1, "nonce")
+    assert await store.finish([Report(lease=stale, outcome=Succeeded("2"))]) == [False]
+
+
+async def test_stores_of_different_names_share_a_server_and_nothing_else(server: RunningServer, store: Store) -> None:
+    other = await open_store(server.url(name="other"))
+    await submit(store, *specs("a"))
+    assert await other.get(["a"]) == [None]
+    await submit(other, *specs("a"))
+    await other.close()
