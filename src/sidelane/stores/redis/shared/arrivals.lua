@@ -27,6 +27,7 @@ local function hold(id, row)
   if row[PARENT] then
     call('SADD', P .. 'children:' .. row[PARENT], id)
     call('ZREM', P .. 'forget', row[PARENT])
+    forgets[row[PARENT]] = nil
   end
 end
 
@@ -60,10 +61,26 @@ local function queue_up(id, row)
   touch('queue:' .. row[QUEUE])
 end
 
+local sequence, reserved, seen_queues = 0, 0, {}
+
+-- Ages for so many jobs in one go. What is not used is left out: ages only grow.
+local function reserve(count)
+  sequence = call('HINCRBY', P .. 'meta', 'sequence', count) - count
+  reserved = count
+end
+
+local function next_age()
+  if reserved == 0 then
+    reserve(1)
+  end
+  reserved, sequence = reserved - 1, sequence + 1
+  return sequence
+end
+
 -- Make a new job, whose id and unique key are free. `fields` are those that `encoding.fields_of` writes.
 local function insert(id, spec, fields)
   local row = {}
-  row[SEQ] = call('HINCRBY', P .. 'meta', 'sequence', 1)
+  row[SEQ] = next_age()
   row[TASK], row[VERSION], row[QUEUE], row[USER], row[PRIORITY] = unpack(fields, 1, 5)
   row[KEY], row[UNIQUE] = present(fields[6]), present(fields[7])
   local delay, run_at = tonumber(fields[8]), tonumber(fields[9])
@@ -85,13 +102,16 @@ local function insert(id, spec, fields)
   if row[FOLLOWS] then
     keep('then:' .. id, fields[16])
   end
-  call('ZADD', P .. 'all', row[SEQ], id)
+  add_later('all', row[SEQ], id)
   for name, value in pairs({ user = row[USER] ~= '' and row[USER], key = row[KEY], parent = row[PARENT] }) do
     if value then
-      call('ZADD', P .. name .. ':' .. value, row[SEQ], id)
+      add_later(name .. ':' .. value, row[SEQ], id)
     end
   end
-  call('HSETNX', P .. 'queues', row[QUEUE], '0')
+  if not seen_queues[row[QUEUE]] then
+    seen_queues[row[QUEUE]] = true
+    call('HSETNX', P .. 'queues', row[QUEUE], '0')
+  end
   hold(id, row)
   queue_up(id, row)
   return row

@@ -67,7 +67,7 @@ local function conclude(id, row, state, result, problem, settled)
     follow_up(id, row)
   end
   if call('EXISTS', P .. 'children:' .. id) == 0 then
-    call('ZADD', P .. 'forget', NOW + row[KEEP], id)
+    forgets[id] = NOW + row[KEEP]
   end
 end
 

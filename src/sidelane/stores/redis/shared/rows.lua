@@ -25,6 +25,8 @@ local texts = {}
 local started = {}
 local dropped = {}
 local touched = {}
+local added = {}
+local forgets = {}
 
 local function row_of(id)
   local row = rows[id]
@@ -62,8 +64,30 @@ local function keep(key, text)
   texts[P .. key] = text
 end
 
+local found_texts = {}
+
 local function text_of(key)
-  return texts[P .. key] or call('GET', P .. key)
+  return texts[P .. key] or found_texts[P .. key] or call('GET', P .. key)
+end
+
+-- Read the specs of many jobs in one go.
+local function read_specs(ids)
+  for first = 1, #ids, 1000 do
+    local keys = {}
+    for place = first, math.min(first + 999, #ids) do
+      keys[#keys + 1] = P .. 'spec:' .. ids[place]
+    end
+    for place, text in ipairs(call('MGET', unpack(keys))) do
+      found_texts[keys[place]] = text
+    end
+  end
+end
+
+-- Put a member into a sorted set at the end of the script, together with others.
+local function add_later(key, score, member)
+  local members = added[key] or {}
+  added[key] = members
+  members[#members + 1], members[#members + 2] = score, member
 end
 
 local function touch(topic)
@@ -109,6 +133,12 @@ local function commit()
   end
   for first = 1, #written, 1000 do
     call('MSET', unpack(written, first, math.min(first + 999, #written)))
+  end
+  for id, time in pairs(forgets) do
+    add_later('forget', time, id)
+  end
+  for key, members in pairs(added) do
+    in_pieces('ZADD', P .. key, members)
   end
   for worker, ids in pairs(dropped) do
     in_pieces('ZREM', P .. 'leases:' .. worker, ids)

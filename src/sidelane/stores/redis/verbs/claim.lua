@@ -78,6 +78,7 @@ local function take_from(queue, slots)
     if room > 0 then
       local picked = pick(queue, priority, room, opener)
       read_rows(picked)
+      read_specs(picked)
       hand_out(picked)
       room = room - #picked
     end

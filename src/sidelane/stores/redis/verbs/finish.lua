@@ -32,10 +32,14 @@ local function finish(id, row, nonce, outcome, delay, text, failure)
   end
 end
 
-local answers = {}
+local reports, ids, answers = {}, {}, {}
 for place = 1, number() do
-  local id, attempt, nonce, ordinal = take(), number(), take(), number()
-  local outcome, delay, text, failure, entries = take(), number(), take(), take(), take_entries()
+  ids[place] = take()
+  reports[place] = { number(), take(), number(), take(), number(), take(), take(), take_entries() }
+end
+read_rows(ids)
+for place, id in ipairs(ids) do
+  local attempt, nonce, ordinal, outcome, delay, text, failure, entries = unpack(reports[place], 1, 8)
   local row = row_of(id)
   if held_by(row, attempt, nonce) then
     write(id, row, ordinal, entries)

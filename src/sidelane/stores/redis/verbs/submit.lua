@@ -5,8 +5,9 @@
 -- Arguments: count, then for each: id, spec, 16 fields.
 -- Returns for each: '<age> <submitted> <due or ->' of a new job, or the answer of the job that stands for it.
 
-local replies = {}
-for place = 1, number() do
+local replies, count = {}, number()
+reserve(count)
+for place = 1, count do
   local id, spec = take(), take()
   local fields = {}
   for field = 1, 16 do
