@@ -91,29 +91,49 @@ local function turns_of(lane, kinds, room)
   return users, heap, count
 end
 
--- Write the lines of a user down as they are now that the picked jobs are not ready any more.
-local function settle_user(lane, name, user, kinds, clock)
-  local stands = false
+-- What stands at the head of a line now, or nothing.
+local function head_of(line)
+  look(line, 1)
+  return tonumber(line.jobs[2 * line.place])
+end
+
+-- Write the lines of those users down from whom jobs were picked, now that these are not ready any more.
+local function settle(lane, users, kinds, clock)
+  local tags, resting, idle = {}, {}, {}
   for kind in pairs(kinds) do
-    local turns = P .. 'turns:' .. lane .. ':' .. kind
-    local line = user.lines[kind]
-    local key = line_key(lane, name, kind)
-    if line and line.place > 1 then
-      call('ZREM', turns, turn(line.head, name))
-      call('ZREMRANGEBYRANK', key, 0, line.place - 2)
+    local turns, left, come = P .. 'turns:' .. lane .. ':' .. kind, {}, {}
+    for name, user in pairs(users) do
+      if user.picked then
+        local line = user.lines[kind] or { key = line_key(lane, name, kind), place = 1, jobs = {} }
+        local head = head_of(line)
+        if line.place > 1 then
+          left[#left + 1] = turn(line.head, name)
+          call('ZREMRANGEBYRANK', line.key, 0, line.place - 2)
+        end
+        if head then
+          come[#come + 1], come[#come + 2] = user.tag, turn(head, name)
+          user.stands = true
+        end
+        heads[line.key] = nil
+      end
     end
-    local head = tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
-    if head then
-      call('ZADD', turns, user.tag, turn(head, name))
-      stands = true
+    in_pieces('ZREM', turns, left)
+    in_pieces('ZADD', turns, come)
+    forget_kind(lane, kind)
+  end
+  for name, user in pairs(users) do
+    if user.stands then
+      tags[#tags + 1], tags[#tags + 2] = name, user.tag
+    elseif user.picked then
+      resting[#resting + 1] = name
+      if user.tag > clock then
+        idle[#idle + 1], idle[#idle + 2] = user.tag, name
+      end
     end
-    heads[key] = nil
   end
-  if stands then
-    call('HSET', P .. 'tags:' .. lane, name, user.tag)
-  else
-    rest(lane, name, user.tag, clock)
-  end
+  in_pieces('HSET', P .. 'tags:' .. lane, tags)
+  in_pieces('HDEL', P .. 'tags:' .. lane, resting)
+  in_pieces('ZADD', P .. 'idle:' .. lane, idle)
 end
 
 -- Choose up to `room` ready jobs of a lane, and take them out of their lines. `opener` says of a kind's losses, version and task
@@ -148,14 +168,7 @@ local function pick(queue, priority, room, opener)
   end
   if #picked > 0 then
     call('HINCRBY', P .. 'lane:' .. lane, 'ready', -#picked)
-    for name, user in pairs(users) do
-      if user.picked then
-        settle_user(lane, name, user, kinds, clock)
-      end
-    end
-    for kind in pairs(kinds) do
-      forget_kind(lane, kind)
-    end
+    settle(lane, users, kinds, clock)
     call('HSET', P .. 'lane:' .. lane, 'clock', clock)
     tidy(queue, priority, lane, clock)
   end
