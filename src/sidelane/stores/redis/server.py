@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
+from hiredis import pack_command
 from redis import exceptions
-from redis.asyncio import Redis
 from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -34,8 +34,7 @@ class Server:
         self._clock = None if clock is time.time else clock  # none: the server's own clock counts
         self._patience = patience
         options = {"max_connections": _CONNECTIONS, "timeout": None, **address.options}
-        pool = BlockingConnectionPool(retry=Retry(NoBackoff(), 0), **options)
-        self._redis: Redis = Redis(connection_pool=pool)
+        self._pool = BlockingConnectionPool(retry=Retry(NoBackoff(), 0), **options)
         self._under_way: set[asyncio.Future[Any]] = set()
         self._closed = False
 
@@ -75,8 +74,7 @@ class Server:
         self._closed = True
         if self._under_way:
             await asyncio.wait(self._under_way)
-        await self._redis.aclose()
-        await self._redis.connection_pool.disconnect()
+        await self._pool.disconnect()
 
     async def _evaluate(self, wanted: Script, fields: Iterable[str | int]) -> Any:
         try:
@@ -85,4 +83,10 @@ class Server:
             return await self._execute("EVAL", wanted.text, 1, *fields)
 
     async def _execute(self, *words: str | int) -> Any:
-        return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
+        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            # hiredis packs a command of thousands of words in a tenth of the time that redis-py takes
+            await connection.send_packed_command(pack_command(words))  # type: ignore[arg-type] # its types know tuples of one only
+            return await connection.read_response()
+        finally:
+            await self._pool.release(connection)

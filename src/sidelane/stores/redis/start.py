@@ -48,7 +48,5 @@ def _dangers(info: dict[str, str]) -> list[str]:
 
 
 def _read_info(answer: object) -> dict[str, str]:
-    """Read what INFO says, whether or not the client has parsed it."""
-    if isinstance(answer, dict):
-        return {str(name): str(value) for name, value in answer.items()}
+    """Read what INFO says."""
     return dict(line.split(":", 1) for line in str(answer).splitlines() if ":" in line and not line.startswith("#"))

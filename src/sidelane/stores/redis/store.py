@@ -10,7 +10,7 @@ from sidelane.model.event import Cursor, Reading
 from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, State, Submission
 from sidelane.model.outcome import Append, Report, Verdict
 from sidelane.model.worker import ClaimRequest, Claims, QueueStats, Swept, WorkerInfo
-from sidelane.stores.checking import problem_with, storable
+from sidelane.stores.checking import is_storable, problem_with, storable
 from sidelane.stores.contract import Wakeups
 from sidelane.stores.pieces import (
     MOST_ITEMS,
@@ -58,11 +58,7 @@ class RedisStore:
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
         problems = [problem_with(spec) for spec in specs]
-        good = [
-            replace(spec, arguments=storable(spec.arguments))
-            for spec, problem in zip(specs, problems, strict=True)
-            if problem is None
-        ]
+        good = [_storable(spec) for spec, problem in zip(specs, problems, strict=True) if problem is None]
         answers = await self._cut("submit", good, encoding.specification, weight_of_spec)
         submissions = map(decoding.submission_of, good, answers)
         return [Refusal(problem) if problem else next(submissions) for problem in problems]
@@ -178,3 +174,8 @@ def _index(query: Query) -> str:
         if value is not None:
             return f"{name}:{value}"
     return "failed" if query.states == frozenset({State.FAILED}) else "all"
+
+
+def _storable(spec: JobSpec) -> JobSpec:
+    """Give the spec as it will come back."""
+    return spec if is_storable(spec.arguments) else replace(spec, arguments=storable(spec.arguments))

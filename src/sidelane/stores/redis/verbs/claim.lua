@@ -49,7 +49,7 @@ end
 
 -- Give jobs that stand nowhere any more a new attempt and lease.
 local function hand_out(ids)
-  local leases = {}
+  local leases, until_then = {}, exact(NOW + lease)
   for _, id in ipairs(ids) do
     local row = row_of(id)
     if row[GIVE_UP] then
@@ -60,7 +60,7 @@ local function hand_out(ids)
     save(id, row)
     touch_job(id)
     count_running(row[QUEUE], 1)
-    leases[#leases + 1], leases[#leases + 2] = exact(NOW + lease), id
+    leases[#leases + 1], leases[#leases + 2] = until_then, id
     given[#given + 1], given[#given + 2] = id, row[NONCE]
     give(id, row)
   end
