@@ -15,6 +15,7 @@ from sidelane.model.outcome import Append, Report, Succeeded, Verdict
 from sidelane.model.worker import WorkerInfo
 from sidelane.stores.contract import Store, job_topic, queue_topic
 from sidelane.stores.opening import open_store
+from sidelane.stores.redis import watching
 from sidelane.testing.conformance.steps import (
     LEASE,
     finish,
@@ -90,6 +91,21 @@ async def test_watches_are_woken_after_a_restart_and_hear_again(server: RunningS
         await asyncio.to_thread(server.start)
         assert await wakeups.wait(2)
         await asyncio.sleep(0.3)
+        await submit(store, *specs("a"))
+        assert await wakeups.wait(2)
+
+
+async def test_a_quiet_connection_of_hints_is_kept_and_a_dead_one_replaced(
+    server: RunningServer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "QUIET", 0.2)
+    async with store.watch(queue_topic("default")) as wakeups:
+        assert not await wakeups.wait(1)
+        server.send(signal.SIGSTOP)
+        await asyncio.sleep(1)
+        server.send(signal.SIGCONT)
+        assert await wakeups.wait(3)
+        await asyncio.sleep(0.5)
         await submit(store, *specs("a"))
         assert await wakeups.wait(2)
 

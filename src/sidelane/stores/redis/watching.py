@@ -14,6 +14,9 @@ from sidelane.stores.redis.address import Address
 GRACE = 1.0
 """For how many seconds a new watch waits for the server to confirm it; then it begins with a hint, and gets more later."""
 
+QUIET = 15.0
+"""After so many seconds without a message the server is asked whether it is there; twice as many, and it counts as gone."""
+
 _REST = (0.05, 0.25)  # seconds between two attempts to connect
 
 
@@ -125,13 +128,26 @@ class Watching:
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
                 await self._begin(connection)
-                while True:
-                    self._heard(await connection.read_response())
+                await self._listen(connection)
             except (exceptions.RedisError, OSError):
                 await asyncio.sleep(random.uniform(*_REST))
             finally:
                 self._connection = None
                 await connection.disconnect(nowait=True)
+
+    async def _listen(self, connection: Connection) -> None:
+        """Take messages until the connection breaks, or nothing is heard although we asked."""
+        asked = False
+        while True:
+            message = await connection.read_response(timeout=QUIET)
+            if message is None and asked:
+                raise exceptions.ConnectionError("nothing was heard on the connection of hints")
+            asked = message is None
+            if asked:
+                async with self._sending:
+                    await connection.send_command("PING")
+            elif isinstance(message, list):
+                self._heard(message)
 
     async def _begin(self, connection: Connection) -> None:
         """Subscribe to all that is watched, and wake everyone: hints may have been missed."""
@@ -146,7 +162,7 @@ class Watching:
                 if watch.is_open:
                     watch.hint()
 
-    def _heard(self, message: Any) -> None:
+    def _heard(self, message: list[Any]) -> None:
         kind, name, *_ = message
         channel = self._channels.get(name)
         if channel is None:
