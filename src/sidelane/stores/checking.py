@@ -1,6 +1,7 @@
 """What is checked of every item before a store writes the first of them (rules 16)."""
 
 import math
+from dataclasses import replace
 
 from sidelane.model.ids import is_id
 from sidelane.model.job import JobSpec
@@ -27,6 +28,10 @@ def problem_with(spec: JobSpec) -> Problem | None:
         seconds = getattr(spec, name)
         if seconds is not None and math.isnan(seconds):
             return not_submittable(f"The {name} is not a number of seconds.")
+    for follow_up in spec.follow_ups:  # they are submitted in the step that ends the job, where nothing may go wrong
+        problem = problem_with(replace(follow_up.spec, id=spec.id))
+        if problem:
+            return problem
     return None
 
 

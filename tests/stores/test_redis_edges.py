@@ -1,0 +1,74 @@
+"""Redis at the edges of what a spec may hold: numbers and texts come back as they went in, and nothing half written stays."""
+
+import math
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from sidelane.model.job import FINISHED, FollowUp, JobSpec, Refusal, State
+from sidelane.model.outcome import Succeeded
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.contract import Store
+from sidelane.stores.opening import open_store
+from sidelane.testing.conformance.steps import finish, ids, record, start, submit, take, take_job, texts
+from tests.contract.servers import KINDS, RunningServer
+
+
+@pytest.fixture(params=KINDS)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    server = RunningServer(request.param, tmp_path).start()
+    store = await open_store(server.url())
+    yield store
+    await store.close()
+    server.stop()
+
+
+async def test_the_largest_numbers_come_back_as_they_went_in(store: Store) -> None:
+    largest = 2**63 - 1
+    spec = JobSpec(
+        id="a", task="t", version=largest, priority=-largest, losses=largest, keep=math.inf, start_within=0.1 + 0.2,
+        deadline=math.inf, abandon_after=1e-9,
+    )  # fmt: skip
+    never = JobSpec(id="b", task="t", delay=math.inf)
+    await submit(store, spec, never)
+    assert (await record(store, "a")).spec == spec
+    assert (await record(store, "b")).due == math.inf
+    assert await finish(store, await take_job(store, "a"), Succeeded("1"))
+    assert (await record(store, "a")).state is State.SUCCEEDED
+    await store.cancel(["b"])
+
+
+async def test_free_texts_with_separators_in_them_stay_apart(store: Store) -> None:
+    odd = ["a:1", "a", "1:a", "\x00", "é:\n", "7:default"]
+    for number, text in enumerate(odd):
+        spec = JobSpec(
+            id=f"j{number}", task=f"t/{text}", queue=text, user=text, key=text, unique=text, labels={text: text}
+        )
+        await submit(store, spec)
+        assert (await record(store, spec.id)).spec == spec
+    for number, text in enumerate(odd):
+        request = ClaimRequest(request=text, worker=text, queues={text: 9}, tasks={f"t/{text}": 1}, limit=9)
+        assert ids(list((await store.claim(request)).jobs)) == [f"j{number}"]
+    assert sorted(each.name for each in await store.stats()) == sorted(odd)
+
+
+async def test_follow_ups_of_follow_ups_come_each_in_their_turn(store: Store) -> None:
+    last = JobSpec(id="", task="last", arguments='{"text": "\\u0000 é"}', unique="k", user="é")
+    middle = JobSpec(id="", task="middle", follow_ups=(FollowUp(FINISHED, last),))
+    await finish(
+        store, await start(store, JobSpec(id="a", task="t", follow_ups=(FollowUp(FINISHED, middle),))), Succeeded("1")
+    )
+    await finish(store, await take_job(store, "a.1.0"), Succeeded("2"))
+    (claimed,) = await take(store)
+    assert (claimed.record.id, claimed.record.spec.parent) == ("a.1.0.1.0", "a.1.0")
+    assert claimed.record.spec.arguments == last.arguments
+    assert claimed.record.spec.user == "é"
+    assert await texts(store, "a") == ["end"]
+
+
+async def test_a_follow_up_that_could_never_be_submitted_is_refused_with_its_parent(store: Store) -> None:
+    bad = FollowUp(FINISHED, JobSpec(id="", task="t", delay=math.nan))
+    (answer,) = await store.submit([JobSpec(id="a", task="t", follow_ups=(bad,))])
+    assert isinstance(answer, Refusal)
+    assert await store.get(["a"]) == [None]
