@@ -1,9 +1,9 @@
 """Sidelane: the one object a user makes."""
 
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any, TypeVar, Unpack, cast, overload
+from typing import Any, TypeVar, Unpack, cast
 
 from sidelane.engine.blocking import Blocking
 from sidelane.engine.client import Client
@@ -12,7 +12,7 @@ from sidelane.engine.declaration import TaskDecorator, TaskFields, declare
 from sidelane.engine.embedding import embedded
 from sidelane.engine.handle import Job
 from sidelane.engine.registry import Around, ProblemRule, Registry
-from sidelane.engine.resource import Resource, Scope
+from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
 from sidelane.engine.task import Call, Task
 from sidelane.engine.worker import Worker
 from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
@@ -85,17 +85,12 @@ class Sidelane:
         """
         return cast(TaskDecorator, self._task)
 
-    @overload
-    def resource(self, factory: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
-    @overload
-    def resource(self, factory: Callable[..., Iterator[T]], /) -> Resource[T]: ...
-    @overload
-    def resource(self, factory: Callable[..., Awaitable[T]], /) -> Resource[T]: ...
-    @overload
-    def resource(self, *, scope: Scope) -> Callable[[Callable[..., Any]], Resource[Any]]: ...
-    def resource(self, factory: Callable[..., Any] | None = None, *, scope: Scope = "process") -> Any:
-        """Declare something that a worker opens and tasks take with `Use`: once per process, or with each attempt."""
-        return (lambda factory: Resource(factory, scope)) if factory is None else Resource(factory, scope)
+    @property
+    def resource(self) -> ResourceDecorator:
+        """Declare something that a worker opens and tasks take with `Use`: `@lane.resource`, once per process, or
+        `@lane.resource(scope="attempt")`, with each attempt. Raises `TaskDeclarationError`.
+        """
+        return cast(ResourceDecorator, declare_resource)
 
     def around(self, wrapper: Callable[..., AsyncIterator[None]]) -> Callable[..., AsyncIterator[None]]:
         """Wrap every attempt: an async generator over its context that yields once, as for tracing or error reports."""

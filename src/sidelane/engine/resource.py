@@ -2,10 +2,11 @@
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, cast
+from functools import partial
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
 from sidelane.model.errors import ConfigurationError, TaskDeclarationError
 
@@ -45,6 +46,26 @@ class Resource(Generic[T]):
         return cast(T, await value if inspect.isawaitable(value) else value)
 
 
+class ResourceDecorator(Protocol):
+    """What `@lane.resource` is: it turns a factory of any kind into a resource of what the factory gives."""
+
+    @overload
+    def __call__(self, factory: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
+    @overload
+    def __call__(self, factory: Callable[..., Iterator[T]], /) -> Resource[T]: ...
+    @overload
+    def __call__(self, factory: Callable[..., Awaitable[T]], /) -> Resource[T]: ...
+    @overload
+    def __call__(self, factory: Callable[..., T], /) -> Resource[T]: ...
+    @overload
+    def __call__(self, *, scope: Scope) -> "ResourceDecorator": ...
+
+
+def declare_resource(factory: Callable[..., Any] | None = None, /, *, scope: Scope = "process") -> Any:
+    """Make a resource of a factory, or a decorator that does."""
+    return partial(declare_resource, scope=scope) if factory is None else Resource(factory, scope)
+
+
 @dataclass(frozen=True, slots=True)
 class Used:
     """The default of a parameter that is filled in by the worker: a resource, or the attempt's context type."""
@@ -52,7 +73,7 @@ class Used:
     what: Resource[Any] | type
 
 
-def Use(what: Callable[..., AsyncIterator[T]] | Resource[T] | type[T]) -> T:  # noqa: N802 - reads as a mark, like Depends
+def Use(what: Resource[T] | type[T]) -> T:  # noqa: N802 - reads as a mark, like Depends
     """Mark a parameter to be filled in by the worker: `llm: AsyncOpenAI = Use(openai)`, `ctx: Context = Use(Context)`."""
     if not isinstance(what, Resource | type):
         raise TaskDeclarationError(f"Use({what!r}): this takes a resource made by @lane.resource, or Context.")
