@@ -3,10 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
-
-import typer
 
 from sidelane.cli.lanes import load_lane
 from sidelane.engine.client import Client
@@ -16,21 +13,6 @@ from sidelane.model.settings import Settings
 from sidelane.stores.opening import open_store
 
 MASK = "********"
-
-StoreUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="URL",
-        help="The store to look into. Else SIDELANE_STORE or the project's own.",
-        show_default=False,
-    ),
-]
-LaneName = Annotated[
-    str | None,
-    typer.Option("--lane", metavar="MODULE:ATTR", help="Look into the store of this lane.", show_default=False),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.", show_default=False)]
 
 
 def settings_of(store: str | None, lane: str | None) -> Settings:

@@ -43,6 +43,10 @@ class Harness:
         self._children = Children()
         self._threads = ThreadPoolExecutor(BATCH)
         self._reporter = Reporter(client.store, on_lost=lambda append: None, on_reported=lambda report, held: None)
+        self._runtime = Runtime(
+            registry=registry, resources=self._resources, settings=client.settings, threads=self._threads,
+            children=self._children, submitter=client, reporting=self._reporter,
+        )  # fmt: skip
         self._loops = [
             asyncio.create_task(self._reporter.run_appends()),
             asyncio.create_task(self._reporter.run_reports()),
@@ -70,7 +74,7 @@ class Harness:
             while (await self.client.store.sweep(lease=LEASE)).more:
                 pass
 
-    async def submitted(self, task: Task[..., Any, R]) -> list[JobRecord]:
+    async def submitted(self, task: Task[..., Any, Any]) -> list[JobRecord]:
         """List the jobs of a task, oldest first."""
         found = await self.client.find(Query(task=task.name, limit=10_000))
         return found[::-1]
@@ -99,11 +103,7 @@ class Harness:
             request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=BATCH, lease=LEASE
         )
         claims = await self.client.store.claim(request)
-        runtime = Runtime(
-            registry=self._registry, resources=self._resources, settings=self.client.settings, threads=self._threads,
-            children=self._children, submitter=self.client, reporting=self._reporter,
-        )  # fmt: skip
-        return [Attempt(claimed, runtime) for claimed in claims.jobs]
+        return [Attempt(claimed, self._runtime) for claimed in claims.jobs]
 
 
 @asynccontextmanager
