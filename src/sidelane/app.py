@@ -18,7 +18,7 @@ from sidelane.engine.worker import Worker
 from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
 from sidelane.model.settings import Settings
-from sidelane.stores.opening import open_store
+from sidelane.stores.opening import in_memory, open_store
 from sidelane.testing.harness import Harness, harness
 
 R = TypeVar("R")
@@ -117,11 +117,13 @@ class Sidelane:
     @contextmanager
     def override(self, resource: Resource[T], value: T) -> Iterator[None]:
         """Give tasks this value in place of a resource, for a test."""
+        before = dict(self._registry.overrides)
         self._registry.overrides[resource] = value
         try:
             yield
         finally:
-            del self._registry.overrides[resource]
+            self._registry.overrides.clear()
+            self._registry.overrides.update(before)
 
     async def submit(self, call: Call[R]) -> Job[R]:
         """Make a call a durable job. Raises `NotOpen`, `PayloadTooLarge`, `JobConflict`, `StoreUnavailable`."""
@@ -176,7 +178,7 @@ class Sidelane:
         for queue in wanted:
             if queue not in self.queues:
                 raise UnknownQueue(f"There is no queue {queue!r}; this lane declares {', '.join(self.queues)}.")
-        if self.settings.store.endswith(":memory:"):
+        if in_memory(self.settings.store):
             raise ConfigurationError(
                 "A store in memory belongs to one connection, and a worker needs two. Give the lane a file, or use lane.testing()."
             )

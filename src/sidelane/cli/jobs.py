@@ -14,12 +14,14 @@ from sidelane.cli.documents import Document, job_document
 from sidelane.cli.exits import Exit
 from sidelane.cli.joblist import jobs_table
 from sidelane.cli.jobsheet import print_sheet, sheet_document
-from sidelane.cli.opening import opened, settings_of, without_password
+from sidelane.cli.opening import opened, settings_of
 from sidelane.cli.options import AsJson, LaneName, StoreUrl
 from sidelane.cli.serving import serving
 from sidelane.cli.watching import JsonView, TerminalView, watch_job
+from sidelane.engine.partial import partial_text
 from sidelane.model.job import Gone, JobRecord, Query, Refusal, State
 from sidelane.model.settings import Settings
+from sidelane.stores.opening import without_password
 
 commands = typer.Typer(no_args_is_help=True, help="List, show, watch, cancel and requeue jobs.")
 
@@ -131,7 +133,7 @@ async def _show(settings: Settings, job_id: str, *, as_json: bool) -> None:
         record = await client.record(job_id)
         served = serving(record, await client.store.workers())
         position = await client.store.position(job_id) if record.state is State.QUEUED else None
-        partial = await client.partial(record) if record.result is None else ""
+        partial = await partial_text(client.store, record.id) if record.result is None else ""
     if as_json:
         print_json(sheet_document(record, served, position, partial))
     else:

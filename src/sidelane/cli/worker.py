@@ -17,11 +17,11 @@ from sidelane.cli.child import Child, stay_with
 from sidelane.cli.exits import Exit, leave, tell
 from sidelane.cli.lanes import load_lane
 from sidelane.cli.logs import log_to_stderr
-from sidelane.cli.opening import without_password
 from sidelane.cli.options import Concurrency, LogLevel, Parent, Queues, QueueSlots, level_of, passed_on, slots_by_queue
 from sidelane.cli.processes import Processes, names_of
 from sidelane.engine.worker import Worker
 from sidelane.model.worker import WorkerInfo
+from sidelane.stores.opening import without_password
 
 logger = logging.getLogger(__name__)
 

@@ -127,7 +127,9 @@ class Attempt:
             return await self._perform()
         except asyncio.CancelledError as error:
             return self._stopped() if self.stopping else self._failed(error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a task raises is its failure; a task's sys.exit() is its failure, not the worker's end
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a task raises is its failure; a task's sys.exit() is its failure, not the worker's end
             return self._stopped() if self.stopping else self._failed(error)
 
     async def _perform(self) -> Outcome:

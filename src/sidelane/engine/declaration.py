@@ -62,6 +62,10 @@ class TaskDecorator(Protocol):
     def __call__(self, function: Callable[P, Iterator[str]], /) -> Task[P, Iterator[str], str]: ...
     @overload
     def __call__(
+        self, function: Callable[P, Iterator[str | BaseModel]], /
+    ) -> Task[P, Iterator[str | BaseModel], str]: ...
+    @overload
+    def __call__(
         self, function: Callable[P, Iterator[str | BaseModel | Result[R]]], /
     ) -> Task[P, Iterator[str | BaseModel | Result[R]], R]: ...
     @overload

@@ -1,7 +1,9 @@
 """Resources: what a worker opens once per process or per attempt and gives to tasks."""
 
+import asyncio
 import inspect
 import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -75,7 +77,7 @@ class Used:
 
 def Use(what: Resource[T] | type[T]) -> T:  # noqa: N802 - reads as a mark, like Depends
     """Mark a parameter to be filled in by the worker: `llm: AsyncOpenAI = Use(openai)`, `ctx: Context = Use(Context)`."""
-    if not isinstance(what, Resource | type):
+    if not isinstance(what, Resource) and not getattr(what, "given_by_worker", False):
         raise TaskDeclarationError(f"Use({what!r}): this takes a resource made by @lane.resource, or Context.")
     return cast(T, Used(what))
 
@@ -84,6 +86,10 @@ def used_by(function: Callable[..., Any]) -> dict[str, Resource[Any] | type]:
     """Give what a function's parameters use, by parameter name."""
     parameters = inspect.signature(function).parameters.values()
     return {parameter.name: parameter.default.what for parameter in parameters if isinstance(parameter.default, Used)}
+
+
+class ResourceFailed(ConfigurationError):
+    """A resource of the process did not open."""
 
 
 class Resources:
@@ -96,7 +102,8 @@ class Resources:
         self._overrides = overrides
         self._open: dict[Resource[Any], Any] = {}
         self._stack = AsyncExitStack()
-        self.failed: dict[Resource[Any], str] = {}
+        self._locks: defaultdict[Resource[Any], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.failed: dict[Resource[Any], str] = {}  # of the process's own
 
     async def open(self, wanted: Mapping[str, Resource[Any] | type]) -> bool:
         """Open the process's share of what a function uses; false when one failed (it may be tried again)."""
@@ -106,7 +113,7 @@ class Resources:
                     await self._get(resource, self._stack, self._open, None)
                 elif isinstance(resource, Resource) and not await self.open(resource.uses):
                     return False
-        except ConfigurationError:
+        except ResourceFailed:
             return False
         return True
 
@@ -138,13 +145,24 @@ class Resources:
     ) -> Any:
         if resource in self._overrides:
             return self._overrides[resource]
-        if resource not in opened:
-            given = {name: await self._give(used, stack, opened, context) for name, used in resource.uses.items()}
+        if resource.scope == "attempt":
+            return await self._opened(resource, stack, opened, context)
+        async with self._locks[resource]:  # tasks that need it at the same time get the same one
             try:
-                opened[resource] = await resource.open(stack, given)
+                value = await self._opened(resource, stack, opened, context)
+            except ResourceFailed:
+                raise
             except Exception as error:
                 self.failed[resource] = f"resource {resource.name!r} failed to open: {type(error).__name__}: {error}"
                 logger.exception("resource %r failed to open", resource.name)
-                raise ConfigurationError(self.failed[resource]) from error
-            self.failed.pop(resource, None)
+                raise ResourceFailed(self.failed[resource]) from error
+        self.failed.pop(resource, None)
+        return value
+
+    async def _opened(
+        self, resource: Resource[Any], stack: AsyncExitStack, opened: dict[Resource[Any], Any], context: object
+    ) -> Any:
+        if resource not in opened:
+            given = {name: await self._give(used, stack, opened, context) for name, used in resource.uses.items()}
+            opened[resource] = await resource.open(stack, given)
         return opened[resource]

@@ -21,13 +21,11 @@ from sidelane.model.ids import new_nonce
 from sidelane.model.job import Lease
 from sidelane.model.outcome import Append, Report, Verdict
 from sidelane.model.settings import Settings
-from sidelane.model.worker import Claimed, WorkerInfo
+from sidelane.model.worker import OK, STOPPED, Claimed, WorkerInfo
 from sidelane.stores.contract import Store
 
 RETRY_RESOURCES = 5.0
 """Seconds between two tries to open a resource that failed."""
-
-STOPPED = "stopped"
 
 AT_ONCE = 0.3
 """Seconds a task has to clean up when its worker is told to stop at once."""
@@ -90,6 +88,7 @@ class Worker:
     def health(self) -> str:
         """Say "ok", or in a sentence what keeps this worker from its work."""
         troubles = [
+            self._heartbeat.stuck,
             self._claiming.trouble,
             self._reporter.trouble,
             self._heartbeat.trouble,
@@ -101,7 +100,7 @@ class Worker:
             return "draining: it finishes its jobs and takes no more"
         if self._opening is not None:
             return "opening its resources"
-        return next((trouble for trouble in troubles if trouble), "ok")
+        return next((trouble for trouble in troubles if trouble), OK)
 
     def info(self) -> WorkerInfo:
         """Describe this worker as its heartbeats do."""

@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 from sidelane.engine.attempt import Attempt, Runtime
 from sidelane.engine.client import Client
+from sidelane.engine.following import whole_log
 from sidelane.engine.handle import Job
 from sidelane.engine.process import Children
 from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
 from sidelane.engine.task import Call, Task
-from sidelane.model.event import Cursor, Event
+from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, Query
 from sidelane.model.settings import Settings
@@ -81,12 +82,7 @@ class Harness:
 
     async def events(self, job: Job[Any]) -> list[Event]:
         """Give what a job's log holds now."""
-        events: list[Event] = []
-        after: Cursor | None = None
-        while (reading := await self.client.store.read(job.id, after=after)) and reading.events:
-            events += reading.events
-            after = Cursor(events[-1].epoch, events[-1].number)
-        return events
+        return await whole_log(self.client.store, job.id)
 
     async def close(self) -> None:
         """End what the tests have opened."""

@@ -281,7 +281,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         place = which % len(reading.events)
         event = reading.events[place]
-        resumed = self.run(self.store.read(job_id, after=Cursor(event.epoch, event.number), limit=limit))
+        resumed = self.run(self.store.read(job_id, after=event.cursor, limit=limit))
         assert resumed is not None
         assert (resumed.events, resumed.gap) == (reading.events[place + 1 :][:limit], False)
         beyond = self.run(self.store.read(job_id, after=Cursor(event.epoch, reading.last + 1)))

@@ -1,16 +1,16 @@
 """Jobs over HTTP: the routes clients follow, and the responder that submits from the user's own endpoints."""
 
 from collections.abc import Awaitable, Callable
-from itertools import count
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response, WebSocket
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
 
 from sidelane.app import Sidelane
 from sidelane.engine.client import Client
 from sidelane.engine.task import Task
 from sidelane.model import job
-from sidelane.model.errors import NotFinished, SidelaneError, UnknownJob
+from sidelane.model.errors import ConfigurationError, NotFinished, SidelaneError, UnknownJob
+from sidelane.model.ids import new_nonce
 from sidelane.web import sockets
 from sidelane.web.access import Access
 from sidelane.web.documents import JobDocument
@@ -20,8 +20,6 @@ from sidelane.web.problems import MEDIA_TYPE, ProblemDocument, ProblemRoute
 from sidelane.web.responder import Desk, Responder, cursor, retry_after
 
 UserDependency = Callable[..., str | Awaitable[str | None] | None]
-
-_numbers = count(1)
 
 
 class Jobs:
@@ -42,7 +40,7 @@ class Jobs:
         self._lane = lane
         self._everyone = user is None
         self._user: UserDependency = user or _nobody
-        self._name = f"sidelane-job-{next(_numbers)}"
+        self._name = f"sidelane-job-{new_nonce()}"
         self._desk: Desk | None = None
         self.respond: Callable[..., Responder] = self._responding()
         self.router = self._routes()
@@ -68,7 +66,9 @@ class Jobs:
             },
             202: {"description": "The job is safe; its links say where to look.", **_ACCEPTED},
             204: {"description": "The stream to resume has ended, and this client has seen its end."},
-            **_problems(problems),
+            **_problems(
+                {**{rule.status: rule.title or "The task failed." for rule in self._lane.registry.rules}, **problems}
+            ),
         }
 
     @property
@@ -81,17 +81,38 @@ class Jobs:
         return self._desk
 
     def _responding(self) -> Callable[..., Responder]:
-        def respond(request: Request, user: Annotated[str | None, Depends(self._user)]) -> Responder:
-            return Responder(request, self.desk, user)
+        def respond(
+            request: Request,
+            user: Annotated[Any, Depends(self._user)],
+            prefer: Annotated[str | None, Header(description="`wait=10` waits so many seconds for the result.")] = None,
+            idempotency_key: Annotated[
+                str | None, Header(description="Sending the same key again gets the job that the first request made.")
+            ] = None,
+            last_event_id: Annotated[
+                str | None, Header(description="Goes on with a stream after this event, and submits nothing.")
+            ] = None,
+        ) -> Responder:
+            """Read by the responder itself, the headers stand here for OpenAPI's sake."""
+            return Responder(request, lambda: self.desk, lambda: self._checked(user))
 
         return respond
 
+    def _checked(self, user: object) -> str | None:
+        """Check what the application's dependency gave; None is nobody, who sees nothing. Raises `ConfigurationError`."""
+        if user is None or isinstance(user, str):
+            return user
+        raise ConfigurationError(f"The user dependency of Jobs gave {user!r}: a user is a text, so let it give str(…).")
+
     def _routes(self) -> APIRouter:  # noqa: C901 - one table of routes, each a few lines
         router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=_problems(_MALFORMED))
-        Viewer = Annotated[str | None, Depends(self._user)]  # noqa: N806 - a type, made of this application's dependency
+
+        def viewer(user: Annotated[Any, Depends(self._user)]) -> str | None:
+            return self._checked(user)
+
+        Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
         last_event_id = Query(default=None, description="Where to go on: the id of the last event seen.")
 
-        @router.get("/current", responses=_problems({404: "There is none."}))
+        @router.get("/current", responses=_problems({404: "There is none.", 503: _SEEING[503]}))
         async def current(request: Request, key: str, user: Viewer) -> JobDocument:
             """The newest of one's own jobs that was submitted with this key."""
             found = await self.desk.client.find(job.Query(key=key, user=None if self._everyone else user, limit=1))

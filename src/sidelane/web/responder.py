@@ -1,14 +1,16 @@
 """Answering a request with a job: 202 with links, the event stream itself, or the result where the client waits for it."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import Request, Response
 from starlette.requests import HTTPConnection
+from starlette.routing import NoMatchFound
 
 from sidelane.engine.client import Client
 from sidelane.engine.task import Call
-from sidelane.model.errors import NotFinished, SidelaneError, UnknownJob
+from sidelane.model.errors import ConfigurationError, NotFinished, SidelaneError, UnknownJob
 from sidelane.model.event import Cursor
 from sidelane.model.job import JobRecord, State
 from sidelane.web.access import Access
@@ -56,10 +58,19 @@ class Desk:
         self.listening = listening
         self._name = name
 
+    def path(self, connection: HTTPConnection, job_id: str) -> str:
+        """Say where a job's document is. Raises `ConfigurationError` where the application has not included the router."""
+        root: str = connection.scope.get("root_path", "").rstrip("/")
+        try:
+            return root + str(connection.app.url_path_for(self._name, job_id=job_id))
+        except NoMatchFound as error:
+            raise ConfigurationError(
+                'Jobs have no routes here: app.include_router(jobs.router, prefix="/jobs").'
+            ) from error
+
     async def links(self, connection: HTTPConnection, record: JobRecord) -> Links:
         """Say where a job's documents are, as paths from this host's root."""
-        root = connection.scope.get("root_path", "").rstrip("/")
-        here = root + connection.app.url_path_for(self._name, job_id=record.id)
+        here = self.path(connection, record.id)
         token = await self.access.token(record)
         return Links(
             self_=here,
@@ -111,10 +122,10 @@ class Desk:
 class Responder:
     """Answers one request with one job: `return await respond(answer.call(question))`."""
 
-    def __init__(self, request: Request, desk: Desk, user: str | None) -> None:
+    def __init__(self, request: Request, open_desk: Callable[[], Desk], viewer: Callable[[], str | None]) -> None:
         self._request = request
-        self._desk = desk
-        self._user = user
+        self._open_desk = open_desk
+        self._viewer = viewer
 
     async def __call__(self, call: Call[Any], *, stream: bool = False) -> Response:
         """Submit the call, or resume its stream, and answer as the request's headers ask. Errors become problem documents.
@@ -122,43 +133,44 @@ class Responder:
         `stream`: a client that takes anything gets the event stream; else it gets a 202.
         """
         try:
-            return await self._answer(call, stream)
+            return await self._answer(call, self._open_desk(), self._viewer(), stream=stream)
         except SidelaneError as error:
             return error_response(error)
 
-    async def _answer(self, call: Call[Any], stream: bool) -> Response:
-        headers, desk = self._request.headers, self._desk
+    async def _answer(self, call: Call[Any], desk: Desk, user: str | None, *, stream: bool) -> Response:
+        headers = self._request.headers
         resumed = cursor(headers.get("last-event-id"))
         if resumed is not None:  # a client that comes back after a broken stream must not submit again
             job_id, after = resumed
-            return await desk.stream(self._request, await desk.access.record(job_id, self._user), after)
-        record = await self._submit(call)
+            return await desk.stream(self._request, await desk.access.record(job_id, user), after)
+        desk.access.check_may_submit(call.options.user or user)
+        desk.path(self._request, call.options.id or "any")  # without routes to link to, nothing is submitted
+        record = await self._submit(call, desk, user)
         wish = wishes(headers, stream=stream)
         if wish.stream:
             return await desk.stream(self._request, record, None)
         if wish.wait is None:
             return await desk.accepted(self._request, record, wish.applied)
         try:
-            return await self._waited(record, wish.wait, wish.applied)
+            return await self._waited(record, desk, wish.wait, wish.applied)
         except NotFinished:
             return await desk.accepted(self._request, await desk.client.record(record.id), wish.applied)
 
-    async def _waited(self, record: JobRecord, seconds: float, applied: str | None) -> Response:
+    async def _waited(self, record: JobRecord, desk: Desk, seconds: float, applied: str | None) -> Response:
         """Answer with the result. Raises `NotFinished` when it is not there in time, or the client has gone before."""
-        desk = self._desk
         async with desk.listening.to(record):
             await while_connected(self._request.receive, desk.client.wait(record.id, seconds))
         return await desk.result(record, applied)
 
-    async def _submit(self, call: Call[Any]) -> JobRecord:
+    async def _submit(self, call: Call[Any], desk: Desk, user: str | None) -> JobRecord:
         headers = self._request.headers
-        if call.options.user is None and self._user is not None:
-            call = call.with_options(user=self._user)
+        if call.options.user is None and user is not None:
+            call = call.with_options(user=user)
         key = headers.get(HEADER)
         if key is not None:
             call = keyed(call, key, call.options.user)
         trace = headers.get("traceparent", "")
-        submission = await self._desk.client.submission(call, trace=trace if TRACEPARENT.fullmatch(trace) else None)
+        submission = await desk.client.submission(call, trace=trace if TRACEPARENT.fullmatch(trace) else None)
         if key is not None and not submission.created:
             check_same(call, submission.record)
         return submission.record

@@ -132,7 +132,7 @@ async def log(store: Store, job_id: str) -> list[Event]:
         if not reading.events:
             break
         events += reading.events
-        after = Cursor(events[-1].epoch, events[-1].number)
+        after = events[-1].cursor
     assert [event.number for event in events] == list(range(1, reading.last + 1))
     return events
 
@@ -157,7 +157,7 @@ async def follow_to_the_end(store: Store, job_id: str) -> list[Event]:
     said: list[Event] = []
     async with store.watch(job_topic(job_id)) as wakeups:
         while not said or said[-1].name != END:
-            reading = await store.read(job_id, after=Cursor(said[-1].epoch, said[-1].number) if said else None)
+            reading = await store.read(job_id, after=said[-1].cursor if said else None)
             assert reading is not None
             assert not reading.gap
             said += reading.events
