@@ -41,7 +41,7 @@ async def stream(
     task = answer.options(key=f"chat:{chat_session_id}")
     if not last_event_id:  # resuming a stream asks nothing new
         task = task.options(id=await keep(ask, chat_session_id, user, idempotency_key))
-    return await respond(task.call(ask.question(chat_session_id, user)))
+    return await respond(task.call(ask.question(chat_session_id, user)), stream=True)
 
 
 @app.get("/health")

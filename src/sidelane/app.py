@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar, Unpack, cast
 
 from sidelane.engine.blocking import Blocking
@@ -55,7 +55,7 @@ class Sidelane:
         if len(self.queues) < len(queues):
             raise ConfigurationError("Two queues of this lane have the same name.")
         self.queues.setdefault(DEFAULT_QUEUE, Queue(DEFAULT_QUEUE))
-        self._registry = Registry()
+        self.registry = Registry()
         self._modules = tasks
         self._client: Client | None = None
 
@@ -63,11 +63,6 @@ class Sidelane:
     def settings(self) -> Settings:
         """The settings this lane was made with."""
         return self.configuration.settings
-
-    @property
-    def registry(self) -> Registry:
-        """What is declared on this lane."""
-        return self._registry
 
     @property
     def client(self) -> Client:
@@ -95,7 +90,7 @@ class Sidelane:
     def around(self, wrapper: Callable[..., AsyncIterator[None]]) -> Callable[..., AsyncIterator[None]]:
         """Wrap every attempt: an async generator over its context that yields once, as for tracing or error reports."""
         wrap: Around = asynccontextmanager(wrapper)
-        self._registry.arounds.append(wrap)
+        self.registry.arounds.append(wrap)
         return wrapper
 
     def problem(
@@ -106,10 +101,10 @@ class Sidelane:
         As a decorator, the function gives the problem's detail; alone, the error's own words are it.
         """
         rule = ProblemRule(types, status, title, final)
-        self._registry.rules.append(rule)
+        self.registry.rules.append(rule)
 
         def decorate(detail: Callable[[Any], str]) -> Callable[[Any], str]:
-            self._registry.rules[self._registry.rules.index(rule)] = ProblemRule(types, status, title, final, detail)
+            self.registry.rules[self.registry.rules.index(rule)] = ProblemRule(types, status, title, final, detail)
             return detail
 
         return decorate
@@ -117,13 +112,13 @@ class Sidelane:
     @contextmanager
     def override(self, resource: Resource[T], value: T) -> Iterator[None]:
         """Give tasks this value in place of a resource, for a test."""
-        before = dict(self._registry.overrides)
-        self._registry.overrides[resource] = value
+        before = dict(self.registry.overrides)
+        self.registry.overrides[resource] = value
         try:
             yield
         finally:
-            self._registry.overrides.clear()
-            self._registry.overrides.update(before)
+            self.registry.overrides.clear()
+            self.registry.overrides.update(before)
 
     async def submit(self, call: Call[R]) -> Job[R]:
         """Make a call a durable job. Raises `NotOpen`, `PayloadTooLarge`, `JobConflict`, `StoreUnavailable`."""
@@ -137,7 +132,7 @@ class Sidelane:
         """Import the modules that declare tasks and check what they declare. Raises `TaskDeclarationError`."""
         for module in self._modules:
             importlib.import_module(module)
-        self._registry.check()
+        self.registry.check()
 
     @asynccontextmanager
     async def running(self, *, workers: int = 0) -> AsyncIterator["Sidelane"]:
@@ -145,22 +140,21 @@ class Sidelane:
 
         Raises `ConfigurationError` when it is open already, `StoreUnavailable` and `StoreUnusable`.
         """
-        if self._client is not None:
-            raise ConfigurationError("This lane is open already in this process.")
         self.load()
         async with AsyncExitStack() as stack:
             client = Client(await open_store(self.settings.store), settings=self.settings)
             stack.push_async_callback(client.close)
-            self._client = client
-            stack.callback(self._forget)
+            stack.enter_context(self._opened(client))
             client.start_upkeep()
             for number in range(workers):
                 await stack.enter_async_context(embedded(self.worker(name=f"embedded-{number + 1}")))
             yield self
 
-    def lifespan(self, app: object = None) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
         """Open the lane for as long as a FastAPI application runs: `FastAPI(lifespan=lane.lifespan)`."""
-        return self._lifespan()
+        async with self.running():
+            yield
 
     def worker(
         self,
@@ -185,10 +179,8 @@ class Sidelane:
         return Worker(
             self.client.store,
             open_store=lambda: open_store(self.settings.store),
-            registry=self._registry,
-            settings=self.settings
-            if concurrency is None
-            else self.settings.model_copy(update={"concurrency": concurrency}),
+            registry=self.registry,
+            settings=self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency}),
             submitter=self.client,
             queues={name: limit or self.queues[name].concurrency for name, limit in wanted.items()},
             name=name,
@@ -199,26 +191,13 @@ class Sidelane:
         """Open the lane for code without an event loop: `with lane.blocking() as b: b.result(b.submit(call))`."""
         return Blocking(self.running, lambda: self.client)
 
-    def testing(self) -> AbstractAsyncContextManager[Harness]:
+    @asynccontextmanager
+    async def testing(self) -> AsyncIterator[Harness]:
         """Open the lane on a store in memory with a clock turned by hand, for tests."""
-        return self._testing()
-
-    @asynccontextmanager
-    async def _lifespan(self) -> AsyncIterator[None]:
-        async with self.running():
-            yield
-
-    @asynccontextmanager
-    async def _testing(self) -> AsyncIterator[Harness]:
-        if self._client is not None:
-            raise ConfigurationError("This lane is open already in this process.")
         self.load()
-        async with harness(self._registry, self.settings) as opened:
-            self._client = opened.client
-            try:
+        async with harness(self.registry, self.settings) as opened:
+            with self._opened(opened.client):
                 yield opened
-            finally:
-                self._forget()
 
     def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
         if function is None:
@@ -229,8 +208,16 @@ class Sidelane:
                 f"Task {task.name!r} wants queue {task.policy.queue!r}; this lane declares {', '.join(self.queues)}. "
                 f"Add Queue({task.policy.queue!r}) to its queues."
             )
-        self._registry.add(task)
+        self.registry.add(task)
         return task
 
-    def _forget(self) -> None:
-        self._client = None
+    @contextmanager
+    def _opened(self, client: Client) -> Iterator[None]:
+        """Be open with this client. Raises `ConfigurationError` when the lane is open already."""
+        if self._client is not None:
+            raise ConfigurationError("This lane is open already in this process.")
+        self._client = client
+        try:
+            yield
+        finally:
+            self._client = None

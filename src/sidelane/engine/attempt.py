@@ -85,6 +85,7 @@ class Attempt:
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self._body: asyncio.Task[None] | None = None
+        self._late: asyncio.Task[None] | None = None  # reports the end of a body that hangs on
         self._task = runtime.registry.tasks.get(self.record.spec.task)
         self._overstays = math.inf
 

@@ -88,7 +88,7 @@ class Child:
         voice.stop = True
         if not line:
             os._exit(0)  # the worker is gone, and with it the lease
-        if task.signature.kind in ("coroutine", "async generator"):
+        if task.signature.on_loop:
             attempt.cancel()  # the others ask `ctx.check()`
 
     async def _attempt(self, task: AnyTask, message: dict[str, Any], voice: SocketVoice) -> Outcome:

@@ -5,9 +5,9 @@ import contextlib
 import logging
 import os
 import threading
-import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from sidelane.engine.pulse import Pulse, Stillness
 from sidelane.engine.trying import Trying
 from sidelane.model.errors import StoreError
 from sidelane.model.job import Lease
@@ -22,39 +22,6 @@ STUCK_EXIT = 70
 """Exit status of a process whose loop was stuck for a lease (EX_SOFTWARE of sysexits.h)."""
 
 logger = logging.getLogger(__name__)
-
-
-class Pulse:
-    """The main loop's sign of life: a count that it keeps raising."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    async def run(self, every: float) -> None:
-        while True:
-            self.count += 1
-            await asyncio.sleep(every)
-
-
-class Stillness:
-    """How long a pulse has been still, as seen by a thread that looks at it at least every `every` seconds.
-
-    A look that comes late counts for `every` at most: a process that was stopped as a whole, or a laptop that slept, is not stuck.
-    """
-
-    def __init__(self, pulse: Pulse, every: float) -> None:
-        self._pulse = pulse
-        self._every = every
-        self._count = -1
-        self._looked = time.monotonic()
-        self.seconds = 0.0
-
-    def look(self) -> float:
-        now = time.monotonic()
-        passed, self._looked = min(now - self._looked, self._every), now
-        self.seconds = self.seconds + passed if self._pulse.count == self._count else 0.0
-        self._count = self._pulse.count
-        return self.seconds
 
 
 class Heartbeat:

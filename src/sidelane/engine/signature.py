@@ -42,6 +42,11 @@ class Signature:
                     "Arguments are stored by name, so '*args', '**kwargs' and positional-only parameters cannot be."
                 )
 
+    @property
+    def on_loop(self) -> bool:
+        """Whether the function runs on the event loop, rather than beside it."""
+        return self.kind in ("coroutine", "async generator")
+
     @cached_property
     def arguments(self) -> type[BaseModel]:
         """The pydantic model of the stored arguments."""

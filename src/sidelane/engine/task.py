@@ -65,7 +65,7 @@ class Task(Generic[P, O_co, R]):
         lane: Lane,
         name: str,
         policy: Policy,
-        mode: Mode,
+        process: bool = False,
         version: int = 1,
         upgrade: Upgrade | None = None,
         aliases: tuple[str, ...] = (),
@@ -74,11 +74,11 @@ class Task(Generic[P, O_co, R]):
         self.function = function
         self.name = name
         self.policy = policy
-        self.mode = mode
         self.version = version
         self.upgrade = upgrade
         self.aliases = aliases
         self.signature = Signature(function)
+        self.mode: Mode = "process" if process else "loop" if self.signature.on_loop else "thread"
         self.lane = lane
         self._options = options or Options()
         self.__doc__ = function.__doc__

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sidelane.engine.attempt import Attempt, Runtime, Stop, Submitter
 from sidelane.engine.claiming import Claiming
-from sidelane.engine.heartbeat import BEATS, Heartbeat, Pulse
+from sidelane.engine.heartbeat import BEATS, Heartbeat
 from sidelane.engine.process import Children
+from sidelane.engine.pulse import Pulse
 from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
@@ -30,7 +31,7 @@ RETRY_RESOURCES = 5.0
 AT_ONCE = 0.3
 """Seconds a task has to clean up when its worker is told to stop at once."""
 
-SETTLING = 0.2
+HANGING_ON = 0.2
 """Seconds beyond the grace of the attempts for those that hang on to be reported without them."""
 
 logger = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ class Worker:
             grace = AT_ONCE if self._stop_now.is_set() else self._settings.cancel_grace
             for attempt in list(self._attempts.values()):
                 attempt.stop(Stop.RELEASE, grace=grace)
-            await asyncio.wait(self._running, timeout=grace + SETTLING)
+            await asyncio.wait(self._running, timeout=grace + HANGING_ON)
         try:
             await asyncio.wait_for(self._reporter.settled(), self._settings.lease)
         except TimeoutError:

@@ -13,11 +13,13 @@ from sidelane.model.errors import ConfigurationError, NotFinished, SidelaneError
 from sidelane.model.ids import new_nonce
 from sidelane.web import sockets
 from sidelane.web.access import Access
+from sidelane.web.cursors import cursor
+from sidelane.web.desk import Desk, retry_after
 from sidelane.web.documents import JobDocument
 from sidelane.web.listening import Listening
 from sidelane.web.negotiation import EVENT_STREAM
 from sidelane.web.problems import MEDIA_TYPE, ProblemDocument, ProblemRoute
-from sidelane.web.responder import Desk, Responder, cursor, retry_after
+from sidelane.web.responder import Responder
 
 UserDependency = Callable[..., str | Awaitable[str | None] | None]
 
