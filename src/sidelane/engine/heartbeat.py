@@ -121,7 +121,7 @@ class Heartbeat:
         self.stuck = None
         if still < self._lease / BEATS:
             return False
-        self.stuck = f"its event loop has been stuck for {still:.1f} s: a task blocks it without await"
+        self.stuck = f"the event loop has been stuck for {still:.1f} s: a task blocks it without await"
         logger.critical("%s", self.stuck)
         if still < self._lease * 0.9:  # timers are not exact
             return False
