@@ -12,65 +12,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import httpx2
+from bare import BATCH, Bare
+from figures import per_second, percentile, show
 from processes import HERE, service, worker_process
 
 from sidelane import Sidelane
-from sidelane.model.ids import new_id, new_nonce
-from sidelane.model.job import JobSpec
-from sidelane.model.outcome import Report, Succeeded
-from sidelane.model.worker import ClaimRequest
-from sidelane.stores.sqlite.database import Database
-from sidelane.stores.sqlite.touched import Touched
-from sidelane.stores.sqlite.verbs.claim import claim
-from sidelane.stores.sqlite.verbs.finish import finish
-from sidelane.stores.sqlite.verbs.submit import submit
 
 QUICK = "--quick" in sys.argv
 JOBS = 4_000 if QUICK else 20_000
-BATCH = 100
 CHATS, TOKENS, PER_SECOND = 100, 200, 20.0
 ROUNDS = 1 if QUICK else 5
-
-
-def show(what: str, figure: str, bar: str) -> None:
-    print(f"{what:<58} {figure:>34}   bar: {bar}", flush=True)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-
-
-def bare(path: Path) -> float:
-    """Give jobs a second of the bare transactions: claim and finish in batches, synced at every commit, nothing else."""
-    connection = Database(str(path)).open_writer()
-    connection.execute("PRAGMA synchronous = FULL")
-    reports: list[Report] = []
-    specs = [JobSpec(id=new_id(), task="noop", arguments='{"number":1}') for _ in range(JOBS)]
-    for place in range(0, JOBS, BATCH):
-        connection.execute("BEGIN IMMEDIATE")
-        submit(connection, time.time(), Touched(), specs[place : place + BATCH])
-        connection.execute("COMMIT")
-    began = time.perf_counter()
-    while True:
-        request = ClaimRequest(
-            request=new_nonce(), worker="bare", queues={"default": BATCH}, tasks={"noop": 1}, limit=BATCH
-        )
-        connection.execute("BEGIN IMMEDIATE")
-        finish(connection, time.time(), Touched(), reports)
-        claims = claim(connection, time.time(), Touched(), request)
-        connection.execute("COMMIT")
-        if not claims.jobs:
-            break
-        reports = [Report(lease=claimed.lease, outcome=Succeeded("null")) for claimed in claims.jobs]
-    took = time.perf_counter() - began
-    connection.close()
-    return JOBS / took
 
 
 async def drained(path: Path) -> float:
@@ -101,7 +57,10 @@ def drain() -> None:
     ratios = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
-            floor = bare(Path(folder) / "bare.db")
+            loop = Bare(Path(folder) / "bare.db")
+            loop.submit(JOBS)
+            floor = per_second(JOBS, loop.drain)
+            loop.close()
             ours = asyncio.run(drained(Path(folder) / "jobs.db"))
             ratios.append((ours / floor, ours, floor))
     ratios.sort()
@@ -180,7 +139,7 @@ class Chats:
 
 def stream() -> None:
     """From a token's making in the worker to the client of the event stream, through the log."""
-    with tempfile.TemporaryDirectory() as folder, service(Path(folder) / "jobs.db") as (base, _, _):
+    with tempfile.TemporaryDirectory() as folder, service(Path(folder) / "jobs.db") as base:
         one, many = Chats(), Chats()
         asyncio.run(one.run(base, 1, 100))
         asyncio.run(many.run(base, CHATS, TOKENS))
@@ -216,7 +175,7 @@ async def light_p99(base: str, seconds: float) -> float:
 def light() -> None:
     """The light endpoint beside 100 running chats; the chats' clients are a process of their own."""
     rest, busy = [], []
-    with tempfile.TemporaryDirectory() as folder, service(Path(folder) / "jobs.db") as (base, _, _):
+    with tempfile.TemporaryDirectory() as folder, service(Path(folder) / "jobs.db") as base:
         for _ in range(ROUNDS):
             rest.append(asyncio.run(light_p99(base, 6)))
             chats = subprocess.Popen([sys.executable, __file__, "chats", base], cwd=HERE)

@@ -23,11 +23,6 @@ async def chat(tokens: int, per_second: float) -> AsyncIterator[str]:
 
 
 @lane.task
-async def noop(number: int) -> None:
-    """Do nothing."""
-
-
-@lane.task
 async def started() -> int:
     """Tell when it was started (nanoseconds of this machine's monotonic clock)."""
     return time.monotonic_ns()

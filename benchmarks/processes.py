@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -42,27 +42,29 @@ def process(*arguments: str, store: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def service(store: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
-    """Run one API and one worker process; give the API's address and both processes."""
+def service(store: Path) -> Iterator[str]:
+    """Run one API and one worker process, and give the API's address."""
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     api = ("uvicorn", "paced:app", "--port", str(port), "--log-level", "warning", "--timeout-graceful-shutdown", "1")
-    with ExitStack() as stack:
-        serving = stack.enter_context(process(*api, store=store))
-        for _ in range(200):
-            try:
-                httpx2.get(f"{base}/light")
-                break
-            except httpx2.TransportError:
-                time.sleep(0.05)
-        worker = stack.enter_context(worker_process(store))
-        first = httpx2.post(f"{base}/chat?tokens=1&per_second=100", headers={"Prefer": "wait=30"}, timeout=40)
-        first.raise_for_status()  # the worker is there
-        yield base, serving, worker
+    with process(*api, store=store):
+        _await_answer(f"{base}/light")
+        with worker_process(store):
+            first = httpx2.post(f"{base}/chat?tokens=1&per_second=100", headers={"Prefer": "wait=30"}, timeout=40)
+            first.raise_for_status()  # the worker is there
+            yield base
 
 
-@contextmanager
-def worker_process(store: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker_process(store: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """Run one worker process."""
-    with process("sidelane.cli", "worker", "paced:lane", "--log-level", "WARNING", store=store) as running:
-        yield running
+    return process("sidelane.cli", "worker", "paced:lane", "--log-level", "WARNING", store=store)
+
+
+def _await_answer(url: str) -> None:
+    for _ in range(200):
+        try:
+            httpx2.get(url)
+        except httpx2.TransportError:
+            time.sleep(0.05)
+        else:
+            return

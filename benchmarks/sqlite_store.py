@@ -13,97 +13,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apsw
+from bare import BATCH, Bare, request, spec
+from figures import per_second, percentiles, show
 
 from sidelane.model.event import Cursor, Entry
-from sidelane.model.ids import new_id, new_nonce
-from sidelane.model.job import JobSpec, Lease, Submission
+from sidelane.model.job import JobSpec, Submission
 from sidelane.model.outcome import Append, Report, Succeeded
-from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store, job_topic
 from sidelane.stores.opening import open_store
-from sidelane.stores.sqlite.database import Database
-from sidelane.stores.sqlite.touched import Touched
-from sidelane.stores.sqlite.verbs.claim import claim
-from sidelane.stores.sqlite.verbs.finish import finish
-from sidelane.stores.sqlite.verbs.submit import submit
-
-BATCH = 100
 
 
-def spec(number: int, users: int = 1) -> JobSpec:
-    return JobSpec(id=new_id(), task="noop", user=f"u{number % users}" if users > 1 else None)
-
-
-def specs(count: int, users: int = 1) -> Iterator[list[JobSpec]]:
-    for first in range(0, count, BATCH):
-        yield [spec(number, users) for number in range(first, min(first + BATCH, count))]
-
-
-def request(limit: int = BATCH, worker: str = "bench") -> ClaimRequest:
-    return ClaimRequest(
-        request=new_nonce(), worker=worker, queues={"default": limit}, tasks={"noop": 1}, limit=limit, lease=60.0
-    )
-
-
-class Bare:
-    """The store's own transactions in a bare loop: no threads, no event loop."""
-
-    def __init__(self, path: Path, *, synced: bool = True) -> None:
-        self.connection = Database(str(path)).open_writer()
-        self.connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
-
-    @contextmanager
-    def transaction(self) -> Iterator[tuple[apsw.Connection, float, Touched]]:
-        self.connection.execute("BEGIN IMMEDIATE")
-        yield self.connection, time.time(), Touched()
-        self.connection.execute("COMMIT")
-
-    def submit(self, count: int, users: int = 1) -> None:
-        for batch in specs(count, users):
-            with self.transaction() as step:
-                submit(*step, batch)
-
-    def drain(self, count: int) -> None:
-        leases: list[Lease] = []
-        done = 0
-        while done < count:
-            with self.transaction() as step:
-                finish(*step, [Report(lease=lease, outcome=Succeeded("null")) for lease in leases])
-            done += len(leases)
-            with self.transaction() as step:
-                leases = [each.lease for each in claim(*step, request()).jobs]
-
-    def claim_only(self) -> float:
-        began = time.perf_counter()
-        with self.transaction() as step:
-            assert len(claim(*step, request()).jobs) == BATCH
-        return time.perf_counter() - began
-
-
-def per_second(count: int, run: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    run()
-    return count / (time.perf_counter() - began)
-
-
-def show(name: str, value: str) -> None:
-    print(f"{name:<64} {value}", flush=True)
-
-
-def percentiles(values: list[float]) -> str:
-    ranked = sorted(values)
-    p99 = ranked[min(len(ranked) - 1, int(0.99 * len(ranked)))]
-    return f"p50 {1000 * statistics.median(ranked):.2f} ms, p99 {1000 * p99:.2f} ms"
-
-
-def bare(folder: Path, quick: bool) -> None:
+async def bare(folder: Path, quick: bool) -> None:
     """Throughput of the verbs themselves."""
     commits = Bare(folder / "commits.db")
     commits.connection.execute("CREATE TABLE bench (n INTEGER PRIMARY KEY, at REAL)")
@@ -120,11 +46,11 @@ def bare(folder: Path, quick: bool) -> None:
         whose = "no user" if users == 1 else f"{users} users"
         rate = per_second(count, partial(loop.submit, count, users))
         show(f"submit, {BATCH} a transaction, FULL, {whose}", f"{rate:,.0f} jobs/s")
-        rate = per_second(count, partial(loop.drain, count))
+        rate = per_second(count, loop.drain)
         show(f"claim + finish, {BATCH} a transaction, FULL, {whose}", f"{rate:,.0f} jobs/s")
 
 
-def growth(folder: Path, quick: bool) -> None:
+async def growth(folder: Path, quick: bool) -> None:
     """Claiming out of many and out of few."""
     few, many = 1_000, 100_000 if quick else 1_000_000
     for users in 1, 1000:
@@ -262,7 +188,7 @@ async def write(store: Store, seconds: int) -> None:
     print(json.dumps({"waits": waits}))
 
 
-PARTS: dict[str, Callable[[Path, bool], Awaitable[None] | None]] = {
+PARTS: dict[str, Callable[[Path, bool], Coroutine[Any, Any, None]]] = {
     "bare": bare, "growth": growth, "lone": lone, "notices": notices, "writers": writers,
 }  # fmt: skip
 
@@ -281,9 +207,7 @@ def main() -> None:
     for name, part in PARTS.items():
         if arguments.only in (None, name):
             with tempfile.TemporaryDirectory() as folder:
-                running = part(Path(folder), arguments.quick)
-                if running is not None:
-                    asyncio.run(running)  # type: ignore[arg-type]
+                asyncio.run(part(Path(folder), arguments.quick))
 
 
 if __name__ == "__main__":

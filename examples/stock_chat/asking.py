@@ -21,7 +21,7 @@ class Ask(BaseModel):
         return Question(session=session, user=user, **self.model_dump())
 
 
-async def store(ask: Ask, session: str, user: str, idempotency_key: str | None = None) -> str:
+async def keep(ask: Ask, session: str, user: str, idempotency_key: str | None = None) -> str:
     """Keep the user's message and give its id. Sent again under the same key, it stays one message."""
     unique = uuid5(NAMESPACE_OID, f"{user}:{idempotency_key}") if idempotency_key else uuid4()
     message = Message(id=unique.hex, session=session, user=user, role="user", content=ask.message)

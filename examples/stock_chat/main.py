@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Header, Response
 
 from examples.stock_chat import polling, stocks
-from examples.stock_chat.asking import CHAT, Ask, store
+from examples.stock_chat.asking import CHAT, Ask, keep
 from examples.stock_chat.lane import lane
 from examples.stock_chat.tasks import answer
 from examples.stock_chat.users import User, current_user
@@ -40,8 +40,8 @@ async def stream(
     """Answer as an event stream: `start`, then tokens, then `end`. With `Last-Event-ID` it goes on where it broke off."""
     task = answer.options(key=f"chat:{chat_session_id}")
     if not last_event_id:  # resuming a stream asks nothing new
-        task = task.options(id=await store(ask, chat_session_id, user, idempotency_key))
-    return await respond(task.call(ask.question(chat_session_id, user)))
+        task = task.options(id=await keep(ask, chat_session_id, user, idempotency_key))
+    return await respond(task.call(ask.question(chat_session_id, user)), stream=True)
 
 
 @app.get("/health")

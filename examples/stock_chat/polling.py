@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from examples.stock_chat.asking import CHAT, Ask, store
+from examples.stock_chat.asking import CHAT, Ask, keep
 from examples.stock_chat.tasks import answer
 from examples.stock_chat.users import User
 from sidelane import Job, NotFinished, State, UnknownJob
@@ -31,7 +31,7 @@ class RequestResult(BaseModel):
 @router.post(CHAT, status_code=202)
 async def chat(chat_session_id: str, ask: Ask, user: User, request: Request) -> RequestStatus:
     """Take a question and say where its answer will be."""
-    request_id = await store(ask, chat_session_id, user)
+    request_id = await keep(ask, chat_session_id, user)
     task = answer.options(id=request_id, user=user, key=f"chat:{chat_session_id}")
     job = await task.submit(ask.question(chat_session_id, user))
     return await status_of(job, request)

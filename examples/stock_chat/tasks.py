@@ -45,7 +45,7 @@ async def answer(
     """Answer a question about a stock, and keep the answer in its session."""
     yield Start(job_id=ctx.job_id, message="The answer is being written.", timestamp=datetime.now(UTC))
     said = await conversations.recent(question.session, question.user, REMEMBERED + 1)
-    before = [message for message in said if message.id != ctx.job_id and message.content != question.message]
+    before = [message for message in said if message.id != ctx.job_id]
     stream = await llm.chat.completions.create(
         model=MODEL,
         messages=prompt(f"{question.message} It is about {question.stock_name} ({question.stock_code}).", before),

@@ -1,9 +1,9 @@
 """Sidelane: the one object a user makes."""
 
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any, TypeVar, Unpack, cast, overload
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, TypeVar, Unpack, cast
 
 from sidelane.engine.blocking import Blocking
 from sidelane.engine.client import Client
@@ -12,13 +12,13 @@ from sidelane.engine.declaration import TaskDecorator, TaskFields, declare
 from sidelane.engine.embedding import embedded
 from sidelane.engine.handle import Job
 from sidelane.engine.registry import Around, ProblemRule, Registry
-from sidelane.engine.resource import Resource, Scope
+from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
 from sidelane.engine.task import Call, Task
 from sidelane.engine.worker import Worker
 from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
 from sidelane.model.settings import Settings
-from sidelane.stores.opening import open_store
+from sidelane.stores.opening import in_memory, open_store
 from sidelane.testing.harness import Harness, harness
 
 R = TypeVar("R")
@@ -55,7 +55,7 @@ class Sidelane:
         if len(self.queues) < len(queues):
             raise ConfigurationError("Two queues of this lane have the same name.")
         self.queues.setdefault(DEFAULT_QUEUE, Queue(DEFAULT_QUEUE))
-        self._registry = Registry()
+        self.registry = Registry()
         self._modules = tasks
         self._client: Client | None = None
 
@@ -63,11 +63,6 @@ class Sidelane:
     def settings(self) -> Settings:
         """The settings this lane was made with."""
         return self.configuration.settings
-
-    @property
-    def registry(self) -> Registry:
-        """What is declared on this lane."""
-        return self._registry
 
     @property
     def client(self) -> Client:
@@ -85,22 +80,17 @@ class Sidelane:
         """
         return cast(TaskDecorator, self._task)
 
-    @overload
-    def resource(self, factory: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
-    @overload
-    def resource(self, factory: Callable[..., Iterator[T]], /) -> Resource[T]: ...
-    @overload
-    def resource(self, factory: Callable[..., Awaitable[T]], /) -> Resource[T]: ...
-    @overload
-    def resource(self, *, scope: Scope) -> Callable[[Callable[..., Any]], Resource[Any]]: ...
-    def resource(self, factory: Callable[..., Any] | None = None, *, scope: Scope = "process") -> Any:
-        """Declare something that a worker opens and tasks take with `Use`: once per process, or with each attempt."""
-        return (lambda factory: Resource(factory, scope)) if factory is None else Resource(factory, scope)
+    @property
+    def resource(self) -> ResourceDecorator:
+        """Declare something that a worker opens and tasks take with `Use`: `@lane.resource`, once per process, or
+        `@lane.resource(scope="attempt")`, with each attempt. Raises `TaskDeclarationError`.
+        """
+        return cast(ResourceDecorator, declare_resource)
 
     def around(self, wrapper: Callable[..., AsyncIterator[None]]) -> Callable[..., AsyncIterator[None]]:
         """Wrap every attempt: an async generator over its context that yields once, as for tracing or error reports."""
         wrap: Around = asynccontextmanager(wrapper)
-        self._registry.arounds.append(wrap)
+        self.registry.arounds.append(wrap)
         return wrapper
 
     def problem(
@@ -111,10 +101,10 @@ class Sidelane:
         As a decorator, the function gives the problem's detail; alone, the error's own words are it.
         """
         rule = ProblemRule(types, status, title, final)
-        self._registry.rules.append(rule)
+        self.registry.rules.append(rule)
 
         def decorate(detail: Callable[[Any], str]) -> Callable[[Any], str]:
-            self._registry.rules[self._registry.rules.index(rule)] = ProblemRule(types, status, title, final, detail)
+            self.registry.rules[self.registry.rules.index(rule)] = ProblemRule(types, status, title, final, detail)
             return detail
 
         return decorate
@@ -122,11 +112,13 @@ class Sidelane:
     @contextmanager
     def override(self, resource: Resource[T], value: T) -> Iterator[None]:
         """Give tasks this value in place of a resource, for a test."""
-        self._registry.overrides[resource] = value
+        before = dict(self.registry.overrides)
+        self.registry.overrides[resource] = value
         try:
             yield
         finally:
-            del self._registry.overrides[resource]
+            self.registry.overrides.clear()
+            self.registry.overrides.update(before)
 
     async def submit(self, call: Call[R]) -> Job[R]:
         """Make a call a durable job. Raises `NotOpen`, `PayloadTooLarge`, `JobConflict`, `StoreUnavailable`."""
@@ -140,7 +132,7 @@ class Sidelane:
         """Import the modules that declare tasks and check what they declare. Raises `TaskDeclarationError`."""
         for module in self._modules:
             importlib.import_module(module)
-        self._registry.check()
+        self.registry.check()
 
     @asynccontextmanager
     async def running(self, *, workers: int = 0) -> AsyncIterator["Sidelane"]:
@@ -148,22 +140,21 @@ class Sidelane:
 
         Raises `ConfigurationError` when it is open already, `StoreUnavailable` and `StoreUnusable`.
         """
-        if self._client is not None:
-            raise ConfigurationError("This lane is open already in this process.")
         self.load()
         async with AsyncExitStack() as stack:
             client = Client(await open_store(self.settings.store), settings=self.settings)
             stack.push_async_callback(client.close)
-            self._client = client
-            stack.callback(self._forget)
+            stack.enter_context(self._opened(client))
             client.start_upkeep()
             for number in range(workers):
                 await stack.enter_async_context(embedded(self.worker(name=f"embedded-{number + 1}")))
             yield self
 
-    def lifespan(self, app: object = None) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
         """Open the lane for as long as a FastAPI application runs: `FastAPI(lifespan=lane.lifespan)`."""
-        return self._lifespan()
+        async with self.running():
+            yield
 
     def worker(
         self,
@@ -181,17 +172,15 @@ class Sidelane:
         for queue in wanted:
             if queue not in self.queues:
                 raise UnknownQueue(f"There is no queue {queue!r}; this lane declares {', '.join(self.queues)}.")
-        if self.settings.store.endswith(":memory:"):
+        if in_memory(self.settings.store):
             raise ConfigurationError(
                 "A store in memory belongs to one connection, and a worker needs two. Give the lane a file, or use lane.testing()."
             )
         return Worker(
             self.client.store,
             open_store=lambda: open_store(self.settings.store),
-            registry=self._registry,
-            settings=self.settings
-            if concurrency is None
-            else self.settings.model_copy(update={"concurrency": concurrency}),
+            registry=self.registry,
+            settings=self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency}),
             submitter=self.client,
             queues={name: limit or self.queues[name].concurrency for name, limit in wanted.items()},
             name=name,
@@ -202,26 +191,13 @@ class Sidelane:
         """Open the lane for code without an event loop: `with lane.blocking() as b: b.result(b.submit(call))`."""
         return Blocking(self.running, lambda: self.client)
 
-    def testing(self) -> AbstractAsyncContextManager[Harness]:
+    @asynccontextmanager
+    async def testing(self) -> AsyncIterator[Harness]:
         """Open the lane on a store in memory with a clock turned by hand, for tests."""
-        return self._testing()
-
-    @asynccontextmanager
-    async def _lifespan(self) -> AsyncIterator[None]:
-        async with self.running():
-            yield
-
-    @asynccontextmanager
-    async def _testing(self) -> AsyncIterator[Harness]:
-        if self._client is not None:
-            raise ConfigurationError("This lane is open already in this process.")
         self.load()
-        async with harness(self._registry, self.settings) as opened:
-            self._client = opened.client
-            try:
+        async with harness(self.registry, self.settings) as opened:
+            with self._opened(opened.client):
                 yield opened
-            finally:
-                self._forget()
 
     def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
         if function is None:
@@ -232,8 +208,16 @@ class Sidelane:
                 f"Task {task.name!r} wants queue {task.policy.queue!r}; this lane declares {', '.join(self.queues)}. "
                 f"Add Queue({task.policy.queue!r}) to its queues."
             )
-        self._registry.add(task)
+        self.registry.add(task)
         return task
 
-    def _forget(self) -> None:
-        self._client = None
+    @contextmanager
+    def _opened(self, client: Client) -> Iterator[None]:
+        """Be open with this client. Raises `ConfigurationError` when the lane is open already."""
+        if self._client is not None:
+            raise ConfigurationError("This lane is open already in this process.")
+        self._client = client
+        try:
+            yield
+        finally:
+            self._client = None

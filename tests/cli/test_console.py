@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from sidelane.cli.console import age, duration
 from sidelane.cli.logs import Lines
 from sidelane.cli.opening import without_password
+from sidelane.cli.times import age, duration
 
 
 @pytest.mark.parametrize(

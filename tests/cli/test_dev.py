@@ -2,12 +2,13 @@
 
 import re
 import signal
+import socket
 import urllib.error
 import urllib.request
 
 import pytest
 
-from sidelane.cli.dev import Terminal
+from sidelane.cli.terminal import Terminal
 from sidelane.model.job import State
 from tests.cli.command import Command
 from tests.cli.project import MAIN, Project, Started, gone, until
@@ -90,8 +91,6 @@ def test_a_job_that_runs_while_the_code_changes_is_given_back_and_goes_on(projec
 
 
 def test_a_port_that_is_taken_is_one_paragraph(sidelane: Command, project: Project) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         said = sidelane("dev", "main:app", "--port", str(taken.getsockname()[1]))
     assert said.code == 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelane.cli.worker import slots_by_queue
+from sidelane.cli.options import slots_by_queue
 from sidelane.model.job import State
 from sidelane.model.worker import WorkerInfo
 from tests.cli.command import Command

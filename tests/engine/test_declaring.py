@@ -105,7 +105,7 @@ def test_a_process_resource_cannot_use_one_of_an_attempt(lane: Sidelane) -> None
 
 def test_use_takes_resources_only() -> None:
     with pytest.raises(TaskDeclarationError, match=r"takes a resource made by @lane.resource"):
-        Use(lambda: None)  # type: ignore[arg-type, return-value]
+        Use(lambda: None)  # type: ignore[arg-type]
 
 
 def test_an_annotation_that_cannot_be_resolved_is_found_when_the_lane_loads(lane: Sidelane) -> None:

@@ -1,12 +1,10 @@
 """One test's scene: processes on one store, and the store as the test's own process sees it."""
 
 import json
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
-from httpx2 import AsyncClient, Response
+from httpx2 import AsyncClient
 
 from sidelane.engine.task import Call
 from sidelane.model.job import FINISHED, JobRecord, JobSpec, Submission
@@ -15,15 +13,6 @@ from tests.system.processes import SHOP, Processes, Started, port_of
 from tests.system.waiting import until
 
 STARTS_WITHIN = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServerEvent:
-    """One event of a stream."""
-
-    id: str
-    name: str
-    data: Any
 
 
 class Scene:
@@ -121,15 +110,3 @@ def attempts_of(events: list[tuple[str, Any]]) -> list[str]:
         elif name == "token":
             said[-1] += data["text"]
     return said
-
-
-async def server_events(response: Response) -> AsyncIterator[ServerEvent]:
-    """Yield the events of a stream as they arrive."""
-    fields: dict[str, str] = {}
-    async for line in response.aiter_lines():
-        name, _, value = line.partition(": ")
-        if name:  # a comment has no name
-            fields[name] = value
-        elif not line and "data" in fields:
-            yield ServerEvent(fields.get("id", ""), fields["event"], json.loads(fields["data"]))
-            fields = {}

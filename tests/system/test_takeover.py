@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from examples.stock_chat.demo.stream import ServerEvent, server_events
 from sidelane import State
 from tests.system import shop
-from tests.system.scene import Scene, ServerEvent, attempts_of, server_events
+from tests.system.scene import Scene, attempts_of
 from tests.system.waiting import until
 
 WORDS = 25

@@ -1,6 +1,7 @@
 """Run the demo: `make demo`. KEEP=1 leaves everything running until Ctrl-C."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from examples.stock_chat.demo.conversation import ABOUT, CHAT
 from examples.stock_chat.demo.failure import DemoFailed
 from examples.stock_chat.demo.light import measured
 from examples.stock_chat.demo.processes import Processes
@@ -20,7 +22,7 @@ from examples.stock_chat.demo.service import WORKERS, start_api, start_model, st
 from examples.stock_chat.demo.story import Rows, Stage, drop_and_resume, survive_a_kill
 from sidelane import Sidelane
 
-LIGHT = "/api/v1/stocks/990010"
+LIGHT = f"/api/v1/stocks/{ABOUT['stock_code']}"
 AT_REST = 3.0  # seconds of measuring the light endpoint before anything else happens
 
 
@@ -72,10 +74,11 @@ async def keep(console: Console, processes: Processes, url: str) -> None:
     await start_worker(processes, "w3")  # in place of the one that was killed
     console.print(f"\nIt goes on running.\n  API    {url}/docs\n  files  {processes.folder}\n")
     console.print("Ask something yourself:\n")
+    question = json.dumps({"message": "What does it make?", **ABOUT})
     console.out(
-        f"  curl -N {url}/api/v1/stockeasy/chat/sessions/mine/messages/stream -H 'X-User: me' \\\n"
+        f"  curl -N {url}{CHAT.format(session='mine')}/stream -H 'X-User: me' \\\n"
         "    -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \\\n"
-        """    -d '{"message": "What does it make?", "stock_code": "990010", "stock_name": "Hanbit Chips"}'\n"""
+        f"    -d '{question}'\n"
     )
     console.print("Ctrl-C ends it.")
     await asyncio.Event().wait()

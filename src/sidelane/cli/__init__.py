@@ -5,7 +5,7 @@ import sys
 MISSING = """\
 sidelane: the command line needs the package {name!r}. Install it with the extra `cli`: pip install 'sidelane[cli]'"""
 
-EXIT_CONFIGURATION = 3
+EXIT_CONFIGURATION = 3  # `Exit.CONFIGURATION`, whose module needs those packages itself
 
 
 def main() -> None:

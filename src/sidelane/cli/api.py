@@ -9,7 +9,7 @@ import typer
 from sidelane.cli.child import stay_with
 from sidelane.cli.lanes import load_object
 from sidelane.cli.logs import log_to_stderr
-from sidelane.cli.worker import LogLevel, Parent, level_of
+from sidelane.cli.options import LogLevel, Parent, level_of
 from sidelane.model.errors import ConfigurationError
 
 LINGERS = 1

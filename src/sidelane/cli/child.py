@@ -14,6 +14,8 @@ LONGEST_LINE = 1024 * 1024
 LAST_WORDS = 0.5
 """Seconds to read what a process that has ended had still to say; a process of its own may hold the line open."""
 
+PR_SET_PDEATHSIG = 1
+
 BY_SIGNAL = 128
 """Added to a signal's number where it ended a process, as shells do."""
 
@@ -51,10 +53,6 @@ class Child:
         )  # fmt: skip
         if self._process.stdout is not None and self._on_line is not None:
             self._reading = asyncio.create_task(self._read(self._process.stdout, self._on_line))
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid if self._process else 0
 
     async def wait(self) -> int:
         """Wait until it has ended, and give its exit status as shells do."""
@@ -101,6 +99,6 @@ def stay_with(parent: int | None) -> None:
     if parent is None:
         return
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it has gone already
         raise SystemExit(Exit.FAILED)

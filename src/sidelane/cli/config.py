@@ -4,11 +4,13 @@ from typing import Any
 
 from rich.text import Text
 
-from sidelane.cli.console import Columns, fitting, notes, output, print_json, put
+from sidelane.cli.columns import Columns, fitting
+from sidelane.cli.console import notes, output, print_json, put
 from sidelane.cli.lanes import load_lane
-from sidelane.cli.opening import MASK, AsJson, LaneName, without_password
+from sidelane.cli.options import AsJson, LaneName
 from sidelane.engine.configuration import PREFIX, Configuration, load
 from sidelane.model.settings import Settings
+from sidelane.stores.opening import MASK, without_password
 
 COLUMNS = Columns(headers=("SETTING", "VALUE", "FROM", "FOR"), wrapping=("FOR",))
 

@@ -1,35 +1,21 @@
 """`sidelane dev`: the API and a worker in one terminal, both started again when the code changes."""
 
 import asyncio
+import importlib
 import os
 import signal
 import socket
-import sys
-import time
 from collections.abc import Iterable, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sidelane.cli.child import Child
-from sidelane.cli.logs import colours_wanted
-from sidelane.cli.processes import manner
-from sidelane.cli.worker import Concurrency, LogLevel, QueueSlots, level_of, slots_by_queue
+from sidelane.cli.kept import Kept
+from sidelane.cli.options import Concurrency, LogLevel, QueueSlots, level_of, passed_on, slots_by_queue
+from sidelane.cli.processes import names_of
+from sidelane.cli.terminal import SELF, Terminal
 from sidelane.model.errors import ConfigurationError, MissingExtra
-
-PATIENCE = 6.0
-"""Seconds a process has to end before it is killed."""
-
-EARLY = 3.0
-"""Seconds: a process that ends by itself sooner than this after its start waits for a change of the code."""
-
-COLOURS = (34, 35, 36, 33)
-
-DIM = 2
-
-SELF = "dev"
 
 BACKLOG = 512
 
@@ -74,93 +60,21 @@ def dev(
     """
     _check_extras()
     level = level_of(log_level)
-    slots_by_queue(queues)
+    slots_by_queue(queues)  # what is wrong with it is said here once, not by each worker
+    options = passed_on(level, queues, concurrency)
     folders = reload_dir or [Path.cwd()]
-    options = ["--log-level", level, *(["--queues", queues] if queues else [])]
-    options += ["--concurrency", str(concurrency)] if concurrency else []
-    reference = lane or application
-    names = ["worker"] if workers == 1 else [f"worker-{number + 1}" for number in range(workers)]
+    names = names_of("worker", workers)
     with _listen(host, port) as listening:
         terminal = Terminal(["api", *names])
         terminal.say(SELF, f"the API is at {_address(host, listening)}")
         terminal.say(SELF, f"watches {', '.join(map(str, folders))}; Ctrl-C stops everything")
         kept = [_api(application, level, listening.fileno(), terminal)]
-        kept += [_worker(name, reference, options, terminal) for name in names]
+        kept += [_worker(name, lane or application, options, terminal) for name in names]
         asyncio.run(Development(kept, folders, terminal).run())
 
 
 def _address(host: str, listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-
-
-class Terminal:
-    """Lines of several processes in one terminal, each behind the name of its process."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._width = max(len(name) for name in (*names, SELF))
-        self._coloured = colours_wanted(sys.stdout)
-        self._colours = {SELF: DIM, **dict(zip(names, cycle(COLOURS), strict=False))}
-        self.environment = {"PYTHONUNBUFFERED": "1", **({"FORCE_COLOR": "1"} if self._coloured else {})}
-
-    def say(self, name: str, line: str) -> None:
-        """Print a line of one process."""
-        prefix = f"{name:{self._width}} │"
-        if self._coloured:
-            prefix = f"\x1b[{self._colours[name]}m{prefix}\x1b[0m"
-        print(f"{prefix} {line}", flush=True)
-
-
-class Kept:
-    """One process of `sidelane dev`: started again when the code changes, or when it died after running a while."""
-
-    def __init__(
-        self, name: str, arguments: Sequence[str], farewell: int, terminal: Terminal, files: Sequence[int] = ()
-    ) -> None:
-        self.name = name
-        self._farewell = farewell
-        self._terminal = terminal
-        self._child = Child(
-            name,
-            arguments,
-            environment=terminal.environment,
-            on_line=lambda line: terminal.say(name, line),
-            files=files,
-        )
-        self._changed = asyncio.Event()
-
-    def restart(self) -> None:
-        """Start it again, from the code as it is now."""
-        self._changed.set()
-
-    async def run(self) -> None:
-        """Keep it running until cancelled."""
-        while True:
-            self._changed.clear()
-            await self._child.start()
-            began = time.monotonic()
-            try:
-                status = await self._ended_or_changed()
-            finally:
-                await asyncio.shield(self._child.stop(self._farewell, PATIENCE))
-            if status is not None:
-                await self._mourn(status, time.monotonic() - began)
-
-    async def _ended_or_changed(self) -> int | None:
-        """Wait for its end (its status) or for a change of the code (None)."""
-        ended, changed = asyncio.create_task(self._child.wait()), asyncio.create_task(self._changed.wait())
-        try:
-            await asyncio.wait([ended, changed], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
-        return ended.result() if ended.done() else None
-
-    async def _mourn(self, status: int, lived: float) -> None:
-        if lived > EARLY:
-            self._terminal.say(SELF, f"{self.name} died ({manner(status)}); it starts again")
-            await asyncio.sleep(1.0)
-            return
-        self._terminal.say(SELF, f"{self.name} ended ({manner(status)}); it starts again when the code changes")
-        await self._changed.wait()
 
 
 def _api(application: str, level: str, file: int, terminal: Terminal) -> Kept:
@@ -212,7 +126,7 @@ def _named(paths: Iterable[str]) -> str:
 def _check_extras() -> None:
     for package in ("uvicorn", "watchfiles"):
         try:
-            __import__(package)
+            importlib.import_module(package)
         except ImportError as error:
             raise MissingExtra(
                 f"`sidelane dev` needs the package {package!r}. Install it with the extra `cli`: pip install 'sidelane[cli]'"

@@ -83,8 +83,6 @@ def parsed(text: str | None) -> Any:
 
 def time_text(at: float | None) -> str | None:
     """Write a time as ISO 8601."""
-    return (
-        None
-        if at is None
-        else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

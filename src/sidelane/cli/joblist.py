@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sidelane.cli.console import Columns, age, duration, fitting, state_text
-from sidelane.model.job import JobRecord
+from sidelane.cli.columns import Columns, fitting
+from sidelane.cli.states import attempts, due_later, problem_words, state_text, took
+from sidelane.cli.times import age
+from sidelane.model.job import JobRecord, State
 
 COLUMNS = Columns(
     headers=("ID", "STATE", "TASK", "QUEUE", "USER", "SUBMITTED", "TOOK", "ATTEMPT", "NOTE"),
@@ -40,37 +42,14 @@ def _row(record: JobRecord, now: float) -> list[Text]:
     ]
 
 
-def took(record: JobRecord, now: float) -> str:
-    """Write how long the last attempt has run."""
-    if record.started is None or (record.ended is None and not _running(record)):
-        return ""
-    return duration((record.ended if record.ended is not None else now) - record.started)
-
-
-def attempts(record: JobRecord) -> Text:
-    """Write how many attempts there were, and what became of those that did not work."""
-    text = Text(str(record.attempt) if record.attempt else "")
-    if record.failures:
-        text.append(f"  {record.failures} failed", "red")
-    if record.losses:
-        text.append(f"  {record.losses} lost", "yellow")
-    return text
-
-
-def _running(record: JobRecord) -> bool:
-    return record.state == "running"
-
-
 def _note(record: JobRecord, now: float) -> Text:
     """Write the most telling thing there is: the problem, the progress, or when it is due."""
     if record.problem is not None:
-        problem = record.problem.document()
-        return Text(_short(f"{problem['status']} {problem.get('detail') or problem['title']}"), "red")
-    if _running(record) and record.progress is not None:
+        return Text(_short(problem_words(record.problem.document())), "red")
+    if record.state is State.RUNNING and record.progress is not None:
         return _progress(record.progress)
-    if record.state == "queued" and record.due is not None and record.due > now:
-        return Text(age(record.due, now), "dim")
-    return Text()
+    due = due_later(record, now)
+    return Text() if due is None else Text(age(due, now), "dim")
 
 
 def _progress(data: str) -> Text:

@@ -2,27 +2,42 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from sidelane.cli.console import notes, output, print_json, put
-from sidelane.cli.documents import job_document
+from sidelane.cli.documents import Document, job_document
 from sidelane.cli.exits import Exit
 from sidelane.cli.joblist import jobs_table
 from sidelane.cli.jobsheet import print_sheet, sheet_document
-from sidelane.cli.opening import AsJson, LaneName, StoreUrl, opened, settings_of, without_password
+from sidelane.cli.opening import opened, settings_of
+from sidelane.cli.options import AsJson, LaneName, StoreUrl
 from sidelane.cli.serving import serving
 from sidelane.cli.watching import JsonView, TerminalView, watch_job
+from sidelane.engine.partial import partial_text
 from sidelane.model.job import Gone, JobRecord, Query, Refusal, State
 from sidelane.model.settings import Settings
+from sidelane.stores.opening import without_password
 
 commands = typer.Typer(no_args_is_help=True, help="List, show, watch, cancel and requeue jobs.")
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)]
 JobIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs.", show_default=False)]
+
+Found = JobRecord | Gone | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command did about one job: `record` is how it stands now."""
+
+    exit: Exit
+    words: str
+    record: JobRecord | None = None
 
 
 @commands.command("list")
@@ -98,14 +113,14 @@ def watch(job_id: JobId, *, as_json: AsJson = False, store: StoreUrl = None, lan
 def cancel(job_ids: JobIds, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
     """Cancel jobs: queued ones at once; running ones are asked to stop."""
     before, after = asyncio.run(_cancel(settings_of(store, lane), job_ids))
-    _answer(job_ids, [_cancelled(*pair) for pair in zip(before, after, strict=True)], as_json=as_json)
+    _tell(job_ids, [_cancelled(*pair) for pair in zip(before, after, strict=True)], as_json=as_json)
 
 
 @commands.command()
 def requeue(job_ids: JobIds, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
     """Bring finished jobs back to their queues, with fresh budgets."""
     before, after = asyncio.run(_requeue(settings_of(store, lane), job_ids))
-    _answer(job_ids, [_requeued(*pair) for pair in zip(before, after, strict=True)], as_json=as_json)
+    _tell(job_ids, [_requeued(*pair) for pair in zip(before, after, strict=True)], as_json=as_json)
 
 
 async def _find(settings: Settings, query: Query) -> list[JobRecord]:
@@ -118,7 +133,7 @@ async def _show(settings: Settings, job_id: str, *, as_json: bool) -> None:
         record = await client.record(job_id)
         served = serving(record, await client.store.workers())
         position = await client.store.position(job_id) if record.state is State.QUEUED else None
-        partial = await client.partial(record) if record.result is None else ""
+        partial = await partial_text(client.store, record.id) if record.result is None else ""
     if as_json:
         print_json(sheet_document(record, served, position, partial))
     else:
@@ -128,10 +143,6 @@ async def _show(settings: Settings, job_id: str, *, as_json: bool) -> None:
 async def _watch(settings: Settings, job_id: str, *, as_json: bool) -> State:
     async with opened(settings) as client:
         return await watch_job(client, job_id, JsonView() if as_json else TerminalView())
-
-
-Found = JobRecord | Gone | None
-Answer = tuple[Exit, str, JobRecord | None]
 
 
 async def _cancel(settings: Settings, ids: list[str]) -> tuple[list[Found], list[JobRecord | None]]:
@@ -148,39 +159,39 @@ def _cancelled(before: Found, after: JobRecord | None) -> Answer:
     if after is None or not isinstance(before, JobRecord):
         return _unknown(before)
     if before.state.finished:
-        return Exit.DONE, f"had ended already ({before.state})", after
-    return Exit.DONE, "cancelled" if after.state is State.CANCELLED else "was asked to stop", after
+        return Answer(Exit.DONE, f"had ended already ({before.state})", after)
+    return Answer(Exit.DONE, "cancelled" if after.state is State.CANCELLED else "was asked to stop", after)
 
 
 def _requeued(before: Found, after: JobRecord | Refusal | None) -> Answer:
     if isinstance(after, Refusal):
-        return Exit.FAILED, f"not requeued: {after.problem.detail or after.problem.title}", None
+        return Answer(Exit.FAILED, f"not requeued: {after.problem.detail or after.problem.title}")
     if after is None or not isinstance(before, JobRecord):
         return _unknown(before)
-    return (
-        Exit.DONE,
-        "requeued" if before.state.finished else f"left as it is: it has not ended ({before.state})",
-        after,
-    )
+    words = "requeued" if before.state.finished else f"left as it is: it has not ended ({before.state})"
+    return Answer(Exit.DONE, words, after)
 
 
 def _unknown(before: Found) -> Answer:
     words = "has ended, and the time it is kept for has passed" if isinstance(before, Gone) else "there is no such job"
-    return Exit.UNKNOWN_JOB, words, None
+    return Answer(Exit.UNKNOWN_JOB, words)
 
 
-def _answer(ids: Iterable[str], answers: list[Answer], *, as_json: bool) -> None:
+def _tell(ids: Iterable[str], answers: Sequence[Answer], *, as_json: bool) -> None:
+    """Print what became of each job, and end with the worst of the exit codes."""
     if as_json:
-        print_json([
-            {"id": job_id, "done": exit_code == Exit.DONE, "answer": words, "job": job_document(record) if record else None}
-            for job_id, (exit_code, words, record) in zip(ids, answers, strict=True)
-        ])  # fmt: skip
+        print_json([_document(job_id, answer) for job_id, answer in zip(ids, answers, strict=True)])
     else:
-        for job_id, (exit_code, words, _) in zip(ids, answers, strict=True):
-            good = exit_code == Exit.DONE
+        for job_id, answer in zip(ids, answers, strict=True):
+            good = answer.exit == Exit.DONE
             mark = ("✓ ", "green") if good else ("✗ ", "bold red")
-            (output() if good else notes()).print(Text.assemble(mark, job_id, "  ", words))
-    raise typer.Exit(max(exit_code for exit_code, _, _ in answers))
+            (output() if good else notes()).print(Text.assemble(mark, job_id, "  ", answer.words))
+    raise typer.Exit(max(answer.exit for answer in answers))
+
+
+def _document(job_id: str, answer: Answer) -> Document:
+    job = job_document(answer.record) if answer.record else None
+    return {"id": job_id, "done": answer.exit == Exit.DONE, "answer": answer.words, "job": job}
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -9,14 +9,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sidelane.cli.console import age, duration, moment, output, put, state_text
+from sidelane.cli.console import output, put, warning
 from sidelane.cli.documents import Document, failure_document, job_document, worker_document
-from sidelane.cli.joblist import attempts, took
 from sidelane.cli.serving import Serving
-from sidelane.model.job import Failure, JobRecord, State
+from sidelane.cli.states import attempts, due_later, problem_words, state_text, took
+from sidelane.cli.times import age, duration, moment
+from sidelane.model.job import Failure, JobRecord
 from sidelane.model.worker import WorkerInfo
 
-FIRST = 1000
+FURTHEST = 1000
 """Where the store stops counting the jobs before one."""
 
 
@@ -39,7 +40,7 @@ def print_sheet(record: JobRecord, served: Serving, position: int | None, partia
     console, now = output(), time.time()
     put(console, Text.assemble("Job ", (record.id, "bold"), "  ", state_text(record, now)))
     if served.words:
-        put(console, Text.assemble(("! ", "bold yellow"), (served.words, "yellow")))
+        put(console, warning(served.words))
     put(console, _facts(record, served, position, now))
     for title, body in _bodies(record, partial):
         put(console, Text(title, "bold"), Padding(body, (0, 0, 0, 2), expand=False))
@@ -61,7 +62,7 @@ def _facts(record: JobRecord, served: Serving, position: int | None, now: float)
         ("parent", spec.parent or ""),
         ("trace", spec.trace or ""),
         ("submitted", _when(record.submitted, now)),
-        ("due", _when(record.due, now) if record.state is State.QUEUED and record.due and record.due > now else ""),
+        ("due", _when(due_later(record, now), now)),
         ("position", _position(position)),
         ("started", _when(record.started, now)),
         ("ended", _when(record.ended, now)),
@@ -95,14 +96,9 @@ def _bodies(record: JobRecord, partial: str) -> list[tuple[str, RenderableType]]
 
 
 def _failure(failure: Failure, now: float) -> RenderableType:
-    problem = failure.problem.document()
-    words = failure.error or problem.get("detail") or problem["title"]
-    head = Text.assemble(
-        f"attempt {failure.attempt}",
-        (f"  {age(failure.at, now)}", "dim"),
-        "  ",
-        (f"{problem['status']} {words}", "red"),
-    )
+    problem = failure.problem
+    words = f"{problem.status} {failure.error}" if failure.error else problem_words(problem.document())
+    head = Text.assemble(f"attempt {failure.attempt}", (f"  {age(failure.at, now)}", "dim"), "  ", (words, "red"))
     if not failure.traceback:
         return head
     return Group(head, Padding(Text(failure.traceback.rstrip(), "dim"), (0, 0, 0, 4), expand=False))
@@ -117,7 +113,9 @@ def _worker(record: JobRecord, worker: WorkerInfo | None) -> str:
 def _position(position: int | None) -> str:
     if position is None:
         return ""
-    return {0: "next of its queue"}.get(position, f"{position}{' or more' if position >= FIRST else ''} before it")
+    if position == 0:
+        return "next of its queue"
+    return f"{position}{' or more' if position >= FURTHEST else ''} before it"
 
 
 def _when(at: float | None, now: float) -> str:

@@ -74,12 +74,11 @@ def importing(what: str) -> Iterator[None]:
 
 
 def _only_lane(module: ModuleType, setting: str) -> Sidelane:
-    own = _lanes(module)
-    found = own or {
-        f"{name}:{attribute}": lane
+    found = _lanes(module) or {
+        reference: lane
         for name, other in sorted(sys.modules.items())
         if not name.startswith("sidelane")
-        for attribute, lane in _lanes(other).items()
+        for reference, lane in _lanes(other).items()
     }
     distinct = set(found.values())
     if len(distinct) == 1:
@@ -91,19 +90,17 @@ def _only_lane(module: ModuleType, setting: str) -> Sidelane:
             f"Neither {module.__name__!r} nor what it imports has a lane, that is, an object made by Sidelane(). Name it as "
             f"module:attribute, for example {HOW_TO_NAME}."
         )
-    names = ", ".join(f"{module.__name__}:{name}" for name in own) if own else ", ".join(found)
-    raise ConfigurationError(f"There is more than one lane here: {names}. Name the one you mean.")
+    raise ConfigurationError(f"There is more than one lane here: {', '.join(found)}. Name the one you mean.")
 
 
 def _lanes(module: ModuleType) -> dict[str, Sidelane]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, Sidelane)}
+    """Give a module's lanes, by what names them on a command line."""
+    return {f"{module.__name__}:{name}": value for name, value in vars(module).items() if isinstance(value, Sidelane)}
 
 
 def _offer(module: ModuleType) -> str:
-    found = [f"{module.__name__}:{name}" for name in _lanes(module)]
-    return (
-        f"It has {', '.join(found)}." if found else f"A lane is named as module:attribute, for example {HOW_TO_NAME}."
-    )
+    found = ", ".join(_lanes(module))
+    return f"It has {found}." if found else f"A lane is named as module:attribute, for example {HOW_TO_NAME}."
 
 
 def _words(error: Exception) -> str:

@@ -2,35 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Annotated
-from urllib.parse import urlsplit, urlunsplit
-
-import typer
 
 from sidelane.cli.lanes import load_lane
 from sidelane.engine.client import Client
-from sidelane.engine.configuration import SQLITE, load
+from sidelane.engine.configuration import load
 from sidelane.model.errors import ConfigurationError
 from sidelane.model.settings import Settings
-from sidelane.stores.opening import open_store
-
-MASK = "********"
-
-StoreUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="URL",
-        help="The store to look into. Else SIDELANE_STORE or the project's own.",
-        show_default=False,
-    ),
-]
-LaneName = Annotated[
-    str | None,
-    typer.Option("--lane", metavar="MODULE:ATTR", help="Look into the store of this lane.", show_default=False),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.", show_default=False)]
+from sidelane.stores.opening import is_missing, open_store
 
 
 def settings_of(store: str | None, lane: str | None) -> Settings:
@@ -43,7 +21,7 @@ def settings_of(store: str | None, lane: str | None) -> Settings:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Client]:
     """Open an existing store. Raises `ConfigurationError` where nothing has been kept yet, and `StoreError`."""
-    if _is_missing(settings.store):
+    if is_missing(settings.store):
         raise ConfigurationError(
             f"Nothing has been kept at {settings.store} yet. Run this in the project's folder, name the store by --store or "
             "SIDELANE_STORE, or start a worker."
@@ -53,18 +31,3 @@ async def opened(settings: Settings) -> AsyncIterator[Client]:
         yield client
     finally:
         await client.close()
-
-
-def _is_missing(url: str) -> bool:
-    """Tell whether there is no such file; to open it would make one, wherever that happens to be."""
-    path = url.removeprefix(SQLITE)
-    return path != url and not Path(path).exists()
-
-
-def without_password(url: str) -> str:
-    """Give a store's URL without the password it may carry."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{MASK}@{host}"))

@@ -53,7 +53,7 @@ class Processes:
             began = time.monotonic()
             status = await child.wait()
             if self._stopping.is_set():
-                return 0 if status in ASKED else status
+                return Exit.DONE if status in ASKED else status
             if first and status in HOPELESS:
                 self._forward(signal.SIGTERM)
                 return status
@@ -61,7 +61,7 @@ class Processes:
             wait = FIRST_WAIT if time.monotonic() - began > WELL_AFTER else wait
             logger.error("worker %s died (%s); it is started again in %g s", child.name, manner(status), wait)
             if await self._stops_within(wait):
-                return 0
+                return Exit.DONE
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _stops_within(self, seconds: float) -> bool:
@@ -70,6 +70,11 @@ class Processes:
         except TimeoutError:
             return False
         return True
+
+
+def names_of(name: str, count: int) -> list[str]:
+    """Name so many processes: by the name alone where there is one, else "w-1", "w-2" and so on."""
+    return [name] if count == 1 else [f"{name}-{number + 1}" for number in range(count)]
 
 
 def manner(status: int) -> str:

@@ -39,8 +39,7 @@ def _running(record: JobRecord, workers: Sequence[WorkerInfo]) -> Serving:
 def _waiting(record: JobRecord, workers: Sequence[WorkerInfo]) -> Serving:
     spec = record.spec
     takers = [worker for worker in workers if spec.queue in worker.queues]
-    knowers = [worker for worker in takers if worker.tasks.get(spec.task, 0) >= spec.version]
-    if knowers:
+    if any(worker.serves(spec) for worker in takers):
         return Serving(served=True)
     if not workers:
         words = "no worker is alive: the job waits until one is started"

@@ -2,18 +2,21 @@
 
 import json
 import sys
+import time
 from contextlib import aclosing
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from sidelane.cli.console import DOTS, STYLES, duration, interactive, notes, print_json_line, state_text
+from sidelane.cli.console import interactive, notes, print_json_line, warning
 from sidelane.cli.documents import event_document, job_document, parsed
 from sidelane.cli.serving import Serving, serving
+from sidelane.cli.states import DOTS, STYLES, problem_words, state_text
+from sidelane.cli.times import duration
 from sidelane.engine.client import Client
-from sidelane.model.event import ATTEMPT, END, GAP, PROGRESS, TOKEN, Event
+from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN, Event
 from sidelane.model.job import JobRecord, State
 
 
@@ -31,7 +34,7 @@ async def watch_job(client: Client, job_id: str, view: View) -> State:
     record = await client.record(job_id)
     view.begin(record, serving(record, await client.store.workers()))
     try:
-        async with aclosing(cast(Any, client.events(job_id))) as events:
+        async with aclosing(client.events(job_id)) as events:
             async for event in events:
                 if event.name == END:
                     record = await client.record(job_id)
@@ -48,13 +51,13 @@ class JsonView:
 
     def begin(self, record: JobRecord, served: Serving) -> None:
         data = {**job_document(record), "served": served.served, "notice": served.words or None}
-        print_json_line({"number": None, "at": None, "event": "job", "data": data})
+        print_json_line({"number": None, "at": None, "event": JOB, "data": data})
 
     def event(self, event: Event) -> None:
         print_json_line(event_document(event))
 
     def end(self, record: JobRecord, event: Event) -> None:
-        print_json_line(event_document(event))
+        self.event(event)
 
     def close(self) -> None:
         pass
@@ -71,25 +74,24 @@ class TerminalView:
         self._spoke = False  # there were tokens in this attempt
 
     def begin(self, record: JobRecord, served: Serving) -> None:
-        state = state_text(record, record.submitted)
+        state = state_text(record, time.time())
         self._notes.print(Text.assemble(("Job ", "dim"), record.id, "  ", (record.spec.task, "bold"), "  ", state))
         if served.words:
-            self._notes.print(Text.assemble(("! ", "bold yellow"), (served.words, "yellow")))
+            self._notes.print(warning(served.words))
 
     def event(self, event: Event) -> None:
-        data = parsed(event.data)
-        match event.name:
-            case str(name) if name == TOKEN:
-                self._token(data["text"])
-            case str(name) if name == PROGRESS:
-                self._show_progress(data["percent"], data.get("message") or "")
-            case str(name) if name == ATTEMPT:
-                self._spoke = False
-                self._note(Text(f"↻ attempt {data['attempt']}: it starts over", "yellow"))
-            case str(name) if name == GAP:
-                self._note(Text("… some events are not kept any more", "yellow"))
-            case name:
-                self._note(Text.assemble((f"{name} ", "bold"), json.dumps(data, ensure_ascii=False)))
+        name, data = event.name, parsed(event.data)
+        if name == TOKEN:
+            self._token(data["text"])
+        elif name == PROGRESS:
+            self._show_progress(data["percent"], data.get("message") or "")
+        elif name == ATTEMPT:
+            self._spoke = False
+            self._note(Text(f"↻ attempt {data['attempt']}: it starts over", "yellow"))
+        elif name == GAP:
+            self._note(Text("… some events are not kept any more", "yellow"))
+        else:
+            self._note(Text.assemble((f"{name} ", "bold"), json.dumps(data, ensure_ascii=False)))
 
     def end(self, record: JobRecord, event: Event) -> None:
         data = parsed(event.data)
@@ -102,7 +104,7 @@ class TerminalView:
         if record.started is not None and record.ended is not None:
             words.append(f" after {duration(record.ended - record.started)}", "dim")
         if problem := data.get("problem"):
-            words.append(f": {problem['status']} {problem.get('detail') or problem['title']}")
+            words.append(f": {problem_words(problem)}")
         self._note(words)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,63 +14,25 @@ import typer
 from sidelane import __version__
 from sidelane.app import Sidelane
 from sidelane.cli.child import Child, stay_with
-from sidelane.cli.exits import leave, tell
+from sidelane.cli.exits import Exit, leave, tell
 from sidelane.cli.lanes import load_lane
 from sidelane.cli.logs import log_to_stderr
-from sidelane.cli.opening import without_password
-from sidelane.cli.processes import Processes
-from sidelane.engine.configuration import load
+from sidelane.cli.options import Concurrency, LogLevel, Parent, Queues, QueueSlots, level_of, passed_on, slots_by_queue
+from sidelane.cli.processes import Processes, names_of
 from sidelane.engine.worker import Worker
 from sidelane.model.worker import WorkerInfo
-
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-KILLED = 1
-"""Exit status of a worker that did not wait for anything any more."""
-
-Queues = Mapping[str, int | None]
+from sidelane.stores.opening import without_password
 
 logger = logging.getLogger(__name__)
 
-QueueSlots = Annotated[
-    str | None,
-    typer.Option(
-        "--queues",
-        metavar="NAME[=SLOTS],...",
-        help="Take jobs of these queues only; with a number, at most so many at once: chat=200,gpu=1. Else all of the lane.",
-        show_default=False,
-    ),
-]
-Concurrency = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=10_000,
-        metavar="N",
-        help="Jobs to run at once. Else what --queues adds up to, or the setting.",
-        show_default=False,
-    ),
-]
-LogLevel = Annotated[
-    str | None,
-    typer.Option(
-        "--log-level",
-        metavar="LEVEL",
-        help=f"What to log, from {', '.join(LEVELS)} on. Else the setting.",
-        show_default=False,
-    ),
-]
-Parent = Annotated[int | None, typer.Option("--parent", hidden=True)]
-Prefixed = Annotated[
-    bool, typer.Option("--prefixed", hidden=True)
-]  # our lines are put behind our name by who reads them
+Prefixed = Annotated[bool, typer.Option("--prefixed", hidden=True)]
+"""Whoever reads our lines puts them behind our name, so they do not bring it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What the command line asks of a worker."""
 
-    lane: str | None
     queues: Queues | None
     name: str
     concurrency: int | None
@@ -103,57 +65,26 @@ def worker(
     The same again, or SIGQUIT: give everything back at once. What is given back costs a job nothing.
     """
     level = level_of(log_level)
-    plan = Plan(lane=lane, queues=slots_by_queue(queues), name=name, concurrency=concurrency)
+    plan = Plan(queues=slots_by_queue(queues), name=name, concurrency=concurrency)
     stay_with(parent)
     log_to_stderr("" if prefixed else name, level)
     if processes > 1:
-        common = [*([lane] if lane else []), "--log-level", level]
-        common += ["--queues", queues] if queues else []
-        common += ["--concurrency", str(concurrency)] if concurrency else []
-        names = [f"{name}-{number + 1}" for number in range(processes)]
-        raise typer.Exit(asyncio.run(_run_processes({each: ["worker", *common, "--name", each] for each in names})))
+        common = ["worker", *([lane] if lane else []), *passed_on(level, queues, concurrency)]
+        children = [Child(each, [*common, "--name", each]) for each in names_of(name, processes)]
+        raise typer.Exit(asyncio.run(Processes(children).run()))
     found = load_lane(lane)
     debug = bool(ctx.find_root().params.get("debug"))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(found, plan, debug=debug))
 
 
-def level_of(text: str | None) -> str:
-    """Read a log level, or take the setting. Raises `typer.BadParameter`."""
-    level = (text or load().settings.log_level).upper()
-    if level not in LEVELS:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(LEVELS)}.", param_hint="--log-level")
-    return level
-
-
-def slots_by_queue(text: str | None) -> Queues | None:
-    """Read `chat=200,gpu=1,feedback`. Raises `typer.BadParameter`."""
-    if text is None:
-        return None
-    found: dict[str, int | None] = {}
-    for part in text.split(","):
-        name, equals, slots = (piece.strip() for piece in part.partition("="))
-        if not name or name in found or (equals and not (slots.isascii() and slots.isdigit() and int(slots) > 0)):
-            raise typer.BadParameter(
-                f"{part.strip()!r} in {text!r}: write each queue once, as NAME or NAME=SLOTS, as in chat=200,gpu=1.",
-                param_hint="--queues",
-            )
-        found[name] = int(slots) if equals else None
-    return found
-
-
-async def _run_processes(commands: Mapping[str, list[str]]) -> int:
-    return await Processes([Child(name, arguments) for name, arguments in commands.items()]).run()
-
-
 async def _serve(lane: Sidelane, plan: Plan, *, debug: bool) -> None:
     """Run a worker to its end, and the process with it: a task's thread that hangs on must not keep it."""
+    status = Exit.DONE
     try:
         await _work(lane, plan)
     except Exception as error:  # noqa: BLE001 - whatever it is, this is where the process ends
-        status: int = tell(error, debug=debug)
-    else:
-        status = 0
+        status = tell(error, debug=debug)
     logging.shutdown()
     leave(status)
 
@@ -199,7 +130,7 @@ class Stopping:
             self._worker.stop_now()
         else:
             logger.critical("%s: gone; the leases of this worker will run out", name)
-            leave(KILLED)
+            leave(Exit.FAILED)
 
 
 def _introduce(lane: Sidelane, info: WorkerInfo) -> None:

@@ -5,9 +5,12 @@ import time
 
 from rich.text import Text
 
-from sidelane.cli.console import Columns, age, fitting, notes, output, print_json, put
+from sidelane.cli.columns import Columns, fitting
+from sidelane.cli.console import notes, output, print_json, put, warning
 from sidelane.cli.documents import worker_document
-from sidelane.cli.opening import AsJson, LaneName, StoreUrl, opened, settings_of
+from sidelane.cli.opening import opened, settings_of
+from sidelane.cli.options import AsJson, LaneName, StoreUrl
+from sidelane.cli.times import age
 from sidelane.model.settings import Settings
 from sidelane.model.worker import QueueStats, WorkerInfo
 
@@ -39,12 +42,9 @@ async def _look(settings: Settings) -> tuple[list[WorkerInfo], list[QueueStats]]
 
 
 def _row(worker: WorkerInfo, now: float) -> list[Text]:
-    well = worker.health == "ok"
     return [
         Text(worker.name, "bold"),
-        Text("● ok", "green")
-        if well
-        else Text(f"● {worker.health}", "yellow" if worker.health.startswith("draining") else "red"),
+        _health(worker.health),
         Text(f"{worker.running} of {worker.slots}", "" if worker.running < worker.slots else "yellow"),
         Text(", ".join(f"{name} ({slots})" if slots < worker.slots else name for name, slots in worker.queues.items())),
         Text(str(len(worker.tasks)), "dim"),
@@ -54,14 +54,16 @@ def _row(worker: WorkerInfo, now: float) -> list[Text]:
     ]
 
 
+def _health(health: str) -> Text:
+    if health == "ok":
+        return Text("● ok", "green")
+    return Text(f"● {health}", "yellow" if health.startswith("draining") else "red")
+
+
 def _warn_of_queues(found: list[WorkerInfo], stats: list[QueueStats]) -> None:
     """Say which queues have jobs that no live worker takes."""
     for queue in stats:
         waiting = queue.ready + queue.delayed
         if waiting and not any(queue.name in worker.queues for worker in found):
             jobs = "1 job waits" if waiting == 1 else f"{waiting} jobs wait"
-            notes().print(
-                Text.assemble(
-                    ("! ", "bold yellow"), (f"{jobs} in queue {queue.name!r}, which no worker takes", "yellow")
-                )
-            )
+            notes().print(warning(f"{jobs} in queue {queue.name!r}, which no worker takes"))

@@ -85,6 +85,7 @@ class Attempt:
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self._body: asyncio.Task[None] | None = None
+        self._late: asyncio.Task[None] | None = None  # reports the end of a body that hangs on
         self._task = runtime.registry.tasks.get(self.record.spec.task)
         self._overstays = math.inf
 
@@ -127,7 +128,9 @@ class Attempt:
             return await self._perform()
         except asyncio.CancelledError as error:
             return self._stopped() if self.stopping else self._failed(error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a task raises is its failure; a task's sys.exit() is its failure, not the worker's end
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a task raises is its failure; a task's sys.exit() is its failure, not the worker's end
             return self._stopped() if self.stopping else self._failed(error)
 
     async def _perform(self) -> Outcome:

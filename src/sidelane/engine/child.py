@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from sidelane.engine.context import DONE, Context
+from sidelane.engine.context import DONE, Answer, Context
 from sidelane.engine.handle import Job
 from sidelane.engine.outcomes import outcome_of
 from sidelane.engine.performing import perform
@@ -43,7 +43,7 @@ class SocketVoice:
     def stopping(self) -> bool:
         return self.stop
 
-    def submit(self, call: Call[R]) -> Awaitable[Job[R]]:
+    def submit(self, call: Call[R]) -> Answer[Job[R]]:
         raise ConfigurationError("A task with process=True cannot submit jobs: let the task that waits for it do that.")
 
 
@@ -77,6 +77,7 @@ class Child:
     async def _prepare(self, module: str, name: str) -> dict[str, str]:
         try:
             task = self._tasks[name] = _find(module, name)
+            task.lane.load()  # what wraps attempts and explains errors may stand in other modules
         except Exception as error:  # noqa: BLE001 - whatever importing the user's module raises, the worker is told
             return {"broken": f"{type(error).__name__}: {error}"}
         await self._resources.open(task.signature.uses)  # one that does not open shows again in the attempt
@@ -87,7 +88,7 @@ class Child:
         voice.stop = True
         if not line:
             os._exit(0)  # the worker is gone, and with it the lease
-        if task.signature.kind in ("coroutine", "async generator"):
+        if task.signature.on_loop:
             attempt.cancel()  # the others ask `ctx.check()`
 
     async def _attempt(self, task: AnyTask, message: dict[str, Any], voice: SocketVoice) -> Outcome:

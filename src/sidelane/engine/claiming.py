@@ -1,11 +1,10 @@
 """The loop that claims jobs whenever there is room for them."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from sidelane.engine.slots import Slots
-from sidelane.model.errors import StoreUnavailable
+from sidelane.engine.trying import Trying
 from sidelane.model.ids import new_nonce
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
 from sidelane.stores.contract import Store, Wakeups, queue_topic
@@ -14,10 +13,6 @@ BATCH = 100
 
 LONGEST_SILENCE = 2.0
 """Seconds after which an idle worker looks for work even without a hint."""
-
-FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
-
-logger = logging.getLogger(__name__)
 
 
 class Claiming:
@@ -43,7 +38,12 @@ class Claiming:
         self._more = True  # the last claim may have left jobs behind for want of slots
         self._stopping = False
         self._freed = asyncio.Event()
-        self.trouble: str | None = None
+        self._trying = Trying("claim")
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be claimed, while it cannot."""
+        return self._trying.trouble
 
     def freed(self) -> None:
         """Hear that a slot is free again."""
@@ -78,7 +78,10 @@ class Claiming:
             request=new_nonce(), worker=self._worker, queues=queues, tasks=self._tasks(), limit=limit, lease=self._lease,
             suspects=suspects,
         )  # fmt: skip
-        claims = await self._persist(request)
+        claims = (
+            await self._trying.until_answered(lambda: self._store.claim(request), stop=lambda: self._stopping)
+            or Claims()
+        )
         self._filled = len(claims.jobs) >= limit
         return claims
 
@@ -86,25 +89,6 @@ class Claiming:
         """Tell whether the slots, as they are taken now, may keep jobs of some kind from being claimed."""
         slots = self._slots
         return slots.free <= 0 or len(slots.free_by_queue()) < len(slots.queues) or min(slots.suspects()) <= 0
-
-    async def _persist(self, request: ClaimRequest) -> Claims:
-        wait = FIRST_WAIT
-        while True:
-            try:
-                claims = await self._store.claim(request)
-            except StoreUnavailable as error:
-                if self.trouble is None:
-                    logger.error("this worker cannot claim; it keeps trying: %s", error)
-                self.trouble = f"cannot claim: {error}"
-                if self._stopping:
-                    return Claims()
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
-            else:
-                if self.trouble is not None:
-                    logger.warning("this worker claims again")
-                self.trouble = None
-                return claims
 
     async def _wait(self, wakeups: Wakeups, next_due: float | None) -> None:
         hint = asyncio.ensure_future(

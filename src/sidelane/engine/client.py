@@ -1,6 +1,7 @@
 """A process's open store and everything it does with jobs, apart from running them."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from http import HTTPStatus
@@ -23,6 +24,11 @@ from sidelane.stores.contract import Store, job_topic
 
 R = TypeVar("R")
 
+logger = logging.getLogger(__name__)
+
+UNSERVED_AGAIN = 60.0
+"""Seconds after which it is said again that nobody serves a task."""
+
 WORKERS_KNOWN_FOR = 1.0
 """Seconds for which the list of live workers is not asked for again."""
 
@@ -35,6 +41,7 @@ class Client:
         self.settings = settings
         self._submit = Batching(store.submit)
         self._workers: tuple[float, list[WorkerInfo]] = (0.0, [])
+        self._unserved: dict[tuple[str, str], float] = {}
         self._upkeep: asyncio.Task[None] | None = None
 
     def start_upkeep(self) -> None:
@@ -100,14 +107,10 @@ class Client:
         record = await self.wait(job_id, timeout)
         if record.state is State.SUCCEEDED:
             return record.result or "null"
-        partial = await self.partial(record)
+        partial = await partial_text(self.store, job_id)
         if record.state is State.CANCELLED:
             raise JobCancelled(f"Job {job_id!r} was cancelled.", partial)
         raise JobFailed(record.problem or Problem(), partial)
-
-    async def partial(self, record: JobRecord) -> str:
-        """Give the text a job had yielded in its last attempt."""
-        return await partial_text(self.store, record)
 
     def events(self, job_id: str, after: Cursor | None = None) -> AsyncGenerator[Event, None]:
         """Follow a job's log to its end."""
@@ -131,7 +134,20 @@ class Client:
         if time.monotonic() - at > WORKERS_KNOWN_FOR or not workers:
             workers = await self.store.workers()
             self._workers = (time.monotonic(), workers)
-        return any(spec.queue in worker.queues and worker.tasks.get(spec.task, 0) >= spec.version for worker in workers)
+        if any(worker.serves(spec) for worker in workers):
+            return True
+        self._say_unserved(spec)
+        return False
+
+    def _say_unserved(self, spec: JobSpec) -> None:
+        """Say in the log, now and then, that jobs of this kind wait for a worker that would run them."""
+        now = time.monotonic()
+        if now - self._unserved.get((spec.queue, spec.task), -UNSERVED_AGAIN) >= UNSERVED_AGAIN:
+            self._unserved[spec.queue, spec.task] = now
+            logger.warning(
+                "no live worker serves task %r (version %d) of queue %r: its jobs wait until one does",
+                spec.task, spec.version, spec.queue,
+            )  # fmt: skip
 
     def _spec(self, call: Call[Any], parent: str | None, trace: str | None) -> JobSpec:
         limited(call.arguments, self.settings.payload_limit, f"The call of {call.task.name!r}")

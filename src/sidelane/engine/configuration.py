@@ -11,10 +11,9 @@ from pydantic import ValidationError
 
 from sidelane.model.errors import ConfigurationError
 from sidelane.model.settings import Settings
+from sidelane.stores.opening import rooted
 
 PREFIX = "SIDELANE_"
-
-SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +54,8 @@ def load(environ: Mapping[str, str] = os.environ, start: Path | None = None, **g
             f"{item['loc'][0]} ({origins[str(item['loc'][0])]}): {item['msg']}" for item in error.errors()
         )
         raise ConfigurationError(f"Settings: {wrong}.") from error
-    return Configuration(_rooted(settings, root), origins, root)
-
-
-def _rooted(settings: Settings, root: Path) -> Settings:
-    """Resolve a relative SQLite path against the project's root, so that every process finds the same file."""
-    path = settings.store.removeprefix(SQLITE)
-    if path == settings.store or path.startswith("/"):
-        return settings
-    return settings.model_copy(update={"store": f"{SQLITE}{root / path}"})
+    settings = settings.model_copy(update={"store": rooted(settings.store, root)})
+    return Configuration(settings, origins, root)
 
 
 def _project(start: Path) -> tuple[Path, dict[str, Any]]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from sidelane.engine.emission import named_entry, progress_entry
 from sidelane.engine.handle import Job
@@ -13,10 +13,18 @@ from sidelane.model.event import Entry
 
 R = TypeVar("R")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Stopped(SidelaneError):
     """The attempt has been asked to stop; raised by `ctx.check()` in a task that runs outside the event loop."""
+
+
+class Answer(Protocol[T_co]):
+    """Something under way: await it on the loop, or `.wait()` for it in a thread."""
+
+    def wait(self, timeout: float | None = None) -> T_co: ...
+    def __await__(self) -> Generator[Any, None, T_co]: ...
 
 
 class Voice(Protocol):
@@ -24,12 +32,14 @@ class Voice(Protocol):
 
     def put(self, entry: Entry) -> Awaitable[None]: ...
     def stopping(self) -> bool: ...
-    def submit(self, call: Call[R]) -> Awaitable[Job[R]]: ...
+    def submit(self, call: Call[R]) -> Answer[Job[R]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """One attempt of one job, as its task sees it. `user`, `labels` and `trace` are those of the submit."""
+
+    given_by_worker: ClassVar[bool] = True  # what `Use` asks of a class
 
     job_id: str
     task: str
@@ -61,7 +71,7 @@ class Context:
         if self.voice.stopping():
             raise Stopped
 
-    def submit(self, call: Call[R]) -> Awaitable[Job[R]]:
+    def submit(self, call: Call[R]) -> Answer[Job[R]]:
         """Submit a child job, which inherits this job's user and trace. In a thread, call `.wait()` on the answer."""
         return self.voice.submit(call)
 
@@ -77,6 +87,20 @@ class Done:
 
 
 DONE = Done()
+
+
+class OnLoop(Generic[T]):
+    """Something that begins when it is awaited, on the loop."""
+
+    def __init__(self, awaitable: Awaitable[T]) -> None:
+        self._awaitable = awaitable
+
+    def wait(self, timeout: float | None = None) -> T:
+        """Refuse: to wait here would stop the loop that has to do the work."""
+        raise RuntimeError("This task runs on the event loop: await the answer instead of calling wait().")
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._awaitable.__await__()
 
 
 class FromThread(Generic[T]):

@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overloa
 from pydantic import BaseModel
 
 from sidelane.engine.signature import Result
-from sidelane.engine.task import Lane, Mode, Policy, Task, Upgrade
+from sidelane.engine.task import Lane, Policy, Task, Upgrade
 from sidelane.model.errors import TaskDeclarationError
 from sidelane.model.options import PRIORITIES, Disconnect
 from sidelane.model.queue import DEFAULT_QUEUE
@@ -62,6 +62,10 @@ class TaskDecorator(Protocol):
     def __call__(self, function: Callable[P, Iterator[str]], /) -> Task[P, Iterator[str], str]: ...
     @overload
     def __call__(
+        self, function: Callable[P, Iterator[str | BaseModel]], /
+    ) -> Task[P, Iterator[str | BaseModel], str]: ...
+    @overload
+    def __call__(
         self, function: Callable[P, Iterator[str | BaseModel | Result[R]]], /
     ) -> Task[P, Iterator[str | BaseModel | Result[R]], R]: ...
     @overload
@@ -78,12 +82,11 @@ def declare(function: Callable[..., Any], fields: TaskFields, *, lane: Lane, set
         lane=lane,
         name=name,
         policy=_policy(fields, settings),
-        mode="loop",
+        process=fields.get("process", False),
         version=fields.get("version", 1),
         upgrade=fields.get("upgrade"),
         aliases=tuple(fields.get("aliases", ())),
     )
-    task.mode = _mode(task, process=fields.get("process", False))
     for wrong in _wrong(task):
         raise TaskDeclarationError(f"Task {name!r}: {wrong}")
     return task
@@ -102,12 +105,6 @@ def _policy(fields: TaskFields, settings: Settings) -> Policy:
         priority=fields.get("priority", 0),
         on_disconnect=fields.get("on_disconnect", "continue"),
     )
-
-
-def _mode(task: Task[..., Any, Any], *, process: bool) -> Mode:
-    if process:
-        return "process"
-    return "loop" if task.signature.kind in ("coroutine", "async generator") else "thread"
 
 
 def _wrong(task: Task[..., Any, Any]) -> list[str]:

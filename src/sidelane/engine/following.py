@@ -44,7 +44,7 @@ async def follow_batches(
             end = reading.last if reading.ended else None
             batch += [event for event in reading.events if event.name != END or event.number == end]
             if reading.events:
-                after = Cursor(reading.events[-1].epoch, reading.events[-1].number)
+                after = reading.events[-1].cursor
             elif reading.gap:
                 after = None
             if batch or time.monotonic() - spoke >= silence:
@@ -54,3 +54,13 @@ async def follow_batches(
                 if reading.ended:
                     return
                 await wakeups.wait(min(LONGEST_SILENCE, silence))
+
+
+async def whole_log(store: Store, job_id: str) -> list[Event]:
+    """Read a job's log as far as it has come; it is empty where there is no such job."""
+    events: list[Event] = []
+    while reading := await store.read(job_id, after=events[-1].cursor if events else None):
+        events += reading.events
+        if not reading.events or events[-1].number >= reading.last:
+            break
+    return events

@@ -11,7 +11,7 @@ from sidelane.model.job import JobRecord
 R = TypeVar("R")
 
 
-class Jobs(Protocol):
+class OpenLane(Protocol):
     """What a handle asks of the open lane it came from."""
 
     async def record(self, job_id: str) -> JobRecord: ...
@@ -26,13 +26,13 @@ class Job(Generic[R]):
     """One submitted job, known by its id, whose result is an `R`."""
 
     id: str
-    jobs: Jobs = field(repr=False, compare=False)
+    lane: OpenLane = field(repr=False, compare=False)
     decode: Callable[[str], Any] = field(repr=False, compare=False)
     created: bool = True  # false where a submit found this job already there
 
     async def record(self) -> JobRecord:
         """Look the job up. Raises `UnknownJob` or `JobGone`."""
-        return await self.jobs.record(self.id)
+        return await self.lane.record(self.id)
 
     async def result(self, timeout: float | None = None) -> R:
         """Wait up to `timeout` seconds (None: for ever) for the result.
@@ -40,7 +40,7 @@ class Job(Generic[R]):
         Raises `JobFailed` with the problem, `JobCancelled`, or `NotFinished` when the time is over; `JobError` when the task
         has changed and the result does not fit its type.
         """
-        text = await self.jobs.result(self.id, timeout=timeout)
+        text = await self.lane.result(self.id, timeout=timeout)
         try:
             result: R = self.decode(text)
         except TypeError as error:
@@ -49,12 +49,12 @@ class Job(Generic[R]):
 
     def events(self, after: Cursor | None = None) -> AsyncGenerator[Event, None]:
         """Follow the job's log from after a cursor; the last event is its end."""
-        return self.jobs.events(self.id, after)
+        return self.lane.events(self.id, after)
 
     async def cancel(self) -> JobRecord:
         """Cancel it at once while queued; ask it to stop while running; a finished job stays as it is."""
-        return await self.jobs.cancel(self.id)
+        return await self.lane.cancel(self.id)
 
     async def requeue(self) -> JobRecord:
         """Bring the finished job back. Raises `JobConflict` when another holds its unique key."""
-        return await self.jobs.requeue(self.id)
+        return await self.lane.requeue(self.id)

@@ -5,9 +5,10 @@ import contextlib
 import logging
 import os
 import threading
-import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from sidelane.engine.pulse import Pulse, Stillness
+from sidelane.engine.trying import Trying
 from sidelane.model.errors import StoreError
 from sidelane.model.job import Lease
 from sidelane.model.outcome import Verdict
@@ -21,39 +22,6 @@ STUCK_EXIT = 70
 """Exit status of a process whose loop was stuck for a lease (EX_SOFTWARE of sysexits.h)."""
 
 logger = logging.getLogger(__name__)
-
-
-class Pulse:
-    """The main loop's sign of life: a count that it keeps raising."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    async def run(self, every: float) -> None:
-        while True:
-            self.count += 1
-            await asyncio.sleep(every)
-
-
-class Stillness:
-    """How long a pulse has been still, as seen by a thread that looks at it at least every `every` seconds.
-
-    A look that comes late counts for `every` at most: a process that was stopped as a whole, or a laptop that slept, is not stuck.
-    """
-
-    def __init__(self, pulse: Pulse, every: float) -> None:
-        self._pulse = pulse
-        self._every = every
-        self._count = -1
-        self._looked = time.monotonic()
-        self.seconds = 0.0
-
-    def look(self) -> float:
-        now = time.monotonic()
-        passed, self._looked = min(now - self._looked, self._every), now
-        self.seconds = self.seconds + passed if self._pulse.count == self._count else 0.0
-        self._count = self._pulse.count
-        return self.seconds
 
 
 class Heartbeat:
@@ -86,7 +54,13 @@ class Heartbeat:
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waker: asyncio.Event | None = None
-        self.trouble: str | None = None
+        self._trying = Trying("renew its leases")
+        self.stuck: str | None = None  # how long the main loop has given no sign of life, while it gives none
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no heartbeat reaches the store, while none does."""
+        return self._trying.trouble
 
     def start(self) -> None:
         self._thread.start()
@@ -107,7 +81,7 @@ class Heartbeat:
             try:
                 store = await self._open_store()
             except StoreError as error:
-                self._troubled(error)
+                self._trying.failed(error)
                 await self._pause(self._lease / BEATS)
                 continue
             try:
@@ -135,20 +109,20 @@ class Heartbeat:
         try:
             verdicts = await store.heartbeat(self._info(), leases, lease=self._lease)
         except StoreError as error:
-            self._troubled(error)
+            self._trying.failed(error)
             return
-        if self.trouble is not None:
-            logger.warning("heartbeats reach the store again")
-            self.trouble = None
+        self._trying.worked()
         news = [pair for pair in zip(leases, verdicts, strict=True) if pair[1] is not Verdict.HELD]
         if news and not self._main.is_closed():
             self._main.call_soon_threadsafe(self._on_verdicts, news)
 
     def _stuck(self) -> bool:
         still = self._stillness.look()
+        self.stuck = None
         if still < self._lease / BEATS:
             return False
-        logger.critical("the event loop has been stuck for %.1f s: a task blocks it without await", still)
+        self.stuck = f"the event loop has been stuck for {still:.1f} s: a task blocks it without await"
+        logger.critical("%s", self.stuck)
         if still < self._lease * 0.9:  # timers are not exact
             return False
         if self._exit_when_stuck:
@@ -163,8 +137,3 @@ class Heartbeat:
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._must_wake(), seconds)
-
-    def _troubled(self, error: Exception) -> None:
-        if self.trouble is None:
-            logger.error("a heartbeat did not reach the store; this worker keeps trying: %s", error)
-        self.trouble = f"heartbeats do not reach the store: {error}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic_core import to_jsonable_python
 
 from sidelane.engine.registry import Registry
-from sidelane.model.errors import ArgumentsError, GiveUp, PayloadTooLarge, SidelaneError, TryLater
+from sidelane.model.errors import ArgumentsDoNotFit, GiveUp, PayloadTooLarge, SidelaneError, TryLater
 from sidelane.model.job import Failure
 from sidelane.model.outcome import Failed, Outcome, Released, Retried
 from sidelane.model.problem import Problem
@@ -59,7 +59,7 @@ def outcome_of(error: BaseException, *, failures: int, retry: Retry, registry: R
     """Say how an attempt that raised `error` ended; `failures` counts the ones before this one.
 
     Clients see the problem; the error's own words and its traceback stay with the operators unless a rule, an HTTPException
-    or `GiveUp` made them public.
+    or `GiveUp` made them public. Sidelane's own errors are no exception: they may name files and hosts.
     """
     if isinstance(error, TryLater):
         return Released(error.delay)
@@ -88,9 +88,9 @@ def _problem(error: BaseException, registry: Registry) -> tuple[Problem, bool]:
     rule = registry.rule(error)
     if rule is not None:
         return rule.problem(error), rule.final
-    if isinstance(error, GiveUp | ArgumentsError | PayloadTooLarge | DeadlinePassed):
+    if isinstance(error, GiveUp | ArgumentsDoNotFit | PayloadTooLarge | DeadlinePassed):
         return error.problem(), True
-    if isinstance(error, SidelaneError):
+    if isinstance(error, TimedOut | WrongResult | ProcessDied):
         return error.problem(), False
     http = _http_problem(error)
     if http is not None:

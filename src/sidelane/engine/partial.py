@@ -2,22 +2,17 @@
 
 import json
 
-from sidelane.model.event import ATTEMPT, TOKEN, Cursor
-from sidelane.model.job import JobRecord
+from sidelane.engine.following import whole_log
+from sidelane.model.event import ATTEMPT, TOKEN
 from sidelane.stores.contract import Store
 
 
-async def partial_text(store: Store, record: JobRecord) -> str:
+async def partial_text(store: Store, job_id: str) -> str:
     """Join the tokens after the log's last `attempt` event."""
     text: list[str] = []
-    after: Cursor | None = None
-    while reading := await store.read(record.id, after=after):
-        for event in reading.events:
-            if event.name == ATTEMPT:
-                text.clear()
-            elif event.name == TOKEN:
-                text.append(json.loads(event.data)["text"])
-            after = Cursor(event.epoch, event.number)
-        if not reading.events or reading.events[-1].number >= reading.last:
-            break
+    for event in await whole_log(store, job_id):
+        if event.name == ATTEMPT:
+            text.clear()
+        elif event.name == TOKEN:
+            text.append(json.loads(event.data)["text"])
     return "".join(text)

@@ -29,11 +29,19 @@ async def perform(
     threads: Executor,
 ) -> str:
     """Run a task's function once, with its resources and inside the lane's wrappers, and give its result as JSON text."""
+    raised: BaseException | None = None
+    value: Any = None
     async with AsyncExitStack() as stack:
         for around in arounds:
             await stack.enter_async_context(around(context))
-        given = await resources.fill(task.signature.uses, context, stack)
-        value = await _CALLS[task.signature.kind](task.function, {**arguments, **given}, context, threads)
+        try:
+            given = await resources.fill(task.signature.uses, context, stack)
+            value = await _CALLS[task.signature.kind](task.function, {**arguments, **given}, context, threads)
+        except BaseException as error:
+            raised = error
+            raise
+    if raised is not None:  # a wrapper swallowed it; the attempt has failed all the same
+        raise raised
     try:
         text = task.signature.result.encode(value)
     except TypeError as error:

@@ -1,22 +1,17 @@
 """How a worker speaks to the store: events as they come, ends as they come, each kind in one call at a time."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from sidelane.engine.emission import MOST_BYTES, Emission
-from sidelane.model.errors import StoreUnavailable
+from sidelane.engine.trying import Trying
 from sidelane.model.outcome import Append, Report
 from sidelane.stores.contract import Source
 
 R = TypeVar("R")
 
 BATCH = 200
-
-FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0
-
-logger = logging.getLogger(__name__)
 
 
 class Reporter:
@@ -34,7 +29,12 @@ class Reporter:
         self._ended = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.trouble: str | None = None  # why the store does not answer, while it does not
+        self._trying = Trying("report")
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store takes nothing, while it does not."""
+        return self._trying.trouble
 
     def dirty(self, emission: Emission) -> None:
         """Hear that an attempt has something to write."""
@@ -57,7 +57,7 @@ class Reporter:
             await self._emitted.wait()
             taken = self._take()
             if taken:
-                held = await self._persist(self._source.append, [append for _, append in taken])
+                held = await self._write(self._source.append, [append for _, append in taken])
                 for (emission, append), answer in zip(taken, held, strict=True):
                     emission.written(answer)
                     if not answer:
@@ -68,7 +68,7 @@ class Reporter:
         while True:
             await self._ended.wait()
             reports, self._reports = self._reports[:BATCH], self._reports[BATCH:]
-            answers = await self._persist(self._source.finish, reports)
+            answers = await self._write(self._source.finish, reports)
             for report, answer in zip(reports, answers, strict=True):
                 self._on_reported(report, answer)
             if not self._reports:
@@ -90,19 +90,5 @@ class Reporter:
         self._emitted.clear()
         return taken
 
-    async def _persist(self, call: Callable[[Sequence[R]], Awaitable[list[bool]]], items: Sequence[R]) -> list[bool]:
-        wait = FIRST_WAIT
-        while True:
-            try:
-                answers = await call(items)
-            except StoreUnavailable as error:
-                if self.trouble is None:
-                    logger.error("the store does not take what this worker has to say; it keeps trying: %s", error)
-                self.trouble = f"the store does not answer: {error}"
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
-            else:
-                if self.trouble is not None:
-                    logger.warning("the store answers again")
-                self.trouble = None
-                return answers
+    async def _write(self, call: Callable[[Sequence[R]], Awaitable[list[bool]]], items: Sequence[R]) -> list[bool]:
+        return await self._trying.until_answered(lambda: call(items)) or []

@@ -1,11 +1,14 @@
 """Resources: what a worker opens once per process or per attempt and gives to tasks."""
 
+import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, cast
+from functools import partial
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
 from sidelane.model.errors import ConfigurationError, TaskDeclarationError
 
@@ -45,6 +48,26 @@ class Resource(Generic[T]):
         return cast(T, await value if inspect.isawaitable(value) else value)
 
 
+class ResourceDecorator(Protocol):
+    """What `@lane.resource` is: it turns a factory of any kind into a resource of what the factory gives."""
+
+    @overload
+    def __call__(self, factory: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
+    @overload
+    def __call__(self, factory: Callable[..., Iterator[T]], /) -> Resource[T]: ...
+    @overload
+    def __call__(self, factory: Callable[..., Awaitable[T]], /) -> Resource[T]: ...
+    @overload
+    def __call__(self, factory: Callable[..., T], /) -> Resource[T]: ...
+    @overload
+    def __call__(self, *, scope: Scope) -> "ResourceDecorator": ...
+
+
+def declare_resource(factory: Callable[..., Any] | None = None, /, *, scope: Scope = "process") -> Any:
+    """Make a resource of a factory, or a decorator that does."""
+    return partial(declare_resource, scope=scope) if factory is None else Resource(factory, scope)
+
+
 @dataclass(frozen=True, slots=True)
 class Used:
     """The default of a parameter that is filled in by the worker: a resource, or the attempt's context type."""
@@ -52,9 +75,9 @@ class Used:
     what: Resource[Any] | type
 
 
-def Use(what: Callable[..., AsyncIterator[T]] | Resource[T] | type[T]) -> T:  # noqa: N802 - reads as a mark, like Depends
+def Use(what: Resource[T] | type[T]) -> T:  # noqa: N802 - reads as a mark, like Depends
     """Mark a parameter to be filled in by the worker: `llm: AsyncOpenAI = Use(openai)`, `ctx: Context = Use(Context)`."""
-    if not isinstance(what, Resource | type):
+    if not isinstance(what, Resource) and not getattr(what, "given_by_worker", False):
         raise TaskDeclarationError(f"Use({what!r}): this takes a resource made by @lane.resource, or Context.")
     return cast(T, Used(what))
 
@@ -63,6 +86,10 @@ def used_by(function: Callable[..., Any]) -> dict[str, Resource[Any] | type]:
     """Give what a function's parameters use, by parameter name."""
     parameters = inspect.signature(function).parameters.values()
     return {parameter.name: parameter.default.what for parameter in parameters if isinstance(parameter.default, Used)}
+
+
+class ResourceFailed(ConfigurationError):
+    """A resource of the process did not open."""
 
 
 class Resources:
@@ -75,7 +102,8 @@ class Resources:
         self._overrides = overrides
         self._open: dict[Resource[Any], Any] = {}
         self._stack = AsyncExitStack()
-        self.failed: dict[Resource[Any], str] = {}
+        self._locks: defaultdict[Resource[Any], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.failed: dict[Resource[Any], str] = {}  # of the process's own
 
     async def open(self, wanted: Mapping[str, Resource[Any] | type]) -> bool:
         """Open the process's share of what a function uses; false when one failed (it may be tried again)."""
@@ -85,7 +113,7 @@ class Resources:
                     await self._get(resource, self._stack, self._open, None)
                 elif isinstance(resource, Resource) and not await self.open(resource.uses):
                     return False
-        except ConfigurationError:
+        except ResourceFailed:
             return False
         return True
 
@@ -117,13 +145,24 @@ class Resources:
     ) -> Any:
         if resource in self._overrides:
             return self._overrides[resource]
-        if resource not in opened:
-            given = {name: await self._give(used, stack, opened, context) for name, used in resource.uses.items()}
+        if resource.scope == "attempt":
+            return await self._opened(resource, stack, opened, context)
+        async with self._locks[resource]:  # tasks that need it at the same time get the same one
             try:
-                opened[resource] = await resource.open(stack, given)
+                value = await self._opened(resource, stack, opened, context)
+            except ResourceFailed:
+                raise
             except Exception as error:
                 self.failed[resource] = f"resource {resource.name!r} failed to open: {type(error).__name__}: {error}"
                 logger.exception("resource %r failed to open", resource.name)
-                raise ConfigurationError(self.failed[resource]) from error
-            self.failed.pop(resource, None)
+                raise ResourceFailed(self.failed[resource]) from error
+        self.failed.pop(resource, None)
+        return value
+
+    async def _opened(
+        self, resource: Resource[Any], stack: AsyncExitStack, opened: dict[Resource[Any], Any], context: object
+    ) -> Any:
+        if resource not in opened:
+            given = {name: await self._give(used, stack, opened, context) for name, used in resource.uses.items()}
+            opened[resource] = await resource.open(stack, given)
         return opened[resource]

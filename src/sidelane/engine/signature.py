@@ -1,6 +1,5 @@
 """What a task's function takes and gives, read from its annotations."""
 
-import asyncio
 import inspect
 import typing
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from pydantic_core import PydanticSerializationError
 
 from sidelane.engine.resource import Used, used_by
 from sidelane.model.codec import Codec, explain
-from sidelane.model.errors import ArgumentsError, TaskDeclarationError
+from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError, TaskDeclarationError
 
 R = TypeVar("R")
 
@@ -42,6 +41,11 @@ class Signature:
                     f"Task {function.__qualname__!r}: parameter {str(parameter)!r} has no name of its own. "
                     "Arguments are stored by name, so '*args', '**kwargs' and positional-only parameters cannot be."
                 )
+
+    @property
+    def on_loop(self) -> bool:
+        """Whether the function runs on the event loop, rather than beside it."""
+        return self.kind in ("coroutine", "async generator")
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
@@ -79,16 +83,20 @@ class Signature:
         for used in self.uses.keys() & bound.keys():
             raise ArgumentsError(f"{name}: {used!r} is filled in by the worker; a call cannot give it.")
         try:
-            return self.arguments.model_validate(bound).model_dump_json(warnings="error", by_alias=True)
+            text = self.arguments.model_validate(bound).model_dump_json(warnings="error", by_alias=True)
+            self.arguments.model_validate_json(
+                text
+            )  # what JSON does not hold, an infinity say, is found here and not later
         except (ValidationError, PydanticSerializationError) as error:
             raise ArgumentsError(f"{name}: {explain(error)}.") from error
+        return text
 
     def decode(self, text: str) -> dict[str, Any]:
-        """Read stored arguments back as keyword arguments. Raises `ArgumentsError` when they no longer fit."""
+        """Read stored arguments back as keyword arguments. Raises `ArgumentsDoNotFit`."""
         try:
             model = self.arguments.model_validate_json(text)
         except ValidationError as error:
-            raise ArgumentsError(
+            raise ArgumentsDoNotFit(
                 f"{self._function.__name__}: the stored arguments do not fit: {explain(error)}."
             ) from error
         return {name: getattr(model, name) for name in self.arguments.model_fields}
@@ -122,6 +130,6 @@ _ARGUMENTS = ConfigDict(extra="forbid", arbitrary_types_allowed=False, protected
 def _kind(function: Callable[..., Any]) -> Kind:
     if inspect.isasyncgenfunction(function):
         return "async generator"
-    if asyncio.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function):
         return "coroutine"
     return "generator" if inspect.isgeneratorfunction(function) else "function"

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 
 from sidelane.engine.handle import Job
 from sidelane.engine.signature import Signature
-from sidelane.model.errors import ArgumentsError
+from sidelane.model.errors import ArgumentsDoNotFit
 from sidelane.model.ids import new_id
 from sidelane.model.job import JobSpec
 from sidelane.model.options import Disconnect, OptionFields, Options
@@ -45,6 +45,7 @@ class Lane(Protocol):
     @property
     def registry(self) -> Any: ...  # a Registry; named so, it and its tasks would import each other
 
+    def load(self) -> None: ...
     async def submit(self, call: "Call[R]") -> Job[R]: ...
     def job(self, task: "Task[..., Any, R]", job_id: str) -> Job[R]: ...
 
@@ -64,7 +65,7 @@ class Task(Generic[P, O_co, R]):
         lane: Lane,
         name: str,
         policy: Policy,
-        mode: Mode,
+        process: bool = False,
         version: int = 1,
         upgrade: Upgrade | None = None,
         aliases: tuple[str, ...] = (),
@@ -73,11 +74,11 @@ class Task(Generic[P, O_co, R]):
         self.function = function
         self.name = name
         self.policy = policy
-        self.mode = mode
         self.version = version
         self.upgrade = upgrade
         self.aliases = aliases
         self.signature = Signature(function)
+        self.mode: Mode = "process" if process else "loop" if self.signature.on_loop else "thread"
         self.lane = lane
         self._options = options or Options()
         self.__doc__ = function.__doc__
@@ -114,7 +115,7 @@ class Task(Generic[P, O_co, R]):
     def decode_arguments(self, text: str, version: int) -> dict[str, Any]:
         """Read the arguments a job was submitted with, upgraded where an older version of the task stored them.
 
-        Raises `ArgumentsError` when they no longer fit.
+        Raises `ArgumentsDoNotFit`.
         """
         if version < self.version and self.upgrade is not None:
             text = _upgraded(self.upgrade, text, version, self.name)
@@ -125,7 +126,7 @@ def _upgraded(upgrade: Upgrade, text: str, version: int, name: str) -> str:
     try:
         return json.dumps(upgrade(json.loads(text), version))
     except Exception as error:
-        raise ArgumentsError(f"{name}: its arguments of version {version} could not be upgraded: {error!r}.") from error
+        raise ArgumentsDoNotFit(f"{name}: its arguments of version {version} could not be upgraded.") from error
 
 
 @dataclass(frozen=True, slots=True)

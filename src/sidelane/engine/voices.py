@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
-from sidelane.engine.context import DONE, FromThread
+from sidelane.engine.context import DONE, Answer, FromThread, OnLoop
 from sidelane.engine.emission import Emission
 from sidelane.engine.handle import Job
 from sidelane.engine.task import Call
@@ -36,8 +36,8 @@ class LoopVoice:
     def stopping(self) -> bool:
         return self._speaker.asked_to_stop()
 
-    def submit(self, call: Call[R]) -> Awaitable[Job[R]]:
-        return self._speaker.submit(call)
+    def submit(self, call: Call[R]) -> Answer[Job[R]]:
+        return OnLoop(self._speaker.submit(call))
 
 
 class ThreadVoice:
@@ -61,7 +61,7 @@ class ThreadVoice:
     def stopping(self) -> bool:
         return self._speaker.asked_to_stop() or self._emission.lost
 
-    def submit(self, call: Call[R]) -> Awaitable[Job[R]]:
+    def submit(self, call: Call[R]) -> Answer[Job[R]]:
         return FromThread(self._loop, lambda: self._speaker.submit(call))
 
     def _put(self, entry: Entry) -> None:

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sidelane.engine.attempt import Attempt, Runtime, Stop, Submitter
 from sidelane.engine.claiming import Claiming
-from sidelane.engine.heartbeat import BEATS, Heartbeat, Pulse
+from sidelane.engine.heartbeat import BEATS, Heartbeat
 from sidelane.engine.process import Children
+from sidelane.engine.pulse import Pulse
 from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
@@ -21,18 +22,16 @@ from sidelane.model.ids import new_nonce
 from sidelane.model.job import Lease
 from sidelane.model.outcome import Append, Report, Verdict
 from sidelane.model.settings import Settings
-from sidelane.model.worker import Claimed, WorkerInfo
+from sidelane.model.worker import OK, STOPPED, Claimed, WorkerInfo
 from sidelane.stores.contract import Store
 
 RETRY_RESOURCES = 5.0
 """Seconds between two tries to open a resource that failed."""
 
-STOPPED = "stopped"
-
 AT_ONCE = 0.3
 """Seconds a task has to clean up when its worker is told to stop at once."""
 
-SETTLING = 0.2
+HANGING_ON = 0.2
 """Seconds beyond the grace of the attempts for those that hang on to be reported without them."""
 
 logger = logging.getLogger(__name__)
@@ -90,6 +89,7 @@ class Worker:
     def health(self) -> str:
         """Say "ok", or in a sentence what keeps this worker from its work."""
         troubles = [
+            self._heartbeat.stuck,
             self._claiming.trouble,
             self._reporter.trouble,
             self._heartbeat.trouble,
@@ -101,7 +101,7 @@ class Worker:
             return "draining: it finishes its jobs and takes no more"
         if self._opening is not None:
             return "opening its resources"
-        return next((trouble for trouble in troubles if trouble), "ok")
+        return next((trouble for trouble in troubles if trouble), OK)
 
     def info(self) -> WorkerInfo:
         """Describe this worker as its heartbeats do."""
@@ -163,7 +163,7 @@ class Worker:
             grace = AT_ONCE if self._stop_now.is_set() else self._settings.cancel_grace
             for attempt in list(self._attempts.values()):
                 attempt.stop(Stop.RELEASE, grace=grace)
-            await asyncio.wait(self._running, timeout=grace + SETTLING)
+            await asyncio.wait(self._running, timeout=grace + HANGING_ON)
         try:
             await asyncio.wait_for(self._reporter.settled(), self._settings.lease)
         except TimeoutError:

@@ -28,9 +28,9 @@ class Codec(Generic[T]):
     def encode(self, value: object) -> str:
         """Check that `value` is of the type and give its JSON. Raises TypeError with a sentence for the task's author."""
         try:
-            return self._adapter.dump_json(
-                self._adapter.validate_python(value), warnings="error", by_alias=True
-            ).decode()
+            text = self._adapter.dump_json(self._adapter.validate_python(value), warnings="error", by_alias=True)
+            self._adapter.validate_json(text)  # what JSON does not hold, NaN say, is found here and not by its reader
+            return text.decode()
         except (ValidationError, PydanticSerializationError, ValueError) as error:
             raise TypeError(explain(error)) from error
 

@@ -1,13 +1,16 @@
-"""Every error Sidelane raises, as one tree.
+"""The errors Sidelane raises, as one tree. What stands in brackets is declared where it arises.
 
 SidelaneError
 ├── ConfigurationError        a setting, a declaration or an installation that cannot work
 │   ├── MissingExtra          a feature whose packages are not installed
-│   └── TaskDeclarationError  a task that cannot be registered as written
+│   ├── TaskDeclarationError  a task that cannot be registered as written
+│   └── UnknownQueue          a queue that was never declared
 ├── NotOpen                   the lane is used before it is opened
 ├── ArgumentsError            a call whose arguments do not fit its task
+│   ├── ArgumentsDoNotFit     a job's stored arguments that do not fit it any more
+│   └── [IdempotencyMismatch] an Idempotency-Key that was used with another request (web.idempotency)
 ├── PayloadTooLarge           arguments, an event or a result over the size limit
-├── UnknownTask, UnknownQueue names that were never declared
+├── UnknownTask               a task that was never declared
 ├── StoreError                the store refused or could not be reached
 │   ├── StoreUnavailable      for now: disk full, busy, unreachable; the same call may work later
 │   └── StoreUnusable         for good: corrupt, read-only, written by a newer version
@@ -20,7 +23,11 @@ SidelaneError
 │   ├── JobFailed             it ended in failure; carries the problem
 │   └── JobCancelled          it was cancelled
 ├── TryLater                  raised by a task: run me again in a while, at no cost
-└── GiveUp                    raised by a task: this failure is final
+├── GiveUp                    raised by a task: this failure is final
+├── [Stopped]                 raised in a task by `ctx.check()` (engine.context)
+├── [LeaseLost]               raised in a task whose words do not count any more (engine.emission)
+├── [TimedOut, WrongResult, ProcessDied]  how attempts end (engine.outcomes); DeadlinePassed is a TimedOut
+└── [MalformedCursor, IdempotencyError, NoUser]  requests that cannot be answered (web)
 """
 
 from sidelane.model.problem import Problem
@@ -31,12 +38,17 @@ class SidelaneError(Exception):
 
     status = 500  # the HTTP status this error has where it meets a client
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message or (self.__doc__ or "").strip().splitlines()[0])
+    def __init__(self, said: str | Problem = "") -> None:
+        """Take a sentence, or the whole problem; nothing said, the class's own docstring is it."""
+        self._problem = said if isinstance(said, Problem) else None
+        if isinstance(said, Problem):
+            self.status = said.status
+            said = said.detail or said.title
+        super().__init__(said or (self.__doc__ or "").strip().splitlines()[0])
 
     def problem(self) -> Problem:
         """Give the problem document that a client sees."""
-        return Problem(status=self.status, detail=str(self))
+        return self._problem or Problem(status=self.status, detail=str(self))
 
 
 class ConfigurationError(SidelaneError):
@@ -59,6 +71,10 @@ class ArgumentsError(SidelaneError):
     """The arguments do not fit the task."""
 
     status = 422
+
+
+class ArgumentsDoNotFit(ArgumentsError):
+    """The arguments a job was submitted with do not fit its task any more."""
 
 
 class PayloadTooLarge(SidelaneError):
@@ -120,33 +136,19 @@ class NotFinished(JobError):
 class JobRefused(JobError):
     """The store does not take the job as it is."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail or problem.title)
-        self.status = problem.status
-        self._problem = problem
-
-    def problem(self) -> Problem:
-        return self._problem
-
 
 class JobConflict(JobRefused):
     """Another job stands in the way."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(Problem(status=409, detail=message))
+    status = 409
 
 
 class JobFailed(JobError):
     """The job failed."""
 
     def __init__(self, problem: Problem, partial: str = "") -> None:
-        super().__init__(problem.detail or problem.title)
-        self.status = problem.status
-        self._problem = problem
+        super().__init__(problem)
         self.partial = partial
-
-    def problem(self) -> Problem:
-        return self._problem
 
 
 class JobCancelled(JobError):
@@ -174,9 +176,4 @@ class GiveUp(SidelaneError):
     """The task says that trying again is of no use."""
 
     def __init__(self, problem: Problem | str, *, status: int = 500) -> None:
-        self._problem = problem if isinstance(problem, Problem) else Problem(status=status, detail=problem)
-        super().__init__(self._problem.detail or self._problem.title)
-        self.status = self._problem.status
-
-    def problem(self) -> Problem:
-        return self._problem
+        super().__init__(problem if isinstance(problem, Problem) else Problem(status=status, detail=problem))

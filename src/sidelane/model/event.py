@@ -36,6 +36,11 @@ class Event:
     name: str
     data: str
 
+    @property
+    def cursor(self) -> "Cursor":
+        """The place just after this event."""
+        return Cursor(self.epoch, self.number)
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:

@@ -71,6 +71,10 @@ class Options:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and 0 < len(value) <= 512):
                 raise ArgumentsError(f"{name}={value!r}: this is a text of 1 to 512 characters.")
+        for name in ("priority", "delay", "run_at", "start_within", "deadline"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, int | float):
+                raise ArgumentsError(f"{name}={value!r}: this is a number.")
         if self.priority is not None and self.priority not in PRIORITIES:
             raise ArgumentsError(f"priority={self.priority}: priorities go from -1000 to 1000, higher first.")
         if self.delay < 0 or not math.isfinite(self.delay):

@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sidelane.model.job import JobRecord, Lease
+from sidelane.model.job import JobRecord, JobSpec, Lease
 
 NO_LIMIT = 1_000_000
+
+OK = "ok"
+STOPPED = "stopped"
+"""The health of a worker with its last heartbeat: the store forgets it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +25,11 @@ class WorkerInfo:
     slots: int = 0
     running: int = 0
     started: float = 0.0
-    health: str = "ok"  # else what is wrong, in a sentence
+    health: str = OK  # else what is wrong, in a sentence
+
+    def serves(self, spec: JobSpec) -> bool:
+        """Tell whether this worker would run such a job."""
+        return spec.queue in self.queues and self.tasks.get(spec.task, 0) >= spec.version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

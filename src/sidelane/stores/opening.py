@@ -3,11 +3,17 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from sidelane.model.errors import ConfigurationError, MissingExtra
 from sidelane.stores.contract import Store
 
+MEMORY = ":memory:"
+
+MASK = "********"
+
 _SQLITE = "sqlite://"
+_FILE = "sqlite:///"
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
@@ -27,29 +33,49 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Sto
             from sidelane.stores.redis.store import RedisStore
         except ModuleNotFoundError as error:
             raise MissingExtra(
-                f"SIDELANE_STORE is {_without_secret(url)!r}, and the package {error.name} is not installed: "
+                f"SIDELANE_STORE is {without_password(url)!r}, and the package {error.name} is not installed: "
                 'run pip install "sidelane[redis]".'
             ) from error
         return await RedisStore.open(url, clock)
     raise ConfigurationError(
-        f"SIDELANE_STORE is {_without_secret(url)!r}, which names no store: use sqlite:///sidelane.db or another file, "
+        f"SIDELANE_STORE is {without_password(url)!r}, which names no store: use sqlite:///sidelane.db or another file, "
         "or redis://host for a server."
     )
 
 
+def rooted(url: str, root: Path) -> str:
+    """Resolve a relative file against the project's root, so that every process finds the same one."""
+    path = url.removeprefix(_FILE)
+    return url if path in (url, MEMORY) or path.startswith("/") else f"{_FILE}{root / path}"
+
+
+def in_memory(url: str) -> bool:
+    """Tell whether the store lives in the memory of whoever opens it, and nowhere else."""
+    return url.endswith(MEMORY)
+
+
+def is_missing(url: str) -> bool:
+    """Tell whether the store is a file that is not there yet; to open it would make one."""
+    path = url.removeprefix(_FILE)
+    return path not in (url, MEMORY) and not Path(path).exists()
+
+
+def without_password(url: str) -> str:
+    """Give a store's URL without the password it may carry, to show it."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{MASK}@{host}"))
+
+
 def _sqlite_path(url: str) -> str:
     path = url.removeprefix(_SQLITE)
-    if path in (":memory:", "/:memory:"):
-        return ":memory:"
+    if path in (MEMORY, f"/{MEMORY}"):
+        return MEMORY
     if not path.startswith("/") or path == "/":
         raise ConfigurationError(
             f"SIDELANE_STORE is {url!r}, which names no file: write sqlite:///jobs.db for a file in the current folder, "
             "sqlite:////var/lib/jobs.db for one by its whole path."
         )
     return str(Path(path[1:]).absolute())
-
-
-def _without_secret(url: str) -> str:
-    """Leave out what may be a password."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}://…{rest[rest.rfind('@') :]}" if separator and "@" in rest else url

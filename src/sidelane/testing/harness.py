@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 from sidelane.engine.attempt import Attempt, Runtime
 from sidelane.engine.client import Client
+from sidelane.engine.following import whole_log
 from sidelane.engine.handle import Job
 from sidelane.engine.process import Children
 from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
 from sidelane.engine.task import Call, Task
-from sidelane.model.event import Cursor, Event
+from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, Query
 from sidelane.model.settings import Settings
@@ -43,6 +44,10 @@ class Harness:
         self._children = Children()
         self._threads = ThreadPoolExecutor(BATCH)
         self._reporter = Reporter(client.store, on_lost=lambda append: None, on_reported=lambda report, held: None)
+        self._runtime = Runtime(
+            registry=registry, resources=self._resources, settings=client.settings, threads=self._threads,
+            children=self._children, submitter=client, reporting=self._reporter,
+        )  # fmt: skip
         self._loops = [
             asyncio.create_task(self._reporter.run_appends()),
             asyncio.create_task(self._reporter.run_reports()),
@@ -70,19 +75,14 @@ class Harness:
             while (await self.client.store.sweep(lease=LEASE)).more:
                 pass
 
-    async def submitted(self, task: Task[..., Any, R]) -> list[JobRecord]:
+    async def submitted(self, task: Task[..., Any, Any]) -> list[JobRecord]:
         """List the jobs of a task, oldest first."""
         found = await self.client.find(Query(task=task.name, limit=10_000))
         return found[::-1]
 
     async def events(self, job: Job[Any]) -> list[Event]:
         """Give what a job's log holds now."""
-        events: list[Event] = []
-        after: Cursor | None = None
-        while (reading := await self.client.store.read(job.id, after=after)) and reading.events:
-            events += reading.events
-            after = Cursor(events[-1].epoch, events[-1].number)
-        return events
+        return await whole_log(self.client.store, job.id)
 
     async def close(self) -> None:
         """End what the tests have opened."""
@@ -99,11 +99,7 @@ class Harness:
             request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=BATCH, lease=LEASE
         )
         claims = await self.client.store.claim(request)
-        runtime = Runtime(
-            registry=self._registry, resources=self._resources, settings=self.client.settings, threads=self._threads,
-            children=self._children, submitter=self.client, reporting=self._reporter,
-        )  # fmt: skip
-        return [Attempt(claimed, runtime) for claimed in claims.jobs]
+        return [Attempt(claimed, self._runtime) for claimed in claims.jobs]
 
 
 @asynccontextmanager

@@ -7,94 +7,30 @@ TestSqliteMachine = SqliteMachine.TestCase
 """
 
 import asyncio
-import json
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sidelane.model.event import END, Cursor, Entry, Event
+from sidelane.model.event import Cursor, Entry
 from sidelane.model.ids import new_nonce
-from sidelane.model.job import (
-    FINISHED,
-    Failure,
-    FollowUp,
-    Gone,
-    JobRecord,
-    JobSpec,
-    Lease,
-    Refusal,
-    State,
-    Submission,
-)
-from sidelane.model.outcome import Append, Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
-from sidelane.model.problem import Problem
+from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Refusal, State, Submission
+from sidelane.model.outcome import Append, Outcome, Report
 from sidelane.model.worker import ClaimRequest, WorkerInfo
 from sidelane.stores.contract import Store
 from sidelane.testing.clock import HandClock
+from sidelane.testing.comparison import check_choice, check_log, check_record
 from sidelane.testing.conformance.place import Place
 from sidelane.testing.expectation import Expectation, Expected
+from sidelane.testing.strategies import WORKERS, entries, job_ids, numbers, outcomes, queues, specs, workers
 
 T = TypeVar("T")
 
 LEASE = 10.0
 TICK = 2.4
-"""Seconds between sweeps. No duration below is a multiple of it: the edge of a moment is nobody's business here."""
+"""Seconds between sweeps. No duration that is drawn is a multiple of it: the edge of a moment is nobody's business here."""
 TICKS_TO_EXPIRE = 5
-IDS = "abcdefgh"
-WORKERS = ("w1", "w2")
-BROKEN = Failure(problem=Problem(status=500, detail="it broke"))
-
-jobs = st.sampled_from(IDS)
-queues = st.sampled_from("xy")
-workers = st.sampled_from(WORKERS)
-numbers = st.integers(0, 1_000)
-delays = st.sampled_from([0.0, 0.0, 0.0, 5.0, 13.0])
-entries = st.lists(
-    st.builds(Entry, st.sampled_from(["token", "progress", "stage"]), st.sampled_from(['"x"', "1", '{"n": null}'])),
-    max_size=3,
-).map(tuple)
-outcomes: st.SearchStrategy[Outcome] = st.one_of(
-    st.builds(Succeeded, st.sampled_from(["1", '{"n": 2}', "null"])),
-    st.builds(Retried, st.just(BROKEN), delays),
-    st.just(Failed(BROKEN)),
-    st.just(Cancelled()),
-    st.builds(Released, delays),
-)
-follow_ups = st.lists(
-    st.builds(
-        FollowUp,
-        st.sampled_from([FINISHED, frozenset({State.SUCCEEDED}), frozenset({State.FAILED, State.CANCELLED})]),
-        st.builds(
-            JobSpec,
-            id=st.just(""),
-            task=st.just("follow"),
-            user=st.just("w"),
-            queue=queues,
-            keep=st.sampled_from([23.0, 500.0]),
-        ),
-    ),
-    max_size=2,
-).map(tuple)
-specs = st.builds(
-    JobSpec,
-    id=jobs,
-    task=st.just("t"),
-    version=st.sampled_from([1, 1, 2]),
-    queue=queues,
-    user=st.sampled_from([None, "u", "v"]),
-    priority=st.sampled_from([0, 0, 5, -5]),
-    unique=st.sampled_from([None, None, None, "k"]),
-    delay=delays,
-    start_within=st.sampled_from([None, None, None, 17.0]),
-    deadline=st.sampled_from([None, None, None, 31.0]),
-    losses=st.sampled_from([0, 1, 3]),
-    keep=st.sampled_from([500.0, 500.0, 23.0]),
-    abandon_after=st.sampled_from([None, None, None, 7.0]),
-    parent=st.sampled_from([None, None, None, "a"]),
-    follow_ups=follow_ups,
-)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -144,12 +80,12 @@ class StoreMachine(RuleBasedStateMachine):
         assert isinstance(answer, Submission)
         assert (answer.record.id, answer.created) == self.expected.submit(spec)
 
-    @rule(job_id=jobs)
+    @rule(job_id=job_ids)
     def cancel(self, job_id: str) -> None:
         self.run(self.store.cancel([job_id]))
         self.expected.cancel(job_id)
 
-    @rule(job_id=jobs)
+    @rule(job_id=job_ids)
     def requeue(self, job_id: str) -> None:
         job = self.expected.jobs.get(job_id)
         if job is None or job.spec.deadline or job.spec.start_within or job.spec.abandon_after:
@@ -157,7 +93,7 @@ class StoreMachine(RuleBasedStateMachine):
         (answer,) = self.run(self.store.requeue([job_id]))
         assert isinstance(answer, Refusal) != self.expected.requeue(job_id)
 
-    @rule(job_id=jobs)
+    @rule(job_id=job_ids)
     def listen(self, job_id: str) -> None:
         self.run(self.store.listen([job_id]))
         self.expected.listen(job_id)
@@ -185,7 +121,7 @@ class StoreMachine(RuleBasedStateMachine):
         request = ClaimRequest(request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE, tasks=tasks)
         self._claim(request, again)
 
-    @rule(worker=workers, job_ids=st.sets(jobs, min_size=1, max_size=3))
+    @rule(worker=workers, job_ids=st.sets(job_ids, min_size=1, max_size=3))
     def claim_by_id(self, worker: str, job_ids: set[str]) -> None:
         chosen = tuple(sorted(job_ids))
         self._claim(ClaimRequest(request=new_nonce(), worker=worker, ids=chosen, limit=3, lease=LEASE), False)
@@ -337,7 +273,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (reading.gap, reading.last) == (False, len(expected.log))
             check_log(expected, reading.events)
 
-    @rule(job_id=jobs, which=numbers, limit=st.integers(1, 5))
+    @rule(job_id=job_ids, which=numbers, limit=st.integers(1, 5))
     def read_from_a_cursor(self, job_id: str, which: int, limit: int) -> None:
         reading = self.run(self.store.read(job_id))
         assert (reading is None) == (job_id not in self.expected.jobs or self.expected.jobs[job_id].removed)
@@ -345,58 +281,9 @@ class StoreMachine(RuleBasedStateMachine):
             return
         place = which % len(reading.events)
         event = reading.events[place]
-        resumed = self.run(self.store.read(job_id, after=Cursor(event.epoch, event.number), limit=limit))
+        resumed = self.run(self.store.read(job_id, after=event.cursor, limit=limit))
         assert resumed is not None
         assert (resumed.events, resumed.gap) == (reading.events[place + 1 :][:limit], False)
         beyond = self.run(self.store.read(job_id, after=Cursor(event.epoch, reading.last + 1)))
         assert beyond is not None
         assert (beyond.events, beyond.gap) == (reading.events, True)
-
-
-def check_record(expected: Expected, found: JobRecord) -> None:
-    """Compare one record with what is expected of it."""
-    assert found.spec == expected.spec, found
-    assert (found.state, found.attempt, found.ends) == (expected.state, expected.attempt, expected.ends), found
-    assert (found.result, found.progress) == (expected.result, expected.progress), found
-    assert (found.problem is not None) == (expected.state is State.FAILED) or expected.state is State.CANCELLED, found
-    if not expected.state.finished:
-        assert (found.failures, found.losses) == (expected.failures, expected.losses), found
-        assert (found.cancelling, found.worker) == (expected.cancelling, expected.worker), found
-
-
-def check_log(expected: Expected, events: tuple[Event, ...]) -> None:
-    """Compare a log line by line; lines of one stretch share an epoch that no other stretch has."""
-    epochs: dict[tuple[int, int], int] = {}
-    for number, (line, event) in enumerate(zip(expected.log, events, strict=True), 1):
-        assert (event.number, event.name) == (number, line.name)
-        if line.name == END:
-            said = json.loads(event.data)
-            assert (said["id"], said["state"]) == (expected.spec.id, line.data)
-        else:
-            assert event.data == line.data
-            assert epochs.setdefault(line.stretch, event.epoch) == event.epoch, "one stretch has two epochs"
-    assert len(set(epochs.values())) == len(epochs), "two stretches share an epoch"
-
-
-def check_choice(
-    request: ClaimRequest, ready: list[Expected], chosen: list[str], ages: dict[str, int], *, born: bool
-) -> None:
-    """Check that a claim took as many as it could, by priority, and each user's oldest first."""
-    room = request.limit
-    for queue, slots in (request.queues or dict.fromkeys("xy", request.limit)).items():
-        there = {job.spec.id: job.spec for job in ready if job.spec.queue == queue}
-        taken = [there[job_id] for job_id in chosen if job_id in there]
-        left = [spec for spec in there.values() if spec not in taken]
-        assert len(taken) <= min(slots, room)
-        assert born or len(taken) == min(slots, room, len(there)), "a claim left what it had room for"
-        room -= len(taken)
-        if request.ids:
-            continue
-        priorities = [spec.priority for spec in taken]
-        assert priorities == sorted(priorities, reverse=True)
-        assert all(spec.priority <= priorities[-1] for spec in left if taken)
-        for line in {(spec.user, spec.priority) for spec in taken}:
-            mine = [ages[spec.id] for spec in taken if (spec.user, spec.priority) == line]
-            others = [ages[spec.id] for spec in left if (spec.user, spec.priority) == line]
-            assert mine == sorted(mine), "a user's younger job went first"
-            assert all(mine[-1] < age for age in others), "a user's older job was left behind"

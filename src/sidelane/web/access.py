@@ -8,7 +8,7 @@ import time
 
 from sidelane.engine.client import Client
 from sidelane.engine.registry import Registry
-from sidelane.model.errors import JobGone, UnknownJob
+from sidelane.model.errors import JobGone, SidelaneError, UnknownJob
 from sidelane.model.job import JobRecord
 
 SECRET = "stream-token-secret"  # noqa: S105 - the name under which the store keeps it
@@ -19,6 +19,12 @@ MARGIN = 3600.0
 DAY = 86_400.0
 
 
+class NoUser(SidelaneError):
+    """Submitting a job takes a user here, and this request has none."""
+
+    status = 403
+
+
 class Access:
     """Decides who sees which job. `everyone`: the id alone opens a job."""
 
@@ -27,6 +33,11 @@ class Access:
         self._registry = registry
         self._everyone = everyone
         self._key: bytes | None = None
+
+    def check_may_submit(self, user: str | None) -> None:
+        """Check that a job would have an owner. Raises `NoUser`."""
+        if not self._everyone and user is None:
+            raise NoUser
 
     async def record(self, job_id: str, user: str | None) -> JobRecord:
         """Look up a job for a user. Raises `UnknownJob`, also where it is someone else's, and `JobGone`."""
@@ -39,7 +50,7 @@ class Access:
         return record
 
     def _check_user(self, owner: str | None, user: str | None, job_id: str) -> None:
-        if not self._everyone and owner != user:
+        if not self._everyone and (user is None or owner != user):
             raise UnknownJob(f"There is no job {job_id!r}.")
 
     async def token(self, record: JobRecord) -> str | None:

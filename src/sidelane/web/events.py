@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN, Cursor, Event
+from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN, Event
 from sidelane.model.job import State
 from sidelane.web.documents import JobDocument
 from sidelane.web.problems import ProblemDocument
@@ -93,4 +93,4 @@ def message(name: str, data: str, identity: str = "") -> str:
 
 def identity(job_id: str, event: Event) -> str:
     """Give an event's id on the wire; an event that is not in the log has none."""
-    return Cursor(event.epoch, event.number).text(job_id) if event.number else ""
+    return event.cursor.text(job_id) if event.number else ""

@@ -25,7 +25,7 @@ class IdempotencyMismatch(ArgumentsError):
 
 
 def keyed(call: Call[R], header: str, user: str | None) -> Call[R]:
-    """Give the call an id made of its user and key, so that submitting it again finds the same job.
+    """Give the call an id made of its user and key, so that submitting it again finds the same job; its own id stays.
 
     Raises `IdempotencyError` where there is no user to scope the key to, or the key is empty or too long.
     """
@@ -34,11 +34,13 @@ def keyed(call: Call[R], header: str, user: str | None) -> Call[R]:
         raise IdempotencyError("Idempotency-Key needs a user to belong to, and this request has none.")
     if not 0 < len(key) <= LONGEST_KEY:
         raise IdempotencyError(f"An Idempotency-Key has 1 to {LONGEST_KEY} characters; this one has {len(key)}.")
-    digest = hashlib.sha256(f"{len(user)}:{user}{call.task.name}:{key}".encode()).hexdigest()[:40]
+    if call.options.id is not None:
+        return call
+    digest = hashlib.sha256(f"{len(user)}:{user}{key}".encode()).hexdigest()[:40]
     return call.with_options(id=f"ik-{digest}")
 
 
 def check_same(call: Call[R], record: JobRecord) -> None:
     """Check that a replay asks for the job that it got. Raises `IdempotencyMismatch`."""
-    if (call.task.name, call.arguments) != (record.spec.task, record.spec.arguments):
+    if record.spec.task not in (call.task.name, *call.task.aliases) or record.spec.arguments != call.arguments:
         raise IdempotencyMismatch

@@ -1,27 +1,27 @@
 """Jobs over HTTP: the routes clients follow, and the responder that submits from the user's own endpoints."""
 
 from collections.abc import Awaitable, Callable
-from itertools import count
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response, WebSocket
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
 
 from sidelane.app import Sidelane
 from sidelane.engine.client import Client
 from sidelane.engine.task import Task
 from sidelane.model import job
-from sidelane.model.errors import NotFinished, SidelaneError, UnknownJob
-from sidelane.web import sockets
+from sidelane.model.errors import ConfigurationError, NotFinished, SidelaneError, UnknownJob
+from sidelane.model.ids import new_nonce
+from sidelane.web import openapi, sockets
 from sidelane.web.access import Access
+from sidelane.web.cursors import cursor
+from sidelane.web.desk import Desk, retry_after
 from sidelane.web.documents import JobDocument
 from sidelane.web.listening import Listening
-from sidelane.web.negotiation import EVENT_STREAM
-from sidelane.web.problems import MEDIA_TYPE, ProblemDocument, ProblemRoute
-from sidelane.web.responder import Desk, Responder, cursor, retry_after
+from sidelane.web.openapi import Responses
+from sidelane.web.problems import ProblemRoute
+from sidelane.web.responder import Responder
 
 UserDependency = Callable[..., str | Awaitable[str | None] | None]
-
-_numbers = count(1)
 
 
 class Jobs:
@@ -42,34 +42,14 @@ class Jobs:
         self._lane = lane
         self._everyone = user is None
         self._user: UserDependency = user or _nobody
-        self._name = f"sidelane-job-{next(_numbers)}"
+        self._name = f"sidelane-job-{new_nonce()}"
         self._desk: Desk | None = None
         self.respond: Callable[..., Responder] = self._responding()
         self.router = self._routes()
 
-    def responses(self, task: Task[..., Any, Any]) -> dict[int | str, dict[str, Any]]:
+    def responses(self, task: Task[..., Any, Any]) -> Responses:
         """Describe for OpenAPI every answer that `respond` may give for this task."""
-        problems = {
-            400: "A header is malformed: Last-Event-ID or Idempotency-Key.",
-            404: "The job to resume is unknown, or someone else's.",
-            410: "The job to resume was kept long enough.",
-            409: "The job cannot be beside another, or was cancelled while the request waited.",
-            413: "The arguments are too large.",
-            422: "The arguments do not fit, or the Idempotency-Key was used with another request.",
-            500: "The job failed while the request waited; other statuses as its problem says.",
-            503: "Jobs cannot be taken at the moment; nothing was done.",
-            504: "The job ran out of time while the request waited.",
-        }
-        return {
-            200: {
-                "description": "The result, where the client waited for it (Prefer: wait), or the event stream.",
-                "model": task.signature.result_type,
-                "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
-            },
-            202: {"description": "The job is safe; its links say where to look.", **_ACCEPTED},
-            204: {"description": "The stream to resume has ended, and this client has seen its end."},
-            **_problems(problems),
-        }
+        return openapi.responding(task.signature.result_type, self._lane.registry.rules)
 
     @property
     def desk(self) -> Desk:
@@ -81,17 +61,38 @@ class Jobs:
         return self._desk
 
     def _responding(self) -> Callable[..., Responder]:
-        def respond(request: Request, user: Annotated[str | None, Depends(self._user)]) -> Responder:
-            return Responder(request, self.desk, user)
+        def respond(
+            request: Request,
+            user: Annotated[Any, Depends(self._user)],
+            prefer: Annotated[str | None, Header(description="`wait=10` waits so many seconds for the result.")] = None,
+            idempotency_key: Annotated[
+                str | None, Header(description="Sending the same key again gets the job that the first request made.")
+            ] = None,
+            last_event_id: Annotated[
+                str | None, Header(description="Goes on with a stream after this event, and submits nothing.")
+            ] = None,
+        ) -> Responder:
+            """Read by the responder itself, the headers stand here for OpenAPI's sake."""
+            return Responder(request, lambda: self.desk, lambda: self._checked(user))
 
         return respond
 
+    def _checked(self, user: object) -> str | None:
+        """Check what the application's dependency gave; None is nobody, who sees nothing. Raises `ConfigurationError`."""
+        if user is None or isinstance(user, str):
+            return user
+        raise ConfigurationError(f"The user dependency of Jobs gave {user!r}: a user is a text, so let it give str(…).")
+
     def _routes(self) -> APIRouter:  # noqa: C901 - one table of routes, each a few lines
-        router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=_problems(_MALFORMED))
-        Viewer = Annotated[str | None, Depends(self._user)]  # noqa: N806 - a type, made of this application's dependency
+        router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=openapi.problems(openapi.MALFORMED))
+
+        def viewer(user: Annotated[Any, Depends(self._user)]) -> str | None:
+            return self._checked(user)
+
+        Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
         last_event_id = Query(default=None, description="Where to go on: the id of the last event seen.")
 
-        @router.get("/current", responses=_problems({404: "There is none."}))
+        @router.get("/current", responses=openapi.problems({404: "There is none.", 503: openapi.SEEING[503]}))
         async def current(request: Request, key: str, user: Viewer) -> JobDocument:
             """The newest of one's own jobs that was submitted with this key."""
             found = await self.desk.client.find(job.Query(key=key, user=None if self._everyone else user, limit=1))
@@ -99,7 +100,7 @@ class Jobs:
                 raise UnknownJob(f"There is no job with the key {key!r}.")
             return await self.desk.document(request, found[0])
 
-        @router.get("/{job_id}", name=self._name, responses=_problems(_SEEING))
+        @router.get("/{job_id}", name=self._name, responses=openapi.SEEN)
         async def status(request: Request, response: Response, job_id: str, user: Viewer) -> JobDocument:
             """The job as it stands."""
             document = await self.desk.document(request, await self.desk.access.record(job_id, user))
@@ -109,7 +110,7 @@ class Jobs:
 
         @router.get(
             "/{job_id}/result",
-            responses={**_problems({**_SEEING, **_ENDING}), 202: {"description": "There is none yet.", **_ACCEPTED}},
+            responses=openapi.RESULT,
         )
         async def result(request: Request, job_id: str, user: Viewer) -> Response:
             """The result; 202 while there is none yet; the problem where the job failed."""
@@ -119,7 +120,7 @@ class Jobs:
             except NotFinished:
                 return await self.desk.accepted(request, record)
 
-        @router.get("/{job_id}/events", response_class=Response, responses=_STREAM)
+        @router.get("/{job_id}/events", response_class=Response, responses=openapi.STREAM)
         async def events(
             request: Request, job_id: str, user: Viewer, after: str | None = last_event_id, events: str | None = None
         ) -> Response:
@@ -127,7 +128,7 @@ class Jobs:
             record = await self.desk.access.record(job_id, user)
             return await self._stream(request, record, after, events)
 
-        @router.get("/{job_id}/events/{token}", response_class=Response, responses=_STREAM)
+        @router.get("/{job_id}/events/{token}", response_class=Response, responses=openapi.STREAM)
         async def events_by_token(
             request: Request, job_id: str, token: str, after: str | None = last_event_id, events: str | None = None
         ) -> Response:
@@ -147,7 +148,7 @@ class Jobs:
 
             await self._serve(websocket, job_id, after, record)
 
-        @router.post("/{job_id}/cancel", responses=_problems(_SEEING))
+        @router.post("/{job_id}/cancel", responses=openapi.SEEN)
         async def cancel(request: Request, job_id: str, user: Viewer) -> JobDocument:
             """Cancel the job: at once while it is queued, as soon as it stops while it runs."""
             await self.desk.access.record(job_id, user)
@@ -177,30 +178,3 @@ class Jobs:
 
 def _nobody() -> None:
     return None
-
-
-def _problems(descriptions: dict[int, str]) -> dict[int | str, dict[str, Any]]:
-    # `model` would claim that they are application/json too; JobDocument brings the schema into the components
-    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}}
-    return {status: {"description": description, "content": content} for status, description in descriptions.items()}
-
-
-_ACCEPTED: dict[str, Any] = {
-    "model": JobDocument,
-    "headers": {
-        "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
-        "Retry-After": {"description": "Seconds until it is worth looking.", "schema": {"type": "integer"}},
-    },
-}
-_MALFORMED = {422: "The request does not fit."}
-_SEEING = {
-    404: "There is no such job, or it is someone else's.",
-    410: "It was kept long enough.",
-    503: "Try again shortly.",
-}
-_ENDING = {409: "It was cancelled.", 500: "It failed; other statuses as its problem says.", 504: "It ran out of time."}
-_STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The events.", "content": {EVENT_STREAM: {"schema": {"type": "string"}}}},
-    204: {"description": "The job has ended, and this client has seen its end."},
-    **_problems({400: "Last-Event-ID is malformed.", **_SEEING}),
-}

@@ -1,6 +1,8 @@
 """Problems over HTTP: RFC 9457 documents in answers of the type application/problem+json."""
 
+import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,6 +13,8 @@ from pydantic_core import to_json
 
 from sidelane.model.errors import JobFailed, SidelaneError
 from sidelane.model.problem import Problem
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -42,10 +46,14 @@ def problem_response(problem: Problem, headers: dict[str, str] | None = None) ->
 
 
 def public_problem(error: SidelaneError) -> Problem:
-    """Give the problem of an error as clients may see it: what the service itself did wrong stays inside."""
+    """Give the problem of an error as clients may see it: what the service itself did wrong goes to its log."""
     problem = error.problem()
+    partial = getattr(error, "partial", "")  # what a job that did not succeed had yielded
+    if partial:
+        problem = replace(problem, extra={**problem.extra, "partial": partial})
     if problem.status < 500 or isinstance(error, JobFailed):
         return problem
+    logger.error("a request met: %s", error, exc_info=error)
     detail = _PUBLIC.get(problem.status, "The service made a mistake; its log says which.")
     return Problem(status=problem.status, detail=detail)
 

@@ -15,8 +15,8 @@ from sidelane.stores.pieces import MOST_BYTES, MOST_ITEMS
 T = TypeVar("T")
 
 
-class Call(Generic[T]):
-    """One call on its way: what it runs, how large it is, and the future that waits for it."""
+class Errand(Generic[T]):
+    """One call of the store on its way: what it runs, how large it is, and the future that waits for it."""
 
     __slots__ = ("durable", "error", "future", "items", "result", "run", "size")
 
@@ -44,10 +44,10 @@ class Call(Generic[T]):
 class Gathering:
     """The thread `name`, which hands groups of calls to `handle`, and their outcomes back to the loop in one go."""
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, handle: Callable[[list[Call[Any]]], None]) -> None:
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, handle: Callable[[list[Errand[Any]]], None]) -> None:
         self._loop = loop
         self._handle = handle
-        self._queue: SimpleQueue[Call[Any] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Errand[Any] | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
         self._closed = False
@@ -58,7 +58,7 @@ class Gathering:
         """Put a call in the queue. Raises `StoreUnavailable` once the store is closed."""
         if self._closed:
             raise StoreUnavailable("The store is closed.")
-        call = Call(run, self._loop.create_future(), items=items, size=size, durable=durable)
+        call = Errand(run, self._loop.create_future(), items=items, size=size, durable=durable)
         self._queue.put(call)
         return call.future
 
@@ -70,7 +70,7 @@ class Gathering:
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
-        held: Call[Any] | None = None
+        held: Errand[Any] | None = None
         while True:
             first = held or self._queue.get()
             if first is None:
@@ -88,7 +88,7 @@ class Gathering:
             if ended:
                 return
 
-    def _gather(self, first: Call[Any]) -> tuple[list[Call[Any]], Call[Any] | None, bool]:
+    def _gather(self, first: Errand[Any]) -> tuple[list[Errand[Any]], Errand[Any] | None, bool]:
         """Give the group that begins with `first`, a call that did not fit in any more, and whether the end has come."""
         group, items, size = [first], first.items, first.size
         while not self._queue.empty():
@@ -103,6 +103,6 @@ class Gathering:
         return group, None, False
 
 
-def _settle(group: list[Call[Any]]) -> None:
+def _settle(group: list[Errand[Any]]) -> None:
     for call in group:
         call.settle()

@@ -9,7 +9,7 @@ import apsw
 from sidelane.model.errors import StoreError
 from sidelane.stores.sqlite.database import Database, patiently
 from sidelane.stores.sqlite.faults import store_error
-from sidelane.stores.sqlite.gathering import Call, Gathering
+from sidelane.stores.sqlite.gathering import Errand, Gathering
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Reader:
         await self._gathering.close()
         self._connection.close()
 
-    def _read(self, group: list[Call[Any]]) -> None:
+    def _read(self, group: list[Errand[Any]]) -> None:
         try:
             self._database.check_there()
             patiently(lambda: self._look(group), self._database.patience)
@@ -45,7 +45,7 @@ class Reader:
             for call in group:
                 call.error = error if isinstance(error, StoreError) else store_error(error, self._database.path)
 
-    def _look(self, group: list[Call[Any]]) -> None:
+    def _look(self, group: list[Errand[Any]]) -> None:
         connection = self._connection
         now = self._clock()
         connection.execute("BEGIN")

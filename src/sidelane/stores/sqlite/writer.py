@@ -12,7 +12,7 @@ from sidelane.model.errors import StoreError
 from sidelane.stores.sqlite import marks
 from sidelane.stores.sqlite.database import Database, patiently, roll_back
 from sidelane.stores.sqlite.faults import store_error
-from sidelane.stores.sqlite.gathering import Call, Gathering
+from sidelane.stores.sqlite.gathering import Errand, Gathering
 from sidelane.stores.sqlite.touched import Touched
 from sidelane.stores.sqlite.watching import Watching
 
@@ -56,7 +56,7 @@ class Writer:
         await self._gathering.close()
         self._connection.close()
 
-    def _write(self, group: list[Call[Any]]) -> None:
+    def _write(self, group: list[Errand[Any]]) -> None:
         touched = Touched()
         try:
             self._database.check_there()
@@ -73,7 +73,7 @@ class Writer:
             for call in group:
                 call.error = store_error(error, self._database.path)
 
-    def _transact(self, group: list[Call[Any]], touched: Touched) -> None:
+    def _transact(self, group: list[Errand[Any]], touched: Touched) -> None:
         connection = self._connection
         if self._full is not (full := any(call.durable for call in group)):
             connection.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = NORMAL")

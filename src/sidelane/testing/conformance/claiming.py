@@ -55,20 +55,17 @@ class Claiming(Subject):
 
     async def test_only_tasks_a_worker_knows_are_claimed(self, store: Store) -> None:
         await submit(store, JobSpec(id="a", task="unknown"), JobSpec(id="b", task="known"))
-        request = ClaimRequest(request="r", worker="w", queues={"default": 5}, tasks={"known": 1}, limit=5)
-        assert ids(list((await store.claim(request)).jobs)) == ["b"]
+        assert ids(await take(store, tasks={"known": 1}, limit=5)) == ["b"]
         assert (await record(store, "a")).state is State.QUEUED
 
     async def test_a_version_newer_than_the_worker_understands_is_left_alone(self, store: Store) -> None:
         await submit(store, *(JobSpec(id=f"v{version}", task="t", version=version) for version in (3, 2, 1)))
-        request = ClaimRequest(request="r", worker="w", queues={"default": 5}, tasks={"t": 2}, limit=5)
-        assert ids(list((await store.claim(request)).jobs)) == ["v2", "v1"]
+        assert ids(await take(store, tasks={"t": 2}, limit=5)) == ["v2", "v1"]
 
     async def test_many_jobs_a_worker_does_not_know_never_hide_one_it_knows(self, store: Store) -> None:
         await submit(store, *(JobSpec(id=f"u{n}", task="unknown", user=f"u{n % 9}") for n in range(300)))
         await submit(store, JobSpec(id="b", task="known"))
-        request = ClaimRequest(request="r", worker="w", queues={"default": 5}, tasks={"known": 1}, limit=1)
-        assert ids(list((await store.claim(request)).jobs)) == ["b"]
+        assert ids(await take(store, queues={"default": 5}, tasks={"known": 1}, limit=1)) == ["b"]
 
     async def test_claim_by_id_takes_only_that_job(self, store: Store) -> None:
         await submit(store, *specs("a", "b", "c"))

@@ -8,15 +8,18 @@ import pytest
 
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, JobSpec, State, Submission
-from sidelane.model.outcome import Append, Cancelled, Released, Report, Succeeded, Verdict
+from sidelane.model.outcome import Cancelled, Released, Report, Succeeded, Verdict
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store, job_topic, queue_topic, worker_topic
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Place, Subject
 from sidelane.testing.conformance.steps import (
     LEASE,
+    PATIENCE,
+    append,
     beat,
     finish,
+    follow_to_the_end,
     ids,
     pass_time,
     record,
@@ -27,7 +30,6 @@ from sidelane.testing.conformance.steps import (
     texts,
     tokens,
 )
-from sidelane.testing.conformance.watching import PATIENCE, follow_to_the_end
 
 
 class Several(Subject):
@@ -54,7 +56,7 @@ class Connections(Several):
     ) -> None:
         await submit(store, *specs("a"))
         (claimed,) = await take(other)
-        await store.append([Append(lease=claimed.lease, ordinal=1, entries=tokens("one"))])
+        await append(store, claimed, 1, "one")
         await store.cancel(["a"])
         assert await beat(other, "w", claimed.lease) == [Verdict.CANCEL]
         assert await finish(other, claimed, Cancelled(), *tokens("two"), ordinal=2)
@@ -82,7 +84,7 @@ class Connections(Several):
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             reader = group.create_task(follow_to_the_end(other, "a"))
             for number in range(1, 31):
-                await store.append([Append(lease=claimed.lease, ordinal=number, entries=tokens(str(number)))])
+                await append(store, claimed, number, str(number))
             await finish(store, claimed, Succeeded("1"), ordinal=31)
         assert [event.number for event in reader.result()] == list(range(1, 32))
 

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 from sidelane.model.event import END
 from sidelane.model.job import FINISHED, FollowUp, JobSpec, State
-from sidelane.model.outcome import Append, Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
+from sidelane.model.outcome import Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
 from sidelane.stores.contract import Store
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Subject
 from sidelane.testing.conformance.steps import (
+    FOLLOW,
     LEASE,
+    append,
     end_of,
     failure,
     finish,
@@ -70,7 +72,7 @@ class Ending(Subject):
 
     async def test_last_entries_come_before_the_end_and_the_end_is_the_last_event(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await store.append([Append(lease=claimed.lease, ordinal=1, entries=tokens("one"))])
+        await append(store, claimed, 1, "one")
         await finish(store, claimed, Succeeded("1"), *tokens("two", "three"), ordinal=2)
         assert await texts(store, "a") == ["one", "two", "three", "end"]
         assert (await record(store, "a")).last == 4
@@ -78,8 +80,7 @@ class Ending(Subject):
     async def test_after_the_end_nothing_is_appended(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await finish(store, claimed, Succeeded("1"))
-        late = Append(lease=claimed.lease, ordinal=1, entries=tokens("late"))
-        assert await store.append([late]) == [False]
+        assert not await append(store, claimed, 1, "late")
         assert await texts(store, "a") == ["end"]
 
     async def test_every_kind_of_end_writes_one_end_event(self, store: Store, clock: HandClock) -> None:
@@ -174,8 +175,7 @@ class FollowUps(Subject):
         assert (await record(store, "a.1.0")).spec == replace(template, id="a.1.0", parent="a")
 
     async def test_a_queued_job_that_is_cancelled_has_follow_ups_too(self, store: Store) -> None:
-        follow = FollowUp(FINISHED, JobSpec(id="", task="follow"))
-        await submit(store, JobSpec(id="a", task="t", follow_ups=(follow,)))
+        await submit(store, JobSpec(id="a", task="t", follow_ups=(FOLLOW,)))
         await store.cancel(["a"])
         assert (await record(store, "a.1.0")).state is State.QUEUED
 
@@ -186,9 +186,8 @@ class FollowUps(Subject):
         assert (await record(store, "a.1.0")).state is State.QUEUED
 
     async def test_a_retry_or_release_submits_no_follow_ups(self, store: Store) -> None:
-        follow = FollowUp(FINISHED, JobSpec(id="", task="follow"))
         for job_id, outcome in ("a", Retried(failure())), ("b", Released()):
-            await finish(store, await start(store, JobSpec(id=job_id, task="t", follow_ups=(follow,))), outcome)
+            await finish(store, await start(store, JobSpec(id=job_id, task="t", follow_ups=(FOLLOW,))), outcome)
         assert await store.get(["a.0.0", "a.1.0", "b.0.0", "b.1.0"]) == [None] * 4
 
     async def test_a_follow_up_can_be_claimed_and_has_follow_ups_of_its_own(self, store: Store) -> None:
@@ -201,8 +200,7 @@ class FollowUps(Subject):
         assert (await record(store, "a.1.0.1.0")).spec.parent == "a.1.0"
 
     async def test_last_events_and_follow_ups_land_together(self, store: Store) -> None:
-        follow = FollowUp(FINISHED, JobSpec(id="", task="follow"))
-        claimed = await start(store, JobSpec(id="a", task="t", follow_ups=(follow,)))
+        claimed = await start(store, JobSpec(id="a", task="t", follow_ups=(FOLLOW,)))
         await finish(store, claimed, Succeeded("1"), *tokens("one"))
         assert await texts(store, "a") == ["one", "end"]
         assert json.loads((await log(store, "a"))[-1].data)["state"] == "succeeded"

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
-from sidelane.model.job import FINISHED, FollowUp, JobSpec, Lease, State
+from sidelane.model.job import JobSpec, Lease, State
 from sidelane.model.outcome import Append, Failed, Outcome, Released, Retried, Succeeded, Verdict
 from sidelane.model.worker import Claimed
 from sidelane.stores.contract import Store
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Subject
 from sidelane.testing.conformance.steps import (
+    FOLLOW,
     LEASE,
+    append,
     beat,
     failure,
     finish,
@@ -30,7 +32,7 @@ async def writes_nothing(store: Store, stale: Claimed) -> None:
     job_id = stale.record.id
     before = await record(store, job_id), await log(store, job_id)
     outcomes: list[Outcome] = [Succeeded('"stale"'), Failed(failure()), Retried(failure()), Released()]
-    assert await store.append([Append(lease=stale.lease, ordinal=1, entries=tokens("stale"))]) == [False]
+    assert not await append(store, stale, 1, "stale")
     for outcome in outcomes:
         assert not await finish(store, stale, outcome, *tokens("stale"))
     assert await beat(store, "w", stale.lease) == [Verdict.LOST]
@@ -72,7 +74,7 @@ class Fencing(Subject):
     async def test_a_released_lease_changes_nothing(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await finish(store, claimed, Released(delay=60))
-        assert await store.append([Append(lease=claimed.lease, ordinal=1, entries=tokens("stale"))]) == [False]
+        assert not await append(store, claimed, 1, "stale")
         assert await beat(store, "w", claimed.lease) == [Verdict.LOST]
         await finish(store, claimed, Succeeded("1"))
         assert (await record(store, "a")).state is State.QUEUED
@@ -82,13 +84,12 @@ class Fencing(Subject):
         await finish(store, claimed, Succeeded("1"))
         await store.requeue(["a"])
         before = await record(store, "a"), await log(store, "a")
-        assert await store.append([Append(lease=claimed.lease, ordinal=1, entries=tokens("stale"))]) == [False]
+        assert not await append(store, claimed, 1, "stale")
         await finish(store, claimed, Failed(failure()), *tokens("stale"))
         assert (await record(store, "a"), await log(store, "a")) == before
 
     async def test_a_stale_finish_submits_no_follow_ups(self, store: Store, clock: HandClock) -> None:
-        follow = FollowUp(FINISHED, JobSpec(id="", task="follow"))
-        claimed = await start(store, JobSpec(id="a", task="t", follow_ups=(follow,)))
+        claimed = await start(store, JobSpec(id="a", task="t", follow_ups=(FOLLOW,)))
         await pass_time(store, clock, 3 * LEASE)
         assert not await finish(store, claimed, Succeeded("1"))
         assert await store.get(["a.1.0"]) == [None]
@@ -108,7 +109,7 @@ class Expiry(Subject):
     async def test_an_expired_lease_that_nobody_swept_may_still_finish(self, store: Store, clock: HandClock) -> None:
         claimed = await start(store, *specs("a"))
         clock.advance(10 * LEASE)
-        assert await store.append([Append(lease=claimed.lease, ordinal=1, entries=tokens("x"))]) == [True]
+        assert await append(store, claimed, 1, "x")
         assert await finish(store, claimed, Succeeded("1"))
         assert (await record(store, "a")).state is State.SUCCEEDED
 

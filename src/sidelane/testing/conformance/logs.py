@@ -4,12 +4,12 @@ import json
 
 from sidelane.model.event import Cursor, Entry, Event
 from sidelane.model.outcome import Append, Released, Retried, Succeeded
-from sidelane.model.worker import Claimed
 from sidelane.stores.contract import Store
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Subject
 from sidelane.testing.conformance.steps import (
     LEASE,
+    append,
     failure,
     finish,
     log,
@@ -23,12 +23,6 @@ from sidelane.testing.conformance.steps import (
     texts,
     tokens,
 )
-
-
-async def append(store: Store, claimed: Claimed, ordinal: int, *said: str) -> bool:
-    """Append tokens whose first has this ordinal."""
-    (counted,) = await store.append([Append(lease=claimed.lease, ordinal=ordinal, entries=tokens(*said))])
-    return counted
 
 
 def after(event: Event) -> Cursor:

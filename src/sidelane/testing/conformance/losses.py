@@ -2,10 +2,8 @@
 
 import pytest
 
-from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobSpec, State
 from sidelane.model.outcome import Cancelled, Released, Report, Retried, Succeeded, Verdict
-from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Subject
@@ -107,10 +105,7 @@ class DeadWorkers(Subject):
         others = [f"j{n}" for n in range(199)]
         await submit(store, *specs("killer"), *specs(*others))
         for number in range(100):
-            request = ClaimRequest(
-                request=new_nonce(), worker=f"w{number}", queues={"default": 64}, limit=64, lease=LEASE, suspects=(4, 1)
-            )
-            claimed = (await store.claim(request)).jobs
+            claimed = await take(store, worker=f"w{number}", limit=64, suspects=(4, 1))
             if any(each.record.id == "killer" for each in claimed):
                 await pass_time(store, clock, 3 * LEASE)
             else:
@@ -183,19 +178,14 @@ class Suspects(Subject):
                 await lose(store, clock, job_id, worker=f"{job_id}{number}")
         await submit(store, *specs("f", "g"))
         assert await losses(store, *"abcdefg") == [1, 1, 1, 2, 2, 0, 0]
-        taken = []
-        for bounds in (0, 0), (2, 0), (0, 1), (9, 9):
-            request = ClaimRequest(
-                request=str(bounds), worker="w", queues={"default": 9}, limit=9, lease=LEASE, suspects=bounds
-            )
-            taken.append(ids(list((await store.claim(request)).jobs)))
+        bounds = (0, 0), (2, 0), (0, 1), (9, 9)
+        taken = [ids(await take(store, limit=9, suspects=suspects)) for suspects in bounds]
         assert taken == [["f", "g"], ["a", "b"], ["d"], ["c", "e"]]
 
     async def test_suspects_that_are_left_alone_keep_their_place(self, store: Store, clock: HandClock) -> None:
         await submit(store, *specs("a", "b", user="u"))
         await lose(store, clock, "a")
-        request = ClaimRequest(request="r", worker="w", queues={"default": 1}, lease=LEASE, suspects=(0, 0))
-        assert ids(list((await store.claim(request)).jobs)) == ["b"]
+        assert ids(await take(store, limit=1, suspects=(0, 0))) == ["b"]
         await submit(store, *specs("c", user="u"))
         assert ids(await take(store)) == ["a", "c"]
 
@@ -205,5 +195,4 @@ class Suspects(Subject):
         await take(store, worker="dead", limit=250)
         await pass_time(store, clock, 4 * LEASE)
         await submit(store, *specs("calm"))
-        request = ClaimRequest(request="r", worker="w", queues={"default": 1}, lease=LEASE, suspects=(0, 0))
-        assert ids(list((await store.claim(request)).jobs)) == ["calm"]
+        assert ids(await take(store, limit=1, suspects=(0, 0))) == ["calm"]

@@ -12,15 +12,12 @@ from typing import Any
 
 import pytest
 
-from sidelane.model.ids import new_nonce
 from sidelane.model.job import UNFINISHED, JobSpec, Query, State
 from sidelane.model.outcome import Report, Succeeded
-from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store
 from sidelane.testing.conformance.invariants import check
 from sidelane.testing.conformance.place import Place, Subject
-from sidelane.testing.conformance.steps import specs, submit
-from sidelane.testing.conformance.watching import follow_to_the_end
+from sidelane.testing.conformance.steps import follow_to_the_end, specs, submit, take
 from sidelane.testing.racers import CALLS_OF_THE_STORY, LEASE
 
 
@@ -148,9 +145,6 @@ async def recover(store: Store) -> None:
     async with asyncio.timeout(15):
         while await store.find(Query(states=UNFINISHED, limit=1)):
             await store.sweep(lease=LEASE)
-            request = ClaimRequest(
-                request=new_nonce(), worker="recovery", queues={"default": 200}, limit=200, lease=LEASE
-            )
-            claimed = (await store.claim(request)).jobs
+            claimed = await take(store, worker="recovery", limit=200, lease=LEASE)
             await store.finish([Report(lease=each.lease, outcome=Succeeded('"again"')) for each in claimed])
             await asyncio.sleep(0 if claimed else LEASE / 6)

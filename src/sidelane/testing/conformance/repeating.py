@@ -1,13 +1,15 @@
 """Retried calls: a reply may be lost, so every call may come twice (rules 3)."""
 
-from sidelane.model.job import FINISHED, FollowUp, JobSpec, State
-from sidelane.model.outcome import Append, Failed, Outcome, Released, Report, Retried, Succeeded, Verdict
+from sidelane.model.job import JobSpec, State
+from sidelane.model.outcome import Failed, Outcome, Released, Report, Retried, Succeeded, Verdict
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Subject
 from sidelane.testing.conformance.steps import (
+    FOLLOW,
     LEASE,
+    append,
     beat,
     failure,
     finish,
@@ -32,7 +34,7 @@ class RepeatedClaims(Subject):
         request = ClaimRequest(request="r", worker="w", queues={"default": 3}, limit=3, lease=LEASE)
         first = await store.claim(request)
         second = await store.claim(request)
-        assert ids(list(first.jobs)) == ["a1", "b1", "a2"]
+        assert ids(first.jobs) == ["a1", "b1", "a2"]
         assert [each.lease for each in second.jobs] == [each.lease for each in first.jobs]
         assert [each.record for each in second.jobs] == [each.record for each in first.jobs]
         assert ids(await take(store, worker="other")) == ["b2", "a3"]
@@ -42,7 +44,7 @@ class RepeatedClaims(Subject):
         request = ClaimRequest(request="r", worker="w", ids=("b",), lease=LEASE)
         first = await store.claim(request)
         assert (await store.claim(request)).jobs == first.jobs
-        assert ids(list(first.jobs)) == ["b"]
+        assert ids(first.jobs) == ["b"]
 
     async def test_a_lease_of_a_repeated_claim_can_finish(self, store: Store) -> None:
         await submit(store, *specs("a"))
@@ -55,7 +57,7 @@ class RepeatedClaims(Subject):
         await submit(store, *specs("a", "b"))
         for name, job_id in ("r1", "a"), ("r2", "b"):
             request = ClaimRequest(request=name, worker="w", queues={"default": 1}, lease=LEASE)
-            assert ids(list((await store.claim(request)).jobs)) == [job_id]
+            assert ids((await store.claim(request)).jobs) == [job_id]
 
     async def test_a_repeated_claim_never_gives_a_job_whose_lease_is_gone(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
@@ -70,10 +72,9 @@ class RepeatedFinishes(Subject):
     """A finish repeated under its lease answers yes, and ends nothing twice."""
 
     async def test_a_finish_repeated_under_its_lease_answers_yes_and_changes_nothing(self, store: Store) -> None:
-        follow = FollowUp(FINISHED, JobSpec(id="", task="follow"))
         outcomes: dict[str, Outcome] = {"s": Succeeded("1"), "f": Failed(failure()), "r": Retried(failure(), 60)}
         for job_id, outcome in {**outcomes, "l": Released(60)}.items():
-            claimed = await start(store, JobSpec(id=job_id, task="t", follow_ups=(follow,)))
+            claimed = await start(store, JobSpec(id=job_id, task="t", follow_ups=(FOLLOW,)))
             assert await finish(store, claimed, outcome, *tokens("one"))
             before = await record(store, job_id), await log(store, job_id), await store.get([f"{job_id}.2.0"])
             assert await finish(store, claimed, outcome, *tokens("one"))
@@ -112,8 +113,7 @@ class RepeatedWrites(Subject):
         await store.submit(specs("a"))
         await store.submit(specs("a"))
         (claimed,) = await take(store)
-        said = Append(lease=claimed.lease, ordinal=1, entries=tokens("one"))
-        assert [await store.append([said]) for _ in range(2)] == [[True], [True]]
+        assert [await append(store, claimed, 1, "one") for _ in range(2)] == [True, True]
         assert [await beat(store, "w", claimed.lease) for _ in range(2)] == [[Verdict.HELD], [Verdict.HELD]]
         assert len(await log(store, "a")) == 1
 

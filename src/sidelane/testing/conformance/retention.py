@@ -18,6 +18,12 @@ from sidelane.testing.conformance.steps import (
 )
 
 
+async def ended(store: Store, *job_ids: str, keep: float) -> None:
+    """Submit jobs and cancel them at once."""
+    await submit(store, *(JobSpec(id=job_id, task="t", keep=keep) for job_id in job_ids))
+    await store.cancel(job_ids)
+
+
 class Retention(Subject):
     """When a job goes, and what is left of it."""
 
@@ -102,15 +108,13 @@ class Retention(Subject):
         await submit(store, *(JobSpec(id=f"child-{job_id}", task="t", parent=job_id) for job_id in parents))
         await store.cancel(parents)
         await pass_time(store, clock, 10)
-        await submit(store, JobSpec(id="last", task="t", keep=5))
-        await store.cancel(["last"])
+        await ended(store, "last", keep=5)
         await pass_time(store, clock, 8)
         assert await store.get(["last"]) == [Gone("last", None)]
 
     async def test_many_jobs_go_in_pieces(self, store: Store, clock: HandClock) -> None:
         many = [f"j{n}" for n in range(450)]
-        await submit(store, *(JobSpec(id=job_id, task="t", keep=3) for job_id in many))
-        await store.cancel(many)
+        await ended(store, *many, keep=3)
         await store.sweep(lease=10)
         clock.advance(4)
         pieces = []
@@ -125,8 +129,7 @@ class Retention(Subject):
 
     async def test_a_sweep_removes_no_more_than_it_is_told_to(self, store: Store, clock: HandClock) -> None:
         many = [f"j{n}" for n in range(25)]
-        await submit(store, *(JobSpec(id=job_id, task="t", keep=3) for job_id in many))
-        await store.cancel(many)
+        await ended(store, *many, keep=3)
         await store.sweep(lease=10)
         clock.advance(4)
         first = await store.sweep(lease=10, limit=10)

@@ -1,20 +1,26 @@
 """The steps most tests take: submit, take a job, finish it, let time pass, look."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidelane.model.event import END, Cursor, Entry, Event
 from sidelane.model.ids import new_nonce
-from sidelane.model.job import Failure, JobRecord, JobSpec, Lease, Submission
-from sidelane.model.outcome import Outcome, Report, Verdict
+from sidelane.model.job import FINISHED, Failure, FollowUp, JobRecord, JobSpec, Lease, Submission
+from sidelane.model.outcome import Append, Outcome, Report, Verdict
 from sidelane.model.problem import Problem
-from sidelane.model.worker import Claimed, ClaimRequest, Swept, WorkerInfo
-from sidelane.stores.contract import Store
+from sidelane.model.worker import NO_LIMIT, Claimed, ClaimRequest, Swept, WorkerInfo
+from sidelane.stores.contract import Store, job_topic
 from sidelane.testing.clock import HandClock
 
 LEASE = 10.0
 """The duration of every lease in the suite, in seconds."""
+
+PATIENCE = 5.0
+"""How long a hint may take, in seconds of the wall clock."""
+
+FOLLOW = FollowUp(FINISHED, JobSpec(id="", task="follow"))
+"""A follow-up of every end."""
 
 
 def specs(*ids: str, queue: str = "default", user: str | None = None, priority: int = 0) -> list[JobSpec]:
@@ -36,19 +42,24 @@ async def take(
     *,
     worker: str = "w",
     queues: Mapping[str, int] | None = None,
+    tasks: Mapping[str, int] | None = None,
     ids: tuple[str, ...] = (),
     limit: int = 100,
     lease: float = LEASE,
+    suspects: tuple[int, int] = (NO_LIMIT, NO_LIMIT),
 ) -> list[Claimed]:
     """Claim what there is, from the queue `default` unless told otherwise."""
     asked = {"default": limit} if queues is None and not ids else queues or {}
-    request = ClaimRequest(request=new_nonce(), worker=worker, queues=asked, ids=ids, limit=limit, lease=lease)
+    request = ClaimRequest(
+        request=new_nonce(), worker=worker, queues=asked, tasks=tasks, ids=ids, limit=limit, lease=lease,
+        suspects=suspects,
+    )  # fmt: skip
     return list((await store.claim(request)).jobs)
 
 
-async def take_job(store: Store, job_id: str, *, worker: str = "w", lease: float = LEASE) -> Claimed:
+async def take_job(store: Store, job_id: str, *, worker: str = "w") -> Claimed:
     """Claim one job by its id; it must be there to claim."""
-    claimed = await take(store, worker=worker, ids=(job_id,), lease=lease)
+    claimed = await take(store, worker=worker, ids=(job_id,))
     assert [each.record.id for each in claimed] == [job_id]
     return claimed[0]
 
@@ -59,7 +70,7 @@ async def start(store: Store, spec: JobSpec, *, worker: str = "w") -> Claimed:
     return await take_job(store, spec.id, worker=worker)
 
 
-def ids(claimed: list[Claimed]) -> list[str]:
+def ids(claimed: Sequence[Claimed]) -> list[str]:
     return [each.record.id for each in claimed]
 
 
@@ -69,6 +80,12 @@ def failure(detail: str = "it broke", *, status: int = 500) -> Failure:
 
 def tokens(*texts: str) -> tuple[Entry, ...]:
     return tuple(Entry("token", json.dumps(text)) for text in texts)
+
+
+async def append(store: Store, claimed: Claimed, ordinal: int, *said: str) -> bool:
+    """Append tokens whose first has this ordinal."""
+    (counted,) = await store.append([Append(lease=claimed.lease, ordinal=ordinal, entries=tokens(*said))])
+    return counted
 
 
 async def finish(store: Store, claimed: Claimed, outcome: Outcome, *entries: Entry, ordinal: int = 1) -> bool:
@@ -83,17 +100,17 @@ async def beat(store: Store, worker: str, *leases: Lease) -> list[Verdict]:
     return await store.heartbeat(WorkerInfo(id=worker, name=worker), leases, lease=LEASE)
 
 
-async def pass_time(store: Store, clock: HandClock, seconds: float, *, lease: float = LEASE) -> Swept:
+async def pass_time(store: Store, clock: HandClock, seconds: float) -> Swept:
     """Let time pass as it does where sweeps run: one every quarter of a lease. Gives the sum of what they did.
 
     A single jump would be a stopped process to the store, which then expires nothing for a while (rules 5).
     """
     done = Swept()
     while seconds > 0:
-        step = min(seconds, lease / 4)
+        step = min(seconds, LEASE / 4)
         clock.advance(step)
         seconds -= step
-        swept = await store.sweep(lease=lease)
+        swept = await store.sweep(lease=LEASE)
         done = Swept(done.lost + swept.lost, done.ended + swept.ended, done.removed + swept.removed, swept.more)
     return done
 
@@ -115,7 +132,7 @@ async def log(store: Store, job_id: str) -> list[Event]:
         if not reading.events:
             break
         events += reading.events
-        after = Cursor(events[-1].epoch, events[-1].number)
+        after = events[-1].cursor
     assert [event.number for event in events] == list(range(1, reading.last + 1))
     return events
 
@@ -132,4 +149,18 @@ async def end_of(store: Store, job_id: str) -> dict[str, Any]:
     said: dict[str, Any] = json.loads(last.data)
     assert said["id"] == job_id
     assert said["state"] == (await record(store, job_id)).state
+    return said
+
+
+async def follow_to_the_end(store: Store, job_id: str) -> list[Event]:
+    """Read a job's log to its end event as every reader should: subscribe, read, then wait."""
+    said: list[Event] = []
+    async with store.watch(job_topic(job_id)) as wakeups:
+        while not said or said[-1].name != END:
+            reading = await store.read(job_id, after=said[-1].cursor if said else None)
+            assert reading is not None
+            assert not reading.gap
+            said += reading.events
+            if not reading.events:
+                assert await wakeups.wait(PATIENCE)
     return said

@@ -4,27 +4,25 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
-from sidelane.model.event import END, Cursor, Event
 from sidelane.model.job import FINISHED, FollowUp, JobSpec
-from sidelane.model.outcome import Append, Released, Retried, Succeeded
+from sidelane.model.outcome import Released, Retried, Succeeded
 from sidelane.stores.contract import Store, job_topic, queue_topic, worker_topic
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Subject
 from sidelane.testing.conformance.steps import (
     LEASE,
+    PATIENCE,
+    append,
     failure,
     finish,
+    follow_to_the_end,
     pass_time,
     record,
     specs,
     start,
     submit,
     take_job,
-    tokens,
 )
-
-PATIENCE = 5.0
-"""How long a hint may take, in seconds of the wall clock."""
 
 
 async def hinted(store: Store, topic: str, change: Callable[[], Awaitable[object]]) -> bool:
@@ -71,8 +69,7 @@ class Watching(Subject):
 
     async def test_an_append_hints_at_its_job(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        said = Append(lease=claimed.lease, ordinal=1, entries=tokens("x"))
-        assert await hinted(store, job_topic("a"), lambda: store.append([said]))
+        assert await hinted(store, job_topic("a"), lambda: append(store, claimed, 1, "x"))
 
     async def test_every_change_of_state_hints_at_its_job(self, store: Store) -> None:
         await submit(store, *specs("a"))
@@ -139,8 +136,7 @@ class Waking(Subject):
 
         async def speak() -> None:
             for number in range(1, 41):
-                said = Append(lease=claimed.lease, ordinal=number, entries=tokens(str(number)))
-                assert await store.append([said]) == [True]
+                assert await append(store, claimed, number, str(number))
                 await asyncio.sleep(0)
             await finish(store, claimed, Succeeded("1"), ordinal=41)
 
@@ -150,17 +146,3 @@ class Waking(Subject):
         for reader in readers:
             assert [event.number for event in reader.result()] == list(range(1, 42))
         assert (await record(store, "a")).last == 41
-
-
-async def follow_to_the_end(store: Store, job_id: str) -> list[Event]:
-    """Read a job's log to its end event as every reader should: subscribe, read, then wait."""
-    said: list[Event] = []
-    async with store.watch(job_topic(job_id)) as wakeups:
-        while not said or said[-1].name != END:
-            reading = await store.read(job_id, after=Cursor(said[-1].epoch, said[-1].number) if said else None)
-            assert reading is not None
-            assert not reading.gap
-            said += reading.events
-            if not reading.events:
-                assert await wakeups.wait(PATIENCE)
-    return said

@@ -1,0 +1,79 @@
+"""The store's own transactions in a bare loop, with no threads and no event loop: what everything else is measured against."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from sidelane.model.ids import new_id, new_nonce
+from sidelane.model.job import JobSpec
+from sidelane.model.outcome import Report, Succeeded
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.sqlite.database import Database
+from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.verbs.claim import claim
+from sidelane.stores.sqlite.verbs.finish import finish
+from sidelane.stores.sqlite.verbs.submit import submit
+
+BATCH = 100
+"""Jobs in one transaction."""
+
+
+def spec(number: int, users: int = 1) -> JobSpec:
+    """Make a job of one of so many users; of no user where there is one."""
+    user = f"u{number % users}" if users > 1 else None
+    return JobSpec(id=new_id(), task="noop", arguments='{"number":1}', user=user)
+
+
+def specs(count: int, users: int = 1) -> Iterator[list[JobSpec]]:
+    for first in range(0, count, BATCH):
+        yield [spec(number, users) for number in range(first, min(first + BATCH, count))]
+
+
+def request(limit: int = BATCH) -> ClaimRequest:
+    return ClaimRequest(
+        request=new_nonce(), worker="bench", queues={"default": limit}, tasks={"noop": 1}, limit=limit, lease=60.0
+    )
+
+
+class Bare:
+    """One connection to a database of its own; `synced`: each commit waits for the disk."""
+
+    def __init__(self, path: Path, *, synced: bool = True) -> None:
+        self.connection = Database(str(path)).open_writer()
+        self.connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[tuple[apsw.Connection, float, Touched]]:
+        self.connection.execute("BEGIN IMMEDIATE")
+        yield self.connection, time.time(), Touched()
+        self.connection.execute("COMMIT")
+
+    def submit(self, count: int, users: int = 1) -> None:
+        """Put jobs in the queue."""
+        for batch in specs(count, users):
+            with self.transaction() as step:
+                submit(*step, batch)
+
+    def drain(self) -> None:
+        """Run the queue empty: each transaction finishes what the last one claimed, and claims more."""
+        reports: list[Report] = []
+        while True:
+            with self.transaction() as step:
+                finish(*step, reports)
+                claimed = claim(*step, request()).jobs
+            if not claimed:
+                return
+            reports = [Report(lease=each.lease, outcome=Succeeded("null")) for each in claimed]
+
+    def claim_only(self) -> float:
+        """Claim one batch, and tell how many seconds it took."""
+        began = time.perf_counter()
+        with self.transaction() as step:
+            assert len(claim(*step, request()).jobs) == BATCH
+        return time.perf_counter() - began
+
+    def close(self) -> None:
+        self.connection.close()

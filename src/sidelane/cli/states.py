@@ -1,0 +1,65 @@
+"""How a job stands, in a few words: its state as operators name it, its attempts, how long it took, what went wrong."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from sidelane.cli.times import duration
+from sidelane.model.job import JobRecord, State
+
+STYLES = {
+    "queued": "yellow",
+    "scheduled": "yellow",
+    "retrying": "yellow",
+    "running": "bold cyan",
+    "cancelling": "magenta",
+    "succeeded": "green",
+    "failed": "bold red",
+    "cancelled": "magenta",
+}
+
+DOTS = {State.QUEUED: "○", State.RUNNING: "◐", State.SUCCEEDED: "✓", State.FAILED: "✗", State.CANCELLED: "⊘"}
+
+
+def view(record: JobRecord, now: float) -> str:
+    """Name a job's state as operators see it: its state, or the view of it that says more."""
+    if record.state is State.RUNNING and record.cancelling:
+        return "cancelling"
+    if due_later(record, now) is not None:
+        return "retrying" if record.failures else "scheduled"
+    return str(record.state)
+
+
+def state_text(record: JobRecord, now: float) -> Text:
+    """Write a job's state, coloured."""
+    name = view(record, now)
+    return Text(f"{DOTS[record.state]} {name}", STYLES[name])
+
+
+def due_later(record: JobRecord, now: float) -> float | None:
+    """Give the time before which a queued job does not start, where that is still to come."""
+    waits = record.state is State.QUEUED and record.due is not None and record.due > now
+    return record.due if waits else None
+
+
+def took(record: JobRecord, now: float) -> str:
+    """Write how long the last attempt has run."""
+    if record.started is None or (record.ended is None and record.state is not State.RUNNING):
+        return ""
+    return duration((record.ended if record.ended is not None else now) - record.started)
+
+
+def attempts(record: JobRecord) -> Text:
+    """Write how many attempts there were, and what became of those that did not work."""
+    text = Text(str(record.attempt) if record.attempt else "")
+    if record.failures:
+        text.append(f"  {record.failures} failed", "red")
+    if record.losses:
+        text.append(f"  {record.losses} lost", "yellow")
+    return text
+
+
+def problem_words(document: Mapping[str, Any]) -> str:
+    """Say a problem document on one line: its status, and the most telling words it has."""
+    return f"{document['status']} {document.get('detail') or document['title']}"

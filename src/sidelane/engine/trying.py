@@ -1,0 +1,53 @@
+"""Trying until the store answers: what a worker has to say or ask waits for it, and is said once in the log."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sidelane.model.errors import StoreUnavailable
+
+R = TypeVar("R")
+
+FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0
+"""Seconds between two tries: the first wait, and the longest it grows to."""
+
+logger = logging.getLogger(__name__)
+
+
+class Trying:
+    """Repeats calls on a store that is away: every call may come twice (rules 3). `what` completes "this worker cannot …"."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.trouble: str | None = None  # why the store does not answer, while it does not
+
+    async def until_answered(
+        self, call: Callable[[], Awaitable[R]], *, stop: Callable[[], bool] = lambda: False
+    ) -> R | None:
+        """Give the answer, however long it takes; None when `stop` says that nobody waits for it any more."""
+        wait = FIRST_WAIT
+        while True:
+            try:
+                answer = await call()
+            except StoreUnavailable as error:
+                self.failed(error)
+                if stop():
+                    return None
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+            else:
+                self.worked()
+                return answer
+
+    def failed(self, error: Exception) -> None:
+        """Note that a try has failed."""
+        if self.trouble is None:
+            logger.error("this worker cannot %s; it keeps trying: %s", self._what, error)
+        self.trouble = f"cannot {self._what}: {error}"
+
+    def worked(self) -> None:
+        """Note that the store has answered."""
+        if self.trouble is not None:
+            logger.warning("this worker can %s again", self._what)
+        self.trouble = None

@@ -1,0 +1,29 @@
+"""A pytest fixture of a user's own lane: `t = testing_fixture(lane)` in a conftest (needs pytest-asyncio)."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from sidelane.model.errors import MissingExtra
+from sidelane.testing.harness import Harness
+
+
+class Lane(Protocol):
+    """A lane that can be opened for tests."""
+
+    def testing(self) -> AbstractAsyncContextManager[Harness]: ...
+
+
+def testing_fixture(lane: Lane) -> Callable[..., Any]:
+    """Make a fixture that opens the lane on a store in memory, anew for each test. Raises `MissingExtra`."""
+    try:
+        import pytest_asyncio
+    except ImportError as error:
+        raise MissingExtra("This fixture needs pytest-asyncio: install sidelane[testing].") from error
+
+    @pytest_asyncio.fixture
+    async def opened() -> AsyncIterator[Harness]:
+        async with lane.testing() as harness:
+            yield harness
+
+    return opened

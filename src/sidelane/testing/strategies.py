@@ -1,0 +1,61 @@
+"""What the machine draws from: random jobs, and what workers say of them."""
+
+from hypothesis import strategies as st
+
+from sidelane.model.event import Entry
+from sidelane.model.job import FINISHED, Failure, FollowUp, JobSpec, State
+from sidelane.model.outcome import Cancelled, Failed, Outcome, Released, Retried, Succeeded
+from sidelane.model.problem import Problem
+
+WORKERS = ("w1", "w2")
+BROKEN = Failure(problem=Problem(status=500, detail="it broke"))
+
+job_ids = st.sampled_from("abcdefgh")
+queues = st.sampled_from("xy")
+workers = st.sampled_from(WORKERS)
+numbers = st.integers(0, 1_000)
+delays = st.sampled_from([0.0, 0.0, 0.0, 5.0, 13.0])
+entries = st.lists(
+    st.builds(Entry, st.sampled_from(["token", "progress", "stage"]), st.sampled_from(['"x"', "1", '{"n": null}'])),
+    max_size=3,
+).map(tuple)
+outcomes: st.SearchStrategy[Outcome] = st.one_of(
+    st.builds(Succeeded, st.sampled_from(["1", '{"n": 2}', "null"])),
+    st.builds(Retried, st.just(BROKEN), delays),
+    st.just(Failed(BROKEN)),
+    st.just(Cancelled()),
+    st.builds(Released, delays),
+)
+follow_ups = st.lists(
+    st.builds(
+        FollowUp,
+        st.sampled_from([FINISHED, frozenset({State.SUCCEEDED}), frozenset({State.FAILED, State.CANCELLED})]),
+        st.builds(
+            JobSpec,
+            id=st.just(""),
+            task=st.just("follow"),
+            user=st.just("w"),
+            queue=queues,
+            keep=st.sampled_from([23.0, 500.0]),
+        ),
+    ),
+    max_size=2,
+).map(tuple)
+specs = st.builds(
+    JobSpec,
+    id=job_ids,
+    task=st.just("t"),
+    version=st.sampled_from([1, 1, 2]),
+    queue=queues,
+    user=st.sampled_from([None, "u", "v"]),
+    priority=st.sampled_from([0, 0, 5, -5]),
+    unique=st.sampled_from([None, None, None, "k"]),
+    delay=delays,
+    start_within=st.sampled_from([None, None, None, 17.0]),
+    deadline=st.sampled_from([None, None, None, 31.0]),
+    losses=st.sampled_from([0, 1, 3]),
+    keep=st.sampled_from([500.0, 500.0, 23.0]),
+    abandon_after=st.sampled_from([None, None, None, 7.0]),
+    parent=st.sampled_from([None, None, None, "a"]),
+    follow_ups=follow_ups,
+)
