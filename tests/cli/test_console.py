@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from sidelane.cli.logs import Lines
-from sidelane.cli.opening import without_password
 from sidelane.cli.times import age, duration
+from sidelane.stores.opening import without_password
 
 
 @pytest.mark.parametrize(

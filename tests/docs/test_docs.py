@@ -2,13 +2,19 @@
 
 import re
 import sys
+from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import httpx2
 import pytest
+from typer.main import get_command
 
+from sidelane.cli.application import application
+from sidelane.cli.exits import Exit
+from sidelane.engine.heartbeat import STUCK_EXIT
 from sidelane.model.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +41,17 @@ def test_every_setting_is_described_with_its_default() -> None:
     assert described == expected
 
 
+def test_every_command_is_described() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    described = set(re.findall(r"^\| `sidelane (jobs [a-z]+|[a-z]+)", text, re.MULTILINE))
+    assert described == set(commands(get_command(application)))
+
+
+def test_every_exit_code_is_described() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    assert {int(code) for code in re.findall(r"^\| `(\d+)` \|", text, re.MULTILINE)} == {*Exit, STUCK_EXIT}
+
+
 def test_every_decision_is_numbered_once() -> None:
     numbers = [page.name[:4] for page in sorted(ROOT.glob("docs/decisions/[0-9]*.md"))]
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
@@ -50,6 +67,15 @@ async def test_the_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert accepted.status_code == 202
             waited = await client.post("/count/2", headers={"Prefer": "wait=10"})
             assert (waited.status_code, waited.json()) == (200, "1 2 ")
+
+
+def commands(command: Any, path: str = "") -> Iterator[str]:
+    """Give every command that is not hidden, with the group it is in."""
+    for name, inner in getattr(command, "commands", {}).items():
+        if not inner.hidden:
+            yield from commands(inner, f"{path}{name} ")
+    if not hasattr(command, "commands"):
+        yield path.strip()
 
 
 def module_of(page: str, folder: Path) -> ModuleType:

@@ -1,5 +1,6 @@
 """Tasks for child processes: these import their module, so it cannot be a test's own."""
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -30,6 +31,14 @@ async def stream(ctx: Context = Use(Context)) -> str:
 def spin() -> None:
     while True:
         pass
+
+
+@lane.task(process=True, timeout=0.5, cancel_grace=0.1)
+async def block(ctx: Context = Use(Context)) -> None:
+    """Be deaf to everything but a signal: not even the end of the line to the worker is heard."""
+    await ctx.emit("pid", os.getpid())
+    await asyncio.sleep(0)  # lets it out
+    time.sleep(60)  # noqa: ASYNC251 - it is meant to block
 
 
 @lane.task(process=True, cancel_grace=10)

@@ -8,6 +8,8 @@ import pytest
 
 from sidelane import Context, Job, JobFailed, Sidelane, Use
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 
 async def test_progress_shows_in_the_record_and_the_log(lane: Sidelane) -> None:
     @lane.task
@@ -64,7 +66,7 @@ async def test_a_context_tells_who_and_what(lane: Sidelane) -> None:
         assert ctx.idempotency_key == job.id
 
 
-async def test_children_inherit_user_and_parent(lane: Sidelane) -> None:
+async def test_children_inherit_user_parent_and_trace(lane: Sidelane) -> None:
     @lane.task
     async def child() -> str:
         return "done"
@@ -76,14 +78,15 @@ async def test_children_inherit_user_and_parent(lane: Sidelane) -> None:
     @lane.task
     def threaded(ctx: Context = Use(Context)) -> str:
         job = ctx.submit(child.call())
-        return job.wait(5).id  # type: ignore[attr-defined, no-any-return]
+        return job.wait(5).id
 
     async with lane.testing() as t:
         for task in (parent, threaded):
-            job: Job[str] = await lane.submit(task.options(user="u1").call())
+            job: Job[str] = await lane.client.submit(task.options(user="u1").call(), trace=TRACE)
             await t.drain()
             record = await child.job(await job.result()).record()
-            assert (record.spec.user, record.spec.parent, record.state) == ("u1", job.id, "succeeded")
+            assert (record.spec.user, record.spec.parent, record.spec.trace) == ("u1", job.id, TRACE)
+            assert record.state == "succeeded"
 
 
 async def test_resources_open_once_per_process_or_per_attempt_and_close(lane: Sidelane) -> None:
@@ -183,3 +186,59 @@ async def test_jobs_run_side_by_side(lane: Sidelane) -> None:
         await t.drain()
         for job in jobs:
             await job.result(0)
+
+
+async def test_a_wrapper_that_swallows_an_error_does_not_hide_it(lane: Sidelane) -> None:
+    @lane.around
+    async def swallow(ctx: Context) -> AsyncIterator[None]:
+        try:
+            yield
+        except ValueError:
+            return
+
+    @lane.task
+    async def bad() -> None:
+        raise ValueError("the real one")
+
+    async with lane.testing() as t:
+        with pytest.raises(JobFailed):
+            await t.run(bad.call())
+        record = await t.client.record((await t.submitted(bad))[0].id)
+        assert record.history[0].error == "ValueError: the real one"
+
+
+async def test_overrides_nest(lane: Sidelane) -> None:
+    @lane.resource
+    async def model() -> AsyncIterator[str]:
+        yield "real"
+
+    @lane.task
+    async def use(model: str = Use(model)) -> str:
+        return model
+
+    async with lane.testing() as t:
+        with lane.override(model, "outer"):
+            with lane.override(model, "inner"):
+                assert await t.run(use.call()) == "inner"
+            assert await t.run(use.call()) == "outer"
+        assert await t.run(use.call()) == "real"
+
+
+async def test_a_resource_opens_once_for_jobs_that_start_together(lane: Sidelane) -> None:
+    opened = 0
+
+    @lane.resource
+    async def slow() -> AsyncIterator[int]:
+        nonlocal opened
+        await asyncio.sleep(0)
+        opened += 1
+        yield opened
+
+    @lane.task
+    async def use(slow: int = Use(slow)) -> int:
+        return slow
+
+    async with lane.testing() as t:
+        jobs = [await use.submit() for _ in range(5)]
+        await t.drain()
+        assert [await job.result(0) for job in jobs] == [1] * 5

@@ -7,7 +7,20 @@ import pytest
 from fastapi import HTTPException
 from pydantic import BaseModel
 
-from sidelane import Exponential, Fixed, GiveUp, JobFailed, Problem, Result, Retry, Sidelane, State, TryLater
+from sidelane import (
+    ArgumentsError,
+    Exponential,
+    Fixed,
+    GiveUp,
+    JobFailed,
+    Problem,
+    Result,
+    Retry,
+    Sidelane,
+    State,
+    StoreUnavailable,
+    TryLater,
+)
 
 
 class Report(BaseModel):
@@ -125,6 +138,18 @@ async def test_only_the_errors_that_are_worth_it_are_retried(lane: Sidelane) -> 
         assert (await t.submitted(picky))[0].attempt == 1
 
 
+async def test_the_errors_that_are_never_worth_it_are_not_retried(lane: Sidelane) -> None:
+    @lane.task(retry=Retry(attempts=3, backoff=Fixed(0), only=(LookupError,), never=(KeyError,)))
+    async def picky(error: str) -> None:
+        raise KeyError if error == "key" else IndexError
+
+    async with lane.testing() as t:
+        for error, attempts in (("key", 1), ("index", 3)):
+            job = await picky.submit(error)
+            await t.drain()
+            assert (await job.record()).attempt == attempts
+
+
 async def test_give_up_is_final_and_public(lane: Sidelane) -> None:
     @lane.task(retry=Retry(attempts=5))
     async def hopeless() -> None:
@@ -238,3 +263,33 @@ def test_backoff_grows_and_stays_within_its_bounds() -> None:
     for failures in range(1, 2000, 7):
         exact = min(2 * 2.0 ** min(failures - 1, 64), 60)
         assert 0.9 * exact <= backoff.delay(failures) <= 1.1 * exact
+
+
+def test_jitter_spreads_the_waits_over_all_their_width() -> None:
+    edges = iter((0.0, 0.5, 1.0))
+    backoff = Exponential(first=10, jitter=0.2, random=lambda: next(edges))
+    assert [backoff.delay(1) for _ in range(3)] == [9, 10, 11]
+    assert len({Exponential().delay(1) for _ in range(50)}) > 40
+
+
+async def test_sidelanes_own_errors_in_a_task_stay_inside(lane: Sidelane) -> None:
+    @lane.task
+    async def leaky() -> None:
+        raise StoreUnavailable("The file /var/lib/secret.db was moved.")
+
+    async with lane.testing() as t:
+        with pytest.raises(JobFailed) as failed:
+            await t.run(leaky.call())
+        assert "secret" not in str(failed.value.problem().document())
+
+
+async def test_what_json_does_not_hold_is_found_where_it_is_given(lane: Sidelane) -> None:
+    @lane.task
+    async def share(of: float) -> float:
+        return float("nan")
+
+    with pytest.raises(ArgumentsError):
+        share.call(float("inf"))
+    async with lane.testing() as t:
+        with pytest.raises(JobFailed, match="not of its declared type"):
+            await t.run(share.call(1.0))

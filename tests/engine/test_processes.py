@@ -1,5 +1,6 @@
 """Tasks in child processes: kept warm, killed by timeouts, heard all along."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -8,9 +9,17 @@ from pathlib import Path
 import pytest
 
 from sidelane import JobCancelled, JobFailed, Sidelane
-from tests.engine.process_tasks import die, fail, lane, polite, spin, stream, where
+from tests.engine.process_tasks import block, die, fail, lane, polite, spin, stream, where
 
 SOON = 20.0
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 @pytest.fixture
@@ -39,6 +48,18 @@ async def test_a_child_is_heard_while_it_works(running: Sidelane) -> None:
 async def test_a_timeout_kills_the_child(running: Sidelane) -> None:
     with pytest.raises(JobFailed, match=r"did not end within 0\.5 seconds"):
         await (await spin.submit()).result(SOON)
+
+
+async def test_a_child_that_is_killed_is_gone(running: Sidelane) -> None:
+    job = await block.submit()
+    async with aclosing(job.events()) as events:
+        pid = int((await anext(events)).data)
+    assert not gone(pid)
+    with pytest.raises(JobFailed, match="did not end within"):
+        await job.result(SOON)
+    async with asyncio.timeout(5):
+        while not gone(pid):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_cancel_reaches_the_child(running: Sidelane) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -23,7 +23,10 @@ from sidelane import (
     State,
     Use,
 )
+from sidelane.engine.emission import MOST_WAITING
+from sidelane.engine.voices import ThreadVoice
 from sidelane.model.job import JobRecord
+from sidelane.model.outcome import Append, Report
 
 SOON = 10.0
 
@@ -394,3 +397,175 @@ async def test_a_freed_slot_of_a_full_queue_is_taken_at_once(lane: Sidelane) -> 
         for job in await lane.client.submit_many([heavy.call() for _ in range(6)]):
             await job.result(SOON)
         assert time.monotonic() - began < 1.8  # well below what an idle worker waits for a hint each time
+
+
+async def test_an_attempt_past_its_time_whose_report_does_not_get_out_is_not_renewed(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidelane.engine.attempt.SETTLING", 0.1)
+    started, way_out = asyncio.Event(), asyncio.Event()
+
+    @lane.task(timeout=0.2, cancel_grace=0.1)
+    async def slow() -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    async with lane.running():
+        finish = lane.client.store.finish
+
+        async def held_up(reports: Sequence[Report]) -> list[bool]:
+            await way_out.wait()
+            return await finish(reports)
+
+        monkeypatch.setattr(lane.client.store, "finish", held_up)
+        worker = lane.worker()
+        running = asyncio.create_task(worker.run())
+        job = await slow.submit()
+        await started.wait()
+        assert [lease.job_id for lease in worker._leases()] == [job.id]
+        async with asyncio.timeout(SOON):
+            while worker._leases():
+                await asyncio.sleep(0.01)
+        assert (await job.record()).state is State.RUNNING  # only nobody speaks for it any more
+        way_out.set()
+        worker.drain()
+        await running
+
+
+async def test_a_worker_closes_what_it_opened_in_turn(lane: Sidelane) -> None:
+    log: list[str] = []
+
+    @lane.resource
+    async def engine() -> AsyncIterator[str]:
+        yield "engine"
+        log.append("close engine")
+
+    @lane.resource
+    def model(engine: str = Use(engine)) -> Iterator[str]:
+        yield f"model on {engine}"
+        log.append("close model")
+
+    @lane.task
+    async def use(model: str = Use(model)) -> str:
+        return model
+
+    async with lane.running(workers=1):
+        assert await (await use.submit()).result(SOON) == "model on engine"
+        assert log == []
+    assert log == ["close model", "close engine"]
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "async generator", "function", "generator"])
+async def test_a_task_waits_where_the_store_is_too_slow_for_its_words(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    words, most = 5000, MOST_WAITING + ThreadVoice.MOST_CROSSING + 1
+    said = 0
+    over = threading.Event()
+
+    async def coroutine(ctx: Context = Use(Context)) -> None:
+        for number in range(words):
+            count()
+            await ctx.emit("word", number)
+        over.set()
+
+    async def async_generator() -> AsyncIterator[str]:
+        for number in range(words):
+            count()
+            yield str(number)
+        over.set()
+
+    def function(ctx: Context = Use(Context)) -> None:
+        for number in range(words):
+            count()
+            ctx.emit("word", number)
+        over.set()
+
+    def generator() -> Iterator[str]:
+        for number in range(words):
+            count()
+            yield str(number)
+        over.set()
+
+    def count() -> None:
+        nonlocal said
+        said += 1
+
+    tasks: dict[str, Callable[..., Any]] = {
+        "coroutine": coroutine,
+        "async generator": async_generator,
+        "function": function,
+        "generator": generator,
+    }
+    task: Any = lane.task(tasks[kind])
+    async with lane.running(workers=1):
+        append, open_again = lane.client.store.append, asyncio.Event()
+
+        async def slowly(appends: Sequence[Append]) -> list[bool]:
+            await open_again.wait()
+            return await append(appends)
+
+        monkeypatch.setattr(lane.client.store, "append", slowly)
+        job = await task.submit()
+        await asyncio.sleep(0)
+        try:
+            assert not await asyncio.to_thread(over.wait, 0.5)
+            assert MOST_WAITING < said <= most
+        finally:
+            open_again.set()
+        await job.result(SOON)
+        assert said == words
+        assert len([event async for event in job.events()]) == words + 1
+
+
+async def test_a_resource_that_fails_for_one_attempt_stops_nothing_else(lane: Sidelane) -> None:
+    opened = 0
+
+    @lane.resource(scope="attempt")
+    async def session() -> AsyncIterator[str]:
+        nonlocal opened
+        opened += 1
+        if opened == 1:
+            raise ConnectionError("a blip at postgres://secret")
+        yield "session"
+
+    @lane.task(retry=Retry(attempts=2, backoff=Fixed(0)))
+    async def use(session: str = Use(session)) -> str:
+        return session
+
+    async with lane.running(workers=1):
+        assert await (await use.submit()).result(SOON) == "session"
+
+
+async def test_a_task_may_raise_anything_and_it_is_its_failure(lane: Sidelane) -> None:
+    class Panic(BaseException):
+        """What native code raises, and nobody catches as an Exception."""
+
+    @lane.task
+    async def panics() -> None:
+        raise Panic("deep inside")
+
+    @lane.task
+    def interrupts() -> None:
+        raise KeyboardInterrupt
+
+    async with lane.running(workers=1):
+        for task in (panics, interrupts):
+            job = await task.submit()
+            with pytest.raises(JobFailed):
+                await job.result(SOON)
+            record = await job.record()
+            assert (record.attempt, record.losses) == (1, 0)
+
+
+async def test_a_job_that_nobody_serves_is_said_in_the_log(lane: Sidelane, caplog: pytest.LogCaptureFixture) -> None:
+    @lane.task(queue="gpu")
+    async def heavy() -> None: ...
+
+    async with lane.running():
+        job = await heavy.submit()
+        for _ in range(2):
+            assert not await lane.client.served((await job.record()).spec)
+    assert [record.getMessage() for record in caplog.records if "serves" in record.getMessage()] == [
+        "no live worker serves task 'heavy' (version 1) of queue 'gpu': its jobs wait until one does"
+    ]

@@ -19,6 +19,8 @@ from sidelane.model.outcome import Report, Succeeded
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.sqlite.database import APPLICATION, SCHEMA, check_version
 from sidelane.stores.sqlite.store import SqliteStore
+from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.verbs.submit import submit
 
 NOBODY = 65534
 
@@ -295,3 +297,16 @@ async def test_a_fault_in_one_call_of_a_group_leaves_the_others_alone(store: Sql
     answers = await asyncio.gather(store.submit(specs(0, 1)), broken, store.submit(specs(1, 1)), return_exceptions=True)
     assert isinstance(answers[1], TypeError)
     assert await states(store, ["j0", "j1"]) == {State.QUEUED}
+
+
+async def test_a_call_that_fails_half_way_leaves_nothing_half_written(store: SqliteStore) -> None:
+    def half(connection: apsw.Connection, now: float, touched: Touched) -> None:
+        submit(connection, now, touched, specs(1, 1))
+        raise ValueError("half-way")
+
+    answers = await asyncio.gather(
+        store.submit(specs(0, 1)), store._writer.call(half), store.submit(specs(2, 1)), return_exceptions=True
+    )
+    assert isinstance(answers[1], ValueError)
+    assert await states(store, ["j0", "j2"]) == {State.QUEUED}
+    assert await store.get(["j1"]) == [None]

@@ -1,7 +1,6 @@
 """Several processes write to one file, and none is starved."""
 
 import json
-import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +28,7 @@ async def test_with_four_processes_writing_no_wait_is_over_half_a_second(
     writes = [[each["writes"] for each in results] for results in rounds]
     record_property("four_writers", {"longest_wait_s": [round(each, 3) for each in longest], "writes": writes})
     print(f"longest waits {longest} s, writes {writes}")
-    assert statistics.median(longest) <= LONGEST_WAIT
+    assert max(longest) <= LONGEST_WAIT
 
 
 async def one_round(writers: list[Started]) -> list[Any]:

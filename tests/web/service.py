@@ -200,9 +200,14 @@ def _route(service: Service) -> None:
 
     @service.app.post("/do/{name}")
     async def do(
-        name: str, respond: Respond, arguments: Asked = None, key: str | None = None, stream: bool = False
+        name: str,
+        respond: Respond,
+        arguments: Asked = None,
+        key: str | None = None,
+        chosen: str | None = None,
+        stream: bool = False,
     ) -> Response:
-        task = service.tasks[name].options(key=key)
+        task = service.tasks[name].options(key=key, id=chosen)
         call: Call[Any] = task.call(**(arguments or {}))
         return await respond(call, stream=stream)
 

@@ -86,6 +86,22 @@ async def test_without_a_user_a_key_is_refused(make: MakeService, everyone: bool
     service = make(open_to_everyone=everyone)
     async with service.lane.running(), called(service, user=None) as client:
         answer = await client.post("/do/echo", headers={"Idempotency-Key": "k"})
-        assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
+        status = 400 if everyone else 403
+        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
         assert "user" in answer.json()["detail"]
         assert len(await service.lane.client.find(Query())) == 0
+
+
+async def test_the_same_key_on_another_task_is_refused(client: httpx2.AsyncClient, service: Service) -> None:
+    headers = {"Idempotency-Key": "k"}
+    first = await client.post("/do/echo", headers=headers)
+    other = await client.post("/do/held", headers=headers)
+    assert (first.status_code, other.status_code) == (202, 422)
+    assert len(await service.lane.client.find(Query())) == 1
+
+
+async def test_an_id_that_the_endpoint_chose_wins(client: httpx2.AsyncClient, service: Service) -> None:
+    for key in ("k", "k", "other"):
+        answer = await client.post("/do/echo?chosen=mine", headers={"Idempotency-Key": key})
+        assert (answer.status_code, answer.json()["id"]) == (202, "mine")
+    assert len(await service.lane.client.find(Query())) == 1

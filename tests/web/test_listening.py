@@ -4,10 +4,12 @@ import asyncio
 import gc
 import socket
 import tracemalloc
+from collections.abc import Sequence
 
 import httpx2
 import pytest
 
+from sidelane import Cancel
 from sidelane.model.job import State
 from tests.web.clients import Server, served
 from tests.web.conftest import MakeService
@@ -41,6 +43,32 @@ async def test_a_job_is_cancelled_when_its_last_listener_has_gone(server: Server
         assert (await late.rest())[-1].data["state"] == "cancelled"
 
 
+async def test_the_wait_begins_when_the_last_listener_goes(
+    server: Server, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before the next renewal the store hears of a listener that goes, and counts from then on."""
+    heard: asyncio.Queue[list[str]] = asyncio.Queue()
+    store = service.lane.client.store
+    listen = store.listen
+
+    async def overheard(ids: Sequence[str]) -> None:
+        await listen(ids)
+        heard.put_nowait(list(ids))
+
+    monkeypatch.setattr(store, "listen", overheard)
+    call = service.tasks["watched"].options(on_disconnect=Cancel(after=600), user="ann").call()
+    events = f"/jobs/{(await service.lane.submit(call)).id}/events"
+    async with asyncio.timeout(10), server.stream(events) as first:
+        (job,) = await first.until("job")
+        assert await heard.get() == [job.data["id"]]
+        async with server.stream(events) as second:
+            await second.until("job")
+            assert await heard.get() == [job.data["id"]]
+        await first.response.aclose()
+        assert await heard.get() == [job.data["id"]]
+    assert heard.empty()  # one that goes before the last says nothing
+
+
 async def test_a_websocket_and_a_waiting_request_listen_too(server: Server, service: Service) -> None:
     from tests.web.test_sockets import socket as open_socket
 
@@ -68,8 +96,6 @@ async def test_a_client_that_comes_back_in_time_keeps_its_job(server: Server, se
 
 async def test_the_wait_of_one_job_is_not_that_of_another(server: Server, service: Service) -> None:
     """A listener with a long wait must not make the store hear too late of one with a short wait."""
-    from sidelane import Cancel
-
     patient = service.tasks["watched"].options(on_disconnect=Cancel(after=600), user="ann").call()
     patient_job = await service.lane.submit(patient)
     async with server.stream(f"/jobs/{patient_job.id}/events"), server.stream("/do/watched", "POST") as stream:

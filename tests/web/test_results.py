@@ -78,6 +78,7 @@ async def test_a_failed_job_shows_one_problem_everywhere(
     problem = answer.json()
     assert (problem["status"], problem["title"], problem["detail"]) == (status, title, detail)
     assert (problem["job_id"], problem["attempt"]) == (document["id"], 1)
+    assert problem.pop("partial", None) == ("so far, so good" if name == "broken" else None)
     assert problem == document["problem"] == end["problem"]
     assert (document["state"], end["state"]) == ("failed", "failed")
 

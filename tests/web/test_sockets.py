@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx2
@@ -24,6 +24,14 @@ async def socket(server: Server, path: str, user: str | None = None) -> AsyncIte
 
 async def messages(connection: ClientConnection) -> list[dict[str, Any]]:
     return [json.loads(text) async for text in connection]
+
+
+async def messages_until_closed(connection: ClientConnection) -> list[dict[str, Any]]:
+    heard: list[dict[str, Any]] = []
+    with suppress(ConnectionClosed):
+        while True:
+            heard.append(json.loads(await connection.recv()))
+    return heard
 
 
 async def submitted(server: Server, name: str, **arguments: object) -> dict[str, Any]:
@@ -106,6 +114,25 @@ async def test_a_store_that_is_away_is_not_explained_to_clients(
         code, reason = await closed_with(server, job["links"]["events"])
     assert code == 4503
     assert "secret" not in (reason or "")
+
+
+async def test_a_log_that_becomes_unreadable_closes_the_websocket_until_the_client_tries_again(
+    server: Server, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unavailable(*args: object, **options: object) -> None:
+        raise StoreUnavailable("The store /secret/path is away.")
+
+    job = await submitted(server, "paced", words=2)
+    async with socket(server, job["links"]["events"]) as connection:
+        service.pace.allow()
+        seen = [json.loads(await connection.recv()) for _ in range(2)][-1]
+        with monkeypatch.context() as patch:
+            patch.setattr(service.lane.client.store, "read", unavailable)
+            service.pace.allow()
+            assert await messages_until_closed(connection) == []
+    assert (connection.close_code, connection.close_reason) == (1013, "")
+    async with socket(server, f"{job['links']['events']}?after={seen['id']}") as connection:
+        assert [message["event"] for message in await messages(connection)] == ["job", "token", "end"]
 
 
 async def test_a_websocket_whose_client_goes_leaves_nothing_behind(server: Server, service: Service) -> None:

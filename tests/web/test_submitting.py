@@ -17,6 +17,9 @@ from tests.web.service import Service
 PROBLEM = "application/problem+json"
 
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
 async def jobs_of(client: Client) -> int:
     return len(await client.find(Query()))
 
@@ -39,6 +42,14 @@ async def test_a_submit_is_answered_202_with_links_to_follow(make: MakeService) 
     assert links["self"] == here
     assert links["events"].startswith(f"{here}/events/")
     assert (links["result"], links["cancel"]) == (f"{here}/result", f"{here}/cancel")
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(TRACE, TRACE), ("00-made-up-01", None), (None, None)])
+async def test_the_trace_of_a_request_travels_with_its_job(
+    client: httpx2.AsyncClient, service: Service, sent: str | None, kept: str | None
+) -> None:
+    answer = await client.post("/do/echo", headers={"traceparent": sent} if sent else {})
+    assert (await service.lane.client.record(answer.json()["id"])).spec.trace == kept
 
 
 async def test_every_link_leads_somewhere(client: httpx2.AsyncClient, service: Service) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ AT_REST = 3.0  # seconds of measuring the light endpoint before anything else ha
 
 async def run(console: Console, folder: Path) -> None:
     """Start everything, tell the story, and stop everything."""
+    logging.getLogger("sidelane").setLevel(logging.ERROR)  # the story tells what happens
     processes = Processes(folder)
     try:
         url = await start(console, processes)

@@ -1,0 +1,68 @@
+"""Following a log whose hints are all lost: slower, and nothing worse."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+
+from sidelane import Context, Sidelane, Use
+
+LATE = 3.0
+"""Seconds after which what a lost hint hid must have been seen: two, and some for a busy machine."""
+
+
+class Silence:
+    """Wakeups that never come."""
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        await asyncio.sleep(3600 if timeout is None else timeout)
+        return False
+
+
+@asynccontextmanager
+async def silence(*topics: str) -> AsyncIterator[Silence]:
+    yield Silence()
+
+
+async def test_a_follower_whose_hints_are_all_lost_sees_what_is_new_within_two_seconds(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = asyncio.Event()
+
+    @lane.task
+    async def speak(ctx: Context = Use(Context)) -> None:
+        await ctx.emit("first", 1)
+        await go.wait()
+        await ctx.emit("second", 2)
+
+    async with lane.running(workers=1):
+        job = await speak.submit()
+        with monkeypatch.context() as patch:
+            patch.setattr(lane.client.store, "watch", silence)
+            # the second and the end may be seen apart
+            async with asyncio.timeout(2 * LATE), aclosing(job.events()) as events:
+                assert (await anext(events)).name == "first"
+                go.set()
+                assert [event.name async for event in events] == ["second", "end"]
+
+
+async def test_whoever_waits_for_a_result_without_hints_has_it_within_two_seconds(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = asyncio.Event()
+
+    @lane.task
+    async def answer() -> str:
+        await go.wait()
+        return "yes"
+
+    async with lane.running(workers=1):
+        job = await answer.submit()
+        with monkeypatch.context() as patch:
+            patch.setattr(lane.client.store, "watch", silence)
+            waiting = asyncio.create_task(job.result())
+            await asyncio.sleep(0)  # it has looked once by now, or looks first when the job has ended
+            go.set()
+            async with asyncio.timeout(LATE):
+                assert await waiting == "yes"
