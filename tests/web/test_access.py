@@ -5,6 +5,7 @@ import time
 import httpx2
 import pytest
 
+from sidelane.model.job import DAY
 from sidelane.web import access
 from tests.web.conftest import MakeService, called
 from tests.web.service import Service
@@ -111,9 +112,9 @@ async def test_a_token_outlives_its_job_and_then_expires(
     assert (await client.get(job["links"]["events"])).status_code == 200
     with monkeypatch.context() as patch:
         now = time.time()
-        patch.setattr(time, "time", lambda: now + access.DAY)
+        patch.setattr(time, "time", lambda: now + DAY)
         assert (await client.get(job["links"]["events"])).status_code == 200
-        patch.setattr(time, "time", lambda: now + access.DAY + access.MARGIN + 10)
+        patch.setattr(time, "time", lambda: now + DAY + access.MARGIN + 10)
         assert (await client.get(job["links"]["events"])).status_code == 404
         renewed = (await client.get(job["links"]["self"])).json()["links"]["events"]
         assert (await client.get(renewed)).status_code == 200
@@ -121,14 +122,12 @@ async def test_a_token_outlives_its_job_and_then_expires(
 
 async def test_a_token_of_a_scheduled_job_lasts_until_it_has_run(service: Service) -> None:
     async with service.lane.running():
-        job = await service.lane.submit(service.tasks["echo"].options(user="ann", delay=10 * access.DAY).call())
-        at = await service.lane.submit(
-            service.tasks["echo"].options(user="ann", run_at=time.time() + 10 * access.DAY).call()
-        )
+        job = await service.lane.submit(service.tasks["echo"].options(user="ann", delay=10 * DAY).call())
+        at = await service.lane.submit(service.tasks["echo"].options(user="ann", run_at=time.time() + 10 * DAY).call())
         for each in (job, at):
             token = await service.jobs.desk.access.token(await each.record())
             assert token is not None
-            assert int(token.partition(".")[0], 16) > time.time() + 11 * access.DAY
+            assert int(token.partition(".")[0], 16) > time.time() + 11 * DAY
 
 
 async def test_tokens_are_signed_by_the_secret_of_the_deployment(make: MakeService) -> None:

@@ -9,14 +9,12 @@ import time
 from sidelane.engine.client import Client
 from sidelane.engine.registry import Registry
 from sidelane.model.errors import JobGone, SidelaneError, UnknownJob
-from sidelane.model.job import JobRecord
+from sidelane.model.job import DAY, JobRecord
 
 SECRET = "stream-token-secret"  # noqa: S105 - the name under which the store keeps it
 
 MARGIN = 3600.0
 """Seconds a token outlives the longest time its job may take."""
-
-DAY = 86_400.0
 
 
 class NoUser(SidelaneError):

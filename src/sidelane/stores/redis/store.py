@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sidelane.model.event import Cursor, Reading
 from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, State, Submission
 from sidelane.model.outcome import Append, Report, Verdict
-from sidelane.model.worker import ClaimRequest, Claims, QueueStats, Swept, WorkerInfo
+from sidelane.model.worker import STOPPED, ClaimRequest, Claims, QueueStats, Swept, WorkerInfo
 from sidelane.stores.checking import is_storable, problem_with, storable
 from sidelane.stores.contract import Wakeups
 from sidelane.stores.pieces import (
@@ -27,8 +27,6 @@ from sidelane.stores.redis.address import Address
 from sidelane.stores.redis.server import Server
 from sidelane.stores.redis.watching import Watching
 from sidelane.stores.texts import worker_of, worker_text
-
-STOPPED = "stopped"
 
 _FURTHEST = 1000  # what position counts to
 _MOST_READ = 262_144  # bytes: what one reading holds, give or take its last event

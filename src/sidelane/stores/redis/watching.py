@@ -10,6 +10,7 @@ from redis import exceptions
 from redis.asyncio.connection import Connection
 
 from sidelane.stores.redis.address import Address
+from sidelane.stores.watch import Watch
 
 GRACE = 1.0
 """For how many seconds a new watch waits for the server to confirm it; then it begins with a hint, and gets more later."""
@@ -20,33 +21,19 @@ QUIET = 15.0
 _REST = (0.05, 0.25)  # seconds between two attempts to connect
 
 
-class Watch:
-    """The hints of one watch."""
+class ServerWatch(Watch):
+    """A watch that begins when the server has confirmed it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.is_open = False  # someone may rely on its hints
-        self._hinted = asyncio.Event()
-
-    def hint(self) -> None:
-        self._hinted.set()
-
-    async def wait(self, timeout: float | None = None) -> bool:
-        """Wait for a hint since the last call; false when `timeout` seconds passed without one."""
-        if not self._hinted.is_set():
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._hinted.wait()
-            except TimeoutError:
-                return False
-        self._hinted.clear()
-        return True
 
 
 class Channel:
     """One topic at the server: who watches it, and how many subscribes are not confirmed yet."""
 
     def __init__(self) -> None:
-        self.watches: set[Watch] = set()
+        self.watches: set[ServerWatch] = set()
         self.pending = 0
         self.ready = asyncio.Event()
 
@@ -63,9 +50,9 @@ class Watching:
         self._sending = asyncio.Lock()
 
     @asynccontextmanager
-    async def watch(self, topics: tuple[str, ...]) -> AsyncIterator[Watch]:
+    async def watch(self, topics: tuple[str, ...]) -> AsyncIterator[ServerWatch]:
         """Watch topics from now on."""
-        watch = Watch()
+        watch = ServerWatch()
         names = [f"{self._prefix}{topic}" for topic in dict.fromkeys(topics)]
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="sidelane hints")
@@ -98,7 +85,7 @@ class Watching:
             return False
         return True
 
-    async def _leave(self, names: list[str], watch: Watch) -> None:
+    async def _leave(self, names: list[str], watch: ServerWatch) -> None:
         left = []
         for name in names:
             channel = self._channels[name]

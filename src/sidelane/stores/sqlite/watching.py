@@ -14,31 +14,11 @@ import apsw
 
 from sidelane.stores.sqlite.marks import Mark, look
 from sidelane.stores.sqlite.rows import only_value
+from sidelane.stores.watch import Watch
 
 PERIOD = 0.005  # seconds between two looks
 _SHARE = 4  # after a look that took long, rest so many times as long
 _REST_AFTER_FAULT = 1.0
-
-
-class Watch:
-    """The hints of one watch."""
-
-    def __init__(self) -> None:
-        self._hinted = asyncio.Event()
-
-    def hint(self) -> None:
-        self._hinted.set()
-
-    async def wait(self, timeout: float | None = None) -> bool:
-        """Wait for a hint since the last call; false when `timeout` seconds passed without one."""
-        if not self._hinted.is_set():
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._hinted.wait()
-            except TimeoutError:
-                return False
-        self._hinted.clear()
-        return True
 
 
 class Watching:

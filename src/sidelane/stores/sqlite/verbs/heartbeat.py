@@ -6,7 +6,7 @@ import apsw
 
 from sidelane.model.job import Lease
 from sidelane.model.outcome import Verdict
-from sidelane.model.worker import WorkerInfo
+from sidelane.model.worker import STOPPED, WorkerInfo
 from sidelane.stores.contract import worker_topic
 from sidelane.stores.sqlite.rows import first_row
 from sidelane.stores.sqlite.statements import statements
@@ -19,8 +19,6 @@ _FORGET_WORKER = _SQL["forget_worker"]
 _FORGET_MARK = _SQL["forget_mark"]
 _HELD = _SQL["held"]
 _RENEW = _SQL["renew"]
-
-STOPPED = "stopped"
 
 
 def heartbeat(
