@@ -1,6 +1,7 @@
 """`sidelane worker`: one worker, or several processes of them, from the start to a clean end."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -73,6 +74,7 @@ def worker(
         children = [Child(each, [*common, "--name", each]) for each in names_of(name, processes)]
         raise typer.Exit(asyncio.run(Processes(children).run()))
     found = load_lane(lane)
+    _spare_the_collector()
     debug = bool(ctx.find_root().params.get("debug"))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(found, plan, debug=debug))
@@ -143,6 +145,14 @@ def _introduce(lane: Sidelane, info: WorkerInfo) -> None:
     logger.info("store:  %s", without_password(lane.settings.store))
     logger.info("queues: %s", queues)
     logger.info("tasks:  %s", tasks or "none: does the lane name the modules that declare them?")
+
+
+def _spare_the_collector() -> None:
+    """Let the garbage collector pass over what was imported, and look less often at what jobs leave: nearly all of it is freed
+    without it, and a worker under load spends a sixth of its time there otherwise."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 50)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

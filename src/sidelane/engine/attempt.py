@@ -158,12 +158,12 @@ class Attempt:
             self.emission.put(Entry(ATTEMPT, f'{{"attempt":{self.record.attempt}}}'))
 
     def _watch_the_clock(self, task: AnyTask) -> None:
-        for seconds, reason in ((task.policy.timeout, Stop.TIMEOUT), (self._remaining, Stop.DEADLINE)):
-            if seconds is not None:
-                self._timers.append(self._loop.call_later(seconds, self.stop, reason))
-                self._overstays = min(
-                    self._overstays, self._loop.time() + seconds + task.policy.cancel_grace + SETTLING
-                )
+        seconds, reason = task.policy.timeout, Stop.TIMEOUT
+        if self._remaining is not None and (seconds is None or self._remaining < seconds):
+            seconds, reason = self._remaining, Stop.DEADLINE
+        if seconds is not None:
+            self._timers.append(self._loop.call_later(seconds, self.stop, reason))
+            self._overstays = self._loop.time() + seconds + task.policy.cancel_grace + SETTLING
 
     def _context(self) -> Context:
         spec = self.record.spec

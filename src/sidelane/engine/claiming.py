@@ -11,8 +11,8 @@ from sidelane.stores.contract import Store, Wakeups, queue_topic
 
 BATCH = 100
 
-LONGEST_SILENCE = 2.0
-"""Seconds after which an idle worker looks for work even without a hint."""
+LONGEST_SILENCE = 10.0
+"""Seconds after which an idle worker looks for work even without a hint. A hint that was lost costs less: sweeps hint again."""
 
 
 class Claiming:
@@ -50,6 +50,10 @@ class Claiming:
         if self._more:
             self._freed.set()
 
+    def more_tasks(self) -> None:
+        """Hear that jobs of more tasks can be run now."""
+        self._freed.set()
+
     def stop(self) -> None:
         """Claim no more. A claim under way is not given up: its answer may be on its way, with jobs for this worker."""
         self._stopping = True
@@ -57,15 +61,24 @@ class Claiming:
 
     async def run(self) -> None:
         async with self._store.watch(*map(queue_topic, self._slots.queues)) as wakeups:
-            while not self._stopping:
-                claims = await self._claim()
+            claims = await self._claim()
+            while True:
                 for claimed in claims.jobs:
                     self._slots.take(claimed.record)
+                # the next claim is under way while these jobs begin
+                ahead = asyncio.create_task(self._claim()) if self._may_go_on() else None
+                for claimed in claims.jobs:
                     self._start(claimed)
-                self._more = self._filled or self._held_back()
-                if not self._filled or not self._slots.free:
+                if ahead is None:
+                    self._more = self._filled or self._held_back()
                     await self._wait(wakeups, claims.next_due)
-                await asyncio.sleep(0)  # lets what was claimed begin, and what has ended free its slots
+                    if self._stopping:
+                        return
+                    ahead = asyncio.create_task(self._claim())
+                claims = await ahead
+
+    def _may_go_on(self) -> bool:
+        return self._filled and self._slots.free > 0 and not self._stopping
 
     async def _claim(self) -> Claims:
         queues, limit, suspects = self._slots.free_by_queue(), min(self._slots.free, BATCH), self._slots.suspects()

@@ -18,6 +18,9 @@ from sidelane.engine.signature import Result
 from sidelane.model.codec import limited
 from sidelane.model.event import Entry
 
+Calling = Callable[[Callable[..., Any], dict[str, Any], Context, Executor], Awaitable[Any]]
+"""Runs a function of one kind to its value."""
+
 
 async def perform(
     task: AnyTask,
@@ -29,6 +32,28 @@ async def perform(
     threads: Executor,
 ) -> str:
     """Run a task's function once, with its resources and inside the lane's wrappers, and give its result as JSON text."""
+    call = _CALLS[task.signature.kind]
+    if arounds or task.signature.uses:
+        value = await _surrounded(call, task, arguments, context, resources, arounds, threads)
+    else:
+        value = await call(task.function, arguments, context, threads)
+    try:
+        text = task.signature.result.encode(value)
+    except TypeError as error:
+        raise WrongResult(f"Task {task.name!r} gave a result that is not of its declared type: {error}.") from error
+    return limited(text, context.payload_limit, f"The result of {task.name!r}")
+
+
+async def _surrounded(
+    call: Calling,
+    task: AnyTask,
+    arguments: dict[str, Any],
+    context: Context,
+    resources: Resources,
+    arounds: list[Around],
+    threads: Executor,
+) -> Any:
+    """Call inside the lane's wrappers, with the resources the function uses."""
     raised: BaseException | None = None
     value: Any = None
     async with AsyncExitStack() as stack:
@@ -36,17 +61,13 @@ async def perform(
             await stack.enter_async_context(around(context))
         try:
             given = await resources.fill(task.signature.uses, context, stack)
-            value = await _CALLS[task.signature.kind](task.function, {**arguments, **given}, context, threads)
+            value = await call(task.function, {**arguments, **given}, context, threads)
         except BaseException as error:
             raised = error
             raise
     if raised is not None:  # a wrapper swallowed it; the attempt has failed all the same
         raise raised
-    try:
-        text = task.signature.result.encode(value)
-    except TypeError as error:
-        raise WrongResult(f"Task {task.name!r} gave a result that is not of its declared type: {error}.") from error
-    return limited(text, context.payload_limit, f"The result of {task.name!r}")
+    return value
 
 
 class Yielded:
@@ -123,7 +144,7 @@ async def _in_thread(threads: Executor, function: Callable[[], Any]) -> Any:
     return await asyncio.get_running_loop().run_in_executor(threads, run)
 
 
-_CALLS: dict[str, Callable[[Callable[..., Any], dict[str, Any], Context, Executor], Awaitable[Any]]] = {
+_CALLS: dict[str, Calling] = {
     "coroutine": _coroutine,
     "async generator": _async_generator,
     "function": _function,

@@ -99,7 +99,7 @@ class Signature:
             raise ArgumentsDoNotFit(
                 f"{self._function.__name__}: the stored arguments do not fit: {explain(error)}."
             ) from error
-        return {name: getattr(model, name) for name in self.arguments.model_fields}
+        return dict(model.__dict__)  # a model's fields, and nothing else: it has no others
 
     @cached_property
     def _hints(self) -> dict[str, Any]:

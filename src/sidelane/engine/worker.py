@@ -204,6 +204,7 @@ class Worker:
             await asyncio.sleep(RETRY_RESOURCES)
             if self._resources.failed:
                 await self._open_resources()
+                self._claiming.more_tasks()
 
     def _tasks(self) -> dict[str, int]:
         return self._registry.known(without=self._resources.failed)

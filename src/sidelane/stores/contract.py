@@ -23,7 +23,11 @@ def job_topic(job_id: str) -> str:
 
 
 def queue_topic(queue: str) -> str:
-    """The topic that is hinted at when a queue may have something to claim."""
+    """The topic that is hinted at when a queue may have something to claim.
+
+    A store may wake one of those who watch a queue and have room, rather than all. Who was woken is woken again after its next
+    claim; what a claim leaves behind for want of room wakes another.
+    """
     return f"queue:{queue}"
 
 

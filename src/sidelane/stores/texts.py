@@ -63,7 +63,9 @@ def spec_document(spec: JobSpec) -> dict[str, Any]:
 
 def spec_of(document: dict[str, Any]) -> JobSpec:
     """Make the spec of what `spec_document` gave."""
-    return JobSpec(**{**document, "follow_ups": _follow_ups(document.get("follow_ups", []))})
+    if "follow_ups" in document:
+        document = {**document, "follow_ups": _follow_ups(document["follow_ups"])}
+    return JobSpec(**document)
 
 
 def _changed(value: Problem | WorkerInfo | JobSpec) -> dict[str, Any]:

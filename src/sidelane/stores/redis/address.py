@@ -47,7 +47,9 @@ class Address:
         }
         if parts.scheme == "unix":
             del defaults["socket_keepalive"]
-        address = cls({**defaults, **options, "decode_responses": True, "protocol": 2}, f"{{{store}}}", shown)
+        # rows come packed among texts: what is no UTF-8 in them must come back as it was
+        texts = {"decode_responses": True, "encoding_errors": "surrogateescape"}
+        address = cls({**defaults, **options, **texts, "protocol": 2}, f"{{{store}}}", shown)
         try:
             address.connection()
         except (TypeError, ValueError) as error:  # an option that redis-py does not know

@@ -7,33 +7,38 @@ from typing import Any
 from sidelane.model.event import END, Event, Reading
 from sidelane.model.job import Failure, Gone, JobRecord, JobSpec, Lease, Query, State, Submission, end_data
 from sidelane.model.worker import Claimed, Claims, QueueStats
-from sidelane.stores.redis.encoding import STATES
+from sidelane.stores.redis.encoding import STATES, WAITING
+from sidelane.stores.redis.row import Row, row_of
 from sidelane.stores.texts import problem_of, spec_of
 
 
 def record_of(answer: Sequence[Any]) -> JobRecord:
     """Make the record of what `answers.lua` gives."""
-    job_id, spec, numbers, worker, problem, progress, result, history = answer
-    seq, state, attempt, failures, losses, ends, submitted, due, started, ended, cancelling, last = numbers.split(" ")
+    return _record(answer, row_of(answer[1]))
+
+
+def _record(answer: Sequence[Any], row: Row) -> JobRecord:
+    job_id, _, *rest = answer
+    spec, result, progress, history = rest or ("", None, None, ())
     return JobRecord(
-        spec=spec_of({"id": job_id, **json.loads(spec)}),
-        sequence=int(seq),
-        state=STATES[int(state)],
-        attempt=int(attempt),
-        failures=int(failures),
-        losses=int(losses),
-        ends=int(ends),
-        submitted=float(submitted),
-        due=time_of(due),
-        started=time_of(started),
-        ended=time_of(ended),
-        cancelling=cancelling == "1",
-        worker=worker,
-        last=int(last),
-        progress=None if progress is None else progress.split("\n", 2)[2],
-        result=result,
-        problem=None if problem is None else problem_of(problem),
-        history=tuple(map(_failure, history)),
+        spec=spec_of({"id": job_id, **json.loads(row.spec or spec)}),
+        sequence=row.sequence,
+        state=STATES[row.state],
+        attempt=row.attempt,
+        failures=row.failures,
+        losses=row.losses,
+        ends=row.ends,
+        submitted=float(row.submitted),
+        due=float(row.due) if row.state == WAITING else None,
+        started=_time(row.started),
+        ended=_time(row.ended),
+        cancelling=row.cancelling,
+        worker=row.worker or None,
+        last=row.last,
+        progress=progress and progress.split("\n", 2)[2],
+        result=row.result or result,
+        problem=problem_of(row.problem) if row.problem else None,
+        history=tuple(map(_failure, history or ())),
     )
 
 
@@ -55,14 +60,15 @@ def submission_of(spec: JobSpec, answer: Any) -> Submission:
 
 def claims_of(answers: Sequence[Any]) -> Claims:
     """Make the answer to a claim."""
-    _, next_due, *jobs = answers
-    return Claims(tuple(map(_claimed, jobs)), time_of(next_due))
+    _, next_due, now, *jobs = answers
+    return Claims(tuple(_claimed(job, float(now)) for job in jobs), time_of(next_due))
 
 
-def _claimed(answer: Sequence[Any]) -> Claimed:
-    job, attempt, nonce, remaining = answer
-    record = record_of(job)
-    return Claimed(record, Lease(record.id, attempt, nonce), time_of(remaining))
+def _claimed(answer: Sequence[Any], now: float) -> Claimed:
+    row = row_of(answer[1])
+    record = _record(answer, row)
+    remaining = row.deadline_at - now if row.deadline_at else None
+    return Claimed(record, Lease(record.id, record.attempt, row.nonce), remaining)
 
 
 def reading_of(job_id: str, answer: Sequence[Any]) -> Reading:
@@ -85,6 +91,10 @@ def stats_of(answer: Sequence[Any]) -> QueueStats:
 def meets(record: JobRecord, query: Query) -> bool:
     """Tell whether a job has the labels a query asks for; scripts check the rest."""
     return all(record.spec.labels.get(name) == value for name, value in query.labels.items())
+
+
+def _time(value: Any) -> float | None:
+    return float(value) if value else None
 
 
 def time_of(text: str) -> float | None:

@@ -10,6 +10,7 @@ from sidelane.stores.checking import storable
 from sidelane.stores.texts import dumps, problem_text, spec_document
 
 CODES = {State.QUEUED: "01", State.RUNNING: "2", State.SUCCEEDED: "3", State.FAILED: "4", State.CANCELLED: "5"}
+WAITING = 1
 STATES = (State.QUEUED, State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 Argument = str | int
@@ -54,8 +55,8 @@ def report_fields(report: Report) -> list[Argument]:
     return [*lease_fields(report.lease), report.ordinal, name, delay, text, kept, *_entries(report.entries)]
 
 
-def claim_fields(request: ClaimRequest) -> list[Argument]:
-    """The arguments of a claim."""
+def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) -> list[Argument]:
+    """The arguments of a claim; `watcher` waits for jobs of the `watched` queues, if any are."""
     one, more = request.suspects
     fields: list[Argument] = [request.worker, request.request, request.limit, repr(request.lease), one, more]
     fields.append(-1 if request.tasks is None else len(request.tasks))
@@ -64,7 +65,8 @@ def claim_fields(request: ClaimRequest) -> list[Argument]:
     fields += [len(request.ids), *request.ids, len(request.queues)]
     for queue, slots in request.queues.items():
         fields += [queue, slots]
-    return fields
+    full = set(watched) - request.queues.keys()
+    return [*fields, watcher if watched else "", len(full), *full]
 
 
 def query_fields(query: Query) -> list[Argument]:

@@ -52,7 +52,7 @@ class RedisStore:
         except BaseException:
             await server.close()
             raise
-        return cls(server, Watching(address))
+        return cls(server, Watching(address, server))
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
         problems = [problem_with(spec) for spec in specs]
@@ -65,7 +65,9 @@ class RedisStore:
         again = True
         answer: Any = ()
         while again:
-            answer = await self._server.run("claim", *encoding.claim_fields(request))
+            watching = self._watching
+            fields = encoding.claim_fields(request, watching.watcher, watching.queues)
+            answer = await self._server.run("claim", *fields)
             again = bool(answer[0])
         return decoding.claims_of(answer)
 
@@ -132,8 +134,8 @@ class RedisStore:
         return sorted(map(decoding.stats_of, await self._server.run("stats")), key=lambda each: each.name)
 
     async def sweep(self, *, lease: float, limit: int = 200) -> Swept:
-        lost, ended, removed, more = await self._server.run("sweep", repr(lease), limit)
-        return Swept(lost, ended, removed, bool(more))
+        lost, ended, removed, more, next_loss = await self._server.run("sweep", repr(lease), limit)
+        return Swept(lost, ended, removed, bool(more), decoding.time_of(next_loss))
 
     async def remember(self, name: str, value: str) -> str:
         kept: str = await self._server.run("remember", name, value)

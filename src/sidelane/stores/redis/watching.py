@@ -1,24 +1,35 @@
-"""Waking those who watch: one connection for all topics of a store, which comes back by itself and then wakes everyone."""
+"""Waking those who watch: one connection for all topics of a store, which comes back by itself and then wakes everyone.
+
+Jobs share one channel, whose messages name those that have changed; this store has a channel of its own for the queues it
+watches, since what arrives wakes one watcher and not all of them (rules 22); any other topic is a channel.
+"""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from redis import exceptions
 from redis.asyncio.connection import Connection
 
+from sidelane.model.errors import StoreError
+from sidelane.model.ids import new_nonce
+from sidelane.stores.contract import job_topic, queue_topic
 from sidelane.stores.redis.address import Address
+from sidelane.stores.redis.server import Server
 from sidelane.stores.watch import Watch
 
 GRACE = 1.0
 """For how many seconds a new watch waits for the server to confirm it; then it begins with a hint, and gets more later."""
 
-QUIET = 15.0
+QUIET = 30.0
 """After so many seconds without a message the server is asked whether it is there; twice as many, and it counts as gone."""
 
 _REST = (0.05, 0.25)  # seconds between two attempts to connect
+
+_JOB, _QUEUE = job_topic(""), queue_topic("")
 
 
 class ServerWatch(Watch):
@@ -30,7 +41,7 @@ class ServerWatch(Watch):
 
 
 class Channel:
-    """One topic at the server: who watches it, and how many subscribes are not confirmed yet."""
+    """One channel at the server: which watches need it, and how many subscribes are not confirmed yet."""
 
     def __init__(self) -> None:
         self.watches: set[ServerWatch] = set()
@@ -41,21 +52,33 @@ class Channel:
 class Watching:
     """All watches of one store. The connection is made with the first of them."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, server: Server) -> None:
         self._address = address
+        self._server = server
         self._prefix = f"{address.prefix}:hint:"
+        self.watcher = new_nonce()
+        self._jobs = f"{self._prefix}jobs"
+        self._own = f"{self._prefix}watcher:{self.watcher}"
+        self._topics: defaultdict[str, set[ServerWatch]] = defaultdict(set)
         self._channels: dict[str, Channel] = {}
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._sending = asyncio.Lock()
 
+    @property
+    def queues(self) -> list[str]:
+        """The queues that are watched here."""
+        return _queues(self._topics)
+
     @asynccontextmanager
     async def watch(self, topics: tuple[str, ...]) -> AsyncIterator[ServerWatch]:
         """Watch topics from now on."""
         watch = ServerWatch()
-        names = [f"{self._prefix}{topic}" for topic in dict.fromkeys(topics)]
+        names = list(dict.fromkeys(map(self._channel_of, topics)))
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="sidelane hints")
+        for topic in topics:
+            self._topics[topic].add(watch)
         fresh = []
         for name in names:
             channel = self._channels.setdefault(name, Channel())
@@ -66,15 +89,27 @@ class Watching:
             await self._send("SUBSCRIBE", fresh)
             if not await self._confirmed(names):
                 watch.hint()
+            await self._wait_for(_queues(topics))
             watch.is_open = True
             yield watch
         finally:
-            await self._leave(names, watch)
+            await self._leave(topics, names, watch)
 
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def _channel_of(self, topic: str) -> str:
+        if topic.startswith(_JOB):
+            return self._jobs
+        return self._own if topic.startswith(_QUEUE) else f"{self._prefix}{topic}"
+
+    def _topics_of(self, name: str, message: str) -> Iterable[str]:
+        """Say which topics a message is about."""
+        if name == self._jobs:
+            return map(job_topic, message.split("\n"))
+        return [queue_topic(message) if name == self._own else name.removeprefix(self._prefix)]
 
     async def _confirmed(self, names: list[str]) -> bool:
         try:
@@ -85,17 +120,31 @@ class Watching:
             return False
         return True
 
-    async def _leave(self, names: list[str], watch: ServerWatch) -> None:
+    async def _wait_for(self, queues: list[str], waits: bool = True) -> None:
+        """Let this watcher be woken for jobs of these queues, or no more. Where the server is away it is done at the next claim."""
+        if queues:
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(GRACE):
+                    await self._server.run("watch", self.watcher, int(waits), *queues)
+
+    async def _leave(self, topics: tuple[str, ...], names: list[str], watch: ServerWatch) -> None:
         left = []
+        for topic in topics:
+            self._topics[topic].discard(watch)
+            if not self._topics[topic]:
+                left.append(topic)
+                del self._topics[topic]
+        unwanted = []
         for name in names:
             channel = self._channels[name]
             channel.watches.discard(watch)
             if not channel.watches:
                 channel.ready.clear()
-                left.append(name)
+                unwanted.append(name)
                 if not channel.pending:
                     del self._channels[name]
-        await self._send("UNSUBSCRIBE", left)
+        await self._send("UNSUBSCRIBE", unwanted)
+        await self._wait_for(_queues(left), waits=False)
 
     async def _send(self, command: str, names: list[str]) -> None:
         """Tell the server, if it is there; whoever connects next subscribes to everything."""
@@ -144,19 +193,21 @@ class Watching:
             channel.ready.clear()
         self._connection = connection
         await self._send("SUBSCRIBE", list(self._channels))
-        for channel in self._channels.values():
-            for watch in channel.watches:
+        await self._wait_for(self.queues)
+        for watches in self._topics.values():
+            for watch in watches:
                 if watch.is_open:
                     watch.hint()
 
-    def _heard(self, message: list[Any]) -> None:
-        kind, name, *_ = message
+    def _heard(self, answer: list[Any]) -> None:
+        kind, name, *rest = answer
         channel = self._channels.get(name)
         if channel is None:
             return
         if kind == "message":
-            for watch in channel.watches:
-                watch.hint()
+            for topic in self._topics_of(name, *rest):
+                for watch in self._topics.get(topic, ()):
+                    watch.hint()
         elif kind == "subscribe":
             channel.pending = max(0, channel.pending - 1)
             if not channel.pending:
@@ -164,3 +215,7 @@ class Watching:
                     channel.ready.set()
                 else:
                     del self._channels[name]
+
+
+def _queues(topics: Iterable[str]) -> list[str]:
+    return [topic.removeprefix(_QUEUE) for topic in topics if topic.startswith(_QUEUE)]

@@ -10,7 +10,7 @@ from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, JobSpec, State, Submission
 from sidelane.model.outcome import Cancelled, Released, Report, Succeeded, Verdict
 from sidelane.model.worker import ClaimRequest
-from sidelane.stores.contract import Store, job_topic, queue_topic, worker_topic
+from sidelane.stores.contract import Store, Wakeups, job_topic, queue_topic, worker_topic
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Place, Subject
 from sidelane.testing.conformance.steps import (
@@ -106,6 +106,72 @@ class Connections(Several):
         await start(store, *specs("a"))
         assert (await pass_time(other, clock, 3 * LEASE)).lost == 1
         assert (await record(store, "a")).state is State.QUEUED
+
+
+class Handing(Several):
+    """Who is woken for what arrives."""
+
+    async def test_a_watcher_that_has_claimed_is_woken_again(self, store: Store) -> None:
+        async with store.watch(queue_topic("default")) as wakeups:
+            for job_id in "abc":
+                await submit(store, *specs(job_id))
+                assert await wakeups.wait(PATIENCE)
+                assert ids(await take(store)) == [job_id]
+
+    async def test_what_a_full_claim_leaves_behind_wakes_another(self, store: Store, other: Store) -> None:
+        async with store.watch(queue_topic("default")) as one, other.watch(queue_topic("default")) as two:
+            await submit(store, *specs("a", "b"))
+            first, second, both = await woken_first((store, one), (other, two))
+            assert len(await take(first[0], limit=1)) == 1
+            assert both or await second[1].wait(PATIENCE)
+            assert len(await take(second[0])) == 1
+
+    async def test_what_a_full_queue_of_a_watcher_leaves_behind_wakes_another(self, store: Store, other: Store) -> None:
+        topics = queue_topic("x"), queue_topic("y")
+        async with store.watch(*topics) as one, other.watch(*topics) as two:
+            await submit(store, *specs("a", "b", queue="x"))
+            first, second, both = await woken_first((store, one), (other, two))
+            assert len(await take(first[0], queues={"x": 1, "y": 5})) == 1
+            assert both or await second[1].wait(PATIENCE)
+            await take(first[0], queues={"y": 5})
+            assert len(await take(second[0], queues={"x": 5, "y": 5})) == 1
+            await submit(store, *specs("c", queue="x"))
+            assert await second[1].wait(PATIENCE)
+
+    async def test_a_hint_is_not_spent_on_one_who_does_not_know_the_task(self, store: Store, other: Store) -> None:
+        async with store.watch(queue_topic("default")), other.watch(queue_topic("default")) as second:
+            await take(store, tasks={"another": 1})
+            await take(other, tasks={"t": 1})
+            await submit(store, *specs("a"))
+            assert await second.wait(PATIENCE)
+
+    async def test_one_who_watches_no_more_passes_the_hint_on(self, store: Store, other: Store) -> None:
+        async with other.watch(queue_topic("default")) as second:
+            async with store.watch(queue_topic("default")):
+                await take(other)  # from now on it waits, behind the first
+                await submit(store, *specs("a"))
+            assert await second.wait(PATIENCE)
+
+    async def test_a_hint_that_was_lost_comes_again_with_a_sweep(self, store: Store, other: Store) -> None:
+        async with store.watch(queue_topic("default")) as one, other.watch(queue_topic("default")) as two:
+            await submit(store, *specs("a"))
+            _, second, both = await woken_first((store, one), (other, two))  # and the first does nothing about it
+            await store.sweep(lease=LEASE)
+            assert both or await second[1].wait(PATIENCE)
+
+
+Watched = tuple[Store, Wakeups]
+
+
+async def woken_first(one: Watched, other: Watched) -> tuple[Watched, Watched, bool]:
+    """Wait until one of two is woken, give that one first, and tell whether both were."""
+    waits = [asyncio.create_task(wakeups.wait(PATIENCE)) for _, wakeups in (one, other)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    came = [wait.done() for wait in waits]
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+    return (*((one, other) if came[0] else (other, one)), all(came))
 
 
 class Races(Several):

@@ -2,7 +2,7 @@
 
 from sidelane.testing.conformance.cancelling import Cancelling, Requeueing
 from sidelane.testing.conformance.claiming import Claiming, Waiting
-from sidelane.testing.conformance.connections import Connections, Races
+from sidelane.testing.conformance.connections import Connections, Handing, Races
 from sidelane.testing.conformance.deadlines import Abandoning, Deadlines
 from sidelane.testing.conformance.ending import Ending, FollowUps
 from sidelane.testing.conformance.fairness import Fairness
@@ -53,5 +53,5 @@ class OneConnection(
     """All that holds of a store even where each connection has a storage of its own."""
 
 
-class Conformance(OneConnection, Connections, Races, Processes):
+class Conformance(OneConnection, Connections, Handing, Races, Processes):
     """The whole contract."""

@@ -58,8 +58,9 @@ class Watching(Subject):
             await pass_time(store, clock, 3 * LEASE)
             assert [await wakeups.wait(PATIENCE) for wakeups in watched] == [True, True]
 
-    async def test_a_resumed_queue_is_hinted_at(self, store: Store) -> None:
+    async def test_a_resumed_queue_with_something_to_claim_is_hinted_at(self, store: Store) -> None:
         await store.pause("x")
+        await submit(store, *specs("a", queue="x"))
         assert await hinted(store, queue_topic("x"), lambda: store.pause("x", False))
 
     async def test_a_follow_up_hints_at_its_queue(self, store: Store) -> None:

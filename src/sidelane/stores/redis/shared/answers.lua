@@ -1,21 +1,14 @@
--- How a job goes out: a list of its id, spec, numbers, worker, problem, progress event, result, and history. Needs: rows.
+-- How a job goes out: a list of its id and packed row, then, where it has any of them, what stands elsewhere: its spec and result
+-- if they are long, its progress event, and its history. Needs: rows. What was changed must be committed before.
 
 local function answer(id, row)
-  local numbers = string.format(
-    '%.0f %d %d %d %d %d %s %s %s %s %d %d',
-    row[SEQ], row[STATE], row[ATTEMPT], row[FAILURES], row[LOSSES], row[ENDS], exact(row[SUBMITTED]),
-    row[STATE] == WAITING and exact(row[DUE]) or '-', exact(row[STARTED]), exact(row[ENDED]),
-    row[CANCELLING] and 1 or 0, row[LAST]
-  )
-  local history = row[FAILURES] + row[LOSSES] > 0 and call('LRANGE', P .. 'failures:' .. id, 0, -1) or {}
-  return {
-    id,
-    text_of('spec:' .. id),
-    numbers,
-    row[WORKER],
-    row[PROBLEM],
-    row[PROGRESS] and call('LINDEX', P .. 'log:' .. id, row[PROGRESS] - 1),
-    row[STATE] == SUCCEEDED and text_of('result:' .. id),
-    history,
-  }
+  local reply = { id, packed[id] }
+  local fails, succeeded = row[FAILURES] + row[LOSSES] > 0, row[STATE] == SUCCEEDED
+  if not row[SPEC] or fails or row[PROGRESS] or succeeded and not row[RESULT] then
+    reply[3] = not row[SPEC] and text_of('spec:', id)
+    reply[4] = succeeded and not row[RESULT] and text_of('result:', id)
+    reply[5] = row[PROGRESS] and call('LINDEX', P .. 'log:' .. id, row[PROGRESS] - 1)
+    reply[6] = fails and call('LRANGE', P .. 'failures:' .. id, 0, -1)
+  end
+  return reply
 end

@@ -1,4 +1,4 @@
--- Jobs that come into the queue: new ones, and those that come back after an attempt. Needs: rows, lines.
+-- Jobs that come into the queue: new ones, and those that come back after an attempt. Needs: rows, lines, waking.
 --
 -- Keys: meta              hash: sequence, the highest used
 --       queues            hash: every queue that was ever named, 1 while it is paused
@@ -58,7 +58,6 @@ local function queue_up(id, row)
   end
   save(id, row)
   touch_job(id)
-  touch('queue:' .. row[QUEUE])
 end
 
 local sequence, reserved, seen_queues = 0, 0, {}
@@ -96,11 +95,11 @@ local function insert(id, spec, fields)
   row[ATTEMPT], row[FAILURES], row[LOSSES], row[ENDS] = 0, 0, 0, 0
   row[STARTED], row[ENDED], row[ABANDON_AT], row[CANCELLING] = false, false, false, false
   row[WORKER], row[NONCE], row[SETTLED], row[PROGRESS], row[PROBLEM], row[STAMPED] = false, false, false, false, false, false
-  row[ORDINAL], row[EPOCH], row[LAST] = 0, 0, 0
+  row[ORDINAL], row[EPOCH], row[LAST], row[RESULT] = 0, 0, 0, false
   set_deadlines(id, row)
-  keep('spec:' .. id, spec)
+  keep_in(row, SPEC, 'spec:', id, spec)
   if row[FOLLOWS] then
-    keep('then:' .. id, fields[16])
+    keep('then:', id, fields[16])
   end
   add_later('all', row[SEQ], id)
   for name, value in pairs({ user = row[USER] ~= '' and row[USER], key = row[KEY], parent = row[PARENT] }) do
@@ -114,6 +113,7 @@ local function insert(id, spec, fields)
   end
   hold(id, row)
   queue_up(id, row)
+  expect(row)
   return row
 end
 
@@ -129,6 +129,7 @@ local function put_back(id, row, delay, settled)
   row[SETTLED] = settled or row[SETTLED]
   row[CANCELLING], row[WORKER], row[NONCE], row[ORDINAL] = false, false, false, 0
   queue_up(id, row)
+  expect(row)
 end
 
 -- Make up to `limit` due jobs of a queue ready, and tell how many there were.

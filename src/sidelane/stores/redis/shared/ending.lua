@@ -2,7 +2,7 @@
 
 -- Submit the follow-ups for this end. Ids come from parent, end and place, so that each end submits each of them once.
 local function follow_up(id, row)
-  for place, follow in ipairs(cjson.decode(text_of('then:' .. id))) do
+  for place, follow in ipairs(cjson.decode(text_of('then:', id))) do
     local states, rest_of_spec, fields = unpack(follow)
     local child = id .. '.' .. row[ENDS] .. '.' .. (place - 1)
     fields[15] = '+' .. id
@@ -54,11 +54,11 @@ local function conclude(id, row, state, result, problem, settled)
   row[PROBLEM], row[SETTLED] = problem, settled or row[SETTLED]
   row[CANCELLING], row[WORKER], row[NONCE], row[ORDINAL] = false, false, false, 0
   row[GIVE_UP], row[ABANDON_AT], row[STAMPED], row[WAIT] = false, false, false, false
+  if result then
+    keep_in(row, RESULT, 'result:', id, result)
+  end
   save(id, row)
   touch_job(id)
-  if result then
-    keep('result:' .. id, result)
-  end
   if state == FAILED then
     call('ZADD', P .. 'failed', row[SEQ], id)
   end

@@ -36,7 +36,7 @@ end
 
 -- Give the end of a finished job a line of its own: until now it followed from the row.
 local function write_end(id, row)
-  local data = row[PROBLEM] or row[STATE] == SUCCEEDED and call('GET', P .. 'result:' .. id) or ''
+  local data = row[PROBLEM] or result_of(id, row) or ''
   call('RPUSH', P .. 'log:' .. id, row[EPOCH] .. ' ' .. exact(row[ENDED]) .. '\n\n' .. row[STATE] .. data)
 end
 

@@ -10,9 +10,11 @@ local function forget_jobs(limit)
     local row = row_of(id)
     call('ZADD', P .. 'gone', exact(NOW + row[KEEP]), id)
     call('HSET', P .. 'users_gone', id, row[USER])
-    for _, key in ipairs({ 'job:', 'spec:', 'result:', 'log:', 'failures:', 'then:' }) do
-      call('UNLINK', P .. key .. id)
+    local keys = {}
+    for place, kind in ipairs({ 'job:', 'spec:', 'result:', 'log:', 'failures:', 'then:' }) do
+      keys[place] = P .. kind .. id
     end
+    call('UNLINK', unpack(keys))
     for _, index in ipairs({ 'all', 'failed', 'forget' }) do
       call('ZREM', P .. index, id)
     end

@@ -3,55 +3,70 @@
 -- A script reads each row once and writes what has changed at its end (`commit`), all in one MSET, with the hints.
 --
 -- Keys: job:<id>          the row
---       spec:<id>         what was asked for, JSON text
---       result:<id>       its result, JSON text
+--       spec:<id>         what was asked for, JSON text, where it is too long to stand in the row
+--       result:<id>       its result, JSON text, likewise
 --       log:<id>          list of its events, the oldest first; its number is an event's place
 --       failures:<id>     list of its failures and losses, the oldest first
 --       running           hash: running jobs by queue
 --       leases:<worker>   zset: the worker's running jobs by the time their lease ends
---       hint:<topic>      channel
+--       hint:jobs         channel: ids of jobs that have changed, a line each
+--       hint:<topic>      channel: any other topic, an empty message
+--
+-- The order of a row's fields is known to decoding.py too.
 
 local SEQ, STATE, QUEUE, PRIORITY, USER, TASK, VERSION, KEY, UNIQUE, PARENT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local BUDGET, KEEP, START_WITHIN, DEADLINE, ABANDON_AFTER, FOLLOWS = 11, 12, 13, 14, 15, 16
 local SUBMITTED, DUE, WAIT, ATTEMPT, FAILURES, LOSSES, ENDS = 17, 18, 19, 20, 21, 22, 23
 local STARTED, ENDED, GIVE_UP, DEADLINE_AT, ABANDON_AT, CANCELLING = 24, 25, 26, 27, 28, 29
 local WORKER, NONCE, SETTLED, ORDINAL, EPOCH, LAST, PROGRESS, PROBLEM, STAMPED = 30, 31, 32, 33, 34, 35, 36, 37, 38
+local SPEC, RESULT = 39, 40
+
+local LONGEST_IN_ROW = 256 -- bytes of a text
 
 local READY, WAITING, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
 
 local rows = {}
+local packed = {} -- the rows as they are stored; of those that change only after `commit`
 local changed = {}
 local texts = {}
 local started = {}
 local dropped = {}
+local hinted = {}
 local touched = {}
 local added = {}
 local forgets = {}
+local wake_workers -- set by the script that lets jobs arrive
 
 local function row_of(id)
   local row = rows[id]
   if row == nil then
-    local packed = call('GET', P .. 'job:' .. id)
-    row = packed and cmsgpack.unpack(packed)
-    rows[id] = row
+    local found = call('GET', P .. 'job:' .. id)
+    row = found and cmsgpack.unpack(found)
+    rows[id], packed[id] = row, found
   end
   return row
 end
 
--- Read the rows of many jobs in one go.
-local function read_rows(ids)
+-- Read what stands under `<kind><id>` for many ids in one go, and give each to a function.
+local function read_each(kind, ids, take_one)
   for first = 1, #ids, 1000 do
     local keys = {}
     for place = first, math.min(first + 999, #ids) do
-      keys[#keys + 1] = P .. 'job:' .. ids[place]
+      keys[#keys + 1] = P .. kind .. ids[place]
     end
-    for place, packed in ipairs(call('MGET', unpack(keys))) do
-      local id = ids[first + place - 1]
-      if rows[id] == nil then
-        rows[id] = packed and cmsgpack.unpack(packed)
-      end
+    for place, found in ipairs(call('MGET', unpack(keys))) do
+      take_one(ids[first + place - 1], found)
     end
   end
+end
+
+-- Read the rows of many jobs in one go.
+local function read_rows(ids)
+  read_each('job:', ids, function(id, found)
+    if rows[id] == nil then
+      rows[id], packed[id] = found and cmsgpack.unpack(found), found
+    end
+  end)
 end
 
 local function save(id, row)
@@ -60,27 +75,25 @@ local function save(id, row)
 end
 
 -- Write a text with the rows.
-local function keep(key, text)
-  texts[P .. key] = text
+local function keep(kind, id, text)
+  texts[P .. kind .. id] = text
 end
 
-local found_texts = {}
-
-local function text_of(key)
-  return texts[P .. key] or found_texts[P .. key] or call('GET', P .. key)
+local function text_of(kind, id)
+  local key = P .. kind .. id
+  return texts[key] or call('GET', key)
 end
 
--- Read the specs of many jobs in one go.
-local function read_specs(ids)
-  for first = 1, #ids, 1000 do
-    local keys = {}
-    for place = first, math.min(first + 999, #ids) do
-      keys[#keys + 1] = P .. 'spec:' .. ids[place]
-    end
-    for place, text in ipairs(call('MGET', unpack(keys))) do
-      found_texts[keys[place]] = text
-    end
+-- Give a text to a field of the row, or a key of its own if it is long.
+local function keep_in(row, field, kind, id, text)
+  row[field] = #text <= LONGEST_IN_ROW and text
+  if not row[field] then
+    keep(kind, id, text)
   end
+end
+
+local function result_of(id, row)
+  return row[STATE] == SUCCEEDED and (row[RESULT] or text_of('result:', id))
 end
 
 -- Put a member into a sorted set at the end of the script, together with others.
@@ -91,11 +104,14 @@ local function add_later(key, score, member)
 end
 
 local function touch(topic)
-  touched[topic] = true
+  hinted[topic] = true
 end
 
 local function touch_job(id)
-  touched['job:' .. id] = true
+  if not touched[id] then
+    touched[id] = true
+    touched[#touched + 1] = id
+  end
 end
 
 local function held_by(row, attempt, nonce)
@@ -124,10 +140,11 @@ end
 
 -- Write everything that has changed, and hint at it. The last step of a script that writes.
 local function commit()
-  for id in pairs(changed) do
-    keep('job:' .. id, cmsgpack.pack(rows[id]))
-  end
   local written = {}
+  for id in pairs(changed) do
+    packed[id] = cmsgpack.pack(rows[id])
+    written[#written + 1], written[#written + 2] = P .. 'job:' .. id, packed[id]
+  end
   for key, text in pairs(texts) do
     written[#written + 1], written[#written + 2] = key, text
   end
@@ -148,7 +165,13 @@ local function commit()
       call('HINCRBY', P .. 'running', queue, step)
     end
   end
-  for topic in pairs(touched) do
+  for topic in pairs(hinted) do
     call('PUBLISH', P .. 'hint:' .. topic, '')
+  end
+  if #touched > 0 then
+    call('PUBLISH', P .. 'hint:jobs', table.concat(touched, '\n'))
+  end
+  if wake_workers then
+    wake_workers()
   end
 end

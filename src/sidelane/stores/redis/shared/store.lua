@@ -30,10 +30,11 @@ local function present(text)
 end
 
 local made = 0
+local first_epoch = tonumber(ARGV[2]:sub(1, 8), 16)
 
 local function new_epoch()
   made = made + 1
-  local epoch = (tonumber(ARGV[2]:sub(1, 8), 16) + 2 * made) % 4294967296
+  local epoch = (first_epoch + 2 * made) % 4294967296
   return epoch - epoch % 2 + 1
 end
 

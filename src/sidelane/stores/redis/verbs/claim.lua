@@ -1,13 +1,14 @@
 -- claim: hand out ready jobs, each under a new lease.
--- Shared: store, rows, lines, arrivals, log, problems, ending, picking, workers, answers
+-- Shared: store, rows, lines, waking, arrivals, log, problems, ending, picking, workers, answers
 -- Flags: allow-oom
 --
--- Keys: those of ending, picking and workers, and
+-- Keys: those of ending, picking, waking and workers, and
 --       request:<worker>:<request>  what this request was given: ids and nonces, for as long as it may be repeated
 -- Arguments: worker, request, limit, lease, suspects with one loss, suspects with more, count of tasks (-1: any), then name and
---            version of each, count of ids, then each, count of queues, then name and slots of each.
--- Returns: whether to call again (more jobs were late than one call ends), when the next waiting job is due ('-': none), and
---          of each job its answer, attempt, nonce and what its deadline leaves.
+--            version of each, count of ids, then each, count of queues, then name and slots of each, watcher ('': nobody
+--            waits for hints), count of queues it has no room for, then each.
+-- Returns: whether to call again (more jobs were late than one call ends), when the next waiting job is due ('-': none), the
+--          time, and the answer of each job.
 
 local MOST_ASIDE = 200 -- due and late jobs that one call sees to on its way
 
@@ -20,12 +21,9 @@ for _ = 1, tasks do
   known[name] = number()
 end
 
-local reply = { 0, '-' }
+local reply = { 0, '-', exact(NOW) }
 local given = {}
-
-local function give(id, row)
-  reply[#reply + 1] = { answer(id, row), row[ATTEMPT], row[NONCE], exact(row[DEADLINE_AT] and row[DEADLINE_AT] - NOW) }
-end
+local taken_of = {}
 
 local function is_paused(queue)
   return call('HGET', P .. 'queues', queue) == '1'
@@ -61,8 +59,7 @@ local function hand_out(ids)
     touch_job(id)
     count_running(row[QUEUE], 1)
     leases[#leases + 1], leases[#leases + 2] = until_then, id
-    given[#given + 1], given[#given + 2] = id, row[NONCE]
-    give(id, row)
+    given[#given + 1] = id
   end
   if #leases > 0 then
     in_pieces('ZADD', P .. 'leases:' .. worker, leases)
@@ -72,15 +69,15 @@ end
 
 local function take_from(queue, slots)
   promote(queue, MOST_ASIDE)
-  local room = math.min(slots, limit - #given / 2)
+  local room = math.min(slots, limit - #given)
   local priorities = room > 0 and call('ZREVRANGE', P .. 'priorities:' .. queue, 0, -1) or {}
   for _, priority in ipairs(priorities) do
     if room > 0 then
       local picked = pick(queue, priority, room, opener)
       read_rows(picked)
-      read_specs(picked)
       hand_out(picked)
       room = room - #picked
+      taken_of[queue] = (taken_of[queue] or 0) + #picked
     end
   end
   return tonumber(call('ZRANGE', P .. 'due:' .. queue, 0, 0, 'WITHSCORES')[2])
@@ -89,7 +86,7 @@ end
 local function take_id(id)
   local row = row_of(id)
   local is_due = row and (row[STATE] == READY or row[STATE] == WAITING and row[DUE] <= NOW)
-  if not is_due or #given / 2 >= limit or is_paused(row[QUEUE]) then
+  if not is_due or #given >= limit or is_paused(row[QUEUE]) then
     return
   end
   local kind = opener(math.min(row[LOSSES], 2), row[VERSION], row[TASK])
@@ -105,17 +102,41 @@ local function take_id(id)
   hand_out({ id })
 end
 
+-- Give the jobs in one go. What this call has changed is committed.
+local function give(ids)
+  for _, id in ipairs(ids) do
+    reply[#reply + 1] = answer(id, row_of(id))
+  end
+end
+
+-- Let the watcher wait for the queues it still has room for, and wake others for what it leaves behind.
+local function wait_or_pass_on(watcher, queues, filled)
+  local waits = false
+  for queue, slots in pairs(queues) do
+    if filled or (taken_of[queue] or 0) >= slots then
+      wait_no_more(watcher, queue)
+      wake_for(queue)
+    else
+      waits = true
+      call('ZADD', P .. 'waiting:' .. queue, exact(NOW), watcher)
+    end
+  end
+  if waits and tasks >= 0 then
+    call('HSET', P .. 'knows', watcher, cmsgpack.pack(known))
+  end
+end
+
 local memory = P .. 'request:' .. part(worker) .. ':' .. request
 local remembered = call('GET', memory)
 if remembered then
-  local pairs_given = cmsgpack.unpack(remembered)
-  for place = 1, #pairs_given, 2 do
-    local id = pairs_given[place]
+  for _, each in ipairs(cmsgpack.unpack(remembered)) do
+    local id, nonce = unpack(each)
     local row = row_of(id)
-    if row and row[STATE] == RUNNING and row[NONCE] == pairs_given[place + 1] then
-      give(id, row)
+    if row and row[STATE] == RUNNING and row[NONCE] == nonce then
+      given[#given + 1] = id
     end
   end
+  give(given)
   return reply
 end
 
@@ -124,23 +145,36 @@ if end_late(MOST_ASIDE) == MOST_ASIDE then
   return { 1, '-' }
 end
 
-local ids = number()
-for _ = 1, ids do
+local by_id = number()
+for _ = 1, by_id do
   take_id(take())
 end
-local next_due
+local queues, next_due = {}, nil
 for _ = 1, number() do
   local queue, slots = take(), number()
-  if ids == 0 and not is_paused(queue) then
+  queues[queue] = slots
+  if by_id == 0 and not is_paused(queue) then
     local due = take_from(queue, slots)
     if due and (not next_due or due < next_due) then
       next_due = due
     end
   end
 end
+local watcher = take()
+if watcher ~= '' then
+  wait_or_pass_on(watcher, queues, #given >= limit)
+  for _ = 1, number() do
+    wait_no_more(watcher, take())
+  end
+end
 if #given > 0 then
-  call('SET', memory, cmsgpack.pack(given), 'EX', math.ceil(math.max(60, math.min(2 * lease, 86400))))
+  local leases = {}
+  for place, id in ipairs(given) do
+    leases[place] = { id, row_of(id)[NONCE] }
+  end
+  call('SET', memory, cmsgpack.pack(leases), 'EX', math.ceil(math.max(60, math.min(2 * lease, 86400))))
 end
 commit()
+give(given)
 reply[2] = next_due and exact(math.max(0, next_due - NOW)) or '-'
 return reply

@@ -8,7 +8,6 @@
 
 local ids = { unpack(ARGV, 3) }
 read_rows(ids)
-read_specs(ids)
 local replies = {}
 for place, id in ipairs(ids) do
   local row = row_of(id)

@@ -1,11 +1,10 @@
 -- pause: stop or resume handing out jobs of a queue.
--- Shared: store, rows
+-- Shared: store, rows, lines, waking
 -- Flags: allow-oom
 --
--- Keys: queues.
+-- Keys: queues, those of waking.
 -- Arguments: queue, 1 or 0.
 
 local queue, paused = take(), take()
 call('HSET', P .. 'queues', queue, paused)
-touch('queue:' .. queue)
-commit()
+wake_for(queue)

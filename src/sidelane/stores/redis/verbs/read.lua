@@ -39,5 +39,5 @@ end
 local comes = finished and after < row[LAST] and after + #events == written and #events < limit
 return {
   comes and row[STATE] or -1 - row[STATE], row[LAST], gap and 1 or 0, after, row[EPOCH], exact(row[ENDED]),
-  comes and row[PROBLEM], comes and row[STATE] == SUCCEEDED and call('GET', P .. 'result:' .. id), events,
+  comes and row[PROBLEM], comes and result_of(id, row), events,
 }

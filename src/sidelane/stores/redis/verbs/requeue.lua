@@ -1,5 +1,5 @@
 -- requeue: bring finished jobs back to the queue with fresh budgets (rule 10).
--- Shared: store, rows, lines, arrivals, log, answers
+-- Shared: store, rows, lines, waking, arrivals, log, answers
 --
 -- Keys: those of arrivals and log, result:<id>, failures:<id>.
 -- Arguments: ids.
@@ -13,6 +13,7 @@ local function bring_back(id, row)
     call('ZREM', P .. 'failed', id)
   end
   row[FAILURES], row[LOSSES], row[SETTLED], row[PROBLEM], row[STARTED], row[ENDED] = 0, 0, false, false, false, false
+  row[RESULT] = false
   set_deadlines(id, row)
   hold(id, row)
   put_back(id, row, 0)

@@ -1,5 +1,5 @@
 -- submit: make jobs durable, or answer with the jobs that are there.
--- Shared: store, rows, lines, arrivals, answers
+-- Shared: store, rows, lines, waking, arrivals, answers
 --
 -- Keys: those of rows, lines and arrivals.
 -- Arguments: count, then for each: id, spec, 16 fields.

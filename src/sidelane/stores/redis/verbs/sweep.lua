@@ -1,10 +1,11 @@
 -- sweep: do what time asks for. Any process may, at any time (rules 5 to 7, 11).
--- Shared: store, rows, lines, arrivals, log, problems, ending, workers, losing, retention
+-- Shared: store, rows, lines, waking, arrivals, log, problems, ending, workers, losing, retention
 -- Flags: allow-oom
 --
 -- Keys: those of ending, losing and retention, and in the hash `meta`: swept, the sweep mark; patient, when leases may be taken.
 -- Arguments: lease, limit.
--- Returns: how many leases were lost, jobs ended, jobs removed, and whether another sweep has work right now.
+-- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, and when the leases of the
+--          first worker end ('-': there is none).
 
 local lease, limit = number(), number()
 local room = limit
@@ -39,8 +40,10 @@ end
 ended = ended + spend(end_late(room))
 for _, queue in ipairs(call('HKEYS', P .. 'queues')) do
   spend(promote(queue, room))
+  wake_for(queue)
 end
 local removed = spend(forget_jobs(room))
 spend(forget_gone(room))
 commit()
-return { lost, ended, removed, room == 0 and 1 or 0 }
+local dies = tonumber(call('ZRANGE', P .. 'alive', 0, 0, 'WITHSCORES')[2])
+return { lost, ended, removed, room == 0 and 1 or 0, dies and exact(math.max(0, dies - NOW)) or '-' }

@@ -25,6 +25,7 @@ _SET_TIME = _SQL["set_time"]
 _CLAMP_WORKERS = _SQL["clamp_workers"]
 _CLAMPS = [_SQL[each] for each in ("clamp_leases", "clamp_delays", "clamp_listeners", "clamp_deadlines")]
 _DEAD = _SQL["dead"]
+_NEXT_DEAD = _SQL["next_dead"]
 _FORGET_WORKER = _SQL["forget_worker"]
 _FORGET_MARK = _SQL["forget_mark"]
 _LEASES = _SQL["leases"]
@@ -48,7 +49,11 @@ def sweep(connection: apsw.Connection, now: float, touched: Touched, lease: floa
         ended += sweeping.stop_abandoned()
     sweeping.make_due_ready()
     forgotten = forget(connection, now, limit)
-    return Swept(lost, ended, forgotten.jobs, sweeping.more or forgotten.more)
+    (dies,) = the_row(connection, _NEXT_DEAD)
+    return Swept(
+        lost=lost, ended=ended, removed=forgotten.jobs, more=sweeping.more or forgotten.more,
+        next_loss=None if dies is None else max(0.0, dies - now),
+    )  # fmt: skip
 
 
 class _Sweeping:

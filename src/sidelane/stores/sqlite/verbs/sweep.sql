@@ -47,6 +47,10 @@ UPDATE jobs
 -- Parameters: now. Rows: id.
 SELECT id FROM workers WHERE expires <= ?
 
+-- :next_dead
+-- One row: when the leases of the first worker end.
+SELECT min(expires) FROM workers
+
 -- :forget_worker
 -- Parameters: id.
 DELETE FROM workers WHERE id = ?
