@@ -51,3 +51,22 @@ async def test_a_caller_that_gives_up_does_not_hurt_the_others() -> None:
     assert [await tasks[0], await tasks[2]] == [0, 2]
     with pytest.raises(asyncio.CancelledError):
         await tasks[1]
+
+
+async def test_many_callers_keep_two_calls_under_way_and_never_more() -> None:
+    under_way = most = 0
+    sizes: list[int] = []
+
+    async def call(items: Sequence[int]) -> list[int]:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        sizes.append(len(items))
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return list(items)
+
+    echo = Batching(call, limit=50)
+    assert await asyncio.gather(*map(echo, range(500))) == list(range(500))
+    assert most == 2
+    assert max(sizes) == 50

@@ -1,4 +1,4 @@
-"""Natural batching: whatever has gathered while the last call was under way goes together; a lone call never waits."""
+"""Natural batching: whatever has gathered while calls were under way goes together; a lone call never waits."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,22 +7,29 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+ENOUGH = 16
+"""How many must wait for a second call beside the one under way: the store works on one while the other is made ready."""
+
 
 class Batching(Generic[T, R]):
-    """Joins concurrent calls on single items into calls on sequences of at most `limit` items, one under way at a time."""
+    """Joins concurrent calls on single items into calls on sequences of at most `limit` items, at most two under way."""
 
-    def __init__(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, limit: int = 200) -> None:
+    def __init__(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, limit: int = 50) -> None:
         self._call = call
         self._limit = limit
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
-        self._running: asyncio.Task[None] | None = None
+        self._under_way = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: T) -> R:
         """Give one item's answer. Raises what the joined call raised."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
+        if self._under_way == 0 or (self._under_way == 1 and len(self._waiting) >= ENOUGH):
+            self._under_way += 1
+            task = asyncio.create_task(self._run())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await future
 
     async def _run(self) -> None:
@@ -31,7 +38,7 @@ class Batching(Generic[T, R]):
                 batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
                 await self._answer(batch)
         finally:
-            self._running = None
+            self._under_way -= 1
 
     async def _answer(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from sidelane.model.job import FollowUp, JobSpec, State
@@ -71,9 +71,16 @@ def spec_of(document: dict[str, Any]) -> JobSpec:
 def _changed(value: Problem | WorkerInfo | JobSpec) -> dict[str, Any]:
     """Give the fields that differ from their defaults; what is not there is the default when it comes back."""
     found = {}
-    for field in fields(value):
-        member = getattr(value, field.name)
-        default = field.default_factory() if field.default_factory is not MISSING else field.default
+    for name, default in _defaults(type(value)):
+        member = getattr(value, name)
         if member != default:
-            found[field.name] = dict(member) if isinstance(member, Mapping) else member
+            found[name] = dict(member) if isinstance(member, Mapping) else member
     return found
+
+
+@cache
+def _defaults(kind: type[Problem | WorkerInfo | JobSpec]) -> list[tuple[str, Any]]:
+    return [
+        (field.name, field.default_factory() if field.default_factory is not MISSING else field.default)
+        for field in fields(kind)
+    ]
