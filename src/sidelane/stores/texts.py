@@ -71,7 +71,8 @@ def spec_of(document: dict[str, Any]) -> JobSpec:
 def _changed(value: Problem | WorkerInfo | JobSpec) -> dict[str, Any]:
     """Give the fields that differ from their defaults; what is not there is the default when it comes back."""
     found = {}
-    for name, default in _defaults(type(value)):
+    kind: type[Any] = type(value)
+    for name, default in _defaults(kind):
         member = getattr(value, name)
         if member != default:
             found[name] = dict(member) if isinstance(member, Mapping) else member
@@ -79,7 +80,7 @@ def _changed(value: Problem | WorkerInfo | JobSpec) -> dict[str, Any]:
 
 
 @cache
-def _defaults(kind: type[Problem | WorkerInfo | JobSpec]) -> list[tuple[str, Any]]:
+def _defaults(kind: type[Any]) -> list[tuple[str, Any]]:
     return [
         (field.name, field.default_factory() if field.default_factory is not MISSING else field.default)
         for field in fields(kind)
