@@ -70,6 +70,12 @@ CONTESTANTS = (
     Contestant("taskiq", "taskiq_peer.py", "redis"),
     Contestant("streaq", "streaq_peer.py", "redis"),
     Contestant("docket", "docket_peer.py", "redis"),
+    Contestant("dramatiq", "dramatiq_peer.py", "redis", asyncio=False, drain_slots=8),
+    Contestant("celery", "celery_peer.py", "redis", asyncio=False, drain_slots=1),
+    Contestant("rq", "rq_peer.py", "redis", asyncio=False, slots=16, drain_slots=1),
+    Contestant("sidelane-sqlite", "sidelane_peer.py", "sqlite"),
+    Contestant("huey", "huey_peer.py", "sqlite", asyncio=False, drain_slots=1),
+    Contestant("dbos", "dbos_peer.py", "sqlite", share=0.2),
 )
 
 
@@ -135,7 +141,8 @@ def arena_of(contestant: Contestant) -> Iterator[Arena]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         if contestant.store == "sqlite":
-            yield Arena(contestant, folder, str(folder / "jobs.db"))
+            path = folder / "jobs.db"
+            yield Arena(contestant, folder, f"sqlite:///{path}" if contestant.ours else str(path))
             return
         (folder / "server").mkdir()
         with running_server(folder / "server") as server:
