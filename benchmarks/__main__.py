@@ -16,10 +16,12 @@ from benchmarks.contestants import CONTESTANTS, Contestant, ContestantFailed, ar
 from benchmarks.report import print_bars, print_head, print_table
 from benchmarks.results import Measured, keep
 from benchmarks.workload import Workload
-from benchmarks.workloads import drain
+from benchmarks.workloads import drain, idle, memory, recovery, start, submit, wait
 
 RESULTS = Path(__file__).parent / "results"
-WORKLOADS = {each.name: each for each in (drain.WORKLOAD,)}
+WORKLOADS = {each.name: each for each in (
+    drain.WORKLOAD, submit.WORKLOAD, start.WORKLOAD, wait.WORKLOAD, recovery.WORKLOAD, idle.WORKLOAD, memory.WORKLOAD,
+)}  # fmt: skip
 
 
 @contextmanager

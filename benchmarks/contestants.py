@@ -58,9 +58,8 @@ class Contestant:
     @cached_property
     def about(self) -> dict[str, Any]:
         """Ask it for its versions and configuration."""
-        return _answer_of(
-            subprocess.run([self.python, self.script, "about"], cwd=PEERS, capture_output=True, text=True, check=False)
-        )
+        with arena_of(self) as arena:
+            return arena.ask("about")
 
 
 CONTESTANTS = (
@@ -68,14 +67,14 @@ CONTESTANTS = (
     Contestant("arq", "arq_peer.py", "redis"),
     Contestant("saq", "saq_peer.py", "redis"),
     Contestant("taskiq", "taskiq_peer.py", "redis"),
-    Contestant("streaq", "streaq_peer.py", "redis"),
+    Contestant("streaq", "streaq_peer.py", "redis", drain_slots=32),
     Contestant("docket", "docket_peer.py", "redis"),
-    Contestant("dramatiq", "dramatiq_peer.py", "redis", asyncio=False, drain_slots=8),
+    Contestant("dramatiq", "dramatiq_peer.py", "redis", asyncio=False, drain_slots=32),
     Contestant("celery", "celery_peer.py", "redis", asyncio=False, drain_slots=1),
     Contestant("rq", "rq_peer.py", "redis", asyncio=False, slots=16, drain_slots=1),
     Contestant("sidelane-sqlite", "sidelane_peer.py", "sqlite"),
-    Contestant("huey", "huey_peer.py", "sqlite", asyncio=False, drain_slots=1),
-    Contestant("dbos", "dbos_peer.py", "sqlite", share=0.2),
+    Contestant("huey", "huey_peer.py", "sqlite", asyncio=False, drain_slots=32),
+    Contestant("dbos", "dbos_peer.py", "sqlite", drain_slots=32, share=0.2),
 )
 
 
