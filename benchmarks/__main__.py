@@ -16,12 +16,11 @@ from benchmarks.contestants import CONTESTANTS, Contestant, ContestantFailed, ar
 from benchmarks.report import print_bars, print_head, print_table
 from benchmarks.results import Measured, keep
 from benchmarks.workload import Workload
-from benchmarks.workloads import drain, idle, memory, recovery, start, submit, wait
+from benchmarks.workloads import drain, idle, light, memory, recovery, start, stream, submit, wait
 
 RESULTS = Path(__file__).parent / "results"
-WORKLOADS = {each.name: each for each in (
-    drain.WORKLOAD, submit.WORKLOAD, start.WORKLOAD, wait.WORKLOAD, recovery.WORKLOAD, idle.WORKLOAD, memory.WORKLOAD,
-)}  # fmt: skip
+MODULES = (drain, submit, start, wait, stream, light, recovery, idle, memory)
+WORKLOADS = {each.WORKLOAD.name: each.WORKLOAD for each in MODULES}
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,8 @@ class Contestant:
     asyncio: bool = True
     slots: int = 100  # jobs at once of its one worker process
     drain_slots: int = 0  # the same for the no-op drain, where other slots make it faster
+    streams: bool = False  # takes part where tokens are streamed
+    queues: bool = True  # takes part everywhere else
     share: float = 1.0  # of the jobs, for those that would take minutes
 
     @property
@@ -63,7 +65,7 @@ class Contestant:
 
 
 CONTESTANTS = (
-    Contestant("sidelane", "sidelane_peer.py", "redis"),
+    Contestant("sidelane", "sidelane_peer.py", "redis", streams=True),
     Contestant("arq", "arq_peer.py", "redis"),
     Contestant("saq", "saq_peer.py", "redis"),
     Contestant("taskiq", "taskiq_peer.py", "redis"),
@@ -72,7 +74,8 @@ CONTESTANTS = (
     Contestant("dramatiq", "dramatiq_peer.py", "redis", asyncio=False, drain_slots=32),
     Contestant("celery", "celery_peer.py", "redis", asyncio=False, drain_slots=1),
     Contestant("rq", "rq_peer.py", "redis", asyncio=False, slots=16, drain_slots=1),
-    Contestant("sidelane-sqlite", "sidelane_peer.py", "sqlite"),
+    Contestant("by-hand", "by_hand.py", "redis", streams=True, queues=False),
+    Contestant("sidelane-sqlite", "sidelane_peer.py", "sqlite", streams=True),
     Contestant("huey", "huey_peer.py", "sqlite", asyncio=False, drain_slots=32),
     Contestant("dbos", "dbos_peer.py", "sqlite", drain_slots=32, share=0.2),
 )
@@ -87,7 +90,8 @@ class Arena:
         self.server = server
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SIDELANE_")},
-            "BENCH_URL": url, "BENCH_FOLDER": str(folder), "PYTHONPATH": str(PEERS), "SIDELANE_KEEP": "86400",
+            "BENCH_URL": url, "BENCH_FOLDER": str(folder), "PYTHONPATH": f"{PEERS}{os.pathsep}{PEERS.parent}",
+            "SIDELANE_STORE": url,
         }  # fmt: skip
 
     def ask(self, verb: str, *arguments: object, timeout: float = 300) -> dict[str, Any]:
@@ -101,15 +105,19 @@ class Arena:
             raise ContestantFailed(f"{verb} took more than {timeout:.0f} s") from None
         return _answer_of(done)
 
-    @contextmanager
-    def worker(self, slots: int) -> Iterator[subprocess.Popen[bytes]]:
+    def worker(self, slots: int) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """Run its worker, and whatever processes that has, until the block is left."""
-        command = [self.contestant.python, self.contestant.script, "worker", str(slots)]
+        return self.running(self.contestant.script, "worker", str(slots), slots=slots)
+
+    @contextmanager
+    def running(self, *arguments: str, slots: int = 100) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run its Python on something until the block is left."""
         environment = {**self.environment, "BENCH_SLOTS": str(slots)}
         with (self.folder / "worker.log").open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=PEERS, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
+                [self.contestant.python, *arguments], cwd=PEERS, env=environment, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
         try:
             yield process
         finally:

@@ -50,7 +50,7 @@ class Workload:
     bars: Callable[[Results], list[Bar]]
     rounds: int = 5
     least_wins: bool = False
-    takes_part: Callable[[Contestant], bool] = lambda _: True
+    takes_part: Callable[[Contestant], bool] = lambda each: each.queues
 
 
 def ratio_bar(what: str, results: Results, figure: str, factor: float, rivals: Callable[[Contestant], bool]) -> Bar:

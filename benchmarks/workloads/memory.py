@@ -31,5 +31,5 @@ WORKLOAD = Workload(
     bars=bars,
     rounds=1,
     least_wins=True,
-    takes_part=lambda each: each.store == "redis",
+    takes_part=lambda each: each.queues and each.store == "redis",
 )
