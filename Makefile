@@ -29,7 +29,7 @@ fix: $(VENV)/.dev ## format, and repair what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev ## measure speed and latency (QUICK=1 for a short run)
+bench: $(VENV)/.bench ## measure Sidelane beside its peers (QUICK=1: under three minutes; ARGS="drain --only arq,saq")
 	@QUICK=$(QUICK) $(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.dev ## check that the documentation's code runs and its links lead somewhere
@@ -54,6 +54,10 @@ $(VENV)/.uv:
 $(VENV)/.dev: $(VENV)/.uv pyproject.toml
 	@echo "Getting what Sidelane, its tests and its checks need (about 60 MB the first time) ..."
 	@$(INSTALL) --editable . --group dev
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(INSTALL) --group bench
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.uv pyproject.toml

@@ -1,29 +1,93 @@
-"""Every benchmark, one after the other: `make bench`, or `make bench QUICK=1` for a short run."""
+"""Every benchmark: `make bench`; `make bench QUICK=1` for a short one; `make bench ARGS="drain --only arq,saq"` for parts.
 
+Contestants take turns within a round, so that the machine's moods meet all of them alike. What was measured is kept as JSON in
+`benchmarks/results/`; `python -m benchmarks.page` makes docs/performance.md of it.
+"""
+
+import argparse
+import fcntl
 import os
-import platform
-import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import apsw
+from benchmarks.contestants import CONTESTANTS, Contestant, ContestantFailed, arena_of
+from benchmarks.report import print_bars, print_head, print_table
+from benchmarks.results import Measured, keep
+from benchmarks.workload import Workload
+from benchmarks.workloads import drain, idle, light, memory, recovery, start, stream, submit, wait
 
-HERE = Path(__file__).parent
-SCRIPTS = ("sqlite_store.py", "main_job.py")
+RESULTS = Path(__file__).parent / "results"
+MODULES = (drain, submit, start, wait, stream, light, recovery, idle, memory)
+WORKLOADS = {each.WORKLOAD.name: each.WORKLOAD for each in MODULES}
 
 
-def main(arguments: list[str]) -> int:
-    """Run the named scripts, or all, and give the worst exit status."""
-    print(f"Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}, {platform.machine()}", flush=True)
-    quick = ["--quick"] if os.environ.get("QUICK") else []
-    worst = 0
-    for script in arguments or SCRIPTS:
-        print(f"\n{script}", flush=True)
-        worst = max(
-            worst, subprocess.run([sys.executable, str(HERE / script), *quick], cwd=HERE, check=False).returncode
-        )
-    return worst
+@contextmanager
+def alone(lock: Path | None) -> Iterator[None]:
+    """Hold a lock file during a measurement, on a machine that others measure on too."""
+    if lock is None:
+        yield
+        return
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def one_round(workload: Workload, contestant: Contestant, measured: Measured, quick: bool, lock: Path | None) -> None:
+    """Let one contestant go once; one that has failed does not go again."""
+    if measured.failed:
+        return
+    try:
+        with alone(lock), arena_of(contestant) as arena:
+            measured.rounds.append(workload.measure(arena, quick))
+    except ContestantFailed as failure:
+        measured.failed = str(failure)
+        print(f"  {contestant.name} failed: {failure}", file=sys.stderr, flush=True)
+
+
+def run(
+    workload: Workload, contestants: Sequence[Contestant], *, quick: bool, lock: Path | None
+) -> dict[str, Measured]:
+    """Measure one workload, round by round."""
+    results = {each.name: Measured() for each in contestants}
+    for number in range(1 if quick else workload.rounds):
+        for each in contestants:
+            print(f"\r{workload.title}, round {number + 1}: {each.name:<20}", end="", file=sys.stderr, flush=True)
+            one_round(workload, each, results[each.name], quick, lock)
+    print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+    return results
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument("--only", help="contestants, separated by commas")
+    parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
+    parser.add_argument("--lock", type=Path, help="a file to lock during each measurement")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.workloads) - set(WORKLOADS):
+        parser.error(f"there is no {', '.join(unknown)}; there is {', '.join(WORKLOADS)}")
+    only = arguments.only.split(",") if arguments.only else [each.name for each in CONTESTANTS]
+    kept = RESULTS / ("quick.json" if arguments.quick else "some.json" if arguments.only else "latest.json")
+    chosen = [each for each in CONTESTANTS if each.name in only]
+    print_head(chosen)
+    missed = 0
+    for workload in [WORKLOADS[name] for name in arguments.workloads] or WORKLOADS.values():
+        contestants = [each for each in chosen if workload.takes_part(each)]
+        results = run(workload, contestants, quick=arguments.quick, lock=arguments.lock)
+        bars = workload.bars(results)
+        print_table(workload, results)
+        missed += print_bars(bars)
+        keep(kept, workload.name, {
+            "title": workload.title,
+            "rounds": 1 if arguments.quick else workload.rounds,
+            "contestants": {name: measured.as_json() for name, measured in results.items()},
+            "bars": [vars(bar) for bar in bars],
+        })  # fmt: skip
+    print(f"\nKept in {kept}; bars missed: {missed}")
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Who takes part: a script each, in an environment of its own, so that what one needs does not keep another back."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.server import Server, running_server
+
+RECORD = struct.Struct("<iiq")
+"""A start or an end of a job, as `peers/contest.py` writes it."""
+
+PEERS = Path(__file__).parent / "peers"
+UV = Path(sys.executable).parent / "uv"
+
+
+class ContestantFailed(Exception):
+    """A contestant did not do what it was asked."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One program that takes part."""
+
+    name: str
+    script: str
+    store: str  # redis or sqlite
+    asyncio: bool = True
+    slots: int = 100  # jobs at once of its one worker process
+    drain_slots: int = 0  # the same for the no-op drain, where other slots make it faster
+    streams: bool = False  # takes part where tokens are streamed
+    queues: bool = True  # takes part everywhere else
+    share: float = 1.0  # of the jobs, for those that would take minutes
+
+    @property
+    def ours(self) -> bool:
+        return self.script == "sidelane_peer.py"
+
+    @cached_property
+    def python(self) -> str:
+        """Make its environment and give the Python of it; ours runs in the project's own."""
+        if self.ours:
+            return sys.executable
+        script = str(PEERS / self.script)
+        environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
+        subprocess.run([UV, "sync", "--quiet", "--script", script], check=True, env=environment)
+        found = subprocess.run(
+            [UV, "python", "find", "--script", script], check=True, env=environment, capture_output=True, text=True
+        )
+        return found.stdout.strip()
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """Ask it for its versions and configuration."""
+        with arena_of(self) as arena:
+            return arena.ask("about")
+
+
+CONTESTANTS = (
+    Contestant("sidelane", "sidelane_peer.py", "redis", streams=True),
+    Contestant("arq", "arq_peer.py", "redis"),
+    Contestant("saq", "saq_peer.py", "redis"),
+    Contestant("taskiq", "taskiq_peer.py", "redis"),
+    Contestant("streaq", "streaq_peer.py", "redis", drain_slots=32),
+    Contestant("docket", "docket_peer.py", "redis"),
+    Contestant("dramatiq", "dramatiq_peer.py", "redis", asyncio=False, drain_slots=32),
+    Contestant("celery", "celery_peer.py", "redis", asyncio=False, drain_slots=1),
+    Contestant("rq", "rq_peer.py", "redis", asyncio=False, slots=16, drain_slots=1),
+    Contestant("by-hand", "by_hand.py", "redis", streams=True, queues=False),
+    Contestant("sidelane-sqlite", "sidelane_peer.py", "sqlite", streams=True),
+    Contestant("huey", "huey_peer.py", "sqlite", asyncio=False, drain_slots=32),
+    Contestant("dbos", "dbos_peer.py", "sqlite", drain_slots=32, share=0.2),
+)
+
+
+class Arena:
+    """One contestant with a fresh store, for one measurement."""
+
+    def __init__(self, contestant: Contestant, folder: Path, url: str, server: Server | None = None) -> None:
+        self.contestant = contestant
+        self.folder = folder
+        self.server = server
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("SIDELANE_")},
+            "BENCH_URL": url, "BENCH_FOLDER": str(folder), "PYTHONPATH": f"{PEERS}{os.pathsep}{PEERS.parent}",
+            "SIDELANE_STORE": url,
+        }  # fmt: skip
+
+    def ask(self, verb: str, *arguments: object, timeout: float = 300) -> dict[str, Any]:
+        """Have it do something in a process of its own, and give its answer."""
+        command = [self.contestant.python, self.contestant.script, verb, *map(str, arguments)]
+        try:
+            done = subprocess.run(
+                command, cwd=PEERS, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise ContestantFailed(f"{verb} took more than {timeout:.0f} s") from None
+        return _answer_of(done)
+
+    def worker(self, slots: int) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        """Run its worker, and whatever processes that has, until the block is left."""
+        return self.running(self.contestant.script, "worker", str(slots), slots=slots)
+
+    @contextmanager
+    def running(self, *arguments: str, slots: int = 100) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run its Python on something until the block is left."""
+        environment = {**self.environment, "BENCH_SLOTS": str(slots)}
+        with (self.folder / "worker.log").open("ab") as log:
+            process = subprocess.Popen(
+                [self.contestant.python, *arguments], cwd=PEERS, env=environment, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            kill_group(process)
+
+    def marks(self) -> list[tuple[int, int, int]]:
+        """Give the records of starts and ends that its jobs have left: number, kind, nanoseconds."""
+        path = self.folder / "marks"
+        return list(RECORD.iter_unpack(path.read_bytes())) if path.exists() else []
+
+    def count(self) -> int:
+        """Count the records."""
+        path = self.folder / "marks"
+        return path.stat().st_size // RECORD.size if path.exists() else 0
+
+    def last_words(self) -> str:
+        """Give the end of its worker's log."""
+        path = self.folder / "worker.log"
+        return path.read_text("utf-8", "replace")[-600:] if path.exists() else ""
+
+
+@contextmanager
+def arena_of(contestant: Contestant) -> Iterator[Arena]:
+    """Give a contestant a folder and a fresh store in it."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        if contestant.store == "sqlite":
+            path = folder / "jobs.db"
+            yield Arena(contestant, folder, f"sqlite:///{path}" if contestant.ours else str(path))
+            return
+        (folder / "server").mkdir()
+        with running_server(folder / "server") as server:
+            yield Arena(contestant, folder, server.url, server)
+
+
+def kill_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a worker and all processes it has started, as the end of a container does."""
+    try:
+        os.killpg(process.pid, 9)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+def _answer_of(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise ContestantFailed(f"{done.args[1:]}: {done.stderr[-600:] or done.stdout[-600:]}") from None
+    return answer

@@ -1,0 +1,266 @@
+"""What every contestant shares: it is told what to do by its arguments and answers in one line of JSON.
+
+    arq_peer.py about                    versions and configuration
+    arq_peer.py worker SLOTS             become the peer's own worker
+    arq_peer.py submit TASK N HOW [TEXT] HOW: one, batched or callers; the ids go to a file, for check
+    arq_peer.py check SECONDS            wait for every result, by the peer's own API, and compare each
+    arq_peer.py starts N                 submit one at a time to a worker at rest
+
+The folder of a run is in BENCH_FOLDER, the address of its store in BENCH_URL. Every start of a job is one record appended to
+a file there, whatever process, thread or loop it was in: so no contestant pays more for being counted than another.
+"""
+
+import asyncio
+import inspect
+import json
+import os
+import struct
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+MISSING = object()
+"""What stands for the result of a job that has none yet."""
+
+BATCH = 100
+"""Jobs in one call where a peer has a call for many."""
+
+CALLERS = 100
+"""Callers at once in one process."""
+
+THREADS = 40
+"""Threads that serve the callers of a peer without asyncio: as many as FastAPI has for its endpoints."""
+
+PAUSE = 1.0
+"""Seconds a job of the task `pause` waits."""
+
+START, END = 0, 1
+RECORD = struct.Struct("<iiq")
+
+URL = os.environ.get("BENCH_URL", "redis://127.0.0.1:6379/0")
+FOLDER = Path(os.environ.get("BENCH_FOLDER", "."))
+SLOTS = int(os.environ.get("BENCH_SLOTS", "100"))
+
+try:
+    from uvloop import new_event_loop
+except ImportError:
+    new_event_loop = asyncio.new_event_loop
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a reader must know of a contestant to judge its figures."""
+
+    packages: Sequence[str]
+    configuration: str
+    source: str  # where its docs advise it
+    batch: str  # what submits many
+    recovery: str  # what its docs or its code promise after the loss of a worker
+    durability: str = ""
+
+
+@cache
+def marks_file() -> int:
+    """Open the file of records; what is appended by several processes does not mix."""
+    return os.open(FOLDER / "marks", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+def mark(number: int, kind: int = START) -> None:
+    """Record that a job has started, or ended."""
+    os.write(marks_file(), RECORD.pack(number, kind, time.monotonic_ns()))
+
+
+def marks() -> list[tuple[int, int, int]]:
+    """Read all records: number, kind, nanoseconds."""
+    path = FOLDER / "marks"
+    return list(RECORD.iter_unpack(path.read_bytes())) if path.exists() else []
+
+
+def count() -> int:
+    """Count the records."""
+    path = FOLDER / "marks"
+    return path.stat().st_size // RECORD.size if path.exists() else 0
+
+
+async def noop(number: int, text: str) -> int:
+    """Do nothing but be counted."""
+    mark(number)
+    return number
+
+
+async def pause(number: int, text: str) -> int:
+    """Wait, as for an answer of someone else's."""
+    mark(number)
+    await asyncio.sleep(PAUSE)
+    mark(number, END)
+    return number
+
+
+async def hold(number: int, text: str) -> int:
+    """Hang until the worker is killed; the next time, be done at once."""
+    again = any(number == each for each, _, _ in marks())
+    mark(number)
+    if not again:
+        await asyncio.sleep(600)
+    return number
+
+
+def noop_sync(number: int, text: str) -> int:
+    mark(number)
+    return number
+
+
+def pause_sync(number: int, text: str) -> int:
+    mark(number)
+    time.sleep(PAUSE)
+    mark(number, END)
+    return number
+
+
+def hold_sync(number: int, text: str) -> int:
+    again = any(number == each for each, _, _ in marks())
+    mark(number)
+    if not again:
+        time.sleep(600)
+    return number
+
+
+class Peer:
+    """A contestant. Methods may be plain functions or coroutine functions; a plain one is called from threads by `callers`."""
+
+    about: About
+
+    def worker(self, slots: int) -> list[str]:
+        """Give the arguments of Python that are the peer's own worker, one process of it."""
+        raise NotImplementedError
+
+    def open(self) -> Any: ...
+
+    def close(self) -> Any: ...
+
+    def submit(self, task: str, number: int, text: str) -> Any:
+        """Submit one job and give its id."""
+        raise NotImplementedError
+
+    def submit_batch(self, task: str, numbers: Sequence[int], text: str) -> Any:
+        """Submit many jobs as the peer does it best and give their ids."""
+        raise NotImplementedError
+
+    def results(self, ids: Sequence[str]) -> Any:
+        """Give the results of some jobs, MISSING where there is none yet."""
+        raise NotImplementedError
+
+
+async def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    answer = function(*arguments)
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+async def submit_one(peer: Peer, task: str, jobs: int, text: str) -> tuple[list[str], dict[str, float]]:
+    ids, took = [], []
+    for number in range(jobs):
+        began = time.perf_counter()
+        ids.append(await call(peer.submit, task, number, text))
+        took.append(time.perf_counter() - began)
+    took.sort()
+    return ids, {"p50": took[jobs // 2], "p99": took[int(jobs * 0.99)]}
+
+
+async def submit_batched(peer: Peer, task: str, jobs: int, text: str) -> tuple[list[str], dict[str, float]]:
+    ids: list[str] = []
+    for first in range(0, jobs, BATCH):
+        ids += await call(peer.submit_batch, task, range(first, min(first + BATCH, jobs)), text)
+    return ids, {}
+
+
+async def submit_from_callers(peer: Peer, task: str, jobs: int, text: str) -> tuple[list[str], dict[str, float]]:
+    """Submit from many callers at once, each waiting for its own: coroutines, or threads for a peer without asyncio."""
+    ids: list[str] = []
+    numbers = iter(range(jobs))
+    submit: Callable[[int], Awaitable[str]]
+    if inspect.iscoroutinefunction(peer.submit):
+        submit = lambda number: peer.submit(task, number, text)  # noqa: E731
+    else:
+        pool, loop = ThreadPoolExecutor(THREADS), asyncio.get_running_loop()
+        submit = lambda number: loop.run_in_executor(pool, peer.submit, task, number, text)  # noqa: E731
+
+    async def caller() -> None:
+        ids.extend([await submit(number) for number in numbers])
+
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return ids, {}
+
+
+HOW = {"one": submit_one, "batched": submit_batched, "callers": submit_from_callers}
+
+
+async def submit(peer: Peer, task: str, jobs: str, how: str, text: str = "") -> dict[str, Any]:
+    await call(peer.submit_batch, task, [], text)  # connected
+    began = time.perf_counter()
+    ids, more = await HOW[how](peer, task, int(jobs), text)
+    took = time.perf_counter() - began
+    (FOLDER / "ids").write_text(json.dumps(ids))
+    return {"seconds": took, **more}
+
+
+async def check(peer: Peer, seconds: str) -> dict[str, Any]:
+    """Wait until every job has its result, and compare: each number exactly once."""
+    ids: list[str] = json.loads((FOLDER / "ids").read_text())
+    until = time.monotonic() + float(seconds)
+    found: list[Any] = []
+    left = ids
+    while left and time.monotonic() < until:
+        answers: list[Any] = []
+        for first in range(0, len(left), 500):
+            answers += await call(peer.results, left[first : first + 500])
+        found += [each for each in answers if each is not MISSING]
+        left = [each for each, answer in zip(left, answers, strict=True) if answer is MISSING]
+        if left:
+            await asyncio.sleep(0.05)
+    return {"missing": len(left), "right": sorted(found, key=str) == sorted(range(len(ids)), key=str)}
+
+
+async def starts(peer: Peer, jobs: str) -> dict[str, Any]:
+    """Measure from before the submit to the start of the job, in a worker that has nothing else to do."""
+    waits = []
+    for number in range(-3, int(jobs)):
+        before = count()
+        began = time.monotonic_ns()
+        await call(peer.submit, "noop", number, "")
+        until = time.monotonic() + 30
+        while count() == before and time.monotonic() < until:  # noqa: ASYNC110 - it starts in another process
+            await asyncio.sleep(0.002)
+        waits.append((marks()[-1][2] - began) / 1e6)
+        await asyncio.sleep(0.02)
+    return {"waits": waits[3:]}  # the first ones opened connections
+
+
+VERBS = {"submit": submit, "check": check, "starts": starts}
+
+
+async def take_part(peer: Peer, verb: str, *arguments: str) -> dict[str, Any]:
+    await call(peer.open)
+    try:
+        return await VERBS[verb](peer, *arguments)
+    finally:
+        await call(peer.close)
+
+
+def main(peer: Peer) -> None:
+    """Do what the arguments say."""
+    verb, *arguments = sys.argv[1:]
+    if verb == "about":
+        versions = {package: version(package) for package in peer.about.packages}
+        print(json.dumps({**asdict(peer.about), "versions": versions}))
+        return
+    if verb == "worker":
+        command = [sys.executable, *peer.worker(int(arguments[0]))]
+        os.execv(sys.executable, command)  # noqa: S606 - the worker takes this process over
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        print(json.dumps(runner.run(take_part(peer, verb, *arguments))))

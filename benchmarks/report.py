@@ -1,0 +1,61 @@
+"""What is printed: the machine, who takes part and how each is set up, and a table for each workload."""
+
+from collections.abc import Sequence
+
+from benchmarks.contestants import Contestant
+from benchmarks.results import machine
+from benchmarks.server import DURABILITY
+from benchmarks.workload import Bar, Results, Workload
+
+
+def print_head(contestants: Sequence[Contestant]) -> None:
+    """Say where this runs and with whom."""
+    here = machine()
+    print(
+        f"{here['processor']}, {here['cores']} cores, {here['memory_gb']} GB, {here['system']}, Python {here['python']}"
+    )
+    print(f"Redis: {DURABILITY}; a fresh server for every measurement")
+    for each in contestants:
+        about = each.about
+        versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
+        print(f"  {each.name:<16} {versions}\n{'':<19}{about['configuration']} [{about['source']}]", flush=True)
+
+
+def print_table(workload: Workload, results: Results) -> None:
+    """Print one workload's figures: median (lowest to highest) of the rounds."""
+    print(f"\n{workload.title}: {workload.about.splitlines()[0]}")
+    rows = [["", *(column.heading for column in workload.columns)]]
+    for name, measured in ranked(workload, results):
+        cells = [column.of(measured) for column in workload.columns]
+        rows.append(
+            [name, *([f"failed: {measured.failed[:60]}"] if measured.failed and not measured.rounds else cells)]
+        )
+    widths = [max(len(row[place]) for row in rows if place < len(row)) for place in range(len(rows[0]))]
+    for row in rows:
+        print(
+            "  "
+            + "  ".join(
+                cell.rjust(width) if place else cell.ljust(width)
+                for place, (cell, width) in enumerate(zip(row, widths, strict=False))
+            )
+        )
+
+
+def print_bars(bars: Sequence[Bar]) -> int:
+    """Print each bar beside its figure, and count the missed ones."""
+    for bar in bars:
+        print(f"  {'met   ' if bar.met else 'MISSED'} {bar.what}: {bar.figure}; bar {bar.bar}")
+    return sum(not bar.met for bar in bars)
+
+
+def ranked(workload: Workload, results: Results) -> list[tuple[str, "object"]]:
+    """Order the contestants by the first column, the best first."""
+    figure = workload.columns[0].figure
+    worst = float("inf") if workload.least_wins else float("-inf")
+
+    def place(name: str) -> float:
+        value = results[name].middle(figure)
+        value = worst if value is None else value
+        return value if workload.least_wins else -value
+
+    return [(name, results[name]) for name in sorted(results, key=place)]

@@ -1,0 +1,74 @@
+"""What was measured: figures by workload and contestant, kept as JSON."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+Figures = dict[str, float]
+"""What one round gave: names and numbers."""
+
+
+@dataclass
+class Measured:
+    """One contestant in one workload: the figures of its rounds, or why it has none."""
+
+    rounds: list[Figures] = field(default_factory=list)
+    failed: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def of(self, figure: str) -> list[float]:
+        return [each[figure] for each in self.rounds if figure in each]
+
+    def middle(self, figure: str) -> float | None:
+        """Give the median over the rounds."""
+        values = self.of(figure)
+        return median(values) if values else None
+
+    def as_json(self) -> dict[str, Any]:
+        names = list(dict.fromkeys(name for each in self.rounds for name in each))
+        figures = {
+            name: {
+                "median": self.middle(name),
+                "low": min(self.of(name)),
+                "high": max(self.of(name)),
+                "rounds": self.of(name),
+            }
+            for name in names
+        }
+        return {"figures": figures, **({"failed": self.failed} if self.failed else {}), "notes": self.notes}
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine that measures."""
+    model = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
+    memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "memory_gb": round(memory / 1e6),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def keep(path: Path, workload: str, entry: Mapping[str, Any]) -> None:
+    """Put one workload's figures beside the others of this file, in place of older ones."""
+    path.parent.mkdir(exist_ok=True)
+    kept = json.loads(path.read_text("utf-8")) if path.exists() else {"workloads": {}}
+    kept["machine"] = machine()
+    kept["workloads"][workload] = {"measured": datetime.now(UTC).isoformat(timespec="minutes"), **entry}
+    path.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
+
+
+def _lines(path: str) -> list[str]:
+    file = Path(path)
+    return file.read_text("utf-8").splitlines() if file.exists() else []

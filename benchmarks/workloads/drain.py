@@ -1,0 +1,67 @@
+"""No-op drain: a full queue, then one worker process; from the first start of a job to the last."""
+
+import time
+
+from benchmarks.contestants import Arena, ContestantFailed
+from benchmarks.results import Figures
+from benchmarks.workload import Bar, Column, Results, Workload, ratio_bar
+
+
+def drained(arena: Arena, jobs: int, slots: int, *, task: str = "noop", patience: float = 120) -> Figures:
+    """Submit jobs, run a worker until they are done, and check every result."""
+    contestant = arena.contestant
+    arena.ask("submit", task, jobs, "batched")
+    records = jobs * (1 if task == "noop" else 2)
+    with arena.worker(slots):
+        until = time.monotonic() + patience
+        while arena.count() < records:
+            if time.monotonic() > until:
+                raise ContestantFailed(f"{arena.count()} of {records} in {patience:.0f} s: {arena.last_words()}")
+            time.sleep(0.01)
+        last = time.monotonic()
+        checked = arena.ask("check", 60)
+        visible = time.monotonic() - last
+    times = [at for _, _, at in arena.marks()]
+    numbers = {number for number, _, _ in arena.marks()}
+    if not checked["right"] or numbers != set(range(jobs)):
+        raise ContestantFailed(f"{contestant.name}: {checked['missing']} results missing, or wrong ones")
+    return {
+        "seconds": (max(times[:records]) - min(times)) / 1e9,
+        "twice": len(times) - records,
+        "visible": visible,
+    }
+
+
+def measure(arena: Arena, quick: bool) -> Figures:
+    contestant = arena.contestant
+    jobs = int((1_000 if quick else 5_000) * contestant.share)
+    figures = drained(arena, jobs, contestant.drain_slots or contestant.slots)
+    return {"per_second": jobs / figures["seconds"], "twice": figures["twice"], "jobs": jobs}
+
+
+def bars(results: Results) -> list[Bar]:
+    what = "no-op drain, one worker process each"
+    return [
+        ratio_bar(
+            f"{what}, to the fastest asyncio peer",
+            results,
+            "per_second",
+            10,
+            lambda each: each.asyncio and each.store == "redis",
+        ),
+        ratio_bar(f"{what}, to the fastest peer of all", results, "per_second", 5, lambda each: each.store == "redis"),
+    ]
+
+
+WORKLOAD = Workload(
+    name="drain",
+    title="No-op drain",
+    about=__doc__ or "",
+    measure=measure,
+    columns=[
+        Column(figure="per_second", heading="jobs/s"),
+        Column(figure="jobs", heading="jobs a round"),
+        Column(figure="twice", heading="run twice"),
+    ],
+    bars=bars,
+)

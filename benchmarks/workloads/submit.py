@@ -1,0 +1,48 @@
+"""Submitting from one process: one after the other, many at a time, and from 100 callers at once, each for its own job."""
+
+from benchmarks.contestants import Arena
+from benchmarks.results import Figures
+from benchmarks.server import Server
+from benchmarks.workload import Bar, Column, Results, Workload, ratio_bar
+
+
+def measure(arena: Arena, quick: bool) -> Figures:
+    share = arena.contestant.share * (0.2 if quick else 1)
+    figures: Figures = {}
+    for how, jobs in {"callers": int(5_000 * share), "batched": int(5_000 * share), "one": int(1_000 * share)}.items():
+        answer = arena.ask("submit", "noop", jobs, how)
+        figures[how] = jobs / answer["seconds"]
+        if how == "one":
+            figures |= {"p50": 1000 * answer["p50"], "p99": 1000 * answer["p99"]}
+    if isinstance(arena.server, Server):
+        figures["over"] = figures["p50"] - 1000 * arena.server.round_trip()
+    return figures
+
+
+def bars(results: Results) -> list[Bar]:
+    callers = ratio_bar(
+        "submitting from 100 callers in one process, to the fastest peer",
+        results, "callers", 3, lambda each: each.store == "redis",
+    )  # fmt: skip
+    over = results["sidelane"].middle("over") if "sidelane" in results else None
+    if over is None:
+        return [callers]
+    lone = Bar("a lone submit, p50 over the bare round trip", f"{over:.2f} ms", "<= 1 ms", over <= 1)
+    return [callers, lone]
+
+
+WORKLOAD = Workload(
+    name="submit",
+    title="Submit",
+    about=__doc__ or "",
+    measure=measure,
+    columns=[
+        Column(figure="callers", heading="100 callers, jobs/s"),
+        Column(figure="batched", heading="batched, jobs/s"),
+        Column(figure="one", heading="one by one, jobs/s"),
+        Column(figure="p50", heading="a lone one, p50 ms", form="{:.2f}"),
+        Column(figure="p99", heading="p99 ms", form="{:.2f}"),
+        Column(figure="over", heading="p50 over a PING, ms", form="{:.2f}"),
+    ],
+    bars=bars,
+)

@@ -1,0 +1,33 @@
+"""1,000 jobs that wait one second each, as for a model's answer: one worker process with the slots its docs allow."""
+
+from benchmarks.contestants import Arena
+from benchmarks.results import Figures
+from benchmarks.workload import Bar, Column, Results, Workload
+from benchmarks.workloads.drain import drained
+
+
+def measure(arena: Arena, quick: bool) -> Figures:
+    slots = arena.contestant.slots
+    jobs = slots * 2 if quick else 1_000
+    seconds = drained(arena, jobs, slots, task="pause", patience=300)["seconds"]
+    return {"seconds": seconds, "slots": slots, "jobs": jobs, "used": 100 * jobs / slots / seconds}
+
+
+def bars(_results: Results) -> list[Bar]:
+    return []
+
+
+WORKLOAD = Workload(
+    name="wait",
+    title="Jobs that wait",
+    about=__doc__ or "",
+    measure=measure,
+    columns=[
+        Column(figure="seconds", heading="seconds", form="{:.1f}"),
+        Column(figure="jobs", heading="jobs"),
+        Column(figure="slots", heading="slots"),
+        Column(figure="used", heading="of the slots used, %"),
+    ],
+    bars=bars,
+    least_wins=True,
+)
