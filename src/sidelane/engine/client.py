@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from sidelane.engine.batching import Batching
 from sidelane.engine.following import LONGEST_SILENCE, follow
 from sidelane.engine.handle import Job
 from sidelane.engine.partial import partial_text
@@ -20,6 +19,7 @@ from sidelane.model.job import Gone, JobRecord, JobSpec, Query, Refusal, State, 
 from sidelane.model.problem import Problem
 from sidelane.model.settings import Settings
 from sidelane.model.worker import WorkerInfo
+from sidelane.stores.batching import Batching
 from sidelane.stores.contract import Store, job_topic
 
 R = TypeVar("R")

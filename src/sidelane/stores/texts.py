@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from sidelane.model.job import FollowUp, JobSpec, State
@@ -71,17 +71,17 @@ def spec_of(document: dict[str, Any]) -> JobSpec:
 def _changed(value: Problem | WorkerInfo | JobSpec) -> dict[str, Any]:
     """Give the fields that differ from their defaults; what is not there is the default when it comes back."""
     found = {}
-    kind: type[Any] = type(value)
-    for name, default in _defaults(kind):
+    for name, default in _DEFAULTS[type(value)]:
         member = getattr(value, name)
         if member != default:
             found[name] = dict(member) if isinstance(member, Mapping) else member
     return found
 
 
-@cache
-def _defaults(kind: type[Any]) -> list[tuple[str, Any]]:
-    return [
+_DEFAULTS: dict[type, list[tuple[str, Any]]] = {
+    kind: [
         (field.name, field.default_factory() if field.default_factory is not MISSING else field.default)
         for field in fields(kind)
     ]
+    for kind in (Problem, WorkerInfo, JobSpec)
+}

@@ -10,6 +10,7 @@ from sidelane.model.event import Cursor, Reading
 from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, State, Submission
 from sidelane.model.outcome import Append, Report, Verdict
 from sidelane.model.worker import STOPPED, ClaimRequest, Claims, QueueStats, Swept, WorkerInfo
+from sidelane.stores.batching import Batching
 from sidelane.stores.checking import is_storable, problem_with, storable
 from sidelane.stores.contract import Wakeups
 from sidelane.stores.pieces import (
@@ -29,7 +30,7 @@ from sidelane.stores.redis.watching import Watching
 from sidelane.stores.texts import worker_of, worker_text
 
 _FURTHEST = 1000  # what position counts to
-_MOST_READ = 262_144  # bytes: what one reading holds, give or take its last event
+_MOST_READ = 262_144  # bytes: what readings at once hold together, give or take the last event of each
 _VERDICTS = (Verdict.LOST, Verdict.HELD, Verdict.CANCEL)
 
 Item = TypeVar("Item")
@@ -41,6 +42,7 @@ class RedisStore:
     def __init__(self, server: Server, watching: Watching) -> None:
         self._server = server
         self._watching = watching
+        self._reads = Batching(self._read)
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = time.time) -> "RedisStore":
@@ -114,7 +116,7 @@ class RedisStore:
 
     async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> Reading | None:
         cursor = ("", "") if after is None else (after.number, after.epoch)
-        answer = await self._server.run("read", job_id, *cursor, limit, _MOST_READ)
+        answer = await self._reads((job_id, *cursor, limit))
         return None if answer is None else decoding.reading_of(job_id, answer)
 
     def watch(self, *topics: str) -> AbstractAsyncContextManager[Wakeups]:
@@ -144,6 +146,12 @@ class RedisStore:
     async def close(self) -> None:
         await self._watching.close()
         await self._server.close()
+
+    async def _read(self, wanted: Sequence[Sequence[str | int]]) -> list[Any]:
+        """Read several logs at once: when a worker's events are written, those who follow its jobs wake together."""
+        fields = [field for each in wanted for field in each]
+        answers: list[Any] = await self._server.run("read", _MOST_READ, len(wanted), *fields)
+        return answers
 
     async def _over(self, verb: str, ids: Sequence[str]) -> list[Any]:
         """Run a verb whose arguments are ids, a piece at a time."""
