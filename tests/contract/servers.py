@@ -1,5 +1,6 @@
 """Servers for tests: each on a free port with a folder of its own, and an append-only file that survives kill -9."""
 
+import os
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ class RunningServer:
     """One server process."""
 
     def __init__(self, kind: str, folder: Path) -> None:
+        self._kind = kind
         self._program = binary(kind)
         self._folder = folder
         self.port = free_port()
@@ -71,6 +73,26 @@ class RunningServer:
     def send(self, how: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(how)
+
+    @property
+    def written(self) -> int:
+        """How many bytes its append-only file has."""
+        return self._file.stat().st_size
+
+    def crash(self, left: int) -> None:
+        """Die as its machine does: of the append-only file, the first bytes are left."""
+        self.stop(signal.SIGKILL)
+        os.truncate(self._file, left)
+
+    def twin(self, folder: Path) -> "RunningServer":
+        """Give a server that has not been started, on a copy of what this one has written."""
+        shutil.copytree(self._folder, folder)
+        return RunningServer(self._kind, folder)
+
+    @property
+    def _file(self) -> Path:
+        (found,) = (self._folder / "appendonlydir").glob("*.incr.aof")
+        return found
 
 
 def free_port() -> int:
