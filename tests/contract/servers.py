@@ -33,13 +33,15 @@ class RunningServer:
         self._program = binary(kind)
         self._folder = folder
         self.port = free_port()
+        self._options: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, name: str = "sidelane", password: str = "") -> str:
         return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0?name={name}"
 
     def start(self, *options: str) -> "RunningServer":
-        """Start it and wait until it answers."""
+        """Start it, with the same options as last time unless others are given, and wait until it answers."""
+        self._options = options or self._options
         command = [
             self._program,
             "--port",
@@ -51,7 +53,7 @@ class RunningServer:
             "--save",
             "",
         ]
-        command += ["--appendonly", "yes", "--daemonize", "no", *options]
+        command += ["--appendonly", "yes", "--daemonize", "no", *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 10
         while True:

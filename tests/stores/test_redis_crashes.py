@@ -110,7 +110,7 @@ async def test_a_reader_of_tokens_that_were_lost_gets_a_gap_and_the_log_as_it_is
     for reader in early, late:
         await reader.look(store)
     server.crash(left)
-    server.start(*ALWAYS)
+    server.start()
     await early.look(store)
     assert (early.gaps, early.texts) == (1, ["one"])
     assert await append(store, claimed, 3, "three")  # the worker knows nothing of the crash
@@ -130,7 +130,7 @@ async def test_an_end_whose_number_is_that_of_a_lost_token_is_not_taken_for_it(
     reader = Reader("a")
     await reader.look(store)
     server.crash(left)
-    server.start(*ALWAYS)
+    server.start()
     assert await finish(store, claimed, Succeeded("1"), ordinal=2)
     await reader.read_on(store)
     assert (reader.gaps, reader.texts) == (1, ["end"])
@@ -146,7 +146,7 @@ async def test_a_claim_that_was_lost_makes_the_job_run_again_and_its_first_run_c
     reader = Reader("a")
     await reader.look(store)
     server.crash(left)
-    server.start(*ALWAYS)
+    server.start()
     assert (await record(store, "a")).state is State.QUEUED
     assert not await append(store, first, 2, "still mine")
     second = await take_job(store, "a", worker="another")
@@ -172,7 +172,7 @@ async def test_an_end_that_was_lost_makes_the_job_run_again_when_its_lease_is_ov
     await reader.look(store)
     assert reader.texts == ["one", "end"]
     server.crash(left)
-    server.start(*ALWAYS)
+    server.start()
     assert (await record(store, "a")).state is State.RUNNING
     await pass_time(store, clock, 3 * LEASE)
     again = await take_job(store, "a")
@@ -190,7 +190,7 @@ async def test_a_submit_that_was_lost_is_no_job_until_it_is_submitted_again(
     left = server.written
     await submit(store, *specs("b"))
     server.crash(left)
-    server.start(*ALWAYS)
+    server.start()
     assert isinstance((await store.get(["a"]))[0], JobRecord)
     assert await store.get(["b"]) == [None]
     with pytest.raises(UnknownJob):
@@ -203,7 +203,7 @@ async def test_a_cancel_that_was_lost_can_be_asked_for_again(server: RunningServ
     left = server.written
     await store.cancel(["a"])
     server.crash(left)
-    server.start(*ALWAYS)
+    server.start()
     assert not (await record(store, "a")).cancelling
     await store.cancel(["a"])
     assert await finish(store, claimed, Cancelled())
