@@ -119,6 +119,18 @@ async def test_a_full_server_lets_what_runs_finish_refuses_the_rest_with_503_and
     assert (await scene.ended("refused")).result == "2"
 
 
+async def test_a_job_that_streams_while_its_server_is_full_finishes_with_all_it_said(
+    scene: Scene, admin: "Redis"
+) -> None:
+    await scene.worker("w1")
+    (told,) = await scene.submit(shop.tell.call(30, 0.05))
+    await scene.started(told)
+    await admin.config_set("maxmemory", "1mb")
+    record = await scene.ended(told)
+    assert (record.state, record.attempt) == (State.SUCCEEDED, 1)
+    assert attempts_of(await scene.log(told)) == ["".join(f"{number} " for number in range(30))]
+
+
 async def test_every_202_around_a_kill_9_of_the_server_is_one_job(scene: Scene, server: RunningServer) -> None:
     _, client = await scene.api()
     answers: dict[str, int] = {}
