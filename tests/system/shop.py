@@ -78,6 +78,23 @@ async def tell(words: int, pace: float, *, ctx: Context = Use(Context)) -> Async
         await asyncio.sleep(pace)
 
 
+PIECE = 20_000
+"""Bytes of each word that `pour` says."""
+
+
+@lane.task
+async def pour(pieces: int, drops: int) -> AsyncIterator[str | Result[int]]:
+    """Say a great deal as fast as it is taken, once the gate is open; behind another gate the time, now and then."""
+    await opened(gate_of("pour"))
+    for number in range(pieces):
+        yield f"{number} ".ljust(PIECE, ".")
+    await opened(gate_of("drops"))
+    for _ in range(drops):
+        await asyncio.sleep(0.05)
+        yield str(time.monotonic())
+    yield Result(pieces)
+
+
 @lane.task(cancel_grace=0.5)
 async def hold(*, ctx: Context = Use(Context)) -> AsyncIterator[str | Result[str]]:
     """Say a word, wait at this worker's gate, say another, and give the worker's name."""
