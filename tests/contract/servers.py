@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 KINDS = ("valkey", "redis")
 
@@ -29,7 +30,7 @@ class RunningServer:
     """One server process."""
 
     def __init__(self, kind: str, folder: Path) -> None:
-        self._kind = kind
+        self.kind = kind
         self._program = binary(kind)
         self._folder = folder
         self.port = free_port()
@@ -86,15 +87,25 @@ class RunningServer:
         self.stop(signal.SIGKILL)
         os.truncate(self._file, left)
 
+    def rewrite(self) -> None:
+        """Write its append-only file anew."""
+        with Redis(port=self.port) as client:
+            client.bgrewriteaof()
+            until = time.monotonic() + 10
+            while (said := client.info("persistence"))["aof_rewrite_in_progress"] or said["aof_rewrite_scheduled"]:
+                assert time.monotonic() < until, "the file was not written anew"
+                time.sleep(0.01)
+
     def twin(self, folder: Path) -> "RunningServer":
         """Give a server that has not been started, on a copy of what this one has written."""
         shutil.copytree(self._folder, folder)
-        return RunningServer(self._kind, folder)
+        return RunningServer(self.kind, folder)
 
     @property
     def _file(self) -> Path:
-        (found,) = (self._folder / "appendonlydir").glob("*.incr.aof")
-        return found
+        """The file it appends to: the last, after a rewrite."""
+        found = (self._folder / "appendonlydir").glob("*.incr.aof")
+        return max(found, key=lambda file: int(file.name.split(".")[-3]))
 
 
 def free_port() -> int:

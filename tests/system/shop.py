@@ -69,7 +69,7 @@ def square(number: int) -> int:
     return number * number
 
 
-@lane.task
+@lane.task(losses=10)  # as above
 async def tell(words: int, pace: float, *, ctx: Context = Use(Context)) -> AsyncIterator[str]:
     """Tell a story word by word."""
     note("start", job=ctx.job_id, attempt=ctx.attempt)
