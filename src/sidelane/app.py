@@ -1,6 +1,7 @@
 """Sidelane: the one object a user makes."""
 
 import importlib
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar, Unpack, cast
@@ -18,11 +19,13 @@ from sidelane.engine.worker import Worker
 from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
 from sidelane.model.settings import Settings
-from sidelane.stores.opening import in_memory, open_store
+from sidelane.stores.opening import in_memory, open_store, without_password
 from sidelane.testing.harness import Harness, harness
 
 R = TypeVar("R")
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class Sidelane:
@@ -144,6 +147,8 @@ class Sidelane:
         async with AsyncExitStack() as stack:
             client = Client(await open_store(self.settings.store), settings=self.settings)
             stack.push_async_callback(client.close)
+            for danger in client.store.dangers:
+                logger.warning("the store %s may lose jobs: %s", without_password(self.settings.store), danger)
             stack.enter_context(self._opened(client))
             client.start_upkeep()
             for number in range(workers):

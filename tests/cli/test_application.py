@@ -30,13 +30,15 @@ def version() -> str:
 def test_help_names_every_command_and_the_exit_codes(sidelane: Command) -> None:
     said = sidelane("--help")
     assert said.code == 0
-    for name in ("dev", "worker", "jobs", "workers", "config"):
+    for name in ("dev", "worker", "jobs", "workers", "config", "check"):
         assert f" {name} " in said.out
     assert "4 no such job" in " ".join(said.out.split())
     assert " api " not in said.out
 
 
-@pytest.mark.parametrize("command", ["dev", "worker", "workers", "config", "jobs list", "jobs show", "jobs watch"])
+@pytest.mark.parametrize(
+    "command", ["dev", "worker", "workers", "config", "check", "jobs list", "jobs show", "jobs watch"]
+)
 def test_every_command_has_a_help_of_its_own(sidelane: Command, command: str) -> None:
     said = sidelane(*command.split(), "--help")
     assert said.code == 0

@@ -1,5 +1,6 @@
 """Servers for tests: each on a free port with a folder of its own, and an append-only file that survives kill -9."""
 
+import os
 import shutil
 import signal
 import socket
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 KINDS = ("valkey", "redis")
 
@@ -28,16 +30,19 @@ class RunningServer:
     """One server process."""
 
     def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
         self._program = binary(kind)
         self._folder = folder
         self.port = free_port()
+        self._options: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, name: str = "sidelane", password: str = "") -> str:
         return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0?name={name}"
 
     def start(self, *options: str) -> "RunningServer":
-        """Start it and wait until it answers."""
+        """Start it, with the same options as last time unless others are given, and wait until it answers."""
+        self._options = options or self._options
         command = [
             self._program,
             "--port",
@@ -49,7 +54,7 @@ class RunningServer:
             "--save",
             "",
         ]
-        command += ["--appendonly", "yes", "--daemonize", "no", *options]
+        command += ["--appendonly", "yes", "--daemonize", "no", *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 10
         while True:
@@ -71,6 +76,36 @@ class RunningServer:
     def send(self, how: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(how)
+
+    @property
+    def written(self) -> int:
+        """How many bytes its append-only file has."""
+        return self._file.stat().st_size
+
+    def crash(self, left: int) -> None:
+        """Die as its machine does: of the append-only file, the first bytes are left."""
+        self.stop(signal.SIGKILL)
+        os.truncate(self._file, left)
+
+    def rewrite(self) -> None:
+        """Write its append-only file anew."""
+        with Redis(port=self.port) as client:
+            client.bgrewriteaof()
+            until = time.monotonic() + 10
+            while (said := client.info("persistence"))["aof_rewrite_in_progress"] or said["aof_rewrite_scheduled"]:
+                assert time.monotonic() < until, "the file was not written anew"
+                time.sleep(0.01)
+
+    def twin(self, folder: Path) -> "RunningServer":
+        """Give a server that has not been started, on a copy of what this one has written."""
+        shutil.copytree(self._folder, folder)
+        return RunningServer(self.kind, folder)
+
+    @property
+    def _file(self) -> Path:
+        """The file it appends to: the last, after a rewrite."""
+        found = (self._folder / "appendonlydir").glob("*.incr.aof")
+        return max(found, key=lambda file: int(file.name.split(".")[-3]))
 
 
 def free_port() -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from sidelane import Sidelane
 from sidelane.model.errors import StoreUnavailable, StoreUnusable
 from sidelane.model.job import JobSpec, Lease, State, Submission
 from sidelane.model.outcome import Append, Report, Succeeded, Verdict
@@ -184,15 +185,29 @@ async def test_a_wrong_password_is_an_error_that_names_the_setting_and_tells_no_
     await store.close()
 
 
-async def test_a_server_that_may_lose_jobs_is_said_to(
+async def test_a_server_that_may_lose_jobs_is_in_danger(server: RunningServer, store: Store, admin: "Redis") -> None:
+    assert store.dangers == []
+    await admin.config_set("appendonly", "no")
+    await admin.config_set("maxmemory-policy", "allkeys-lru")
+    later = await open_store(server.url())
+    await later.close()
+    assert ["appendonly yes" in danger for danger in later.dangers] == [True, False]
+    assert ["noeviction" in danger for danger in later.dangers] == [False, True]
+
+
+async def test_what_may_lose_jobs_is_logged_once_when_a_lane_is_opened(
     server: RunningServer, admin: "Redis", caplog: pytest.LogCaptureFixture
 ) -> None:
     await admin.config_set("appendonly", "no")
-    await admin.config_set("maxmemory-policy", "allkeys-lru")
+    await admin.config_set("requirepass", "tellnobody")
+    lane = Sidelane(store=server.url(password="tellnobody"))  # noqa: S106
     with caplog.at_level(logging.WARNING):
-        await (await open_store(server.url())).close()
-    assert "appendonly" in caplog.text
-    assert "noeviction" in caplog.text
+        async with lane.running(workers=1):  # whose heartbeat opens the store a second time
+            while not await lane.client.store.workers():
+                await asyncio.sleep(0.01)
+    assert [each.getMessage().count("may lose jobs") for each in caplog.records] == [1]
+    assert "appendonly yes" in caplog.text
+    assert "tellnobody" not in caplog.text
 
 
 async def test_a_call_repeated_after_a_lost_reply_does_nothing_twice(store: Store) -> None:

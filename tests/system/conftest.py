@@ -1,5 +1,6 @@
 """What every system test needs: a folder with a store in it, processes on that store, and eyes on both."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 
 from sidelane.stores.contract import Store
 from sidelane.stores.opening import open_store
+from tests.contract.servers import RunningServer
+from tests.system.places import SQLITE
 from tests.system.processes import Processes
 from tests.system.scene import Scene
 
@@ -22,9 +25,33 @@ def lease() -> float:
 
 
 @pytest.fixture
-def processes(tmp_path: Path, lease: float) -> Iterator[Processes]:
+def kind(request: pytest.FixtureRequest) -> str:
+    """What keeps the jobs: see `places`."""
+    return getattr(request, "param", SQLITE)
+
+
+@pytest.fixture
+def server(kind: str, tmp_path: Path) -> Iterator[RunningServer]:
+    """The server that keeps the jobs."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    running = RunningServer(kind, folder).start("--appendfsync", "always")
+    yield running
+    running.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
+    if kind == SQLITE:
+        return f"sqlite:///{tmp_path / 'jobs.db'}"
+    server: RunningServer = request.getfixturevalue("server")
+    return server.url()
+
+
+@pytest.fixture
+def processes(tmp_path: Path, lease: float, store_url: str) -> Iterator[Processes]:
     """Processes on one store; all are ended with the test, and pytest shows what they logged where it failed."""
-    found = Processes(tmp_path, lease=lease)
+    found = Processes(tmp_path, store_url, lease=lease)
     yield found
     found.stop()
     print(found.report())

@@ -66,9 +66,9 @@ class Started:
 class Processes:
     """The processes of one test, on one store in one folder."""
 
-    def __init__(self, folder: Path, *, lease: float) -> None:
+    def __init__(self, folder: Path, store: str, *, lease: float) -> None:
         self.folder = folder
-        self.store = f"sqlite:///{folder / 'jobs.db'}"
+        self.store = store
         self._started: list[Started] = []
         outside = {name: value for name, value in os.environ.items() if not name.startswith(("SIDELANE_", "SHOP_"))}
         self._environment = {

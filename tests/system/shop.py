@@ -69,13 +69,30 @@ def square(number: int) -> int:
     return number * number
 
 
-@lane.task
+@lane.task(losses=10)  # as above
 async def tell(words: int, pace: float, *, ctx: Context = Use(Context)) -> AsyncIterator[str]:
     """Tell a story word by word."""
     note("start", job=ctx.job_id, attempt=ctx.attempt)
     for number in range(words):
         yield f"{number} "
         await asyncio.sleep(pace)
+
+
+PIECE = 20_000
+"""Bytes of each word that `pour` says."""
+
+
+@lane.task
+async def pour(pieces: int, drops: int) -> AsyncIterator[str | Result[int]]:
+    """Say a great deal as fast as it is taken, once the gate is open; behind another gate the time, now and then."""
+    await opened(gate_of("pour"))
+    for number in range(pieces):
+        yield f"{number} ".ljust(PIECE, ".")
+    await opened(gate_of("drops"))
+    for _ in range(drops):
+        await asyncio.sleep(0.05)
+        yield str(time.monotonic())
+    yield Result(pieces)
 
 
 @lane.task(cancel_grace=0.5)

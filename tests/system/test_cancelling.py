@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 from sidelane import State
 from tests.system import shop
+from tests.system.places import ON_EVERY_STORE
 from tests.system.scene import Scene
 
 JOBS = 15
 
 
+@ON_EVERY_STORE
 async def test_a_cancel_reaches_a_running_task_within_200_ms(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:

@@ -6,6 +6,7 @@ import time
 from sidelane import State
 from sidelane.model.job import Query
 from tests.system import shop
+from tests.system.places import ON_EVERY_STORE
 from tests.system.scene import Scene, attempts_of
 from tests.system.waiting import until
 
@@ -27,6 +28,7 @@ async def test_sigterm_lets_running_jobs_finish_and_takes_no_more(scene: Scene) 
     assert await scene.store.workers() == [], "it has said goodbye"
 
 
+@ON_EVERY_STORE
 async def test_what_does_not_finish_in_the_drain_time_runs_elsewhere_at_no_cost(scene: Scene) -> None:
     worker = await scene.worker("w1", SIDELANE_DRAIN="0.5")
     (job,) = await scene.submit(shop.hold.call())
@@ -61,6 +63,7 @@ async def test_a_second_signal_stops_at_once(scene: Scene) -> None:
     assert time.monotonic() - again < 3
 
 
+@ON_EVERY_STORE
 async def test_workers_replaced_in_the_middle_of_much_work_cost_no_job_anything(scene: Scene) -> None:
     jobs: list[str] = []
     for _ in range(20):

@@ -10,6 +10,7 @@ from typing import Any
 
 from sidelane import JobRecord, State
 from sidelane.model.job import Query
+from tests.system.places import ON_EVERY_STORE
 from tests.system.processes import Processes, Started
 from tests.system.scene import Scene
 from tests.system.shop import square
@@ -62,6 +63,7 @@ def examine(processes: Processes, records: Sequence[JobRecord], killed: Collecti
     )
 
 
+@ON_EVERY_STORE
 async def test_nothing_is_lost_and_nothing_done_twice_without_a_loss_while_processes_are_killed(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:

@@ -4,12 +4,14 @@ import asyncio
 
 from sidelane import State
 from tests.system import shop
+from tests.system.places import ON_EVERY_STORE
 from tests.system.scene import Scene
 from tests.system.waiting import until
 
 GOOD = 200
 
 
+@ON_EVERY_STORE
 async def test_a_task_that_kills_its_process_fails_within_its_budget_and_200_good_ones_succeed(scene: Scene) -> None:
     first = await scene.submit(*(shop.work.call(0.2, number) for number in range(GOOD // 2)))
     (poison,) = await scene.submit(shop.die.call())

@@ -10,6 +10,7 @@ import pytest
 from examples.stock_chat.demo.stream import ServerEvent, server_events
 from sidelane import State
 from tests.system import shop
+from tests.system.places import ON_EVERY_STORE
 from tests.system.scene import Scene, attempts_of
 from tests.system.waiting import until
 
@@ -17,6 +18,7 @@ WORDS = 25
 STORY = "".join(f"{number} " for number in range(WORDS))
 
 
+@ON_EVERY_STORE
 async def test_a_stream_goes_on_when_its_worker_is_killed_in_the_middle(
     scene: Scene, lease: float, record_property: Callable[[str, object], None]
 ) -> None:
@@ -51,6 +53,7 @@ async def test_a_stream_goes_on_when_its_worker_is_killed_in_the_middle(
     assert (record.attempt, record.losses, record.failures) == (2, 1, 0)
 
 
+@ON_EVERY_STORE
 @pytest.mark.parametrize("woken", ["while the second runs it", "when the second has finished it"])
 async def test_late_writes_of_a_frozen_worker_change_nothing(scene: Scene, woken: str) -> None:
     workers = {name: await scene.worker(name) for name in ("w1", "w2")}
@@ -98,6 +101,7 @@ def _noticed(scene: Scene, worker: str) -> bool:
     )
 
 
+@ON_EVERY_STORE
 async def test_a_lone_worker_that_was_frozen_goes_on_in_the_same_attempt(scene: Scene, lease: float) -> None:
     worker = await scene.worker("w1")
     (job,) = await scene.submit(shop.hold.call())

@@ -7,6 +7,7 @@ import typer
 from sidelane import __version__
 from sidelane.cli import jobs
 from sidelane.cli.api import api
+from sidelane.cli.check import check
 from sidelane.cli.config import config
 from sidelane.cli.dev import dev
 from sidelane.cli.exits import MEANINGS, Commands
@@ -52,4 +53,5 @@ application.command()(worker)
 application.add_typer(jobs.commands, name="jobs")
 application.command()(workers)
 application.command()(config)
+application.command()(check)
 application.command(hidden=True)(api)

@@ -29,8 +29,8 @@ class Exit(IntEnum):
 
 
 MEANINGS = """\
-Exit codes: 0 done · 1 a job failed, was refused, or something unexpected happened · 2 wrong usage · 3 a setting, the lane or
-the store cannot work · 4 no such job · 5 the watched job was cancelled · 130 interrupted."""
+Exit codes: 0 done · 1 a job failed, was refused, `check` found what could lose jobs, or something unexpected happened · 2 wrong
+usage · 3 a setting, the lane or the store cannot work · 4 no such job · 5 the watched job was cancelled · 130 interrupted."""
 
 
 def exit_of(error: BaseException) -> Exit:

@@ -67,6 +67,16 @@ class Source(Protocol):
 class Store(Source, Protocol):
     """The system of record."""
 
+    @property
+    def description(self) -> str:
+        """What keeps the jobs here, and in which version, for people to read."""
+        ...
+
+    @property
+    def dangers(self) -> Sequence[str]:
+        """What could lose jobs the way the store was set up when it was opened: half a sentence each about "the store"."""
+        ...
+
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
         """Make jobs durable. An id that is known, or a unique key that is taken, answers with the job that has it."""
         ...

@@ -1,27 +1,32 @@
 """What is checked when a store is opened: that this server and these keys will do, and what could lose data."""
 
-import logging
+from typing import NamedTuple
 
-from sidelane.model.errors import StoreUnusable
+from sidelane.model.errors import StoreError, StoreUnusable
 from sidelane.stores.redis.server import Server
-
-logger = logging.getLogger(__name__)
 
 OLDEST = (7, 0)
 SCHEMA = 1
 
 
-async def check(server: Server, prefix: str, name: str) -> None:
-    """Refuse a server or keys that cannot be used, and say plainly what may lose data."""
+class Found(NamedTuple):
+    """What a check has found: which server it is, and what could lose data."""
+
+    description: str
+    dangers: list[str]
+
+
+async def check(server: Server, prefix: str, name: str) -> Found:
+    """Refuse a server or keys that cannot be used, and say what it is and what may lose data."""
     info = _read_info(await server.command("INFO"))
     version = info.get("redis_version", "0")
     if tuple(int(number) for number in version.split(".")[:2]) < OLDEST:
         raise StoreUnusable(f"The store {name} is Redis {version}; Sidelane needs Redis 7.0 or newer, or Valkey.")
     if info.get("role") == "slave":
         raise StoreUnusable(f"The store {name} is a read-only replica: let SIDELANE_STORE name the primary server.")
+    syncs = await _syncs(server)
     await _check_schema(server, f"{prefix}:meta", name)
-    for warning in _dangers(info):
-        logger.warning("The store %s may lose jobs: %s", name, warning)
+    return Found(_description(info, syncs), _dangers(info, syncs))
 
 
 async def _check_schema(server: Server, key: str, name: str) -> None:
@@ -35,15 +40,35 @@ async def _check_schema(server: Server, key: str, name: str) -> None:
         )
 
 
-def _dangers(info: dict[str, str]) -> list[str]:
+async def _syncs(server: Server) -> str:
+    """Ask when the append-only file is synced; empty where the server does not tell."""
+    try:
+        answer = await server.command("CONFIG", "GET", "appendfsync")
+    except StoreError:  # hosted servers often forbid it
+        return ""
+    return str(answer[1]) if answer else ""
+
+
+def _description(info: dict[str, str], syncs: str) -> str:
+    name, version = ("Valkey", "valkey_version") if "valkey_version" in info else ("Redis", "redis_version")
+    appends = f", appendfsync {syncs}" if syncs and info.get("aof_enabled") == "1" else ""
+    return f"{name} {info[version]}{appends}"
+
+
+def _dangers(info: dict[str, str], syncs: str) -> list[str]:
     found = []
     if info.get("aof_enabled") == "0":
         found.append(
-            "its server keeps no append-only file (set appendonly yes), so a restart may forget what it acknowledged."
+            "its server keeps no append-only file, so a restart forgets what it acknowledged: set appendonly yes"
+        )
+    elif syncs == "no":
+        found.append(
+            "its server never asks for what it writes to be on the disk (appendfsync no), so a crash of the machine forgets half a "
+            "minute or more: set it to always or everysec"
         )
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        found.append(f"its server removes keys when memory is short (maxmemory-policy {policy}); set it to noeviction.")
+        found.append(f"its server removes keys when memory is short (maxmemory-policy {policy}): set it to noeviction")
     return found
 
 

@@ -39,10 +39,11 @@ Item = TypeVar("Item")
 class RedisStore:
     """Jobs on one Redis or Valkey server. It belongs to the event loop that opened it."""
 
-    def __init__(self, server: Server, watching: Watching) -> None:
+    def __init__(self, server: Server, watching: Watching, found: start.Found) -> None:
         self._server = server
         self._watching = watching
         self._reads = Batching(self._read)
+        self.description, self.dangers = found
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = time.time) -> "RedisStore":
@@ -50,11 +51,11 @@ class RedisStore:
         address = Address.parse(url)
         server = Server(address, clock)
         try:
-            await start.check(server, address.prefix, address.name)
+            found = await start.check(server, address.prefix, address.name)
         except BaseException:
             await server.close()
             raise
-        return cls(server, Watching(address, server))
+        return cls(server, Watching(address, server), found)
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
         problems = [problem_with(spec) for spec in specs]

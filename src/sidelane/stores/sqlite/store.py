@@ -20,6 +20,7 @@ from sidelane.stores.pieces import (
     weight_of_report,
     weight_of_spec,
 )
+from sidelane.stores.sqlite.dangers import dangers_of
 from sidelane.stores.sqlite.database import Database
 from sidelane.stores.sqlite.marks import Mark, look
 from sidelane.stores.sqlite.reader import Reader
@@ -51,10 +52,14 @@ Item = TypeVar("Item")
 class SqliteStore:
     """Jobs in one SQLite database. It belongs to the event loop that opened it."""
 
-    def __init__(self, writer: Writer, watching: Watching, readers: tuple[Reader, Reader] | None) -> None:
+    def __init__(
+        self, writer: Writer, watching: Watching, readers: tuple[Reader, Reader] | None, dangers: Sequence[str]
+    ) -> None:
         self._writer = writer
         self._watching = watching
         self._readers = readers  # none in memory: there everything goes through the one connection
+        self.description = f"SQLite {apsw.sqlite_lib_version()}"
+        self.dangers = dangers
 
     @classmethod
     async def open(cls, path: str, clock: Callable[[], float]) -> "SqliteStore":
@@ -68,7 +73,8 @@ class SqliteStore:
             quick, slow, poller = [await asyncio.to_thread(database.open_reader) for _ in range(3)]
             readers = Reader(database, quick, clock, loop), Reader(database, slow, clock, loop)
             watching.poll(poller)
-        return cls(Writer(database, connection, clock, loop, watching), watching, readers)
+        writer = Writer(database, connection, clock, loop, watching)
+        return cls(writer, watching, readers, await asyncio.to_thread(dangers_of, database))
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
         return await self._cut(submit, specs, weight_of_spec)

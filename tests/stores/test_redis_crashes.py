@@ -1,0 +1,381 @@
+"""A machine that crashes: its server comes back without the last of what it acknowledged, and no reader or worker is misled."""
+
+import json
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from sidelane.engine.following import follow
+from sidelane.model.errors import UnknownJob
+from sidelane.model.event import END, GAP, Event
+from sidelane.model.job import FINISHED, FollowUp, Gone, JobRecord, JobSpec, State
+from sidelane.model.outcome import Cancelled, Outcome, Released, Succeeded
+from sidelane.model.worker import Claimed
+from sidelane.stores.contract import Store
+from sidelane.stores.opening import open_store
+from sidelane.testing.clock import HandClock
+from sidelane.testing.conformance import invariants
+from sidelane.testing.conformance.steps import (
+    LEASE,
+    append,
+    finish,
+    log,
+    pass_time,
+    record,
+    specs,
+    start,
+    submit,
+    take,
+    take_job,
+    texts,
+    tokens,
+)
+from tests.contract.servers import KINDS, RunningServer
+
+T = TypeVar("T")
+
+ALWAYS = ("--appendfsync", "always", "--aof-load-truncated", "yes")
+
+SEED = 7
+
+CUTS = 60
+"""Places inside of commands at which the file is cut, besides those between two calls."""
+
+
+@pytest.fixture(params=KINDS)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningServer]:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    running = RunningServer(request.param, folder).start(*ALWAYS)
+    yield running
+    running.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def store(server: RunningServer, clock: HandClock) -> AsyncIterator[Store]:
+    store = await open_store(server.url(), clock=clock)
+    yield store
+    await store.close()
+
+
+class Reader:
+    """A client that keeps what it was told, and begins anew at a gap."""
+
+    def __init__(self, job_id: str, seen: list[Event] | None = None) -> None:
+        self._job_id = job_id
+        self.seen = seen or []
+        self.gaps = 0
+
+    async def read_on(self, store: Store) -> None:
+        """Follow the job to its end, from where it stands."""
+        after = self.seen[-1].cursor if self.seen else None
+        async for event in follow(store, self._job_id, after):
+            if event.name == GAP:
+                self.gaps += 1
+                self.seen = []
+            else:
+                self.seen.append(event)
+
+    async def look(self, store: Store) -> None:
+        """Read what there is, once."""
+        reading = await store.read(self._job_id, after=self.seen[-1].cursor if self.seen else None)
+        assert reading is not None
+        self.gaps += reading.gap
+        self.seen = [*([] if reading.gap else self.seen), *reading.events]
+
+    @property
+    def texts(self) -> list[str]:
+        return [json.loads(event.data) if event.name == "token" else event.name for event in self.seen]
+
+
+async def test_a_reader_of_tokens_that_were_lost_gets_a_gap_and_the_log_as_it_is(
+    server: RunningServer, store: Store
+) -> None:
+    claimed = await start(store, *specs("a"))
+    await append(store, claimed, 1, "one")
+    left = server.written
+    await append(store, claimed, 2, "two")
+    early, late = Reader("a"), Reader("a")
+    for reader in early, late:
+        await reader.look(store)
+    server.crash(left)
+    server.start()
+    await early.look(store)
+    assert (early.gaps, early.texts) == (1, ["one"])
+    assert await append(store, claimed, 3, "three")  # the worker knows nothing of the crash
+    assert await finish(store, claimed, Succeeded("1"), ordinal=4)
+    for reader in early, late:
+        await reader.read_on(store)
+        assert reader.texts == ["one", "three", "end"] == await texts(store, "a")
+    assert (early.gaps, late.gaps) == (1, 1)
+
+
+async def test_an_end_whose_number_is_that_of_a_lost_token_is_not_taken_for_it(
+    server: RunningServer, store: Store
+) -> None:
+    claimed = await start(store, *specs("a"))
+    left = server.written
+    await append(store, claimed, 1, "one")
+    reader = Reader("a")
+    await reader.look(store)
+    server.crash(left)
+    server.start()
+    assert await finish(store, claimed, Succeeded("1"), ordinal=2)
+    await reader.read_on(store)
+    assert (reader.gaps, reader.texts) == (1, ["end"])
+
+
+async def test_a_claim_that_was_lost_makes_the_job_run_again_and_its_first_run_changes_nothing(
+    server: RunningServer, store: Store
+) -> None:
+    await submit(store, *specs("a"))
+    left = server.written
+    first = await take_job(store, "a")
+    await append(store, first, 1, "mine")
+    reader = Reader("a")
+    await reader.look(store)
+    server.crash(left)
+    server.start()
+    assert (await record(store, "a")).state is State.QUEUED
+    assert not await append(store, first, 2, "still mine")
+    second = await take_job(store, "a", worker="another")
+    assert second.lease.attempt == first.lease.attempt, "which is why an attempt's number is not enough"
+    assert not await append(store, first, 2, "still mine")
+    assert not await finish(store, first, Succeeded("1"), ordinal=3)
+    await append(store, second, 1, "theirs")
+    assert await finish(store, second, Succeeded("2"), ordinal=2)
+    await reader.read_on(store)
+    assert (reader.gaps, reader.texts) == (1, ["theirs", "end"])
+    assert (await record(store, "a")).result == "2"
+
+
+async def test_an_end_that_was_lost_makes_the_job_run_again_when_its_lease_is_over(
+    server: RunningServer, store: Store, clock: HandClock
+) -> None:
+    claimed = await start(store, *specs("a"))
+    await append(store, claimed, 1, "one")
+    await store.sweep(lease=LEASE)
+    left = server.written
+    await finish(store, claimed, Succeeded("1"), ordinal=2)
+    reader = Reader("a")
+    await reader.look(store)
+    assert reader.texts == ["one", "end"]
+    server.crash(left)
+    server.start()
+    assert (await record(store, "a")).state is State.RUNNING
+    await pass_time(store, clock, 3 * LEASE)
+    again = await take_job(store, "a")
+    assert (again.lease.attempt, again.record.losses) == (2, 1)
+    await append(store, again, 1, "two")
+    await finish(store, again, Succeeded("2"), ordinal=2)
+    await reader.read_on(store)
+    assert (reader.gaps, reader.texts) == (1, ["one", "two", "end"])
+
+
+async def test_a_submit_that_was_lost_is_no_job_until_it_is_submitted_again(
+    server: RunningServer, store: Store
+) -> None:
+    await submit(store, *specs("a"))
+    left = server.written
+    await submit(store, *specs("b"))
+    server.crash(left)
+    server.start()
+    assert isinstance((await store.get(["a"]))[0], JobRecord)
+    assert await store.get(["b"]) == [None]
+    with pytest.raises(UnknownJob):
+        await Reader("b").read_on(store)
+    await submit(store, *specs("b"))
+
+
+async def test_a_cancel_that_was_lost_can_be_asked_for_again(server: RunningServer, store: Store) -> None:
+    claimed = await start(store, *specs("a"))
+    left = server.written
+    await store.cancel(["a"])
+    server.crash(left)
+    server.start()
+    assert not (await record(store, "a")).cancelling
+    await store.cancel(["a"])
+    assert await finish(store, claimed, Cancelled())
+    assert await texts(store, "a") == ["end"]
+
+
+async def test_a_file_that_was_cut_inside_of_a_call_is_right_at_every_later_restart_once_it_was_written_anew(
+    server: RunningServer, store: Store
+) -> None:
+    claimed = await start(store, *specs("a"))
+    left = server.written
+    await append(store, claimed, 1, "one", "two")
+    server.crash((left + server.written) // 2)
+    server.start()
+    server.rewrite()  # Redis 7.0 leaves the first half of the call in its file, and would begin with it what comes now
+    await submit(store, *specs("b", "c"))
+    before = await picture(store, ("a", "b", "c"))
+    server.stop()
+    server.start()
+    assert await picture(store, ("a", "b", "c")) == before
+    assert [each.record.id for each in await take(store)] == ["b", "c"]
+    assert await append(store, claimed, 3, "three")
+    assert await texts(store, "a") == ["three"]
+
+
+Picture = dict[str, tuple[JobRecord | Gone | None, tuple[Event, ...]]]
+
+
+@dataclass
+class History:
+    """What went on before the crash: how long the file was after each call, what there was to see then, and who still runs."""
+
+    server: RunningServer
+    store: Store
+    ids: tuple[str, ...]
+    steps: list[tuple[int, Picture]] = field(default_factory=list)
+    running: dict[str, tuple[Claimed, int]] = field(default_factory=dict)  # with the ordinal that comes next
+
+    async def step(self, call: Awaitable[T]) -> T:
+        answer = await call
+        self.steps.append((self.server.written, await picture(self.store, self.ids)))
+        return answer
+
+    async def claim(self, job_id: str) -> None:
+        self.running[job_id] = await self.step(take_job(self.store, job_id)), 1
+
+    async def say(self, job_id: str, *words: str) -> None:
+        claimed, ordinal = self.running[job_id]
+        assert await self.step(append(self.store, claimed, ordinal, *words))
+        self.running[job_id] = claimed, ordinal + len(words)
+
+    async def end(self, job_id: str, outcome: Outcome, *words: str) -> None:
+        claimed, ordinal = self.running.pop(job_id)
+        assert await self.step(finish(self.store, claimed, outcome, *tokens(*words), ordinal=ordinal))
+
+    def at(self, length: int) -> Picture:
+        """Give what there was to see when the file had come so far."""
+        return next(seen for written, seen in reversed(self.steps) if written <= length)
+
+
+async def picture(store: Store, ids: tuple[str, ...]) -> Picture:
+    """Give all there is to see of these jobs."""
+    readings = [await store.read(job_id) for job_id in ids]
+    return {
+        job_id: (found, reading.events if reading else ())
+        for job_id, found, reading in zip(ids, await store.get(ids), readings, strict=True)
+    }
+
+
+async def happen(server: RunningServer, store: Store) -> History:
+    """Let a worker do some of everything, each step one call."""
+    history = History(server, store, ("a", "b", "c", "d", "d.1.0", "e", "f", "g"))
+    follow_up = FollowUp(FINISHED, JobSpec(id="", task="t"))
+    await history.step(submit(store, *specs("a", "b", "c"), JobSpec(id="d", task="t", follow_ups=(follow_up,))))
+    await history.claim("a")
+    await history.say("a", "a1")
+    await history.claim("b")
+    await history.say("b", "b1", "b2")
+    await history.say("a", "a2", "a3")
+    await history.end("b", Succeeded('"b"'), "b3")
+    await history.step(submit(store, *specs("e", "f", "g")))
+    await history.claim("c")
+    await history.say("c", "c1")
+    await history.step(store.cancel(["c", "g"]))
+    await history.claim("d")
+    await history.step(store.requeue(["b"]))
+    await history.say("d", "d1")
+    await history.claim("b")
+    await history.say("a", "a4")
+    await history.say("b", "b4")
+    await history.end("d", Succeeded('"d"'))
+    await history.end("b", Released(), "b5")
+    await history.claim("f")
+    await history.claim("d.1.0")
+    await history.claim("b")
+    await history.say("b", "b6")
+    await history.end("d.1.0", Succeeded("1"), "child")
+    await history.say("a", "a5")
+    await history.say("c", "c2")
+    return history
+
+
+async def go_on(store: Store, clock: HandClock, history: History, dice: random.Random) -> None:
+    """Have the worker go on as if nothing had happened, and then another take over what is left."""
+    for job_id, (claimed, ordinal) in history.running.items():
+        more = dice.randrange(3)
+        held = all([await append(store, claimed, ordinal + number, "more") for number in range(more)])
+        if held and dice.randrange(2):
+            await finish(store, claimed, Succeeded(f'"{job_id}"'), *tokens("last"), ordinal=ordinal + more)
+    while unfinished := [
+        each for each in await store.get(history.ids) if isinstance(each, JobRecord) and not each.ended
+    ]:
+        await pass_time(store, clock, 3 * LEASE)
+        for claimed in await take(store, worker="another"):
+            await append(store, claimed, 1, "again")
+            await finish(store, claimed, Succeeded("0"), ordinal=2)
+        assert len(unfinished) <= len(history.ids)
+
+
+@asynccontextmanager
+async def crashed(history: History, left: int, folder: Path, clock: HandClock) -> AsyncIterator[Store]:
+    """Open what a crash has left of the history's server; the server itself goes on."""
+    server = history.server.twin(folder)
+    server.crash(left)
+    server.start(*ALWAYS)
+    store = await open_store(server.url(), clock=clock)
+    try:
+        yield store
+    finally:
+        await store.close()
+        server.stop(signal.SIGKILL)
+
+
+def cuts(history: History, dice: random.Random) -> list[int]:
+    """Choose where to cut: after each call, and at random places inside of what they wrote."""
+    between = [written for written, _ in history.steps]
+    return sorted({*between, *(dice.randrange(between[0], between[-1]) for _ in range(CUTS))})
+
+
+async def test_wherever_the_file_is_cut_there_is_a_whole_number_of_calls_left_and_every_reader_learns_the_truth(
+    server: RunningServer, store: Store, clock: HandClock, tmp_path: Path
+) -> None:
+    dice = random.Random(SEED)
+    history = await happen(server, store)
+    whole = {job_id: events for job_id, (_, events) in history.steps[-1][1].items()}
+    gaps = 0
+    for number, left in enumerate(cuts(history, dice)):
+        then = HandClock(clock())
+        async with crashed(history, left, tmp_path / f"crash-{number}", then) as store_left:
+            assert await picture(store_left, history.ids) == history.at(left)
+            await go_on(store_left, then, history, dice)
+            gaps += await learn_the_truth(store_left, whole)
+            await invariants.check(store_left, list(history.ids))
+    assert gaps > 100, "what was lost had been read"
+
+
+async def learn_the_truth(store: Store, whole: dict[str, tuple[Event, ...]]) -> int:
+    """Have readers who stood anywhere in the logs before the crash read on to the end. Returns how many met a gap."""
+    gaps = 0
+    for job_id, events in whole.items():
+        if await store.get([job_id]) == [None]:
+            continue
+        truth = without_undone_ends(await log(store, job_id))
+        assert truth[-1].name == END
+        for count in range(len(events) + 1):
+            reader = Reader(job_id, list(events[:count]))
+            await reader.read_on(store)
+            assert without_undone_ends(reader.seen) == truth, f"{job_id} after {count} of its events"
+            gaps += reader.gaps
+    return gaps
+
+
+def without_undone_ends(events: list[Event]) -> list[Event]:
+    """Leave out the ends after which the job was brought back: who comes later is not told of them."""
+    return [event for place, event in enumerate(events) if event.name != END or place == len(events) - 1]

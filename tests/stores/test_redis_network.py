@@ -1,0 +1,130 @@
+"""A network in trouble between a store and its server: calls go through once it is well, hints come again, leases are kept."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from sidelane import Sidelane
+from sidelane.engine.embedding import embedded
+from sidelane.model.errors import StoreUnavailable
+from sidelane.model.job import Submission
+from sidelane.stores.contract import Store, job_topic, queue_topic
+from sidelane.stores.opening import open_store
+from sidelane.stores.redis import watching
+from sidelane.testing.conformance.steps import specs, submit, take, take_job
+from tests.contract.servers import KINDS, RunningServer
+from tests.stores.proxy import Proxy, between
+
+ANSWER = 0.5
+"""Seconds until a server that does not answer counts as gone, as these tests set them in the URL."""
+
+
+@pytest.fixture(params=KINDS)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningServer]:
+    running = RunningServer(request.param, tmp_path).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def proxy(server: RunningServer) -> AsyncIterator[Proxy]:
+    async with between(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def url(proxy: Proxy) -> str:
+    return f"redis://127.0.0.1:{proxy.port}/0?socket_timeout={ANSWER}"
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    store = await open_store(url)
+    yield store
+    await store.close()
+
+
+async def test_a_connection_that_has_fallen_silent_is_replaced(store: Store, proxy: Proxy) -> None:
+    await submit(store, *specs("a"))
+    proxy.stall()
+    began = time.monotonic()
+    (answer,) = await store.submit(specs("b"))
+    assert isinstance(answer, Submission)
+    assert time.monotonic() - began < ANSWER + 1
+
+
+async def test_many_connections_that_have_fallen_silent_are_replaced_as_one_is(store: Store, proxy: Proxy) -> None:
+    await asyncio.gather(*(store.get([f"j{number}"]) for number in range(50)))
+    proxy.stall()
+    began = time.monotonic()
+    await asyncio.gather(*(submit(store, *specs(f"j{number}")) for number in range(50)))
+    assert time.monotonic() - began < ANSWER + 1
+
+
+async def test_calls_under_way_when_their_connections_are_cut_go_through_once(store: Store, proxy: Proxy) -> None:
+    submitting = [asyncio.create_task(store.submit(specs(f"j{number}"))) for number in range(200)]
+    await asyncio.wait(submitting, return_when=asyncio.FIRST_COMPLETED)
+    proxy.reset()
+    assert all(isinstance(answer, Submission) for (answer,) in await asyncio.gather(*submitting))
+    assert len(await take(store, limit=1000)) == 200
+
+
+async def test_a_server_that_refuses_connections_is_unavailable_until_it_takes_them(store: Store, proxy: Proxy) -> None:
+    proxy.refuse()
+    proxy.reset()
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await store.submit(specs("a"))
+    await proxy.open()
+    await submit(store, *specs("a"))
+
+
+async def test_over_a_slow_network_everything_comes_later_and_nothing_else_changes(proxy: Proxy, url: str) -> None:
+    proxy.latency = 0.05
+    store = await open_store(url)
+    async with store.watch(queue_topic("default")) as wakeups:
+        await submit(store, *specs("a"))
+        assert await wakeups.wait(2)
+    assert len(await take(store)) == 1
+    await store.close()
+
+
+async def test_hints_that_have_fallen_silent_are_replaced(
+    store: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "QUIET", 0.2)
+    await submit(store, *specs("a"))
+    async with store.watch(job_topic("a")) as wakeups:
+        proxy.stall()
+        assert await wakeups.wait(3), "whoever watches is woken, for hints may have been missed"
+        while await wakeups.wait(0.5):
+            pass
+        await take_job(store, "a")
+        assert await wakeups.wait(2)
+
+
+async def test_a_worker_whose_connections_fall_silent_keeps_its_job(
+    server: RunningServer, url: str, proxy: Proxy
+) -> None:
+    settings = {"lease": 2.0}
+    away, near = Sidelane(store=url, settings=settings), Sidelane(store=server.url(), settings=settings)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @away.task
+    async def hold() -> str:
+        begun.set()
+        await go_on.wait()
+        return "done"
+
+    async with near.running(), away.running(), embedded(away.worker(name="w1")):  # the near one sweeps
+        job = await hold.submit()
+        await begun.wait()
+        for _ in range(2):
+            proxy.stall()
+            await asyncio.sleep(1.5 * settings["lease"])  # nothing happens now that could be waited for
+        go_on.set()
+        assert await job.result(10) == "done"
+        record = await job.record()
+        assert (record.attempt, record.losses) == (1, 0)

@@ -1,0 +1,13 @@
+"""Where the processes of a test keep their jobs: one SQLite file, unless a test asks for servers, or for every store."""
+
+import pytest
+
+from tests.contract.servers import KINDS
+
+SQLITE = "sqlite"
+
+ON_SERVERS = pytest.mark.parametrize("kind", KINDS, indirect=True)
+"""Run the test on Redis and on Valkey."""
+
+ON_EVERY_STORE = pytest.mark.parametrize("kind", [SQLITE, *KINDS], indirect=True)
+"""Run the test on SQLite, Redis and Valkey."""

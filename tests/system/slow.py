@@ -1,0 +1,94 @@
+"""Clients of event streams and WebSockets that connect, and read when they feel like it: until then, not a byte is taken."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from http.client import HTTPResponse
+from typing import Any, NamedTuple, Protocol
+
+from websockets.sync.client import connect
+
+ROOM = 4096
+"""Bytes that a client's side of the connection takes unread, about."""
+
+PATIENCE = 30.0
+
+
+class Told(NamedTuple):
+    """One event as a client got it: its id (empty where it has none), its name, and its data."""
+
+    id: str
+    name: str
+    data: Any
+
+
+class Slow(Protocol):
+    """A connected client."""
+
+    def read(self) -> Iterator[Told]:
+        """Read events until the server ends."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection, or break it off."""
+        ...
+
+
+def connected(port: int) -> socket.socket:
+    """Connect with hardly any room for what comes."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
+    connection.settimeout(PATIENCE)
+    connection.connect(("127.0.0.1", port))
+    return connection
+
+
+class SlowStream:
+    """An event stream over HTTP."""
+
+    def __init__(self, port: int, job: str, after: str = "") -> None:
+        self._connection = connected(port)
+        resume = f"Last-Event-ID: {after}\r\n" if after else ""
+        request = f"GET /jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{resume}\r\n"
+        self._connection.sendall(request.encode())
+        self._response = HTTPResponse(self._connection)
+
+    def read(self) -> Iterator[Told]:
+        self._response.begin()
+        assert self._response.status == 200
+        fields: dict[str, str] = {}
+        while line := self._response.readline().decode():
+            name, colon, value = line.rstrip("\n").partition(": ")
+            if name and colon:
+                fields[name] = value
+            elif "data" in fields:
+                yield Told(fields.get("id", ""), fields["event"], json.loads(fields["data"]))
+                fields = {}
+
+    def close(self) -> None:
+        self._response.close()
+        self._connection.close()
+
+
+class SlowSocket:
+    """A WebSocket."""
+
+    def __init__(self, port: int, job: str, after: str = "") -> None:
+        headers = {"Last-Event-ID": after} if after else {}
+        opening = connect(
+            f"ws://127.0.0.1:{port}/jobs/{job}/events", sock=connected(port), max_queue=1, compression=None,
+            additional_headers=headers, ping_interval=None,
+        )  # fmt: skip
+        self._open = ExitStack()
+        self._socket = self._open.enter_context(opening)
+
+    def read(self) -> Iterator[Told]:
+        for text in self._socket:
+            message = json.loads(text)
+            yield Told(message.get("id", ""), message["event"], message["data"])
+
+    def close(self) -> None:
+        with suppress(OSError):  # the server has closed it
+            self._socket.socket.shutdown(socket.SHUT_RDWR)
+        self._open.close()
