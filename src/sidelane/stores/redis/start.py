@@ -3,6 +3,7 @@
 import logging
 
 from sidelane.model.errors import StoreUnusable
+from sidelane.stores.redis.locating import read_info
 from sidelane.stores.redis.server import Server
 
 logger = logging.getLogger(__name__)
@@ -13,13 +14,18 @@ SCHEMA = 1
 
 async def check(server: Server, prefix: str, name: str) -> None:
     """Refuse a server or keys that cannot be used, and say plainly what may lose data."""
-    info = _read_info(await server.command("INFO"))
+    info = read_info(await server.command("INFO"))
     version = info.get("redis_version", "0")
     if tuple(int(number) for number in version.split(".")[:2]) < OLDEST:
-        raise StoreUnusable(f"The store {name} is Redis {version}; Sidelane needs Redis 7.0 or newer, or Valkey.")
+        raise StoreUnusable(
+            f"The store {name} is Redis {version}; Sidelane needs Redis 7.0 or newer, or Valkey: let SIDELANE_STORE name such."
+        )
     if info.get("role") == "slave":
         raise StoreUnusable(f"The store {name} is a read-only replica: let SIDELANE_STORE name the primary server.")
     await _check_schema(server, f"{prefix}:meta", name)
+    await server.command(
+        "SPUBLISH", f"{prefix}:hint:", ""
+    )  # a user of few rights is refused here, not in the middle of a write
     for warning in _dangers(info):
         logger.warning("The store %s may lose jobs: %s", name, warning)
 
@@ -45,8 +51,3 @@ def _dangers(info: dict[str, str]) -> list[str]:
     if policy != "noeviction":
         found.append(f"its server removes keys when memory is short (maxmemory-policy {policy}); set it to noeviction.")
     return found
-
-
-def _read_info(answer: object) -> dict[str, str]:
-    """Read what INFO says."""
-    return dict(line.split(":", 1) for line in str(answer).splitlines() if ":" in line and not line.startswith("#"))

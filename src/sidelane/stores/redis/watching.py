@@ -9,7 +9,9 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio.connection import Connection
 
+from sidelane.model.errors import StoreError
 from sidelane.stores.redis.address import Address
+from sidelane.stores.redis.locating import locator_of
 from sidelane.stores.watch import Watch
 
 GRACE = 1.0
@@ -43,6 +45,7 @@ class Watching:
 
     def __init__(self, address: Address) -> None:
         self._address = address
+        self._locator = locator_of(address)
         self._prefix = f"{address.prefix}:hint:"
         self._channels: dict[str, Channel] = {}
         self._connection: Connection | None = None
@@ -63,7 +66,7 @@ class Watching:
                 fresh.append(name)
             channel.watches.add(watch)
         try:
-            await self._send("SUBSCRIBE", fresh)
+            await self._send("SSUBSCRIBE", fresh)
             if not await self._confirmed(names):
                 watch.hint()
             watch.is_open = True
@@ -95,32 +98,43 @@ class Watching:
                 left.append(name)
                 if not channel.pending:
                     del self._channels[name]
-        await self._send("UNSUBSCRIBE", left)
+        await self._send("SUNSUBSCRIBE", left)
 
     async def _send(self, command: str, names: list[str]) -> None:
         """Tell the server, if it is there; whoever connects next subscribes to everything."""
         connection = self._connection
         if not names or connection is None:
             return
-        if command == "SUBSCRIBE":
+        if command == "SSUBSCRIBE":
             for name in names:
                 self._channels[name].pending += 1
+        # whoever is cancelled meanwhile leaves nobody else without what was to be sent
+        await asyncio.shield(asyncio.ensure_future(self._tell(connection, command, names)))
+
+    async def _tell(self, connection: Connection, command: str, names: list[str]) -> None:
         async with self._sending:
             with suppress(exceptions.RedisError, OSError):
                 await connection.send_command(command, *names)
 
     async def _run(self) -> None:
+        trouble: Exception | None = None
         while True:
-            connection = self._address.connection()
             try:
-                await connection.connect()  # type: ignore[no-untyped-call]
-                await self._begin(connection)
-                await self._listen(connection)
-            except (exceptions.RedisError, OSError):
+                place = await self._locator.locate(trouble)
+                await self._follow(self._address.connection(place))
+            except (exceptions.RedisError, OSError, StoreError) as error:
+                trouble = error
                 await asyncio.sleep(random.uniform(*_REST))
-            finally:
-                self._connection = None
-                await connection.disconnect(nowait=True)
+
+    async def _follow(self, connection: Connection) -> None:
+        """Hear what the primary has to say until the connection breaks."""
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await self._begin(connection)
+            await self._listen(connection)
+        finally:
+            self._connection = None
+            await connection.disconnect(nowait=True)
 
     async def _listen(self, connection: Connection) -> None:
         """Take messages until the connection breaks, or nothing is heard although we asked."""
@@ -143,7 +157,7 @@ class Watching:
             channel.pending = 0
             channel.ready.clear()
         self._connection = connection
-        await self._send("SUBSCRIBE", list(self._channels))
+        await self._send("SSUBSCRIBE", list(self._channels))
         for channel in self._channels.values():
             for watch in channel.watches:
                 if watch.is_open:
@@ -154,13 +168,15 @@ class Watching:
         channel = self._channels.get(name)
         if channel is None:
             return
-        if kind == "message":
+        if kind == "smessage":
             for watch in channel.watches:
                 watch.hint()
-        elif kind == "subscribe":
+        elif kind == "ssubscribe":
             channel.pending = max(0, channel.pending - 1)
             if not channel.pending:
                 if channel.watches:
                     channel.ready.set()
                 else:
                     del self._channels[name]
+        elif kind == "sunsubscribe" and channel.watches and not channel.pending:
+            raise exceptions.ConnectionError("the store has moved to another node")  # nobody here has asked to leave

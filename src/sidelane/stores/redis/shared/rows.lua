@@ -9,7 +9,7 @@
 --       failures:<id>     list of its failures and losses, the oldest first
 --       running           hash: running jobs by queue
 --       leases:<worker>   zset: the worker's running jobs by the time their lease ends
---       hint:<topic>      channel
+--       hint:<topic>      shard channel
 
 local SEQ, STATE, QUEUE, PRIORITY, USER, TASK, VERSION, KEY, UNIQUE, PARENT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local BUDGET, KEEP, START_WITHIN, DEADLINE, ABANDON_AFTER, FOLLOWS = 11, 12, 13, 14, 15, 16
@@ -149,6 +149,6 @@ local function commit()
     end
   end
   for topic in pairs(touched) do
-    call('PUBLISH', P .. 'hint:' .. topic, '')
+    call('SPUBLISH', P .. 'hint:' .. topic, '')
   end
 end
