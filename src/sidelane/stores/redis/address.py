@@ -39,6 +39,9 @@ class Address:
     name: str
     service: str = ""  # what the sentinels call the server
     sentinel: dict[str, Any]  # the options of a connection to a sentinel that differ from those to the server
+    answer_within: (
+        float  # seconds; given to no connection, for redis-py's own way to keep it may swallow a cancellation
+    )
     copies: int = 0  # how many replicas must have what is acknowledged
 
     @classmethod
@@ -64,22 +67,24 @@ class Address:
         service, database = _cut(path, way, shown)
         _check(transport, way, hosts, database, shown)
         port = _PORTS[_WAYS[way]]
+        connecting = _options(transport, login, database, options, shown)
         address = cls(
             way=_WAYS[way],
             hosts=({},) if transport == "unix" else tuple(_place(host, port, shown) for host in hosts.split(",")),
-            options=_options(transport, login, database, options, shown),
+            options={**connecting, "socket_timeout": None},
             prefix=f"{{{name}}}",
             name=shown,
             service=service,
             sentinel={**sentinel, "db": 0},
+            answer_within=connecting["socket_timeout"],
             copies=int(copies),
         )
         _try(address)
         return address
 
-    def connection(self, place: Place, **changes: Any) -> Connection:
-        """Make a connection to one server, some of whose options are changed."""
-        options = {**self.options, **place, **changes}
+    def connection(self, place: Place) -> Connection:
+        """Make a connection to one server."""
+        options = {**self.options, **place}
         kind: type[Connection] = options.pop("connection_class", Connection)
         return kind(**options)
 

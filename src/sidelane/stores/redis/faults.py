@@ -20,6 +20,7 @@ PASSING = (
 _PASSING_WORDS = ("NOREPLICAS", "UNBLOCKED")
 
 _REFUSED = "The store {name} refused the user or password ({error}): correct SIDELANE_STORE."
+_SILENT = "The store {name} does not answer: see whether the server is well."
 
 _FOR_GOOD: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.AuthenticationError, _REFUSED),
@@ -50,7 +51,8 @@ _FOR_NOW: tuple[tuple[type[Exception], str], ...] = (
     ),
     (exceptions.ClusterDownError, "The store {name} has no primary server at the moment: {error}."),
     (exceptions.BusyLoadingError, "The store {name} is still loading its data."),
-    (exceptions.TimeoutError, "The store {name} does not answer: see whether the server is well."),
+    (exceptions.TimeoutError, _SILENT),
+    (TimeoutError, _SILENT),
     (
         exceptions.ConnectionError,
         "The store {name} cannot be reached ({error}): see whether it runs, and SIDELANE_STORE.",

@@ -1,5 +1,6 @@
 """Where the primary server is: at a fixed address, where sentinels say, or at the node of a cluster that has the store's slot."""
 
+import asyncio
 import random
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -46,7 +47,7 @@ class Fixed:
         return await self._nodes.locate(trouble) if self._nodes else place
 
     async def _recognise(self, place: Place) -> None:
-        info = read_info(await _ask(self._address.connection(place, **_IMPATIENT), "INFO"))
+        info = read_info(await _ask(self._address.connection(place), "INFO"))
         if "sentinel_masters" in info:
             raise StoreUnusable(
                 f"The store {self._address.name} is a sentinel: let SIDELANE_STORE name it by redis+sentinel://, and the "
@@ -67,7 +68,7 @@ class Sentinels:
         last: Exception | None = None
         unknown = False
         for sentinel in _mixed(self._address.hosts):
-            connection = self._address.connection(sentinel, **self._address.sentinel, **_IMPATIENT)
+            connection = self._address.connection({**sentinel, **self._address.sentinel})
             try:
                 answer = await _ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
             except (exceptions.RedisError, OSError) as error:
@@ -83,7 +84,7 @@ class Sentinels:
                 f"The sentinels of the store {self._address.name} know no service {self._address.service!r}: "
                 "correct SIDELANE_STORE."
             )
-        raise exceptions.ConnectionError(f"no sentinel answers; the last: {last}")
+        raise exceptions.ConnectionError(f"no sentinel answers; the last one: {last or 'silence'}")
 
     def _refused(self, error: Exception) -> StoreUnusable:
         if "unknown command" in str(error):
@@ -110,7 +111,7 @@ class Nodes:
         last: Exception | None = None
         for node in _mixed([*self._address.hosts, *(node for node in self._found if node not in self._address.hosts)]):
             try:
-                answer = await _ask(self._address.connection(node, **_IMPATIENT), "CLUSTER", "SLOTS")
+                answer = await _ask(self._address.connection(node), "CLUSTER", "SLOTS")
             except (exceptions.RedisError, OSError) as error:
                 if not passes(error):
                     raise
@@ -137,9 +138,6 @@ class Nodes:
         return owner
 
 
-_IMPATIENT = {"socket_connect_timeout": ASK_TIMEOUT, "socket_timeout": ASK_TIMEOUT}
-
-
 def read_info(answer: object) -> dict[str, str]:
     """Read what INFO says."""
     return dict(line.split(":", 1) for line in str(answer).splitlines() if ":" in line and not line.startswith("#"))
@@ -153,9 +151,10 @@ def _mixed(places: Sequence[Place]) -> list[Place]:
 async def _ask(connection: Connection, *words: str) -> Any:
     """Put one question to a server."""
     try:
-        await connection.connect()  # type: ignore[no-untyped-call]
-        await connection.send_command(*words)
-        return await connection.read_response()
+        async with asyncio.timeout(ASK_TIMEOUT):
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.send_command(*words)
+            return await connection.read_response()
     finally:
         await connection.disconnect(nowait=True)
 

@@ -147,20 +147,24 @@ class Server:
             if primary is None or self._trouble is not None:
                 primary = await self._find_primary()
             try:
-                connection = await primary.take()
-                try:
-                    # hiredis packs a command of thousands of words in a tenth of the time that redis-py takes
-                    await connection.send_packed_command(pack_command(words))  # type: ignore[arg-type] # its types know tuples of one only
-                    answer = await connection.read_response()
-                    if copied:
-                        await self._wait_for_copies(connection)
-                    return answer
-                finally:
-                    await primary.give_back(connection)
+                async with asyncio.timeout(self._address.answer_within):
+                    return await self._exchange(primary, words, copied)
             except (exceptions.RedisError, OSError) as error:
                 if primary is self._primary and passes(error):
                     self._trouble = error
                 raise
+
+    async def _exchange(self, primary: Primary, words: tuple[str | int, ...], copied: bool) -> Any:
+        connection = await primary.take()
+        try:
+            # hiredis packs a command of thousands of words in a tenth of the time that redis-py takes
+            await connection.send_packed_command(pack_command(words))  # type: ignore[arg-type] # its types know tuples of one only
+            answer = await connection.read_response()
+            if copied:
+                await self._wait_for_copies(connection)
+            return answer
+        finally:
+            await primary.give_back(connection)
 
     async def _find_primary(self) -> Primary:
         """Give the primary, after looking for it where there was trouble."""

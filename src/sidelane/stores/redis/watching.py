@@ -114,7 +114,8 @@ class Watching:
     async def _tell(self, connection: Connection, command: str, names: list[str]) -> None:
         async with self._sending:
             with suppress(exceptions.RedisError, OSError):
-                await connection.send_command(command, *names)
+                async with asyncio.timeout(self._address.answer_within):
+                    await connection.send_command(command, *names)
 
     async def _run(self) -> None:
         trouble: Exception | None = None
@@ -129,7 +130,8 @@ class Watching:
     async def _follow(self, connection: Connection) -> None:
         """Hear what the primary has to say until the connection breaks."""
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(self._address.answer_within):
+                await connection.connect()  # type: ignore[no-untyped-call]
             await self._begin(connection)
             await self._listen(connection)
         finally:
@@ -145,23 +147,18 @@ class Watching:
                 raise exceptions.ConnectionError("nothing was heard on the connection of hints")
             asked = message is None
             if asked:
-                async with self._sending:
-                    await connection.send_command("PING")
+                await self._tell(connection, "PING", [])
             elif isinstance(message, list):
                 self._heard(message)
 
     async def _begin(self, connection: Connection) -> None:
-        """Subscribe to all that is watched, and wake everyone: hints may have been missed."""
+        """Subscribe to all that is watched; who watches is woken when that is confirmed, for hints may have been missed."""
         self._channels = {name: channel for name, channel in self._channels.items() if channel.watches}
         for channel in self._channels.values():
             channel.pending = 0
             channel.ready.clear()
         self._connection = connection
         await self._send("SSUBSCRIBE", list(self._channels))
-        for channel in self._channels.values():
-            for watch in channel.watches:
-                if watch.is_open:
-                    watch.hint()
 
     def _heard(self, message: list[Any]) -> None:
         kind, name, *_ = message
@@ -174,9 +171,16 @@ class Watching:
         elif kind == "ssubscribe":
             channel.pending = max(0, channel.pending - 1)
             if not channel.pending:
-                if channel.watches:
-                    channel.ready.set()
-                else:
-                    del self._channels[name]
+                self._confirm(name, channel)
         elif kind == "sunsubscribe" and channel.watches and not channel.pending:
             raise exceptions.ConnectionError("the store has moved to another node")  # nobody here has asked to leave
+
+    def _confirm(self, name: str, channel: Channel) -> None:
+        """Note that the server hints at a topic from now on."""
+        if not channel.watches:
+            del self._channels[name]
+            return
+        channel.ready.set()
+        for watch in channel.watches:
+            if watch.is_open:
+                watch.hint()
