@@ -74,6 +74,7 @@ class Guarded:
         for server in replicas:
             until_it_follows(server)
         self.sentinel.start()
+        self._ask("SENTINEL", "DEBUG", "INFO-PERIOD", "200", "PUBLISH-PERIOD", "100")  # milliseconds
         until(
             lambda: len(self._ask("SENTINEL", "REPLICAS", SERVICE)) == len(replicas), "the sentinel knows the replicas"
         )
@@ -115,18 +116,23 @@ class Cluster:
     def __init__(self, kind: str, folder: Path, replicas: int = 0) -> None:
         self.nodes = [RunningServer(kind, _made(folder / f"node{number}")) for number in range(3 + replicas)]
 
+        self._buses = [free_port() for _ in self.nodes]
+
+    def start_node(self, node: RunningServer) -> None:
+        bus = self._buses[self.nodes.index(node)]
+        node.start(
+            *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
+            *("--cluster-node-timeout", str(_NODE_TIMEOUT), "--repl-diskless-sync-delay", "0"),
+        )
+
     def start(self) -> None:
-        buses = [free_port() for _ in self.nodes]
-        for node, bus in zip(self.nodes, buses, strict=True):
-            node.start(
-                *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
-                *("--cluster-node-timeout", str(_NODE_TIMEOUT), "--repl-diskless-sync-delay", "0"),
-            )
+        for node in self.nodes:
+            self.start_node(node)
         for number, node in enumerate(self.nodes):
             node.tell("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             if number < 3:
                 node.tell("CLUSTER", "ADDSLOTSRANGE", _BOUNDS[number], _BOUNDS[number + 1] - 1)
-            node.tell("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port, buses[0])
+            node.tell("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port, self._buses[0])
         self._until("cluster_known_nodes", str(len(self.nodes)))
         for node in self.nodes[3:]:
             node.tell("CLUSTER", "REPLICATE", self.id_of(self.nodes[0]))

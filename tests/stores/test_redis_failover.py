@@ -240,7 +240,7 @@ async def test_a_node_that_is_killed_is_replaced_by_its_replica(kind: str, tmp_p
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
         assert replica.info("replication")["role"] == "master"
-        await asyncio.to_thread(owner.start, "--cluster-enabled", "yes")
+        await asyncio.to_thread(cluster.start_node, owner)
         await asyncio.to_thread(until_it_follows, owner)
         await submit(store, *specs("later"))
         await store.close()

@@ -20,7 +20,9 @@ PASSING = (
 _PASSING_WORDS = ("NOREPLICAS", "UNBLOCKED")
 
 _REFUSED = "The store {name} refused the user or password ({error}): correct SIDELANE_STORE."
-_SILENT = "The store {name} does not answer: see whether the server is well."
+_SILENT = (
+    "The store {name} does not answer: see whether the server is well, and whether SIDELANE_STORE is right about TLS."
+)
 
 _FOR_GOOD: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.AuthenticationError, _REFUSED),
@@ -82,8 +84,6 @@ _BY_WORDS: tuple[tuple[str, type[StoreError], str], ...] = (
     ),
 )
 
-_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE")
-
 
 def store_error(error: Exception, name: str) -> StoreError:
     """Say in one sentence what `error` means for the store `name`."""
@@ -91,10 +91,8 @@ def store_error(error: Exception, name: str) -> StoreError:
     text = str(error).rstrip(".")
     for kinds, raised in ((_FOR_GOOD, StoreUnusable), (_FOR_NOW, StoreUnavailable)):
         for kind, sentence in kinds:
-            if isinstance(error, kind) and not _speaks_no_tls(error):
+            if isinstance(error, kind):
                 return raised(sentence.format(name=name, error=text))
-    if _speaks_no_tls(error):
-        return StoreUnusable(f"The store {name} does not speak TLS ({text}): write redis:// in SIDELANE_STORE.")
     for words, told, sentence in _BY_WORDS:
         if text.startswith(words):
             return told(sentence.format(name=name, error=text))
@@ -104,7 +102,7 @@ def store_error(error: Exception, name: str) -> StoreError:
 def passes(error: Exception) -> bool:
     """Tell whether a call that met `error` is worth another try at once."""
     error = _behind(error)
-    if isinstance(error, tuple(kind for kind, _ in _FOR_GOOD)) or _speaks_no_tls(error):
+    if isinstance(error, tuple(kind for kind, _ in _FOR_GOOD)):
         return False
     return isinstance(error, PASSING) or str(error).startswith(_PASSING_WORDS)
 
@@ -115,7 +113,3 @@ def _behind(error: Exception) -> Exception:
     if type(error) is exceptions.ConnectionError and isinstance(inner, exceptions.RedisError | ssl.SSLError):
         return inner
     return error
-
-
-def _speaks_no_tls(error: Exception) -> bool:
-    return isinstance(error, ssl.SSLError) and error.reason in _NO_TLS
