@@ -113,6 +113,21 @@ async def test_a_primary_that_was_made_a_replica_is_not_used_any_more(guarded: G
 
 
 @pytest.mark.slow
+async def test_a_primary_that_hangs_is_left_and_not_used_when_it_comes_back(guarded: Guarded) -> None:
+    store = await open_store(guarded.url(more="&socket_timeout=0.5"))
+    await submit(store, *specs("before"))
+    before = guarded.primary
+    before.tell("WAIT", 2, 1000)
+    before.send(signal.SIGSTOP)
+    await again(lambda: store.submit(specs("after")))
+    before.send(signal.SIGCONT)
+    await asyncio.to_thread(until_it_follows, before)
+    assert [found is not None for found in await store.get(["before", "after"])] == [True, True]
+    await submit(store, *specs("later"))
+    await store.close()
+
+
+@pytest.mark.slow
 async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_however_often_it_is_repeated(
     guarded: Guarded,
 ) -> None:
