@@ -44,17 +44,25 @@ class Shop:
         self._store = store
         self.acknowledged: list[str] = []
         self.ended: list[str] = []
+        self.refused = 0
 
     async def run(self) -> None:
         while True:
             job_id = f"j{len(self.acknowledged)}"
-            await again(lambda: self._store.submit(specs(job_id)))  # noqa: B023 # it is awaited here
+            await self._again(lambda: self._store.submit(specs(job_id)))  # noqa: B023 # it is awaited here
             self.acknowledged.append(job_id)
             request = ClaimRequest(request=new_nonce(), worker="w", queues={"default": 5}, limit=5, lease=LEASE)
-            claims = await again(lambda: self._store.claim(request))  # noqa: B023
+            claims = await self._again(lambda: self._store.claim(request))  # noqa: B023
             reports = [Report(lease=each.lease, outcome=Succeeded("1")) for each in claims.jobs]
-            counted = await again(lambda: self._store.finish(reports))  # noqa: B023
+            counted = await self._again(lambda: self._store.finish(reports))  # noqa: B023
             self.ended += [report.lease.job_id for report, was in zip(reports, counted, strict=True) if was]
+
+    async def _again(self, call: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                self.refused += 1
 
     async def reaches(self, count: int) -> None:
         async with asyncio.timeout(SOON):
@@ -227,12 +235,15 @@ async def test_a_slot_that_is_moved_in_one_step_costs_no_call(tmp_path: Path) ->
         working = asyncio.create_task(shop.run())
         await shop.reaches(20)
         source.tell("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", cluster.id_of(target))
-        await asyncio.to_thread(until, lambda: target.tell("CLUSTER", "COUNTKEYSINSLOT", slot) > 0, "the slot moves")
+        await asyncio.to_thread(
+            until, lambda: source.tell("CLUSTER", "COUNTKEYSINSLOT", slot) == 0, "the slot has moved"
+        )
         await shop.reaches(len(shop.ended) + 20)
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
         assert None not in await store.get(shop.acknowledged)
-        assert source.tell("CLUSTER", "COUNTKEYSINSLOT", slot) == 0
+        assert target.tell("CLUSTER", "COUNTKEYSINSLOT", slot) > 0
+        assert shop.refused == 0
         await store.close()
 
 

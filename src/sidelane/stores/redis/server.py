@@ -191,10 +191,17 @@ class Server:
     async def _wait_for_copies(self, connection: Connection) -> None:
         """Wait until enough replicas have all that was written so far."""
         wanted = self._address.copies
-        await connection.send_command("EVAL", _MARK, 1, self._address.prefix)
-        await connection.read_response()
-        await connection.send_command("WAIT", wanted, int(COPIED_WITHIN * 1000))
-        reached = await connection.read_response()
+        if not connection.is_connected:  # redis-py would open it again, and perhaps to another server
+            raise exceptions.ConnectionError("the server was left meanwhile")
+        mark = pack_command(("EVAL", _MARK, 1, self._address.prefix))  # type: ignore[arg-type]
+        wait = pack_command(("WAIT", wanted, int(COPIED_WITHIN * 1000)))  # type: ignore[arg-type]
+        await connection.send_packed_command(mark + wait)
+        try:
+            await connection.read_response()
+            reached = await connection.read_response()
+        except exceptions.ResponseError:
+            await connection.disconnect(nowait=True)  # the other answer may be on its way
+            raise
         if reached < wanted:
             raise StoreUnavailable(
                 f"The store {self._address.name} has what was written on {reached} replicas, and SIDELANE_STORE asks for "

@@ -113,6 +113,8 @@ class Watching:
 
     async def _tell(self, connection: Connection, command: str, names: list[str]) -> None:
         async with self._sending:
+            if connection is not self._connection:  # redis-py would open a connection that was closed again
+                return
             with suppress(exceptions.RedisError, OSError):
                 async with asyncio.timeout(self._address.answer_within):
                     await connection.send_command(command, *names)
