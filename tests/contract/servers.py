@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 from redis import Redis
@@ -31,7 +32,7 @@ class RunningServer:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind = kind
-        self._program = binary(kind)
+        self.program = binary(kind)
         self._folder = folder
         self.port = free_port()
         self._options: tuple[str, ...] = ()
@@ -40,21 +41,14 @@ class RunningServer:
     def url(self, name: str = "sidelane", password: str = "") -> str:
         return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0?name={name}"
 
-    def start(self, *options: str) -> "RunningServer":
+    def command(self, *options: str) -> list[str]:
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        return [self.program, *place, "--save", "", "--appendonly", "yes", "--daemonize", "no", *options]
+
+    def start(self, *options: str) -> Self:
         """Start it, with the same options as last time unless others are given, and wait until it answers."""
         self._options = options or self._options
-        command = [
-            self._program,
-            "--port",
-            str(self.port),
-            "--bind",
-            "127.0.0.1",
-            "--dir",
-            str(self._folder),
-            "--save",
-            "",
-        ]
-        command += ["--appendonly", "yes", "--daemonize", "no", *self._options]
+        command = self.command(*self._options)
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 10
         while True:
@@ -72,6 +66,20 @@ class RunningServer:
             self._process.send_signal(how)
             self._process.wait(10)
             self._process = None
+
+    def tell(self, *words: str | int, password: str = "") -> Any:
+        """Run one command, as an operator does."""
+        client = Redis(port=self.port, password=password or None, decode_responses=True)
+        try:
+            return client.execute_command(*words)  # type: ignore[no-untyped-call]
+        finally:
+            client.close()
+
+    def info(self, section: str) -> dict[str, str]:
+        return {name: str(value) for name, value in self.tell("INFO", section).items()}
+
+    def cluster_info(self) -> dict[str, str]:
+        return dict(line.split(":", 1) for line in str(self.tell("CLUSTER", "INFO")).splitlines())
 
     def send(self, how: signal.Signals) -> None:
         assert self._process is not None

@@ -1,9 +1,9 @@
 """Opening the store that a URL names."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from sidelane.model.errors import ConfigurationError, MissingExtra
 from sidelane.stores.contract import Store
@@ -14,15 +14,24 @@ MASK = "********"
 
 _SQLITE = "sqlite://"
 _FILE = "sqlite:///"
-_REDIS = ("redis://", "rediss://", "unix://")
+_REDIS = (
+    "redis://",
+    "rediss://",
+    "unix://",
+    "redis+sentinel://",
+    "rediss+sentinel://",
+    "redis+cluster://",
+    "rediss+cluster://",
+)
 
 
 async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Store:
     """Open the store that `url` names, whose time is told by `clock` in seconds since 1970.
 
     `sqlite:///jobs.db` is a file in the current folder, `sqlite:////var/lib/jobs.db` one by its whole path, and
-    `sqlite://:memory:` lives as long as the store is open. `redis://`, `rediss://` and `unix://` name a server of Redis or Valkey;
-    `?name=` tells several stores on it apart. Raises `ConfigurationError` for a URL that names no store.
+    `sqlite://:memory:` lives as long as the store is open. `redis://`, `rediss://` and `unix://` name a server of Redis or Valkey,
+    `redis+sentinel://` sentinels that know it and `redis+cluster://` nodes of a cluster; `?name=` tells several stores there
+    apart. Raises `ConfigurationError` for a URL that names no store.
     """
     if url.startswith(_SQLITE):
         from sidelane.stores.sqlite.store import SqliteStore
@@ -39,7 +48,7 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Sto
         return await RedisStore.open(url, clock)
     raise ConfigurationError(
         f"SIDELANE_STORE is {without_password(url)!r}, which names no store: use sqlite:///sidelane.db or another file, "
-        "or redis://host for a server."
+        "or redis://host, redis+sentinel://host/service or redis+cluster://host for a server."
     )
 
 
@@ -61,12 +70,15 @@ def is_missing(url: str) -> bool:
 
 
 def without_password(url: str) -> str:
-    """Give a store's URL without the password it may carry, to show it."""
-    parts = urlsplit(url)
-    if not parts.password:
+    """Give a store's URL without the passwords it may carry, to show it."""
+    if url.startswith(_SQLITE):
         return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{MASK}@{host}"))
+    scheme, separator, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")  # the last one: whoever did not escape a password still keeps it
+    user, colon, _ = login.partition(":")
+    if colon:
+        rest = f"{user}:{MASK}{at}{place}"
+    return re.sub(r"(?<=password=)[^&#]+", MASK, f"{scheme}{separator}{rest}")
 
 
 def _sqlite_path(url: str) -> str:

@@ -1,22 +1,36 @@
 """What the server's errors mean to whoever runs the store: one sentence that names it and says what to do."""
 
+import ssl
+
 from redis import exceptions
 
 from sidelane.model.errors import StoreError, StoreUnavailable, StoreUnusable
 
-PASSING = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
-"""Errors after which the same call is tried again: the connection broke, or the server is not there yet."""
+PASSING = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    OSError,
+    exceptions.ReadOnlyError,
+    exceptions.AskError,  # MOVED too
+    exceptions.ClusterDownError,  # MASTERDOWN too
+    exceptions.TryAgainError,
+)
+"""Errors after which the same call is tried again: the connection broke, or another server is the primary now or will be soon."""
+
+_PASSING_WORDS = ("NOREPLICAS", "UNBLOCKED")
+
+_REFUSED = "The store {name} refused the user or password ({error}): correct SIDELANE_STORE."
+_SILENT = (
+    "The store {name} does not answer: see whether the server is well, and whether SIDELANE_STORE is right about TLS."
+)
 
 _FOR_GOOD: tuple[tuple[type[Exception], str], ...] = (
-    (
-        exceptions.AuthenticationError,
-        "The store {name} refused the user or password ({error}): correct SIDELANE_STORE.",
-    ),
+    (exceptions.AuthenticationError, _REFUSED),
     (exceptions.AuthorizationError, "The store {name} asks for a password ({error}): put it into SIDELANE_STORE."),
     (exceptions.NoPermissionError, "The store {name} does not allow its user what Sidelane needs: {error}."),
     (
-        exceptions.MovedError,
-        "The store {name} is a cluster's node without the keys ({error}): let SIDELANE_STORE name the node that has them.",
+        ssl.SSLCertVerificationError,
+        "The certificate of the store {name} is not trusted ({error}): name its authority by ssl_ca_certs in SIDELANE_STORE.",
     ),
 )
 
@@ -29,8 +43,18 @@ _FOR_NOW: tuple[tuple[type[Exception], str], ...] = (
         exceptions.ReadOnlyError,
         "The store {name} is a read-only replica at the moment: SIDELANE_STORE must name the primary server.",
     ),
+    (
+        exceptions.MovedError,
+        "The store {name} is a cluster's node without the keys ({error}): let SIDELANE_STORE be redis+cluster://.",
+    ),
+    (
+        exceptions.AskError,
+        "The store {name} is being moved to another node of its cluster ({error}); it is back when all of it is there.",
+    ),
+    (exceptions.ClusterDownError, "The store {name} has no primary server at the moment: {error}."),
     (exceptions.BusyLoadingError, "The store {name} is still loading its data."),
-    (exceptions.TimeoutError, "The store {name} does not answer: see whether the server is well."),
+    (exceptions.TimeoutError, _SILENT),
+    (TimeoutError, _SILENT),
     (
         exceptions.ConnectionError,
         "The store {name} cannot be reached ({error}): see whether it runs, and SIDELANE_STORE.",
@@ -38,23 +62,54 @@ _FOR_NOW: tuple[tuple[type[Exception], str], ...] = (
     (OSError, "The store {name} cannot be reached ({error}): see whether it runs, and SIDELANE_STORE."),
 )
 
+_BY_WORDS: tuple[tuple[str, type[StoreError], str], ...] = (
+    ("WRONGPASS", StoreUnusable, _REFUSED),
+    ("NOAUTH", StoreUnusable, _REFUSED),
+    ("OOM", StoreUnavailable, _FOR_NOW[0][1]),
+    ("NOREPLICAS", StoreUnavailable, "The store {name} has fewer replicas than its min-replicas-to-write asks for."),
+    (
+        "DB index is out of range",
+        StoreUnusable,
+        "The store {name} has no such database ({error}): correct the number at the end of SIDELANE_STORE.",
+    ),
+    (
+        "SELECT is not allowed in cluster mode",
+        StoreUnusable,
+        "The store {name} is on a cluster, which has database 0 alone: correct SIDELANE_STORE.",
+    ),
+    (
+        "This instance has cluster support disabled",
+        StoreUnusable,
+        "The store {name} is on a server without a cluster: write redis:// in SIDELANE_STORE.",
+    ),
+)
+
 
 def store_error(error: Exception, name: str) -> StoreError:
     """Say in one sentence what `error` means for the store `name`."""
+    error = _behind(error)
+    text = str(error).rstrip(".")
     for kinds, raised in ((_FOR_GOOD, StoreUnusable), (_FOR_NOW, StoreUnavailable)):
         for kind, sentence in kinds:
             if isinstance(error, kind):
-                return raised(sentence.format(name=name, error=str(error).rstrip(".")))
-    text = str(error)
-    if text.startswith(("WRONGPASS", "NOAUTH")):
-        return StoreUnusable(f"The store {name} refused the user or password ({text}): correct SIDELANE_STORE.")
-    if text.startswith("OOM"):
-        return StoreUnavailable(_FOR_NOW[0][1].format(name=name, error=text))
-    return StoreUnavailable(f"The store {name} refused: {text}")
+                return raised(sentence.format(name=name, error=text))
+    for words, told, sentence in _BY_WORDS:
+        if text.startswith(words):
+            return told(sentence.format(name=name, error=text))
+    return StoreUnavailable(f"The store {name} refused: {text}.")
 
 
 def passes(error: Exception) -> bool:
     """Tell whether a call that met `error` is worth another try at once."""
-    return isinstance(error, PASSING) and not isinstance(
-        error, exceptions.AuthenticationError | exceptions.AuthorizationError
-    )
+    error = _behind(error)
+    if isinstance(error, tuple(kind for kind, _ in _FOR_GOOD)):
+        return False
+    return isinstance(error, PASSING) or str(error).startswith(_PASSING_WORDS)
+
+
+def _behind(error: Exception) -> Exception:
+    """Give the error that redis-py has wrapped: it reports all that goes wrong while it connects as a broken connection."""
+    inner = error.__cause__ or error.__context__
+    if type(error) is exceptions.ConnectionError and isinstance(inner, exceptions.RedisError | ssl.SSLError):
+        return inner
+    return error

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from sidelane.model.errors import StoreError, StoreUnusable
+from sidelane.stores.redis.locating import read_info
 from sidelane.stores.redis.server import Server
 
 OLDEST = (7, 0)
@@ -18,14 +19,18 @@ class Found(NamedTuple):
 
 async def check(server: Server, prefix: str, name: str) -> Found:
     """Refuse a server or keys that cannot be used, and say what it is and what may lose data."""
-    info = _read_info(await server.command("INFO"))
+    info = read_info(await server.command("INFO"))
     version = info.get("redis_version", "0")
     if tuple(int(number) for number in version.split(".")[:2]) < OLDEST:
-        raise StoreUnusable(f"The store {name} is Redis {version}; Sidelane needs Redis 7.0 or newer, or Valkey.")
+        raise StoreUnusable(
+            f"The store {name} is Redis {version}; Sidelane needs Redis 7.0 or newer, or Valkey: let SIDELANE_STORE name such."
+        )
     if info.get("role") == "slave":
         raise StoreUnusable(f"The store {name} is a read-only replica: let SIDELANE_STORE name the primary server.")
     syncs = await _syncs(server)
     await _check_schema(server, f"{prefix}:meta", name)
+    # a user of few rights is refused here, not in the middle of a write
+    await server.command("SPUBLISH", f"{prefix}:hint:", "")
     return Found(_description(info, syncs), _dangers(info, syncs))
 
 
@@ -70,8 +75,3 @@ def _dangers(info: dict[str, str], syncs: str) -> list[str]:
     if policy != "noeviction":
         found.append(f"its server removes keys when memory is short (maxmemory-policy {policy}): set it to noeviction")
     return found
-
-
-def _read_info(answer: object) -> dict[str, str]:
-    """Read what INFO says."""
-    return dict(line.split(":", 1) for line in str(answer).splitlines() if ":" in line and not line.startswith("#"))

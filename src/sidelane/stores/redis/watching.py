@@ -18,6 +18,7 @@ from sidelane.model.errors import StoreError
 from sidelane.model.ids import new_nonce
 from sidelane.stores.contract import job_topic, queue_topic
 from sidelane.stores.redis.address import Address
+from sidelane.stores.redis.locating import locator_of
 from sidelane.stores.redis.server import Server
 from sidelane.stores.watch import Watch
 
@@ -54,6 +55,7 @@ class Watching:
 
     def __init__(self, address: Address, server: Server) -> None:
         self._address = address
+        self._locator = locator_of(address)
         self._server = server
         self._prefix = f"{address.prefix}:hint:"
         self.watcher = new_nonce()
@@ -86,7 +88,7 @@ class Watching:
                 fresh.append(name)
             channel.watches.add(watch)
         try:
-            await self._send("SUBSCRIBE", fresh)
+            await self._send("SSUBSCRIBE", fresh)
             if not await self._confirmed(names):
                 watch.hint()
             await self._wait_for(_queues(topics))
@@ -143,7 +145,7 @@ class Watching:
                 unwanted.append(name)
                 if not channel.pending:
                     del self._channels[name]
-        await self._send("UNSUBSCRIBE", unwanted)
+        await self._send("SUNSUBSCRIBE", unwanted)
         await self._wait_for(_queues(left), waits=False)
 
     async def _send(self, command: str, names: list[str]) -> None:
@@ -151,25 +153,40 @@ class Watching:
         connection = self._connection
         if not names or connection is None:
             return
-        if command == "SUBSCRIBE":
+        if command == "SSUBSCRIBE":
             for name in names:
                 self._channels[name].pending += 1
+        # whoever is cancelled meanwhile leaves nobody else without what was to be sent
+        await asyncio.shield(asyncio.ensure_future(self._tell(connection, command, names)))
+
+    async def _tell(self, connection: Connection, command: str, names: list[str]) -> None:
         async with self._sending:
+            if connection is not self._connection:  # redis-py would open a connection that was closed again
+                return
             with suppress(exceptions.RedisError, OSError):
-                await connection.send_command(command, *names)
+                async with asyncio.timeout(self._address.answer_within):
+                    await connection.send_command(command, *names)
 
     async def _run(self) -> None:
+        trouble: Exception | None = None
         while True:
-            connection = self._address.connection()
             try:
-                await connection.connect()  # type: ignore[no-untyped-call]
-                await self._begin(connection)
-                await self._listen(connection)
-            except (exceptions.RedisError, OSError):
+                place = await self._locator.locate(trouble)
+                await self._follow(self._address.connection(place))
+            except (exceptions.RedisError, OSError, StoreError) as error:
+                trouble = error
                 await asyncio.sleep(random.uniform(*_REST))
-            finally:
-                self._connection = None
-                await connection.disconnect(nowait=True)
+
+    async def _follow(self, connection: Connection) -> None:
+        """Hear what the primary has to say until the connection breaks."""
+        try:
+            async with asyncio.timeout(self._address.answer_within):
+                await connection.connect()  # type: ignore[no-untyped-call]
+            await self._begin(connection)
+            await self._listen(connection)
+        finally:
+            self._connection = None
+            await connection.disconnect(nowait=True)
 
     async def _listen(self, connection: Connection) -> None:
         """Take messages until the connection breaks, or nothing is heard although we asked."""
@@ -180,41 +197,45 @@ class Watching:
                 raise exceptions.ConnectionError("nothing was heard on the connection of hints")
             asked = message is None
             if asked:
-                async with self._sending:
-                    await connection.send_command("PING")
+                await self._tell(connection, "PING", [])
             elif isinstance(message, list):
                 self._heard(message)
 
     async def _begin(self, connection: Connection) -> None:
-        """Subscribe to all that is watched, and wake everyone: hints may have been missed."""
+        """Subscribe to all that is watched; who watches is woken when that is confirmed, for hints may have been missed."""
         self._channels = {name: channel for name, channel in self._channels.items() if channel.watches}
         for channel in self._channels.values():
             channel.pending = 0
             channel.ready.clear()
         self._connection = connection
-        await self._send("SUBSCRIBE", list(self._channels))
+        await self._send("SSUBSCRIBE", list(self._channels))
         await self._wait_for(self.queues)
-        for watches in self._topics.values():
-            for watch in watches:
-                if watch.is_open:
-                    watch.hint()
 
     def _heard(self, answer: list[Any]) -> None:
         kind, name, *rest = answer
         channel = self._channels.get(name)
         if channel is None:
             return
-        if kind == "message":
+        if kind == "smessage":
             for topic in self._topics_of(name, *rest):
                 for watch in self._topics.get(topic, ()):
                     watch.hint()
-        elif kind == "subscribe":
+        elif kind == "ssubscribe":
             channel.pending = max(0, channel.pending - 1)
             if not channel.pending:
-                if channel.watches:
-                    channel.ready.set()
-                else:
-                    del self._channels[name]
+                self._confirm(name, channel)
+        elif kind == "sunsubscribe" and channel.watches and not channel.pending:
+            raise exceptions.ConnectionError("the store has moved to another node")  # nobody here has asked to leave
+
+    def _confirm(self, name: str, channel: Channel) -> None:
+        """Note that the server hints at a topic from now on."""
+        if not channel.watches:
+            del self._channels[name]
+            return
+        channel.ready.set()
+        for watch in channel.watches:
+            if watch.is_open:
+                watch.hint()
 
 
 def _queues(topics: Iterable[str]) -> list[str]:

@@ -9,8 +9,8 @@
 --       failures:<id>     list of its failures and losses, the oldest first
 --       running           hash: running jobs by queue
 --       leases:<worker>   zset: the worker's running jobs by the time their lease ends
---       hint:jobs         channel: ids of jobs that have changed, a line each
---       hint:<topic>      channel: any other topic, an empty message
+--       hint:jobs         shard channel: ids of jobs that have changed, a line each
+--       hint:<topic>      shard channel: any other topic, an empty message
 --
 -- The order of a row's fields is known to decoding.py too.
 
@@ -166,10 +166,10 @@ local function commit()
     end
   end
   for topic in pairs(hinted) do
-    call('PUBLISH', P .. 'hint:' .. topic, '')
+    call('SPUBLISH', P .. 'hint:' .. topic, '')
   end
   if #touched > 0 then
-    call('PUBLISH', P .. 'hint:jobs', table.concat(touched, '\n'))
+    call('SPUBLISH', P .. 'hint:jobs', table.concat(touched, '\n'))
   end
   if wake_workers then
     wake_workers()

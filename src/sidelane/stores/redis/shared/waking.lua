@@ -6,7 +6,7 @@
 --
 -- Keys: waiting:<queue>          zset: watchers that have room for jobs of the queue, by since when
 --       knows                    hash: the tasks and versions each of them knows; any where it says nothing
---       hint:watcher:<watcher>   channel: a queue
+--       hint:watcher:<watcher>   shard channel: a queue
 
 local MOST_ASKED = 100 -- watchers that one hint is offered to
 
@@ -34,7 +34,7 @@ local function wake_one(queue, task, version)
   for _, watcher in ipairs(call('ZRANGE', P .. 'waiting:' .. queue, 0, MOST_ASKED - 1)) do
     if knows(watcher, task, version) then
       wait_no_more(watcher, queue)
-      if call('PUBLISH', P .. 'hint:watcher:' .. watcher, queue) > 0 then
+      if call('SPUBLISH', P .. 'hint:watcher:' .. watcher, queue) > 0 then
         return
       end
       call('HDEL', P .. 'knows', watcher)

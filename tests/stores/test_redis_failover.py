@@ -1,0 +1,283 @@
+"""Redis that moves: a primary dies, a replica takes over, a slot changes its node: the store goes on, nothing copied is lost."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from sidelane.model.errors import StoreUnavailable, StoreUnusable
+from sidelane.model.ids import new_nonce
+from sidelane.model.job import State
+from sidelane.model.outcome import Report, Succeeded
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.contract import Store, job_topic
+from sidelane.stores.opening import open_store
+from sidelane.testing.conformance.steps import LEASE, finish, record, specs, start, submit, take
+from tests.contract.groups import SERVICE, Cluster, Guarded, running, slot_of, until, until_it_follows
+from tests.contract.servers import KINDS, RunningServer, free_port
+
+SOON = 15.0
+"""Seconds a failover may take here, where all wait for half a second before they call a server dead."""
+
+T = TypeVar("T")
+
+
+@pytest.fixture(params=KINDS)
+def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guarded]:
+    with running(Guarded(request.param, tmp_path)) as group:
+        yield group
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(Cluster(request.param, tmp_path_factory.mktemp("cluster"))) as group:
+        yield group
+
+
+class Shop:
+    """One process that submits jobs and runs them, and makes each call until it goes through, as clients and workers do."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.acknowledged: list[str] = []
+        self.ended: list[str] = []
+        self.refused = 0
+
+    async def run(self) -> None:
+        while True:
+            job_id = f"j{len(self.acknowledged)}"
+            await self._again(lambda: self._store.submit(specs(job_id)))  # noqa: B023 # it is awaited here
+            self.acknowledged.append(job_id)
+            request = ClaimRequest(request=new_nonce(), worker="w", queues={"default": 5}, limit=5, lease=LEASE)
+            claims = await self._again(lambda: self._store.claim(request))  # noqa: B023
+            reports = [Report(lease=each.lease, outcome=Succeeded("1")) for each in claims.jobs]
+            counted = await self._again(lambda: self._store.finish(reports))  # noqa: B023
+            self.ended += [report.lease.job_id for report, was in zip(reports, counted, strict=True) if was]
+
+    async def _again(self, call: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                self.refused += 1
+
+    async def reaches(self, count: int) -> None:
+        async with asyncio.timeout(SOON):
+            while len(self.ended) < count:
+                await asyncio.sleep(0.01)
+
+
+async def again(call: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable:
+            continue
+
+
+@pytest.mark.slow
+async def test_kill_9_of_the_primary_under_load_loses_nothing_that_replicas_had_to_have(guarded: Guarded) -> None:
+    store, other = await open_store(guarded.url(more="&wait=1")), await open_store(guarded.url())
+    shop = Shop(store)
+    working = asyncio.create_task(shop.run())
+    await shop.reaches(50)
+    async with other.watch(job_topic("seen")) as wakeups:
+        await submit(other, *specs("seen", queue="other"))
+        assert await wakeups.wait(2)
+        dead = guarded.primary
+        await asyncio.to_thread(dead.stop, signal.SIGKILL)
+        so_far = len(shop.ended)
+        assert await wakeups.wait(SOON), "a reader is woken when the connection is back"
+        await again(lambda: other.submit(specs("seen", queue="other")))
+        (claimed,) = await again(lambda: take(other, queues={"other": 1}))
+        assert await wakeups.wait(2), "and hears what happens at the new primary"
+        assert await finish(other, claimed, Succeeded("1"))
+        await shop.reaches(so_far + 50)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert guarded.primary is not dead
+    assert None not in await other.get(shop.acknowledged)
+    assert {(await record(other, job_id)).state for job_id in shop.ended} == {State.SUCCEEDED}
+    await store.close()
+    await other.close()
+
+
+@pytest.mark.slow
+async def test_a_primary_that_was_made_a_replica_is_not_used_any_more(guarded: Guarded) -> None:
+    store = await open_store(guarded.url())
+    before = guarded.primary
+    await submit(store, *specs("before"))
+    guarded.fail_over()
+    until(lambda: guarded.primary is not before and before.info("replication")["role"] == "slave", "the failover")
+    await again(lambda: store.submit(specs("after")))
+    assert (await record(store, "after")).state is State.QUEUED
+    before.stop(signal.SIGKILL)
+    async with asyncio.timeout(1):  # no call is on its way to it
+        await submit(store, *specs("later"))
+    await store.close()
+
+
+@pytest.mark.slow
+async def test_a_primary_that_hangs_is_left_and_not_used_when_it_comes_back(guarded: Guarded) -> None:
+    store = await open_store(guarded.url(more="&socket_timeout=0.5"))
+    await submit(store, *specs("before"))
+    before = guarded.primary
+    before.tell("WAIT", 2, 1000)
+    before.send(signal.SIGSTOP)
+    await again(lambda: store.submit(specs("after")))
+    before.send(signal.SIGCONT)
+    await asyncio.to_thread(until_it_follows, before)
+    assert [found is not None for found in await store.get(["before", "after"])] == [True, True]
+    await submit(store, *specs("later"))
+    await store.close()
+
+
+@pytest.mark.slow
+async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_however_often_it_is_repeated(
+    guarded: Guarded,
+) -> None:
+    store = await open_store(guarded.url(more="&wait=2"))
+    await submit(store, *specs("a"))
+    replica = guarded.servers[2]
+    replica.send(signal.SIGSTOP)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"1 replicas.*SIDELANE_STORE asks for 2"):
+            await store.submit(specs("b"))
+    replica.send(signal.SIGCONT)
+    await store.submit(specs("b"))
+    assert (await record(store, "b")).state is State.QUEUED
+    await store.close()
+
+
+async def test_the_store_goes_on_without_sentinels_as_long_as_the_primary_lives(tmp_path: Path) -> None:
+    with running(Guarded("valkey", tmp_path, replicas=0)) as guarded:
+        store = await open_store(guarded.url())
+        guarded.sentinel.stop(signal.SIGKILL)
+        guarded.servers[0].tell("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await submit(store, *specs("a"))
+        await store.close()
+
+
+async def test_what_is_wrong_with_the_sentinels_is_said_and_names_the_setting(tmp_path: Path) -> None:
+    with running(Guarded("valkey", tmp_path, replicas=0, password="right")) as guarded:  # noqa: S106
+        sentinel, server = guarded.sentinel.port, guarded.servers[0].port
+        right = "sentinel_password=right"
+        for url, said in (
+            (f"redis+sentinel://127.0.0.1:{sentinel}/{SERVICE}", "sentinel_password"),
+            (f"redis+sentinel://127.0.0.1:{sentinel}/{SERVICE}?sentinel_password=wrong", "sentinel_password"),
+            (f"redis+sentinel://127.0.0.1:{sentinel}/bar?{right}", "no service 'bar'"),
+            (f"redis+sentinel://:wrong@127.0.0.1:{sentinel}/{SERVICE}?{right}", "password"),
+            (f"redis+sentinel://127.0.0.1:{server}/{SERVICE}", "no sentinel but a server"),
+            (f"redis://:right@127.0.0.1:{sentinel}", "redis+sentinel://"),
+        ):
+            with pytest.raises(StoreUnusable, match="SIDELANE_STORE") as raised:
+                await open_store(url)
+            assert said in str(raised.value)
+            assert "wrong" not in str(raised.value).replace("WRONGPASS", "")
+        store = await open_store(f"redis+sentinel://127.0.0.1:{sentinel}/{SERVICE}/0?{right}")
+        await submit(store, *specs("a"))
+        await store.close()
+
+
+async def test_sentinels_that_are_all_away_are_unavailable_not_wrong() -> None:
+    with pytest.raises(StoreUnavailable, match=r"no sentinel answers.*SIDELANE_STORE"):
+        await open_store(f"redis+sentinel://127.0.0.1:{free_port()}/{SERVICE}")
+
+
+async def test_any_node_of_a_cluster_leads_to_the_one_with_the_keys(cluster: Cluster) -> None:
+    name = cluster.name_at(cluster.nodes[1])
+    for number, node in enumerate(cluster.nodes):
+        store = await open_store(node.url(name))
+        async with store.watch(job_topic(f"a{number}")) as wakeups:
+            await submit(store, *specs(f"a{number}"))
+            assert await wakeups.wait(2)
+        await store.close()
+    assert cluster.nodes[1].tell("CLUSTER", "COUNTKEYSINSLOT", slot_of(name)) > 0
+
+
+async def test_a_slot_that_goes_to_another_node_takes_the_store_along(cluster: Cluster) -> None:
+    _, source, target = cluster.nodes
+    name = cluster.name_at(source, after=1)
+    slot = slot_of(name)
+    store = await open_store(cluster.url(name))
+    running_one = await start(store, *specs("running"))
+    async with store.watch(job_topic("waiting")) as wakeups:
+        await submit(store, *specs("waiting"))
+        assert await wakeups.wait(2)
+        target.tell("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.id_of(source))
+        source.tell("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id_of(target))
+        (first, *_) = source.tell("CLUSTER", "GETKEYSINSLOT", slot, 1)
+        source.tell("MIGRATE", "127.0.0.1", target.port, first, 0, 5000)
+        with pytest.raises(StoreUnavailable, match="moved to another node"):
+            await store.submit(specs("late"))
+        while keys := source.tell("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            source.tell("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+        for node in target, source:
+            node.tell("CLUSTER", "SETSLOT", slot, "NODE", cluster.id_of(target))
+        assert await wakeups.wait(5), "a reader is woken when its topics have moved"
+        assert await store.get(["late"]) == [None], "nothing was half written"
+        assert [each.record.id for each in await take(store)] == ["waiting"]
+        assert await wakeups.wait(2)
+    assert await finish(store, running_one, Succeeded("1"))
+    await store.close()
+
+
+async def test_a_slot_that_is_moved_in_one_step_costs_no_call(tmp_path: Path) -> None:
+    with running(Cluster("valkey", tmp_path)) as cluster:
+        source, target, _ = cluster.nodes
+        name = cluster.name_at(source)
+        slot = slot_of(name)
+        store = await open_store(cluster.url(name))
+        shop = Shop(store)
+        working = asyncio.create_task(shop.run())
+        await shop.reaches(20)
+        source.tell("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", cluster.id_of(target))
+        await asyncio.to_thread(
+            until, lambda: source.tell("CLUSTER", "COUNTKEYSINSLOT", slot) == 0, "the slot has moved"
+        )
+        await shop.reaches(len(shop.ended) + 20)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        assert None not in await store.get(shop.acknowledged)
+        assert target.tell("CLUSTER", "COUNTKEYSINSLOT", slot) > 0
+        assert shop.refused == 0
+        await store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_node_that_is_killed_is_replaced_by_its_replica(kind: str, tmp_path: Path) -> None:
+    with running(Cluster(kind, tmp_path, replicas=1)) as cluster:
+        owner, *_, replica = cluster.nodes
+        store = await open_store(owner.url(cluster.name_at(owner)))  # a URL that names the one that dies
+        shop = Shop(store)
+        working = asyncio.create_task(shop.run())
+        await shop.reaches(20)
+        async with store.watch(job_topic("seen")) as wakeups:
+            owner.tell("WAIT", 1, 1000)
+            await asyncio.to_thread(owner.stop, signal.SIGKILL)
+            assert await wakeups.wait(SOON)
+            await again(lambda: store.submit(specs("seen", queue="other")))
+            assert await wakeups.wait(2)
+        await shop.reaches(len(shop.ended) + 20)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        assert replica.info("replication")["role"] == "master"
+        await asyncio.to_thread(cluster.start_node, owner)
+        await asyncio.to_thread(until_it_follows, owner)
+        await submit(store, *specs("later"))
+        await store.close()
+
+
+async def test_what_is_wrong_with_a_cluster_is_said_and_names_the_setting(cluster: Cluster, tmp_path: Path) -> None:
+    server = RunningServer("valkey", tmp_path).start()
+    with pytest.raises(StoreUnusable, match=r"without a cluster.*redis://.*SIDELANE_STORE"):
+        await open_store(f"redis+cluster://127.0.0.1:{server.port}")
+    server.stop()
+    with pytest.raises(StoreUnusable, match=r"database.*SIDELANE_STORE"):
+        await open_store(f"redis://127.0.0.1:{cluster.nodes[0].port}/99")
+    with pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
+        await open_store(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{free_port()}")
