@@ -200,6 +200,7 @@ def encrypted(tmp_path: Path) -> Iterator[tuple[RunningServer, int]]:
     running.stop()
 
 
+@pytest.mark.slow
 async def test_tls_leads_to_the_store_and_trusts_nobody_unasked(
     encrypted: tuple[RunningServer, int], tmp_path: Path
 ) -> None:
