@@ -2,12 +2,13 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from sidelane import Job, Sidelane
 from sidelane.model.errors import StoreUnavailable, StoreUnusable
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import State
@@ -103,6 +104,32 @@ async def test_kill_9_of_the_primary_under_load_loses_nothing_that_replicas_had_
     assert {(await record(other, job_id)).state for job_id in shop.ended} == {State.SUCCEEDED}
     await store.close()
     await other.close()
+
+
+@pytest.mark.slow
+async def test_jobs_and_streams_of_a_lane_go_on_after_a_failover(guarded: Guarded) -> None:
+    lane = Sidelane(store=guarded.url(more="&wait=1"), settings={"lease": 3.0})
+
+    @lane.task
+    async def count(to: int) -> AsyncIterator[str]:
+        for number in range(to):
+            yield f"{number} "
+            await asyncio.sleep(0.05)
+
+    async with lane.running(workers=1):
+        jobs = [await count.submit(60) for _ in range(4)]
+        following = asyncio.create_task(numbers(jobs[0]))
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(guarded.primary.stop, signal.SIGKILL)
+        for job in jobs:
+            assert await job.result(30) == "".join(f"{number} " for number in range(60))
+        seen = await following
+        assert [(await job.record()).attempt for job in jobs] == [1] * 4
+    assert sorted(set(seen)) == list(range(1, max(seen) + 1))  # what was seen and not copied may come again
+
+
+async def numbers(job: Job[str]) -> list[int]:
+    return [event.number async for event in job.events()]
 
 
 @pytest.mark.slow

@@ -20,6 +20,10 @@ PASSING = (
 _PASSING_WORDS = ("NOREPLICAS", "UNBLOCKED")
 
 _REFUSED = "The store {name} refused the user or password ({error}): correct SIDELANE_STORE."
+_NO_RIGHT = (
+    "The store {name} does not allow its user what Sidelane needs ({error}): give that user the right, or let SIDELANE_STORE "
+    "name another."
+)
 _SILENT = (
     "The store {name} does not answer: see whether the server is well, and whether SIDELANE_STORE is right about TLS."
 )
@@ -27,7 +31,7 @@ _SILENT = (
 _FOR_GOOD: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.AuthenticationError, _REFUSED),
     (exceptions.AuthorizationError, "The store {name} asks for a password ({error}): put it into SIDELANE_STORE."),
-    (exceptions.NoPermissionError, "The store {name} does not allow its user what Sidelane needs: {error}."),
+    (exceptions.NoPermissionError, _NO_RIGHT),
     (
         ssl.SSLCertVerificationError,
         "The certificate of the store {name} is not trusted ({error}): name its authority by ssl_ca_certs in SIDELANE_STORE.",
@@ -65,6 +69,8 @@ _FOR_NOW: tuple[tuple[type[Exception], str], ...] = (
 _BY_WORDS: tuple[tuple[str, type[StoreError], str], ...] = (
     ("WRONGPASS", StoreUnusable, _REFUSED),
     ("NOAUTH", StoreUnusable, _REFUSED),
+    ("ACL failure in script", StoreUnusable, _NO_RIGHT),
+    ("The user executing the script can't", StoreUnusable, _NO_RIGHT),  # the same from Redis 7.0
     ("OOM", StoreUnavailable, _FOR_NOW[0][1]),
     ("NOREPLICAS", StoreUnavailable, "The store {name} has fewer replicas than its min-replicas-to-write asks for."),
     (
