@@ -64,6 +64,21 @@ async def test_many_connections_that_have_fallen_silent_are_replaced_as_one_is(s
     assert time.monotonic() - began < ANSWER + 1
 
 
+async def test_a_task_that_calls_again_and_again_can_be_cancelled_at_any_moment(store: Store) -> None:
+    async def call_on() -> None:
+        while True:
+            await store.get(["a"])
+
+    for moment in range(400):
+        calling = asyncio.create_task(call_on())
+        for _ in range(moment % 40):
+            await asyncio.sleep(0)
+        calling.cancel()
+        ended, _ = await asyncio.wait([calling], timeout=1)
+        calling.cancel()
+        assert ended, f"the cancel was swallowed at turn {moment % 40} of the loop"
+
+
 async def test_calls_under_way_when_their_connections_are_cut_go_through_once(store: Store, proxy: Proxy) -> None:
     submitting = [asyncio.create_task(store.submit(specs(f"j{number}"))) for number in range(200)]
     await asyncio.wait(submitting, return_when=asyncio.FIRST_COMPLETED)
