@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidelane.engine.emission import MOST_BYTES, MOST_ENTRIES, Emission
+from sidelane.engine.emission import MOST_BYTES, MOST_BYTES_OF_REST, MOST_ENTRIES, Emission
 from sidelane.model.event import Entry
 from sidelane.model.job import Lease
 
@@ -39,21 +39,32 @@ def test_ordinals_have_no_holes_and_nothing_is_lost_or_doubled(steps: list[int |
     assert got == [str(number) for number in range(put)]
 
 
-async def test_the_rest_waits_for_what_is_under_way() -> None:
+async def test_the_rest_takes_with_it_what_is_under_way() -> None:
     emission = Emission(LEASE, lambda emission: None)
     emission.put(Entry("a", "1"))
     assert emission.take() is not None
     emission.put(Entry("b", "2"))
+    assert await emission.rest() == (1, (Entry("a", "1"), Entry("b", "2")))
+    emission.written(held=True)
+
+
+async def test_the_rest_waits_while_it_is_too_much_for_one_report() -> None:
+    emission = Emission(LEASE, lambda emission: None)
+    for _ in range(3):
+        emission.put(Entry("big", "x" * (MOST_BYTES_OF_REST // 2)))
+    assert emission.take() is not None
     rest = asyncio.create_task(emission.rest())
     await asyncio.sleep(0)
     assert not rest.done()
     emission.written(held=True)
-    assert await rest == (2, (Entry("b", "2"),))
+    ordinal, entries = await rest
+    assert (ordinal, len(entries)) == (2, 2)
 
 
 async def test_a_lost_lease_lets_nobody_wait() -> None:
     emission = Emission(LEASE, lambda emission: None)
-    emission.put(Entry("a", "1"))
+    for _ in range(3):
+        emission.put(Entry("big", "x" * (MOST_BYTES_OF_REST // 2)))
     emission.take()
     rest = asyncio.create_task(emission.rest())
     await asyncio.sleep(0)

@@ -17,7 +17,10 @@ MOST_WAITING = 1000
 
 MOST_ENTRIES = 200
 MOST_BYTES = 262_144
-"""What one append or report takes of one attempt at most, so that nobody fills a transaction (rules 16)."""
+"""What one append takes of one attempt at most, so that nobody fills a transaction (rules 16)."""
+
+MOST_BYTES_OF_REST = 1_048_576
+"""What one report takes with it, beside the number of entries that may wait."""
 
 
 def token_entry(text: str, limit: int) -> Entry:
@@ -106,8 +109,12 @@ class Emission:
             self._dirty(self)
 
     async def rest(self) -> tuple[int, tuple[Entry, ...]]:
-        """Wait for what is under way, then give the last entries and the ordinal of the first, to go with the report."""
-        while self._in_flight or self._portion() < len(self._waiting):
+        """Give the last entries and the ordinal of the first, to go with the report; wait while they are too much for one.
+
+        What is under way goes with it again: a store that is full takes ends and no appends, and ignores what it has seen
+        (rules 3, 22).
+        """
+        while sum(len(entry.data) for entry in self._waiting) > MOST_BYTES_OF_REST:
             await self._settle()
         waiting, self._waiting = tuple(self._waiting), []
         return self._ordinal, waiting
