@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.measured import Measured
 from benchmarks.report import ranked
-from benchmarks.workload import Workload
+from benchmarks.workload import Results, Workload
 from benchmarks.workloads.all import WORKLOADS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -117,7 +117,7 @@ def main(check: bool) -> int:
         f"{here['processor']}, {here['cores']} cores. Redis: {kept['redis']}. One worker process each. "
         "Logarithmic; thin line: from the lowest to the highest round."
     )
-    workloads = {name: results_of(entry) for name, entry in kept["workloads"].items()}
+    workloads: dict[str, Results] = {name: results_of(entry) for name, entry in kept["workloads"].items()}
     stores = {name: about["store"] for name, about in kept["contestants"].items()}
     draw(workloads, stores, footer, DOCS / "performance.png")
     print(f"written: {page}, {figures.name}, performance.png")

@@ -28,7 +28,7 @@ def measure(arena: Arena, quick: bool) -> Figures:
             again = [(number, at) for number, _, at in arena.marks() if at > killed]
     if len(running) < jobs:
         raise ContestantFailed(f"only {len(running)} of {jobs} jobs were running")
-    figures = {"again": len({number for number, _ in again}), "jobs": jobs}
+    figures: Figures = {"again": len({number for number, _ in again}), "jobs": jobs}
     if figures["again"] == jobs:
         figures["seconds"] = (max(at for _, at in again) - killed) / 1e9
     return figures
