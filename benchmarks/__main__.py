@@ -66,9 +66,15 @@ def run(
             for done, go in enumerate(as_completed(goes), 1):
                 go.result()
                 told = f"{workload.title}: round {number + 1} of {rounds}, {done} of {len(contestants)}"
-                print(f"\r{told:<60}", end="", file=sys.stderr, flush=True)
-    print(f"\r{'':<60}\r", end="", file=sys.stderr, flush=True)
+                say(told)
+    say("")
     return results
+
+
+def say(text: str) -> None:
+    """Show on a terminal how far we are, in place of what stood there."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
 
 
 def main() -> int:

@@ -60,7 +60,7 @@ WORKLOAD = Workload(
     about=__doc__ or "",
     measure=measure,
     columns=[
-        Column(figure="seconds", heading="seconds", form="{:.1f}"),
+        Column(figure="seconds", heading="seconds (- is over 60)", form="{:.1f}"),
         Column(figure="again", heading="ran again"),
         Column(figure="jobs", heading="of"),
     ],
