@@ -8,19 +8,21 @@ import argparse
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.contestants import CONTESTANTS, Contestant, ContestantFailed, arena_of
-from benchmarks.report import print_bars, print_head, print_table
-from benchmarks.results import Measured, keep
-from benchmarks.workload import Workload
-from benchmarks.workloads import drain, idle, light, memory, recovery, start, stream, submit, wait
+from benchmarks.measured import Measured, keep
+from benchmarks.report import print_bars, print_contestants, print_head, print_table
+from benchmarks.workload import Workload, slow_bars
+from benchmarks.workloads.all import WORKLOADS
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (drain, submit, start, wait, stream, light, recovery, idle, memory)
-WORKLOADS = {each.WORKLOAD.name: each.WORKLOAD for each in MODULES}
+LONG = 45.0
+"""Seconds of a round after which a contestant does not go again: what takes so long varies little."""
 
 
 @contextmanager
@@ -35,28 +37,44 @@ def alone(lock: Path | None) -> Iterator[None]:
 
 
 def one_round(workload: Workload, contestant: Contestant, measured: Measured, quick: bool, lock: Path | None) -> None:
-    """Let one contestant go once; one that has failed does not go again."""
-    if measured.failed:
+    """Let one contestant go once; one that has failed does not go again, nor does one that takes long."""
+    if measured.failed or measured.seconds > LONG:
         return
+    began = time.monotonic()
     try:
         with alone(lock), arena_of(contestant) as arena:
-            measured.rounds.append(workload.measure(arena, quick))
+            figures = workload.measure(arena, quick)
+            if arena.server is not None:
+                figures["slowest"], figures["slow"] = arena.server.slowest()
+            measured.rounds.append(figures)
     except ContestantFailed as failure:
         measured.failed = str(failure)
-        print(f"  {contestant.name} failed: {failure}", file=sys.stderr, flush=True)
+        print(f"\n  {contestant.name} failed: {failure}", file=sys.stderr, flush=True)
+    measured.seconds = time.monotonic() - began
 
 
 def run(
-    workload: Workload, contestants: Sequence[Contestant], *, quick: bool, lock: Path | None
+    workload: Workload, contestants: Sequence[Contestant], *, rounds: int, quick: bool, lock: Path | None
 ) -> dict[str, Measured]:
     """Measure one workload, round by round."""
     results = {each.name: Measured() for each in contestants}
-    for number in range(1 if quick else workload.rounds):
-        for each in contestants:
-            print(f"\r{workload.title}, round {number + 1}: {each.name:<20}", end="", file=sys.stderr, flush=True)
-            one_round(workload, each, results[each.name], quick, lock)
-    print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+    for number in range(rounds):
+        with ThreadPoolExecutor(workload.together) as pool:
+            goes = {
+                pool.submit(one_round, workload, each, results[each.name], quick, lock): each for each in contestants
+            }
+            for done, go in enumerate(as_completed(goes), 1):
+                go.result()
+                told = f"{workload.title}: round {number + 1} of {rounds}, {done} of {len(contestants)}"
+                say(told)
+    say("")
     return results
+
+
+def say(text: str) -> None:
+    """Show on a terminal how far we are, in place of what stood there."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
 
 
 def main() -> int:
@@ -64,6 +82,7 @@ def main() -> int:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
     parser.add_argument("--only", help="contestants, separated by commas")
     parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
+    parser.add_argument("--rounds", type=int, help="instead of five")
     parser.add_argument("--lock", type=Path, help="a file to lock during each measurement")
     arguments = parser.parse_args()
     if unknown := set(arguments.workloads) - set(WORKLOADS):
@@ -71,20 +90,24 @@ def main() -> int:
     only = arguments.only.split(",") if arguments.only else [each.name for each in CONTESTANTS]
     kept = RESULTS / ("quick.json" if arguments.quick else "some.json" if arguments.only else "latest.json")
     chosen = [each for each in CONTESTANTS if each.name in only]
-    print_head(chosen)
+    print_head()
     missed = 0
     for workload in [WORKLOADS[name] for name in arguments.workloads] or WORKLOADS.values():
-        contestants = [each for each in chosen if workload.takes_part(each)]
-        results = run(workload, contestants, quick=arguments.quick, lock=arguments.lock)
-        bars = workload.bars(results)
+        contestants = [
+            each for each in chosen if workload.takes_part(each) and (not arguments.quick or workload.quick(each))
+        ]
+        rounds = arguments.rounds or (1 if arguments.quick else workload.rounds)
+        results = run(workload, contestants, rounds=rounds, quick=arguments.quick, lock=arguments.lock)
+        bars = [*workload.bars(results), *slow_bars(results)]
         print_table(workload, results)
         missed += print_bars(bars)
-        keep(kept, workload.name, {
+        keep(kept, chosen, workload.name, {
             "title": workload.title,
-            "rounds": 1 if arguments.quick else workload.rounds,
+            "rounds": rounds,
             "contestants": {name: measured.as_json() for name, measured in results.items()},
             "bars": [vars(bar) for bar in bars],
         })  # fmt: skip
+    print_contestants(chosen)
     print(f"\nKept in {kept}; bars missed: {missed}")
     return 0
 

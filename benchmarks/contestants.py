@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,8 +60,10 @@ class Contestant:
     @cached_property
     def about(self) -> dict[str, Any]:
         """Ask it for its versions and configuration."""
-        with arena_of(self) as arena:
-            return arena.ask("about")
+        with tempfile.TemporaryDirectory() as name:
+            arena = Arena(self, Path(name), address(self, Path(name)))
+            found: dict[str, Any] = arena.ask("about")["about"]
+            return found
 
 
 CONTESTANTS = (
@@ -103,7 +105,9 @@ class Arena:
             )
         except subprocess.TimeoutExpired:
             raise ContestantFailed(f"{verb} took more than {timeout:.0f} s") from None
-        return _answer_of(done)
+        answer = _answer_of(done)
+        vars(self.contestant).setdefault("about", answer["about"])  # what need not be asked for again
+        return answer
 
     def worker(self, slots: int) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """Run its worker, and whatever processes that has, until the block is left."""
@@ -121,10 +125,7 @@ class Arena:
         try:
             yield process
         finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            kill_group(process)
+            kill_group(process)  # what it has left undone goes with its store
 
     def marks(self) -> list[tuple[int, int, int]]:
         """Give the records of starts and ends that its jobs have left: number, kind, nanoseconds."""
@@ -142,18 +143,24 @@ class Arena:
         return path.read_text("utf-8", "replace")[-600:] if path.exists() else ""
 
 
+def address(contestant: Contestant, folder: Path, server: Server | None = None) -> str:
+    """Write where its store is, as it wants it written."""
+    if contestant.store == "redis":
+        return server.url if server else "redis://127.0.0.1:6379/0"
+    return f"sqlite:///{folder / 'jobs.db'}" if contestant.ours else str(folder / "jobs.db")
+
+
 @contextmanager
 def arena_of(contestant: Contestant) -> Iterator[Arena]:
     """Give a contestant a folder and a fresh store in it."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         if contestant.store == "sqlite":
-            path = folder / "jobs.db"
-            yield Arena(contestant, folder, f"sqlite:///{path}" if contestant.ours else str(path))
+            yield Arena(contestant, folder, address(contestant, folder))
             return
         (folder / "server").mkdir()
         with running_server(folder / "server") as server:
-            yield Arena(contestant, folder, server.url, server)
+            yield Arena(contestant, folder, address(contestant, folder, server), server)
 
 
 def kill_group(process: "subprocess.Popen[bytes]") -> None:

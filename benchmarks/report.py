@@ -3,27 +3,34 @@
 from collections.abc import Sequence
 
 from benchmarks.contestants import Contestant
-from benchmarks.results import machine
+from benchmarks.measured import Measured, machine
 from benchmarks.server import DURABILITY
 from benchmarks.workload import Bar, Results, Workload
 
 
-def print_head(contestants: Sequence[Contestant]) -> None:
-    """Say where this runs and with whom."""
+def print_head() -> None:
+    """Say where this runs, and what all have in common."""
     here = machine()
     print(
         f"{here['processor']}, {here['cores']} cores, {here['memory_gb']} GB, {here['system']}, Python {here['python']}"
     )
-    print(f"Redis: {DURABILITY}; a fresh server for every measurement")
+    print(f"Redis: {DURABILITY}; a fresh server for every measurement", flush=True)
+
+
+def print_contestants(contestants: Sequence[Contestant]) -> None:
+    """Say who took part, and how each was set up."""
+    print()
     for each in contestants:
         about = each.about
         versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
-        print(f"  {each.name:<16} {versions}\n{'':<19}{about['configuration']} [{about['source']}]", flush=True)
+        print(f"  {each.name:<16} {versions}\n{'':<19}{about['configuration']} [{about['source']}]")
+        if each.store == "sqlite":
+            print(f"{'':<19}{about['durability']}")
 
 
 def print_table(workload: Workload, results: Results) -> None:
     """Print one workload's figures: median (lowest to highest) of the rounds."""
-    print(f"\n{workload.title}: {workload.about.splitlines()[0]}")
+    print(f"\n{workload.about.strip()}")
     rows = [["", *(column.heading for column in workload.columns)]]
     for name, measured in ranked(workload, results):
         cells = [column.of(measured) for column in workload.columns]
@@ -48,7 +55,7 @@ def print_bars(bars: Sequence[Bar]) -> int:
     return sum(not bar.met for bar in bars)
 
 
-def ranked(workload: Workload, results: Results) -> list[tuple[str, "object"]]:
+def ranked(workload: Workload, results: Results) -> list[tuple[str, Measured]]:
     """Order the contestants by the first column, the best first."""
     figure = workload.columns[0].figure
     worst = float("inf") if workload.least_wins else float("-inf")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.contestants import CONTESTANTS, Arena, Contestant
-from benchmarks.results import Figures, Measured
+from benchmarks.measured import Figures, Measured
 
 Results = Mapping[str, Measured]
 """By contestant's name."""
@@ -49,20 +49,37 @@ class Workload:
     columns: Sequence[Column]
     bars: Callable[[Results], list[Bar]]
     rounds: int = 5
+    together: int = 1  # contestants at once, where they wait more than they work
     least_wins: bool = False
     takes_part: Callable[[Contestant], bool] = lambda each: each.queues
+    quick: Callable[[Contestant], bool] = lambda _: True  # takes part in a short run too
 
 
-def ratio_bar(what: str, results: Results, figure: str, factor: float, rivals: Callable[[Contestant], bool]) -> Bar:
+def ratio_bar(
+    what: str,
+    results: Results,
+    figure: str,
+    factor: float,
+    rivals: Callable[[Contestant], bool],
+    *,
+    ours: str = "sidelane",
+) -> Bar:
     """Hold ours against so many times the fastest of some rivals, by the medians of this run."""
-    ours = results["sidelane"].middle(figure) if "sidelane" in results else None
+    speed_of_ours = results[ours].middle(figure) if ours in results else None
     speeds = {
         each.name: speed
         for each in CONTESTANTS
         if rivals(each) and not each.ours and each.name in results and (speed := results[each.name].middle(figure))
     }
-    if ours is None or not speeds:
+    if speed_of_ours is None or not speeds:
         return Bar(what, "not measured", f">= {factor:g} x", met=False)
     fastest = max(speeds, key=lambda name: speeds[name])
-    ratio = ours / speeds[fastest]
+    ratio = speed_of_ours / speeds[fastest]
     return Bar(what, f"{ratio:.1f} x {fastest}", f">= {factor:g} x", ratio >= factor)
+
+
+def slow_bars(results: Results) -> list[Bar]:
+    """Hold our scripts against 20 ms: the server did nothing else meanwhile."""
+    if "sidelane" not in results or not (slowest := results["sidelane"].of("slowest")):
+        return []
+    return [Bar("the slowest script", f"{max(slowest):.1f} ms", "<= 20 ms", max(slowest) <= 20)]

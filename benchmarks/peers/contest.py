@@ -2,7 +2,7 @@
 
     arq_peer.py about                    versions and configuration
     arq_peer.py worker SLOTS             become the peer's own worker
-    arq_peer.py submit TASK N HOW [TEXT] HOW: one, batched or callers; the ids go to a file, for check
+    arq_peer.py submit TASK N HOW[,HOW] [TEXT] [WARM]   HOW: one, batched, callers; the ids go to a file, for check
     arq_peer.py check SECONDS            wait for every result, by the peer's own API, and compare each
     arq_peer.py starts N                 submit one at a time to a worker at rest
 
@@ -200,13 +200,20 @@ async def submit_from_callers(peer: Peer, task: str, jobs: int, text: str) -> tu
 HOW = {"one": submit_one, "batched": submit_batched, "callers": submit_from_callers}
 
 
-async def submit(peer: Peer, task: str, jobs: str, how: str, text: str = "") -> dict[str, Any]:
+async def submit(peer: Peer, task: str, jobs: str, hows: str, text: str = "", warm: str = "0") -> dict[str, Any]:
+    """Submit so many jobs in each of some ways, after so many more that are not timed."""
     await call(peer.submit_batch, task, [], text)  # connected
-    began = time.perf_counter()
-    ids, more = await HOW[how](peer, task, int(jobs), text)
-    took = time.perf_counter() - began
+    answer: dict[str, Any] = {}
+    ids: list[str] = []
+    for how in hows.split(","):
+        if int(warm):
+            await HOW[how](peer, task, int(warm), text)
+        began = time.perf_counter()
+        more, figures = await HOW[how](peer, task, int(jobs), text)
+        answer[how] = {"seconds": time.perf_counter() - began, **figures}
+        ids += more
     (FOLDER / "ids").write_text(json.dumps(ids))
-    return {"seconds": took, **more}
+    return answer
 
 
 async def check(peer: Peer, seconds: str) -> dict[str, Any]:
@@ -255,12 +262,12 @@ async def take_part(peer: Peer, verb: str, *arguments: str) -> dict[str, Any]:
 def main(peer: Peer) -> None:
     """Do what the arguments say."""
     verb, *arguments = sys.argv[1:]
+    about = {**asdict(peer.about), "versions": {package: version(package) for package in peer.about.packages}}
     if verb == "about":
-        versions = {package: version(package) for package in peer.about.packages}
-        print(json.dumps({**asdict(peer.about), "versions": versions}))
+        print(json.dumps({"about": about}))
         return
     if verb == "worker":
         command = [sys.executable, *peer.worker(int(arguments[0]))]
         os.execv(sys.executable, command)  # noqa: S606 - the worker takes this process over
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        print(json.dumps(runner.run(take_part(peer, verb, *arguments))))
+        print(json.dumps({"about": about, **runner.run(take_part(peer, verb, *arguments))}))

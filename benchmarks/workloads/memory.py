@@ -1,7 +1,7 @@
 """Redis memory that a queued job takes, with a payload of 100 bytes."""
 
 from benchmarks.contestants import Arena
-from benchmarks.results import Figures
+from benchmarks.measured import Figures
 from benchmarks.server import Server
 from benchmarks.workload import Bar, Column, Results, Workload
 

@@ -3,7 +3,7 @@
 import time
 
 from benchmarks.contestants import Arena, ContestantFailed, kill_group
-from benchmarks.results import Figures
+from benchmarks.measured import Figures
 from benchmarks.workload import Bar, Column, Results, Workload
 
 JOBS = 20
@@ -28,7 +28,7 @@ def measure(arena: Arena, quick: bool) -> Figures:
             again = [(number, at) for number, _, at in arena.marks() if at > killed]
     if len(running) < jobs:
         raise ContestantFailed(f"only {len(running)} of {jobs} jobs were running")
-    figures = {"again": len({number for number, _ in again}), "jobs": jobs}
+    figures: Figures = {"again": len({number for number, _ in again}), "jobs": jobs}
     if figures["again"] == jobs:
         figures["seconds"] = (max(at for _, at in again) - killed) / 1e9
     return figures
@@ -60,11 +60,13 @@ WORKLOAD = Workload(
     about=__doc__ or "",
     measure=measure,
     columns=[
-        Column(figure="seconds", heading="seconds", form="{:.1f}"),
+        Column(figure="seconds", heading="seconds (- is over 60)", form="{:.1f}"),
         Column(figure="again", heading="ran again"),
         Column(figure="jobs", heading="of"),
     ],
     bars=bars,
     rounds=1,
+    together=4,
+    quick=lambda each: each.name == "sidelane",
     least_wins=True,
 )

@@ -3,12 +3,15 @@
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from benchmarks.contestants import Contestant
+from benchmarks.server import DURABILITY
 
 Figures = dict[str, float]
 """What one round gave: names and numbers."""
@@ -20,7 +23,7 @@ class Measured:
 
     rounds: list[Figures] = field(default_factory=list)
     failed: str = ""
-    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0  # that the last round took
 
     def of(self, figure: str) -> list[float]:
         return [each[figure] for each in self.rounds if figure in each]
@@ -41,7 +44,7 @@ class Measured:
             }
             for name in names
         }
-        return {"figures": figures, **({"failed": self.failed} if self.failed else {}), "notes": self.notes}
+        return {"figures": figures, **({"failed": self.failed} if self.failed else {})}
 
 
 def machine() -> dict[str, Any]:
@@ -60,11 +63,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def keep(path: Path, workload: str, entry: Mapping[str, Any]) -> None:
+def keep(path: Path, chosen: Sequence[Contestant], workload: str, entry: Mapping[str, Any]) -> None:
     """Put one workload's figures beside the others of this file, in place of older ones."""
     path.parent.mkdir(exist_ok=True)
-    kept = json.loads(path.read_text("utf-8")) if path.exists() else {"workloads": {}}
-    kept["machine"] = machine()
+    kept = json.loads(path.read_text("utf-8")) if path.exists() else {"contestants": {}, "workloads": {}}
+    kept |= {"machine": machine(), "redis": DURABILITY}
+    kept["contestants"] |= {each.name: {**each.about, "store": each.store} for each in chosen}
     kept["workloads"][workload] = {"measured": datetime.now(UTC).isoformat(timespec="minutes"), **entry}
     path.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
 
