@@ -3,6 +3,7 @@
 -- KEYS[1]  the store's prefix, a hash tag: every key of a store lies in one slot of a cluster
 -- ARGV[1]  now, in seconds since 1970; empty: the server's own clock
 -- ARGV[2]  16 random hex digits
+-- ARGV[3]  the verb's own arguments, a packed list: a call has hundreds, and the server takes one in less time
 
 local P = KEYS[1] .. ':'
 local call = redis.call
@@ -13,11 +14,15 @@ if not NOW then
   NOW = tonumber(time[1]) + tonumber(time[2]) / 1000000
 end
 
-local read_so_far = 2
+local arguments, read_so_far = cmsgpack.unpack(ARGV[3]), 0
 
 local function take()
   read_so_far = read_so_far + 1
-  return ARGV[read_so_far]
+  return arguments[read_so_far]
+end
+
+local function take_rest()
+  return { unpack(arguments, read_so_far + 1) }
 end
 
 local function number()

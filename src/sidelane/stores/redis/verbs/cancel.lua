@@ -6,7 +6,7 @@
 -- Arguments: ids.
 -- Returns for each: its answer, or nothing where there is no such job.
 
-local ids = { unpack(ARGV, 3) }
+local ids = take_rest()
 for _, id in ipairs(ids) do
   local row = row_of(id)
   if row then

@@ -6,7 +6,7 @@
 -- Arguments: ids.
 -- Returns for each: its answer, the user of a job that is gone ('' for none), or nothing.
 
-local ids = { unpack(ARGV, 3) }
+local ids = take_rest()
 read_rows(ids)
 local replies = {}
 for place, id in ipairs(ids) do

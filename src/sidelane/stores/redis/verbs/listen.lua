@@ -5,7 +5,7 @@
 -- Keys: job:<id>, abandon (zset: jobs by when they are given up for want of listeners), stamps.
 -- Arguments: ids.
 
-local ids = { unpack(ARGV, 3) }
+local ids = take_rest()
 read_rows(ids)
 for _, id in ipairs(ids) do
   local row = row_of(id)

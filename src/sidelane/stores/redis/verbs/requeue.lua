@@ -19,7 +19,7 @@ local function bring_back(id, row)
   put_back(id, row, 0)
 end
 
-local ids = { unpack(ARGV, 3) }
+local ids = take_rest()
 local holders = {}
 for place, id in ipairs(ids) do
   local row = row_of(id)

@@ -6,8 +6,7 @@
 -- Arguments: watcher, 1 or 0, queues.
 
 local watcher, waits = take(), number() == 1
-for place = 5, #ARGV do
-  local queue = ARGV[place]
+for _, queue in ipairs(take_rest()) do
   if waits then
     call('ZADD', P .. 'waiting:' .. queue, exact(NOW), watcher)
   elseif not wait_no_more(watcher, queue) then
