@@ -146,9 +146,9 @@ local function pick(queue, priority, room, opener)
   end
   local users, heap, count = turns_of(lane, kinds, room)
   local clock = clock_of(lane)
-  while #picked < room and #heap > 0 do
-    local entry = pop(heap)
-    local user = users[entry.name]
+  local entry = pop(heap)
+  while entry and #picked < room do
+    local user, stays = users[entry.name], false
     local size = count == 1 and room - #picked or 2
     local line, age = oldest(user, kinds, size)
     if line and age == entry.age and user.tag == entry.tag then
@@ -159,11 +159,18 @@ local function pick(queue, priority, room, opener)
       clock = math.max(clock, entry.tag)
       user.tag, user.picked = math.max(clock, entry.tag + 1), true
       line, age = oldest(user, kinds, size)
-      if line then
-        push(heap, { tag = user.tag, age = age, name = entry.name })
-      end
+      stays = line
     elseif line and user.tag == entry.tag and age > entry.age then
-      push(heap, { tag = user.tag, age = age, name = entry.name }) -- it stood here under the age of a kind that is closed now
+      stays = true -- it stood here under the age of a kind that is closed now
+    end
+    if stays then
+      entry.tag, entry.age = user.tag, age
+    end
+    if not stays or heap[1] and before(heap[1], entry) then
+      if stays then
+        push(heap, entry)
+      end
+      entry = pop(heap)
     end
   end
   if #picked > 0 then
