@@ -67,17 +67,17 @@ class Contestant:
 
 
 CONTESTANTS = (
-    Contestant("sidelane", "sidelane_peer.py", "redis", streams=True),
-    Contestant("arq", "arq_peer.py", "redis"),
-    Contestant("saq", "saq_peer.py", "redis"),
-    Contestant("taskiq", "taskiq_peer.py", "redis"),
+    Contestant("sidelane", "sidelane_peer.py", "redis", drain_slots=200, streams=True),
+    Contestant("arq", "arq_peer.py", "redis", drain_slots=400),
+    Contestant("saq", "saq_peer.py", "redis", drain_slots=64),
+    Contestant("taskiq", "taskiq_peer.py", "redis", drain_slots=200),
     Contestant("streaq", "streaq_peer.py", "redis", drain_slots=32),
-    Contestant("docket", "docket_peer.py", "redis"),
+    Contestant("docket", "docket_peer.py", "redis", drain_slots=200),
     Contestant("dramatiq", "dramatiq_peer.py", "redis", asyncio=False, drain_slots=32),
     Contestant("celery", "celery_peer.py", "redis", asyncio=False, drain_slots=1),
     Contestant("rq", "rq_peer.py", "redis", asyncio=False, slots=16, drain_slots=1),
     Contestant("by-hand", "by_hand.py", "redis", streams=True, queues=False),
-    Contestant("sidelane-sqlite", "sidelane_peer.py", "sqlite", streams=True),
+    Contestant("sidelane-sqlite", "sidelane_peer.py", "sqlite", drain_slots=200, streams=True),
     Contestant("huey", "huey_peer.py", "sqlite", asyncio=False, drain_slots=32),
     Contestant("dbos", "dbos_peer.py", "sqlite", drain_slots=32, share=0.2),
 )
