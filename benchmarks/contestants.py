@@ -62,7 +62,8 @@ class Contestant:
         """Ask it for its versions and configuration."""
         with tempfile.TemporaryDirectory() as name:
             arena = Arena(self, Path(name), address(self, Path(name)))
-            found: dict[str, Any] = arena.ask("about")["about"]
+            arena.ask("about")
+            found: dict[str, Any] = vars(self)["about"]
             return found
 
 
@@ -106,7 +107,7 @@ class Arena:
         except subprocess.TimeoutExpired:
             raise ContestantFailed(f"{verb} took more than {timeout:.0f} s") from None
         answer = _answer_of(done)
-        vars(self.contestant).setdefault("about", answer["about"])  # what need not be asked for again
+        vars(self.contestant)["about"] = answer.pop("about")  # it comes with every answer
         return answer
 
     def worker(self, slots: int) -> AbstractContextManager["subprocess.Popen[bytes]"]:
