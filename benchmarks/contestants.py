@@ -62,22 +62,23 @@ class Contestant:
         """Ask it for its versions and configuration."""
         with tempfile.TemporaryDirectory() as name:
             arena = Arena(self, Path(name), address(self, Path(name)))
-            found: dict[str, Any] = arena.ask("about")["about"]
+            arena.ask("about")
+            found: dict[str, Any] = vars(self)["about"]
             return found
 
 
 CONTESTANTS = (
-    Contestant("sidelane", "sidelane_peer.py", "redis", streams=True),
-    Contestant("arq", "arq_peer.py", "redis"),
-    Contestant("saq", "saq_peer.py", "redis"),
-    Contestant("taskiq", "taskiq_peer.py", "redis"),
+    Contestant("sidelane", "sidelane_peer.py", "redis", drain_slots=200, streams=True),
+    Contestant("arq", "arq_peer.py", "redis", drain_slots=400),
+    Contestant("saq", "saq_peer.py", "redis", drain_slots=64),
+    Contestant("taskiq", "taskiq_peer.py", "redis", drain_slots=200),
     Contestant("streaq", "streaq_peer.py", "redis", drain_slots=32),
-    Contestant("docket", "docket_peer.py", "redis"),
+    Contestant("docket", "docket_peer.py", "redis", drain_slots=200),
     Contestant("dramatiq", "dramatiq_peer.py", "redis", asyncio=False, drain_slots=32),
     Contestant("celery", "celery_peer.py", "redis", asyncio=False, drain_slots=1),
     Contestant("rq", "rq_peer.py", "redis", asyncio=False, slots=16, drain_slots=1),
     Contestant("by-hand", "by_hand.py", "redis", streams=True, queues=False),
-    Contestant("sidelane-sqlite", "sidelane_peer.py", "sqlite", streams=True),
+    Contestant("sidelane-sqlite", "sidelane_peer.py", "sqlite", drain_slots=200, streams=True),
     Contestant("huey", "huey_peer.py", "sqlite", asyncio=False, drain_slots=32),
     Contestant("dbos", "dbos_peer.py", "sqlite", drain_slots=32, share=0.2),
 )
@@ -106,7 +107,7 @@ class Arena:
         except subprocess.TimeoutExpired:
             raise ContestantFailed(f"{verb} took more than {timeout:.0f} s") from None
         answer = _answer_of(done)
-        vars(self.contestant).setdefault("about", answer["about"])  # what need not be asked for again
+        vars(self.contestant)["about"] = answer.pop("about")  # it comes with every answer
         return answer
 
     def worker(self, slots: int) -> AbstractContextManager["subprocess.Popen[bytes]"]:
