@@ -41,6 +41,11 @@ class Signature:
                     f"Task {function.__qualname__!r}: parameter {str(parameter)!r} has no name of its own. "
                     "Arguments are stored by name, so '*args', '**kwargs' and positional-only parameters cannot be."
                 )
+        self._positional = [
+            parameter.name
+            for parameter in self._signature.parameters.values()
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        ]
 
     @property
     def on_loop(self) -> bool:
@@ -76,10 +81,11 @@ class Signature:
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Bind and check a call's arguments and give their JSON object. Raises `ArgumentsError`."""
         name = self._function.__name__
-        try:
-            bound = self._signature.bind_partial(*args, **kwargs).arguments
-        except TypeError as error:
-            raise ArgumentsError(f"{name}: {error}.") from error
+        bound = dict(zip(self._positional, args, strict=False))
+        twice_or_unknown = kwargs.keys() & bound.keys() or kwargs.keys() - self._signature.parameters.keys()
+        if len(args) > len(self._positional) or twice_or_unknown:
+            raise ArgumentsError(f"{name}: {self._misfit(args, kwargs)}.")
+        bound.update(kwargs)
         for used in self.uses.keys() & bound.keys():
             raise ArgumentsError(f"{name}: {used!r} is filled in by the worker; a call cannot give it.")
         try:
@@ -90,6 +96,14 @@ class Signature:
         except (ValidationError, PydanticSerializationError) as error:
             raise ArgumentsError(f"{name}: {explain(error)}.") from error
         return text
+
+    def _misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Say in Python's own words why these arguments cannot be bound."""
+        try:
+            self._signature.bind_partial(*args, **kwargs)
+        except TypeError as error:
+            return str(error)
+        return "these arguments do not fit"
 
     def decode(self, text: str) -> dict[str, Any]:
         """Read stored arguments back as keyword arguments. Raises `ArgumentsDoNotFit`."""

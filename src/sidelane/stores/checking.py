@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from operator import attrgetter
 
 from sidelane.model.ids import is_id
 from sidelane.model.job import JobSpec
@@ -10,6 +11,11 @@ from sidelane.stores.problems import not_submittable
 
 _LARGEST = 2**63 - 1
 
+_TEXTS = ("task", "queue", "user", "key", "unique", "parent", "trace")
+_WHOLES = ("version", "priority", "losses")
+_DURATIONS = ("delay", "run_at", "start_within", "deadline", "keep", "abandon_after")
+_texts, _wholes, _durations = attrgetter(*_TEXTS), attrgetter(*_WHOLES), attrgetter(*_DURATIONS)
+
 
 def problem_with(spec: JobSpec) -> Problem | None:
     """Say what keeps a spec from being kept, if anything does."""
@@ -17,15 +23,13 @@ def problem_with(spec: JobSpec) -> Problem | None:
         return not_submittable(f"{spec.id[:200]!a} is no id of a job: use 1 to 128 of the letters A-Z a-z 0-9 . _ ~ -")
     if spec.user == "":
         return not_submittable("The user is an empty text: give None where there is no user.")
-    for name in ("task", "queue", "user", "key", "unique", "parent", "trace"):
-        text = getattr(spec, name)
+    for name, text in zip(_TEXTS, _texts(spec), strict=True):
         if text is not None and not is_storable(text):
             return not_submittable(f"The {name} {text[:200]!a} cannot be written as UTF-8.")
-    for name in ("version", "priority", "losses"):
-        if abs(getattr(spec, name)) > _LARGEST:
-            return not_submittable(f"The {name} {getattr(spec, name)} is too large.")
-    for name in ("delay", "run_at", "start_within", "deadline", "keep", "abandon_after"):
-        seconds = getattr(spec, name)
+    for name, whole in zip(_WHOLES, _wholes(spec), strict=True):
+        if not -_LARGEST <= whole <= _LARGEST:
+            return not_submittable(f"The {name} {whole} is too large.")
+    for name, seconds in zip(_DURATIONS, _durations(spec), strict=True):
         if seconds is not None and math.isnan(seconds):
             return not_submittable(f"The {name} is not a number of seconds.")
     for follow_up in spec.follow_ups:  # they are submitted in the step that ends the job, where nothing may go wrong

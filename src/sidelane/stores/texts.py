@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from sidelane.model.job import FollowUp, JobSpec, State
 from sidelane.model.problem import Problem
 from sidelane.model.worker import WorkerInfo
 
-dumps = partial(json.dumps, separators=(",", ":"), ensure_ascii=True)
+dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode  # json.dumps would make an encoder a call
 
 
 def problem_text(problem: Problem) -> str:
@@ -68,20 +68,26 @@ def spec_of(document: dict[str, Any]) -> JobSpec:
     return JobSpec(**document)
 
 
+class _Fields:
+    """The fields of a frozen value: their names, their defaults, and a way to get all of them at once."""
+
+    def __init__(self, kind: type[Problem | WorkerInfo | JobSpec]) -> None:
+        found = fields(kind)
+        self.names = [field.name for field in found]
+        self.defaults = [
+            field.default_factory() if field.default_factory is not MISSING else field.default for field in found
+        ]
+        self.members = attrgetter(*self.names)
+
+
+_FIELDS = {kind: _Fields(kind) for kind in (Problem, WorkerInfo, JobSpec)}
+
+
 def _changed(value: Problem | WorkerInfo | JobSpec) -> dict[str, Any]:
     """Give the fields that differ from their defaults; what is not there is the default when it comes back."""
-    found = {}
-    for name, default in _DEFAULTS[type(value)]:
-        member = getattr(value, name)
-        if member != default:
-            found[name] = dict(member) if isinstance(member, Mapping) else member
-    return found
-
-
-_DEFAULTS: dict[type, list[tuple[str, Any]]] = {
-    kind: [
-        (field.name, field.default_factory() if field.default_factory is not MISSING else field.default)
-        for field in fields(kind)
-    ]
-    for kind in (Problem, WorkerInfo, JobSpec)
-}
+    known = _FIELDS[type(value)]
+    return {
+        name: dict(member) if isinstance(member, Mapping) else member
+        for name, member, default in zip(known.names, known.members(value), known.defaults, strict=True)
+        if member is not default and member != default
+    }

@@ -1,6 +1,10 @@
 """Values as the arguments of scripts: flat lists of texts and numbers, read by the scripts in the same order."""
 
 from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any
+
+from msgpack import packb
 
 from sidelane.model.event import Entry
 from sidelane.model.job import Failure, JobSpec, Lease, Query, State
@@ -16,18 +20,20 @@ STATES = (State.QUEUED, State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAIL
 Argument = str | int
 
 
-def specification(spec: JobSpec) -> list[Argument]:
+def specification(spec: JobSpec) -> list[Any]:
     """The arguments of one new job: id, what was asked for, and the fields that scripts decide by."""
-    return [spec.id, _text_of(spec, "id"), *fields_of(spec)]
+    return [spec.id, _text_of(spec, "id"), fields_of(spec)]
 
 
-def fields_of(spec: JobSpec) -> list[str]:
-    """The 16 fields in the order that `arrivals.lua` unpacks."""
-    return [
-        spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), _maybe(spec.key), _maybe(spec.unique),
-        _seconds(spec.delay), _seconds(spec.run_at), _seconds(spec.start_within), _seconds(spec.deadline), str(spec.losses),
-        _seconds(spec.keep), _seconds(spec.abandon_after), _maybe(spec.parent), _follow_ups(spec),
-    ]  # fmt: skip
+def fields_of(spec: JobSpec) -> list[Any]:
+    """The 16 fields in the order that `arrivals.lua` takes them. Numbers that a script could not hold exactly go as text."""
+    follow_ups = _follow_ups(spec) if spec.follow_ups else None
+    return [spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), *_PLAIN(spec), follow_ups]
+
+
+_PLAIN = attrgetter(
+    "key", "unique", "delay", "run_at", "start_within", "deadline", "losses", "keep", "abandon_after", "parent"
+)
 
 
 def lease_fields(lease: Lease) -> list[Argument]:
@@ -88,17 +94,17 @@ def _entries(entries: Iterable[Entry]) -> list[Argument]:
 
 
 def _text_of(spec: JobSpec, *left_out: str) -> str:
-    document = {name: value for name, value in spec_document(spec).items() if name not in left_out}
+    document = spec_document(spec)
+    for name in left_out:
+        document.pop(name, None)
     if "arguments" in document:
         document["arguments"] = storable(spec.arguments)
     return dumps(document)
 
 
-def _follow_ups(spec: JobSpec) -> str:
+def _follow_ups(spec: JobSpec) -> bytes:
     """The follow-ups as `ending.lua` needs them: states, the template's text after its parent, fields."""
-    if not spec.follow_ups:
-        return ""
-    return dumps(
+    packed: bytes = packb(
         [
             [
                 "".join(CODES[state] for state in follow.on),
@@ -106,8 +112,10 @@ def _follow_ups(spec: JobSpec) -> str:
                 fields_of(follow.spec),
             ]
             for follow in spec.follow_ups
-        ]
+        ],
+        use_bin_type=False,
     )
+    return packed
 
 
 def _maybe(text: str | None) -> str:

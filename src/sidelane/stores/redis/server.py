@@ -97,11 +97,12 @@ class Server:
         self._under_way: set[asyncio.Future[Any]] = set()
         self._closed = False
 
-    async def run(self, verb: str, *arguments: str | int) -> Any:
+    async def run(self, verb: str, *arguments: Any) -> Any:
         """Run a verb's script. Raises `StoreUnavailable` or `StoreUnusable`."""
         wanted = script(verb)
         now = "" if self._clock is None else repr(self._clock())
-        fields = (self._address.prefix, now, secrets.token_hex(8), packb(arguments))
+        packed = packb(arguments, use_bin_type=False)  # Lua's cmsgpack knows one kind of strings
+        fields = (self._address.prefix, now, secrets.token_hex(8), packed)
         return await self.patiently(lambda: self._evaluate(wanted, fields))
 
     async def command(self, *words: str | int) -> Any:

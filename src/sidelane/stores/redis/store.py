@@ -165,7 +165,7 @@ class RedisStore:
         self,
         verb: str,
         items: Sequence[Item],
-        encode: Callable[[Item], Iterable[str | int]],
+        encode: Callable[[Item], Iterable[Any]],
         weigh: Callable[[Item], Weight],
     ) -> list[Any]:
         """Run a verb over all items, a piece at a time, so that no script holds the server up for long."""

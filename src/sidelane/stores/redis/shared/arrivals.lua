@@ -9,7 +9,7 @@
 --       user:<user>, key:<key>, parent:<parent>   zset: the jobs of each by age
 --       children:<job>    set: its unfinished children
 --       forget            zset: finished jobs without unfinished children by when their retention has passed
---       then:<id>         the job's follow-ups: JSON list of [states, the spec's rest, its fields]
+--       then:<id>         the job's follow-ups: a packed list of {states, the spec's rest, its fields}
 
 local function unique_field(user, unique)
   return part(user) .. unique
@@ -81,11 +81,11 @@ local function insert(id, spec, fields)
   local row = {}
   row[SEQ] = next_age()
   row[TASK], row[VERSION], row[QUEUE], row[USER], row[PRIORITY] = unpack(fields, 1, 5)
-  row[KEY], row[UNIQUE] = present(fields[6]), present(fields[7])
-  local delay, run_at = tonumber(fields[8]), tonumber(fields[9])
-  row[START_WITHIN], row[DEADLINE] = tonumber(fields[10]) or false, tonumber(fields[11]) or false
-  row[BUDGET], row[KEEP], row[ABANDON_AFTER] = tonumber(fields[12]), tonumber(fields[13]), tonumber(fields[14]) or false
-  row[PARENT], row[FOLLOWS] = present(fields[15]), fields[16] ~= ''
+  row[KEY], row[UNIQUE] = fields[6] or false, fields[7] or false
+  local delay, run_at = fields[8], fields[9]
+  row[START_WITHIN], row[DEADLINE] = fields[10] or false, fields[11] or false
+  row[BUDGET], row[KEEP], row[ABANDON_AFTER] = fields[12], fields[13], fields[14] or false
+  row[PARENT], row[FOLLOWS] = fields[15] or false, fields[16] ~= nil
   row[SUBMITTED], row[STATE], row[DUE], row[WAIT] = NOW, READY, NOW, false
   if run_at and run_at > NOW + delay then
     row[STATE], row[DUE] = WAITING, run_at

@@ -2,11 +2,11 @@
 
 -- Submit the follow-ups for this end. Ids come from parent, end and place, so that each end submits each of them once.
 local function follow_up(id, row)
-  for place, follow in ipairs(cjson.decode(text_of('then:', id))) do
+  for place, follow in ipairs(cmsgpack.unpack(text_of('then:', id))) do
     local states, rest_of_spec, fields = unpack(follow)
     local child = id .. '.' .. row[ENDS] .. '.' .. (place - 1)
-    fields[15] = '+' .. id
-    if states:find(row[STATE], 1, true) and not row_of(child) and not holder_of(fields[4], present(fields[7])) then
+    fields[15] = id
+    if states:find(row[STATE], 1, true) and not row_of(child) and not holder_of(fields[4], fields[7]) then
       insert(child, '{"parent":"' .. id .. '",' .. rest_of_spec, fields)
     end
   end

@@ -2,18 +2,14 @@
 -- Shared: store, rows, lines, waking, arrivals, answers
 --
 -- Keys: those of rows, lines and arrivals.
--- Arguments: count, then for each: id, spec, 16 fields.
+-- Arguments: count, then for each: id, spec, list of 16 fields.
 -- Returns for each: '<age> <submitted> <due or ->' of a new job, or the answer of the job that stands for it.
 
 local replies, count = {}, number()
 reserve(count)
 for place = 1, count do
-  local id, spec = take(), take()
-  local fields = {}
-  for field = 1, 16 do
-    fields[field] = take()
-  end
-  local holder = row_of(id) and id or holder_of(fields[4], present(fields[7]))
+  local id, spec, fields = take(), take(), take()
+  local holder = row_of(id) and id or holder_of(fields[4], fields[7])
   if holder then
     replies[place] = { holder }
   else
