@@ -6,11 +6,10 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from pydantic_core import PydanticSerializationError
+from pydantic import BaseModel, ConfigDict, create_model
 
 from sidelane.engine.resource import Used, used_by
-from sidelane.model.codec import Codec, explain
+from sidelane.model.codec import Codec
 from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError, TaskDeclarationError
 
 R = TypeVar("R")
@@ -69,6 +68,10 @@ class Signature:
             ) from error
 
     @cached_property
+    def _codec(self) -> Codec[BaseModel]:
+        return Codec(self.arguments)
+
+    @cached_property
     def result(self) -> Codec[Any]:
         """The codec of the result."""
         try:
@@ -86,15 +89,13 @@ class Signature:
         if len(args) > len(self._positional) or twice_or_unknown:
             raise ArgumentsError(f"{name}: {self._misfit(args, kwargs)}.")
         bound.update(kwargs)
-        for used in self.uses.keys() & bound.keys():
-            raise ArgumentsError(f"{name}: {used!r} is filled in by the worker; a call cannot give it.")
+        for used in self.uses:
+            if used in bound:
+                raise ArgumentsError(f"{name}: {used!r} is filled in by the worker; a call cannot give it.")
         try:
-            text = self.arguments.model_validate(bound).model_dump_json(warnings="error", by_alias=True)
-            self.arguments.model_validate_json(
-                text
-            )  # what JSON does not hold, an infinity say, is found here and not later
-        except (ValidationError, PydanticSerializationError) as error:
-            raise ArgumentsError(f"{name}: {explain(error)}.") from error
+            text = self._codec.encode(bound)
+        except TypeError as error:
+            raise ArgumentsError(f"{name}: {error}.") from error
         return text
 
     def _misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
@@ -108,11 +109,9 @@ class Signature:
     def decode(self, text: str) -> dict[str, Any]:
         """Read stored arguments back as keyword arguments. Raises `ArgumentsDoNotFit`."""
         try:
-            model = self.arguments.model_validate_json(text)
-        except ValidationError as error:
-            raise ArgumentsDoNotFit(
-                f"{self._function.__name__}: the stored arguments do not fit: {explain(error)}."
-            ) from error
+            model = self._codec.decode(text)
+        except TypeError as error:
+            raise ArgumentsDoNotFit(f"{self._function.__name__}: the stored arguments do not fit: {error}.") from error
         return dict(model.__dict__)  # a model's fields, and nothing else: it has no others
 
     @cached_property

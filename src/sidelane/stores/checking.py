@@ -23,9 +23,11 @@ def problem_with(spec: JobSpec) -> Problem | None:
         return not_submittable(f"{spec.id[:200]!a} is no id of a job: use 1 to 128 of the letters A-Z a-z 0-9 . _ ~ -")
     if spec.user == "":
         return not_submittable("The user is an empty text: give None where there is no user.")
-    for name, text in zip(_TEXTS, _texts(spec), strict=True):
-        if text is not None and not is_storable(text):
-            return not_submittable(f"The {name} {text[:200]!a} cannot be written as UTF-8.")
+    texts = _texts(spec)
+    if not "".join(filter(None, texts)).isascii():
+        for name, text in zip(_TEXTS, texts, strict=True):
+            if text is not None and not is_storable(text):
+                return not_submittable(f"The {name} {text[:200]!a} cannot be written as UTF-8.")
     for name, whole in zip(_WHOLES, _wholes(spec), strict=True):
         if not -_LARGEST <= whole <= _LARGEST:
             return not_submittable(f"The {name} {whole} is too large.")
