@@ -40,7 +40,7 @@ def prepare() -> None:
 class DbosPeer(contest.Peer):
     about = contest.About(
         packages=["dbos", "sqlalchemy"],
-        configuration=f"a queue with `worker_concurrency` as told, polled every {POLL} s (default 1)",
+        configuration=f"a queue with `worker_concurrency`, polled every {POLL} s (default 1)",
         source="docs.dbos.dev/python/reference/queues",
         batch="none: `asyncio.gather` of `enqueue_async`",
         recovery="when the same executor starts again; on another, through Conductor or the admin API",
