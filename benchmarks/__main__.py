@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,13 +36,13 @@ def alone(lock: Path | None) -> Iterator[None]:
         yield
 
 
-def one_round(workload: Workload, contestant: Contestant, measured: Measured, quick: bool, lock: Path | None) -> None:
+def one_round(workload: Workload, contestant: Contestant, measured: Measured, quick: bool) -> None:
     """Let one contestant go once; one that has failed does not go again, nor does one that takes long."""
     if measured.failed or measured.seconds > LONG:
         return
     began = time.monotonic()
     try:
-        with alone(lock), arena_of(contestant) as arena:
+        with arena_of(contestant) as arena:
             figures = workload.measure(arena, quick)
             if arena.server is not None:
                 figures["slowest"], figures["slow"] = arena.server.slowest()
@@ -59,14 +59,12 @@ def run(
     """Measure one workload, round by round."""
     results = {each.name: Measured() for each in contestants}
     for number in range(rounds):
-        with ThreadPoolExecutor(workload.together) as pool:
-            goes = {
-                pool.submit(one_round, workload, each, results[each.name], quick, lock): each for each in contestants
-            }
-            for done, go in enumerate(as_completed(goes), 1):
-                go.result()
-                told = f"{workload.title}: round {number + 1} of {rounds}, {done} of {len(contestants)}"
-                say(told)
+        for first in range(0, len(contestants), workload.together):
+            say(f"{workload.title}: round {number + 1} of {rounds}, {first} of {len(contestants)}")
+            now = contestants[first : first + workload.together]
+            with alone(lock), ThreadPoolExecutor(workload.together) as pool:
+                for go in [pool.submit(one_round, workload, each, results[each.name], quick) for each in now]:
+                    go.result()
     say("")
     return results
 
