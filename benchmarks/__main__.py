@@ -21,8 +21,6 @@ from benchmarks.workload import Workload, slow_bars
 from benchmarks.workloads.all import WORKLOADS
 
 RESULTS = Path(__file__).parent / "results"
-LONG = 45.0
-"""Seconds of a round after which a contestant does not go again: what takes so long varies little."""
 
 
 @contextmanager
@@ -38,7 +36,7 @@ def alone(lock: Path | None) -> Iterator[None]:
 
 def one_round(workload: Workload, contestant: Contestant, measured: Measured, quick: bool) -> None:
     """Let one contestant go once; one that has failed does not go again, nor does one that takes long."""
-    if measured.failed or measured.seconds > LONG:
+    if measured.failed or measured.seconds > workload.long:
         return
     began = time.monotonic()
     try:

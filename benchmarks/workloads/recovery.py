@@ -65,7 +65,6 @@ WORKLOAD = Workload(
         Column(figure="jobs", heading="of"),
     ],
     bars=bars,
-    rounds=1,
     together=4,
     quick=lambda each: each.name == "sidelane",
     least_wins=True,
