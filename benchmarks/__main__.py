@@ -83,27 +83,32 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.workloads) - set(WORKLOADS):
         parser.error(f"there is no {', '.join(unknown)}; there is {', '.join(WORKLOADS)}")
-    only = arguments.only.split(",") if arguments.only else [each.name for each in CONTESTANTS]
+    names = [each.name for each in CONTESTANTS]
+    only = arguments.only.split(",") if arguments.only else names
+    if unknown := set(only) - set(names):
+        parser.error(f"nobody is called {', '.join(unknown)}; there is {', '.join(names)}")
     kept = RESULTS / ("quick.json" if arguments.quick else "some.json" if arguments.only else "latest.json")
     chosen = [each for each in CONTESTANTS if each.name in only]
     print_head()
     missed = 0
+    took_part: dict[Contestant, None] = {}  # in order, each once
     for workload in [WORKLOADS[name] for name in arguments.workloads] or WORKLOADS.values():
         contestants = [
             each for each in chosen if workload.takes_part(each) and (not arguments.quick or workload.quick(each))
         ]
         rounds = arguments.rounds or (1 if arguments.quick else workload.rounds)
+        took_part |= dict.fromkeys(contestants)
         results = run(workload, contestants, rounds=rounds, quick=arguments.quick, lock=arguments.lock)
         bars = [*workload.bars(results), *slow_bars(results)]
         print_table(workload, results)
         missed += print_bars(bars)
-        keep(kept, chosen, workload.name, {
+        keep(kept, contestants, workload.name, {
             "title": workload.title,
             "rounds": rounds,
             "contestants": {name: measured.as_json() for name, measured in results.items()},
             "bars": [vars(bar) for bar in bars],
         })  # fmt: skip
-    print_contestants(chosen)
+    print_contestants(list(took_part))
     print(f"\nKept in {kept}; bars missed: {missed}")
     return 0
 
