@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,8 +21,6 @@ from benchmarks.workload import Workload, slow_bars
 from benchmarks.workloads.all import WORKLOADS
 
 RESULTS = Path(__file__).parent / "results"
-LONG = 45.0
-"""Seconds of a round after which a contestant does not go again: what takes so long varies little."""
 
 
 @contextmanager
@@ -36,13 +34,13 @@ def alone(lock: Path | None) -> Iterator[None]:
         yield
 
 
-def one_round(workload: Workload, contestant: Contestant, measured: Measured, quick: bool, lock: Path | None) -> None:
+def one_round(workload: Workload, contestant: Contestant, measured: Measured, quick: bool) -> None:
     """Let one contestant go once; one that has failed does not go again, nor does one that takes long."""
-    if measured.failed or measured.seconds > LONG:
+    if measured.failed or measured.seconds > workload.long:
         return
     began = time.monotonic()
     try:
-        with alone(lock), arena_of(contestant) as arena:
+        with arena_of(contestant) as arena:
             figures = workload.measure(arena, quick)
             if arena.server is not None:
                 figures["slowest"], figures["slow"] = arena.server.slowest()
@@ -59,14 +57,12 @@ def run(
     """Measure one workload, round by round."""
     results = {each.name: Measured() for each in contestants}
     for number in range(rounds):
-        with ThreadPoolExecutor(workload.together) as pool:
-            goes = {
-                pool.submit(one_round, workload, each, results[each.name], quick, lock): each for each in contestants
-            }
-            for done, go in enumerate(as_completed(goes), 1):
-                go.result()
-                told = f"{workload.title}: round {number + 1} of {rounds}, {done} of {len(contestants)}"
-                say(told)
+        for first in range(0, len(contestants), workload.together):
+            say(f"{workload.title}: round {number + 1} of {rounds}, {first} of {len(contestants)}")
+            now = contestants[first : first + workload.together]
+            with alone(lock), ThreadPoolExecutor(workload.together) as pool:
+                for go in [pool.submit(one_round, workload, each, results[each.name], quick) for each in now]:
+                    go.result()
     say("")
     return results
 
@@ -87,27 +83,32 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.workloads) - set(WORKLOADS):
         parser.error(f"there is no {', '.join(unknown)}; there is {', '.join(WORKLOADS)}")
-    only = arguments.only.split(",") if arguments.only else [each.name for each in CONTESTANTS]
+    names = [each.name for each in CONTESTANTS]
+    only = arguments.only.split(",") if arguments.only else names
+    if unknown := set(only) - set(names):
+        parser.error(f"nobody is called {', '.join(unknown)}; there is {', '.join(names)}")
     kept = RESULTS / ("quick.json" if arguments.quick else "some.json" if arguments.only else "latest.json")
     chosen = [each for each in CONTESTANTS if each.name in only]
     print_head()
     missed = 0
+    took_part: dict[Contestant, None] = {}  # in order, each once
     for workload in [WORKLOADS[name] for name in arguments.workloads] or WORKLOADS.values():
         contestants = [
             each for each in chosen if workload.takes_part(each) and (not arguments.quick or workload.quick(each))
         ]
         rounds = arguments.rounds or (1 if arguments.quick else workload.rounds)
+        took_part |= dict.fromkeys(contestants)
         results = run(workload, contestants, rounds=rounds, quick=arguments.quick, lock=arguments.lock)
         bars = [*workload.bars(results), *slow_bars(results)]
         print_table(workload, results)
         missed += print_bars(bars)
-        keep(kept, chosen, workload.name, {
+        keep(kept, contestants, workload.name, {
             "title": workload.title,
             "rounds": rounds,
             "contestants": {name: measured.as_json() for name, measured in results.items()},
             "bars": [vars(bar) for bar in bars],
         })  # fmt: skip
-    print_contestants(chosen)
+    print_contestants(list(took_part))
     print(f"\nKept in {kept}; bars missed: {missed}")
     return 0
 

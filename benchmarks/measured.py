@@ -68,7 +68,10 @@ def keep(path: Path, chosen: Sequence[Contestant], workload: str, entry: Mapping
     path.parent.mkdir(exist_ok=True)
     kept = json.loads(path.read_text("utf-8")) if path.exists() else {"contestants": {}, "workloads": {}}
     kept |= {"machine": machine(), "redis": DURABILITY}
-    kept["contestants"] |= {each.name: {**each.about, "store": each.store} for each in chosen}
+    kept["contestants"] |= {
+        each.name: {**each.about, "store": each.store, "slots": each.slots, "drain_slots": each.drain_slots}
+        for each in chosen
+    }
     kept["workloads"][workload] = {"measured": datetime.now(UTC).isoformat(timespec="minutes"), **entry}
     path.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
 

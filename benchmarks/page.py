@@ -65,13 +65,16 @@ def table(workload: Workload, entry: dict[str, Any]) -> str:
 
 def contestants(kept: dict[str, Any]) -> str:
     """Write how each contestant was set up, and where its docs say so."""
-    rows = ["| | Versions | Configuration | After its docs | After a worker is lost |", "|---|---|---|---|---|"]
+    rows = [
+        "| | Versions | Jobs at once (drain) | Configuration | As its docs say in | After the loss of a worker |",
+        "|---|---|--:|---|---|---|",
+    ]
     for name, about in kept["contestants"].items():
         versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
         durable = f". {about['durability']}" if about["durability"] and about["store"] == "sqlite" else ""
-        rows.append(
-            f"| {name} | {versions} | {about['configuration']}{durable} | {about['source']} | {about['recovery']} |"
-        )
+        slots = f"{about['slots']} ({about['drain_slots'] or about['slots']})"
+        how = f"{about['configuration']}{durable} | {about['source']} | {about['recovery']}"
+        rows.append(f"| {name} | {versions} | {slots} | {how} |")
     return "\n".join(["## Who took part, and how", "", *rows])
 
 
@@ -115,7 +118,7 @@ def main(check: bool) -> int:
     here = kept["machine"]
     footer = (
         f"{here['processor']}, {here['cores']} cores. Redis: {kept['redis']}. One worker process each. "
-        "Logarithmic; thin line: from the lowest to the highest round."
+        "Thin line: from the lowest to the highest round."
     )
     workloads: dict[str, Results] = {name: results_of(entry) for name, entry in kept["workloads"].items()}
     stores = {name: about["store"] for name, about in kept["contestants"].items()}

@@ -49,6 +49,9 @@ class Workload:
     columns: Sequence[Column]
     bars: Callable[[Results], list[Bar]]
     rounds: int = 5
+    long: float = (
+        45.0  # seconds of a round after which a contestant does not go again: what takes so long varies little
+    )
     together: int = 1  # contestants at once, where they wait more than they work
     least_wins: bool = False
     takes_part: Callable[[Contestant], bool] = lambda each: each.queues

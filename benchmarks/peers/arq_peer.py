@@ -41,7 +41,7 @@ class WorkerSettings:
 class ArqPeer(contest.Peer):
     about = contest.About(
         packages=["arq", "redis", "hiredis", "uvloop"],
-        configuration="`max_jobs` as told (default 10); uvloop; logs from WARNING on",
+        configuration="`max_jobs` (default 10); uvloop; logs from WARNING on",
         source="arq-docs.helpmanual.io",
         batch="none: `asyncio.gather` of `enqueue_job`",
         recovery="the in-progress key expires after the job's timeout + 10 s: 310 s by default",

@@ -5,6 +5,7 @@
 """DBOS on SQLite, the database it takes where none is named; its docs advise PostgreSQL for production."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ for task in (contest.noop, contest.pause, contest.hold):
 
 async def serve(slots: int) -> None:
     """Be a worker: an application that has the workflows and listens to the queue."""
-    DBOS(config=CONFIG)
+    DBOS(config={**CONFIG, "executor_id": f"worker-{os.getpid()}"})  # each process is one of its own, as in a fleet
     DBOS.launch()
     await DBOS.register_queue_async(QUEUE, worker_concurrency=slots, polling_interval_sec=POLL)
     await asyncio.Event().wait()
@@ -40,7 +41,7 @@ def prepare() -> None:
 class DbosPeer(contest.Peer):
     about = contest.About(
         packages=["dbos", "sqlalchemy"],
-        configuration=f"a queue with `worker_concurrency` as told, polled every {POLL} s (default 1)",
+        configuration=f"a queue with `worker_concurrency`, polled every {POLL} s (default 1)",
         source="docs.dbos.dev/python/reference/queues",
         batch="none: `asyncio.gather` of `enqueue_async`",
         recovery="when the same executor starts again; on another, through Conductor or the admin API",

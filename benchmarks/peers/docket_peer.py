@@ -26,7 +26,7 @@ URL = f"{contest.URL}?max_connections=1000"  # redis-py's own limit of 100 is to
 class DocketPeer(contest.Peer):
     about = contest.About(
         packages=["pydocket", "redis", "hiredis", "uvloop"],
-        configuration="`Worker.run` with `concurrency` as told (default 10); 1,000 connections; hiredis; uvloop",
+        configuration="`Worker.run` with `concurrency` (default 10); 1,000 connections; hiredis; uvloop",
         source="chrisguidry.github.io/docket",
         batch="`docket.add_many`",
         recovery="`redelivery_timeout` of 5 minutes, renewed while a task runs",

@@ -27,7 +27,7 @@ TASKS = {
 class DramatiqPeer(contest.Peer):
     about = contest.About(
         packages=["dramatiq", "redis", "hiredis"],
-        configuration="`--processes 1 --threads` as told (default 8); results kept an hour; hiredis",
+        configuration="`--processes 1`, `--threads` (default 8); results kept an hour; hiredis",
         source="dramatiq.io/guide.html, dramatiq.io/advanced.html",
         batch="`group(...).run()`",
         recovery="heartbeat of 60 s; maintenance in 1 of 1,000 commands gives the messages back",

@@ -26,7 +26,7 @@ TASKS = {
 class HueyPeer(contest.Peer):
     about = contest.About(
         packages=["huey"],
-        configuration="`huey_consumer -k thread -w` as told (default 1); journal_mode=wal, 8 MB cache: its defaults",
+        configuration="`huey_consumer -k thread`, `-w` (default 1); journal_mode=wal, 8 MB cache: its defaults",
         source="huey.readthedocs.io: consumer, api#SqliteHuey",
         batch="none: one after the other",
         recovery="never: a job leaves the queue before it runs (at most once)",

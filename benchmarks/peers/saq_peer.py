@@ -35,7 +35,7 @@ settings = {"queue": queue, "functions": [noop, pause, hold], "concurrency": con
 class SaqPeer(contest.Peer):
     about = contest.About(
         packages=["saq", "redis", "hiredis", "uvloop"],
-        configuration="`concurrency` as told (default 10); hiredis; uvloop",
+        configuration="`concurrency` (default 10); hiredis; uvloop",
         source="saq-py.readthedocs.io",
         batch="none: `asyncio.gather` of `enqueue`",
         recovery="a sweep every 60 s takes back what is past its timeout (10 s by default), with `retries` of 2 or more",

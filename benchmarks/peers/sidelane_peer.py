@@ -19,7 +19,7 @@ TASKS: dict[str, Task[..., Any, int]] = {
 class SidelanePeer(contest.Peer):
     about = contest.About(
         packages=["sidelane", "redis", "hiredis", "apsw", "uvloop"],
-        configuration="defaults; `sidelane worker --concurrency`",
+        configuration="`sidelane worker`, `--concurrency` (default 100); all else by default; uvloop; hiredis",
         source="docs/workers.md",
         batch="`lane.client.submit_many`, which joins them into calls of 200",
         recovery="lease of 10 s, renewed",

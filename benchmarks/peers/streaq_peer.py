@@ -20,7 +20,7 @@ TASKS = {
 class StreaqPeer(contest.Peer):
     about = contest.About(
         packages=["streaq", "coredis", "uvloop"],
-        configuration="`concurrency` as told (default 16; 32 in its own benchmark); uvloop; no log line a task",
+        configuration="`concurrency` (default 16; 32 in its own benchmark); uvloop; no log line a task",
         source="streaq.readthedocs.io, github.com/tastyware/streaq/tree/master/benchmarks",
         batch="`worker.enqueue_many`",
         recovery="`idle_timeout` of 60 s, renewed while a task runs",

@@ -19,7 +19,7 @@ TASKS = {each.__name__: broker.task(each.__name__)(each) for each in (contest.no
 class TaskiqPeer(contest.Peer):
     about = contest.About(
         packages=["taskiq", "taskiq-redis", "redis", "hiredis", "uvloop"],
-        configuration="`--workers 1 --max-async-tasks` as told (default 100); results kept an hour; hiredis; uvloop",
+        configuration="`--workers 1`, `--max-async-tasks` (default 100); results kept an hour; hiredis; uvloop",
         source="taskiq-python.github.io, github.com/taskiq-python/taskiq-redis",
         batch="none: `asyncio.gather` of `kiq`",
         recovery="what is not acknowledged for 10 minutes is claimed by another",

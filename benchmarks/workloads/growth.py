@@ -110,6 +110,5 @@ WORKLOAD = Workload(
         Column(figure="claim_ratio", heading="ratio", form="{:.2f}"),
     ],
     bars=bars,
-    rounds=1,
     quick=lambda each: each.name == "sidelane",
 )

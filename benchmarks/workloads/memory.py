@@ -29,7 +29,6 @@ WORKLOAD = Workload(
     measure=measure,
     columns=[Column(figure="bytes", heading="bytes a job"), Column(figure="jobs", heading="jobs")],
     bars=bars,
-    rounds=1,
     least_wins=True,
     takes_part=lambda each: each.queues and each.store == "redis",
 )

@@ -21,7 +21,7 @@ def measure(arena: Arena, quick: bool) -> Figures:
         _await(arena, jobs, 30)
         running = {number for number, _, _ in arena.marks()}
         with arena.worker(arena.contestant.slots):
-            time.sleep(3)  # it is there, and has nothing to do
+            time.sleep(6)  # it is there, and has nothing to do
             kill_group(first)
             killed = time.monotonic_ns()
             _await(arena, 2 * jobs, patience, must=False)
@@ -65,7 +65,6 @@ WORKLOAD = Workload(
         Column(figure="jobs", heading="of"),
     ],
     bars=bars,
-    rounds=1,
     together=4,
     quick=lambda each: each.name == "sidelane",
     least_wins=True,
