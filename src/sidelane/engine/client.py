@@ -65,16 +65,16 @@ class Client:
 
     async def submission(self, call: Call[Any], *, parent: str | None = None, trace: str | None = None) -> Submission:
         """Submit a call and give the store's answer. Raises as `submit` does."""
-        answer = await self._submit(self._spec(call, parent, trace))
-        if isinstance(answer, Refusal):
-            raise _refused(answer)
-        if not answer.created and answer.record.spec.user != call.options.user:
-            raise JobConflict("The id of this job is taken.")
-        return answer
+        return _accepted(await self._submit(self._spec(call, parent, trace)), call)
 
     async def submit_many(self, calls: Sequence[Call[R]]) -> list[Job[R]]:
-        """Submit calls, in their order."""
-        return list(await asyncio.gather(*(self.submit(call) for call in calls)))
+        """Submit calls, in their order. Raises as `submit` does for the first that is refused; the others are submitted."""
+        answers = await self.store.submit([self._spec(call, None, None) for call in calls])
+        submissions = map(_accepted, answers, calls)
+        return [
+            self.job(call.task, submission.record.id, created=submission.created)
+            for call, submission in zip(calls, submissions, strict=True)
+        ]
 
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]:
         """Give the typed handle on a job."""
@@ -152,6 +152,14 @@ class Client:
     def _spec(self, call: Call[Any], parent: str | None, trace: str | None) -> JobSpec:
         limited(call.arguments, self.settings.payload_limit, f"The call of {call.task.name!r}")
         return call.spec(parent=parent, trace=trace)
+
+
+def _accepted(answer: Submission | Refusal, call: Call[Any]) -> Submission:
+    if isinstance(answer, Refusal):
+        raise _refused(answer)
+    if not answer.created and answer.record.spec.user != call.options.user:
+        raise JobConflict("The id of this job is taken.")
+    return answer
 
 
 def _refused(refusal: Refusal) -> JobRefused:

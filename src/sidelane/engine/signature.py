@@ -85,8 +85,7 @@ class Signature:
         """Bind and check a call's arguments and give their JSON object. Raises `ArgumentsError`."""
         name = self._function.__name__
         bound = dict(zip(self._positional, args, strict=False))
-        twice_or_unknown = kwargs.keys() & bound.keys() or kwargs.keys() - self._signature.parameters.keys()
-        if len(args) > len(self._positional) or twice_or_unknown:
+        if len(args) > len(self._positional) or (kwargs and not self._are_new(kwargs, bound)):
             raise ArgumentsError(f"{name}: {self._misfit(args, kwargs)}.")
         bound.update(kwargs)
         for used in self.uses:
@@ -97,6 +96,9 @@ class Signature:
         except TypeError as error:
             raise ArgumentsError(f"{name}: {error}.") from error
         return text
+
+    def _are_new(self, kwargs: dict[str, Any], bound: dict[str, Any]) -> bool:
+        return kwargs.keys() <= self._signature.parameters.keys() and kwargs.keys().isdisjoint(bound)
 
     def _misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Say in Python's own words why these arguments cannot be bound."""

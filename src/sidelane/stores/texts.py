@@ -6,11 +6,19 @@ from dataclasses import MISSING, fields
 from operator import attrgetter
 from typing import Any
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from sidelane.model.job import FollowUp, JobSpec, State
 from sidelane.model.problem import Problem
 from sidelane.model.worker import WorkerInfo
 
-dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode  # json.dumps would make an encoder a call
+
+def dumps(value: object) -> str:
+    """Write JSON text. Half a surrogate pair, which a task's words may hold, is escaped."""
+    try:
+        return to_json(value).decode()
+    except PydanticSerializationError:
+        return json.dumps(value, separators=(",", ":"))
 
 
 def problem_text(problem: Problem) -> str:
@@ -87,7 +95,7 @@ def _changed(value: Problem | WorkerInfo | JobSpec) -> dict[str, Any]:
     """Give the fields that differ from their defaults; what is not there is the default when it comes back."""
     known = _FIELDS[type(value)]
     return {
-        name: dict(member) if isinstance(member, Mapping) else member
+        name: dict(member) if type(member) is not str and isinstance(member, Mapping) else member
         for name, member, default in zip(known.names, known.members(value), known.defaults, strict=True)
         if member is not default and member != default
     }
