@@ -30,7 +30,8 @@ def print_contestants(contestants: Sequence[Contestant]) -> None:
 
 def print_table(workload: Workload, results: Results) -> None:
     """Print one workload's figures: median (lowest to highest) of the rounds."""
-    print(f"\n{workload.about.strip()}")
+    took = sum(measured.seconds for measured in results.values())
+    print(f"\n{workload.about.strip()} [a round: {took:.0f} s]")
     rows = [["", *(column.heading for column in workload.columns)]]
     for name, measured in ranked(workload, results):
         cells = [column.of(measured) for column in workload.columns]

@@ -11,7 +11,7 @@ from benchmarks.workload import Bar, Column, Results, Workload
 
 def measure(arena: Arena, quick: bool) -> Figures:
     assert isinstance(arena.server, Server)
-    seconds = 5.0 if quick else 20.0
+    seconds = 4.0 if quick else 20.0
     arena.ask("submit", "noop", 1, "one")
     with arena.worker(arena.contestant.slots):
         until = time.monotonic() + 30

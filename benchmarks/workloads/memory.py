@@ -10,7 +10,7 @@ def measure(arena: Arena, quick: bool) -> Figures:
     assert isinstance(arena.server, Server)
     arena.ask("submit", "noop", 10, "batched")  # scripts and connections
     before = int(arena.server.info("memory")["used_memory"])
-    jobs = 2_000 if quick else 10_000
+    jobs = 1_000 if quick else 10_000
     arena.ask("submit", "noop", jobs, "batched", "x" * 100)
     return {"bytes": (int(arena.server.info("memory")["used_memory"]) - before) / jobs, "jobs": jobs}
 

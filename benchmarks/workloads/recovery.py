@@ -21,7 +21,7 @@ def measure(arena: Arena, quick: bool) -> Figures:
         _await(arena, jobs, 30)
         running = {number for number, _, _ in arena.marks()}
         with arena.worker(arena.contestant.slots):
-            time.sleep(6)  # it is there, and has nothing to do
+            time.sleep(2 if quick else 6)  # it is there, and has nothing to do
             kill_group(first)
             killed = time.monotonic_ns()
             _await(arena, 2 * jobs, patience, must=False)

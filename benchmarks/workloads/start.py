@@ -11,7 +11,7 @@ from benchmarks.workload import Bar, Column, Results, Workload
 def measure(arena: Arena, quick: bool) -> Figures:
     with arena.worker(arena.contestant.slots):
         time.sleep(1)
-        waits = sorted(arena.ask("starts", 8 if quick else 100)["waits"])
+        waits = sorted(arena.ask("starts", 5 if quick else 100)["waits"])
     return {"p50": median(waits), "p99": waits[int(len(waits) * 0.99)], "most": waits[-1]}
 
 

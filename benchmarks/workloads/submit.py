@@ -7,7 +7,7 @@ from benchmarks.workload import Bar, Column, Results, Workload, ratio_bar
 
 
 def measure(arena: Arena, quick: bool) -> Figures:
-    jobs = int(arena.contestant.share * (1_000 if quick else 5_000))
+    jobs = int(arena.contestant.share * (500 if quick else 5_000))
     answer = arena.ask("submit", "noop", jobs, "callers,batched,one", "", 200)
     figures = {how: jobs / answer[how]["seconds"] for how in answer}
     figures |= {"p50": 1000 * answer["one"]["p50"], "p99": 1000 * answer["one"]["p99"]}
