@@ -150,7 +150,7 @@ class Client:
             )  # fmt: skip
 
     def _spec(self, call: Call[Any], parent: str | None, trace: str | None) -> JobSpec:
-        limited(call.arguments, self.settings.payload_limit, f"The call of {call.task.name!r}")
+        limited(call.arguments, self.settings.payload_limit, "The call of", call.task.name)
         return call.spec(parent=parent, trace=trace)
 
 

@@ -41,7 +41,7 @@ async def perform(
         text = task.signature.result.encode(value)
     except TypeError as error:
         raise WrongResult(f"Task {task.name!r} gave a result that is not of its declared type: {error}.") from error
-    return limited(text, context.payload_limit, f"The result of {task.name!r}")
+    return limited(text, context.payload_limit, "The result of", task.name)
 
 
 async def _surrounded(

@@ -10,12 +10,15 @@ from sidelane.model.errors import PayloadTooLarge
 T = TypeVar("T")
 
 
-def limited(text: str, limit: int, what: str) -> str:
-    """Give `text` back, or raise `PayloadTooLarge` when it has more than `limit` bytes as UTF-8."""
+def limited(text: str, limit: int, what: str, task: str = "") -> str:
+    """Give `text` back, or raise `PayloadTooLarge` when it has more than `limit` bytes as UTF-8; `what` and `task` name it."""
     if len(text) * 4 > limit:  # only then can it be over
         size = len(text.encode())
         if size > limit:
-            raise PayloadTooLarge(f"{what} is {size:,} bytes of JSON; the limit is {limit:,} (SIDELANE_PAYLOAD_LIMIT).")
+            named = f"{what} {task!r}" if task else what
+            raise PayloadTooLarge(
+                f"{named} is {size:,} bytes of JSON; the limit is {limit:,} (SIDELANE_PAYLOAD_LIMIT)."
+            )
     return text
 
 

@@ -28,17 +28,21 @@ def problem_with(spec: JobSpec) -> Problem | None:
         for name, text in zip(_TEXTS, texts, strict=True):
             if text is not None and not is_storable(text):
                 return not_submittable(f"The {name} {text[:200]!a} cannot be written as UTF-8.")
-    for name, whole in zip(_WHOLES, _wholes(spec), strict=True):
+    for whole in _wholes(spec):
         if not -_LARGEST <= whole <= _LARGEST:
-            return not_submittable(f"The {name} {whole} is too large.")
-    for name, seconds in zip(_DURATIONS, _durations(spec), strict=True):
+            return not_submittable(f"The {_name_of(spec, _WHOLES, whole)} {whole} is too large.")
+    for seconds in _durations(spec):
         if seconds is not None and math.isnan(seconds):
-            return not_submittable(f"The {name} is not a number of seconds.")
+            return not_submittable(f"The {_name_of(spec, _DURATIONS, seconds)} is not a number of seconds.")
     for follow_up in spec.follow_ups:  # they are submitted in the step that ends the job, where nothing may go wrong
         problem = problem_with(replace(follow_up.spec, id=spec.id))
         if problem:
             return problem
     return None
+
+
+def _name_of(spec: JobSpec, names: tuple[str, ...], value: float) -> str:
+    return next(name for name in names if getattr(spec, name) is value)
 
 
 def is_storable(text: str) -> bool:

@@ -49,13 +49,14 @@ def found_of(job_id: str, answer: Any) -> JobRecord | Gone | None:
     return Gone(job_id, answer or None) if isinstance(answer, str) else record_of(answer)
 
 
-def submission_of(spec: JobSpec, answer: Any) -> Submission:
-    """Make the answer to a submit: of a new job only its numbers come back."""
-    if not isinstance(answer, str):
-        return Submission(record_of(answer), False)
-    seq, submitted, due = answer.split(" ")
-    record = JobRecord(spec=spec, sequence=int(seq), state=State.QUEUED, submitted=float(submitted), due=time_of(due))
-    return Submission(record, True)
+def submission_of(spec: JobSpec, answer: Any, now: float) -> Submission:
+    """Make the answer to a submit: of a new job only its age comes back, and when it is due if it is not ready."""
+    due = None
+    if isinstance(answer, list):
+        if not isinstance(answer[0], int):
+            return Submission(record_of(answer), False)
+        answer, due = answer[0], float(answer[1])
+    return Submission(JobRecord(spec=spec, sequence=answer, state=State.QUEUED, submitted=now, due=due), True)
 
 
 def claims_of(answers: Sequence[Any]) -> Claims:

@@ -60,8 +60,13 @@ class RedisStore:
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
         problems = [problem_with(spec) for spec in specs]
         good = [_storable(spec) for spec, problem in zip(specs, problems, strict=True) if problem is None]
-        answers = await self._cut("submit", good, encoding.specification, weight_of_spec)
-        submissions = map(decoding.submission_of, good, answers)
+        made: list[Submission] = []
+        for piece, _ in pieces(good, weight_of_spec):
+            fields = [field for spec in piece for field in encoding.specification(spec)]
+            now, *answers = await self._server.run("submit", len(piece), *fields)
+            at = float(now)
+            made += [decoding.submission_of(spec, answer, at) for spec, answer in zip(piece, answers, strict=True)]
+        submissions = iter(made)
         return [Refusal(problem) if problem else next(submissions) for problem in problems]
 
     async def claim(self, request: ClaimRequest) -> Claims:

@@ -3,26 +3,23 @@
 --
 -- Keys: those of rows, lines and arrivals.
 -- Arguments: count, then for each: id, spec, list of 16 fields.
--- Returns for each: '<age> <submitted> <due or ->' of a new job, or the answer of the job that stands for it.
+-- Returns: the time, and for each: the age of a new job that is ready, age and due time of one that is not yet, or the answer of the
+--          job that stands for it.
 
-local replies, count = {}, number()
+local replies, holders, count = { exact(NOW) }, {}, number()
 reserve(count)
 for place = 1, count do
   local id, spec, fields = take(), take(), take()
-  local holder = row_of(id) and id or holder_of(fields[4], fields[7])
-  if holder then
-    replies[place] = { holder }
-  else
+  holders[place] = row_of(id) and id or holder_of(fields[4], fields[7])
+  if not holders[place] then
     local row = insert(id, spec, fields)
-    replies[place] = string.format(
-      '%.0f %s %s', row[SEQ], exact(row[SUBMITTED]), row[STATE] == WAITING and exact(row[DUE]) or '-'
-    )
+    replies[place + 1] = row[STATE] == READY and row[SEQ] or { row[SEQ], exact(row[DUE]) }
   end
 end
 commit()
-for place, reply in ipairs(replies) do
-  if type(reply) == 'table' then
-    replies[place] = answer(reply[1], row_of(reply[1]))
+for place, holder in pairs(holders) do
+  if holder then
+    replies[place + 1] = answer(holder, row_of(holder))
   end
 end
 return replies
