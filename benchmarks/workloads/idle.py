@@ -55,7 +55,6 @@ WORKLOAD = Workload(
         Column(figure="inside", heading="inside scripts/s", form="{:.2f}"),
     ],
     bars=bars,
-    rounds=3,
     together=3,
     quick=lambda each: each.ours,
     least_wins=True,
