@@ -75,10 +75,10 @@ def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) ->
     return [*fields, watcher if watched else "", len(full), *full]
 
 
-def query_fields(query: Query) -> list[Argument]:
+def query_fields(query: Query) -> list[Argument | None]:
     """The conditions of a query that `find.lua` checks."""
     states = "" if query.states is None else "".join(CODES[state] for state in query.states) or "none"
-    return [states, *map(_maybe, (query.task, query.queue, query.user, query.key, query.parent))]
+    return [states, query.task, query.queue, query.user, query.key, query.parent]
 
 
 def _failure(failure: Failure) -> str:
@@ -116,10 +116,6 @@ def _follow_ups(spec: JobSpec) -> bytes:
         use_bin_type=False,
     )
     return packed
-
-
-def _maybe(text: str | None) -> str:
-    return "" if text is None else f"+{text}"
 
 
 def _seconds(seconds: float | None) -> str:

@@ -12,7 +12,7 @@
 --       hint:jobs         shard channel: ids of jobs that have changed, a line each
 --       hint:<topic>      shard channel: any other topic, an empty message
 --
--- The order of a row's fields is known to decoding.py too.
+-- The order of a row's fields is known to row.py too.
 
 local SEQ, STATE, QUEUE, PRIORITY, USER, TASK, VERSION, KEY, UNIQUE, PARENT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local BUDGET, KEEP, START_WITHIN, DEADLINE, ABANDON_AFTER, FOLLOWS = 11, 12, 13, 14, 15, 16

@@ -29,11 +29,6 @@ local function number()
   return tonumber(take()) or false
 end
 
--- A text that may be missing comes as '' or with a '+' before it.
-local function present(text)
-  return text ~= '' and text:sub(2)
-end
-
 local made = 0
 local first_epoch = tonumber(ARGV[2]:sub(1, 8), 16)
 

@@ -3,17 +3,16 @@
 -- Flags: no-writes
 --
 -- Keys: all, failed, user:<user>, key:<key>, parent:<parent>; those of answers.
--- Arguments: index, before ('': from the newest), how many to look at, codes of states ('': any), and as texts that may be
---            missing: task, queue, user, key, parent.
+-- Arguments: index, before ('': from the newest), how many to look at, codes of states ('': any), and, nil for any:
+--            task, queue, user, key, parent.
 -- Returns: the age to go on from ('': none is left), then the answers of those that meet the conditions.
 
 local index, bound, count, states = take(), take(), number(), take()
-local wanted = { [TASK] = present(take()), [QUEUE] = present(take()), [USER] = present(take()) }
-wanted[KEY], wanted[PARENT] = present(take()), present(take())
+local wanted = { [TASK] = take(), [QUEUE] = take(), [USER] = take(), [KEY] = take(), [PARENT] = take() }
 
 local function meets(row)
   for field, value in pairs(wanted) do
-    if value and row[field] ~= value then
+    if row[field] ~= value then
       return false
     end
   end
