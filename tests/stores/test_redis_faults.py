@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,21 +38,6 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSe
     running = RunningServer(request.param, tmp_path).start("--appendfsync", "always")
     yield running
     running.stop(signal.SIGKILL)
-
-
-@pytest.fixture
-async def store(server: RunningServer) -> AsyncIterator[Store]:
-    store = await open_store(server.url())
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def admin(server: RunningServer) -> AsyncIterator["Redis"]:
-    """A plain client, for what an operator does."""
-    client: Redis = Redis.from_url(server.url().partition("?")[0], decode_responses=True)
-    yield client
-    await client.aclose()
 
 
 async def test_kill_9_and_restart_of_the_server_lose_nothing_acknowledged(server: RunningServer, store: Store) -> None:

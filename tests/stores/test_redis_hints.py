@@ -1,7 +1,7 @@
 """Hints on Redis: what arrives wakes one who waits for it, and one who is gone costs nothing (rules 22)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,21 +19,6 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSe
     running = RunningServer(request.param, tmp_path).start()
     yield running
     running.stop()
-
-
-@pytest.fixture
-async def store(server: RunningServer) -> AsyncIterator[Store]:
-    store = await open_store(server.url())
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def admin(server: RunningServer) -> AsyncIterator["Redis"]:
-    """A plain client, for looking at keys."""
-    client: Redis = Redis.from_url(server.url().partition("?")[0], decode_responses=True)
-    yield client
-    await client.aclose()
 
 
 async def test_one_arrival_wakes_one_of_many_watchers(server: RunningServer, store: Store) -> None:
