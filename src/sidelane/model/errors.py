@@ -19,7 +19,9 @@ SidelaneError
 │   ├── JobGone               it was there, and its retention has passed
 │   ├── NotFinished           its result was asked for too early
 │   ├── JobRefused            the store does not take it as it is; carries the problem
-│   │   └── JobConflict       it cannot be beside another
+│   │   ├── JobConflict       it cannot be beside another
+│   │   ├── LimitReached      a limit keeps it out; says which
+│   │   └── QueueFull         too many jobs of its queue wait
 │   ├── JobFailed             it ended in failure; carries the problem
 │   └── JobCancelled          it was cancelled
 ├── TryLater                  raised by a task: run me again in a while, at no cost
@@ -30,6 +32,7 @@ SidelaneError
 └── [MalformedCursor, IdempotencyError, NoUser]  requests that cannot be answered (web)
 """
 
+from sidelane.model.limit import Reached
 from sidelane.model.problem import Problem
 
 
@@ -141,6 +144,29 @@ class JobConflict(JobRefused):
     """Another job stands in the way."""
 
     status = 409
+
+
+class LimitReached(JobRefused):
+    """A limit keeps the job out. `reached` says which, `retry_after` in how many seconds it may be worth trying again."""
+
+    status = 429
+
+    def __init__(
+        self, said: str | Problem = "", reached: tuple[Reached, ...] = (), retry_after: float | None = None
+    ) -> None:
+        super().__init__(said)
+        self.reached = reached
+        self.retry_after = retry_after
+
+
+class QueueFull(JobRefused):
+    """Too many jobs wait in the queue. `retry_after` is in how many seconds it may be worth trying again."""
+
+    status = 503
+
+    def __init__(self, said: str | Problem = "", retry_after: float | None = None) -> None:
+        super().__init__(said)
+        self.retry_after = retry_after
 
 
 class JobFailed(JobError):

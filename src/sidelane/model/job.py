@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sidelane.model.limit import Limit, Reached
 from sidelane.model.problem import Problem
 
 DAY = 86_400.0
@@ -55,6 +56,13 @@ class JobSpec:
     parent: str | None = None
     trace: str | None = None  # W3C traceparent
     follow_ups: "tuple[FollowUp, ...]" = ()
+    limits: tuple[Limit, ...] = ()
+    max_queued: int | None = None  # refused while so many jobs of its queue wait
+    batch: str | None = None
+    cascade: bool = False  # cancelled with its parent
+    given: Mapping[str, str] = field(
+        default_factory=dict
+    )  # arguments that are filled in when it starts, by where they come from
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,7 @@ class JobRecord:
     started: float | None = None
     ended: float | None = None
     cancelling: bool = False
+    parked: str | None = None  # the id of the limit it waits at
     worker: str | None = None
     last: int = 0  # number of the newest event in its log
     progress: str | None = None  # data of its newest progress event, JSON text
@@ -137,9 +146,14 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The answer to a submit or requeue that cannot be: the problem says why."""
+    """The answer to a submit or requeue that cannot be: the problem says why.
+
+    `reached` are the limits in the way; `retry_after` is in how many seconds it may be worth trying again.
+    """
 
     problem: Problem
+    reached: tuple[Reached, ...] = ()
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +166,7 @@ class Query:
     user: str | None = None
     key: str | None = None
     parent: str | None = None
+    batch: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     before: int | None = None
     limit: int = 50

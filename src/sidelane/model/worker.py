@@ -69,14 +69,46 @@ class Claims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStats:
-    """One queue at a glance. `oldest` is how long its oldest ready job has waited, in seconds."""
+    """One queue at a glance. `oldest` is how long its oldest ready job has waited, in seconds.
+
+    `rate` is how many of its jobs start in a second, over the last minute or so.
+    """
 
     name: str
     paused: bool = False
     ready: int = 0
     delayed: int = 0
+    parked: int = 0  # at a limit
     running: int = 0
     oldest: float | None = None
+    rate: float = 0.0
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait, for whatever reason."""
+        return self.ready + self.delayed + self.parked
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a ready job stands: how many stand before it, and how long it may wait (seconds) as fast as its queue moves."""
+
+    before: int
+    wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitStats:
+    """One limit in use: `held` of its `most` slots are taken and `parked` jobs wait for one.
+
+    Of a rate, `held` is how much of the burst is used up, and `after` when one more may come, in seconds.
+    """
+
+    id: str
+    most: int
+    held: int = 0
+    parked: int = 0
+    after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +120,4 @@ class Swept:
     removed: int = 0  # finished jobs whose retention had passed
     more: bool = False  # another sweep has work right now
     next_loss: float | None = None  # seconds until the leases of some worker end, unless it renews them
+    next_firing: float | None = None  # seconds until a schedule is to fire; 0 or less: now

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.event import Cursor, Reading
 from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, Submission
 from sidelane.model.outcome import Append, Report, Verdict
-from sidelane.model.worker import ClaimRequest, Claims, QueueStats, Swept, WorkerInfo
+from sidelane.model.schedule import Firing, Schedule, Timetable
+from sidelane.model.worker import ClaimRequest, Claims, LimitStats, Place, QueueStats, Swept, WorkerInfo
 
 
 def job_topic(job_id: str) -> str:
@@ -34,6 +36,11 @@ def queue_topic(queue: str) -> str:
 def worker_topic(worker: str) -> str:
     """The topic that is hinted at when one of a worker's running jobs is asked to stop."""
     return f"worker:{worker}"
+
+
+def batch_topic(batch_id: str) -> str:
+    """The topic that is hinted at when a job of a batch has come or ended, or the batch was sealed."""
+    return f"batch:{batch_id}"
 
 
 class Wakeups(Protocol):
@@ -64,7 +71,50 @@ class Source(Protocol):
         ...
 
 
-class Store(Source, Protocol):
+class Batches(Protocol):
+    """Jobs that are counted together. They join by `JobSpec.batch`."""
+
+    async def open_batch(self, spec: BatchSpec) -> BatchRecord:
+        """Make a batch that jobs may join; an id that is known answers with the batch that has it."""
+        ...
+
+    async def seal_batch(self, batch_id: str) -> BatchRecord | None:
+        """Let no more jobs join. A batch ends in the step that seals it, or that ends the last of its jobs."""
+        ...
+
+    async def get_batch(self, batch_id: str) -> BatchRecord | None:
+        """Look a batch up."""
+        ...
+
+
+class Schedules(Protocol):
+    """What fires by itself. Who fires is open: any process may, and a step counts once (rules 13)."""
+
+    async def keep_schedule(self, schedule: Schedule) -> None:
+        """Keep a schedule, new or changed. One that is known by its name, or was by an alias, goes on from its last firing."""
+        ...
+
+    async def schedules(self) -> Timetable:
+        """List all schedules by name, with the store's own time."""
+        ...
+
+    async def fire(self, firing: Firing) -> bool:
+        """Take a step of a schedule and submit its jobs; false where it was taken already, or the schedule is disabled or gone.
+
+        The jobs pass `max_queued`.
+        """
+        ...
+
+    async def enable_schedule(self, name: str, enabled: bool = True) -> bool:
+        """Let a schedule fire, from now on, or no more; false where there is none of this name."""
+        ...
+
+    async def forget_schedule(self, name: str) -> bool:
+        """Forget a schedule; false where there is none of this name."""
+        ...
+
+
+class Store(Source, Batches, Schedules, Protocol):
     """The system of record."""
 
     @property
@@ -78,15 +128,22 @@ class Store(Source, Protocol):
         ...
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
-        """Make jobs durable. An id that is known, or a unique key that is taken, answers with the job that has it."""
+        """Make jobs durable. An id that is known, or a unique key that is taken, answers with the job that has it.
+
+        Else a full queue or a limit that rejects refuses it, and one that replaces stops older jobs for it.
+        """
         ...
 
     async def cancel(self, ids: Sequence[str]) -> list[JobRecord | None]:
         """Cancel queued jobs at once and ask running ones to stop; finished ones stay as they are."""
         ...
 
-    async def requeue(self, ids: Sequence[str]) -> list[JobRecord | Refusal | None]:
-        """Bring finished jobs back to queued, with fresh budgets; unfinished ones stay as they are."""
+    async def requeue(self, ids: Sequence[str], *, arguments: str | None = None) -> list[JobRecord | Refusal | None]:
+        """Bring finished jobs back to queued, with fresh budgets and, where given, other arguments; unfinished ones stay as is."""
+        ...
+
+    async def remove(self, ids: Sequence[str]) -> list[bool]:
+        """Forget finished jobs before their time; false for one that is unfinished, has unfinished children, or is not there."""
         ...
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | Gone | None]:
@@ -97,7 +154,7 @@ class Store(Source, Protocol):
         """Find jobs, newest first. Their history is left empty."""
         ...
 
-    async def position(self, job_id: str) -> int | None:
+    async def position(self, job_id: str) -> Place | None:
         """Tell how many ready jobs of its queue stand before a ready job (by priority, then age), counted up to 1,000."""
         ...
 
@@ -126,6 +183,10 @@ class Store(Source, Protocol):
 
     async def stats(self) -> list[QueueStats]:
         """Count the unfinished jobs of every queue the store has seen."""
+        ...
+
+    async def limits(self) -> list[LimitStats]:
+        """List the limits that have anything taken or waiting now, by id."""
         ...
 
     async def sweep(self, *, lease: float, limit: int = 200) -> Swept:

@@ -8,8 +8,11 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
+from sidelane.model.batch import BatchSpec
 from sidelane.model.job import FollowUp, JobSpec, State
+from sidelane.model.limit import Limit
 from sidelane.model.problem import Problem
+from sidelane.model.schedule import Schedule
 from sidelane.model.worker import WorkerInfo
 
 
@@ -53,6 +56,36 @@ def follow_ups_of(text: str | None) -> tuple[FollowUp, ...]:
     return _follow_ups(json.loads(text)) if text else ()
 
 
+def limits_text(limits: tuple[Limit, ...]) -> str | None:
+    return dumps(_limits_document(limits)) if limits else None
+
+
+def limits_of(text: str | None) -> tuple[Limit, ...]:
+    return _limits(json.loads(text)) if text else ()
+
+
+def batch_text(batch: BatchSpec) -> str:
+    document = _changed(batch)
+    if batch.follow_ups:
+        document["follow_ups"] = _follow_ups_document(batch.follow_ups)
+    return dumps(document)
+
+
+def batch_of(text: str) -> BatchSpec:
+    document = json.loads(text)
+    return BatchSpec(**{**document, "follow_ups": _follow_ups(document.get("follow_ups", []))})
+
+
+def schedule_text(schedule: Schedule) -> str:
+    return dumps({**_changed(schedule), "spec": spec_document(schedule.spec)})
+
+
+def schedule_of(text: str) -> Schedule:
+    document = json.loads(text)
+    aliases = tuple(document.get("aliases", ()))
+    return Schedule(**{**document, "spec": spec_of(document["spec"]), "aliases": aliases})
+
+
 def _follow_ups_document(follow_ups: tuple[FollowUp, ...]) -> list[Any]:
     return [[sorted(follow_up.on), spec_document(follow_up.spec)] for follow_up in follow_ups]
 
@@ -66,6 +99,8 @@ def spec_document(spec: JobSpec) -> dict[str, Any]:
     document = _changed(spec)
     if spec.follow_ups:
         document["follow_ups"] = _follow_ups_document(spec.follow_ups)
+    if spec.limits:
+        document["limits"] = _limits_document(spec.limits)
     return document
 
 
@@ -73,13 +108,27 @@ def spec_of(document: dict[str, Any]) -> JobSpec:
     """Make the spec of what `spec_document` gave."""
     if "follow_ups" in document:
         document = {**document, "follow_ups": _follow_ups(document["follow_ups"])}
+    if "limits" in document:
+        document = {**document, "limits": _limits(document["limits"])}
     return JobSpec(**document)
+
+
+def _limits_document(limits: tuple[Limit, ...]) -> list[Any]:
+    return [_changed(limit) for limit in limits]
+
+
+def _limits(document: list[Any]) -> tuple[Limit, ...]:
+    return tuple(Limit(**each) for each in document)
+
+
+Kept = Problem | WorkerInfo | JobSpec | Limit | BatchSpec | Schedule
+"""The frozen values that are kept as JSON objects."""
 
 
 class _Fields:
     """The fields of a frozen value: their names, their defaults, and a way to get all of them at once."""
 
-    def __init__(self, kind: type[Problem | WorkerInfo | JobSpec]) -> None:
+    def __init__(self, kind: type[Kept]) -> None:
         found = fields(kind)
         self.names = [field.name for field in found]
         self.defaults = [
@@ -88,10 +137,10 @@ class _Fields:
         self.members = attrgetter(*self.names)
 
 
-_FIELDS = {kind: _Fields(kind) for kind in (Problem, WorkerInfo, JobSpec)}
+_FIELDS = {kind: _Fields(kind) for kind in (Problem, WorkerInfo, JobSpec, Limit, BatchSpec, Schedule)}
 
 
-def _changed(value: Problem | WorkerInfo | JobSpec) -> dict[str, Any]:
+def _changed(value: Kept) -> dict[str, Any]:
     """Give the fields that differ from their defaults; what is not there is the default when it comes back."""
     known = _FIELDS[type(value)]
     return {

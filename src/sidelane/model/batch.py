@@ -1,0 +1,52 @@
+"""Batches: jobs that were submitted together, counted until the last of them has ended."""
+
+from dataclasses import dataclass
+
+from sidelane.model.job import DAY, FollowUp, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSpec:
+    """What was asked for: whose the batch is, how long it is kept after its end (seconds), and what its end submits.
+
+    A batch ends as succeeded when all its jobs did, else as failed.
+    """
+
+    id: str
+    user: str | None = None
+    keep: float = 7 * DAY
+    follow_ups: tuple[FollowUp, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRecord:
+    """One batch as the store keeps it. Times are seconds since 1970 by the store's clock.
+
+    Jobs join it until it is `sealed`; then it ends with the last of them. A requeued job opens it again.
+    """
+
+    spec: BatchSpec
+    submitted: float
+    sealed: bool = False
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    ends: int = 0
+    ended: float | None = None
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def unfinished(self) -> int:
+        """How many of its jobs have not ended."""
+        return self.total - self.succeeded - self.failed - self.cancelled
+
+    @property
+    def state(self) -> State:
+        """Running until it has ended, then how."""
+        if self.ended is None:
+            return State.RUNNING
+        return State.SUCCEEDED if self.succeeded == self.total else State.FAILED
