@@ -2,6 +2,7 @@
 
 from sidelane.app import Sidelane
 from sidelane.engine.context import Context
+from sidelane.engine.given import FAILURE, RESULT, BatchEnd, Ended
 from sidelane.engine.handle import Job
 from sidelane.engine.resource import Resource, Use
 from sidelane.engine.signature import Result
@@ -14,9 +15,12 @@ from sidelane.model.errors import (
     JobConflict,
     JobFailed,
     JobGone,
+    JobRefused,
+    LimitReached,
     NotFinished,
     NotOpen,
     PayloadTooLarge,
+    QueueFull,
     SidelaneError,
     StoreUnavailable,
     TryLater,
@@ -24,6 +28,7 @@ from sidelane.model.errors import (
 )
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord, State
+from sidelane.model.limit import Concurrent, Rate
 from sidelane.model.options import Cancel, Options
 from sidelane.model.problem import Problem
 from sidelane.model.queue import Queue
@@ -32,12 +37,17 @@ from sidelane.model.retry import Exponential, Fixed, Retry
 __version__ = "0.1.0"
 
 __all__ = [
+    "FAILURE",
+    "RESULT",
     "ArgumentsError",
+    "BatchEnd",
     "Call",
     "Cancel",
+    "Concurrent",
     "ConfigurationError",
     "Context",
     "Cursor",
+    "Ended",
     "Event",
     "Exponential",
     "Fixed",
@@ -48,12 +58,16 @@ __all__ = [
     "JobFailed",
     "JobGone",
     "JobRecord",
+    "JobRefused",
+    "LimitReached",
     "NotFinished",
     "NotOpen",
     "Options",
     "PayloadTooLarge",
     "Problem",
     "Queue",
+    "QueueFull",
+    "Rate",
     "Resource",
     "Result",
     "Retry",

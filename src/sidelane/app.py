@@ -207,12 +207,14 @@ class Sidelane:
     def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
         if function is None:
             return lambda function: self._task(function, **fields)
-        task = declare(function, fields, lane=self, settings=self.settings)
-        if task.policy.queue not in self.queues:
+        name = fields.get("queue", DEFAULT_QUEUE)
+        queue = self.queues.get(name)
+        if queue is None:
             raise UnknownQueue(
-                f"Task {task.name!r} wants queue {task.policy.queue!r}; this lane declares {', '.join(self.queues)}. "
-                f"Add Queue({task.policy.queue!r}) to its queues."
+                f"Task {fields.get('name') or function.__name__!r} wants queue {name!r}; this lane declares "
+                f"{', '.join(self.queues)}. Add Queue({name!r}) to its queues."
             )
+        task = declare(function, fields, lane=self, queue=queue, settings=self.settings)
         self.registry.add(task)
         return task
 

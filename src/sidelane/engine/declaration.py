@@ -1,15 +1,18 @@
 """Declaring tasks: the arguments of `@lane.task(...)`, and the types it gives to functions of every kind."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
+from sidelane.engine.admission import Counted, counted
 from sidelane.engine.signature import Result
 from sidelane.engine.task import Lane, Policy, Task, Upgrade
 from sidelane.model.errors import TaskDeclarationError
+from sidelane.model.limit import Limiting, wrong_with
 from sidelane.model.options import PRIORITIES, Disconnect
-from sidelane.model.queue import DEFAULT_QUEUE
+from sidelane.model.queue import Queue
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
 
@@ -23,7 +26,8 @@ class TaskFields(TypedDict, total=False):
     """What `@lane.task(...)` takes. Durations are seconds.
 
     `timeout` bounds one attempt, `deadline` all of them, `start_within` the wait for the first; `losses` is how many workers may
-    die under a job; `keep` how long it is kept after its end; `process=True` runs it in a child that a timeout can kill.
+    die under a job; `keep` how long it is kept after its end; `limits` bind each of its jobs, as do those of its queue;
+    `process=True` runs it in a child that a timeout can kill.
     """
 
     name: str
@@ -34,6 +38,7 @@ class TaskFields(TypedDict, total=False):
     deadline: float | None
     losses: int
     priority: int
+    limits: Sequence[Limiting]
     keep: float
     cancel_grace: float
     on_disconnect: Disconnect
@@ -74,14 +79,16 @@ class TaskDecorator(Protocol):
     def __call__(self, **fields: Unpack[TaskFields]) -> "TaskDecorator": ...
 
 
-def declare(function: Callable[..., Any], fields: TaskFields, *, lane: Lane, settings: Settings) -> Task[..., Any, Any]:
+def declare(
+    function: Callable[..., Any], fields: TaskFields, *, lane: Lane, queue: Queue, settings: Settings
+) -> Task[..., Any, Any]:
     """Make a task of a function. Raises `TaskDeclarationError` on a policy that cannot be, naming the task."""
     name = fields.get("name") or function.__name__
     task: Task[..., Any, Any] = Task(
         function,
         lane=lane,
         name=name,
-        policy=_policy(fields, settings),
+        policy=_policy(fields, queue, settings),
         process=fields.get("process", False),
         version=fields.get("version", 1),
         upgrade=fields.get("upgrade"),
@@ -89,12 +96,24 @@ def declare(function: Callable[..., Any], fields: TaskFields, *, lane: Lane, set
     )
     for wrong in _wrong(task):
         raise TaskDeclarationError(f"Task {name!r}: {wrong}")
+    task.policy = replace(task.policy, limits=_limits(task, fields.get("limits", ()), queue))
     return task
 
 
-def _policy(fields: TaskFields, settings: Settings) -> Policy:
+def _limits(task: Task[..., Any, Any], limits: Sequence[Limiting], queue: Queue) -> tuple[Counted, ...]:
+    wrong = wrong_with(limits)
+    if wrong:
+        raise TaskDeclarationError(f"Task {task.name!r}: {wrong}")
+    try:
+        return counted(task.name, limits, queue, len(task.signature.names))
+    except ValueError as error:
+        raise TaskDeclarationError(f"Task {task.name!r}: {error}") from error
+
+
+def _policy(fields: TaskFields, queue: Queue, settings: Settings) -> Policy:
     return Policy(
-        queue=fields.get("queue", DEFAULT_QUEUE),
+        queue=queue.name,
+        max_queued=queue.max_queued,
         timeout=fields.get("timeout", settings.timeout),
         retry=fields.get("retry", Retry()),
         keep=fields.get("keep", settings.keep),

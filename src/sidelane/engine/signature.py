@@ -2,13 +2,15 @@
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-from sidelane.engine.resource import Used, used_by
+from sidelane.engine.given import NotYet
+from sidelane.engine.resource import used_by
 from sidelane.model.codec import Codec
 from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError, TaskDeclarationError
 
@@ -47,6 +49,11 @@ class Signature:
         ]
 
     @property
+    def names(self) -> list[str]:
+        """The names of the arguments, in their order: the parameters that the worker does not fill in."""
+        return [name for name in self._signature.parameters if name not in self.uses]
+
+    @property
     def on_loop(self) -> bool:
         """Whether the function runs on the event loop, rather than beside it."""
         return self.kind in ("coroutine", "async generator")
@@ -54,10 +61,11 @@ class Signature:
     @cached_property
     def arguments(self) -> type[BaseModel]:
         """The pydantic model of the stored arguments."""
+        return self._model(self.names)
+
+    def _model(self, names: Iterable[str]) -> type[BaseModel]:
         fields: dict[str, Any] = {}
-        for parameter in self._signature.parameters.values():
-            if isinstance(parameter.default, Used):
-                continue
+        for parameter in map(self._signature.parameters.__getitem__, names):
             annotation = self._hints.get(parameter.name, Any)
             fields[parameter.name] = (annotation, ... if parameter.default is parameter.empty else parameter.default)
         try:
@@ -81,8 +89,11 @@ class Signature:
                 f"Task {self._function.__qualname__!r}: its result has no JSON form: {error}"
             ) from error
 
-    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """Bind and check a call's arguments and give their JSON object. Raises `ArgumentsError`."""
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, str]]:
+        """Bind and check a call's arguments. Give the JSON object of those that are known, and where the others come from.
+
+        Raises `ArgumentsError`.
+        """
         name = self._function.__name__
         bound = dict(zip(self._positional, args, strict=False))
         if len(args) > len(self._positional) or (kwargs and not self._are_new(kwargs, bound)):
@@ -91,11 +102,22 @@ class Signature:
         for used in self.uses:
             if used in bound:
                 raise ArgumentsError(f"{name}: {used!r} is filled in by the worker; a call cannot give it.")
+        given = {name: value.source for name, value in bound.items() if isinstance(value, NotYet)}
+        codec = self._codec_without(given) if given else self._codec
         try:
-            text = self._codec.encode(bound)
+            text = codec.encode({name: value for name, value in bound.items() if name not in given} if given else bound)
         except TypeError as error:
             raise ArgumentsError(f"{name}: {error}.") from error
-        return text
+        return text, given
+
+    def known(self, text: str, given: Mapping[str, str]) -> list[Any]:
+        """Give the values of a call's arguments in the order of the parameters, up to the first that is not known yet."""
+        values = (self._codec_without(given) if given else self._codec).decode(text).__dict__
+        return [values[name] for name in takewhile(values.__contains__, self.names)]
+
+    def _codec_without(self, given: Mapping[str, str]) -> Codec[BaseModel]:
+        """Give the codec of the other arguments, those that a call knows."""
+        return Codec(self._model(name for name in self.names if name not in given))
 
     def _are_new(self, kwargs: dict[str, Any], bound: dict[str, Any]) -> bool:
         return kwargs.keys() <= self._signature.parameters.keys() and kwargs.keys().isdisjoint(bound)

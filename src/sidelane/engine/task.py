@@ -1,17 +1,22 @@
 """Tasks and calls: a registered function with its policy, and that function with its arguments and options."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 
+from sidelane.engine.admission import Counted, Counting
+from sidelane.engine.given import RESULT_OF_PARENT
 from sidelane.engine.handle import Job
 from sidelane.engine.signature import Signature
-from sidelane.model.errors import ArgumentsDoNotFit
+from sidelane.model.codec import limited
+from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError
 from sidelane.model.ids import new_id
-from sidelane.model.job import JobSpec
+from sidelane.model.job import FollowUp, JobSpec
+from sidelane.model.limit import Limit
 from sidelane.model.options import Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
+from sidelane.model.settings import Settings
 
 P = ParamSpec("P")
 O_co = TypeVar("O_co", covariant=True)  # what the function itself returns
@@ -36,6 +41,8 @@ class Policy:
     deadline: float | None = None
     losses: int = 3
     priority: int = 0
+    limits: tuple[Counted, ...] = ()  # its queue's too
+    max_queued: int | None = None
     on_disconnect: Disconnect = "continue"
 
 
@@ -44,6 +51,8 @@ class Lane(Protocol):
 
     @property
     def registry(self) -> Any: ...  # a Registry; named so, it and its tasks would import each other
+    @property
+    def settings(self) -> Settings: ...
 
     def load(self) -> None: ...
     async def submit(self, call: "Call[R]") -> Job[R]: ...
@@ -102,7 +111,8 @@ class Task(Generic[P, O_co, R]):
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> "Call[R]":
         """Make a call: a value to submit, schedule or test. Raises `ArgumentsError` when the arguments do not fit."""
-        return Call(self, self.signature.encode(args, kwargs), self._options)
+        arguments, given = self.signature.encode(args, kwargs)
+        return Call(self, arguments, self._options, given)
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Submit a call of these arguments to the open lane."""
@@ -131,27 +141,60 @@ def _upgraded(upgrade: Upgrade, text: str, version: int, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[R]):
-    """A task with its arguments (as JSON text) and options: a value, not yet submitted."""
+    """A task with its arguments (as JSON text) and options: a value, not yet submitted.
+
+    `given` says where those arguments come from that are not known yet. Raises `ArgumentsError` on a chain that leads back to
+    this very call.
+    """
 
     task: Task[..., Any, R]
     arguments: str
     options: Options = field(default_factory=Options)
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.options.follows and not self.given and any(self._is_same_as(call) for call in _all_following(self)):
+            raise ArgumentsError(f"{self.task.name}: this call follows itself, with the same arguments.")
 
     def with_options(self, **options: Unpack[OptionFields]) -> "Call[R]":
         """Give this call with other options."""
         return replace(self, options=replace(self.options, **options))
 
     def spec(self, *, parent: str | None = None, trace: str | None = None) -> JobSpec:
-        """Say everything the store must know of this call."""
+        """Say everything the store must know of this call. Raises `ArgumentsError`, `PayloadTooLarge`."""
+        if self.given:
+            name, source = next(iter(self.given.items()))
+            raise ArgumentsError(
+                f"{self.task.name}: {name}={source.upper()} is known only when another job has ended: give this call as "
+                "then=… or on_failure=… of another."
+            )
+        options = self.options
+        if options.follows:
+            everything = self.arguments + "".join(call.arguments for call in _all_following(self))
+            limited(everything, self.task.lane.settings.payload_limit, "The chain of", self.task.name)
+        return self._spec(options.id or new_id(), options.user, parent, trace)
+
+    def template(self, *, user: str | None = None, trace: str | None = None, source: str = RESULT_OF_PARENT) -> JobSpec:
+        """Say it of a call that is submitted when something else has ended: the store fills in its id and parent.
+
+        `user` is whose it is unless its options say, `source` where `RESULT` comes from. It is admitted as if every limit said
+        "wait", and however many jobs wait (rules 9).
+        """
+        spec = self._spec("", self.options.user or user, None, trace)
+        given = {name: source if of == RESULT_OF_PARENT else of for name, of in self.given.items()}
+        limits = tuple(replace(limit, when_full="wait") for limit in spec.limits)
+        return replace(spec, limits=limits, max_queued=None, given=given)
+
+    def _spec(self, job_id: str, user: str | None, parent: str | None, trace: str | None) -> JobSpec:
         options, policy = self.options, self.task.policy
         on_disconnect = policy.on_disconnect if options.on_disconnect is None else options.on_disconnect
         return JobSpec(
-            id=options.id or new_id(),
+            id=job_id,
             task=self.task.name,
             version=self.task.version,
             arguments=self.arguments,
             queue=policy.queue,
-            user=options.user,
+            user=user,
             priority=policy.priority if options.priority is None else options.priority,
             key=options.key,
             unique=options.unique,
@@ -165,4 +208,31 @@ class Call(Generic[R]):
             abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
             parent=parent,
             trace=trace,
+            follow_ups=self._follow_ups(user, trace) if options.follows else (),
+            limits=self._limits(user) if policy.limits else (),
+            max_queued=policy.max_queued,
         )
+
+    def _limits(self, user: str | None) -> tuple[Limit, ...]:
+        task = self.task
+        counting = Counting(
+            task=task.name, queue=task.policy.queue, user=user,
+            arguments=lambda: task.signature.known(self.arguments, self.given),
+        )  # fmt: skip
+        return counting.bind(task.policy.limits)
+
+    def _follow_ups(self, user: str | None, trace: str | None) -> tuple[FollowUp, ...]:
+        return tuple(
+            FollowUp(frozenset({state}), call.template(user=user, trace=trace))
+            for state, call in self.options.following
+        )
+
+    def _is_same_as(self, other: "Call[Any]") -> bool:
+        return (self.task.name, self.arguments, {}) == (other.task.name, other.arguments, other.given)
+
+
+def _all_following(call: Call[Any]) -> "Iterator[Call[Any]]":
+    for _, follower in call.options.following:
+        if isinstance(follower, Call):
+            yield follower
+            yield from _all_following(follower)

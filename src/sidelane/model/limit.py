@@ -133,8 +133,15 @@ Limiting = Concurrent | Rate
 """What tasks and queues declare."""
 
 
+def wrong_with(limits: object) -> str | None:
+    """Say what is wrong with the `limits=[…]` of a declaration, if anything is."""
+    if not isinstance(limits, list | tuple) or not all(isinstance(each, Concurrent | Rate) for each in limits):
+        return f"limits={limits!r}: this is a list of Concurrent(…) and Rate(…)."
+    return next((wrong for each in limits if (wrong := each.wrong())), None)
+
+
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _wrong_scope(kind: str, per: Any, name: Any) -> str | None:

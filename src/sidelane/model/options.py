@@ -1,12 +1,13 @@
 """What a caller may choose about one submission, apart from the task's arguments."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, Protocol, TypedDict
 
 from sidelane.model.errors import ArgumentsError, ConfigurationError
 from sidelane.model.ids import is_id
+from sidelane.model.job import JobSpec, State
 
 PRIORITIES = range(-1000, 1001)
 
@@ -26,6 +27,20 @@ class Cancel:
 
 Disconnect = Literal["continue"] | Cancel
 
+DEEPEST_CHAIN = 20
+MOST_FOLLOWING = 100
+"""How many calls may follow a call one after the other, and in all."""
+
+
+class Following(Protocol):
+    """A call, as the options of the call that it follows know it. `given`: where arguments come from that it does not know yet."""
+
+    @property
+    def options(self) -> "Options": ...
+    @property
+    def given(self) -> Mapping[str, str]: ...
+    def template(self, *, user: str | None = None, trace: str | None = None) -> JobSpec: ...
+
 
 class OptionFields(TypedDict, total=False):
     """The keyword arguments of `task.options(...)`."""
@@ -41,11 +56,15 @@ class OptionFields(TypedDict, total=False):
     deadline: float
     on_disconnect: Disconnect
     labels: Mapping[str, str]
+    then: Following | Sequence[Following]
+    on_failure: Following | Sequence[Following]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The options of one call; None where the task's own policy holds. Durations are seconds from the submit.
+
+    `then` are the calls that follow it when it has succeeded, `on_failure` when it has failed for good.
 
     Raises `ArgumentsError` on a value that cannot be.
     """
@@ -61,8 +80,28 @@ class Options:
     deadline: float | None = None
     on_disconnect: Disconnect | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    then: Following | Sequence[Following] = ()
+    on_failure: Following | Sequence[Following] = ()
 
     def __post_init__(self) -> None:
+        if self.follows:
+            self._check_chain()
+        self._check_texts()
+        self._check_numbers()
+
+    @property
+    def follows(self) -> bool:
+        """Whether anything follows this call."""
+        return bool(self.then or self.on_failure)
+
+    @property
+    def following(self) -> Iterator[tuple[State, Following]]:
+        """The calls that follow this one, and the state in which it must have ended for it."""
+        for state, calls in ((State.SUCCEEDED, self.then), (State.FAILED, self.on_failure)):
+            for call in calls if isinstance(calls, Sequence) else (calls,):
+                yield state, call
+
+    def _check_texts(self) -> None:
         if self.id == TAKEN_BY_THE_ROUTES:
             raise ArgumentsError(f"id={self.id!r}: GET /jobs/{self.id} means something else.")
         if self.id is not None and not is_id(self.id):
@@ -71,6 +110,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and 0 < len(value) <= 512):
                 raise ArgumentsError(f"{name}={value!r}: this is a text of 1 to 512 characters.")
+
+    def _check_numbers(self) -> None:
         for name in ("priority", "delay", "run_at", "start_within", "deadline"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, int | float):
@@ -85,3 +126,27 @@ class Options:
                 raise ArgumentsError(f"{name}={value}: this is a number of seconds above 0.")
         if self.delay and self.run_at is not None:
             raise ArgumentsError("Give either delay or run_at, not both.")
+
+    def _check_chain(self) -> None:
+        for state, call in self.following:
+            name, unknown = ("then", "failure") if state is State.SUCCEEDED else ("on_failure", "result")
+            if not hasattr(call, "template"):
+                raise ArgumentsError(f"{name}={call!r}: this takes calls, as `task.call(…)` makes them.")
+            if call.options.id is not None:
+                raise ArgumentsError(
+                    f"{name}={call!r}: a call that follows gets its id from its parent; leave out id=…."
+                )
+            if unknown in call.given.values():
+                raise ArgumentsError(f"{name}={call!r}: there is no {unknown.upper()} when a job has {state}.")
+        if _depth(self) > DEEPEST_CHAIN:
+            raise ArgumentsError(f"More than {DEEPEST_CHAIN} calls would follow one after the other.")
+        if _count(self) > MOST_FOLLOWING:
+            raise ArgumentsError(f"More than {MOST_FOLLOWING} calls would follow.")
+
+
+def _depth(options: Options) -> int:
+    return max((1 + _depth(call.options) for _, call in options.following), default=0)
+
+
+def _count(options: Options) -> int:
+    return sum(1 + _count(call.options) for _, call in options.following)

@@ -1,24 +1,50 @@
 """Queues: the named lines jobs wait in, as an application declares them."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 
 from sidelane.model.errors import ConfigurationError
+from sidelane.model.limit import Limiting, wrong_with
 
 DEFAULT_QUEUE = "default"
+
+WEIGHTS = range(1, 1001)
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A declared queue. `concurrency`: how many of its jobs one worker process runs at once (None: as many as it has slots)."""
+    """A declared queue.
+
+    `concurrency`: how many of its jobs one worker process runs at once (None: as many as it has slots). `max_queued`: a submit is
+    refused (503) while so many of its jobs wait. `limits` bind each of its jobs. `weight`: its share of a worker that cannot
+    serve all its queues at once. Raises `ConfigurationError`.
+    """
 
     name: str
     concurrency: int | None = None
+    _: KW_ONLY
+    max_queued: int | None = None
+    limits: Sequence[Limiting] = ()
+    weight: int = 1
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(f"Queue({self.name!r}): a name is 1 to 64 letters, digits or any of '_.-'.")
         if self.concurrency is not None and self.concurrency < 1:
             raise ConfigurationError(f"Queue({self.name!r}, concurrency={self.concurrency}): at least 1 job at a time.")
+        if self.max_queued is not None and not _is_whole(self.max_queued, 1):
+            raise ConfigurationError(f"Queue({self.name!r}, max_queued={self.max_queued!r}): at least 1 job may wait.")
+        if self.weight not in WEIGHTS or isinstance(self.weight, bool):
+            raise ConfigurationError(
+                f"Queue({self.name!r}, weight={self.weight!r}): a weight is a whole number, 1 to 1000."
+            )
+        wrong = wrong_with(self.limits)
+        if wrong:
+            raise ConfigurationError(f"Queue {self.name!r}: {wrong}")
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

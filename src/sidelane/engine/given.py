@@ -1,0 +1,129 @@
+"""Arguments that are filled in when a job starts: what its parent, or its batch, has come to by then."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sidelane.model.batch import BatchRecord
+from sidelane.model.codec import Codec
+from sidelane.model.errors import GiveUp, StoreUnavailable, TryLater
+from sidelane.model.job import Gone, JobRecord, JobSpec, State
+from sidelane.model.problem import Problem
+from sidelane.stores.contract import Store
+
+RESULT_OF_PARENT = "result"
+FAILURE_OF_PARENT = "failure"
+BATCH = "batch:"
+"""Where an argument comes from, as `JobSpec.given` says it; the id of a batch follows its word."""
+
+AGAIN = 1.0
+"""Seconds after which a job whose arguments could not be looked up starts again."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """A value that stands, in a call, for an argument that is not known before the call's job starts."""
+
+    source: str
+
+    def __repr__(self) -> str:
+        return self.source.upper()
+
+
+RESULT: Any = NotYet(RESULT_OF_PARENT)
+"""In a call that follows another (`then=`): the result of that other job. In one that follows a batch: its `BatchEnd`."""
+
+FAILURE: Any = NotYet(FAILURE_OF_PARENT)
+"""In a call that follows a failure (`on_failure=`): how the other job ended, as `Ended`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a job ended, as a task that follows it is told. `problem` is its problem document; `error` is for operators only."""
+
+    id: str
+    task: str
+    queue: str
+    state: State
+    attempts: int
+    user: str | None = None
+    key: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    problem: dict[str, Any] | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchEnd:
+    """How a batch ended, as a task that follows it is told: "succeeded" when all its jobs did, else "failed"."""
+
+    id: str
+    state: State
+    total: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    user: str | None = None
+
+
+_ENDED: Codec[Ended] = Codec(Ended)
+_BATCH_END: Codec[BatchEnd] = Codec(BatchEnd)
+
+
+async def filled_in(spec: JobSpec, store: Store) -> str:
+    """Give a job's arguments with those that are filled in at its start.
+
+    Raises `GiveUp` where they are not to be had any more, `TryLater` while the store is away.
+    """
+    try:
+        values = {source: await _value(source, spec, store) for source in set(spec.given.values())}
+    except StoreUnavailable as error:
+        raise TryLater(AGAIN) from error
+    return _merged(spec.arguments, {name: values[source] for name, source in spec.given.items()})
+
+
+def _merged(arguments: str, given: Mapping[str, str]) -> str:
+    """Add arguments to a JSON object; what is there already (an operator gave it) stays."""
+    return json.dumps({**{name: json.loads(text) for name, text in given.items()}, **json.loads(arguments)})
+
+
+async def _value(source: str, spec: JobSpec, store: Store) -> str:
+    if source.startswith(BATCH):
+        return _of_batch(await store.get_batch(source.removeprefix(BATCH)), source)
+    (parent,) = await store.get([spec.parent]) if spec.parent else (None,)
+    if parent is None or isinstance(parent, Gone):
+        raise _missing(f"The job {spec.parent} that this one follows is gone, and what it came to with it.")
+    if source == RESULT_OF_PARENT and parent.state is State.SUCCEEDED:
+        return parent.result or "null"
+    if source == FAILURE_OF_PARENT and parent.state is State.FAILED:
+        return _of_failure(parent)
+    raise _missing(
+        f"The job {spec.parent} that this one follows is {parent.state} by now: it was brought back meanwhile."
+    )
+
+
+def _of_failure(parent: JobRecord) -> str:
+    spec, last = parent.spec, parent.history[-1] if parent.history else None
+    return _ENDED.encode(
+        Ended(
+            id=spec.id, task=spec.task, queue=spec.queue, user=spec.user, key=spec.key, labels=dict(spec.labels),
+            state=parent.state, attempts=parent.attempt, problem=parent.problem.document() if parent.problem else None,
+            error=last.error if last else "",
+        )
+    )  # fmt: skip
+
+
+def _of_batch(batch: BatchRecord | None, source: str) -> str:
+    if batch is None or batch.ended is None:
+        raise _missing(f"The batch {source.removeprefix(BATCH)} that this job follows is gone, or was opened again.")
+    return _BATCH_END.encode(
+        BatchEnd(
+            id=batch.id, user=batch.spec.user, state=batch.state, total=batch.total, succeeded=batch.succeeded,
+            failed=batch.failed, cancelled=batch.cancelled,
+        )
+    )  # fmt: skip
+
+
+def _missing(detail: str) -> GiveUp:
+    return GiveUp(Problem(status=409, title="Nothing to follow", detail=detail))

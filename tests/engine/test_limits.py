@@ -1,0 +1,197 @@
+"""Limits as tasks and queues declare them: what they are called, by which keys they count, and which ones cannot be."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from sidelane import RESULT, ArgumentsError, Concurrent, ConfigurationError, Context, Queue, Rate, Sidelane, Use
+from sidelane.engine.declaration import TaskFields
+from sidelane.model.errors import TaskDeclarationError
+from sidelane.model.limit import NAME, Limit
+
+LIMITED = Queue("limited", max_queued=5, limits=[Rate("100/minute", per="queue"), Concurrent(9, per="task")])
+
+
+class Question(BaseModel):
+    session: str
+    text: str = ""
+
+
+def by_session(question: Question) -> str:
+    return question.session
+
+
+@pytest.fixture
+def lane() -> Sidelane:
+    return Sidelane(queues=[LIMITED])
+
+
+def limits_of(lane: Sidelane, user: str | None = None, **fields: Any) -> list[Limit]:
+    """Give the limits of a call of a task with these fields."""
+
+    @lane.task(**TaskFields(**fields))  # type: ignore[typeddict-item]
+    async def answer(question: Question, times: int = 1) -> None: ...
+
+    options: Any = {} if user is None else {"user": user}
+    return list(answer.options(**options).call(Question(session="s1"), times=7).spec().limits)
+
+
+def test_a_call_is_counted_per_user_task_queue_and_value_of_its_arguments(lane: Sidelane) -> None:
+    limits = [
+        Concurrent(1, per="user"),
+        Concurrent(2, per="task", when_full="wait"),
+        Concurrent(3, per="queue", when_full="replace"),
+        Rate("10/minute", per=by_session),
+        Rate("5/s", per=lambda question, times: times, burst=2, when_full="wait"),
+    ]
+    assert limits_of(lane, "u7", limits=limits) == [
+        Limit(name="answer-per-user", key="u7", most=1),
+        Limit(name="answer-per-task", key="answer", most=2, when_full="wait"),
+        Limit(name="answer-per-queue", key="default", most=3, when_full="replace"),
+        Limit(name="answer-per-by_session", key="s1", most=10, window=60.0, burst=10),
+        Limit(name="answer-per-key", key="7", most=5, window=1.0, burst=2, when_full="wait"),
+    ]
+
+
+def test_a_queue_brings_its_limits_and_how_many_may_wait(lane: Sidelane) -> None:
+    limits = limits_of(lane, queue="limited", limits=[Concurrent(1, per="task", name="model")])
+    assert [(limit.name, limit.key) for limit in limits] == [
+        ("model", "answer"), ("queue-limited-per-queue", "limited"), ("queue-limited-per-task", "answer"),
+    ]  # fmt: skip
+    assert lane.registry.tasks["answer"].call(Question(session="s")).spec().max_queued == 5
+
+
+def test_limits_of_one_kind_are_told_apart_by_number(lane: Sidelane) -> None:
+    rates = [Rate("5/s", per="task"), Rate("100/hour", per="task"), Rate("9/day", per="task", name="answer-per-task-2")]
+    assert [limit.name for limit in limits_of(lane, limits=rates)] == [
+        "answer-per-task", "answer-per-task-3", "answer-per-task-2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["shop:answer", "shop answer", "a" * 70, "답하기"])
+def test_any_name_of_a_task_gives_limits_that_no_other_task_has(lane: Sidelane, name: str) -> None:
+    (limit,) = limits_of(lane, limits=[Concurrent(1, per="task")], name=name)
+    assert NAME.fullmatch(limit.name)
+    (other,) = limits_of(lane, limits=[Concurrent(1, per="task")], name=name.replace(":", "-") + "b")
+    assert other.name != limit.name
+
+
+def test_a_function_takes_as_many_arguments_as_it_has_parameters(lane: Sidelane) -> None:
+    functions: list[Callable[..., Any]] = [
+        lambda: "all",
+        lambda question: question.session,
+        lambda *values: len(values),
+        lambda question, times, more="-": f"{times}{more}",
+        partial(lambda prefix, question: prefix + question.session, "p-"),
+    ]
+    limits = [Concurrent(1, per=function) for function in functions]
+    assert [limit.key for limit in limits_of(lane, limits=limits)] == ["all", "s1", "2", "7-", "p-s1"]
+
+
+def test_a_function_never_gets_what_the_worker_fills_in(lane: Sidelane) -> None:
+    @lane.task(limits=[Concurrent(1, per=lambda *values: len(values))])
+    async def answer(question: str, ctx: Context = Use(Context)) -> None: ...
+
+    assert answer.call("Why?").spec().limits[0].key == "1"
+
+
+def test_a_long_key_or_one_that_cannot_be_written_is_counted_by_its_digest(lane: Sidelane) -> None:
+    keys = [limits_of(lane, user, name=f"t{number}", limits=[Concurrent(1, per="user", name="x")])[0].key
+            for number, user in enumerate(["k" * 200, "k" * 201, "k" * 202, "\ud800"])]  # fmt: skip
+    assert keys[0] == "k" * 200
+    assert len(set(keys)) == 4
+    assert all(len(key) <= 200 and key.isascii() for key in keys)
+
+
+def test_a_limit_per_user_wants_a_user(lane: Sidelane) -> None:
+    with pytest.raises(
+        ArgumentsError, match=r"answer: limit key missing: .*'answer-per-user' counts per user.*options\(user"
+    ):
+        limits_of(lane, limits=[Concurrent(1, per="user")])
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda: None, "gave None"),
+        (lambda: True, "gave bool"),
+        (lambda: 1.5, "gave float"),
+        (lambda question: question.nothing, "raised AttributeError"),
+    ],
+)
+def test_a_function_that_gives_no_key_refuses_the_call(
+    lane: Sidelane, function: Callable[..., Any], words: str
+) -> None:
+    with pytest.raises(ArgumentsError, match=f"answer: limit key missing: .*'answer-per-key' {words}"):
+        limits_of(lane, limits=[Concurrent(1, per=function)])
+
+
+def test_a_key_cannot_come_from_an_argument_that_is_not_known_yet(lane: Sidelane) -> None:
+    @lane.task
+    async def ask() -> str:
+        return ""
+
+    @lane.task(limits=[Concurrent(1, per=lambda channel, text: channel), Concurrent(2, per=lambda channel: channel)])
+    async def publish(channel: str, text: str) -> None: ...
+
+    with pytest.raises(ArgumentsError, match="raised TypeError, for not all its arguments are known before it starts"):
+        ask.options(then=publish.call("c1", RESULT)).call().spec()
+
+
+async def asynchronous(question: Question) -> str:
+    return question.session
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Concurrent(1, per="user"), "this is a list of"),
+        (["1/s"], "this is a list of"),
+        ([Concurrent(0, per="user")], r"Concurrent\(0\): this is a number of jobs, at least 1"),
+        ([Concurrent(True, per="user")], r"Concurrent\(True\)"),
+        ([Concurrent(1, per="everybody")], "this is 'user', 'task', 'queue' or a function"),  # type: ignore[arg-type]
+        ([Concurrent(1, per="user", when_full="drop")], "this is 'reject', 'wait' or 'replace'"),  # type: ignore[arg-type]
+        ([Concurrent(1, per="user", name="a b")], "a name is 1 to 64"),
+        ([Rate("often", per="user")], "write a number and a time"),
+        ([Rate("0/s", per="user")], "write a number and a time"),
+        ([Rate("5/s", per="user", burst=0)], "at least 1"),
+        ([Rate("5/s", per="user", when_full="replace")], "this is 'reject' or 'wait'"),  # type: ignore[arg-type]
+        ([Rate("5/s", per="user", name="x"), Concurrent(5, per="user", name="x")], "two of its limits are named 'x'"),
+        ([Concurrent(1, per=lambda a, b, c: a)], "needs 3 of the task's arguments, which has 2"),
+        ([Concurrent(1, per=lambda question, *, times: times)], "by position, none by name"),
+        ([Concurrent(1, per=asynchronous)], "is asynchronous"),  # type: ignore[arg-type]
+        ([Concurrent(1, per=dict)], "cannot be read; write a lambda"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_limit_that_cannot_be_names_its_task(lane: Sidelane, limits: Any, words: str) -> None:
+    with pytest.raises(TaskDeclarationError, match=f"Task 'answer': .*{words}"):
+        limits_of(lane, limits=limits)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"max_queued": 0}, r"Queue\('chat', max_queued=0\): at least 1"),
+        ({"weight": 0}, "a weight is a whole number, 1 to 1000"),
+        ({"weight": 1.5}, "a weight is a whole number, 1 to 1000"),
+        ({"limits": [Rate("often", per="user")]}, "Queue 'chat': Rate.*write a number and a time"),
+        ({"limits": Rate("5/s", per="user")}, "Queue 'chat': .*this is a list of"),
+    ],
+)
+def test_a_queue_that_cannot_be_says_which(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        Queue("chat", **fields)
+
+
+def test_a_function_of_a_queue_must_fit_each_of_its_tasks() -> None:
+    lane = Sidelane(queues=[Queue("chat", limits=[Concurrent(1, per=by_session)])])
+
+    async def tick() -> None: ...
+
+    with pytest.raises(
+        TaskDeclarationError, match="Task 'tick': .*'queue-chat-per-by_session' takes 1 arguments, .* has 0"
+    ):
+        lane.task(queue="chat")(tick)
