@@ -14,9 +14,11 @@ import sys
 import time
 from collections.abc import AsyncIterator
 
+from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
 from sidelane.model.ids import new_id, new_nonce
-from sidelane.model.job import FINISHED, Failure, FollowUp, JobSpec, Submission
+from sidelane.model.job import FINISHED, UNFINISHED, Failure, FollowUp, JobSpec, Query, Submission
+from sidelane.model.limit import Limit
 from sidelane.model.outcome import Append, Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
 from sidelane.model.problem import Problem
 from sidelane.model.worker import Claimed, ClaimRequest, WorkerInfo
@@ -28,6 +30,11 @@ LEASE = 0.6
 
 FOLLOW = FollowUp(FINISHED, JobSpec(id="", task="follow"))
 BROKEN = Failure(problem=Problem(detail="it broke"))
+
+FEW = Limit(name="few", key="k", most=3, when_full="wait")
+MINE = Limit(name="mine", key="k", most=500, when_full="reject")
+CHATS = Limit(name="chats", key="k", most=2, when_full="replace")
+LIMITS = ((), (FEW,), (MINE,), (MINE, FEW), (CHATS,))
 
 
 def tell(**said: object) -> None:
@@ -52,6 +59,20 @@ async def race(store: Store, name: str, racers: int) -> None:
     await asyncio.gather(*map(one, range(racers)))
 
 
+async def share(store: Store, name: str, racers: int) -> None:
+    """Let so many racers run jobs that share a limit until all have ended, and tell from when to when each ran."""
+
+    async def one(racer: int) -> None:
+        while await store.find(Query(states=UNFINISHED, limit=1)):
+            for each in await claim(store, f"{name}-{racer}"):
+                since = time.monotonic()  # one for all processes of a machine
+                await asyncio.sleep(0.002)
+                tell(job=each.record.id, since=since, until=time.monotonic())
+                await store.finish([Report(lease=each.lease, outcome=Succeeded("1"))])
+
+    await asyncio.gather(*map(one, range(racers)))
+
+
 async def story(store: Store, name: str, calls: int) -> None:
     """Make the calls of one story one by one, and die by SIGKILL after so many of them."""
     async for _ in told(store, name):
@@ -61,11 +82,20 @@ async def story(store: Store, name: str, calls: int) -> None:
 
 
 async def told(store: Store, name: str) -> AsyncIterator[None]:
-    """Live two jobs through every verb, pausing after each call."""
+    """Live two jobs of a batch through every verb, pausing after each call."""
     a, b = f"{name}a", f"{name}b"
+    mine = Limit(name="mine", key=name, most=2)
+    pair = Limit(name="pair", key=name, most=2, when_full="wait")
     worker = WorkerInfo(id=name, name=name)
     entries = (Entry("token", '"one"'), Entry("progress", '{"percent": 50}'))
-    await store.submit([JobSpec(id=a, task="t", follow_ups=(FOLLOW,)), JobSpec(id=b, task="t", follow_ups=(FOLLOW,))])
+    await store.open_batch(BatchSpec(id=name, follow_ups=(FOLLOW,)))
+    yield
+    limits, follow_ups = (mine, pair), (FOLLOW,)
+    await store.submit(
+        [JobSpec(id=each, task="t", follow_ups=follow_ups, limits=limits, batch=name) for each in (a, b)]
+    )
+    yield
+    await store.seal_batch(name)
     yield
     jobs = {each.record.id: each for each in await claim(store, name, ids=(a, b), limit=2)}
     yield
@@ -100,7 +130,7 @@ async def told(store: Store, name: str) -> AsyncIterator[None]:
     yield
 
 
-CALLS_OF_THE_STORY = 14
+CALLS_OF_THE_STORY = 16
 
 
 async def toil(store: Store, name: str, seed: int) -> None:
@@ -108,7 +138,13 @@ async def toil(store: Store, name: str, seed: int) -> None:
     dice = random.Random(seed)
     known: list[str] = []
     while True:
-        wanted = [JobSpec(id=new_id(), task="t", user=dice.choice("uvw"), follow_ups=(FOLLOW,)) for _ in range(3)]
+        wanted = [
+            JobSpec(
+                id=new_id(), task="t", user=dice.choice("uvw"), follow_ups=(FOLLOW,), limits=dice.choice(LIMITS),
+                parent=dice.choice([None, *known[-5:]]), cascade=True,
+            )
+            for _ in range(3)
+        ]  # fmt: skip
         tell(tried=[spec.id for spec in wanted])
         answers = await store.submit(wanted)
         known += [each.record.id for each in answers if isinstance(each, Submission)]
@@ -137,7 +173,7 @@ async def main(part: str, url: str, name: str, count: int) -> None:
     store = await open_store(url, clock=time.time)
     tell(ready=name)
     await asyncio.to_thread(sys.stdin.readline)
-    await {"race": race, "story": story, "toil": toil}[part](store, name, count)
+    await {"race": race, "share": share, "story": story, "toil": toil}[part](store, name, count)
     await store.close()
 
 

@@ -1,5 +1,10 @@
 """Order: priority, then users in turn, then age (rules 15)."""
 
+from collections import Counter
+from itertools import cycle
+
+import pytest
+
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Retried
 from sidelane.stores.contract import Store
@@ -96,3 +101,31 @@ class Fairness(Subject):
         await finish(store, await take_job(store, "a1"), Retried(failure(), delay=5))
         clock.advance(6)
         assert await take_singly(store, 2) == ["a1", "a2"]
+
+    @pytest.mark.parametrize("sizes", [(1,), (1, 7, 3), (50,)], ids=str)
+    async def test_twenty_users_are_served_alike_though_one_of_them_submits_a_hundred_times_as_much(
+        self, store: Store, sizes: tuple[int, ...]
+    ) -> None:
+        users = [f"u{n}" for n in range(20)]
+        await submit(store, *specs(*(f"f{n}" for n in range(2000)), user="u0"))
+        await submit(store, *(JobSpec(id=f"{user}-{n}", task="t", user=user) for user in users[1:] for n in range(20)))
+        served: Counter[str] = Counter()
+        for size in cycle(sizes):
+            taken = await take(store, limit=min(size, 200 - served.total()))
+            served.update(each.record.spec.user or "" for each in taken)
+            if served.total() == 200:
+                break
+        counts = [served[user] for user in users]
+        assert sum(counts) ** 2 / (len(counts) * sum(count**2 for count in counts)) >= 0.95, served
+
+    async def test_cancelling_all_but_one_of_a_thousand_jobs_costs_that_one_nothing(self, store: Store) -> None:
+        many = [f"a{n}" for n in range(1000)]
+        await submit(store, *specs(*many, user="a"), *specs("b1", "b2", user="b"))
+        await store.cancel(many[:-1])
+        assert sorted(await take_singly(store, 2)) == ["a999", "b1"]
+
+    async def test_an_urgent_job_goes_before_the_thousand_others_of_its_user(self, store: Store) -> None:
+        await submit(store, *specs(*(f"n{n}" for n in range(1000)), user="u", priority=-10))
+        await take(store, limit=10)
+        await submit(store, *specs("urgent", user="u", priority=10))
+        assert await take_singly(store, 1) == ["urgent"]

@@ -18,7 +18,7 @@ from sidelane.stores.contract import Store
 from sidelane.testing.conformance.invariants import check
 from sidelane.testing.conformance.place import Place, Subject
 from sidelane.testing.conformance.steps import follow_to_the_end, specs, submit, take
-from sidelane.testing.racers import CALLS_OF_THE_STORY, LEASE
+from sidelane.testing.racers import CALLS_OF_THE_STORY, FEW, LEASE
 
 
 class Racer:
@@ -94,6 +94,23 @@ class Processes(Subject):
         assert {job.state for job in await check(living, many)} == {State.SUCCEEDED}
 
     @pytest.mark.slow
+    async def test_never_more_run_than_a_limit_allows_under_racers_in_several_processes(
+        self, place: Place, living: Store
+    ) -> None:
+        many = [f"j{n}" for n in range(80)]
+        await submit(living, *(JobSpec(id=id_, task="t", user=id_[-1], limits=(FEW,)) for id_ in many))
+        racers = await asyncio.gather(*(Racer.start("share", place, f"p{n}", 4) for n in range(3)))
+        for racer in racers:
+            racer.go()
+        async with asyncio.timeout(30):
+            assert [await racer.end() for racer in racers] == [0] * 3
+        told = [each for racer in racers for each in racer.told]
+        assert Counter(each["job"] for each in told) == dict.fromkeys(many, 1)
+        running = [sum(other["since"] <= each["since"] < other["until"] for other in told) for each in told]
+        assert 1 < max(running) <= FEW.most
+        assert await living.limits() == []
+
+    @pytest.mark.slow
     async def test_kill_9_between_any_two_calls_leaves_every_invariant_true(self, place: Place, living: Store) -> None:
         names = [f"s{calls}" for calls in range(1, CALLS_OF_THE_STORY + 1)]
         room = asyncio.Semaphore(3)  # more at once than there are cores would only wait for each other
@@ -111,6 +128,8 @@ class Processes(Subject):
         assert len(await check(living, jobs)) == len(jobs)
         await recover(living)
         assert all(job.state.finished for job in await check(living, jobs))
+        assert await living.limits() == []
+        await check_batches(living, names)
 
     @pytest.mark.slow
     async def test_kill_9_at_any_time_loses_nothing_that_was_acknowledged(self, place: Place, living: Store) -> None:
@@ -138,6 +157,20 @@ class Processes(Subject):
         assert len(succeeded) == sum("succeeded" in line for line in told)
         assert {job_id: found[job_id].result for job_id in succeeded} == succeeded
         assert all(job.state.finished for job in found.values())
+        assert await living.limits() == []
+
+
+async def check_batches(store: Store, names: list[str]) -> None:
+    """Check that the batches of stories count what has become of their jobs, and ended if they were sealed."""
+    for name in names:
+        batch = await store.get_batch(name)
+        assert batch is not None, name
+        states = Counter(job.state for job in await store.find(Query(batch=name)))
+        counted = {State.SUCCEEDED: batch.succeeded, State.FAILED: batch.failed, State.CANCELLED: batch.cancelled}
+        assert (states.total(), states) == (batch.total, Counter(counted)), name
+        assert (batch.ended is not None, batch.ends > 0) == (batch.sealed, batch.sealed), name
+        follow_ups = await store.get([f"{name}.{end}.0" for end in range(1, batch.ends + 2)])
+        assert [job is not None for job in follow_ups] == [*[True] * batch.ends, False], name
 
 
 async def recover(store: Store) -> None:

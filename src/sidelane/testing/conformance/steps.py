@@ -6,7 +6,8 @@ from typing import Any
 
 from sidelane.model.event import END, Cursor, Entry, Event
 from sidelane.model.ids import new_nonce
-from sidelane.model.job import FINISHED, Failure, FollowUp, JobRecord, JobSpec, Lease, Submission
+from sidelane.model.job import FINISHED, Failure, FollowUp, JobRecord, JobSpec, Lease, Refusal, State, Submission
+from sidelane.model.limit import Limit, WhenFull
 from sidelane.model.outcome import Append, Outcome, Report, Verdict
 from sidelane.model.problem import Problem
 from sidelane.model.worker import NO_LIMIT, Claimed, ClaimRequest, Swept, WorkerInfo
@@ -23,8 +24,20 @@ FOLLOW = FollowUp(FINISHED, JobSpec(id="", task="follow"))
 """A follow-up of every end."""
 
 
-def specs(*ids: str, queue: str = "default", user: str | None = None, priority: int = 0) -> list[JobSpec]:
-    return [JobSpec(id=id_, task="t", queue=queue, user=user, priority=priority) for id_ in ids]
+def specs(
+    *ids: str, queue: str = "default", user: str | None = None, priority: int = 0, limits: tuple[Limit, ...] = ()
+) -> list[JobSpec]:
+    return [JobSpec(id=id_, task="t", queue=queue, user=user, priority=priority, limits=limits) for id_ in ids]
+
+
+def slots(most: int, when_full: WhenFull, name: str = "few", key: str = "k") -> Limit:
+    """A limit of so many slots."""
+    return Limit(name=name, key=key, most=most, when_full=when_full)
+
+
+def rate(most: int, window: float, when_full: WhenFull, burst: int = 1, name: str = "often") -> Limit:
+    """A limit of so many in a time (seconds)."""
+    return Limit(name=name, key="k", most=most, when_full=when_full, window=window, burst=burst)
 
 
 async def submit(store: Store, *wanted: JobSpec) -> list[JobRecord]:
@@ -35,6 +48,13 @@ async def submit(store: Store, *wanted: JobSpec) -> list[JobRecord]:
         assert answer.created
         records.append(answer.record)
     return records
+
+
+async def refusal(store: Store, spec: JobSpec) -> Refusal:
+    """Submit a job that must be refused."""
+    (answer,) = await store.submit([spec])
+    assert isinstance(answer, Refusal)
+    return answer
 
 
 async def take(
@@ -120,6 +140,21 @@ async def record(store: Store, job_id: str) -> JobRecord:
     (found,) = await store.get([job_id])
     assert isinstance(found, JobRecord)
     return found
+
+
+async def states(store: Store, *job_ids: str) -> list[State]:
+    """Look up the states of jobs that must be there."""
+    return [(await record(store, job_id)).state for job_id in job_ids]
+
+
+async def parked(store: Store, *job_ids: str) -> list[str | None]:
+    """Tell at which limit each of these jobs waits."""
+    return [(await record(store, job_id)).parked for job_id in job_ids]
+
+
+async def held(store: Store) -> dict[str, tuple[int, int]]:
+    """Tell of each limit in use how many of its slots are taken, and how many jobs wait for one."""
+    return {each.id: (each.held, each.parked) for each in await store.limits()}
 
 
 async def log(store: Store, job_id: str) -> list[Event]:

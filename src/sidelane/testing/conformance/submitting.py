@@ -1,11 +1,12 @@
 """Submitting: one durable job for each id, with an answer for each spec."""
 
+from sidelane.model.batch import BatchSpec
 from sidelane.model.job import DAY, FINISHED, FollowUp, Gone, JobRecord, JobSpec, Refusal, State, Submission
 from sidelane.model.outcome import Succeeded
 from sidelane.stores.contract import Store
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Subject
-from sidelane.testing.conformance.steps import finish, record, specs, start, submit, take_job
+from sidelane.testing.conformance.steps import finish, rate, record, slots, specs, start, submit, take_job
 
 
 class Submitting(Subject):
@@ -45,7 +46,13 @@ class Submitting(Subject):
             parent="its-parent",
             trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             follow_ups=(FollowUp(frozenset({State.FAILED}), later), FollowUp(frozenset({State.SUCCEEDED}), after)),
+            limits=(slots(2, "reject", key="\u00e9 /:'"), slots(1, "wait", "w"), rate(3, 7.5, "reject", burst=2)),
+            max_queued=7,
+            batch="many",
+            cascade=True,
+            given={"text": "result", "who": "failure.problem"},
         )
+        await store.open_batch(BatchSpec(id="many"))
         await submit(store, spec)
         assert (await record(store, spec.id)).spec == spec
 
