@@ -236,7 +236,7 @@ async def test_a_file_whose_tables_are_damaged_is_refused(path: Path) -> None:
 
 
 async def test_damage_that_is_met_later_is_told_then(path: Path) -> None:
-    await damaged(path, 0.5)
+    await damaged(path, 0.4)
     store = await opened(path)
     with pytest.raises(StoreUnusable, match=r"jobs\.db is damaged"):
         await store.get([f"j{n}" for n in range(500)])

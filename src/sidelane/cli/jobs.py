@@ -132,7 +132,8 @@ async def _show(settings: Settings, job_id: str, *, as_json: bool) -> None:
     async with opened(settings) as client:
         record = await client.record(job_id)
         served = serving(record, await client.store.workers())
-        position = await client.store.position(job_id) if record.state is State.QUEUED else None
+        place = await client.store.position(job_id) if record.state is State.QUEUED else None
+        position = None if place is None else place.before
         partial = await partial_text(client.store, record.id) if record.result is None else ""
     if as_json:
         print_json(sheet_document(record, served, position, partial))

@@ -55,7 +55,8 @@ class Desk:
         links = await self.links(connection, record)
         if record.state is not State.QUEUED:
             return job_document(record, links)
-        position = await self.client.store.position(record.id)
+        place = await self.client.store.position(record.id)
+        position = None if place is None else place.before
         return job_document(record, links, position=position, served=await self.client.served(record.spec))
 
     async def accepted(self, request: Request, record: JobRecord, applied: str | None = None) -> Response:

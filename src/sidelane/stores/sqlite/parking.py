@@ -70,28 +70,45 @@ def leave(connection: apsw.Connection, row: Row, touched: Touched, *, ended: boo
         wake(connection, bound, touched)
 
 
-def wake(connection: apsw.Connection, bound: str, touched: Touched, *, past_woken: bool = False) -> None:
+def wake(connection: apsw.Connection, bound: str, touched: Touched) -> None:
     """Wake as many of the jobs that are parked at a limit as it has room for, by priority, then age.
 
-    Room is kept for those that were woken before and have not started, unless it is to go past them.
+    Room is kept for those that were woken before and have not started.
     """
-    found = first_row(connection, _FIRST, bound)
-    if found is None:
-        return
-    limit = next(limit for limit in bonds_of_job(connection, *found).started if limit.id == bound)
-    if limit.window is not None:  # a rate wakes in its own time
+    limit = _limit_of_first(connection, bound)
+    if limit is None or limit.window is not None:  # a rate wakes in its own time
         return
     room = min(limit.most - slots.held(connection, bound, limit.most), _MOST)
-    if room > 0 and not past_woken:
+    if room > 0:
         room -= int(only_value(connection, _WOKEN, bound, room))
     if room > 0:
         _wake_first(connection, bound, room, touched)
 
 
-def wake_past_woken(connection: apsw.Connection, touched: Touched, limit: int) -> None:
-    """Wake jobs for the room that is kept for others which nobody claims: at most `limit` limits in one go."""
-    for (bound,) in all_rows(connection, _PASSED_BY, limit):
-        wake(connection, bound, touched, past_woken=True)
+def wake_past_woken(connection: apsw.Connection, now: float, touched: Touched, most: int) -> None:
+    """Wake up to `most` jobs for the room that is kept for others, which may be in a paused queue or unknown to all workers.
+
+    Each time there are as many again as were woken before, so that those that nobody claims are soon left behind.
+    """
+    for (bound,) in all_rows(connection, _PASSED_BY, most):
+        limit = _limit_of_first(connection, bound)
+        if limit is None or most <= 0:
+            return
+        if limit.window is None:
+            room = limit.most - slots.held(connection, bound, limit.most)
+        else:
+            room = rates.room(limit, rates.within(limit, rates.arrival(connection, bound), now), now)
+        if room > 0:
+            woken = int(only_value(connection, _WOKEN, bound, most))
+            most -= _wake_first(connection, bound, min(max(room, woken), most), touched)
+
+
+def _limit_of_first(connection: apsw.Connection, bound: str) -> Limit | None:
+    """Give a limit as the first of the jobs declares it that are parked there; None where none is."""
+    found = first_row(connection, _FIRST, bound)
+    if found is None:
+        return None
+    return next(limit for limit in bonds_of_job(connection, *found).started if limit.id == bound)
 
 
 def next_wake(connection: apsw.Connection, queue: str) -> float | None:
@@ -120,7 +137,7 @@ def wake_in_time(
 def _wake_at_rate(connection: apsw.Connection, found: tuple[Any, ...], now: float, touched: Touched) -> None:
     bound, most, window, burst = found
     limit = Limit(name="", key="", most=most, window=window, burst=burst)
-    tat = rates.arrival(connection, bound, limit, now)
+    tat = rates.within(limit, rates.arrival(connection, bound), now)
     room = min(rates.room(limit, tat, now), _MOST)
     woken = _wake_first(connection, bound, room, touched) if room else 0
     next_one = None if woken < room else now + rates.wait(limit, tat + woken * rates.every(limit), now)

@@ -27,11 +27,10 @@ SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_woken WHERE state = 0 A
 UPDATE jobs SET state = 0 WHERE seq = ?
 
 -- :passed_by
--- Limits with jobs that were woken and others that are parked; rates wake in their own time. Parameters: limit. Rows: bound.
+-- Limits with jobs that were woken and others that are parked. Parameters: limit. Rows: bound.
 SELECT DISTINCT w.parked FROM jobs w INDEXED BY jobs_woken
  WHERE w.state = 0 AND w.parked IS NOT NULL
    AND EXISTS (SELECT 1 FROM jobs p INDEXED BY jobs_parked WHERE p.state = -1 AND p.parked = w.parked)
-   AND NOT EXISTS (SELECT 1 FROM rates r WHERE r.bound = w.parked)
  LIMIT ?
 
 -- :next_wake

@@ -19,12 +19,14 @@ _FORGET = _SQL["forget"]
 _NEXT_TO_NOTHING = 1e-6  # seconds: times since 1970 are no more exact than that
 
 
-def arrival(connection: apsw.Connection, bound: str, limit: Limit, now: float) -> float:
-    """Give the moment when all of a rate's burst is free again: not before now, nor later than a whole burst asks for.
+def arrival(connection: apsw.Connection, bound: str) -> float | None:
+    """Give the moment when all of a rate's burst is free again, as it was written; None where nothing was."""
+    kept: float | None = only_value(connection, _ARRIVAL, bound)
+    return kept
 
-    The clock may have stepped back since it was written.
-    """
-    kept = only_value(connection, _ARRIVAL, bound)
+
+def within(limit: Limit, kept: float | None, now: float) -> float:
+    """Give that moment as it counts now: not in the past, nor later than a whole burst asks for, as the clock may step back."""
     return now if kept is None else min(max(kept, now), now + limit.burst * every(limit))
 
 

@@ -32,7 +32,7 @@ class Forgotten(NamedTuple):
 
 
 def forget(connection: apsw.Connection, now: float, limit: int) -> Forgotten:
-    """Remove up to `limit` finished jobs whose retention has passed, as many batches, rates and tombstones, and rests of long logs."""
+    """Remove up to `limit` finished jobs whose retention has passed, batches, rates, tombstones, and what is left of long logs."""
     removable = all_rows(connection, _REMOVABLE, now, limit)
     room = forget_jobs(connection, removable, now)
     more = [

@@ -10,7 +10,7 @@ from sidelane.stores.sqlite import rates, slots
 
 
 class Room:
-    """The room of limits within one transaction. `settle` writes down which rates were debited."""
+    """The room of limits within one transaction. `settle` writes down what became of the rates."""
 
     def __init__(self, connection: apsw.Connection, now: float) -> None:
         self._connection = connection
@@ -18,7 +18,7 @@ class Room:
         self._held: dict[tuple[str, int], int] = {}
         self._taken: Counter[str] = Counter()
         self._arrivals: dict[str, float] = {}
-        self._debited: dict[str, Limit] = {}
+        self._changed: dict[str, Limit] = {}
 
     def reached(self, limits: Iterable[Limit]) -> list[Reached]:
         """Give those limits that let no more in, with when they will where that is known."""
@@ -32,14 +32,14 @@ class Room:
                 bounds.add(limit.id)
             else:
                 self._arrivals[limit.id] = self._arrival(limit) + rates.every(limit)
-                self._debited[limit.id] = limit
+                self._changed[limit.id] = limit
         self._taken.update(bounds)
 
     def settle(self) -> None:
-        """Write the debited rates down."""
-        if self._debited:
-            rates.keep(self._connection, [(limit, self._arrivals[bound]) for bound, limit in self._debited.items()])
-            self._debited.clear()
+        """Write down the rates that were debited, or that the clock had left behind when it stepped back."""
+        if self._changed:
+            rates.keep(self._connection, [(limit, self._arrivals[bound]) for bound, limit in self._changed.items()])
+            self._changed.clear()
 
     def _reached(self, limit: Limit) -> Reached | None:
         if limit.window is not None:
@@ -52,5 +52,8 @@ class Room:
 
     def _arrival(self, limit: Limit) -> float:
         if limit.id not in self._arrivals:
-            self._arrivals[limit.id] = rates.arrival(self._connection, limit.id, limit, self._now)
+            kept = rates.arrival(self._connection, limit.id)
+            self._arrivals[limit.id] = rates.within(limit, kept, self._now)
+            if kept is not None and kept > self._arrivals[limit.id]:
+                self._changed[limit.id] = limit
         return self._arrivals[limit.id]

@@ -21,11 +21,12 @@ def limits(connection: apsw.Connection, now: float) -> list[LimitStats]:
     held = dict(all_rows(connection, _SLOTS))
     parked = dict(all_rows(connection, _PARKED))
     found = {}
-    for bound, most, window, burst, tat in all_rows(connection, _RATES):
+    for bound, most, window, burst, kept in all_rows(connection, _RATES):
         limit = Limit(name="", key="", most=most, window=window, burst=burst)
-        used = burst - rates.room(limit, max(tat, now), now)
+        tat = rates.within(limit, kept, now)
+        used = burst - rates.room(limit, tat, now)
         if used or bound in parked:
-            after = rates.wait(limit, max(tat, now), now)
+            after = rates.wait(limit, tat, now)
             found[bound] = LimitStats(id=bound, most=burst, held=used, parked=parked.get(bound, 0), after=after)
     for bound in held.keys() | parked.keys() - found.keys():
         found[bound] = LimitStats(

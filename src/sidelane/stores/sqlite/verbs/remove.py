@@ -14,7 +14,11 @@ _REMOVABLE = statements(__file__)["removable"]
 
 def remove(connection: apsw.Connection, now: float, touched: Touched, ids: Sequence[str]) -> list[bool]:
     """Remove each finished job that has no unfinished children, with all that retention removes, and tell which were."""
-    found = {job_id: first_row(connection, _REMOVABLE, job_id) for job_id in ids}
-    forget_jobs(connection, [(seq, last) for seq, last in filter(None, found.values())], now)
-    touched.jobs.update(job_id for job_id, row in found.items() if row)
-    return [found[job_id] is not None for job_id in ids]
+    answers = []
+    for job_id in ids:
+        found = first_row(connection, _REMOVABLE, job_id)
+        if found is not None:
+            forget_jobs(connection, [(found[0], found[1])], now)
+            touched.jobs.add(job_id)
+        answers.append(found is not None)
+    return answers

@@ -85,6 +85,7 @@ class _Sweeping:
             patient = min(patient, self._now + lease)
             self._connection.execute(_SET_TIME, ("patient", patient))
         elif swept is None or self._now - swept > lease / 2:
+            self._clamp_rates()
             patient = self._now + lease
             self._connection.execute(_SET_TIME, ("patient", patient))
         self._connection.execute(_SET_TIME, ("swept", self._now))
@@ -97,9 +98,12 @@ class _Sweeping:
             self._connection.execute(statement, (self._now, _CLAMPED))
             if self._connection.changes() == _CLAMPED:
                 self.more = True
+        self._clamp_rates()
+        return not self.more
+
+    def _clamp_rates(self) -> None:
         if rates.clamp(self._connection, self._now, _CLAMPED):
             self.more = True
-        return not self.more
 
     def sweep_dead_workers(self) -> int:
         """Take all leases of each worker that has renewed none in time."""
@@ -165,7 +169,7 @@ class _Sweeping:
         """Wake jobs at rates whose time has come, and those who wait for others that were woken and nobody claims."""
         if parking.wake_in_time(self._connection, self._now, self._touched, self._limit) == self._limit:
             self.more = True
-        parking.wake_past_woken(self._connection, self._touched, self._limit)
+        parking.wake_past_woken(self._connection, self._now, self._touched, self._limit)
 
     def _lose_together(self, seqs: list[int]) -> int:
         """Take the leases of one worker. Only the jobs with the most losses take another: one of them may be why (rules 7)."""
