@@ -1,11 +1,14 @@
 """What a store gave, held against what it should hold."""
 
 import json
+from collections import Counter
 
+from sidelane.model.batch import BatchRecord
 from sidelane.model.event import END, Event
 from sidelane.model.job import JobRecord, State
-from sidelane.model.worker import ClaimRequest
-from sidelane.testing.expectation import Expected
+from sidelane.model.worker import ClaimRequest, LimitStats, QueueStats
+from sidelane.testing.expectation import Expectation, Expected, ExpectedBatch
+from sidelane.testing.strategies import AT_START
 
 
 def check_record(expected: Expected, found: JobRecord) -> None:
@@ -14,6 +17,8 @@ def check_record(expected: Expected, found: JobRecord) -> None:
     assert (found.state, found.attempt, found.ends) == (expected.state, expected.attempt, expected.ends), found
     assert (found.result, found.progress) == (expected.result, expected.progress), found
     assert (found.problem is not None) == (expected.state is State.FAILED) or expected.state is State.CANCELLED, found
+    assert found.parked is None or found.parked in [limit.id for limit in expected.spec.limits if limit.at_start], found
+    assert found.parked is None or expected.state is State.QUEUED, found
     if not expected.state.finished:
         assert (found.failures, found.losses) == (expected.failures, expected.losses), found
         assert (found.cancelling, found.worker) == (expected.cancelling, expected.worker), found
@@ -34,16 +39,25 @@ def check_log(expected: Expected, events: tuple[Event, ...]) -> None:
 
 
 def check_choice(
-    request: ClaimRequest, ready: list[Expected], chosen: list[str], ages: dict[str, int], *, born: bool
+    request: ClaimRequest,
+    ready: list[Expected],
+    chosen: list[str],
+    ages: dict[str, int],
+    *,
+    passed_over: set[str],
+    born: bool,
 ) -> None:
-    """Check that a claim took as many as it could, by priority, and each user's oldest first."""
+    """Check that a claim took as many as it could, by priority, and each user's oldest first.
+
+    Those `passed_over` may have been left behind for a limit; `born` says whether there were others than the `ready` ones.
+    """
     room = request.limit
     for queue, slots in (request.queues or dict.fromkeys("xy", request.limit)).items():
         there = {job.spec.id: job.spec for job in ready if job.spec.queue == queue}
         taken = [there[job_id] for job_id in chosen if job_id in there]
-        left = [spec for spec in there.values() if spec not in taken]
+        left = [spec for spec in there.values() if spec not in taken and spec.id not in passed_over]
         assert len(taken) <= min(slots, room)
-        assert born or len(taken) == min(slots, room, len(there)), "a claim left what it had room for"
+        assert born or not left or len(taken) == min(slots, room), "a claim left what it had room for"
         room -= len(taken)
         if request.ids:
             continue
@@ -55,3 +69,41 @@ def check_choice(
             others = [ages[spec.id] for spec in left if (spec.user, spec.priority) == line]
             assert mine == sorted(mine), "a user's younger job went first"
             assert all(mine[-1] < age for age in others), "a user's older job was left behind"
+
+
+def check_batch(expected: ExpectedBatch, counts: Counter[State], found: BatchRecord | None) -> None:
+    """Compare a batch and its counts with what is expected of it."""
+    assert found is not None
+    assert (found.spec, found.sealed, found.ends) == (expected.spec, expected.sealed, expected.ends), found
+    assert (found.ended is not None) == expected.ended, found
+    ended = counts[State.SUCCEEDED], counts[State.FAILED], counts[State.CANCELLED]
+    assert (found.total, found.succeeded, found.failed, found.cancelled) == (counts.total(), *ended), found
+
+
+def check_limits(expected: Expectation, records: list[JobRecord], found: list[LimitStats]) -> None:
+    """Compare what is held and who waits; rates are compared by what they let in."""
+    listed = {each.id: each for each in found}
+    assert len(listed) == len(found)
+    for limit in AT_START:
+        waiting = sum(record.parked == limit.id for record in records)
+        counted = listed.get(limit.id, LimitStats(id=limit.id, most=limit.most))
+        assert counted.parked == waiting, counted
+        if limit.window is None:
+            assert counted.held == len(expected.members(limit.id)), counted
+            assert (limit.id in listed) == bool(counted.held or waiting), counted
+
+
+def check_woken(expected: Expectation, records: list[JobRecord]) -> None:
+    """After a sweep, as many of those who waited at a limit are ready as it has room for."""
+    for limit in AT_START:
+        concerned = [record for record in records if limit in record.spec.limits and record.state is State.QUEUED]
+        room = limit.most - len(expected.members(limit.id)) if limit.window is None else 1 - expected.full(limit)
+        ready = sum(record.parked is None for record in concerned)
+        assert ready >= room or all(record.parked != limit.id for record in concerned), (limit, records)
+
+
+def check_queue(records: list[JobRecord], found: QueueStats) -> None:
+    """Compare what a queue counts with the jobs it has."""
+    states = Counter(record.state for record in records if record.spec.queue == found.name)
+    parked = sum(record.parked is not None for record in records if record.spec.queue == found.name)
+    assert (found.queued, found.running, found.parked) == (states[State.QUEUED], states[State.RUNNING], parked), found

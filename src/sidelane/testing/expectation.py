@@ -1,13 +1,17 @@
 """What a store should hold: the contract in plain Python, small enough to be read as its definition.
 
-It says nothing of the order of users (the suite's `fairness` does) and leaves open what the contract leaves open.
+It says nothing of the order of users (the suite's `fairness` does) nor of who is parked at a limit and woken first (`parking`
+does), and leaves open what the contract leaves open.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from sidelane.model.batch import BatchSpec
 from sidelane.model.event import END, PROGRESS
 from sidelane.model.job import UNFINISHED, JobSpec, Lease, State
+from sidelane.model.limit import Limit
 from sidelane.model.outcome import (
     Append,
     Cancelled,
@@ -64,24 +68,91 @@ class Expected:
         return unstarted or (spec.deadline is not None and now > self.submitted + spec.deadline)
 
 
+@dataclass(slots=True, kw_only=True)
+class ExpectedBatch:
+    """One batch; what it counts is told by its jobs."""
+
+    spec: BatchSpec
+    sealed: bool = False
+    ended: bool = False
+    ends: int = 0
+
+
 class Expectation:
     """All the jobs of a store, by its verbs."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.jobs: dict[str, Expected] = {}
+        self.batches: dict[str, ExpectedBatch] = {}
+        self.used: dict[str, float] = {}  # of each rate: when all that was used will be free again
         self.paused: set[str] = set()
         self.patient_until = 0.0  # nobody's listeners are given up before (rules 5)
 
-    def submit(self, spec: JobSpec) -> tuple[str, bool]:
-        """Give the id of the job that answers, and whether it is new."""
+    def submit(self, spec: JobSpec) -> tuple[str, bool] | frozenset[int]:
+        """Give the id of the job that answers, and whether it is new; or the statuses one of which refuses it."""
         if spec.id in self.jobs:
             return spec.id, False
         if holder := self._holder(spec):
             return holder, False
+        if refused := self._refused(spec):
+            return refused
         now = self._clock()
         self.jobs[spec.id] = Expected(spec=spec, submitted=now, due=now + spec.delay)
+        for limit in spec.limits:
+            if not limit.at_start:
+                self._debit(limit)
+            if limit.when_full == "replace":
+                self._replace(limit, spec.id)
         return spec.id, True
+
+    def _refused(self, spec: JobSpec) -> frozenset[int]:
+        batch = self.batches.get(spec.batch or "")
+        queued = [job for job in self.jobs.values() if job.state is State.QUEUED and job.spec.queue == spec.queue]
+        reasons = {
+            422: spec.batch is not None and batch is None,
+            409: batch is not None and batch.sealed,
+            503: spec.max_queued is not None and len(queued) >= spec.max_queued,
+            429: any(self.full(limit) for limit in spec.limits if not limit.at_start),
+        }
+        return frozenset(status for status, holds in reasons.items() if holds)
+
+    def _replace(self, limit: Limit, newcomer: str) -> None:
+        others = [
+            job
+            for job in self.jobs.values()
+            if limit in job.spec.limits and job.state in UNFINISHED and not job.cancelling and job.spec.id != newcomer
+        ]
+        for job in others[: max(0, len(others) - limit.most + 1)]:
+            self.cancel(job.spec.id)
+
+    def members(self, limit_id: str) -> set[str]:
+        """Tell which jobs hold a slot: unfinished ones where it is taken at the submit, running ones where at the start."""
+        return {
+            job.spec.id
+            for job in self.jobs.values()
+            for limit in job.spec.limits
+            if limit.id == limit_id and limit.window is None
+            if (job.state is State.RUNNING if limit.at_start else job.state in UNFINISHED)
+        }
+
+    def full(self, limit: Limit) -> bool:
+        """Tell whether there is no room for one more."""
+        if limit.every is None:
+            return len(self.members(limit.id)) >= limit.most
+        return self._used(limit) - self._clock() > (limit.burst - 1) * limit.every + 1e-9
+
+    def held_up(self, spec: JobSpec) -> bool:
+        """Tell whether a limit keeps such a job from starting."""
+        return any(self.full(limit) for limit in spec.limits if limit.at_start)
+
+    def _used(self, limit: Limit) -> float:
+        now = self._clock()
+        return min(max(self.used.get(limit.id, now), now), now + limit.burst * (limit.every or 0.0))
+
+    def _debit(self, limit: Limit) -> None:
+        if limit.every is not None:
+            self.used[limit.id] = self._used(limit) + limit.every
 
     def _holder(self, spec: JobSpec) -> str | None:
         for job in self.jobs.values():
@@ -114,6 +185,9 @@ class Expectation:
         job.attempt += 1
         job.finished_lease = None
         job.seen = job.holes = 0
+        for limit in job.spec.limits:
+            if limit.at_start:
+                self._debit(limit)
 
     def append(self, append: Append) -> bool:
         """Give the answer. What was seen is ignored, a hole starts a new stretch."""
@@ -165,7 +239,7 @@ class Expectation:
             job.due = self._clock() + delay
 
     def end(self, job: Expected, state: State) -> None:
-        """End a job, with its end event and follow-ups."""
+        """End a job, with its end event, its follow-ups, its children if they cascade, and its batch if it was the last."""
         job.state, job.worker, job.lease, job.cancelling = state, None, None, False
         job.ended = self._clock()
         job.ends += 1
@@ -173,6 +247,35 @@ class Expectation:
         for place, follow in enumerate(job.spec.follow_ups):
             if state in follow.on:
                 self.submit(replace(follow.spec, id=f"{job.spec.id}.{job.ends}.{place}", parent=job.spec.id))
+        if state is State.CANCELLED:
+            for child in list(self.jobs.values()):
+                if child.spec.cascade and child.spec.parent == job.spec.id:
+                    self.cancel(child.spec.id)
+        self._settle(job.spec.batch)
+
+    def open_batch(self, spec: BatchSpec) -> None:
+        self.batches.setdefault(spec.id, ExpectedBatch(spec=spec))
+
+    def seal_batch(self, batch_id: str) -> None:
+        if batch_id in self.batches:
+            self.batches[batch_id].sealed = True
+            self._settle(batch_id)
+
+    def counts(self, batch_id: str) -> Counter[State]:
+        """Count the jobs of a batch by their states; those that have been removed still count."""
+        return Counter(job.state for job in self.jobs.values() if job.spec.batch == batch_id)
+
+    def _settle(self, batch_id: str | None) -> None:
+        """End a batch if it is sealed and all its jobs have ended."""
+        batch, counts = self.batches.get(batch_id or ""), self.counts(batch_id or "")
+        if batch is None or not batch.sealed or batch.ended or any(counts[state] for state in UNFINISHED):
+            return
+        batch.ended = True
+        batch.ends += 1
+        state = State.SUCCEEDED if counts[State.SUCCEEDED] == counts.total() else State.FAILED
+        for place, follow in enumerate(batch.spec.follow_ups):
+            if state in follow.on:
+                self.submit(replace(follow.spec, id=f"{batch_id}.{batch.ends}.{place}"))
 
     def cancel(self, job_id: str) -> None:
         job = self.jobs.get(job_id)
@@ -181,16 +284,32 @@ class Expectation:
         elif job and job.state is State.RUNNING:
             job.cancelling = True
 
-    def requeue(self, job_id: str) -> bool:
-        """Give false where the unique key is taken."""
+    def requeue(self, job_id: str, arguments: str | None) -> bool:
+        """Give false where the unique key or a limit is taken."""
         job = self.jobs[job_id]
         if job.state in UNFINISHED or job.removed:
             return True
-        if self._holder(job.spec):
+        slots = [limit for limit in job.spec.limits if not limit.at_start and limit.window is None]
+        if self._holder(job.spec) or any(map(self.full, slots)):
             return False
         job.state, job.due, job.result, job.finished_lease = State.QUEUED, self._clock(), None, None
         job.failures = job.losses = 0
+        job.spec = job.spec if arguments is None else replace(job.spec, arguments=arguments)
+        if job.spec.batch is not None:
+            self.batches[job.spec.batch].ended = False
         return True
+
+    def remove(self, job_id: str) -> bool:
+        """Give false where there is nothing that may go."""
+        job = self.jobs.get(job_id)
+        if job is None or job.removed or job.state in UNFINISHED or job_id in self._busy():
+            return False
+        job.removed = True
+        return True
+
+    def _busy(self) -> set[str | None]:
+        """Tell which jobs have unfinished children."""
+        return {job.spec.parent for job in self.jobs.values() if job.state in UNFINISHED}
 
     def verdict(self, lease: Lease) -> Verdict:
         job = self.jobs.get(lease.job_id)
@@ -223,7 +342,7 @@ class Expectation:
             after = job.spec.abandon_after
             if after is not None and job.listened is not None and now > job.listened + after:
                 self.cancel(job.spec.id)
-        busy = {job.spec.parent for job in self.jobs.values() if job.state in UNFINISHED}
+        busy = self._busy()
         for job in self.jobs.values():
             if job.state.finished and now > job.ended + job.spec.keep and job.spec.id not in busy:
                 job.removed = True

@@ -1,14 +1,26 @@
 """What the machine draws from: random jobs, and what workers say of them."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
+from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
 from sidelane.model.job import FINISHED, Failure, FollowUp, JobSpec, State
+from sidelane.model.limit import Limit
 from sidelane.model.outcome import Cancelled, Failed, Outcome, Released, Retried, Succeeded
 from sidelane.model.problem import Problem
 
 WORKERS = ("w1", "w2")
 BROKEN = Failure(problem=Problem(status=500, detail="it broke"))
+
+WAIT = Limit(name="few", key="k", most=1, when_full="wait")
+GPU = Limit(name="gpu", key="k", most=2, when_full="wait")
+REJECT = Limit(name="few", key="k", most=2, when_full="reject")
+REPLACE = Limit(name="chat", key="k", most=1, when_full="replace")
+ASKED = Limit(name="asked", key="k", most=1, when_full="reject", window=7.1, burst=2)
+SPREAD = Limit(name="spread", key="k", most=1, when_full="wait", window=7.1, burst=1)
+AT_START = (WAIT, GPU, REPLACE, SPREAD)
 
 job_ids = st.sampled_from("abcdefgh")
 queues = st.sampled_from("xy")
@@ -26,6 +38,9 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.just(Cancelled()),
     st.builds(Released, delays),
 )
+limits = st.sampled_from(
+    [(), (), (), (WAIT,), (WAIT, GPU), (GPU, WAIT), (REJECT,), (REJECT, GPU), (REPLACE,), (ASKED,), (SPREAD, GPU)]
+)
 follow_ups = st.lists(
     st.builds(
         FollowUp,
@@ -37,10 +52,20 @@ follow_ups = st.lists(
             user=st.just("w"),
             queue=queues,
             keep=st.sampled_from([23.0, 500.0]),
+            limits=st.sampled_from([(), (), (WAIT,)]),
         ),
     ),
     max_size=2,
 ).map(tuple)
+
+
+def _decided(spec: JobSpec) -> JobSpec:
+    """Leave out what depends on whether a sweep ends parents or children first, and who replaces its own parent."""
+    if spec.cascade and spec.limits != (REPLACE,):
+        return replace(spec, losses=9, start_within=None, deadline=None)
+    return replace(spec, cascade=False)
+
+
 specs = st.builds(
     JobSpec,
     id=job_ids,
@@ -56,6 +81,11 @@ specs = st.builds(
     losses=st.sampled_from([0, 1, 3]),
     keep=st.sampled_from([500.0, 500.0, 23.0]),
     abandon_after=st.sampled_from([None, None, None, 7.0]),
-    parent=st.sampled_from([None, None, None, "a"]),
+    parent=st.sampled_from([None, None, None, "a", "b"]),
     follow_ups=follow_ups,
-)
+    limits=limits,
+    max_queued=st.sampled_from([None, None, None, 3]),
+    batch=st.sampled_from([None, None, "m"]),
+    cascade=st.booleans(),
+).map(_decided)
+batches = st.builds(BatchSpec, id=st.just("m"), follow_ups=follow_ups)

@@ -26,6 +26,9 @@ def check_record(job: JobRecord) -> None:
     assert job.attempt >= job.failures + job.losses, job
     if job.state is State.QUEUED:
         assert (job.cancelling, job.worker) == (False, None), job
+    if job.parked is not None:
+        assert job.state is State.QUEUED, job
+        assert job.parked in [limit.id for limit in job.spec.limits if limit.at_start], job
     if job.state is State.RUNNING:
         assert job.attempt > 0, job
         assert job.worker is not None, job

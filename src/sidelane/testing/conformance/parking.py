@@ -182,8 +182,8 @@ class Woken(Subject):
         await store.pause("x")
         await finish(store, holder, Succeeded("1"))
         taken = await take(store, queues={"y": 9})
-        for _ in range(2):
-            await pass_time(store, clock, LEASE / 4)
+        for _ in range(5):
+            await pass_time(store, clock, LEASE / 8)
             taken += await take(store, queues={"y": 9})
         assert ids(taken) == ["d"]
         await store.pause("x", False)

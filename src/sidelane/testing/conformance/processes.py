@@ -124,7 +124,7 @@ class Processes(Subject):
         async with asyncio.timeout(30):
             codes = await asyncio.gather(*(live_and_die(calls, name) for calls, name in enumerate(names, 1)))
         assert codes == [-9] * len(names)
-        jobs = [f"{name}{job}" for name in names for job in "ab"]
+        jobs = [f"{name}{job}" for name in names[1:] for job in "ab"]  # the first one only opened its batch
         assert len(await check(living, jobs)) == len(jobs)
         await recover(living)
         assert all(job.state.finished for job in await check(living, jobs))

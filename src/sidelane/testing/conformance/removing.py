@@ -60,8 +60,9 @@ class Removing(Subject):
     async def test_removing_twice_is_removing_once(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
         await store.cancel(["a", "b"])
-        assert await store.remove(["a", "a"]) == [True, False]
+        assert await store.remove(["a"]) == [True]
         assert await store.remove(["a", "b"]) == [False, True]
+        assert await store.get(["a", "b"]) == [Gone("a", None), Gone("b", None)]
         assert await store.remove([]) == []
 
     async def test_what_is_left_of_a_removed_job_goes_after_its_retention(self, store: Store, clock: HandClock) -> None:
