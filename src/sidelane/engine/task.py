@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 
-from sidelane.engine.admission import Counted, Counting
+from sidelane.engine.admission import Counted, Counting, waiting
 from sidelane.engine.given import RESULT_OF_PARENT
 from sidelane.engine.handle import Job
 from sidelane.engine.signature import Signature
@@ -160,7 +160,9 @@ class Call(Generic[R]):
         """Give this call with other options."""
         return replace(self, options=replace(self.options, **options))
 
-    def spec(self, *, parent: str | None = None, trace: str | None = None) -> JobSpec:
+    def spec(
+        self, *, parent: str | None = None, trace: str | None = None, batch: str | None = None, cascade: bool = False
+    ) -> JobSpec:
         """Say everything the store must know of this call. Raises `ArgumentsError`, `PayloadTooLarge`."""
         if self.given:
             name, source = next(iter(self.given.items()))
@@ -172,7 +174,8 @@ class Call(Generic[R]):
         if options.follows:
             everything = self.arguments + "".join(call.arguments for call in _all_following(self))
             limited(everything, self.task.lane.settings.payload_limit, "The chain of", self.task.name)
-        return self._spec(options.id or new_id(), options.user, parent, trace)
+        spec = self._spec(options.id or new_id(), options.user, parent, trace)
+        return replace(spec, batch=batch, cascade=cascade) if batch or cascade else spec
 
     def template(self, *, user: str | None = None, trace: str | None = None, source: str = RESULT_OF_PARENT) -> JobSpec:
         """Say it of a call that is submitted when something else has ended: the store fills in its id and parent.
@@ -182,8 +185,7 @@ class Call(Generic[R]):
         """
         spec = self._spec("", self.options.user or user, None, trace)
         given = {name: source if of == RESULT_OF_PARENT else of for name, of in self.given.items()}
-        limits = tuple(replace(limit, when_full="wait") for limit in spec.limits)
-        return replace(spec, limits=limits, max_queued=None, given=given)
+        return waiting(replace(spec, given=given))
 
     def _spec(self, job_id: str, user: str | None, parent: str | None, trace: str | None) -> JobSpec:
         options, policy = self.options, self.task.policy
