@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from sidelane.engine.context import Context
 from sidelane.engine.emission import Emission, LeaseLost
+from sidelane.engine.given import filled_in
 from sidelane.engine.handle import Job
 from sidelane.engine.outcomes import DeadlinePassed, TimedOut, outcome_of, with_identity
 from sidelane.engine.performing import perform
@@ -23,6 +24,7 @@ from sidelane.model.event import ATTEMPT, Entry
 from sidelane.model.outcome import Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
 from sidelane.model.settings import Settings
 from sidelane.model.worker import Claimed
+from sidelane.stores.contract import Store
 
 R = TypeVar("R")
 
@@ -47,6 +49,10 @@ class Stop(StrEnum):
 
 
 class Submitter(Protocol):
+    """The open lane, as running tasks need it."""
+
+    @property
+    def store(self) -> Store: ...
     async def submit(self, call: Call[R], *, parent: str | None = None, trace: str | None = None) -> Job[R]: ...
 
 
@@ -138,14 +144,15 @@ class Attempt:
         if task is None:
             raise UnknownTask(f"No task named {spec.task!r} is registered here.")
         context = self._context()
+        arguments = await filled_in(spec, self._runtime.submitter.store) if spec.given else spec.arguments
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
                 self._watch_the_clock(task)  # only now: a cold child's start is not the task's time
-                return await child.perform(task, self.record, context)
+                return await child.perform(task, self.record, arguments, context)
         self._watch_the_clock(task)
         result = await perform(
             task,
-            task.decode_arguments(spec.arguments, spec.version),
+            task.decode_arguments(arguments, spec.version),
             context,
             resources=self._runtime.resources,
             arounds=self._runtime.registry.arounds,

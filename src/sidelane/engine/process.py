@@ -111,12 +111,12 @@ class Child:
             raise ConfigurationError(f"A child process cannot import task {task.name!r}: {problem}")
         self._prepared.add(task.name)
 
-    async def perform(self, task: AnyTask, record: JobRecord, context: Context) -> Outcome:
-        """Run one attempt and give how it ended. Raises `ProcessDied` when the child went away under it."""
+    async def perform(self, task: AnyTask, record: JobRecord, arguments: str, context: Context) -> Outcome:
+        """Run one attempt with these arguments and give how it ended. Raises `ProcessDied` when the child went away under it."""
         spec = record.spec
         await self._send(
             pack({
-                "task": task.name, "arguments": spec.arguments, "version": spec.version,
+                "task": task.name, "arguments": arguments, "version": spec.version,
                 "failures": record.failures, "context": {
                     "job_id": spec.id, "task": spec.task, "queue": spec.queue, "attempt": record.attempt,
                     "user": spec.user, "key": spec.key, "parent": spec.parent, "labels": dict(spec.labels),

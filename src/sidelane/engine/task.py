@@ -12,7 +12,7 @@ from sidelane.engine.signature import Signature
 from sidelane.model.codec import limited
 from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError
 from sidelane.model.ids import new_id
-from sidelane.model.job import FollowUp, JobSpec
+from sidelane.model.job import FollowUp, JobSpec, State
 from sidelane.model.limit import Limit
 from sidelane.model.options import Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
@@ -210,7 +210,7 @@ class Call(Generic[R]):
             abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
             parent=parent,
             trace=trace,
-            follow_ups=self._follow_ups(user, trace) if options.follows else (),
+            follow_ups=self._follow_ups(user, trace),
             limits=self._limits(user) if policy.limits else (),
             max_queued=policy.max_queued,
         )
@@ -224,10 +224,14 @@ class Call(Generic[R]):
         return counting.bind(task.policy.limits)
 
     def _follow_ups(self, user: str | None, trace: str | None) -> tuple[FollowUp, ...]:
-        return tuple(
+        following = tuple(
             FollowUp(frozenset({state}), call.template(user=user, trace=trace))
             for state, call in self.options.following
         )
+        letter: Call[None] | None = self.task.lane.registry.letter
+        if letter is None or letter.task.name == self.task.name:  # nothing follows what tells of dead letters
+            return following
+        return (*following, FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
 
     def _is_same_as(self, other: "Call[Any]") -> bool:
         return (self.task.name, self.arguments, {}) == (other.task.name, other.arguments, other.given)
