@@ -170,10 +170,11 @@ class Call(Generic[R]):
                 f"{self.task.name}: {name}={source.upper()} is known only when another job has ended: give this call as "
                 "then=… or on_failure=… of another."
             )
-        options = self.options
+        options, limit = self.options, self.task.lane.settings.payload_limit
+        limited(self.arguments, limit, "The call of", self.task.name)
         if options.follows:
             everything = self.arguments + "".join(call.arguments for call in _all_following(self))
-            limited(everything, self.task.lane.settings.payload_limit, "The chain of", self.task.name)
+            limited(everything, limit, "The chain of", self.task.name)
         spec = self._spec(options.id or new_id(), options.user, parent, trace)
         return replace(spec, batch=batch, cascade=cascade) if batch or cascade else spec
 
