@@ -15,6 +15,7 @@ from sidelane.engine.handle import Job
 from sidelane.engine.registry import Around, ProblemRule, Registry
 from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
 from sidelane.engine.task import Call, Task
+from sidelane.engine.turns import Turns
 from sidelane.engine.worker import Worker
 from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
@@ -82,6 +83,15 @@ class Sidelane:
         does not declare.
         """
         return cast(TaskDecorator, self._task)
+
+    @property
+    def dead_letter(self) -> TaskDecorator:
+        """Register a task that is told of each job of this lane that fails for good: `@lane.dead_letter`, over a function of one
+        argument, `letter: Ended`. It runs as a job of its own, with the policy given as for `task`; its own failures are not told.
+
+        Raises as `task` does, and `TaskDeclarationError` on a second one.
+        """
+        return cast(TaskDecorator, self._dead_letter)
 
     @property
     def resource(self) -> ResourceDecorator:
@@ -167,10 +177,12 @@ class Sidelane:
         name: str = "worker",
         queues: Mapping[str, int | None] | None = None,
         concurrency: int | None = None,
+        strict: bool = False,
         exit_when_stuck: bool = False,
     ) -> Worker:
         """Make a worker of the open lane for these queues (None: all), with so many slots (None: as the settings say).
 
+        When it cannot serve all its queues, it does so by their weights, or `strict`ly one before the next in the order given.
         Raises `UnknownQueue`, `NotOpen`.
         """
         wanted = dict.fromkeys(self.queues) if queues is None else queues
@@ -187,6 +199,7 @@ class Sidelane:
             registry=self.registry,
             settings=self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency}),
             submitter=self.client,
+            turns=Turns({name: self.queues[name].weight for name in wanted}, strict=strict),
             queues={name: limit or self.queues[name].concurrency for name, limit in wanted.items()},
             name=name,
             exit_when_stuck=exit_when_stuck,
@@ -216,6 +229,13 @@ class Sidelane:
             )
         task = declare(function, fields, lane=self, queue=queue, settings=self.settings)
         self.registry.add(task)
+        return task
+
+    def _dead_letter(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
+        if function is None:
+            return lambda function: self._dead_letter(function, **fields)
+        task = self._task(function, **fields)
+        self.registry.add_hook(task)
         return task
 
     @contextmanager

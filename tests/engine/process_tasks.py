@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from sidelane import Context, Fixed, Retry, Sidelane, Use
+from sidelane import Context, Fixed, JobConflict, Retry, Sidelane, Use
 
 lane = Sidelane(settings={"lease": 2.0})
 
@@ -57,3 +57,34 @@ def die() -> None:
 @lane.task(process=True)
 def fail() -> None:
     raise ValueError("in the child")
+
+
+@lane.task
+async def double(number: int) -> int:
+    return 2 * number
+
+
+@lane.task(process=True)
+async def submitting(number: int, ctx: Context = Use(Context)) -> list[str]:
+    jobs = await asyncio.gather(*(ctx.submit(double.options(id=f"double-{n}").call(n)) for n in range(number)))
+    return [job.id for job in jobs]
+
+
+@lane.task(process=True)
+def submitting_from_a_thread(ctx: Context = Use(Context)) -> tuple[str, bool]:
+    call = double.options(user="u2").call(4)
+    return ctx.submit(call, cancel="cascade").wait(10).id, ctx.submit(double.options(id="d").call(1)).wait(10).created
+
+
+@lane.task(process=True)
+async def following(ctx: Context = Use(Context)) -> int:
+    return await (await ctx.submit(double.call(4))).result()
+
+
+@lane.task(process=True)
+async def conflicting(ctx: Context = Use(Context)) -> str:
+    try:
+        await ctx.submit(double.options(id="taken", user="u2").call(1))
+    except JobConflict as error:
+        return str(error)
+    return ""

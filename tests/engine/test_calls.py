@@ -59,7 +59,19 @@ def test_an_argument_without_json_form_is_refused(lane: Sidelane) -> None:
         ({"key": "k" * 513}, "a text of 1 to 512"),
         ({"priority": 1001}, "priorities go from"),
         ({"start_within": 0.0}, "above 0"),
+        ({"start_within": float("inf")}, "above 0"),
+        ({"deadline": -1.0}, "above 0"),
         ({"delay": 1.0, "run_at": 5.0}, "either delay or run_at"),
+        ({"run_at": "tomorrow"}, "run_at='tomorrow': this is a number"),
+        ({"run_at": datetime(2026, 1, 2)}, "this is a number"),  # noqa: DTZ001 - no datetime is
+        ({"run_at": float("nan")}, "this is a time, in seconds since 1970"),
+        ({"run_at": float("inf")}, "this is a time, in seconds since 1970"),
+        ({"delay": float("inf")}, "a delay is a number"),
+        ({"delay": "1"}, "this is a number"),
+        ({"unique": ""}, "a text of 1 to 512"),
+        ({"unique": 7}, "a text of 1 to 512"),
+        ({"id": "current"}, "means something else"),
+        ({"labels": {"a": 1}}, "texts by name"),
     ],
 )
 def test_options_that_cannot_be_are_refused(lane: Sidelane, options: dict[str, Any], words: str) -> None:
@@ -100,6 +112,37 @@ async def test_the_same_id_is_one_job(lane: Sidelane) -> None:
         again = await lane.submit(task.options(id="order-7").call())
         assert (first.created, again.created) == (True, False)
         assert len(await t.submitted(task)) == 1
+
+
+async def test_one_unfinished_job_has_a_unique_key(lane: Sidelane) -> None:
+    @lane.task
+    async def report(day: int) -> int:
+        return day
+
+    daily = report.options(unique="daily")
+    async with lane.testing() as t:
+        first = await lane.submit(daily.call(1))
+        again = await lane.submit(daily.call(2))
+        assert (again.created, again.id) == (False, first.id)
+        other = await lane.submit(daily.options(user="u1").call(3))  # a user's keys are their own
+        assert other.created
+        await t.drain()
+        assert (await first.result(), await other.result()) == (1, 3)
+        assert (await lane.submit(daily.call(4))).created
+
+
+async def test_a_time_that_has_passed_means_now(lane: Sidelane) -> None:
+    @lane.task
+    async def task() -> str:
+        return "ran"
+
+    async with lane.testing() as t:
+        assert await t.run(task.options(run_at=0.0).call()) == "ran"
+        job = await lane.submit(task.options(run_at=t.clock() + 30).call())
+        assert await t.drain() == 0
+        await t.advance(31)
+        assert await t.drain() == 1
+        assert await job.result() == "ran"
 
 
 async def test_the_id_of_somebody_elses_job_is_a_conflict(lane: Sidelane) -> None:

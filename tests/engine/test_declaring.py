@@ -1,10 +1,22 @@
 """Declaring tasks and resources: what cannot work is refused where it is written."""
 
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from sidelane import ConfigurationError, Context, NotOpen, Queue, Retry, Sidelane, Use
+from sidelane import (
+    ConfigurationError,
+    Context,
+    Exponential,
+    Fixed,
+    NotOpen,
+    Queue,
+    Retry,
+    Sidelane,
+    TryLater,
+    Use,
+)
 from sidelane.engine.declaration import TaskFields
 from sidelane.model.errors import TaskDeclarationError, UnknownQueue
 
@@ -71,6 +83,30 @@ def test_a_policy_that_cannot_be_names_its_task(lane: Sidelane, policy: TaskFiel
 def test_a_retry_needs_an_attempt() -> None:
     with pytest.raises(ConfigurationError, match="at least one attempt"):
         Retry(attempts=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Fixed(-1), r"Fixed\(-1\): this is a number of seconds, not below 0"),
+        (lambda: Fixed(math.inf), r"Fixed\(inf\)"),
+        (lambda: Exponential(first=-1), "first=-1"),
+        (lambda: Exponential(most=math.nan), "most=nan"),
+        (lambda: Exponential(factor=0.5), r"factor=0.5\): a wait grows"),
+        (lambda: Exponential(jitter=3), r"jitter=3\): this is from 0 to 2"),
+        (lambda: Exponential(jitter=-0.1), "jitter=-0.1"),
+        (lambda: Retry(attempts="3"), "attempts='3'"),  # type: ignore[arg-type]
+        (lambda: Retry(only=(ValueError, "KeyError")), "only=.*a tuple of exceptions"),  # type: ignore[arg-type]
+        (lambda: Retry(never=ValueError), "never=.*a tuple of exceptions"),  # type: ignore[arg-type]
+        (lambda: TryLater(-1), r"TryLater\(-1\): .* not in the past"),
+        (lambda: TryLater(math.nan), r"TryLater\(nan\)"),
+    ],
+)
+def test_a_wait_or_a_choice_of_errors_that_cannot_be_is_refused_where_it_is_written(
+    make: Callable[[], object], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        make()
 
 
 def test_a_queue_needs_a_sensible_name_and_room() -> None:

@@ -192,6 +192,6 @@ def test_a_function_of_a_queue_must_fit_each_of_its_tasks() -> None:
     async def tick() -> None: ...
 
     with pytest.raises(
-        TaskDeclarationError, match="Task 'tick': .*'queue-chat-per-by_session' takes 1 arguments, .* has 0"
+        TaskDeclarationError, match=r"Task 'tick': .*by_session' needs 1 of the task's arguments, which has 0"
     ):
         lane.task(queue="chat")(tick)

@@ -121,6 +121,7 @@ async def test_a_task_that_fails_too_often_is_failed_with_its_history(lane: Side
         (record,) = [await t.client.record(record.id) for record in await t.submitted(never)]
         assert (record.attempt, record.failures) == (3, 3)
         assert [failure.attempt for failure in record.history] == [1, 2, 3]
+        assert {failure.at for failure in record.history} == {t.clock()}
         assert record.history[0].error == "RuntimeError: secret words"
         assert "secret words" in record.history[0].traceback
         assert "secret words" not in str(failed.value.problem().document())

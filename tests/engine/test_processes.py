@@ -9,7 +9,21 @@ from pathlib import Path
 import pytest
 
 from sidelane import JobCancelled, JobFailed, Sidelane
-from tests.engine.process_tasks import block, die, fail, lane, polite, spin, stream, where
+from tests.engine.process_tasks import (
+    block,
+    conflicting,
+    die,
+    double,
+    fail,
+    following,
+    lane,
+    polite,
+    spin,
+    stream,
+    submitting,
+    submitting_from_a_thread,
+    where,
+)
 
 SOON = 20.0
 
@@ -86,3 +100,34 @@ async def test_an_error_in_the_child_keeps_its_words_for_operators(running: Side
     record = await job.record()
     assert record.history[0].error == "ValueError: in the child"
     assert "in the child" not in str(failed.value.problem().document())
+
+
+async def test_a_child_submits_jobs_of_its_own(running: Sidelane) -> None:
+    job = await running.submit(submitting.options(user="u1").call(3))
+    ids = await job.result(SOON)
+    assert [await double.job(each).result(SOON) for each in ids] == [0, 2, 4]
+    spec = (await double.job(ids[0]).record()).spec
+    assert (spec.parent, spec.user) == (job.id, "u1")
+
+
+async def test_a_child_in_a_thread_waits_for_the_answer(running: Sidelane) -> None:
+    await running.submit(double.options(id="d", user="u1").call(1))
+    job = await running.submit(submitting_from_a_thread.options(user="u1").call())
+    child, created = await job.result(SOON)
+    record = await double.job(child).record()
+    assert (record.spec.parent, record.spec.user, created) == (job.id, "u2", False)
+
+
+async def test_a_child_knows_what_it_submitted_by_its_id_alone(running: Sidelane) -> None:
+    job = await following.submit()
+    with pytest.raises(JobFailed):
+        await job.result(SOON)
+    assert (
+        "NotOpen: A task with process=True knows the jobs it submits by their ids"
+        in (await job.record()).history[0].error
+    )
+
+
+async def test_a_child_is_told_why_its_submit_is_refused(running: Sidelane) -> None:
+    await running.submit(double.options(id="taken", user="u1").call(1))
+    assert await (await conflicting.submit()).result(SOON) == "The id of this job is taken."

@@ -4,10 +4,11 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sidelane.model.errors import ArgumentsError
+from sidelane.model.job import JobSpec
 from sidelane.model.limit import Limit, Limiting, Rate
 from sidelane.model.queue import Queue
 from sidelane.stores.checking import is_storable
@@ -89,6 +90,11 @@ def counted(task: str, limits: Sequence[Limiting], queue: Queue, parameters: int
         Counted(declared, name, _takes(declared.per, name, parameters) if callable(declared.per) else 0)
         for declared, name in named
     )
+
+
+def waiting(spec: JobSpec) -> JobSpec:
+    """Give a job that nobody is there to be told of a refusal: it waits at each limit, and passes `max_queued` (rules 9)."""
+    return replace(spec, limits=tuple(replace(limit, when_full="wait") for limit in spec.limits), max_queued=None)
 
 
 def _named(prefix: str, limits: Sequence[Limiting]) -> list[tuple[Limiting, str]]:

@@ -6,23 +6,26 @@ import math
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sidelane.engine.context import Context
 from sidelane.engine.emission import Emission, LeaseLost
+from sidelane.engine.given import filled_in
 from sidelane.engine.handle import Job
 from sidelane.engine.outcomes import DeadlinePassed, TimedOut, outcome_of, with_identity
 from sidelane.engine.performing import perform
 from sidelane.engine.process import Children
 from sidelane.engine.registry import AnyTask, Registry
 from sidelane.engine.resource import Resources
-from sidelane.engine.task import Call
+from sidelane.engine.task import Task
 from sidelane.engine.voices import LoopVoice, ThreadVoice
 from sidelane.model.errors import UnknownTask
 from sidelane.model.event import ATTEMPT, Entry
+from sidelane.model.job import JobSpec, Submission
 from sidelane.model.outcome import Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
 from sidelane.model.settings import Settings
 from sidelane.model.worker import Claimed
+from sidelane.stores.contract import Store
 
 R = TypeVar("R")
 
@@ -47,7 +50,12 @@ class Stop(StrEnum):
 
 
 class Submitter(Protocol):
-    async def submit(self, call: Call[R], *, parent: str | None = None, trace: str | None = None) -> Job[R]: ...
+    """The open lane, as running tasks need it."""
+
+    @property
+    def store(self) -> Store: ...
+    async def submit_spec(self, spec: JobSpec) -> Submission: ...
+    def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]: ...
 
 
 class Reporting(Protocol):
@@ -138,14 +146,19 @@ class Attempt:
         if task is None:
             raise UnknownTask(f"No task named {spec.task!r} is registered here.")
         context = self._context()
+        arguments = spec.arguments
+        if spec.given:
+            arguments = await filled_in(
+                spec, self._runtime.submitter.store, lambda text: task.decode_arguments(text, spec.version)
+            )
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
                 self._watch_the_clock(task)  # only now: a cold child's start is not the task's time
-                return await child.perform(task, self.record, context)
+                return await child.perform(task, self.record, arguments, context, self._runtime.submitter.submit_spec)
         self._watch_the_clock(task)
         result = await perform(
             task,
-            task.decode_arguments(spec.arguments, spec.version),
+            task.decode_arguments(arguments, spec.version),
             context,
             resources=self._runtime.resources,
             arounds=self._runtime.registry.arounds,
@@ -225,12 +238,11 @@ class Attempt:
     def asked_to_stop(self) -> bool:
         return self.stopping is not None
 
-    async def submit(self, call: Call[R]) -> Job[R]:
-        """Submit a child of this job, for its task."""
-        spec = self.record.spec
-        if call.options.user is None and spec.user is not None:
-            call = call.with_options(user=spec.user)
-        return await self._runtime.submitter.submit(call, parent=spec.id, trace=spec.trace)
+    async def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Job[R]:
+        """Submit a child of this job, a call of `task`."""
+        submitter = self._runtime.submitter
+        submission = await submitter.submit_spec(spec)
+        return submitter.job(task, submission.record.id, created=submission.created)
 
 
 def _log(attempt: Attempt, outcome: Outcome) -> None:

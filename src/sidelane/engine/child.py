@@ -9,18 +9,19 @@ import socket
 import sys
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from sidelane.engine.context import DONE, Answer, Context
+from sidelane.engine.context import DONE, Answer, Context, FromThread, OnLoop
 from sidelane.engine.handle import Job
 from sidelane.engine.outcomes import outcome_of
 from sidelane.engine.performing import perform
 from sidelane.engine.registry import AnyTask, Registry
 from sidelane.engine.resource import Resources
-from sidelane.engine.task import Call, Task
-from sidelane.engine.wire import LONGEST_LINE, pack, pack_entry, pack_outcome, unpack
-from sidelane.model.errors import ConfigurationError
+from sidelane.engine.task import Task
+from sidelane.engine.wire import LONGEST_LINE, pack, pack_entry, pack_outcome, pack_submit, read_answer, unpack
+from sidelane.model.errors import ConfigurationError, NotOpen
 from sidelane.model.event import Entry
+from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Outcome, Succeeded
 
 R = TypeVar("R")
@@ -29,11 +30,13 @@ PR_SET_PDEATHSIG = 1
 
 
 class SocketVoice:
-    """The voice of a task in a child process: entries go to the worker, its wish to stop comes back."""
+    """The voice of a task in a child process: entries and submits go to the worker, its answers and its wish to stop come back."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, *, on_loop: bool) -> None:
         self._writer = writer
         self._loop = asyncio.get_running_loop()
+        self._on_loop = on_loop
+        self._answers: list[asyncio.Future[dict[str, Any]]] = []
         self.stop = False
 
     def put(self, entry: Entry) -> Awaitable[None]:
@@ -43,8 +46,28 @@ class SocketVoice:
     def stopping(self) -> bool:
         return self.stop
 
-    def submit(self, call: Call[R]) -> Answer[Job[R]]:
-        raise ConfigurationError("A task with process=True cannot submit jobs: let the task that waits for it do that.")
+    def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Answer[Job[R]]:
+        if self._on_loop:
+            return OnLoop(self._submit(task, spec))
+        return FromThread(self._loop, lambda: self._submit(task, spec))
+
+    def answered(self, message: dict[str, Any]) -> None:
+        """Hear what became of a submit."""
+        self._answers[message["answer"]].set_result(message)
+
+    async def _submit(self, task: Task[..., Any, R], spec: JobSpec) -> Job[R]:
+        answer = self._loop.create_future()
+        self._writer.write(pack_submit(len(self._answers), spec))
+        self._answers.append(answer)
+        job_id, created = read_answer(await asyncio.shield(answer))
+        return Job(job_id, cast(Any, _Elsewhere()), task.signature.result.decode, created)
+
+
+class _Elsewhere:
+    """The open lane of a job that a child process has submitted: it is open in the worker only."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotOpen("A task with process=True knows the jobs it submits by their ids; look at them from elsewhere.")
 
 
 class Child:
@@ -64,8 +87,8 @@ class Child:
                 self._writer.write(pack(await self._prepare(*message["prepare"])))
             if "arguments" not in message:
                 continue  # also a wish to stop that came too late
-            voice = SocketVoice(self._writer)
             task = self._tasks[message["task"]]
+            voice = SocketVoice(self._writer, on_loop=task.signature.on_loop)
             attempt = asyncio.create_task(self._attempt(task, message, voice))
             listener = asyncio.create_task(self._listen(task, voice, attempt))
             outcome = await attempt
@@ -84,12 +107,15 @@ class Child:
         return {"ready": name}
 
     async def _listen(self, task: AnyTask, voice: SocketVoice, attempt: "asyncio.Task[Outcome]") -> None:
-        line = await self._reader.readline()
-        voice.stop = True
-        if not line:
-            os._exit(0)  # the worker is gone, and with it the lease
-        if task.signature.on_loop:
-            attempt.cancel()  # the others ask `ctx.check()`
+        while line := await self._reader.readline():
+            message = unpack(line)
+            if "answer" in message:
+                voice.answered(message)
+                continue
+            voice.stop = True
+            if task.signature.on_loop:
+                attempt.cancel()  # the others ask `ctx.check()`
+        os._exit(0)  # the worker is gone, and with it the lease
 
     async def _attempt(self, task: AnyTask, message: dict[str, Any], voice: SocketVoice) -> Outcome:
         registry: Registry = task.lane.registry

@@ -1,10 +1,12 @@
 """The loop that claims jobs whenever there is room for them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 from sidelane.engine.slots import Slots
 from sidelane.engine.trying import Trying
+from sidelane.engine.turns import Turns
 from sidelane.model.ids import new_nonce
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
 from sidelane.stores.contract import Store, Wakeups, queue_topic
@@ -16,7 +18,10 @@ LONGEST_SILENCE = 10.0
 
 
 class Claiming:
-    """Claims for one worker: as many jobs as there are free slots, woken by hints, freed slots and due times."""
+    """Claims for one worker: as many jobs as there are free slots, queue by queue in their turns.
+
+    Hints, freed slots and due times wake it.
+    """
 
     def __init__(
         self,
@@ -24,6 +29,7 @@ class Claiming:
         *,
         worker: str,
         slots: Slots,
+        turns: Turns,
         lease: float,
         tasks: Callable[[], dict[str, int]],
         start: Callable[[Claimed], None],
@@ -31,10 +37,12 @@ class Claiming:
         self._store = store
         self._worker = worker
         self._slots = slots
+        self._turns = turns
         self._lease = lease
         self._tasks = tasks
         self._start = start
         self._filled = False  # the last claim got all it asked for, so there may be more
+        self._served: list[str] = []  # queues that gave all they were asked for in the last claim, so there may be more
         self._more = True  # the last claim may have left jobs behind for want of slots
         self._stopping = False
         self._freed = asyncio.Event()
@@ -70,7 +78,7 @@ class Claiming:
                 for claimed in claims.jobs:
                     self._start(claimed)
                 if ahead is None:
-                    self._more = self._filled or self._held_back()
+                    self._more = self._filled or bool(self._served) or self._held_back()
                     await self._wait(wakeups, claims.next_due)
                     if self._stopping:
                         return
@@ -78,17 +86,20 @@ class Claiming:
                 claims = await ahead
 
     def _may_go_on(self) -> bool:
-        return self._filled and self._slots.free > 0 and not self._stopping
+        if self._stopping or self._slots.free <= 0:
+            return False
+        return self._filled or not self._slots.free_by_queue().keys().isdisjoint(self._served)
 
     async def _claim(self) -> Claims:
         queues, limit, suspects = self._slots.free_by_queue(), min(self._slots.free, BATCH), self._slots.suspects()
         if not self._stopping:
             self._freed.clear()
-        self._filled, self._more = False, True
+        self._filled, self._served, self._more = False, [], True
         if limit <= 0 or not queues:
             return Claims()
+        asked = self._turns.ask(queues, limit)
         request = ClaimRequest(
-            request=new_nonce(), worker=self._worker, queues=queues, tasks=self._tasks(), limit=limit, lease=self._lease,
+            request=new_nonce(), worker=self._worker, queues=asked, tasks=self._tasks(), limit=limit, lease=self._lease,
             suspects=suspects,
         )  # fmt: skip
         claims = (
@@ -96,6 +107,8 @@ class Claiming:
             or Claims()
         )
         self._filled = len(claims.jobs) >= limit
+        given = Counter(claimed.record.spec.queue for claimed in claims.jobs)
+        self._served = self._turns.answered(asked, given, full=self._filled)
         return claims
 
     def _held_back(self) -> bool:

@@ -65,12 +65,16 @@ class Client:
 
     async def submission(self, call: Call[Any], *, parent: str | None = None, trace: str | None = None) -> Submission:
         """Submit a call and give the store's answer. Raises as `submit` does."""
-        return _accepted(await self._submit(self._spec(call, parent, trace)), call)
+        return _accepted(await self._submit(self._spec(call, parent, trace)), call.options.user)
+
+    async def submit_spec(self, spec: JobSpec) -> Submission:
+        """Submit what a call says and give the store's answer, for the children of jobs. Raises as `submit` does."""
+        return _accepted(await self._submit(spec), spec.user)
 
     async def submit_many(self, calls: Sequence[Call[R]]) -> list[Job[R]]:
         """Submit calls, in their order. Raises as `submit` does for the first that is refused; the others are submitted."""
         answers = await self.store.submit([self._spec(call, None, None) for call in calls])
-        submissions = map(_accepted, answers, calls)
+        submissions = map(_accepted, answers, (call.options.user for call in calls))
         return [
             self.job(call.task, submission.record.id, created=submission.created)
             for call, submission in zip(calls, submissions, strict=True)
@@ -154,10 +158,10 @@ class Client:
         return call.spec(parent=parent, trace=trace)
 
 
-def _accepted(answer: Submission | Refusal, call: Call[Any]) -> Submission:
+def _accepted(answer: Submission | Refusal, user: str | None) -> Submission:
     if isinstance(answer, Refusal):
         raise _refused(answer)
-    if not answer.created and answer.record.spec.user != call.options.user:
+    if not answer.created and answer.record.spec.user != user:
         raise JobConflict("The id of this job is taken.")
     return answer
 

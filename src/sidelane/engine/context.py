@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from sidelane.engine.emission import named_entry, progress_entry
 from sidelane.engine.handle import Job
-from sidelane.engine.task import Call
-from sidelane.model.errors import SidelaneError
+from sidelane.engine.task import Call, Task
+from sidelane.model.errors import ArgumentsError, SidelaneError
 from sidelane.model.event import Entry
+from sidelane.model.job import JobSpec
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -32,7 +33,7 @@ class Voice(Protocol):
 
     def put(self, entry: Entry) -> Awaitable[None]: ...
     def stopping(self) -> bool: ...
-    def submit(self, call: Call[R]) -> Answer[Job[R]]: ...
+    def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Answer[Job[R]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +72,18 @@ class Context:
         if self.voice.stopping():
             raise Stopped
 
-    def submit(self, call: Call[R]) -> Answer[Job[R]]:
-        """Submit a child job, which inherits this job's user and trace. In a thread, call `.wait()` on the answer."""
-        return self.voice.submit(call)
+    def submit(self, call: Call[R], *, cancel: Literal["leave", "cascade"] = "leave") -> Answer[Job[R]]:
+        """Submit a child job, which inherits this job's user and trace. Outside the event loop, call `.wait()` on the answer.
+
+        `cancel="cascade"`: when this job is cancelled, so is the child. Raises `ArgumentsError` and `PayloadTooLarge`, and the
+        answer what a submit raises.
+        """
+        if cancel not in ("leave", "cascade"):
+            raise ArgumentsError(f"cancel={cancel!r}: this is 'leave' or 'cascade'.")
+        if call.options.user is None and self.user is not None:
+            call = call.with_options(user=self.user)
+        spec = call.spec(parent=self.job_id, trace=self.trace, cascade=cancel == "cascade")
+        return self.voice.submit(call.task, spec)
 
 
 class Done:

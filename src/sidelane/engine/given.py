@@ -1,13 +1,13 @@
 """Arguments that are filled in when a job starts: what its parent, or its batch, has come to by then."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sidelane.model.batch import BatchRecord
 from sidelane.model.codec import Codec
-from sidelane.model.errors import GiveUp, StoreUnavailable, TryLater
+from sidelane.model.errors import ArgumentsDoNotFit, GiveUp, StoreUnavailable, TryLater
 from sidelane.model.job import Gone, JobRecord, JobSpec, State
 from sidelane.model.problem import Problem
 from sidelane.stores.contract import Store
@@ -71,16 +71,31 @@ _ENDED: Codec[Ended] = Codec(Ended)
 _BATCH_END: Codec[BatchEnd] = Codec(BatchEnd)
 
 
-async def filled_in(spec: JobSpec, store: Store) -> str:
-    """Give a job's arguments with those that are filled in at its start.
+async def filled_in(spec: JobSpec, store: Store, fits: Callable[[str], object]) -> str:
+    """Give a job's arguments with those that are filled in at its start; `fits` raises `ArgumentsDoNotFit` where they do not.
 
-    Raises `GiveUp` where they are not to be had any more, `TryLater` while the store is away.
+    Raises that error with a word on where they come from, `GiveUp` where they are not to be had any more, and `TryLater` while
+    the store is away.
     """
     try:
-        values = {source: await _value(source, spec, store) for source in set(spec.given.values())}
+        found = {source: await _found(source, spec, store) for source in set(spec.given.values())}
     except StoreUnavailable as error:
         raise TryLater(AGAIN) from error
-    return _merged(spec.arguments, {name: values[source] for name, source in spec.given.items()})
+    text = _merged(spec.arguments, {name: found[source].text for name, source in spec.given.items()})
+    try:
+        fits(text)
+    except ArgumentsDoNotFit as error:
+        sources = "; ".join(f"{name} is {found[source].what}" for name, source in spec.given.items())
+        raise ArgumentsDoNotFit(f"{error} ({sources})") from error
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The JSON text of an argument, and in words what it is."""
+
+    text: str
+    what: str
 
 
 def _merged(arguments: str, given: Mapping[str, str]) -> str:
@@ -88,22 +103,22 @@ def _merged(arguments: str, given: Mapping[str, str]) -> str:
     return json.dumps({**{name: json.loads(text) for name, text in given.items()}, **json.loads(arguments)})
 
 
-async def _value(source: str, spec: JobSpec, store: Store) -> str:
+async def _found(source: str, spec: JobSpec, store: Store) -> _Found:
     if source.startswith(BATCH):
-        return _of_batch(await store.get_batch(source.removeprefix(BATCH)), source)
+        return _of_batch(source.removeprefix(BATCH), await store.get_batch(source.removeprefix(BATCH)))
     (parent,) = await store.get([spec.parent]) if spec.parent else (None,)
     if parent is None or isinstance(parent, Gone):
         raise _missing(f"The job {spec.parent} that this one follows is gone, and what it came to with it.")
     if source == RESULT_OF_PARENT and parent.state is State.SUCCEEDED:
-        return parent.result or "null"
+        return _Found(parent.result or "null", f"the result of task {parent.spec.task!r}, job {parent.id}")
     if source == FAILURE_OF_PARENT and parent.state is State.FAILED:
-        return _of_failure(parent)
+        return _Found(_ended(parent), f"how task {parent.spec.task!r} failed, job {parent.id}")
     raise _missing(
         f"The job {spec.parent} that this one follows is {parent.state} by now: it was brought back meanwhile."
     )
 
 
-def _of_failure(parent: JobRecord) -> str:
+def _ended(parent: JobRecord) -> str:
     spec, last = parent.spec, parent.history[-1] if parent.history else None
     return _ENDED.encode(
         Ended(
@@ -114,15 +129,14 @@ def _of_failure(parent: JobRecord) -> str:
     )  # fmt: skip
 
 
-def _of_batch(batch: BatchRecord | None, source: str) -> str:
+def _of_batch(batch_id: str, batch: BatchRecord | None) -> _Found:
     if batch is None or batch.ended is None:
-        raise _missing(f"The batch {source.removeprefix(BATCH)} that this job follows is gone, or was opened again.")
-    return _BATCH_END.encode(
-        BatchEnd(
-            id=batch.id, user=batch.spec.user, state=batch.state, total=batch.total, succeeded=batch.succeeded,
-            failed=batch.failed, cancelled=batch.cancelled,
-        )
+        raise _missing(f"The batch {batch_id} that this job follows is gone, or was opened again.")
+    end = BatchEnd(
+        id=batch.id, user=batch.spec.user, state=batch.state, total=batch.total, succeeded=batch.succeeded,
+        failed=batch.failed, cancelled=batch.cancelled,
     )  # fmt: skip
+    return _Found(_BATCH_END.encode(end), f"how batch {batch_id} ended")
 
 
 def _missing(detail: str) -> GiveUp:

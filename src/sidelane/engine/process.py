@@ -6,17 +6,21 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sidelane.engine.context import Context
 from sidelane.engine.outcomes import ProcessDied
 from sidelane.engine.registry import AnyTask
-from sidelane.engine.wire import LONGEST_LINE, pack, read_outcome, unpack
-from sidelane.model.errors import ConfigurationError
+from sidelane.engine.wire import LONGEST_LINE, pack, pack_answer, read_outcome, read_spec, unpack
+from sidelane.model.errors import ConfigurationError, SidelaneError
 from sidelane.model.event import Entry
-from sidelane.model.job import JobRecord
+from sidelane.model.job import JobRecord, JobSpec, Submission
 from sidelane.model.outcome import Outcome
+
+Submit = Callable[[JobSpec], Awaitable[Submission]]
+"""Makes a job of what a task in a child process submits."""
 
 STARTING = 60.0
 """Seconds in which a child process must have imported its task and opened its resources."""
@@ -111,12 +115,17 @@ class Child:
             raise ConfigurationError(f"A child process cannot import task {task.name!r}: {problem}")
         self._prepared.add(task.name)
 
-    async def perform(self, task: AnyTask, record: JobRecord, context: Context) -> Outcome:
-        """Run one attempt and give how it ended. Raises `ProcessDied` when the child went away under it."""
+    async def perform(
+        self, task: AnyTask, record: JobRecord, arguments: str, context: Context, submit: Submit
+    ) -> Outcome:
+        """Run one attempt with these arguments and give how it ended; `submit` makes jobs of what it submits.
+
+        Raises `ProcessDied` when the child went away under it.
+        """
         spec = record.spec
         await self._send(
             pack({
-                "task": task.name, "arguments": spec.arguments, "version": spec.version,
+                "task": task.name, "arguments": arguments, "version": spec.version,
                 "failures": record.failures, "context": {
                     "job_id": spec.id, "task": spec.task, "queue": spec.queue, "attempt": record.attempt,
                     "user": spec.user, "key": spec.key, "parent": spec.parent, "labels": dict(spec.labels),
@@ -126,9 +135,12 @@ class Child:
         )  # fmt: skip
         while line := await self._receive():
             message = unpack(line)
-            if "entry" not in message:
+            if "entry" in message:
+                await context.voice.put(Entry(*message["entry"]))
+            elif "submit" in message:
+                await self._send(pack_answer(message["submit"], await _answer(submit, message)))
+            else:
                 return read_outcome(message)
-            await context.voice.put(Entry(*message["entry"]))
         raise await self._died()
 
     async def stop(self, grace: float) -> None:
@@ -150,7 +162,10 @@ class Child:
 
     async def _ended(self) -> None:
         while line := await self._receive():
-            if "entry" not in unpack(line):
+            message = unpack(line)
+            if "submit" in message:
+                await self._send(pack_answer(message["submit"], SidelaneError("This attempt is asked to stop.")))
+            elif "entry" not in message:
                 return
 
     def _kill(self) -> None:
@@ -167,6 +182,13 @@ class Child:
             return await self._reader.readline()
         except ConnectionError:
             return b""
+
+
+async def _answer(submit: Submit, message: Mapping[str, Any]) -> Submission | SidelaneError:
+    try:
+        return await submit(read_spec(message))
+    except SidelaneError as error:
+        return error
 
 
 def _manner(code: int) -> str:

@@ -5,8 +5,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
+from sidelane.engine.given import FAILURE
 from sidelane.engine.resource import Resource
-from sidelane.engine.task import Task
+from sidelane.engine.task import Call, Task
 from sidelane.model.errors import TaskDeclarationError
 from sidelane.model.problem import Problem
 
@@ -39,6 +40,29 @@ class Registry:
     rules: list[ProblemRule] = field(default_factory=list)
     arounds: list[Around] = field(default_factory=list)
     overrides: dict[Resource[Any], Any] = field(default_factory=dict)
+    _hook: AnyTask | None = None
+    _letter: Call[Any] | None = None
+
+    @property
+    def letter(self) -> Call[Any] | None:
+        """The call that follows each job that fails for good, where the lane wants one."""
+        if self._letter is None and self._hook is not None:
+            self._letter = self._hook.call(FAILURE)
+        return self._letter
+
+    def add_hook(self, task: AnyTask) -> None:
+        """Let this task be told of each dead letter. Raises `TaskDeclarationError` when another is, or it takes no letter."""
+        if self._hook is not None:
+            raise TaskDeclarationError(
+                f"Task {task.name!r}: this lane has @lane.dead_letter already: {_place(self._hook.function)}."
+            )
+        if len(task.signature.names) != 1:
+            raise TaskDeclarationError(
+                f"Task {task.name!r}: @lane.dead_letter takes one argument, how a job has ended: `letter: Ended`."
+            )
+        if any(counted.declared.per == "user" for counted in task.policy.limits):
+            raise TaskDeclarationError(f"Task {task.name!r}: dead letters have no user whom a limit could count.")
+        self._hook = task
 
     def add(self, task: AnyTask) -> None:
         """Register a task under its name and aliases. Raises `TaskDeclarationError` when one is taken."""
@@ -56,6 +80,7 @@ class Registry:
         """Resolve every task's annotations, so that a wrong one is found at the start. Raises `TaskDeclarationError`."""
         for task in self.tasks.values():
             _ = task.signature.arguments, task.signature.result
+        _ = self.letter
 
     def known(self, without: Iterable[Resource[Any]] = ()) -> dict[str, int]:
         """Map each known name to the newest version understood, leaving out tasks that use one of these resources."""

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 
-from sidelane.engine.admission import Counted, Counting
+from sidelane.engine.admission import Counted, Counting, waiting
 from sidelane.engine.given import RESULT_OF_PARENT
 from sidelane.engine.handle import Job
 from sidelane.engine.signature import Signature
 from sidelane.model.codec import limited
 from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError
 from sidelane.model.ids import new_id
-from sidelane.model.job import FollowUp, JobSpec
+from sidelane.model.job import FollowUp, JobSpec, State
 from sidelane.model.limit import Limit
 from sidelane.model.options import Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
@@ -160,7 +160,9 @@ class Call(Generic[R]):
         """Give this call with other options."""
         return replace(self, options=replace(self.options, **options))
 
-    def spec(self, *, parent: str | None = None, trace: str | None = None) -> JobSpec:
+    def spec(
+        self, *, parent: str | None = None, trace: str | None = None, batch: str | None = None, cascade: bool = False
+    ) -> JobSpec:
         """Say everything the store must know of this call. Raises `ArgumentsError`, `PayloadTooLarge`."""
         if self.given:
             name, source = next(iter(self.given.items()))
@@ -168,11 +170,13 @@ class Call(Generic[R]):
                 f"{self.task.name}: {name}={source.upper()} is known only when another job has ended: give this call as "
                 "then=… or on_failure=… of another."
             )
-        options = self.options
+        options, limit = self.options, self.task.lane.settings.payload_limit
+        limited(self.arguments, limit, "The call of", self.task.name)
         if options.follows:
             everything = self.arguments + "".join(call.arguments for call in _all_following(self))
-            limited(everything, self.task.lane.settings.payload_limit, "The chain of", self.task.name)
-        return self._spec(options.id or new_id(), options.user, parent, trace)
+            limited(everything, limit, "The chain of", self.task.name)
+        spec = self._spec(options.id or new_id(), options.user, parent, trace)
+        return replace(spec, batch=batch, cascade=cascade) if batch or cascade else spec
 
     def template(self, *, user: str | None = None, trace: str | None = None, source: str = RESULT_OF_PARENT) -> JobSpec:
         """Say it of a call that is submitted when something else has ended: the store fills in its id and parent.
@@ -182,8 +186,7 @@ class Call(Generic[R]):
         """
         spec = self._spec("", self.options.user or user, None, trace)
         given = {name: source if of == RESULT_OF_PARENT else of for name, of in self.given.items()}
-        limits = tuple(replace(limit, when_full="wait") for limit in spec.limits)
-        return replace(spec, limits=limits, max_queued=None, given=given)
+        return waiting(replace(spec, given=given))
 
     def _spec(self, job_id: str, user: str | None, parent: str | None, trace: str | None) -> JobSpec:
         options, policy = self.options, self.task.policy
@@ -208,7 +211,7 @@ class Call(Generic[R]):
             abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
             parent=parent,
             trace=trace,
-            follow_ups=self._follow_ups(user, trace) if options.follows else (),
+            follow_ups=self._follow_ups(user, trace),
             limits=self._limits(user) if policy.limits else (),
             max_queued=policy.max_queued,
         )
@@ -222,10 +225,14 @@ class Call(Generic[R]):
         return counting.bind(task.policy.limits)
 
     def _follow_ups(self, user: str | None, trace: str | None) -> tuple[FollowUp, ...]:
-        return tuple(
+        following = tuple(
             FollowUp(frozenset({state}), call.template(user=user, trace=trace))
             for state, call in self.options.following
         )
+        letter: Call[None] | None = self.task.lane.registry.letter
+        if letter is None or letter.task.name == self.task.name:  # nothing follows what tells of dead letters
+            return following
+        return (*following, FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
 
     def _is_same_as(self, other: "Call[Any]") -> bool:
         return (self.task.name, self.arguments, {}) == (other.task.name, other.arguments, other.given)

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sidelane.engine.context import DONE, Answer, FromThread, OnLoop
 from sidelane.engine.emission import Emission
 from sidelane.engine.handle import Job
-from sidelane.engine.task import Call
+from sidelane.engine.task import Task
 from sidelane.model.event import Entry
+from sidelane.model.job import JobSpec
 
 R = TypeVar("R")
 
@@ -19,7 +20,7 @@ class Speaker(Protocol):
     emission: Emission
 
     def asked_to_stop(self) -> bool: ...
-    async def submit(self, call: Call[R]) -> Job[R]: ...
+    async def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Job[R]: ...
 
 
 class LoopVoice:
@@ -36,8 +37,8 @@ class LoopVoice:
     def stopping(self) -> bool:
         return self._speaker.asked_to_stop()
 
-    def submit(self, call: Call[R]) -> Answer[Job[R]]:
-        return OnLoop(self._speaker.submit(call))
+    def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Answer[Job[R]]:
+        return OnLoop(self._speaker.submit(task, spec))
 
 
 class ThreadVoice:
@@ -61,8 +62,8 @@ class ThreadVoice:
     def stopping(self) -> bool:
         return self._speaker.asked_to_stop() or self._emission.lost
 
-    def submit(self, call: Call[R]) -> Answer[Job[R]]:
-        return FromThread(self._loop, lambda: self._speaker.submit(call))
+    def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Answer[Job[R]]:
+        return FromThread(self._loop, lambda: self._speaker.submit(task, spec))
 
     def _put(self, entry: Entry) -> None:
         if not self._emission.lost:

@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sidelane.model.errors import JobConflict, JobRefused, LimitReached, QueueFull, SidelaneError, StoreUnavailable
 from sidelane.model.event import Entry
-from sidelane.model.job import Failure
+from sidelane.model.job import Failure, JobSpec, Submission
 from sidelane.model.outcome import Failed, Outcome, Released, Retried, Succeeded
 from sidelane.model.problem import Problem
+from sidelane.stores.texts import spec_document, spec_of
 
 LONGEST_LINE = 64 * 1024 * 1024
 
@@ -25,6 +27,30 @@ def unpack(line: bytes) -> dict[str, Any]:
 
 def pack_entry(entry: Entry) -> bytes:
     return pack({"entry": [entry.name, entry.data]})
+
+
+def pack_submit(number: int, spec: JobSpec) -> bytes:
+    """Make a line of a child job that a task wants submitted; the answer has the same number."""
+    return pack({"submit": number, "spec": spec_document(spec)})
+
+
+def read_spec(message: Mapping[str, Any]) -> JobSpec:
+    """Read back what is to be submitted."""
+    return spec_of(message["spec"])
+
+
+def pack_answer(number: int, answer: Submission | SidelaneError) -> bytes:
+    """Make a line of what became of a submit."""
+    if isinstance(answer, Submission):
+        return pack({"answer": number, "job": answer.record.id, "created": answer.created})
+    return pack({"answer": number, "refused": type(answer).__name__, "problem": answer.problem().document()})
+
+
+def read_answer(message: Mapping[str, Any]) -> tuple[str, bool]:
+    """Read back the id of the submitted job, and whether it is new. Raises what the submit raised."""
+    if "refused" in message:
+        raise _refusal(message["refused"])(Problem.of(message["problem"]))
+    return message["job"], message["created"]
 
 
 def pack_outcome(outcome: Outcome) -> bytes:
@@ -51,6 +77,11 @@ def read_outcome(message: Mapping[str, Any]) -> Outcome:
     if "failed" in message:
         return Failed(_read_failure(message["failed"]))
     return Released(message["released"])
+
+
+def _refusal(name: str) -> type[SidelaneError]:
+    kinds = (JobConflict, LimitReached, QueueFull, JobRefused, StoreUnavailable)
+    return next((kind for kind in kinds if kind.__name__ == name), SidelaneError)
 
 
 def _failure(failure: Failure) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
 from sidelane.engine.slots import Slots
+from sidelane.engine.turns import Turns
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Lease
 from sidelane.model.outcome import Append, Report, Verdict
@@ -40,8 +41,9 @@ logger = logging.getLogger(__name__)
 class Worker:
     """Runs jobs of some queues until it is told to drain.
 
-    `queues` maps names to the most jobs of each to run at once (None: as many as there are slots). `open_store` opens the
-    heartbeat's own connection. `exit_when_stuck`: end the process when its loop is blocked for a lease.
+    `queues` maps names to the most jobs of each to run at once (None: as many as there are slots), and `turns` says how it serves
+    them when it cannot serve all. `open_store` opens the heartbeat's own connection. `exit_when_stuck`: end the process when its
+    loop is blocked for a lease.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Worker:
         settings: Settings,
         submitter: Submitter,
         queues: Mapping[str, int | None],
+        turns: Turns,
         name: str = "worker",
         exit_when_stuck: bool = False,
     ) -> None:
@@ -74,7 +77,7 @@ class Worker:
             children=self._children, submitter=submitter, reporting=self._reporter,
         )  # fmt: skip
         self._claiming = Claiming(
-            store, worker=self.id, slots=self._slots, lease=settings.lease, tasks=self._tasks, start=self._start,
+            store, worker=self.id, slots=self._slots, turns=turns, lease=settings.lease, tasks=self._tasks, start=self._start,
         )  # fmt: skip
         self._heartbeat = Heartbeat(
             open_store, lease=settings.lease, pulse=self._pulse, leases=self._leases, info=self.info,

@@ -32,6 +32,8 @@ SidelaneError
 └── [MalformedCursor, IdempotencyError, NoUser]  requests that cannot be answered (web)
 """
 
+import math
+
 from sidelane.model.limit import Reached
 from sidelane.model.problem import Problem
 
@@ -190,10 +192,12 @@ class JobCancelled(JobError):
 class TryLater(SidelaneError):
     """The task asks to be run again later; this costs no attempt of its budget.
 
-    `delay` is in seconds.
+    `delay` is in seconds. Raises `ConfigurationError` on one that cannot be.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
+        if not (delay >= 0 and math.isfinite(delay)):
+            raise ConfigurationError(f"TryLater({delay}): this is a number of seconds from now, not in the past.")
         super().__init__(f"The task asked to be run again in {delay:g} seconds.")
         self.delay = delay
 

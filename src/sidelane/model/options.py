@@ -110,6 +110,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and 0 < len(value) <= 512):
                 raise ArgumentsError(f"{name}={value!r}: this is a text of 1 to 512 characters.")
+        if not all(isinstance(text, str) for pair in self.labels.items() for text in pair):
+            raise ArgumentsError(f"labels={dict(self.labels)!r}: these are texts by name.")
 
     def _check_numbers(self) -> None:
         for name in ("priority", "delay", "run_at", "start_within", "deadline"):
@@ -118,6 +120,8 @@ class Options:
                 raise ArgumentsError(f"{name}={value!r}: this is a number.")
         if self.priority is not None and self.priority not in PRIORITIES:
             raise ArgumentsError(f"priority={self.priority}: priorities go from -1000 to 1000, higher first.")
+        if self.run_at is not None and not math.isfinite(self.run_at):
+            raise ArgumentsError(f"run_at={self.run_at}: this is a time, in seconds since 1970.")
         if self.delay < 0 or not math.isfinite(self.delay):
             raise ArgumentsError(f"delay={self.delay}: a delay is a number of seconds from now, not in the past.")
         for name in ("start_within", "deadline"):

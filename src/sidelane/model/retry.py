@@ -1,11 +1,26 @@
 """When a failed attempt is tried again, and how long to wait before it."""
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sidelane.model.errors import ConfigurationError
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and value >= 0 and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
+
+
+def _are_errors(types: object) -> bool:
+    return isinstance(types, tuple) and all(
+        isinstance(each, type) and issubclass(each, BaseException) for each in types
+    )
 
 
 class Backoff(Protocol):
@@ -20,6 +35,10 @@ class Fixed:
 
     seconds: float
 
+    def __post_init__(self) -> None:
+        if not _is_duration(self.seconds):
+            raise ConfigurationError(f"Fixed({self.seconds!r}): this is a number of seconds, not below 0.")
+
     def delay(self, failures: int) -> float:
         return self.seconds
 
@@ -33,6 +52,17 @@ class Exponential:
     most: float = 300.0
     jitter: float = 0.2
     random: Callable[[], float] = field(default=random.random, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, seconds in (("first", self.first), ("most", self.most)):
+            if not _is_duration(seconds):
+                raise ConfigurationError(f"Exponential({name}={seconds!r}): this is a number of seconds, not below 0.")
+        if not _is_duration(self.factor) or self.factor < 1:
+            raise ConfigurationError(f"Exponential(factor={self.factor!r}): a wait grows by a number, at least 1.")
+        if not _is_duration(self.jitter) or self.jitter > 2:
+            raise ConfigurationError(
+                f"Exponential(jitter={self.jitter!r}): this is from 0 to 2, which is all of the wait."
+            )
 
     def delay(self, failures: int) -> float:
         exponent = min(failures - 1, 64)  # keeps the power a finite number
@@ -53,8 +83,11 @@ class Retry:
     never: tuple[type[Exception], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ConfigurationError(f"Retry(attempts={self.attempts}): a task needs at least one attempt.")
+        if not _is_count(self.attempts):
+            raise ConfigurationError(f"Retry(attempts={self.attempts!r}): a task needs at least one attempt.")
+        for name, types in (("only", self.only), ("never", self.never)):
+            if not _are_errors(types):
+                raise ConfigurationError(f"Retry({name}={types!r}): this is a tuple of exceptions, as (ValueError,).")
 
     def after(self, failures: int, error: BaseException) -> float | None:
         """Say how many seconds to wait after this many failures, the last being `error`; None when it is final."""
