@@ -1,0 +1,56 @@
+"""The lane under test: what `drain` and `advance` do where limits hold jobs back."""
+
+import pytest
+
+from sidelane import Concurrent, NotFinished, Queue, Rate, Sidelane
+
+
+async def test_a_drain_runs_all_jobs_of_a_limit_one_after_the_other(lane: Sidelane) -> None:
+    running = most = 0
+
+    @lane.task(limits=[Concurrent(1, per="task", when_full="wait")])
+    async def alone() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        running -= 1
+
+    async with lane.testing() as t:
+        for _ in range(250):
+            await alone.submit()
+        assert await t.drain() == 250
+        assert most == 1
+
+
+async def test_a_drain_ends_when_only_parked_jobs_are_left(lane: Sidelane) -> None:
+    @lane.task(limits=[Rate("2/minute", per="task", when_full="wait")])
+    async def call_out() -> None: ...
+
+    async with lane.testing() as t:
+        jobs = [await call_out.submit() for _ in range(5)]
+        assert await t.drain() == 2
+        with pytest.raises(NotFinished):
+            await jobs[-1].result(timeout=0)
+        await t.advance(30)
+        assert await t.drain() == 1
+        await t.advance(60)
+        assert await t.drain() == 2
+        assert await t.drain() == 0
+
+
+async def test_a_drain_looks_past_many_jobs_that_a_limit_holds_back() -> None:
+    lane = Sidelane(store="sqlite://:memory:", queues=[Queue("chat")])
+
+    @lane.task(queue="chat", limits=[Rate("1/minute", per="task", when_full="wait")])
+    async def slow() -> None: ...
+
+    @lane.task(queue="chat")
+    async def quick() -> str:
+        return "done"
+
+    async with lane.testing() as t:
+        for _ in range(450):
+            await slow.submit()
+        job = await quick.submit()
+        assert await t.drain() == 2
+        assert await job.result(timeout=0) == "done"

@@ -1,0 +1,389 @@
+"""Schedules: declared with the code, kept by the store, fired on time by whoever has it open, each firing once."""
+
+import asyncio
+import itertools
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from sidelane import (
+    RESULT,
+    Concurrent,
+    ConfigurationError,
+    NotOpen,
+    Queue,
+    Sidelane,
+    State,
+    StoreUnavailable,
+    Task,
+    UnknownSchedule,
+)
+from sidelane.model.job import DAY, Query
+from sidelane.model.schedule import CatchUp, Firing, ScheduleRecord, Timetable
+from sidelane.model.worker import Swept
+from sidelane.stores.opening import open_store
+from sidelane.testing.harness import Harness
+from tests.engine.conftest import MakeLane
+
+SOON = 10.0
+HOUR = 3600.0
+ON_TIME = 0.1
+"""Seconds a firing may be late, in the middle of several: a busy machine holds up one or the other for longer."""
+
+
+async def fired(t: Harness, task: Task[..., Any, Any]) -> list[str]:
+    """List when the jobs of a task were submitted, in Seoul."""
+    return [
+        datetime.fromtimestamp(record.submitted, ZoneInfo("Asia/Seoul")).strftime("%d. %H:%M")
+        for record in await t.submitted(task)
+    ]
+
+
+async def the_record(lane: Sidelane, name: str) -> ScheduleRecord:
+    (found,) = [record for record in await lane.schedules.list() if record.schedule.name == name]
+    return found
+
+
+async def test_a_schedule_submits_its_call_at_its_times_in_its_time_zone(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh(market: str) -> str:
+        return market
+
+    lane.schedule(
+        "stocks", refresh.options(user="u", priority=3).call(market="KR"), cron="0 6 * * *", timezone="Asia/Seoul"
+    )
+    async with lane.testing() as t:  # it is 09:00 in Seoul, on the 1st of January
+        await t.advance(20 * HOUR)
+        assert await fired(t, refresh) == []
+        for _ in range(3):
+            await t.advance(1 * HOUR)
+        assert await fired(t, refresh) == ["02. 06:00"]
+        await t.advance(24 * HOUR)
+        assert len(await fired(t, refresh)) == 2
+        await t.drain()
+        records = await t.submitted(refresh)
+        assert [record.result for record in records] == ['"KR"', '"KR"']
+        assert {(record.spec.user, record.spec.priority) for record in records} == {("u", 3)}
+        assert [record.spec.labels for record in records] == [{"schedule": "stocks"}] * 2
+        assert len(await t.client.find(Query(labels={"schedule": "stocks"}))) == 2
+        kept = await the_record(lane, "stocks")
+        assert (kept.enabled, kept.job) == (True, records[-1].id)
+
+
+@pytest.mark.parametrize(("catch_up", "jobs"), [("once", 1), ("all", 72), ("skip", 0)])
+async def test_firings_that_nobody_was_there_for_are_made_up_for_as_told(
+    lane: Sidelane, catch_up: CatchUp, jobs: int
+) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    lane.schedule("stocks", refresh.call(), every=HOUR, catch_up=catch_up)
+    async with lane.testing() as t:
+        await t.advance(0)
+        await t.advance(3 * DAY + 120)
+        assert len(await t.submitted(refresh)) == jobs
+        await t.advance(0)
+        assert len(await t.submitted(refresh)) == jobs
+        await t.advance(HOUR)
+        assert len(await t.submitted(refresh)) == jobs + (catch_up != "skip")
+
+
+async def test_a_thousand_missed_firings_are_made_up_for_in_pieces(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    lane.schedule("stocks", refresh.call(), every=1.0, catch_up="all")
+    async with lane.testing() as t:
+        sizes: list[int] = []
+        fire = t.client.store.fire
+
+        async def counted(firing: Firing) -> bool:
+            sizes.append(len(firing.specs))
+            return await fire(firing)
+
+        monkeypatch.setattr(t.client.store, "fire", counted)
+        await t.advance(1000)
+        assert len({record.id for record in await t.submitted(refresh)}) == sum(sizes) == 1000
+        assert max(sizes) == 200
+
+
+@pytest.mark.parametrize(
+    ("timing", "words"),
+    [
+        ({}, "give either cron"),
+        ({"cron": "0 6 * *"}, "Wrong number of fields"),
+        ({"cron": "0 6 * * *", "timezone": "Asia/Soul"}, "timezone='Asia/Soul'"),
+        ({"every": 0}, "every=0"),
+        ({"every": 5, "catch_up": "never"}, "catch_up='never'"),
+        ({"every": 5, "aliases": ["a b"]}, "'a b' is no name"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_told_where_it_is_declared(
+    lane: Sidelane, timing: dict[str, Any], words: str
+) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    with pytest.raises(ConfigurationError, match=f"Schedule 'stocks' of task 'refresh': .*{words}"):
+        lane.schedule("stocks", refresh.call(), **timing)
+
+
+def test_no_two_schedules_of_a_lane_are_or_were_named_alike(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    @lane.task
+    async def report() -> None: ...
+
+    lane.schedule("stocks", refresh.call(), every=5, aliases=("prices",))
+    for name, aliases in (("stocks", ()), ("prices", ()), ("news", ("stocks",)), ("news", ("prices",))):
+        with pytest.raises(
+            ConfigurationError, match="of task 'report': the schedule 'stocks' of task 'refresh' is, or was"
+        ):
+            lane.schedule(name, report.call(), every=5, aliases=aliases)
+    lane.schedule("news", report.call(), every=5)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda task: task.options(id="one").call(1), "its call has id=…; a schedule submits a new job each time"),
+        (lambda task: task.options(run_at=5.0).call(1), "its call has run_at=…"),
+        (lambda task: task.call(RESULT), "its call follows nothing that could give it number"),
+        (lambda task: task.call(1), "counts per user"),
+    ],
+)
+def test_a_call_that_cannot_be_submitted_again_and_again_is_refused(
+    lane: Sidelane, call: Callable[[Any], Any], words: str
+) -> None:
+    @lane.task(limits=[Concurrent(1, per="user")])
+    async def refresh(number: int) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=f"Schedule 'stocks' of task 'refresh': .*{words}"):
+        lane.schedule("stocks", call(refresh), every=5)
+
+
+async def test_firings_wait_at_limits_and_pass_a_full_queue() -> None:
+    lane = Sidelane(store="sqlite://:memory:", queues=[Queue("chat", max_queued=1)])
+
+    @lane.task(queue="chat", limits=[Concurrent(1, per="task")])
+    async def refresh() -> None: ...
+
+    lane.schedule("stocks", refresh.call(), every=HOUR, catch_up="all")
+    async with lane.testing() as t:
+        await t.advance(3 * HOUR)
+        assert len(await t.submitted(refresh)) == 3
+        assert await t.drain() == 3
+        assert {record.state for record in await t.submitted(refresh)} == {State.SUCCEEDED}
+
+
+async def test_each_process_that_opens_the_lane_keeps_its_schedules_and_none_starts_anew(make_lane: MakeLane) -> None:
+    def lane_with(**fields: Any) -> tuple[Sidelane, Task[..., Any, Any]]:
+        lane = make_lane()
+
+        @lane.task
+        async def refresh(market: str = "KR") -> None: ...
+
+        lane.schedule(**{"name": "stocks", "call": refresh.call(), "every": HOUR, **fields})
+        return lane, refresh
+
+    first, _ = lane_with()
+    async with first.running():
+        before = await the_record(first, "stocks")
+    second, refresh = lane_with()
+    async with second.running():
+        again = await the_record(second, "stocks")
+        assert (again.schedule, again.last) == (before.schedule, before.last)
+    renamed, _ = lane_with(name="prices", aliases=("stocks",), every=2 * HOUR)
+    async with renamed.running():
+        (found,) = await renamed.schedules.list()
+        assert (found.schedule.name, found.schedule.every, found.last) == ("prices", 2 * HOUR, before.last)
+        assert await renamed.client.find(Query(task=refresh.name)) == []
+
+
+async def test_a_schedule_can_be_switched_off_and_on_run_out_of_turn_and_forgotten(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh() -> int:
+        return 7
+
+    lane.schedule("stocks", refresh.call(), every=HOUR, catch_up="all")
+    async with lane.testing() as t:
+        await t.advance(60)
+        await lane.schedules.disable("stocks")
+        await t.advance(5 * HOUR)
+        assert await t.submitted(refresh) == []
+        await lane.schedules.enable("stocks")
+        await t.advance(60)
+        assert await t.submitted(refresh) == []  # it counts from when it was switched on
+        before = await the_record(lane, "stocks")
+        job = await lane.schedules.run("stocks")
+        await t.drain()
+        assert await job.result(0) == 7
+        assert (await job.record()).spec.labels == {"schedule": "stocks"}
+        assert await the_record(lane, "stocks") == before
+        await t.advance(HOUR)
+        assert len(await t.submitted(refresh)) == 2
+        await lane.schedules.forget("stocks")
+        assert await lane.schedules.list() == ()
+        await t.advance(HOUR)
+        assert len(await t.submitted(refresh)) == 2
+
+
+async def test_a_schedule_that_is_not_there_is_named(lane: Sidelane) -> None:
+    async with lane.testing():
+        for verb in (lane.schedules.enable, lane.schedules.disable, lane.schedules.run, lane.schedules.forget):
+            with pytest.raises(UnknownSchedule, match="There is no schedule 'stock'") as raised:
+                await verb("stock")
+            assert raised.value.status == 404
+    with pytest.raises(NotOpen):
+        await lane.schedules.list()
+
+
+async def test_a_clock_that_steps_back_and_on_again_fires_nothing_twice_and_loses_nothing(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    lane.schedule("stocks", refresh.call(), every=HOUR, catch_up="all")
+    async with lane.testing() as t:
+        await t.advance(2.5 * HOUR)
+        await t.advance(-2 * HOUR)
+        assert len(await t.submitted(refresh)) == 2
+        await t.advance(2.4 * HOUR)
+        assert len(await t.submitted(refresh)) == 2
+        await t.advance(HOUR)
+        assert len(await t.submitted(refresh)) == 3
+
+
+async def test_a_clock_that_was_days_ahead_by_mistake_does_not_silence_a_schedule(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    lane.schedule("stocks", refresh.call(), every=HOUR)
+    async with lane.testing() as t:
+        await t.advance(0)
+        await t.advance(5 * DAY)
+        await t.advance(-5 * DAY)
+        before = len(await t.submitted(refresh))
+        for _ in range(3):
+            await t.advance(HOUR)
+        assert len(await t.submitted(refresh)) == before + 3
+
+
+async def test_a_process_without_cronsim_leaves_cron_to_others_and_says_so_once(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @lane.task
+    async def refresh(market: str) -> None: ...
+
+    lane.schedule("daily", refresh.call("KR"), cron="0 6 * * *")
+    lane.schedule("hourly", refresh.call("US"), every=HOUR)
+    async with lane.testing() as t:
+        monkeypatch.setitem(sys.modules, "cronsim", None)
+        for _ in range(24):
+            await t.advance(HOUR)
+        assert {record.spec.labels["schedule"] for record in await t.submitted(refresh)} == {"hourly"}
+        said = [record.message for record in caplog.records if "cronsim" in record.message]
+        assert len(said) == 1
+        assert "Schedule 'daily' of task 'refresh'" in said[0]
+        assert "install sidelane[cron]. It is left to other processes." in said[0]
+
+
+async def test_every_firing_is_on_time_and_made_once_however_many_processes_have_the_store_open(
+    make_lane: MakeLane,
+) -> None:
+    """Three lanes on one file, each with its own connection and upkeep, as three processes would have."""
+    every, seen = 0.5, 6
+    lanes = [make_lane(lease=4.0) for _ in range(3)]
+    for lane in lanes:
+
+        async def refresh() -> None: ...
+
+        lane.schedule("often", lane.task(refresh).call(), every=every, catch_up="all")
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
+        for lane in lanes:
+            await stack.enter_async_context(lane.running())
+        first = await the_record(lanes[0], "often")
+        while len(await lanes[0].client.find(Query(limit=100))) < seen:
+            await asyncio.sleep(0.05)
+    store = await open_store(lanes[0].settings.store)  # where nobody fires any more
+    (last,) = (await store.schedules()).records
+    jobs = (await store.find(Query(limit=100)))[::-1]
+    await store.close()
+    firings = [number * every for number in range(int(first.last // every) + 1, int(last.last // every) + 1)]
+    assert len(jobs) == len(firings)
+    late = sorted(job.submitted - at for job, at in zip(jobs, firings, strict=True))
+    assert late[0] >= 0
+    assert late[len(late) // 2] < ON_TIME
+
+
+async def test_without_schedules_nobody_asks_for_them(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, swept = 0, asyncio.Event()
+    sweeps = itertools.count(1)
+
+    async with lane.running():
+        store = lane.client.store
+        sweep = store.sweep
+
+        async def counted(**fields: Any) -> Swept:
+            if next(sweeps) == 3:
+                swept.set()
+            return await sweep(**fields)
+
+        async def schedules() -> Timetable:
+            nonlocal asked
+            asked += 1
+            return Timetable(0.0)
+
+        monkeypatch.setattr(store, "sweep", counted)
+        monkeypatch.setattr(store, "schedules", schedules)
+        await asyncio.wait_for(swept.wait(), SOON)
+    assert asked == 0
+
+
+async def test_upkeep_sees_a_clock_that_stepped_back_although_nothing_is_to_fire_for_days(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidelane.engine.upkeep.FIRINGS_INTERVAL", 0.2)
+
+    @lane.task
+    async def refresh() -> None: ...
+
+    lane.schedule("stocks", refresh.call(), every=HOUR)
+    async with lane.running(), asyncio.timeout(SOON):
+        store = lane.client.store
+        now = (await store.schedules()).now
+        mistake = now + 3 * DAY
+        while not await store.fire(
+            Firing(name="stocks", previous=(await the_record(lane, "stocks")).last, at=mistake, next=mistake + 60)
+        ):
+            pass
+        while (await the_record(lane, "stocks")).last > now + DAY:
+            await asyncio.sleep(0.05)
+
+
+async def test_upkeep_goes_on_when_the_store_was_away_at_the_time_of_a_firing(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    lane.schedule("often", refresh.call(), every=0.3)
+    async with lane.running(), asyncio.timeout(SOON):
+        store = lane.client.store
+        with monkeypatch.context() as patch:
+
+            async def away() -> Timetable:
+                raise StoreUnavailable("it is away")
+
+            patch.setattr(store, "schedules", away)
+            while "schedules that are due could not be fired: it is away" not in caplog.text:
+                await asyncio.sleep(0.02)
+        while not await lane.client.find(Query(task="refresh")):
+            await asyncio.sleep(0.02)
