@@ -6,12 +6,13 @@ import apsw
 
 from sidelane.model.job import JobSpec
 from sidelane.stores.checking import storable
-from sidelane.stores.sqlite import lines
-from sidelane.stores.sqlite.records import READY, WAITING, Row
-from sidelane.stores.sqlite.rows import only_value
+from sidelane.stores.sqlite import lines, parking, slots
+from sidelane.stores.sqlite.bonds import STARTED, bonds_of
+from sidelane.stores.sqlite.records import READY, RUNNING, WAITING, Row
+from sidelane.stores.sqlite.rows import first_row, only_value
 from sidelane.stores.sqlite.statements import statements
 from sidelane.stores.sqlite.touched import Touched
-from sidelane.stores.texts import follow_ups_text, labels_text
+from sidelane.stores.texts import follow_ups_text, labels_text, limits_text
 
 _SQL = statements(__file__)
 _HIGHEST = _SQL["highest"]
@@ -19,28 +20,49 @@ _INSERT_JOB = _SQL["insert_job"]
 _INSERT_SPEC = _SQL["insert_spec"]
 _INSERT_QUEUE = _SQL["insert_queue"]
 _PUT_BACK = _SQL["put_back"]
+_TAKEN = _SQL["taken"]
+_JOIN = _SQL["join"]
+
+_STATE = 10  # its place among the values of a new job
 
 
-def insert(connection: apsw.Connection, specs: Sequence[JobSpec], now: float, touched: Touched) -> list[int]:
-    """Make new jobs of specs whose ids and unique keys are free, and give their sequences."""
+def insert(connection: apsw.Connection, specs: Sequence[JobSpec], now: float, touched: Touched) -> None:
+    """Make new jobs of specs whose ids and unique keys are free."""
     if not specs:
-        return []
+        return
     first = int(only_value(connection, _HIGHEST)) + 1
     jobs, details = [], []
     heads: dict[tuple[str, int, str], int] = {}
+    joined = []
+    bound = []
     for seq, spec in enumerate(specs, first):
         jobs.append(_job_values(seq, spec, now))
         details.append(_spec_values(seq, spec))
         touched.jobs.add(spec.id)
         touched.queues.add(spec.queue)
-        if jobs[-1][10] == READY:
+        if spec.limits:
+            bound.append((seq, bonds_of(spec.limits)))
+        if spec.batch is not None:
+            joined.append((spec.batch,))
+            touched.batches.add(spec.batch)
+        if jobs[-1][_STATE] == READY:
             heads.setdefault((spec.queue, spec.priority, spec.user or ""), seq)
     connection.executemany(_INSERT_JOB, jobs)
     connection.executemany(_INSERT_SPEC, details)
     connection.executemany(_INSERT_QUEUE, [(queue,) for queue in {spec.queue for spec in specs}])
     for (queue, priority, user), seq in heads.items():
         lines.arrive(connection, queue, priority, user, seq)
-    return list(range(first, first + len(specs)))
+    if bound:
+        slots.take_kept(connection, bound)
+    if joined:
+        connection.executemany(_JOIN, joined)
+
+
+def insert_where_free(connection: apsw.Connection, specs: Sequence[JobSpec], now: float, touched: Touched) -> None:
+    """Make new jobs of those specs whose ids and unique keys are free: they come from templates, and no one is there to ask."""
+    for spec in specs:
+        if not first_row(connection, _TAKEN, spec.id, spec.user or "", spec.unique):
+            insert(connection, [spec], now, touched)
 
 
 def put_back(
@@ -65,6 +87,8 @@ def put_back(
         lines.arrive(connection, row.queue, row.priority, row.user, row.seq)
     touched.jobs.add(row.id)
     touched.queues.add(row.queue)
+    if row.state == RUNNING and row.limited & STARTED:
+        parking.leave(connection, row, touched, ended=False)
 
 
 def give_up_at(start_within: float | None, deadline: float | None, now: float) -> tuple[float | None, float | None]:
@@ -84,6 +108,7 @@ def _job_values(seq: int, spec: JobSpec, now: float) -> tuple[object, ...]:
     return (
         seq, spec.id, spec.task, spec.version, spec.queue, spec.priority, spec.user or "", spec.key, spec.unique,
         spec.parent, state, due, wait, now, give_up, deadline_at, spec.keep, int(bool(spec.follow_ups)),
+        bonds_of(spec.limits).flags if spec.limits else 0, spec.batch, int(spec.cascade),
     )  # fmt: skip
 
 
@@ -91,4 +116,5 @@ def _spec_values(seq: int, spec: JobSpec) -> tuple[object, ...]:
     return (
         seq, storable(spec.arguments), labels_text(spec.labels), spec.delay, spec.run_at, spec.start_within,
         spec.deadline, spec.losses, spec.abandon_after, spec.trace, follow_ups_text(spec.follow_ups),
+        limits_text(spec.limits), spec.max_queued, labels_text(spec.given),
     )  # fmt: skip

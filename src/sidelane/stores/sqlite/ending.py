@@ -9,9 +9,9 @@ from sidelane.model.job import Failure, State
 from sidelane.model.problem import Problem
 from sidelane.stores.checking import storable
 from sidelane.stores.problems import DEADLINE_PASSED, NOT_STARTED_IN_TIME
-from sidelane.stores.sqlite import arrivals, lines
+from sidelane.stores.sqlite import arrivals, batches, lines, parking
 from sidelane.stores.sqlite.records import CODES, READY, Row, row_by_seq
-from sidelane.stores.sqlite.rows import first_row, the_row
+from sidelane.stores.sqlite.rows import the_row
 from sidelane.stores.sqlite.statements import statements
 from sidelane.stores.sqlite.touched import Touched
 from sidelane.stores.texts import follow_ups_of, problem_text
@@ -21,7 +21,7 @@ _END = _SQL["end"]
 _KEEP_END = _SQL["keep_end"]
 _KEEP_FAILURE = _SQL["keep_failure"]
 _FOLLOW_UPS = _SQL["follow_ups"]
-_TAKEN = _SQL["taken"]
+_CASCADE = _SQL["cascade"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,14 @@ def end(
     if row.state == READY:
         lines.leave(connection, row.queue, row.priority, row.user, row.seq)
     touched.jobs.add(row.id)
+    if row.limited:
+        parking.leave(connection, row, touched, ended=True)
     if row.follows:
         _follow_up(connection, row, how.state, now, touched)
+    if row.batch is not None:
+        batches.count_end(connection, row.batch, how.state, now, touched)
+    if how.state is State.CANCELLED:
+        connection.execute(_CASCADE, (row.id,))
 
 
 def end_late(connection: apsw.Connection, seq: int, now: float, touched: Touched) -> None:
@@ -79,14 +85,9 @@ def keep_failure(connection: apsw.Connection, row: Row, failure: Failure, now: f
 def _follow_up(connection: apsw.Connection, row: Row, state: State, now: float, touched: Touched) -> None:
     """Submit the follow-ups for this end. Ids come from parent, end and place, so that each end submits each of them once."""
     (text,) = the_row(connection, _FOLLOW_UPS, row.seq)
-    for place, follow_up in enumerate(follow_ups_of(text)):
-        if state not in follow_up.on:
-            continue
-        template = follow_up.spec
-        spec = replace(
-            template,
-            id=f"{row.id}.{row.ends + 1}.{place}",
-            parent=row.id,
-        )
-        if not first_row(connection, _TAKEN, spec.id, spec.user or "", spec.unique):
-            arrivals.insert(connection, [spec], now, touched)
+    specs = [
+        replace(follow_up.spec, id=f"{row.id}.{row.ends + 1}.{place}", parent=row.id)
+        for place, follow_up in enumerate(follow_ups_of(text))
+        if state in follow_up.on
+    ]
+    arrivals.insert_where_free(connection, specs, now, touched)

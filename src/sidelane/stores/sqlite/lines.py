@@ -4,7 +4,7 @@ Each user with ready jobs has a line with a start tag `S`; the lowest goes next,
 taken from a line moves the clock `V` to `S` if that is later, and gives the line the tag `max(V, S + 1)`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Any, NamedTuple, Protocol
 
@@ -39,10 +39,14 @@ class Candidate(NamedTuple):
     version: int
     losses: int
     give_up: float | None
+    limited: int
 
 
 class Taker(Protocol):
-    """Who picks: says which jobs it wants, and is told which it got."""
+    """Who picks: says which jobs it wants and whether it has looked at enough, and is told which it got."""
+
+    @property
+    def has_enough(self) -> bool: ...
 
     def wants(self, candidate: Candidate) -> bool: ...
 
@@ -58,6 +62,14 @@ def leave(connection: apsw.Connection, queue: str, priority: int, user: str, seq
     """Let a job that is not ready any more, and was not picked, leave its line at no cost to its user."""
     if first_row(connection, _IS_HEAD, queue, priority, user, seq):
         connection.execute(_MOVE, (queue, priority, user, None))
+        _tidy(connection, queue, priority)
+
+
+def leave_all(connection: apsw.Connection, left: Iterable[tuple[str, int, str]]) -> None:
+    """Let all jobs that are not ready any more leave these lines (queue, priority, user), at no cost to their users."""
+    lines = list(left)
+    connection.executemany(_MOVE, [(*line, None) for line in lines])
+    for queue, priority in {line[:2] for line in lines}:
         _tidy(connection, queue, priority)
 
 
@@ -88,7 +100,7 @@ class Picking:
         lines: dict[str, _Line] = {}
         coming = self._in_turn(min(room, _PAGE))
         ahead = next(coming, None)
-        while len(picked) < room:
+        while len(picked) < room and not taker.has_enough:
             while ahead is not None and (not heap or ahead < heap[0]):
                 heappush(heap, ahead)
                 lines[ahead[2]] = self._line(ahead[2], ahead[1] - 1)
@@ -155,7 +167,7 @@ class _Line:
                 if taker.wants(self._read[-1]):
                     return self._read[-1]
                 self._read.pop()
-            if self._ended:
+            if self._ended or taker.has_enough:
                 return None
             self._look(size)
 

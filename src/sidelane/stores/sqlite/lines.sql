@@ -37,8 +37,8 @@ SELECT tag, head, user FROM lines
 
 -- :waiting
 -- The ready jobs of a line after one of them. Parameters: queue, priority, user, seq, limit.
--- Rows: seq, task, version, losses, give_up.
-SELECT seq, task, version, losses, give_up FROM jobs INDEXED BY jobs_ready
+-- Rows: seq, task, version, losses, give_up, limited.
+SELECT seq, task, version, losses, give_up, limited FROM jobs INDEXED BY jobs_ready
  WHERE state = 0 AND queue = ? AND priority = ? AND user = ? AND seq > ?
  ORDER BY seq LIMIT ?
 

@@ -7,7 +7,7 @@ import apsw
 from sidelane.model.job import Failure, JobRecord, JobSpec, Lease, State
 from sidelane.stores.sqlite.rows import all_rows, first_row, the_row
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.texts import follow_ups_of, labels_of, problem_of
+from sidelane.stores.texts import follow_ups_of, labels_of, limits_of, problem_of
 
 _SQL = statements(__file__)
 RECORD: Final = _SQL["record"]
@@ -17,11 +17,15 @@ _ROW_BY_ID = _SQL["row"] + " WHERE id = ?"
 _ROW_BY_SEQ = _SQL["row"] + " WHERE seq = ?"
 _HISTORY = _SQL["history"]
 
+PARKED: Final = -1
 READY: Final = 0
 WAITING: Final = 1
 RUNNING: Final = 2
 CODES: Final = {State.SUCCEEDED: 3, State.FAILED: 4, State.CANCELLED: 5}
-STATES: Final = (State.QUEUED, State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
+STATES: Final = {
+    PARKED: State.QUEUED, READY: State.QUEUED, WAITING: State.QUEUED, RUNNING: State.RUNNING,
+    **{code: state for state, code in CODES.items()},
+}  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -32,6 +36,7 @@ class Row(NamedTuple):
     queue: str
     priority: int
     user: str
+    batch: str | None
     state: int
     due: float
     attempt: int
@@ -42,6 +47,8 @@ class Row(NamedTuple):
     deadline_at: float | None
     keep: float
     follows: int
+    limited: int
+    parked: str | None
     cancelling: int
     worker: str | None
     nonce: str | None
@@ -86,7 +93,7 @@ def record_by_seq(connection: apsw.Connection, seq: int) -> JobRecord:
 
 def _with_history(connection: apsw.Connection, found: tuple[Any, ...]) -> JobRecord:
     """Make the record of a row of the statement `record`, and look its failures and losses up if it has any."""
-    failures, losses, seq = found[23], found[24], found[20]
+    failures, losses, seq = found[28], found[29], found[25]
     return record(found, history(connection, seq) if failures or losses else ())
 
 
@@ -101,8 +108,8 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
     """Make the record of a row of the statement `record`."""
     (
         *specified,
-        sequence, state, attempt, failures, losses, ends, submitted, due, started, ended, cancelling, worker,
-        last, progress, result, problem,
+        sequence, state, attempt, failures, losses, ends, submitted, due, started, ended, cancelling,
+        parked, worker, last, progress, result, problem,
     ) = found  # fmt: skip
     return JobRecord(
         spec=_spec(specified),
@@ -117,6 +124,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         started=started,
         ended=ended,
         cancelling=bool(cancelling),
+        parked=parked if state == PARKED else None,
         worker=worker,
         last=last,
         progress=progress,
@@ -130,6 +138,7 @@ def _spec(found: list[Any]) -> JobSpec:
     (
         job_id, task, version, arguments, queue, user, priority, key, unique, labels, delay, run_at,
         start_within, deadline, losses, keep, abandon_after, parent, trace, follow_ups,
+        limits, max_queued, batch, cascade, given,
     ) = found  # fmt: skip
     return JobSpec(
         id=job_id,
@@ -152,4 +161,9 @@ def _spec(found: list[Any]) -> JobSpec:
         parent=parent,
         trace=trace,
         follow_ups=follow_ups_of(follow_ups),
+        limits=limits_of(limits),
+        max_queued=max_queued,
+        batch=batch,
+        cascade=bool(cascade),
+        given=labels_of(given),
     )

@@ -5,8 +5,9 @@
 -- Rows in the order `records.record` unpacks; a condition on j is appended.
 SELECT j.id, j.task, j.version, s.arguments, j.queue, j.user, j.priority, j.key, j.unique_key, s.labels, s.delay, s.run_at,
        s.start_within, s.deadline, s.losses, j.keep, s.abandon_after, j.parent, s.trace, s.follow_ups,
-       j.seq, j.state, j.attempt, j.failures, j.losses, j.ends, j.submitted, j.due, j.started, j.ended, j.cancelling, j.worker,
-       j.last, p.data, e.result, e.problem
+       s.limits, s.max_queued, j.batch, j.cascade, s.given,
+       j.seq, j.state, j.attempt, j.failures, j.losses, j.ends, j.submitted, j.due, j.started, j.ended, j.cancelling,
+       j.parked, j.worker, j.last, p.data, e.result, e.problem
   FROM jobs j
   JOIN specs s ON s.seq = j.seq
   LEFT JOIN ends e ON e.seq = j.seq
@@ -14,8 +15,8 @@ SELECT j.id, j.task, j.version, s.arguments, j.queue, j.user, j.priority, j.key,
 
 -- :row
 -- Rows in the order of `records.Row`; a condition is appended.
-SELECT seq, id, queue, priority, user, state, due, attempt, failures, losses, ends, give_up, deadline_at, keep, follows,
-       cancelling, worker, nonce, settled, ordinal, epoch, last, progress, ended
+SELECT seq, id, queue, priority, user, batch, state, due, attempt, failures, losses, ends, give_up, deadline_at, keep, follows,
+       limited, parked, cancelling, worker, nonce, settled, ordinal, epoch, last, progress, ended
   FROM jobs
 
 -- :history

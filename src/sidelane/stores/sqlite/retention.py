@@ -1,9 +1,11 @@
 """Forgetting, in small pieces, what was kept long enough (rules 11)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import apsw
 
+from sidelane.stores.sqlite import batches, rates
 from sidelane.stores.sqlite.rows import all_rows, first_row
 from sidelane.stores.sqlite.statements import statements
 
@@ -30,12 +32,24 @@ class Forgotten(NamedTuple):
 
 
 def forget(connection: apsw.Connection, now: float, limit: int) -> Forgotten:
-    """Remove up to `limit` finished jobs whose retention has passed, old tombstones, and what is left of long logs."""
+    """Remove up to `limit` finished jobs whose retention has passed, as many batches, rates and tombstones, and rests of long logs."""
     removable = all_rows(connection, _REMOVABLE, now, limit)
-    if removable:
+    room = forget_jobs(connection, removable, now)
+    more = [
+        _forget_scraps(connection, room),
+        batches.forget(connection, now, limit),
+        rates.forget(connection, now, limit),
+    ]
+    connection.execute(_FORGET_GONE, (now, limit))
+    return Forgotten(len(removable), any(more) or len(removable) == limit or connection.changes() == limit)
+
+
+def forget_jobs(connection: apsw.Connection, jobs: Sequence[tuple[int, int]], now: float) -> int:
+    """Remove finished jobs (sequence, last event) with all that is theirs; give how many events more may go in this step."""
+    if jobs:
         connection.execute(_KEEP_SEQUENCE)
     room = _EVENTS
-    for seq, last in removable:
+    for seq, last in jobs:
         connection.execute(_BURY, (seq, now))
         if last <= room:
             connection.execute(_FORGET_EVENTS, (seq,))
@@ -44,9 +58,7 @@ def forget(connection: apsw.Connection, now: float, limit: int) -> Forgotten:
             connection.execute(_LEAVE_EVENTS, (seq,))
         for statement in _FORGET_JOB:
             connection.execute(statement, (seq,))
-    more = _forget_scraps(connection, room)
-    connection.execute(_FORGET_GONE, (now, limit))
-    return Forgotten(len(removable), more or len(removable) == limit or connection.changes() == limit)
+    return room
 
 
 def _forget_scraps(connection: apsw.Connection, room: int) -> bool:

@@ -14,8 +14,9 @@ CREATE TABLE jobs (
     key         TEXT,
     unique_key  TEXT,
     parent      TEXT,
-    state       INTEGER NOT NULL,             -- 0 ready, 1 waiting for `due`, 2 running, 3 succeeded, 4 failed, 5 cancelled
-    due         REAL NOT NULL,                -- state 1: not before; state 0: ready since
+    batch       TEXT,
+    state       INTEGER NOT NULL,             -- -1 parked, 0 ready, 1 waiting for `due`, 2 running, 3 succeeded, 4 failed, 5 cancelled
+    due         REAL NOT NULL,                -- state 1: not before; states 0 and -1: ready since
     wait        REAL,                         -- the duration that made `due`, if one did
     attempt     INTEGER NOT NULL DEFAULT 0,
     failures    INTEGER NOT NULL DEFAULT 0,
@@ -30,6 +31,9 @@ CREATE TABLE jobs (
     keep        REAL NOT NULL,
     forget_at   REAL,
     follows     INTEGER NOT NULL DEFAULT 0,   -- 1: its spec has follow-ups
+    limited     INTEGER NOT NULL DEFAULT 0,   -- what its limits ask for: the sum of the flags in `bonds`
+    parked      TEXT,                         -- state -1: the limit it waits at; state 0: the limit it was woken from
+    cascade     INTEGER NOT NULL DEFAULT 0,   -- 1: cancelled with its parent
     cancelling  INTEGER NOT NULL DEFAULT 0,
     worker      TEXT,
     claim       TEXT,                         -- the request that claimed it
@@ -45,7 +49,10 @@ CREATE TABLE jobs (
 ) STRICT;
 
 -- What a claim asks before it takes a job is in the index, so that jobs it must pass by are not looked up one by one.
-CREATE INDEX jobs_ready ON jobs (queue, priority, user, seq, task, version, losses, give_up) WHERE state = 0;
+CREATE INDEX jobs_ready ON jobs (queue, priority, user, seq, task, version, losses, give_up, limited) WHERE state = 0;
+CREATE INDEX jobs_parked ON jobs (parked, priority DESC, seq) WHERE state = -1;
+CREATE INDEX jobs_parked_in ON jobs (queue, parked) WHERE state = -1;
+CREATE INDEX jobs_woken ON jobs (parked) WHERE state = 0 AND parked IS NOT NULL;
 CREATE INDEX jobs_due ON jobs (queue, due) WHERE state = 1;
 CREATE INDEX jobs_running ON jobs (worker, claim) WHERE state = 2;
 CREATE UNIQUE INDEX jobs_unique ON jobs (user, unique_key) WHERE unique_key IS NOT NULL AND state < 3;
@@ -55,6 +62,8 @@ CREATE INDEX jobs_forget ON jobs (forget_at) WHERE state > 2;
 CREATE INDEX jobs_failed ON jobs (seq) WHERE state = 4;
 CREATE INDEX jobs_key ON jobs (key) WHERE key IS NOT NULL;
 CREATE INDEX jobs_parent ON jobs (parent) WHERE parent IS NOT NULL;
+CREATE INDEX jobs_cascade ON jobs (parent) WHERE cascade = 1 AND state < 3;
+CREATE INDEX jobs_batch ON jobs (batch) WHERE batch IS NOT NULL;
 CREATE INDEX jobs_user ON jobs (user) WHERE user <> '';
 
 CREATE TABLE specs (
@@ -68,7 +77,10 @@ CREATE TABLE specs (
     losses        INTEGER NOT NULL,
     abandon_after REAL,
     trace         TEXT,
-    follow_ups    TEXT
+    follow_ups    TEXT,
+    limits        TEXT,
+    max_queued    INTEGER,
+    given         TEXT
 ) STRICT;
 
 CREATE TABLE ends (
@@ -125,7 +137,66 @@ CREATE TABLE turns (
 
 CREATE TABLE queues (
     name   TEXT PRIMARY KEY,
-    paused INTEGER NOT NULL DEFAULT 0
+    paused INTEGER NOT NULL DEFAULT 0,
+    starts REAL NOT NULL DEFAULT 0,           -- of its jobs, those of the last minute or so: an exponentially decaying count
+    paced  REAL NOT NULL DEFAULT 0            -- when that was counted
+) STRICT, WITHOUT ROWID;
+
+-- Who is in: a job has one slot of a limit, however many of its own limits share it.
+CREATE TABLE slots (
+    bound   TEXT NOT NULL,                    -- the id of the limit
+    job     INTEGER NOT NULL,
+    running INTEGER NOT NULL,                 -- 1: given back when the job leaves `running`; 0: at its end
+    PRIMARY KEY (bound, job)
+) STRICT, WITHOUT ROWID;
+
+-- The unfinished jobs of limits that replace, which a newer one may stop.
+CREATE TABLE replaceable (
+    bound TEXT NOT NULL,
+    job   INTEGER NOT NULL,
+    PRIMARY KEY (bound, job)
+) STRICT, WITHOUT ROWID;
+
+-- Limits by time (GCRA), while anything of their burst is used up or any job is parked there.
+CREATE TABLE rates (
+    bound  TEXT PRIMARY KEY,
+    most   INTEGER NOT NULL,
+    window REAL NOT NULL,
+    burst  INTEGER NOT NULL,
+    tat    REAL NOT NULL,                     -- the theoretical arrival time: when all of the burst is free again
+    wake   REAL                               -- when the next parked job is woken; null: none is parked
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rates_wake ON rates (wake) WHERE wake IS NOT NULL;
+CREATE INDEX rates_over ON rates (tat);
+
+CREATE TABLE batches (
+    id        TEXT PRIMARY KEY,
+    spec      TEXT NOT NULL,
+    keep      REAL NOT NULL,
+    submitted REAL NOT NULL,
+    sealed    INTEGER NOT NULL DEFAULT 0,
+    total     INTEGER NOT NULL DEFAULT 0,
+    succeeded INTEGER NOT NULL DEFAULT 0,
+    failed    INTEGER NOT NULL DEFAULT 0,
+    cancelled INTEGER NOT NULL DEFAULT 0,
+    ends      INTEGER NOT NULL DEFAULT 0,
+    ended     REAL,
+    forget_at REAL                            -- null: sealed, and not ended
+) STRICT, WITHOUT ROWID;
+CREATE INDEX batches_forget ON batches (forget_at) WHERE forget_at IS NOT NULL;
+
+-- Cancelled jobs with children that are yet to be cancelled with them.
+CREATE TABLE cascades (
+    parent TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE schedules (
+    name       TEXT PRIMARY KEY,
+    definition TEXT NOT NULL,
+    enabled    INTEGER NOT NULL,
+    last       REAL NOT NULL,
+    next       REAL,                          -- null: disabled
+    job        TEXT                           -- what its last firing submitted
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE workers (

@@ -7,10 +7,12 @@ from typing import TypeVar
 
 import apsw
 
+from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.event import Cursor, Reading
 from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, Submission
 from sidelane.model.outcome import Append, Report, Verdict
-from sidelane.model.worker import ClaimRequest, Claims, QueueStats, Swept, WorkerInfo
+from sidelane.model.schedule import Firing, Schedule, Timetable
+from sidelane.model.worker import ClaimRequest, Claims, LimitStats, Place, QueueStats, Swept, WorkerInfo
 from sidelane.stores.contract import Wakeups
 from sidelane.stores.pieces import (
     Weight,
@@ -26,18 +28,28 @@ from sidelane.stores.sqlite.marks import Mark, look
 from sidelane.stores.sqlite.reader import Reader
 from sidelane.stores.sqlite.touched import Touched
 from sidelane.stores.sqlite.verbs.append import append
+from sidelane.stores.sqlite.verbs.batches import get_batch, open_batch, seal_batch
 from sidelane.stores.sqlite.verbs.cancel import cancel
 from sidelane.stores.sqlite.verbs.claim import claim
 from sidelane.stores.sqlite.verbs.find import find
 from sidelane.stores.sqlite.verbs.finish import finish
 from sidelane.stores.sqlite.verbs.get import get
 from sidelane.stores.sqlite.verbs.heartbeat import heartbeat
+from sidelane.stores.sqlite.verbs.limits import limits
 from sidelane.stores.sqlite.verbs.listen import listen
 from sidelane.stores.sqlite.verbs.pause import pause
 from sidelane.stores.sqlite.verbs.position import position
 from sidelane.stores.sqlite.verbs.read import read
 from sidelane.stores.sqlite.verbs.remember import remember
+from sidelane.stores.sqlite.verbs.remove import remove
 from sidelane.stores.sqlite.verbs.requeue import requeue
+from sidelane.stores.sqlite.verbs.schedules import (
+    enable_schedule,
+    fire,
+    forget_schedule,
+    keep_schedule,
+    schedules,
+)
 from sidelane.stores.sqlite.verbs.stats import stats
 from sidelane.stores.sqlite.verbs.submit import submit
 from sidelane.stores.sqlite.verbs.sweep import sweep
@@ -100,8 +112,15 @@ class SqliteStore:
     async def cancel(self, ids: Sequence[str]) -> list[JobRecord | None]:
         return await self._cut(cancel, ids, weight_of_one)
 
-    async def requeue(self, ids: Sequence[str]) -> list[JobRecord | Refusal | None]:
-        return await self._cut(requeue, ids, weight_of_one)
+    async def requeue(self, ids: Sequence[str], *, arguments: str | None = None) -> list[JobRecord | Refusal | None]:
+        return await self._cut(
+            lambda connection, now, touched, piece: requeue(connection, now, touched, piece, arguments),
+            ids,
+            weight_of_one,
+        )
+
+    async def remove(self, ids: Sequence[str]) -> list[bool]:
+        return await self._cut(remove, ids, weight_of_one)
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | Gone | None]:
         return await self._read(lambda connection, now: get(connection, now, ids))
@@ -109,7 +128,7 @@ class SqliteStore:
     async def find(self, query: Query) -> list[JobRecord]:
         return await self._read(lambda connection, now: find(connection, now, query), slow=True)
 
-    async def position(self, job_id: str) -> int | None:
+    async def position(self, job_id: str) -> Place | None:
         return await self._read(lambda connection, now: position(connection, now, job_id))
 
     async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> Reading | None:
@@ -134,6 +153,37 @@ class SqliteStore:
 
     async def stats(self) -> list[QueueStats]:
         return await self._read(stats, slow=True)
+
+    async def limits(self) -> list[LimitStats]:
+        return await self._read(limits, slow=True)
+
+    async def open_batch(self, spec: BatchSpec) -> BatchRecord:
+        return await self._writer.call(lambda connection, now, touched: open_batch(connection, now, touched, spec))
+
+    async def seal_batch(self, batch_id: str) -> BatchRecord | None:
+        return await self._writer.call(lambda connection, now, touched: seal_batch(connection, now, touched, batch_id))
+
+    async def get_batch(self, batch_id: str) -> BatchRecord | None:
+        return await self._read(lambda connection, now: get_batch(connection, now, batch_id))
+
+    async def keep_schedule(self, schedule: Schedule) -> None:
+        await self._writer.call(lambda connection, now, touched: keep_schedule(connection, now, touched, schedule))
+
+    async def schedules(self) -> Timetable:
+        return await self._read(schedules)
+
+    async def fire(self, firing: Firing) -> bool:
+        return await self._writer.call(
+            lambda connection, now, touched: fire(connection, now, touched, firing), items=1 + len(firing.specs)
+        )
+
+    async def enable_schedule(self, name: str, enabled: bool = True) -> bool:
+        return await self._writer.call(
+            lambda connection, now, touched: enable_schedule(connection, now, touched, name, enabled)
+        )
+
+    async def forget_schedule(self, name: str) -> bool:
+        return await self._writer.call(lambda connection, now, touched: forget_schedule(connection, now, touched, name))
 
     async def sweep(self, *, lease: float, limit: int = 200) -> Swept:
         return await self._writer.call(

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass, field
 
-from sidelane.stores.contract import job_topic, queue_topic, worker_topic
+from sidelane.stores.contract import batch_topic, job_topic, queue_topic, worker_topic
 
 
 @dataclass(slots=True)
 class Touched:
-    """The jobs, queues and workers whose topics the commit hints at."""
+    """The jobs, batches, queues and workers whose topics the commit hints at."""
 
     jobs: set[str] = field(default_factory=set)
+    batches: set[str] = field(default_factory=set)
     queues: set[str] = field(default_factory=set)
     workers: set[str] = field(default_factory=set)
 
@@ -18,4 +19,4 @@ class Touched:
         return [*map(queue_topic, self.queues), *map(worker_topic, self.workers)]
 
     def topics(self) -> list[str]:
-        return [*map(job_topic, self.jobs), *self.counted()]
+        return [*map(job_topic, self.jobs), *map(batch_topic, self.batches), *self.counted()]

@@ -6,12 +6,15 @@ import apsw
 
 from sidelane.model.ids import new_epoch, new_nonce
 from sidelane.model.job import Lease
+from sidelane.model.limit import Reached
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
-from sidelane.stores.sqlite import lines
+from sidelane.stores.sqlite import lines, pace, parking, slots
+from sidelane.stores.sqlite.bonds import STARTED, Bonds, bonds_of_job
 from sidelane.stores.sqlite.ending import end_late
 from sidelane.stores.sqlite.lines import Candidate, Picking
 from sidelane.stores.sqlite.promotion import promote
 from sidelane.stores.sqlite.records import record_by_seq
+from sidelane.stores.sqlite.room import Room
 from sidelane.stores.sqlite.rows import all_rows, first_row, only_value, the_row
 from sidelane.stores.sqlite.statements import statements
 from sidelane.stores.sqlite.touched import Touched
@@ -25,7 +28,7 @@ _TAKE = _SQL["take"]
 _GIVEN = _SQL["given"]
 _RENEW_WORKER = _SQL["renew_worker"]
 
-_MOST_ASIDE = 200  # due and late jobs that one claim sees to on its way
+_MOST_ASIDE = 200  # jobs that one claim sees to on its way: due ones, late ones, those whose limits are full
 
 
 def claim(connection: apsw.Connection, now: float, touched: Touched, request: ClaimRequest) -> Claims:
@@ -38,13 +41,13 @@ def claim(connection: apsw.Connection, now: float, touched: Touched, request: Cl
         claiming.take_ids(request.ids)
         return Claims(claiming.answer())
     open_queues = [queue for queue in request.queues if not first_row(connection, _PAUSED, queue)]
-    due = [claiming.take_from(queue, request.queues[queue]) for queue in open_queues]
-    next_due = min((each for each in due if each is not None), default=None)
-    return Claims(claiming.answer(), None if next_due is None else max(0.0, next_due - now))
+    for queue in open_queues:
+        claiming.take_from(queue, request.queues[queue])
+    return Claims(claiming.answer(), claiming.next_due(open_queues))
 
 
 class _Claiming:
-    """One claim under way: what it wants, what it has taken, and what it found too late to start."""
+    """One claim under way: what it wants, what it has taken, and what it sets aside: late jobs, and those whose limits are full."""
 
     def __init__(self, connection: apsw.Connection, now: float, touched: Touched, request: ClaimRequest) -> None:
         self.taken: list[int] = []
@@ -53,7 +56,11 @@ class _Claiming:
         self._touched = touched
         self._request = request
         self._suspects = list(request.suspects)
+        self._room = Room(connection, now)
+        self._bonds: dict[int, Bonds] = {}  # of jobs that it wants
         self._late: list[int] = []
+        self._full: list[tuple[int, Reached]] = []
+        self._aside = 0
 
     def wants(self, candidate: Candidate) -> bool:
         """Tell whether the worker may run this job."""
@@ -61,32 +68,42 @@ class _Claiming:
         if known is not None and known.get(candidate.task, candidate.version - 1) < candidate.version:
             return False
         if candidate.give_up is not None and candidate.give_up <= self._now:
-            if len(self._late) < _MOST_ASIDE:
+            if not self.has_enough:
                 self._late.append(candidate.seq)
+                self._aside += 1
             return False
-        return candidate.losses == 0 or self._suspects[min(candidate.losses, 2) - 1] > 0
+        if candidate.losses and self._suspects[min(candidate.losses, 2) - 1] <= 0:
+            return False
+        return not candidate.limited & STARTED or self._has_room(candidate.seq)
 
     def takes(self, candidate: Candidate) -> None:
         if candidate.losses:
             self._suspects[min(candidate.losses, 2) - 1] -= 1
+        if candidate.limited & STARTED:
+            self._room.take(self._bonds[candidate.seq].started)
 
-    def take_from(self, queue: str, slots: int) -> float | None:
-        """Take up to `slots` jobs of a queue, and tell when its next waiting job may start."""
+    @property
+    def has_enough(self) -> bool:
+        return self._aside >= _MOST_ASIDE
+
+    def take_from(self, queue: str, free: int) -> None:
+        """Take up to `free` jobs of a queue."""
         due = self._next_due(queue)
         if due is not None and due <= self._now:
             promote(self._connection, queue, self._now, self._touched, _MOST_ASIDE)
-            due = self._next_due(queue)
-        room = min(slots, self._request.limit - len(self.taken))
+            parking.wake_in_time(self._connection, self._now, self._touched, _MOST_ASIDE, queue)
+        room = min(free, self._request.limit - len(self.taken))
+        before = len(self.taken)
         for priority in lines.priorities(self._connection, queue) if room > 0 else ():
             picking = Picking(self._connection, queue, priority)
             picked = picking.pick(room, self)
             self._take(picked)
             picking.settle()
-            self._end_late()
+            self._put_aside()
             room -= len(picked)
-            if room <= 0:
+            if room <= 0 or self.has_enough:
                 break
-        return due
+        pace.count(self._connection, queue, len(self.taken) - before, self._now)
 
     def take_ids(self, ids: Sequence[str]) -> None:
         """Take these very jobs, out of turn, where the worker may run them."""
@@ -100,7 +117,15 @@ class _Claiming:
                 self.takes(candidate)
                 self._take([seq])
                 lines.leave(self._connection, queue, priority, user, seq)
-        self._end_late()
+                pace.count(self._connection, queue, 1, self._now)
+        self._put_aside()
+
+    def next_due(self, queues: Sequence[str]) -> float | None:
+        """Tell in how many seconds the next waiting job of these queues may start; 0: there was too much to see to at once."""
+        if self.has_enough:
+            return 0.0
+        due = [at for queue in queues if (at := self._next_due(queue)) is not None]
+        return max(0.0, min(due) - self._now) if due else None
 
     def answer(self) -> tuple[Claimed, ...]:
         """Give what was taken."""
@@ -124,18 +149,35 @@ class _Claiming:
                 for place, seq in enumerate(picked, len(self.taken))
             ],
         )  # fmt: skip
+        slots.take_running(self._connection, [(seq, self._bonds[seq]) for seq in picked if seq in self._bonds])
+        self._room.settle()
         if not self.taken:
             self._connection.execute(_RENEW_WORKER, (request.worker, expires, request.lease))
         self.taken += picked
 
-    def _end_late(self) -> None:
+    def _has_room(self, seq: int) -> bool:
+        """Tell whether the limits of a job let it start; else it is to be parked at the first that does not."""
+        if seq not in self._bonds:
+            self._bonds[seq] = bonds_of_job(self._connection, seq)
+        reached = self._room.reached(self._bonds[seq].started)
+        if reached and not self.has_enough:
+            self._full.append((seq, reached[0]))
+            self._aside += 1
+        return not reached
+
+    def _put_aside(self) -> None:
+        """End what is too late, and park what has no room."""
         for seq in self._late:
             end_late(self._connection, seq, self._now, self._touched)
         self._late.clear()
+        parking.park(self._connection, self._full, self._now, self._touched)
+        self._full.clear()
 
     def _next_due(self, queue: str) -> float | None:
+        """Tell when the next job of a queue may start that waits for a time, its own or that of a rate."""
         due: float | None = only_value(self._connection, _NEXT_DUE, queue)
-        return due
+        wake = parking.next_wake(self._connection, queue)
+        return wake if due is None else due if wake is None else min(due, wake)
 
 
 def _answer(connection: apsw.Connection, seqs: Sequence[int], now: float) -> tuple[Claimed, ...]:

@@ -1,5 +1,5 @@
 -- claim: hand out ready jobs. Which ones is decided by `lines`.
--- Tables: jobs, queues.
+-- Tables: jobs, queues, workers.
 
 -- :repeated
 -- The jobs this request has claimed and still runs. Parameters: worker, request. Rows: seq.
@@ -14,15 +14,15 @@ SELECT 1 FROM queues WHERE name = ? AND paused = 1
 SELECT min(due) FROM jobs WHERE state = 1 AND queue = ?
 
 -- :by_id
--- Parameters: id, now. Row: seq, queue, priority, user, task, version, losses, give_up.
-SELECT seq, queue, priority, user, task, version, losses, give_up FROM jobs
- WHERE id = ?1 AND (state = 0 OR state = 1 AND due <= ?2)
+-- Parameters: id, now. Row: seq, queue, priority, user, task, version, losses, give_up, limited.
+SELECT seq, queue, priority, user, task, version, losses, give_up, limited FROM jobs
+ WHERE id = ?1 AND (state < 1 OR state = 1 AND due <= ?2)
 
 -- :take
 -- Parameters: seq, now, expires, lease, worker, request, place, nonce, epoch.
 UPDATE jobs
    SET state = 2, attempt = attempt + 1, started = ?2, expires = ?3, lease = ?4, worker = ?5, claim = ?6, place = ?7, nonce = ?8,
-       epoch = ?9, ordinal = 0, give_up = deadline_at, wait = NULL
+       epoch = ?9, ordinal = 0, give_up = deadline_at, wait = NULL, parked = NULL
  WHERE seq = ?1
 
 -- :given

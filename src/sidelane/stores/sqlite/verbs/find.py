@@ -23,10 +23,10 @@ def _conditions(query: Query) -> tuple[list[str], list[object]]:
     conditions: list[str] = []
     values: list[object] = []
     if query.states is not None:
-        codes = [code for code, state in enumerate(STATES) if state in query.states]
+        codes = [code for code, state in STATES.items() if state in query.states]
         # a literal, so that the partial index of failed jobs can serve
         conditions.append(f"j.state = {codes[0]}" if len(codes) == 1 else f"j.state IN ({', '.join(map(str, codes))})")
-    for column in ("task", "queue", "user", "key", "parent"):
+    for column in ("task", "queue", "user", "key", "parent", "batch"):
         value = getattr(query, column)
         if value is not None:
             conditions.append(f"j.{column} = ?")

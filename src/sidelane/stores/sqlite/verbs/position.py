@@ -1,7 +1,9 @@
-"""position: tell how many ready jobs stand before one, by priority and then by age."""
+"""position: tell how many ready jobs stand before one, by priority and then by age, and how long it may wait."""
 
 import apsw
 
+from sidelane.model.worker import Place
+from sidelane.stores.sqlite import pace
 from sidelane.stores.sqlite.rows import first_row, only_value
 from sidelane.stores.sqlite.statements import statements
 
@@ -11,13 +13,16 @@ _ABOVE = _SQL["above"]
 _OLDER = _SQL["older"]
 
 _FURTHEST = 1000
+_SLOWEST = 1 / 3600  # jobs a second; of a queue that moves less, nobody knows
 
 
-def position(connection: apsw.Connection, _now: float, job_id: str) -> int | None:
+def position(connection: apsw.Connection, now: float, job_id: str) -> Place | None:
     """Count up to 1,000; None for a job that is not ready."""
     found = first_row(connection, _PLACE, job_id)
     if found is None:
         return None
     queue, priority, seq = found
     above = int(only_value(connection, _ABOVE, queue, priority, _FURTHEST))
-    return above + int(only_value(connection, _OLDER, queue, priority, seq, _FURTHEST - above))
+    before = above + int(only_value(connection, _OLDER, queue, priority, seq, _FURTHEST - above))
+    rate = pace.rate(connection, queue, now)
+    return Place(before, before / rate if rate >= _SLOWEST else None)

@@ -25,3 +25,7 @@ DELETE FROM failures WHERE job = ?
 -- :renew
 -- What `arrivals.put_back` does not see to. Parameters: deadline_at, seq.
 UPDATE jobs SET ended = NULL, forget_at = NULL, started = NULL, deadline_at = ? WHERE seq = ?
+
+-- :argue
+-- Parameters: arguments, seq.
+UPDATE specs SET arguments = ? WHERE seq = ?

@@ -7,6 +7,8 @@ import apsw
 from sidelane.model.job import JobSpec, Refusal, Submission
 from sidelane.stores.checking import problem_with
 from sidelane.stores.sqlite import arrivals
+from sidelane.stores.sqlite.admission import Admission, replaces, stop_older
+from sidelane.stores.sqlite.cascade import cascade
 from sidelane.stores.sqlite.records import the_record
 from sidelane.stores.sqlite.rows import first_row, only_value
 from sidelane.stores.sqlite.statements import statements
@@ -20,42 +22,68 @@ _EXISTS = _SQL["exists"]
 def submit(
     connection: apsw.Connection, now: float, touched: Touched, specs: Sequence[JobSpec]
 ) -> list[Submission | Refusal]:
-    """Answer each spec with a job: a new one, or the one that has its id or its unique key."""
-    answers: list[Refusal | str] = []  # the id of the job, where there is one
-    new: dict[str, JobSpec] = {}
-    unique: dict[tuple[str, str], str] = {}  # of the new ones
-    for spec in specs:
-        problem = problem_with(spec)
-        if problem:
-            answers.append(Refusal(problem))
-            continue
-        holder = _holder(connection, spec, new, unique)
-        if holder is None:
-            holder = spec.id
-            new[spec.id] = spec
-            if spec.unique is not None:
-                unique[spec.user or "", spec.unique] = spec.id
-        answers.append(holder)
-    arrivals.insert(connection, list(new.values()), now, touched)
+    """Answer each spec with a job: a new one, or the one that has its id or its unique key; or say what keeps it out."""
+    submitting = _Submitting(connection, now, touched)
+    answers = [submitting.submit(spec) for spec in specs]
+    submitting.write()
     return [
-        answer if isinstance(answer, Refusal) else _submission(connection, answer, new.get(answer) is spec)
+        answer if isinstance(answer, Refusal) else _submission(connection, answer, submitting.new.get(answer) is spec)
         for spec, answer in zip(specs, answers, strict=True)
     ]
 
 
-def _holder(
-    connection: apsw.Connection, spec: JobSpec, new: dict[str, JobSpec], unique: dict[tuple[str, str], str]
-) -> str | None:
-    """Give the id of the job that stands for this spec already: by its id first, then by its unique key."""
-    if spec.id in new or first_row(connection, _EXISTS, spec.id):
+class _Submitting:
+    """One submit under way. New jobs are written together, or before one of them could be stopped by the next."""
+
+    def __init__(self, connection: apsw.Connection, now: float, touched: Touched) -> None:
+        self.new: dict[str, JobSpec] = {}
+        self._connection = connection
+        self._now = now
+        self._touched = touched
+        self._admission = Admission(connection, now)
+        self._unwritten: list[JobSpec] = []
+        self._unique: dict[tuple[str, str], str] = {}  # of what is not written
+
+    def submit(self, spec: JobSpec) -> Refusal | str:
+        """Give the id of the job that is there or will be."""
+        problem = problem_with(spec)
+        if problem:
+            return Refusal(problem)
+        holder = self._holder(spec)
+        if holder is not None:
+            return holder
+        refusal = self._admission.refusal(spec)
+        if refusal is not None:
+            return refusal
+        if replaces(spec):
+            self.write()
+            stop_older(self._connection, spec, self._now, self._touched)
+            cascade(self._connection, self._now, self._touched)
+        self._admission.take(spec)
+        self.new[spec.id] = spec
+        self._unwritten.append(spec)
+        if spec.unique is not None:
+            self._unique[spec.user or "", spec.unique] = spec.id
         return spec.id
-    if spec.unique is None:
-        return None
-    key = (spec.user or "", spec.unique)
-    if key in unique:
-        return unique[key]
-    holder: str | None = only_value(connection, _BY_UNIQUE, *key)
-    return holder
+
+    def write(self) -> None:
+        """Write down what was admitted."""
+        arrivals.insert(self._connection, self._unwritten, self._now, self._touched)
+        self._admission.settle()
+        self._unwritten.clear()
+        self._unique.clear()
+
+    def _holder(self, spec: JobSpec) -> str | None:
+        """Give the id of the job that stands for this spec already: by its id first, then by its unique key."""
+        if spec.id in self.new or first_row(self._connection, _EXISTS, spec.id):
+            return spec.id
+        if spec.unique is None:
+            return None
+        key = (spec.user or "", spec.unique)
+        if key in self._unique:
+            return self._unique[key]
+        holder: str | None = only_value(self._connection, _BY_UNIQUE, *key)
+        return holder
 
 
 def _submission(connection: apsw.Connection, job_id: str, created: bool) -> Submission:

@@ -9,7 +9,9 @@ from sidelane.model.job import Failure, State
 from sidelane.model.worker import Swept
 from sidelane.stores.contract import worker_topic
 from sidelane.stores.problems import WORKER_LOST, WORKERS_LOST
+from sidelane.stores.sqlite import parking, rates
 from sidelane.stores.sqlite.arrivals import put_back
+from sidelane.stores.sqlite.cascade import cascade
 from sidelane.stores.sqlite.ending import CANCELLED, End, end, end_late, keep_failure
 from sidelane.stores.sqlite.promotion import promote
 from sidelane.stores.sqlite.records import RUNNING, Row, row_by_seq
@@ -26,6 +28,7 @@ _CLAMP_WORKERS = _SQL["clamp_workers"]
 _CLAMPS = [_SQL[each] for each in ("clamp_leases", "clamp_delays", "clamp_listeners", "clamp_deadlines")]
 _DEAD = _SQL["dead"]
 _NEXT_DEAD = _SQL["next_dead"]
+_NEXT_FIRING = _SQL["next_firing"]
 _FORGET_WORKER = _SQL["forget_worker"]
 _FORGET_MARK = _SQL["forget_mark"]
 _LEASES = _SQL["leases"]
@@ -48,11 +51,15 @@ def sweep(connection: apsw.Connection, now: float, touched: Touched, lease: floa
         lost = sweeping.sweep_dead_workers() + sweeping.sweep_left_behind()
         ended += sweeping.stop_abandoned()
     sweeping.make_due_ready()
+    sweeping.stop_children()
+    sweeping.wake_parked()
     forgotten = forget(connection, now, limit)
     (dies,) = the_row(connection, _NEXT_DEAD)
+    (fires,) = the_row(connection, _NEXT_FIRING)
     return Swept(
         lost=lost, ended=ended, removed=forgotten.jobs, more=sweeping.more or forgotten.more,
         next_loss=None if dies is None else max(0.0, dies - now),
+        next_firing=None if fires is None else fires - now,
     )  # fmt: skip
 
 
@@ -90,6 +97,8 @@ class _Sweeping:
             self._connection.execute(statement, (self._now, _CLAMPED))
             if self._connection.changes() == _CLAMPED:
                 self.more = True
+        if rates.clamp(self._connection, self._now, _CLAMPED):
+            self.more = True
         return not self.more
 
     def sweep_dead_workers(self) -> int:
@@ -146,6 +155,17 @@ class _Sweeping:
             if room <= 0:
                 self.more = True
                 return
+
+    def stop_children(self) -> None:
+        """Stop children of cancelled jobs that were too many for one step."""
+        if cascade(self._connection, self._now, self._touched, self._limit):
+            self.more = True
+
+    def wake_parked(self) -> None:
+        """Wake jobs at rates whose time has come, and those who wait for others that were woken and nobody claims."""
+        if parking.wake_in_time(self._connection, self._now, self._touched, self._limit) == self._limit:
+            self.more = True
+        parking.wake_past_woken(self._connection, self._touched, self._limit)
 
     def _lose_together(self, seqs: list[int]) -> int:
         """Take the leases of one worker. Only the jobs with the most losses take another: one of them may be why (rules 7)."""

@@ -1,5 +1,5 @@
 -- sweep: do what time asks for.
--- Tables: meta, workers, jobs, specs, queues, ends, failures, events, scraps, gone.
+-- Tables: meta, workers, jobs, specs, queues, schedules.
 
 -- :times
 -- One row: the sweep mark, and until when no lease is swept.
@@ -50,6 +50,10 @@ SELECT id FROM workers WHERE expires <= ?
 -- :next_dead
 -- One row: when the leases of the first worker end.
 SELECT min(expires) FROM workers
+
+-- :next_firing
+-- One row: when the first schedule is to fire.
+SELECT min(next) FROM schedules WHERE enabled = 1
 
 -- :forget_worker
 -- Parameters: id.

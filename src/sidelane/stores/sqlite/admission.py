@@ -1,0 +1,83 @@
+"""What a new job must pass: its batch, its queue, its limits. All are checked, then all taken (rules 14)."""
+
+from collections import Counter
+
+import apsw
+
+from sidelane.model.job import JobSpec, Refusal
+from sidelane.model.limit import Limit
+from sidelane.stores.problems import batch_sealed, batch_unknown, limits_reached, queue_full
+from sidelane.stores.sqlite import pace
+from sidelane.stores.sqlite.records import row_by_seq
+from sidelane.stores.sqlite.room import Room
+from sidelane.stores.sqlite.rows import all_rows, first_row, only_value
+from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite.stopping import stop
+from sidelane.stores.sqlite.touched import Touched
+
+_SQL = statements(__file__)
+_SEALED = _SQL["sealed"]
+_QUEUED = _SQL["queued"]
+_REPLACEABLE = _SQL["replaceable"]
+
+
+class Admission:
+    """The admission of one transaction's new jobs. Those that are not in the tables yet count too, until `settle`."""
+
+    def __init__(self, connection: apsw.Connection, now: float) -> None:
+        self._connection = connection
+        self._now = now
+        self._begin()
+
+    def _begin(self) -> None:
+        self._room = Room(self._connection, self._now)
+        self._coming: Counter[str] = Counter()
+        self._queued: dict[tuple[str, int], int] = {}
+
+    def settle(self) -> None:
+        """Write down which rates were debited, and begin anew: the new jobs are in the tables now."""
+        self._room.settle()
+        self._begin()
+
+    def take(self, spec: JobSpec) -> None:
+        """Count a new job in."""
+        self._coming[spec.queue] += 1
+        if spec.limits:
+            self._room.take(_rejecting(spec))
+
+    def refusal(self, spec: JobSpec) -> Refusal | None:
+        """Say what keeps a new job out, if anything does."""
+        if spec.batch is not None:
+            found = first_row(self._connection, _SEALED, spec.batch)
+            if found is None:
+                return Refusal(batch_unknown(spec.batch))
+            if found[0]:
+                return Refusal(batch_sealed(spec.batch))
+        if spec.max_queued is not None and self._is_full(spec.queue, spec.max_queued):
+            return queue_full(spec.queue, spec.max_queued, pace.rate(self._connection, spec.queue, self._now))
+        reached = self._room.reached(_rejecting(spec)) if spec.limits else None
+        return limits_reached(reached) if reached else None
+
+    def _is_full(self, queue: str, most: int) -> bool:
+        key = (queue, most)
+        if key not in self._queued:
+            self._queued[key] = int(only_value(self._connection, _QUEUED, *key))
+        return self._queued[key] + self._coming[queue] >= most
+
+
+def replaces(spec: JobSpec) -> bool:
+    """Tell whether a new job may stop older ones."""
+    return any(limit.when_full == "replace" for limit in spec.limits)
+
+
+def stop_older(connection: apsw.Connection, spec: JobSpec, now: float, touched: Touched) -> None:
+    """Stop the oldest jobs of each limit that replaces, as many as have to go for a new one."""
+    for limit in spec.limits:
+        if limit.when_full == "replace":
+            going = all_rows(connection, _REPLACEABLE, limit.id)
+            for (seq,) in going[: max(0, len(going) - limit.most + 1)]:
+                stop(connection, row_by_seq(connection, seq), now, touched)
+
+
+def _rejecting(spec: JobSpec) -> list[Limit]:
+    return [limit for limit in spec.limits if not limit.at_start]

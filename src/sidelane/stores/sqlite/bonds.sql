@@ -1,0 +1,6 @@
+-- The limits of a job.
+-- Tables: specs.
+
+-- :limits
+-- Parameters: seq.
+SELECT limits FROM specs WHERE seq = ?

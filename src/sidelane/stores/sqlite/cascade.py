@@ -1,0 +1,30 @@
+"""Cancelling with a job those of its children that asked for it, and theirs: some in the same step, the rest by sweeps."""
+
+import apsw
+
+from sidelane.stores.sqlite.records import row_by_seq
+from sidelane.stores.sqlite.rows import all_rows, first_row
+from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite.stopping import stop
+from sidelane.stores.sqlite.touched import Touched
+
+_SQL = statements(__file__)
+_NEXT = _SQL["next"]
+_CHILDREN = _SQL["children"]
+_DONE = _SQL["done"]
+
+MOST = 200  # children stopped in one step
+
+
+def cascade(connection: apsw.Connection, now: float, touched: Touched, limit: int = MOST) -> bool:
+    """Stop up to `limit` children of jobs that have ended as cancelled (`ending` notes them); tell whether more are left."""
+    while (found := first_row(connection, _NEXT)) is not None:
+        if limit <= 0:
+            return True
+        children = all_rows(connection, _CHILDREN, *found, limit)
+        if len(children) < limit:
+            connection.execute(_DONE, found)
+        for (seq,) in children:
+            stop(connection, row_by_seq(connection, seq), now, touched)
+        limit -= len(children)
+    return False

@@ -1,0 +1,10 @@
+-- How fast a queue moves.
+-- Tables: queues.
+
+-- :counted
+-- Parameters: name. Row: starts, paced.
+SELECT starts, paced FROM queues WHERE name = ?
+
+-- :count
+-- Parameters: name, starts, paced.
+UPDATE queues SET starts = ?2, paced = ?3 WHERE name = ?1

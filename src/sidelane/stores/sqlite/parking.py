@@ -1,0 +1,138 @@
+"""Parking: jobs whose limits are full leave their lines, and come back when there is room (rules 14).
+
+A job that was woken stands in its line again; until it starts, room is kept for it. Where nobody claims it, the sweep wakes others.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import apsw
+
+from sidelane.model.limit import Limit, Reached
+from sidelane.stores.sqlite import lines, rates, slots
+from sidelane.stores.sqlite.bonds import bonds_of_job
+from sidelane.stores.sqlite.records import READY, RUNNING, Row
+from sidelane.stores.sqlite.rows import all_rows, first_row, only_value, the_row
+from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite.touched import Touched
+
+_SQL = statements(__file__)
+_WOKEN_FROM = _SQL["woken_from"]
+_PARK = _SQL["park"]
+_FIRST = _SQL["first"]
+_IN_ORDER = _SQL["in_order"]
+_WOKEN = _SQL["woken"]
+_WAKE = _SQL["wake"]
+_PASSED_BY = _SQL["passed_by"]
+_NEXT_WAKE = _SQL["next_wake"]
+_RATES_DUE = _SQL["rates_due"]
+_RATES_DUE_IN = _SQL["rates_due_in"]
+_SET_WAKE = _SQL["set_wake"]
+
+_MOST = 200  # woken at once
+
+
+def park(connection: apsw.Connection, full: Iterable[tuple[int, Reached]], now: float, touched: Touched) -> None:
+    """Let jobs leave their lines, at no cost to their users, until the limits that they met have room."""
+    left: dict[tuple[str, int, str], None] = {}
+    passed_on: set[str] = set()
+    for seq, reached in full:
+        bound = reached.limit.id
+        (woken_from,) = the_row(connection, _WOKEN_FROM, seq)
+        job_id, *line = the_row(connection, _PARK, seq, bound)
+        left[tuple(line)] = None
+        touched.jobs.add(job_id)
+        if reached.after is not None:
+            rates.await_room(connection, bound, now + reached.after)
+        if woken_from is not None and woken_from != bound:
+            passed_on.add(woken_from)
+    lines.leave_all(connection, left)
+    for bound in passed_on:
+        wake(connection, bound, touched)
+
+
+def leave(connection: apsw.Connection, row: Row, touched: Touched, *, ended: bool) -> None:
+    """Give back what a job has of its limits now that it runs no more, or has `ended`, and wake others for it.
+
+    `row` is the job as it was, its own row in the table as it has become.
+    """
+    bonds = bonds_of_job(connection, row.seq)
+    free: tuple[str, ...] = ()
+    if row.state == RUNNING:
+        free = bonds.running
+    elif row.state == READY and row.parked in bonds.running:
+        free = (row.parked,)
+    if ended:
+        free += bonds.kept_slots
+        slots.not_replaceable(connection, row.seq, bonds.replaceable)
+    slots.give_back(connection, row.seq, free)
+    for bound in free:
+        wake(connection, bound, touched)
+
+
+def wake(connection: apsw.Connection, bound: str, touched: Touched, *, past_woken: bool = False) -> None:
+    """Wake as many of the jobs that are parked at a limit as it has room for, by priority, then age.
+
+    Room is kept for those that were woken before and have not started, unless it is to go past them.
+    """
+    found = first_row(connection, _FIRST, bound)
+    if found is None:
+        return
+    limit = next(limit for limit in bonds_of_job(connection, *found).started if limit.id == bound)
+    if limit.window is not None:  # a rate wakes in its own time
+        return
+    room = min(limit.most - slots.held(connection, bound, limit.most), _MOST)
+    if room > 0 and not past_woken:
+        room -= int(only_value(connection, _WOKEN, bound, room))
+    if room > 0:
+        _wake_first(connection, bound, room, touched)
+
+
+def wake_past_woken(connection: apsw.Connection, touched: Touched, limit: int) -> None:
+    """Wake jobs for the room that is kept for others which nobody claims: at most `limit` limits in one go."""
+    for (bound,) in all_rows(connection, _PASSED_BY, limit):
+        wake(connection, bound, touched, past_woken=True)
+
+
+def next_wake(connection: apsw.Connection, queue: str) -> float | None:
+    """Tell when a rate may let the next of the jobs start that are parked in a queue."""
+    at: float | None = only_value(connection, _NEXT_WAKE, queue)
+    return at
+
+
+def wake_in_time(
+    connection: apsw.Connection, now: float, touched: Touched, limit: int, queue: str | None = None
+) -> int:
+    """Wake jobs parked at rates whose time has come, at most `limit` rates, and tell how many rates there were.
+
+    With a queue, those rates only that have jobs parked in it.
+    """
+    due = (
+        all_rows(connection, _RATES_DUE, now, limit)
+        if queue is None
+        else all_rows(connection, _RATES_DUE_IN, now, limit, queue)
+    )
+    for found in due:
+        _wake_at_rate(connection, found, now, touched)
+    return len(due)
+
+
+def _wake_at_rate(connection: apsw.Connection, found: tuple[Any, ...], now: float, touched: Touched) -> None:
+    bound, most, window, burst = found
+    limit = Limit(name="", key="", most=most, window=window, burst=burst)
+    tat = rates.arrival(connection, bound, limit, now)
+    room = min(rates.room(limit, tat, now), _MOST)
+    woken = _wake_first(connection, bound, room, touched) if room else 0
+    next_one = None if woken < room else now + rates.wait(limit, tat + woken * rates.every(limit), now)
+    connection.execute(_SET_WAKE, (next_one, bound))
+
+
+def _wake_first(connection: apsw.Connection, bound: str, room: int, touched: Touched) -> int:
+    """Wake the first jobs that are parked at a limit, and tell how many there were."""
+    found = all_rows(connection, _IN_ORDER, bound, room)
+    for seq, job_id, queue, priority, user in found:
+        connection.execute(_WAKE, (seq,))
+        lines.arrive(connection, queue, priority, user, seq)
+        touched.jobs.add(job_id)
+        touched.queues.add(queue)
+    return len(found)

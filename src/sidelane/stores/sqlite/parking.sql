@@ -1,0 +1,58 @@
+-- Parking: jobs that wait for room at a limit.
+-- Tables: jobs, rates.
+
+-- :woken_from
+-- Parameters: seq. Row: the limit that the job was woken from, or is parked at.
+SELECT parked FROM jobs WHERE seq = ?
+
+-- :park
+-- Parameters: seq, bound. Row: id, queue, priority, user.
+UPDATE jobs SET state = -1, parked = ?2, wait = NULL WHERE seq = ?1 RETURNING id, queue, priority, user
+
+-- :first
+-- Parameters: bound. Row: seq.
+SELECT seq FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = ? ORDER BY priority DESC, seq LIMIT 1
+
+-- :in_order
+-- Parameters: bound, limit. Rows: seq, id, queue, priority, user.
+SELECT seq, id, queue, priority, user FROM jobs INDEXED BY jobs_parked
+ WHERE state = -1 AND parked = ? ORDER BY priority DESC, seq LIMIT ?
+
+-- :woken
+-- Parameters: bound, most. One row: how many jobs were woken from a limit and have not started, up to most.
+SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_woken WHERE state = 0 AND parked = ? LIMIT ?)
+
+-- :wake
+-- Parameters: seq.
+UPDATE jobs SET state = 0 WHERE seq = ?
+
+-- :passed_by
+-- Limits with jobs that were woken and others that are parked; rates wake in their own time. Parameters: limit. Rows: bound.
+SELECT DISTINCT w.parked FROM jobs w INDEXED BY jobs_woken
+ WHERE w.state = 0 AND w.parked IS NOT NULL
+   AND EXISTS (SELECT 1 FROM jobs p INDEXED BY jobs_parked WHERE p.state = -1 AND p.parked = w.parked)
+   AND NOT EXISTS (SELECT 1 FROM rates r WHERE r.bound = w.parked)
+ LIMIT ?
+
+-- :next_wake
+-- Parameters: queue. Row: when the first of the rates wakes one that have jobs parked in this queue.
+SELECT r.wake FROM rates r INDEXED BY rates_wake
+ WHERE r.wake IS NOT NULL
+   AND EXISTS (SELECT 1 FROM jobs q INDEXED BY jobs_parked_in WHERE q.state = -1 AND q.queue = ?1)
+   AND EXISTS (SELECT 1 FROM jobs j INDEXED BY jobs_parked_in WHERE j.state = -1 AND j.queue = ?1 AND j.parked = r.bound)
+ ORDER BY r.wake LIMIT 1
+
+-- :rates_due
+-- Parameters: now, limit. Rows: bound, most, window, burst.
+SELECT bound, most, window, burst FROM rates INDEXED BY rates_wake WHERE wake IS NOT NULL AND wake <= ? ORDER BY wake LIMIT ?
+
+-- :rates_due_in
+-- Parameters: now, limit, queue. Rows: bound, most, window, burst.
+SELECT r.bound, r.most, r.window, r.burst FROM rates r INDEXED BY rates_wake
+ WHERE r.wake IS NOT NULL AND r.wake <= ?1
+   AND EXISTS (SELECT 1 FROM jobs j INDEXED BY jobs_parked_in WHERE j.state = -1 AND j.queue = ?3 AND j.parked = r.bound)
+ ORDER BY r.wake LIMIT ?2
+
+-- :set_wake
+-- Parameters: wake, bound.
+UPDATE rates SET wake = ? WHERE bound = ?

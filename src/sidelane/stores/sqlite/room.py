@@ -1,0 +1,56 @@
+"""How much room limits have, as one transaction sees it: each is counted once, and what is taken since is remembered."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import apsw
+
+from sidelane.model.limit import Limit, Reached
+from sidelane.stores.sqlite import rates, slots
+
+
+class Room:
+    """The room of limits within one transaction. `settle` writes down which rates were debited."""
+
+    def __init__(self, connection: apsw.Connection, now: float) -> None:
+        self._connection = connection
+        self._now = now
+        self._held: dict[tuple[str, int], int] = {}
+        self._taken: Counter[str] = Counter()
+        self._arrivals: dict[str, float] = {}
+        self._debited: dict[str, Limit] = {}
+
+    def reached(self, limits: Iterable[Limit]) -> list[Reached]:
+        """Give those limits that let no more in, with when they will where that is known."""
+        return [reached for limit in limits if (reached := self._reached(limit)) is not None]
+
+    def take(self, limits: Iterable[Limit]) -> None:
+        """Count one more job with these limits in. Its slots are for the caller to write."""
+        bounds = set()
+        for limit in limits:
+            if limit.window is None:
+                bounds.add(limit.id)
+            else:
+                self._arrivals[limit.id] = self._arrival(limit) + rates.every(limit)
+                self._debited[limit.id] = limit
+        self._taken.update(bounds)
+
+    def settle(self) -> None:
+        """Write the debited rates down."""
+        if self._debited:
+            rates.keep(self._connection, [(limit, self._arrivals[bound]) for bound, limit in self._debited.items()])
+            self._debited.clear()
+
+    def _reached(self, limit: Limit) -> Reached | None:
+        if limit.window is not None:
+            after = rates.wait(limit, self._arrival(limit), self._now)
+            return Reached(limit, after) if after else None
+        key = (limit.id, limit.most)
+        if key not in self._held:
+            self._held[key] = slots.held(self._connection, *key)
+        return Reached(limit) if self._held[key] + self._taken[limit.id] >= limit.most else None
+
+    def _arrival(self, limit: Limit) -> float:
+        if limit.id not in self._arrivals:
+            self._arrivals[limit.id] = rates.arrival(self._connection, limit.id, limit, self._now)
+        return self._arrivals[limit.id]

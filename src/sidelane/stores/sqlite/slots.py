@@ -1,0 +1,46 @@
+"""Slots of limits: membership of a job in a set, never a counter (rules 14)."""
+
+from collections.abc import Iterable
+
+import apsw
+
+from sidelane.stores.sqlite.bonds import Bonds
+from sidelane.stores.sqlite.rows import only_value
+from sidelane.stores.sqlite.statements import statements
+
+_SQL = statements(__file__)
+_HELD = _SQL["held"]
+_TAKE = _SQL["take"]
+_GIVE_BACK = _SQL["give_back"]
+_MAY_BE_REPLACED = _SQL["may_be_replaced"]
+_NOT_REPLACED = _SQL["not_replaced"]
+
+
+def held(connection: apsw.Connection, bound: str, most: int) -> int:
+    """Count the slots of a limit that are taken, up to `most`."""
+    return int(only_value(connection, _HELD, bound, most))
+
+
+def take_kept(connection: apsw.Connection, jobs: Iterable[tuple[int, Bonds]]) -> None:
+    """Give unfinished jobs the slots that they have until their end, and let newer ones find those that they may stop."""
+    kept, replaceable = [], []
+    for seq, bonds in jobs:
+        kept += [(bound, seq, 0) for bound in bonds.kept_slots]
+        replaceable += [(bound, seq) for bound in bonds.replaceable]
+    connection.executemany(_TAKE, kept)
+    connection.executemany(_MAY_BE_REPLACED, replaceable)
+
+
+def take_running(connection: apsw.Connection, jobs: Iterable[tuple[int, Bonds]]) -> None:
+    """Give jobs that start the slots that they have while they run."""
+    connection.executemany(_TAKE, [(bound, seq, 1) for seq, bonds in jobs for bound in bonds.running])
+
+
+def give_back(connection: apsw.Connection, seq: int, bounds: Iterable[str]) -> None:
+    """Take a job's slots of these limits away from it."""
+    connection.executemany(_GIVE_BACK, [(bound, seq) for bound in bounds])
+
+
+def not_replaceable(connection: apsw.Connection, seq: int, bounds: Iterable[str]) -> None:
+    """Let a job that has ended be found by newer ones no more."""
+    connection.executemany(_NOT_REPLACED, [(bound, seq) for bound in bounds])
