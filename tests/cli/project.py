@@ -1,9 +1,13 @@
 """A project in a folder of its own, and the processes that are started in it."""
 
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +17,9 @@ T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds after which a test stops waiting."""
+
+CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""What tells a terminal to use a colour or to move its cursor."""
 
 LANE = """
 from sidelane import Queue, Sidelane
@@ -96,6 +103,12 @@ class Project:
         self._started.append(started)
         return started
 
+    def terminal(self, *arguments: str, columns: int = 120) -> "OnTerminal":
+        """Start the command `sidelane` as a process on a terminal of its own."""
+        started = OnTerminal(arguments, self.folder, self.folder / f"process-{len(self._started)}.log", columns)
+        self._started.append(started)
+        return started
+
     def stop(self) -> None:
         """End what still runs."""
         for started in self._started:
@@ -113,14 +126,17 @@ class Started:
         self.arguments = arguments
         self._log = log
         with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "sidelane.cli", *arguments],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
+            self._process = self._start(folder, subprocess.DEVNULL, output.fileno())
+
+    def _start(self, folder: Path, reads: int, writes: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "sidelane.cli", *self.arguments],
+            cwd=folder,
+            stdin=reads,
+            stdout=writes,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
 
     @property
     def pid(self) -> int:
@@ -128,7 +144,7 @@ class Started:
 
     @property
     def said(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")
+        return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
 
     def says(self, words: str, times: int = 1) -> None:
         """Wait until it has said some words so many times."""
@@ -150,6 +166,44 @@ class Started:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+
+
+class OnTerminal(Started):
+    """One `sidelane` process on a terminal, where somebody looks and types."""
+
+    def __init__(self, arguments: tuple[str, ...], folder: Path, log: Path, columns: int) -> None:
+        self.arguments = arguments
+        self._log = log
+        self._screen, ours = pty.openpty()
+        termios.tcsetwinsize(ours, (24, columns))
+        self._process = self._start(folder, ours, ours)
+        os.close(ours)
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
+
+    def types(self, text: str) -> None:
+        os.write(self._screen, text.encode())
+
+    def exit_code(self) -> int:
+        code = super().exit_code()
+        self._reading.join()
+        return code
+
+    def end(self) -> None:
+        super().end()
+        self._reading.join()
+        os.close(self._screen)
+
+    def _read(self) -> None:
+        """Keep what appears on the screen, without the codes for colours and the cursor."""
+        with self._log.open("w", encoding="utf-8") as log:
+            while True:
+                try:
+                    seen = os.read(self._screen, 65_536)
+                except OSError:  # nobody writes there any more
+                    return
+                log.write(CODES.sub("", seen.decode(errors="replace")))
+                log.flush()
 
 
 def until(look: Callable[[], T], what: str) -> T:

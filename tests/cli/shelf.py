@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from sidelane.model.event import Entry
 from sidelane.model.ids import new_nonce
-from sidelane.model.job import JobRecord, JobSpec, Lease
-from sidelane.model.outcome import Append, Outcome, Report
-from sidelane.model.worker import ClaimRequest, WorkerInfo
+from sidelane.model.job import Failure, JobRecord, JobSpec, Lease
+from sidelane.model.outcome import Append, Failed, Outcome, Report
+from sidelane.model.worker import Claimed, ClaimRequest, WorkerInfo
 from sidelane.stores.contract import Store
 from sidelane.stores.opening import open_store
 
@@ -37,42 +37,67 @@ class Shelf:
     def submit(self, job_id: str, task: str = "answer", **fields: Any) -> str:
         """Put a job in the store."""
         spec = JobSpec(id=job_id, task=task, **{"queue": "chat", "arguments": '{"question":"Why?"}', **fields})
-        self._call(lambda store: store.submit([spec]))
+        self.call(lambda store: store.submit([spec]))
         return job_id
 
     def claim(self, job_id: str) -> Lease:
         """Have the worker take a job."""
-        request = ClaimRequest(
-            request=new_nonce(), worker=WORKER.id, queues={"chat": 1, "gpu": 1}, ids=(job_id,), lease=LEASE
-        )
-        (claimed,) = self._call(lambda store: store.claim(request)).jobs
+        (claimed,) = self.ask_for(job_id)
         return claimed.lease
+
+    def ask_for(self, job_id: str) -> tuple[Claimed, ...]:
+        """Have the worker ask for a job, and give what it gets."""
+        request = ClaimRequest(
+            request=new_nonce(), worker=WORKER.id, queues={"chat": 1, "gpu": 1, "mail": 1}, ids=(job_id,), lease=LEASE
+        )
+        return self.call(lambda store: store.claim(request)).jobs
+
+    def fail(self, job_id: str, failure: Failure, **fields: Any) -> str:
+        """Put a job in the store that failed for good."""
+        self.finish(self.claim(self.submit(job_id, **fields)), Failed(failure))
+        return job_id
+
+    def fail_all(self, specs: Sequence[JobSpec], failure: Failure) -> None:
+        """Put jobs of the queue `chat` in the store that failed for good."""
+        request = ClaimRequest(
+            request=new_nonce(), worker=WORKER.id, queues={"chat": len(specs)}, limit=len(specs), lease=LEASE
+        )
+
+        async def fail(store: Store) -> int:
+            await store.submit(specs)
+            claims = await store.claim(request)
+            reports = [Report(lease=claimed.lease, outcome=Failed(failure)) for claimed in claims.jobs]
+            return sum(await store.finish(reports))
+
+        assert self.call(fail) == len(specs)
 
     def emit(self, lease: Lease, *entries: Entry) -> None:
         """Have the worker write to the job's log."""
         append = Append(lease=lease, ordinal=1, entries=entries)
-        assert self._call(lambda store: store.append([append])) == [True]
+        assert self.call(lambda store: store.append([append])) == [True]
 
     def finish(self, lease: Lease, outcome: Outcome, *entries: Entry) -> None:
         """Have the worker report."""
         report = Report(lease=lease, outcome=outcome, entries=entries)
-        assert self._call(lambda store: store.finish([report])) == [True]
+        assert self.call(lambda store: store.finish([report])) == [True]
 
     def beat(self, worker: WorkerInfo = WORKER, leases: Sequence[Lease] = ()) -> None:
         """Have a worker say that it is alive."""
-        self._call(lambda store: store.heartbeat(worker, leases, lease=LEASE))
+        self.call(lambda store: store.heartbeat(worker, leases, lease=LEASE))
 
     def record(self, job_id: str) -> JobRecord:
         """Look a job up."""
-        (found,) = self._call(lambda store: store.get([job_id]))
+        (found,) = self.call(lambda store: store.get([job_id]))
         assert isinstance(found, JobRecord)
         return found
 
     def workers(self) -> list[WorkerInfo]:
         """List the live workers."""
-        return self._call(lambda store: store.workers())
+        return self.call(lambda store: store.workers())
 
-    def _call(self, verb: Callable[[Store], Awaitable[T]]) -> T:
+    def call(self, verb: Callable[[Store], Awaitable[T]]) -> T:
+        """Have the store do something, and give what it answers."""
+
         async def call() -> T:
             store = await open_store(self.url)
             try:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sidelane import __version__
-from sidelane.cli import jobs
+from sidelane.cli import batches, dead, jobs, limits, queues, schedules
 from sidelane.cli.api import api
 from sidelane.cli.check import check
 from sidelane.cli.config import config
@@ -51,6 +51,11 @@ def everywhere(
 application.command()(dev)
 application.command()(worker)
 application.add_typer(jobs.commands, name="jobs")
+application.add_typer(dead.commands, name="dead")
+application.add_typer(queues.commands, name="queues")
+application.add_typer(limits.commands, name="limits")
+application.add_typer(schedules.commands, name="schedules")
+application.add_typer(batches.commands, name="batches")
 application.command()(workers)
 application.command()(config)
 application.command()(check)

@@ -15,12 +15,14 @@ SHORTEST = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The columns of a table: which go first where there is no room for all, and which may be cut short or wrapped."""
+    """The columns of a table: which go first where there is no room for all, which may be cut short or wrapped, and which hold
+    numbers, that stand one under another."""
 
     headers: Sequence[str]
     expendable: Sequence[str] = ()
     elastic: Sequence[str] = ()
     wrapping: Sequence[str] = ()
+    numbers: Sequence[str] = ()
 
 
 def fitting(console: Console, columns: Columns, rows: Sequence[Sequence[Text]]) -> Table:
@@ -36,7 +38,11 @@ def fitting(console: Console, columns: Columns, rows: Sequence[Sequence[Text]]) 
         header = columns.headers[place]
         soft = header in columns.elastic or header in columns.wrapping
         table.add_column(
-            header, no_wrap=not soft, min_width=min(needed[header] - GUTTER, console.width), overflow="ellipsis"
+            header,
+            no_wrap=not soft,
+            min_width=min(needed[header] - GUTTER, console.width),
+            overflow="ellipsis",
+            justify="right" if header in columns.numbers else "left",
         )
     for row in rows:
         for place in places:

@@ -1,12 +1,15 @@
 """JSON documents of what the store keeps, for `--json`. Times are ISO 8601 in UTC, durations seconds."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sidelane.model.batch import BatchRecord
 from sidelane.model.event import Event
-from sidelane.model.job import Failure, JobRecord
-from sidelane.model.worker import WorkerInfo
+from sidelane.model.job import Failure, FollowUp, JobRecord
+from sidelane.model.schedule import ScheduleRecord
+from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
 
 Document = dict[str, Any]
 
@@ -27,6 +30,9 @@ def job_document(record: JobRecord) -> Document:
         "unique": spec.unique,
         "labels": dict(spec.labels),
         "parent": spec.parent,
+        "batch": spec.batch,
+        "limits": [limit.id for limit in spec.limits],
+        "parked": record.parked,
         "trace": spec.trace,
         "arguments": parsed(spec.arguments),
         "submitted": time_text(record.submitted),
@@ -68,6 +74,73 @@ def worker_document(worker: WorkerInfo) -> Document:
         "queues": dict(worker.queues),
         "tasks": dict(worker.tasks),
         "started": time_text(worker.started),
+    }
+
+
+def queue_document(queue: QueueStats, workers: Sequence[WorkerInfo]) -> Document:
+    """One queue, with the names of the live workers that serve it. `rate` is jobs started in a second."""
+    return {
+        "name": queue.name,
+        "paused": queue.paused,
+        "ready": queue.ready,
+        "parked": queue.parked,
+        "delayed": queue.delayed,
+        "running": queue.running,
+        "oldest": queue.oldest,
+        "rate": queue.rate,
+        "workers": [worker.name for worker in workers if queue.name in worker.queues],
+    }
+
+
+def limit_document(limit: LimitStats) -> Document:
+    """One limit in use. `after` is in how many seconds one more may come, of a rate."""
+    return {"id": limit.id, "held": limit.held, "most": limit.most, "parked": limit.parked, "after": limit.after}
+
+
+def schedule_document(record: ScheduleRecord, next_firing: float | None) -> Document:
+    """One schedule; `next` is worked out where the store does not have it yet."""
+    schedule = record.schedule
+    return {
+        "name": schedule.name,
+        "cron": schedule.cron,
+        "every": schedule.every,
+        "timezone": schedule.timezone,
+        "task": schedule.spec.task,
+        "queue": schedule.spec.queue,
+        "arguments": parsed(schedule.spec.arguments),
+        "catch_up": schedule.catch_up,
+        "enabled": record.enabled,
+        "last": time_text(record.last) if record.job else None,
+        "next": time_text(next_firing),
+        "job": record.job,
+    }
+
+
+def batch_document(batch: BatchRecord) -> Document:
+    """One batch with its counts."""
+    return {
+        "id": batch.id,
+        "state": str(batch.state),
+        "sealed": batch.sealed,
+        "user": batch.spec.user,
+        "total": batch.total,
+        "unfinished": batch.unfinished,
+        "succeeded": batch.succeeded,
+        "failed": batch.failed,
+        "cancelled": batch.cancelled,
+        "submitted": time_text(batch.submitted),
+        "ended": time_text(batch.ended),
+        "keep": batch.spec.keep,
+    }
+
+
+def follow_up_document(follow_up: FollowUp) -> Document:
+    """A job that is submitted when another, or a batch, ends in one of these states."""
+    return {
+        "on": sorted(follow_up.on),
+        "task": follow_up.spec.task,
+        "queue": follow_up.spec.queue,
+        "given": dict(follow_up.spec.given),
     }
 
 

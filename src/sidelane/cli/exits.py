@@ -13,7 +13,15 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from sidelane.cli.console import notes
-from sidelane.model.errors import ConfigurationError, JobGone, SidelaneError, StoreError, UnknownJob
+from sidelane.model.errors import (
+    ConfigurationError,
+    JobGone,
+    SidelaneError,
+    StoreError,
+    UnknownBatch,
+    UnknownJob,
+    UnknownSchedule,
+)
 
 
 class Exit(IntEnum):
@@ -23,14 +31,15 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     CONFIGURATION = 3
-    UNKNOWN_JOB = 4
+    UNKNOWN = 4
     CANCELLED = 5
     INTERRUPTED = 130
 
 
 MEANINGS = """\
 Exit codes: 0 done · 1 a job failed, was refused, `check` found what could lose jobs, or something unexpected happened · 2 wrong
-usage · 3 a setting, the lane or the store cannot work · 4 no such job · 5 the watched job was cancelled · 130 interrupted."""
+usage · 3 a setting, the lane or the store cannot work · 4 no such job, queue, schedule or batch · 5 the watched job was
+cancelled · 130 interrupted."""
 
 
 def exit_of(error: BaseException) -> Exit:
@@ -38,8 +47,8 @@ def exit_of(error: BaseException) -> Exit:
     match error:
         case ConfigurationError() | StoreError():
             return Exit.CONFIGURATION
-        case UnknownJob() | JobGone():
-            return Exit.UNKNOWN_JOB
+        case UnknownJob() | JobGone() | UnknownBatch() | UnknownSchedule():
+            return Exit.UNKNOWN
         case KeyboardInterrupt():
             return Exit.INTERRUPTED
         case _:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sidelane.cli.columns import Columns, fitting
-from sidelane.cli.states import attempts, due_later, problem_words, state_text, took
+from sidelane.cli.states import attempts, bar, due_later, problem_words, short, state_text, took
 from sidelane.cli.times import age
 from sidelane.model.job import JobRecord, State
 
@@ -17,10 +17,6 @@ COLUMNS = Columns(
     expendable=("USER", "QUEUE", "ATTEMPT", "TOOK", "NOTE"),
     elastic=("TASK", "NOTE"),
 )
-
-LONGEST_NOTE = 60
-
-BAR = 10
 
 
 def jobs_table(console: Console, records: Sequence[JobRecord], now: float) -> Table:
@@ -43,24 +39,20 @@ def _row(record: JobRecord, now: float) -> list[Text]:
 
 
 def _note(record: JobRecord, now: float) -> Text:
-    """Write the most telling thing there is: the problem, the progress, or when it is due."""
+    """Write the most telling thing there is: the problem, the progress, the limit it waits at, or when it is due."""
     if record.problem is not None:
-        return Text(_short(problem_words(record.problem.document())), "red")
+        return Text(short(problem_words(record.problem.document())), "red")
     if record.state is State.RUNNING and record.progress is not None:
         return _progress(record.progress)
     due = due_later(record, now)
+    if due is None and record.state is State.QUEUED and record.parked is not None:
+        return Text(f"limit {record.parked}", "magenta")
     return Text() if due is None else Text(age(due, now), "dim")
 
 
 def _progress(data: str) -> Text:
     found = json.loads(data)
-    done = round(BAR * found["percent"] / 100)
-    text = Text.assemble(("━" * done, "cyan"), ("━" * (BAR - done), "bright_black"), f" {found['percent']:3.0f} %")
+    text = Text.assemble(bar(found["percent"] / 100), f" {found['percent']:3.0f} %")
     if found.get("message"):
-        text.append(f"  {_short(found['message'])}", "dim")
+        text.append(f"  {short(found['message'])}", "dim")
     return text
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_NOTE else f"{line[: LONGEST_NOTE - 1]}…"

@@ -2,42 +2,34 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
+from sidelane.cli.answers import Answer, tell_answers
 from sidelane.cli.console import notes, output, print_json, put
-from sidelane.cli.documents import Document, job_document
+from sidelane.cli.documents import job_document
 from sidelane.cli.exits import Exit
+from sidelane.cli.filters import Labelled, Most, OfQueue, OfTask, OfUser, labels_of
+from sidelane.cli.groups import Listing
 from sidelane.cli.joblist import jobs_table
 from sidelane.cli.jobsheet import print_sheet, sheet_document
 from sidelane.cli.opening import opened, settings_of
 from sidelane.cli.options import AsJson, LaneName, StoreUrl
 from sidelane.cli.serving import serving
+from sidelane.cli.states import unknown_words
 from sidelane.cli.watching import JsonView, TerminalView, watch_job
 from sidelane.engine.partial import partial_text
 from sidelane.model.job import Gone, JobRecord, Query, Refusal, State
 from sidelane.model.settings import Settings
 from sidelane.stores.opening import without_password
 
-commands = typer.Typer(no_args_is_help=True, help="List, show, watch, cancel and requeue jobs.")
+commands = typer.Typer(cls=Listing, help="List, show, watch, cancel and requeue jobs. Alone: list them.")
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)]
 JobIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs.", show_default=False)]
 
 Found = JobRecord | Gone | None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command did about one job: `record` is how it stands now."""
-
-    exit: Exit
-    words: str
-    record: JobRecord | None = None
 
 
 @commands.command("list")
@@ -51,32 +43,26 @@ def list_jobs(  # noqa: PLR0913 - one parameter an option is how typer declares 
             show_default=False,
         ),
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only jobs of this task.", show_default=False)
-    ] = None,
-    queue: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only jobs of this queue.", show_default=False)
-    ] = None,
-    user: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only jobs of this user.", show_default=False)
-    ] = None,
+    task: OfTask = None,
+    queue: OfQueue = None,
+    user: OfUser = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="Only jobs with this key.", show_default=False)] = None,
     parent: Annotated[
         str | None, typer.Option(metavar="ID", help="Only jobs that this job has submitted.", show_default=False)
     ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Only jobs with this label; may be repeated.", show_default=False),
+    batch: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only jobs of this batch.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many, at most.")] = 50,
+    label: Labelled = None,
+    limit: Most = 50,
     as_json: AsJson = False,
     store: StoreUrl = None,
     lane: LaneName = None,
 ) -> None:
     """List jobs, the newest first."""
     query = Query(
-        states=frozenset(state) if state else None, task=task, queue=queue, user=user, key=key, parent=parent,
-        labels=dict(map(_label, label or ())), limit=limit,
+        states=frozenset(state) if state else None, task=task, queue=queue, user=user, key=key, parent=parent, batch=batch,
+        labels=labels_of(label), limit=limit,
     )  # fmt: skip
     settings = settings_of(store, lane)
     records = asyncio.run(_find(settings, query))
@@ -95,7 +81,7 @@ def list_jobs(  # noqa: PLR0913 - one parameter an option is how typer declares 
 @commands.command()
 def show(job_id: JobId, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
     """Show everything about a job: arguments, result, each failure with its traceback, and who runs it."""
-    asyncio.run(_show(settings_of(store, lane), job_id, as_json=as_json))
+    asyncio.run(show_job(settings_of(store, lane), job_id, as_json=as_json))
 
 
 @commands.command()
@@ -113,14 +99,14 @@ def watch(job_id: JobId, *, as_json: AsJson = False, store: StoreUrl = None, lan
 def cancel(job_ids: JobIds, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
     """Cancel jobs: queued ones at once; running ones are asked to stop."""
     before, after = asyncio.run(_cancel(settings_of(store, lane), job_ids))
-    _tell(job_ids, [_cancelled(*pair) for pair in zip(before, after, strict=True)], as_json=as_json)
+    tell_answers(list(map(_cancelled, job_ids, before, after)), as_json=as_json)
 
 
 @commands.command()
 def requeue(job_ids: JobIds, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
     """Bring finished jobs back to their queues, with fresh budgets."""
     before, after = asyncio.run(_requeue(settings_of(store, lane), job_ids))
-    _tell(job_ids, [_requeued(*pair) for pair in zip(before, after, strict=True)], as_json=as_json)
+    tell_answers(list(map(_requeued, job_ids, before, after)), as_json=as_json)
 
 
 async def _find(settings: Settings, query: Query) -> list[JobRecord]:
@@ -128,17 +114,18 @@ async def _find(settings: Settings, query: Query) -> list[JobRecord]:
         return await client.find(query)
 
 
-async def _show(settings: Settings, job_id: str, *, as_json: bool) -> None:
+async def show_job(settings: Settings, job_id: str, *, as_json: bool) -> JobRecord:
+    """Print everything about a job, and give its record. Raises `UnknownJob` or `JobGone`."""
     async with opened(settings) as client:
         record = await client.record(job_id)
         served = serving(record, await client.store.workers())
         place = await client.store.position(job_id) if record.state is State.QUEUED else None
-        position = None if place is None else place.before
         partial = await partial_text(client.store, record.id) if record.result is None else ""
     if as_json:
-        print_json(sheet_document(record, served, position, partial))
+        print_json(sheet_document(record, served, place, partial))
     else:
-        print_sheet(record, served, position, partial)
+        print_sheet(record, served, place, partial)
+    return record
 
 
 async def _watch(settings: Settings, job_id: str, *, as_json: bool) -> State:
@@ -156,47 +143,27 @@ async def _requeue(settings: Settings, ids: list[str]) -> tuple[list[Found], lis
         return await client.store.get(ids), await client.store.requeue(ids)
 
 
-def _cancelled(before: Found, after: JobRecord | None) -> Answer:
+def _cancelled(job_id: str, before: Found, after: JobRecord | None) -> Answer:
     if after is None or not isinstance(before, JobRecord):
-        return _unknown(before)
+        return _unknown(job_id, before)
     if before.state.finished:
-        return Answer(Exit.DONE, f"had ended already ({before.state})", after)
-    return Answer(Exit.DONE, "cancelled" if after.state is State.CANCELLED else "was asked to stop", after)
+        return _done(after, f"had ended already ({before.state})")
+    return _done(after, "cancelled" if after.state is State.CANCELLED else "was asked to stop")
 
 
-def _requeued(before: Found, after: JobRecord | Refusal | None) -> Answer:
+def _requeued(job_id: str, before: Found, after: JobRecord | Refusal | None) -> Answer:
     if isinstance(after, Refusal):
-        return Answer(Exit.FAILED, f"not requeued: {after.problem.detail or after.problem.title}")
+        words = f"not requeued: {after.problem.detail or after.problem.title}"
+        return Answer(job_id, Exit.FAILED, words, {"job": None})
     if after is None or not isinstance(before, JobRecord):
-        return _unknown(before)
-    words = "requeued" if before.state.finished else f"left as it is: it has not ended ({before.state})"
-    return Answer(Exit.DONE, words, after)
+        return _unknown(job_id, before)
+    return _done(after, "requeued" if before.state.finished else f"left as it is: it has not ended ({before.state})")
 
 
-def _unknown(before: Found) -> Answer:
-    words = "has ended, and the time it is kept for has passed" if isinstance(before, Gone) else "there is no such job"
-    return Answer(Exit.UNKNOWN_JOB, words)
+def _done(record: JobRecord, words: str) -> Answer:
+    return Answer(record.id, Exit.DONE, words, {"job": job_document(record)})
 
 
-def _tell(ids: Iterable[str], answers: Sequence[Answer], *, as_json: bool) -> None:
-    """Print what became of each job, and end with the worst of the exit codes."""
-    if as_json:
-        print_json([_document(job_id, answer) for job_id, answer in zip(ids, answers, strict=True)])
-    else:
-        for job_id, answer in zip(ids, answers, strict=True):
-            good = answer.exit == Exit.DONE
-            mark = ("✓ ", "green") if good else ("✗ ", "bold red")
-            (output() if good else notes()).print(Text.assemble(mark, job_id, "  ", answer.words))
-    raise typer.Exit(max(answer.exit for answer in answers))
-
-
-def _document(job_id: str, answer: Answer) -> Document:
-    job = job_document(answer.record) if answer.record else None
-    return {"id": job_id, "done": answer.exit == Exit.DONE, "answer": answer.words, "job": job}
-
-
-def _label(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise typer.BadParameter(f"{text!r}: write NAME=VALUE.", param_hint="--label")
-    return name, value
+def _unknown(job_id: str, before: Found) -> Answer:
+    found = before if isinstance(before, Gone) else None
+    return Answer(job_id, Exit.UNKNOWN, unknown_words(found), {"job": None})

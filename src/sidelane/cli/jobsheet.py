@@ -9,24 +9,29 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sidelane.cli.chains import follows_words, given_words
 from sidelane.cli.console import output, put, warning
-from sidelane.cli.documents import Document, failure_document, job_document, worker_document
+from sidelane.cli.documents import Document, failure_document, follow_up_document, job_document, worker_document
 from sidelane.cli.serving import Serving
 from sidelane.cli.states import attempts, due_later, problem_words, state_text, took
 from sidelane.cli.times import age, duration, moment
-from sidelane.model.job import Failure, JobRecord
-from sidelane.model.worker import WorkerInfo
+from sidelane.model.job import Failure, JobRecord, State
+from sidelane.model.worker import Place, WorkerInfo
 
 FURTHEST = 1000
 """Where the store stops counting the jobs before one."""
 
 
-def sheet_document(record: JobRecord, served: Serving, position: int | None, partial: str) -> Document:
+def sheet_document(record: JobRecord, served: Serving, place: Place | None, partial: str) -> Document:
     """Everything about a job as one JSON document."""
     return {
         **job_document(record),
+        "follow_ups": list(map(follow_up_document, record.spec.follow_ups)),
+        "given": dict(record.spec.given),
+        "cascade": record.spec.cascade,
         "partial": partial or None,
-        "position": position,
+        "position": place.before if place else None,
+        "wait": place.wait if place else None,
         "served": served.served,
         "notice": served.words or None,
         "running_on": worker_document(served.worker) if served.worker else None,
@@ -35,13 +40,13 @@ def sheet_document(record: JobRecord, served: Serving, position: int | None, par
     }
 
 
-def print_sheet(record: JobRecord, served: Serving, position: int | None, partial: str) -> None:
+def print_sheet(record: JobRecord, served: Serving, place: Place | None, partial: str) -> None:
     """Print everything about a job."""
     console, now = output(), time.time()
     put(console, Text.assemble("Job ", (record.id, "bold"), "  ", state_text(record, now)))
     if served.words:
         put(console, warning(served.words))
-    put(console, _facts(record, served, position, now))
+    put(console, _facts(record, served, place, now))
     for title, body in _bodies(record, partial):
         put(console, Text(title, "bold"), Padding(body, (0, 0, 0, 2), expand=False))
     if record.history:
@@ -50,7 +55,7 @@ def print_sheet(record: JobRecord, served: Serving, position: int | None, partia
         put(console, Padding(_failure(failure, now), (0, 0, 0, 2), expand=False))
 
 
-def _facts(record: JobRecord, served: Serving, position: int | None, now: float) -> RenderableType:
+def _facts(record: JobRecord, served: Serving, place: Place | None, now: float) -> RenderableType:
     spec = record.spec
     facts: list[tuple[str, RenderableType]] = [
         ("task", spec.task if spec.version == 1 else f"{spec.task}, version {spec.version}"),
@@ -59,11 +64,15 @@ def _facts(record: JobRecord, served: Serving, position: int | None, now: float)
         ("key", spec.key or ""),
         ("unique", spec.unique or ""),
         ("labels", ", ".join(f"{name}={value}" for name, value in spec.labels.items())),
-        ("parent", spec.parent or ""),
+        ("batch", spec.batch or ""),
+        ("parent", f"{spec.parent}, and is cancelled with it" if spec.parent and spec.cascade else spec.parent or ""),
+        ("filled in", ", ".join(f"{name} by {given_words(source)}" for name, source in spec.given.items())),
+        *((follows_words(each), each.spec.task) for each in spec.follow_ups),
+        ("limits", _limits(record)),
         ("trace", spec.trace or ""),
         ("submitted", _when(record.submitted, now)),
         ("due", _when(due_later(record, now), now)),
-        ("position", _position(position)),
+        ("position", _position(place)),
         ("started", _when(record.started, now)),
         ("ended", _when(record.ended, now)),
         ("took", took(record, now)),
@@ -98,7 +107,7 @@ def _bodies(record: JobRecord, partial: str) -> list[tuple[str, RenderableType]]
 def _failure(failure: Failure, now: float) -> RenderableType:
     problem = failure.problem
     words = f"{problem.status} {failure.error}" if failure.error else problem_words(problem.document())
-    head = Text.assemble(f"attempt {failure.attempt}", (f"  {age(failure.at, now)}", "dim"), "  ", (words, "red"))
+    head = Text.assemble(f"attempt {failure.attempt}", (f"  {_when(failure.at, now)}", "dim"), "  ", (words, "red"))
     if not failure.traceback:
         return head
     return Group(head, Padding(Text(failure.traceback.rstrip(), "dim"), (0, 0, 0, 4), expand=False))
@@ -110,12 +119,27 @@ def _worker(record: JobRecord, worker: WorkerInfo | None) -> str:
     return record.worker or ""
 
 
-def _position(position: int | None) -> str:
-    if position is None:
+def _position(place: Place | None) -> str:
+    if place is None:
         return ""
-    if position == 0:
-        return "next of its queue"
-    return f"{position}{' or more' if position >= FURTHEST else ''} before it"
+    words = (
+        f"{place.before:,}{' or more' if place.before >= FURTHEST else ''} before it"
+        if place.before
+        else "next of its queue"
+    )
+    return words if place.wait is None else f"{words}; about {duration(place.wait)} to wait"
+
+
+def _limits(record: JobRecord) -> Text:
+    """Name the limits that bind a job, a line each, and the one it waits at."""
+    lines = []
+    for limit in record.spec.limits:
+        most = f"{limit.most:,} at once" if limit.window is None else f"{limit.most:,} in {duration(limit.window)}"
+        line = Text.assemble(limit.id, (f"  {most}, {limit.when_full}", "dim"))
+        if limit.id == record.parked and record.state is State.QUEUED:
+            line.append("  it waits here", "magenta")
+        lines.append(line)
+    return Text("\n").join(lines)
 
 
 def _when(at: float | None, now: float) -> str:

@@ -6,18 +6,25 @@ from typing import Any
 from rich.text import Text
 
 from sidelane.cli.times import duration
-from sidelane.model.job import JobRecord, State
+from sidelane.model.job import Gone, JobRecord, State
 
 STYLES = {
     "queued": "yellow",
     "scheduled": "yellow",
     "retrying": "yellow",
+    "parked": "magenta",
     "running": "bold cyan",
     "cancelling": "magenta",
     "succeeded": "green",
     "failed": "bold red",
     "cancelled": "magenta",
 }
+
+LONGEST = 60
+"""Characters of a text that is one of many things on its line."""
+
+BAR = 10
+"""Columns of a bar in a table."""
 
 DOTS = {State.QUEUED: "○", State.RUNNING: "◐", State.SUCCEEDED: "✓", State.FAILED: "✗", State.CANCELLED: "⊘"}
 
@@ -28,6 +35,8 @@ def view(record: JobRecord, now: float) -> str:
         return "cancelling"
     if due_later(record, now) is not None:
         return "retrying" if record.failures else "scheduled"
+    if record.state is State.QUEUED and record.parked is not None:
+        return "parked"
     return str(record.state)
 
 
@@ -63,3 +72,20 @@ def attempts(record: JobRecord) -> Text:
 def problem_words(document: Mapping[str, Any]) -> str:
     """Say a problem document on one line: its status, and the most telling words it has."""
     return f"{document['status']} {document.get('detail') or document['title']}"
+
+
+def bar(share: float, style: str = "cyan") -> Text:
+    """Draw how much of a whole there is, from 0 to 1."""
+    done = round(BAR * share)
+    return Text.assemble(("━" * done, style), ("━" * (BAR - done), "bright_black"))
+
+
+def unknown_words(found: Gone | None) -> str:
+    """Say why there is nothing to tell of a job."""
+    return "has ended, and the time it is kept for has passed" if found is not None else "there is no such job"
+
+
+def short(text: str, most: int = LONGEST) -> str:
+    """Write a text on one line, cut where it is longer."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from rich.text import Text
 
@@ -33,7 +34,7 @@ def workers(*, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName =
         put(console, fitting(console, COLUMNS, [_row(worker, now) for worker in found]))
     else:
         notes().print(Text("No worker is alive. Start one with `sidelane worker`.", "yellow"))
-    _warn_of_queues(found, stats)
+    warn_of_queues(found, stats)
 
 
 async def _look(settings: Settings) -> tuple[list[WorkerInfo], list[QueueStats]]:
@@ -60,10 +61,10 @@ def _health(health: str) -> Text:
     return Text(f"● {health}", "yellow" if health.startswith("draining") else "red")
 
 
-def _warn_of_queues(found: list[WorkerInfo], stats: list[QueueStats]) -> None:
+def warn_of_queues(found: Sequence[WorkerInfo], stats: Sequence[QueueStats]) -> None:
     """Say which queues have jobs that no live worker takes."""
     for queue in stats:
-        waiting = queue.ready + queue.delayed
+        waiting = queue.queued
         if waiting and not any(queue.name in worker.queues for worker in found):
             jobs = "1 job waits" if waiting == 1 else f"{waiting} jobs wait"
             notes().print(warning(f"{jobs} in queue {queue.name!r}, which no worker takes"))

@@ -1,0 +1,119 @@
+"""How far a batch has come: a sheet, a bar that moves, or a document a line."""
+
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sidelane.cli.chains import follows_words
+from sidelane.cli.console import notes, output, print_json_line, put
+from sidelane.cli.documents import batch_document
+from sidelane.cli.states import DOTS, STYLES
+from sidelane.cli.times import age, duration, moment
+from sidelane.model.batch import BatchRecord
+
+WIDTH = 40
+"""Columns of a batch's bar."""
+
+
+class BatchView(Protocol):
+    """Shows a batch that is being watched."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def show(self, record: BatchRecord) -> None: ...
+
+
+class BatchLines:
+    """One JSON document a line, whenever something has changed; the end is the last."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def show(self, record: BatchRecord) -> None:
+        print_json_line(batch_document(record))
+
+
+class BatchProgress:
+    """A bar of its jobs, by how they ended, that moves until the batch has ended and then stays."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=notes(), auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, record: BatchRecord) -> None:
+        self._live.update(batch_line(record, time.time()), refresh=True)
+
+
+def print_batch(record: BatchRecord) -> None:
+    """Print how far a batch has come."""
+    console, now = output(), time.time()
+    put(console, Text.assemble("Batch ", (record.id, "bold"), "  ", batch_state(record)))
+    put(console, Text("  ").append(segments(record)).append("  ").append(counts(record)))
+    facts = [
+        ("user", record.spec.user or ""),
+        ("submitted", f"{age(record.submitted, now)}  ({moment(record.submitted)})"),
+        ("sealed", "yes" if record.sealed else "no: jobs may still join"),
+        ("ended", "" if record.ended is None else f"{age(record.ended, now)}  ({moment(record.ended)})"),
+        ("took", "" if record.ended is None else duration(record.ended - record.submitted)),
+        *((follows_words(each), each.spec.task) for each in record.spec.follow_ups),
+        ("kept", f"for {duration(record.spec.keep)} after its end"),
+        ("its jobs", f"sidelane jobs list --batch {record.id}"),
+    ]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        if value:
+            grid.add_row(f"  {name}", value)
+    put(console, grid)
+
+
+def batch_line(record: BatchRecord, now: float) -> Text:
+    """Say on one line how far a batch has come."""
+    took = duration((record.ended or now) - record.submitted)
+    return Text("  ").join([segments(record), batch_state(record), counts(record), Text(took, "dim")])
+
+
+def batch_state(record: BatchRecord) -> Text:
+    return Text(f"{DOTS[record.state]} {record.state}", STYLES[record.state])
+
+
+def segments(record: BatchRecord) -> Text:
+    """Draw a bar of how a batch's jobs ended; what is grey has not. Each kind that there is shows."""
+    kinds = [(record.succeeded, "green"), (record.failed, "red"), (record.cancelled, "magenta")]
+    text, ended, drawn = Text(), 0, 0
+    for count, style in kinds:
+        ended += count
+        upto = max(round(WIDTH * ended / record.total), drawn + 1) if count else drawn
+        text.append("━" * (min(upto, WIDTH) - drawn), style)
+        drawn = min(upto, WIDTH)
+    return text.append("━" * (WIDTH - drawn), "bright_black")
+
+
+def counts(record: BatchRecord) -> Text:
+    """Count a batch's jobs."""
+    ended = record.total - record.unfinished
+    text = Text(f"{ended:,} of {record.total:,}{'' if record.sealed else ' so far'}")
+    for count, name in ((record.failed, "failed"), (record.cancelled, "cancelled")):
+        if count:
+            text.append(f", {count:,} {name}", STYLES[name])
+    return text

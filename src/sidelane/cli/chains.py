@@ -1,0 +1,26 @@
+"""What follows a job or a batch, and what a job takes from the one it follows, in words."""
+
+from sidelane.model.job import FINISHED, FollowUp, State
+
+SOURCES = {"result": "the result of its parent", "failure": "the failure of its parent"}
+
+BATCH = "batch:"
+
+
+def follows_words(follow_up: FollowUp) -> str:
+    """Say at which ends this one is submitted."""
+    if follow_up.on == {State.SUCCEEDED}:
+        return "then"
+    if follow_up.on >= FINISHED:
+        return "at its end"
+    return f"on {' or '.join(_END[state] for state in sorted(follow_up.on))}"
+
+
+def given_words(source: str) -> str:
+    """Say where an argument comes from that is filled in when the job starts."""
+    if source.startswith(BATCH):
+        return f"the end of batch {source.removeprefix(BATCH)}"
+    return SOURCES.get(source, source)
+
+
+_END = {State.SUCCEEDED: "success", State.FAILED: "failure", State.CANCELLED: "cancel"}

@@ -1,0 +1,104 @@
+"""What is done to dead letters: to those that are named, or to all that are wanted, in pieces."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidelane.cli.answers import Answer
+from sidelane.cli.deadletters import PIECE, Wanted, dead_letters
+from sidelane.cli.exits import Exit
+from sidelane.cli.states import unknown_words
+from sidelane.model.job import Gone, JobRecord, Refusal, State
+from sidelane.stores.contract import Store
+
+Check = Callable[[JobRecord], None]
+"""Raises where something cannot be done to a job."""
+
+
+class Act(Protocol):
+    """Something to do to at most `PIECE` failed jobs. `done` is the word for it."""
+
+    @property
+    def done(self) -> str: ...
+
+    def question(self, what: str) -> str:
+        """Ask whether to do it to so many: "3 dead letters"."""
+        ...
+
+    async def __call__(self, store: Store, ids: Sequence[str]) -> list[str]:
+        """Do it; say of each why it could not be, and nothing where it is done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Bring them back to their queues, with other arguments where some are given (JSON text)."""
+
+    arguments: str | None = None
+    done: str = "requeued"
+
+    def question(self, what: str) -> str:
+        return f"Requeue {what}?"
+
+    async def __call__(self, store: Store, ids: Sequence[str]) -> list[str]:
+        return [_refused(answer) for answer in await store.requeue(ids, arguments=self.arguments)]
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Forget them."""
+
+    done: str = "forgotten"
+
+    def question(self, what: str) -> str:
+        return f"Forget {what} for good?"
+
+    async def __call__(self, store: Store, ids: Sequence[str]) -> list[str]:
+        return ["" if removed else "a job that came of it has not ended" for removed in await store.remove(ids)]
+
+
+async def act_on_each(store: Store, ids: Sequence[str], act: Act, check: Check | None = None) -> list[Answer]:
+    """Do something to these jobs, leaving out what is no dead letter; first of all, `check` each. Raises what it raises."""
+    answers: list[Answer] = []
+    for start in range(0, len(ids), PIECE):
+        piece = ids[start : start + PIECE]
+        found = dict(zip(piece, await store.get(piece), strict=True))
+        dead = {job_id: record for job_id, record in found.items() if _is_dead(record)}
+        for record in dead.values():
+            if check is not None and isinstance(record, JobRecord):
+                check(record)
+        wrong = dict(zip(dead, await act(store, list(dead)), strict=True)) if dead else {}
+        answers += [_answer(job_id, record, act, wrong) for job_id, record in found.items()]
+    return answers
+
+
+async def act_on_all(store: Store, wanted: Wanted, act: Act) -> AsyncIterator[Mapping[str, str]]:
+    """Do something to all dead letters that are wanted; yield of each piece what `act` says, by id."""
+    async for piece in dead_letters(store, wanted):
+        ids = [record.id for record in piece]
+        yield dict(zip(ids, await act(store, ids), strict=True))
+
+
+def stands(record: JobRecord) -> str:
+    """Say why a job is no dead letter."""
+    return f"it is no dead letter: it {'is' if not record.state.finished else 'has'} {record.state}"
+
+
+def _is_dead(record: JobRecord | Gone | None) -> bool:
+    return isinstance(record, JobRecord) and record.state is State.FAILED
+
+
+def _answer(job_id: str, record: JobRecord | Gone | None, act: Act, wrong: Mapping[str, str]) -> Answer:
+    if not isinstance(record, JobRecord):
+        return Answer(job_id, Exit.UNKNOWN, unknown_words(record))
+    if record.state is not State.FAILED:
+        return Answer(job_id, Exit.FAILED, stands(record))
+    if wrong[job_id]:
+        return Answer(job_id, Exit.FAILED, f"not {act.done}: {wrong[job_id]}")
+    return Answer(job_id, Exit.DONE, act.done)
+
+
+def _refused(answer: JobRecord | Refusal | None) -> str:
+    if isinstance(answer, Refusal):
+        return answer.problem.detail or answer.problem.title
+    return unknown_words(None) if answer is None else ""
