@@ -11,6 +11,8 @@ SidelaneError
 │   └── [IdempotencyMismatch] an Idempotency-Key that was used with another request (web.idempotency)
 ├── PayloadTooLarge           arguments, an event or a result over the size limit
 ├── UnknownTask               a task that was never declared
+├── UnknownBatch              no such batch, or no longer
+├── UnknownSchedule           no such schedule
 ├── StoreError                the store refused or could not be reached
 │   ├── StoreUnavailable      for now: disk full, busy, unreachable; the same call may work later
 │   └── StoreUnusable         for good: corrupt, read-only, written by a newer version
@@ -88,6 +90,18 @@ class PayloadTooLarge(SidelaneError):
 
 class UnknownTask(SidelaneError):
     """No task of this name is registered."""
+
+    status = 404
+
+
+class UnknownBatch(SidelaneError):
+    """There is no such batch."""
+
+    status = 404
+
+
+class UnknownSchedule(SidelaneError):
+    """There is no such schedule."""
 
     status = 404
 
