@@ -8,7 +8,7 @@ from typing import Any
 import contest
 
 from sidelane import Sidelane, Task
-from sidelane.model.job import State
+from sidelane.model.job import State, Submission
 
 lane = Sidelane(store=contest.URL)
 TASKS: dict[str, Task[..., Any, int]] = {
@@ -21,7 +21,7 @@ class SidelanePeer(contest.Peer):
         packages=["sidelane", "redis", "hiredis", "apsw", "uvloop"],
         configuration="`sidelane worker`, `--concurrency` (default 100); all else by default; uvloop; hiredis",
         source="docs/workers.md",
-        batch="`lane.client.submit_many`, which joins them into calls of 200",
+        batch="`lane.client.store.submit` of their specs, in one call",
         recovery="lease of 10 s, renewed",
         durability="SQLite: every submit, claim and finish is synced to the disk (synchronous=FULL)",
     )
@@ -49,8 +49,10 @@ class SidelanePeer(contest.Peer):
         return (await TASKS[task].submit(number, text)).id
 
     async def submit_batch(self, task: str, numbers: Sequence[int], text: str) -> list[str]:
-        calls = [TASKS[task].call(number, text) for number in numbers]
-        return [job.id for job in await lane.client.submit_many(calls)]
+        specs = [TASKS[task].call(number, text).spec() for number in numbers]
+        answers = await lane.client.store.submit(specs)
+        assert all(isinstance(answer, Submission) for answer in answers)
+        return [spec.id for spec in specs]
 
     async def results(self, ids: Sequence[str]) -> list[Any]:
         return await asyncio.gather(*(self._result(each) for each in ids))

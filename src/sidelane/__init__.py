@@ -1,18 +1,21 @@
 """Sidelane puts slow requests in a lane of their own."""
 
 from sidelane.app import Sidelane
+from sidelane.engine.batch import Batch
 from sidelane.engine.context import Context
 from sidelane.engine.given import FAILURE, RESULT, BatchEnd, Ended
 from sidelane.engine.handle import Job
 from sidelane.engine.resource import Resource, Use
 from sidelane.engine.signature import Result
 from sidelane.engine.task import Call, Task
+from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import (
     ArgumentsError,
     ConfigurationError,
     GiveUp,
     JobCancelled,
     JobConflict,
+    JobError,
     JobFailed,
     JobGone,
     JobRefused,
@@ -24,7 +27,9 @@ from sidelane.model.errors import (
     SidelaneError,
     StoreUnavailable,
     TryLater,
+    UnknownBatch,
     UnknownJob,
+    UnknownSchedule,
 )
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord, State
@@ -40,7 +45,9 @@ __all__ = [
     "FAILURE",
     "RESULT",
     "ArgumentsError",
+    "Batch",
     "BatchEnd",
+    "BatchRecord",
     "Call",
     "Cancel",
     "Concurrent",
@@ -55,6 +62,7 @@ __all__ = [
     "Job",
     "JobCancelled",
     "JobConflict",
+    "JobError",
     "JobFailed",
     "JobGone",
     "JobRecord",
@@ -77,7 +85,9 @@ __all__ = [
     "StoreUnavailable",
     "Task",
     "TryLater",
+    "UnknownBatch",
     "UnknownJob",
+    "UnknownSchedule",
     "Use",
     "__version__",
 ]

@@ -242,8 +242,7 @@ async def test_hundreds_of_jobs_run_at_once_in_one_process(make_lane: Any) -> No
         await met.wait()
 
     async with lane.running(workers=1):
-        jobs = await lane.client.submit_many([meet.call() for _ in range(300)])
-        for job in jobs:
+        for job in await asyncio.gather(*(meet.submit() for _ in range(300))):
             await job.result(SOON)
 
 
@@ -394,7 +393,7 @@ async def test_a_freed_slot_of_a_full_queue_is_taken_at_once(lane: Sidelane) -> 
 
     async with lane.running(workers=1):
         began = time.monotonic()
-        for job in await lane.client.submit_many([heavy.call() for _ in range(6)]):
+        for job in await asyncio.gather(*(heavy.submit() for _ in range(6))):
             await job.result(SOON)
         assert time.monotonic() - began < 1.8  # well below what an idle worker waits for a hint each time
 

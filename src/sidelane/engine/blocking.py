@@ -2,14 +2,17 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeVar
 
+from sidelane.engine.batch import Batch
 from sidelane.engine.client import Client
 from sidelane.engine.handle import Job
 from sidelane.engine.task import Call
+from sidelane.model.batch import BatchRecord
+from sidelane.model.errors import JobError
 from sidelane.model.event import Event
 from sidelane.model.job import JobRecord
 
@@ -49,6 +52,26 @@ class Blocking:
     def submit(self, call: Call[R]) -> Job[R]:
         """Make a call a durable job."""
         return self._wait(self._client().submit(call))
+
+    def submit_many(
+        self,
+        calls: Iterable[Call[R]],
+        *,
+        then: Call[Any] | Sequence[Call[Any]] = (),
+        id: str | None = None,  # noqa: A002 - named like the option of a call
+        user: str | None = None,
+        keep: float | None = None,
+    ) -> Batch[R]:
+        """Submit calls as one batch; see `Sidelane.submit_many`."""
+        return self._wait(self._client().submit_many(calls, then=then, id=id, user=user, keep=keep))
+
+    def wait(self, batch: Batch[Any], timeout: float | None = None) -> BatchRecord:
+        """Wait up to `timeout` seconds for a batch's end. Raises `NotFinished`."""
+        return self._wait(batch.wait(timeout))
+
+    def results(self, batch: Batch[R], timeout: float | None = None) -> list[R | JobError]:
+        """Wait up to `timeout` seconds for a batch's end, and give the result of each of its jobs, or its error."""
+        return self._wait(batch.results(timeout))
 
     def result(self, job: Job[R], timeout: float | None = None) -> R:
         """Wait up to `timeout` seconds for a job's result. Raises `JobFailed`, `JobCancelled`, `NotFinished`."""

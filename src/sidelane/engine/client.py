@@ -3,17 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
-from http import HTTPStatus
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, TypeVar
 
+from sidelane.engine.batch import Batch
+from sidelane.engine.filling import batch_spec, fill
 from sidelane.engine.following import LONGEST_SILENCE, follow
 from sidelane.engine.handle import Job
 from sidelane.engine.partial import partial_text
+from sidelane.engine.refusing import accepted, refused
 from sidelane.engine.task import Call, Task
 from sidelane.engine.upkeep import Upkeep
 from sidelane.model.codec import limited
-from sidelane.model.errors import JobCancelled, JobConflict, JobFailed, JobGone, JobRefused, NotFinished, UnknownJob
+from sidelane.model.errors import JobCancelled, JobFailed, JobGone, NotFinished, UnknownJob
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import Gone, JobRecord, JobSpec, Query, Refusal, State, Submission
 from sidelane.model.problem import Problem
@@ -58,23 +60,42 @@ class Client:
     async def submit(self, call: Call[R], *, parent: str | None = None, trace: str | None = None) -> Job[R]:
         """Make a call a durable job.
 
-        Raises `PayloadTooLarge`, `JobConflict` where the id belongs to someone else's job, and `StoreUnavailable`.
+        Raises `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `JobConflict` where the id belongs to somebody
+        else's job, and `StoreUnavailable`.
         """
         submission = await self.submission(call, parent=parent, trace=trace)
         return self.job(call.task, submission.record.id, created=submission.created)
 
     async def submission(self, call: Call[Any], *, parent: str | None = None, trace: str | None = None) -> Submission:
         """Submit a call and give the store's answer. Raises as `submit` does."""
-        return _accepted(await self._submit(self._spec(call, parent, trace)), call)
+        return await self.submit_spec(self._spec(call, parent, trace))
 
-    async def submit_many(self, calls: Sequence[Call[R]]) -> list[Job[R]]:
-        """Submit calls, in their order. Raises as `submit` does for the first that is refused; the others are submitted."""
-        answers = await self.store.submit([self._spec(call, None, None) for call in calls])
-        submissions = map(_accepted, answers, calls)
-        return [
-            self.job(call.task, submission.record.id, created=submission.created)
-            for call, submission in zip(calls, submissions, strict=True)
-        ]
+    async def submit_spec(self, spec: JobSpec) -> Submission:
+        """Submit what a call, or a schedule, says and give the store's answer. Raises as `submit` does."""
+        return accepted(await self._submit(spec), spec.user)
+
+    async def submit_many(
+        self,
+        calls: Iterable[Call[R]],
+        *,
+        then: Call[Any] | Sequence[Call[Any]] = (),
+        id: str | None = None,  # noqa: A002 - named like the option of a call
+        user: str | None = None,
+        keep: float | None = None,
+    ) -> Batch[R]:
+        """Submit calls as one batch, whose end submits the calls of `then`; `keep` is how long it is kept after that (seconds).
+
+        `user` is whose the batch is, and whose its calls are that name none. All calls are checked before the first is
+        submitted. A repeat with the same `id`, of calls with ids, submits what is missing. Raises `ArgumentsError`,
+        `PayloadTooLarge`, `JobConflict` where the id is that of somebody else's batch, and `StoreUnavailable`; the calls that the
+        store refuses are listed in the batch.
+        """
+        batch = batch_spec(then, batch_id=id, user=user, keep=keep, settings=self.settings)
+        return await fill(batch, calls, self.store, self, self.settings.payload_limit)
+
+    def batch(self, batch_id: str) -> Batch[Any]:
+        """Give the handle on a batch."""
+        return Batch(batch_id, self.store)
 
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]:
         """Give the typed handle on a job."""
@@ -125,7 +146,7 @@ class Client:
         """Bring a finished job back to its queue. Raises `UnknownJob` or `JobConflict`."""
         (answer,) = await self.store.requeue([job_id])
         if isinstance(answer, Refusal):
-            raise _refused(answer)
+            raise refused(answer)
         return _known(answer, job_id)
 
     async def served(self, spec: JobSpec) -> bool:
@@ -152,19 +173,6 @@ class Client:
     def _spec(self, call: Call[Any], parent: str | None, trace: str | None) -> JobSpec:
         limited(call.arguments, self.settings.payload_limit, "The call of", call.task.name)
         return call.spec(parent=parent, trace=trace)
-
-
-def _accepted(answer: Submission | Refusal, call: Call[Any]) -> Submission:
-    if isinstance(answer, Refusal):
-        raise _refused(answer)
-    if not answer.created and answer.record.spec.user != call.options.user:
-        raise JobConflict("The id of this job is taken.")
-    return answer
-
-
-def _refused(refusal: Refusal) -> JobRefused:
-    problem = refusal.problem
-    return JobConflict(problem.detail) if problem.status == HTTPStatus.CONFLICT else JobRefused(problem)
 
 
 def _known(record: JobRecord | None, job_id: str) -> JobRecord:

@@ -1,16 +1,21 @@
-"""Following a job's log as it grows: subscribe, then read, then wait; hints only make it quick (rules 19)."""
+"""Following a job's log as it grows, or a batch: subscribe, then read, then wait; hints only make it quick (rules 19)."""
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from sidelane.model.errors import UnknownJob
+from sidelane.model.batch import BatchRecord
+from sidelane.model.errors import UnknownBatch, UnknownJob
 from sidelane.model.event import END, GAP, Cursor, Event
-from sidelane.stores.contract import Store, job_topic
+from sidelane.stores.contract import Store, batch_topic, job_topic
 
 LONGEST_SILENCE = 2.0
 """Seconds after which the log is read again even without a hint: what a lost hint can cost at most."""
+
+PACE = 0.02
+"""Seconds between two looks at a batch at least: thousands of its jobs may end in one."""
 
 BATCH = 500
 
@@ -64,3 +69,30 @@ async def whole_log(store: Store, job_id: str) -> list[Event]:
         if not reading.events or events[-1].number >= reading.last:
             break
     return events
+
+
+async def batch_record(store: Store, batch_id: str) -> BatchRecord:
+    """Look a batch up. Raises `UnknownBatch`."""
+    record = await store.get_batch(batch_id)
+    if record is None:
+        raise UnknownBatch(f"There is no batch {batch_id!r}, or no longer.")
+    return record
+
+
+async def follow_batch(
+    store: Store, batch_id: str, *, timeout: float | None = None
+) -> AsyncGenerator[BatchRecord, None]:
+    """Yield a batch's record whenever it has changed, until its end or for `timeout` seconds. Raises `UnknownBatch`."""
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    seen: BatchRecord | None = None
+    async with store.watch(batch_topic(batch_id)) as wakeups:
+        while True:
+            record = await batch_record(store, batch_id)
+            if record != seen:
+                yield record
+                seen = record
+            left = end - time.monotonic()
+            if record.ended is not None or left <= 0:
+                return
+            await asyncio.sleep(min(PACE, left))
+            await wakeups.wait(min(LONGEST_SILENCE, max(left - PACE, 0.0)))

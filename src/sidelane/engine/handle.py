@@ -40,7 +40,10 @@ class Job(Generic[R]):
         Raises `JobFailed` with the problem, `JobCancelled`, or `NotFinished` when the time is over; `JobError` when the task
         has changed and the result does not fit its type.
         """
-        text = await self.lane.result(self.id, timeout=timeout)
+        return self.read(await self.lane.result(self.id, timeout=timeout))
+
+    def read(self, text: str) -> R:
+        """Read the JSON text of its result. Raises `JobError` when the task has changed and it does not fit its type."""
         try:
             result: R = self.decode(text)
         except TypeError as error:

@@ -1,0 +1,91 @@
+"""Filling a batch: every call is checked before the first is submitted, and a last step seals it."""
+
+import asyncio
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from sidelane.engine.batch import Batch, Refused
+from sidelane.engine.given import BATCH, FAILURE_OF_PARENT
+from sidelane.engine.handle import Job, OpenLane
+from sidelane.engine.refusing import accepted
+from sidelane.engine.task import Call, Task
+from sidelane.model.batch import BatchSpec
+from sidelane.model.codec import limited
+from sidelane.model.errors import ArgumentsError, JobConflict, JobRefused
+from sidelane.model.ids import new_id
+from sidelane.model.job import FINISHED, FollowUp, JobSpec
+from sidelane.model.options import Options
+from sidelane.model.settings import Settings
+from sidelane.stores.contract import Store
+
+R = TypeVar("R")
+
+PIECE = 500
+"""How many calls are made ready, and given to the store, at one go: others have their turn in between."""
+
+LONGEST_ID = 100
+"""Characters; the jobs that a batch's end submits have ids that begin with its own."""
+
+
+def batch_spec(
+    then: Call[Any] | Sequence[Call[Any]],
+    *,
+    batch_id: str | None,
+    user: str | None,
+    keep: float | None,
+    settings: Settings,
+) -> BatchSpec:
+    """Say everything the store must know of a batch. Raises `ArgumentsError`, `PayloadTooLarge`."""
+    Options(id=batch_id, user=user)  # it checks them
+    batch_id = batch_id or new_id()
+    if len(batch_id) > LONGEST_ID:
+        raise ArgumentsError(f"id={batch_id!r}: the id of a batch has at most {LONGEST_ID} characters.")
+    keep = settings.keep if keep is None else keep
+    if not (keep >= 0 and math.isfinite(keep)):
+        raise ArgumentsError(f"keep={keep}: this is a number of seconds, not below 0.")
+    calls = (then,) if isinstance(then, Call) else then
+    for call in calls:
+        limited(call.arguments, settings.payload_limit, "The call of", call.task.name)
+        if FAILURE_OF_PARENT in call.given.values():
+            raise ArgumentsError(
+                f"{call.task.name}: FAILURE is of one job; what follows a batch takes RESULT, its `BatchEnd`."
+            )
+    templates = [call.template(user=user, source=BATCH + batch_id) for call in calls]
+    follow_ups = tuple(FollowUp(FINISHED, template) for template in templates)
+    return BatchSpec(id=batch_id, user=user, keep=keep, follow_ups=follow_ups)
+
+
+async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: OpenLane, limit: int) -> Batch[R]:
+    """Submit calls, of at most `limit` bytes each, as the jobs of a batch, and seal it.
+
+    Raises `ArgumentsError`, `PayloadTooLarge`, `JobConflict` where the batch is somebody else's, and `StoreUnavailable`.
+    """
+    tasks: list[Task[..., Any, R]] = []
+    specs: list[JobSpec] = []
+    for call in calls:
+        theirs = call if batch.user is None or call.options.user else call.with_options(user=batch.user)
+        limited(theirs.arguments, limit, "The call of", theirs.task.name)
+        tasks.append(theirs.task)
+        specs.append(replace(theirs.spec(), batch=batch.id))
+        if len(specs) % PIECE == 0:
+            await asyncio.sleep(0)
+    opened = await store.open_batch(batch)
+    if opened.spec.user != batch.user:
+        raise JobConflict("The id of this batch is taken.")
+    jobs: list[Job[R] | None] = []
+    refused: list[Refused] = []
+    for start in range(0, len(specs), PIECE):
+        piece = specs[start : start + PIECE]
+        for spec, answer in zip(piece, await store.submit(piece), strict=True):
+            try:
+                found = accepted(answer, spec.user)
+            except JobRefused as error:
+                refused.append(Refused(len(jobs), error))
+                jobs.append(None)
+            else:
+                decode = tasks[len(jobs)].signature.result.decode
+                jobs.append(Job(found.record.id, lane, decode, found.created))
+    await store.seal_batch(batch.id)
+    return Batch(batch.id, store, tuple(jobs), tuple(refused))

@@ -1,0 +1,455 @@
+"""Batches: calls that are submitted together, counted until the last of their jobs has ended, and what their end submits."""
+
+import asyncio
+from typing import Any, assert_type
+
+import pytest
+
+from sidelane import (
+    FAILURE,
+    RESULT,
+    ArgumentsError,
+    Batch,
+    BatchEnd,
+    BatchRecord,
+    Concurrent,
+    Job,
+    JobConflict,
+    JobError,
+    JobFailed,
+    LimitReached,
+    NotFinished,
+    PayloadTooLarge,
+    Queue,
+    QueueFull,
+    Sidelane,
+    State,
+    UnknownBatch,
+)
+from sidelane.model.job import Query
+from tests.engine.test_following import silence
+
+SOON = 10.0
+
+
+def counts(record: BatchRecord) -> tuple[int, int, int, int]:
+    return record.total, record.succeeded, record.failed, record.cancelled
+
+
+async def test_a_batch_gives_typed_handles_in_order_and_its_results(lane: Sidelane) -> None:
+    @lane.task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    async with lane.testing() as t:
+        batch = await lane.submit_many(double.call(number) for number in range(5))
+        assert_type(batch, Batch[int])
+        assert_type(batch.jobs, tuple[Job[int] | None, ...])
+        assert counts(await batch.record()) == (5, 0, 0, 0)
+        assert (await batch.record()).sealed
+        with pytest.raises(NotFinished, match=f"Batch '{batch.id}' has not ended"):
+            await batch.wait(timeout=0)
+        await t.drain()
+        ended = await batch.wait(timeout=0)
+        assert (ended.state, counts(ended)) == (State.SUCCEEDED, (5, 5, 0, 0))
+        results = await batch.results()
+        assert_type(results, list[int | JobError])
+        assert results == [0, 2, 4, 6, 8]
+
+
+async def test_ten_thousand_calls_are_one_batch_and_leave_the_loop_to_others(lane: Sidelane) -> None:
+    @lane.task
+    async def note(number: int) -> None: ...
+
+    longest, last = 0.0, asyncio.get_running_loop().time()
+
+    async def watch_the_loop() -> None:
+        nonlocal longest, last
+        while True:
+            await asyncio.sleep(0.001)
+            now = asyncio.get_running_loop().time()
+            longest, last = max(longest, now - last), now
+
+    async with lane.testing() as t:
+        watching = asyncio.create_task(watch_the_loop())
+        batch = await lane.submit_many(note.call(number) for number in range(10_000))
+        watching.cancel()
+        assert longest < 0.5
+        assert len({job.id for job in batch.jobs if job is not None}) == 10_000
+        assert counts(await batch.record()) == (10_000, 0, 0, 0)
+        found = await t.client.find(Query(batch=batch.id, limit=10_001))
+        assert [record.id for record in found[::-1]] == [job.id for job in batch.jobs if job is not None]
+
+
+async def test_one_call_that_cannot_be_keeps_all_of_them_out(make_lane: Any) -> None:
+    lane: Sidelane = make_lane(payload_limit=2000)
+
+    @lane.task(limits=[Concurrent(1, per="user")])
+    async def say(text: str) -> None: ...
+
+    async with lane.testing() as t:
+        with pytest.raises(PayloadTooLarge, match="The call of 'say'"):
+            await lane.submit_many([say.call("a"), say.call("x" * 2000)], user="u", id="b1")
+        with pytest.raises(ArgumentsError, match="counts per user"):
+            await lane.submit_many([say.options(user="u").call("a"), say.call("b")], id="b1")
+        with pytest.raises(ArgumentsError, match="RESULT"):
+            await lane.submit_many([say.call("a"), say.call(RESULT)], user="u", id="b1")
+        with pytest.raises(PayloadTooLarge):
+            await lane.submit_many([say.call("a")], then=say.call("x" * 2000), user="u", id="b1")
+        assert await t.submitted(say) == []
+        with pytest.raises(UnknownBatch, match="no batch 'b1'"):
+            await lane.batch("b1").record()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"id": "a b"}, "an id is 1 to 128"),
+        ({"id": "b" * 101}, "at most 100"),
+        ({"user": ""}, "a text of 1 to 512"),
+        ({"keep": -1.0}, "keep=-1.0"),
+        ({"keep": float("nan")}, "keep=nan"),
+    ],
+)
+async def test_options_that_cannot_be_are_refused(lane: Sidelane, fields: dict[str, Any], words: str) -> None:
+    @lane.task
+    async def task() -> None: ...
+
+    async with lane.testing() as t:
+        with pytest.raises(ArgumentsError, match=words):
+            await lane.submit_many([task.call()], **fields)
+        assert await t.submitted(task) == []
+
+
+async def test_what_follows_a_batch_takes_no_failure_for_that_is_of_one_job(lane: Sidelane) -> None:
+    @lane.task
+    async def tell(end: Any) -> None: ...
+
+    async with lane.testing():
+        with pytest.raises(ArgumentsError, match="tell: FAILURE is of one job"):
+            await lane.submit_many([], then=tell.call(FAILURE))
+
+
+async def test_what_the_store_refuses_is_listed_with_its_place_and_the_rest_goes_on() -> None:
+    lane = Sidelane(store="sqlite://:memory:", queues=[Queue("chat", max_queued=3)])
+
+    @lane.task(limits=[Concurrent(1, per=lambda number: number % 2)])
+    async def odd_or_even(number: int) -> int:
+        return number
+
+    @lane.task(queue="chat")
+    async def chat(number: int) -> None: ...
+
+    async with lane.testing() as t:
+        batch = await lane.submit_many(odd_or_even.call(number) for number in range(4))
+        assert [job is not None for job in batch.jobs] == [True, True, False, False]
+        assert [each.place for each in batch.refused] == [2, 3]
+        error = batch.refused[0].error
+        assert isinstance(error, LimitReached)
+        assert (error.status, [each.limit.key for each in error.reached]) == (429, ["0"])
+        assert error.retry_after is not None
+        await t.drain()
+        assert counts(await batch.wait(0)) == (2, 2, 0, 0)
+        assert await batch.results() == [0, 1, *(each.error for each in batch.refused)]
+
+        full = await lane.submit_many(chat.call(number) for number in range(4))
+        ((place, error),) = [(each.place, each.error) for each in full.refused]
+        assert (place, type(error), error.status) == (3, QueueFull, 503)
+        assert isinstance(error, QueueFull)
+        assert error.retry_after is not None
+
+
+async def test_its_end_submits_the_calls_that_follow_it_with_its_counts(lane: Sidelane) -> None:
+    told: list[BatchEnd] = []
+
+    @lane.task
+    async def half(number: int) -> None:
+        if number % 2:
+            raise RuntimeError
+
+    @lane.task
+    async def tell(end: BatchEnd, greeting: str) -> None:
+        told.append(end)
+
+    async with lane.testing() as t:
+        calls = [half.call(number) for number in range(4)]
+        batch = await lane.submit_many(calls, then=tell.call(RESULT, "hello"), user="u7")
+        await batch.jobs[0].cancel()  # type: ignore[union-attr]
+        assert await t.submitted(tell) == []
+        await t.drain()
+        expected = BatchEnd(
+            id=batch.id, state=State.FAILED, total=4, succeeded=1, failed=2, cancelled=1, user="u7"
+        )  # fmt: skip
+        assert told == [expected]
+        (record,) = await t.submitted(tell)
+        assert (record.spec.user, record.spec.parent) == ("u7", None)
+
+
+async def test_a_batch_that_a_requeue_opens_again_ends_and_tells_once_more(lane: Sidelane) -> None:
+    broken = True
+    told: list[tuple[State, int]] = []
+
+    @lane.task
+    async def sometimes() -> None:
+        if broken:
+            raise RuntimeError
+
+    @lane.task
+    async def tell(end: BatchEnd) -> None:
+        told.append((end.state, end.failed))
+
+    async with lane.testing() as t:
+        batch = await lane.submit_many([sometimes.call(), sometimes.call()], then=[tell.call(RESULT)])
+        await t.drain()
+        broken = False
+        await batch.jobs[0].requeue()  # type: ignore[union-attr]
+        assert (await batch.record()).state is State.RUNNING
+        await t.drain()
+        await batch.jobs[1].requeue()  # type: ignore[union-attr]
+        await t.drain()
+        assert told == [(State.FAILED, 2), (State.FAILED, 1), (State.SUCCEEDED, 0)]
+
+
+async def test_a_batch_of_nothing_has_succeeded_at_once(lane: Sidelane) -> None:
+    @lane.task
+    async def tell(end: BatchEnd) -> int:
+        return end.total
+
+    async with lane.testing() as t:
+        batch: Batch[Any] = await lane.submit_many([], then=tell.call(RESULT))
+        assert (await batch.wait(0)).state is State.SUCCEEDED
+        await t.drain()
+        assert [record.result for record in await t.submitted(tell)] == ["0"]
+
+
+async def test_a_repeat_with_the_same_ids_changes_nothing(lane: Sidelane) -> None:
+    told: list[BatchEnd] = []
+
+    @lane.task
+    async def note(number: int) -> int:
+        return number
+
+    @lane.task
+    async def tell(end: BatchEnd) -> None:
+        told.append(end)
+
+    async with lane.testing() as t:
+
+        async def submit() -> Batch[int]:
+            calls = [note.options(id=f"n{number}").call(number) for number in range(3)]
+            return await lane.submit_many(calls, id="night", then=tell.call(RESULT))
+
+        first, again = await submit(), await submit()
+        assert first == again
+        assert [(job.id, job.created) for job in again.jobs if job is not None] == [
+            ("n0", False), ("n1", False), ("n2", False),
+        ]  # fmt: skip
+        await t.drain()
+        late = await submit()
+        assert await late.results() == [0, 1, 2]
+        assert counts(await late.record()) == (3, 3, 0, 0)
+        await t.drain()
+        assert len(told) == 1
+
+
+async def test_a_submit_that_broke_off_is_completed_by_its_repeat(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @lane.task
+    async def note(number: int) -> int:
+        return number
+
+    async def break_off(batch_id: str) -> None:
+        raise asyncio.CancelledError
+
+    async with lane.testing() as t:
+        with monkeypatch.context() as patch:
+            patch.setattr(t.client.store, "seal_batch", break_off)
+            with pytest.raises(asyncio.CancelledError):
+                await lane.submit_many([note.options(id="n0").call(0)], id="night")
+        await t.drain()
+        assert (await lane.batch("night").record()).state is State.RUNNING  # for more may come
+        calls = [note.options(id=f"n{number}").call(number) for number in range(2)]
+        batch = await lane.submit_many(calls, id="night")
+        await t.drain()
+        assert (await batch.wait(0)).total == 2
+
+
+async def test_jobs_that_come_too_late_are_refused(lane: Sidelane) -> None:
+    @lane.task
+    async def note(number: int) -> None: ...
+
+    async with lane.testing():
+        await lane.submit_many([note.options(id="n0").call(0)], id="night")
+        batch = await lane.submit_many([note.options(id=f"n{number}").call(number) for number in range(2)], id="night")
+        ((place, error),) = [(each.place, each.error) for each in batch.refused]
+        assert (place, type(error)) == (1, JobConflict)
+        assert "the batch night takes no more jobs" in str(error).lower()
+
+
+async def test_somebody_elses_batch_is_a_conflict(lane: Sidelane) -> None:
+    @lane.task
+    async def note() -> None: ...
+
+    async with lane.testing() as t:
+        await lane.submit_many([note.call()], id="night", user="u1")
+        with pytest.raises(JobConflict, match="The id of this batch is taken"):
+            await lane.submit_many([note.call()], id="night", user="u2")
+        assert len(await t.submitted(note)) == 1
+
+
+async def test_calls_without_a_user_are_those_of_the_batchs(lane: Sidelane) -> None:
+    @lane.task(limits=[Concurrent(5, per="user", when_full="wait")])
+    async def note() -> None: ...
+
+    async with lane.testing() as t:
+        await lane.submit_many([note.call(), note.options(user="u2").call()], user="u1")
+        specs = [record.spec for record in await t.submitted(note)]
+        assert [spec.user for spec in specs] == ["u1", "u2"]
+        assert [spec.limits[0].key for spec in specs] == ["u1", "u2"]
+
+
+async def test_cancelling_a_batch_ends_what_waits_and_asks_what_runs_to_stop(lane: Sidelane) -> None:
+    started = asyncio.Event()
+
+    @lane.task(queue="gpu", cancel_grace=0.1)
+    async def endless(number: int) -> None:
+        started.set()
+        await asyncio.sleep(600)
+
+    async with lane.running(workers=1):
+        batch = await lane.submit_many(endless.call(number) for number in range(250))
+        await started.wait()
+        record = await batch.cancel()
+        assert record.cancelled >= 249
+        ended = await batch.wait(SOON)
+        assert (ended.state, counts(ended)) == (State.FAILED, (250, 0, 0, 250))
+        with pytest.raises(UnknownBatch):
+            await lane.batch("nothing").cancel()
+
+
+async def test_results_hold_the_error_of_each_job_that_has_none(lane: Sidelane) -> None:
+    @lane.task
+    async def fickle(number: int) -> int:
+        if number == 1:
+            raise ValueError("one")
+        return number
+
+    async with lane.testing() as t:
+        batch = await lane.submit_many(fickle.options(id=f"f{number}").call(number) for number in range(4))
+        await lane.batch(batch.id).record()
+        await t.client.cancel("f2")
+        await t.drain()
+        await t.client.store.remove(["f3"])
+        zero, one, two, three = await batch.results()
+        assert zero == 0
+        assert isinstance(one, JobFailed)
+        assert [type(each).__name__ for each in (two, three)] == ["JobCancelled", "JobGone"]
+
+
+async def test_a_batch_is_followed_from_its_first_count_to_its_end(lane: Sidelane) -> None:
+    go = asyncio.Event()
+
+    @lane.task
+    async def wait(number: int) -> None:
+        if number:
+            await go.wait()
+
+    async with lane.running(workers=1), asyncio.timeout(SOON):
+        batch = await lane.submit_many(wait.call(number) for number in range(3))
+        seen: list[BatchRecord] = []
+        async for record in lane.batch(batch.id).follow():
+            seen.append(record)
+            if record.succeeded == 1:
+                go.set()
+        assert seen[-1].ended is not None
+        assert [record.ended for record in seen[:-1]] == [None] * (len(seen) - 1)
+        assert counts(seen[-1]) == (3, 3, 0, 0)
+        assert len(set(map(counts, seen))) == len(seen) or seen[-2].succeeded == 3
+        assert [counts(record) async for record in batch.follow()] == [
+            (3, 3, 0, 0)
+        ]  # one that has ended is told at once
+
+
+async def test_whoever_follows_a_batch_without_hints_sees_its_end_within_seconds(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = asyncio.Event()
+
+    @lane.task
+    async def wait() -> None:
+        await go.wait()
+
+    async with lane.running(workers=1):
+        batch = await lane.submit_many([wait.call()])
+        with monkeypatch.context() as patch:
+            patch.setattr(lane.client.store, "watch", silence)
+            async with asyncio.timeout(4.0):
+                following = [asyncio.create_task(batch.wait()), asyncio.create_task(_last(batch))]
+                await asyncio.sleep(0)
+                go.set()
+                for ended in await asyncio.gather(*following):
+                    assert ended.succeeded == 1
+
+
+async def _last(batch: Batch[Any]) -> BatchRecord:
+    return [record async for record in batch.follow()][-1]
+
+
+async def test_a_follower_looks_now_and_then_however_many_jobs_end(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hint comes with each of a thousand ends; a look for each of them would be a burden on the store."""
+    looks = 0
+
+    @lane.task
+    async def note(number: int) -> None: ...
+
+    async with lane.running(workers=1):
+        store = lane.client.store
+        look = store.get_batch
+
+        async def counted(batch_id: str) -> BatchRecord | None:
+            nonlocal looks
+            looks += 1
+            return await look(batch_id)
+
+        monkeypatch.setattr(store, "get_batch", counted)
+        began = asyncio.get_running_loop().time()
+        batch = await lane.submit_many(note.call(number) for number in range(1000))
+        await batch.wait(60)
+        assert looks <= 2 + (asyncio.get_running_loop().time() - began) / 0.02
+
+
+async def test_a_script_without_a_loop_submits_a_batch_and_waits_for_it(make_lane: Any) -> None:
+    lane, other = make_lane(), make_lane()
+
+    async def double(number: int) -> int:
+        return 2 * number
+
+    working = lane.task(double)
+    other.task(double)
+
+    def script() -> list[Any]:
+        with lane.blocking() as b:
+            batch = b.submit_many([working.call(1), working.call(2)], id="night")
+            assert b.wait(batch, timeout=SOON).succeeded == 2
+            found: list[Any] = b.results(batch)
+            return found
+
+    async with other.running(workers=1):
+        assert await asyncio.to_thread(script) == [2, 4]
+
+
+async def test_an_ended_batch_is_kept_as_long_as_was_asked_for(lane: Sidelane) -> None:
+    @lane.task(keep=10)
+    async def note() -> None: ...
+
+    async with lane.testing() as t:
+        batch = await lane.submit_many([note.call()], keep=100)
+        await t.drain()
+        await t.advance(50)
+        assert (await batch.record()).succeeded == 1
+        await t.advance(51)
+        with pytest.raises(UnknownBatch, match="or no longer"):
+            await batch.record()
