@@ -2,10 +2,11 @@
 
 import importlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar, Unpack, cast
 
+from sidelane.engine.batch import Batch
 from sidelane.engine.blocking import Blocking
 from sidelane.engine.client import Client
 from sidelane.engine.configuration import Configuration, load
@@ -14,10 +15,12 @@ from sidelane.engine.embedding import embedded
 from sidelane.engine.handle import Job
 from sidelane.engine.registry import Around, ProblemRule, Registry
 from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
+from sidelane.engine.scheduling import Schedules, scheduled
 from sidelane.engine.task import Call, Task
 from sidelane.engine.worker import Worker
 from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
+from sidelane.model.schedule import CatchUp, Schedule
 from sidelane.model.settings import Settings
 from sidelane.stores.opening import in_memory, open_store, without_password
 from sidelane.testing.harness import Harness, harness
@@ -59,6 +62,7 @@ class Sidelane:
             raise ConfigurationError("Two queues of this lane have the same name.")
         self.queues.setdefault(DEFAULT_QUEUE, Queue(DEFAULT_QUEUE))
         self.registry = Registry()
+        self.schedules = Schedules(lambda: self.client)
         self._modules = tasks
         self._client: Client | None = None
 
@@ -123,9 +127,56 @@ class Sidelane:
             self.registry.overrides.clear()
             self.registry.overrides.update(before)
 
+    def schedule(
+        self,
+        name: str,
+        call: Call[Any],
+        *,
+        cron: str | None = None,
+        every: float | None = None,
+        timezone: str = "UTC",
+        catch_up: CatchUp = "once",
+        aliases: Sequence[str] = (),
+    ) -> None:
+        """Submit a call by itself: at the times of a cron expression in a time zone, or `every` so many seconds.
+
+        Of firings that nobody was there for, `catch_up` makes up for the last ("once"), for each ("all") or for none ("skip").
+        `aliases` are names it had before. Raises `ConfigurationError`.
+        """
+        self.schedules.declare(
+            Schedule(
+                name=name, spec=scheduled(call, name), cron=cron, every=every, timezone=timezone, catch_up=catch_up,
+                aliases=tuple(aliases),
+            )
+        )  # fmt: skip
+
     async def submit(self, call: Call[R]) -> Job[R]:
-        """Make a call a durable job. Raises `NotOpen`, `PayloadTooLarge`, `JobConflict`, `StoreUnavailable`."""
+        """Make a call a durable job.
+
+        Raises `NotOpen`, `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `JobConflict`, `StoreUnavailable`.
+        """
         return await self.client.submit(call)
+
+    async def submit_many(
+        self,
+        calls: Iterable[Call[R]],
+        *,
+        then: Call[Any] | Sequence[Call[Any]] = (),
+        id: str | None = None,  # noqa: A002 - named like the option of a call
+        user: str | None = None,
+        keep: float | None = None,
+    ) -> Batch[R]:
+        """Submit calls as one batch, whose end submits the calls of `then`; it is kept for `keep` seconds after that.
+
+        `user` is whose the batch is, and whose its calls are that name none. All calls are checked before the first is submitted;
+        what the store refuses is listed in the batch. A repeat with the same `id`, of calls with ids, submits what is missing.
+        Raises `NotOpen`, `ArgumentsError`, `PayloadTooLarge`, `JobConflict`, `StoreUnavailable`.
+        """
+        return await self.client.submit_many(calls, then=then, id=id, user=user, keep=keep)
+
+    def batch(self, batch_id: str) -> Batch[Any]:
+        """Give the handle on a batch. Raises `NotOpen`."""
+        return self.client.batch(batch_id)
 
     def job(self, task: Task[..., Any, R], job_id: str) -> Job[R]:
         """Give the typed handle on a job. Raises `NotOpen`."""
@@ -150,6 +201,7 @@ class Sidelane:
             for danger in client.store.dangers:
                 logger.warning("the store %s may lose jobs: %s", without_password(self.settings.store), danger)
             stack.enter_context(self._opened(client))
+            await self.schedules.keep()
             client.start_upkeep()
             for number in range(workers):
                 await stack.enter_async_context(embedded(self.worker(name=f"embedded-{number + 1}")))
@@ -202,6 +254,7 @@ class Sidelane:
         self.load()
         async with harness(self.registry, self.settings) as opened:
             with self._opened(opened.client):
+                await self.schedules.keep()
                 yield opened
 
     def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:

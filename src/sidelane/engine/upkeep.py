@@ -1,8 +1,11 @@
-"""Upkeep: any process with the store open sweeps it (rules 6)."""
+"""Upkeep: any process with the store open sweeps it, and fires its schedules (rules 6, 13)."""
 
 import asyncio
 import logging
+import math
+import time
 
+from sidelane.engine.firing import Firings
 from sidelane.model.errors import StoreError
 from sidelane.model.worker import Swept
 from sidelane.stores.contract import Store
@@ -12,31 +15,59 @@ SHORTEST_INTERVAL = 0.05
 AT_ONCE = 0.01
 """Seconds between two sweeps: by default, when a worker is about to be lost, and when the last one left work behind."""
 
+FIRINGS_INTERVAL = 60.0
+"""Seconds after which schedules are looked at although none is to fire: the clock may have stepped back meanwhile."""
+
 logger = logging.getLogger(__name__)
 
 
 class Upkeep:
-    """Sweeps the store for as long as it runs: at least four times a lease, so that no sweep takes itself for a restart."""
+    """Sweeps the store for as long as it runs: at least four times a lease, so that no sweep takes itself for a restart.
+
+    A sweep says when a schedule is to fire; without schedules nothing else is asked for.
+    """
 
     def __init__(self, store: Store, *, lease: float) -> None:
         self._store = store
+        self._firings = Firings(store)
         self._longest = min(LONGEST_INTERVAL, lease / 4)
         self._lease = lease
+        self._sweep_at = 0.0  # all three by the monotonic clock
+        self._fire_at = math.inf
+        self._fired_at = -math.inf
 
     async def run(self) -> None:
         while True:
-            swept = await self._sweep()
-            await asyncio.sleep(self._rest(swept))
+            if time.monotonic() >= self._fire_at:
+                await self._fire()
+            if time.monotonic() >= self._sweep_at:
+                await self._sweep()
+            await asyncio.sleep(min(self._fire_at, self._sweep_at) - time.monotonic())
 
-    async def _sweep(self) -> Swept:
+    async def _sweep(self) -> None:
         try:
             swept = await self._store.sweep(lease=self._lease)
         except StoreError as error:
             logger.warning("a sweep did not reach the store: %s", error)
-            return Swept()
+            swept = Swept()
         if swept.lost:
             logger.warning("%d leases of silent workers were taken back", swept.lost)
-        return swept
+        now = time.monotonic()
+        self._sweep_at = now + self._rest(swept)
+        self._fire_at = (
+            math.inf
+            if swept.next_firing is None
+            else min(now + swept.next_firing, max(now, self._fired_at + FIRINGS_INTERVAL))
+        )
+
+    async def _fire(self) -> None:
+        try:
+            left = await self._firings.fire()
+        except StoreError as error:
+            logger.warning("schedules that are due could not be fired: %s", error)
+            left = self._longest
+        self._fired_at = time.monotonic()
+        self._fire_at = math.inf if left is None else self._fired_at + max(AT_ONCE, left)
 
     def _rest(self, swept: Swept) -> float:
         if swept.more:

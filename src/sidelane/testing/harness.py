@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sidelane.engine.attempt import Attempt, Runtime
 from sidelane.engine.client import Client
+from sidelane.engine.firing import Firings
 from sidelane.engine.following import whole_log
 from sidelane.engine.handle import Job
 from sidelane.engine.process import Children
@@ -19,7 +20,7 @@ from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, Query
 from sidelane.model.settings import Settings
-from sidelane.model.worker import ClaimRequest
+from sidelane.model.worker import ClaimRequest, Claims
 from sidelane.stores.opening import open_store
 from sidelane.testing.clock import HandClock
 
@@ -48,6 +49,7 @@ class Harness:
             registry=registry, resources=self._resources, settings=client.settings, threads=self._threads,
             children=self._children, submitter=client, reporting=self._reporter,
         )  # fmt: skip
+        self._firings = Firings(client.store)
         self._loops = [
             asyncio.create_task(self._reporter.run_appends()),
             asyncio.create_task(self._reporter.run_reports()),
@@ -62,15 +64,20 @@ class Harness:
     async def drain(self) -> int:
         """Run every job that is ready, and those they submit, until none is; give how many attempts that took."""
         count = 0
-        while attempts := await self._claim():
+        while True:
+            claims = await self._claim()
+            if not claims.jobs and (claims.next_due is None or claims.next_due > 0):
+                return count
+            attempts = [Attempt(claimed, self._runtime) for claimed in claims.jobs]
             await asyncio.gather(*(attempt.start() for attempt in attempts))
             await self._reporter.settled()
             count += len(attempts)
-        return count
 
     async def advance(self, seconds: float) -> None:
-        """Turn the clock on and do what the time then asks for: due jobs are ready, deadlines and retention pass."""
+        """Turn the clock on and do what the time then asks for: schedules, due jobs, deadlines, retention."""
         self.clock.advance(seconds)
+        while (left := await self._firings.fire()) is not None and left <= 0:
+            pass
         for _ in range(2):  # the first sweep after a long pause only takes note of it
             while (await self.client.store.sweep(lease=LEASE)).more:
                 pass
@@ -93,13 +100,12 @@ class Harness:
         await self._resources.close()
         await self.client.close()
 
-    async def _claim(self) -> list[Attempt]:
+    async def _claim(self) -> Claims:
         queues = {stats.name: BATCH for stats in await self.client.store.stats()}
         request = ClaimRequest(
             request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=BATCH, lease=LEASE
         )
-        claims = await self.client.store.claim(request)
-        return [Attempt(claimed, self._runtime) for claimed in claims.jobs]
+        return await self.client.store.claim(request)
 
 
 @asynccontextmanager
