@@ -1,6 +1,7 @@
 """The service under test: called in the process where nothing streams, served by uvicorn where something does."""
 
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.contract.servers import RunningServer
 from tests.web.clients import Server, served
 from tests.web.service import Service, make_service
 
@@ -15,12 +17,32 @@ MakeService = Callable[..., Service]
 MakeClient = Callable[..., httpx2.AsyncClient]
 
 
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server for the tests that run on both stores."""
+    running = RunningServer("valkey", tmp_path_factory.mktemp("valkey")).start()
+    yield running
+    running.stop()
+
+
 @pytest.fixture
-def make(tmp_path: Path) -> MakeService:
+def store(request: pytest.FixtureRequest) -> str:
+    """Where jobs are kept: in a new file, unless a test asks for "valkey" (`BOTH_STORES`)."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return ""
+    server: RunningServer = request.getfixturevalue("valkey")
+    return server.url(name=secrets.token_hex(4))
+
+
+BOTH_STORES = pytest.mark.parametrize("store", ["sqlite", "valkey"], indirect=True)
+
+
+@pytest.fixture
+def make(tmp_path: Path, store: str) -> MakeService:
     """Make a service of one's own settings."""
 
     def make(**settings: Any) -> Service:
-        return make_service(tmp_path, **settings)
+        return make_service(tmp_path, store=store, **settings)
 
     return make
 

@@ -12,7 +12,22 @@ from fastapi import Body, Depends, FastAPI, HTTPException, Response
 from pydantic import BaseModel
 from starlette.requests import HTTPConnection
 
-from sidelane import Call, Cancel, Context, Fixed, GiveUp, Problem, Queue, Result, Retry, Sidelane, SidelaneError, Use
+from sidelane import (
+    Call,
+    Cancel,
+    Concurrent,
+    Context,
+    Fixed,
+    GiveUp,
+    Problem,
+    Queue,
+    Rate,
+    Result,
+    Retry,
+    Sidelane,
+    SidelaneError,
+    Use,
+)
 from sidelane.stores.contract import job_topic
 from sidelane.web import Jobs, Responder, problem_handler
 
@@ -81,11 +96,13 @@ def whose(connection: HTTPConnection) -> str | None:
     return connection.headers.get("x-user")
 
 
-def make_service(folder: Path, *, open_to_everyone: bool = False, workers: int = 1, **settings: Any) -> Service:
-    """Make the service on a new store in `folder`; its lifespan opens the lane with so many workers."""
+def make_service(
+    folder: Path, *, open_to_everyone: bool = False, workers: int = 1, store: str = "", **settings: Any
+) -> Service:
+    """Make the service on `store` or a new one in `folder`; its lifespan opens the lane with so many workers."""
     lane = Sidelane(
-        queues=[Queue("chat")],
-        store=f"sqlite:///{folder / 'jobs.db'}",
+        queues=[Queue("chat"), Queue("small", max_queued=2)],
+        store=store or f"sqlite:///{folder / 'jobs.db'}",
         settings={"lease": 2.0, "cancel_grace": 0.5, "drain": 0.0, **settings},
     )
 
@@ -99,8 +116,10 @@ def make_service(folder: Path, *, open_to_everyone: bool = False, workers: int =
     app = FastAPI(lifespan=lifespan)
     app.add_exception_handler(SidelaneError, problem_handler)
     app.include_router(jobs.router, prefix="/jobs")
+    app.include_router(jobs.batches, prefix="/batches")
     service = Service(lane, jobs, app, pace)
     _declare(service)
+    _declare_limited(service)
     _route(service)
     return service
 
@@ -191,6 +210,43 @@ def _declare(service: Service) -> None:  # noqa: C901 - a table of tasks, each a
     )
 
 
+def _declare_limited(service: Service) -> None:
+    lane, pace = service.lane, service.pace
+
+    async def held() -> str:
+        await pace.step()
+        return "done"
+
+    async def stock(symbol: str) -> str:
+        await pace.step()
+        return symbol
+
+    async def paced(words: int = 1) -> AsyncIterator[str]:
+        for number in range(words):
+            await pace.step()
+            yield f"word{number} "
+
+    async def echo(text: str = "") -> str:
+        return text
+
+    by_stock = Concurrent(1, per=lambda symbol: symbol, name="chat-per-stock")
+    two = Concurrent(2, per="user", name="two-per-user")
+    a_minute = Rate("2/minute", per="user", name="per-minute")
+    _register(
+        service,
+        [
+            lane.task(name="one", limits=[Concurrent(1, per="user", name="chat-per-user")])(held),
+            lane.task(limits=[by_stock])(stock),
+            lane.task(name="rated", limits=[a_minute])(echo),
+            lane.task(name="both", limits=[two, a_minute])(held),
+            lane.task(name="two", limits=[two])(held),
+            lane.task(name="newest", limits=[Concurrent(1, per="user", when_full="replace", name="newest")])(paced),
+            lane.task(name="patient", limits=[Concurrent(1, per="user", when_full="wait", name="in-turn")])(held),
+            lane.task(name="queued", queue="small")(echo),
+        ],
+    )
+
+
 def _register(service: Service, tasks: list[Any]) -> None:
     service.tasks.update((task.name, task) for task in tasks)
 
@@ -210,6 +266,13 @@ def _route(service: Service) -> None:
         task = service.tasks[name].options(key=key, id=chosen)
         call: Call[Any] = task.call(**(arguments or {}))
         return await respond(call, stream=stream)
+
+    @service.app.post("/many/{name}")
+    async def many(
+        name: str, respond: Respond, arguments: Annotated[list[dict[str, Any]], Body()], then: str | None = None
+    ) -> Response:
+        after = [service.tasks[then].call()] if then else []
+        return await respond.many((service.tasks[name].call(**each) for each in arguments), then=after)
 
     @service.app.get("/light")
     async def light() -> str:

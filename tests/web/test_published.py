@@ -11,9 +11,10 @@ from fastapi import Depends, FastAPI, Response
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
-from sidelane import Result, Sidelane
+from sidelane import Concurrent, Queue, Rate, Result, Sidelane
 from sidelane.model.event import RESERVED
 from sidelane.web import Jobs, Responder, schemas
+from sidelane.web.events import TABLE
 
 GOLDEN = Path(__file__).with_name("golden") / "events.json"
 
@@ -28,10 +29,12 @@ class Report(BaseModel):
 @pytest.fixture
 def document(tmp_path: Path) -> dict[str, Any]:
     """The OpenAPI document of an application with a task of every kind of result."""
-    lane = Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}")
+    small = Queue("small", limits=[Rate("5/s", per="queue")])
+    lane = Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}", queues=[small])
     jobs = Jobs(lane, user=lambda: "ann")
     app = FastAPI()
     app.include_router(jobs.router, prefix="/jobs")
+    app.include_router(jobs.batches, prefix="/batches")
     Respond = Annotated[Responder, Depends(jobs.respond)]  # noqa: N806 - a type of this application
 
     @lane.task
@@ -53,7 +56,20 @@ def document(tmp_path: Path) -> dict[str, Any]:
     def count(text: str) -> dict[str, int]:
         return {text: 1}
 
-    for task in (analyse, answer, draw, forget, count):
+    @lane.task(limits=[Concurrent(1, per="user")])
+    async def ask(text: str) -> None: ...
+
+    @lane.task(limits=[Concurrent(1, per="user", when_full="wait")])
+    async def patient(text: str) -> None: ...
+
+    @lane.task(queue="small")
+    async def queued(text: str) -> None: ...
+
+    @app.post("/asks", responses=jobs.responses(ask, many=True))
+    async def asks(respond: Respond) -> Response:
+        return Response()
+
+    for task in (analyse, answer, draw, forget, count, ask, patient, queued):
 
         @app.post(f"/{task.name}", responses=jobs.responses(task), name=task.name)
         async def endpoint(text: str, respond: Respond) -> Response:
@@ -79,6 +95,25 @@ def test_an_endpoint_that_responds_with_a_job_shows_every_answer(document: dict[
             assert set(shown["content"]) == {"application/problem+json"}, status
 
 
+@pytest.mark.parametrize(("name", "refuses"), [("answer", False), ("patient", False), ("ask", True), ("queued", True)])
+def test_429_is_shown_where_a_limit_of_the_task_or_its_queue_refuses(
+    document: dict[str, Any], name: str, refuses: bool
+) -> None:
+    answers = document["paths"][f"/{name}"]["post"]["responses"]
+    assert ("429" in answers) is refuses
+    assert set(answers["503"]["headers"]) == {"Retry-After"}
+    if refuses:
+        assert set(answers["429"]["headers"]) == {"Retry-After", "RateLimit-Policy", "RateLimit"}
+
+
+def test_an_endpoint_that_responds_with_a_batch_shows_every_answer(document: dict[str, Any]) -> None:
+    answers = document["paths"]["/asks"]["post"]["responses"]
+    assert set(answers) >= {"202", "400", "403", "409", "413", "422", "429", "500", "503"}
+    assert not set(answers) & {"204", "404", "410", "504"}
+    assert answers["202"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/BatchDocument"}
+    assert {"Location", "Retry-After"} <= set(answers["202"]["headers"])
+
+
 def test_the_result_is_shown_with_its_type(document: dict[str, Any]) -> None:
     def schema(name: str) -> Any:
         return document["paths"][f"/{name}"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
@@ -99,6 +134,8 @@ def test_the_routes_of_jobs_show_every_answer(document: dict[str, Any]) -> None:
     assert shown["/jobs/{job_id}/events/{token}"] >= {"200", "204", "400", "404", "410"}
     assert shown["/jobs/{job_id}/cancel"] >= {"200", "404", "410"}
     assert shown["/jobs/current"] >= {"200", "404"}
+    for tail in ("", "/jobs", "/events", "/events/{token}", "/cancel"):
+        assert shown[f"/batches/{{batch_id}}{tail}"] >= {"200", "404", "503"}
     events = document["paths"]["/jobs/{job_id}/events"]["get"]["responses"]
     assert set(events["200"]["content"]) == {"text/event-stream"}
     for item in document["paths"].values():
@@ -119,4 +156,4 @@ def test_every_schema_is_one() -> None:
 
 
 def test_no_task_can_emit_an_event_of_the_table_under_its_own_meaning() -> None:
-    assert set(schemas()) <= RESERVED
+    assert set(TABLE) <= RESERVED

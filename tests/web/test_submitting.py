@@ -10,6 +10,8 @@ import pytest
 
 from sidelane.engine.client import Client
 from sidelane.model.job import Query
+from sidelane.web.desk import retry_after
+from sidelane.web.documents import JobDocument
 from tests.web.clients import Server, frames_of
 from tests.web.conftest import MakeService, called
 from tests.web.service import Service
@@ -80,6 +82,17 @@ async def test_a_job_in_front_is_in_the_position_and_the_more_of_them_the_later_
         last = await client.post("/do/echo")
     assert (first.json()["position"], last.json()["position"]) == (0, 31)
     assert int(first.headers["Retry-After"]) < int(last.headers["Retry-After"])
+
+
+@pytest.mark.parametrize(
+    ("expected", "position", "seconds"),
+    [(0.0, 0, 1), (0.4, 3, 1), (12.3, 5, 13), (300.0, 5, 30), (None, 25, 3), (None, None, 1), (None, 1000, 30)],
+)
+def test_it_is_worth_looking_again_about_when_the_job_may_start(
+    expected: float | None, position: int | None, seconds: int
+) -> None:
+    members: dict[str, Any] = {"expected_wait": expected, "position": position}
+    assert retry_after(JobDocument.model_construct(**members)) == seconds
 
 
 async def test_a_job_that_no_live_worker_serves_says_so(make: MakeService) -> None:

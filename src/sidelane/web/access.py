@@ -1,4 +1,4 @@
-"""Who may see a job: its submitter, and whoever holds a token for its events."""
+"""Who may see a job or a batch: its submitter, and whoever holds a token for its events."""
 
 import base64
 import hashlib
@@ -8,13 +8,16 @@ import time
 
 from sidelane.engine.client import Client
 from sidelane.engine.registry import Registry
-from sidelane.model.errors import JobGone, SidelaneError, UnknownJob
+from sidelane.model.batch import BatchRecord
+from sidelane.model.errors import JobGone, SidelaneError, UnknownBatch, UnknownJob
 from sidelane.model.job import DAY, JobRecord
 
 SECRET = "stream-token-secret"  # noqa: S105 - the name under which the store keeps it
 
 MARGIN = 3600.0
 """Seconds a token outlives the longest time its job may take."""
+
+_BATCH = "batch:"  # no id has a colon, so that no job's token opens a batch
 
 
 class NoUser(SidelaneError):
@@ -24,7 +27,7 @@ class NoUser(SidelaneError):
 
 
 class Access:
-    """Decides who sees which job. `everyone`: the id alone opens a job."""
+    """Decides who sees which job and which batch. `everyone`: the id alone opens it."""
 
     def __init__(self, client: Client, registry: Registry, *, everyone: bool) -> None:
         self._client = client
@@ -47,27 +50,57 @@ class Access:
         self._check_user(record.spec.user, user, job_id)
         return record
 
+    async def batch(self, batch_id: str, user: str | None) -> BatchRecord:
+        """Look up a batch for a user. Raises `UnknownBatch`, also where it is someone else's."""
+        record = await self._client.store.get_batch(batch_id)
+        if record is None or not self.sees(record.spec.user, user):
+            raise UnknownBatch(f"There is no batch {batch_id!r}.")
+        return record
+
+    def sees(self, owner: str | None, user: str | None) -> bool:
+        """Tell whether a user sees what belongs to this owner."""
+        return self._everyone or (user is not None and owner == user)
+
+    def of(self, user: str | None) -> str | None:
+        """Say whose jobs a user's queries are to find; None: everyone's."""
+        return None if self._everyone else user
+
     def _check_user(self, owner: str | None, user: str | None, job_id: str) -> None:
-        if not self._everyone and (user is None or owner != user):
+        if not self.sees(owner, user):
             raise UnknownJob(f"There is no job {job_id!r}.")
 
     async def token(self, record: JobRecord) -> str | None:
         """Make a token that opens the job's events for as long as the job may last; None where none is needed."""
-        if self._everyone:
-            return None
-        expires = int(time.time() + self._longest(record) + MARGIN)
-        return f"{expires:x}.{await self._signature(record.id, expires)}"
+        return await self._token(record.id, self._longest(record))
 
     async def check(self, job_id: str, token: str) -> None:
         """Check a token. Raises `UnknownJob` when it is forged, of another job, or expired."""
+        if not await self._holds(job_id, token):
+            raise UnknownJob(f"There is no job {job_id!r}, or the token for its events has expired.")
+
+    async def batch_token(self, batch_id: str) -> str | None:
+        """Make a token that opens a batch's events for a day; None where none is needed."""
+        return await self._token(_BATCH + batch_id, DAY)
+
+    async def check_batch(self, batch_id: str, token: str) -> None:
+        """Check a token. Raises `UnknownBatch` when it is forged, of another batch, or expired."""
+        if not await self._holds(_BATCH + batch_id, token):
+            raise UnknownBatch(f"There is no batch {batch_id!r}, or the token for its events has expired.")
+
+    async def _token(self, what: str, lasts: float) -> str | None:
+        if self._everyone:
+            return None
+        expires = int(time.time() + lasts + MARGIN)
+        return f"{expires:x}.{await self._signature(what, expires)}"
+
+    async def _holds(self, what: str, token: str) -> bool:
         expires, _, signature = token.partition(".")
         try:
             until = int(expires, 16)
         except ValueError:
-            until = 0
-        expected = await self._signature(job_id, until)
-        if until < time.time() or not hmac.compare_digest(signature.encode(), expected.encode()):
-            raise UnknownJob(f"There is no job {job_id!r}, or the token for its events has expired.")
+            return False
+        expected = await self._signature(what, until)
+        return until >= time.time() and hmac.compare_digest(signature.encode(), expected.encode())
 
     def _longest(self, record: JobRecord) -> float:
         spec = record.spec
@@ -80,9 +113,9 @@ class Access:
             runs = task.policy.timeout * (task.policy.retry.attempts + spec.losses)
         return wait + max(DAY, runs)
 
-    async def _signature(self, job_id: str, expires: int) -> str:
+    async def _signature(self, what: str, expires: int) -> str:
         if self._key is None:
             secret = self._client.settings.secret or await self._client.store.remember(SECRET, secrets.token_hex(32))
             self._key = secret.encode()
-        digest = hmac.new(self._key, f"events:{job_id}:{expires:x}".encode(), hashlib.sha256).digest()
+        digest = hmac.new(self._key, f"events:{what}:{expires:x}".encode(), hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -1,5 +1,7 @@
 """Showing jobs to clients: documents with links, streams, results."""
 
+import math
+
 from fastapi import Request, Response
 from starlette.requests import HTTPConnection
 from starlette.routing import NoMatchFound
@@ -17,7 +19,7 @@ from sidelane.web.streams import EventStream, frames
 VARY = {"Vary": "Accept, Prefer"}
 
 SOON, LATER, PER_POSITION = 1, 30, 10
-"""Retry-After: seconds at least and at most, and how many jobs in front make one more."""
+"""Retry-After: seconds at least and at most, and how many jobs in front make one more where nobody knows how fast they go."""
 
 
 class Desk:
@@ -31,13 +33,8 @@ class Desk:
 
     def path(self, connection: HTTPConnection, job_id: str) -> str:
         """Say where a job's document is. Raises `ConfigurationError` where the application has not included the router."""
-        root: str = connection.scope.get("root_path", "").rstrip("/")
-        try:
-            return root + str(connection.app.url_path_for(self._name, job_id=job_id))
-        except NoMatchFound as error:
-            raise ConfigurationError(
-                'Jobs have no routes here: app.include_router(jobs.router, prefix="/jobs").'
-            ) from error
+        missing = 'Jobs have no routes here: app.include_router(jobs.router, prefix="/jobs").'
+        return path_of(connection, self._name, missing, job_id=job_id)
 
     async def links(self, connection: HTTPConnection, record: JobRecord) -> Links:
         """Say where a job's documents are, as paths from this host's root."""
@@ -56,8 +53,7 @@ class Desk:
         if record.state is not State.QUEUED:
             return job_document(record, links)
         place = await self.client.store.position(record.id)
-        position = None if place is None else place.before
-        return job_document(record, links, position=position, served=await self.client.served(record.spec))
+        return job_document(record, links, place=place, served=await self.client.served(record.spec))
 
     async def accepted(self, request: Request, record: JobRecord, applied: str | None = None) -> Response:
         """Answer 202: the job is safe, and this is where to look (RFC 9110, 15.3.3)."""
@@ -82,7 +78,7 @@ class Desk:
         written = frames(
             self.client.store, record, snapshot, after=after, ping=self.client.settings.ping, named=named
         )  # fmt: skip
-        return EventStream(written, listening=self.listening, record=record, headers={"Location": document.links.self_})
+        return EventStream(written, headers={"Location": document.links.self_}, listening=self.listening.to(record))
 
     async def result(self, record: JobRecord, applied: str | None = None) -> Response:
         """Answer with a finished job's result. Raises `JobFailed` or `JobCancelled`, which say their own problem."""
@@ -91,6 +87,17 @@ class Desk:
         return Response(text, 200, headers, JSON)
 
 
+def path_of(connection: HTTPConnection, name: str, missing: str, **parameters: str) -> str:
+    """Say where a route is, from this host's root. Raises `ConfigurationError(missing)` where the application has none."""
+    root: str = connection.scope.get("root_path", "").rstrip("/")
+    try:
+        return root + str(connection.app.url_path_for(name, **parameters))
+    except NoMatchFound as error:
+        raise ConfigurationError(missing) from error
+
+
 def retry_after(document: JobDocument) -> int:
-    """Say in how many seconds it is worth looking again."""
+    """Say in how many seconds it is worth looking again: about when the job may start."""
+    if document.expected_wait is not None:
+        return min(LATER, max(SOON, math.ceil(document.expected_wait)))
     return min(LATER, SOON + (document.position or 0) // PER_POSITION)

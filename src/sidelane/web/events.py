@@ -9,6 +9,8 @@
 | any other | yes | the task's own | the task emitted it |
 | `gap` | no | `GapData` | the cursor is not in the log any more: the log follows from its beginning |
 | `end` | yes | `EndData` | once, and last: how the job ended |
+
+The stream of a batch has two events, without ids: `batch`, a `BatchDocument`, first and after every change, and `end`, last.
 """
 
 from typing import Any
@@ -17,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN, Event
 from sidelane.model.job import State
-from sidelane.web.documents import JobDocument
+from sidelane.web.documents import BatchDocument, JobDocument
 from sidelane.web.problems import ProblemDocument
 
 
@@ -51,13 +53,15 @@ class GapData(Data):
 
 
 class EndData(Data):
-    """How the job ended: with `result` where it succeeded, with `problem` where it failed."""
+    """How the job ended: with `result` where it succeeded, with `problem` where it failed. Of a batch, with neither."""
 
     id: str
     state: State
     result: Any = None
     problem: ProblemDocument | None = None
 
+
+BATCH = "batch"
 
 TABLE: dict[str, type[BaseModel]] = {
     JOB: JobDocument,
@@ -71,7 +75,8 @@ TABLE: dict[str, type[BaseModel]] = {
 
 def schemas() -> dict[str, Any]:
     """Give the JSON Schema of each event's data, by event name."""
-    return {name: model.model_json_schema(mode="serialization", by_alias=True) for name, model in TABLE.items()}
+    table: dict[str, type[BaseModel]] = {**TABLE, BATCH: BatchDocument}
+    return {name: model.model_json_schema(mode="serialization", by_alias=True) for name, model in table.items()}
 
 
 def sse(name: str, data: str, identity: str = "", *, named: bool = True) -> str:

@@ -13,6 +13,8 @@ from sidelane.model.errors import ConfigurationError, NotFinished, SidelaneError
 from sidelane.model.ids import new_nonce
 from sidelane.web import openapi, sockets
 from sidelane.web.access import Access
+from sidelane.web.batch_desk import BatchDesk
+from sidelane.web.batches import batch_routes
 from sidelane.web.cursors import cursor
 from sidelane.web.desk import Desk, retry_after
 from sidelane.web.documents import JobDocument
@@ -29,6 +31,7 @@ class Jobs:
 
         jobs = Jobs(lane, user=current_user_id)
         app.include_router(jobs.router, prefix="/jobs")
+        app.include_router(jobs.batches, prefix="/batches")  # where `respond.many` is used
 
         @app.post("/chat", responses=jobs.responses(answer))
         async def chat(question: Question, respond: Annotated[Responder, Depends(jobs.respond)]) -> Response:
@@ -43,13 +46,19 @@ class Jobs:
         self._everyone = user is None
         self._user: UserDependency = user or _nobody
         self._name = f"sidelane-job-{new_nonce()}"
+        self._batch_name = f"sidelane-batch-{new_nonce()}"
         self._desk: Desk | None = None
         self.respond: Callable[..., Responder] = self._responding()
+        self._viewer = self._viewing()
         self.router = self._routes()
+        self.batches = batch_routes(self._batch_name, lambda: self.batch_desk, self._viewer)
 
-    def responses(self, task: Task[..., Any, Any]) -> Responses:
-        """Describe for OpenAPI every answer that `respond` may give for this task."""
-        return openapi.responding(task.signature.result_type, self._lane.registry.rules)
+    def responses(self, task: Task[..., Any, Any], *, many: bool = False) -> Responses:
+        """Describe for OpenAPI every answer that `respond`, or `respond.many`, may give for this task."""
+        limits = [counted.declared for counted in task.policy.limits]
+        if many:
+            return openapi.responding_many(limits)
+        return openapi.responding(task.signature.result_type, self._lane.registry.rules, limits)
 
     @property
     def desk(self) -> Desk:
@@ -60,20 +69,35 @@ class Jobs:
             self._desk = Desk(client, access, Listening(client.store), self._name)
         return self._desk
 
+    @property
+    def batch_desk(self) -> BatchDesk:
+        """What shows batches of the open lane. Raises `NotOpen`."""
+        return BatchDesk(self.desk, self._batch_name)
+
+    def _viewing(self) -> Callable[..., str | None]:
+        def viewer(user: Annotated[Any, Depends(self._user)]) -> str | None:
+            return self._checked(user)
+
+        return viewer
+
     def _responding(self) -> Callable[..., Responder]:
         def respond(
             request: Request,
             user: Annotated[Any, Depends(self._user)],
             prefer: Annotated[str | None, Header(description="`wait=10` waits so many seconds for the result.")] = None,
             idempotency_key: Annotated[
-                str | None, Header(description="Sending the same key again gets the job that the first request made.")
+                str | None,
+                Header(
+                    description="Sending the same key again, for as long as the job is kept, gets the job that the first request "
+                    "made; with another payload 422. 1 to 255 characters."
+                ),
             ] = None,
             last_event_id: Annotated[
                 str | None, Header(description="Goes on with a stream after this event, and submits nothing.")
             ] = None,
         ) -> Responder:
             """Read by the responder itself, the headers stand here for OpenAPI's sake."""
-            return Responder(request, lambda: self.desk, lambda: self._checked(user))
+            return Responder(request, lambda: self.batch_desk, lambda: self._checked(user))
 
         return respond
 
@@ -86,10 +110,7 @@ class Jobs:
     def _routes(self) -> APIRouter:  # noqa: C901 - one table of routes, each a few lines
         router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=openapi.problems(openapi.MALFORMED))
 
-        def viewer(user: Annotated[Any, Depends(self._user)]) -> str | None:
-            return self._checked(user)
-
-        Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
+        Viewer = Annotated[str | None, Depends(self._viewer)]  # noqa: N806 - a type, made of this application's dependency
         last_event_id = Query(default=None, description="Where to go on: the id of the last event seen.")
 
         @router.get("/current", responses=openapi.problems({404: "There is none.", 503: openapi.SEEING[503]}))

@@ -11,8 +11,9 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from sidelane.model.errors import JobFailed, SidelaneError
+from sidelane.model.errors import JobFailed, JobRefused, LimitReached, QueueFull, SidelaneError
 from sidelane.model.problem import Problem
+from sidelane.web.limits import limit_fields, whole_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def public_problem(error: SidelaneError) -> Problem:
     partial = getattr(error, "partial", "")  # what a job that did not succeed had yielded
     if partial:
         problem = replace(problem, extra={**problem.extra, "partial": partial})
-    if problem.status < 500 or isinstance(error, JobFailed):
+    if problem.status < 500 or isinstance(error, JobFailed | JobRefused):
         return problem
     logger.error("a request met: %s", error, exc_info=error)
     detail = _PUBLIC.get(problem.status, "The service made a mistake; its log says which.")
@@ -59,8 +60,13 @@ def public_problem(error: SidelaneError) -> Problem:
 
 
 def error_response(error: SidelaneError) -> Response:
-    """Make an HTTP answer of an error."""
-    return problem_response(public_problem(error))
+    """Make an HTTP answer of an error; a refusal says when to come back, and which limits were met."""
+    headers: dict[str, str] = {}
+    if isinstance(error, LimitReached | QueueFull) and error.retry_after is not None:
+        headers["Retry-After"] = str(whole_seconds(error.retry_after))
+    if isinstance(error, LimitReached):
+        headers |= limit_fields(error.reached)
+    return problem_response(public_problem(error), headers)
 
 
 _PUBLIC = {503: "Jobs cannot be taken at the moment; nothing was done. Try again shortly."}

@@ -1,18 +1,22 @@
-"""Answering a request with a job: 202 with links, the event stream itself, or the result where the client waits for it."""
+"""Answering a request with a job: 202 with links, the event stream itself, or the result where the client waits for it.
+
+Or with a batch of jobs: 202 with links.
+"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fastapi import Request, Response
 
 from sidelane.engine.task import Call
-from sidelane.model.errors import NotFinished, SidelaneError
+from sidelane.model.errors import JobRefused, NotFinished, SidelaneError
 from sidelane.model.job import JobRecord
+from sidelane.web.batch_desk import BatchDesk
 from sidelane.web.connection import while_connected
 from sidelane.web.cursors import cursor
 from sidelane.web.desk import Desk
-from sidelane.web.idempotency import HEADER, check_same, keyed
+from sidelane.web.idempotency import HEADER, check_all_same, check_new, check_same, keyed, keyed_batch
 from sidelane.web.negotiation import wishes
 from sidelane.web.problems import error_response
 
@@ -20,9 +24,9 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Responder:
-    """Answers one request with one job: `return await respond(answer.call(question))`."""
+    """Answers one request with one job: `return await respond(answer.call(question))`; or with a batch, `respond.many(calls)`."""
 
-    def __init__(self, request: Request, open_desk: Callable[[], Desk], viewer: Callable[[], str | None]) -> None:
+    def __init__(self, request: Request, open_desk: Callable[[], BatchDesk], viewer: Callable[[], str | None]) -> None:
         self._request = request
         self._open_desk = open_desk
         self._viewer = viewer
@@ -33,7 +37,19 @@ class Responder:
         `stream`: a client that takes anything gets the event stream; else it gets a 202.
         """
         try:
-            return await self._answer(call, self._open_desk(), self._viewer(), stream=stream)
+            return await self._answer(call, self._open_desk().desk, self._viewer(), stream=stream)
+        except SidelaneError as error:
+            return error_response(error)
+
+    async def many(
+        self, calls: Iterable[Call[Any]], *, then: Call[Any] | Sequence[Call[Any]] = (), keep: float | None = None
+    ) -> Response:
+        """Submit the calls as one batch and answer 202 with it; `then` and `keep` as for `Sidelane.submit_many`.
+
+        The calls that are refused are listed in the answer; where all are, it is the problem of the first, and there is no batch.
+        """
+        try:
+            return await self._answer_many(list(calls), self._open_desk(), self._viewer(), then, keep)
         except SidelaneError as error:
             return error_response(error)
 
@@ -62,6 +78,32 @@ class Responder:
             await while_connected(self._request.receive, desk.client.wait(record.id, seconds))
         return await desk.result(record, applied)
 
+    async def _answer_many(
+        self,
+        calls: list[Call[Any]],
+        batches: BatchDesk,
+        user: str | None,
+        then: Call[Any] | Sequence[Call[Any]],
+        keep: float | None,
+    ) -> Response:
+        batches.access.check_may_submit(user)
+        for path in (batches.path, batches.desk.path):  # without routes to link to, nothing is submitted
+            path(self._request, "any")
+        batch_id = None
+        key = self._request.headers.get(HEADER)
+        if key is not None:
+            batch_id, calls = keyed_batch(calls, key, user)
+        client = batches.client
+        try:
+            batch = await client.submit_many(calls, then=then, id=batch_id, user=user, keep=keep, trace=self._trace())
+        except JobRefused:
+            if batch_id is not None:
+                await check_new(client, batch_id)
+            raise
+        if batch_id is not None:
+            await check_all_same(client, calls, batch)
+        return await batches.accepted(self._request, batch)
+
     async def _submit(self, call: Call[Any], desk: Desk, user: str | None) -> JobRecord:
         headers = self._request.headers
         if call.options.user is None and user is not None:
@@ -69,8 +111,11 @@ class Responder:
         key = headers.get(HEADER)
         if key is not None:
             call = keyed(call, key, call.options.user)
-        trace = headers.get("traceparent", "")
-        submission = await desk.client.submission(call, trace=trace if TRACEPARENT.fullmatch(trace) else None)
+        submission = await desk.client.submission(call, trace=self._trace())
         if key is not None and not submission.created:
             check_same(call, submission.record)
         return submission.record
+
+    def _trace(self) -> str | None:
+        trace: str = self._request.headers.get("traceparent", "")
+        return trace if TRACEPARENT.fullmatch(trace) else None

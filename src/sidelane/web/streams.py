@@ -1,19 +1,20 @@
 """Event streams over HTTP (WHATWG Server-Sent Events)."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from sidelane.engine.following import follow_batches
+from sidelane.engine.following import follow_batch, follow_batches
+from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import SidelaneError
-from sidelane.model.event import JOB, Cursor
+from sidelane.model.event import END, JOB, Cursor
 from sidelane.model.job import JobRecord
 from sidelane.stores.contract import Store
 from sidelane.web.connection import while_connected
-from sidelane.web.events import identity, sse
-from sidelane.web.listening import Listening
+from sidelane.web.events import BATCH, identity, sse
 from sidelane.web.negotiation import EVENT_STREAM
 
 RECONNECT = 2000
@@ -38,22 +39,44 @@ async def frames(
         yield ": the log cannot be read at the moment\n\n"  # the client comes back with its cursor
 
 
+async def batch_frames(
+    store: Store, batch_id: str, show: Callable[[BatchRecord], Awaitable[str]], *, ping: float
+) -> AsyncGenerator[str, None]:
+    """Write a batch's stream: the batch as it stands (`show` gives its JSON text), again after every change, then its end."""
+    yield f"retry: {RECONNECT}\n\n"
+    last: BatchRecord | None = None
+    try:
+        while last is None or last.ended is None:
+            async with aclosing(follow_batch(store, batch_id, timeout=ping)) as records:
+                async for record in records:
+                    # each time, it begins with the batch as it stands: if that is nothing new, there was silence
+                    yield ": ping\n\n" if record == last else sse(BATCH, await show(record))
+                    last = record
+        yield sse(END, json.dumps({"id": last.id, "state": last.state}))
+    except SidelaneError:
+        yield ": the batch cannot be read at the moment\n\n"  # the client comes back
+
+
 class EventStream(Response):
     """An answer that lasts as long as its frames, and no longer than its client: one that has gone is noticed at once.
 
-    A client that does not read holds up only its own frames, for `send` waits until there is room.
+    A client that does not read holds up only its own frames, for `send` waits until there is room. `listening` is entered for as
+    long as it lasts.
     """
 
     media_type = EVENT_STREAM
 
     def __init__(
-        self, frames: AsyncGenerator[str, None], *, listening: Listening, record: JobRecord, headers: dict[str, str]
+        self,
+        frames: AsyncGenerator[str, None],
+        *,
+        headers: dict[str, str],
+        listening: AbstractAsyncContextManager[None] | None = None,
     ) -> None:
         super().__init__(headers={**HEADERS, **headers})
         del self.headers["content-length"]
         self._frames = frames
-        self._listening = listening
-        self._record = record
+        self._listening = listening or nullcontext()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(OSError):  # the connection broke
@@ -61,7 +84,7 @@ class EventStream(Response):
 
     async def _write(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with self._listening.to(self._record), aclosing(self._frames) as frames:
+        async with self._listening, aclosing(self._frames) as frames:
             async for frame in frames:
                 await send({"type": "http.response.body", "body": frame.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
