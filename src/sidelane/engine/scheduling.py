@@ -60,7 +60,7 @@ class Schedules:
     async def keep(self) -> None:
         """Keep in the store what this lane declares."""
         store = self._client().store
-        await asyncio.gather(*map(store.keep_schedule, self._declared.values()))
+        await asyncio.gather(*(store.keep_schedule(schedule) for schedule in self._declared.values()))
 
     async def list(self) -> tuple[ScheduleRecord, ...]:
         """List all schedules of the store by name, those of other programs too."""
