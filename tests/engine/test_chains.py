@@ -1,0 +1,418 @@
+"""Chains: what follows a job's end, what it is told of it, and which chains cannot be."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from sidelane import (
+    FAILURE,
+    RESULT,
+    ArgumentsError,
+    Call,
+    Concurrent,
+    Context,
+    Ended,
+    Fixed,
+    GiveUp,
+    JobFailed,
+    PayloadTooLarge,
+    Queue,
+    Rate,
+    Result,
+    Retry,
+    Sidelane,
+    State,
+    Task,
+    Use,
+)
+from sidelane.engine.attempt import Stop
+from sidelane.engine.declaration import TaskFields
+from sidelane.model.errors import TaskDeclarationError
+from sidelane.model.job import JobRecord
+from sidelane.testing.harness import Harness
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Report(BaseModel):
+    score: int
+
+
+class Shop:
+    """A lane with a few tasks, and what they were told."""
+
+    def __init__(self, *, hook: TaskFields | None = None) -> None:
+        self.lane = lane = Sidelane(queues=[Queue("small", max_queued=1), Queue("alarms")])
+        self.published: list[tuple[Report, str]] = []
+        self.told: list[Ended] = []
+        self.letters: list[Ended] = []
+
+        @lane.task
+        async def write(score: int) -> Report:
+            return Report(score=score)
+
+        @lane.task(retry=Retry(attempts=2, backoff=Fixed(0)))
+        async def fail(words: str) -> Report:
+            raise ValueError(words)
+
+        @lane.task
+        async def publish(report: Report, channel: str = "news") -> str:
+            self.published.append((report, channel))
+            return f"{channel}-{report.score}"
+
+        @lane.task
+        async def tell(what: Ended, urgent: bool = False) -> None:
+            self.told.append(what)
+
+        if hook is not None:
+
+            @lane.dead_letter(**hook)
+            async def alarm(letter: Ended, ctx: Context = Use(Context)) -> None:
+                self.letters.append(letter)
+                raise GiveUp("nobody is there")
+
+            self.alarm = alarm
+        self.write, self.fail, self.publish, self.tell = write, fail, publish, tell
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+async def the_one(t: Harness, task: Task[..., Any, Any]) -> JobRecord:
+    """Give the record, with its history, of the only job of a task."""
+    (found,) = await t.submitted(task)
+    return await t.client.record(found.id)
+
+
+async def test_a_result_is_handed_on_in_the_type_of_the_parameter(shop: Shop) -> None:
+    async with shop.lane.testing() as t:
+        job = await shop.write.options(then=shop.publish.call(RESULT, channel="sports")).submit(7)
+        await t.drain()
+        assert shop.published == [(Report(score=7), "sports")]
+        child = await the_one(t, shop.publish)
+        assert (child.id, child.spec.parent) == (f"{job.id}.1.0", job.id)
+        assert await shop.publish.job(child.id).result() == "sports-7"
+
+
+async def test_a_failure_is_told_in_all_it_is_known_by(shop: Shop) -> None:
+    async with shop.lane.testing() as t:
+        call = shop.fail.options(on_failure=shop.tell.call(FAILURE, urgent=True), user="u1", key="k", labels={"a": "b"})
+        job = await call.submit("too hot")
+        await t.drain()
+        (told,) = shop.told
+        assert told.problem == (await job.record()).problem.document()  # type: ignore[union-attr]
+        assert told == Ended(
+            id=job.id, task="fail", queue="default", state=State.FAILED, attempts=2, user="u1", key="k",
+            labels={"a": "b"}, problem=told.problem, error="ValueError: too hot",
+        )  # fmt: skip
+
+
+async def test_each_end_is_followed_by_what_is_meant_for_it(shop: Shop) -> None:
+    following: Any = {"then": shop.publish.call(RESULT), "on_failure": shop.tell.call(FAILURE)}
+    async with shop.lane.testing() as t:
+        await shop.write.options(**following).submit(1)
+        await t.drain()
+        assert (len(shop.published), len(shop.told)) == (1, 0)
+        await shop.fail.options(**following).submit("x")
+        await t.drain()
+        assert (len(shop.published), len(shop.told)) == (1, 1)
+        cancelled = await shop.write.options(**following).submit(2)
+        await cancelled.cancel()
+        await t.drain()
+        assert (len(shop.published), len(shop.told)) == (1, 1)
+
+
+async def test_several_calls_may_follow_and_be_followed(shop: Shop) -> None:
+    @shop.lane.task
+    async def note(text: str) -> None: ...
+
+    last = shop.publish.options(then=note.call(RESULT)).call(RESULT, channel="b")
+    async with shop.lane.testing() as t:
+        job = await shop.write.options(then=[shop.publish.call(RESULT, channel="a"), last]).submit(3)
+        await t.drain()
+        assert sorted(channel for _, channel in shop.published) == ["a", "b"]
+        record = await the_one(t, note)
+        assert (record.id, record.state) == (f"{job.id}.1.1.1.0", State.SUCCEEDED)
+
+
+async def test_a_job_that_is_brought_back_is_followed_again(shop: Shop) -> None:
+    async with shop.lane.testing() as t:
+        job = await shop.write.options(then=shop.publish.call(RESULT)).submit(3)
+        await t.drain()
+        await job.requeue()
+        await t.drain()
+        assert [record.id for record in await t.submitted(shop.publish)] == [f"{job.id}.1.0", f"{job.id}.2.0"]
+        assert len(shop.published) == 2
+
+
+async def test_user_and_trace_go_down_the_chain_and_nothing_else_does(shop: Shop) -> None:
+    own = shop.publish.options(user="u2", priority=5).call(RESULT, channel="own")
+    call = shop.write.options(
+        then=[shop.publish.options(then=shop.tell.call(Ended(id="i", task="t", queue="q", state=State.FAILED, attempts=1)))
+              .call(RESULT), own], user="u1", priority=9, key="k", unique="q", labels={"a": "b"},
+    ).call(1)  # fmt: skip
+    async with shop.lane.testing() as t:
+        await t.client.submit(call, trace=TRACE)
+        await t.drain()
+        specs = [record.spec for task in (shop.publish, shop.tell) for record in await t.submitted(task)]
+        assert [(spec.user, spec.priority) for spec in specs] == [("u1", 0), ("u2", 5), ("u1", 0)]
+        assert all((spec.trace, spec.key, spec.unique, spec.labels) == (TRACE, None, None, {}) for spec in specs)
+
+
+async def test_what_follows_waits_at_limits_and_passes_a_full_queue(shop: Shop) -> None:
+    limits: list[Concurrent | Rate] = [
+        Concurrent(1, per="user"),
+        Concurrent(2, per="task", when_full="replace"),
+        Rate("1/hour", per="task"),
+    ]
+
+    @shop.lane.task(queue="small", limits=limits)
+    async def post(report: Report) -> None: ...
+
+    spec = shop.write.options(then=post.call(RESULT), user="u1").call(1).spec()
+    (follow_up,) = spec.follow_ups
+    assert follow_up.on == {State.SUCCEEDED}
+    found = [(limit.key, limit.when_full) for limit in follow_up.spec.limits]
+    assert found == [("u1", "wait"), ("post", "wait"), ("post", "wait")]
+    assert follow_up.spec.max_queued is None
+    assert post.options(user="u1").call(Report(score=1)).spec().max_queued == 1
+
+
+async def test_a_user_that_a_limit_needs_may_come_from_the_parent(shop: Shop) -> None:
+    @shop.lane.task(limits=[Concurrent(1, per="user")])
+    async def post(report: Report) -> None: ...
+
+    followed = shop.write.options(then=post.call(RESULT))
+    with pytest.raises(ArgumentsError, match="post: limit key missing"):
+        followed.call(1).spec()
+    assert followed.options(user="u1").call(1).spec().follow_ups[0].spec.limits[0].key == "u1"
+
+
+async def test_a_value_that_does_not_fit_is_final_and_names_both_tasks(shop: Shop) -> None:
+    @shop.lane.task(retry=Retry(attempts=9))
+    async def misfit(number: int) -> int:
+        return number
+
+    async with shop.lane.testing() as t:
+        job = await shop.write.options(then=misfit.call(RESULT)).submit(1)
+        await t.drain()
+        child = await the_one(t, misfit)
+        assert (child.state, child.attempt) == (State.FAILED, 1)
+        assert child.problem is not None
+        assert child.problem.status == 422
+        assert "misfit: the stored arguments do not fit: number: " in child.problem.detail
+        assert f"(number is the result of task 'write', job {job.id})" in child.problem.detail
+
+
+async def test_a_parent_that_was_brought_back_leaves_its_old_follower_without_an_argument(shop: Shop) -> None:
+    later = shop.publish.options(delay=60).call(RESULT)
+    async with shop.lane.testing() as t:
+        job = await shop.write.options(then=later).submit(1)
+        await t.drain()
+        await t.client.store.pause("default")
+        await job.requeue()
+        await t.advance(61)
+        await job.cancel()
+        await t.client.store.pause("default", False)
+        await t.drain()
+        child = await the_one(t, shop.publish)
+        assert child.state is State.FAILED
+        assert "that this one follows is cancelled by now" in str(child.problem)
+        assert shop.published == []
+
+
+async def test_the_text_of_a_generator_and_its_result_are_handed_on(shop: Shop) -> None:
+    seen: list[object] = []
+
+    @shop.lane.task
+    async def speak() -> AsyncIterator[str]:
+        yield "Good "
+        yield "day"
+
+    @shop.lane.task
+    async def rate() -> AsyncIterator[str | Result[Report]]:
+        yield "thinking"
+        yield Result(Report(score=9))
+
+    @shop.lane.task
+    async def hear(what: str | Report) -> None:
+        seen.append(what)
+
+    async with shop.lane.testing() as t:
+        await speak.options(then=hear.call(RESULT)).submit()
+        await t.drain()
+        await rate.options(then=hear.call(RESULT)).submit()
+        await t.drain()
+    assert seen == ["Good day", Report(score=9)]
+
+
+def test_a_call_that_waits_for_another_is_not_submitted_by_itself(shop: Shop) -> None:
+    with pytest.raises(ArgumentsError, match=r"publish: report=RESULT is known only when another job has ended"):
+        shop.publish.call(RESULT).spec()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (lambda shop: {"then": shop.publish.options(id="x").call(RESULT)}, "gets its id from its parent"),
+        (lambda shop: {"then": shop.tell.call(FAILURE)}, "no FAILURE when a job has succeeded"),
+        (lambda shop: {"on_failure": shop.publish.call(RESULT)}, "no RESULT when a job has failed"),
+        (lambda shop: {"then": shop.publish}, "this takes calls"),
+        (lambda shop: {"on_failure": [shop.tell.call(FAILURE), None]}, "this takes calls"),
+        (lambda shop: {"then": [shop.publish.call(RESULT, channel=str(n)) for n in range(101)]}, "More than 100 calls"),
+        (lambda shop: {"then": deep(shop, 21)}, "More than 20 calls would follow one after the other"),
+    ],
+)
+def test_a_chain_that_cannot_be_is_refused_where_it_is_written(shop: Shop, options: Any, words: str) -> None:
+    with pytest.raises(ArgumentsError, match=words):
+        shop.write.options(**options(shop))
+
+
+def deep(shop: Shop, depth: int) -> Call[Report]:
+    """Make a chain of so many calls."""
+    call = shop.write.call(0)
+    for number in range(1, depth):
+        call = shop.write.options(then=call).call(number)
+    return call
+
+
+def test_twenty_may_follow_one_after_the_other(shop: Shop) -> None:
+    spec = shop.write.options(then=deep(shop, 20)).call(-1).spec()
+    for _ in range(20):
+        (follow_up,) = spec.follow_ups
+        spec = follow_up.spec
+    assert spec.follow_ups == ()
+
+
+def test_wide_chains_of_chains_are_counted_in_all(shop: Shop) -> None:
+    wide = [shop.publish.call(RESULT, channel=str(number)) for number in range(30)]
+    several = [shop.write.options(then=wide).call(number) for number in range(3)]
+    shop.write.options(then=several)
+    with pytest.raises(ArgumentsError, match="More than 100 calls would follow"):
+        shop.write.options(then=[*several, shop.write.options(then=wide).call(4)])
+
+
+def test_a_call_cannot_follow_itself(shop: Shop) -> None:
+    again = shop.fail.options(on_failure=shop.write.options(then=shop.write.call(1)).call(2)).call("x")
+    with pytest.raises(ArgumentsError, match="write: this call follows itself, with the same arguments"):
+        shop.write.options(then=again).call(1)
+    assert shop.write.options(then=again).call(3).spec().follow_ups
+
+
+async def test_one_task_may_go_over_its_own_result(shop: Shop) -> None:
+    @shop.lane.task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    call = double.options(then=double.options(then=double.call(RESULT)).call(RESULT)).call(1)
+    async with shop.lane.testing() as t:
+        await t.client.submit(call)
+        await t.drain()
+        assert [record.result for record in await t.submitted(double)] == ["2", "4", "8"]
+
+
+def test_a_chain_is_as_large_as_all_its_arguments() -> None:
+    lane = Sidelane(settings={"payload_limit": 2000})
+
+    @lane.task
+    async def say(words: str) -> None: ...
+
+    follower = say.call("x" * 1500)
+    with pytest.raises(PayloadTooLarge, match="The chain of 'say' is 2,5"):
+        say.options(then=follower).call("y" * 1000).spec()
+    assert say.options(then=follower).call("y" * 100).spec().follow_ups
+
+
+async def test_a_child_is_marked_to_end_with_its_parent(shop: Shop) -> None:
+    @shop.lane.task
+    async def crawl(ctx: Context = Use(Context)) -> None:
+        await ctx.submit(shop.write.call(1))
+        await ctx.submit(shop.write.call(2), cancel="cascade")
+
+    @shop.lane.task
+    async def wrong(ctx: Context = Use(Context)) -> None:
+        await ctx.submit(shop.write.call(1), cancel="parent")  # type: ignore[arg-type]
+
+    async with shop.lane.testing() as t:
+        await t.run(crawl.call())
+        assert [record.spec.cascade for record in await t.submitted(shop.write)] == [False, True]
+        with pytest.raises(JobFailed):
+            await t.run(wrong.call())
+        assert "this is 'leave' or 'cascade'" in (await the_one(t, wrong)).history[0].error
+
+
+async def test_children_are_cancelled_with_their_parent_where_they_were_told_to(shop: Shop) -> None:
+    began = asyncio.Event()
+
+    @shop.lane.task
+    async def crawl(ctx: Context = Use(Context)) -> None:
+        await ctx.submit(shop.write.options(delay=60).call(1))
+        await ctx.submit(shop.write.options(delay=60).call(2), cancel="cascade")
+        began.set()
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    async with shop.lane.testing() as t:
+        job = await crawl.submit()
+        (attempt,) = await t._claim()
+        await job.cancel()
+        body = attempt.start()
+        await began.wait()
+        attempt.stop(Stop.CANCEL)
+        await body
+        await t._reporter.settled()
+        assert (await job.record()).state is State.CANCELLED
+        left, cascaded = await t.submitted(shop.write)
+        assert (left.state, cascaded.state) == (State.QUEUED, State.CANCELLED)
+
+
+async def test_every_dead_letter_of_a_lane_is_told() -> None:
+    shop = Shop(hook={"queue": "alarms"})
+    async with shop.lane.testing() as t:
+        await shop.fail.options(user="u1", on_failure=shop.fail.call("again")).submit("first")
+        await shop.write.submit(1)
+        await t.drain()
+        assert [(letter.task, letter.user, letter.error) for letter in shop.letters] == [
+            ("fail", "u1", "ValueError: first"), ("fail", "u1", "ValueError: again"),
+        ]  # fmt: skip
+        alarms = await t.submitted(shop.alarm)
+        assert [(record.spec.queue, record.spec.user, record.state) for record in alarms] == [
+            ("alarms", None, State.FAILED), ("alarms", None, State.FAILED),
+        ]  # fmt: skip
+        assert alarms[0].spec.follow_ups == ()
+
+
+async def test_a_job_that_nobody_started_in_time_is_a_dead_letter_too() -> None:
+    shop = Shop(hook={})
+    async with shop.lane.testing() as t:
+        job = await shop.write.options(start_within=5).submit(1)
+        await t.advance(6)
+        await t.drain()
+        (letter,) = shop.letters
+        assert (letter.id, letter.attempts, letter.error) == (job.id, 0, "")
+
+
+def test_a_lane_has_one_hook_for_dead_letters() -> None:
+    shop = Shop(hook={})
+
+    async def other(letter: Ended) -> None: ...
+
+    with pytest.raises(TaskDeclarationError, match=r"'other': this lane has @lane.dead_letter already: .*alarm"):
+        shop.lane.dead_letter(other)
+
+
+def test_a_hook_for_dead_letters_takes_one_and_has_no_user(shop: Shop) -> None:
+    async def nothing() -> None: ...
+    async def two(letter: Ended, more: int) -> None: ...
+    async def one(letter: Ended) -> None: ...
+
+    for function in (nothing, two):
+        with pytest.raises(TaskDeclarationError, match=r"takes one argument, how a job has ended: `letter: Ended`"):
+            shop.lane.dead_letter(function)
+    with pytest.raises(TaskDeclarationError, match="dead letters have no user"):
+        shop.lane.dead_letter(limits=[Concurrent(1, per="user")])(one)
