@@ -8,10 +8,11 @@ TestSqliteMachine = SqliteMachine.TestCase
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Cursor, Entry
@@ -81,20 +82,35 @@ class StoreMachine(RuleBasedStateMachine):
 
     # What users do.
 
-    @rule(spec=specs)
-    def submit(self, spec: JobSpec) -> None:
-        if spec.id in self.expected.jobs and self.expected.jobs[spec.id].removed:
-            return  # whether the id of a job that is gone may be used again is left open
-        parent = self.expected.jobs.get(spec.parent or "")
-        if spec.cascade and parent is not None and parent.state is State.CANCELLED:
-            return  # whether it comes too late to be stopped is left open
-        (answer,) = self.run(self.store.submit([spec]))
-        expected = self.expected.submit(spec)
-        if isinstance(answer, Submission):
-            assert (answer.record.id, answer.created) == expected
-        else:
-            assert isinstance(expected, frozenset)
-            assert answer.problem.status in expected
+    @initialize(spec=batches, wanted=st.lists(specs, min_size=2, max_size=6))
+    def begin(self, spec: BatchSpec, wanted: list[JobSpec]) -> None:
+        self.run(self.store.open_batch(spec))
+        self.expected.open_batch(spec)
+        self.submit(wanted)
+
+    @rule(wanted=st.lists(specs, min_size=1, max_size=4))
+    def submit_some(self, wanted: list[JobSpec]) -> None:
+        self.submit(wanted)
+
+    @rule(spec=specs, names=st.sets(job_ids, min_size=2))
+    def submit_alike(self, spec: JobSpec, names: set[str]) -> None:
+        self.submit([replace(spec, id=name) for name in sorted(names)])
+
+    def submit(self, wanted: list[JobSpec]) -> None:
+        known = [spec for spec in wanted if not self.left_open(spec)]
+        for spec, answer in zip(known, self.run(self.store.submit(known)), strict=True):
+            expected = self.expected.submit(spec)
+            if isinstance(answer, Submission):
+                assert (answer.record.id, answer.created) == expected
+            else:
+                assert isinstance(expected, frozenset)
+                assert answer.problem.status in expected
+
+    def left_open(self, spec: JobSpec) -> bool:
+        """Whether the id of a job that is gone may be used again, and whether a child comes too late to stop with its parent."""
+        job, parent = self.expected.jobs.get(spec.id), self.expected.jobs.get(spec.parent or "")
+        gone = job is not None and job.removed
+        return gone or (spec.cascade and parent is not None and parent.state is State.CANCELLED)
 
     @rule(job_id=job_ids)
     def cancel(self, job_id: str) -> None:
@@ -112,11 +128,6 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(job_id=job_ids)
     def remove(self, job_id: str) -> None:
         assert self.run(self.store.remove([job_id])) == [self.expected.remove(job_id)]
-
-    @rule(spec=batches)
-    def open_batch(self, spec: BatchSpec) -> None:
-        self.run(self.store.open_batch(spec))
-        self.expected.open_batch(spec)
 
     @rule(sure=st.sampled_from([False, False, True]))
     def seal_batch(self, sure: bool) -> None:
@@ -152,12 +163,21 @@ class StoreMachine(RuleBasedStateMachine):
         request = ClaimRequest(request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE, tasks=tasks)
         self._claim(request, again)
 
+    @rule(worker=workers, limit=st.integers(1, 4), outcome=outcomes, said=entries)
+    def work(self, worker: str, limit: int, outcome: Outcome, said: tuple[Entry, ...]) -> None:
+        """Claim, and let all that was claimed end alike."""
+        free = {"x": limit, "y": limit}
+        request = ClaimRequest(request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE)
+        reports = [Report(lease=lease, outcome=outcome, entries=said) for lease in self._claim(request, False)]
+        expected = [self.expected.finish(report) for report in reports]
+        assert self.run(self.store.finish(reports)) == expected
+
     @rule(worker=workers, job_ids=st.sets(job_ids, min_size=1, max_size=3))
     def claim_by_id(self, worker: str, job_ids: set[str]) -> None:
         chosen = tuple(sorted(job_ids))
         self._claim(ClaimRequest(request=new_nonce(), worker=worker, ids=chosen, limit=3, lease=LEASE), False)
 
-    def _claim(self, request: ClaimRequest, again: bool) -> None:
+    def _claim(self, request: ClaimRequest, again: bool) -> list[Lease]:
         ready = self.expected.claimable(request)
         records = {job.spec.id: self.there(job.spec.id) for job in ready}
         claimed = list(self.run(self.store.claim(request)).jobs)
@@ -179,6 +199,7 @@ class StoreMachine(RuleBasedStateMachine):
         chosen = [each.record.id for each in claimed if each.record.id in records]
         ages = {job_id: record.sequence for job_id, record in records.items()}
         check_choice(request, ready, chosen, ages, passed_over=passed_over, born=bool(born))
+        return [each.lease for each in claimed]
 
     def _adopt_late(self) -> bool:
         """A claim may end the late jobs it meets. Tells whether it did."""

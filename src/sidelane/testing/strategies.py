@@ -22,7 +22,7 @@ ASKED = Limit(name="asked", key="k", most=1, when_full="reject", window=7.1, bur
 SPREAD = Limit(name="spread", key="k", most=1, when_full="wait", window=7.1, burst=1)
 AT_START = (WAIT, GPU, REPLACE, SPREAD)
 
-job_ids = st.sampled_from("abcdefgh")
+job_ids = st.sampled_from("abcdefghijkl")
 queues = st.sampled_from("xy")
 workers = st.sampled_from(WORKERS)
 numbers = st.integers(0, 1_000)
