@@ -4,12 +4,26 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from sidelane.model.batch import BatchRecord
 from sidelane.model.event import END, Event, Reading
-from sidelane.model.job import Failure, Gone, JobRecord, JobSpec, Lease, Query, State, Submission, end_data
-from sidelane.model.worker import Claimed, Claims, QueueStats
+from sidelane.model.job import Failure, Gone, JobRecord, JobSpec, Lease, Query, Refusal, State, Submission, end_data
+from sidelane.model.limit import Limit, Reached
+from sidelane.model.schedule import ScheduleRecord, Timetable
+from sidelane.model.worker import Claimed, Claims, LimitStats, Place, QueueStats
+from sidelane.stores.problems import (
+    batch_sealed,
+    batch_unknown,
+    limits_reached,
+    limits_taken,
+    queue_full,
+    unique_taken,
+)
 from sidelane.stores.redis.encoding import STATES, WAITING
 from sidelane.stores.redis.row import Row, row_of
-from sidelane.stores.texts import problem_of, spec_of
+from sidelane.stores.texts import batch_of, problem_of, schedule_of, spec_of
+
+_MOVES = 1 / 3600
+"""Jobs started in a second, below which nobody can say how long a queue takes."""
 
 
 def record_of(answer: Sequence[Any]) -> JobRecord:
@@ -21,7 +35,7 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
     job_id, _, *rest = answer
     spec, result, progress, history = rest or ("", None, None, ())
     return JobRecord(
-        spec=spec_of({"id": job_id, **json.loads(row.spec or spec)}),
+        spec=_spec(job_id, row, row.spec or spec),
         sequence=row.sequence,
         state=STATES[row.state],
         attempt=row.attempt,
@@ -33,6 +47,7 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
         started=_time(row.started),
         ended=_time(row.ended),
         cancelling=row.cancelling,
+        parked=row.parked_at or None,
         worker=row.worker or None,
         last=row.last,
         progress=progress and progress.split("\n", 2)[2],
@@ -42,6 +57,17 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
     )
 
 
+def _spec(job_id: str, row: Row, text: str) -> JobSpec:
+    """Make the spec of a row, and of the text of what was asked for."""
+    rest, _, arguments = text.partition("\n")
+    document = {"id": job_id, **json.loads(rest)}
+    if arguments:
+        document["arguments"] = arguments
+    if row.limits:
+        document["limits"] = json.loads(row.limits)
+    return spec_of(document)
+
+
 def found_of(job_id: str, answer: Any) -> JobRecord | Gone | None:
     """Make what a look-up found: a record, or the user of a job that is gone."""
     if answer is None:
@@ -49,14 +75,78 @@ def found_of(job_id: str, answer: Any) -> JobRecord | Gone | None:
     return Gone(job_id, answer or None) if isinstance(answer, str) else record_of(answer)
 
 
-def submission_of(spec: JobSpec, answer: Any, now: float) -> Submission:
+def submission_of(spec: JobSpec, answer: Any, now: float) -> Submission | Refusal:
     """Make the answer to a submit: of a new job only its age comes back, and when it is due if it is not ready."""
     due = None
     if isinstance(answer, list):
+        if isinstance(answer[0], list):
+            return _refusal(spec, *answer[0])
         if not isinstance(answer[0], int):
             return Submission(record_of(answer), False)
         answer, due = answer[0], float(answer[1])
     return Submission(JobRecord(spec=spec, sequence=answer, state=State.QUEUED, submitted=now, due=due), True)
+
+
+def _refusal(spec: JobSpec, kind: str, found: Any = None) -> Refusal:
+    """Say why a job was not submitted."""
+    match kind:
+        case "limits":
+            return limits_reached(_reached(spec.limits, found))
+        case "full":
+            return queue_full(spec.queue, spec.max_queued or 0, float(found))
+        case "sealed":
+            return Refusal(batch_sealed(spec.batch or ""))
+        case _:
+            return Refusal(batch_unknown(spec.batch or ""))
+
+
+def _reached(limits: Sequence[Limit], found: Sequence[Any]) -> list[Reached]:
+    return [Reached(limits[place], time_of(after)) for place, after in found]
+
+
+def requeued_of(answer: Any) -> JobRecord | Refusal | None:
+    """Make the answer to a requeue."""
+    if answer is None:
+        return None
+    if isinstance(answer, str):
+        return Refusal(unique_taken(answer))
+    if isinstance(answer[0], list):
+        return limits_taken(_reached(record_of(answer[0]).spec.limits, answer[1]))
+    return record_of(answer)
+
+
+def batch_record_of(answer: Sequence[Any]) -> BatchRecord:
+    """Make the record of what `batches.lua` gives."""
+    text, submitted, sealed, total, succeeded, failed, cancelled, ends, ended = answer
+    return BatchRecord(
+        spec=batch_of(text),
+        submitted=float(submitted),
+        sealed=bool(sealed),
+        total=total,
+        succeeded=succeeded,
+        failed=failed,
+        cancelled=cancelled,
+        ends=ends,
+        ended=time_of(ended),
+    )
+
+
+def timetable_of(answer: Sequence[Any]) -> Timetable:
+    """Make the answer to a listing of schedules."""
+    now, *schedules = answer
+    records = map(_schedule_record, schedules)
+    return Timetable(float(now), tuple(sorted(records, key=lambda record: record.schedule.name)))
+
+
+def _schedule_record(answer: Sequence[Any]) -> ScheduleRecord:
+    text, enabled, last, next_, *fired = answer
+    return ScheduleRecord(
+        schedule=schedule_of(text),
+        enabled=bool(enabled),
+        last=float(last),
+        next=time_of(next_),
+        job=fired[0] if fired else None,
+    )
 
 
 def claims_of(answers: Sequence[Any]) -> Claims:
@@ -83,10 +173,28 @@ def reading_of(job_id: str, answer: Sequence[Any]) -> Reading:
 
 
 def stats_of(answer: Sequence[Any]) -> QueueStats:
-    name, paused, ready, delayed, running, oldest = answer
+    name, paused, ready, delayed, parked, running, oldest, rate = answer
     return QueueStats(
-        name=name, paused=bool(paused), ready=ready, delayed=delayed, running=running, oldest=time_of(oldest)
+        name=name,
+        paused=bool(paused),
+        ready=ready,
+        delayed=delayed,
+        parked=parked,
+        running=running,
+        oldest=time_of(oldest),
+        rate=float(rate),
     )
+
+
+def place_of(answer: Sequence[Any]) -> Place:
+    """Make the answer to where a job stands."""
+    before, rate = answer[0], float(answer[1])
+    return Place(before, before / rate if rate >= _MOVES else None)
+
+
+def limit_stats_of(answer: Sequence[Any]) -> LimitStats:
+    limit, most, held, parked, after = answer
+    return LimitStats(id=limit, most=most, held=held, parked=parked, after=time_of(after))
 
 
 def meets(record: JobRecord, query: Query) -> bool:

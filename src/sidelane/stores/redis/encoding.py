@@ -6,29 +6,38 @@ from typing import Any
 
 from msgpack import packb
 
+from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
-from sidelane.model.job import Failure, JobSpec, Lease, Query, State
+from sidelane.model.job import Failure, FollowUp, JobSpec, Lease, Query, State
 from sidelane.model.outcome import Append, Cancelled, Failed, Released, Report, Retried, Succeeded
+from sidelane.model.schedule import Firing
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.checking import storable
-from sidelane.stores.texts import dumps, problem_text, spec_document
+from sidelane.stores.texts import batch_text, dumps, limits_text, problem_text, spec_document
 
-CODES = {State.QUEUED: "01", State.RUNNING: "2", State.SUCCEEDED: "3", State.FAILED: "4", State.CANCELLED: "5"}
+CODES = {State.QUEUED: "012", State.RUNNING: "3", State.SUCCEEDED: "4", State.FAILED: "5", State.CANCELLED: "6"}
 WAITING = 1
-STATES = (State.QUEUED, State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
+STATES = (State.QUEUED, State.QUEUED, State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 Argument = str | int
 
 
-def specification(spec: JobSpec) -> list[Any]:
+def new_job(spec: JobSpec) -> list[Any]:
     """The arguments of one new job: id, what was asked for, and the fields that scripts decide by."""
     return [spec.id, _text_of(spec, "id"), fields_of(spec)]
 
 
+def specification(spec: JobSpec) -> list[Any]:
+    """The arguments of one job that is submitted, and may be refused."""
+    return [*new_job(spec), spec.max_queued]
+
+
 def fields_of(spec: JobSpec) -> list[Any]:
-    """The 16 fields in the order that `arrivals.lua` takes them. Numbers that a script could not hold exactly go as text."""
-    follow_ups = _follow_ups(spec) if spec.follow_ups else None
-    return [spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), *_PLAIN(spec), follow_ups]
+    """The 19 fields in the order that `arrivals.lua` takes them. Numbers that a script could not hold exactly go as text."""
+    return [
+        spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), *_PLAIN(spec),
+        _follow_ups(spec.follow_ups), limits_text(spec.limits), spec.batch, spec.cascade,
+    ]  # fmt: skip
 
 
 _PLAIN = attrgetter(
@@ -78,7 +87,18 @@ def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) ->
 def query_fields(query: Query) -> list[Argument | None]:
     """The conditions of a query that `find.lua` checks."""
     states = "" if query.states is None else "".join(CODES[state] for state in query.states) or "none"
-    return [states, query.task, query.queue, query.user, query.key, query.parent]
+    return [states, query.task, query.queue, query.user, query.key, query.parent, query.batch]
+
+
+def batch_fields(spec: BatchSpec) -> list[Any]:
+    """The arguments of a batch, in the order that `open_batch.lua` takes them."""
+    return [spec.id, batch_text(spec), spec.keep, _follow_ups(spec.follow_ups)]
+
+
+def firing_fields(firing: Firing) -> list[Any]:
+    """The arguments of a step of a schedule, in the order that `fire.lua` takes them."""
+    jobs = [field for spec in firing.specs for field in new_job(spec)]
+    return [firing.name, firing.previous, firing.at, firing.next, len(firing.specs), *jobs]
 
 
 def _failure(failure: Failure) -> str:
@@ -94,16 +114,19 @@ def _entries(entries: Iterable[Entry]) -> list[Argument]:
 
 
 def _text_of(spec: JobSpec, *left_out: str) -> str:
+    """What was asked for, as `rows.lua` keeps it. Limits stand in the row."""
     document = spec_document(spec)
-    for name in left_out:
+    for name in (*left_out, "limits"):
         document.pop(name, None)
-    if "arguments" in document:
-        document["arguments"] = storable(spec.arguments)
-    return dumps(document)
+    arguments = document.pop("arguments", None)
+    text = dumps(document)
+    return text if arguments is None else f"{text}\n{storable(arguments)}"
 
 
-def _follow_ups(spec: JobSpec) -> bytes:
+def _follow_ups(follow_ups: Iterable[FollowUp]) -> bytes | None:
     """The follow-ups as `ending.lua` needs them: states, the template's text after its parent, fields."""
+    if not follow_ups:
+        return None
     packed: bytes = packb(
         [
             [
@@ -111,7 +134,7 @@ def _follow_ups(spec: JobSpec) -> bytes:
                 _text_of(follow.spec, "id", "parent")[1:],
                 fields_of(follow.spec),
             ]
-            for follow in spec.follow_ups
+            for follow in follow_ups
         ],
         use_bin_type=False,
     )

@@ -24,6 +24,10 @@ class Row(NamedTuple):
     deadline: Any
     abandon_after: Any
     follows: bool
+    limits: Any
+    batch: Any
+    cascade: bool
+    parked_at: Any
     submitted: float
     due: float
     wait: Any

@@ -1,4 +1,8 @@
-"""The scripts: each verb's file with the shared ones its header asks for, put together when the store is first opened."""
+"""The scripts: each verb's file with the shared ones its header asks for, put together when the store is first opened.
+
+Names in capitals that stand for whole numbers are replaced by these: Lua has no constants, and lets a script have no more than 200
+names of its own and a function no more than 60 of those around it.
+"""
 
 import hashlib
 import re
@@ -10,6 +14,9 @@ from sidelane.stores import problems
 from sidelane.stores.texts import dumps, problem_text
 
 _HERE = Path(__file__).parent
+
+_CONSTANTS = re.compile(r"^local ([A-Z_]+(?:, [A-Z_]+)*) = (\d+(?:, \d+)*)(?: --.*)?$", re.MULTILINE)
+_WORDS = re.compile(r"'[^'\n]*'|--.*|\b[A-Z_]+\b")
 
 
 class Script(NamedTuple):
@@ -26,8 +33,24 @@ def script(verb: str) -> Script:
     body = (_HERE / "verbs" / f"{verb}.lua").read_text(encoding="utf-8")
     shared = "\n".join(_shared(name) for name in _asked(body, "Shared"))
     flags = ",".join(_asked(body, "Flags"))
-    text = f"#!lua{f' flags={flags}' if flags else ''}\n{shared}\n{body}"
+    head = f"#!lua flags={flags}" if flags else "#!lua"
+    rest = f"{shared}\n{body}"
+    text = f"{head}\n{_with_numbers(rest)}"
     return Script(verb, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def constants(text: str) -> dict[str, str]:
+    """List the names that stand for whole numbers, with these."""
+    found: dict[str, str] = {}
+    for names, numbers in _CONSTANTS.findall(text):
+        found |= zip(names.split(", "), numbers.split(", "), strict=True)
+    return found
+
+
+def _with_numbers(text: str) -> str:
+    """Write numbers for the names that stand for them, though not in texts and comments."""
+    numbers = constants(text)
+    return _WORDS.sub(lambda word: numbers.get(word[0], word[0]), _CONSTANTS.sub("", text))
 
 
 def _asked(body: str, what: str) -> list[str]:

@@ -27,7 +27,12 @@ COPIED_WITHIN = 2.0
 
 _CONNECTIONS = 16
 
-_ACKNOWLEDGED = frozenset({"submit", "finish", "cancel", "requeue", "remember"})
+_ACKNOWLEDGED = frozenset(
+    {
+        "submit", "finish", "cancel", "requeue", "remove", "remember", "open_batch", "seal_batch",
+        "keep_schedule", "fire", "enable_schedule", "forget_schedule",
+    }
+)  # fmt: skip
 """The verbs whose writes must be on replicas too, where the address says so."""
 
 # A call that is repeated may find nothing left to write, and WAIT waits for what its own connection has written.

@@ -6,10 +6,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.event import Cursor, Reading
 from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, State, Submission
 from sidelane.model.outcome import Append, Report, Verdict
-from sidelane.model.worker import STOPPED, ClaimRequest, Claims, QueueStats, Swept, WorkerInfo
+from sidelane.model.schedule import Firing, Schedule, Timetable
+from sidelane.model.worker import STOPPED, ClaimRequest, Claims, LimitStats, Place, QueueStats, Swept, WorkerInfo
 from sidelane.stores.batching import Batching
 from sidelane.stores.checking import is_storable, problem_with, storable
 from sidelane.stores.contract import Wakeups
@@ -22,14 +24,14 @@ from sidelane.stores.pieces import (
     weight_of_report,
     weight_of_spec,
 )
-from sidelane.stores.problems import unique_taken
 from sidelane.stores.redis import decoding, encoding, start
 from sidelane.stores.redis.address import Address
 from sidelane.stores.redis.server import Server
 from sidelane.stores.redis.watching import Watching
-from sidelane.stores.texts import worker_of, worker_text
+from sidelane.stores.texts import schedule_text, worker_of, worker_text
 
 _FURTHEST = 1000  # what position counts to
+_MOST_KEYS = 1000  # that one step of a look through all keys goes over
 _MOST_READ = 262_144  # bytes: what readings at once hold together, give or take the last event of each
 _VERDICTS = (Verdict.LOST, Verdict.HELD, Verdict.CANCEL)
 
@@ -39,8 +41,9 @@ Item = TypeVar("Item")
 class RedisStore:
     """Jobs on one Redis or Valkey server. It belongs to the event loop that opened it."""
 
-    def __init__(self, server: Server, watching: Watching, found: start.Found) -> None:
+    def __init__(self, server: Server, watching: Watching, prefix: str, found: start.Found) -> None:
         self._server = server
+        self._prefix = prefix
         self._watching = watching
         self._reads = Batching(self._read)
         self.description, self.dangers = found
@@ -55,12 +58,12 @@ class RedisStore:
         except BaseException:
             await server.close()
             raise
-        return cls(server, Watching(address, server), found)
+        return cls(server, Watching(address, server), address.prefix, found)
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
         problems = [problem_with(spec) for spec in specs]
         good = [_storable(spec) for spec, problem in zip(specs, problems, strict=True) if problem is None]
-        made: list[Submission] = []
+        made: list[Submission | Refusal] = []
         for piece, _ in pieces(good, weight_of_spec):
             fields = [field for spec in piece for field in encoding.specification(spec)]
             now, *answers = await self._server.run("submit", len(piece), *fields)
@@ -94,12 +97,12 @@ class RedisStore:
     async def cancel(self, ids: Sequence[str]) -> list[JobRecord | None]:
         return [answer and decoding.record_of(answer) for answer in await self._over("cancel", ids)]
 
-    async def requeue(self, ids: Sequence[str]) -> list[JobRecord | Refusal | None]:
-        answers = await self._over("requeue", ids)
-        return [
-            Refusal(unique_taken(answer)) if isinstance(answer, str) else answer and decoding.record_of(answer)
-            for answer in answers
-        ]
+    async def requeue(self, ids: Sequence[str], *, arguments: str | None = None) -> list[JobRecord | Refusal | None]:
+        given = "" if arguments is None else storable(arguments)
+        return [decoding.requeued_of(answer) for answer in await self._over("requeue", ids, given)]
+
+    async def remove(self, ids: Sequence[str]) -> list[bool]:
+        return [bool(answer) for answer in await self._over("remove", ids)]
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | Gone | None]:
         return list(map(decoding.found_of, ids, await self._over("get", ids)))
@@ -116,9 +119,9 @@ class RedisStore:
                 break
         return found[: query.limit]
 
-    async def position(self, job_id: str) -> int | None:
-        answer: int | None = await self._server.run("position", job_id, _FURTHEST)
-        return answer
+    async def position(self, job_id: str) -> Place | None:
+        answer = await self._server.run("position", job_id, _FURTHEST)
+        return None if answer is None else decoding.place_of(answer)
 
     async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> Reading | None:
         cursor = ("", "") if after is None else (after.number, after.epoch)
@@ -141,9 +144,42 @@ class RedisStore:
     async def stats(self) -> list[QueueStats]:
         return sorted(map(decoding.stats_of, await self._server.run("stats")), key=lambda each: each.name)
 
+    async def limits(self) -> list[LimitStats]:
+        found: list[LimitStats] = []
+        names = await self._scan("slots:", "rate:", "parked:")
+        for piece, _ in pieces(sorted(names), weight_of_one):
+            found += map(decoding.limit_stats_of, await self._server.run("limits", *piece))
+        return found
+
+    async def open_batch(self, spec: BatchSpec) -> BatchRecord:
+        return decoding.batch_record_of(await self._server.run("open_batch", *encoding.batch_fields(spec)))
+
+    async def seal_batch(self, batch_id: str) -> BatchRecord | None:
+        answer = await self._server.run("seal_batch", batch_id)
+        return answer and decoding.batch_record_of(answer)
+
+    async def get_batch(self, batch_id: str) -> BatchRecord | None:
+        answer = await self._server.run("get_batch", batch_id)
+        return answer and decoding.batch_record_of(answer)
+
+    async def keep_schedule(self, schedule: Schedule) -> None:
+        await self._server.run("keep_schedule", schedule.name, schedule_text(schedule), *schedule.aliases)
+
+    async def schedules(self) -> Timetable:
+        return decoding.timetable_of(await self._server.run("schedules"))
+
+    async def fire(self, firing: Firing) -> bool:
+        return bool(await self._server.run("fire", *encoding.firing_fields(firing)))
+
+    async def enable_schedule(self, name: str, enabled: bool = True) -> bool:
+        return bool(await self._server.run("enable_schedule", name, int(enabled)))
+
+    async def forget_schedule(self, name: str) -> bool:
+        return bool(await self._server.run("forget_schedule", name))
+
     async def sweep(self, *, lease: float, limit: int = 200) -> Swept:
-        lost, ended, removed, more, next_loss = await self._server.run("sweep", repr(lease), limit)
-        return Swept(lost, ended, removed, bool(more), decoding.time_of(next_loss))
+        lost, ended, removed, more, *times = await self._server.run("sweep", repr(lease), limit)
+        return Swept(lost, ended, removed, bool(more), *map(decoding.time_of, times))
 
     async def remember(self, name: str, value: str) -> str:
         kept: str = await self._server.run("remember", name, value)
@@ -159,12 +195,24 @@ class RedisStore:
         answers: list[Any] = await self._server.run("read", _MOST_READ, len(wanted), *fields)
         return answers
 
-    async def _over(self, verb: str, ids: Sequence[str]) -> list[Any]:
-        """Run a verb whose arguments are ids, a piece at a time."""
+    async def _over(self, verb: str, ids: Sequence[str], *before: str) -> list[Any]:
+        """Run a verb whose last arguments are ids, a piece at a time."""
         answers: list[Any] = []
         for piece, _ in pieces(ids, weight_of_one):
-            answers += await self._server.run(verb, *piece)
+            answers += await self._server.run(verb, *before, *piece)
         return answers
+
+    async def _scan(self, *kinds: str) -> set[str]:
+        """Look through all keys for those of some kinds, and give what follows the kind in each."""
+        found: set[str] = set()
+        for kind in kinds:
+            start, cursor = f"{self._prefix}:{kind}", "0"
+            while True:
+                cursor, keys = await self._server.command("SCAN", cursor, "MATCH", f"{start}*", "COUNT", _MOST_KEYS)
+                found.update(key.removeprefix(start) for key in keys)
+                if cursor == "0":
+                    break
+        return found
 
     async def _cut(
         self,
@@ -183,7 +231,7 @@ class RedisStore:
 
 def _index(query: Query) -> str:
     """Choose the index to look along: the one that is likely to hold the fewest jobs."""
-    for name in ("key", "parent", "user"):
+    for name in ("key", "parent", "batch", "user"):
         value = getattr(query, name)
         if value is not None:
             return f"{name}:{value}"

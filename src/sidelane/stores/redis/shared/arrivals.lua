@@ -1,4 +1,4 @@
--- Jobs that come into the queue: new ones, and those that come back after an attempt. Needs: rows, lines, waking.
+-- Jobs that come into the queue: new ones, and those that come back after an attempt. Needs: rows, limits, lines, waking, batches.
 --
 -- Keys: meta              hash: sequence, the highest used
 --       queues            hash: every queue that was ever named, 1 while it is paused
@@ -6,8 +6,9 @@
 --       late              zset: queued jobs by when they are given up
 --       unique            hash: <user><unique key> to the unfinished job that has it
 --       all, failed       zset: jobs by age
---       user:<user>, key:<key>, parent:<parent>   zset: the jobs of each by age
+--       user:<user>, key:<key>, parent:<parent>, batch:<batch>   zset: the jobs of each by age
 --       children:<job>    set: its unfinished children
+--       cascading:<job>   set: those of them that are cancelled with it and have not been asked to stop
 --       forget            zset: finished jobs without unfinished children by when their retention has passed
 --       then:<id>         the job's follow-ups: a packed list of {states, the spec's rest, its fields}
 
@@ -19,15 +20,21 @@ local function holder_of(user, unique)
   return unique and call('HGET', P .. 'unique', unique_field(user, unique))
 end
 
--- An unfinished job keeps its parent and its unique key.
+-- An unfinished job keeps its parent, its unique key and its slots.
 local function hold(id, row)
   if row[UNIQUE] then
     call('HSET', P .. 'unique', unique_field(row[USER], row[UNIQUE]), id)
   end
   if row[PARENT] then
     call('SADD', P .. 'children:' .. row[PARENT], id)
+    if row[CASCADE] then
+      call('SADD', P .. 'cascading:' .. row[PARENT], id)
+    end
     call('ZREM', P .. 'forget', row[PARENT])
     forgets[row[PARENT]] = nil
+  end
+  if row[LIMITS] then
+    take_slots(id, row)
   end
 end
 
@@ -41,6 +48,17 @@ local function set_deadlines(id, row)
   if row[GIVE_UP] then
     stamp(id, row)
   end
+end
+
+-- The names of the indices that a job stands in besides those of all jobs.
+local function indices_of(row)
+  local names = {}
+  for kind, value in pairs({ user = row[USER] ~= '' and row[USER], key = row[KEY], parent = row[PARENT], batch = row[BATCH] }) do
+    if value then
+      names[#names + 1] = kind .. ':' .. value
+    end
+  end
+  return names
 end
 
 -- Let a job whose state is READY or WAITING stand where it belongs.
@@ -76,8 +94,8 @@ local function next_age()
   return sequence
 end
 
--- Make a new job, whose id and unique key are free. `fields` are those that `encoding.fields_of` writes.
-local function insert(id, spec, fields)
+-- The row of a new job. `fields` are those that `encoding.fields_of` writes.
+local function new_row(fields)
   local row = {}
   row[SEQ] = next_age()
   row[TASK], row[VERSION], row[QUEUE], row[USER], row[PRIORITY] = unpack(fields, 1, 5)
@@ -85,7 +103,8 @@ local function insert(id, spec, fields)
   local delay, run_at = fields[8], fields[9]
   row[START_WITHIN], row[DEADLINE] = fields[10] or false, fields[11] or false
   row[BUDGET], row[KEEP], row[ABANDON_AFTER] = fields[12], fields[13], fields[14] or false
-  row[PARENT], row[FOLLOWS] = fields[15] or false, fields[16] ~= nil
+  row[PARENT], row[FOLLOWS] = fields[15] or false, fields[16] and true or false
+  row[LIMITS], row[BATCH], row[CASCADE], row[PARKED_AT] = fields[17] or false, fields[18] or false, fields[19] or false, false
   row[SUBMITTED], row[STATE], row[DUE], row[WAIT] = NOW, READY, NOW, false
   if run_at and run_at > NOW + delay then
     row[STATE], row[DUE] = WAITING, run_at
@@ -96,31 +115,38 @@ local function insert(id, spec, fields)
   row[STARTED], row[ENDED], row[ABANDON_AT], row[CANCELLING] = false, false, false, false
   row[WORKER], row[NONCE], row[SETTLED], row[PROGRESS], row[PROBLEM], row[STAMPED] = false, false, false, false, false, false
   row[ORDINAL], row[EPOCH], row[LAST], row[RESULT] = 0, 0, 0, false
+  return row
+end
+
+-- Keep a new job, whose id and unique key are free. A batch that takes no more jobs does not count it.
+local function insert(id, row, spec, follow_ups)
+  local batch = row[BATCH] and batch_of(row[BATCH])
+  if row[BATCH] and (not batch or batch[SEALED]) then
+    row[BATCH] = false
+  end
   set_deadlines(id, row)
   keep_in(row, SPEC, 'spec:', id, spec)
   if row[FOLLOWS] then
-    keep('then:', id, fields[16])
+    keep('then:', id, follow_ups)
   end
   add_later('all', row[SEQ], id)
-  for name, value in pairs({ user = row[USER] ~= '' and row[USER], key = row[KEY], parent = row[PARENT] }) do
-    if value then
-      add_later(name .. ':' .. value, row[SEQ], id)
-    end
+  for _, name in ipairs(indices_of(row)) do
+    add_later(name, row[SEQ], id)
   end
   if not seen_queues[row[QUEUE]] then
     seen_queues[row[QUEUE]] = true
     call('HSETNX', P .. 'queues', row[QUEUE], '0')
   end
+  count_job(row, TOTAL, 1)
   hold(id, row)
   queue_up(id, row)
   expect(row)
-  return row
 end
 
 -- Let a job wait for its next attempt; its lease is gone.
 local function put_back(id, row, delay, settled)
   if row[STATE] == RUNNING then
-    drop_lease(id, row)
+    stop_running(id, row)
   end
   row[STATE], row[DUE], row[WAIT] = READY, NOW, false
   if delay > 0 then

@@ -1,18 +1,78 @@
--- Ending a job in one step: its state, its end's number and its follow-ups, whoever ends it (rules 8, 9). Needs: arrivals, log.
+-- Ending a job in one step: its state, its end's number and its follow-ups, whoever ends it (rules 8, 9). Needs: arrivals, parking, log.
+--
+-- Keys: cascades  set: cancelled jobs some of whose children are still to be cancelled with them
 
--- Submit the follow-ups for this end. Ids come from parent, end and place, so that each end submits each of them once.
-local function follow_up(id, row)
-  for place, follow in ipairs(cmsgpack.unpack(text_of('then:', id))) do
+local MOST_CASCADED = 200 -- children that one script stops
+
+local cascaded = 0
+local stop
+
+-- Submit the follow-ups for this end of a job or batch. Ids come from whose they are, end and place, so that each end submits each
+-- of them once.
+local function follow_up(packed_follow_ups, id, ends, state, parent)
+  for place, follow in ipairs(cmsgpack.unpack(packed_follow_ups)) do
     local states, rest_of_spec, fields = unpack(follow)
-    local child = id .. '.' .. row[ENDS] .. '.' .. (place - 1)
-    fields[15] = id
-    if states:find(row[STATE], 1, true) and not row_of(child) and not holder_of(fields[4], fields[7]) then
-      insert(child, '{"parent":"' .. id .. '",' .. rest_of_spec, fields)
+    local child = id .. '.' .. ends .. '.' .. (place - 1)
+    fields[15] = parent or fields[15]
+    if states:find(state, 1, true) and not row_of(child) and not holder_of(fields[4], fields[7]) then
+      local parents = fields[15] and '"parent":' .. cjson.encode(fields[15]) .. ',' or ''
+      insert(child, new_row(fields), '{' .. parents .. rest_of_spec, fields[16])
     end
   end
 end
 
--- Let go of what an unfinished job holds: its unique key, and its parent.
+-- End a batch whose last job has ended, if no more may join.
+local function end_batch(id)
+  local batch = batch_of(id)
+  if not batch[SEALED] or batch[BATCH_ENDED] or unfinished_of(batch) > 0 then
+    return
+  end
+  batch[BATCH_ENDED], batch[BATCH_ENDS] = NOW, batch[BATCH_ENDS] + 1
+  save_batch(id, batch)
+  if batch[BATCH_FOLLOWS] then
+    local state = batch[TOTAL + 1] == batch[TOTAL] and SUCCEEDED or FAILED
+    follow_up(call('GET', P .. 'batch_then:' .. id), id, batch[BATCH_ENDS], state)
+  end
+end
+
+last_steps[#last_steps + 1] = function()
+  local ids = {}
+  for id in pairs(counted) do
+    ids[#ids + 1] = id
+  end
+  for _, id in ipairs(ids) do
+    end_batch(id)
+  end
+end
+
+-- Stop children of a cancelled job that are cancelled with it. What is left is for sweeps.
+local function cascade(id)
+  local children = P .. 'cascading:' .. id
+  local room = MOST_CASCADED - cascaded
+  local ids = room > 0 and call('SPOP', children, room) or {}
+  cascaded = cascaded + #ids
+  for _, child in ipairs(ids) do
+    stop(child, row_of(child))
+  end
+  if call('EXISTS', children) == 1 then
+    call('SADD', P .. 'cascades', id)
+  end
+end
+
+-- Stop what a script left of the children of cancelled jobs, and tell how many there were.
+local function cascade_on(limit)
+  for _, id in ipairs(call('SRANDMEMBER', P .. 'cascades', limit)) do
+    local row = row_of(id)
+    if row and row[STATE] == CANCELLED and call('EXISTS', P .. 'cascading:' .. id) == 1 then
+      cascade(id)
+    else
+      call('SREM', P .. 'cascades', id)
+    end
+  end
+  return cascaded
+end
+
+-- Let go of what an unfinished job holds: its unique key, its parent and its slots.
 local function let_go(id, row)
   if row[UNIQUE] and holder_of(row[USER], row[UNIQUE]) == id then
     call('HDEL', P .. 'unique', unique_field(row[USER], row[UNIQUE]))
@@ -20,10 +80,16 @@ local function let_go(id, row)
   if row[PARENT] then
     local children = P .. 'children:' .. row[PARENT]
     call('SREM', children, id)
+    if row[CASCADE] then
+      call('SREM', P .. 'cascading:' .. row[PARENT], id)
+    end
     local parent = row[PARENT] ~= id and call('EXISTS', children) == 0 and row_of(row[PARENT])
     if parent and parent[STATE] > RUNNING then
       call('ZADD', P .. 'forget', parent[ENDED] + parent[KEEP], row[PARENT])
     end
+  end
+  if row[LIMITS] then
+    give_slots(id, row)
   end
 end
 
@@ -31,10 +97,13 @@ end
 local function take_out(id, row)
   if row[STATE] == READY then
     leave(id, row)
+    pass_on(row)
   elseif row[STATE] == WAITING then
     call('ZREM', P .. 'due:' .. row[QUEUE], id)
+  elseif row[STATE] == PARKED then
+    unpark(id, row)
   else
-    drop_lease(id, row)
+    stop_running(id, row)
   end
   if row[STATE] ~= RUNNING and row[GIVE_UP] then
     call('ZREM', P .. 'late', id)
@@ -63,8 +132,12 @@ local function conclude(id, row, state, result, problem, settled)
     call('ZADD', P .. 'failed', row[SEQ], id)
   end
   let_go(id, row)
+  count_end(row, 1)
+  if state == CANCELLED then
+    cascade(id)
+  end
   if row[FOLLOWS] then
-    follow_up(id, row)
+    follow_up(text_of('then:', id), id, row[ENDS], state, id)
   end
   if call('EXISTS', P .. 'children:' .. id) == 0 then
     forgets[id] = NOW + row[KEEP]
@@ -89,12 +162,13 @@ local function end_late(limit)
 end
 
 -- End a queued job as cancelled, ask a running one to stop, and leave a finished one alone.
-local function stop(id, row)
+stop = function(id, row)
   if row[STATE] < RUNNING then
     row[EPOCH] = new_epoch()
     conclude(id, row, CANCELLED, false, false)
   elseif row[STATE] == RUNNING and not row[CANCELLING] then
     row[CANCELLING] = true
+    spare(id, row)
     save(id, row)
     touch_job(id)
     touch('worker:' .. row[WORKER])

@@ -1,7 +1,7 @@
--- Lines of ready jobs: start-time fair queuing among the users of a queue and priority, a lane (rule 15). Needs: rows.
+-- Lines of ready jobs: start-time fair queuing among the users of a queue and priority, a lane (rule 15). Needs: rows, limits.
 --
--- A user's line is kept apart by kind (losses, version, task), so that a claim looks only at jobs it may take. All lines of a
--- user share one start tag. Turns are ordered by tag, then by the age of the line's head, which stands in the member.
+-- A user's line is kept apart by kind (losses, version, task, and whether limits are checked at the start), so that a claim looks
+-- only at jobs it may take, and at their rows only where it must. All lines of a user share one start tag. Turns are ordered by tag, then by the age of the line's head, which stands in the member.
 --
 -- Keys: priorities:<queue>           zset: priorities that have ready jobs
 --       lane:<lane>                  hash: clock, ready (how many jobs)
@@ -18,7 +18,17 @@ local function lane_of(queue, priority)
 end
 
 local function kind_of(row)
-  return math.min(row[LOSSES], 2) .. '/' .. row[VERSION] .. '/' .. row[TASK]
+  local limited = row[LIMITS] and #limits_of(row).starting > 0
+  return math.min(row[LOSSES], 2) .. (limited and 'l' or '') .. '/' .. row[VERSION] .. '/' .. row[TASK]
+end
+
+-- The losses, 'l' where limits are checked at the start, the version and the task of a kind.
+local function parts_of(kind)
+  return kind:match('^(%d)(l?)/(-?%d+)/(.*)$')
+end
+
+local function ready_in(lane)
+  return tonumber(call('HGET', P .. 'lane:' .. lane, 'ready')) or 0
 end
 
 local function line_key(lane, user, kind)

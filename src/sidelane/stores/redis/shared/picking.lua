@@ -1,6 +1,7 @@
 -- Choosing jobs from the lines of a lane, in turn (rule 15). Needs: lines.
 --
--- Within a lane only as many turns are read as there is room: nobody behind them can come to their turn in this claim.
+-- Within a lane only as many turns are read as there is room: nobody behind them comes to their turn before these. Where some of
+-- them are set aside, there is another round.
 
 local function before(one, other)
   if one.tag ~= other.tag then
@@ -56,6 +57,17 @@ local function look(line, size)
   line.ended = #found < 2 * size
 end
 
+-- Read the rows of the jobs that limited lines have been read to.
+local function read_ahead(lines)
+  local ids = {}
+  for _, line in ipairs(lines) do
+    for place = 2 * line.place - 1, #line.jobs, 2 do
+      ids[#ids + 1] = line.jobs[place]
+    end
+  end
+  read_rows(ids)
+end
+
 -- The line with the user's oldest job of an open kind, and that job's age.
 local function oldest(user, kinds, size)
   local first, least
@@ -75,7 +87,7 @@ end
 
 -- The first turns of each kind that may be taken. Returns the users by name, a heap of turns, and how many users there are.
 local function turns_of(lane, kinds, room)
-  local users, heap, count = {}, {}, 0
+  local users, heap, count, limited = {}, {}, 0, {}
   for kind, known in pairs(kinds) do
     local found = known.open() and call('ZRANGE', P .. 'turns:' .. lane .. ':' .. kind, 0, room - 1, 'WITHSCORES') or {}
     for place = 1, #found, 2 do
@@ -84,10 +96,18 @@ local function turns_of(lane, kinds, room)
         users[name] = { tag = tag, lines = {} }
         count = count + 1
       end
-      users[name].lines[kind] = { key = line_key(lane, name, kind), kind = kind, head = head, place = 1, jobs = {} }
+      local line = { key = line_key(lane, name, kind), kind = kind, head = head, place = 1, jobs = {} }
+      users[name].lines[kind] = line
+      if known.admits then
+        limited[#limited + 1] = line
+      end
       push(heap, { tag = tag, age = head, name = name })
     end
   end
+  for _, line in ipairs(limited) do
+    look(line, count == 1 and room or 2)
+  end
+  read_ahead(limited)
   return users, heap, count
 end
 
@@ -103,7 +123,7 @@ local function settle(lane, users, kinds, clock)
   for kind in pairs(kinds) do
     local turns, left, come = P .. 'turns:' .. lane .. ':' .. kind, {}, {}
     for name, user in pairs(users) do
-      if user.picked then
+      if user.moved then
         local line = user.lines[kind] or { key = line_key(lane, name, kind), place = 1, jobs = {} }
         local head = head_of(line)
         if line.place > 1 then
@@ -124,7 +144,7 @@ local function settle(lane, users, kinds, clock)
   for name, user in pairs(users) do
     if user.stands then
       tags[#tags + 1], tags[#tags + 2] = name, user.tag
-    elseif user.picked then
+    elseif user.moved then
       resting[#resting + 1] = name
       if user.tag > clock then
         idle[#idle + 1], idle[#idle + 2] = user.tag, name
@@ -136,28 +156,34 @@ local function settle(lane, users, kinds, clock)
   in_pieces('ZADD', P .. 'idle:' .. lane, idle)
 end
 
--- Choose up to `room` ready jobs of a lane, and take them out of their lines. `opener` says of a kind's losses, version and task
--- when it may be taken (a function that tells, and one that is told of each job). Returns ids.
-local function pick(queue, priority, room, opener)
+-- Choose up to `room` ready jobs of a lane, and take them out of their lines. `opener` says of a kind when it may be taken: a
+-- function that tells, one that is told of each job, and where limits are checked one that lets a job start or sets it aside, at no
+-- cost to its user. Returns the ids of those that start, and how many were set aside, up to `most_aside`.
+local function pick(queue, priority, room, opener, most_aside)
   local lane = lane_of(queue, priority)
-  local kinds, picked = {}, {}
+  local kinds, picked, aside = {}, {}, 0
   for _, kind in ipairs(call('SMEMBERS', P .. 'kinds:' .. lane)) do
-    kinds[kind] = opener(kind:match('^(%d)/(-?%d+)/(.*)$'))
+    kinds[kind] = opener(parts_of(kind))
   end
   local users, heap, count = turns_of(lane, kinds, room)
   local clock = clock_of(lane)
   local entry = pop(heap)
-  while entry and #picked < room do
+  while entry and #picked < room and aside < most_aside do
     local user, stays = users[entry.name], false
     local size = count == 1 and room - #picked or 2
     local line, age = oldest(user, kinds, size)
     if line and age == entry.age and user.tag == entry.tag then
       look(line, size)
-      picked[#picked + 1] = line.jobs[2 * line.place - 1]
-      line.place = line.place + 1
-      kinds[line.kind].taken()
-      clock = math.max(clock, entry.tag)
-      user.tag, user.picked = math.max(clock, entry.tag + 1), true
+      local kind, id = kinds[line.kind], line.jobs[2 * line.place - 1]
+      line.place, user.moved = line.place + 1, true
+      if not kind.admits or kind.admits(id) then
+        picked[#picked + 1] = id
+        kind.taken()
+        clock = math.max(clock, entry.tag)
+        user.tag = math.max(clock, entry.tag + 1)
+      else
+        aside = aside + 1
+      end
       line, age = oldest(user, kinds, size)
       stays = line
     elseif line and user.tag == entry.tag and age > entry.age then
@@ -173,11 +199,11 @@ local function pick(queue, priority, room, opener)
       entry = pop(heap)
     end
   end
-  if #picked > 0 then
-    call('HINCRBY', P .. 'lane:' .. lane, 'ready', -#picked)
+  if #picked + aside > 0 then
+    call('HINCRBY', P .. 'lane:' .. lane, 'ready', -#picked - aside)
     settle(lane, users, kinds, clock)
     call('HSET', P .. 'lane:' .. lane, 'clock', clock)
     tidy(queue, priority, lane, clock)
   end
-  return picked
+  return picked, aside
 end

@@ -1,29 +1,38 @@
--- Forgetting what was kept long enough (rule 11). Needs: arrivals.
+-- Forgetting what was kept long enough (rule 11). Needs: arrivals, batches.
 --
 -- Keys: gone        zset: removed jobs by when their name is forgotten too
 --       users_gone  hash: whose they were
+
+-- Forget a finished job without unfinished children.
+local function forget(id, row)
+  call('ZADD', P .. 'gone', exact(NOW + row[KEEP]), id)
+  call('HSET', P .. 'users_gone', id, row[USER])
+  local keys = {}
+  for place, kind in ipairs({ 'job:', 'spec:', 'result:', 'log:', 'failures:', 'then:' }) do
+    keys[place] = P .. kind .. id
+  end
+  call('UNLINK', unpack(keys))
+  for _, index in ipairs({ 'all', 'failed', 'forget', unpack(indices_of(row)) }) do
+    call('ZREM', P .. index, id)
+  end
+  rows[id], changed[id] = false, nil
+end
 
 local function forget_jobs(limit)
   local ids = call('ZRANGEBYSCORE', P .. 'forget', '-inf', exact(NOW), 'LIMIT', 0, limit)
   read_rows(ids)
   for _, id in ipairs(ids) do
-    local row = row_of(id)
-    call('ZADD', P .. 'gone', exact(NOW + row[KEEP]), id)
-    call('HSET', P .. 'users_gone', id, row[USER])
-    local keys = {}
-    for place, kind in ipairs({ 'job:', 'spec:', 'result:', 'log:', 'failures:', 'then:' }) do
-      keys[place] = P .. kind .. id
-    end
-    call('UNLINK', unpack(keys))
-    for _, index in ipairs({ 'all', 'failed', 'forget' }) do
-      call('ZREM', P .. index, id)
-    end
-    for name, value in pairs({ user = row[USER] ~= '' and row[USER], key = row[KEY], parent = row[PARENT] }) do
-      if value then
-        call('ZREM', P .. name .. ':' .. value, id)
-      end
-    end
-    rows[id], changed[id] = false, nil
+    forget(id, row_of(id))
+  end
+  return #ids
+end
+
+local function forget_batches(limit)
+  local ids = call('ZRANGEBYSCORE', P .. 'forget_batches', '-inf', exact(NOW), 'LIMIT', 0, limit)
+  for _, id in ipairs(ids) do
+    call('UNLINK', P .. 'counts:' .. id, P .. 'opened:' .. id, P .. 'batch_then:' .. id)
+    call('ZREM', P .. 'forget_batches', id)
+    batches[id] = false
   end
   return #ids
 end

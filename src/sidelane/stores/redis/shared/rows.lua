@@ -3,7 +3,8 @@
 -- A script reads each row once and writes what has changed at its end (`commit`), all in one MSET, with the hints.
 --
 -- Keys: job:<id>          the row
---       spec:<id>         what was asked for, JSON text, where it is too long to stand in the row
+--       spec:<id>         what was asked for, where it is too long to stand in the row: JSON text without line feeds and, where
+--                         there are arguments, after a line feed these
 --       result:<id>       its result, JSON text, likewise
 --       log:<id>          list of its events, the oldest first; its number is an event's place
 --       failures:<id>     list of its failures and losses, the oldest first
@@ -16,14 +17,15 @@
 
 local SEQ, STATE, QUEUE, PRIORITY, USER, TASK, VERSION, KEY, UNIQUE, PARENT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local BUDGET, KEEP, START_WITHIN, DEADLINE, ABANDON_AFTER, FOLLOWS = 11, 12, 13, 14, 15, 16
-local SUBMITTED, DUE, WAIT, ATTEMPT, FAILURES, LOSSES, ENDS = 17, 18, 19, 20, 21, 22, 23
-local STARTED, ENDED, GIVE_UP, DEADLINE_AT, ABANDON_AT, CANCELLING = 24, 25, 26, 27, 28, 29
-local WORKER, NONCE, SETTLED, ORDINAL, EPOCH, LAST, PROGRESS, PROBLEM, STAMPED = 30, 31, 32, 33, 34, 35, 36, 37, 38
-local SPEC, RESULT = 39, 40
+local LIMITS, BATCH, CASCADE, PARKED_AT = 17, 18, 19, 20
+local SUBMITTED, DUE, WAIT, ATTEMPT, FAILURES, LOSSES, ENDS = 21, 22, 23, 24, 25, 26, 27
+local STARTED, ENDED, GIVE_UP, DEADLINE_AT, ABANDON_AT, CANCELLING = 28, 29, 30, 31, 32, 33
+local WORKER, NONCE, SETTLED, ORDINAL, EPOCH, LAST, PROGRESS, PROBLEM, STAMPED = 34, 35, 36, 37, 38, 39, 40, 41, 42
+local SPEC, RESULT = 43, 44
 
 local LONGEST_IN_ROW = 256 -- bytes of a text
 
-local READY, WAITING, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
+local READY, WAITING, PARKED, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5, 6
 
 local rows = {}
 local packed = {} -- the rows as they are stored; of those that change only after `commit`
@@ -36,6 +38,7 @@ local touched = {}
 local added = {}
 local forgets = {}
 local wake_workers -- set by the script that lets jobs arrive
+local last_steps = {} -- what other files have left for `commit`; a later one's goes first, for it may leave more to those before
 
 local function row_of(id)
   local row = rows[id]
@@ -140,6 +143,9 @@ end
 
 -- Write everything that has changed, and hint at it. The last step of a script that writes.
 local function commit()
+  for place = #last_steps, 1, -1 do
+    last_steps[place]()
+  end
   local written = {}
   for id in pairs(changed) do
     packed[id] = cmsgpack.pack(rows[id])

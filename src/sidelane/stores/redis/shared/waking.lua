@@ -12,6 +12,10 @@ local MOST_ASKED = 100 -- watchers that one hint is offered to
 
 local arrived = {}
 
+local function is_paused(queue)
+  return call('HGET', P .. 'queues', queue) == '1'
+end
+
 -- Note that a job has come that someone may be waiting for.
 local function expect(row)
   local tasks = arrived[row[QUEUE]] or {}
@@ -44,12 +48,12 @@ end
 
 -- Wake someone for each kind of job that is ready in a queue.
 local function wake_for(queue)
-  if call('EXISTS', P .. 'waiting:' .. queue) == 0 or call('HGET', P .. 'queues', queue) == '1' then
+  if call('EXISTS', P .. 'waiting:' .. queue) == 0 or is_paused(queue) then
     return
   end
   for _, priority in ipairs(call('ZREVRANGE', P .. 'priorities:' .. queue, 0, -1)) do
     for _, kind in ipairs(call('SMEMBERS', P .. 'kinds:' .. lane_of(queue, priority))) do
-      local version, task = kind:match('^%d/(-?%d+)/(.*)$')
+      local _, _, version, task = parts_of(kind)
       wake_one(queue, task, version)
     end
   end

@@ -1,16 +1,16 @@
 -- claim: hand out ready jobs, each under a new lease.
--- Shared: store, rows, lines, waking, arrivals, log, problems, ending, picking, workers, answers
+-- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, problems, ending, picking, pace, workers, answers
 -- Flags: allow-oom
 --
--- Keys: those of ending, picking, waking and workers, and
+-- Keys: those of ending, parking, picking, waking, pace and workers, and
 --       request:<worker>:<request>  what this request was given: ids and nonces, for as long as it may be repeated
 -- Arguments: worker, request, limit, lease, suspects with one loss, suspects with more, count of tasks (-1: any), then name and
 --            version of each, count of ids, then each, count of queues, then name and slots of each, watcher ('': nobody
 --            waits for hints), count of queues it has no room for, then each.
--- Returns: whether to call again (more jobs were late than one call ends), when the next waiting job is due ('-': none), the
---          time, and the answer of each job.
+-- Returns: whether to call again (more jobs were late, or at a full limit, than one call sees to), when the next waiting job is due
+--          ('-': none), the time, and the answer of each job.
 
-local MOST_ASIDE = 200 -- due and late jobs that one call sees to on its way
+local MOST_ASIDE = 200 -- jobs that are due, late or at a full limit that one call sees to on its way
 
 local worker, request, limit, lease = take(), take(), number(), number()
 local suspects = { number(), number() }
@@ -24,13 +24,22 @@ end
 local reply = { 0, '-', exact(NOW) }
 local given = {}
 local taken_of = {}
+local room_aside = MOST_ASIDE
 
-local function is_paused(queue)
-  return call('HGET', P .. 'queues', queue) == '1'
+-- Let a job that stands nowhere any more start if all its limits have room, else park it.
+local function admits(id)
+  local row = row_of(id)
+  local full = full_at_start(row)
+  if full then
+    park(id, row, full)
+    return false
+  end
+  start_with(id, row)
+  return true
 end
 
 -- What a claim asks of a kind of jobs, and counts of it.
-local function opener(losses, version, task)
+local function opener(losses, limited, version, task)
   local class = tonumber(losses)
   local fits = tasks < 0 or (known[task] and tonumber(version) <= known[task])
   return {
@@ -42,6 +51,7 @@ local function opener(losses, version, task)
         suspects[class] = suspects[class] - 1
       end
     end,
+    admits = limited == 'l' and admits,
   }
 end
 
@@ -71,35 +81,46 @@ local function take_from(queue, slots)
   promote(queue, MOST_ASIDE)
   local room = math.min(slots, limit - #given)
   local priorities = room > 0 and call('ZREVRANGE', P .. 'priorities:' .. queue, 0, -1) or {}
+  local before = #given
   for _, priority in ipairs(priorities) do
-    if room > 0 then
-      local picked = pick(queue, priority, room, opener)
+    local aside = 1
+    while room > 0 and aside > 0 and room_aside > 0 do
+      local picked
+      picked, aside = pick(queue, priority, room, opener, room_aside)
       read_rows(picked)
       hand_out(picked)
-      room = room - #picked
-      taken_of[queue] = (taken_of[queue] or 0) + #picked
+      room, room_aside = room - #picked, room_aside - aside
     end
+  end
+  taken_of[queue] = #given - before
+  if #given > before then
+    note_starts(queue, #given - before)
   end
   return tonumber(call('ZRANGE', P .. 'due:' .. queue, 0, 0, 'WITHSCORES')[2])
 end
 
 local function take_id(id)
   local row = row_of(id)
-  local is_due = row and (row[STATE] == READY or row[STATE] == WAITING and row[DUE] <= NOW)
+  local is_due = row and (row[STATE] == READY or row[STATE] == PARKED or row[STATE] == WAITING and row[DUE] <= NOW)
   if not is_due or #given >= limit or is_paused(row[QUEUE]) then
     return
   end
-  local kind = opener(math.min(row[LOSSES], 2), row[VERSION], row[TASK])
+  local kind = opener(parts_of(kind_of(row)))
   if not kind.open() then
     return
   end
-  kind.taken()
   if row[STATE] == READY then
     leave(id, row)
+  elseif row[STATE] == PARKED then
+    unpark(id, row)
   else
     call('ZREM', P .. 'due:' .. row[QUEUE], id)
   end
-  hand_out({ id })
+  if not kind.admits or admits(id) then
+    kind.taken()
+    hand_out({ id })
+    note_starts(row[QUEUE], 1)
+  end
 end
 
 -- Give the jobs in one go. What this call has changed is committed.
@@ -140,6 +161,7 @@ if remembered then
   return reply
 end
 
+wake_rates(MOST_ASIDE)
 if end_late(MOST_ASIDE) == MOST_ASIDE then
   commit()
   return { 1, '-' }
@@ -149,11 +171,11 @@ local by_id = number()
 for _ = 1, by_id do
   take_id(take())
 end
-local queues, next_due = {}, nil
+local queues, next_due = {}, tonumber(call('ZRANGE', P .. 'wakes', 0, 0, 'WITHSCORES')[2])
 for _ = 1, number() do
   local queue, slots = take(), number()
   queues[queue] = slots
-  if by_id == 0 and not is_paused(queue) then
+  if by_id == 0 and not is_paused(queue) and room_aside > 0 then
     local due = take_from(queue, slots)
     if due and (not next_due or due < next_due) then
       next_due = due
@@ -162,7 +184,7 @@ for _ = 1, number() do
 end
 local watcher = take()
 if watcher ~= '' then
-  wait_or_pass_on(watcher, queues, #given >= limit)
+  wait_or_pass_on(watcher, queues, #given >= limit or room_aside <= 0)
   for _ = 1, number() do
     wait_no_more(watcher, take())
   end
@@ -172,9 +194,13 @@ if #given > 0 then
   for place, id in ipairs(given) do
     leases[place] = { id, row_of(id)[NONCE] }
   end
-  call('SET', memory, cmsgpack.pack(leases), 'EX', math.ceil(math.max(60, math.min(2 * lease, 86400))))
+  call('SET', memory, cmsgpack.pack(leases), 'EX', math.ceil(math.min(2 * lease, 86400)))
 end
 commit()
 give(given)
+if room_aside <= 0 and #given < limit then
+  reply[1] = #given == 0 and 1 or 0
+  next_due = NOW -- who comes again finds the rest
+end
 reply[2] = next_due and exact(math.max(0, next_due - NOW)) or '-'
 return reply

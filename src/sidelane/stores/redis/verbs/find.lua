@@ -2,13 +2,13 @@
 -- Shared: store, rows, answers
 -- Flags: no-writes
 --
--- Keys: all, failed, user:<user>, key:<key>, parent:<parent>; those of answers.
+-- Keys: all, failed, user:<user>, key:<key>, parent:<parent>, batch:<batch>; those of answers.
 -- Arguments: index, before ('': from the newest), how many to look at, codes of states ('': any), and, nil for any:
---            task, queue, user, key, parent.
+--            task, queue, user, key, parent, batch.
 -- Returns: the age to go on from ('': none is left), then the answers of those that meet the conditions.
 
 local index, bound, count, states = take(), take(), number(), take()
-local wanted = { [TASK] = take(), [QUEUE] = take(), [USER] = take(), [KEY] = take(), [PARENT] = take() }
+local wanted = { [TASK] = take(), [QUEUE] = take(), [USER] = take(), [KEY] = take(), [PARENT] = take(), [BATCH] = take() }
 
 local function meets(row)
   for field, value in pairs(wanted) do

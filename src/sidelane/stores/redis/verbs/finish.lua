@@ -1,5 +1,5 @@
 -- finish: end attempts, each in one step with its last entries and its follow-ups.
--- Shared: store, rows, lines, waking, arrivals, log, problems, ending
+-- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, problems, ending
 -- Flags: allow-oom
 --
 -- Keys: those of ending.

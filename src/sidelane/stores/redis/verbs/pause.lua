@@ -1,5 +1,5 @@
 -- pause: stop or resume handing out jobs of a queue.
--- Shared: store, rows, lines, waking
+-- Shared: store, rows, limits, lines, waking
 -- Flags: allow-oom
 --
 -- Keys: queues, those of waking.

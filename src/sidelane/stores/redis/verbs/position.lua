@@ -1,19 +1,15 @@
 -- position: tell how many ready jobs stand before one, by priority and then by age.
--- Shared: store, rows, lines
+-- Shared: store, rows, limits, lines, pace
 -- Flags: no-writes
 --
--- Keys: job:<id>, those of lines.
+-- Keys: job:<id>, those of lines and pace.
 -- Arguments: id, the most to count to.
--- Returns: the count, or nothing for a job that is not ready.
+-- Returns: the count, and how many jobs of its queue start in a second, or nothing for a job that is not ready.
 
 local id, most = take(), number()
 local row = row_of(id)
 if not row or row[STATE] ~= READY then
   return false
-end
-
-local function ready_in(lane)
-  return tonumber(call('HGET', P .. 'lane:' .. lane, 'ready')) or 0
 end
 
 local count = 0
@@ -32,4 +28,4 @@ for _, kind in ipairs(call('SMEMBERS', P .. 'kinds:' .. lane)) do
     end
   end
 end
-return math.min(count, most)
+return { math.min(count, most), exact(pace_of(row[QUEUE])) }

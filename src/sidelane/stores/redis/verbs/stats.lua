@@ -1,9 +1,10 @@
 -- stats: every queue at a glance.
--- Shared: store, rows, lines
+-- Shared: store, rows, limits, lines, pace
 -- Flags: no-writes
 --
--- Keys: queues, running, priorities:<queue>, due:<queue>, those of lines.
--- Returns for each queue: name, paused, ready, delayed, running, for how long its oldest ready job has been so ('-': none).
+-- Keys: queues, running, parked_in, priorities:<queue>, due:<queue>, those of lines and pace.
+-- Returns for each queue: name, paused, ready, delayed, parked, running, for how long its oldest ready job has been so ('-': none), how
+--          many of its jobs start in a second.
 
 local MOST_HEADS = 1000 -- of a kind that are looked at for the oldest
 
@@ -26,16 +27,18 @@ for place = 1, #queues, 2 do
   local ready, since = 0, nil
   for _, priority in ipairs(call('ZRANGE', P .. 'priorities:' .. queue, 0, -1)) do
     local lane = lane_of(queue, priority)
-    ready = ready + (tonumber(call('HGET', P .. 'lane:' .. lane, 'ready')) or 0)
+    ready = ready + ready_in(lane)
     local due = oldest_of(lane)
     if due and (not since or due < since) then
       since = due
     end
   end
+  local parked = tonumber(call('HGET', P .. 'parked_in', queue)) or 0
   local running = tonumber(call('HGET', P .. 'running', queue)) or 0
   local waited = since and exact(math.max(0, NOW - since)) or '-'
   replies[#replies + 1] = {
-    queue, tonumber(queues[place + 1]), ready, call('ZCARD', P .. 'due:' .. queue), running, waited,
+    queue, tonumber(queues[place + 1]), ready, call('ZCARD', P .. 'due:' .. queue), parked, running, waited,
+    exact(pace_of(queue)),
   }
 end
 return replies

@@ -1,19 +1,76 @@
--- submit: make jobs durable, or answer with the jobs that are there.
--- Shared: store, rows, lines, waking, arrivals, answers
+-- submit: make jobs durable, or answer with the jobs that are there, or with what keeps them out.
+-- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, problems, ending, pace, answers
 --
--- Keys: those of rows, lines and arrivals.
--- Arguments: count, then for each: id, spec, list of 16 fields.
--- Returns: the time, and for each: the age of a new job that is ready, age and due time of one that is not yet, or the answer of the
---          job that stands for it.
+-- Keys: those of rows, limits, lines, batches and arrivals; of ending, where jobs are replaced; due:<queue>, parked_in.
+-- Arguments: count, then for each: id, spec, list of 19 fields, how many jobs may wait in its queue (nil: any number).
+-- Returns: the time, and for each: the age of a new job that is ready, age and due time of one that is not yet, the answer of the
+--          job that stands for it, or what refuses it in a list of its own: 'unknown' or 'sealed' of its batch, 'full' and how many
+--          jobs of its queue start in a second, or 'limits' and what limits says of those that are reached.
+
+local MOST_REPLACED = 200 -- older jobs that one new job stops
+
+local queued_in = {}
+
+-- How many jobs of a queue wait, for whatever reason.
+local function queued(queue)
+  if not queued_in[queue] then
+    local count = call('ZCARD', P .. 'due:' .. queue) + (tonumber(call('HGET', P .. 'parked_in', queue)) or 0)
+    for _, priority in ipairs(call('ZRANGE', P .. 'priorities:' .. queue, 0, -1)) do
+      count = count + ready_in(lane_of(queue, priority))
+    end
+    queued_in[queue] = count
+  end
+  return queued_in[queue]
+end
+
+-- Say what keeps a new job out, if anything does.
+local function refusal(row, max_queued)
+  local batch = row[BATCH] and batch_of(row[BATCH])
+  if row[BATCH] and not batch then
+    return { 'unknown' }
+  elseif batch and batch[SEALED] then
+    return { 'sealed' }
+  elseif max_queued and queued(row[QUEUE]) >= max_queued then
+    return { 'full', exact(pace_of(row[QUEUE])) }
+  end
+  local reached = row[LIMITS] and reached_by(row, true) or {}
+  return #reached > 0 and { 'limits', reached }
+end
+
+-- Stop the oldest jobs of a limit, so that no more are left than leave room for a new one.
+local function replace(limit)
+  local unfinished = P .. 'unfinished:' .. limit.id
+  local excess = math.min(call('ZCARD', unfinished) - limit.most + 1, MOST_REPLACED)
+  for _, id in ipairs(excess > 0 and call('ZRANGE', unfinished, 0, excess - 1) or {}) do
+    stop(id, row_of(id))
+  end
+end
+
+local function admit(id, spec, fields, max_queued)
+  local row = new_row(fields)
+  local refused = refusal(row, max_queued)
+  if refused then
+    return { refused }
+  end
+  for _, limit in ipairs(limits_of(row).replaced) do
+    replace(limit)
+    queued_in = {}
+  end
+  debit_submit(row)
+  insert(id, row, spec, fields[16])
+  if queued_in[row[QUEUE]] then
+    queued_in[row[QUEUE]] = queued_in[row[QUEUE]] + 1
+  end
+  return row[STATE] == READY and row[SEQ] or { row[SEQ], exact(row[DUE]) }
+end
 
 local replies, holders, count = { exact(NOW) }, {}, number()
 reserve(count)
 for place = 1, count do
-  local id, spec, fields = take(), take(), take()
+  local id, spec, fields, max_queued = take(), take(), take(), number()
   holders[place] = row_of(id) and id or holder_of(fields[4], fields[7])
   if not holders[place] then
-    local row = insert(id, spec, fields)
-    replies[place + 1] = row[STATE] == READY and row[SEQ] or { row[SEQ], exact(row[DUE]) }
+    replies[place + 1] = admit(id, spec, fields, max_queued)
   end
 end
 commit()

@@ -1,11 +1,12 @@
 -- sweep: do what time asks for. Any process may, at any time (rules 5 to 7, 11).
--- Shared: store, rows, lines, waking, arrivals, log, problems, ending, workers, losing, retention
+-- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, problems, ending, workers, losing, retention
 -- Flags: allow-oom
 --
--- Keys: those of ending, losing and retention, and in the hash `meta`: swept, the sweep mark; patient, when leases may be taken.
+-- Keys: those of ending, parking, losing and retention, next (zset: enabled schedules by when they fire), and in the hash `meta`:
+--       swept, the sweep mark; patient, when leases may be taken.
 -- Arguments: lease, limit.
 -- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, and when the leases of the
---          first worker end ('-': there is none).
+--          first worker end ('-': there is none), and in how many seconds a schedule fires ('-': none does).
 
 local lease, limit = number(), number()
 local room = limit
@@ -38,12 +39,19 @@ if may_expire() then
   ended = spend(stop_abandoned(room))
 end
 ended = ended + spend(end_late(room))
+spend(cascade_on(room))
+spend(wake_rates(room))
+spend(look_after(room))
 for _, queue in ipairs(call('HKEYS', P .. 'queues')) do
   spend(promote(queue, room))
   wake_for(queue)
 end
 local removed = spend(forget_jobs(room))
 spend(forget_gone(room))
+spend(forget_batches(room))
 commit()
 local dies = tonumber(call('ZRANGE', P .. 'alive', 0, 0, 'WITHSCORES')[2])
-return { lost, ended, removed, room == 0 and 1 or 0, dies and exact(math.max(0, dies - NOW)) or '-' }
+local fires = tonumber(call('ZRANGE', P .. 'next', 0, 0, 'WITHSCORES')[2])
+return {
+  lost, ended, removed, room == 0 and 1 or 0, dies and exact(math.max(0, dies - NOW)) or '-', fires and exact(fires - NOW) or '-',
+}

@@ -1,5 +1,5 @@
 -- watch: let a watcher wait for jobs of some queues, or wait no more and pass on what it may have been woken for.
--- Shared: store, rows, lines, waking
+-- Shared: store, rows, limits, lines, waking
 -- Flags: allow-oom
 --
 -- Keys: those of waking.

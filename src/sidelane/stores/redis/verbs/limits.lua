@@ -1,0 +1,37 @@
+-- limits: what some limits have taken and who waits for them.
+-- Shared: store, rows, limits
+-- Flags: no-writes
+--
+-- Keys: slots:<limit>, rate:<limit>, parked:<limit>; of one job of each, job:<id>.
+-- Arguments: limits.
+-- Returns for each that has anything taken or waiting: limit, most, how many are taken and how many jobs wait, and of a rate in how
+--          many seconds one more may come (else '-').
+
+-- How many a limit of slots has, as one of its jobs knows.
+local function most_of(id, job)
+  for _, limit in ipairs(limits_of(row_of(job)).all) do
+    if limit.id == id and not limit.window then
+      return limit.most
+    end
+  end
+end
+
+local replies = {}
+for _, id in ipairs(take_rest()) do
+  local parked = P .. 'parked:' .. id
+  local held, waiting, rate = size_of(id), call('ZCARD', parked), call('GET', P .. 'rate:' .. id)
+  local job = call('SRANDMEMBER', P .. 'slots:' .. id) or call('ZRANGE', parked, 0, 0)[1]
+  local most = job and most_of(id, job)
+  if most then
+    replies[#replies + 1] = { id, most, held, waiting, '-' }
+  elseif rate then
+    local _, window_most, every, burst = rate:match('^(%S+) (%S+) (%S+) (%S+)$')
+    local limit = { id = id, every = tonumber(every), burst = tonumber(burst), window = true }
+    local spent, wait = spent_until(limit) - NOW, wait_of(limit)
+    if spent > SOONEST or waiting > 0 then
+      held = math.min(limit.burst, math.ceil(spent / limit.every - SOONEST))
+      replies[#replies + 1] = { id, tonumber(window_most), held, waiting, exact(math.max(0, wait)) }
+    end
+  end
+end
+return replies
