@@ -5,9 +5,9 @@ from collections import Counter
 import apsw
 
 from sidelane.model.job import JobSpec, Refusal
-from sidelane.model.limit import Limit
 from sidelane.stores.problems import batch_sealed, batch_unknown, limits_reached, queue_full
 from sidelane.stores.sqlite import pace
+from sidelane.stores.sqlite.bonds import bonds_of
 from sidelane.stores.sqlite.records import row_by_seq
 from sidelane.stores.sqlite.room import Room
 from sidelane.stores.sqlite.rows import all_rows, first_row, only_value
@@ -43,7 +43,7 @@ class Admission:
         """Count a new job in."""
         self._coming[spec.queue] += 1
         if spec.limits:
-            self._room.take(_rejecting(spec))
+            self._room.take(bonds_of(spec.limits).submitted)
 
     def refusal(self, spec: JobSpec) -> Refusal | None:
         """Say what keeps a new job out, if anything does."""
@@ -55,7 +55,7 @@ class Admission:
                 return Refusal(batch_sealed(spec.batch))
         if spec.max_queued is not None and self._is_full(spec.queue, spec.max_queued):
             return queue_full(spec.queue, spec.max_queued, pace.rate(self._connection, spec.queue, self._now))
-        reached = self._room.reached(_rejecting(spec)) if spec.limits else None
+        reached = self._room.reached(bonds_of(spec.limits).submitted) if spec.limits else None
         return limits_reached(reached) if reached else None
 
     def _is_full(self, queue: str, most: int) -> bool:
@@ -65,19 +65,9 @@ class Admission:
         return self._queued[key] + self._coming[queue] >= most
 
 
-def replaces(spec: JobSpec) -> bool:
-    """Tell whether a new job may stop older ones."""
-    return any(limit.when_full == "replace" for limit in spec.limits)
-
-
 def stop_older(connection: apsw.Connection, spec: JobSpec, now: float, touched: Touched) -> None:
     """Stop the oldest jobs of each limit that replaces, as many as have to go for a new one."""
-    for limit in spec.limits:
-        if limit.when_full == "replace":
-            going = all_rows(connection, _REPLACEABLE, limit.id)
-            for (seq,) in going[: max(0, len(going) - limit.most + 1)]:
-                stop(connection, row_by_seq(connection, seq), now, touched)
-
-
-def _rejecting(spec: JobSpec) -> list[Limit]:
-    return [limit for limit in spec.limits if not limit.at_start]
+    for limit in bonds_of(spec.limits).replacing:
+        older = all_rows(connection, _REPLACEABLE, limit.id)
+        for (seq,) in older[: max(0, len(older) - limit.most + 1)]:
+            stop(connection, row_by_seq(connection, seq), now, touched)

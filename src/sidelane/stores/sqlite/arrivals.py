@@ -12,7 +12,7 @@ from sidelane.stores.sqlite.records import READY, RUNNING, WAITING, Row
 from sidelane.stores.sqlite.rows import first_row, only_value
 from sidelane.stores.sqlite.statements import statements
 from sidelane.stores.sqlite.touched import Touched
-from sidelane.stores.texts import follow_ups_text, labels_text, limits_text
+from sidelane.stores.texts import follow_ups_text, labels_text
 
 _SQL = statements(__file__)
 _HIGHEST = _SQL["highest"]
@@ -108,7 +108,7 @@ def _job_values(seq: int, spec: JobSpec, now: float) -> tuple[object, ...]:
     return (
         seq, spec.id, spec.task, spec.version, spec.queue, spec.priority, spec.user or "", spec.key, spec.unique,
         spec.parent, state, due, wait, now, give_up, deadline_at, spec.keep, int(bool(spec.follow_ups)),
-        bonds_of(spec.limits).flags if spec.limits else 0, spec.batch, int(spec.cascade),
+        bonds_of(spec.limits).flags, spec.batch, int(spec.cascade),
     )  # fmt: skip
 
 
@@ -116,5 +116,5 @@ def _spec_values(seq: int, spec: JobSpec) -> tuple[object, ...]:
     return (
         seq, storable(spec.arguments), labels_text(spec.labels), spec.delay, spec.run_at, spec.start_within,
         spec.deadline, spec.losses, spec.abandon_after, spec.trace, follow_ups_text(spec.follow_ups),
-        limits_text(spec.limits), spec.max_queued, labels_text(spec.given),
+        bonds_of(spec.limits).text, spec.max_queued, labels_text(spec.given),
     )  # fmt: skip

@@ -61,6 +61,7 @@ def end(
         batches.count_end(connection, row.batch, how.state, now, touched)
     if how.state is State.CANCELLED:
         connection.execute(_CASCADE, (row.id,))
+        touched.parents = touched.parents or connection.changes() > 0
 
 
 def end_late(connection: apsw.Connection, seq: int, now: float, touched: Touched) -> None:

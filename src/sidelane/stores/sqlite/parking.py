@@ -34,40 +34,34 @@ _MOST = 200  # woken at once
 
 def park(connection: apsw.Connection, full: Iterable[tuple[int, Reached]], now: float, touched: Touched) -> None:
     """Let jobs leave their lines, at no cost to their users, until the limits that they met have room."""
-    left: dict[tuple[str, int, str], None] = {}
-    passed_on: set[str] = set()
+    left = set()
     for seq, reached in full:
         bound = reached.limit.id
         (woken_from,) = the_row(connection, _WOKEN_FROM, seq)
         job_id, *line = the_row(connection, _PARK, seq, bound)
-        left[tuple(line)] = None
+        left.add(tuple(line))
         touched.jobs.add(job_id)
         if reached.after is not None:
             rates.await_room(connection, bound, now + reached.after)
         if woken_from is not None and woken_from != bound:
-            passed_on.add(woken_from)
+            touched.freed.add(woken_from)
     lines.leave_all(connection, left)
-    for bound in passed_on:
-        wake(connection, bound, touched)
 
 
 def leave(connection: apsw.Connection, row: Row, touched: Touched, *, ended: bool) -> None:
-    """Give back what a job has of its limits now that it runs no more, or has `ended`, and wake others for it.
+    """Give back what a job has of its limits now that it runs no more, or has `ended`; others are woken for it in the end.
 
     `row` is the job as it was, its own row in the table as it has become.
     """
     bonds = bonds_of_job(connection, row.seq)
-    free: tuple[str, ...] = ()
-    if row.state == RUNNING:
-        free = bonds.running
-    elif row.state == READY and row.parked in bonds.running:
-        free = (row.parked,)
+    free = bonds.running_slots if row.state == RUNNING else ()
     if ended:
         free += bonds.kept_slots
-        slots.not_replaceable(connection, row.seq, bonds.replaceable)
+        slots.not_replaceable(connection, row.seq, bonds)
     slots.give_back(connection, row.seq, free)
-    for bound in free:
-        wake(connection, bound, touched)
+    touched.freed.update(free)
+    if row.state == READY and row.parked is not None:  # the room that was kept for it
+        touched.freed.add(row.parked)
 
 
 def wake(connection: apsw.Connection, bound: str, touched: Touched) -> None:

@@ -5,9 +5,10 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from sidelane.model.job import Failure, JobRecord, JobSpec, Lease, State
+from sidelane.stores.sqlite.bonds import bonds_of_text
 from sidelane.stores.sqlite.rows import all_rows, first_row, the_row
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.texts import follow_ups_of, labels_of, limits_of, problem_of
+from sidelane.stores.texts import follow_ups_of, labels_of, problem_of
 
 _SQL = statements(__file__)
 RECORD: Final = _SQL["record"]
@@ -161,7 +162,7 @@ def _spec(found: list[Any]) -> JobSpec:
         parent=parent,
         trace=trace,
         follow_ups=follow_ups_of(follow_ups),
-        limits=limits_of(limits),
+        limits=bonds_of_text(limits).limits,
         max_queued=max_queued,
         batch=batch,
         cascade=bool(cascade),

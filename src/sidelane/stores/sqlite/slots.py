@@ -26,14 +26,15 @@ def take_kept(connection: apsw.Connection, jobs: Iterable[tuple[int, Bonds]]) ->
     kept, replaceable = [], []
     for seq, bonds in jobs:
         kept += [(bound, seq, 0) for bound in bonds.kept_slots]
-        replaceable += [(bound, seq) for bound in bonds.replaceable]
+        replaceable += [(limit.id, seq) for limit in bonds.replacing]
     connection.executemany(_TAKE, kept)
-    connection.executemany(_MAY_BE_REPLACED, replaceable)
+    if replaceable:
+        connection.executemany(_MAY_BE_REPLACED, replaceable)
 
 
 def take_running(connection: apsw.Connection, jobs: Iterable[tuple[int, Bonds]]) -> None:
     """Give jobs that start the slots that they have while they run."""
-    connection.executemany(_TAKE, [(bound, seq, 1) for seq, bonds in jobs for bound in bonds.running])
+    connection.executemany(_TAKE, [(bound, seq, 1) for seq, bonds in jobs for bound in bonds.running_slots])
 
 
 def give_back(connection: apsw.Connection, seq: int, bounds: Iterable[str]) -> None:
@@ -41,6 +42,7 @@ def give_back(connection: apsw.Connection, seq: int, bounds: Iterable[str]) -> N
     connection.executemany(_GIVE_BACK, [(bound, seq) for bound in bounds])
 
 
-def not_replaceable(connection: apsw.Connection, seq: int, bounds: Iterable[str]) -> None:
+def not_replaceable(connection: apsw.Connection, seq: int, bonds: Bonds) -> None:
     """Let a job that has ended be found by newer ones no more."""
-    connection.executemany(_NOT_REPLACED, [(bound, seq) for bound in bounds])
+    if bonds.replacing:
+        connection.executemany(_NOT_REPLACED, [(limit.id, seq) for limit in bonds.replacing])

@@ -1,4 +1,4 @@
-"""What a transaction has changed that someone may watch."""
+"""What a transaction has changed: what someone may watch, and what has consequences within it."""
 
 from dataclasses import dataclass, field
 
@@ -7,12 +7,14 @@ from sidelane.stores.contract import batch_topic, job_topic, queue_topic, worker
 
 @dataclass(slots=True)
 class Touched:
-    """The jobs, batches, queues and workers whose topics the commit hints at."""
+    """The jobs, batches, queues and workers whose topics the commit hints at, and what `settling` has to see to."""
 
     jobs: set[str] = field(default_factory=set)
     batches: set[str] = field(default_factory=set)
     queues: set[str] = field(default_factory=set)
     workers: set[str] = field(default_factory=set)
+    freed: set[str] = field(default_factory=set)  # ids of limits that may have room for who is parked there
+    parents: bool = False  # whether jobs were cancelled whose children are to be
 
     def counted(self) -> list[str]:
         """Give the topics that have a count in `marks`."""

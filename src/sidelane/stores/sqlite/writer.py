@@ -13,6 +13,7 @@ from sidelane.stores.sqlite import marks
 from sidelane.stores.sqlite.database import Database, patiently, roll_back
 from sidelane.stores.sqlite.faults import store_error
 from sidelane.stores.sqlite.gathering import Errand, Gathering
+from sidelane.stores.sqlite.settling import settle
 from sidelane.stores.sqlite.touched import Touched
 from sidelane.stores.sqlite.watching import Watching
 
@@ -85,6 +86,7 @@ class Writer:
             connection.execute("SAVEPOINT call")
             try:
                 call.result = call.run(connection, now, touched)
+                settle(connection, now, touched)
             except apsw.Error:  # SQLite may have given up the whole transaction
                 raise
             except Exception as error:  # noqa: BLE001 - whoever called is told

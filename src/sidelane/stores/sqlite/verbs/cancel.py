@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import apsw
 
 from sidelane.model.job import JobRecord
-from sidelane.stores.sqlite.cascade import cascade
 from sidelane.stores.sqlite.records import record_by_id, row_by_id
 from sidelane.stores.sqlite.stopping import stop
 from sidelane.stores.sqlite.touched import Touched
@@ -17,5 +16,4 @@ def cancel(connection: apsw.Connection, now: float, touched: Touched, ids: Seque
         row = row_by_id(connection, job_id)
         if row is not None:
             stop(connection, row, now, touched)
-    cascade(connection, now, touched)
     return [record_by_id(connection, job_id) for job_id in ids]

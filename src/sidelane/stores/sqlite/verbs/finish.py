@@ -8,7 +8,6 @@ from sidelane.model.job import State
 from sidelane.model.outcome import Cancelled, Failed, Released, Report, Retried, Succeeded
 from sidelane.stores.sqlite import log
 from sidelane.stores.sqlite.arrivals import put_back
-from sidelane.stores.sqlite.cascade import cascade
 from sidelane.stores.sqlite.ending import CANCELLED, End, end, keep_failure
 from sidelane.stores.sqlite.records import Row, row_by_id
 from sidelane.stores.sqlite.touched import Touched
@@ -16,9 +15,7 @@ from sidelane.stores.sqlite.touched import Touched
 
 def finish(connection: apsw.Connection, now: float, touched: Touched, reports: Sequence[Report]) -> list[bool]:
     """End each attempt whose lease holds, and tell which did; one that was ended before under its lease did too."""
-    answers = [_finish(connection, now, touched, report) for report in reports]
-    cascade(connection, now, touched)
-    return answers
+    return [_finish(connection, now, touched, report) for report in reports]
 
 
 def _finish(connection: apsw.Connection, now: float, touched: Touched, report: Report) -> bool:

@@ -7,8 +7,8 @@ import apsw
 from sidelane.model.job import JobSpec, Refusal, Submission
 from sidelane.stores.checking import problem_with
 from sidelane.stores.sqlite import arrivals
-from sidelane.stores.sqlite.admission import Admission, replaces, stop_older
-from sidelane.stores.sqlite.cascade import cascade
+from sidelane.stores.sqlite.admission import Admission, stop_older
+from sidelane.stores.sqlite.bonds import bonds_of
 from sidelane.stores.sqlite.records import the_record
 from sidelane.stores.sqlite.rows import first_row, only_value
 from sidelane.stores.sqlite.statements import statements
@@ -55,10 +55,9 @@ class _Submitting:
         refusal = self._admission.refusal(spec)
         if refusal is not None:
             return refusal
-        if replaces(spec):
+        if bonds_of(spec.limits).replacing:
             self.write()
             stop_older(self._connection, spec, self._now, self._touched)
-            cascade(self._connection, self._now, self._touched)
         self._admission.take(spec)
         self.new[spec.id] = spec
         self._unwritten.append(spec)
