@@ -211,7 +211,7 @@ class Call(Generic[R]):
             abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
             parent=parent,
             trace=trace,
-            follow_ups=self._follow_ups(user, trace),
+            follow_ups=self._follow_ups(user, trace) if options.follows or self.task.lane.registry.letter else (),
             limits=self._limits(user) if policy.limits else (),
             max_queued=policy.max_queued,
         )
