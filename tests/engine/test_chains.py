@@ -14,6 +14,7 @@ from sidelane import (
     RESULT,
     ArgumentsError,
     Call,
+    Cancel,
     Concurrent,
     Context,
     Ended,
@@ -195,6 +196,25 @@ async def test_a_user_that_a_limit_needs_may_come_from_the_parent(shop: Shop) ->
     with pytest.raises(ArgumentsError, match="post: limit key missing"):
         followed.call(1).spec()
     assert followed.options(user="u1").call(1).spec().follow_ups[0].spec.limits[0].key == "u1"
+
+
+def test_what_follows_is_not_cancelled_because_nobody_listens(shop: Shop) -> None:
+    @shop.lane.task(on_disconnect=Cancel(after=3))
+    async def post(report: Report) -> None: ...
+
+    own = post.options(on_disconnect=Cancel(after=5)).call(RESULT)
+    spec = shop.write.options(then=[post.call(RESULT), own]).call(1).spec()
+    assert [follow_up.spec.abandon_after for follow_up in spec.follow_ups] == [None, 5]
+
+
+async def test_what_follows_is_left_out_where_a_job_with_its_unique_key_waits(shop: Shop) -> None:
+    call = shop.write.options(then=shop.publish.options(unique="one").call(RESULT)).call(1)
+    async with shop.lane.testing() as t:
+        for _ in range(2):
+            await shop.lane.submit(call)
+        await t.drain()
+        assert len(await t.submitted(shop.write)) == 2
+        assert len(await t.submitted(shop.publish)) == 1
 
 
 async def test_a_value_that_does_not_fit_is_final_and_names_both_tasks(shop: Shop) -> None:

@@ -200,6 +200,21 @@ def test_a_queue_that_cannot_be_says_which(fields: dict[str, Any], words: str) -
         Queue("chat", **fields)
 
 
+def test_a_name_counts_slots_or_one_rate_for_all_its_tasks(lane: Sidelane) -> None:
+    def declare(name: str, limit: Concurrent | Rate) -> None:
+        async def task() -> None: ...
+
+        lane.task(name=name, limits=[limit])(task)
+
+    declare("a", Concurrent(3, per="queue", name="model"))
+    declare("b", Concurrent(2, per="queue", name="model", when_full="wait"))
+    declare("c", Rate("5/s", per="queue", name="calls"))
+    declare("d", Rate("5/s", per="task", name="calls", when_full="wait"))
+    for limit in (Rate("5/s", per="queue", name="model"), Rate("6/s", per="queue", name="calls")):
+        with pytest.raises(TaskDeclarationError, match=f"Task 'e': its limit '{limit.name}' is .* and elsewhere"):
+            declare("e", limit)
+
+
 def test_a_function_of_a_queue_must_fit_each_of_its_tasks() -> None:
     lane = Sidelane(queues=[Queue("chat", limits=[Concurrent(1, per=by_session)])])
 
