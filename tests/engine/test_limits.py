@@ -1,6 +1,7 @@
 """Limits as tasks and queues declare them: what they are called, by which keys they count, and which ones cannot be."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,10 +15,12 @@ from sidelane import (
     Concurrent,
     ConfigurationError,
     Context,
+    Fixed,
     LimitReached,
     Queue,
     QueueFull,
     Rate,
+    Retry,
     Sidelane,
     State,
     Use,
@@ -322,3 +325,31 @@ async def test_a_full_queue_refuses_a_submit_and_takes_what_follows(lane: Sidela
         await write.options(then=publish.call(RESULT)).submit()
         await t.drain()
         assert len(await t.submitted(publish)) == 6
+
+
+async def test_limits_hold_over_all_workers_and_leave_nobody_waiting(make_lane: Callable[..., Sidelane]) -> None:
+    lane = make_lane()
+    running: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    @lane.task(
+        retry=Retry(attempts=2, backoff=Fixed(0)),
+        limits=[Concurrent(3, per="task", when_full="wait"), Concurrent(1, per="user", when_full="wait")],
+    )
+    async def work(number: int, ctx: Context = Use(Context)) -> int:
+        for name in ("all", str(ctx.user)):
+            running[name] += 1
+            most[name] = max(most[name], running[name])
+        await asyncio.sleep(0.01)
+        for name in ("all", str(ctx.user)):
+            running[name] -= 1
+        if number % 5 == 0 and ctx.attempt == 1:
+            raise ConnectionError
+        return number
+
+    async with lane.running(workers=2), asyncio.timeout(30):
+        jobs = [await work.options(user=f"u{number % 7}").submit(number) for number in range(70)]
+        assert [await job.result() for job in jobs] == list(range(70))
+        assert await lane.client.store.limits() == []
+    assert most.pop("all") == 3
+    assert set(most.values()) == {1}
