@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from sidelane import Context, Fixed, JobConflict, Retry, Sidelane, Use
+from sidelane import Context, Ended, Fixed, JobConflict, Retry, Sidelane, Use
 
 lane = Sidelane(settings={"lease": 2.0})
 
@@ -74,6 +74,11 @@ async def submitting(number: int, ctx: Context = Use(Context)) -> list[str]:
 def submitting_from_a_thread(ctx: Context = Use(Context)) -> tuple[str, bool]:
     call = double.options(user="u2").call(4)
     return ctx.submit(call, cancel="cascade").wait(10).id, ctx.submit(double.options(id="d").call(1)).wait(10).created
+
+
+@lane.task(process=True)
+def told(number: int, what: Ended | None = None) -> tuple[int, str]:
+    return number, what.error if what else ""
 
 
 @lane.task(process=True)

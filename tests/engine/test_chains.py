@@ -1,7 +1,9 @@
 """Chains: what follows a job's end, what it is told of it, and which chains cannot be."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -12,11 +14,13 @@ from sidelane import (
     RESULT,
     ArgumentsError,
     Call,
+    Cancel,
     Concurrent,
     Context,
     Ended,
     Fixed,
     GiveUp,
+    JobCancelled,
     JobFailed,
     PayloadTooLarge,
     Queue,
@@ -28,11 +32,12 @@ from sidelane import (
     Task,
     Use,
 )
-from sidelane.engine.attempt import Stop
 from sidelane.engine.declaration import TaskFields
 from sidelane.model.errors import TaskDeclarationError
 from sidelane.model.job import JobRecord
 from sidelane.testing.harness import Harness
+
+SOON = 10.0
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -193,6 +198,25 @@ async def test_a_user_that_a_limit_needs_may_come_from_the_parent(shop: Shop) ->
     assert followed.options(user="u1").call(1).spec().follow_ups[0].spec.limits[0].key == "u1"
 
 
+def test_what_follows_is_not_cancelled_because_nobody_listens(shop: Shop) -> None:
+    @shop.lane.task(on_disconnect=Cancel(after=3))
+    async def post(report: Report) -> None: ...
+
+    own = post.options(on_disconnect=Cancel(after=5)).call(RESULT)
+    spec = shop.write.options(then=[post.call(RESULT), own]).call(1).spec()
+    assert [follow_up.spec.abandon_after for follow_up in spec.follow_ups] == [None, 5]
+
+
+async def test_what_follows_is_left_out_where_a_job_with_its_unique_key_waits(shop: Shop) -> None:
+    call = shop.write.options(then=shop.publish.options(unique="one").call(RESULT)).call(1)
+    async with shop.lane.testing() as t:
+        for _ in range(2):
+            await shop.lane.submit(call)
+        await t.drain()
+        assert len(await t.submitted(shop.write)) == 2
+        assert len(await t.submitted(shop.publish)) == 1
+
+
 async def test_a_value_that_does_not_fit_is_final_and_names_both_tasks(shop: Shop) -> None:
     @shop.lane.task(retry=Retry(attempts=9))
     async def misfit(number: int) -> int:
@@ -346,29 +370,33 @@ async def test_a_child_is_marked_to_end_with_its_parent(shop: Shop) -> None:
         assert "this is 'leave' or 'cascade'" in (await the_one(t, wrong)).history[0].error
 
 
-async def test_children_are_cancelled_with_their_parent_where_they_were_told_to(shop: Shop) -> None:
-    began = asyncio.Event()
+async def test_children_are_cancelled_with_their_parent_where_they_were_told_to(lane: Sidelane) -> None:
+    @lane.task
+    async def page(number: int) -> None:
+        await asyncio.sleep(60)
 
-    @shop.lane.task
-    async def crawl(ctx: Context = Use(Context)) -> None:
-        await ctx.submit(shop.write.options(delay=60).call(1))
-        await ctx.submit(shop.write.options(delay=60).call(2), cancel="cascade")
-        began.set()
-        await asyncio.sleep(0)
-        raise asyncio.CancelledError
+    @lane.task
+    async def crawl(ctx: Context = Use(Context)) -> list[str]:
+        children = [
+            await ctx.submit(page.options(delay=60).call(1)),
+            await ctx.submit(page.options(delay=60).call(2), cancel="cascade"),
+            await ctx.submit(page.call(3), cancel="cascade"),
+        ]
+        await ctx.emit("children", [child.id for child in children])
+        await asyncio.sleep(60)
+        return []
 
-    async with shop.lane.testing() as t:
+    async with lane.running(workers=1), asyncio.timeout(SOON):
         job = await crawl.submit()
-        (attempt,) = await t._claim()
+        async with aclosing(job.events()) as events:
+            left, waiting, running = map(page.job, json.loads((await anext(events)).data))
+        while (await running.record()).state is not State.RUNNING:
+            await asyncio.sleep(0.01)
         await job.cancel()
-        body = attempt.start()
-        await began.wait()
-        attempt.stop(Stop.CANCEL)
-        await body
-        await t._reporter.settled()
-        assert (await job.record()).state is State.CANCELLED
-        left, cascaded = await t.submitted(shop.write)
-        assert (left.state, cascaded.state) == (State.QUEUED, State.CANCELLED)
+        for child in (waiting, running):
+            with pytest.raises(JobCancelled):
+                await child.result()
+        assert (await left.record()).state is State.QUEUED
 
 
 async def test_every_dead_letter_of_a_lane_is_told() -> None:

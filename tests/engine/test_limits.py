@@ -1,5 +1,7 @@
 """Limits as tasks and queues declare them: what they are called, by which keys they count, and which ones cannot be."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -7,7 +9,22 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from sidelane import RESULT, ArgumentsError, Concurrent, ConfigurationError, Context, Queue, Rate, Sidelane, Use
+from sidelane import (
+    RESULT,
+    ArgumentsError,
+    Concurrent,
+    ConfigurationError,
+    Context,
+    Fixed,
+    LimitReached,
+    Queue,
+    QueueFull,
+    Rate,
+    Retry,
+    Sidelane,
+    State,
+    Use,
+)
 from sidelane.engine.declaration import TaskFields
 from sidelane.model.errors import TaskDeclarationError
 from sidelane.model.limit import NAME, Limit
@@ -186,6 +203,21 @@ def test_a_queue_that_cannot_be_says_which(fields: dict[str, Any], words: str) -
         Queue("chat", **fields)
 
 
+def test_a_name_counts_slots_or_one_rate_for_all_its_tasks(lane: Sidelane) -> None:
+    def declare(name: str, limit: Concurrent | Rate) -> None:
+        async def task() -> None: ...
+
+        lane.task(name=name, limits=[limit])(task)
+
+    declare("a", Concurrent(3, per="queue", name="model"))
+    declare("b", Concurrent(2, per="queue", name="model", when_full="wait"))
+    declare("c", Rate("5/s", per="queue", name="calls"))
+    declare("d", Rate("5/s", per="task", name="calls", when_full="wait"))
+    for limit in (Rate("5/s", per="queue", name="model"), Rate("6/s", per="queue", name="calls")):
+        with pytest.raises(TaskDeclarationError, match=f"Task 'e': its limit '{limit.name}' is .* and elsewhere"):
+            declare("e", limit)
+
+
 def test_a_function_of_a_queue_must_fit_each_of_its_tasks() -> None:
     lane = Sidelane(queues=[Queue("chat", limits=[Concurrent(1, per=by_session)])])
 
@@ -195,3 +227,129 @@ def test_a_function_of_a_queue_must_fit_each_of_its_tasks() -> None:
         TaskDeclarationError, match=r"Task 'tick': .*by_session' needs 1 of the task's arguments, which has 0"
     ):
         lane.task(queue="chat")(tick)
+
+
+async def test_a_submit_that_reaches_a_limit_says_which_and_when_to_come_again(lane: Sidelane) -> None:
+    @lane.task(limits=[Concurrent(1, per="user"), Rate("10/minute", per=by_session, burst=2)])
+    async def answer(question: Question) -> None: ...
+
+    async with lane.testing() as t:
+        first = await answer.options(user="u1").submit(Question(session="s"))
+        with pytest.raises(LimitReached, match="'answer-per-user' is reached: 1 job is unfinished") as refused:
+            await answer.options(user="u1").submit(Question(session="s"))
+        assert [each.limit.name for each in refused.value.reached] == ["answer-per-user"]
+        await answer.options(user="u2").submit(Question(session="s"))
+        with pytest.raises(LimitReached, match="'answer-per-by_session' lets 10 in within 60 s") as refused:
+            await answer.options(user="u3").submit(Question(session="s"))
+        assert refused.value.retry_after == pytest.approx(6.0)
+        await t.drain()
+        assert (await first.record()).state is State.SUCCEEDED
+        await t.advance(6.1)
+        assert (await answer.options(user="u1").submit(Question(session="s"))).created
+
+
+async def test_a_submit_that_is_repeated_meets_its_job_and_no_limit(lane: Sidelane) -> None:
+    @lane.task(queue="limited", limits=[Concurrent(1, per="user"), Rate("1/hour", per="user")])
+    async def answer(question: str) -> None: ...
+
+    async with lane.testing():
+        for options in ({"id": "mine"}, {"unique": "one"}):
+            call = answer.options(user=f"u-{options}", **options).call("Why?")  # type: ignore[arg-type]
+            assert (await lane.submit(call)).created
+            assert not (await lane.submit(call)).created
+
+
+async def test_a_limit_that_waits_lets_so_many_run_and_the_others_in_their_turn(lane: Sidelane) -> None:
+    running, most = 0, 0
+
+    @lane.task(limits=[Concurrent(2, per="task", when_full="wait")])
+    async def call_the_model() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+
+    async with lane.testing() as t:
+        for _ in range(7):
+            await call_the_model.submit()
+        assert await t.drain() == 7
+        assert most == 2
+
+
+async def test_a_limit_that_replaces_cancels_the_older(lane: Sidelane) -> None:
+    @lane.task(limits=[Concurrent(1, per="user", when_full="replace")])
+    async def search(words: str) -> str:
+        return words
+
+    async with lane.testing() as t:
+        older = await search.options(user="u1").submit("sidel")
+        newer = await search.options(user="u1").submit("sidelane")
+        other = await search.options(user="u2").submit("else")
+        await t.drain()
+        assert (await older.record()).state is State.CANCELLED
+        assert (await newer.result(), await other.result()) == ("sidelane", "else")
+
+
+async def test_a_rate_that_waits_spreads_the_starts(lane: Sidelane) -> None:
+    @lane.task(limits=[Rate("6/minute", per="task", burst=1, when_full="wait")])
+    async def call_the_model() -> None: ...
+
+    async with lane.testing() as t:
+        for _ in range(3):
+            await call_the_model.submit()
+        assert await t.drain() == 1
+        for _ in range(2):
+            await t.advance(9)
+            assert await t.drain() == 0
+            await t.advance(1.1)
+            assert await t.drain() == 1
+
+
+async def test_a_full_queue_refuses_a_submit_and_takes_what_follows(lane: Sidelane) -> None:
+    @lane.task(queue="limited")
+    async def publish(text: str) -> None: ...
+
+    @lane.task
+    async def write() -> str:
+        return "text"
+
+    async with lane.testing() as t:
+        for _ in range(5):
+            await publish.submit("x")
+        with pytest.raises(QueueFull, match="5 jobs wait in the queue 'limited', as many as it takes") as refused:
+            await publish.submit("x")
+        assert refused.value.retry_after is not None
+        assert refused.value.retry_after > 0
+        await t.client.store.pause("limited")
+        await write.options(then=publish.call(RESULT)).submit()
+        await t.drain()
+        assert len(await t.submitted(publish)) == 6
+
+
+async def test_limits_hold_over_all_workers_and_leave_nobody_waiting(make_lane: Callable[..., Sidelane]) -> None:
+    lane = make_lane()
+    running: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    @lane.task(
+        retry=Retry(attempts=2, backoff=Fixed(0)),
+        limits=[Concurrent(3, per="task", when_full="wait"), Concurrent(1, per="user", when_full="wait")],
+    )
+    async def work(number: int, ctx: Context = Use(Context)) -> int:
+        for name in ("all", str(ctx.user)):
+            running[name] += 1
+            most[name] = max(most[name], running[name])
+        await asyncio.sleep(0.01)
+        for name in ("all", str(ctx.user)):
+            running[name] -= 1
+        if number % 5 == 0 and ctx.attempt == 1:
+            raise ConnectionError
+        return number
+
+    async with lane.running(workers=2), asyncio.timeout(30):
+        jobs = [await work.options(user=f"u{number % 7}").submit(number) for number in range(70)]
+        assert [await job.result() for job in jobs] == list(range(70))
+        assert await lane.client.store.limits() == []
+    assert most.pop("all") == 3
+    assert set(most.values()) == {1}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelane import JobCancelled, JobFailed, Sidelane
+from sidelane import FAILURE, RESULT, JobCancelled, JobFailed, Sidelane
 from tests.engine.process_tasks import (
     block,
     conflicting,
@@ -22,6 +22,7 @@ from tests.engine.process_tasks import (
     stream,
     submitting,
     submitting_from_a_thread,
+    told,
     where,
 )
 
@@ -131,3 +132,13 @@ async def test_a_child_knows_what_it_submitted_by_its_id_alone(running: Sidelane
 async def test_a_child_is_told_why_its_submit_is_refused(running: Sidelane) -> None:
     await running.submit(double.options(id="taken", user="u1").call(1))
     assert await (await conflicting.submit()).result(SOON) == "The id of this job is taken."
+
+
+async def test_a_child_is_given_what_came_before(running: Sidelane) -> None:
+    job = await double.options(then=told.call(RESULT)).submit(4)
+    await job.result(SOON)
+    assert await told.job(f"{job.id}.1.0").result(SOON) == (8, "")
+    failed = await fail.options(on_failure=told.call(1, FAILURE)).submit()
+    with pytest.raises(JobFailed):
+        await failed.result(SOON)
+    assert await told.job(f"{failed.id}.1.0").result(SOON) == (1, "ValueError: in the child")

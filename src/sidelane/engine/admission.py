@@ -92,6 +92,13 @@ def counted(task: str, limits: Sequence[Limiting], queue: Queue, parameters: int
     )
 
 
+def shares(one: Limiting, other: Limiting) -> bool:
+    """Tell whether two limits may have one name: slots are counted together, and so is a rate that is the same for both."""
+    if isinstance(one, Rate) and isinstance(other, Rate):
+        return (one.rate, one.burst) == (other.rate, other.burst)
+    return type(one) is type(other)
+
+
 def waiting(spec: JobSpec) -> JobSpec:
     """Give a job that nobody is there to be told of a refusal: it waits at each limit, and passes `max_queued` (rules 9)."""
     return replace(spec, limits=tuple(replace(limit, when_full="wait") for limit in spec.limits), max_queued=None)

@@ -5,10 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
+from sidelane.engine.admission import shares
 from sidelane.engine.given import FAILURE
 from sidelane.engine.resource import Resource
 from sidelane.engine.task import Call, Task
 from sidelane.model.errors import TaskDeclarationError
+from sidelane.model.limit import Limiting
 from sidelane.model.problem import Problem
 
 AnyTask = Task[..., Any, Any]
@@ -40,6 +42,7 @@ class Registry:
     rules: list[ProblemRule] = field(default_factory=list)
     arounds: list[Around] = field(default_factory=list)
     overrides: dict[Resource[Any], Any] = field(default_factory=dict)
+    _limits: dict[str, Limiting] = field(default_factory=dict)  # by name
     _hook: AnyTask | None = None
     _letter: Call[Any] | None = None
 
@@ -72,6 +75,13 @@ class Registry:
                 raise TaskDeclarationError(
                     f"Task name {name!r} is taken: {_place(other.function)} has it, and {_place(task.function)} wants it. "
                     "Give one of them another `name=`."
+                )
+        for counted in task.policy.limits:
+            other_limit = self._limits.setdefault(counted.name, counted.declared)
+            if not shares(counted.declared, other_limit):
+                raise TaskDeclarationError(
+                    f"Task {task.name!r}: its limit {counted.name!r} is {counted.declared}, and elsewhere {other_limit}. "
+                    "What a name counts is either slots or one and the same rate."
                 )
         for name in (task.name, *task.aliases):
             self.tasks[name] = task

@@ -42,6 +42,7 @@ class Signature:
                     f"Task {function.__qualname__!r}: parameter {str(parameter)!r} has no name of its own. "
                     "Arguments are stored by name, so '*args', '**kwargs' and positional-only parameters cannot be."
                 )
+        self._partial: dict[tuple[str, ...], Codec[BaseModel]] = {}
         self._positional = [
             parameter.name
             for parameter in self._signature.parameters.values()
@@ -117,7 +118,10 @@ class Signature:
 
     def _codec_without(self, given: Mapping[str, str]) -> Codec[BaseModel]:
         """Give the codec of the other arguments, those that a call knows."""
-        return Codec(self._model(name for name in self.names if name not in given))
+        known = tuple(name for name in self.names if name not in given)
+        if known not in self._partial:
+            self._partial[known] = Codec(self._model(known))
+        return self._partial[known]
 
     def _are_new(self, kwargs: dict[str, Any], bound: dict[str, Any]) -> bool:
         return kwargs.keys() <= self._signature.parameters.keys() and kwargs.keys().isdisjoint(bound)

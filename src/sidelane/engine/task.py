@@ -182,11 +182,12 @@ class Call(Generic[R]):
         """Say it of a call that is submitted when something else has ended: the store fills in its id and parent.
 
         `user` is whose it is unless its options say, `source` where `RESULT` comes from. It is admitted as if every limit said
-        "wait", and however many jobs wait (rules 9).
+        "wait", and however many jobs wait (rules 9); a task's `on_disconnect` is for those who asked for a job and does not hold.
         """
         spec = self._spec("", self.options.user or user, None, trace)
         given = {name: source if of == RESULT_OF_PARENT else of for name, of in self.given.items()}
-        return waiting(replace(spec, given=given))
+        nobody_listens = self.options.on_disconnect is None
+        return waiting(replace(spec, given=given, abandon_after=None if nobody_listens else spec.abandon_after))
 
     def _spec(self, job_id: str, user: str | None, parent: str | None, trace: str | None) -> JobSpec:
         options, policy = self.options, self.task.policy
@@ -211,7 +212,7 @@ class Call(Generic[R]):
             abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
             parent=parent,
             trace=trace,
-            follow_ups=self._follow_ups(user, trace),
+            follow_ups=self._follow_ups(user, trace) if options.follows or self.task.lane.registry.letter else (),
             limits=self._limits(user) if policy.limits else (),
             max_queued=policy.max_queued,
         )

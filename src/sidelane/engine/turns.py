@@ -56,8 +56,12 @@ class Turns:
     def _shares(self, queues: Sequence[str], offers: Mapping[str, int], room: int) -> dict[str, int]:
         """Give the turns out one by one: each time to whom most is due (smooth weighted round robin)."""
         weights, credit = self._weights, self._credit
-        shares: dict[str, int] = {}
-        for _ in range(room):
+        rounds = room // sum(weights[queue] for queue in queues)
+        rounds = min(rounds, *(offers[queue] // weights[queue] for queue in queues))
+        shares = (
+            {queue: rounds * weights[queue] for queue in queues} if rounds else {}
+        )  # a round leaves the credits as they are
+        for _ in range(room - sum(shares.values())):
             candidates = [queue for queue in queues if shares.get(queue, 0) < offers[queue]]
             if not candidates:
                 break
