@@ -179,8 +179,9 @@ class Sidelane:
         """Submit calls as one batch, whose end submits the calls of `then`; it is kept for `keep` seconds after that.
 
         `user` is whose the batch is, and whose its calls are that name none. All calls are checked before the first is submitted;
-        what the store refuses is listed in the batch. A repeat with the same `id`, of calls with ids, submits what is missing.
-        Raises `NotOpen`, `ArgumentsError`, `PayloadTooLarge`, `JobConflict`, `StoreUnavailable`.
+        what the store refuses is listed in the batch, and raised where it refuses all. A repeat with the same `id`, of calls with
+        ids, submits what is missing. Raises `NotOpen`, `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`,
+        `JobConflict`, `StoreUnavailable`.
         """
         return await self.client.submit_many(calls, then=then, id=id, user=user, keep=keep)
 

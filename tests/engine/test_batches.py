@@ -275,6 +275,26 @@ async def test_a_submit_that_broke_off_is_completed_by_its_repeat(
         assert (await batch.wait(0)).total == 2
 
 
+async def test_where_every_call_is_refused_nothing_ends_and_the_same_id_is_good_for_another_try(lane: Sidelane) -> None:
+    @lane.task(limits=[Concurrent(1, per="task")])
+    async def alone() -> None: ...
+
+    @lane.task
+    async def tell() -> None: ...
+
+    async with lane.testing() as t:
+        await alone.submit()
+        calls = [alone.options(id=f"a{number}").call() for number in range(2)]
+        with pytest.raises(LimitReached):
+            await lane.submit_many(calls, id="night", then=tell.call())
+        await t.drain()
+        assert await t.submitted(tell) == []
+        batch = await lane.submit_many(calls, id="night", then=tell.call())
+        await t.drain()
+        assert (await batch.wait(0)).total == 1
+        assert len(await t.submitted(tell)) == 1
+
+
 async def test_jobs_that_come_too_late_are_refused(lane: Sidelane) -> None:
     @lane.task
     async def note(number: int) -> None: ...

@@ -73,8 +73,9 @@ async def test_a_rate_says_when_the_next_may_come(client: httpx2.AsyncClient) ->
     answers = [await client.post("/do/rated") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [202, 202, 429]
     assert answers[2].headers["RateLimit-Policy"] == '"per-minute";q=2;w=60'
-    assert answers[2].headers["RateLimit"] == '"per-minute";r=0;t=30'
-    assert answers[2].headers["Retry-After"] == "30"
+    after = int(answers[2].headers["Retry-After"])
+    assert after in range(20, 31)  # it was 30 at the first of the three
+    assert answers[2].headers["RateLimit"] == f'"per-minute";r=0;t={after}'
     assert (await client.post("/do/rated", headers={"X-User": "bob"})).status_code == 202
 
 
@@ -83,8 +84,8 @@ async def test_every_limit_that_is_reached_is_named(client: httpx2.AsyncClient) 
     refused = answers[2]
     assert (refused.status_code, refused.json()["violated-policies"]) == (429, ["two-per-user", "per-minute"])
     assert refused.headers["RateLimit-Policy"] == '"two-per-user";q=2;qu="concurrent-requests", "per-minute";q=2;w=60'
-    assert refused.headers["RateLimit"] == '"two-per-user";r=0, "per-minute";r=0;t=30'
-    assert refused.headers["Retry-After"] == "30"
+    after = refused.headers["Retry-After"]  # the longest of them
+    assert refused.headers["RateLimit"] == f'"two-per-user";r=0, "per-minute";r=0;t={after}'
 
 
 async def test_an_endpoint_that_submits_by_itself_is_refused_in_the_same_words(

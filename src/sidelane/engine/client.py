@@ -82,16 +82,17 @@ class Client:
         id: str | None = None,  # noqa: A002 - named like the option of a call
         user: str | None = None,
         keep: float | None = None,
+        trace: str | None = None,
     ) -> Batch[R]:
         """Submit calls as one batch, whose end submits the calls of `then`; `keep` is how long it is kept after that (seconds).
 
         `user` is whose the batch is, and whose its calls are that name none. All calls are checked before the first is
         submitted. A repeat with the same `id`, of calls with ids, submits what is missing. Raises `ArgumentsError`,
-        `PayloadTooLarge`, `JobConflict` where the id is that of somebody else's batch, and `StoreUnavailable`; the calls that the
-        store refuses are listed in the batch.
+        `PayloadTooLarge`, `JobConflict` where the id is that of somebody else's batch, and `StoreUnavailable`. The calls that the
+        store refuses are listed in the batch; where it refuses all, the first refusal is raised, as by `submit`.
         """
         batch = batch_spec(then, batch_id=id, user=user, keep=keep, settings=self.settings)
-        return await fill(batch, calls, self.store, self, self.settings.payload_limit)
+        return await fill(batch, calls, self.store, self, self.settings.payload_limit, trace)
 
     def batch(self, batch_id: str) -> Batch[Any]:
         """Give the handle on a batch."""

@@ -57,10 +57,13 @@ def batch_spec(
     return BatchSpec(id=batch_id, user=user, keep=keep, follow_ups=follow_ups)
 
 
-async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: OpenLane, limit: int) -> Batch[R]:
+async def fill(
+    batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: OpenLane, limit: int, trace: str | None = None
+) -> Batch[R]:
     """Submit calls, of at most `limit` bytes each, as the jobs of a batch, and seal it.
 
-    Raises `ArgumentsError`, `PayloadTooLarge`, `JobConflict` where the batch is somebody else's, and `StoreUnavailable`.
+    Raises `ArgumentsError`, `PayloadTooLarge`, `JobConflict` where the batch is somebody else's, `StoreUnavailable`, and what the
+    first call was refused for where all were: the batch is not sealed then, and its end never comes.
     """
     tasks: list[Task[..., Any, R]] = []
     specs: list[JobSpec] = []
@@ -68,7 +71,7 @@ async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: O
         theirs = call if batch.user is None or call.options.user else call.with_options(user=batch.user)
         limited(theirs.arguments, limit, "The call of", theirs.task.name)
         tasks.append(theirs.task)
-        specs.append(replace(theirs.spec(), batch=batch.id))
+        specs.append(replace(theirs.spec(trace=trace), batch=batch.id))
         if len(specs) % PIECE == 0:
             await asyncio.sleep(0)
     opened = await store.open_batch(batch)
@@ -87,5 +90,7 @@ async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: O
             else:
                 decode = tasks[len(jobs)].signature.result.decode
                 jobs.append(Job(found.record.id, lane, decode, found.created))
+    if refused and len(refused) == len(jobs):
+        raise refused[0].error
     await store.seal_batch(batch.id)
     return Batch(batch.id, store, tuple(jobs), tuple(refused))
