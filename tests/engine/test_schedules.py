@@ -84,7 +84,6 @@ async def test_firings_that_nobody_was_there_for_are_made_up_for_as_told(
 
     lane.schedule("stocks", refresh.call(), every=HOUR, catch_up=catch_up)
     async with lane.testing() as t:
-        await t.advance(0)
         await t.advance(3 * DAY + 120)
         assert len(await t.submitted(refresh)) == jobs
         await t.advance(0)
@@ -206,6 +205,39 @@ async def test_each_process_that_opens_the_lane_keeps_its_schedules_and_none_sta
         (found,) = await renamed.schedules.list()
         assert (found.schedule.name, found.schedule.every, found.last) == ("prices", 2 * HOUR, before.last)
         assert await renamed.client.find(Query(task=refresh.name)) == []
+
+
+async def test_a_schedule_that_came_back_under_its_old_name_does_not_fire_beside_the_new_one(
+    make_lane: MakeLane,
+) -> None:
+    def lane_with(name: str, *aliases: str) -> Sidelane:
+        lane = make_lane()
+
+        @lane.task
+        async def refresh() -> None: ...
+
+        lane.schedule(name, refresh.call(), every=HOUR, aliases=aliases)
+        return lane
+
+    names: list[str] = []
+    for lane in (lane_with("prices", "stocks"), lane_with("stocks"), lane_with("prices", "stocks")):
+        async with lane.running():
+            names = [record.schedule.name for record in await lane.schedules.list()]
+    assert names == ["prices"]
+
+
+async def test_a_unique_call_leaves_a_firing_out_while_an_earlier_job_is_unfinished(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    lane.schedule("stocks", refresh.options(unique="stocks").call(), every=HOUR)
+    async with lane.testing() as t:
+        for _ in range(3):
+            await t.advance(HOUR)
+        assert len(await t.submitted(refresh)) == 1
+        await t.drain()
+        await t.advance(HOUR)
+        assert len(await t.submitted(refresh)) == 2
 
 
 async def test_a_schedule_can_be_switched_off_and_on_run_out_of_turn_and_forgotten(lane: Sidelane) -> None:

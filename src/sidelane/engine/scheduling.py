@@ -59,8 +59,13 @@ class Schedules:
 
     async def keep(self) -> None:
         """Keep in the store what this lane declares."""
+        await asyncio.gather(*(self._keep(schedule) for schedule in self._declared.values()))
+
+    async def _keep(self, schedule: Schedule) -> None:
         store = self._client().store
-        await asyncio.gather(*(store.keep_schedule(schedule) for schedule in self._declared.values()))
+        await store.keep_schedule(schedule)
+        for alias in schedule.aliases:  # where a program of before the new name has run again meanwhile
+            await store.forget_schedule(alias)
 
     async def list(self) -> tuple[ScheduleRecord, ...]:
         """List all schedules of the store by name, those of other programs too."""
