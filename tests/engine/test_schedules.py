@@ -15,6 +15,7 @@ from sidelane import (
     RESULT,
     Concurrent,
     ConfigurationError,
+    Ended,
     NotOpen,
     Queue,
     Sidelane,
@@ -155,7 +156,7 @@ def test_no_two_schedules_of_a_lane_are_or_were_named_alike(lane: Sidelane) -> N
     [
         (lambda task: task.options(id="one").call(1), "its call has id=…; a schedule submits a new job each time"),
         (lambda task: task.options(run_at=5.0).call(1), "its call has run_at=…"),
-        (lambda task: task.call(RESULT), "its call follows nothing that could give it number"),
+        (lambda task: task.call(RESULT), "number=RESULT is known only when another job has ended"),
         (lambda task: task.call(1), "counts per user"),
     ],
 )
@@ -181,6 +182,25 @@ async def test_firings_wait_at_limits_and_pass_a_full_queue() -> None:
         assert len(await t.submitted(refresh)) == 3
         assert await t.drain() == 3
         assert {record.state for record in await t.submitted(refresh)} == {State.SUCCEEDED}
+
+
+async def test_a_dead_letter_of_a_firing_is_told_however_late_that_was_declared(lane: Sidelane) -> None:
+    told: list[str] = []
+
+    @lane.task
+    async def refresh() -> None:
+        raise RuntimeError
+
+    lane.schedule("stocks", refresh.call(), every=HOUR)
+
+    @lane.dead_letter
+    async def tell(letter: Ended) -> None:
+        told.append(letter.task)
+
+    async with lane.testing() as t:
+        await t.advance(HOUR)
+        await t.drain()
+        assert told == ["refresh"]
 
 
 async def test_each_process_that_opens_the_lane_keeps_its_schedules_and_none_starts_anew(make_lane: MakeLane) -> None:
