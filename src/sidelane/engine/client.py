@@ -81,6 +81,7 @@ class Client:
         id: str | None = None,  # noqa: A002 - named like the option of a call
         user: str | None = None,
         keep: float | None = None,
+        trace: str | None = None,
     ) -> Batch[R]:
         """Submit calls as one batch, whose end submits the calls of `then`; `keep` is how long it is kept after that (seconds).
 
@@ -89,8 +90,8 @@ class Client:
         `PayloadTooLarge`, `JobConflict` where the id is that of somebody else's batch, and `StoreUnavailable`; the calls that the
         store refuses are listed in the batch.
         """
-        batch = batch_spec(then, batch_id=id, user=user, keep=keep, settings=self.settings)
-        return await fill(batch, calls, self.store, self)
+        batch = batch_spec(then, batch_id=id, user=user, keep=keep, trace=trace, settings=self.settings)
+        return await fill(batch, calls, self.store, self, trace)
 
     def batch(self, batch_id: str) -> Batch[Any]:
         """Give the handle on a batch."""

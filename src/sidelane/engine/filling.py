@@ -34,24 +34,25 @@ def batch_spec(
     batch_id: str | None,
     user: str | None,
     keep: float | None,
+    trace: str | None,
     settings: Settings,
 ) -> BatchSpec:
     """Say everything the store must know of a batch. Raises `ArgumentsError`, `PayloadTooLarge`."""
-    options = Options(id=batch_id, user=user, then=then)  # it checks them
+    Options(id=batch_id, user=user, then=then)  # it checks them
     batch_id = batch_id or new_id()
     if len(batch_id) > LONGEST_ID:
         raise ArgumentsError(f"id={batch_id!r}: the id of a batch has at most {LONGEST_ID} characters.")
     keep = settings.keep if keep is None else keep
     if not (keep >= 0 and math.isfinite(keep)):
         raise ArgumentsError(f"keep={keep}: this is a number of seconds, not below 0.")
-    source = BATCH + batch_id
-    templates = [call.template(user=user, source=source) for _, call in options.following]
+    following = (then,) if isinstance(then, Call) else then
+    templates = [call.template(user=user, trace=trace, source=BATCH + batch_id) for call in following]
     limited("".join(map(_arguments, templates)), settings.payload_limit, "What follows the batch")
     follow_ups = tuple(FollowUp(FINISHED, template) for template in templates)
     return BatchSpec(id=batch_id, user=user, keep=keep, follow_ups=follow_ups)
 
 
-async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: OpenLane) -> Batch[R]:
+async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: OpenLane, trace: str | None) -> Batch[R]:
     """Submit calls as the jobs of a batch, and seal it.
 
     Raises `ArgumentsError`, `PayloadTooLarge`, `JobConflict` where the batch is somebody else's, and `StoreUnavailable`.
@@ -61,7 +62,7 @@ async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: O
     for call in calls:
         theirs = call if batch.user is None or call.options.user else call.with_options(user=batch.user)
         tasks.append(theirs.task)
-        specs.append(theirs.spec(batch=batch.id))
+        specs.append(theirs.spec(batch=batch.id, trace=trace))
         if len(specs) % PIECE == 0:
             await asyncio.sleep(0)
     opened = await store.open_batch(batch)
