@@ -15,13 +15,13 @@ from sidelane.engine.embedding import embedded
 from sidelane.engine.handle import Job
 from sidelane.engine.registry import Around, ProblemRule, Registry
 from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
-from sidelane.engine.scheduling import Schedules, scheduled
+from sidelane.engine.scheduling import Schedules
 from sidelane.engine.task import Call, Task
 from sidelane.engine.turns import Turns
 from sidelane.engine.worker import Worker
 from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
-from sidelane.model.schedule import CatchUp, Schedule
+from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
 from sidelane.stores.opening import in_memory, open_store, without_password
 from sidelane.testing.harness import Harness, harness
@@ -154,11 +154,8 @@ class Sidelane:
         `aliases` are names it had before. Raises `ConfigurationError`.
         """
         self.schedules.declare(
-            Schedule(
-                name=name, spec=scheduled(call, name), cron=cron, every=every, timezone=timezone, catch_up=catch_up,
-                aliases=tuple(aliases),
-            )
-        )  # fmt: skip
+            name, call, cron=cron, every=every, timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
+        )
 
     async def submit(self, call: Call[R]) -> Job[R]:
         """Make a call a durable job.

@@ -15,6 +15,7 @@ from sidelane import (
     RESULT,
     Concurrent,
     ConfigurationError,
+    Ended,
     NotOpen,
     Queue,
     Sidelane,
@@ -84,7 +85,6 @@ async def test_firings_that_nobody_was_there_for_are_made_up_for_as_told(
 
     lane.schedule("stocks", refresh.call(), every=HOUR, catch_up=catch_up)
     async with lane.testing() as t:
-        await t.advance(0)
         await t.advance(3 * DAY + 120)
         assert len(await t.submitted(refresh)) == jobs
         await t.advance(0)
@@ -156,7 +156,7 @@ def test_no_two_schedules_of_a_lane_are_or_were_named_alike(lane: Sidelane) -> N
     [
         (lambda task: task.options(id="one").call(1), "its call has id=…; a schedule submits a new job each time"),
         (lambda task: task.options(run_at=5.0).call(1), "its call has run_at=…"),
-        (lambda task: task.call(RESULT), "its call follows nothing that could give it number"),
+        (lambda task: task.call(RESULT), "number=RESULT is known only when another job has ended"),
         (lambda task: task.call(1), "counts per user"),
     ],
 )
@@ -184,6 +184,25 @@ async def test_firings_wait_at_limits_and_pass_a_full_queue() -> None:
         assert {record.state for record in await t.submitted(refresh)} == {State.SUCCEEDED}
 
 
+async def test_a_dead_letter_of_a_firing_is_told_however_late_that_was_declared(lane: Sidelane) -> None:
+    told: list[str] = []
+
+    @lane.task
+    async def refresh() -> None:
+        raise RuntimeError
+
+    lane.schedule("stocks", refresh.call(), every=HOUR)
+
+    @lane.dead_letter
+    async def tell(letter: Ended) -> None:
+        told.append(letter.task)
+
+    async with lane.testing() as t:
+        await t.advance(HOUR)
+        await t.drain()
+        assert told == ["refresh"]
+
+
 async def test_each_process_that_opens_the_lane_keeps_its_schedules_and_none_starts_anew(make_lane: MakeLane) -> None:
     def lane_with(**fields: Any) -> tuple[Sidelane, Task[..., Any, Any]]:
         lane = make_lane()
@@ -206,6 +225,39 @@ async def test_each_process_that_opens_the_lane_keeps_its_schedules_and_none_sta
         (found,) = await renamed.schedules.list()
         assert (found.schedule.name, found.schedule.every, found.last) == ("prices", 2 * HOUR, before.last)
         assert await renamed.client.find(Query(task=refresh.name)) == []
+
+
+async def test_a_schedule_that_came_back_under_its_old_name_does_not_fire_beside_the_new_one(
+    make_lane: MakeLane,
+) -> None:
+    def lane_with(name: str, *aliases: str) -> Sidelane:
+        lane = make_lane()
+
+        @lane.task
+        async def refresh() -> None: ...
+
+        lane.schedule(name, refresh.call(), every=HOUR, aliases=aliases)
+        return lane
+
+    names: list[str] = []
+    for lane in (lane_with("prices", "stocks"), lane_with("stocks"), lane_with("prices", "stocks")):
+        async with lane.running():
+            names = [record.schedule.name for record in await lane.schedules.list()]
+    assert names == ["prices"]
+
+
+async def test_a_unique_call_leaves_a_firing_out_while_an_earlier_job_is_unfinished(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    lane.schedule("stocks", refresh.options(unique="stocks").call(), every=HOUR)
+    async with lane.testing() as t:
+        for _ in range(3):
+            await t.advance(HOUR)
+        assert len(await t.submitted(refresh)) == 1
+        await t.drain()
+        await t.advance(HOUR)
+        assert len(await t.submitted(refresh)) == 2
 
 
 async def test_a_schedule_can_be_switched_off_and_on_run_out_of_turn_and_forgotten(lane: Sidelane) -> None:

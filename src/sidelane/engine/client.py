@@ -14,7 +14,6 @@ from sidelane.engine.partial import partial_text
 from sidelane.engine.refusing import accepted, refused
 from sidelane.engine.task import Call, Task
 from sidelane.engine.upkeep import Upkeep
-from sidelane.model.codec import limited
 from sidelane.model.errors import JobCancelled, JobFailed, JobGone, NotFinished, UnknownJob
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import Gone, JobRecord, JobSpec, Query, Refusal, State, Submission
@@ -68,7 +67,7 @@ class Client:
 
     async def submission(self, call: Call[Any], *, parent: str | None = None, trace: str | None = None) -> Submission:
         """Submit a call and give the store's answer. Raises as `submit` does."""
-        return await self.submit_spec(self._spec(call, parent, trace))
+        return await self.submit_spec(call.spec(parent=parent, trace=trace))
 
     async def submit_spec(self, spec: JobSpec) -> Submission:
         """Submit what a call, or a schedule, says and give the store's answer. Raises as `submit` does."""
@@ -91,8 +90,8 @@ class Client:
         `PayloadTooLarge`, `JobConflict` where the id is that of somebody else's batch, and `StoreUnavailable`. The calls that the
         store refuses are listed in the batch; where it refuses all, the first refusal is raised, as by `submit`.
         """
-        batch = batch_spec(then, batch_id=id, user=user, keep=keep, settings=self.settings)
-        return await fill(batch, calls, self.store, self, self.settings.payload_limit, trace)
+        batch = batch_spec(then, batch_id=id, user=user, keep=keep, trace=trace, settings=self.settings)
+        return await fill(batch, calls, self.store, self, trace)
 
     def batch(self, batch_id: str) -> Batch[Any]:
         """Give the handle on a batch."""
@@ -170,10 +169,6 @@ class Client:
                 "no live worker serves task %r (version %d) of queue %r: its jobs wait until one does",
                 spec.task, spec.version, spec.queue,
             )  # fmt: skip
-
-    def _spec(self, call: Call[Any], parent: str | None, trace: str | None) -> JobSpec:
-        limited(call.arguments, self.settings.payload_limit, "The call of", call.task.name)
-        return call.spec(parent=parent, trace=trace)
 
 
 def _known(record: JobRecord | None, job_id: str) -> JobRecord:

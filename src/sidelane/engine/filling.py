@@ -3,11 +3,10 @@
 import asyncio
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from sidelane.engine.batch import Batch, Refused
-from sidelane.engine.given import BATCH, FAILURE_OF_PARENT
+from sidelane.engine.given import BATCH
 from sidelane.engine.handle import Job, OpenLane
 from sidelane.engine.refusing import accepted
 from sidelane.engine.task import Call, Task
@@ -35,32 +34,26 @@ def batch_spec(
     batch_id: str | None,
     user: str | None,
     keep: float | None,
+    trace: str | None,
     settings: Settings,
 ) -> BatchSpec:
     """Say everything the store must know of a batch. Raises `ArgumentsError`, `PayloadTooLarge`."""
-    Options(id=batch_id, user=user)  # it checks them
+    Options(id=batch_id, user=user, then=then)  # it checks them
     batch_id = batch_id or new_id()
     if len(batch_id) > LONGEST_ID:
         raise ArgumentsError(f"id={batch_id!r}: the id of a batch has at most {LONGEST_ID} characters.")
     keep = settings.keep if keep is None else keep
     if not (keep >= 0 and math.isfinite(keep)):
         raise ArgumentsError(f"keep={keep}: this is a number of seconds, not below 0.")
-    calls = (then,) if isinstance(then, Call) else then
-    for call in calls:
-        limited(call.arguments, settings.payload_limit, "The call of", call.task.name)
-        if FAILURE_OF_PARENT in call.given.values():
-            raise ArgumentsError(
-                f"{call.task.name}: FAILURE is of one job; what follows a batch takes RESULT, its `BatchEnd`."
-            )
-    templates = [call.template(user=user, source=BATCH + batch_id) for call in calls]
+    following = (then,) if isinstance(then, Call) else then
+    templates = [call.template(user=user, trace=trace, source=BATCH + batch_id) for call in following]
+    limited("".join(map(_arguments, templates)), settings.payload_limit, "What follows the batch")
     follow_ups = tuple(FollowUp(FINISHED, template) for template in templates)
     return BatchSpec(id=batch_id, user=user, keep=keep, follow_ups=follow_ups)
 
 
-async def fill(
-    batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: OpenLane, limit: int, trace: str | None = None
-) -> Batch[R]:
-    """Submit calls, of at most `limit` bytes each, as the jobs of a batch, and seal it.
+async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: OpenLane, trace: str | None) -> Batch[R]:
+    """Submit calls as the jobs of a batch, and seal it.
 
     Raises `ArgumentsError`, `PayloadTooLarge`, `JobConflict` where the batch is somebody else's, `StoreUnavailable`, and what the
     first call was refused for where all were: the batch is not sealed then, and its end never comes.
@@ -69,9 +62,8 @@ async def fill(
     specs: list[JobSpec] = []
     for call in calls:
         theirs = call if batch.user is None or call.options.user else call.with_options(user=batch.user)
-        limited(theirs.arguments, limit, "The call of", theirs.task.name)
         tasks.append(theirs.task)
-        specs.append(replace(theirs.spec(trace=trace), batch=batch.id))
+        specs.append(theirs.spec(batch=batch.id, trace=trace))
         if len(specs) % PIECE == 0:
             await asyncio.sleep(0)
     opened = await store.open_batch(batch)
@@ -94,3 +86,7 @@ async def fill(
         raise refused[0].error
     await store.seal_batch(batch.id)
     return Batch(batch.id, store, tuple(jobs), tuple(refused))
+
+
+def _arguments(spec: JobSpec) -> str:
+    return spec.arguments + "".join(_arguments(follow_up.spec) for follow_up in spec.follow_ups)

@@ -4,14 +4,15 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
+from sidelane.engine.admission import waiting
 from sidelane.engine.client import Client
 from sidelane.engine.handle import Job
 from sidelane.engine.task import Call
-from sidelane.model.errors import ArgumentsError, ConfigurationError, UnknownSchedule
+from sidelane.model.errors import ArgumentsError, ConfigurationError, PayloadTooLarge, UnknownSchedule
 from sidelane.model.job import JobSpec
-from sidelane.model.schedule import Schedule, ScheduleRecord
+from sidelane.model.schedule import CatchUp, Schedule, ScheduleRecord
 
 LABEL = "schedule"
 """The label by which the jobs of a schedule are found; its value is the schedule's name."""
@@ -19,23 +20,14 @@ LABEL = "schedule"
 SAME_ID = "scheduled"
 
 
-def scheduled(call: Call[Any], name: str) -> JobSpec:
-    """Give the template of the jobs that a schedule submits: admitted as if every limit said "wait", like follow-ups.
+class Timing(TypedDict, total=False):
+    """When a schedule fires; see `Schedule`."""
 
-    Raises `ConfigurationError` on a call that cannot be submitted again and again.
-    """
-    what = f"Schedule {name!r} of task {call.task.name!r}"
-    for option in ("id", "run_at"):
-        if getattr(call.options, option) is not None:
-            raise ConfigurationError(f"{what}: its call has {option}=…; a schedule submits a new job each time.")
-    if call.given:
-        raise ConfigurationError(f"{what}: its call follows nothing that could give it {', '.join(call.given)}.")
-    try:
-        template = call.template()
-    except ArgumentsError as error:
-        raise ConfigurationError(f"{what}: {error}") from error
-    # an id that is always the same: what has not changed is not to look new to the store
-    return replace(template, id=SAME_ID, labels={**template.labels, LABEL: name})
+    cron: str | None
+    every: float | None
+    timezone: str
+    catch_up: CatchUp
+    aliases: tuple[str, ...]
 
 
 class Schedules:
@@ -43,24 +35,31 @@ class Schedules:
 
     def __init__(self, client: Callable[[], Client]) -> None:
         self._client = client
-        self._declared: dict[str, Schedule] = {}
+        self._declared: dict[str, tuple[Schedule, Call[Any]]] = {}
 
-    def declare(self, schedule: Schedule) -> None:
+    def declare(self, name: str, call: Call[Any], **timing: Unpack[Timing]) -> None:
         """Add a schedule. Raises `ConfigurationError` on one that cannot be, and on a name that is taken."""
+        schedule = Schedule(name=name, spec=_spec(name, call), **timing)
         schedule.check()
-        taken = {name: other for other in self._declared.values() for name in (other.name, *other.aliases)}
-        for name in (schedule.name, *schedule.aliases):
-            if name in taken:
+        taken = {name: other for other, _ in self._declared.values() for name in (other.name, *other.aliases)}
+        for wanted in (schedule.name, *schedule.aliases):
+            if wanted in taken:
                 raise ConfigurationError(
-                    f"Schedule {schedule.name!r} of task {schedule.spec.task!r}: the schedule {taken[name].name!r} of task "
-                    f"{taken[name].spec.task!r} is, or was, named {name!r}. Give one of them another name."
+                    f"{_named(name, call)}: the schedule {taken[wanted].name!r} of task {taken[wanted].spec.task!r} is, or was, "
+                    f"named {wanted!r}. Give one of them another name."
                 )
-        self._declared[schedule.name] = schedule
+        self._declared[schedule.name] = schedule, call
 
     async def keep(self) -> None:
         """Keep in the store what this lane declares."""
+        await asyncio.gather(*(self._keep(schedule, call) for schedule, call in self._declared.values()))
+
+    async def _keep(self, schedule: Schedule, call: Call[Any]) -> None:
         store = self._client().store
-        await asyncio.gather(*(store.keep_schedule(schedule) for schedule in self._declared.values()))
+        # what follows a job may have been declared after the schedule
+        await store.keep_schedule(replace(schedule, spec=_spec(schedule.name, call)))
+        for alias in schedule.aliases:  # where a program of before the new name has run again meanwhile
+            await store.forget_schedule(alias)
 
     async def list(self) -> tuple[ScheduleRecord, ...]:
         """List all schedules of the store by name, those of other programs too."""
@@ -94,3 +93,25 @@ def _known(found: bool, name: str) -> None:
 
 def _unknown(name: str) -> UnknownSchedule:
     return UnknownSchedule(f"There is no schedule {name!r}. `sidelane schedules list` shows all.")
+
+
+def _spec(name: str, call: Call[Any]) -> JobSpec:
+    """Give the template of the jobs that a schedule submits. They wait at limits, for nobody is there to be refused.
+
+    Raises `ConfigurationError` on a call that cannot be submitted again and again.
+    """
+    for option in ("id", "run_at"):
+        if getattr(call.options, option) is not None:
+            raise ConfigurationError(
+                f"{_named(name, call)}: its call has {option}=…; a schedule submits a new job each time."
+            )
+    try:
+        spec = call.spec()
+    except (ArgumentsError, PayloadTooLarge) as error:
+        raise ConfigurationError(f"{_named(name, call)}: {error}") from error
+    # an id that is always the same: what has not changed is not to look new to the store
+    return waiting(replace(spec, id=SAME_ID, labels={**spec.labels, LABEL: name}))
+
+
+def _named(name: str, call: Call[Any]) -> str:
+    return f"Schedule {name!r} of task {call.task.name!r}"

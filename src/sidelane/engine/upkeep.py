@@ -49,16 +49,16 @@ class Upkeep:
             swept = await self._store.sweep(lease=self._lease)
         except StoreError as error:
             logger.warning("a sweep did not reach the store: %s", error)
-            swept = Swept()
+            self._sweep_at = time.monotonic() + self._longest
+            return
         if swept.lost:
             logger.warning("%d leases of silent workers were taken back", swept.lost)
         now = time.monotonic()
         self._sweep_at = now + self._rest(swept)
-        self._fire_at = (
-            math.inf
-            if swept.next_firing is None
-            else min(now + swept.next_firing, max(now, self._fired_at + FIRINGS_INTERVAL))
-        )
+        if swept.next_firing is None:
+            self._fire_at = math.inf
+        else:
+            self._fire_at = min(now + swept.next_firing, max(now, self._fired_at + FIRINGS_INTERVAL))
 
     async def _fire(self) -> None:
         try:

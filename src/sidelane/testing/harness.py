@@ -20,7 +20,7 @@ from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, Query
 from sidelane.model.settings import Settings
-from sidelane.model.worker import ClaimRequest, Claims
+from sidelane.model.worker import ClaimRequest
 from sidelane.stores.opening import open_store
 from sidelane.testing.clock import HandClock
 
@@ -64,14 +64,11 @@ class Harness:
     async def drain(self) -> int:
         """Run every job that is ready, and those they submit, until none is; give how many attempts that took."""
         count = 0
-        while True:
-            claims = await self._claim()
-            if not claims.jobs and (claims.next_due is None or claims.next_due > 0):
-                return count
-            attempts = [Attempt(claimed, self._runtime) for claimed in claims.jobs]
+        while attempts := await self._claim():
             await asyncio.gather(*(attempt.start() for attempt in attempts))
             await self._reporter.settled()
             count += len(attempts)
+        return count
 
     async def advance(self, seconds: float) -> None:
         """Turn the clock on and do what the time then asks for: schedules, due jobs, deadlines, retention."""
@@ -100,12 +97,19 @@ class Harness:
         await self._resources.close()
         await self.client.close()
 
-    async def _claim(self) -> Claims:
+    async def _claim(self) -> list[Attempt]:
+        while True:
+            claims = await self.client.store.claim(await self._request())
+            if (
+                claims.jobs or claims.next_due is None or claims.next_due > 0
+            ):  # else it only set some aside, at a limit say
+                return [Attempt(claimed, self._runtime) for claimed in claims.jobs]
+
+    async def _request(self) -> ClaimRequest:
         queues = {stats.name: BATCH for stats in await self.client.store.stats()}
-        request = ClaimRequest(
+        return ClaimRequest(
             request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=BATCH, lease=LEASE
         )
-        return await self.client.store.claim(request)
 
 
 @asynccontextmanager
