@@ -6,6 +6,7 @@ import time
 from sidelane.model.job import JobSpec, State
 from sidelane.model.limit import Limit
 from sidelane.model.schedule import Firing, Schedule
+from sidelane.stores.contract import Store
 from tests.cli.command import Command
 from tests.cli.shelf import Shelf
 
@@ -15,8 +16,11 @@ PULSE = Schedule(name="pulse", spec=SPEC, every=300.0)
 
 
 def keep(shelf: Shelf, *schedules: Schedule) -> None:
-    for schedule in schedules:
-        shelf.call(lambda store, schedule=schedule: store.keep_schedule(schedule))
+    async def keep_all(store: Store) -> None:
+        for schedule in schedules:
+            await store.keep_schedule(schedule)
+
+    shelf.call(keep_all)
 
 
 def fire(shelf: Shelf, schedule: Schedule, job_id: str, *, coming: float) -> None:
