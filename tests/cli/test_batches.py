@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from sidelane.model.batch import BatchSpec
+from sidelane.cli.batchsheet import batch_line, segments
+from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.job import Failure, FollowUp, JobSpec, State
 from sidelane.model.outcome import Failed, Succeeded
 from sidelane.model.problem import Problem
@@ -98,6 +99,30 @@ def test_a_watch_on_a_terminal_is_a_bar_that_moves(shelf: Shelf, project: Projec
     assert watching.exit_code() == 1
     assert "2 of 2, 1 failed" in watching.said
     assert "━" in watching.said
+
+
+@pytest.mark.parametrize(
+    "counts", [(0, 0, 0), (0, 1, 0), (998, 1, 1), (1000, 0, 0), (1, 998, 1), (500, 250, 250), (999, 0, 0), (997, 1, 1)]
+)
+def test_a_bar_has_its_width_and_shows_each_kind_there_is(counts: tuple[int, int, int]) -> None:
+    succeeded, failed, cancelled = counts
+    record = BatchRecord(
+        spec=BatchSpec(id="night"), submitted=0.0, total=1000, succeeded=succeeded, failed=failed, cancelled=cancelled
+    )  # fmt: skip
+    bar = segments(record, 20)
+    assert bar.plain == "━" * 20
+    drawn = {span.style: span.end - span.start for span in bar.spans if span.end > span.start}
+    styles = ("green", "red", "magenta", "bright_black")
+    for count, style in zip((*counts, record.unfinished), styles, strict=True):
+        assert bool(drawn.get(style)) == bool(count), style
+
+
+def test_a_line_fits_a_narrow_terminal() -> None:
+    record = BatchRecord(
+        spec=BatchSpec(id="night"), submitted=0.0, total=1_234_567, succeeded=234_567, failed=4321, cancelled=987
+    )  # fmt: skip
+    for width in (40, 80, 120):
+        assert batch_line(record, 100_000.0, width).cell_len <= width
 
 
 def test_cancel_ends_what_waits_and_asks_what_runs_to_stop(shelf: Shelf, sidelane: Command) -> None:

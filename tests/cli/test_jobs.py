@@ -187,6 +187,15 @@ def test_show_says_why_no_live_worker_serves_a_waiting_job(shelf: Shelf, sidelan
     assert "waits for version 2" in sidelane("jobs", "show", "newer").out
 
 
+def test_show_says_when_the_queue_of_a_waiting_job_is_paused(shelf: Shelf, sidelane: Command) -> None:
+    shelf.submit("one")
+    shelf.beat()
+    sidelane("queues", "pause", "chat")
+    assert "queue 'chat' is paused" in sidelane("jobs", "show", "one").out
+    sidelane("queues", "resume", "chat")
+    assert "paused" not in sidelane("jobs", "show", "one").out
+
+
 def test_show_tells_a_waiting_jobs_place(shelf: Shelf, sidelane: Command) -> None:
     shelf.submit("one")
     shelf.submit("two")

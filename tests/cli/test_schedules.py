@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 from sidelane.model.job import JobSpec, State
 from sidelane.model.limit import Limit
@@ -98,10 +99,18 @@ def test_run_submits_its_job_now_and_prints_the_id(shelf: Shelf, sidelane: Comma
     assert sidelane("schedules", "run", "pulse", "--json").json["task"] == "refresh"
 
 
+def test_a_run_says_when_the_last_job_is_still_there(shelf: Shelf, sidelane: Command) -> None:
+    keep(shelf, Schedule(name="pulse", spec=replace(SPEC, unique="pulse"), every=300.0))
+    first = sidelane("schedules", "run", "pulse")
+    second = sidelane("schedules", "run", "pulse")
+    assert second.out == first.out
+    assert "nothing was submitted" in second.err
+    assert first.err == ""
+
+
 def test_a_run_that_is_refused_says_why(shelf: Shelf, sidelane: Command) -> None:
     limit = Limit(name="refresh", key="all", most=1)
-    spec = JobSpec(id="", task="refresh", queue="chat", limits=(limit,))
-    keep(shelf, Schedule(name="pulse", spec=spec, every=300.0))
+    keep(shelf, Schedule(name="pulse", spec=replace(SPEC, limits=(limit,)), every=300.0))
     assert sidelane("schedules", "run", "pulse").code == 0
     said = sidelane("schedules", "run", "pulse")
     assert said.code == 1

@@ -109,15 +109,16 @@ def batch_state(record: BatchRecord) -> Text:
 
 
 def segments(record: BatchRecord, width: int = WIDTH) -> Text:
-    """Draw a bar of how a batch's jobs ended; what is grey has not. Each kind that there is shows."""
-    kinds = [(record.succeeded, "green"), (record.failed, "red"), (record.cancelled, "magenta")]
-    text, ended, drawn = Text(), 0, 0
-    for count, style in kinds:
-        ended += count
-        upto = min(max(round(width * ended / record.total), drawn + 1), width) if count else drawn
-        text.append("━" * (upto - drawn), style)
-        drawn = upto
-    return text.append("━" * (width - drawn), "bright_black")
+    """Draw a bar of how a batch's jobs ended; what is grey has not. Each kind that there is shows, however few they are."""
+    kinds = [
+        (record.succeeded, "green"),
+        (record.failed, "red"),
+        (record.cancelled, "magenta"),
+        (record.unfinished if record.total else 1, "bright_black"),
+    ]
+    drawn = [max(1, width * count // max(record.total, 1)) if count else 0 for count, _ in kinds]
+    drawn[drawn.index(max(drawn))] += width - sum(drawn)
+    return Text.assemble(*(("━" * columns, style) for columns, (_, style) in zip(drawn, kinds, strict=True)))
 
 
 def counts(record: BatchRecord) -> Text:
