@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import sidelane
+from sidelane.cli.application import application
 from tests.cli.command import Command
 from tests.cli.project import Project
 
@@ -30,17 +34,34 @@ def version() -> str:
 def test_help_names_every_command_and_the_exit_codes(sidelane: Command) -> None:
     said = sidelane("--help")
     assert said.code == 0
-    for name in ("dev", "worker", "jobs", "workers", "config", "check"):
+    for name in (
+        "dev",
+        "worker",
+        "jobs",
+        "dead",
+        "queues",
+        "limits",
+        "schedules",
+        "batches",
+        "workers",
+        "config",
+        "check",
+    ):
         assert f" {name} " in said.out
-    assert "4 no such job" in " ".join(said.out.split())
+    assert "4 no such job, queue, schedule or batch" in " ".join(said.out.split())
     assert " api " not in said.out
 
 
-@pytest.mark.parametrize(
-    "command", ["dev", "worker", "workers", "config", "check", "jobs list", "jobs show", "jobs watch"]
-)
-def test_every_command_has_a_help_of_its_own(sidelane: Command, command: str) -> None:
-    said = sidelane(*command.split(), "--help")
+def names(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Give every command and group, by the words that call it."""
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from names(inner, (*path, name))
+
+
+@pytest.mark.parametrize("command", list(names(get_command(application))), ids=" ".join)
+def test_every_command_has_a_help_of_its_own(sidelane: Command, command: tuple[str, ...]) -> None:
+    said = sidelane(*command, "--help")
     assert said.code == 0
     assert "Usage:" in said.out
 

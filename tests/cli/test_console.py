@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sidelane.cli.logs import Lines
-from sidelane.cli.times import age, duration
+from sidelane.cli.times import age, duration, duration_of, pace, time_at
 from sidelane.stores.opening import without_password
 
 
@@ -39,6 +39,53 @@ def test_durations_read_as_people_say_them(seconds: float, words: str) -> None:
 )
 def test_ages_read_as_people_say_them(then: float, words: str) -> None:
     assert age(then, 1000.0) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("15min", 900),
+        ("15 m", 900),
+        ("2h", 7200),
+        ("2 h 5 min", 7500),
+        ("3 days", 259_200),
+        ("1.5h", 5400),
+    ],
+)
+def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    assert duration_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2 fortnights", "2h or so", "-2h"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="write a duration"):
+        duration_of(text)
+
+
+def test_a_time_is_so_long_ago_or_a_date() -> None:
+    assert time_at("2h", 10_000.0) == 2800.0
+    assert time_at("2026-05-01T09:30+00:00", 0.0) == 1_777_627_800.0
+    assert time_at("2026-05-02", 0.0) - time_at("2026-05-01", 0.0) == 86_400.0
+    for text in ("tomorrow", "2026-13-01", "2 fortnights"):
+        with pytest.raises(ValueError, match=text):
+            time_at(text, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (1234.5, "1,234/s"),
+        (12.3, "12/s"),
+        (1.52, "1.5/s"),
+        (0.5, "30/min"),
+        (0.02, "1.2/min"),
+        (0.001, "3.6/h"),
+        (0.0, ""),
+    ],
+)
+def test_a_rate_is_told_in_the_unit_in_which_it_counts(rate: float, words: str) -> None:
+    assert pace(rate) == words
 
 
 def line(speaker: str, logger: str, level: int = logging.INFO, **more: object) -> str:

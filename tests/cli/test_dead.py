@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -292,7 +293,17 @@ def test_purge_keeps_what_its_follow_ups_still_need(shelf: Shelf, sidelane: Comm
     assert ids(sidelane) == ["one"]
 
 
-def fail_many(shelf: Shelf, count: int) -> None:
-    """Put so many jobs in the store that nobody could start in time."""
-    specs = [JobSpec(id=f"many-{number}", task="answer", queue="chat") for number in range(count)]
+def test_many_refusals_are_told_as_a_number(shelf: Shelf, sidelane: Command) -> None:
+    tell = FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="tell", queue="mail"))
+    fail_many(shelf, 25, follow_ups=(tell,))
+    said = sidelane("dead", "purge", "--all", "--yes")
+    assert said.code == 1
+    assert said.out == "✓ 0 dead letters forgotten\n"
+    assert said.err.count("not forgotten: ") == 20
+    assert "5 more were not forgotten" in said.err
+
+
+def fail_many(shelf: Shelf, count: int, **fields: Any) -> None:
+    """Put so many dead letters in the store."""
+    specs = [JobSpec(id=f"many-{number}", task="answer", queue="chat", **fields) for number in range(count)]
     shelf.fail_all(specs, BUSY)

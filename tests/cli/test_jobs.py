@@ -1,13 +1,18 @@
 """`sidelane jobs list`, `show`, `cancel` and `requeue`."""
 
 import json
+import re
 
+from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
-from sidelane.model.job import Failure, State
+from sidelane.model.job import Failure, FollowUp, JobSpec, State
+from sidelane.model.limit import Limit
 from sidelane.model.outcome import Failed, Retried, Succeeded
 from sidelane.model.problem import Problem
 from tests.cli.command import Command
 from tests.cli.shelf import WORKER, Shelf
+
+LIMIT = Limit(name="answer", key="ann", most=1, when_full="wait")
 
 LONG = "0123456789abcdef0123456789abcdef"
 
@@ -16,6 +21,11 @@ FAILURE = Failure(
     error="APIError: 429",
     traceback="Traceback: line 7\nAPIError: 429",
 )
+
+
+def test_the_bare_name_lists(shelf: Shelf, sidelane: Command) -> None:
+    shelf.submit("one")
+    assert [job["id"] for job in sidelane("jobs", "--json", "--limit", "1").json] == ["one"]
 
 
 def test_the_newest_job_is_listed_first(shelf: Shelf, sidelane: Command) -> None:
@@ -96,6 +106,31 @@ def test_lists_name_the_view_of_a_state_that_says_more(shelf: Shelf, sidelane: C
     assert "cancelling" in lines["asked"]
 
 
+def test_a_job_that_waits_at_a_limit_is_listed_as_parked_with_the_limit(shelf: Shelf, sidelane: Command) -> None:
+    shelf.claim(shelf.submit("running", limits=(LIMIT,)))
+    shelf.submit("waits", limits=(LIMIT,))
+    assert shelf.ask_for("waits") == ()
+    lines = {line.split()[0]: line for line in sidelane("jobs", "list").out.splitlines()[1:]}
+    assert "parked" in lines["waits"]
+    assert "limit answer/ann" in lines["waits"]
+    assert "parked" not in lines["running"]
+    said = sidelane("jobs", "show", "waits")
+    assert "parked" in said.out
+    (line,) = [line for line in said.out.splitlines() if "answer/ann" in line]
+    assert "1 at once, wait" in line
+    assert "it waits here" in line
+    document = sidelane("jobs", "show", "waits", "--json").json
+    assert (document["state"], document["parked"], document["limits"]) == ("queued", "answer/ann", ["answer/ann"])
+
+
+def test_a_parked_job_that_was_cancelled_is_not_parked_any_more(shelf: Shelf, sidelane: Command) -> None:
+    shelf.claim(shelf.submit("running", limits=(LIMIT,)))
+    shelf.submit("waits", limits=(LIMIT,))
+    shelf.ask_for("waits")
+    sidelane("jobs", "cancel", "waits")
+    assert "parked" not in sidelane("jobs", "list").out
+
+
 def test_progress_is_shown_in_lists(shelf: Shelf, sidelane: Command) -> None:
     lease = shelf.claim(shelf.submit("one"))
     shelf.emit(lease, Entry("progress", '{"percent":40,"message":"listening"}'))
@@ -152,11 +187,50 @@ def test_show_says_why_no_live_worker_serves_a_waiting_job(shelf: Shelf, sidelan
     assert "waits for version 2" in sidelane("jobs", "show", "newer").out
 
 
+def test_show_says_when_the_queue_of_a_waiting_job_is_paused(shelf: Shelf, sidelane: Command) -> None:
+    shelf.submit("one")
+    shelf.beat()
+    sidelane("queues", "pause", "chat")
+    assert "queue 'chat' is paused" in sidelane("jobs", "show", "one").out
+    sidelane("queues", "resume", "chat")
+    assert "paused" not in sidelane("jobs", "show", "one").out
+
+
 def test_show_tells_a_waiting_jobs_place(shelf: Shelf, sidelane: Command) -> None:
     shelf.submit("one")
     shelf.submit("two")
     assert "next of its queue" in sidelane("jobs", "show", "one").out
     assert sidelane("jobs", "show", "two", "--json").json["position"] == 1
+
+
+def test_show_tells_how_long_a_waiting_job_may_still_wait(shelf: Shelf, sidelane: Command) -> None:
+    shelf.submit("one")
+    shelf.submit("two")
+    assert sidelane("jobs", "show", "two", "--json").json["wait"] is None
+    shelf.claim(shelf.submit("started", queue="chat"))  # now its queue moves
+    assert sidelane("jobs", "show", "two", "--json").json["wait"] > 0
+    assert "1 before it; about " in sidelane("jobs", "show", "two").out
+
+
+def test_show_tells_what_a_job_follows_and_what_follows_it(shelf: Shelf, sidelane: Command) -> None:
+    then = FollowUp(frozenset({State.SUCCEEDED}), JobSpec(id="", task="publish", queue="chat"))
+    tell = FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="complain", queue="chat"))
+    shelf.call(lambda store: store.open_batch(BatchSpec(id="night")))
+    shelf.submit("one")
+    shelf.submit(
+        "two", parent="one", cascade=True, batch="night", given={"text": "result"}, follow_ups=(then, tell)
+    )  # fmt: skip
+    facts = dict(re.findall(r"^  (\S.*?)  +(\S.*)$", sidelane("jobs", "show", "two").out, re.MULTILINE))
+    assert facts["parent"] == "one, and is cancelled with it"
+    assert facts["batch"] == "night"
+    assert facts["filled in"] == "text: the result of its parent"
+    assert (facts["then"], facts["on failure"]) == ("publish", "complain")
+    document = sidelane("jobs", "show", "two", "--json").json
+    assert [(follow_up["on"], follow_up["task"]) for follow_up in document["follow_ups"]] == [
+        (["succeeded"], "publish"),
+        (["failed"], "complain"),
+    ]
+    assert (document["given"], document["cascade"], document["batch"]) == ({"text": "result"}, True, "night")
 
 
 def test_an_unknown_job_has_an_exit_code_of_its_own(shelf: Shelf, sidelane: Command) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sidelane.cli.options import slots_by_queue
-from sidelane.model.job import State
+from sidelane.cli.options import passed_on, slots_by_queue
+from sidelane.model.job import JobRecord, State
 from sidelane.model.worker import WorkerInfo
 from tests.cli.command import Command
 from tests.cli.project import Project, gone, until
@@ -46,6 +46,35 @@ def test_a_queue_that_the_lane_does_not_declare_ends_the_worker_with_3(project: 
     assert worker.exit_code() == 3
     assert "There is no queue 'feedback'; this lane declares chat, gpu, default." in worker.said
     assert "Traceback" not in worker.said
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(("queues", "first"), [("chat,gpu", "chat"), ("gpu,chat", "gpu")])
+def test_a_strict_worker_serves_its_queues_one_before_the_next(
+    shelf: Shelf, project: Project, queues: str, first: str
+) -> None:
+    for number in range(4):
+        for queue in ("chat", "gpu"):
+            shelf.submit(f"{queue}-{number}", queue=queue)
+    worker = project.start("worker", LANE, "--queues", queues, "--strict", "--concurrency", "1")
+    ids = [f"{queue}-{number}" for number in range(4) for queue in ("chat", "gpu")]
+    records = until(lambda: all_ended(shelf, ids), "the end of all jobs")
+    order = [record.spec.queue for record in sorted(records, key=lambda record: record.started or 0.0)]
+    assert order[:4] == [first] * 4
+    worker.says("strictly one before the next")
+
+
+def all_ended(shelf: Shelf, ids: list[str]) -> list[JobRecord]:
+    """Give the jobs once all have ended."""
+    records = [shelf.record(job_id) for job_id in ids]
+    return records if all(record.state.finished for record in records) else []
+
+
+def test_processes_are_told_what_the_command_line_said() -> None:
+    assert passed_on("INFO", "chat,gpu=1", 3, strict=True) == [
+        "--log-level", "INFO", "--queues", "chat,gpu=1", "--concurrency", "3", "--strict",
+    ]  # fmt: skip
+    assert passed_on("INFO", None, None) == ["--log-level", "INFO"]
 
 
 @pytest.mark.system

@@ -71,7 +71,8 @@ async def _watch(settings: Settings, batch_id: str, view: BatchView) -> BatchRec
 async def _cancel(settings: Settings, batch_id: str) -> tuple[BatchRecord, BatchRecord]:
     async with opened(settings) as client:
         before = await batch_record(client.store, batch_id)
-        return before, await Batch[object](batch_id, client.store).cancel()
+        batch: Batch[object] = Batch(batch_id, client.store)
+        return before, await batch.cancel()
 
 
 def _cancelled(before: BatchRecord, after: BatchRecord) -> Answer:

@@ -15,8 +15,8 @@ from sidelane.cli.states import DOTS, STYLES
 from sidelane.cli.times import age, duration, moment
 from sidelane.model.batch import BatchRecord
 
-WIDTH = 40
-"""Columns of a batch's bar."""
+WIDTH, NARROWEST = 40, 10
+"""Columns of a batch's bar, where there is room, and at least."""
 
 
 class BatchView(Protocol):
@@ -48,7 +48,9 @@ class BatchProgress:
     """A bar of its jobs, by how they ended, that moves until the batch has ended and then stays."""
 
     def __init__(self) -> None:
-        self._live = Live(console=notes(), auto_refresh=False)
+        self._console = notes()
+        self._record: BatchRecord | None = None
+        self._live = Live(console=self._console, get_renderable=self._line, refresh_per_second=4)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -60,7 +62,12 @@ class BatchProgress:
         self._live.stop()
 
     def show(self, record: BatchRecord) -> None:
-        self._live.update(batch_line(record, time.time()), refresh=True)
+        self._record = record
+        self._live.refresh()
+
+    def _line(self) -> Text:
+        record = self._record
+        return Text() if record is None else batch_line(record, time.time(), self._console.width)
 
 
 def print_batch(record: BatchRecord) -> None:
@@ -87,26 +94,31 @@ def print_batch(record: BatchRecord) -> None:
     put(console, grid)
 
 
-def batch_line(record: BatchRecord, now: float) -> Text:
-    """Say on one line how far a batch has come."""
+def batch_line(record: BatchRecord, now: float, width: int) -> Text:
+    """Say on one line, of so many columns, how far a batch has come."""
     took = duration((record.ended or now) - record.submitted)
-    return Text("  ").join([segments(record), batch_state(record), counts(record), Text(took, "dim")])
+    words = Text("  ").join([Text(), batch_state(record), counts(record), Text(took, "dim")])
+    bar = segments(record, max(NARROWEST, min(WIDTH, width - words.cell_len)))
+    line = bar.append(words)
+    line.truncate(width, overflow="ellipsis")
+    return line
 
 
 def batch_state(record: BatchRecord) -> Text:
     return Text(f"{DOTS[record.state]} {record.state}", STYLES[record.state])
 
 
-def segments(record: BatchRecord) -> Text:
-    """Draw a bar of how a batch's jobs ended; what is grey has not. Each kind that there is shows."""
-    kinds = [(record.succeeded, "green"), (record.failed, "red"), (record.cancelled, "magenta")]
-    text, ended, drawn = Text(), 0, 0
-    for count, style in kinds:
-        ended += count
-        upto = max(round(WIDTH * ended / record.total), drawn + 1) if count else drawn
-        text.append("━" * (min(upto, WIDTH) - drawn), style)
-        drawn = min(upto, WIDTH)
-    return text.append("━" * (WIDTH - drawn), "bright_black")
+def segments(record: BatchRecord, width: int = WIDTH) -> Text:
+    """Draw a bar of how a batch's jobs ended; what is grey has not. Each kind that there is shows, however few they are."""
+    kinds = [
+        (record.succeeded, "green"),
+        (record.failed, "red"),
+        (record.cancelled, "magenta"),
+        (record.unfinished if record.total else 1, "bright_black"),
+    ]
+    drawn = [max(1, width * count // max(record.total, 1)) if count else 0 for count, _ in kinds]
+    drawn[drawn.index(max(drawn))] += width - sum(drawn)
+    return Text.assemble(*(("━" * columns, style) for columns, (_, style) in zip(drawn, kinds, strict=True)))
 
 
 def counts(record: BatchRecord) -> Text:

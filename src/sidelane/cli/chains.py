@@ -1,10 +1,9 @@
 """What follows a job or a batch, and what a job takes from the one it follows, in words."""
 
+from sidelane.engine.given import BATCH, FAILURE_OF_PARENT, RESULT_OF_PARENT
 from sidelane.model.job import FINISHED, FollowUp, State
 
-SOURCES = {"result": "the result of its parent", "failure": "the failure of its parent"}
-
-BATCH = "batch:"
+SOURCES = {RESULT_OF_PARENT: "the result of its parent", FAILURE_OF_PARENT: "the failure of its parent"}
 
 
 def follows_words(follow_up: FollowUp) -> str:

@@ -63,11 +63,12 @@ async def act_on_each(store: Store, ids: Sequence[str], act: Act, check: Check |
     for start in range(0, len(ids), PIECE):
         piece = ids[start : start + PIECE]
         found = dict(zip(piece, await store.get(piece), strict=True))
-        dead = {job_id: record for job_id, record in found.items() if _is_dead(record)}
-        for record in dead.values():
-            if check is not None and isinstance(record, JobRecord):
+        dead = [each for each in found.values() if isinstance(each, JobRecord) and each.state is State.FAILED]
+        if check is not None:
+            for record in dead:
                 check(record)
-        wrong = dict(zip(dead, await act(store, list(dead)), strict=True)) if dead else {}
+        dead_ids = [record.id for record in dead]
+        wrong = dict(zip(dead_ids, await act(store, dead_ids), strict=True))
         answers += [_answer(job_id, record, act, wrong) for job_id, record in found.items()]
     return answers
 
@@ -82,10 +83,6 @@ async def act_on_all(store: Store, wanted: Wanted, act: Act) -> AsyncIterator[Ma
 def stands(record: JobRecord) -> str:
     """Say why a job is no dead letter."""
     return f"it is no dead letter: it {'is' if not record.state.finished else 'has'} {record.state}"
-
-
-def _is_dead(record: JobRecord | Gone | None) -> bool:
-    return isinstance(record, JobRecord) and record.state is State.FAILED
 
 
 def _answer(job_id: str, record: JobRecord | Gone | None, act: Act, wrong: Mapping[str, str]) -> Answer:

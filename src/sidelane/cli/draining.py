@@ -41,7 +41,7 @@ class Draining:
         """Say how many jobs of which queue still run."""
         words = "still running: " + ", ".join(f"{count:,} of {name}" for name, count in running.items())
         if self._status is not None:
-            waited = duration(round(time.monotonic() - self._began))
+            waited = duration(time.monotonic() - self._began)
             self._status.update(Text.assemble(words, (f"  {waited}", "dim")))
         elif running != self._shown:
             self._notes.print(words)

@@ -118,7 +118,7 @@ async def show_job(settings: Settings, job_id: str, *, as_json: bool) -> JobReco
     """Print everything about a job, and give its record. Raises `UnknownJob` or `JobGone`."""
     async with opened(settings) as client:
         record = await client.record(job_id)
-        served = serving(record, await client.store.workers())
+        served = await serving(record, client.store)
         place = await client.store.position(job_id) if record.state is State.QUEUED else None
         partial = await partial_text(client.store, record.id) if record.result is None else ""
     if as_json:

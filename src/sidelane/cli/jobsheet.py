@@ -66,7 +66,7 @@ def _facts(record: JobRecord, served: Serving, place: Place | None, now: float) 
         ("labels", ", ".join(f"{name}={value}" for name, value in spec.labels.items())),
         ("batch", spec.batch or ""),
         ("parent", f"{spec.parent}, and is cancelled with it" if spec.parent and spec.cascade else spec.parent or ""),
-        ("filled in", ", ".join(f"{name} by {given_words(source)}" for name, source in spec.given.items())),
+        ("filled in", ", ".join(f"{name}: {given_words(source)}" for name, source in spec.given.items())),
         *((follows_words(each), each.spec.task) for each in spec.follow_ups),
         ("limits", _limits(record)),
         ("trace", spec.trace or ""),

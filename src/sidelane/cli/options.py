@@ -32,7 +32,16 @@ QueueSlots = Annotated[
     typer.Option(
         "--queues",
         metavar="NAME[=SLOTS],...",
-        help="Take jobs of these queues only; with a number, at most so many at once: chat=200,gpu=1. Else all of the lane.",
+        help="Take jobs of these queues only; with a number, at most so many at once: chat=200,gpu=1. Else all of the lane. "
+        "Where there is not room for all, each gets a share by the weight it is declared with.",
+        show_default=False,
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Not by weight: serve each queue only while those before it, in the order of --queues, have nothing to start.",
         show_default=False,
     ),
 ]
@@ -83,9 +92,10 @@ def slots_by_queue(text: str | None) -> Queues | None:
     return found
 
 
-def passed_on(level: str, queues: str | None, concurrency: int | None) -> list[str]:
+def passed_on(level: str, queues: str | None, concurrency: int | None, *, strict: bool = False) -> list[str]:
     """Write options again, for the command line of a worker process."""
     options = ["--log-level", level]
     options += ["--queues", queues] if queues else []
     options += ["--concurrency", str(concurrency)] if concurrency else []
+    options += ["--strict"] if strict else []
     return options

@@ -80,7 +80,9 @@ def disable(names: Names, *, as_json: AsJson = False, store: StoreUrl = None, la
 @commands.command()
 def run(name: Name, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
     """Submit a schedule's job now, and print the job's id. The times at which it fires stay as they are."""
-    record = asyncio.run(_run(settings_of(store, lane), name))
+    record, created = asyncio.run(_run(settings_of(store, lane), name))
+    if not created:
+        notes().print(warning("nothing was submitted: the unfinished job of this id has the same unique key"))
     if as_json:
         print_json(job_document(record))
     else:
@@ -98,10 +100,10 @@ async def _look(settings: Settings) -> Timetable:
         return await client.store.schedules()
 
 
-async def _run(settings: Settings, name: str) -> JobRecord:
+async def _run(settings: Settings, name: str) -> tuple[JobRecord, bool]:
     async with opened(settings) as client:
         job = await Schedules(lambda: client).run(name)
-        return await client.record(job.id)
+        return await client.record(job.id), job.created
 
 
 def _on_each(

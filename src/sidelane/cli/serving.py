@@ -1,10 +1,11 @@
 """Who runs a job, or would: the worker that has it, the live workers that could take it, or nobody."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidelane.model.job import JobRecord, State
 from sidelane.model.worker import WorkerInfo
+from sidelane.stores.contract import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,13 +17,19 @@ class Serving:
     words: str = ""
 
 
-def serving(record: JobRecord, workers: Sequence[WorkerInfo]) -> Serving:
-    """Find who serves a job among the live workers."""
-    if record.state is State.RUNNING:
-        return _running(record, workers)
+async def serving(record: JobRecord, store: Store) -> Serving:
+    """Find who serves a job among the live workers, and whether its queue lets it start."""
     if record.state.finished:
         return Serving(served=True)
-    return _waiting(record, workers)
+    workers = await store.workers()
+    if record.state is State.RUNNING:
+        return _running(record, workers)
+    served = _waiting(record, workers)
+    queue = record.spec.queue
+    if served.served and any(each.paused for each in await store.stats() if each.name == queue):
+        words = f"queue {queue!r} is paused: the job waits until it is resumed (sidelane queues resume {queue})"
+        return replace(served, words=words)
+    return served
 
 
 def _running(record: JobRecord, workers: Sequence[WorkerInfo]) -> Serving:

@@ -32,7 +32,7 @@ class View(Protocol):
 async def watch_job(client: Client, job_id: str, view: View) -> State:
     """Follow a job to its end and give the state it ended in. Raises `UnknownJob` or `JobGone`."""
     record = await client.record(job_id)
-    view.begin(record, serving(record, await client.store.workers()))
+    view.begin(record, await serving(record, client.store))
     try:
         async with aclosing(client.events(job_id)) as events:
             async for event in events:

@@ -18,7 +18,17 @@ from sidelane.cli.child import Child, stay_with
 from sidelane.cli.exits import Exit, leave, tell
 from sidelane.cli.lanes import load_lane
 from sidelane.cli.logs import log_to_stderr
-from sidelane.cli.options import Concurrency, LogLevel, Parent, Queues, QueueSlots, level_of, passed_on, slots_by_queue
+from sidelane.cli.options import (
+    Concurrency,
+    LogLevel,
+    Parent,
+    Queues,
+    QueueSlots,
+    Strict,
+    level_of,
+    passed_on,
+    slots_by_queue,
+)
 from sidelane.cli.processes import Processes, names_of
 from sidelane.engine.worker import Worker
 from sidelane.model.worker import WorkerInfo
@@ -35,6 +45,7 @@ class Plan:
     """What the command line asks of a worker."""
 
     queues: Queues | None
+    strict: bool
     name: str
     concurrency: int | None
 
@@ -50,6 +61,7 @@ def worker(
         ),
     ] = None,
     queues: QueueSlots = None,
+    strict: Strict = False,
     name: Annotated[str, typer.Option(metavar="NAME", help="What to call this worker in logs and lists.")] = "worker",
     concurrency: Concurrency = None,
     log_level: LogLevel = None,
@@ -66,11 +78,11 @@ def worker(
     The same again, or SIGQUIT: give everything back at once. What is given back costs a job nothing.
     """
     level = level_of(log_level)
-    plan = Plan(queues=slots_by_queue(queues), name=name, concurrency=concurrency)
+    plan = Plan(queues=slots_by_queue(queues), strict=strict, name=name, concurrency=concurrency)
     stay_with(parent)
     log_to_stderr("" if prefixed else name, level)
     if processes > 1:
-        common = ["worker", *([lane] if lane else []), *passed_on(level, queues, concurrency)]
+        common = ["worker", *([lane] if lane else []), *passed_on(level, queues, concurrency, strict=strict)]
         children = [Child(each, [*common, "--name", each]) for each in names_of(name, processes)]
         raise typer.Exit(asyncio.run(Processes(children).run()))
     found = load_lane(lane)
@@ -98,11 +110,12 @@ async def _work(lane: Sidelane, plan: Plan) -> None:
             queues=plan.queues,
             concurrency=plan.concurrency or _asked_for(lane, plan.queues),
             exit_when_stuck=True,
+            strict=plan.strict,
         )
         loop, stopping = asyncio.get_running_loop(), Stopping(made)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, stopping.hear, number)
-        _introduce(lane, made.info())
+        _introduce(lane, made.info(), plan)
         await made.run()
 
 
@@ -135,7 +148,7 @@ class Stopping:
             leave(Exit.FAILED)
 
 
-def _introduce(lane: Sidelane, info: WorkerInfo) -> None:
+def _introduce(lane: Sidelane, info: WorkerInfo, plan: Plan) -> None:
     tasks = ", ".join(name if version == 1 else f"{name} v{version}" for name, version in sorted(info.tasks.items()))
     queues = ", ".join(
         name if slots == info.slots else f"{name} ({slots} at once)" for name, slots in info.queues.items()
@@ -143,7 +156,7 @@ def _introduce(lane: Sidelane, info: WorkerInfo) -> None:
     engine = "uvloop" if "uvloop" in sys.modules else "asyncio"
     logger.info("Sidelane %s, process %d, %s", __version__, os.getpid(), engine)
     logger.info("store:  %s", without_password(lane.settings.store))
-    logger.info("queues: %s", queues)
+    logger.info("queues: %s%s", queues, "; strictly one before the next" if plan.strict else "")
     logger.info("tasks:  %s", tasks or "none: does the lane name the modules that declare them?")
 
 
