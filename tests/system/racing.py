@@ -11,13 +11,15 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
+from sidelane.model.errors import StoreUnavailable
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import UNFINISHED, Failure, JobSpec, Query, Submission
 from sidelane.model.limit import Limit, WhenFull
@@ -27,9 +29,12 @@ from sidelane.model.worker import Claimed, ClaimRequest
 from sidelane.stores.contract import Store
 from sidelane.stores.opening import open_store
 
+T = TypeVar("T")
+
 MOST = 3
 
-LONGEST_HOLD, LONGEST_REST = 0.004, 0.06
+LONGEST_HOLD, LONGEST_REST = 0.004, 0.3
+"""Seconds; who gets nothing rests, so that those who have something get on."""
 
 LEASE = 60.0
 
@@ -50,7 +55,7 @@ class Racer:
         """Submit so many jobs one after the other, running one between two of them, and help until nothing is left."""
         for number in range(submissions):
             job = JobSpec(id=f"{self._name}-{number}", task=TASK, user=self._name, limits=(self._limit,))
-            (answer,) = await self._store.submit([job])
+            (answer,) = await repeated(partial(self._store.submit, [job]))
             taken = isinstance(answer, Submission)
             self._write(submitted=job.id, taken=taken)
             if taken and self._limit.when_full == "reject":
@@ -59,29 +64,28 @@ class Racer:
                 await self._run_job(await self._claim(job.id))
             elif taken:
                 await self._run_job(await self._claim())
-            else:
-                await self._rest(LONGEST_REST)
         while await self._store.find(Query(states=UNFINISHED, limit=1)):
             await self._run_job(await self._claim())
-            await self._rest(LONGEST_REST)
 
     async def _claim(self, *ids: str) -> Claimed | None:
         """Claim this job, or whatever there is."""
         request = ClaimRequest(
             request=new_nonce(), worker=self._name, queues={} if ids else {"default": 1}, ids=ids, lease=LEASE
         )
-        return next(iter((await self._store.claim(request)).jobs), None)
+        return next(iter((await repeated(lambda: self._store.claim(request))).jobs), None)
 
     async def _run_job(self, claimed: Claimed | None) -> None:
         """Hold what was claimed for a moment, and end that attempt: mostly the job with it."""
         if claimed is None:
+            await self._rest(LONGEST_REST)
             return
         with self._holding(claimed.record.id, claimed.lease.attempt):
             await self._rest(LONGEST_HOLD)
         again = Retried(Failure(problem=Problem(detail="once more")))
         outcomes: list[Outcome] = [Succeeded("1"), again, Released()]
         (outcome,) = self._dice.choices(outcomes, weights=[8, 1, 1])
-        assert await self._store.finish([Report(lease=claimed.lease, outcome=outcome)]) == [True]
+        report = Report(lease=claimed.lease, outcome=outcome)
+        assert await repeated(lambda: self._store.finish([report])) == [True]
 
     @contextmanager
     def _holding(self, job: str, attempt: int = 0) -> Iterator[None]:
@@ -95,6 +99,13 @@ class Racer:
 
     def _write(self, **line: Any) -> None:
         self._book.write(json.dumps(line) + "\n")
+
+
+async def repeated(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call until the store answers: so many wait for it that it may be too long for one."""
+    while True:
+        with suppress(StoreUnavailable):
+            return await call()
 
 
 async def take_part(url: str, book: Path, when_full: WhenFull, submissions: int, start: Barrier) -> None:
