@@ -11,7 +11,6 @@ from sidelane.model.schedule import Schedule
 from tests.system import shop
 from tests.system.places import ON_BOTH_STORES
 from tests.system.scene import Scene
-from tests.system.waiting import until
 
 EVERY = 0.02
 
@@ -32,25 +31,25 @@ async def test_each_firing_is_one_job_though_of_two_who_fire_one_is_killed_again
     await scene.store.keep_schedule(TICK)
     (record,) = (await scene.store.schedules()).records
     since, kills = record.last, 0
-    workers = [scene.processes.worker(name) for name in ("w0", "w1")]
+    workers = [await scene.worker(name) for name in ("w0", "w1")]
 
     async def fired() -> list[float]:
         (record,) = (await scene.store.schedules()).records
         return TICK.due(since, record.last, most=100 * firings)
 
-    await until(fired, "it fires", within=20)
     while len(await fired()) < firings:
-        await asyncio.sleep(dice.uniform(0.1, 1.0))
+        await asyncio.sleep(dice.uniform(0.1, 0.6))
         victim = dice.randrange(2)
         workers[victim].kill()
-        workers[victim] = scene.processes.worker(f"w{victim}")
+        workers[victim] = await scene.worker(f"w{victim}")
         kills += 1
     await scene.store.enable_schedule(TICK.name, False)
 
     times = await fired()
     jobs = await scene.store.find(Query(task=TICK.spec.task, limit=100 * firings))
     assert len(jobs) == len(times)
-    assert kills >= 2
+    assert len(times) >= firings
+    assert kills >= 1
     await scene.finished([job.id for job in jobs], within=30)
     figures = {"firings": len(times), "jobs": len(jobs), "kills": kills}
     record_property("firings", figures)
