@@ -14,10 +14,13 @@ from tests.system.scene import Scene
 
 EVERY = 0.02
 
-FEW, FIRINGS = 150, 1000
+FEW, FIRINGS = 100, 1000
 """The latter: `make test ARGS="-m soak tests/system/test_schedules.py"`."""
 
 TICK = Schedule(name="tick", spec=shop.add.call(1, 2).spec(), every=EVERY, catch_up="all")
+
+KILLS = 2
+"""At least."""
 
 SEED = 4
 
@@ -37,7 +40,7 @@ async def test_each_firing_is_one_job_though_of_two_who_fire_one_is_killed_again
         (record,) = (await scene.store.schedules()).records
         return TICK.due(since, record.last, most=100 * firings)
 
-    while len(await fired()) < firings:
+    while kills < KILLS or len(await fired()) < firings:
         await asyncio.sleep(dice.uniform(0.1, 0.6))
         victim = dice.randrange(2)
         workers[victim].kill()
@@ -49,7 +52,6 @@ async def test_each_firing_is_one_job_though_of_two_who_fire_one_is_killed_again
     jobs = await scene.store.find(Query(task=TICK.spec.task, limit=100 * firings))
     assert len(jobs) == len(times)
     assert len(times) >= firings
-    assert kills >= 1
     await scene.finished([job.id for job in jobs], within=30)
     figures = {"firings": len(times), "jobs": len(jobs), "kills": kills}
     record_property("firings", figures)
