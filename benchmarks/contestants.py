@@ -42,7 +42,7 @@ class Contestant:
 
     @property
     def ours(self) -> bool:
-        return self.script == "sidelane_peer.py"
+        return self.script.startswith("sidelane_")
 
     @cached_property
     def python(self) -> str:

@@ -1,6 +1,19 @@
 """All workloads, in the order in which they are measured and shown."""
 
-from benchmarks.workloads import drain, growth, idle, light, memory, recovery, start, stream, submit, wait
+from benchmarks.workloads import (
+    drain,
+    growth,
+    idle,
+    light,
+    limits,
+    memory,
+    recovery,
+    retention,
+    start,
+    stream,
+    submit,
+    wait,
+)
 
-MODULES = (drain, submit, start, stream, light, wait, recovery, idle, memory, growth)
+MODULES = (drain, submit, limits, start, stream, light, wait, recovery, idle, memory, growth, retention)
 WORKLOADS = {each.WORKLOAD.name: each.WORKLOAD for each in MODULES}

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from sidelane import Context, Exponential, Result, Retry, Sidelane, Use
+from sidelane import BatchEnd, Context, Exponential, Result, Retry, Sidelane, Use
 
 FOLDER = Path(os.environ.get("SHOP_FOLDER", "."))
 WORKER = os.environ.get("SHOP_WORKER", "")
@@ -44,6 +44,13 @@ def gate_of(worker: str) -> str:
 async def add(a: int, b: int) -> int:
     """Do what takes no time."""
     return a + b
+
+
+@lane.task
+async def tally(end: BatchEnd, *, ctx: Context = Use(Context)) -> int:
+    """Tell how a batch has ended."""
+    note("tally", job=ctx.job_id, attempt=ctx.attempt, total=end.total, succeeded=end.succeeded)
+    return end.total
 
 
 @lane.task

@@ -1,0 +1,127 @@
+"""Very many jobs at a steady rate, each forgotten a few seconds after its end: how large the store is early on and at the end."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from benchmarks.contestants import Arena, ContestantFailed
+from benchmarks.figures import percentile
+from benchmarks.measured import Figures
+from benchmarks.workload import Bar, Column, Results, Workload
+from sidelane.engine.upkeep import Upkeep
+from sidelane.model.ids import new_id
+from sidelane.model.job import JobSpec
+from sidelane.stores.opening import open_store
+
+KEEP = 4.0
+"""Seconds a job is kept after its end; its name is kept as long again."""
+
+AT_A_TIME = 100
+RATES = {"redis": 4_000, "sqlite": 1_500}
+"""Jobs a second, well below what each store can do: a rate that is steady makes sizes comparable."""
+
+WINDOW = 0.1
+"""The share of the early jobs over which a size is looked at; the middle one counts."""
+
+LONGEST = 1_000
+"""Milliseconds from a submit to its start at most: nothing stands still while the store cleans up."""
+
+
+def measure(arena: Arena, quick: bool) -> Figures:
+    jobs, early = (100_000, 50_000) if quick else (1_000_000, 100_000)
+    contestant = arena.contestant
+    rate = RATES[contestant.store]
+    with arena.worker(contestant.drain_slots):
+        submitted, calls, sizes = asyncio.run(pass_through(arena, jobs, rate))
+    marks = {number: at for number, _, at in arena.marks()}
+    if len(marks) != jobs:
+        raise ContestantFailed(f"{len(marks)} of {jobs} have run: {arena.last_words()}")
+    delays = [(at - submitted[number // AT_A_TIME]) / 1e6 for number, at in marks.items()]
+    window = early * WINDOW
+    before = median(size for done, size in sizes if early - window < done <= early)
+    after = median(size for done, size in sizes if jobs - window < done)
+    return {
+        "jobs": jobs, "rate": rate, "early": early, "before": before, "after": after, "ratio": after / before,
+        "submit": max(calls), "start_p99": percentile(delays, 0.99), "start": max(delays),
+    }  # fmt: skip
+
+
+async def pass_through(arena: Arena, jobs: int, rate: int) -> tuple[list[int], list[float], list[tuple[int, float]]]:
+    """Submit jobs as time goes by, and sweep as an API process does.
+
+    Give when each call was made (nanoseconds), how long each took (milliseconds), and the store's size by the jobs done.
+    """
+    url = arena.environment["BENCH_URL"]
+    store, size = await open_store(url), size_of(arena)
+    upkeep = asyncio.create_task(Upkeep(store, lease=10.0).run())
+    submitted, took, sizes = [], [], []
+    began = time.monotonic_ns()
+    for number in range(0, jobs, AT_A_TIME):
+        due = began + number * 1_000_000_000 // rate
+        await asyncio.sleep(max(0.0, (due - time.monotonic_ns()) / 1e9))
+        submitted.append(time.monotonic_ns())
+        await store.submit([spec(number + each) for each in range(AT_A_TIME)])
+        took.append((time.monotonic_ns() - submitted[-1]) / 1e6)
+        if number % 2_000 == 0:
+            sizes.append((arena.count(), await asyncio.to_thread(size)))
+    until = time.monotonic() + 60
+    while (done := arena.count()) < jobs and time.monotonic() < until:
+        sizes.append((done, await asyncio.to_thread(size)))
+        await asyncio.sleep(0.05)
+    upkeep.cancel()
+    await store.close()
+    return submitted, took, sizes
+
+
+def spec(number: int) -> JobSpec:
+    arguments = json.dumps({"number": number, "text": "x" * 100})
+    return JobSpec(id=new_id(), task="noop", arguments=arguments, user=f"u{number % 1000}", keep=KEEP)
+
+
+def size_of(arena: Arena) -> Callable[[], float]:
+    """Give what tells the megabytes of the store: of the file and its log, or of the server's memory."""
+    server, file = arena.server, arena.folder / "jobs.db"
+    if server is not None:
+        return lambda: float(server.info("memory")["used_memory"]) / 1e6
+    return lambda: sum(each.stat().st_size for each in (file, Path(f"{file}-wal"))) / 1e6
+
+
+def bars(results: Results) -> list[Bar]:
+    held = []
+    for name in ("sidelane", "sidelane-sqlite"):
+        if name not in results or (ratio := results[name].middle("ratio")) is None:
+            continue
+        jobs, early = (results[name].middle(figure) or 0 for figure in ("jobs", "early"))
+        what = f"{name}: size of the store after {jobs:,.0f} jobs to its size after {early:,.0f}"
+        held.append(Bar(what, f"{ratio:.2f} x", "<= 1.2 x", ratio <= 1.2))
+        start = max(results[name].of("start"))
+        what = f"{name}: the longest from a submit to its start meanwhile"
+        held.append(Bar(what, f"{start:,.0f} ms", f"<= {LONGEST:,} ms", start <= LONGEST))
+    return held
+
+
+WORKLOAD = Workload(
+    name="retention",
+    title="Retention",
+    about=__doc__ or "",
+    measure=measure,
+    columns=[
+        Column(figure="ratio", heading="times the size", form="{:.2f}"),
+        Column(figure="before", heading="MB early on", form="{:.1f}"),
+        Column(figure="early", heading="after jobs"),
+        Column(figure="after", heading="MB at the end", form="{:.1f}"),
+        Column(figure="jobs", heading="after jobs"),
+        Column(figure="rate", heading="jobs/s"),
+        Column(figure="submit", heading="longest submit, ms"),
+        Column(figure="start_p99", heading="submit to start, p99 ms", form="{:.1f}"),
+        Column(figure="start", heading="longest, ms"),
+    ],
+    bars=bars,
+    rounds=1,
+    least_wins=True,
+    takes_part=lambda each: each.ours,
+    quick=lambda each: each.name == "sidelane",
+)

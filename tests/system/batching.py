@@ -1,0 +1,17 @@
+"""A process that submits a batch: `python -m tests.system.batching <batch> <jobs>`; again, it submits what is missing."""
+
+import asyncio
+import sys
+
+from sidelane import RESULT
+from tests.system.shop import add, lane, tally
+
+
+async def main(batch: str, jobs: int) -> None:
+    calls = [add.options(id=f"{batch}-{number}").call(number, 1) for number in range(jobs)]
+    async with lane.running():
+        await lane.submit_many(calls, then=tally.call(RESULT), id=batch)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

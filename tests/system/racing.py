@@ -1,0 +1,139 @@
+"""Processes that race for one limit: `python -m tests.system.racing <url> <folder> <when full> <processes> <submits of each>`.
+
+One process forks the others, so that fifty cost little. Each holds what it gets for a moment and keeps a file of its own about it:
+a line for each time it held a slot, with the attempt and from when to when on this machine's one monotonic clock. A line says less
+than was held: it begins after the answer that gave the slot, and ends before the call that gives it back.
+"""
+
+import asyncio
+import json
+import random
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+from sidelane.model.errors import StoreUnavailable
+from sidelane.model.ids import new_nonce
+from sidelane.model.job import UNFINISHED, Failure, JobSpec, Query, Submission
+from sidelane.model.limit import Limit, WhenFull
+from sidelane.model.outcome import Outcome, Released, Report, Retried, Succeeded
+from sidelane.model.problem import Problem
+from sidelane.model.worker import Claimed, ClaimRequest
+from sidelane.stores.contract import Store
+from sidelane.stores.opening import open_store
+
+T = TypeVar("T")
+
+MOST = 3
+
+LONGEST_HOLD, LONGEST_REST = 0.004, 0.3
+"""Seconds; who gets nothing rests, so that those who have something get on."""
+
+LEASE = 60.0
+
+TASK = "race"
+
+
+class Racer:
+    """One process on its own connection to the store."""
+
+    def __init__(self, store: Store, name: str, when_full: WhenFull, book: TextIO) -> None:
+        self._store = store
+        self._name = name
+        self._limit = Limit(name="race", key="all", most=MOST, when_full=when_full)
+        self._book = book
+        self._dice = random.Random(name)
+
+    async def run(self, submissions: int) -> None:
+        """Submit so many jobs one after the other, running one between two of them, and help until nothing is left."""
+        for number in range(submissions):
+            job = JobSpec(id=f"{self._name}-{number}", task=TASK, user=self._name, limits=(self._limit,))
+            (answer,) = await repeated(partial(self._store.submit, [job]))
+            taken = isinstance(answer, Submission)
+            self._write(submitted=job.id, taken=taken)
+            if taken and self._limit.when_full == "reject":
+                with self._holding(job.id):
+                    await self._rest(LONGEST_HOLD)
+                await self._run_job(await self._claim(job.id))
+            elif taken:
+                await self._run_job(await self._claim())
+        while await self._store.find(Query(states=UNFINISHED, limit=1)):
+            await self._run_job(await self._claim())
+
+    async def _claim(self, *ids: str) -> Claimed | None:
+        """Claim this job, or whatever there is."""
+        request = ClaimRequest(
+            request=new_nonce(), worker=self._name, queues={} if ids else {"default": 1}, ids=ids, lease=LEASE
+        )
+        return next(iter((await repeated(lambda: self._store.claim(request))).jobs), None)
+
+    async def _run_job(self, claimed: Claimed | None) -> None:
+        """Hold what was claimed for a moment, and end that attempt: mostly the job with it."""
+        if claimed is None:
+            await self._rest(LONGEST_REST)
+            return
+        with self._holding(claimed.record.id, claimed.lease.attempt):
+            await self._rest(LONGEST_HOLD)
+        again = Retried(Failure(problem=Problem(detail="once more")))
+        outcomes: list[Outcome] = [Succeeded("1"), again, Released()]
+        (outcome,) = self._dice.choices(outcomes, weights=[8, 1, 1])
+        report = Report(lease=claimed.lease, outcome=outcome)
+        assert await repeated(lambda: self._store.finish([report])) == [True]
+
+    @contextmanager
+    def _holding(self, job: str, attempt: int = 0) -> Iterator[None]:
+        """Write down from when to when this process surely holds a slot; attempt 0 is the job that waits."""
+        since = time.monotonic()
+        yield
+        self._write(held=job, attempt=attempt, since=since, until=time.monotonic())
+
+    async def _rest(self, longest: float) -> None:
+        await asyncio.sleep(self._dice.uniform(0.0, longest))
+
+    def _write(self, **line: Any) -> None:
+        self._book.write(json.dumps(line) + "\n")
+
+
+async def repeated(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call until the store answers: so many wait for it that it may be too long for one."""
+    while True:
+        with suppress(StoreUnavailable):
+            return await call()
+
+
+async def take_part(url: str, book: Path, when_full: WhenFull, submissions: int, start: Barrier) -> None:
+    """Open the store, wait for all others to have done so, and race."""
+    store = await open_store(url)
+    await asyncio.to_thread(start.wait)
+    with book.open("w") as file:
+        await Racer(store, book.stem, when_full, file).run(submissions)
+    await store.close()
+
+
+def main(url: str, folder: str, when_full: WhenFull, processes: int, submissions: int) -> int:
+    """Fork the processes, and wait for them; 0 when all ended well."""
+    forking = get_context("fork")
+    start = forking.Barrier(processes)
+
+    def one(number: int) -> None:
+        asyncio.run(take_part(url, Path(folder) / f"racer{number}.jsonl", when_full, submissions, start))
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exit ends the daemons among its children too
+    racers = [forking.Process(target=one, args=(number,), daemon=True) for number in range(processes)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    return sum(racer.exitcode != 0 for racer in racers)
+
+
+if __name__ == "__main__":
+    _, url, folder, when_full, processes, submissions = sys.argv
+    sys.exit(main(url, folder, when_full, int(processes), int(submissions)))  # type: ignore[arg-type]

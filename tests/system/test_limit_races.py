@@ -1,0 +1,72 @@
+"""Processes race for a limit of three, and never do four have it."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidelane import State
+from sidelane.model.job import UNFINISHED, Query
+from sidelane.model.limit import WhenFull
+from tests.system.places import ON_BOTH_STORES
+from tests.system.racing import MOST, TASK
+from tests.system.scene import Scene
+
+FEW = (20, 200)
+
+MANY = (50, 10_000)
+"""Processes, and submissions of all of them: `make test ARGS="-m soak tests/system/test_limit_races.py"` for the many."""
+
+
+@ON_BOTH_STORES
+@pytest.mark.parametrize("when_full", ["wait", "reject", "replace"])
+@pytest.mark.parametrize(
+    ("processes", "submissions"), [FEW, pytest.param(*MANY, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])]
+)
+async def test_of_many_processes_never_more_hold_a_limit_than_it_allows(
+    scene: Scene, tmp_path: Path, when_full: WhenFull, processes: int, submissions: int,
+    record_property: Callable[[str, object], None],
+) -> None:  # fmt: skip
+    race = (scene.processes.store, str(tmp_path), when_full, str(processes), str(submissions // processes))
+    racers = scene.processes.python("racers", "tests.system.racing", *race)
+    states = UNFINISHED if when_full == "reject" else frozenset({State.RUNNING})
+    seen = Counter[tuple[int, int]]()  # what the limit says of itself, and what the jobs say
+    while not racers.ended:
+        counted = sum(limit.held for limit in await scene.store.limits())
+        seen[counted, len(await scene.store.find(Query(states=states, task=TASK, limit=50)))] += 1
+        await asyncio.sleep(0.01)
+    assert racers.status == 0
+
+    lines = written(tmp_path)
+    submitted = [line["submitted"] for line in lines if "submitted" in line]
+    spans = [line for line in lines if "held" in line]
+    assert len(set(submitted)) == submissions
+    assert max(Counter((span["held"], span["attempt"]) for span in spans).values()) == 1
+    assert most_at_once(spans) == MOST, "never four, and three there were"
+    assert max(held for held, _ in seen) == MOST
+    assert max(found for _, found in seen) == MOST
+
+    taken = [line["submitted"] for line in lines if line.get("taken")]
+    ended = Counter([record.state for record in await scene.records(taken)])
+    assert ended.keys() <= {State.SUCCEEDED, State.CANCELLED if when_full == "replace" else State.SUCCEEDED}
+    assert await scene.store.limits() == [], "nothing is held when nothing is left"
+    figures = {"submissions": len(submitted), "taken": len(taken), "held": len(spans), "looks inside": seen.total()}
+    figures |= {str(state): count for state, count in ended.items()}
+    record_property(f"limit_race_{when_full}", figures)
+    print(figures)
+
+
+def written(folder: Path) -> list[dict[str, Any]]:
+    """Read what the racers have written down."""
+    return [json.loads(line) for book in folder.glob("racer*.jsonl") for line in book.read_text().splitlines()]
+
+
+def most_at_once(spans: Iterable[dict[str, Any]]) -> int:
+    """Tell how many spans of time had an instant in common; one that ends when another begins has none with it."""
+    turns = [turn for span in spans for turn in ((span["since"], 1), (span["until"], -1))]
+    return max(accumulate(change for _, change in sorted(turns)))
