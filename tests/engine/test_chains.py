@@ -444,3 +444,16 @@ def test_a_hook_for_dead_letters_takes_one_and_has_no_user(shop: Shop) -> None:
             shop.lane.dead_letter(function)
     with pytest.raises(TaskDeclarationError, match="dead letters have no user"):
         shop.lane.dead_letter(limits=[Concurrent(1, per="user")])(one)
+
+
+async def test_the_jobs_of_a_schedule_have_the_hook_that_was_declared_after_it(shop: Shop) -> None:
+    shop.lane.schedule("daily", shop.fail.call("scheduled"), every=60)
+
+    @shop.lane.dead_letter
+    async def alarm(letter: Ended) -> None:
+        shop.letters.append(letter)
+
+    async with shop.lane.testing() as t:
+        await t.advance(61)
+        await t.drain()
+        assert [letter.error for letter in shop.letters] == ["ValueError: scheduled"]
