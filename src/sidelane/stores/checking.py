@@ -6,13 +6,14 @@ from operator import attrgetter
 
 from sidelane.model.ids import is_id
 from sidelane.model.job import JobSpec
+from sidelane.model.limit import Limit
 from sidelane.model.problem import Problem
 from sidelane.stores.problems import not_submittable
 
 _LARGEST = 2**63 - 1
 
-_TEXTS = ("task", "queue", "user", "key", "unique", "parent", "trace")
-_WHOLES = ("version", "priority", "losses")
+_TEXTS = ("task", "queue", "user", "key", "unique", "parent", "trace", "batch")
+_WHOLES = ("version", "priority", "losses", "max_queued")
 _DURATIONS = ("delay", "run_at", "start_within", "deadline", "keep", "abandon_after")
 _texts, _wholes, _durations = attrgetter(*_TEXTS), attrgetter(*_WHOLES), attrgetter(*_DURATIONS)
 
@@ -21,6 +22,15 @@ def problem_with(spec: JobSpec) -> Problem | None:
     """Say what keeps a spec from being kept, if anything does."""
     if not is_id(spec.id):
         return not_submittable(f"{spec.id[:200]!a} is no id of a job: use 1 to 128 of the letters A-Z a-z 0-9 . _ ~ -")
+    problem = _problem_with_texts(spec) or _problem_with_numbers(spec)
+    for limit in spec.limits:
+        problem = problem or _problem_with_limit(limit)
+    for follow_up in spec.follow_ups:  # they are submitted in the step that ends the job, where nothing may go wrong
+        problem = problem or problem_with(replace(follow_up.spec, id=spec.id))
+    return problem
+
+
+def _problem_with_texts(spec: JobSpec) -> Problem | None:
     if spec.user == "":
         return not_submittable("The user is an empty text: give None where there is no user.")
     texts = _texts(spec)
@@ -28,16 +38,30 @@ def problem_with(spec: JobSpec) -> Problem | None:
         for name, text in zip(_TEXTS, texts, strict=True):
             if text is not None and not is_storable(text):
                 return not_submittable(f"The {name} {text[:200]!a} cannot be written as UTF-8.")
+    return None
+
+
+def _problem_with_numbers(spec: JobSpec) -> Problem | None:
     for whole in _wholes(spec):
-        if not -_LARGEST <= whole <= _LARGEST:
+        if whole is not None and not -_LARGEST <= whole <= _LARGEST:
             return not_submittable(f"The {_name_of(spec, _WHOLES, whole)} {whole} is too large.")
     for seconds in _durations(spec):
         if seconds is not None and math.isnan(seconds):
             return not_submittable(f"The {_name_of(spec, _DURATIONS, seconds)} is not a number of seconds.")
-    for follow_up in spec.follow_ups:  # they are submitted in the step that ends the job, where nothing may go wrong
-        problem = problem_with(replace(follow_up.spec, id=spec.id))
-        if problem:
-            return problem
+    return None
+
+
+def _problem_with_limit(limit: Limit) -> Problem | None:
+    if not is_storable(limit.id):
+        return not_submittable(
+            f"The key {limit.key[:200]!a} of the limit {limit.name[:200]!a} cannot be written as UTF-8."
+        )
+    if not (1 <= limit.most <= _LARGEST and 1 <= limit.burst <= _LARGEST):
+        return not_submittable(
+            f"The limit {limit.name!r} is of {limit.most}, at once {limit.burst}: use 1 to {_LARGEST}."
+        )
+    if limit.window is not None and not 0.0 < limit.window < math.inf:
+        return not_submittable(f"The window {limit.window} of the limit {limit.name!r} is no number of seconds.")
     return None
 
 

@@ -7,7 +7,7 @@ import apsw
 from sidelane.model.job import JobSpec, Refusal
 from sidelane.stores.problems import batch_sealed, batch_unknown, limits_reached, queue_full
 from sidelane.stores.sqlite import pace
-from sidelane.stores.sqlite.bonds import bonds_of
+from sidelane.stores.sqlite.bonds import Bonds
 from sidelane.stores.sqlite.records import row_by_seq
 from sidelane.stores.sqlite.room import Room
 from sidelane.stores.sqlite.rows import all_rows, first_row, only_value
@@ -39,13 +39,12 @@ class Admission:
         self._room.settle()
         self._begin()
 
-    def take(self, spec: JobSpec) -> None:
+    def take(self, spec: JobSpec, bonds: Bonds) -> None:
         """Count a new job in."""
         self._coming[spec.queue] += 1
-        if spec.limits:
-            self._room.take(bonds_of(spec.limits).submitted)
+        self._room.take(bonds.submitted)
 
-    def refusal(self, spec: JobSpec) -> Refusal | None:
+    def refusal(self, spec: JobSpec, bonds: Bonds) -> Refusal | None:
         """Say what keeps a new job out, if anything does."""
         if spec.batch is not None:
             found = first_row(self._connection, _SEALED, spec.batch)
@@ -55,7 +54,7 @@ class Admission:
                 return Refusal(batch_sealed(spec.batch))
         if spec.max_queued is not None and self._is_full(spec.queue, spec.max_queued):
             return queue_full(spec.queue, spec.max_queued, pace.rate(self._connection, spec.queue, self._now))
-        reached = self._room.reached(bonds_of(spec.limits).submitted) if spec.limits else None
+        reached = self._room.reached(bonds.submitted)
         return limits_reached(reached) if reached else None
 
     def _is_full(self, queue: str, most: int) -> bool:
@@ -65,9 +64,9 @@ class Admission:
         return self._queued[key] + self._coming[queue] >= most
 
 
-def stop_older(connection: apsw.Connection, spec: JobSpec, now: float, touched: Touched) -> None:
+def stop_older(connection: apsw.Connection, bonds: Bonds, now: float, touched: Touched) -> None:
     """Stop the oldest jobs of each limit that replaces, as many as have to go for a new one."""
-    for limit in bonds_of(spec.limits).replacing:
+    for limit in bonds.replacing:
         older = all_rows(connection, _REPLACEABLE, limit.id)
         for (seq,) in older[: max(0, len(older) - limit.most + 1)]:
             stop(connection, row_by_seq(connection, seq), now, touched)

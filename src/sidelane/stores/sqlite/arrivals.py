@@ -7,7 +7,7 @@ import apsw
 from sidelane.model.job import JobSpec
 from sidelane.stores.checking import storable
 from sidelane.stores.sqlite import lines, parking, slots
-from sidelane.stores.sqlite.bonds import STARTED, bonds_of
+from sidelane.stores.sqlite.bonds import STARTED, Bonds, bonds_of
 from sidelane.stores.sqlite.records import READY, RUNNING, WAITING, Row
 from sidelane.stores.sqlite.rows import first_row, only_value
 from sidelane.stores.sqlite.statements import statements
@@ -36,12 +36,13 @@ def insert(connection: apsw.Connection, specs: Sequence[JobSpec], now: float, to
     joined = []
     bound = []
     for seq, spec in enumerate(specs, first):
-        jobs.append(_job_values(seq, spec, now))
-        details.append(_spec_values(seq, spec))
+        bonds = bonds_of(spec.limits)
+        jobs.append(_job_values(seq, spec, bonds, now))
+        details.append(_spec_values(seq, spec, bonds))
         touched.jobs.add(spec.id)
         touched.queues.add(spec.queue)
-        if spec.limits:
-            bound.append((seq, bonds_of(spec.limits)))
+        if bonds.flags:
+            bound.append((seq, bonds))
         if spec.batch is not None:
             joined.append((spec.batch,))
             touched.batches.add(spec.batch)
@@ -98,7 +99,7 @@ def give_up_at(start_within: float | None, deadline: float | None, now: float) -
     return min((each for each in (start_by, deadline_at) if each is not None), default=None), deadline_at
 
 
-def _job_values(seq: int, spec: JobSpec, now: float) -> tuple[object, ...]:
+def _job_values(seq: int, spec: JobSpec, bonds: Bonds, now: float) -> tuple[object, ...]:
     state, due, wait = READY, now, None
     if spec.run_at is not None and spec.run_at > now + spec.delay:
         state, due = WAITING, spec.run_at
@@ -108,13 +109,13 @@ def _job_values(seq: int, spec: JobSpec, now: float) -> tuple[object, ...]:
     return (
         seq, spec.id, spec.task, spec.version, spec.queue, spec.priority, spec.user or "", spec.key, spec.unique,
         spec.parent, state, due, wait, now, give_up, deadline_at, spec.keep, int(bool(spec.follow_ups)),
-        bonds_of(spec.limits).flags, spec.batch, int(spec.cascade),
+        bonds.flags, spec.batch, int(spec.cascade),
     )  # fmt: skip
 
 
-def _spec_values(seq: int, spec: JobSpec) -> tuple[object, ...]:
+def _spec_values(seq: int, spec: JobSpec, bonds: Bonds) -> tuple[object, ...]:
     return (
         seq, storable(spec.arguments), labels_text(spec.labels), spec.delay, spec.run_at, spec.start_within,
         spec.deadline, spec.losses, spec.abandon_after, spec.trace, follow_ups_text(spec.follow_ups),
-        bonds_of(spec.limits).text, spec.max_queued, labels_text(spec.given),
+        bonds.text, spec.max_queued, labels_text(spec.given),
     )  # fmt: skip

@@ -26,7 +26,6 @@ _WAKE = _SQL["wake"]
 _PASSED_BY = _SQL["passed_by"]
 _NEXT_WAKE = _SQL["next_wake"]
 _RATES_DUE = _SQL["rates_due"]
-_RATES_DUE_IN = _SQL["rates_due_in"]
 _SET_WAKE = _SQL["set_wake"]
 
 _MOST = 200  # woken at once
@@ -64,7 +63,7 @@ def leave(connection: apsw.Connection, row: Row, touched: Touched, *, ended: boo
         touched.freed.add(row.parked)
 
 
-def wake(connection: apsw.Connection, bound: str, touched: Touched) -> None:
+def wake(connection: apsw.Connection, bound: str, now: float, touched: Touched) -> None:
     """Wake as many of the jobs that are parked at a limit as it has room for, by priority, then age.
 
     Room is kept for those that were woken before and have not started.
@@ -72,7 +71,7 @@ def wake(connection: apsw.Connection, bound: str, touched: Touched) -> None:
     limit = _limit_of_first(connection, bound)
     if limit is None or limit.window is not None:  # a rate wakes in its own time
         return
-    room = min(limit.most - slots.held(connection, bound, limit.most), _MOST)
+    room = min(_room(connection, limit, now), _MOST)
     if room > 0:
         room -= int(only_value(connection, _WOKEN, bound, room))
     if room > 0:
@@ -86,15 +85,38 @@ def wake_past_woken(connection: apsw.Connection, now: float, touched: Touched, m
     """
     for (bound,) in all_rows(connection, _PASSED_BY, most):
         limit = _limit_of_first(connection, bound)
-        if limit is None or most <= 0:
-            return
-        if limit.window is None:
-            room = limit.most - slots.held(connection, bound, limit.most)
-        else:
-            room = rates.room(limit, rates.within(limit, rates.arrival(connection, bound), now), now)
-        if room > 0:
+        room = 0 if limit is None else _room(connection, limit, now)
+        if room > 0 and most > 0:
             woken = int(only_value(connection, _WOKEN, bound, most))
             most -= _wake_first(connection, bound, min(max(room, woken), most), touched)
+
+
+def wake_in_time(connection: apsw.Connection, now: float, touched: Touched, most: int) -> bool:
+    """Wake up to `most` jobs that are parked at rates whose time has come; tell whether there may be more."""
+    due = all_rows(connection, _RATES_DUE, now, most)
+    more = len(due) == most
+    for found in due:
+        if most <= 0:
+            return True
+        most -= max(1, _wake_at_rate(connection, found, most, now, touched))
+    return more
+
+
+def next_wake(connection: apsw.Connection, queue: str) -> float | None:
+    """Tell when a rate may let the next of the jobs start that are parked in a queue, or when to ask again."""
+    at: float | None = only_value(connection, _NEXT_WAKE, queue)
+    return at
+
+
+def _wake_at_rate(connection: apsw.Connection, found: tuple[Any, ...], most: int, now: float, touched: Touched) -> int:
+    bound, per_window, window, burst = found
+    limit = Limit(name="", key="", most=per_window, window=window, burst=burst)
+    tat = rates.within(limit, rates.arrival(connection, bound), now)
+    room = min(rates.room(limit, tat, now), most)
+    woken = _wake_first(connection, bound, room, touched) if room else 0
+    next_one = None if woken < room else now + rates.wait(limit, tat + woken * rates.every(limit), now)
+    connection.execute(_SET_WAKE, (next_one, bound))
+    return woken
 
 
 def _limit_of_first(connection: apsw.Connection, bound: str) -> Limit | None:
@@ -105,37 +127,10 @@ def _limit_of_first(connection: apsw.Connection, bound: str) -> Limit | None:
     return next(limit for limit in bonds_of_job(connection, *found).started if limit.id == bound)
 
 
-def next_wake(connection: apsw.Connection, queue: str) -> float | None:
-    """Tell when a rate may let the next of the jobs start that are parked in a queue."""
-    at: float | None = only_value(connection, _NEXT_WAKE, queue)
-    return at
-
-
-def wake_in_time(
-    connection: apsw.Connection, now: float, touched: Touched, limit: int, queue: str | None = None
-) -> int:
-    """Wake jobs parked at rates whose time has come, at most `limit` rates, and tell how many rates there were.
-
-    With a queue, those rates only that have jobs parked in it.
-    """
-    due = (
-        all_rows(connection, _RATES_DUE, now, limit)
-        if queue is None
-        else all_rows(connection, _RATES_DUE_IN, now, limit, queue)
-    )
-    for found in due:
-        _wake_at_rate(connection, found, now, touched)
-    return len(due)
-
-
-def _wake_at_rate(connection: apsw.Connection, found: tuple[Any, ...], now: float, touched: Touched) -> None:
-    bound, most, window, burst = found
-    limit = Limit(name="", key="", most=most, window=window, burst=burst)
-    tat = rates.within(limit, rates.arrival(connection, bound), now)
-    room = min(rates.room(limit, tat, now), _MOST)
-    woken = _wake_first(connection, bound, room, touched) if room else 0
-    next_one = None if woken < room else now + rates.wait(limit, tat + woken * rates.every(limit), now)
-    connection.execute(_SET_WAKE, (next_one, bound))
+def _room(connection: apsw.Connection, limit: Limit, now: float) -> int:
+    if limit.window is None:
+        return limit.most - slots.held(connection, limit.id, limit.most)
+    return rates.room(limit, rates.within(limit, rates.arrival(connection, limit.id), now), now)
 
 
 def _wake_first(connection: apsw.Connection, bound: str, room: int, touched: Touched) -> int:

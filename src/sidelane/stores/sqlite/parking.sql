@@ -34,23 +34,18 @@ SELECT DISTINCT w.parked FROM jobs w INDEXED BY jobs_woken
  LIMIT ?
 
 -- :next_wake
--- Parameters: queue. Row: when the first of the rates wakes one that have jobs parked in this queue.
-SELECT r.wake FROM rates r INDEXED BY rates_wake
- WHERE r.wake IS NOT NULL
-   AND EXISTS (SELECT 1 FROM jobs q INDEXED BY jobs_parked_in WHERE q.state = -1 AND q.queue = ?1)
-   AND EXISTS (SELECT 1 FROM jobs j INDEXED BY jobs_parked_in WHERE j.state = -1 AND j.queue = ?1 AND j.parked = r.bound)
- ORDER BY r.wake LIMIT 1
+-- Parameters: queue. Row: when the first of the rates wakes a job that have any parked in this queue. Where so many others come
+-- first that it would take long to find, it is when the last of those does.
+WITH first AS MATERIALIZED (SELECT bound, wake FROM rates INDEXED BY rates_wake WHERE wake IS NOT NULL ORDER BY wake LIMIT 100)
+SELECT coalesce(
+           (SELECT min(f.wake) FROM first f WHERE EXISTS (
+                SELECT 1 FROM jobs j INDEXED BY jobs_parked_in WHERE j.state = -1 AND j.queue = ?1 AND j.parked = f.bound)),
+           (SELECT wake FROM first ORDER BY wake LIMIT 1 OFFSET 99))
+ WHERE EXISTS (SELECT 1 FROM jobs q INDEXED BY jobs_parked_in WHERE q.state = -1 AND q.queue = ?1)
 
 -- :rates_due
 -- Parameters: now, limit. Rows: bound, most, window, burst.
 SELECT bound, most, window, burst FROM rates INDEXED BY rates_wake WHERE wake IS NOT NULL AND wake <= ? ORDER BY wake LIMIT ?
-
--- :rates_due_in
--- Parameters: now, limit, queue. Rows: bound, most, window, burst.
-SELECT r.bound, r.most, r.window, r.burst FROM rates r INDEXED BY rates_wake
- WHERE r.wake IS NOT NULL AND r.wake <= ?1
-   AND EXISTS (SELECT 1 FROM jobs j INDEXED BY jobs_parked_in WHERE j.state = -1 AND j.queue = ?3 AND j.parked = r.bound)
- ORDER BY r.wake LIMIT ?2
 
 -- :set_wake
 -- Parameters: wake, bound.

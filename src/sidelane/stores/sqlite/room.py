@@ -26,14 +26,13 @@ class Room:
 
     def take(self, limits: Iterable[Limit]) -> None:
         """Count one more job with these limits in. Its slots are for the caller to write."""
-        bounds = set()
         for limit in limits:
+            bound = limit.id
             if limit.window is None:
-                bounds.add(limit.id)
+                self._taken[bound] += 1
             else:
-                self._arrivals[limit.id] = self._arrival(limit) + rates.every(limit)
-                self._changed[limit.id] = limit
-        self._taken.update(bounds)
+                self._arrivals[bound] = self._arrival(limit) + rates.every(limit)
+                self._changed[bound] = limit
 
     def settle(self) -> None:
         """Write down the rates that were debited, or that the clock had left behind when it stepped back."""

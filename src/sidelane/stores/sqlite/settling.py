@@ -13,4 +13,4 @@ def settle(connection: apsw.Connection, now: float, touched: Touched) -> None:
         touched.parents = False
         cascade(connection, now, touched)
     while touched.freed:
-        wake(connection, touched.freed.pop(), touched)
+        wake(connection, touched.freed.pop(), now, touched)

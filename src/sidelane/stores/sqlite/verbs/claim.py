@@ -91,7 +91,7 @@ class _Claiming:
         due = self._next_due(queue)
         if due is not None and due <= self._now:
             promote(self._connection, queue, self._now, self._touched, _MOST_ASIDE)
-            parking.wake_in_time(self._connection, self._now, self._touched, _MOST_ASIDE, queue)
+            parking.wake_in_time(self._connection, self._now, self._touched, _MOST_ASIDE)
         room = min(free, self._request.limit - len(self.taken))
         before = len(self.taken)
         for priority in lines.priorities(self._connection, queue) if room > 0 else ():

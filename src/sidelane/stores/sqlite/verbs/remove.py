@@ -14,11 +14,13 @@ _REMOVABLE = statements(__file__)["removable"]
 
 def remove(connection: apsw.Connection, now: float, touched: Touched, ids: Sequence[str]) -> list[bool]:
     """Remove each finished job that has no unfinished children, with all that retention removes, and tell which were."""
+    removed: dict[str, tuple[int, int]] = {}
     answers = []
     for job_id in ids:
-        found = first_row(connection, _REMOVABLE, job_id)
+        found = None if job_id in removed else first_row(connection, _REMOVABLE, job_id)
         if found is not None:
-            forget_jobs(connection, [(found[0], found[1])], now)
-            touched.jobs.add(job_id)
+            removed[job_id] = (found[0], found[1])
         answers.append(found is not None)
+    forget_jobs(connection, list(removed.values()), now)
+    touched.jobs.update(removed)
     return answers

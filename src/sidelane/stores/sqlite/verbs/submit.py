@@ -52,13 +52,14 @@ class _Submitting:
         holder = self._holder(spec)
         if holder is not None:
             return holder
-        refusal = self._admission.refusal(spec)
+        bonds = bonds_of(spec.limits)
+        refusal = self._admission.refusal(spec, bonds)
         if refusal is not None:
             return refusal
-        if bonds_of(spec.limits).replacing:
+        if bonds.replacing:
             self.write()
-            stop_older(self._connection, spec, self._now, self._touched)
-        self._admission.take(spec)
+            stop_older(self._connection, bonds, self._now, self._touched)
+        self._admission.take(spec, bonds)
         self.new[spec.id] = spec
         self._unwritten.append(spec)
         if spec.unique is not None:

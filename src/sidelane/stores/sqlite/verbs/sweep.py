@@ -167,7 +167,7 @@ class _Sweeping:
 
     def wake_parked(self) -> None:
         """Wake jobs at rates whose time has come, and those who wait for others that were woken and nobody claims."""
-        if parking.wake_in_time(self._connection, self._now, self._touched, self._limit) == self._limit:
+        if parking.wake_in_time(self._connection, self._now, self._touched, self._limit):
             self.more = True
         parking.wake_past_woken(self._connection, self._now, self._touched, self._limit)
 

@@ -1,0 +1,46 @@
+"""What cannot be kept is refused before anything is written."""
+
+import math
+from typing import Any
+
+import pytest
+
+from sidelane.model.job import FollowUp, JobSpec, State
+from sidelane.model.limit import Limit
+from sidelane.stores.checking import problem_with
+
+HALF = "\ud800"
+
+
+def limit(**changes: Any) -> dict[str, Any]:
+    return {"limits": (Limit(**{"name": "few", "key": "k", "most": 1, **changes}),)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (limit(key=HALF), "key '\\ud800' of the limit 'few' cannot be written"),
+        (limit(name=HALF), "cannot be written"),
+        (limit(most=0), "use 1 to"),
+        (limit(most=2**70), "use 1 to"),
+        (limit(window=1.0, burst=0), "use 1 to"),
+        (limit(window=0.0), "no number of seconds"),
+        (limit(window=math.nan), "no number of seconds"),
+        ({"batch": HALF}, "The batch '\\ud800' cannot be written"),
+        ({"max_queued": 2**70}, "is too large"),
+    ],
+)
+def test_what_a_store_cannot_write_is_refused_by_its_name(asked: dict[str, Any], said: str) -> None:
+    for spec in (
+        JobSpec(id="j", task="t", **asked),
+        JobSpec(id="j", task="t", follow_ups=(FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="t", **asked)),)),
+    ):
+        problem = problem_with(spec)
+        assert problem is not None
+        assert problem.status == 422
+        assert said in (problem.detail or "")
+
+
+def test_limits_batches_and_bounds_as_people_use_them_are_kept() -> None:
+    for asked in (limit(key="é"), limit(window=0.5, burst=3), {"batch": "b", "max_queued": 0}):
+        assert problem_with(JobSpec(id="j", task="t", **asked)) is None
