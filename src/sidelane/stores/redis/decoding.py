@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from sidelane.model.batch import BatchRecord
@@ -20,7 +22,7 @@ from sidelane.stores.problems import (
 )
 from sidelane.stores.redis.encoding import STATES, WAITING
 from sidelane.stores.redis.row import Row, row_of
-from sidelane.stores.texts import batch_of, problem_of, schedule_of, spec_of
+from sidelane.stores.texts import batch_of, limits_of, problem_of, schedule_of, spec_of
 
 _MOVES = 1 / 3600
 """Jobs started in a second, below which nobody can say how long a queue takes."""
@@ -63,9 +65,16 @@ def _spec(job_id: str, row: Row, text: str) -> JobSpec:
     document = {"id": job_id, **json.loads(rest)}
     if arguments:
         document["arguments"] = arguments
-    if row.limits:
-        document["limits"] = json.loads(row.limits)
-    return spec_of(document)
+    limits = _limits(row.limits, tuple(row.limit_keys)) if row.limits else ()
+    if "follow_ups" in document:
+        return replace(spec_of(document), limits=limits)
+    return JobSpec(**document, limits=limits)
+
+
+@lru_cache(maxsize=10_000)
+def _limits(text: str, keys: tuple[str, ...]) -> tuple[Limit, ...]:
+    """Make the limits of a row, which many jobs of a user share."""
+    return tuple(replace(limit, key=key) for limit, key in zip(limits_of(text), keys, strict=True))
 
 
 def found_of(job_id: str, answer: Any) -> JobRecord | Gone | None:

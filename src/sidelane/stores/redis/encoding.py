@@ -1,6 +1,7 @@
 """Values as the arguments of scripts: flat lists of texts and numbers, read by the scripts in the same order."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -9,6 +10,7 @@ from msgpack import packb
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
 from sidelane.model.job import Failure, FollowUp, JobSpec, Lease, Query, State
+from sidelane.model.limit import Limit
 from sidelane.model.outcome import Append, Cancelled, Failed, Released, Report, Retried, Succeeded
 from sidelane.model.schedule import Firing
 from sidelane.model.worker import ClaimRequest
@@ -33,16 +35,32 @@ def specification(spec: JobSpec) -> list[Any]:
 
 
 def fields_of(spec: JobSpec) -> list[Any]:
-    """The 19 fields in the order that `arrivals.lua` takes them. Numbers that a script could not hold exactly go as text."""
+    """The 20 fields in the order that `arrivals.lua` takes them. Numbers that a script could not hold exactly go as text."""
     return [
         spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), *_PLAIN(spec),
-        _follow_ups(spec.follow_ups), limits_text(spec.limits), spec.batch, spec.cascade,
+        _follow_ups(spec.follow_ups), *_limits(spec.limits), spec.batch, spec.cascade,
     ]  # fmt: skip
 
 
 _PLAIN = attrgetter(
     "key", "unique", "delay", "run_at", "start_within", "deadline", "losses", "keep", "abandon_after", "parent"
 )
+
+
+def _limits(limits: tuple[Limit, ...]) -> tuple[str | None, list[str] | None]:
+    """The text of the limits without their keys, which is the same for many jobs, and the keys."""
+    if not limits:
+        return None, None
+    return _text_without_keys(tuple(map(_POLICY, limits))), [limit.key for limit in limits]
+
+
+@lru_cache(maxsize=1000)
+def _text_without_keys(policies: tuple[tuple[Any, ...], ...]) -> str | None:
+    return limits_text(tuple(Limit(key="", **dict(zip(_POLICY_NAMES, policy, strict=True))) for policy in policies))
+
+
+_POLICY_NAMES = ("name", "most", "when_full", "window", "burst")
+_POLICY = attrgetter(*_POLICY_NAMES)
 
 
 def lease_fields(lease: Lease) -> list[Argument]:

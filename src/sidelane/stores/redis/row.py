@@ -25,6 +25,7 @@ class Row(NamedTuple):
     abandon_after: Any
     follows: bool
     limits: Any
+    limit_keys: Any
     batch: Any
     cascade: bool
     parked_at: Any

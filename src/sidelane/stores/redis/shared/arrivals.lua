@@ -104,7 +104,8 @@ local function new_row(fields)
   row[START_WITHIN], row[DEADLINE] = fields[10] or false, fields[11] or false
   row[BUDGET], row[KEEP], row[ABANDON_AFTER] = fields[12], fields[13], fields[14] or false
   row[PARENT], row[FOLLOWS] = fields[15] or false, fields[16] and true or false
-  row[LIMITS], row[BATCH], row[CASCADE], row[PARKED_AT] = fields[17] or false, fields[18] or false, fields[19] or false, false
+  row[LIMITS], row[LIMIT_KEYS] = fields[17] or false, fields[18] or false
+  row[BATCH], row[CASCADE], row[PARKED_AT] = fields[19] or false, fields[20] or false, false
   row[SUBMITTED], row[STATE], row[DUE], row[WAIT] = NOW, READY, NOW, false
   if run_at and run_at > NOW + delay then
     row[STATE], row[DUE] = WAITING, run_at

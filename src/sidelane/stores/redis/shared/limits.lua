@@ -1,7 +1,8 @@
 -- Limits of jobs: slots, each the membership of a job in a set, and rates (rule 14). Needs: rows.
 --
--- A script reads the size of a set once, and what it moves is written at its end (`commit`), all members of a set in one go.
--- A row holds its job's limits as JSON text, which many jobs may share.
+-- A script reads the size of a set once, and writes what comes and goes at its end (`commit`), all members of a set in one go; what
+-- a job takes it never gives back before, so what goes is written last. A row holds its limits as JSON text without their keys,
+-- which the jobs of a task share, and is read once for all of them; and the keys beside it.
 --
 -- Keys: slots:<limit>       set: jobs that have a slot
 --       rate:<limit>        until when what was let in counts (GCRA), and the rate's most, share and burst; expires when it is over
@@ -10,112 +11,144 @@
 local SOONEST = 1e-6 -- seconds that do not count: a time of today has no more digits
 local RATE_KEPT = 60 -- seconds at least for which a rate that is over is kept: the store's clock may not be the server's
 
-local NO_LIMITS = { all = {}, starting = {}, slots = {}, taken = {}, replaced = {} }
+local NO_LIMITS = { all = {}, starting = {}, running = {}, unfinished = {}, replacing = {} }
 local limits_by_text = {}
-local sizes, growth, moves, freed = {}, {}, {}, {}
+local sizes, growth, come, go, passed_on = {}, {}, {}, {}, {}
 local rates, debited = {}, {}
 
--- The limits of a job: all, those that are checked at a start, the ids of slots that are taken from start to stop, of those that
--- are taken from the submit to the end, and of those that replace.
+-- Whether a job has the same slot by an earlier limit of this name, which stands in one of these places.
+local function has_same(row, limit, places)
+  for _, place in ipairs(places or {}) do
+    if row[LIMIT_KEYS][place] == row[LIMIT_KEYS][limit.place] then
+      return true
+    end
+  end
+end
+
+-- Note, of a limit of slots, others of the same name: those that reject, and all that take the slot before it does.
+local function find_namesakes(limit, all)
+  for _, other in ipairs(all) do
+    if other.name == limit.name and not other.window and other ~= limit then
+      if limit.at_start and not other.at_start then
+        limit.held_by = limit.held_by or {}
+        table.insert(limit.held_by, other.place)
+      end
+      if limit.at_start and not other.at_start or limit.at_start == other.at_start and other.place < limit.place then
+        limit.taken_by = limit.taken_by or {}
+        table.insert(limit.taken_by, other.place)
+      end
+    end
+  end
+end
+
+-- The limits of a row: all, those that are checked at a start, those whose slots are held while it runs and while it is unfinished,
+-- and those that replace. Their ids take the keys of the row too.
 local function limits_of(row)
   local text = row[LIMITS]
   local limits = not text and NO_LIMITS or limits_by_text[text]
   if limits then
     return limits
   end
-  limits = { all = cjson.decode(text), starting = {}, slots = {}, taken = {}, replaced = {} }
+  limits = { all = cjson.decode(text), starting = {}, running = {}, unfinished = {}, replacing = {} }
   limits_by_text[text] = limits
-  local seen = {}
-  for _, limit in ipairs(limits.all) do
-    limit.id = limit.name .. '/' .. limit.key
-    limit.at_start = limit.when_full and limit.when_full ~= 'reject'
-    if limit.window then
-      limit.every, limit.burst = limit.window / limit.most, limit.burst or 1
-    elseif not limit.at_start and not seen[limit.id] then
-      limits.taken[#limits.taken + 1] = limit.id
-      seen[limit.id] = true
-    end
+  for place, limit in ipairs(limits.all) do
+    limit.place, limit.at_start = place, limit.when_full ~= nil and limit.when_full ~= 'reject'
+    limit.prefix = limit.name .. '/'
+    limit.burst = limit.burst or 1
+    limit.every = limit.window and limit.window / limit.most
   end
   for _, limit in ipairs(limits.all) do
-    if limit.at_start and (limit.window or not seen[limit.id]) then
-      limits.starting[#limits.starting + 1] = limit
+    if limit.at_start then
+      table.insert(limits.starting, limit)
     end
     if limit.when_full == 'replace' then
-      limits.replaced[#limits.replaced + 1] = limit
+      table.insert(limits.replacing, limit)
     end
-  end
-  for _, limit in ipairs(limits.starting) do
-    if not limit.window and not seen[limit.id] then
-      limits.slots[#limits.slots + 1] = limit.id
-      seen[limit.id] = true
+    if not limit.window then
+      find_namesakes(limit, limits.all)
+      table.insert(limit.at_start and limits.running or limits.unfinished, limit)
     end
   end
   return limits
 end
 
+local function id_of(row, limit)
+  return limit.prefix .. row[LIMIT_KEYS][limit.place]
+end
+
 local function size_of(id)
-  sizes[id] = sizes[id] or call('SCARD', P .. 'slots:' .. id)
-  return sizes[id] + (growth[id] or 0)
+  local size = sizes[id]
+  if not size then
+    size = call('SCARD', P .. 'slots:' .. id)
+    sizes[id] = size
+  end
+  return size + (growth[id] or 0)
 end
 
 -- Until when what a rate has let in counts. It never lies further ahead than a whole burst: the clock may have stepped back.
-local function spent_until(limit)
-  local known = rates[limit.id]
+local function spent_until(limit, id)
+  local known = rates[id]
   if known == nil then
-    local text = call('GET', P .. 'rate:' .. limit.id)
+    local text = call('GET', P .. 'rate:' .. id)
     known = text and tonumber(text:match('^%S+')) or 0
-    rates[limit.id] = known
+    rates[id] = known
   end
   local most = NOW + limit.burst * limit.every
   if known > most then
-    rates[limit.id], debited[limit.id] = most, limit
+    rates[id], debited[id] = most, limit
   end
   return math.min(math.max(known, NOW), most)
 end
 
 -- In how many seconds a rate lets one more in: 0 or less is now.
-local function wait_of(limit)
-  return spent_until(limit) - NOW - (limit.burst - 1) * limit.every
+local function wait_of(limit, id)
+  return spent_until(limit, id) - NOW - (limit.burst - 1) * limit.every
 end
 
 -- How many more a limit lets in now.
-local function room_of(limit)
+local function room_of(limit, id)
   if limit.window then
-    return math.floor((SOONEST - wait_of(limit)) / limit.every) + 1
+    return math.floor((SOONEST - wait_of(limit, id)) / limit.every) + 1
   end
-  return limit.most - size_of(limit.id)
+  return limit.most - size_of(id)
 end
 
-local function is_full(limit)
+local function is_full(limit, id)
   if limit.window then
-    return wait_of(limit) > SOONEST
+    return wait_of(limit, id) > SOONEST
   end
-  return size_of(limit.id) >= limit.most
+  return size_of(id) >= limit.most
 end
 
-local function move(ids, job, comes)
-  for _, id in ipairs(ids) do
-    local moved = moves[id] or {}
-    moves[id] = moved
-    moved[job] = comes
-    growth[id] = (growth[id] or 0) + (comes and 1 or -1)
-    if not comes then
-      freed[id] = (freed[id] or 0) + 1
+local function move(row, limits, moved, job, step)
+  for _, limit in ipairs(limits) do
+    if not limit.taken_by or not has_same(row, limit, limit.taken_by) then
+      local id = id_of(row, limit)
+      local jobs = moved[id]
+      if jobs then
+        jobs[#jobs + 1] = job
+      else
+        moved[id] = { job }
+      end
+      growth[id] = (growth[id] or 0) + step
     end
   end
 end
 
-local function debit(limit)
-  rates[limit.id] = spent_until(limit) + limit.every
-  debited[limit.id] = limit
+local function debit(limit, id)
+  rates[id] = spent_until(limit, id) + limit.every
+  debited[id] = limit
 end
 
 -- The limits that reject a job, as lists of their places and in how many seconds there is room ('-': nobody knows).
 local function reached_by(row, with_rates)
   local reached = {}
-  for place, limit in ipairs(limits_of(row).all) do
-    if not limit.at_start and (with_rates or not limit.window) and is_full(limit) then
-      reached[#reached + 1] = { place - 1, limit.window and exact(wait_of(limit)) or '-' }
+  for _, limit in ipairs(limits_of(row).all) do
+    if not limit.at_start and (with_rates or not limit.window) then
+      local id = id_of(row, limit)
+      if is_full(limit, id) then
+        reached[#reached + 1] = { limit.place - 1, limit.window and exact(wait_of(limit, id)) or '-' }
+      end
     end
   end
   return reached
@@ -125,7 +158,7 @@ end
 local function debit_submit(row)
   for _, limit in ipairs(limits_of(row).all) do
     if limit.window and not limit.at_start then
-      debit(limit)
+      debit(limit, id_of(row, limit))
     end
   end
 end
@@ -133,30 +166,31 @@ end
 -- Take what an unfinished job holds.
 local function take_slots(id, row)
   local limits = limits_of(row)
-  move(limits.taken, id, true)
-  for _, limit in ipairs(limits.replaced) do
-    call('ZADD', P .. 'unfinished:' .. limit.id, row[SEQ], id)
+  move(row, limits.unfinished, come, id, 1)
+  for _, limit in ipairs(limits.replacing) do
+    call('ZADD', P .. 'unfinished:' .. id_of(row, limit), row[SEQ], id)
   end
 end
 
 -- Forget a job where it might be replaced.
 local function spare(id, row)
-  for _, limit in ipairs(limits_of(row).replaced) do
-    call('ZREM', P .. 'unfinished:' .. limit.id, id)
+  for _, limit in ipairs(limits_of(row).replacing) do
+    call('ZREM', P .. 'unfinished:' .. id_of(row, limit), id)
   end
 end
 
 -- Give back what an unfinished job holds.
 local function give_slots(id, row)
-  move(limits_of(row).taken, id, false)
+  move(row, limits_of(row).unfinished, go, id, -1)
   spare(id, row)
 end
 
--- The first limit that does not let a job start now.
+-- The first limit that does not let a job start now, and its id.
 local function full_at_start(row)
   for _, limit in ipairs(limits_of(row).starting) do
-    if is_full(limit) then
-      return limit
+    local id = id_of(row, limit)
+    if is_full(limit, id) and not has_same(row, limit, limit.held_by) then
+      return limit, id
     end
   end
 end
@@ -164,41 +198,43 @@ end
 -- Take what a start takes. Nothing is full.
 local function start_with(id, row)
   local limits = limits_of(row)
-  move(limits.slots, id, true)
-  for _, limit in ipairs(limits.starting) do
-    if limit.window then
-      debit(limit)
+  move(row, limits.running, come, id, 1)
+  if #limits.starting > #limits.running then
+    for _, limit in ipairs(limits.starting) do
+      if limit.window then
+        debit(limit, id_of(row, limit))
+      end
     end
   end
 end
 
 -- A ready job leaves without a start: what it may have been woken for is for the next one.
 local function pass_on(row)
-  for _, id in ipairs(limits_of(row).slots) do
-    freed[id] = (freed[id] or 0) + 1
+  for _, limit in ipairs(limits_of(row).running) do
+    local id = id_of(row, limit)
+    passed_on[id] = (passed_on[id] or 0) + 1
   end
 end
 
 -- Take back the lease of a running job, and the slots of its start.
 local function stop_running(id, row)
   drop_lease(id, row)
-  move(limits_of(row).slots, id, false)
+  if row[LIMITS] then
+    move(row, limits_of(row).running, go, id, -1)
+  end
 end
 
 last_steps[#last_steps + 1] = function()
-  for id, moved in pairs(moves) do
-    local come, go = {}, {}
-    for job, comes in pairs(moved) do
-      local list = comes and come or go
-      list[#list + 1] = job
-    end
-    in_pieces('SADD', P .. 'slots:' .. id, come)
-    in_pieces('SREM', P .. 'slots:' .. id, go)
+  for id, jobs in pairs(come) do
+    in_pieces('SADD', P .. 'slots:' .. id, jobs)
+  end
+  for id, jobs in pairs(go) do
+    in_pieces('SREM', P .. 'slots:' .. id, jobs)
   end
   for id, limit in pairs(debited) do
     local kept = math.ceil(2 * (rates[id] - NOW) + RATE_KEPT)
     local rate = table.concat({ exact(rates[id]), exact(limit.most), exact(limit.every), exact(limit.burst) }, ' ')
     call('SET', P .. 'rate:' .. id, rate, 'EX', math.min(kept, 1e9))
   end
-  sizes, growth, moves, debited = {}, {}, {}, {}
+  sizes, growth, come, go, debited = {}, {}, {}, {}, {}
 end

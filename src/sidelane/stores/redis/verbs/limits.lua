@@ -9,8 +9,9 @@
 
 -- How many a limit of slots has, as one of its jobs knows.
 local function most_of(id, job)
-  for _, limit in ipairs(limits_of(row_of(job)).all) do
-    if limit.id == id and not limit.window then
+  local row = row_of(job)
+  for _, limit in ipairs(limits_of(row).all) do
+    if not limit.window and id_of(row, limit) == id then
       return limit.most
     end
   end
@@ -26,8 +27,8 @@ for _, id in ipairs(take_rest()) do
     replies[#replies + 1] = { id, most, held, waiting, '-' }
   elseif rate then
     local _, window_most, every, burst = rate:match('^(%S+) (%S+) (%S+) (%S+)$')
-    local limit = { id = id, every = tonumber(every), burst = tonumber(burst), window = true }
-    local spent, wait = spent_until(limit) - NOW, wait_of(limit)
+    local limit = { every = tonumber(every), burst = tonumber(burst) }
+    local spent, wait = spent_until(limit, id) - NOW, wait_of(limit, id)
     if spent > SOONEST or waiting > 0 then
       held = math.min(limit.burst, math.ceil(spent / limit.every - SOONEST))
       replies[#replies + 1] = { id, tonumber(window_most), held, waiting, exact(math.max(0, wait)) }

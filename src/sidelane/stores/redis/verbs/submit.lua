@@ -2,7 +2,7 @@
 -- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, problems, ending, pace, answers
 --
 -- Keys: those of rows, limits, lines, batches and arrivals; of ending, where jobs are replaced; due:<queue>, parked_in.
--- Arguments: count, then for each: id, spec, list of 19 fields, how many jobs may wait in its queue (nil: any number).
+-- Arguments: count, then for each: id, spec, list of 20 fields, how many jobs may wait in its queue (nil: any number).
 -- Returns: the time, and for each: the age of a new job that is ready, age and due time of one that is not yet, the answer of the
 --          job that stands for it, or what refuses it in a list of its own: 'unknown' or 'sealed' of its batch, 'full' and how many
 --          jobs of its queue start in a second, or 'limits' and what limits says of those that are reached.
@@ -38,8 +38,8 @@ local function refusal(row, max_queued)
 end
 
 -- Stop the oldest jobs of a limit, so that no more are left than leave room for a new one.
-local function replace(limit)
-  local unfinished = P .. 'unfinished:' .. limit.id
+local function replace(limit, limit_id)
+  local unfinished = P .. 'unfinished:' .. limit_id
   local excess = math.min(call('ZCARD', unfinished) - limit.most + 1, MOST_REPLACED)
   for _, id in ipairs(excess > 0 and call('ZRANGE', unfinished, 0, excess - 1) or {}) do
     stop(id, row_of(id))
@@ -52,8 +52,8 @@ local function admit(id, spec, fields, max_queued)
   if refused then
     return { refused }
   end
-  for _, limit in ipairs(limits_of(row).replaced) do
-    replace(limit)
+  for _, limit in ipairs(limits_of(row).replacing) do
+    replace(limit, id_of(row, limit))
     queued_in = {}
   end
   debit_submit(row)
