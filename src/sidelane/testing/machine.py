@@ -62,6 +62,7 @@ class StoreMachine(RuleBasedStateMachine):
         place = self.new_place()
         self.stores = [self.run(place.open(self.clock)) for _ in range(self.connections)]
         self.run(self.store.sweep(lease=LEASE))
+        self.expected.patient_until = self.clock() + LEASE
 
     def teardown(self) -> None:
         for store in self.stores:

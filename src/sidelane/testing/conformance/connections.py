@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from sidelane.model.batch import BatchSpec
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, JobSpec, State, Submission
 from sidelane.model.outcome import Cancelled, Released, Report, Succeeded, Verdict
+from sidelane.model.schedule import Schedule
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store, Wakeups, job_topic, queue_topic, worker_topic
 from sidelane.testing.clock import HandClock
@@ -20,9 +22,11 @@ from sidelane.testing.conformance.steps import (
     beat,
     finish,
     follow_to_the_end,
+    held,
     ids,
     pass_time,
     record,
+    slots,
     specs,
     start,
     submit,
@@ -93,10 +97,19 @@ class Connections(Several):
         await submit(first, *specs("a"))
         await first.pause("x")
         await first.remember("name", "value")
+        limit = slots(1, "wait")
+        await start(first, *specs("holder", limits=(limit,)))
+        await submit(first, *specs("waits", queue="y", limits=(limit,)))
+        assert await take(first, queues={"y": 1}) == []
+        batch = await first.open_batch(BatchSpec(id="many"))
+        await first.keep_schedule(Schedule(name="s", spec=JobSpec(id="", task="t"), every=60.0))
         await first.close()
         second = await place.open(clock)
         assert (await record(second, "a")).state is State.QUEUED
         assert await second.remember("name", "other") == "value"
+        assert await held(second) == {"few/k": (1, 1)}
+        assert await second.get_batch("many") == batch
+        assert [each.schedule.name for each in (await second.schedules()).records] == ["s"]
         assert [each.paused for each in await second.stats() if each.name == "x"] in ([True], [])
         await submit(second, *specs("b", queue="x"))
         assert await take(second, queues={"x": 1}) == []

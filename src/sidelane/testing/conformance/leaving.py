@@ -165,6 +165,16 @@ class Sharing(Subject):
         await finish(store, await take_job(store, "a"), Succeeded("1"))
         assert await held(store) == {}
 
+    async def test_a_job_that_counts_twice_by_one_id_has_one_slot_and_does_not_wait_for_itself(
+        self, store: Store
+    ) -> None:
+        limits = slots(3, "reject"), slots(1, "wait")
+        await submit(store, *specs("a", "b", limits=limits))
+        assert await held(store) == {"few/k": (2, 0)}
+        for job_id in "ab":
+            await finish(store, await take_job(store, job_id), Succeeded("1"))
+        assert await held(store) == {}
+
     async def test_a_job_may_have_limits_that_reject_and_limits_that_wait(self, store: Store) -> None:
         limits = slots(2, "reject", "mine"), slots(1, "wait", "gpu")
         answers = await store.submit(specs("a", "b", "c", limits=limits))

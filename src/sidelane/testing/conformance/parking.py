@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 
 from sidelane.model.ids import new_nonce
-from sidelane.model.job import JobRecord, JobSpec, State
+from sidelane.model.job import JobRecord, JobSpec, Query, State
 from sidelane.model.outcome import Cancelled, Succeeded, Verdict
 from sidelane.model.worker import Claimed, ClaimRequest
 from sidelane.stores.contract import Store, queue_topic
@@ -76,6 +76,11 @@ class Parking(Subject):
         assert await parked(store, "a") == ["few/k"]
         await finish(store, holder, Succeeded("1"))
         assert ids(await take(store, ids=("a",))) == ["a"]
+
+    async def test_of_several_ids_as_many_are_given_as_their_limit_has_room_for(self, store: Store) -> None:
+        await submit(store, *specs("a", "b", "c", limits=(TWO,)), *specs("free"))
+        assert ids(await take(store, ids=("c", "b", "a", "free"))) == ["c", "b", "free"]
+        assert await parked(store, "a") == ["few/k"]
 
     async def test_a_repeated_claim_gives_the_same_jobs_and_takes_no_more_slots(self, store: Store) -> None:
         await submit(store, *specs("a", "b", "c", limits=(TWO,)))
@@ -289,6 +294,7 @@ class WhileParked(Subject):
     ) -> None:
         await crowd(store, "a")
         before = await record(store, "a")
+        assert await store.find(Query(states=frozenset({State.QUEUED}))) == [before]
         assert await store.position("a") is None
         assert await store.requeue(["a"]) == [before]
         assert await store.remove(["a"]) == [False]

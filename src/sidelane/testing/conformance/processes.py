@@ -88,7 +88,7 @@ class Processes(Subject):
         racers = await asyncio.gather(*(Racer.start("race", place, f"p{n}", 13) for n in range(4)))
         for racer in racers:
             racer.go()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             assert [await racer.end() for racer in racers] == [0] * 4
         assert Counter(each["job"] for racer in racers for each in racer.told) == dict.fromkeys(many, 1)
         assert {job.state for job in await check(living, many)} == {State.SUCCEEDED}
@@ -102,7 +102,7 @@ class Processes(Subject):
         racers = await asyncio.gather(*(Racer.start("share", place, f"p{n}", 4) for n in range(3)))
         for racer in racers:
             racer.go()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             assert [await racer.end() for racer in racers] == [0] * 3
         told = [each for racer in racers for each in racer.told]
         assert Counter(each["job"] for each in told) == dict.fromkeys(many, 1)
@@ -121,7 +121,7 @@ class Processes(Subject):
                 racer.go()
                 return await racer.end()
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             codes = await asyncio.gather(*(live_and_die(calls, name) for calls, name in enumerate(names, 1)))
         assert codes == [-9] * len(names)
         jobs = [f"{name}{job}" for name in names[1:] for job in "ab"]  # the first one only opened its batch
@@ -135,7 +135,7 @@ class Processes(Subject):
     async def test_kill_9_at_any_time_loses_nothing_that_was_acknowledged(self, place: Place, living: Store) -> None:
         dice = random.Random(9)
         toilers: list[Racer] = []
-        async with asyncio.timeout(80):
+        async with asyncio.timeout(100):
             for generation in range(4):
                 pair = await asyncio.gather(
                     *(Racer.start("toil", place, f"t{generation}{n}", 2 * generation + n) for n in range(2))

@@ -7,11 +7,12 @@ import pytest
 from sidelane.model.job import JobSpec, Refusal, Submission
 from sidelane.model.outcome import Failed, Released, Retried, Succeeded
 from sidelane.model.worker import ClaimRequest
-from sidelane.stores.contract import Store
+from sidelane.stores.contract import Store, queue_topic
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Subject
 from sidelane.testing.conformance.steps import (
     LEASE,
+    PATIENCE,
     failure,
     finish,
     held,
@@ -189,6 +190,19 @@ class Spreading(Subject):
         assert claims.next_due == pytest.approx(10)
         clock.advance(10.1)
         assert ids(await take(store)) == ["b"]
+
+    async def test_a_sweep_wakes_those_whose_time_has_come_and_hints_at_their_queue(
+        self, store: Store, clock: HandClock
+    ) -> None:
+        await submit(store, *specs("a", "b", limits=(EVERY_TEN,)))
+        await take(store)
+        await store.sweep(lease=LEASE)
+        assert await parked(store, "b") == ["often/k"]
+        clock.advance(10.1)
+        async with store.watch(queue_topic("default")) as wakeups:
+            await store.sweep(lease=LEASE)
+            assert await wakeups.wait(PATIENCE)
+        assert await parked(store, "b") == [None]
 
     async def test_so_many_as_the_burst_start_at_once(self, store: Store, clock: HandClock) -> None:
         limit = rate(6, 60.0, "wait", burst=3)

@@ -20,6 +20,7 @@ from sidelane.testing.conformance.steps import (
     states,
     submit,
     take,
+    take_job,
 )
 
 ONE = slots(1, "replace")
@@ -85,6 +86,24 @@ class Replacing(Subject):
         assert [(await record(store, job_id)).cancelling for job_id in "abc"] == [False, True, False]
         await submit(store, *specs("d", limits=(TWO,)))
         assert [(await record(store, job_id)).cancelling for job_id in "abcd"] == [True, True, False, False]
+
+    async def test_one_that_has_ended_is_not_counted(self, store: Store) -> None:
+        await submit(store, *specs("a", "b", limits=(TWO,)))
+        await finish(store, await take_job(store, "b"), Succeeded("1"))
+        await submit(store, *specs("c", limits=(TWO,)))
+        await store.cancel(["c"])
+        await submit(store, *specs("d", limits=(TWO,)))
+        assert await states(store, "a", "d") == [State.QUEUED] * 2
+
+    async def test_one_that_was_requeued_is_as_old_as_it_is(self, store: Store) -> None:
+        await submit(store, *specs("a", limits=(TWO,)))
+        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await submit(store, *specs("b", "c", limits=(TWO,)))
+        await store.cancel(["c"])
+        await store.requeue(["a"])
+        assert await states(store, "a", "b") == [State.QUEUED] * 2
+        await submit(store, *specs("d", limits=(TWO,)))
+        assert await states(store, "a", "b", "d") == [State.CANCELLED, State.QUEUED, State.QUEUED]
 
     async def test_jobs_of_another_key_are_left_alone(self, store: Store) -> None:
         other = slots(1, "replace", key="other")
