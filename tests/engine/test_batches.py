@@ -1,7 +1,8 @@
 """Batches: calls that are submitted together, counted until the last of their jobs has ended, and what their end submits."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any, assert_type
 
 import pytest
@@ -28,6 +29,7 @@ from sidelane import (
     State,
     UnknownBatch,
 )
+from sidelane.model.batch import BatchSpec
 from sidelane.model.job import Query
 from tests.engine.test_following import silence
 
@@ -357,6 +359,20 @@ async def test_cancelling_a_batch_ends_what_waits_and_asks_what_runs_to_stop(lan
             await lane.batch("nothing").cancel()
 
 
+async def test_a_cancelled_batch_takes_no_more_jobs_and_ends_although_its_submit_broke_off(lane: Sidelane) -> None:
+    @lane.task
+    async def note(number: int) -> None: ...
+
+    async with lane.testing() as t:
+        store = t.client.store
+        await store.open_batch(BatchSpec(id="night"))
+        await store.submit([note.options(id="n0").call(0).spec(batch="night")])
+        assert counts(await lane.batch("night").cancel()) == (1, 0, 0, 1)
+        assert (await lane.batch("night").wait(0)).state is State.FAILED
+        late = await lane.submit_many([note.options(id="n1").call(1)], id="night")
+        assert late.jobs == (None,)
+
+
 async def test_results_hold_the_error_of_each_job_that_has_none(lane: Sidelane) -> None:
     @lane.task
     async def fickle(number: int) -> int:
@@ -425,29 +441,42 @@ async def _last(batch: Batch[Any]) -> BatchRecord:
     return [record async for record in batch.follow()][-1]
 
 
+class Noise:
+    """Wakeups that never cease."""
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        await asyncio.sleep(0)
+        return True
+
+
+@asynccontextmanager
+async def noise(*topics: str) -> AsyncIterator[Noise]:
+    yield Noise()
+
+
 async def test_a_follower_looks_now_and_then_however_many_jobs_end(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hint comes with each of a thousand ends; a look for each of them would be a burden on the store."""
+    """A hint comes with the end of each of thousands of jobs; a look for each would be a burden on the store."""
     looks = 0
 
     @lane.task
-    async def note(number: int) -> None: ...
+    async def note() -> None: ...
 
-    async with lane.running(workers=1):
-        store = lane.client.store
-        look = store.get_batch
+    async with lane.testing() as t:
+        batch = await lane.submit_many([note.call()])
+        store, look = t.client.store, t.client.store.get_batch
 
         async def counted(batch_id: str) -> BatchRecord | None:
             nonlocal looks
             looks += 1
             return await look(batch_id)
 
+        monkeypatch.setattr(store, "watch", noise)
         monkeypatch.setattr(store, "get_batch", counted)
-        began = asyncio.get_running_loop().time()
-        batch = await lane.submit_many(note.call(number) for number in range(1000))
-        await batch.wait(60)
-        assert looks <= 2 + (asyncio.get_running_loop().time() - began) / 0.02
+        with pytest.raises(NotFinished):
+            await batch.wait(timeout=0.3)
+        assert 2 <= looks <= 2 + 0.3 / 0.02
 
 
 async def test_a_script_without_a_loop_submits_a_batch_and_waits_for_it(make_lane: Any) -> None:

@@ -179,7 +179,10 @@ async def test_firings_wait_at_limits_and_pass_a_full_queue() -> None:
     lane.schedule("stocks", refresh.call(), every=HOUR, catch_up="all")
     async with lane.testing() as t:
         await t.advance(3 * HOUR)
-        assert len(await t.submitted(refresh)) == 3
+        specs = [record.spec for record in await t.submitted(refresh)]
+        assert [(spec.max_queued, [limit.when_full for limit in spec.limits]) for spec in specs] == [
+            (None, ["wait"])
+        ] * 3
         assert await t.drain() == 3
         assert {record.state for record in await t.submitted(refresh)} == {State.SUCCEEDED}
 

@@ -107,6 +107,8 @@ def test_what_falls_into_the_gap_of_spring_comes_at_its_end_and_only_once() -> N
     berlin = schedule(cron="0,30 2,3 * * *", timezone="Europe/Berlin", catch_up="all")
     begin = at("2027-03-28T00:00", "Europe/Berlin")
     assert on_the_wall(berlin.due(begin, begin + 0.9 * DAY), "Europe/Berlin") == ["28. 03:00+0200", "28. 03:30+0200"]
+    for cron in ("30 2 * * *", "15 30 2 * * *"):
+        assert schedule(cron=cron, timezone="Europe/Berlin").next(begin) == at("2027-03-28T03:00", "Europe/Berlin")
 
 
 def test_what_autumn_has_twice_comes_the_first_time_even_when_asked_in_between() -> None:

@@ -117,7 +117,7 @@ class Schedule:
     def _times(self, after: float) -> Iterator[float]:
         """Give the times of firings from about this time on: some may come before it, or twice in a row."""
         if self.every is not None:
-            place = math.floor(after / self.every) - 1  # the quotient may have been rounded up
+            place = math.floor(after / self.every)
             while True:
                 yield round(float(place * self.every), DECIMALS)
                 place += 1
