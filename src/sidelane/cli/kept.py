@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 from sidelane.cli.child import Child
+from sidelane.cli.exits import Exit
 from sidelane.cli.processes import manner
 from sidelane.cli.terminal import SELF, Terminal
 
@@ -12,7 +13,8 @@ PATIENCE = 6.0
 """Seconds a process has to end before it is killed."""
 
 EARLY = 3.0
-"""Seconds: a process that ends by itself sooner than this after its start waits for a change of the code."""
+"""Seconds: a process that ends by itself sooner than this after its start waits for a change of the code, as does, however long
+that took, one that says that it cannot work as it is."""
 
 PAUSE = 1.0
 """Seconds before a process that died is started again."""
@@ -64,7 +66,7 @@ class Kept:
 
     async def _mourn(self, status: int, lived: float) -> None:
         """Say that it ended by itself, and wait until it is worth starting again."""
-        if lived > EARLY:
+        if lived > EARLY and status != Exit.CONFIGURATION:
             self._terminal.say(SELF, f"{self.name} died ({manner(status)}); it starts again")
             await asyncio.sleep(PAUSE)
             return

@@ -1,7 +1,7 @@
 """`sidelane queues`: what waits and runs in each queue; pause, resume and drain them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -129,31 +129,25 @@ async def _turn(settings: Settings, names: Sequence[str], *, paused: bool) -> li
         return answers
 
 
-def _turned(name: str, known: dict[str, QueueStats], *, paused: bool) -> Answer:
-    if name not in known:
+def _turned(name: str, known: Mapping[str, QueueStats], *, paused: bool) -> Answer:
+    queue = known.get(name)
+    if queue is None:
         others = f"it knows {', '.join(known)}" if known else "it knows none yet"
-        return Answer(
-            name, Exit.UNKNOWN, f"there is no such queue: the store has never seen a job or a worker of it; {others}"
-        )
-    queue = known[name]
-    same = "was paused already" if paused else "was not paused"
+        words = f"there is no such queue: the store has never seen a job or a worker of it; {others}"
+        return Answer(name, Exit.UNKNOWN, words)
     if queue.paused == paused:
-        words = same
-    elif paused:
-        words = (
-            f"paused; {_jobs(queue.running)} still run{'s' if queue.running == 1 else ''}"
-            if queue.running
-            else "paused"
-        )
-    else:
-        words = f"resumed; {_jobs(queue.queued)} wait{'s' if queue.queued == 1 else ''}" if queue.queued else "resumed"
-    return Answer(name, Exit.DONE, words)
+        return Answer(name, Exit.DONE, "was paused already" if paused else "was not paused")
+    if paused:
+        more = f"; {_jobs(queue.running, 'still run')}" if queue.running else ""
+        return Answer(name, Exit.DONE, f"paused{more}")
+    more = f"; {_jobs(queue.queued, 'wait')}" if queue.queued else ""
+    return Answer(name, Exit.DONE, f"resumed{more}")
 
 
-def _drained(answer: Answer, left: dict[str, int]) -> Answer:
+def _drained(answer: Answer, left: Mapping[str, int]) -> Answer:
     running = left.get(answer.name, 0)
     if running:
-        words = f"not drained: {_jobs(running)} still run{'s' if running == 1 else ''}; it stays paused"
+        words = f"not drained: {_jobs(running, 'still run')}; it stays paused"
         return Answer(answer.name, Exit.FAILED, words)
     return Answer(answer.name, Exit.DONE, "drained: nothing runs, and it stays paused")
 
@@ -168,8 +162,8 @@ def _how_to_resume(names: Sequence[str]) -> str:
     return f"`sidelane queues resume {' '.join(names)}` lets their jobs start again."
 
 
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count:,} jobs"
+def _jobs(count: int, verb: str) -> str:
+    return f"1 job {verb}s" if count == 1 else f"{count:,} jobs {verb}"
 
 
 def _row(queue: QueueStats, workers: Sequence[WorkerInfo]) -> list[Text]:
