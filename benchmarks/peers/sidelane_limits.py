@@ -8,7 +8,7 @@ from sidelane_peer import TASKS, SidelanePeer, lane
 from sidelane import Call, Concurrent, Rate
 from sidelane.model.job import Submission
 
-USERS, KEYS = 1000, 100
+USERS, KEYS = 1000, 97
 
 ROOM = 1000
 """More slots than the worker has, so that no limit is ever reached."""

@@ -31,17 +31,24 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def server(kind: str, tmp_path: Path) -> Iterator[RunningServer]:
+def appendfsync(request: pytest.FixtureRequest) -> str:
+    """How often a server syncs what it has written: always, for tests may kill it."""
+    return getattr(request, "param", "always")
+
+
+@pytest.fixture
+def server(kind: str, appendfsync: str, tmp_path: Path) -> Iterator[RunningServer]:
     """The server that keeps the jobs."""
     folder = tmp_path / "server"
     folder.mkdir()
-    running = RunningServer(kind, folder).start("--appendfsync", "always")
+    running = RunningServer(kind, folder).start("--appendfsync", appendfsync)
     yield running
     running.stop(signal.SIGKILL)
 
 
 @pytest.fixture
-def store_url(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
+def store_url(request: pytest.FixtureRequest, kind: str, appendfsync: str, tmp_path: Path) -> str:
+    """Where the jobs are kept. Only a server, which is started if need be, cares for how often it syncs."""
     if kind == SQLITE:
         return f"sqlite:///{tmp_path / 'jobs.db'}"
     server: RunningServer = request.getfixturevalue("server")

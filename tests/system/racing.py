@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 MOST = 3
 
-LONGEST_HOLD, LONGEST_REST = 0.004, 0.3
+LONGEST_HOLD, LONGEST_REST = 0.02, 0.3
 """Seconds; who gets nothing rests, so that those who have something get on."""
 
 LEASE = 60.0
@@ -64,6 +64,8 @@ class Racer:
                 await self._run_job(await self._claim(job.id))
             elif taken:
                 await self._run_job(await self._claim())
+            else:
+                await self._rest(LONGEST_HOLD)
         while await self._store.find(Query(states=UNFINISHED, limit=1)):
             await self._run_job(await self._claim())
 

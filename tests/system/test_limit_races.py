@@ -26,21 +26,21 @@ MANY = (50, 10_000)
 @ON_BOTH_STORES
 @pytest.mark.parametrize("when_full", ["wait", "reject", "replace"])
 @pytest.mark.parametrize(
-    ("processes", "submissions"), [FEW, pytest.param(*MANY, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])]
+    ("racers", "submissions"), [FEW, pytest.param(*MANY, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])]
 )
 async def test_of_many_processes_never_more_hold_a_limit_than_it_allows(
-    scene: Scene, tmp_path: Path, when_full: WhenFull, processes: int, submissions: int,
+    scene: Scene, tmp_path: Path, when_full: WhenFull, racers: int, submissions: int,
     record_property: Callable[[str, object], None],
 ) -> None:  # fmt: skip
-    race = (scene.processes.store, str(tmp_path), when_full, str(processes), str(submissions // processes))
-    racers = scene.processes.python("racers", "tests.system.racing", *race)
+    settings = (scene.processes.store, str(tmp_path), when_full, str(racers), str(submissions // racers))
+    race = scene.processes.python("race", "tests.system.racing", *settings)
     states = UNFINISHED if when_full == "reject" else frozenset({State.RUNNING})
     seen = Counter[tuple[int, int]]()  # what the limit says of itself, and what the jobs say
-    while not racers.ended:
+    while not race.ended:
         counted = sum(limit.held for limit in await scene.store.limits())
         seen[counted, len(await scene.store.find(Query(states=states, task=TASK, limit=50)))] += 1
         await asyncio.sleep(0.01)
-    assert racers.status == 0
+    assert race.status == 0
 
     lines = written(tmp_path)
     submitted = [line["submitted"] for line in lines if "submitted" in line]
