@@ -96,6 +96,19 @@ async def test_room_that_is_given_back_twice_before_a_claim_wakes_each_time_one(
         assert (await store.stats())[0].ready == number
 
 
+async def test_one_claim_counts_each_job_once_under_whatever_number_it_is_checked(store: SqliteStore) -> None:
+    two, three = replace(ONE, most=2), replace(ONE, most=3)
+    await store.submit([JobSpec(id="a", task="t", priority=1, limits=(two,))])
+    await store.submit([JobSpec(id=name, task="t", limits=(three,)) for name in "bcd"])
+    assert [each.record.id for each in await take(store, 1)] == ["a", "b", "c"]
+
+
+async def test_a_limit_that_a_job_has_twice_is_taken_once(store: SqliteStore) -> None:
+    two, three = replace(ONE, most=2), replace(ONE, most=3)
+    await store.submit([JobSpec(id=name, task="t", limits=(two, three)) for name in "abc"])
+    assert [each.record.id for each in await take(store, 1)] == ["a", "b"]
+
+
 async def test_a_failure_while_others_are_woken_undoes_the_end_that_woke_them(store: SqliteStore) -> None:
     await store.submit([JobSpec(id=name, task="t", limits=(ONE, KEPT)) for name in "ab"])
     (claimed,) = await take(store, 1)

@@ -27,17 +27,15 @@ class Admission:
     def __init__(self, connection: apsw.Connection, now: float) -> None:
         self._connection = connection
         self._now = now
-        self._begin()
-
-    def _begin(self) -> None:
-        self._room = Room(self._connection, self._now)
+        self._room = Room(connection, now)
         self._coming: Counter[str] = Counter()
-        self._queued: dict[tuple[str, int], int] = {}
+        self._queued: dict[tuple[str, int], int] = {}  # counted, by queue and most
 
     def settle(self) -> None:
-        """Write down which rates were debited, and begin anew: the new jobs are in the tables now."""
+        """Write down which rates were debited, and count anew: the new jobs are in the tables now."""
         self._room.settle()
-        self._begin()
+        self._coming.clear()
+        self._queued.clear()
 
     def take(self, spec: JobSpec, bonds: Bonds) -> None:
         """Count a new job in."""

@@ -1,7 +1,7 @@
-"""How much room limits have, as one transaction sees it: each is counted once, and what is taken since is remembered."""
+"""How much room limits have: each is counted once, and what is taken since is remembered until it is in the tables."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import apsw
 
@@ -10,7 +10,7 @@ from sidelane.stores.sqlite import rates, slots
 
 
 class Room:
-    """The room of limits within one transaction. `settle` writes down what became of the rates."""
+    """The room of limits within one transaction."""
 
     def __init__(self, connection: apsw.Connection, now: float) -> None:
         self._connection = connection
@@ -24,18 +24,18 @@ class Room:
         """Give those limits that let no more in, with when they will where that is known."""
         return [reached for limit in limits if (reached := self._reached(limit)) is not None]
 
-    def take(self, limits: Iterable[Limit]) -> None:
-        """Count one more job with these limits in. Its slots are for the caller to write."""
+    def take(self, limits: Sequence[Limit]) -> None:
+        """Count one more job with these limits in. Its slots are for the caller to write, before `settle`."""
+        self._taken.update({limit.id for limit in limits if limit.window is None})
         for limit in limits:
-            bound = limit.id
-            if limit.window is None:
-                self._taken[bound] += 1
-            else:
-                self._arrivals[bound] = self._arrival(limit) + rates.every(limit)
-                self._changed[bound] = limit
+            if limit.window is not None:
+                self._arrivals[limit.id] = self._arrival(limit) + rates.every(limit)
+                self._changed[limit.id] = limit
 
     def settle(self) -> None:
-        """Write down the rates that were debited, or that the clock had left behind when it stepped back."""
+        """Write down the rates that were debited, or that the clock had left behind when it stepped back, and count anew."""
+        self._held.clear()
+        self._taken.clear()
         if self._changed:
             rates.keep(self._connection, [(limit, self._arrivals[bound]) for bound, limit in self._changed.items()])
             self._changed.clear()

@@ -150,6 +150,7 @@ class _Claiming:
             ],
         )  # fmt: skip
         slots.take_running(self._connection, [(seq, self._bonds[seq]) for seq in picked if seq in self._bonds])
+        self._room.settle()
         if not self.taken:
             self._connection.execute(_RENEW_WORKER, (request.worker, expires, request.lease))
         self.taken += picked
@@ -166,7 +167,7 @@ class _Claiming:
 
     def _put_aside(self) -> None:
         """End what is too late, and park what has no room."""
-        self._room.settle()
+        self._room.settle()  # it may have seen that the clock stepped back
         for seq in self._late:
             end_late(self._connection, seq, self._now, self._touched)
         self._late.clear()
