@@ -1,5 +1,5 @@
 -- sweep: do what time asks for.
--- Tables: meta, workers, jobs, specs, queues, schedules.
+-- Tables: meta, workers, marks, jobs, specs, queues, schedules.
 
 -- :times
 -- One row: the sweep mark, and until when no lease is swept.
