@@ -85,30 +85,34 @@ local function oldest(user, kinds, size)
   return first, least
 end
 
--- The first turns of each kind that may be taken. Returns the users by name, a heap of turns, and how many users there are.
+-- The first turns of each kind that may be taken, in their order. Returns the users by name, the turns, and how many users there are.
 local function turns_of(lane, kinds, room)
-  local users, heap, count, limited = {}, {}, 0, {}
+  local users, turns, count, limited, several = {}, {}, 0, {}, false
   for kind, known in pairs(kinds) do
     local found = known.open() and call('ZRANGE', P .. 'turns:' .. lane .. ':' .. kind, 0, room - 1, 'WITHSCORES') or {}
+    several = several or #turns > 0 and #found > 0
     for place = 1, #found, 2 do
       local name, head, tag = found[place]:sub(17), tonumber(found[place]:sub(1, 16)), tonumber(found[place + 1])
       if not users[name] then
         users[name] = { tag = tag, lines = {} }
         count = count + 1
       end
-      local line = { key = line_key(lane, name, kind), kind = kind, head = head, place = 1, jobs = {} }
+      local line = { key = line_key(lane, name, kind), kind = kind, turn = found[place], head = head, place = 1, jobs = {} }
       users[name].lines[kind] = line
       if known.admits then
         limited[#limited + 1] = line
       end
-      push(heap, { tag = tag, age = head, name = name })
+      turns[#turns + 1] = { tag = tag, age = head, name = name }
     end
+  end
+  if several then
+    table.sort(turns, before)
   end
   for _, line in ipairs(limited) do
     look(line, count == 1 and room or 2)
   end
   read_ahead(limited)
-  return users, heap, count
+  return users, turns, count
 end
 
 -- What stands at the head of a line now, or nothing.
@@ -127,7 +131,7 @@ local function settle(lane, users, kinds, clock)
         local line = user.lines[kind] or { key = line_key(lane, name, kind), place = 1, jobs = {} }
         local head = head_of(line)
         if line.place > 1 then
-          left[#left + 1] = turn(line.head, name)
+          left[#left + 1] = line.turn
           call('ZREMRANGEBYRANK', line.key, 0, line.place - 2)
         end
         if head then
@@ -165,9 +169,18 @@ local function pick(queue, priority, room, opener, most_aside)
   for _, kind in ipairs(call('SMEMBERS', P .. 'kinds:' .. lane)) do
     kinds[kind] = opener(parts_of(kind))
   end
-  local users, heap, count = turns_of(lane, kinds, room)
-  local clock = clock_of(lane)
-  local entry = pop(heap)
+  local users, turns, count = turns_of(lane, kinds, room)
+  local clock, seen, back = clock_of(lane), 0, {} -- users whose turn it is again stand in the heap `back`
+
+  local function next_turn()
+    if back[1] and (not turns[seen + 1] or before(back[1], turns[seen + 1])) then
+      return pop(back)
+    end
+    seen = seen + 1
+    return turns[seen]
+  end
+
+  local entry = next_turn()
   while entry and #picked < room and aside < most_aside do
     local user, stays = users[entry.name], false
     local size = count == 1 and room - #picked or 2
@@ -192,11 +205,11 @@ local function pick(queue, priority, room, opener, most_aside)
     if stays then
       entry.tag, entry.age = user.tag, age
     end
-    if not stays or heap[1] and before(heap[1], entry) then
+    if not stays or turns[seen + 1] or back[1] then
       if stays then
-        push(heap, entry)
+        push(back, entry)
       end
-      entry = pop(heap)
+      entry = next_turn()
     end
   end
   if #picked + aside > 0 then
