@@ -58,6 +58,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.expected = Expectation(self.clock)
         self.leases: list[tuple[str, Lease]] = []
         self.turn = 0
+        self.piece = 200  # how much one sweep does
         self.runner = asyncio.Runner()
         place = self.new_place()
         self.stores = [self.run(place.open(self.clock)) for _ in range(self.connections)]
@@ -83,8 +84,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     # What users do.
 
-    @initialize(spec=batches, wanted=st.lists(specs, min_size=2, max_size=6))
-    def begin(self, spec: BatchSpec, wanted: list[JobSpec]) -> None:
+    @initialize(spec=batches, wanted=st.lists(specs, min_size=2, max_size=6), piece=st.sampled_from([200, 1, 3]))
+    def begin(self, spec: BatchSpec, wanted: list[JobSpec], piece: int) -> None:
+        self.piece = piece
         self.run(self.store.open_batch(spec))
         self.expected.open_batch(spec)
         self.submit(wanted)
@@ -288,10 +290,20 @@ class StoreMachine(RuleBasedStateMachine):
         self.clock.advance(20 * TICK)
         self.expected.patient_until = self.clock() + LEASE
         for _ in range(2):
-            assert self.run(self.store.sweep(lease=LEASE)).lost == 0
+            assert self.sweep() == 0
         self.expected.sweep()
         for _ in range(TICKS_TO_EXPIRE):
             self.tick()
+
+    def sweep(self) -> int:
+        """Sweep piece by piece until no more is to be done, and tell how many leases were lost."""
+        lost = 0
+        for _ in range(100):
+            swept = self.run(self.store.sweep(lease=LEASE, limit=self.piece))
+            lost += swept.lost
+            if not swept.more:
+                return lost
+        raise AssertionError("sweeps go on for ever")
 
     def running(self, worker: str) -> list[Expected]:
         return [job for job in self.expected.jobs.values() if job.worker == worker]
@@ -313,10 +325,8 @@ class StoreMachine(RuleBasedStateMachine):
         for worker in WORKERS:
             if worker != dead:
                 self._beat(worker, set(silent))
-        lost = self.run(self.store.sweep(lease=LEASE)).lost
-        self.run(self.store.sweep(lease=LEASE))
         lapsed = list(expiring)
-        assert lost == len(lapsed)
+        assert self.sweep() + self.sweep() == len(lapsed)
         self.expected.sweep()
         self.expected.lose(lapsed)
         self.expected.sweep()
