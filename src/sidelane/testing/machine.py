@@ -6,85 +6,36 @@ class SqliteMachine(StoreMachine):
 TestSqliteMachine = SqliteMachine.TestCase
 """
 
-import asyncio
-from collections.abc import Coroutine, Iterable
 from dataclasses import replace
-from typing import Any, TypeVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Cursor, Entry
 from sidelane.model.ids import new_nonce
-from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Refusal, State, Submission
+from sidelane.model.job import JobRecord, JobSpec, Refusal
 from sidelane.model.outcome import Append, Outcome, Report
 from sidelane.model.worker import ClaimRequest, WorkerInfo
-from sidelane.stores.contract import Store
-from sidelane.testing.clock import HandClock
 from sidelane.testing.comparison import (
     check_batch,
-    check_choice,
     check_limits,
     check_log,
     check_queue,
     check_record,
-    check_woken,
 )
-from sidelane.testing.conformance.place import Place
-from sidelane.testing.expectation import Expectation, Expected
-from sidelane.testing.strategies import WORKERS, batches, entries, job_ids, numbers, outcomes, queues, specs, workers
-
-T = TypeVar("T")
-
-LEASE = 10.0
-TICK = 2.4
-"""Seconds between sweeps. No duration that is drawn is a multiple of it: the edge of a moment is nobody's business here."""
-TICKS_TO_EXPIRE = 5
+from sidelane.testing.driving import LEASE, TICK, TICKS_TO_EXPIRE, Driven
+from sidelane.testing.strategies import batches, entries, job_ids, numbers, outcomes, queues, specs, workers
 
 
-class StoreMachine(RuleBasedStateMachine):
-    """A store, and what it should hold. A subclass brings `new_place`; `connections` says how many stores to open there."""
-
-    connections = 1
-
-    def new_place(self) -> Place:
-        """Make an empty storage for one run."""
-        raise NotImplementedError
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = HandClock()
-        self.expected = Expectation(self.clock)
-        self.leases: list[tuple[str, Lease]] = []
-        self.turn = 0
-        self.runner = asyncio.Runner()
-        place = self.new_place()
-        self.stores = [self.run(place.open(self.clock)) for _ in range(self.connections)]
-        self.run(self.store.sweep(lease=LEASE))
-        self.expected.patient_until = self.clock() + LEASE
-
-    def teardown(self) -> None:
-        for store in self.stores:
-            self.run(store.close())
-        self.runner.close()
-
-    def run(self, call: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(call)
-
-    @property
-    def store(self) -> Store:
-        """The next of the connections in turn."""
-        self.turn += 1
-        return self.stores[self.turn % len(self.stores)]
-
-    def record(self, job_id: str) -> JobRecord | Gone | None:
-        return self.run(self.store.get([job_id]))[0]
+class StoreMachine(Driven):
+    """The rules. A subclass brings `new_place`; `connections` says how many stores to open there."""
 
     # What users do.
 
-    @initialize(spec=batches, wanted=st.lists(specs, min_size=2, max_size=6))
-    def begin(self, spec: BatchSpec, wanted: list[JobSpec]) -> None:
+    @initialize(spec=batches, wanted=st.lists(specs, min_size=2, max_size=6), piece=st.sampled_from([200, 1, 3]))
+    def begin(self, spec: BatchSpec, wanted: list[JobSpec], piece: int) -> None:
+        self.piece = piece
         self.run(self.store.open_batch(spec))
         self.expected.open_batch(spec)
         self.submit(wanted)
@@ -96,22 +47,6 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(spec=specs, names=st.sets(job_ids, min_size=2))
     def submit_alike(self, spec: JobSpec, names: set[str]) -> None:
         self.submit([replace(spec, id=name) for name in sorted(names)])
-
-    def submit(self, wanted: list[JobSpec]) -> None:
-        known = [spec for spec in wanted if not self.left_open(spec)]
-        for spec, answer in zip(known, self.run(self.store.submit(known)), strict=True):
-            expected = self.expected.submit(spec)
-            if isinstance(answer, Submission):
-                assert (answer.record.id, answer.created) == expected
-            else:
-                assert isinstance(expected, frozenset)
-                assert answer.problem.status in expected
-
-    def left_open(self, spec: JobSpec) -> bool:
-        """Whether the id of a job that is gone may be used again, and whether a child comes too late to stop with its parent."""
-        job, parent = self.expected.jobs.get(spec.id), self.expected.jobs.get(spec.parent or "")
-        gone = job is not None and job.removed
-        return gone or (spec.cascade and parent is not None and parent.state is State.CANCELLED)
 
     @rule(job_id=job_ids)
     def cancel(self, job_id: str) -> None:
@@ -162,61 +97,21 @@ class StoreMachine(RuleBasedStateMachine):
         tasks = None if newest is None else {"t": newest, "follow": 1}
         free = dict(zip((first, "y" if first == "x" else "x"), slots, strict=True))
         request = ClaimRequest(request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE, tasks=tasks)
-        self._claim(request, again)
+        self.claim_as(request, again)
 
     @rule(worker=workers, limit=st.integers(1, 4), outcome=outcomes, said=entries)
     def work(self, worker: str, limit: int, outcome: Outcome, said: tuple[Entry, ...]) -> None:
         """Claim, and let all that was claimed end alike."""
         free = {"x": limit, "y": limit}
         request = ClaimRequest(request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE)
-        reports = [Report(lease=lease, outcome=outcome, entries=said) for lease in self._claim(request, False)]
+        reports = [Report(lease=lease, outcome=outcome, entries=said) for lease in self.claim_as(request, False)]
         expected = [self.expected.finish(report) for report in reports]
         assert self.run(self.store.finish(reports)) == expected
 
     @rule(worker=workers, job_ids=st.sets(job_ids, min_size=1, max_size=3))
     def claim_by_id(self, worker: str, job_ids: set[str]) -> None:
         chosen = tuple(sorted(job_ids))
-        self._claim(ClaimRequest(request=new_nonce(), worker=worker, ids=chosen, limit=3, lease=LEASE), False)
-
-    def _claim(self, request: ClaimRequest, again: bool) -> list[Lease]:
-        ready = self.expected.claimable(request)
-        records = {job.spec.id: self.there(job.spec.id) for job in ready}
-        claimed = list(self.run(self.store.claim(request)).jobs)
-        if again:
-            assert list(self.run(self.store.claim(request)).jobs) == claimed
-        known = set(self.expected.jobs)
-        freed = self._adopt_late()
-        born = self.expected.jobs.keys() - known
-        for each in claimed:
-            assert each.record.id in records.keys() | born, "claimed what may not be claimed"
-            assert not self.expected.held_up(each.record.spec), "claimed what has no room"
-            self.expected.claimed(each, request.worker)
-            self.leases.append((request.worker, each.lease))
-        passed_over = {
-            job_id
-            for job_id, record in records.items()
-            if record.parked is not None or self.expected.held_up(record.spec) or (freed and record.spec.limits)
-        }
-        chosen = [each.record.id for each in claimed if each.record.id in records]
-        ages = {job_id: record.sequence for job_id, record in records.items()}
-        check_choice(request, ready, chosen, ages, passed_over=passed_over, born=bool(born))
-        return [each.lease for each in claimed]
-
-    def _adopt_late(self) -> bool:
-        """A claim may end the late jobs it meets. Tells whether it did."""
-        ended = []
-        for job in self.expected.late():
-            record = self.record(job.spec.id)
-            if isinstance(record, JobRecord) and record.state is State.FAILED:
-                ended.append(job)
-        for job in ended:
-            self.expected.end(job, State.FAILED)
-        return bool(ended)
-
-    def there(self, job_id: str) -> JobRecord:
-        record = self.record(job_id)
-        assert isinstance(record, JobRecord)
-        return record
+        self.claim_as(ClaimRequest(request=new_nonce(), worker=worker, ids=chosen, limit=3, lease=LEASE), False)
 
     @precondition(lambda self: self.leases)
     @rule(which=numbers, ordinal=st.sampled_from([0, 0, 0, -1, 2]), said=entries, again=st.booleans())
@@ -236,18 +131,6 @@ class StoreMachine(RuleBasedStateMachine):
             return
         for _ in range(1 + again):
             assert self.run(self.store.finish([report])) == [self.expected.finish(report)]
-
-    def forgotten(self, lease: Lease) -> bool:
-        """Tell whether this lease was finished before the job's last claim or requeue: the answer to a repeat is open."""
-        job = self.expected.jobs[lease.job_id]
-        return job.removed or (lease in job.reported and lease != job.finished_lease)
-
-    def lease(self, which: int) -> Lease:
-        """Choose a lease, the newest ones first; many do not hold any more."""
-        return self.leases[-1 - which % min(len(self.leases), 12)][1]
-
-    def ordinal(self, lease: Lease, off: int) -> int:
-        return max(1, self.expected.jobs[lease.job_id].seen + 1 + off)
 
     @rule(worker=workers)
     def heartbeat(self, worker: str) -> None:
@@ -288,39 +171,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.clock.advance(20 * TICK)
         self.expected.patient_until = self.clock() + LEASE
         for _ in range(2):
-            assert self.run(self.store.sweep(lease=LEASE)).lost == 0
+            assert self.sweep() == 0
         self.expected.sweep()
         for _ in range(TICKS_TO_EXPIRE):
             self.tick()
-
-    def running(self, worker: str) -> list[Expected]:
-        return [job for job in self.expected.jobs.values() if job.worker == worker]
-
-    def beat_all(self) -> None:
-        for worker in WORKERS:
-            self._beat(worker, set())
-
-    def _beat(self, worker: str, silent: set[Lease | None]) -> None:
-        held = [job.lease for job in self.running(worker) if job.lease and job.lease not in silent]
-        verdicts = self.run(self.store.heartbeat(WorkerInfo(id=worker, name=worker), held, lease=LEASE))
-        assert verdicts == [self.expected.verdict(lease) for lease in held]
-
-    def tick(
-        self, *, silent: Iterable[Lease | None] = (), dead: str | None = None, expiring: Iterable[Expected] = ()
-    ) -> None:
-        """Go on by one tick: those alive beat, then one sweeps. Swept twice, for the order within a sweep is open."""
-        self.clock.advance(TICK)
-        for worker in WORKERS:
-            if worker != dead:
-                self._beat(worker, set(silent))
-        lost = self.run(self.store.sweep(lease=LEASE)).lost
-        self.run(self.store.sweep(lease=LEASE))
-        lapsed = list(expiring)
-        assert lost == len(lapsed)
-        self.expected.sweep()
-        self.expected.lose(lapsed)
-        self.expected.sweep()
-        check_woken(self.expected, self.records())
 
     # What must be true.
 
@@ -347,11 +201,6 @@ class StoreMachine(RuleBasedStateMachine):
         for batch_id, batch in self.expected.batches.items():
             found = self.run(self.store.get_batch(batch_id))
             check_batch(batch, self.expected.counts(batch_id), found)
-
-    def records(self) -> list[JobRecord]:
-        """Look up every job that is there."""
-        found = self.run(self.store.get(list(self.expected.jobs)))
-        return [record for record in found if isinstance(record, JobRecord)]
 
     @rule(job_id=job_ids, which=numbers, limit=st.integers(1, 5))
     def read_from_a_cursor(self, job_id: str, which: int, limit: int) -> None:

@@ -135,7 +135,7 @@ class Pace(Subject):
         assert place is not None
         assert (place.before, place.wait) == (1, None)
         await work(store, clock, each=10, pause=5, rounds=5)
-        clock.advance(86_400)
+        clock.advance(1200)
         await submit(store, *specs("c", "d"))
         place = await store.position("d")
         assert place is not None
