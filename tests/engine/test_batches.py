@@ -369,8 +369,8 @@ async def test_a_cancelled_batch_takes_no_more_jobs_and_ends_although_its_submit
         await store.submit([note.options(id="n0").call(0).spec(batch="night")])
         assert counts(await lane.batch("night").cancel()) == (1, 0, 0, 1)
         assert (await lane.batch("night").wait(0)).state is State.FAILED
-        late = await lane.submit_many([note.options(id="n1").call(1)], id="night")
-        assert late.jobs == (None,)
+        with pytest.raises(JobConflict, match="takes no more jobs"):
+            await lane.submit_many([note.options(id="n1").call(1)], id="night")
 
 
 async def test_results_hold_the_error_of_each_job_that_has_none(lane: Sidelane) -> None:

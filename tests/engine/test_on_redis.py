@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from sidelane import JobCancelled, JobFailed, Retry, Sidelane
+from sidelane import RESULT, BatchEnd, JobCancelled, JobFailed, Retry, Sidelane
+from sidelane.model.job import Query
 from tests.contract.servers import KINDS, RunningServer
 
 SOON = 10.0
@@ -82,3 +83,41 @@ async def test_a_thousand_jobs_of_many_users_all_run_once(lane: Sidelane) -> Non
         jobs = await asyncio.gather(*(note.options(user=f"u{n % 7}").submit(n) for n in range(1000)))
         assert await asyncio.gather(*(job.result(30) for job in jobs)) == list(range(1000))
     assert sorted(ran) == list(range(1000))
+
+
+async def test_a_batch_is_followed_to_its_end_and_tells_what_came_of_it(lane: Sidelane) -> None:
+    @lane.task
+    async def half(number: int) -> int:
+        if number % 2:
+            raise ValueError
+        return number
+
+    @lane.task
+    async def tell(end: BatchEnd) -> int:
+        return end.failed
+
+    async with lane.running(workers=1), asyncio.timeout(30):
+        batch = await lane.submit_many((half.call(number) for number in range(600)), then=tell.call(RESULT))
+        counts = [(record.succeeded, record.failed) async for record in batch.follow()]
+        assert counts[-1] == (300, 300)
+        assert [result for result in await batch.results() if isinstance(result, int)] == list(range(0, 600, 2))
+        assert await tell.job(f"{batch.id}.1.0").result(SOON) == 300
+
+
+async def test_schedules_fire_once_whoever_has_the_store_open(lane: Sidelane) -> None:
+    other = Sidelane(store=lane.settings.store)
+    for each in (lane, other):
+
+        async def refresh() -> None: ...
+
+        each.schedule("often", each.task(refresh).call(), every=0.3, catch_up="all")
+    async with asyncio.timeout(30), other.running():
+        async with lane.running():
+            (first,) = await lane.schedules.list()
+            while len(await lane.client.find(Query(limit=100))) < 5:
+                await asyncio.sleep(0.05)
+        await other.schedules.disable("often")
+        (last,) = await other.schedules.list()
+        jobs = await other.client.find(Query(limit=100))
+    assert last.job == jobs[0].id
+    assert len(jobs) == len(first.schedule.due(first.last, last.last))

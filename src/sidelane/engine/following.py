@@ -17,7 +17,8 @@ LONGEST_SILENCE = 2.0
 PACE = 0.02
 """Seconds between two looks at a batch at least: thousands of its jobs may end in one."""
 
-BATCH = 500
+MOST_EVENTS = 500
+"""How many events are read at a time."""
 
 GAP_EVENT = Event(0, 0, 0.0, GAP, "{}")
 
@@ -28,33 +29,33 @@ async def follow(store: Store, job_id: str, after: Cursor | None = None) -> Asyn
     A cursor that is not in the log any more yields an event named "gap" (number 0), then the log from its beginning.
     Raises `UnknownJob` when there is no such job, or no longer.
     """
-    async with aclosing(follow_batches(store, job_id, after)) as batches:
-        async for batch in batches:
-            for event in batch:
+    async with aclosing(follow_readings(store, job_id, after)) as readings:
+        async for events in readings:
+            for event in events:
                 yield event
 
 
-async def follow_batches(
+async def follow_readings(
     store: Store, job_id: str, after: Cursor | None = None, *, silence: float = math.inf
 ) -> AsyncGenerator[list[Event], None]:
     """Yield what `follow` yields, as much at a time as the log gives at once, and an empty list after `silence` seconds."""
     async with store.watch(job_topic(job_id)) as wakeups:
         spoke = time.monotonic()
         while True:
-            reading = await store.read(job_id, after=after, limit=BATCH)
+            reading = await store.read(job_id, after=after, limit=MOST_EVENTS)
             if reading is None:
                 raise UnknownJob(f"There is no job {job_id!r}.")
-            batch = [GAP_EVENT] if reading.gap else []
+            events = [GAP_EVENT] if reading.gap else []
             # any other end was undone by a requeue
             end = reading.last if reading.ended else None
-            batch += [event for event in reading.events if event.name != END or event.number == end]
+            events += [event for event in reading.events if event.name != END or event.number == end]
             if reading.events:
                 after = reading.events[-1].cursor
             elif reading.gap:
                 after = None
-            if batch or time.monotonic() - spoke >= silence:
+            if events or time.monotonic() - spoke >= silence:
                 spoke = time.monotonic()
-                yield batch
+                yield events
             if after is None or after.number >= reading.last:
                 if reading.ended:
                     return

@@ -4,7 +4,7 @@ from contextlib import aclosing, suppress
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from sidelane.engine.following import follow_batches
+from sidelane.engine.following import follow_readings
 from sidelane.model.errors import SidelaneError
 from sidelane.model.event import JOB, Cursor
 from sidelane.model.job import JobRecord
@@ -44,9 +44,9 @@ async def _write(
     async with listening.to(record):
         try:
             await socket.send_text(message(JOB, snapshot))
-            async with aclosing(follow_batches(store, record.id, after)) as batches:
-                async for batch in batches:
-                    for event in batch:
+            async with aclosing(follow_readings(store, record.id, after)) as readings:
+                async for events in readings:
+                    for event in events:
                         await socket.send_text(message(event.name, event.data, identity(record.id, event)))
         except SidelaneError:
             code = TRY_AGAIN  # the client comes back with its cursor

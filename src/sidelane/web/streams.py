@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppr
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from sidelane.engine.following import follow_batch, follow_batches
+from sidelane.engine.following import follow_batch, follow_readings
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import SidelaneError
 from sidelane.model.event import END, JOB, Cursor
@@ -29,10 +29,10 @@ async def frames(
     """Write a job's stream: how soon to come back, the job as it stands (`snapshot`, JSON text), then its log to the end."""
     yield f"retry: {RECONNECT}\n\n{sse(JOB, snapshot, named=named)}"
     try:
-        async with aclosing(follow_batches(store, record.id, after, silence=ping)) as batches:
-            async for batch in batches:
+        async with aclosing(follow_readings(store, record.id, after, silence=ping)) as readings:
+            async for events in readings:
                 yield (
-                    "".join(sse(event.name, event.data, identity(record.id, event), named=named) for event in batch)
+                    "".join(sse(event.name, event.data, identity(record.id, event), named=named) for event in events)
                     or ": ping\n\n"
                 )
     except SidelaneError:
