@@ -121,8 +121,14 @@ async def take_part(url: str, book: Path, when_full: WhenFull, submissions: int,
     await store.close()
 
 
+async def opened_once(url: str) -> None:
+    """Open the store and close it again: what is loaded for it now, no child has to load."""
+    await (await open_store(url)).close()
+
+
 def main(url: str, folder: str, when_full: WhenFull, processes: int, submissions: int) -> int:
     """Fork the processes, and wait for them; 0 when all ended well."""
+    asyncio.run(opened_once(url))
     forking = get_context("fork")
     start = forking.Barrier(processes)
 
