@@ -59,7 +59,7 @@ class Racer:
             taken = isinstance(answer, Submission)
             self._write(submitted=job.id, taken=taken)
             if not taken:
-                await self._rest(LONGEST_HOLD)
+                await self._rest(LONGEST_REST)
             elif self._limit.when_full == "reject":  # it is in already, and nobody else claims it
                 with self._holding(job.id):
                     await self._rest(LONGEST_HOLD)
