@@ -58,15 +58,16 @@ class Racer:
             (answer,) = await repeated(partial(self._store.submit, [job]))
             taken = isinstance(answer, Submission)
             self._write(submitted=job.id, taken=taken)
-            if taken and self._limit.when_full == "reject":
+            if not taken:
+                await self._rest(LONGEST_REST)
+            elif self._limit.when_full == "reject":  # it is in already, and nobody else claims it
                 with self._holding(job.id):
                     await self._rest(LONGEST_HOLD)
-                await self._run_job(await self._claim(job.id))
-            elif taken:
-                await self._run_job(await self._claim())
+                while not await self._run_job(await self._claim(job.id)):
+                    pass
             else:
-                await self._rest(LONGEST_HOLD)
-        while await self._store.find(Query(states=UNFINISHED, limit=1)):
+                await self._run_job(await self._claim())
+        while self._limit.at_start and await self._store.find(Query(states=UNFINISHED, limit=1)):
             await self._run_job(await self._claim())
 
     async def _claim(self, *ids: str) -> Claimed | None:
@@ -76,11 +77,11 @@ class Racer:
         )
         return next(iter((await repeated(lambda: self._store.claim(request))).jobs), None)
 
-    async def _run_job(self, claimed: Claimed | None) -> None:
-        """Hold what was claimed for a moment, and end that attempt: mostly the job with it."""
+    async def _run_job(self, claimed: Claimed | None) -> bool:
+        """Hold what was claimed for a moment, and end that attempt. Tell whether the job has ended with it: mostly."""
         if claimed is None:
             await self._rest(LONGEST_REST)
-            return
+            return False
         with self._holding(claimed.record.id, claimed.lease.attempt):
             await self._rest(LONGEST_HOLD)
         again = Retried(Failure(problem=Problem(detail="once more")))
@@ -88,6 +89,7 @@ class Racer:
         (outcome,) = self._dice.choices(outcomes, weights=[8, 1, 1])
         report = Report(lease=claimed.lease, outcome=outcome)
         assert await repeated(lambda: self._store.finish([report])) == [True]
+        return isinstance(outcome, Succeeded)
 
     @contextmanager
     def _holding(self, job: str, attempt: int = 0) -> Iterator[None]:
@@ -119,8 +121,14 @@ async def take_part(url: str, book: Path, when_full: WhenFull, submissions: int,
     await store.close()
 
 
+async def opened_once(url: str) -> None:
+    """Open the store and close it again: what is loaded for it now, no child has to load."""
+    await (await open_store(url)).close()
+
+
 def main(url: str, folder: str, when_full: WhenFull, processes: int, submissions: int) -> int:
     """Fork the processes, and wait for them; 0 when all ended well."""
+    asyncio.run(opened_once(url))
     forking = get_context("fork")
     start = forking.Barrier(processes)
 
