@@ -42,7 +42,7 @@ local function find_namesakes(limit, all)
 end
 
 -- The limits of a row: all, those that are checked at a start, those whose slots are held while it runs and while it is unfinished,
--- and those that replace. Their ids take the keys of the row too.
+-- and those that replace. The keys of the row say which slots and rates these are.
 local function limits_of(row)
   local text = row[LIMITS]
   local limits = not text and NO_LIMITS or limits_by_text[text]
@@ -53,7 +53,7 @@ local function limits_of(row)
   limits_by_text[text] = limits
   for place, limit in ipairs(limits.all) do
     limit.place, limit.at_start = place, limit.when_full ~= nil and limit.when_full ~= 'reject'
-    limit.prefix = limit.name .. '/'
+    limit.prefix, limit.keys = P .. (limit.window and 'rate:' or 'slots:') .. limit.name .. '/', {}
     limit.burst = limit.burst or 1
     limit.every = limit.window and limit.window / limit.most
   end
@@ -73,71 +73,82 @@ local function limits_of(row)
 end
 
 local function id_of(row, limit)
-  return limit.prefix .. row[LIMIT_KEYS][limit.place]
+  return limit.name .. '/' .. row[LIMIT_KEYS][limit.place]
 end
 
-local function size_of(id)
-  local size = sizes[id]
-  if not size then
-    size = call('SCARD', P .. 'slots:' .. id)
-    sizes[id] = size
+-- Where the slots or the rate of a job's limit stand.
+local function key_of(row, limit)
+  local by = row[LIMIT_KEYS][limit.place]
+  local key = limit.keys[by]
+  if not key then
+    key = limit.prefix .. by
+    limit.keys[by] = key
   end
-  return size + (growth[id] or 0)
+  return key
+end
+
+local function size_of(key)
+  local size = sizes[key]
+  if not size then
+    size = call('SCARD', key)
+    sizes[key] = size
+  end
+  return size + (growth[key] or 0)
 end
 
 -- Until when what a rate has let in counts. It never lies further ahead than a whole burst: the clock may have stepped back.
-local function spent_until(limit, id)
-  local known = rates[id]
+local function spent_until(limit, key)
+  local known = rates[key]
   if known == nil then
-    local text = call('GET', P .. 'rate:' .. id)
+    local text = call('GET', key)
     known = text and tonumber(text:match('^%S+')) or 0
-    rates[id] = known
+    rates[key] = known
   end
   local most = NOW + limit.burst * limit.every
   if known > most then
-    rates[id], debited[id] = most, limit
+    rates[key], debited[key] = most, limit
   end
   return math.min(math.max(known, NOW), most)
 end
 
 -- In how many seconds a rate lets one more in: 0 or less is now.
-local function wait_of(limit, id)
-  return spent_until(limit, id) - NOW - (limit.burst - 1) * limit.every
+local function wait_of(limit, key)
+  return spent_until(limit, key) - NOW - (limit.burst - 1) * limit.every
 end
 
 -- How many more a limit lets in now.
-local function room_of(limit, id)
+local function room_of(limit, key)
   if limit.window then
-    return math.floor((SOONEST - wait_of(limit, id)) / limit.every) + 1
+    return math.floor((SOONEST - wait_of(limit, key)) / limit.every) + 1
   end
-  return limit.most - size_of(id)
+  return limit.most - size_of(key)
 end
 
-local function is_full(limit, id)
+local function is_full(limit, key)
   if limit.window then
-    return wait_of(limit, id) > SOONEST
+    return wait_of(limit, key) > SOONEST
   end
-  return size_of(id) >= limit.most
+  return size_of(key) >= limit.most
 end
 
 local function move(row, limits, moved, job, step)
   for _, limit in ipairs(limits) do
     if not limit.taken_by or not has_same(row, limit, limit.taken_by) then
-      local id = id_of(row, limit)
-      local jobs = moved[id]
+      local key = key_of(row, limit)
+      local jobs = moved[key]
       if jobs then
         jobs[#jobs + 1] = job
       else
-        moved[id] = { job }
+        moved[key] = { job }
       end
-      growth[id] = (growth[id] or 0) + step
+      growth[key] = (growth[key] or 0) + step
     end
   end
 end
 
-local function debit(limit, id)
-  rates[id] = spent_until(limit, id) + limit.every
-  debited[id] = limit
+local function debit(limit, key)
+  rates[key] = spent_until(limit, key) + limit.every
+  debited[key] = limit
 end
 
 -- The limits that reject a job, as lists of their places and in how many seconds there is room ('-': nobody knows).
@@ -145,9 +156,9 @@ local function reached_by(row, with_rates)
   local reached = {}
   for _, limit in ipairs(limits_of(row).all) do
     if not limit.at_start and (with_rates or not limit.window) then
-      local id = id_of(row, limit)
-      if is_full(limit, id) then
-        reached[#reached + 1] = { limit.place - 1, limit.window and exact(wait_of(limit, id)) or '-' }
+      local key = key_of(row, limit)
+      if is_full(limit, key) then
+        reached[#reached + 1] = { limit.place - 1, limit.window and exact(wait_of(limit, key)) or '-' }
       end
     end
   end
@@ -158,7 +169,7 @@ end
 local function debit_submit(row)
   for _, limit in ipairs(limits_of(row).all) do
     if limit.window and not limit.at_start then
-      debit(limit, id_of(row, limit))
+      debit(limit, key_of(row, limit))
     end
   end
 end
@@ -185,12 +196,11 @@ local function give_slots(id, row)
   spare(id, row)
 end
 
--- The first limit that does not let a job start now, and its id.
+-- The first limit that does not let a job start now.
 local function full_at_start(row)
   for _, limit in ipairs(limits_of(row).starting) do
-    local id = id_of(row, limit)
-    if is_full(limit, id) and not has_same(row, limit, limit.held_by) then
-      return limit, id
+    if is_full(limit, key_of(row, limit)) and not has_same(row, limit, limit.held_by) then
+      return limit
     end
   end
 end
@@ -202,7 +212,7 @@ local function start_with(id, row)
   if #limits.starting > #limits.running then
     for _, limit in ipairs(limits.starting) do
       if limit.window then
-        debit(limit, id_of(row, limit))
+        debit(limit, key_of(row, limit))
       end
     end
   end
@@ -211,8 +221,8 @@ end
 -- A ready job leaves without a start: what it may have been woken for is for the next one.
 local function pass_on(row)
   for _, limit in ipairs(limits_of(row).running) do
-    local id = id_of(row, limit)
-    passed_on[id] = (passed_on[id] or 0) + 1
+    local key = key_of(row, limit)
+    passed_on[key] = (passed_on[key] or 0) + 1
   end
 end
 
@@ -225,16 +235,16 @@ local function stop_running(id, row)
 end
 
 last_steps[#last_steps + 1] = function()
-  for id, jobs in pairs(come) do
-    in_pieces('SADD', P .. 'slots:' .. id, jobs)
+  for key, jobs in pairs(come) do
+    in_pieces('SADD', key, jobs)
   end
-  for id, jobs in pairs(go) do
-    in_pieces('SREM', P .. 'slots:' .. id, jobs)
+  for key, jobs in pairs(go) do
+    in_pieces('SREM', key, jobs)
   end
-  for id, limit in pairs(debited) do
-    local kept = math.ceil(2 * (rates[id] - NOW) + RATE_KEPT)
-    local rate = table.concat({ exact(rates[id]), exact(limit.most), exact(limit.every), exact(limit.burst) }, ' ')
-    call('SET', P .. 'rate:' .. id, rate, 'EX', math.min(kept, 1e9))
+  for key, limit in pairs(debited) do
+    local kept = math.ceil(2 * (rates[key] - NOW) + RATE_KEPT)
+    local rate = table.concat({ exact(rates[key]), exact(limit.most), exact(limit.every), exact(limit.burst) }, ' ')
+    call('SET', key, rate, 'EX', math.min(kept, 1e9))
   end
   sizes, growth, come, go, debited = {}, {}, {}, {}, {}
 end

@@ -13,12 +13,13 @@
 local MOST_LOOKED_AT = 200 -- jobs among which one is chosen that can start
 local PRIORITY_STEP = 4398046511104 -- more than there will be ages; a sum with a small priority is still exact
 
-local function park(id, row, limit, limit_id)
+local function park(id, row, limit)
+  local limit_id = id_of(row, limit)
   row[STATE], row[PARKED_AT] = PARKED, limit_id
   call('ZADD', P .. 'parked:' .. limit_id, exact(row[SEQ] - tonumber(row[PRIORITY]) * PRIORITY_STEP), id)
   call('ZADD', P .. 'parked', 'NX', 0, limit_id)
   if limit.window then
-    call('ZADD', P .. 'wakes', exact(NOW + wait_of(limit, limit_id)), limit_id)
+    call('ZADD', P .. 'wakes', exact(NOW + wait_of(limit, key_of(row, limit))), limit_id)
   end
   call('HINCRBY', P .. 'parked_in', row[QUEUE], 1)
   pass_on(row)
@@ -46,13 +47,14 @@ local function limit_at(row)
   end
 end
 
--- Wake as many of these jobs, which wait for the limit of this id, as there is room for, up to `most`. Returns how many.
-local function wake_some(limit_id, waiting, most)
+-- Wake as many of these jobs, which wait for one limit, as there is room for, up to `most`. Returns how many.
+local function wake_some(waiting, most)
   read_rows(waiting)
   local woken = 0
   for _, id in ipairs(waiting) do
     local row = row_of(id)
-    if woken < most and room_of(limit_at(row), limit_id) > woken then
+    local limit = limit_at(row)
+    if woken < most and room_of(limit, key_of(row, limit)) > woken then
       woken = woken + 1
       unpark(id, row)
       row[STATE] = READY
@@ -63,35 +65,37 @@ local function wake_some(limit_id, waiting, most)
   return woken
 end
 
--- The limit of this id that the first of the jobs that wait for it has.
+-- The limit that jobs wait for, and where its slots or its rate stand, by the first of them.
 local function first_limit(id)
-  return limit_at(row_of(call('ZRANGE', P .. 'parked:' .. id, 0, 0)[1]))
+  local row = row_of(call('ZRANGE', P .. 'parked:' .. id, 0, 0)[1])
+  local limit = limit_at(row)
+  return limit, key_of(row, limit)
 end
 
 -- Wake as many jobs that wait for a limit as there is room for, up to `most`, those in queues that are not paused before others.
-local function wake(limit, limit_id, most)
-  if room_of(limit, limit_id) <= 0 then
+local function wake(id, most)
+  if room_of(first_limit(id)) <= 0 then
     return 0
   end
-  local waiting = call('ZRANGE', P .. 'parked:' .. limit_id, 0, MOST_LOOKED_AT - 1)
+  local waiting = call('ZRANGE', P .. 'parked:' .. id, 0, MOST_LOOKED_AT - 1)
   read_rows(waiting)
   local served, paused = {}, {}
   for _, job in ipairs(waiting) do
     local list = is_paused(row_of(job)[QUEUE]) and paused or served
     list[#list + 1] = job
   end
-  return wake_some(limit_id, #served > 0 and served or paused, most)
+  return wake_some(#served > 0 and served or paused, most)
 end
 
 -- Wake jobs whose rates let one more start by now, up to `room`. Returns how many.
 local function wake_rates(room)
   local woken = 0
   for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'wakes', '-inf', exact(NOW), 'LIMIT', 0, room)) do
-    local limit = first_limit(id)
-    local count = wake(limit, id, math.max(1, room - woken))
+    local limit, key = first_limit(id)
+    local count = wake(id, math.max(1, room - woken))
     woken = woken + count
     if call('ZSCORE', P .. 'wakes', id) then
-      call('ZADD', P .. 'wakes', exact(NOW + math.max(limit.every, wait_of(limit, id) + count * limit.every)), id)
+      call('ZADD', P .. 'wakes', exact(NOW + math.max(limit.every, wait_of(limit, key) + count * limit.every)), id)
     end
   end
   return woken
@@ -113,7 +117,7 @@ local function look_after(room)
     if limit.window then
       wake_sooner(id, limit)
     else
-      woken = woken + wake(limit, id, math.max(1, room - woken))
+      woken = woken + wake(id, math.max(1, room - woken))
     end
     if call('ZSCORE', P .. 'parked', id) then
       call('ZADD', P .. 'parked', call('HINCRBY', P .. 'meta', 'looks', 1), id)
@@ -127,21 +131,27 @@ last_steps[#last_steps + 1] = function()
     return
   end
   local ids, freed = {}, {}
-  for id, jobs in pairs(go) do
-    ids[#ids + 1], freed[id] = id, #jobs
-  end
-  for id, count in pairs(passed_on) do
+
+  local function free(key, count)
+    local id = key:sub(#(P .. 'slots:') + 1)
     if not freed[id] then
       ids[#ids + 1] = id
     end
     freed[id] = (freed[id] or 0) + count
+  end
+
+  for key, jobs in pairs(go) do
+    free(key, #jobs)
+  end
+  for key, count in pairs(passed_on) do
+    free(key, count)
   end
   for first = 1, #ids, 1000 do
     local piece = { unpack(ids, first, math.min(first + 999, #ids)) }
     for place, waits in ipairs(call('ZMSCORE', P .. 'parked', unpack(piece))) do
       if waits then
         local id, count = piece[place], freed[piece[place]]
-        wake_some(id, call('ZRANGE', P .. 'parked:' .. id, 0, count - 1), count)
+        wake_some(call('ZRANGE', P .. 'parked:' .. id, 0, count - 1), count)
       end
     end
   end

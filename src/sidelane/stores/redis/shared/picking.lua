@@ -57,11 +57,12 @@ local function look(line, size)
   line.ended = #found < 2 * size
 end
 
--- Read the rows of the jobs that limited lines have been read to.
-local function read_ahead(lines)
+-- Read the rows of the first jobs of limited lines, `size` of each, which are about to be asked for.
+local function read_ahead(lines, size)
   local ids = {}
   for _, line in ipairs(lines) do
-    for place = 2 * line.place - 1, #line.jobs, 2 do
+    look(line, math.max(size, 2))
+    for place = 1, math.min(2 * size, #line.jobs), 2 do
       ids[#ids + 1] = line.jobs[place]
     end
   end
@@ -108,10 +109,7 @@ local function turns_of(lane, kinds, room)
   if several then
     table.sort(turns, before)
   end
-  for _, line in ipairs(limited) do
-    look(line, count == 1 and room or 2)
-  end
-  read_ahead(limited)
+  read_ahead(limited, count == 1 and room or 1)
   return users, turns, count
 end
 

@@ -65,10 +65,14 @@ end
 
 -- Read the rows of many jobs in one go.
 local function read_rows(ids)
-  read_each('job:', ids, function(id, found)
+  local unread = {}
+  for _, id in ipairs(ids) do
     if rows[id] == nil then
-      rows[id], packed[id] = found and cmsgpack.unpack(found), found
+      unread[#unread + 1] = id
     end
+  end
+  read_each('job:', unread, function(id, found)
+    rows[id], packed[id] = found and cmsgpack.unpack(found), found
   end)
 end
 

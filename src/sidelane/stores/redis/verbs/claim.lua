@@ -29,9 +29,9 @@ local room_aside = MOST_ASIDE
 -- Let a job that stands nowhere any more start if all its limits have room, else park it.
 local function admits(id)
   local row = row_of(id)
-  local full, full_id = full_at_start(row)
+  local full = full_at_start(row)
   if full then
-    park(id, row, full, full_id)
+    park(id, row, full)
     return false
   end
   start_with(id, row)

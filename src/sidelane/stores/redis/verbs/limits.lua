@@ -20,7 +20,7 @@ end
 local replies = {}
 for _, id in ipairs(take_rest()) do
   local parked = P .. 'parked:' .. id
-  local held, waiting, rate = size_of(id), call('ZCARD', parked), call('GET', P .. 'rate:' .. id)
+  local held, waiting, rate = size_of(P .. 'slots:' .. id), call('ZCARD', parked), call('GET', P .. 'rate:' .. id)
   local job = call('SRANDMEMBER', P .. 'slots:' .. id) or call('ZRANGE', parked, 0, 0)[1]
   local most = job and most_of(id, job)
   if most then
@@ -28,7 +28,7 @@ for _, id in ipairs(take_rest()) do
   elseif rate then
     local _, window_most, every, burst = rate:match('^(%S+) (%S+) (%S+) (%S+)$')
     local limit = { every = tonumber(every), burst = tonumber(burst) }
-    local spent, wait = spent_until(limit, id) - NOW, wait_of(limit, id)
+    local spent, wait = spent_until(limit, P .. 'rate:' .. id) - NOW, wait_of(limit, P .. 'rate:' .. id)
     if spent > SOONEST or waiting > 0 then
       held = math.min(limit.burst, math.ceil(spent / limit.every - SOONEST))
       replies[#replies + 1] = { id, tonumber(window_most), held, waiting, exact(math.max(0, wait)) }
