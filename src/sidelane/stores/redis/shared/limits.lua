@@ -13,7 +13,7 @@ local RATE_KEPT = 60 -- seconds at least for which a rate that is over is kept: 
 
 local NO_LIMITS = { all = {}, starting = {}, running = {}, unfinished = {}, replacing = {} }
 local limits_by_text = {}
-local sizes, growth, come, go, passed_on = {}, {}, {}, {}, {}
+local sizes, come, go, passed_on = {}, {}, {}, {} -- what comes and goes: one job, or a list of several
 local rates, debited = {}, {}
 
 -- Whether a job has the same slot by an earlier limit of this name, which stands in one of these places.
@@ -87,13 +87,17 @@ local function key_of(row, limit)
   return key
 end
 
+local function count_of(jobs)
+  return jobs and (type(jobs) == 'table' and #jobs or 1) or 0
+end
+
 local function size_of(key)
   local size = sizes[key]
   if not size then
     size = call('SCARD', key)
     sizes[key] = size
   end
-  return size + (growth[key] or 0)
+  return size + count_of(come[key]) - count_of(go[key])
 end
 
 -- Until when what a rate has let in counts. It never lies further ahead than a whole burst: the clock may have stepped back.
@@ -131,17 +135,18 @@ local function is_full(limit, key)
   return size_of(key) >= limit.most
 end
 
-local function move(row, limits, moved, job, step)
+local function move(row, limits, moved, job)
   for _, limit in ipairs(limits) do
     if not limit.taken_by or not has_same(row, limit, limit.taken_by) then
       local key = key_of(row, limit)
       local jobs = moved[key]
-      if jobs then
+      if not jobs then
+        moved[key] = job
+      elseif type(jobs) == 'table' then
         jobs[#jobs + 1] = job
       else
-        moved[key] = { job }
+        moved[key] = { jobs, job }
       end
-      growth[key] = (growth[key] or 0) + step
     end
   end
 end
@@ -177,7 +182,7 @@ end
 -- Take what an unfinished job holds.
 local function take_slots(id, row)
   local limits = limits_of(row)
-  move(row, limits.unfinished, come, id, 1)
+  move(row, limits.unfinished, come, id)
   for _, limit in ipairs(limits.replacing) do
     call('ZADD', P .. 'unfinished:' .. id_of(row, limit), row[SEQ], id)
   end
@@ -192,7 +197,7 @@ end
 
 -- Give back what an unfinished job holds.
 local function give_slots(id, row)
-  move(row, limits_of(row).unfinished, go, id, -1)
+  move(row, limits_of(row).unfinished, go, id)
   spare(id, row)
 end
 
@@ -208,7 +213,7 @@ end
 -- Take what a start takes. Nothing is full.
 local function start_with(id, row)
   local limits = limits_of(row)
-  move(row, limits.running, come, id, 1)
+  move(row, limits.running, come, id)
   if #limits.starting > #limits.running then
     for _, limit in ipairs(limits.starting) do
       if limit.window then
@@ -230,21 +235,27 @@ end
 local function stop_running(id, row)
   drop_lease(id, row)
   if row[LIMITS] then
-    move(row, limits_of(row).running, go, id, -1)
+    move(row, limits_of(row).running, go, id)
+  end
+end
+
+local function write_moved(command, moved)
+  for key, jobs in pairs(moved) do
+    if type(jobs) == 'table' then
+      in_pieces(command, key, jobs)
+    else
+      call(command, key, jobs)
+    end
   end
 end
 
 last_steps[#last_steps + 1] = function()
-  for key, jobs in pairs(come) do
-    in_pieces('SADD', key, jobs)
-  end
-  for key, jobs in pairs(go) do
-    in_pieces('SREM', key, jobs)
-  end
+  write_moved('SADD', come)
+  write_moved('SREM', go)
   for key, limit in pairs(debited) do
     local kept = math.ceil(2 * (rates[key] - NOW) + RATE_KEPT)
     local rate = table.concat({ exact(rates[key]), exact(limit.most), exact(limit.every), exact(limit.burst) }, ' ')
     call('SET', key, rate, 'EX', math.min(kept, 1e9))
   end
-  sizes, growth, come, go, debited = {}, {}, {}, {}, {}
+  sizes, come, go, debited = {}, {}, {}, {}
 end

@@ -141,7 +141,7 @@ last_steps[#last_steps + 1] = function()
   end
 
   for key, jobs in pairs(go) do
-    free(key, #jobs)
+    free(key, count_of(jobs))
   end
   for key, count in pairs(passed_on) do
     free(key, count)

@@ -55,10 +55,6 @@ end
 
 -- Run a command on many members, in pieces that fit Lua's stack.
 local function in_pieces(command, key, members)
-  if #members == 1 then
-    call(command, key, members[1])
-    return
-  end
   for first = 1, #members, 1000 do
     call(command, key, unpack(members, first, math.min(first + 999, #members)))
   end
