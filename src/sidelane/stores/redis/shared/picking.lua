@@ -51,8 +51,12 @@ local function look(line, size)
   size = math.max(size, 2 * line.place)
   local have = #line.jobs / 2
   local found = call('ZRANGE', line.key, have, have + size - 1, 'WITHSCORES')
-  for _, each in ipairs(found) do
-    line.jobs[#line.jobs + 1] = each
+  if have == 0 then
+    line.jobs = found
+  else
+    for _, each in ipairs(found) do
+      line.jobs[#line.jobs + 1] = each
+    end
   end
   line.ended = #found < 2 * size
 end
