@@ -262,6 +262,33 @@ class BatchEnds(Subject):
         await store.cancel(["a", "b", "c"])
         assert (await counts(store), (await batch(store)).ends) == ((3, 0, 0, 3), 1)
 
+    async def test_a_follow_up_joins_no_batch_that_is_sealed_or_not_there(self, store: Store) -> None:
+        for name in "sealed", "unknown":
+            follow = FollowUp(FINISHED, JobSpec(id="", task="follow", batch=name))
+            await submit(store, JobSpec(id=name, task="t", follow_ups=(follow,)))
+        await store.open_batch(BatchSpec(id="sealed"))
+        await submit(store, *members("member", batch="sealed"))
+        await store.seal_batch("sealed")
+        await store.cancel(["sealed", "unknown"])
+        assert (await batch(store, "sealed")).total == 1
+        await store.open_batch(BatchSpec(id="unknown"))
+        for name in "sealed", "unknown":
+            await finish(store, await take_job(store, f"{name}.1.0"), Succeeded("1"))
+        await store.cancel(["member"])
+        await store.seal_batch("unknown")
+        assert [(await batch(store, name)).ended is not None for name in ("sealed", "unknown")] == [True, True]
+        assert [(await batch(store, name)).total for name in ("sealed", "unknown")] == [1, 0]
+
+    async def test_a_follow_up_may_join_a_batch_that_takes_jobs(self, store: Store) -> None:
+        await store.open_batch(BatchSpec(id="many"))
+        follow = FollowUp(FINISHED, JobSpec(id="", task="follow", batch="many"))
+        await submit(store, JobSpec(id="a", task="t", follow_ups=(follow,)))
+        await store.cancel(["a"])
+        assert await counts(store) == (1, 0, 0, 0)
+        await store.seal_batch("many")
+        await finish(store, await take_job(store, "a.1.0"), Succeeded("1"))
+        assert (await batch(store)).state is State.SUCCEEDED
+
     async def test_a_change_of_a_batch_hints_at_its_topic(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         async with store.watch(batch_topic("many")) as wakeups:
@@ -326,6 +353,19 @@ class BatchRetention(Subject):
         await finish(store, await take_job(store, "a"), Succeeded("1"))
         assert await states(store, "a") == [State.SUCCEEDED]
         assert await store.get_batch("many") is None
+
+    async def test_a_job_may_join_a_batch_in_the_very_sweep_that_would_forget_it(
+        self, store: Store, clock: HandClock
+    ) -> None:
+        await store.open_batch(BatchSpec(id="many", keep=5))
+        follow = FollowUp(FINISHED, JobSpec(id="", task="follow", batch="many"))
+        await submit(store, JobSpec(id="a", task="t", start_within=10, follow_ups=(follow,)))
+        clock.advance(20)
+        for _ in range(3):
+            await store.sweep(lease=LEASE)
+        assert await states(store, "a") == [State.FAILED]
+        await finish(store, await take_job(store, "a.1.0"), Succeeded("1"))
+        assert await states(store, "a.1.0") == [State.SUCCEEDED]
 
     async def test_many_batches_go_in_pieces(self, store: Store, clock: HandClock) -> None:
         for number in range(210):

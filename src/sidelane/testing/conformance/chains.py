@@ -126,6 +126,13 @@ class Cascades(Subject):
         await finish(store, holder, Succeeded("1"))
         assert await held(store) == {}
 
+    async def test_what_the_end_of_a_parent_submits_does_not_stop_with_it(self, store: Store) -> None:
+        follow = FollowUp(frozenset({State.CANCELLED}), JobSpec(id="", task="follow", cascade=True))
+        await submit(store, JobSpec(id="a", task="t", follow_ups=(follow,)), *children("child"))
+        await store.cancel(["a"])
+        await store.sweep(lease=LEASE)
+        assert await states(store, "child", "a.1.0") == [State.CANCELLED, State.QUEUED]
+
     async def test_a_child_that_was_stopped_and_is_requeued_runs(self, store: Store) -> None:
         await submit(store, *specs("a"), *children("child"))
         await store.cancel(["a"])

@@ -15,6 +15,7 @@ from sidelane.testing.conformance.steps import (
     ids,
     parked,
     pass_time,
+    rate,
     refusal,
     slots,
     specs,
@@ -174,6 +175,22 @@ class Sharing(Subject):
         for job_id in "ab":
             await finish(store, await take_job(store, job_id), Succeeded("1"))
         assert await held(store) == {}
+
+    async def test_a_limit_may_be_changed_from_slots_to_a_rate_and_back_while_jobs_wait_for_it(
+        self, store: Store, clock: HandClock
+    ) -> None:
+        spread = rate(1, 5.0, "wait", name="few")
+        holder = await start(store, *specs("holder", limits=(ONE,)))
+        await submit(store, *specs("a", limits=(ONE,)), *specs("b", "c", limits=(spread,)), *specs("d", limits=(ONE,)))
+        running = [holder, *await take(store)]
+        ended = []
+        for _ in range(12):
+            for claimed in running:
+                assert await finish(store, claimed, Succeeded("1"))
+                ended.append(claimed.record.id)
+            await pass_time(store, clock, LEASE / 4)
+            running = await take(store)
+        assert sorted(ended) == ["a", "b", "c", "d", "holder"]
 
     async def test_a_job_may_have_limits_that_reject_and_limits_that_wait(self, store: Store) -> None:
         limits = slots(2, "reject", "mine"), slots(1, "wait", "gpu")

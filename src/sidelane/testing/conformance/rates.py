@@ -160,6 +160,11 @@ class Rates(Subject):
         await pass_time(store, clock, 11)
         assert await store.limits() == []
 
+    async def test_the_most_of_a_rate_is_its_burst(self, store: Store) -> None:
+        await submit(store, *specs("a", "b", limits=(rate(10, 10.0, "reject", burst=3),)))
+        (counted,) = await store.limits()
+        assert (counted.most, counted.held) == (3, 2)
+
 
 EVERY_TEN = rate(6, 60.0, "wait")
 

@@ -135,6 +135,11 @@ class Replacing(Subject):
         assert await held(store) == {"mine/k": (1, 0)}
         assert await states(store, "a.1.0") == [State.QUEUED]
 
+    async def test_a_submit_answers_with_what_has_become_of_its_jobs(self, store: Store) -> None:
+        records = await submit(store, *specs("a", "b", "c", limits=(ONE,)))
+        assert [job.state for job in records] == [State.CANCELLED, State.CANCELLED, State.QUEUED]
+        assert records == await store.get(["a", "b", "c"])
+
     async def test_of_many_submitted_in_one_call_the_last_is_left(self, store: Store) -> None:
         many = [f"j{n}" for n in range(450)]
         await submit(store, *specs(*many, limits=(ONE,)))
