@@ -27,14 +27,15 @@ from sidelane import (
 from sidelane.model.job import DAY, Query
 from sidelane.model.schedule import CatchUp, Firing, ScheduleRecord, Timetable
 from sidelane.model.worker import Swept
+from sidelane.stores.contract import Store
 from sidelane.stores.opening import open_store
 from sidelane.testing.harness import Harness
 from tests.engine.conftest import MakeLane
 
 SOON = 10.0
 HOUR = 3600.0
-ON_TIME = 0.1
-"""Seconds a firing may be late, in the middle of several: a busy machine holds up one or the other for longer."""
+ON_TIME = 0.5
+"""Seconds a firing may be late here, in the middle of several. On a machine that is not busy it is milliseconds."""
 
 
 async def fired(t: Harness, task: Task[..., Any, Any]) -> list[str]:
@@ -351,31 +352,70 @@ async def test_a_process_without_cronsim_leaves_cron_to_others_and_says_so_once(
 
 
 async def test_every_firing_is_on_time_and_made_once_however_many_processes_have_the_store_open(
-    make_lane: MakeLane,
+    make_lane: MakeLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three lanes on one file, each with its own connection and upkeep, as three processes would have."""
     every, seen = 0.5, 6
-    lanes = [make_lane(lease=4.0) for _ in range(3)]
-    for lane in lanes:
+    lanes = [
+        make_lane(lease=8.0) for _ in range(3)
+    ]  # without a look at the time of a firing, each would wait for a sweep: 2 s
+    firings: list[Firing] = []
 
-        async def refresh() -> None: ...
+    def noted(store: Store) -> Store:
+        fire = store.fire
 
-        lane.schedule("often", lane.task(refresh).call(), every=every, catch_up="all")
+        async def note(firing: Firing) -> bool:
+            taken = await fire(firing)
+            if taken and firing.specs:
+                firings.append(firing)
+            return taken
+
+        monkeypatch.setattr(store, "fire", note)
+        return store
+
+    async def opened(url: str) -> Store:
+        return noted(await open_store(url))
+
+    monkeypatch.setattr("sidelane.app.open_store", opened)
     async with AsyncExitStack() as stack, asyncio.timeout(60):
         for lane in lanes:
+
+            async def refresh() -> None: ...
+
+            lane.schedule("often", lane.task(refresh).call(), every=every, catch_up="all")
             await stack.enter_async_context(lane.running())
-        first = await the_record(lanes[0], "often")
-        while len(await lanes[0].client.find(Query(limit=100))) < seen:
+        while len(jobs := await lanes[0].client.find(Query(limit=100))) < seen:
             await asyncio.sleep(0.05)
-    store = await open_store(lanes[0].settings.store)  # where nobody fires any more
-    (last,) = (await store.schedules()).records
-    jobs = (await store.find(Query(limit=100)))[::-1]
-    await store.close()
-    firings = [number * every for number in range(int(first.last // every) + 1, int(last.last // every) + 1)]
-    assert len(jobs) == len(firings)
-    late = sorted(job.submitted - at for job, at in zip(jobs, firings, strict=True))
+    times = sorted(firing.at - every * back for firing in firings for back in range(len(firing.specs)))
+    assert times == [times[0] + every * number for number in range(len(times))]  # none twice, none left out
+    assert {job.id for job in jobs} <= {spec.id for firing in firings for spec in firing.specs}
+    late = sorted(job.submitted - at for job, at in zip(jobs[::-1], times, strict=False))
     assert late[0] >= 0
     assert late[len(late) // 2] < ON_TIME
+
+
+async def test_many_schedules_of_one_moment_fire_together(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way = most = 0
+
+    @lane.task
+    async def refresh(number: int) -> None: ...
+
+    for number in range(30):
+        lane.schedule(f"s{number}", refresh.call(number), every=HOUR)
+    async with lane.testing() as t:
+        store, fire = t.client.store, t.client.store.fire
+
+        async def counted(firing: Firing) -> bool:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            fired = await fire(firing)
+            under_way -= 1
+            return fired
+
+        monkeypatch.setattr(store, "fire", counted)
+        await t.advance(HOUR)
+        assert len(await t.submitted(refresh)) == most == 30
 
 
 async def test_without_schedules_nobody_asks_for_them(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
