@@ -1,10 +1,7 @@
-"""Schedules: declared with the code, kept by the store, fired on time by whoever has it open, each firing once."""
+"""Schedules: declared with the code, kept by the store, and what becomes of missed firings, steps of the clock and changes."""
 
-import asyncio
-import itertools
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,21 +17,15 @@ from sidelane import (
     Queue,
     Sidelane,
     State,
-    StoreUnavailable,
     Task,
     UnknownSchedule,
 )
 from sidelane.model.job import DAY, Query
-from sidelane.model.schedule import CatchUp, Firing, ScheduleRecord, Timetable
-from sidelane.model.worker import Swept
-from sidelane.stores.opening import open_store
+from sidelane.model.schedule import CatchUp, Firing, ScheduleRecord
 from sidelane.testing.harness import Harness
 from tests.engine.conftest import MakeLane
 
-SOON = 10.0
 HOUR = 3600.0
-ON_TIME = 0.1
-"""Seconds a firing may be late, in the middle of several: a busy machine holds up one or the other for longer."""
 
 
 async def fired(t: Harness, task: Task[..., Any, Any]) -> list[str]:
@@ -348,97 +339,3 @@ async def test_a_process_without_cronsim_leaves_cron_to_others_and_says_so_once(
         assert len(said) == 1
         assert "Schedule 'daily' of task 'refresh'" in said[0]
         assert "install sidelane[cron]. It is left to other processes." in said[0]
-
-
-async def test_every_firing_is_on_time_and_made_once_however_many_processes_have_the_store_open(
-    make_lane: MakeLane,
-) -> None:
-    """Three lanes on one file, each with its own connection and upkeep, as three processes would have."""
-    every, seen = 0.5, 6
-    lanes = [make_lane(lease=4.0) for _ in range(3)]
-    for lane in lanes:
-
-        async def refresh() -> None: ...
-
-        lane.schedule("often", lane.task(refresh).call(), every=every, catch_up="all")
-    async with AsyncExitStack() as stack, asyncio.timeout(60):
-        for lane in lanes:
-            await stack.enter_async_context(lane.running())
-        first = await the_record(lanes[0], "often")
-        while len(await lanes[0].client.find(Query(limit=100))) < seen:
-            await asyncio.sleep(0.05)
-    store = await open_store(lanes[0].settings.store)  # where nobody fires any more
-    (last,) = (await store.schedules()).records
-    jobs = (await store.find(Query(limit=100)))[::-1]
-    await store.close()
-    firings = [number * every for number in range(int(first.last // every) + 1, int(last.last // every) + 1)]
-    assert len(jobs) == len(firings)
-    late = sorted(job.submitted - at for job, at in zip(jobs, firings, strict=True))
-    assert late[0] >= 0
-    assert late[len(late) // 2] < ON_TIME
-
-
-async def test_without_schedules_nobody_asks_for_them(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, swept = 0, asyncio.Event()
-    sweeps = itertools.count(1)
-
-    async with lane.running():
-        store = lane.client.store
-        sweep = store.sweep
-
-        async def counted(**fields: Any) -> Swept:
-            if next(sweeps) == 3:
-                swept.set()
-            return await sweep(**fields)
-
-        async def schedules() -> Timetable:
-            nonlocal asked
-            asked += 1
-            return Timetable(0.0)
-
-        monkeypatch.setattr(store, "sweep", counted)
-        monkeypatch.setattr(store, "schedules", schedules)
-        await asyncio.wait_for(swept.wait(), SOON)
-    assert asked == 0
-
-
-async def test_upkeep_sees_a_clock_that_stepped_back_although_nothing_is_to_fire_for_days(
-    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sidelane.engine.upkeep.FIRINGS_INTERVAL", 0.2)
-
-    @lane.task
-    async def refresh() -> None: ...
-
-    lane.schedule("stocks", refresh.call(), every=HOUR)
-    async with lane.running(), asyncio.timeout(SOON):
-        store = lane.client.store
-        now = (await store.schedules()).now
-        mistake = now + 3 * DAY
-        while not await store.fire(
-            Firing(name="stocks", previous=(await the_record(lane, "stocks")).last, at=mistake, next=mistake + 60)
-        ):
-            pass
-        while (await the_record(lane, "stocks")).last > now + DAY:
-            await asyncio.sleep(0.05)
-
-
-async def test_upkeep_goes_on_when_the_store_was_away_at_the_time_of_a_firing(
-    lane: Sidelane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    @lane.task
-    async def refresh() -> None: ...
-
-    lane.schedule("often", refresh.call(), every=0.3)
-    async with lane.running(), asyncio.timeout(SOON):
-        store = lane.client.store
-        with monkeypatch.context() as patch:
-
-            async def away() -> Timetable:
-                raise StoreUnavailable("it is away")
-
-            patch.setattr(store, "schedules", away)
-            while "schedules that are due could not be fired: it is away" not in caplog.text:
-                await asyncio.sleep(0.02)
-        while not await lane.client.find(Query(task="refresh")):
-            await asyncio.sleep(0.02)

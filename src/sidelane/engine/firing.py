@@ -1,10 +1,11 @@
 """Firing: any process with the store open submits what its schedules have due, and each firing counts once (rules 13)."""
 
+import asyncio
 import logging
 import time
 
 from sidelane.model.errors import ConfigurationError
-from sidelane.model.schedule import Schedule, ScheduleRecord
+from sidelane.model.schedule import Firing, Schedule, ScheduleRecord
 from sidelane.stores.contract import Store
 from sidelane.stores.pieces import MOST_BYTES, MOST_ITEMS
 
@@ -25,17 +26,16 @@ class Firings:
         """
         timetable = await self._store.schedules()
         looked_at = time.monotonic()
-        soonest: float | None = None
-        for record in timetable.records:
-            if not record.enabled or not self._can_read(record.schedule):
-                continue
-            step = record.step(timetable.now, _most(record))
-            if step is not None and await self._store.fire(step) and step.specs:
-                logger.info("schedule %s has fired: jobs submitted: %d", step.name, len(step.specs))
-            coming = record.next if step is None else step.next
-            if coming is not None:
-                soonest = coming if soonest is None else min(soonest, coming)
+        records = [record for record in timetable.records if record.enabled and self._can_read(record.schedule)]
+        steps = [record.step(timetable.now, _most(record)) for record in records]
+        await asyncio.gather(*(self._take(step) for step in steps if step is not None))
+        coming = [record.next if step is None else step.next for record, step in zip(records, steps, strict=True)]
+        soonest = min((at for at in coming if at is not None), default=None)
         return None if soonest is None else soonest - timetable.now - (time.monotonic() - looked_at)
+
+    async def _take(self, step: Firing) -> None:
+        if await self._store.fire(step) and step.specs:
+            logger.info("schedule %s has fired: jobs submitted: %d", step.name, len(step.specs))
 
     def _can_read(self, schedule: Schedule) -> bool:
         """Tell whether this process can work out the times of a schedule; where it cannot, say so once."""

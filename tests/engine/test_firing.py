@@ -1,0 +1,158 @@
+"""Firing: whatever has the store open fires its schedules, on time, once, and asks for nothing where there are none."""
+
+import asyncio
+import itertools
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from sidelane import Sidelane, StoreUnavailable
+from sidelane.model.job import DAY, Query
+from sidelane.model.schedule import Firing, ScheduleRecord, Timetable
+from sidelane.model.worker import Swept
+from sidelane.stores.contract import Store
+from sidelane.stores.opening import open_store
+from tests.engine.conftest import MakeLane
+
+SOON = 10.0
+HOUR = 3600.0
+ON_TIME = 0.5
+"""Seconds a firing may be late here, in the middle of several. On a machine that is not busy it is milliseconds."""
+
+
+async def the_record(lane: Sidelane, name: str) -> ScheduleRecord:
+    (found,) = [record for record in await lane.schedules.list() if record.schedule.name == name]
+    return found
+
+
+async def test_every_firing_is_on_time_and_made_once_however_many_processes_have_the_store_open(
+    make_lane: MakeLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three lanes on one file, each with its own connection and upkeep, as three processes would have."""
+    every, seen = 0.5, 6
+    # without a look at the time of a firing, each would wait for a sweep: 2 s
+    lanes = [make_lane(lease=8.0) for _ in range(3)]
+    firings: list[Firing] = []
+
+    def noted(store: Store) -> Store:
+        fire = store.fire
+
+        async def note(firing: Firing) -> bool:
+            taken = await fire(firing)
+            if taken and firing.specs:
+                firings.append(firing)
+            return taken
+
+        monkeypatch.setattr(store, "fire", note)
+        return store
+
+    async def opened(url: str) -> Store:
+        return noted(await open_store(url))
+
+    monkeypatch.setattr("sidelane.app.open_store", opened)
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
+        for lane in lanes:
+
+            async def refresh() -> None: ...
+
+            lane.schedule("often", lane.task(refresh).call(), every=every, catch_up="all")
+            await stack.enter_async_context(lane.running())
+        while len(jobs := await lanes[0].client.find(Query(limit=100))) < seen:
+            await asyncio.sleep(0.05)
+    times = sorted(firing.at - every * back for firing in firings for back in range(len(firing.specs)))
+    assert times == [times[0] + every * number for number in range(len(times))]  # none twice, none left out
+    assert {job.id for job in jobs} <= {spec.id for firing in firings for spec in firing.specs}
+    late = sorted(job.submitted - at for job, at in zip(jobs[::-1], times, strict=False))
+    assert late[0] >= 0
+    assert late[len(late) // 2] < ON_TIME
+
+
+async def test_many_schedules_of_one_moment_fire_together(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way = most = 0
+
+    @lane.task
+    async def refresh(number: int) -> None: ...
+
+    for number in range(30):
+        lane.schedule(f"s{number}", refresh.call(number), every=HOUR)
+    async with lane.testing() as t:
+        store, fire = t.client.store, t.client.store.fire
+
+        async def counted(firing: Firing) -> bool:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            fired = await fire(firing)
+            under_way -= 1
+            return fired
+
+        monkeypatch.setattr(store, "fire", counted)
+        await t.advance(HOUR)
+        assert len(await t.submitted(refresh)) == most == 30
+
+
+async def test_without_schedules_nobody_asks_for_them(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, swept = 0, asyncio.Event()
+    sweeps = itertools.count(1)
+
+    async with lane.running():
+        store = lane.client.store
+        sweep = store.sweep
+
+        async def counted(**fields: Any) -> Swept:
+            if next(sweeps) == 3:
+                swept.set()
+            return await sweep(**fields)
+
+        async def schedules() -> Timetable:
+            nonlocal asked
+            asked += 1
+            return Timetable(0.0)
+
+        monkeypatch.setattr(store, "sweep", counted)
+        monkeypatch.setattr(store, "schedules", schedules)
+        await asyncio.wait_for(swept.wait(), SOON)
+    assert asked == 0
+
+
+async def test_upkeep_sees_a_clock_that_stepped_back_although_nothing_is_to_fire_for_days(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidelane.engine.upkeep.FIRINGS_INTERVAL", 0.2)
+
+    @lane.task
+    async def refresh() -> None: ...
+
+    lane.schedule("stocks", refresh.call(), every=HOUR)
+    async with lane.running(), asyncio.timeout(SOON):
+        store = lane.client.store
+        now = (await store.schedules()).now
+        mistake = now + 3 * DAY
+        while not await store.fire(
+            Firing(name="stocks", previous=(await the_record(lane, "stocks")).last, at=mistake, next=mistake + 60)
+        ):
+            pass
+        while (await the_record(lane, "stocks")).last > now + DAY:
+            await asyncio.sleep(0.05)
+
+
+async def test_upkeep_goes_on_when_the_store_was_away_at_the_time_of_a_firing(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    lane.schedule("often", refresh.call(), every=0.3)
+    async with lane.running(), asyncio.timeout(SOON):
+        store = lane.client.store
+        with monkeypatch.context() as patch:
+
+            async def away() -> Timetable:
+                raise StoreUnavailable("it is away")
+
+            patch.setattr(store, "schedules", away)
+            while "schedules that are due could not be fired: it is away" not in caplog.text:
+                await asyncio.sleep(0.02)
+        while not await lane.client.find(Query(task="refresh")):
+            await asyncio.sleep(0.02)

@@ -1,0 +1,102 @@
+"""Following a batch: its counts as they change, up to its end, with hints, without, and with far too many."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from sidelane import Batch, BatchRecord, NotFinished, Sidelane
+from tests.engine.test_following import silence
+
+SOON = 10.0
+
+
+def counts(record: BatchRecord) -> tuple[int, int, int, int]:
+    return record.total, record.succeeded, record.failed, record.cancelled
+
+
+async def test_a_batch_is_followed_from_its_first_count_to_its_end(lane: Sidelane) -> None:
+    go = asyncio.Event()
+
+    @lane.task
+    async def wait(number: int) -> None:
+        if number:
+            await go.wait()
+
+    async with lane.running(workers=1), asyncio.timeout(SOON):
+        batch = await lane.submit_many(wait.call(number) for number in range(3))
+        seen: list[BatchRecord] = []
+        async for record in lane.batch(batch.id).follow():
+            seen.append(record)
+            if record.succeeded == 1:
+                go.set()
+        assert seen[-1].ended is not None
+        assert [record.ended for record in seen[:-1]] == [None] * (len(seen) - 1)
+        assert counts(seen[-1]) == (3, 3, 0, 0)
+        again = [record async for record in batch.follow()]  # one that has ended is told at once
+        assert again == seen[-1:]
+
+
+async def test_whoever_follows_a_batch_without_hints_sees_its_end_within_seconds(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = asyncio.Event()
+
+    @lane.task
+    async def wait() -> None:
+        await go.wait()
+
+    async with lane.running(workers=1):
+        batch = await lane.submit_many([wait.call()])
+        with monkeypatch.context() as patch:
+            patch.setattr(lane.client.store, "watch", silence)
+            async with asyncio.timeout(4.0):
+                following = [asyncio.create_task(batch.wait()), asyncio.create_task(_last(batch))]
+                await asyncio.sleep(0)
+                go.set()
+                for ended in await asyncio.gather(*following):
+                    assert ended.succeeded == 1
+
+
+async def _last(batch: Batch[Any]) -> BatchRecord:
+    return [record async for record in batch.follow()][-1]
+
+
+class Noise:
+    """Wakeups that never cease."""
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        await asyncio.sleep(0)
+        return True
+
+
+@asynccontextmanager
+async def noise(*topics: str) -> AsyncIterator[Noise]:
+    yield Noise()
+
+
+async def test_a_follower_looks_now_and_then_however_many_jobs_end(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hint comes with the end of each of thousands of jobs; a look for each would be a burden on the store."""
+    looks = 0
+
+    @lane.task
+    async def note() -> None: ...
+
+    async with lane.testing() as t:
+        batch = await lane.submit_many([note.call()])
+        store, look = t.client.store, t.client.store.get_batch
+
+        async def counted(batch_id: str) -> BatchRecord | None:
+            nonlocal looks
+            looks += 1
+            return await look(batch_id)
+
+        monkeypatch.setattr(store, "watch", noise)
+        monkeypatch.setattr(store, "get_batch", counted)
+        with pytest.raises(NotFinished):
+            await batch.wait(timeout=0.3)
+        assert 2 <= looks <= 2 + 0.3 / 0.02
