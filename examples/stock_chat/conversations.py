@@ -39,6 +39,10 @@ class Conversations:
         """Keep a message. Saving it again replaces it: a job that runs a second time leaves one answer, not two."""
         await asyncio.to_thread(self._save, message)
 
+    async def forget(self, message_id: str) -> None:
+        """Remove what a user said and nobody is going to answer."""
+        await asyncio.to_thread(self._forget, message_id)
+
     async def recent(self, session: str, user: str, limit: int) -> list[Message]:
         """Give the last messages of a user's session, oldest first."""
         return await asyncio.to_thread(self._recent, session, user, limit)
@@ -47,6 +51,10 @@ class Conversations:
         values = (message.id, message.session, message.user, message.role, message.content)
         with closing(self._open()) as database, database:
             database.execute("REPLACE INTO message (id, session, user, role, content) VALUES (?, ?, ?, ?, ?)", values)
+
+    def _forget(self, message_id: str) -> None:
+        with closing(self._open()) as database, database:
+            database.execute("DELETE FROM message WHERE id = ? AND role = 'user'", (message_id,))
 
     def _recent(self, session: str, user: str, limit: int) -> list[Message]:
         with closing(self._open()) as database:

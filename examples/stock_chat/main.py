@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, Header, Response
 
 from examples.stock_chat import polling, stocks
 from examples.stock_chat.asking import CHAT, Ask, keep
+from examples.stock_chat.conversations import conversations
 from examples.stock_chat.lane import lane
 from examples.stock_chat.tasks import answer
 from examples.stock_chat.users import User, current_user
@@ -38,10 +39,14 @@ async def stream(
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Answer as an event stream: `start`, then tokens, then `end`. With `Last-Event-ID` it goes on where it broke off."""
-    task = answer.options(key=f"chat:{chat_session_id}")
+    task, message_id = answer.options(key=f"chat:{chat_session_id}"), None
     if not last_event_id:  # resuming a stream asks nothing new
-        task = task.options(id=await keep(ask, chat_session_id, user, idempotency_key))
-    return await respond(task.call(ask.question(chat_session_id, user)), stream=True)
+        message_id = await keep(ask, chat_session_id, user, idempotency_key)
+        task = task.options(id=message_id)
+    response = await respond(task.call(ask.question(chat_session_id, user)), stream=True)
+    if response.status_code == 429 and message_id:
+        await conversations.forget(message_id)  # a question that was turned away was not asked
+    return response
 
 
 @app.get("/health")

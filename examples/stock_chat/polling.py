@@ -4,9 +4,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from examples.stock_chat.asking import CHAT, Ask, keep
+from examples.stock_chat.conversations import conversations
 from examples.stock_chat.tasks import answer
 from examples.stock_chat.users import User
-from sidelane import Job, NotFinished, State, UnknownJob
+from sidelane import Job, LimitReached, NotFinished, State, UnknownJob
 
 router = APIRouter()
 
@@ -33,7 +34,11 @@ async def chat(chat_session_id: str, ask: Ask, user: User, request: Request) -> 
     """Take a question and say where its answer will be."""
     request_id = await keep(ask, chat_session_id, user)
     task = answer.options(id=request_id, user=user, key=f"chat:{chat_session_id}")
-    job = await task.submit(ask.question(chat_session_id, user))
+    try:
+        job = await task.submit(ask.question(chat_session_id, user))
+    except LimitReached:
+        await conversations.forget(request_id)  # a question that was turned away was not asked
+        raise
     return await status_of(job, request)
 
 

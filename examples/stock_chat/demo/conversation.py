@@ -41,6 +41,13 @@ class Conversation:
         """Ask without a stream, and give where the answer will be."""
         return await self._json("POST", self._path, json={"message": message, **ABOUT})
 
+    async def refused(self, message: str) -> str:
+        """Ask while an answer to this user is still on its way, and give the words of the refusal."""
+        body = {"message": message, **ABOUT}
+        response = await self._client.post(f"{self._path}/stream", json=body, headers=self._user)
+        expect(response.status_code == 429, f"a second question of one user was answered {response.status_code}")
+        return f"{response.status_code}: {response.json()['detail']}"
+
     async def result(self, request_id: str) -> dict[str, Any]:
         """Give what a request's result endpoint says."""
         return await self._json("GET", f"/requests/{request_id}/result")

@@ -76,7 +76,7 @@ async def survive_a_kill(stage: Stage) -> Rows:
     requests = {session: await other.request(QUESTION) for session, other in others.items()}
     conversation = Conversation(stage.client, "second")
     watched = Watched(stage.console)
-    killed, killed_at, back_after = "", 0.0, 0.0
+    killed, refusal, killed_at, back_after = "", "", 0.0, 0.0
     async with conversation.ask(QUESTION) as events:
         async for event in events:
             watched.see(event)
@@ -85,6 +85,8 @@ async def survive_a_kill(stage: Stage) -> Rows:
                 await stage.processes.kill(killed)
                 killed_at = time.monotonic()
                 watched.note(f"worker {killed} is killed; its lease of {LEASE:g} s has to pass")
+                refusal = await conversation.refused(QUESTION)  # the answer is still on its way, whoever writes it
+                watched.note(f"the same user asks again: {refusal}")
             elif event.name == "attempt":
                 back_after = time.monotonic() - killed_at
     expect(back_after > 0, "no other worker took the answer over")
@@ -94,6 +96,7 @@ async def survive_a_kill(stage: Stage) -> Rows:
     return [
         ("Worker killed", f"{killed}, {KILL_AFTER} tokens into an answer"),
         ("Taken over", f"after {back_after:.1f} s, and finished on the same connection"),
+        ("A second question meanwhile", refusal),
         ("Other answers meanwhile", f"{len(others)} of {len(others)} finished"),
     ]
 
