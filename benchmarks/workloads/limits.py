@@ -61,7 +61,7 @@ async def one_turn(arena: Arena, task: str, jobs: int) -> Figures:
 async def spent(arena: Arena, store: Store, before: int, jobs: int) -> float:
     """Wait until so many more have started and all have ended, and give the seconds from the first start to the last."""
     until = time.monotonic() + 120
-    while arena.count() < before + jobs or sum(queue.running for queue in await store.stats()):
+    while arena.count() < before + jobs or any(queue.running for queue in await store.stats()):
         if time.monotonic() > until:
             raise ContestantFailed(f"{arena.count() - before} of {jobs} in 120 s: {arena.last_words()}")
         await asyncio.sleep(0.02)
