@@ -53,13 +53,18 @@ class StoreMachine(Driven):
         self.run(self.store.cancel([job_id]))
         self.expected.cancel(job_id)
 
-    @rule(job_id=job_ids, arguments=st.sampled_from([None, None, '{"n": 1}']))
-    def requeue(self, job_id: str, arguments: str | None) -> None:
-        job = self.expected.jobs.get(job_id)
-        if job is None or job.spec.deadline or job.spec.start_within or job.spec.abandon_after:
-            return  # what becomes of these after a requeue is left open
-        (answer,) = self.run(self.store.requeue([job_id], arguments=arguments))
-        assert isinstance(answer, Refusal) != self.expected.requeue(job_id, arguments)
+    @rule(which=numbers, arguments=st.sampled_from([None, None, '{"n": 1}']))
+    def requeue(self, which: int, arguments: str | None) -> None:
+        """Requeue one of those that have ended; what becomes of one with a deadline or a listener after that is left open."""
+        ended = [
+            job.spec.id
+            for job in self.expected.jobs.values()
+            if job.state.finished and not (job.spec.deadline or job.spec.start_within or job.spec.abandon_after)
+        ]
+        if ended:
+            job_id = ended[which % len(ended)]
+            (answer,) = self.run(self.store.requeue([job_id], arguments=arguments))
+            assert isinstance(answer, Refusal) != self.expected.requeue(job_id, arguments)
 
     @rule(job_id=job_ids)
     def remove(self, job_id: str) -> None:

@@ -116,6 +116,16 @@ class Log(Subject):
 class Reading(Subject):
     """A reader resumes where it was, or is told that it cannot."""
 
+    async def test_a_reading_holds_no_more_than_its_limit_the_end_included(self, store: Store) -> None:
+        await finish(store, await start(store, *specs("a")), Succeeded("1"), *tokens("one", "two", "three"))
+        events = await log(store, "a")
+        for place in range(4):
+            for limit in range(1, 6):
+                reading = await store.read("a", after=after(events[place - 1]) if place else None, limit=limit)
+                assert reading is not None
+                assert list(reading.events) == events[place : place + limit], (place, limit)
+                assert (reading.last, reading.ended) == (4, True)
+
     async def test_read_after_each_event_resumes_exactly_there(self, store: Store) -> None:
         first = await start(store, *specs("a"))
         await append(store, first, 1, "one", "two")

@@ -32,7 +32,7 @@ def read(connection: apsw.Connection, _now: float, job_id: str, after: Cursor | 
         gap = not at_end and not first_row(connection, _REACHED, seq, number, after.epoch)
         number = 0 if gap else number
     events, whole = _events(connection, seq, number, limit)
-    if finished and number < last and whole:
+    if finished and number < last and whole and len(events) < limit:
         data = end_data(job_id, STATES[state], result, problem_of(problem) if problem else None)
         events.append(Event(last, epoch, ended, END, data))
     return Reading(tuple(events), last, gap, finished)
