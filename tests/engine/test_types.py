@@ -1,11 +1,33 @@
-"""What a type checker sees: the types of results and resources, for tasks of every kind. `make check` does the checking."""
+"""What a type checker sees: the types of results and resources, for tasks of every kind, and what cannot be.
+
+`make check` does the checking: it fails where a type does not hold, and where an error that is ignored here is none.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
+import pytest
 from pydantic import BaseModel
 
-from sidelane import Call, Job, Resource, Result, Sidelane, Use
+from sidelane import (
+    RESULT,
+    ArgumentsError,
+    Batch,
+    Call,
+    Concurrent,
+    ConfigurationError,
+    Context,
+    Job,
+    JobError,
+    Queue,
+    Rate,
+    Resource,
+    Result,
+    Sidelane,
+    Use,
+)
+from sidelane.model.errors import TaskDeclarationError
+from sidelane.model.limit import Limiting
 
 
 class Report(BaseModel):
@@ -77,3 +99,109 @@ def test_a_resource_knows_what_it_gives(lane: Sidelane) -> None:
     assert_type(session, Resource[str])
     assert_type(number, Resource[int])
     assert_type(plain, Resource[Report])
+
+
+async def test_a_batch_gives_the_results_of_its_calls_in_their_type(lane: Sidelane) -> None:
+    @lane.task
+    async def answer(number: int) -> Report:
+        return Report(score=number)
+
+    async with lane.testing() as t:
+        batch = await lane.submit_many([answer.call(7)])
+        await t.drain()
+        assert_type(batch, Batch[Report])
+        assert_type(await batch.results(), list[Report | JobError])
+        assert await batch.results() == [Report(score=7)]
+
+
+def test_a_limit_that_cannot_be_is_a_type_error() -> None:
+    def none(number: int) -> str | None:
+        return None
+
+    async def later(number: int) -> str:
+        return ""
+
+    with pytest.raises(TypeError):
+        Concurrent(1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        Concurrent(1, "user")  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        Rate("5/s")  # type: ignore[call-arg]
+    wrong: list[Limiting] = [
+        Concurrent("1", per="user"),  # type: ignore[arg-type]
+        Concurrent(1, per="users"),  # type: ignore[arg-type]
+        Concurrent(1, per="user", when_full="queue"),  # type: ignore[arg-type]
+        Rate(10, per="user"),  # type: ignore[arg-type]
+        Rate("5/s", per=5),  # type: ignore[arg-type]
+        Rate("5/s", per="user", when_full="replace"),  # type: ignore[arg-type]
+        Rate("5/s", per="user", burst=1.5),  # type: ignore[arg-type]
+    ]
+    assert all(each.wrong() for each in wrong)
+    Concurrent(1, per=none)  # type: ignore[arg-type]
+    Concurrent(1, per=later)  # type: ignore[arg-type]
+    Concurrent(1, per=lambda number: number)
+    with pytest.raises(ConfigurationError):
+        Sidelane(queues=[Queue("chat", limits=["one"])])  # type: ignore[list-item]
+
+
+def test_a_task_with_limits_that_are_none_is_a_type_error(lane: Sidelane) -> None:
+    async def note(number: int) -> None: ...
+
+    with pytest.raises(TaskDeclarationError):
+        lane.task(limits=["one"])(note)  # type: ignore[list-item]
+    with pytest.raises(TaskDeclarationError):
+        lane.task(limits=Concurrent(1, per="user"))(note)  # type: ignore[call-overload]
+
+
+def test_a_schedule_that_cannot_be_is_a_type_error(lane: Sidelane) -> None:
+    @lane.task
+    async def note(number: int) -> None: ...
+
+    with pytest.raises(ConfigurationError):
+        lane.schedule("notes", note.call(1), every=1, catch_up="never")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError):
+        lane.schedule("notes", note.call(1), every="1")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError):
+        lane.schedule("notes", note.call(1), cron=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        lane.schedule("notes", note.call(1), evry=5)  # type: ignore[call-arg]
+    with pytest.raises(
+        ConfigurationError, match=r"Schedule 'notes': <task note> is no call: `task.call\(…\)` makes one"
+    ):
+        lane.schedule("notes", note, every=1)  # type: ignore[arg-type]
+
+
+def test_a_chain_of_what_is_no_call_is_a_type_error(lane: Sidelane) -> None:
+    @lane.task
+    async def note(number: int) -> None: ...
+
+    with pytest.raises(ArgumentsError):
+        note.options(then="x")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentsError):
+        note.options(then=note)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentsError):
+        note.options(on_failure=[note.call(1), "x"])  # type: ignore[list-item]
+    note.options(then=[note.call(RESULT)], on_failure=note.call(2))
+
+
+async def test_a_task_in_place_of_its_call_is_a_type_error_and_says_so(lane: Sidelane) -> None:
+    @lane.task
+    async def note() -> None: ...
+
+    @lane.task
+    async def parent(ctx: Context = Use(Context)) -> str:
+        with pytest.raises(ArgumentsError) as refused:
+            await ctx.submit(note)  # type: ignore[arg-type]
+        with pytest.raises(ArgumentsError, match="'leave' or 'cascade'"):
+            await ctx.submit(note.call(), cancel="all")  # type: ignore[arg-type]
+        return str(refused.value)
+
+    no_call = "<task note> is no call: `task.call(…)` makes one."
+    async with lane.testing() as t:
+        with pytest.raises(ArgumentsError) as refused:
+            await lane.submit(note)  # type: ignore[arg-type]
+        assert str(refused.value) == no_call
+        with pytest.raises(ArgumentsError) as refused:
+            await lane.submit_many([note])  # type: ignore[arg-type]
+        assert str(refused.value) == no_call
+        assert await t.run(parent.call()) == no_call

@@ -12,7 +12,7 @@ from sidelane.engine.following import LONGEST_SILENCE, follow
 from sidelane.engine.handle import Job
 from sidelane.engine.partial import partial_text
 from sidelane.engine.refusing import accepted, refused
-from sidelane.engine.task import Call, Task
+from sidelane.engine.task import Call, Task, checked_call
 from sidelane.engine.upkeep import Upkeep
 from sidelane.model.errors import JobCancelled, JobFailed, JobGone, NotFinished, UnknownJob
 from sidelane.model.event import Cursor, Event
@@ -67,7 +67,7 @@ class Client:
 
     async def submission(self, call: Call[Any], *, parent: str | None = None, trace: str | None = None) -> Submission:
         """Submit a call and give the store's answer. Raises as `submit` does."""
-        return await self.submit_spec(call.spec(parent=parent, trace=trace))
+        return await self.submit_spec(checked_call(call).spec(parent=parent, trace=trace))
 
     async def submit_spec(self, spec: JobSpec) -> Submission:
         """Submit what a call, or a schedule, says and give the store's answer. Raises as `submit` does."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from sidelane.engine.emission import named_entry, progress_entry
 from sidelane.engine.handle import Job
-from sidelane.engine.task import Call, Task
+from sidelane.engine.task import Call, Task, checked_call
 from sidelane.model.errors import ArgumentsError, SidelaneError
 from sidelane.model.event import Entry
 from sidelane.model.job import JobSpec
@@ -80,7 +80,7 @@ class Context:
         """
         if cancel not in ("leave", "cascade"):
             raise ArgumentsError(f"cancel={cancel!r}: this is 'leave' or 'cascade'.")
-        if call.options.user is None and self.user is not None:
+        if checked_call(call).options.user is None and self.user is not None:
             call = call.with_options(user=self.user)
         spec = call.spec(parent=self.job_id, trace=self.trace, cascade=cancel == "cascade")
         return self.voice.submit(call.task, spec)

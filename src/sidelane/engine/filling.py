@@ -9,7 +9,7 @@ from sidelane.engine.batch import Batch, Refused
 from sidelane.engine.given import BATCH
 from sidelane.engine.handle import Job, OpenLane
 from sidelane.engine.refusing import accepted
-from sidelane.engine.task import Call, Task
+from sidelane.engine.task import Call, Task, checked_call
 from sidelane.model.batch import BatchSpec
 from sidelane.model.codec import limited
 from sidelane.model.errors import ArgumentsError, JobConflict, JobRefused
@@ -60,7 +60,7 @@ async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: O
     """
     tasks: list[Task[..., Any, R]] = []
     specs: list[JobSpec] = []
-    for call in calls:
+    for call in map(checked_call, calls):
         theirs = call if batch.user is None or call.options.user else call.with_options(user=batch.user)
         tasks.append(theirs.task)
         specs.append(theirs.spec(batch=batch.id, trace=trace))

@@ -9,7 +9,7 @@ from typing import Any, TypedDict, Unpack
 from sidelane.engine.admission import waiting
 from sidelane.engine.client import Client
 from sidelane.engine.handle import Job
-from sidelane.engine.task import Call
+from sidelane.engine.task import Call, checked_call
 from sidelane.model.errors import ArgumentsError, ConfigurationError, PayloadTooLarge, UnknownSchedule
 from sidelane.model.job import JobSpec
 from sidelane.model.schedule import CatchUp, Schedule, ScheduleRecord
@@ -39,6 +39,10 @@ class Schedules:
 
     def declare(self, name: str, call: Call[Any], **timing: Unpack[Timing]) -> None:
         """Add a schedule. Raises `ConfigurationError` on one that cannot be, and on a name that is taken."""
+        try:
+            checked_call(call)
+        except ArgumentsError as error:
+            raise ConfigurationError(f"Schedule {name!r}: {error}") from error
         schedule = Schedule(name=name, spec=_spec(name, call), **timing)
         schedule.check()
         taken = {name: other for other, _ in self._declared.values() for name in (other.name, *other.aliases)}

@@ -239,6 +239,13 @@ class Call(Generic[R]):
         return (self.task.name, self.arguments, {}) == (other.task.name, other.arguments, other.given)
 
 
+def checked_call(value: Call[R]) -> Call[R]:
+    """Give a call back. Raises `ArgumentsError` on what is none: most often a task without its arguments."""
+    if not isinstance(value, Call):
+        raise ArgumentsError(f"{value!r} is no call: `task.call(…)` makes one.")
+    return value
+
+
 def _all_following(call: Call[Any]) -> "Iterator[Call[Any]]":
     for _, follower in call.options.following:
         if isinstance(follower, Call):
