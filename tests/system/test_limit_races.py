@@ -25,7 +25,11 @@ MANY = (50, 10_000)
 @ON_BOTH_STORES
 @pytest.mark.parametrize("when_full", ["wait", "reject", "replace"])
 @pytest.mark.parametrize(
-    ("racers", "submissions"), [FEW, pytest.param(*MANY, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])]
+    ("racers", "submissions"),
+    [
+        pytest.param(*FEW, marks=pytest.mark.slow),
+        pytest.param(*MANY, marks=[pytest.mark.soak, pytest.mark.timeout(1200)]),
+    ],
 )
 async def test_of_many_processes_never_more_hold_a_limit_than_it_allows(
     scene: Scene, tmp_path: Path, when_full: WhenFull, racers: int, submissions: int,
