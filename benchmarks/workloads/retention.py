@@ -46,8 +46,9 @@ def measure(arena: Arena, quick: bool) -> Figures:
     window = early * WINDOW
     before = median(size for done, size in sizes if early - window < done <= early)
     after = median(size for done, size in sizes if jobs - window < done)
+    seconds = (submitted[-1] - submitted[0]) / 1e9
     return {
-        "jobs": jobs, "rate": jobs / ((submitted[-1] - submitted[0]) / 1e9), "early": early, "before": before, "after": after, "ratio": after / before,
+        "jobs": jobs, "rate": jobs / seconds, "early": early, "before": before, "after": after, "ratio": after / before,
         "submit": max(calls), "start_p99": percentile(delays, 0.99), "start": max(delays),
     }  # fmt: skip
 
