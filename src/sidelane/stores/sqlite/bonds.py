@@ -1,6 +1,9 @@
-"""What a job's limits ask of the store, and when: at its submit, at each start, or as long as it is unfinished (rules 14)."""
+"""What a job's limits ask of the store, and when: at its submit, at each start, or as long as it is unfinished (rules 14).
 
-from collections.abc import Iterable
+In the database they are lines of text, one a limit. Jobs share limits, but rarely all of theirs: each is read and written once.
+"""
+
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -9,7 +12,7 @@ import apsw
 from sidelane.model.limit import Limit
 from sidelane.stores.sqlite.rows import only_value
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.texts import limits_of, limits_text
+from sidelane.stores.texts import limit_of, limit_text
 
 _LIMITS = statements(__file__)["limits"]
 
@@ -17,34 +20,81 @@ KEPT: Final = 1
 STARTED: Final = 2
 REPLACEABLE: Final = 4
 
-_REMEMBERED = 2048  # the limits of a job come again with each of its steps, and with other jobs
+_REMEMBERED = 8192  # limits that come again with each step of a job, and with other jobs
 
 
-class Bonds(NamedTuple):
+class Bond(NamedTuple):
+    """A limit with what is told of it again and again."""
+
+    id: str
+    limit: Limit
+    text: str
+    asks: int  # flags
+
+
+class Bonds:
     """The limits of one job by when they count. A limit that is there twice has one slot."""
 
-    limits: tuple[Limit, ...] = ()
-    text: str | None = None  # all of them, for the database
-    submitted: tuple[Limit, ...] = ()  # those that are checked at its submit
-    kept: tuple[Limit, ...] = ()  # those whose slots it has from its submit to its end
-    kept_slots: tuple[str, ...] = ()  # and their ids
-    started: tuple[Limit, ...] = ()  # those that are checked at each start
-    running_slots: tuple[str, ...] = ()  # ids of those whose slots it has while it runs
-    replacing: tuple[Limit, ...] = ()  # those for which it stops older jobs, and newer ones may stop it
-    flags: int = 0  # which of these there are, for `jobs.limited`
+    __slots__ = ("_all",)
+
+    def __init__(self, bonds: Sequence[Bond] = ()) -> None:
+        self._all = bonds
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        return tuple([bond.limit for bond in self._all])
+
+    @property
+    def text(self) -> str | None:
+        """All of them, for the database."""
+        return "\n".join([bond.text for bond in self._all]) if self._all else None
+
+    @property
+    def submitted(self) -> list[Bond]:
+        """Those that are checked at its submit."""
+        return [bond for bond in self._all if not bond.asks & STARTED]
+
+    @property
+    def kept(self) -> list[Bond]:
+        """Those whose slots it has from its submit to its end."""
+        return [bond for bond in self._all if bond.asks & KEPT]
+
+    @property
+    def started(self) -> list[Bond]:
+        """Those that are checked at each start."""
+        kept = {bond.id for bond in self._all if bond.asks & KEPT}
+        return [bond for bond in self._all if bond.asks & STARTED and bond.id not in kept]
+
+    @property
+    def replacing(self) -> list[Bond]:
+        """Those for which it stops older jobs, and newer ones may stop it."""
+        return [bond for bond in self._all if bond.asks & REPLACEABLE]
+
+    @property
+    def flags(self) -> int:
+        """Which of these there are, for `jobs.limited`."""
+        asks = 0
+        for bond in self._all:
+            asks |= bond.asks
+        return asks
 
 
 NONE: Final = Bonds()
 
 
+def slots_of(bonds: Iterable[Bond]) -> list[str]:
+    """Give the ids of those limits that have slots."""
+    return list({bond.id: None for bond in bonds if bond.limit.window is None})
+
+
 def bonds_of(limits: tuple[Limit, ...]) -> Bonds:
     """Sort the limits of a job."""
-    return _sorted(limits) if limits else NONE
+    return Bonds([_bond(limit) for limit in limits]) if limits else NONE
 
 
 def bonds_of_text(text: str | None) -> Bonds:
     """Sort the limits of a job as they are in the database."""
-    return _read(text) if text else NONE
+    return Bonds([_read(line) for line in text.split("\n")]) if text else NONE
 
 
 def bonds_of_job(connection: apsw.Connection, seq: int) -> Bonds:
@@ -53,23 +103,13 @@ def bonds_of_job(connection: apsw.Connection, seq: int) -> Bonds:
 
 
 @lru_cache(_REMEMBERED)
-def _sorted(limits: tuple[Limit, ...]) -> Bonds:
-    submitted = tuple(limit for limit in limits if not limit.at_start)
-    kept = tuple(limit for limit in submitted if limit.window is None)
-    kept_slots = _ids(kept)
-    started = tuple(limit for limit in limits if limit.at_start and limit.id not in kept_slots)
-    running_slots = _ids(limit for limit in started if limit.window is None)
-    replacing = tuple(limit for limit in limits if limit.when_full == "replace")
-    flags = KEPT * bool(kept) + STARTED * bool(started) + REPLACEABLE * bool(replacing)
-    return Bonds(
-        limits, limits_text(limits), submitted, kept, kept_slots, started, running_slots, replacing, flags
-    )  # fmt: skip
+def _bond(limit: Limit) -> Bond:
+    asks = STARTED if limit.at_start else KEPT if limit.window is None else 0
+    if limit.when_full == "replace":
+        asks |= REPLACEABLE
+    return Bond(limit.id, limit, limit_text(limit), asks)
 
 
 @lru_cache(_REMEMBERED)
-def _read(text: str) -> Bonds:
-    return _sorted(limits_of(text))
-
-
-def _ids(limits: Iterable[Limit]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(limit.id for limit in limits))
+def _read(text: str) -> Bond:
+    return _bond(limit_of(text))

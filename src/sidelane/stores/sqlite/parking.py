@@ -10,7 +10,7 @@ import apsw
 
 from sidelane.model.limit import Limit, Reached
 from sidelane.stores.sqlite import lines, rates, slots
-from sidelane.stores.sqlite.bonds import bonds_of_job
+from sidelane.stores.sqlite.bonds import bonds_of_job, bonds_of_text, slots_of
 from sidelane.stores.sqlite.records import READY, RUNNING, Row
 from sidelane.stores.sqlite.rows import all_rows, first_row, only_value, the_row
 from sidelane.stores.sqlite.statements import statements
@@ -52,10 +52,10 @@ def leave(connection: apsw.Connection, row: Row, touched: Touched, *, ended: boo
 
     `row` is the job as it was, its own row in the table as it has become.
     """
-    bonds = bonds_of_job(connection, row.seq)
-    free = bonds.running_slots if row.state == RUNNING else ()
+    bonds = bonds_of_text(row.limits)
+    free = slots_of(bonds.started) if row.state == RUNNING else []
     if ended:
-        free += bonds.kept_slots
+        free += slots_of(bonds.kept)
         slots.not_replaceable(connection, row.seq, bonds)
     slots.give_back(connection, row.seq, free)
     touched.freed.update(free)
@@ -124,7 +124,7 @@ def _limit_of_first(connection: apsw.Connection, bound: str) -> Limit | None:
     found = first_row(connection, _FIRST, bound)
     if found is None:
         return None
-    return next(limit for limit in bonds_of_job(connection, *found).started if limit.id == bound)
+    return next(bond.limit for bond in bonds_of_job(connection, *found).started if bond.id == bound)
 
 
 def _room(connection: apsw.Connection, limit: Limit, now: float) -> int:
