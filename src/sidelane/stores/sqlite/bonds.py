@@ -1,9 +1,9 @@
 """What a job's limits ask of the store, and when: at its submit, at each start, or as long as it is unfinished (rules 14).
 
-In the database they are lines of text, one a limit. Jobs share limits, but rarely all of theirs: each is read and written once.
+In the database they are lines of text, one a limit. Jobs share each of theirs with others, but rarely all.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -20,7 +20,7 @@ KEPT: Final = 1
 STARTED: Final = 2
 REPLACEABLE: Final = 4
 
-_REMEMBERED = 8192  # limits that come again with each step of a job, and with other jobs
+_REMEMBERED = 4096  # limits that jobs share, and jobs whose next step comes soon
 
 
 class Bond(NamedTuple):
@@ -28,73 +28,34 @@ class Bond(NamedTuple):
 
     id: str
     limit: Limit
-    text: str
     asks: int  # flags
 
 
-class Bonds:
+class Bonds(NamedTuple):
     """The limits of one job by when they count. A limit that is there twice has one slot."""
 
-    __slots__ = ("_all",)
-
-    def __init__(self, bonds: Sequence[Bond] = ()) -> None:
-        self._all = bonds
-
-    @property
-    def limits(self) -> tuple[Limit, ...]:
-        return tuple([bond.limit for bond in self._all])
-
-    @property
-    def text(self) -> str | None:
-        """All of them, for the database."""
-        return "\n".join([bond.text for bond in self._all]) if self._all else None
-
-    @property
-    def submitted(self) -> list[Bond]:
-        """Those that are checked at its submit."""
-        return [bond for bond in self._all if not bond.asks & STARTED]
-
-    @property
-    def kept(self) -> list[Bond]:
-        """Those whose slots it has from its submit to its end."""
-        return [bond for bond in self._all if bond.asks & KEPT]
-
-    @property
-    def started(self) -> list[Bond]:
-        """Those that are checked at each start."""
-        kept = {bond.id for bond in self._all if bond.asks & KEPT}
-        return [bond for bond in self._all if bond.asks & STARTED and bond.id not in kept]
-
-    @property
-    def replacing(self) -> list[Bond]:
-        """Those for which it stops older jobs, and newer ones may stop it."""
-        return [bond for bond in self._all if bond.asks & REPLACEABLE]
-
-    @property
-    def flags(self) -> int:
-        """Which of these there are, for `jobs.limited`."""
-        asks = 0
-        for bond in self._all:
-            asks |= bond.asks
-        return asks
+    limits: tuple[Limit, ...] = ()
+    text: str | None = None  # all of them, for the database
+    submitted: Sequence[Bond] = ()  # those that are checked at its submit
+    kept: Sequence[Bond] = ()  # those whose slots it has from its submit to its end
+    kept_slots: Sequence[str] = ()  # and their ids
+    started: Sequence[Bond] = ()  # those that are checked at each start
+    running_slots: Sequence[str] = ()  # ids of those whose slots it has while it runs
+    replacing: Sequence[Bond] = ()  # those for which it stops older jobs, and newer ones may stop it
+    flags: int = 0  # which of these there are, for `jobs.limited`
 
 
 NONE: Final = Bonds()
 
 
-def slots_of(bonds: Iterable[Bond]) -> list[str]:
-    """Give the ids of those limits that have slots."""
-    return list({bond.id: None for bond in bonds if bond.limit.window is None})
-
-
 def bonds_of(limits: tuple[Limit, ...]) -> Bonds:
     """Sort the limits of a job."""
-    return Bonds([_bond(limit) for limit in limits]) if limits else NONE
+    return _sorted("\n".join(map(limit_text, limits))) if limits else NONE
 
 
 def bonds_of_text(text: str | None) -> Bonds:
     """Sort the limits of a job as they are in the database."""
-    return Bonds([_read(line) for line in text.split("\n")]) if text else NONE
+    return _sorted(text) if text else NONE
 
 
 def bonds_of_job(connection: apsw.Connection, seq: int) -> Bonds:
@@ -103,13 +64,31 @@ def bonds_of_job(connection: apsw.Connection, seq: int) -> Bonds:
 
 
 @lru_cache(_REMEMBERED)
-def _bond(limit: Limit) -> Bond:
+def _read(text: str) -> Bond:
+    limit = limit_of(text)
     asks = STARTED if limit.at_start else KEPT if limit.window is None else 0
     if limit.when_full == "replace":
         asks |= REPLACEABLE
-    return Bond(limit.id, limit, limit_text(limit), asks)
+    return Bond(limit.id, limit, asks)
 
 
 @lru_cache(_REMEMBERED)
-def _read(text: str) -> Bond:
-    return _bond(limit_of(text))
+def _sorted(text: str) -> Bonds:
+    bonds = [_read(line) for line in text.split("\n")]
+    submitted, kept, started, replacing, flags = [], [], [], [], 0
+    for bond in bonds:
+        (started if bond.asks & STARTED else submitted).append(bond)
+        if bond.asks & KEPT:
+            kept.append(bond)
+        if bond.asks & REPLACEABLE:
+            replacing.append(bond)
+        flags |= bond.asks
+    kept_slots = _slots(kept)
+    if kept_slots:
+        started = [bond for bond in started if bond.id not in kept_slots]
+    limits = tuple([bond.limit for bond in bonds])
+    return Bonds(limits, text, submitted, kept, kept_slots, started, _slots(started), replacing, flags)
+
+
+def _slots(bonds: Sequence[Bond]) -> Sequence[str]:
+    return list(dict.fromkeys([bond.id for bond in bonds if bond.limit.window is None])) if bonds else ()

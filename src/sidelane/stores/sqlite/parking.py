@@ -10,7 +10,7 @@ import apsw
 
 from sidelane.model.limit import Limit, Reached
 from sidelane.stores.sqlite import lines, rates, slots
-from sidelane.stores.sqlite.bonds import bonds_of_job, bonds_of_text, slots_of
+from sidelane.stores.sqlite.bonds import bonds_of_job, bonds_of_text
 from sidelane.stores.sqlite.records import READY, RUNNING, Row
 from sidelane.stores.sqlite.rows import all_rows, first_row, only_value, the_row
 from sidelane.stores.sqlite.statements import statements
@@ -19,6 +19,7 @@ from sidelane.stores.sqlite.touched import Touched
 _SQL = statements(__file__)
 _WOKEN_FROM = _SQL["woken_from"]
 _PARK = _SQL["park"]
+_AWAITED = _SQL["awaited"]
 _FIRST = _SQL["first"]
 _IN_ORDER = _SQL["in_order"]
 _WOKEN = _SQL["woken"]
@@ -53,9 +54,9 @@ def leave(connection: apsw.Connection, row: Row, touched: Touched, *, ended: boo
     `row` is the job as it was, its own row in the table as it has become.
     """
     bonds = bonds_of_text(row.limits)
-    free = slots_of(bonds.started) if row.state == RUNNING else []
+    free = bonds.running_slots if row.state == RUNNING else ()
     if ended:
-        free += slots_of(bonds.kept)
+        free = [*free, *bonds.kept_slots]
         slots.not_replaceable(connection, row.seq, bonds)
     slots.give_back(connection, row.seq, free)
     touched.freed.update(free)
@@ -63,19 +64,14 @@ def leave(connection: apsw.Connection, row: Row, touched: Touched, *, ended: boo
         touched.freed.add(row.parked)
 
 
-def wake(connection: apsw.Connection, bound: str, now: float, touched: Touched) -> None:
-    """Wake as many of the jobs that are parked at a limit as it has room for, by priority, then age.
+def wake(connection: apsw.Connection, freed: Iterable[str], now: float, touched: Touched) -> None:
+    """Wake as many of the jobs that are parked at these limits as there is room for, by priority, then age.
 
     Room is kept for those that were woken before and have not started.
     """
-    limit = _limit_of_first(connection, bound)
-    if limit is None or limit.window is not None:  # a rate wakes in its own time
-        return
-    room = min(_room(connection, limit, now), _MOST)
-    if room > 0:
-        room -= int(only_value(connection, _WOKEN, bound, room))
-    if room > 0:
-        _wake_first(connection, bound, room, touched)
+    awaited = connection.executemany(_AWAITED, [(bound,) for bound in freed]).fetchall()
+    for (bound,) in awaited:
+        _wake_at_slots(connection, bound, now, touched)
 
 
 def wake_past_woken(connection: apsw.Connection, now: float, touched: Touched, most: int) -> None:
@@ -106,6 +102,17 @@ def next_wake(connection: apsw.Connection, queue: str) -> float | None:
     """Tell when a rate may let the next of the jobs start that are parked in a queue, or when to ask again."""
     at: float | None = only_value(connection, _NEXT_WAKE, queue)
     return at
+
+
+def _wake_at_slots(connection: apsw.Connection, bound: str, now: float, touched: Touched) -> None:
+    limit = _limit_of_first(connection, bound)
+    if limit is None or limit.window is not None:  # a rate wakes in its own time
+        return
+    room = min(_room(connection, limit, now), _MOST)
+    if room > 0:
+        room -= int(only_value(connection, _WOKEN, bound, room))
+    if room > 0:
+        _wake_first(connection, bound, room, touched)
 
 
 def _wake_at_rate(connection: apsw.Connection, found: tuple[Any, ...], most: int, now: float, touched: Touched) -> int:

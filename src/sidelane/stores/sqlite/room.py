@@ -7,7 +7,7 @@ import apsw
 
 from sidelane.model.limit import Limit, Reached
 from sidelane.stores.sqlite import rates, slots
-from sidelane.stores.sqlite.bonds import Bond, slots_of
+from sidelane.stores.sqlite.bonds import Bond
 
 
 class Room:
@@ -27,7 +27,7 @@ class Room:
 
     def take(self, bonds: Sequence[Bond]) -> None:
         """Count one more job with these limits in. Its slots are for the caller to write, before `settle`."""
-        for bound in slots_of(bonds):
+        for bound in {bond.id for bond in bonds if bond.limit.window is None}:
             self._taken[bound] += 1
         for bond in bonds:
             if bond.limit.window is not None:

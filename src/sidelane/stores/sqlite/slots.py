@@ -1,10 +1,10 @@
 """Slots of limits: membership of a job in a set, never a counter (rules 14)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import apsw
 
-from sidelane.stores.sqlite.bonds import Bond, Bonds, slots_of
+from sidelane.stores.sqlite.bonds import Bonds
 from sidelane.stores.sqlite.rows import only_value
 from sidelane.stores.sqlite.statements import statements
 
@@ -25,16 +25,16 @@ def take_kept(connection: apsw.Connection, jobs: Iterable[tuple[int, Bonds]]) ->
     """Give unfinished jobs the slots that they have until their end, and let newer ones find those that they may stop."""
     kept, replaceable = [], []
     for seq, bonds in jobs:
-        kept += [(bound, seq, 0) for bound in slots_of(bonds.kept)]
+        kept += [(bound, seq, 0) for bound in bonds.kept_slots]
         replaceable += [(bond.id, seq) for bond in bonds.replacing]
     connection.executemany(_TAKE, kept)
     if replaceable:
         connection.executemany(_MAY_BE_REPLACED, replaceable)
 
 
-def take_running(connection: apsw.Connection, jobs: Iterable[tuple[int, Sequence[Bond]]]) -> None:
+def take_running(connection: apsw.Connection, jobs: Iterable[tuple[int, Bonds]]) -> None:
     """Give jobs that start the slots that they have while they run."""
-    connection.executemany(_TAKE, [(bound, seq, 1) for seq, started in jobs for bound in slots_of(started)])
+    connection.executemany(_TAKE, [(bound, seq, 1) for seq, bonds in jobs for bound in bonds.running_slots])
 
 
 def give_back(connection: apsw.Connection, seq: int, bounds: Iterable[str]) -> None:
@@ -44,4 +44,5 @@ def give_back(connection: apsw.Connection, seq: int, bounds: Iterable[str]) -> N
 
 def not_replaceable(connection: apsw.Connection, seq: int, bonds: Bonds) -> None:
     """Let a job that has ended be found by newer ones no more."""
-    connection.executemany(_NOT_REPLACED, [(bond.id, seq) for bond in bonds.replacing])
+    if bonds.replacing:
+        connection.executemany(_NOT_REPLACED, [(bond.id, seq) for bond in bonds.replacing])

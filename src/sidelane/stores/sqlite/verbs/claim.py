@@ -9,7 +9,7 @@ from sidelane.model.job import Lease
 from sidelane.model.limit import Reached
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
 from sidelane.stores.sqlite import lines, pace, parking, slots
-from sidelane.stores.sqlite.bonds import STARTED, Bond, bonds_of_job
+from sidelane.stores.sqlite.bonds import STARTED, Bonds, bonds_of_job
 from sidelane.stores.sqlite.ending import end_late
 from sidelane.stores.sqlite.lines import Candidate, Picking
 from sidelane.stores.sqlite.promotion import promote
@@ -57,7 +57,7 @@ class _Claiming:
         self._request = request
         self._suspects = list(request.suspects)
         self._room = Room(connection, now)
-        self._started: dict[int, list[Bond]] = {}  # the limits of jobs that it wants
+        self._bonds: dict[int, Bonds] = {}  # of jobs that it wants
         self._late: list[int] = []
         self._full: list[tuple[int, Reached]] = []
         self._aside = 0
@@ -80,7 +80,7 @@ class _Claiming:
         if candidate.losses:
             self._suspects[min(candidate.losses, 2) - 1] -= 1
         if candidate.limited & STARTED:
-            self._room.take(self._started[candidate.seq])
+            self._room.take(self._bonds[candidate.seq].started)
 
     @property
     def has_enough(self) -> bool:
@@ -149,7 +149,7 @@ class _Claiming:
                 for place, seq in enumerate(picked, len(self.taken))
             ],
         )  # fmt: skip
-        slots.take_running(self._connection, [(seq, self._started[seq]) for seq in picked if seq in self._started])
+        slots.take_running(self._connection, [(seq, self._bonds[seq]) for seq in picked if seq in self._bonds])
         self._room.settle()
         if not self.taken:
             self._connection.execute(_RENEW_WORKER, (request.worker, expires, request.lease))
@@ -157,9 +157,9 @@ class _Claiming:
 
     def _has_room(self, seq: int) -> bool:
         """Tell whether the limits of a job let it start; else it is to be parked at the first that does not."""
-        if seq not in self._started:
-            self._started[seq] = bonds_of_job(self._connection, seq).started
-        reached = self._room.reached(self._started[seq])
+        if seq not in self._bonds:
+            self._bonds[seq] = bonds_of_job(self._connection, seq)
+        reached = self._room.reached(self._bonds[seq].started)
         if reached and not self.has_enough:
             self._full.append((seq, reached[0]))
             self._aside += 1
