@@ -64,7 +64,7 @@ class Admission:
 
 def stop_older(connection: apsw.Connection, bonds: Bonds, now: float, touched: Touched) -> None:
     """Stop the oldest jobs of each limit that replaces, as many as have to go for a new one."""
-    for limit in bonds.replacing:
-        older = all_rows(connection, _REPLACEABLE, limit.id)
-        for (seq,) in older[: max(0, len(older) - limit.most + 1)]:
+    for bond in bonds.replacing:
+        older = all_rows(connection, _REPLACEABLE, bond.id)
+        for (seq,) in older[: max(0, len(older) - bond.limit.most + 1)]:
             stop(connection, row_by_seq(connection, seq), now, touched)

@@ -9,6 +9,10 @@ SELECT parked FROM jobs WHERE seq = ?
 -- Parameters: seq, bound. Row: id, queue, priority, user.
 UPDATE jobs SET state = -1, parked = ?2, wait = NULL WHERE seq = ?1 RETURNING id, queue, priority, user
 
+-- :awaited
+-- Parameters: bound. Row: the same, if any job is parked there.
+SELECT parked FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = ? LIMIT 1
+
 -- :first
 -- Parameters: bound. Row: seq.
 SELECT seq FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = ? ORDER BY priority DESC, seq LIMIT 1
