@@ -4,10 +4,13 @@ import math
 from dataclasses import replace
 from operator import attrgetter
 
+from sidelane.model.batch import BatchSpec
+from sidelane.model.errors import JobRefused
 from sidelane.model.ids import is_id
 from sidelane.model.job import JobSpec
 from sidelane.model.limit import Limit
 from sidelane.model.problem import Problem
+from sidelane.model.schedule import Schedule
 from sidelane.stores.problems import not_submittable
 
 _LARGEST = 2**63 - 1
@@ -28,6 +31,28 @@ def problem_with(spec: JobSpec) -> Problem | None:
     for follow_up in spec.follow_ups:  # they are submitted in the step that ends the job, where nothing may go wrong
         problem = problem or problem_with(replace(follow_up.spec, id=spec.id))
     return problem
+
+
+def check_batch(spec: BatchSpec) -> None:
+    """Raise `JobRefused` where a batch cannot be kept, or a follow-up of it could not be when it ends.
+
+    It has nothing that a job has not.
+    """
+    _check(JobSpec(id=spec.id, task="", user=spec.user, keep=spec.keep, follow_ups=spec.follow_ups))
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Raise `JobRefused` where a schedule cannot be kept, or its job could not be when it fires."""
+    for name in (schedule.name, *schedule.aliases):
+        if not is_storable(name):
+            raise JobRefused(not_submittable(f"The schedule's name {name[:200]!a} cannot be written as UTF-8."))
+    _check(replace(schedule.spec, id="template"))
+
+
+def _check(spec: JobSpec) -> None:
+    problem = problem_with(spec)
+    if problem:
+        raise JobRefused(problem)
 
 
 def _problem_with_texts(spec: JobSpec) -> Problem | None:

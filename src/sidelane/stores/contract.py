@@ -75,7 +75,10 @@ class Batches(Protocol):
     """Jobs that are counted together. They join by `JobSpec.batch`."""
 
     async def open_batch(self, spec: BatchSpec) -> BatchRecord:
-        """Make a batch that jobs may join; an id that is known answers with the batch that has it."""
+        """Make a batch that jobs may join; an id that is known answers with the batch that has it.
+
+        Raises `JobRefused` where it cannot be kept, or one of its follow-ups could not be.
+        """
         ...
 
     async def seal_batch(self, batch_id: str) -> BatchRecord | None:
@@ -91,7 +94,10 @@ class Schedules(Protocol):
     """What fires by itself. Who fires is open: any process may, and a step counts once (rules 13)."""
 
     async def keep_schedule(self, schedule: Schedule) -> None:
-        """Keep a schedule, new or changed. One that is known by its name, or was by an alias, goes on from its last firing."""
+        """Keep a schedule, new or changed. One that is known by its name, or was by an alias, goes on from its last firing.
+
+        Raises `JobRefused` where it cannot be kept, or its job could not be.
+        """
         ...
 
     async def schedules(self) -> Timetable:

@@ -1,6 +1,7 @@
 """Jobs that come into the queue: new ones, and those that come back after an attempt."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import apsw
 
@@ -21,6 +22,7 @@ _INSERT_SPEC = _SQL["insert_spec"]
 _INSERT_QUEUE = _SQL["insert_queue"]
 _PUT_BACK = _SQL["put_back"]
 _TAKEN = _SQL["taken"]
+_OPEN = _SQL["open"]
 _JOIN = _SQL["join"]
 
 _STATE = 10  # its place among the values of a new job
@@ -60,10 +62,15 @@ def insert(connection: apsw.Connection, specs: Sequence[JobSpec], now: float, to
 
 
 def insert_where_free(connection: apsw.Connection, specs: Sequence[JobSpec], now: float, touched: Touched) -> None:
-    """Make new jobs of those specs whose ids and unique keys are free: they come from templates, and no one is there to ask."""
+    """Make new jobs of those specs whose ids and unique keys are free: they come from templates, and no one is there to ask.
+
+    They join their batch if it still takes jobs.
+    """
     for spec in specs:
-        if not first_row(connection, _TAKEN, spec.id, spec.user or "", spec.unique):
-            insert(connection, [spec], now, touched)
+        if first_row(connection, _TAKEN, spec.id, spec.user or "", spec.unique):
+            continue
+        joins = spec.batch is None or first_row(connection, _OPEN, spec.batch)
+        insert(connection, [spec if joins else replace(spec, batch=None)], now, touched)
 
 
 def put_back(

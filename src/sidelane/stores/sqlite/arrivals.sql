@@ -36,6 +36,10 @@ SELECT 1 FROM jobs WHERE id = ?1
 SELECT 1 FROM jobs WHERE user = ?2 AND unique_key = ?3 AND unique_key IS NOT NULL AND state < 3
  LIMIT 1
 
+-- :open
+-- Whether a batch takes jobs. Parameters: id.
+SELECT 1 FROM batches WHERE id = ? AND sealed = 0
+
 -- :join
 -- A job joins a batch. Parameters: batch.
 UPDATE batches SET total = total + 1 WHERE id = ?

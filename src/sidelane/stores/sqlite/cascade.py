@@ -23,7 +23,7 @@ def cascade(connection: apsw.Connection, now: float, touched: Touched, limit: in
             return True
         children = all_rows(connection, _CHILDREN, *found, limit)
         if len(children) < limit:
-            connection.execute(_DONE, found)
+            connection.execute(_DONE, found[:1])
         for (seq,) in children:
             stop(connection, row_by_seq(connection, seq), now, touched)
         limit -= len(children)

@@ -55,13 +55,13 @@ def end(
     touched.jobs.add(row.id)
     if row.limited:
         parking.leave(connection, row, touched, ended=True)
+    if how.state is State.CANCELLED:
+        connection.execute(_CASCADE, (row.id,))
+        touched.parents = touched.parents or connection.changes() > 0
     if row.follows:
         _follow_up(connection, row, how.state, now, touched)
     if row.batch is not None:
         batches.count_end(connection, row.batch, how.state, now, touched)
-    if how.state is State.CANCELLED:
-        connection.execute(_CASCADE, (row.id,))
-        touched.parents = touched.parents or connection.changes() > 0
 
 
 def end_late(connection: apsw.Connection, seq: int, now: float, touched: Touched) -> None:

@@ -23,6 +23,6 @@ SELECT follow_ups FROM specs WHERE seq = ?
 
 -- :cascade
 -- Note a cancelled job if it has children that are to be cancelled with it. Parameters: id.
-INSERT OR IGNORE INTO cascades (parent) SELECT ?1 WHERE EXISTS (
-    SELECT 1 FROM jobs INDEXED BY jobs_cascade WHERE parent = ?1 AND cascade = 1 AND state < 3
-)
+INSERT OR REPLACE INTO cascades (parent, newest)
+SELECT ?1, max(seq) FROM jobs INDEXED BY jobs_cascade WHERE parent = ?1 AND cascade = 1 AND state < 3
+HAVING max(seq) IS NOT NULL

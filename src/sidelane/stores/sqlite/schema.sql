@@ -185,9 +185,10 @@ CREATE TABLE batches (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX batches_forget ON batches (forget_at) WHERE forget_at IS NOT NULL;
 
--- Cancelled jobs with children that are yet to be cancelled with them.
+-- Cancelled jobs with children that are yet to be cancelled with them. What their end submitted is newer, and goes on.
 CREATE TABLE cascades (
-    parent TEXT PRIMARY KEY
+    parent TEXT PRIMARY KEY,
+    newest INTEGER NOT NULL                   -- the last of these children
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE schedules (

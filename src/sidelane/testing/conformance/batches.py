@@ -1,8 +1,11 @@
 """Batches: jobs that are counted together until the last of them has ended."""
 
+import math
+
 import pytest
 
 from sidelane.model.batch import BatchRecord, BatchSpec
+from sidelane.model.errors import JobRefused
 from sidelane.model.job import DAY, FINISHED, FollowUp, JobRecord, JobSpec, Refusal, State, Submission
 from sidelane.model.outcome import Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
 from sidelane.stores.contract import Store, batch_topic
@@ -11,6 +14,7 @@ from sidelane.testing.conformance.place import Subject
 from sidelane.testing.conformance.steps import (
     LEASE,
     PATIENCE,
+    UNKEEPABLE,
     failure,
     finish,
     pass_time,
@@ -77,6 +81,21 @@ class Batching(Subject):
         clock.advance(5)
         assert await store.open_batch(BatchSpec(id="many", user="other")) == before
         assert await batch(store) == before
+
+    async def test_a_batch_that_could_not_be_kept_or_whose_end_could_submit_no_job_is_refused(
+        self, store: Store
+    ) -> None:
+        wrong = [
+            BatchSpec(id="not an id"),
+            BatchSpec(id="many", user="\ud800"),
+            BatchSpec(id="many", keep=math.nan),
+            *(BatchSpec(id="many", follow_ups=(THEN, FollowUp(FINISHED, spec))) for spec in UNKEEPABLE),
+        ]
+        for spec in wrong:
+            with pytest.raises(JobRefused) as refused:
+                await store.open_batch(spec)
+            assert refused.value.problem().status == 422
+        assert await store.get_batch("many") is None
 
     async def test_a_batch_that_never_was_is_not_there(self, store: Store) -> None:
         assert await store.get_batch("nothing") is None

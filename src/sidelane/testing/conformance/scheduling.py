@@ -4,12 +4,24 @@ from dataclasses import replace
 
 import pytest
 
+from sidelane.model.errors import JobRefused
 from sidelane.model.job import JobSpec, Query, State
 from sidelane.model.schedule import Firing, Schedule, ScheduleRecord
 from sidelane.stores.contract import Store, queue_topic
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Subject
-from sidelane.testing.conformance.steps import LEASE, PATIENCE, ids, record, slots, specs, states, submit, take
+from sidelane.testing.conformance.steps import (
+    LEASE,
+    PATIENCE,
+    UNKEEPABLE,
+    ids,
+    record,
+    slots,
+    specs,
+    states,
+    submit,
+    take,
+)
 
 HOURLY = Schedule(name="stocks", spec=JobSpec(id="", task="refresh"), every=3600.0)
 
@@ -50,6 +62,14 @@ class Scheduling(Subject):
         )
         await store.keep_schedule(schedule)
         assert (await scheduled(store, "daily.news")).schedule == schedule
+
+    async def test_a_schedule_that_could_not_be_kept_or_could_submit_no_job_is_refused(self, store: Store) -> None:
+        wrong = [replace(HOURLY, name="\ud800"), *(replace(HOURLY, spec=spec) for spec in UNKEEPABLE)]
+        for schedule in wrong:
+            with pytest.raises(JobRefused) as refused:
+                await store.keep_schedule(schedule)
+            assert refused.value.problem().status == 422
+        assert await names(store) == []
 
     async def test_schedules_are_listed_by_name(self, store: Store) -> None:
         for name in "cab":

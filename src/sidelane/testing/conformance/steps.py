@@ -1,6 +1,7 @@
 """The steps most tests take: submit, take a job, finish it, let time pass, look."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,15 @@ def slots(most: int, when_full: WhenFull, name: str = "few", key: str = "k") -> 
 def rate(most: int, window: float, when_full: WhenFull, burst: int = 1, name: str = "often") -> Limit:
     """A limit of so many in a time (seconds)."""
     return Limit(name=name, key="k", most=most, when_full=when_full, window=window, burst=burst)
+
+
+UNKEEPABLE = (
+    JobSpec(id="", task="\ud800"),
+    JobSpec(id="", task="t", losses=2**70),
+    JobSpec(id="", task="t", keep=math.nan),
+    JobSpec(id="", task="t", limits=(slots(0, "wait"),)),
+)
+"""Templates that no store could make a job of."""
 
 
 async def submit(store: Store, *wanted: JobSpec) -> list[JobRecord]:

@@ -3,12 +3,14 @@
 import apsw
 
 from sidelane.model.batch import BatchRecord, BatchSpec
+from sidelane.stores.checking import check_batch
 from sidelane.stores.sqlite import batches
 from sidelane.stores.sqlite.touched import Touched
 
 
 def open_batch(connection: apsw.Connection, now: float, _touched: Touched, spec: BatchSpec) -> BatchRecord:
-    """Make a batch, or give the one that is there."""
+    """Make a batch, or give the one that is there. Raises `JobRefused` where its follow-ups are no jobs."""
+    check_batch(spec)
     batches.open_new(connection, spec, now)
     return batches.the_batch(connection, spec.id)
 

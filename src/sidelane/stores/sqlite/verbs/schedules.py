@@ -3,6 +3,7 @@
 import apsw
 
 from sidelane.model.schedule import Firing, Schedule, ScheduleRecord, Timetable
+from sidelane.stores.checking import check_schedule
 from sidelane.stores.sqlite import arrivals
 from sidelane.stores.sqlite.rows import all_rows, first_row
 from sidelane.stores.sqlite.statements import statements
@@ -21,7 +22,11 @@ _FORGET = _SQL["forget"]
 
 
 def keep_schedule(connection: apsw.Connection, now: float, _touched: Touched, schedule: Schedule) -> None:
-    """Keep a schedule. A new one, or one that has changed, is due at once, so that somebody works its next firing out."""
+    """Keep a schedule. A new one, or one that has changed, is due at once, so that somebody works its next firing out.
+
+    Raises `JobRefused` where what it submits is no job.
+    """
+    check_schedule(schedule)
     definition = schedule_text(schedule)
     for name in (schedule.name, *schedule.aliases):
         if first_row(connection, _KNOWN, name):

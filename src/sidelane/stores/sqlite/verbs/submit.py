@@ -27,7 +27,9 @@ def submit(
     answers = [submitting.submit(spec) for spec in specs]
     submitting.write()
     return [
-        answer if isinstance(answer, Refusal) else _submission(connection, answer, submitting.new.get(answer) is spec)
+        answer
+        if isinstance(answer, Refusal)
+        else _submission(connection, answer, submitting.new.pop(answer, None) is spec)
         for spec, answer in zip(specs, answers, strict=True)
     ]
 
