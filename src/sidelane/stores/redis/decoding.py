@@ -49,7 +49,7 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
         started=_time(row.started),
         ended=_time(row.ended),
         cancelling=row.cancelling,
-        parked=row.parked_at or None,
+        parked=row.parked_at.partition(":")[2] if row.parked_at else None,
         worker=row.worker or None,
         last=row.last,
         progress=progress and progress.split("\n", 2)[2],
@@ -92,6 +92,8 @@ def submission_of(spec: JobSpec, answer: Any, now: float) -> Submission | Refusa
             return _refusal(spec, *answer[0])
         if not isinstance(answer[0], int):
             return Submission(record_of(answer), False)
+        if isinstance(answer[1], list):
+            return Submission(record_of(answer[1]), True)
         answer, due = answer[0], float(answer[1])
     return Submission(JobRecord(spec=spec, sequence=answer, state=State.QUEUED, submitted=now, due=due), True)
 

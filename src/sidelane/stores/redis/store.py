@@ -146,7 +146,7 @@ class RedisStore:
 
     async def limits(self) -> list[LimitStats]:
         found: list[LimitStats] = []
-        names = await self._scan("slots:", "rate:", "parked:")
+        names = await self._scan("slots:", "rate:", "parked:slots:", "parked:rate:")
         for piece, _ in pieces(sorted(names), weight_of_one):
             found += map(decoding.limit_stats_of, await self._server.run("limits", *piece))
         return found

@@ -24,7 +24,7 @@ end
 -- End a batch whose last job has ended, if no more may join.
 local function end_batch(id)
   local batch = batch_of(id)
-  if not batch[SEALED] or batch[BATCH_ENDED] or unfinished_of(batch) > 0 then
+  if not batch or not batch[SEALED] or batch[BATCH_ENDED] or unfinished_of(batch) > 0 then
     return
   end
   batch[BATCH_ENDED], batch[BATCH_ENDS] = NOW, batch[BATCH_ENDS] + 1

@@ -5,7 +5,7 @@
 -- which the jobs of a task share, and is read once for all of them; and the keys beside it.
 --
 -- Keys: slots:<limit>       set: jobs that have a slot
---       rate:<limit>        until when what was let in counts (GCRA), and the rate's most, share and burst; expires when it is over
+--       rate:<limit>        until when what was let in counts (GCRA), and the rate's share and burst; expires when it is over
 --       unfinished:<limit>  zset: of a limit that replaces, its unfinished jobs that nobody has asked to stop, by age
 
 local SOONEST = 1e-6 -- seconds that do not count: a time of today has no more digits
@@ -254,7 +254,7 @@ last_steps[#last_steps + 1] = function()
   write_moved('SREM', go)
   for key, limit in pairs(debited) do
     local kept = math.ceil(2 * (rates[key] - NOW) + RATE_KEPT)
-    local rate = table.concat({ exact(rates[key]), exact(limit.most), exact(limit.every), exact(limit.burst) }, ' ')
+    local rate = table.concat({ exact(rates[key]), exact(limit.every), exact(limit.burst) }, ' ')
     call('SET', key, rate, 'EX', math.min(kept, 1e9))
   end
   sizes, come, go, debited = {}, {}, {}, {}

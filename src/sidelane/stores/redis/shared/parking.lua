@@ -4,22 +4,27 @@
 -- Whenever a slot is given back one job is woken; it may meet another full limit when it is claimed, and is parked there then.
 -- Sweeps wake what has waited although there was room, since a woken job may stand where nobody claims it.
 --
--- Keys: parked:<limit>  zset: jobs that wait for the limit, higher priorities first, then older ones
---       parked          zset: limits that jobs wait for; those that a sweep has not looked at for longest come first
---       wakes           zset: rates that jobs wait for, by when the next may start
---       parked_in       hash: parked jobs by queue
---       meta            hash: looks, how many limits sweeps have looked at
+-- What a job waits for is the slots or the rate of a limit; a deploy may make one of the other, so they are kept apart.
+--
+-- Keys: parked:<slots or rate>  zset: <age><id> of the jobs that wait for it by their priority, the highest first
+--       parked                  zset: slots and rates that jobs wait for; those not looked at by a sweep for longest come first
+--       wakes                   zset: rates that jobs wait for, by when the next may start
+--       overdue                 hash: slots and rates that had room for jobs that wait at the last sweep, and how many it woke
+--       parked_in               hash: parked jobs by queue
+--       meta                    hash: looks, how many slots and rates sweeps have looked at
 
-local MOST_LOOKED_AT = 200 -- jobs among which one is chosen that can start
-local PRIORITY_STEP = 4398046511104 -- more than there will be ages; a sum with a small priority is still exact
+local MOST_LOOKED_AT = 200 -- jobs that one script looks at beyond as many as there is room for
+
+local looks = MOST_LOOKED_AT
 
 local function park(id, row, limit)
-  local limit_id = id_of(row, limit)
-  row[STATE], row[PARKED_AT] = PARKED, limit_id
-  call('ZADD', P .. 'parked:' .. limit_id, exact(row[SEQ] - tonumber(row[PRIORITY]) * PRIORITY_STEP), id)
-  call('ZADD', P .. 'parked', 'NX', 0, limit_id)
+  local key = key_of(row, limit)
+  local bound = key:sub(#P + 1)
+  row[STATE], row[PARKED_AT] = PARKED, bound
+  call('ZADD', P .. 'parked:' .. bound, exact(-tonumber(row[PRIORITY])), turn(row[SEQ], id))
+  call('ZADD', P .. 'parked', 'NX', 0, bound)
   if limit.window then
-    call('ZADD', P .. 'wakes', exact(NOW + wait_of(limit, key_of(row, limit))), limit_id)
+    call('ZADD', P .. 'wakes', exact(NOW + wait_of(limit, key)), bound)
   end
   call('HINCRBY', P .. 'parked_in', row[QUEUE], 1)
   pass_on(row)
@@ -28,11 +33,12 @@ local function park(id, row, limit)
 end
 
 local function unpark(id, row)
-  local limit = row[PARKED_AT]
-  call('ZREM', P .. 'parked:' .. limit, id)
-  if call('EXISTS', P .. 'parked:' .. limit) == 0 then
-    call('ZREM', P .. 'parked', limit)
-    call('ZREM', P .. 'wakes', limit)
+  local bound = row[PARKED_AT]
+  call('ZREM', P .. 'parked:' .. bound, turn(row[SEQ], id))
+  if call('EXISTS', P .. 'parked:' .. bound) == 0 then
+    call('ZREM', P .. 'parked', bound)
+    call('ZREM', P .. 'wakes', bound)
+    call('HDEL', P .. 'overdue', bound)
   end
   call('HINCRBY', P .. 'parked_in', row[QUEUE], -1)
   row[PARKED_AT] = false
@@ -41,20 +47,53 @@ end
 -- The limit that a job waits for.
 local function limit_at(row)
   for _, limit in ipairs(limits_of(row).starting) do
-    if id_of(row, limit) == row[PARKED_AT] then
+    if key_of(row, limit) == P .. row[PARKED_AT] then
       return limit
     end
   end
 end
 
--- Wake as many of these jobs, which wait for one limit, as there is room for, up to `most`. Returns how many.
-local function wake_some(waiting, most)
-  read_rows(waiting)
+local function jobs_at(bound, first, count)
+  local ids = {}
+  for place, each in ipairs(call('ZRANGE', P .. 'parked:' .. bound, first, first + count - 1)) do
+    ids[place] = each:sub(17)
+  end
+  read_rows(ids)
+  return ids
+end
+
+-- The limit that jobs wait for, as the first of them has it.
+local function limit_of_first(bound)
+  return limit_at(row_of(jobs_at(bound, 0, 1)[1]))
+end
+
+-- The first jobs that wait in queues that are not paused, or, where none is found soon, the first ones.
+local function first_served(bound, count)
+  local served, paused, seen = {}, {}, 0
+
+  local function look_on(size)
+    local ids = jobs_at(bound, seen, size)
+    seen = seen + #ids
+    for _, id in ipairs(ids) do
+      local list = is_paused(row_of(id)[QUEUE]) and paused or served
+      list[#list + 1] = id
+    end
+  end
+
+  look_on(count)
+  if #served < count and seen == count and looks > 0 then
+    look_on(looks)
+    looks = looks + count - seen
+  end
+  return #served > 0 and served or paused
+end
+
+-- Wake up to `count` jobs that wait for the slots or the rate of a limit. Returns how many.
+local function wake(bound, count)
   local woken = 0
-  for _, id in ipairs(waiting) do
+  for _, id in ipairs(count > 0 and first_served(bound, count) or {}) do
     local row = row_of(id)
-    local limit = limit_at(row)
-    if woken < most and room_of(limit, key_of(row, limit)) > woken then
+    if woken < count and not is_full(limit_at(row), P .. bound) then
       woken = woken + 1
       unpark(id, row)
       row[STATE] = READY
@@ -65,62 +104,54 @@ local function wake_some(waiting, most)
   return woken
 end
 
--- The limit that jobs wait for, and where its slots or its rate stand, by the first of them.
-local function first_limit(id)
-  local row = row_of(call('ZRANGE', P .. 'parked:' .. id, 0, 0)[1])
-  local limit = limit_at(row)
-  return limit, key_of(row, limit)
-end
-
--- Wake as many jobs that wait for a limit as there is room for, up to `most`, those in queues that are not paused before others.
-local function wake(id, most)
-  if room_of(first_limit(id)) <= 0 then
-    return 0
-  end
-  local waiting = call('ZRANGE', P .. 'parked:' .. id, 0, MOST_LOOKED_AT - 1)
-  read_rows(waiting)
-  local served, paused = {}, {}
-  for _, job in ipairs(waiting) do
-    local list = is_paused(row_of(job)[QUEUE]) and paused or served
-    list[#list + 1] = job
-  end
-  return wake_some(#served > 0 and served or paused, most)
-end
-
--- Wake jobs whose rates let one more start by now, up to `room`. Returns how many.
-local function wake_rates(room)
+-- Wake jobs whose rates let one more start by now, up to `most`. Returns how many.
+local function wake_rates(most)
   local woken = 0
-  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'wakes', '-inf', exact(NOW), 'LIMIT', 0, room)) do
-    local limit, key = first_limit(id)
-    local count = wake(id, math.max(1, room - woken))
+  for _, bound in ipairs(call('ZRANGEBYSCORE', P .. 'wakes', '-inf', exact(NOW), 'LIMIT', 0, most)) do
+    local limit = limit_of_first(bound)
+    local wait = wait_of(limit, P .. bound)
+    local count = wake(bound, math.min(room_of(limit, P .. bound), math.max(1, most - woken)))
     woken = woken + count
-    if call('ZSCORE', P .. 'wakes', id) then
-      call('ZADD', P .. 'wakes', exact(NOW + math.max(limit.every, wait_of(limit, key) + count * limit.every)), id)
+    if call('ZSCORE', P .. 'wakes', bound) then
+      local until_next = wait + count * limit.every
+      call('ZADD', P .. 'wakes', exact(NOW + (until_next > SOONEST and until_next or limit.every)), bound)
     end
   end
   return woken
 end
 
 -- Where the clock has stepped back, let a rate's jobs wait no longer than those of a rate can.
-local function wake_sooner(id, limit)
-  local wakes = tonumber(call('ZSCORE', P .. 'wakes', id))
-  if wakes > NOW + (limit.burst + 1) * limit.every then
-    call('ZADD', P .. 'wakes', exact(NOW), id)
+local function wake_sooner(bound, limit)
+  if tonumber(call('ZSCORE', P .. 'wakes', bound)) > NOW + (limit.burst + 1) * limit.every then
+    call('ZADD', P .. 'wakes', exact(NOW), bound)
   end
 end
 
--- Look at up to `room` limits whose jobs wait, and wake as many jobs as there are slots for. Returns how many.
-local function look_after(room)
+-- How many jobs a sweep wakes: as many as there is room for, and where that was so at the last sweep too twice as many as then,
+-- so that those that nobody claims are soon left behind. Rates wake by themselves the first time.
+local function overdue_at(bound, limit)
+  local room = room_of(limit, P .. bound)
+  if room <= 0 then
+    call('HDEL', P .. 'overdue', bound)
+    return 0
+  end
+  local before = tonumber(call('HGET', P .. 'overdue', bound)) or 0
+  local count = math.max(limit.window and 0 or math.min(room, MOST_LOOKED_AT), math.min(2 * before, MOST_LOOKED_AT))
+  call('HSET', P .. 'overdue', bound, math.max(1, count))
+  return count
+end
+
+-- Look at up to `most` limits whose jobs wait, and wake jobs that nobody else has. Returns how many.
+local function look_after(most)
   local woken = 0
-  for _, id in ipairs(room > 0 and call('ZRANGE', P .. 'parked', 0, room - 1) or {}) do
-    local limit = first_limit(id)
+  for _, bound in ipairs(most > 0 and call('ZRANGE', P .. 'parked', 0, most - 1) or {}) do
+    local limit = limit_of_first(bound)
     if limit.window then
-      wake_sooner(id, limit)
-    else
-      woken = woken + wake(id, math.max(1, room - woken))
+      wake_sooner(bound, limit)
     end
-    if call('ZSCORE', P .. 'parked', id) then
-      call('ZADD', P .. 'parked', call('HINCRBY', P .. 'meta', 'looks', 1), id)
+    woken = woken + wake(bound, math.min(overdue_at(bound, limit), math.max(1, most - woken)))
+    if call('ZSCORE', P .. 'parked', bound) then
+      call('ZADD', P .. 'parked', call('HINCRBY', P .. 'meta', 'looks', 1), bound)
     end
   end
   return woken
@@ -130,14 +161,14 @@ last_steps[#last_steps + 1] = function()
   if not next(go) and not next(passed_on) or call('EXISTS', P .. 'parked') == 0 then
     return
   end
-  local ids, freed = {}, {}
+  local bounds, freed = {}, {}
 
   local function free(key, count)
-    local id = key:sub(#(P .. 'slots:') + 1)
-    if not freed[id] then
-      ids[#ids + 1] = id
+    local bound = key:sub(#P + 1)
+    if not freed[bound] then
+      bounds[#bounds + 1] = bound
     end
-    freed[id] = (freed[id] or 0) + count
+    freed[bound] = (freed[bound] or 0) + count
   end
 
   for key, jobs in pairs(go) do
@@ -146,12 +177,12 @@ last_steps[#last_steps + 1] = function()
   for key, count in pairs(passed_on) do
     free(key, count)
   end
-  for first = 1, #ids, 1000 do
-    local piece = { unpack(ids, first, math.min(first + 999, #ids)) }
+  for first = 1, #bounds, 1000 do
+    local piece = { unpack(bounds, first, math.min(first + 999, #bounds)) }
     for place, waits in ipairs(call('ZMSCORE', P .. 'parked', unpack(piece))) do
       if waits then
-        local id, count = piece[place], freed[piece[place]]
-        wake_some(call('ZRANGE', P .. 'parked:' .. id, 0, count - 1), count)
+        local bound = piece[place]
+        wake(bound, math.min(freed[bound], room_of(limit_of_first(bound), P .. bound)))
       end
     end
   end

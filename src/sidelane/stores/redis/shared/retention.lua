@@ -30,9 +30,11 @@ end
 local function forget_batches(limit)
   local ids = call('ZRANGEBYSCORE', P .. 'forget_batches', '-inf', exact(NOW), 'LIMIT', 0, limit)
   for _, id in ipairs(ids) do
-    call('UNLINK', P .. 'counts:' .. id, P .. 'opened:' .. id, P .. 'batch_then:' .. id)
-    call('ZREM', P .. 'forget_batches', id)
-    batches[id] = false
+    if not counted[id] then -- else a job has just joined it
+      call('UNLINK', P .. 'counts:' .. id, P .. 'opened:' .. id, P .. 'batch_then:' .. id)
+      call('ZREM', P .. 'forget_batches', id)
+      batches[id] = false
+    end
   end
   return #ids
 end

@@ -12,8 +12,13 @@ local MOST_ASKED = 100 -- watchers that one hint is offered to
 
 local arrived = {}
 
+local paused_queues = {}
+
 local function is_paused(queue)
-  return call('HGET', P .. 'queues', queue) == '1'
+  if paused_queues[queue] == nil then
+    paused_queues[queue] = call('HGET', P .. 'queues', queue) == '1'
+  end
+  return paused_queues[queue]
 end
 
 -- Note that a job has come that someone may be waiting for.

@@ -11,6 +11,7 @@
 --          ('-': none), the time, and the answer of each job.
 
 local MOST_ASIDE = 200 -- jobs that are due, late or at a full limit that one call sees to on its way
+local FEW = 20 -- rates that are woken also for a claim of less
 
 local worker, request, limit, lease = take(), take(), number(), number()
 local suspects = { number(), number() }
@@ -161,7 +162,7 @@ if remembered then
   return reply
 end
 
-wake_rates(MOST_ASIDE)
+wake_rates(math.min(math.max(limit, FEW), MOST_ASIDE))
 if end_late(MOST_ASIDE) == MOST_ASIDE then
   commit()
   return { 1, '-' }
@@ -171,7 +172,7 @@ local by_id = number()
 for _ = 1, by_id do
   take_id(take())
 end
-local queues, next_due = {}, tonumber(call('ZRANGE', P .. 'wakes', 0, 0, 'WITHSCORES')[2])
+local queues, next_due = {}, nil
 for _ = 1, number() do
   local queue, slots = take(), number()
   queues[queue] = slots
@@ -181,6 +182,10 @@ for _ = 1, number() do
       next_due = due
     end
   end
+end
+local wakes = tonumber(call('ZRANGE', P .. 'wakes', 0, 0, 'WITHSCORES')[2])
+if wakes and (not next_due or wakes < next_due) then
+  next_due = wakes
 end
 local watcher = take()
 if watcher ~= '' then

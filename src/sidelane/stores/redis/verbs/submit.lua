@@ -3,13 +3,14 @@
 --
 -- Keys: those of rows, limits, lines, batches and arrivals; of ending, where jobs are replaced; due:<queue>, parked_in.
 -- Arguments: count, then for each: id, spec, list of 20 fields, how many jobs may wait in its queue (nil: any number).
--- Returns: the time, and for each: the age of a new job that is ready, age and due time of one that is not yet, the answer of the
---          job that stands for it, or what refuses it in a list of its own: 'unknown' or 'sealed' of its batch, 'full' and how many
---          jobs of its queue start in a second, or 'limits' and what limits says of those that are reached.
+-- Returns: the time, and for each: the age of a new job that is ready, age and due time of one that is not yet, age and answer of
+--          one that a later one has replaced, the answer of the job that stands for it, or what refuses it in a list of its own:
+--          'unknown' or 'sealed' of its batch, 'full' and how many jobs of its queue start in a second, or 'limits' and what
+--          limits says of those that are reached.
 
-local MOST_REPLACED = 200 -- older jobs that one new job stops
+local MOST_REPLACED = 200 -- older jobs that one script stops beyond one for each new job
 
-local queued_in = {}
+local queued_in, replaced_more = {}, 0
 
 -- How many jobs of a queue wait, for whatever reason.
 local function queued(queue)
@@ -40,9 +41,12 @@ end
 -- Stop the oldest jobs of a limit, so that no more are left than leave room for a new one.
 local function replace(limit, limit_id)
   local unfinished = P .. 'unfinished:' .. limit_id
-  local excess = math.min(call('ZCARD', unfinished) - limit.most + 1, MOST_REPLACED)
-  for _, id in ipairs(excess > 0 and call('ZRANGE', unfinished, 0, excess - 1) or {}) do
-    stop(id, row_of(id))
+  local excess = math.min(call('ZCARD', unfinished) - limit.most + 1, MOST_REPLACED - replaced_more + 1)
+  if excess > 0 then
+    replaced_more = replaced_more + excess - 1
+    for _, id in ipairs(call('ZRANGE', unfinished, 0, excess - 1)) do
+      stop(id, row_of(id))
+    end
   end
 end
 
@@ -64,19 +68,23 @@ local function admit(id, spec, fields, max_queued)
   return row[STATE] == READY and row[SEQ] or { row[SEQ], exact(row[DUE]) }
 end
 
-local replies, holders, count = { exact(NOW) }, {}, number()
+local replies, ids, holders, count = { exact(NOW) }, {}, {}, number()
 reserve(count)
 for place = 1, count do
   local id, spec, fields, max_queued = take(), take(), take(), number()
+  ids[place] = id
   holders[place] = row_of(id) and id or holder_of(fields[4], fields[7])
   if not holders[place] then
     replies[place + 1] = admit(id, spec, fields, max_queued)
   end
 end
 commit()
-for place, holder in pairs(holders) do
+for place, id in ipairs(ids) do
+  local holder, row = holders[place], row_of(id)
   if holder then
     replies[place + 1] = answer(holder, row_of(holder))
+  elseif row and row[STATE] == CANCELLED then -- a later one has replaced it
+    replies[place + 1] = { row[SEQ], answer(id, row) }
   end
 end
 return replies
