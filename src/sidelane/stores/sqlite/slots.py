@@ -43,6 +43,6 @@ def give_back(connection: apsw.Connection, seq: int, bounds: Iterable[str]) -> N
 
 
 def not_replaceable(connection: apsw.Connection, seq: int, bonds: Bonds) -> None:
-    """Let a job that has ended be found by newer ones no more."""
+    """Let a job that has ended, or was asked to stop, be found by newer ones no more."""
     if bonds.replacing:
         connection.executemany(_NOT_REPLACED, [(bond.id, seq) for bond in bonds.replacing])
