@@ -1,19 +1,51 @@
-"""The Python on the pages about limits, queues, chains, batches and schedules runs as it is written there."""
+"""The Python of the front page, and on the pages about limits, queues, chains, batches and schedules, runs as it is written."""
 
 import ast
 import re
+import sys
 from collections.abc import AsyncIterator
+from importlib import import_module
 from inspect import iscoroutine
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from pydantic import BaseModel
 
 import sidelane
 from sidelane import BatchEnd, JobError, Queue, Sidelane, State
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+YOURS = {
+    "shop/__init__.py": "",
+    "shop/models.py": """
+from collections.abc import AsyncIterator
+
+from pydantic import BaseModel
+
+from shop.lane import lane
+
+class Question(BaseModel):
+    session: str
+
+@lane.resource
+async def openai() -> object:
+    return object()
+
+async def complete(llm: object, question: Question) -> AsyncIterator[str]:
+    yield question.session
+""",
+    "shop/users.py": """
+from fastapi import Request
+
+def current_user_id(request: Request) -> str:
+    return request.headers["X-User"]
+""",
+}
+"""The modules that the front page leaves to the reader."""
 
 
 class Question(BaseModel):
@@ -41,6 +73,30 @@ class Snippets:
 
     def __getitem__(self, name: str) -> Any:
         return self.names[name]
+
+
+async def test_the_front_page_refuses_a_second_question_and_answers_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    pieces = re.split(r"(?m)^# (shop/\w+\.py)$", block)
+    files = {**YOURS, **dict(zip(pieces[1::2], pieces[2::2], strict=True))}
+    (tmp_path / "shop").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("SIDELANE_STORE", f"sqlite:///{tmp_path / 'jobs.db'}")
+    for name in ("shop", "shop.lane", "shop.models", "shop.tasks", "shop.users", "shop.main"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    main = import_module("shop.main")
+    transport = httpx2.ASGITransport(app=main.app)
+    headers = {"X-User": "ann"}
+    async with main.lane.testing() as t, httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
+        asked = [await client.post("/chat", json={"session": "s"}, headers=headers) for _ in range(2)]
+        assert [answer.status_code for answer in asked] == [202, 429]
+        await t.drain()
+        result = await client.get(asked[0].json()["links"]["result"], headers=headers)
+        assert (result.status_code, result.json()) == (200, "s")
 
 
 @pytest.fixture
