@@ -163,6 +163,16 @@ def test_a_result_without_json_form_is_found_when_the_lane_loads(lane: Sidelane)
         lane.load()
 
 
+def test_a_task_that_is_to_yield_and_does_not_is_found_when_the_lane_loads(lane: Sidelane) -> None:
+    @lane.task
+    async def answer(question: str) -> AsyncIterator[str]: ...  # type: ignore[empty-body]  # that is the point
+
+    with pytest.raises(
+        TaskDeclarationError, match=r"'.*answer': it is to give an asynchronous iterator, and has no `yield`"
+    ):
+        lane.load()
+
+
 async def test_a_closed_lane_says_how_to_open_it(lane: Sidelane) -> None:
     @lane.task
     async def task() -> None: ...

@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from functools import cached_property
 from itertools import takewhile
 from typing import Any, Generic, Literal, TypeVar
@@ -83,6 +83,10 @@ class Signature:
     @cached_property
     def result(self) -> Codec[Any]:
         """The codec of the result."""
+        if typing.get_origin(self.result_type) in (AsyncIterator, AsyncGenerator):
+            raise TaskDeclarationError(
+                f"Task {self._function.__qualname__!r}: it is to give an asynchronous iterator, and has no `yield`."
+            )
         try:
             return Codec(self.result_type)
         except Exception as error:
