@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sidelane import Batch, BatchRecord, NotFinished, Sidelane
+from sidelane.engine.following import follow_batch
 from tests.engine.test_following import silence
 
 SOON = 10.0
@@ -100,3 +101,16 @@ async def test_a_follower_looks_now_and_then_however_many_jobs_end(
         with pytest.raises(NotFinished):
             await batch.wait(timeout=0.3)
         assert 2 <= looks <= 2 + 0.3 / 0.02
+
+
+async def test_a_batch_that_has_not_changed_is_not_told_of_again(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @lane.task
+    async def note() -> None: ...
+
+    monkeypatch.setattr("sidelane.engine.following.LONGEST_SILENCE", 0.01)  # it is looked at again and again
+    async with lane.testing() as t:
+        batch = await lane.submit_many([note.call()])
+        records = [record async for record in follow_batch(t.client.store, batch.id, timeout=0.3)]
+        assert records == [await batch.record()]

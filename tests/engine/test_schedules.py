@@ -95,6 +95,19 @@ async def test_the_jobs_of_a_schedule_have_its_label_beside_their_own(lane: Side
         assert record.spec.labels == {"market": "KR", "schedule": "stocks"}
 
 
+async def test_the_schedule_that_is_named_is_the_one_that_is_run(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh(market: str) -> str:
+        return market
+
+    for market in ("de", "jp", "kr"):
+        lane.schedule(market, refresh.call(market), every=HOUR)
+    async with lane.testing() as t:
+        job = await lane.schedules.run("jp")
+        await t.drain()
+        assert await job.result() == "jp"
+
+
 async def test_a_thousand_missed_firings_are_made_up_for_in_pieces(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
