@@ -253,6 +253,17 @@ async def test_cancelling_a_batch_cancels_what_has_not_ended(make: MakeService) 
 # --- the jobs of a batch ----------------------------------------------------------------------------------------------
 
 
+async def test_the_jobs_of_others_in_a_batch_are_not_shown(make: MakeService) -> None:
+    service = make()
+    echo: Any = service.tasks["echo"]
+    async with service.lane.running(), called(service) as client:
+        calls = [echo.options(user=user).call() for user in ("ann", "bob", None)]
+        batch = await service.lane.submit_many(calls, user="ann")
+        seen = (await client.get(f"/batches/{batch.id}/jobs")).json()["jobs"]
+    ours = [batch.jobs[place] for place in (2, 0)]
+    assert [job["id"] for job in seen] == [job.id for job in ours if job is not None]
+
+
 async def test_the_jobs_of_a_batch_come_in_pages_newest_first(make: MakeService) -> None:
     service = make()
     async with service.lane.running(), called(service) as client:
