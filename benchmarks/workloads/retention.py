@@ -20,7 +20,7 @@ KEEP = 4.0
 """Seconds a job is kept after its end; its name is kept as long again."""
 
 AT_A_TIME = 100
-RATES = {"redis": 4_000, "sqlite": 1_500}
+RATES = {"redis": 2_500, "sqlite": 1_500}
 """Jobs a second, well below what each store can do: a rate that is steady makes sizes comparable."""
 
 BACKLOG, HURRY = 2_000, 0.5
@@ -34,7 +34,7 @@ LONGEST = 1_000
 
 
 def measure(arena: Arena, quick: bool) -> Figures:
-    jobs, early = (100_000, 50_000) if quick else (1_000_000, 100_000)
+    jobs, early = (60_000, 30_000) if quick else (1_000_000, 100_000)
     contestant = arena.contestant
     rate = RATES[contestant.store]
     with arena.worker(contestant.drain_slots):
