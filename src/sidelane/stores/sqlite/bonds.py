@@ -75,17 +75,12 @@ def _read(text: str) -> Bond:
 @lru_cache(_REMEMBERED)
 def _sorted(text: str) -> Bonds:
     bonds = [_read(line) for line in text.split("\n")]
-    submitted, kept, started, replacing, flags = [], [], [], [], 0
-    for bond in bonds:
-        (started if bond.asks & STARTED else submitted).append(bond)
-        if bond.asks & KEPT:
-            kept.append(bond)
-        if bond.asks & REPLACEABLE:
-            replacing.append(bond)
-        flags |= bond.asks
+    kept = [bond for bond in bonds if bond.asks & KEPT]
     kept_slots = _slots(kept)
-    if kept_slots:
-        started = [bond for bond in started if bond.id not in kept_slots]
+    started = [bond for bond in bonds if bond.asks & STARTED and bond.id not in kept_slots]
+    submitted = [bond for bond in bonds if not bond.asks & STARTED]
+    replacing = [bond for bond in bonds if bond.asks & REPLACEABLE]
+    flags = KEPT * bool(kept) + STARTED * bool(started) + REPLACEABLE * bool(replacing)
     limits = tuple([bond.limit for bond in bonds])
     return Bonds(limits, text, submitted, kept, kept_slots, started, _slots(started), replacing, flags)
 
