@@ -76,6 +76,20 @@ async def test_a_drained_store_holds_nothing_of_its_limits(store: SqliteStore, c
     assert counts(store, *TABLES, "lines", "turns") == [0] * 6
 
 
+async def test_limits_count_and_wake_by_their_keys_whatever_those_hold(store: SqliteStore) -> None:
+    limits = tuple(replace(ONE, key=key) for key in ("a\nb", "a\\nb", "a\x00b", "a\u2028b", '"'))
+    await store.submit(
+        [JobSpec(id=f"{n}{m}", task="t", limits=(limit,)) for n, limit in enumerate(limits) for m in "ab"]
+    )
+    await store.submit([JobSpec(id="all", task="t", limits=limits)])
+    assert (await record(store, "all")).spec.limits == limits
+    claimed = await take(store, 0)
+    assert [each.record.id for each in claimed] == ["0a", "1a", "2a", "3a", "4a"]
+    assert [each.held for each in await store.limits()] == [1] * 5
+    await store.finish([Report(lease=each.lease, outcome=Succeeded("1")) for each in claimed])
+    assert [each.record.id for each in await take(store, 1)] == ["0b", "1b", "2b", "3b", "4b"]
+
+
 async def test_a_limit_wakes_no_more_jobs_than_it_has_room_for(store: SqliteStore) -> None:
     three = replace(ONE, most=3)
     await store.submit([JobSpec(id=f"j{n}", task="t", limits=(three,)) for n in range(20)])

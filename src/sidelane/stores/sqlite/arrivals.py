@@ -28,17 +28,16 @@ _JOIN = _SQL["join"]
 _STATE = 10  # its place among the values of a new job
 
 
-def insert(connection: apsw.Connection, specs: Sequence[JobSpec], now: float, touched: Touched) -> None:
+def insert(connection: apsw.Connection, new: Sequence[tuple[JobSpec, Bonds]], now: float, touched: Touched) -> None:
     """Make new jobs of specs whose ids and unique keys are free."""
-    if not specs:
+    if not new:
         return
     first = int(only_value(connection, _HIGHEST)) + 1
     jobs, details = [], []
     heads: dict[tuple[str, int, str], int] = {}
     joined = []
     bound = []
-    for seq, spec in enumerate(specs, first):
-        bonds = bonds_of(spec.limits)
+    for seq, (spec, bonds) in enumerate(new, first):
         jobs.append(_job_values(seq, spec, bonds, now))
         details.append(_spec_values(seq, spec, bonds))
         touched.jobs.add(spec.id)
@@ -52,7 +51,7 @@ def insert(connection: apsw.Connection, specs: Sequence[JobSpec], now: float, to
             heads.setdefault((spec.queue, spec.priority, spec.user or ""), seq)
     connection.executemany(_INSERT_JOB, jobs)
     connection.executemany(_INSERT_SPEC, details)
-    connection.executemany(_INSERT_QUEUE, [(queue,) for queue in {spec.queue for spec in specs}])
+    connection.executemany(_INSERT_QUEUE, [(queue,) for queue in {spec.queue for spec, _ in new}])
     for (queue, priority, user), seq in heads.items():
         lines.arrive(connection, queue, priority, user, seq)
     if bound:
@@ -70,7 +69,7 @@ def insert_where_free(connection: apsw.Connection, specs: Sequence[JobSpec], now
         if first_row(connection, _TAKEN, spec.id, spec.user or "", spec.unique):
             continue
         joins = spec.batch is None or first_row(connection, _OPEN, spec.batch)
-        insert(connection, [spec if joins else replace(spec, batch=None)], now, touched)
+        insert(connection, [(spec if joins else replace(spec, batch=None), bonds_of(spec.limits))], now, touched)
 
 
 def put_back(

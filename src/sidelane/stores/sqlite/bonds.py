@@ -20,7 +20,8 @@ KEPT: Final = 1
 STARTED: Final = 2
 REPLACEABLE: Final = 4
 
-_REMEMBERED = 4096  # limits that jobs share, and jobs whose next step comes soon
+_SHARED = 8192  # limits that come again with other jobs
+_UNDER_WAY = 2048  # jobs whose next step comes soon
 
 
 class Bond(NamedTuple):
@@ -63,7 +64,7 @@ def bonds_of_job(connection: apsw.Connection, seq: int) -> Bonds:
     return bonds_of_text(only_value(connection, _LIMITS, seq))
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_SHARED)
 def _read(text: str) -> Bond:
     limit = limit_of(text)
     asks = STARTED if limit.at_start else KEPT if limit.window is None else 0
@@ -72,20 +73,15 @@ def _read(text: str) -> Bond:
     return Bond(limit.id, limit, asks)
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_UNDER_WAY)
 def _sorted(text: str) -> Bonds:
     bonds = [_read(line) for line in text.split("\n")]
-    submitted, kept, started, replacing, flags = [], [], [], [], 0
-    for bond in bonds:
-        (started if bond.asks & STARTED else submitted).append(bond)
-        if bond.asks & KEPT:
-            kept.append(bond)
-        if bond.asks & REPLACEABLE:
-            replacing.append(bond)
-        flags |= bond.asks
+    kept = [bond for bond in bonds if bond.asks & KEPT]
     kept_slots = _slots(kept)
-    if kept_slots:
-        started = [bond for bond in started if bond.id not in kept_slots]
+    started = [bond for bond in bonds if bond.asks & STARTED and bond.id not in kept_slots]
+    submitted = [bond for bond in bonds if not bond.asks & STARTED]
+    replacing = [bond for bond in bonds if bond.asks & REPLACEABLE]
+    flags = KEPT * bool(kept) + STARTED * bool(started) + REPLACEABLE * bool(replacing)
     limits = tuple([bond.limit for bond in bonds])
     return Bonds(limits, text, submitted, kept, kept_slots, started, _slots(started), replacing, flags)
 

@@ -12,7 +12,7 @@ from sidelane.model.limit import Limit, Reached
 from sidelane.stores.sqlite import lines, rates, slots
 from sidelane.stores.sqlite.bonds import bonds_of_job, bonds_of_text
 from sidelane.stores.sqlite.records import READY, RUNNING, Row
-from sidelane.stores.sqlite.rows import all_rows, first_row, only_value, the_row
+from sidelane.stores.sqlite.rows import all_rows, first_row, only_value, rows_of_each, the_row
 from sidelane.stores.sqlite.statements import statements
 from sidelane.stores.sqlite.touched import Touched
 
@@ -69,8 +69,7 @@ def wake(connection: apsw.Connection, freed: Iterable[str], now: float, touched:
 
     Room is kept for those that were woken before and have not started.
     """
-    awaited = connection.executemany(_AWAITED, [(bound,) for bound in freed]).fetchall()
-    for (bound,) in awaited:
+    for (bound,) in rows_of_each(connection, _AWAITED, [(bound,) for bound in freed]):
         _wake_at_slots(connection, bound, now, touched)
 
 

@@ -1,5 +1,6 @@
 """What a statement answers, read at once so that no cursor stays open over a write."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import apsw
@@ -7,6 +8,11 @@ import apsw
 
 def all_rows(connection: apsw.Connection, sql: str, *values: object) -> list[tuple[Any, ...]]:
     return connection.execute(sql, values).fetchall()
+
+
+def rows_of_each(connection: apsw.Connection, sql: str, values: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Give what the statement answers to each of these values in turn."""
+    return connection.executemany(sql, values).fetchall()
 
 
 def first_row(connection: apsw.Connection, sql: str, *values: object) -> tuple[Any, ...] | None:

@@ -78,7 +78,7 @@ CREATE TABLE specs (
     abandon_after REAL,
     trace         TEXT,
     follow_ups    TEXT,
-    limits        TEXT,
+    limits        TEXT,                         -- one a line
     max_queued    INTEGER,
     given         TEXT
 ) STRICT;

@@ -8,7 +8,7 @@ from sidelane.model.job import JobSpec, Refusal, Submission
 from sidelane.stores.checking import problem_with
 from sidelane.stores.sqlite import arrivals
 from sidelane.stores.sqlite.admission import Admission
-from sidelane.stores.sqlite.bonds import bonds_of
+from sidelane.stores.sqlite.bonds import Bonds, bonds_of
 from sidelane.stores.sqlite.records import the_record
 from sidelane.stores.sqlite.rows import first_row, only_value
 from sidelane.stores.sqlite.statements import statements
@@ -43,7 +43,7 @@ class _Submitting:
         self._now = now
         self._touched = touched
         self._admission = Admission(connection, now)
-        self._unwritten: list[JobSpec] = []
+        self._unwritten: list[tuple[JobSpec, Bonds]] = []
         self._unique: dict[tuple[str, str], str] = {}  # of what is not written
 
     def submit(self, spec: JobSpec) -> Refusal | str:
@@ -63,7 +63,7 @@ class _Submitting:
             self._admission.stop_older(bonds, self._touched)
         self._admission.take(spec, bonds)
         self.new[spec.id] = spec
-        self._unwritten.append(spec)
+        self._unwritten.append((spec, bonds))
         if spec.unique is not None:
             self._unique[spec.user or "", spec.unique] = spec.id
         return spec.id
