@@ -116,6 +116,7 @@ async def test_one_call_that_cannot_be_keeps_all_of_them_out(make_lane: Any) -> 
         ({"user": ""}, "a text of 1 to 512"),
         ({"keep": -1.0}, "keep=-1.0"),
         ({"keep": float("nan")}, "keep=nan"),
+        ({"keep": float("inf")}, "keep=inf"),
     ],
 )
 async def test_options_that_cannot_be_are_refused(lane: Sidelane, fields: dict[str, Any], words: str) -> None:

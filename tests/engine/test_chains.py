@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from sidelane import (
     FAILURE,
@@ -18,80 +16,25 @@ from sidelane import (
     Concurrent,
     Context,
     Ended,
-    Fixed,
-    GiveUp,
     JobCancelled,
     JobFailed,
     PayloadTooLarge,
-    Queue,
     Rate,
-    Result,
-    Retry,
     Sidelane,
     State,
-    Task,
     Use,
 )
-from sidelane.engine.declaration import TaskFields
 from sidelane.model.errors import TaskDeclarationError
-from sidelane.model.job import JobRecord
-from sidelane.testing.harness import Harness
+from tests.engine.shop import Report, Shop, the_one
 
 SOON = 10.0
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-class Report(BaseModel):
-    score: int
-
-
-class Shop:
-    """A lane with a few tasks, and what they were told."""
-
-    def __init__(self, *, hook: TaskFields | None = None) -> None:
-        self.lane = lane = Sidelane(queues=[Queue("small", max_queued=1), Queue("alarms")])
-        self.published: list[tuple[Report, str]] = []
-        self.told: list[Ended] = []
-        self.letters: list[Ended] = []
-
-        @lane.task
-        async def write(score: int) -> Report:
-            return Report(score=score)
-
-        @lane.task(retry=Retry(attempts=2, backoff=Fixed(0)))
-        async def fail(words: str) -> Report:
-            raise ValueError(words)
-
-        @lane.task
-        async def publish(report: Report, channel: str = "news") -> str:
-            self.published.append((report, channel))
-            return f"{channel}-{report.score}"
-
-        @lane.task
-        async def tell(what: Ended, urgent: bool = False) -> None:
-            self.told.append(what)
-
-        if hook is not None:
-
-            @lane.dead_letter(**hook)
-            async def alarm(letter: Ended, ctx: Context = Use(Context)) -> None:
-                self.letters.append(letter)
-                raise GiveUp("nobody is there")
-
-            self.alarm = alarm
-        self.write, self.fail, self.publish, self.tell = write, fail, publish, tell
-
-
 @pytest.fixture
 def shop() -> Shop:
     return Shop()
-
-
-async def the_one(t: Harness, task: Task[..., Any, Any]) -> JobRecord:
-    """Give the record, with its history, of the only job of a task."""
-    (found,) = await t.submitted(task)
-    return await t.client.record(found.id)
 
 
 async def test_a_result_is_handed_on_in_the_type_of_the_parameter(shop: Shop) -> None:
@@ -215,64 +158,6 @@ async def test_what_follows_is_left_out_where_a_job_with_its_unique_key_waits(sh
         await t.drain()
         assert len(await t.submitted(shop.write)) == 2
         assert len(await t.submitted(shop.publish)) == 1
-
-
-async def test_a_value_that_does_not_fit_is_final_and_names_both_tasks(shop: Shop) -> None:
-    @shop.lane.task(retry=Retry(attempts=9))
-    async def misfit(number: int) -> int:
-        return number
-
-    async with shop.lane.testing() as t:
-        job = await shop.write.options(then=misfit.call(RESULT)).submit(1)
-        await t.drain()
-        child = await the_one(t, misfit)
-        assert (child.state, child.attempt) == (State.FAILED, 1)
-        assert child.problem is not None
-        assert child.problem.status == 422
-        assert "misfit: the stored arguments do not fit: number: " in child.problem.detail
-        assert f"(number is the result of task 'write', job {job.id})" in child.problem.detail
-
-
-async def test_a_parent_that_was_brought_back_leaves_its_old_follower_without_an_argument(shop: Shop) -> None:
-    later = shop.publish.options(delay=60).call(RESULT)
-    async with shop.lane.testing() as t:
-        job = await shop.write.options(then=later).submit(1)
-        await t.drain()
-        await t.client.store.pause("default")
-        await job.requeue()
-        await t.advance(61)
-        await job.cancel()
-        await t.client.store.pause("default", False)
-        await t.drain()
-        child = await the_one(t, shop.publish)
-        assert child.state is State.FAILED
-        assert "that this one follows is cancelled by now" in str(child.problem)
-        assert shop.published == []
-
-
-async def test_the_text_of_a_generator_and_its_result_are_handed_on(shop: Shop) -> None:
-    seen: list[object] = []
-
-    @shop.lane.task
-    async def speak() -> AsyncIterator[str]:
-        yield "Good "
-        yield "day"
-
-    @shop.lane.task
-    async def rate() -> AsyncIterator[str | Result[Report]]:
-        yield "thinking"
-        yield Result(Report(score=9))
-
-    @shop.lane.task
-    async def hear(what: str | Report) -> None:
-        seen.append(what)
-
-    async with shop.lane.testing() as t:
-        await speak.options(then=hear.call(RESULT)).submit()
-        await t.drain()
-        await rate.options(then=hear.call(RESULT)).submit()
-        await t.drain()
-    assert seen == ["Good day", Report(score=9)]
 
 
 def test_a_call_that_waits_for_another_is_not_submitted_by_itself(shop: Shop) -> None:
@@ -402,7 +287,9 @@ async def test_children_are_cancelled_with_their_parent_where_they_were_told_to(
 async def test_every_dead_letter_of_a_lane_is_told() -> None:
     shop = Shop(hook={"queue": "alarms"})
     async with shop.lane.testing() as t:
-        await shop.fail.options(user="u1", on_failure=shop.fail.call("again")).submit("first")
+        await t.client.submit(
+            shop.fail.options(user="u1", on_failure=shop.fail.call("again")).call("first"), trace=TRACE
+        )
         await shop.write.submit(1)
         await t.drain()
         assert [(letter.task, letter.user, letter.error) for letter in shop.letters] == [
@@ -413,6 +300,7 @@ async def test_every_dead_letter_of_a_lane_is_told() -> None:
             ("alarms", None, State.FAILED), ("alarms", None, State.FAILED),
         ]  # fmt: skip
         assert alarms[0].spec.follow_ups == ()
+        assert [record.spec.trace for record in alarms] == [TRACE, TRACE]
 
 
 async def test_a_job_that_nobody_started_in_time_is_a_dead_letter_too() -> None:

@@ -3,13 +3,15 @@
 import asyncio
 import itertools
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sidelane import Sidelane, StoreUnavailable
+from sidelane.engine.firing import Firings
 from sidelane.model.job import DAY, Query
-from sidelane.model.schedule import Firing, ScheduleRecord, Timetable
+from sidelane.model.schedule import Firing, Schedule, ScheduleRecord, Timetable
 from sidelane.model.worker import Swept
 from sidelane.stores.contract import Store
 from sidelane.stores.opening import open_store
@@ -90,6 +92,45 @@ async def test_many_schedules_of_one_moment_fire_together(lane: Sidelane, monkey
         monkeypatch.setattr(store, "fire", counted)
         await t.advance(HOUR)
         assert len(await t.submitted(refresh)) == most == 30
+
+
+async def test_missed_firings_of_a_large_call_are_made_up_for_in_pieces_that_fit_a_step(
+    lane: Sidelane, caplog: pytest.LogCaptureFixture
+) -> None:
+    @lane.task
+    async def index(text: str) -> None: ...
+
+    lane.schedule("texts", index.call("x" * 600_000), every=1.0, catch_up="all")
+    async with lane.testing() as t:
+        with caplog.at_level("INFO", "sidelane.engine.firing"):
+            await t.advance(5)
+        assert len(caplog.records) >= 5
+        assert {record.message for record in caplog.records} == {"schedule texts has fired: jobs submitted: 1"}
+
+
+async def test_it_is_known_when_the_first_of_all_schedules_fires(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    for name, every in (("a", HOUR), ("b", 0.5), ("c", DAY)):
+        lane.schedule(name, refresh.call(), every=every)
+    async with lane.testing() as t:
+        left = await Firings(t.client.store).fire()
+        assert left is not None
+        assert left <= 0.5
+
+
+async def test_a_schedule_that_could_not_be_read_fires_once_it_was_mended(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    broken = Schedule(name="texts", spec=refresh.call().spec(), every=10.0, timezone="No/Where")
+    async with lane.testing() as t:
+        firings = Firings(t.client.store)
+        await t.client.store.keep_schedule(broken)
+        assert await firings.fire() is None
+        await t.client.store.keep_schedule(replace(broken, timezone="UTC"))
+        assert await firings.fire() is not None
 
 
 async def test_without_schedules_nobody_asks_for_them(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:

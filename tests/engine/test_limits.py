@@ -120,7 +120,17 @@ def test_a_long_key_or_one_that_cannot_be_written_is_counted_by_its_digest(lane:
             for number, user in enumerate(["k" * 200, "k" * 201, "k" * 202, "\ud800"])]  # fmt: skip
     assert keys[0] == "k" * 200
     assert len(set(keys)) == 4
+    (computed,) = limits_of(lane, name="computed", limits=[Concurrent(1, per=lambda: "k" * 201, name="x")])
+    assert computed.key == keys[1]
     assert all(len(key) <= 200 and key.isascii() for key in keys)
+
+
+def test_a_rate_counts_in_its_time_and_lets_all_or_its_burst_in_at_once(lane: Sidelane) -> None:
+    rates = ["10/minute", "100/15 minutes", "5/s", "3/2h", "1/day"]
+    limits = limits_of(lane, limits=[Rate(rate, per="task") for rate in rates])
+    assert [(limit.most, limit.window) for limit in limits] == [(10, 60), (100, 900), (5, 1), (3, 7200), (1, 86_400)]
+    assert [limit.burst for limit in limits] == [10, 100, 5, 3, 1]
+    assert limits_of(lane, name="b", limits=[Rate("10/minute", per="task", burst=2)])[0].burst == 2
 
 
 def test_a_limit_per_user_wants_a_user(lane: Sidelane) -> None:
@@ -213,9 +223,19 @@ def test_a_name_counts_slots_or_one_rate_for_all_its_tasks(lane: Sidelane) -> No
     declare("b", Concurrent(2, per="queue", name="model", when_full="wait"))
     declare("c", Rate("5/s", per="queue", name="calls"))
     declare("d", Rate("5/s", per="task", name="calls", when_full="wait"))
-    for limit in (Rate("5/s", per="queue", name="model"), Rate("6/s", per="queue", name="calls")):
+    others = (
+        Rate("5/s", per="queue", name="model"), Rate("6/s", per="queue", name="calls"),
+        Rate("5/s", per="queue", name="calls", burst=2),
+    )  # fmt: skip
+    for limit in others:
         with pytest.raises(TaskDeclarationError, match=f"Task 'e': its limit '{limit.name}' is .* and elsewhere"):
             declare("e", limit)
+
+
+def test_a_task_and_its_queue_may_count_the_same_slots() -> None:
+    lane = Sidelane(queues=[Queue("gpu", limits=[Concurrent(4, per="queue", name="model", when_full="wait")])])
+    limits = limits_of(lane, queue="gpu", limits=[Concurrent(2, per="queue", name="model")])
+    assert [(limit.id, limit.most) for limit in limits] == [("model/gpu", 2), ("model/gpu", 4)]
 
 
 def test_a_function_of_a_queue_must_fit_each_of_its_tasks() -> None:

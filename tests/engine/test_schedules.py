@@ -84,6 +84,17 @@ async def test_firings_that_nobody_was_there_for_are_made_up_for_as_told(
         assert len(await t.submitted(refresh)) == jobs + (catch_up != "skip")
 
 
+async def test_the_jobs_of_a_schedule_have_its_label_beside_their_own(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh() -> None: ...
+
+    lane.schedule("stocks", refresh.options(labels={"market": "KR"}).call(), every=HOUR)
+    async with lane.testing() as t:
+        await t.advance(HOUR)
+        (record,) = await t.submitted(refresh)
+        assert record.spec.labels == {"market": "KR", "schedule": "stocks"}
+
+
 async def test_a_thousand_missed_firings_are_made_up_for_in_pieces(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:

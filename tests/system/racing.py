@@ -21,7 +21,7 @@ from typing import Any, TextIO, TypeVar
 
 from sidelane.model.errors import StoreUnavailable
 from sidelane.model.ids import new_nonce
-from sidelane.model.job import UNFINISHED, Failure, JobSpec, Query, Submission
+from sidelane.model.job import Failure, JobSpec, Submission
 from sidelane.model.limit import Limit, WhenFull
 from sidelane.model.outcome import Outcome, Released, Report, Retried, Succeeded
 from sidelane.model.problem import Problem
@@ -38,8 +38,6 @@ LONGEST_HOLD, LONGEST_REST = 0.02, 0.3
 
 LEASE = 60.0
 
-TASK = "race"
-
 
 class Racer:
     """One process on its own connection to the store."""
@@ -54,7 +52,7 @@ class Racer:
     async def run(self, submissions: int) -> None:
         """Submit so many jobs one after the other, running one between two of them, and help until nothing is left."""
         for number in range(submissions):
-            job = JobSpec(id=f"{self._name}-{number}", task=TASK, user=self._name, limits=(self._limit,))
+            job = JobSpec(id=f"{self._name}-{number}", task="race", user=self._name, limits=(self._limit,))
             (answer,) = await repeated(partial(self._store.submit, [job]))
             taken = isinstance(answer, Submission)
             self._write(submitted=job.id, taken=taken)
@@ -67,7 +65,7 @@ class Racer:
                     pass
             else:
                 await self._run_job(await self._claim())
-        while self._limit.at_start and await self._store.find(Query(states=UNFINISHED, limit=1)):
+        while self._limit.at_start and any(queue.queued + queue.running for queue in await self._store.stats()):
             await self._run_job(await self._claim())
 
     async def _claim(self, *ids: str) -> Claimed | None:

@@ -128,6 +128,15 @@ def test_every_quarter_of_an_hour_is_just_that_when_clocks_change() -> None:
         assert len(firings) == 24
 
 
+@pytest.mark.parametrize(("cron", "seconds"), [("5 * * * *", 3600.0), ("0 5 * * * *", 3600.0)])
+def test_an_expression_that_names_no_hour_follows_the_time_that_passes(cron: str, seconds: float) -> None:
+    hourly = schedule(cron=cron, timezone="Europe/Berlin", catch_up="all")
+    begin = at("2027-10-31T00:05", "Europe/Berlin")
+    fired = hourly.due(begin - 1, begin + 6 * 3600 - 1)
+    assert len({firing // 3600 for firing in fired}) == 6  # one of them twice on the clock on the wall
+    assert min(later - earlier for earlier, later in itertools.pairwise(fired)) == seconds
+
+
 @given(st.sampled_from(INTERVALS), times)
 def test_seconds_count_from_1970_and_none_is_left_out(every: float, after: float) -> None:
     coming = schedule(every=every).next(after)

@@ -101,6 +101,14 @@ def test_a_small_queue_among_big_ones_waits_for_one_round_at_most(room: int) -> 
     assert bench.done.total() <= sum(weights.values()) + room
 
 
+def test_a_queue_is_not_taken_to_be_empty_because_there_was_no_room_for_its_share() -> None:
+    bench = Bench(Turns({"a": 1, "b": 1, "c": 1}), {"a": 1000, "b": 1000, "c": 0})
+    bench.fill(6)
+    bench.waiting["c"] = 1
+    assert bench.fill(6) == {"c": 1, "a": 3, "b": 2}
+    assert bench.turns.ask(dict.fromkeys("abc", 6), 6) == {"c": 2, "a": 3, "b": 3}
+
+
 def test_a_full_queue_leaves_its_share_to_those_with_slots() -> None:
     bench = Bench(Turns({"gpu": 1, "chat": 1}), {"gpu": 100, "chat": 100}, caps={"gpu": 1})
     assert bench.fill(10) == {"gpu": 1, "chat": 9}

@@ -64,6 +64,15 @@ def limits_of(text: str | None) -> tuple[Limit, ...]:
     return _limits(json.loads(text)) if text else ()
 
 
+def limit_text(limit: Limit) -> str:
+    """Write one limit, in one line."""
+    return dumps(_FIELDS[Limit].members(limit))
+
+
+def limit_of(text: str) -> Limit:
+    return Limit(**dict(zip(_FIELDS[Limit].names, json.loads(text), strict=True)))
+
+
 def batch_text(batch: BatchSpec) -> str:
     document = _changed(batch)
     if batch.follow_ups:

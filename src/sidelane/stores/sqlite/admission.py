@@ -18,7 +18,9 @@ from sidelane.stores.sqlite.touched import Touched
 _SQL = statements(__file__)
 _SEALED = _SQL["sealed"]
 _QUEUED = _SQL["queued"]
-_REPLACEABLE = _SQL["replaceable"]
+_REPLACED = _SQL["replaced"]
+
+_MOST_REPLACED = 200  # older jobs that the new ones of one transaction stop
 
 
 class Admission:
@@ -30,6 +32,7 @@ class Admission:
         self._room = Room(connection, now)
         self._coming: Counter[str] = Counter()
         self._queued: dict[tuple[str, int], int] = {}  # counted, by queue and most
+        self._replaced = 0
 
     def settle(self) -> None:
         """Write down which rates were debited, and count anew: the new jobs are in the tables now."""
@@ -61,10 +64,14 @@ class Admission:
             self._queued[key] = int(only_value(self._connection, _QUEUED, *key))
         return self._queued[key] + self._coming[queue] >= most
 
+    def stop_older(self, bonds: Bonds, touched: Touched) -> None:
+        """Stop the oldest jobs of each limit that replaces, as many as have to go for a new one. They must be in the tables.
 
-def stop_older(connection: apsw.Connection, bonds: Bonds, now: float, touched: Touched) -> None:
-    """Stop the oldest jobs of each limit that replaces, as many as have to go for a new one."""
-    for limit in bonds.replacing:
-        older = all_rows(connection, _REPLACEABLE, limit.id)
-        for (seq,) in older[: max(0, len(older) - limit.most + 1)]:
-            stop(connection, row_by_seq(connection, seq), now, touched)
+        Where there are very many, since the limit had more slots once, the rest is for those who come later.
+        """
+        for bond in bonds.replacing:
+            room = _MOST_REPLACED - self._replaced
+            older = all_rows(self._connection, _REPLACED, bond.id, bond.limit.most, room)
+            self._replaced += len(older)
+            for (seq,) in older:
+                stop(self._connection, row_by_seq(self._connection, seq), self._now, touched)

@@ -11,6 +11,8 @@ SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_ready WHERE sta
      + (SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_due WHERE state = 1 AND queue = ?1 LIMIT ?2))
      + (SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_parked_in WHERE state = -1 AND queue = ?1 LIMIT ?2))
 
--- :replaceable
--- The unfinished jobs of a limit that were not asked to stop, oldest first. Parameters: bound. Rows: seq.
-SELECT r.job FROM replaceable r CROSS JOIN jobs j ON j.seq = r.job WHERE r.bound = ? AND j.cancelling = 0 ORDER BY r.job
+-- :replaced
+-- The oldest unfinished jobs of a limit that were not asked to stop, as many as are too many beside a new one.
+-- Parameters: bound, most of the limit, limit. Rows: seq.
+SELECT job FROM replaceable WHERE bound = ?1
+ ORDER BY job LIMIT min(?3, max(0, (SELECT count(*) FROM replaceable WHERE bound = ?1) - ?2 + 1))

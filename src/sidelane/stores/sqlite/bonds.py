@@ -1,6 +1,9 @@
-"""What a job's limits ask of the store, and when: at its submit, at each start, or as long as it is unfinished (rules 14)."""
+"""What a job's limits ask of the store, and when: at its submit, at each start, or as long as it is unfinished (rules 14).
 
-from collections.abc import Iterable
+In the database they are lines of text, one a limit. Jobs share each of theirs with others, but rarely all.
+"""
+
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -9,7 +12,7 @@ import apsw
 from sidelane.model.limit import Limit
 from sidelane.stores.sqlite.rows import only_value
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.texts import limits_of, limits_text
+from sidelane.stores.texts import limit_of, limit_text
 
 _LIMITS = statements(__file__)["limits"]
 
@@ -17,7 +20,15 @@ KEPT: Final = 1
 STARTED: Final = 2
 REPLACEABLE: Final = 4
 
-_REMEMBERED = 2048  # the limits of a job come again with each of its steps, and with other jobs
+_REMEMBERED = 4096  # limits that jobs share, and jobs whose next step comes soon
+
+
+class Bond(NamedTuple):
+    """A limit with what is told of it again and again."""
+
+    id: str
+    limit: Limit
+    asks: int  # flags
 
 
 class Bonds(NamedTuple):
@@ -25,12 +36,12 @@ class Bonds(NamedTuple):
 
     limits: tuple[Limit, ...] = ()
     text: str | None = None  # all of them, for the database
-    submitted: tuple[Limit, ...] = ()  # those that are checked at its submit
-    kept: tuple[Limit, ...] = ()  # those whose slots it has from its submit to its end
-    kept_slots: tuple[str, ...] = ()  # and their ids
-    started: tuple[Limit, ...] = ()  # those that are checked at each start
-    running_slots: tuple[str, ...] = ()  # ids of those whose slots it has while it runs
-    replacing: tuple[Limit, ...] = ()  # those for which it stops older jobs, and newer ones may stop it
+    submitted: Sequence[Bond] = ()  # those that are checked at its submit
+    kept: Sequence[Bond] = ()  # those whose slots it has from its submit to its end
+    kept_slots: Sequence[str] = ()  # and their ids
+    started: Sequence[Bond] = ()  # those that are checked at each start
+    running_slots: Sequence[str] = ()  # ids of those whose slots it has while it runs
+    replacing: Sequence[Bond] = ()  # those for which it stops older jobs, and newer ones may stop it
     flags: int = 0  # which of these there are, for `jobs.limited`
 
 
@@ -39,12 +50,12 @@ NONE: Final = Bonds()
 
 def bonds_of(limits: tuple[Limit, ...]) -> Bonds:
     """Sort the limits of a job."""
-    return _sorted(limits) if limits else NONE
+    return _sorted("\n".join(map(limit_text, limits))) if limits else NONE
 
 
 def bonds_of_text(text: str | None) -> Bonds:
     """Sort the limits of a job as they are in the database."""
-    return _read(text) if text else NONE
+    return _sorted(text) if text else NONE
 
 
 def bonds_of_job(connection: apsw.Connection, seq: int) -> Bonds:
@@ -53,23 +64,31 @@ def bonds_of_job(connection: apsw.Connection, seq: int) -> Bonds:
 
 
 @lru_cache(_REMEMBERED)
-def _sorted(limits: tuple[Limit, ...]) -> Bonds:
-    submitted = tuple(limit for limit in limits if not limit.at_start)
-    kept = tuple(limit for limit in submitted if limit.window is None)
-    kept_slots = _ids(kept)
-    started = tuple(limit for limit in limits if limit.at_start and limit.id not in kept_slots)
-    running_slots = _ids(limit for limit in started if limit.window is None)
-    replacing = tuple(limit for limit in limits if limit.when_full == "replace")
-    flags = KEPT * bool(kept) + STARTED * bool(started) + REPLACEABLE * bool(replacing)
-    return Bonds(
-        limits, limits_text(limits), submitted, kept, kept_slots, started, running_slots, replacing, flags
-    )  # fmt: skip
+def _read(text: str) -> Bond:
+    limit = limit_of(text)
+    asks = STARTED if limit.at_start else KEPT if limit.window is None else 0
+    if limit.when_full == "replace":
+        asks |= REPLACEABLE
+    return Bond(limit.id, limit, asks)
 
 
 @lru_cache(_REMEMBERED)
-def _read(text: str) -> Bonds:
-    return _sorted(limits_of(text))
+def _sorted(text: str) -> Bonds:
+    bonds = [_read(line) for line in text.split("\n")]
+    submitted, kept, started, replacing, flags = [], [], [], [], 0
+    for bond in bonds:
+        (started if bond.asks & STARTED else submitted).append(bond)
+        if bond.asks & KEPT:
+            kept.append(bond)
+        if bond.asks & REPLACEABLE:
+            replacing.append(bond)
+        flags |= bond.asks
+    kept_slots = _slots(kept)
+    if kept_slots:
+        started = [bond for bond in started if bond.id not in kept_slots]
+    limits = tuple([bond.limit for bond in bonds])
+    return Bonds(limits, text, submitted, kept, kept_slots, started, _slots(started), replacing, flags)
 
 
-def _ids(limits: Iterable[Limit]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(limit.id for limit in limits))
+def _slots(bonds: Sequence[Bond]) -> Sequence[str]:
+    return list(dict.fromkeys([bond.id for bond in bonds if bond.limit.window is None])) if bonds else ()

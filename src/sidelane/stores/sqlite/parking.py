@@ -10,7 +10,7 @@ import apsw
 
 from sidelane.model.limit import Limit, Reached
 from sidelane.stores.sqlite import lines, rates, slots
-from sidelane.stores.sqlite.bonds import bonds_of_job
+from sidelane.stores.sqlite.bonds import bonds_of_job, bonds_of_text
 from sidelane.stores.sqlite.records import READY, RUNNING, Row
 from sidelane.stores.sqlite.rows import all_rows, first_row, only_value, the_row
 from sidelane.stores.sqlite.statements import statements
@@ -19,6 +19,7 @@ from sidelane.stores.sqlite.touched import Touched
 _SQL = statements(__file__)
 _WOKEN_FROM = _SQL["woken_from"]
 _PARK = _SQL["park"]
+_AWAITED = _SQL["awaited"]
 _FIRST = _SQL["first"]
 _IN_ORDER = _SQL["in_order"]
 _WOKEN = _SQL["woken"]
@@ -52,10 +53,10 @@ def leave(connection: apsw.Connection, row: Row, touched: Touched, *, ended: boo
 
     `row` is the job as it was, its own row in the table as it has become.
     """
-    bonds = bonds_of_job(connection, row.seq)
+    bonds = bonds_of_text(row.limits)
     free = bonds.running_slots if row.state == RUNNING else ()
     if ended:
-        free += bonds.kept_slots
+        free = [*free, *bonds.kept_slots]
         slots.not_replaceable(connection, row.seq, bonds)
     slots.give_back(connection, row.seq, free)
     touched.freed.update(free)
@@ -63,19 +64,14 @@ def leave(connection: apsw.Connection, row: Row, touched: Touched, *, ended: boo
         touched.freed.add(row.parked)
 
 
-def wake(connection: apsw.Connection, bound: str, now: float, touched: Touched) -> None:
-    """Wake as many of the jobs that are parked at a limit as it has room for, by priority, then age.
+def wake(connection: apsw.Connection, freed: Iterable[str], now: float, touched: Touched) -> None:
+    """Wake as many of the jobs that are parked at these limits as there is room for, by priority, then age.
 
     Room is kept for those that were woken before and have not started.
     """
-    limit = _limit_of_first(connection, bound)
-    if limit is None or limit.window is not None:  # a rate wakes in its own time
-        return
-    room = min(_room(connection, limit, now), _MOST)
-    if room > 0:
-        room -= int(only_value(connection, _WOKEN, bound, room))
-    if room > 0:
-        _wake_first(connection, bound, room, touched)
+    awaited = connection.executemany(_AWAITED, [(bound,) for bound in freed]).fetchall()
+    for (bound,) in awaited:
+        _wake_at_slots(connection, bound, now, touched)
 
 
 def wake_past_woken(connection: apsw.Connection, now: float, touched: Touched, most: int) -> None:
@@ -108,6 +104,17 @@ def next_wake(connection: apsw.Connection, queue: str) -> float | None:
     return at
 
 
+def _wake_at_slots(connection: apsw.Connection, bound: str, now: float, touched: Touched) -> None:
+    limit = _limit_of_first(connection, bound)
+    if limit is None or limit.window is not None:  # a rate wakes in its own time
+        return
+    room = min(_room(connection, limit, now), _MOST)
+    if room > 0:
+        room -= int(only_value(connection, _WOKEN, bound, room))
+    if room > 0:
+        _wake_first(connection, bound, room, touched)
+
+
 def _wake_at_rate(connection: apsw.Connection, found: tuple[Any, ...], most: int, now: float, touched: Touched) -> int:
     bound, per_window, window, burst = found
     limit = Limit(name="", key="", most=per_window, window=window, burst=burst)
@@ -124,7 +131,7 @@ def _limit_of_first(connection: apsw.Connection, bound: str) -> Limit | None:
     found = first_row(connection, _FIRST, bound)
     if found is None:
         return None
-    return next(limit for limit in bonds_of_job(connection, *found).started if limit.id == bound)
+    return next(bond.limit for bond in bonds_of_job(connection, *found).started if bond.id == bound)
 
 
 def _room(connection: apsw.Connection, limit: Limit, now: float) -> int:

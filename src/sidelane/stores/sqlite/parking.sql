@@ -9,6 +9,10 @@ SELECT parked FROM jobs WHERE seq = ?
 -- Parameters: seq, bound. Row: id, queue, priority, user.
 UPDATE jobs SET state = -1, parked = ?2, wait = NULL WHERE seq = ?1 RETURNING id, queue, priority, user
 
+-- :awaited
+-- Parameters: bound. Row: the same, if any job is parked there.
+SELECT parked FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = ? LIMIT 1
+
 -- :first
 -- Parameters: bound. Row: seq.
 SELECT seq FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = ? ORDER BY priority DESC, seq LIMIT 1
@@ -27,10 +31,17 @@ SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_woken WHERE state = 0 A
 UPDATE jobs SET state = 0 WHERE seq = ?
 
 -- :passed_by
--- Limits with jobs that were woken and others that are parked. Parameters: limit. Rows: bound.
-SELECT DISTINCT w.parked FROM jobs w INDEXED BY jobs_woken
- WHERE w.state = 0 AND w.parked IS NOT NULL
-   AND EXISTS (SELECT 1 FROM jobs p INDEXED BY jobs_parked WHERE p.state = -1 AND p.parked = w.parked)
+-- Limits with jobs that were woken and others that are parked: from one limit to the next, whose jobs may be many. Parameters: limit.
+-- Rows: bound.
+WITH RECURSIVE woken (bound) AS (
+    SELECT (SELECT min(parked) FROM jobs INDEXED BY jobs_woken WHERE state = 0 AND parked IS NOT NULL)
+     UNION ALL
+    SELECT (SELECT min(parked) FROM jobs INDEXED BY jobs_woken WHERE state = 0 AND parked > last.bound)
+      FROM woken last WHERE last.bound IS NOT NULL
+)
+SELECT bound FROM woken
+ WHERE bound IS NOT NULL
+   AND (SELECT 1 FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = bound LIMIT 1) IS NOT NULL
  LIMIT ?
 
 -- :next_wake

@@ -49,6 +49,7 @@ class Row(NamedTuple):
     keep: float
     follows: int
     limited: int
+    limits: str | None
     parked: str | None
     cancelling: int
     worker: str | None

@@ -16,7 +16,7 @@ SELECT j.id, j.task, j.version, s.arguments, j.queue, j.user, j.priority, j.key,
 -- :row
 -- Rows in the order of `records.Row`; a condition is appended.
 SELECT seq, id, queue, priority, user, batch, state, due, attempt, failures, losses, ends, give_up, deadline_at, keep, follows,
-       limited, parked, cancelling, worker, nonce, settled, ordinal, epoch, last, progress, ended
+       limited, CASE WHEN limited THEN (SELECT limits FROM specs WHERE specs.seq = jobs.seq) END, parked, cancelling, worker, nonce, settled, ordinal, epoch, last, progress, ended
   FROM jobs
 
 -- :history

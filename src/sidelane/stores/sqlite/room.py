@@ -7,6 +7,7 @@ import apsw
 
 from sidelane.model.limit import Limit, Reached
 from sidelane.stores.sqlite import rates, slots
+from sidelane.stores.sqlite.bonds import Bond
 
 
 class Room:
@@ -20,17 +21,18 @@ class Room:
         self._arrivals: dict[str, float] = {}
         self._changed: dict[str, Limit] = {}
 
-    def reached(self, limits: Iterable[Limit]) -> list[Reached]:
+    def reached(self, bonds: Iterable[Bond]) -> list[Reached]:
         """Give those limits that let no more in, with when they will where that is known."""
-        return [reached for limit in limits if (reached := self._reached(limit)) is not None]
+        return [reached for bond in bonds if (reached := self._reached(bond)) is not None]
 
-    def take(self, limits: Sequence[Limit]) -> None:
+    def take(self, bonds: Sequence[Bond]) -> None:
         """Count one more job with these limits in. Its slots are for the caller to write, before `settle`."""
-        self._taken.update({limit.id for limit in limits if limit.window is None})
-        for limit in limits:
-            if limit.window is not None:
-                self._arrivals[limit.id] = self._arrival(limit) + rates.every(limit)
-                self._changed[limit.id] = limit
+        for bound in {bond.id for bond in bonds if bond.limit.window is None}:
+            self._taken[bound] += 1
+        for bond in bonds:
+            if bond.limit.window is not None:
+                self._arrivals[bond.id] = self._arrival(bond) + rates.every(bond.limit)
+                self._changed[bond.id] = bond.limit
 
     def settle(self) -> None:
         """Write down the rates that were debited, or that the clock had left behind when it stepped back, and count anew."""
@@ -40,19 +42,20 @@ class Room:
             rates.keep(self._connection, [(limit, self._arrivals[bound]) for bound, limit in self._changed.items()])
             self._changed.clear()
 
-    def _reached(self, limit: Limit) -> Reached | None:
+    def _reached(self, bond: Bond) -> Reached | None:
+        limit = bond.limit
         if limit.window is not None:
-            after = rates.wait(limit, self._arrival(limit), self._now)
+            after = rates.wait(limit, self._arrival(bond), self._now)
             return Reached(limit, after) if after else None
-        key = (limit.id, limit.most)
+        key = (bond.id, limit.most)
         if key not in self._held:
             self._held[key] = slots.held(self._connection, *key)
-        return Reached(limit) if self._held[key] + self._taken[limit.id] >= limit.most else None
+        return Reached(limit) if self._held[key] + self._taken[bond.id] >= limit.most else None
 
-    def _arrival(self, limit: Limit) -> float:
-        if limit.id not in self._arrivals:
-            kept = rates.arrival(self._connection, limit.id)
-            self._arrivals[limit.id] = rates.within(limit, kept, self._now)
-            if kept is not None and kept > self._arrivals[limit.id]:
-                self._changed[limit.id] = limit
-        return self._arrivals[limit.id]
+    def _arrival(self, bond: Bond) -> float:
+        if bond.id not in self._arrivals:
+            kept = rates.arrival(self._connection, bond.id)
+            self._arrivals[bond.id] = rates.within(bond.limit, kept, self._now)
+            if kept is not None and kept > self._arrivals[bond.id]:
+                self._changed[bond.id] = bond.limit
+        return self._arrivals[bond.id]

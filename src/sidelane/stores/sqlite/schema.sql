@@ -150,7 +150,7 @@ CREATE TABLE slots (
     PRIMARY KEY (bound, job)
 ) STRICT, WITHOUT ROWID;
 
--- The unfinished jobs of limits that replace, which a newer one may stop.
+-- The unfinished jobs of limits that replace, which a newer one may stop. Those that were asked to stop are not among them.
 CREATE TABLE replaceable (
     bound TEXT NOT NULL,
     job   INTEGER NOT NULL,

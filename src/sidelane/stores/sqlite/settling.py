@@ -12,5 +12,6 @@ def settle(connection: apsw.Connection, now: float, touched: Touched) -> None:
     if touched.parents:
         touched.parents = False
         cascade(connection, now, touched)
-    while touched.freed:
-        wake(connection, touched.freed.pop(), now, touched)
+    if touched.freed:
+        wake(connection, touched.freed, now, touched)
+        touched.freed.clear()

@@ -26,7 +26,7 @@ def take_kept(connection: apsw.Connection, jobs: Iterable[tuple[int, Bonds]]) ->
     kept, replaceable = [], []
     for seq, bonds in jobs:
         kept += [(bound, seq, 0) for bound in bonds.kept_slots]
-        replaceable += [(limit.id, seq) for limit in bonds.replacing]
+        replaceable += [(bond.id, seq) for bond in bonds.replacing]
     connection.executemany(_TAKE, kept)
     if replaceable:
         connection.executemany(_MAY_BE_REPLACED, replaceable)
@@ -43,6 +43,6 @@ def give_back(connection: apsw.Connection, seq: int, bounds: Iterable[str]) -> N
 
 
 def not_replaceable(connection: apsw.Connection, seq: int, bonds: Bonds) -> None:
-    """Let a job that has ended be found by newer ones no more."""
+    """Let a job that has ended, or was asked to stop, be found by newer ones no more."""
     if bonds.replacing:
-        connection.executemany(_NOT_REPLACED, [(limit.id, seq) for limit in bonds.replacing])
+        connection.executemany(_NOT_REPLACED, [(bond.id, seq) for bond in bonds.replacing])

@@ -3,6 +3,8 @@
 import apsw
 
 from sidelane.model.ids import new_epoch
+from sidelane.stores.sqlite import slots
+from sidelane.stores.sqlite.bonds import REPLACEABLE, bonds_of_job
 from sidelane.stores.sqlite.ending import CANCELLED, end
 from sidelane.stores.sqlite.records import RUNNING, Row
 from sidelane.stores.sqlite.statements import statements
@@ -17,6 +19,8 @@ def stop(connection: apsw.Connection, row: Row, now: float, touched: Touched) ->
         end(connection, row._replace(epoch=new_epoch()), CANCELLED, now, touched)
     elif row.state == RUNNING and not row.cancelling:
         connection.execute(_ASK, (row.seq,))
+        if row.limited & REPLACEABLE:
+            slots.not_replaceable(connection, row.seq, bonds_of_job(connection, row.seq))
         touched.jobs.add(row.id)
         if row.worker is not None:
             touched.workers.add(row.worker)

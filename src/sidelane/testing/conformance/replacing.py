@@ -59,6 +59,15 @@ class Replacing(Subject):
         assert await states(store, "a") == [State.SUCCEEDED]
         assert ids(await take(store)) == ["b"]
 
+    async def test_a_limit_that_had_many_more_slots_before_is_brought_down_in_steps(self, store: Store) -> None:
+        many = [f"j{n}" for n in range(250)]
+        await submit(store, *specs(*many, limits=(slots(250, "replace"),)))
+        await store.submit(specs("new", "newer", limits=(ONE,)))
+        assert (await states(store, *many)).count(State.CANCELLED) == 200
+        await submit(store, *specs("newest", limits=(ONE,)))
+        assert set(await states(store, *many, "new", "newer")) == {State.CANCELLED}
+        assert ids(await take(store)) == ["newest"]
+
     async def test_delayed_and_parked_jobs_are_cancelled_at_once_too(self, store: Store) -> None:
         await submit(store, JobSpec(id="delayed", task="t", delay=60, limits=(ONE,)))
         holder = await start(store, *specs("a", limits=(ONE,)))

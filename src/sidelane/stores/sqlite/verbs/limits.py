@@ -5,9 +5,9 @@ import apsw
 from sidelane.model.limit import Limit
 from sidelane.model.worker import LimitStats
 from sidelane.stores.sqlite import rates
+from sidelane.stores.sqlite.bonds import bonds_of_text
 from sidelane.stores.sqlite.rows import all_rows, only_value
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.texts import limits_of
 
 _SQL = statements(__file__)
 _SLOTS = _SQL["slots"]
@@ -37,5 +37,5 @@ def limits(connection: apsw.Connection, now: float) -> list[LimitStats]:
 
 def _most(connection: apsw.Connection, bound: str) -> int:
     """Give how many slots a limit has, as the newest of the jobs there says it."""
-    declared = limits_of(only_value(connection, _NEWEST, bound))
+    declared = bonds_of_text(only_value(connection, _NEWEST, bound)).limits
     return next((limit.most for limit in declared if limit.id == bound and limit.window is None), 0)

@@ -9,7 +9,7 @@ from sidelane.stores.checking import storable
 from sidelane.stores.problems import limits_taken, unique_taken
 from sidelane.stores.sqlite import batches, log, slots
 from sidelane.stores.sqlite.arrivals import give_up_at, put_back
-from sidelane.stores.sqlite.bonds import bonds_of_job
+from sidelane.stores.sqlite.bonds import bonds_of_text
 from sidelane.stores.sqlite.records import STATES, Row, record_by_id, row_by_id
 from sidelane.stores.sqlite.room import Room
 from sidelane.stores.sqlite.rows import first_row, the_row
@@ -41,7 +41,7 @@ def _requeue(
         holder = first_row(connection, _UNIQUE_HOLDER, row.seq)
         if holder is not None:
             return Refusal(unique_taken(holder[0]))
-        bonds = bonds_of_job(connection, row.seq)
+        bonds = bonds_of_text(row.limits)
         reached = Room(connection, now).reached(bonds.kept)
         if reached:
             return limits_taken(reached)

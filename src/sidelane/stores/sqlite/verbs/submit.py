@@ -7,7 +7,7 @@ import apsw
 from sidelane.model.job import JobSpec, Refusal, Submission
 from sidelane.stores.checking import problem_with
 from sidelane.stores.sqlite import arrivals
-from sidelane.stores.sqlite.admission import Admission, stop_older
+from sidelane.stores.sqlite.admission import Admission
 from sidelane.stores.sqlite.bonds import bonds_of
 from sidelane.stores.sqlite.records import the_record
 from sidelane.stores.sqlite.rows import first_row, only_value
@@ -60,7 +60,7 @@ class _Submitting:
             return refusal
         if bonds.replacing:
             self.write()
-            stop_older(self._connection, bonds, self._now, self._touched)
+            self._admission.stop_older(bonds, self._touched)
         self._admission.take(spec, bonds)
         self.new[spec.id] = spec
         self._unwritten.append(spec)

@@ -1,0 +1,162 @@
+"""The Python on the pages about limits, queues, chains, batches and schedules runs as it is written there."""
+
+import ast
+import re
+from collections.abc import AsyncIterator
+from inspect import iscoroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import sidelane
+from sidelane import BatchEnd, JobError, Queue, Sidelane, State
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+class Question(BaseModel):
+    session: str
+
+
+class Page(BaseModel):
+    number: int
+
+
+class Snippets:
+    """The blocks of Python of one page, run one by one among the names that the page takes for granted."""
+
+    def __init__(self, page: str, lane: Sidelane, **names: Any) -> None:
+        self._blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text("utf-8"), re.DOTALL)
+        self.names: dict[str, Any] = {name: getattr(sidelane, name) for name in sidelane.__all__}
+        self.names |= {"lane": lane, "AsyncIterator": AsyncIterator, "Question": Question, **names}
+
+    async def run(self, containing: str) -> None:
+        """Run the one block that contains this, with an `await` wherever it has one."""
+        (block,) = [block for block in self._blocks if containing in block]
+        outcome = eval(compile(block, "snippet", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), self.names)  # noqa: S307
+        if iscoroutine(outcome):
+            await outcome
+
+    def __getitem__(self, name: str) -> Any:
+        return self.names[name]
+
+
+@pytest.fixture
+def lane(tmp_path: Path) -> Sidelane:
+    return Sidelane(queues=[Queue("alarms")], store=f"sqlite:///{tmp_path / 'jobs.db'}")
+
+
+@pytest.fixture
+def mails() -> list[str]:
+    """What the pages' `mail` and `page_someone` were told."""
+    return []
+
+
+async def test_those_about_limits(lane: Sidelane, capsys: pytest.CaptureFixture[str]) -> None:
+    page = Snippets("limits.md", lane, question=Question(session="s"))
+    await page.run("def by_session")
+    assert [limit.key for limit in page["answer"].options(user="u7").call(page["question"]).spec().limits] == [
+        "u7",
+        "s",
+    ]
+    async with lane.testing():
+        await page.run("except LimitReached")
+        assert capsys.readouterr().out == ""
+        await page.run("except LimitReached")
+    assert capsys.readouterr().out == "answer-per-user 5.0\n"
+
+
+async def test_those_about_queues(lane: Sidelane) -> None:
+    page = Snippets("queues.md", lane)
+    await page.run("weight=4")
+    assert list(page["lane"].queues) == ["chat", "feedback", "gpu", "default"]
+
+
+async def test_those_about_chains(lane: Sidelane, mails: list[str]) -> None:
+    async def mail(text: object) -> None:
+        mails.append(str(text))
+
+    async def pages(site: str) -> list[Page]:
+        return [Page(number=1), Page(number=2)]
+
+    page = Snippets("chains.md", lane, mail=mail, pages=pages, page_someone=mail)
+
+    @lane.task
+    async def publish(article: str, channel: str) -> str:
+        return f"{channel}: {article}"
+
+    @lane.task
+    async def write(topic: str) -> str:
+        if topic == "nothing":
+            raise ValueError("no topic")
+        return topic
+
+    @lane.task
+    async def fetch(page: Page) -> int:
+        return page.number
+
+    page.names |= {"publish": publish, "write": write, "fetch": fetch}
+    await page.run("async def tell_support")
+    await page.run("async def alarm")
+    await page.run("async def crawl")
+    async with lane.testing() as t:
+        await page.run("publish_answer = ")
+        await t.drain()
+        (published,) = await t.submitted(publish)
+        assert (published.spec.parent, published.result) == (page["job"].id, '"news: Write it up"')
+        await write.options(on_failure=page["tell"]).submit("nothing")
+        await t.drain()
+        assert [mail.partition(" after")[0] for mail in mails if "after" in mail] == ["write failed"]
+        assert sum("Ended(" in mail for mail in mails) == 1
+        await t.run(page["crawl"].call("example.org"))
+        assert [record.result for record in await t.submitted(fetch)] == ["1", "2"]
+
+
+async def test_those_about_batches(lane: Sidelane, mails: list[str]) -> None:
+    async def mail(text: str) -> None:
+        mails.append(text)
+
+    page = Snippets("batches.md", lane, mail=mail, paths=["a", "b"], customers=["c1", "c2"], month="may")
+    await page.run("async def report")
+
+    @lane.task
+    async def analyse(path: str) -> str:
+        if path == "b":
+            raise ValueError(path)
+        return path
+
+    @lane.task
+    async def bill(customer: str) -> None: ...
+
+    @lane.task
+    async def close_month(month: str, end: BatchEnd) -> str:
+        return f"{month}: {end.total}"
+
+    page.names |= {"analyse": analyse, "bill": bill, "close_month": close_month}
+    async with lane.running(workers=1):
+        await page.run("batch.wait(timeout=600)")
+        assert page["record"].state is State.FAILED
+        assert isinstance(page["result"], JobError)  # the last one's
+        for created in (True, False):
+            await page.run("month")
+            assert [job.created for job in page["batch"].jobs] == [created, created]
+            assert page["batch"].id == "bills-may"
+        assert await close_month.job("bills-may.1.0").result(timeout=30) == "may: 2"
+        await page["batch"].wait(30)
+    assert mails == ["1 of 2 failed"]
+
+
+async def test_those_about_schedules(lane: Sidelane) -> None:
+    @lane.task
+    async def refresh(market: str) -> None: ...
+
+    @lane.task
+    async def fetch() -> None: ...
+
+    await Snippets("schedules.md", lane, refresh=refresh, fetch=fetch).run("lane.schedule")
+    async with lane.testing() as t:
+        await t.advance(31)
+        assert len(await t.submitted(fetch)) in (1, 2)
+        assert [record.schedule.name for record in await lane.schedules.list()] == ["prices", "stocks"]

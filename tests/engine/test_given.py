@@ -1,0 +1,152 @@
+"""Arguments that are filled in when a job starts: what they come to, and what becomes of a job that they cannot come to."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from sidelane import (
+    FAILURE,
+    RESULT,
+    BatchEnd,
+    GiveUp,
+    Result,
+    Retry,
+    State,
+    StoreUnavailable,
+)
+from sidelane.engine.given import filled_in
+from sidelane.model.job import Gone, JobRecord
+from tests.engine.shop import Report, Shop, the_one
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+async def test_a_value_that_does_not_fit_is_final_and_names_both_tasks(shop: Shop) -> None:
+    @shop.lane.task(retry=Retry(attempts=9))
+    async def misfit(number: int) -> int:
+        return number
+
+    async with shop.lane.testing() as t:
+        job = await shop.write.options(then=misfit.call(RESULT)).submit(1)
+        await t.drain()
+        child = await the_one(t, misfit)
+        assert (child.state, child.attempt) == (State.FAILED, 1)
+        assert child.problem is not None
+        assert child.problem.status == 422
+        assert "misfit: the stored arguments do not fit: number: " in child.problem.detail
+        assert f"(number is the result of task 'write', job {job.id})" in child.problem.detail
+
+
+async def test_a_parent_that_was_brought_back_leaves_its_old_follower_without_an_argument(shop: Shop) -> None:
+    later = shop.publish.options(delay=60).call(RESULT)
+    async with shop.lane.testing() as t:
+        job = await shop.write.options(then=later).submit(1)
+        await t.drain()
+        await t.client.store.pause("default")
+        await job.requeue()
+        await t.advance(61)
+        await job.cancel()
+        await t.client.store.pause("default", False)
+        await t.drain()
+        child = await the_one(t, shop.publish)
+        assert child.state is State.FAILED
+        assert "that this one follows is cancelled by now" in str(child.problem)
+        assert shop.published == []
+
+
+async def test_a_failure_that_was_mended_meanwhile_leaves_its_follower_without_an_argument(shop: Shop) -> None:
+    mended = False
+
+    @shop.lane.task
+    async def fickle() -> None:
+        if not mended:
+            raise ValueError("broken")
+
+    async with shop.lane.testing() as t:
+        job = await fickle.options(on_failure=shop.tell.options(delay=60).call(FAILURE)).submit()
+        await t.drain()
+        mended = True
+        await job.requeue()
+        await t.drain()
+        await t.advance(61)
+        await t.drain()
+        child = await the_one(t, shop.tell)
+        assert "that this one follows is succeeded by now" in str(child.problem)
+        assert shop.told == []
+
+
+async def test_a_batch_that_was_opened_again_leaves_what_followed_it_without_an_argument(shop: Shop) -> None:
+    @shop.lane.task
+    async def report(end: BatchEnd) -> None: ...
+
+    async with shop.lane.testing() as t:
+        batch = await shop.lane.submit_many([shop.write.call(1)], then=report.options(delay=60).call(RESULT))
+        await t.drain()
+        await t.client.store.pause("default")
+        (job,) = batch.jobs
+        assert job is not None
+        await job.requeue()
+        await t.advance(61)
+        (late,) = await t.submitted(report)
+        with pytest.raises(GiveUp, match="follows is gone, or was opened again"):
+            await filled_in(late.spec, t.client.store, lambda text: None)
+
+
+async def test_an_argument_that_an_operator_gave_takes_the_place_of_the_one_to_come(shop: Shop) -> None:
+    async with shop.lane.testing() as t:
+        await shop.write.options(then=shop.publish.call(RESULT)).submit(1)
+        await t.drain()
+        (child,) = await t.submitted(shop.publish)
+        await t.client.store.requeue([child.id], arguments='{"report": {"score": 9}}')
+        await t.drain()
+        assert shop.published == [(Report(score=1), "news"), (Report(score=9), "news")]
+
+
+async def test_what_follows_starts_again_when_the_store_was_away_as_it_looked_its_arguments_up(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shop.lane.testing() as t:
+        job = await shop.write.options(then=shop.publish.options(delay=60).call(RESULT)).submit(1)
+        await t.drain()
+        await t.advance(61)
+        store, get = t.client.store, t.client.store.get
+
+        async def away(ids: Sequence[str]) -> list[JobRecord | Gone | None]:
+            monkeypatch.setattr(store, "get", get)
+            raise StoreUnavailable
+
+        monkeypatch.setattr(store, "get", away)
+        await t.drain()
+        assert (await the_one(t, shop.publish)).state is State.QUEUED
+        await t.advance(2)
+        await t.drain()
+        child = await the_one(t, shop.publish)
+        assert (child.state, child.failures, child.spec.parent) == (State.SUCCEEDED, 0, job.id)
+
+
+async def test_the_text_of_a_generator_and_its_result_are_handed_on(shop: Shop) -> None:
+    seen: list[object] = []
+
+    @shop.lane.task
+    async def speak() -> AsyncIterator[str]:
+        yield "Good "
+        yield "day"
+
+    @shop.lane.task
+    async def rate() -> AsyncIterator[str | Result[Report]]:
+        yield "thinking"
+        yield Result(Report(score=9))
+
+    @shop.lane.task
+    async def hear(what: str | Report) -> None:
+        seen.append(what)
+
+    async with shop.lane.testing() as t:
+        await speak.options(then=hear.call(RESULT)).submit()
+        await t.drain()
+        await rate.options(then=hear.call(RESULT)).submit()
+        await t.drain()
+    assert seen == ["Good day", Report(score=9)]
