@@ -13,7 +13,7 @@ from sidelane.model.outcome import Append, Report, Verdict
 from sidelane.model.schedule import Firing, Schedule, Timetable
 from sidelane.model.worker import STOPPED, ClaimRequest, Claims, LimitStats, Place, QueueStats, Swept, WorkerInfo
 from sidelane.stores.batching import Batching
-from sidelane.stores.checking import is_storable, problem_with, storable
+from sidelane.stores.checking import check_batch, check_schedule, is_storable, problem_with, storable
 from sidelane.stores.contract import Wakeups
 from sidelane.stores.pieces import (
     MOST_ITEMS,
@@ -152,6 +152,7 @@ class RedisStore:
         return found
 
     async def open_batch(self, spec: BatchSpec) -> BatchRecord:
+        check_batch(spec)
         return decoding.batch_record_of(await self._server.run("open_batch", *encoding.batch_fields(spec)))
 
     async def seal_batch(self, batch_id: str) -> BatchRecord | None:
@@ -163,6 +164,7 @@ class RedisStore:
         return answer and decoding.batch_record_of(answer)
 
     async def keep_schedule(self, schedule: Schedule) -> None:
+        check_schedule(schedule)
         await self._server.run("keep_schedule", schedule.name, schedule_text(schedule), *schedule.aliases)
 
     async def schedules(self) -> Timetable:
