@@ -200,7 +200,8 @@ class RedisStore:
     async def _over(self, verb: str, ids: Sequence[str], *before: str) -> list[Any]:
         """Run a verb whose last arguments are ids, a piece at a time."""
         answers: list[Any] = []
-        for piece, _ in pieces(ids, weight_of_one):
+        brought = sum(map(len, before))  # to each of them
+        for piece, _ in pieces(ids, lambda _id: Weight(1, brought)):
             answers += await self._server.run(verb, *before, *piece)
         return answers
 

@@ -20,7 +20,7 @@ _SEALED = _SQL["sealed"]
 _QUEUED = _SQL["queued"]
 _REPLACED = _SQL["replaced"]
 
-_MOST_REPLACED = 200  # older jobs that the new ones of one transaction stop
+_MOST_REPLACED = 200  # older jobs that one call stops beyond one for each new job
 
 
 class Admission:
@@ -32,7 +32,7 @@ class Admission:
         self._room = Room(connection, now)
         self._coming: Counter[str] = Counter()
         self._queued: dict[tuple[str, int], int] = {}  # counted, by queue and most
-        self._replaced = 0
+        self._replaced_more = 0
 
     def settle(self) -> None:
         """Write down which rates were debited, and count anew: the new jobs are in the tables now."""
@@ -70,8 +70,8 @@ class Admission:
         Where there are very many, since the limit had more slots once, the rest is for those who come later.
         """
         for bond in bonds.replacing:
-            room = _MOST_REPLACED - self._replaced
+            room = 1 + _MOST_REPLACED - self._replaced_more
             older = all_rows(self._connection, _REPLACED, bond.id, bond.limit.most, room)
-            self._replaced += len(older)
+            self._replaced_more += max(0, len(older) - 1)
             for (seq,) in older:
                 stop(self._connection, row_by_seq(self._connection, seq), self._now, touched)

@@ -4,6 +4,7 @@ A job that was woken stands in its line again; until it starts, room is kept for
 """
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 import apsw
@@ -29,7 +30,7 @@ _NEXT_WAKE = _SQL["next_wake"]
 _RATES_DUE = _SQL["rates_due"]
 _SET_WAKE = _SQL["set_wake"]
 
-_MOST = 200  # woken at once
+_MOST = 200  # woken at once, or looked at for some that are not in paused queues
 
 
 def park(connection: apsw.Connection, full: Iterable[tuple[int, Reached]], now: float, touched: Touched) -> None:
@@ -140,9 +141,11 @@ def _room(connection: apsw.Connection, limit: Limit, now: float) -> int:
 
 
 def _wake_first(connection: apsw.Connection, bound: str, room: int, touched: Touched) -> int:
-    """Wake the first jobs that are parked at a limit, and tell how many there were."""
+    """Wake the first jobs that are parked at a limit, and tell how many there were. Those of paused queues come last."""
     found = all_rows(connection, _IN_ORDER, bound, room)
-    for seq, job_id, queue, priority, user in found:
+    if any(paused for *_, paused in found):
+        found = sorted(all_rows(connection, _IN_ORDER, bound, max(room, _MOST)), key=itemgetter(-1))[:room]
+    for seq, job_id, queue, priority, user, _ in found:
         connection.execute(_WAKE, (seq,))
         lines.arrive(connection, queue, priority, user, seq)
         touched.jobs.add(job_id)

@@ -1,5 +1,5 @@
 -- Parking: jobs that wait for room at a limit.
--- Tables: jobs, rates.
+-- Tables: jobs, queues, rates.
 
 -- :woken_from
 -- Parameters: seq. Row: the limit that the job was woken from, or is parked at.
@@ -18,8 +18,8 @@ SELECT parked FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = ? L
 SELECT seq FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = ? ORDER BY priority DESC, seq LIMIT 1
 
 -- :in_order
--- Parameters: bound, limit. Rows: seq, id, queue, priority, user.
-SELECT seq, id, queue, priority, user FROM jobs INDEXED BY jobs_parked
+-- Parameters: bound, limit. Rows: seq, id, queue, priority, user, whether the queue is paused.
+SELECT seq, id, queue, priority, user, (SELECT q.paused FROM queues q WHERE q.name = jobs.queue) FROM jobs INDEXED BY jobs_parked
  WHERE state = -1 AND parked = ? ORDER BY priority DESC, seq LIMIT ?
 
 -- :woken

@@ -116,7 +116,7 @@ class SqliteStore:
         return await self._cut(
             lambda connection, now, touched, piece: requeue(connection, now, touched, piece, arguments),
             ids,
-            weight_of_one,
+            lambda _id: Weight(1, len(arguments or "")),
         )
 
     async def remove(self, ids: Sequence[str]) -> list[bool]:

@@ -192,6 +192,15 @@ class Sharing(Subject):
             running = await take(store)
         assert sorted(ended) == ["a", "b", "c", "d", "holder"]
 
+    async def test_a_limit_that_was_slots_before_it_was_a_rate_is_listed_with_those_who_hold_them(
+        self, store: Store
+    ) -> None:
+        await start(store, *specs("holder", limits=(slots(2, "wait"),)))
+        spread = rate(1, 5.0, "wait", name="few")
+        await submit(store, *specs("a", "b", limits=(spread,)))
+        assert ids(await take(store)) == ["a"]
+        assert [(each.most, each.held, each.parked) for each in await store.limits()] == [(2, 1, 1)]
+
     async def test_a_job_may_have_limits_that_reject_and_limits_that_wait(self, store: Store) -> None:
         limits = slots(2, "reject", "mine"), slots(1, "wait", "gpu")
         answers = await store.submit(specs("a", "b", "c", limits=limits))

@@ -196,6 +196,34 @@ class Woken(Subject):
         await finish(store, taken[0], Succeeded("1"))
         assert len(await take(store, queues={"x": 9})) == 1
 
+    async def test_a_slot_goes_past_a_paused_queue_to_one_that_is_served(self, store: Store) -> None:
+        holder = await start(store, *specs("holder", limits=(ONE,)))
+        older = [f"a{n}" for n in range(30)]
+        await submit(store, *specs(*older, limits=(ONE,), queue="x"), *specs("b", "c", limits=(ONE,), queue="y"))
+        assert await take(store, queues=dict.fromkeys("xy", 99)) == []
+        await store.pause("x")
+        for name in "bc":
+            await finish(store, holder, Succeeded("1"))
+            (holder,) = await take(store, queues={"y": 9})
+            assert holder.record.id == name
+        await finish(store, holder, Succeeded("1"))
+        await store.pause("x", False)
+        assert ids(await take(store, queues={"x": 9})) == ["a0"]
+
+    async def test_many_woken_jobs_that_no_worker_knows_are_soon_left_behind(
+        self, store: Store, clock: HandClock
+    ) -> None:
+        holder = await start(store, *specs("holder", limits=(ONE,)))
+        strange = [JobSpec(id=f"a{n}", task="unknown", limits=(ONE,)) for n in range(100)]
+        await submit(store, *strange, *specs("b", limits=(ONE,)))
+        await take(store)
+        await finish(store, holder, Succeeded("1"))
+        taken: list[Claimed] = []
+        for _ in range(10):
+            taken += await take(store, tasks={"t": 1})
+            await pass_time(store, clock, LEASE / 10)
+        assert ids(taken) == ["b"]
+
     async def test_a_woken_job_that_no_worker_knows_does_not_hold_up_the_others_for_good(
         self, store: Store, clock: HandClock
     ) -> None:

@@ -14,8 +14,8 @@ SELECT parked, count(*) FROM jobs INDEXED BY jobs_parked WHERE state = -1 GROUP 
 SELECT bound, most, window, burst, tat FROM rates
 
 -- :newest
--- Parameters: bound. Row: the limits of the newest job that is in or waits.
-SELECT limits FROM specs WHERE seq = max(
-    coalesce((SELECT max(job) FROM slots WHERE bound = ?1), 0),
-    coalesce((SELECT max(seq) FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = ?1), 0)
+-- Parameters: bound. Row: the limits of the newest job that is in, or else waits: for it the limit is one of slots.
+SELECT limits FROM specs WHERE seq = coalesce(
+    (SELECT max(job) FROM slots WHERE bound = ?1),
+    (SELECT max(seq) FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = ?1)
 )
