@@ -107,6 +107,13 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
         await opened(path)
 
 
+async def test_a_schema_from_before_the_first_release_is_refused(path: Path) -> None:
+    await (await opened(path)).close()
+    pragma(path, "user_version", 1)
+    with pytest.raises(StoreUnusable, match=r"jobs\.db was written by a Sidelane before the first release .*new file"):
+        await opened(path)
+
+
 async def test_the_database_of_another_program_is_refused(path: Path) -> None:
     connection = apsw.Connection(str(path))
     connection.execute("CREATE TABLE theirs (x)")

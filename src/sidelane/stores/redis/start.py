@@ -7,7 +7,7 @@ from sidelane.stores.redis.locating import read_info
 from sidelane.stores.redis.server import Server
 
 OLDEST = (7, 0)
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Found(NamedTuple):
@@ -42,6 +42,11 @@ async def _check_schema(server: Server, key: str, name: str) -> None:
         raise StoreUnusable(
             f"The store {name} was written by a newer Sidelane (schema {schema}; this one knows {SCHEMA}): "
             "upgrade this installation."
+        )
+    elif int(schema) < SCHEMA:
+        raise StoreUnusable(
+            f"The store {name} was written by a Sidelane before the first release (schema {schema}; this one knows {SCHEMA}), which "
+            "nothing upgrades: give the new one a ?name= of its own."
         )
 
 

@@ -14,7 +14,7 @@ from sidelane.stores.sqlite.faults import explained
 from sidelane.stores.sqlite.rows import only_value
 
 OLDEST = (3, 51, 3)  # before it, several processes on one WAL file could corrupt it ("WAL reset" bug, fixed in 3.51.3)
-SCHEMA = 1
+SCHEMA = 2
 APPLICATION = 0x53_44_4C_4E  # "SDLN", kept in the file's header
 
 PATIENCE = 5.0  # seconds a writer waits for its turn among other processes
@@ -119,6 +119,11 @@ class Database:
             raise StoreUnusable(
                 f"The store {self.path} was written by a newer Sidelane (schema {version}; this one knows {SCHEMA}): "
                 "upgrade this installation."
+            )
+        if 0 < version < SCHEMA:
+            raise StoreUnusable(
+                f"The store {self.path} was written by a Sidelane before the first release (schema {version}; this one knows "
+                f"{SCHEMA}), which nothing upgrades: point SIDELANE_STORE at a new file."
             )
         return version
 

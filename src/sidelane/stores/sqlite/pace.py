@@ -9,6 +9,7 @@ from sidelane.stores.sqlite.statements import statements
 
 _SQL = statements(__file__)
 _COUNTED = _SQL["counted"]
+_GOING = _SQL["going"]
 _COUNT = _SQL["count"]
 
 OVER = 60.0
@@ -25,6 +26,12 @@ def count(connection: apsw.Connection, queue: str, started: int, now: float) -> 
 def rate(connection: apsw.Connection, queue: str, now: float) -> float:
     """Give the jobs of a queue that start in a second."""
     starts, since = first_row(connection, _COUNTED, queue) or (0.0, now)
+    return rate_of(starts, since, now)
+
+
+def rate_going_on(connection: apsw.Connection, queue: str, now: float) -> float:
+    """Give the jobs of a queue that may be expected to start in a second: none while it is paused."""
+    starts, since = first_row(connection, _GOING, queue) or (0.0, now)
     return rate_of(starts, since, now)
 
 

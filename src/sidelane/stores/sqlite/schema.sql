@@ -1,4 +1,4 @@
--- Schema 1. Applied once, in one transaction, to an empty file.
+-- Schema 2. Applied once, in one transaction, to an empty file.
 --
 -- What is updated at every step sits in the small rows of `jobs`; what never changes (`specs`) or may be big (`ends`, `events`,
 -- `failures`) has tables of its own, so that a step rewrites little.

@@ -141,6 +141,18 @@ class Pace(Subject):
         assert place is not None
         assert (place.before, place.wait) == (1, None)
 
+    async def test_nobody_knows_how_long_a_job_waits_in_a_paused_queue(self, store: Store, clock: HandClock) -> None:
+        await work(store, clock, each=10, pause=5, rounds=5)
+        await submit(store, *specs("a", "b"))
+        await store.pause("default")
+        place = await store.position("b")
+        assert place is not None
+        assert (place.before, place.wait) == (1, None)
+        await store.pause("default", False)
+        place = await store.position("b")
+        assert place is not None
+        assert place.wait is not None
+
     async def test_a_full_queue_says_to_try_again_when_it_will_have_moved(self, store: Store, clock: HandClock) -> None:
         await work(store, clock, each=1, pause=20, rounds=60)
         await submit(store, *wanted("a", most=1))

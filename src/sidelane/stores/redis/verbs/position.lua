@@ -4,7 +4,8 @@
 --
 -- Keys: job:<id>, those of lines and pace.
 -- Arguments: id, the most to count to.
--- Returns: the count, and how many jobs of its queue start in a second, or nothing for a job that is not ready.
+-- Returns: the count, and how many jobs of its queue start in a second (none while it is paused), or nothing for a job that is not
+--          ready.
 
 local id, most = take(), number()
 local row = row_of(id)
@@ -28,4 +29,5 @@ for _, kind in ipairs(call('SMEMBERS', P .. 'kinds:' .. lane)) do
     end
   end
 end
-return { math.min(count, most), exact(pace_of(row[QUEUE])) }
+local paused = call('HGET', P .. 'queues', row[QUEUE]) == '1'
+return { math.min(count, most), exact(paused and 0 or pace_of(row[QUEUE])) }

@@ -13,7 +13,7 @@ _ABOVE = _SQL["above"]
 _OLDER = _SQL["older"]
 
 _FURTHEST = 1000
-_SLOWEST = 1 / 3600  # jobs a second; of a queue that moves less, nobody knows
+_SLOWEST = 1 / 3600  # jobs a second; of a queue that moves less, or is paused, nobody knows
 
 
 def position(connection: apsw.Connection, now: float, job_id: str) -> Place | None:
@@ -24,5 +24,5 @@ def position(connection: apsw.Connection, now: float, job_id: str) -> Place | No
     queue, priority, seq = found
     above = int(only_value(connection, _ABOVE, queue, priority, _FURTHEST))
     before = above + int(only_value(connection, _OLDER, queue, priority, seq, _FURTHEST - above))
-    rate = pace.rate(connection, queue, now)
+    rate = pace.rate_going_on(connection, queue, now)
     return Place(before, before / rate if rate >= _SLOWEST else None)
