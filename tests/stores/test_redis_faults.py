@@ -151,7 +151,7 @@ async def test_a_read_only_replica_is_refused_at_open_and_unavailable_later(
     await submit(store, *specs("a"))
 
 
-@pytest.mark.parametrize(("schema", "words"), [(99, "newer Sidelane"), (1, "before the first release .* name= of its")])
+@pytest.mark.parametrize(("schema", "words"), [(99, "newer Sidelane"), (1, "before the first release .*name= of its")])
 async def test_keys_of_another_schema_are_refused(
     server: RunningServer, store: Store, admin: "Redis", schema: int, words: str
 ) -> None:

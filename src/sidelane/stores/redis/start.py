@@ -45,8 +45,8 @@ async def _check_schema(server: Server, key: str, name: str) -> None:
         )
     elif int(schema) < SCHEMA:
         raise StoreUnusable(
-            f"The store {name} was written by a Sidelane before the first release (schema {schema}; this one knows {SCHEMA}), which "
-            "nothing upgrades: give the new one a ?name= of its own."
+            f"The store {name} was written by a Sidelane before the first release (schema {schema}; this one knows {SCHEMA}), "
+            "which nothing upgrades: give the new one a ?name= of its own."
         )
 
 
