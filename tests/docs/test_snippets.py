@@ -3,7 +3,7 @@
 import ast
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from inspect import iscoroutine
 from pathlib import Path
@@ -22,7 +22,7 @@ DOCS = ROOT / "docs"
 YOURS = {
     "shop/__init__.py": "",
     "shop/models.py": """
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from pydantic import BaseModel
 
@@ -75,6 +75,20 @@ class Snippets:
         return self.names[name]
 
 
+@pytest.fixture
+def no_shop() -> Iterator[None]:
+    """Other tests have a package `shop` too: none is there before, and none is left behind."""
+
+    def forget() -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+            del sys.modules[name]
+
+    forget()
+    yield
+    forget()
+
+
+@pytest.mark.usefixtures("no_shop")
 async def test_the_front_page_refuses_a_second_question_and_answers_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,8 +100,6 @@ async def test_the_front_page_refuses_a_second_question_and_answers_the_first(
         (tmp_path / name).write_text(text, "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("SIDELANE_STORE", f"sqlite:///{tmp_path / 'jobs.db'}")
-    for name in ("shop", "shop.lane", "shop.models", "shop.tasks", "shop.users", "shop.main"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
     main = import_module("shop.main")
     transport = httpx2.ASGITransport(app=main.app)
     headers = {"X-User": "ann"}
