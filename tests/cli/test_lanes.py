@@ -15,7 +15,8 @@ from tests.cli.project import Project
 @pytest.fixture(autouse=True)
 def modules(project: Project) -> Iterator[None]:
     """Forget the project's modules after each test, for the next one has others of the same names; hide the other tests' lanes."""
-    hidden = {name: module for name, module in sys.modules.items() if name.startswith("tests.") and _has_lane(module)}
+    there = list(sys.modules.items())
+    hidden = {name: module for name, module in there if name.startswith("tests.") and _has_lane(module)}
     for name in hidden:
         del sys.modules[name]
     before, path = set(sys.modules), list(sys.path)
@@ -28,7 +29,7 @@ def modules(project: Project) -> Iterator[None]:
 
 
 def _has_lane(module: ModuleType) -> bool:
-    return any(isinstance(value, Sidelane) for value in vars(module).values())
+    return any(isinstance(value, Sidelane) for value in list(vars(module).values()))
 
 
 def test_a_lane_is_named_by_module_and_attribute() -> None:

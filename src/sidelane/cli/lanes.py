@@ -95,7 +95,9 @@ def _only_lane(module: ModuleType, setting: str) -> Sidelane:
 
 def _lanes(module: ModuleType) -> dict[str, Sidelane]:
     """Give a module's lanes, by what names them on a command line."""
-    return {f"{module.__name__}:{name}": value for name, value in vars(module).items() if isinstance(value, Sidelane)}
+    # a copy, for merely looking at a proxy may make it import what it stands for
+    members = list(vars(module).items())
+    return {f"{module.__name__}:{name}": value for name, value in members if isinstance(value, Sidelane)}
 
 
 def _offer(module: ModuleType) -> str:
