@@ -23,7 +23,7 @@ async def test_a_batch_of_10_000_calls_back_once_though_who_submits_it_and_who_r
     await until(lambda: batch_with(scene, succeeded=JOBS // 4), "some of them are done", within=30)
     workers[0].kill()
 
-    await until(lambda: batch_with(scene, ends=1), "the batch ends", within=60)
+    await until(lambda: batch_with(scene, ends=1), "the batch ends", within=90)
     await until(lambda: again.ended, "who submitted it has ended")
     assert again.status == 0
     batch = await scene.store.get_batch("b")
