@@ -65,16 +65,22 @@ def _spec(job_id: str, row: Row, text: str) -> JobSpec:
     document = {"id": job_id, **json.loads(rest)}
     if arguments:
         document["arguments"] = arguments
-    limits = _limits(row.limits, tuple(row.limit_keys)) if row.limits else ()
+    if not row.batch:  # a follow-up does without a batch that takes no more jobs
+        document.pop("batch", None)
+    limits = _limits(row.limits, row.limit_keys) if row.limits else ()
     if "follow_ups" in document:
         return replace(spec_of(document), limits=limits)
     return JobSpec(**document, limits=limits)
 
 
+def _limits(text: str, keys: Sequence[str]) -> tuple[Limit, ...]:
+    return tuple(_limit(text, place, key) for place, key in enumerate(keys))
+
+
 @lru_cache(maxsize=10_000)
-def _limits(text: str, keys: tuple[str, ...]) -> tuple[Limit, ...]:
-    """Make the limits of a row, which many jobs of a user share."""
-    return tuple(replace(limit, key=key) for limit, key in zip(limits_of(text), keys, strict=True))
+def _limit(text: str, place: int, key: str) -> Limit:
+    """Make a limit of a row, which many jobs share."""
+    return replace(limits_of(text)[place], key=key)
 
 
 def found_of(job_id: str, answer: Any) -> JobRecord | Gone | None:

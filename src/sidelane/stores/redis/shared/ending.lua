@@ -1,6 +1,7 @@
 -- Ending a job in one step: its state, its end's number and its follow-ups, whoever ends it (rules 8, 9). Needs: arrivals, parking, log.
 --
--- Keys: cascades  set: cancelled jobs some of whose children are still to be cancelled with them
+-- Keys: cascades        set: jobs that were cancelled, some of whose children are still to be stopped for that
+--       stopping:<job>  set: these children
 
 local MOST_CASCADED = 200 -- children that one script stops
 
@@ -45,16 +46,25 @@ last_steps[#last_steps + 1] = function()
   end
 end
 
--- Stop children of a cancelled job that are cancelled with it. What is left is for sweeps.
-local function cascade(id)
-  local children = P .. 'cascading:' .. id
+-- Stop jobs of a set, as many as this script may yet, and tell whether there are more.
+local function stop_some(children)
   local room = MOST_CASCADED - cascaded
   local ids = room > 0 and call('SPOP', children, room) or {}
   cascaded = cascaded + #ids
   for _, child in ipairs(ids) do
     stop(child, row_of(child))
   end
-  if call('EXISTS', children) == 1 then
+  return call('EXISTS', children) == 1
+end
+
+-- Stop the children that a job has at its cancellation and that are cancelled with it. What is left is for sweeps.
+local function cascade(id)
+  local children, stopping = P .. 'cascading:' .. id, P .. 'stopping:' .. id
+  if stop_some(children) then
+    if call('RENAMENX', children, stopping) == 0 then
+      call('SUNIONSTORE', stopping, stopping, children)
+      call('DEL', children)
+    end
     call('SADD', P .. 'cascades', id)
   end
 end
@@ -62,10 +72,7 @@ end
 -- Stop what a script left of the children of cancelled jobs, and tell how many there were.
 local function cascade_on(limit)
   for _, id in ipairs(call('SRANDMEMBER', P .. 'cascades', limit)) do
-    local row = row_of(id)
-    if row and row[STATE] == CANCELLED and call('EXISTS', P .. 'cascading:' .. id) == 1 then
-      cascade(id)
-    else
+    if not stop_some(P .. 'stopping:' .. id) then
       call('SREM', P .. 'cascades', id)
     end
   end
@@ -82,6 +89,7 @@ local function let_go(id, row)
     call('SREM', children, id)
     if row[CASCADE] then
       call('SREM', P .. 'cascading:' .. row[PARENT], id)
+      call('SREM', P .. 'stopping:' .. row[PARENT], id)
     end
     local parent = row[PARENT] ~= id and call('EXISTS', children) == 0 and row_of(row[PARENT])
     if parent and parent[STATE] > RUNNING then

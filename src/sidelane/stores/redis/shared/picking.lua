@@ -127,14 +127,18 @@ end
 local function settle(lane, users, kinds, clock)
   local tags, resting, idle = {}, {}, {}
   for kind in pairs(kinds) do
-    local turns, left, come = P .. 'turns:' .. lane .. ':' .. kind, {}, {}
+    local turns, left, come, emptied = P .. 'turns:' .. lane .. ':' .. kind, {}, {}, {}
     for name, user in pairs(users) do
       if user.moved then
         local line = user.lines[kind] or { key = line_key(lane, name, kind), place = 1, jobs = {} }
         local head = head_of(line)
         if line.place > 1 then
           left[#left + 1] = line.turn
-          call('ZREMRANGEBYRANK', line.key, 0, line.place - 2)
+          if head then
+            call('ZREMRANGEBYRANK', line.key, 0, line.place - 2)
+          else
+            emptied[#emptied + 1] = line.key
+          end
         end
         if head then
           come[#come + 1], come[#come + 2] = user.tag, turn(head, name)
@@ -142,6 +146,9 @@ local function settle(lane, users, kinds, clock)
         end
         heads[line.key] = nil
       end
+    end
+    for first = 1, #emptied, 1000 do
+      call('DEL', unpack(emptied, first, math.min(first + 999, #emptied)))
     end
     in_pieces('ZREM', turns, left)
     in_pieces('ZADD', turns, come)

@@ -8,9 +8,9 @@
 --          'unknown' or 'sealed' of its batch, 'full' and how many jobs of its queue start in a second, or 'limits' and what
 --          limits says of those that are reached.
 
-local MOST_REPLACED = 200 -- older jobs that one script stops beyond one for each new job
+local MOST_REPLACED = 200 -- older jobs that one script stops
 
-local queued_in, replaced_more = {}, 0
+local queued_in, replaced = {}, 0
 
 -- How many jobs of a queue wait, for whatever reason.
 local function queued(queue)
@@ -41,9 +41,9 @@ end
 -- Stop the oldest jobs of a limit, so that no more are left than leave room for a new one.
 local function replace(limit, limit_id)
   local unfinished = P .. 'unfinished:' .. limit_id
-  local excess = math.min(call('ZCARD', unfinished) - limit.most + 1, MOST_REPLACED - replaced_more + 1)
+  local excess = math.min(call('ZCARD', unfinished) - limit.most + 1, MOST_REPLACED - replaced)
   if excess > 0 then
-    replaced_more = replaced_more + excess - 1
+    replaced = replaced + excess
     for _, id in ipairs(call('ZRANGE', unfinished, 0, excess - 1)) do
       stop(id, row_of(id))
     end
