@@ -25,7 +25,7 @@ TURNS = 3
 
 
 def measure(arena: Arena, quick: bool) -> Figures:
-    jobs = 500 if quick else 2_000
+    jobs = 500 if quick else 10_000
     limited = replace(arena.contestant, script="sidelane_limits.py")
     own = Arena(limited, arena.folder, arena.environment["BENCH_URL"], arena.server)
     rates: dict[str, list[float]] = defaultdict(list)
