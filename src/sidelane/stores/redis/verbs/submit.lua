@@ -10,7 +10,7 @@
 
 local MOST_REPLACED = 200 -- older jobs that one script stops
 
-local queued_in, replaced = {}, 0
+local queued_in, replaced_more = {}, 0
 
 -- How many jobs of a queue wait, for whatever reason.
 local function queued(queue)
@@ -38,12 +38,13 @@ local function refusal(row, max_queued)
   return #reached > 0 and { 'limits', reached }
 end
 
--- Stop the oldest jobs of a limit, so that no more are left than leave room for a new one.
+-- Stop the oldest jobs of a limit, so that no more are left than leave room for a new one. Where there are very many, since the
+-- limit had more slots once, each newcomer stops at least one, and the rest is for those who come later.
 local function replace(limit, limit_id)
   local unfinished = P .. 'unfinished:' .. limit_id
-  local excess = math.min(call('ZCARD', unfinished) - limit.most + 1, MOST_REPLACED - replaced)
+  local excess = math.min(call('ZCARD', unfinished) - limit.most + 1, 1 + MOST_REPLACED - replaced_more)
   if excess > 0 then
-    replaced = replaced + excess
+    replaced_more = replaced_more + excess - 1
     for _, id in ipairs(call('ZRANGE', unfinished, 0, excess - 1)) do
       stop(id, row_of(id))
     end
