@@ -20,7 +20,7 @@ KEEP = 4.0
 """Seconds a job is kept after its end; its name is kept as long again."""
 
 AT_A_TIME = 100
-RATES = {"redis": 2_500, "sqlite": 1_500}
+RATES = {"redis": 5_000, "sqlite": 2_500}
 """Jobs a second, well below what each store can do: a rate that is steady makes sizes comparable."""
 
 BACKLOG, HURRY = 2_000, 0.5

@@ -133,7 +133,7 @@ class Database:
         if self.shared:
             connection.pragma("mmap_size", 256 * _MIB)
             connection.pragma("wal_autocheckpoint", 2000)  # pages, 8 MiB: few checkpoints, none of them long
-            connection.pragma("journal_size_limit", 64 * _MIB)
+            connection.pragma("journal_size_limit", 8 * _MIB)  # what a stall let the log grow to is given back
 
 
 def check_version(found: str) -> None:
