@@ -16,6 +16,7 @@ from sidelane.engine.handle import Job
 from sidelane.engine.registry import Around, ProblemRule, Registry
 from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
 from sidelane.engine.scheduling import Schedules
+from sidelane.engine.side import SIDE_QUEUES, check_name
 from sidelane.engine.task import Call, Task
 from sidelane.engine.turns import Turns
 from sidelane.engine.worker import Worker
@@ -25,6 +26,7 @@ from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
 from sidelane.stores.opening import in_memory, open_store, without_password
 from sidelane.testing.harness import Harness, harness
+from sidelane.transports.opening import Transports
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -58,12 +60,15 @@ class Sidelane:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.configuration: Configuration = load(**{"store": store, **(settings or {})})
+        for queue in queues:
+            check_name(queue.name)
         self.queues = {queue.name: queue for queue in queues}
         if len(self.queues) < len(queues):
             raise ConfigurationError("Two queues of this lane have the same name.")
         self.queues.setdefault(DEFAULT_QUEUE, Queue(DEFAULT_QUEUE))
         self.registry = Registry()
         self.schedules = Schedules(lambda: self.client)
+        self.transports = Transports()
         self._modules = tasks
         self._client: Client | None = None
 
@@ -206,6 +211,7 @@ class Sidelane:
         async with AsyncExitStack() as stack:
             client = Client(await open_store(self.settings.store), settings=self.settings)
             stack.push_async_callback(client.close)
+            stack.push_async_callback(self.transports.close)
             for danger in client.store.dangers:
                 logger.warning("the store %s may lose jobs: %s", without_password(self.settings.store), danger)
             stack.enter_context(self._opened(client))
@@ -271,6 +277,7 @@ class Sidelane:
     def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
         if function is None:
             return lambda function: self._task(function, **fields)
+        check_name(fields.get("name") or function.__name__)
         name = fields.get("queue", DEFAULT_QUEUE)
         queue = self.queues.get(name)
         if queue is None:
@@ -279,6 +286,12 @@ class Sidelane:
                 f"{', '.join(self.queues)}. Add Queue({name!r}) to its queues."
             )
         task = declare(function, fields, lane=self, queue=queue, settings=self.settings)
+        self.registry.add(task)
+        return task
+
+    def _own(self, function: Callable[..., Any], **fields: Unpack[TaskFields]) -> Task[..., Any, Any]:
+        """Register a task of Sidelane's own, which does side work."""
+        task = declare(function, fields, lane=self, queue=SIDE_QUEUES[fields["queue"]], settings=self.settings)
         self.registry.add(task)
         return task
 

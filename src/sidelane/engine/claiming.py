@@ -100,7 +100,7 @@ class Claiming:
         asked = self._turns.ask(queues, limit)
         request = ClaimRequest(
             request=new_nonce(), worker=self._worker, queues=asked, tasks=self._tasks(), limit=limit, lease=self._lease,
-            suspects=suspects,
+            suspects=suspects, full=tuple(self._slots.queues.keys() - queues.keys()),
         )  # fmt: skip
         claims = (
             await self._trying.until_answered(lambda: self._store.claim(request), stop=lambda: self._stopping)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from sidelane.engine.attempt import Attempt, Runtime, Stop, Submitter
+from sidelane.engine.attendant import Attendant
 from sidelane.engine.claiming import Claiming
 from sidelane.engine.heartbeat import BEATS, Heartbeat
 from sidelane.engine.process import Children
@@ -17,6 +18,7 @@ from sidelane.engine.pulse import Pulse
 from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
+from sidelane.engine.side import SIDE_QUEUES, SIDE_SLOTS
 from sidelane.engine.slots import Slots
 from sidelane.engine.turns import Turns
 from sidelane.model.ids import new_nonce
@@ -42,8 +44,8 @@ class Worker:
     """Runs jobs of some queues until it is told to drain.
 
     `queues` maps names to the most jobs of each to run at once (None: as many as there are slots), and `turns` says how it serves
-    them when it cannot serve all. `open_store` opens the heartbeat's own connection. `exit_when_stuck`: end the process when its
-    loop is blocked for a lease.
+    them when it cannot serve all. Side work has slots of its own. `open_store` opens the heartbeat's own connection; `attendants`
+    run beside the jobs. `exit_when_stuck`: end the process when its loop is blocked for a lease.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Worker:
         queues: Mapping[str, int | None],
         turns: Turns,
         name: str = "worker",
+        attendants: Sequence[Attendant] = (),
         exit_when_stuck: bool = False,
     ) -> None:
         self.name = name
@@ -64,6 +67,8 @@ class Worker:
         self._settings = settings
         self._registry = registry
         self._slots = Slots(settings.concurrency, queues)
+        self._side = Slots(SIDE_SLOTS, {name: queue.concurrency for name, queue in SIDE_QUEUES.items()})
+        self._attendants = attendants
         self._attempts: dict[Lease, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._started = time.time()
@@ -76,9 +81,13 @@ class Worker:
             registry=registry, resources=self._resources, settings=settings, threads=self._threads,
             children=self._children, submitter=submitter, reporting=self._reporter,
         )  # fmt: skip
-        self._claiming = Claiming(
-            store, worker=self.id, slots=self._slots, turns=turns, lease=settings.lease, tasks=self._tasks, start=self._start,
-        )  # fmt: skip
+        self._claimings = [
+            Claiming(
+                store, worker=self.id, slots=slots, turns=turns, lease=settings.lease, tasks=self._tasks,
+                start=self._start,
+            )
+            for slots, turns in ((self._slots, turns), (self._side, Turns(dict.fromkeys(SIDE_QUEUES, 1))))
+        ]  # fmt: skip
         self._heartbeat = Heartbeat(
             open_store, lease=settings.lease, pulse=self._pulse, leases=self._leases, info=self.info,
             on_verdicts=self._on_verdicts, exit_when_stuck=exit_when_stuck,
@@ -93,9 +102,10 @@ class Worker:
         """Say "ok", or in a sentence what keeps this worker from its work."""
         troubles = [
             self._heartbeat.stuck,
-            self._claiming.trouble,
+            *(claiming.trouble for claiming in self._claimings),
             self._reporter.trouble,
             self._heartbeat.trouble,
+            *(attendant.trouble for attendant in self._attendants),
             *self._resources.failed.values(),
         ]
         if self._stopped:
@@ -109,9 +119,9 @@ class Worker:
     def info(self) -> WorkerInfo:
         """Describe this worker as its heartbeats do."""
         return WorkerInfo(
-            id=self.id, name=self.name, host=socket.gethostname(), pid=os.getpid(), queues=self._slots.queues,
-            tasks=self._tasks(), slots=self._slots.total, running=self._slots.taken, started=self._started,
-            health=self.health,
+            id=self.id, name=self.name, host=socket.gethostname(), pid=os.getpid(),
+            queues={**self._slots.queues, **self._side.queues}, tasks=self._tasks(), slots=self._slots.total,
+            running=self._slots.taken, started=self._started, health=self.health,
         )  # fmt: skip
 
     def drain(self) -> None:
@@ -135,7 +145,8 @@ class Worker:
                 self.name, ", ".join(self._slots.queues), self._slots.total,
             )  # fmt: skip
             async with asyncio.TaskGroup() as group:
-                claims = group.create_task(self._claiming.run())
+                claims = [group.create_task(claiming.run()) for claiming in self._claimings]
+                attendants = [group.create_task(attendant.run()) for attendant in self._attendants]
                 loops = [
                     group.create_task(self._reporter.run_appends()),
                     group.create_task(self._reporter.run_reports()),
@@ -143,11 +154,13 @@ class Worker:
                     group.create_task(self._retry_resources()),
                 ]
                 await self._drain.wait()
-                self._claiming.stop()
-                await asyncio.wait([claims], timeout=self._settings.lease)
-                claims.cancel()
+                for claiming in self._claimings:
+                    claiming.stop()
+                for attendant in attendants:
+                    attendant.cancel()
+                await asyncio.wait(claims, timeout=self._settings.lease)
                 await self._finish_jobs()
-                for loop in loops:
+                for loop in (*claims, *loops):
                     loop.cancel()
         finally:
             await self._close()
@@ -207,7 +220,8 @@ class Worker:
             await asyncio.sleep(RETRY_RESOURCES)
             if self._resources.failed:
                 await self._open_resources()
-                self._claiming.more_tasks()
+                for claiming in self._claimings:
+                    claiming.more_tasks()
 
     def _tasks(self) -> dict[str, int]:
         return self._registry.known(without=self._resources.failed)
@@ -221,12 +235,13 @@ class Worker:
 
     def _on_end(self, attempt: Attempt, ended: "asyncio.Task[None]") -> None:
         self._running.discard(ended)
-        self._slots.give_back(attempt.record)
+        (self._side if attempt.record.spec.queue in self._side.queues else self._slots).give_back(attempt.record)
         if not attempt.reported:
             self._attempts.pop(attempt.lease, None)
         if not ended.cancelled() and (error := ended.exception()) is not None:
             logger.error("job %s broke its worker's own code", attempt.record.id, exc_info=error)
-        self._claiming.freed()
+        for claiming in self._claimings:
+            claiming.freed()
 
     def _on_reported(self, report: Report, held: bool) -> None:
         self._attempts.pop(report.lease, None)

@@ -16,6 +16,9 @@ SidelaneError
 ├── StoreError                the store refused or could not be reached
 │   ├── StoreUnavailable      for now: disk full, busy, unreachable; the same call may work later
 │   └── StoreUnusable         for good: corrupt, read-only, written by a newer version
+├── TransportError            a message could not be sent or received
+│   ├── TransportUnavailable  for now: unreachable, throttled; the same call may work later
+│   └── TransportUnusable     for good: no such queue or topic, no credentials, no permission, a message it never takes
 ├── JobError                  about one job
 │   ├── UnknownJob            no such job
 │   ├── JobGone               it was there, and its retention has passed
@@ -124,6 +127,20 @@ class StoreUnavailable(StoreError):
 
 class StoreUnusable(StoreError):
     """The store cannot be used as it is: it is corrupt, read-only, or written by a newer Sidelane."""
+
+
+class TransportError(SidelaneError):
+    """A message could not be sent or received."""
+
+    status = 502
+
+
+class TransportUnavailable(TransportError):
+    """The transport cannot be reached, or takes no more for now; a repeat may work."""
+
+
+class TransportUnusable(TransportError):
+    """The transport will not work as it is set up, or will never take this message."""
 
 
 class JobError(SidelaneError):

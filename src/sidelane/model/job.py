@@ -63,13 +63,19 @@ class JobSpec:
     given: Mapping[str, str] = field(
         default_factory=dict
     )  # arguments that are filled in when it starts, by where they come from
+    remember: float = 0.0  # how long its id stays taken, at least, after the job itself is removed
+
+
+REMOVED: frozenset[State] = frozenset()
+"""What a follow-up waits for that is submitted when its job is removed, after its retention or before."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """A job to submit in the very step that ends its parent in one of the states `on`.
+    """A job to submit in the very step that ends its parent in one of the states `on`, or that removes it (`REMOVED`).
 
-    `spec` is a template: its id and parent are filled in at the end, so that each end submits it once (rules 9).
+    `spec` is a template: its id and parent are filled in at the end, so that each end submits it once (rules 9). One that follows
+    the removal has no parent any more; its id is `<job>.removed.<place>`.
     """
 
     on: frozenset[State]
@@ -117,6 +123,7 @@ class JobRecord:
     cancelling: bool = False
     parked: str | None = None  # the id of the limit it waits at
     worker: str | None = None
+    outside: Lease | None = None  # while it is handed over: who shows this lease may end it
     last: int = 0  # number of the newest event in its log
     progress: str | None = None  # data of its newest progress event, JSON text
     result: str | None = None  # JSON text

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sidelane.model.event import Entry
-from sidelane.model.job import Failure, Lease
+from sidelane.model.job import Failure, JobSpec, Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,18 @@ class Released:
     delay: float = 0.0
 
 
-Outcome = Succeeded | Retried | Failed | Cancelled | Released
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The attempt goes on outside: whoever shows its lease ends it within `timeout` seconds, else that is a loss (rules 12).
+
+    `sending` is submitted in the same step: the job that tells the outside. It has an id of its own.
+    """
+
+    timeout: float
+    sending: JobSpec
+
+
+Outcome = Succeeded | Retried | Failed | Cancelled | Released | HandedOver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

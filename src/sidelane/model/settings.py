@@ -26,5 +26,18 @@ class Settings(BaseModel):
     payload_limit: int = Field(
         1_048_576, ge=1024, description="Bytes of JSON a call's arguments, a result or an event may have."
     )
+    files: str = Field(
+        "sidelane-files",
+        description="Where files are kept: a folder (from the project's root), s3://bucket/prefix or gs://…",
+    )
+    jobs_url: str = Field(
+        "", description="Where outside workers reach the routes of jobs: https://api.example.com/jobs."
+    )
+    private_callbacks: bool = Field(
+        False, description="Let callbacks and hand-overs reach private, loopback and link-local addresses."
+    )
+    callback_hosts: str = Field(
+        "", description="The hosts that callbacks may reach, with commas in between; empty: any that is public."
+    )
     ping: float = Field(15.0, gt=0, description="Silence after which an event stream sends a comment.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="What workers log.")

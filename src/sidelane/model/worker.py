@@ -37,12 +37,14 @@ class ClaimRequest:
     """What a worker has room for. A repeat under the same `request` gets the same jobs again (rules 3).
 
     `queues` maps names to free slots, tried in order; `tasks` maps known names to the newest version understood (None: any);
-    `ids` takes only these jobs; `suspects` bounds how many jobs with one loss, and with more, it may take (rules 7).
+    `ids` takes only these jobs; `suspects` bounds how many jobs with one loss, and with more, it may take (rules 7). `full` are
+    queues that it serves too and has no room for: it need not be woken for them.
     """
 
     request: str
     worker: str
     queues: Mapping[str, int] = field(default_factory=dict)
+    full: tuple[str, ...] = ()
     tasks: Mapping[str, int] | None = None
     ids: tuple[str, ...] = ()
     limit: int = 1

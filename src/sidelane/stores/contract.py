@@ -67,7 +67,10 @@ class Source(Protocol):
         ...
 
     async def finish(self, reports: Sequence[Report]) -> list[bool]:
-        """End attempts: state, last entries and follow-ups in one step, or nothing and false where the lease was lost."""
+        """End attempts: state, last entries and follow-ups in one step, or nothing and false where the lease was lost.
+
+        One that is handed over goes on under its lease, which no worker holds or renews any more: it runs out in the time given.
+        """
         ...
 
 
@@ -136,12 +139,13 @@ class Store(Source, Batches, Schedules, Protocol):
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
         """Make jobs durable. An id that is known, or a unique key that is taken, answers with the job that has it.
 
-        Else a full queue or a limit that rejects refuses it, and one that replaces stops older jobs for it.
+        Else a full queue or a limit that rejects refuses it, and one that replaces stops older jobs for it. A spec with `remember`
+        whose id is that of a removed job is refused with 410.
         """
         ...
 
     async def cancel(self, ids: Sequence[str]) -> list[JobRecord | None]:
-        """Cancel queued jobs at once and ask running ones to stop; finished ones stay as they are."""
+        """Cancel queued jobs and handed-over ones at once and ask running ones to stop; finished ones stay as they are."""
         ...
 
     async def requeue(self, ids: Sequence[str], *, arguments: str | None = None) -> list[JobRecord | Refusal | None]:

@@ -16,6 +16,7 @@ from sidelane.model.outcome import (
     Append,
     Cancelled,
     Failed,
+    HandedOver,
     Outcome,
     Released,
     Report,
@@ -230,6 +231,8 @@ class Expectation:
                 self._give_back(job, delay)
             case Released(delay):
                 self._give_back(job, delay)
+            case HandedOver():
+                raise NotImplementedError
 
     def _give_back(self, job: Expected, delay: float) -> None:
         if job.cancelling:

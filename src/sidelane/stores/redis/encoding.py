@@ -11,7 +11,7 @@ from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
 from sidelane.model.job import Failure, FollowUp, JobSpec, Lease, Query, State
 from sidelane.model.limit import Limit
-from sidelane.model.outcome import Append, Cancelled, Failed, Released, Report, Retried, Succeeded
+from sidelane.model.outcome import Append, Cancelled, Failed, HandedOver, Released, Report, Retried, Succeeded
 from sidelane.model.schedule import Firing
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.checking import storable
@@ -85,6 +85,8 @@ def report_fields(report: Report) -> list[Argument]:
             name, delay, kept = "retried", _seconds(seconds), _failure(failure)
         case Released(seconds):
             name, delay = "released", _seconds(seconds)
+        case HandedOver():
+            raise NotImplementedError
     return [*lease_fields(report.lease), report.ordinal, name, delay, text, kept, *_entries(report.entries)]
 
 
@@ -98,7 +100,7 @@ def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) ->
     fields += [len(request.ids), *request.ids, len(request.queues)]
     for queue, slots in request.queues.items():
         fields += [queue, slots]
-    full = set(watched) - request.queues.keys()
+    full = set(watched).intersection(request.full)
     return [*fields, watcher if watched else "", len(full), *full]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import apsw
 
 from sidelane.model.job import State
-from sidelane.model.outcome import Cancelled, Failed, Released, Report, Retried, Succeeded
+from sidelane.model.outcome import Cancelled, Failed, HandedOver, Released, Report, Retried, Succeeded
 from sidelane.stores.sqlite import log
 from sidelane.stores.sqlite.arrivals import put_back
 from sidelane.stores.sqlite.ending import CANCELLED, End, end, keep_failure
@@ -40,6 +40,8 @@ def _finish(connection: apsw.Connection, now: float, touched: Touched, report: R
             _wait_or_stop(connection, row._replace(failures=row.failures + 1), now, touched, delay, nonce)
         case Released(delay):
             _wait_or_stop(connection, row, now, touched, delay, nonce)
+        case HandedOver():
+            raise NotImplementedError
     return True
 
 

@@ -1,0 +1,1 @@
+"""Callbacks: telling someone outside how a job ended."""

@@ -1,0 +1,1 @@
+"""What jobs work on that is too large to stand in their arguments."""

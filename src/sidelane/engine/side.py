@@ -1,0 +1,26 @@
+"""Side work: what a lane does beside its users' jobs, as jobs on queues of its own that never take a slot of theirs.
+
+Every worker serves these queues, whichever others it was told to serve.
+"""
+
+from sidelane.model.errors import ConfigurationError
+from sidelane.model.queue import Queue
+
+CALLBACKS = "sidelane.callbacks"
+SENDING = "sidelane.sending"
+FILES = "sidelane.files"
+"""Callbacks; hand-overs on their way out; files whose jobs are gone."""
+
+SIDE_QUEUES = {queue.name: queue for queue in (Queue(CALLBACKS, 400), Queue(SENDING, 100), Queue(FILES, 10))}
+"""With what one worker process does of each at once: they wait for others most of the time."""
+
+SIDE_SLOTS = sum(queue.concurrency or 0 for queue in SIDE_QUEUES.values())
+
+OWN = "sidelane."
+"""What the names of Sidelane's own tasks and queues begin with."""
+
+
+def check_name(name: str) -> None:
+    """Raise `ConfigurationError` where a user's queue or task has a name that is kept for Sidelane's own."""
+    if name.startswith(OWN):
+        raise ConfigurationError(f"{name!r}: names that begin with {OWN!r} are Sidelane's own.")

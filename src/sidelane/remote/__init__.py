@@ -1,0 +1,1 @@
+"""Work handed out to others, and messages of others turned into jobs."""

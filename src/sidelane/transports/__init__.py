@@ -1,0 +1,1 @@
+"""Transports: ways that messages take between Sidelane and others, behind one contract."""

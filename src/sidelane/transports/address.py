@@ -1,0 +1,57 @@
+"""Addresses: where messages go to or come from, as an application writes it. Values: nothing is opened by making one."""
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
+
+from sidelane.model.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Sqs:
+    """A queue of Amazon SQS, by name or URL.
+
+    Region, credentials and endpoint come from where the AWS SDKs look for them (`AWS_REGION`, `AWS_ENDPOINT_URL`, profiles, …)
+    unless they are given. Messages that cannot be read go to `dead_letters`, a queue's name or URL; without it to the dead-letter
+    queue of its own redrive policy. Raises `ConfigurationError`.
+    """
+
+    queue: str
+    _: KW_ONLY
+    region: str | None = None
+    endpoint_url: str | None = None
+    dead_letters: str | None = None
+    kind: Literal["sqs"] = "sqs"
+
+    def __post_init__(self) -> None:
+        if not self.queue:
+            raise ConfigurationError("Sqs(queue=''): this is the name or the URL of a queue.")
+
+    def __str__(self) -> str:
+        return f"SQS queue {self.queue}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PubSub:
+    """A topic of Google Pub/Sub to send to, a subscription to receive from, or both, by name or full path.
+
+    `project` is that of the credentials unless it is given; `PUBSUB_EMULATOR_HOST` is honoured. Messages that cannot be read go to
+    `dead_letters`, a topic; without it to the topic of the subscription's dead-letter policy. Raises `ConfigurationError`.
+    """
+
+    topic: str | None = None
+    subscription: str | None = None
+    project: str | None = None
+    dead_letters: str | None = None
+    kind: Literal["pubsub"] = "pubsub"
+
+    def __post_init__(self) -> None:
+        if not (self.topic or self.subscription):
+            raise ConfigurationError("PubSub(): give a topic to send to, a subscription to receive from, or both.")
+
+    def __str__(self) -> str:
+        names = [f"topic {self.topic}"] if self.topic else []
+        names += [f"subscription {self.subscription}"] if self.subscription else []
+        return "Pub/Sub " + ", ".join(names)
+
+
+Address = Sqs | PubSub

@@ -1,0 +1,41 @@
+"""Opening transports by their addresses."""
+
+from sidelane.model.errors import MissingExtra
+from sidelane.transports.address import Address, PubSub, Sqs
+from sidelane.transports.contract import Transport
+
+
+class Transports:
+    """The transports of one process, each opened when it is first used."""
+
+    def __init__(self) -> None:
+        self._open: dict[Address, Transport] = {}
+
+    async def to(self, address: Address) -> Transport:
+        """Give the transport of an address. Raises `MissingExtra`, `TransportUnavailable` and `TransportUnusable`."""
+        if address not in self._open:
+            self._open[address] = _opened(address)
+        return self._open[address]
+
+    async def close(self) -> None:
+        """Close all of them. What is used after that is opened again."""
+        while self._open:
+            _, transport = self._open.popitem()
+            await transport.close()
+
+
+def _opened(address: Address) -> Transport:
+    """Make what talks to an address; it connects with its first call."""
+    match address:
+        case Sqs():
+            try:
+                from sidelane.transports.sqs import SqsTransport
+            except ModuleNotFoundError as error:
+                raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[sqs]'.") from error
+            return SqsTransport(address)
+        case PubSub():
+            try:
+                from sidelane.transports.pubsub import PubSubTransport
+            except ModuleNotFoundError as error:
+                raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[pubsub]'.") from error
+            return PubSubTransport(address)
