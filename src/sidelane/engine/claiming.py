@@ -33,6 +33,7 @@ class Claiming:
         lease: float,
         tasks: Callable[[], dict[str, int]],
         start: Callable[[Claimed], None],
+        silence: float = LONGEST_SILENCE,
     ) -> None:
         self._store = store
         self._worker = worker
@@ -41,6 +42,7 @@ class Claiming:
         self._lease = lease
         self._tasks = tasks
         self._start = start
+        self._silence = silence
         self._filled = False  # the last claim got all it asked for, so there may be more
         self._served: list[str] = []  # queues that gave all they were asked for in the last claim, so there may be more
         self._more = True  # the last claim may have left jobs behind for want of slots
@@ -117,9 +119,7 @@ class Claiming:
         return slots.free <= 0 or len(slots.free_by_queue()) < len(slots.queues) or min(slots.suspects()) <= 0
 
     async def _wait(self, wakeups: Wakeups, next_due: float | None) -> None:
-        hint = asyncio.ensure_future(
-            wakeups.wait(min(LONGEST_SILENCE, LONGEST_SILENCE if next_due is None else next_due))
-        )
+        hint = asyncio.ensure_future(wakeups.wait(self._silence if next_due is None else min(self._silence, next_due)))
         freed = asyncio.ensure_future(self._freed.wait())
         try:
             await asyncio.wait([hint, freed], return_when=asyncio.FIRST_COMPLETED)

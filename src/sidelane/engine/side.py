@@ -16,6 +16,9 @@ SIDE_QUEUES = {queue.name: queue for queue in (Queue(CALLBACKS, 400), Queue(SEND
 
 SIDE_SLOTS = sum(queue.concurrency or 0 for queue in SIDE_QUEUES.values())
 
+SIDE_SILENCE = 60.0
+"""Seconds after which a worker looks for side work even without a hint: it costs an idle one next to nothing."""
+
 OWN = "sidelane."
 """What the names of Sidelane's own tasks and queues begin with."""
 

@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sidelane.engine.attempt import Attempt, Runtime, Stop, Submitter
 from sidelane.engine.attendant import Attendant
-from sidelane.engine.claiming import Claiming
+from sidelane.engine.claiming import LONGEST_SILENCE, Claiming
 from sidelane.engine.heartbeat import BEATS, Heartbeat
 from sidelane.engine.process import Children
 from sidelane.engine.pulse import Pulse
 from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
-from sidelane.engine.side import SIDE_QUEUES, SIDE_SLOTS
+from sidelane.engine.side import SIDE_QUEUES, SIDE_SILENCE, SIDE_SLOTS
 from sidelane.engine.slots import Slots
 from sidelane.engine.turns import Turns
 from sidelane.model.ids import new_nonce
@@ -84,9 +84,11 @@ class Worker:
         self._claimings = [
             Claiming(
                 store, worker=self.id, slots=slots, turns=turns, lease=settings.lease, tasks=self._tasks,
-                start=self._start,
+                start=self._start, silence=silence,
             )
-            for slots, turns in ((self._slots, turns), (self._side, Turns(dict.fromkeys(SIDE_QUEUES, 1))))
+            for slots, turns, silence in (
+                (self._slots, turns, LONGEST_SILENCE), (self._side, Turns(dict.fromkeys(SIDE_QUEUES, 1)), SIDE_SILENCE),
+            )
         ]  # fmt: skip
         self._heartbeat = Heartbeat(
             open_store, lease=settings.lease, pulse=self._pulse, leases=self._leases, info=self.info,
