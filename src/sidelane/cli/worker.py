@@ -30,6 +30,7 @@ from sidelane.cli.options import (
     slots_by_queue,
 )
 from sidelane.cli.processes import Processes, names_of
+from sidelane.engine.side import users
 from sidelane.engine.worker import Worker
 from sidelane.model.worker import WorkerInfo
 from sidelane.stores.opening import without_password
@@ -149,9 +150,11 @@ class Stopping:
 
 
 def _introduce(lane: Sidelane, info: WorkerInfo, plan: Plan) -> None:
-    tasks = ", ".join(name if version == 1 else f"{name} v{version}" for name, version in sorted(info.tasks.items()))
+    tasks = ", ".join(
+        name if version == 1 else f"{name} v{version}" for name, version in sorted(users(info.tasks).items())
+    )
     queues = ", ".join(
-        name if slots == info.slots else f"{name} ({slots} at once)" for name, slots in info.queues.items()
+        name if slots == info.slots else f"{name} ({slots} at once)" for name, slots in users(info.queues).items()
     )
     engine = "uvloop" if "uvloop" in sys.modules else "asyncio"
     logger.info("Sidelane %s, process %d, %s", __version__, os.getpid(), engine)

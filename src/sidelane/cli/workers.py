@@ -12,6 +12,7 @@ from sidelane.cli.documents import worker_document
 from sidelane.cli.opening import opened, settings_of
 from sidelane.cli.options import AsJson, LaneName, StoreUrl
 from sidelane.cli.times import age
+from sidelane.engine.side import users
 from sidelane.model.settings import Settings
 from sidelane.model.worker import QueueStats, WorkerInfo
 
@@ -47,8 +48,12 @@ def _row(worker: WorkerInfo, now: float) -> list[Text]:
         Text(worker.name, "bold"),
         _health(worker.health),
         Text(f"{worker.running} of {worker.slots}", "" if worker.running < worker.slots else "yellow"),
-        Text(", ".join(f"{name} ({slots})" if slots < worker.slots else name for name, slots in worker.queues.items())),
-        Text(str(len(worker.tasks)), "dim"),
+        Text(
+            ", ".join(
+                f"{name} ({slots})" if slots < worker.slots else name for name, slots in users(worker.queues).items()
+            )
+        ),
+        Text(str(len(users(worker.tasks))), "dim"),
         Text(worker.host, "dim"),
         Text(str(worker.pid), "dim"),
         Text(age(worker.started, now), "dim"),

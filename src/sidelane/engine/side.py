@@ -3,6 +3,9 @@
 Every worker serves these queues, whichever others it was told to serve.
 """
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from sidelane.model.errors import ConfigurationError
 from sidelane.model.queue import Queue
 
@@ -21,6 +24,14 @@ SIDE_SILENCE = 60.0
 
 OWN = "sidelane."
 """What the names of Sidelane's own tasks and queues begin with."""
+
+
+V = TypeVar("V")
+
+
+def users(named: Mapping[str, V]) -> dict[str, V]:
+    """Leave out queues or tasks that are Sidelane's own, by their names."""
+    return {name: value for name, value in named.items() if not name.startswith(OWN)}
 
 
 def check_name(name: str) -> None:
