@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidelane.cli.options import passed_on, slots_by_queue
+from sidelane.engine.side import users
 from sidelane.model.job import JobRecord, State
 from sidelane.model.worker import WorkerInfo
 from tests.cli.command import Command
@@ -97,7 +98,7 @@ def test_a_worker_says_what_it_works_on_and_takes_only_its_queues(project: Proje
     (found,) = until(named(shelf, "w1"), "the worker in the store")
     assert found.pid == worker.pid
     assert found.slots == 8
-    assert found.queues == {"chat": 7, "gpu": 1}
+    assert users(found.queues) == {"chat": 7, "gpu": 1}
     shelf.submit("one")
     until(lambda: shelf.record("one").state is State.SUCCEEDED, "the job's end")
 

@@ -61,7 +61,7 @@ def test_every_decision_is_numbered_once() -> None:
 
 async def test_the_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIDELANE_STORE", f"sqlite:///{tmp_path / 'jobs.db'}")
-    hello = module_of((ROOT / "docs" / "quickstart.md").read_text("utf-8"), tmp_path)
+    hello = module_of((ROOT / "docs" / "quickstart.md").read_text("utf-8"), tmp_path, monkeypatch)
     async with hello.lane.running(workers=1):
         transport = httpx2.ASGITransport(app=hello.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -80,7 +80,7 @@ def commands(command: Any, path: str = "") -> Iterator[str]:
         yield path.strip()
 
 
-def module_of(page: str, folder: Path) -> ModuleType:
+def module_of(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Make a module of a page's Python."""
     file = folder / "hello.py"
     file.write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), "utf-8")
@@ -88,6 +88,6 @@ def module_of(page: str, folder: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = util.module_from_spec(spec)
-    sys.modules["hello"] = module
+    monkeypatch.setitem(sys.modules, "hello", module)
     spec.loader.exec_module(module)
     return module

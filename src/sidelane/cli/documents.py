@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sidelane.engine.side import users
 from sidelane.model.batch import BatchRecord
 from sidelane.model.event import Event
 from sidelane.model.job import Failure, FollowUp, JobRecord
@@ -71,8 +72,8 @@ def worker_document(worker: WorkerInfo) -> Document:
         "health": worker.health,
         "slots": worker.slots,
         "running": worker.running,
-        "queues": dict(worker.queues),
-        "tasks": dict(worker.tasks),
+        "queues": users(worker.queues),
+        "tasks": users(worker.tasks),
         "started": time_text(worker.started),
     }
 
