@@ -19,6 +19,7 @@ SidelaneError
 ├── TransportError            a message could not be sent or received
 │   ├── TransportUnavailable  for now: unreachable, throttled; the same call may work later
 │   └── TransportUnusable     for good: no such queue or topic, no credentials, no permission, a message it never takes
+├── MalformedMessage          a message that came in and cannot be read; says why, and repeats nothing of it
 ├── JobError                  about one job
 │   ├── UnknownJob            no such job
 │   ├── JobGone               it was there, and its retention has passed
@@ -141,6 +142,12 @@ class TransportUnavailable(TransportError):
 
 class TransportUnusable(TransportError):
     """The transport will not work as it is set up, or will never take this message."""
+
+
+class MalformedMessage(SidelaneError):
+    """The message is not what its receiver takes."""
+
+    status = 400
 
 
 class JobError(SidelaneError):

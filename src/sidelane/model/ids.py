@@ -1,4 +1,4 @@
-"""Identifiers: ids of jobs, nonces of leases, epochs of logs."""
+"""Identifiers: ids of jobs, nonces of leases, epochs of logs, traces."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import secrets
 import time
 
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def new_id() -> str:
@@ -16,6 +17,11 @@ def new_id() -> str:
 def is_id(text: str) -> bool:
     """Tell whether `text` may be a job id: 1 to 128 of the characters a URL's path leaves alone."""
     return _ID.fullmatch(text) is not None
+
+
+def is_traceparent(text: str) -> bool:
+    """Tell whether `text` names a trace as W3C Trace Context writes it."""
+    return _TRACEPARENT.fullmatch(text) is not None
 
 
 def new_nonce() -> str:

@@ -3,7 +3,6 @@
 Or with a batch of jobs: 202 with links.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from fastapi import Request, Response
 
 from sidelane.engine.task import Call
 from sidelane.model.errors import JobRefused, NotFinished, SidelaneError
+from sidelane.model.ids import is_traceparent
 from sidelane.model.job import JobRecord
 from sidelane.web.batch_desk import BatchDesk
 from sidelane.web.connection import while_connected
@@ -19,8 +19,6 @@ from sidelane.web.desk import Desk
 from sidelane.web.idempotency import HEADER, check_all_same, check_new, check_same, keyed, keyed_batch
 from sidelane.web.negotiation import wishes
 from sidelane.web.problems import error_response
-
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Responder:
@@ -118,4 +116,4 @@ class Responder:
 
     def _trace(self) -> str | None:
         trace: str = self._request.headers.get("traceparent", "")
-        return trace if TRACEPARENT.fullmatch(trace) else None
+        return trace if is_traceparent(trace) else None
