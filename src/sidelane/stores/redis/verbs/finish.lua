@@ -4,8 +4,8 @@
 --
 -- Keys: those of ending.
 -- Arguments: count, then for each: id, attempt, nonce, ordinal, outcome, delay, text, failure, sending, count of entries, then name
---            and data of each. Text is the result of `succeeded` or the problem of `failed`; failure is what the history keeps; delay
---            is the timeout of `handed over`, and sending (else nil) the job that tells the outside: id, spec, list of 21 fields.
+--            and data of each. Text is the result of `succeeded` or the problem of `failed`; failure is what the history keeps;
+--            delay is the timeout of `handed over`, and sending what tells the outside (else nil): id, spec, list of 21 fields.
 -- Returns for each: 1, or 0 where the lease was lost.
 
 -- Let a job wait for another attempt, unless someone asked it to stop (rule 8).

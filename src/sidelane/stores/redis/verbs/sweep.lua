@@ -5,8 +5,8 @@
 -- Keys: those of ending, parking, losing and retention, next (zset: enabled schedules by when they fire), and in the hash `meta`:
 --       swept, the sweep mark; patient, when leases may be taken.
 -- Arguments: lease, limit.
--- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, in how many seconds the leases
---          of the first worker end, or the first that was handed over ('-': there is none), and a schedule fires ('-': none does).
+-- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, and in how many seconds the
+--          leases of a worker end, or one that was handed over, and a schedule fires ('-': none does).
 
 local lease, limit = number(), number()
 local room = limit
