@@ -4,8 +4,12 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from types import MappingProxyType
 from typing import Any, TypeVar, Unpack, cast
 
+from sidelane.callbacks.addresses import Reach
+from sidelane.callbacks.poster import Poster
+from sidelane.callbacks.secrets import Secrets, SecretSource
 from sidelane.engine.batch import Batch
 from sidelane.engine.blocking import Blocking
 from sidelane.engine.client import Client
@@ -53,8 +57,8 @@ class Sidelane:
             print(await job.result(timeout=60))
 
     `tasks` names the modules that declare tasks; they are imported when the lane opens, so that they can import the lane.
-    Settings come from `SIDELANE_*`, then `[tool.sidelane]`; `store` and `settings` given here beat both. Raises
-    `ConfigurationError`.
+    Settings come from `SIDELANE_*`, then `[tool.sidelane]`; `store` and `settings` given here beat both. `secrets`, by name or as a
+    function of the name, sign webhooks; `SIDELANE_WEBHOOK_SECRET_<NAME>` are those of the rest. Raises `ConfigurationError`.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Sidelane:
         queues: Sequence[Queue] = (),
         store: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        secrets: SecretSource = MappingProxyType({}),
     ) -> None:
         self.configuration: Configuration = load(**{"store": store, **(settings or {})})
         for queue in queues:
@@ -75,6 +80,8 @@ class Sidelane:
         self.registry = Registry()
         self.schedules = Schedules(lambda: self.client)
         self.transports = Transports()
+        self.poster = Poster(Reach.of(self.settings))
+        self.secrets = Secrets(secrets)
         self._modules = tasks
         self._client: Client | None = None
         declare_sending(self, self._own)
@@ -243,6 +250,7 @@ class Sidelane:
             client = Client(await open_store(self.settings.store), settings=self.settings)
             stack.push_async_callback(client.close)
             stack.push_async_callback(self.transports.close)
+            stack.push_async_callback(self.poster.close)
             for danger in client.store.dangers:
                 logger.warning("the store %s may lose jobs: %s", without_password(self.settings.store), danger)
             stack.enter_context(self._opened(client))
