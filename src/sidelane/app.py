@@ -14,7 +14,7 @@ from sidelane.engine.batch import Batch
 from sidelane.engine.blocking import Blocking
 from sidelane.engine.client import Client
 from sidelane.engine.configuration import Configuration, load
-from sidelane.engine.declaration import TaskDecorator, TaskFields, declare
+from sidelane.engine.declaration import PolicyFields, TaskDecorator, TaskFields, declare
 from sidelane.engine.embedding import embedded
 from sidelane.engine.handle import Job
 from sidelane.engine.registry import Around, ProblemRule, Registry
@@ -28,10 +28,16 @@ from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
 from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
+from sidelane.remote.address import Via
+from sidelane.remote.declaration import Decode, Encode, Remote, Way, declare_remote
+from sidelane.remote.listening import listeners
+from sidelane.remote.sending import declare_sending
 from sidelane.stores.opening import in_memory, open_store, without_password
 from sidelane.testing.harness import Harness, harness
+from sidelane.transports.address import Address
 from sidelane.transports.opening import Transports
 
+In = TypeVar("In")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -78,6 +84,7 @@ class Sidelane:
         self.secrets = Secrets(secrets)
         self._modules = tasks
         self._client: Client | None = None
+        declare_sending(self, self._own)
 
     @property
     def settings(self) -> Settings:
@@ -108,6 +115,30 @@ class Sidelane:
         Raises as `task` does, and `TaskDeclarationError` on a second one.
         """
         return cast(TaskDecorator, self._dead_letter)
+
+    def remote(
+        self,
+        name: str,
+        *,
+        input: type[In],  # noqa: A002 - what a worker is given
+        result: type[R],
+        via: Via,
+        reply: Address | None = None,
+        encode: Encode | None = None,
+        decode: Decode | None = None,
+        **fields: Unpack[PolicyFields],
+    ) -> Remote[In, R]:
+        """Register a task that runs elsewhere, over one argument: its jobs are offered to `via` and end by messages of `reply`.
+
+        Without `reply` they end over HTTP, or by `complete`. `encode` and `decode` serve workers with a form of their own. The
+        policy is as for `task`; `timeout` bounds the wait for each answer. Raises as `task` does, and `ConfigurationError`.
+        """
+        way = Way(via=via, reply=reply, encode=encode, decode=decode)
+        check_name(name)
+        queue = self._queue(name, fields)
+        task = declare_remote(self, name, takes=input, gives=result, way=way, fields=fields, queue=queue)
+        self.registry.add(task)
+        return task
 
     @property
     def resource(self) -> ResourceDecorator:
@@ -266,6 +297,7 @@ class Sidelane:
             turns=Turns({name: self.queues[name].weight for name in wanted}, strict=strict),
             queues={name: limit or self.queues[name].concurrency for name, limit in wanted.items()},
             name=name,
+            attendants=listeners(self),
             exit_when_stuck=exit_when_stuck,
         )
 
@@ -285,17 +317,22 @@ class Sidelane:
     def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
         if function is None:
             return lambda function: self._task(function, **fields)
-        check_name(fields.get("name") or function.__name__)
-        name = fields.get("queue", DEFAULT_QUEUE)
-        queue = self.queues.get(name)
-        if queue is None:
-            raise UnknownQueue(
-                f"Task {fields.get('name') or function.__name__!r} wants queue {name!r}; this lane declares "
-                f"{', '.join(self.queues)}. Add Queue({name!r}) to its queues."
-            )
+        name = fields.get("name") or function.__name__
+        check_name(name)
+        queue = self._queue(name, fields)
         task = declare(function, fields, lane=self, queue=queue, settings=self.settings)
         self.registry.add(task)
         return task
+
+    def _queue(self, task: str, fields: PolicyFields) -> Queue:
+        """Find the queue that a task is declared for. Raises `UnknownQueue`."""
+        name = fields.get("queue", DEFAULT_QUEUE)
+        if name not in self.queues:
+            raise UnknownQueue(
+                f"Task {task!r} wants queue {name!r}; this lane declares {', '.join(self.queues)}. "
+                f"Add Queue({name!r}) to its queues."
+            )
+        return self.queues[name]
 
     def _own(self, function: Callable[..., Any], **fields: Unpack[TaskFields]) -> Task[..., Any, Any]:
         """Register a task of Sidelane's own, which does side work."""
