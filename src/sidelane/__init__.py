@@ -34,10 +34,15 @@ from sidelane.model.errors import (
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord, State
 from sidelane.model.limit import Concurrent, Rate
+from sidelane.model.message import Message
 from sidelane.model.options import Cancel, Options
 from sidelane.model.problem import Problem
 from sidelane.model.queue import Queue
 from sidelane.model.retry import Exponential, Fixed, Retry
+from sidelane.remote.address import Http
+from sidelane.remote.declaration import Remote
+from sidelane.remote.messages import Emitted, Offer, Reply
+from sidelane.transports.address import PubSub, Sqs
 
 __version__ = "0.1.0"
 
@@ -54,11 +59,13 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Cursor",
+    "Emitted",
     "Ended",
     "Event",
     "Exponential",
     "Fixed",
     "GiveUp",
+    "Http",
     "Job",
     "JobCancelled",
     "JobConflict",
@@ -68,19 +75,25 @@ __all__ = [
     "JobRecord",
     "JobRefused",
     "LimitReached",
+    "Message",
     "NotFinished",
     "NotOpen",
+    "Offer",
     "Options",
     "PayloadTooLarge",
     "Problem",
+    "PubSub",
     "Queue",
     "QueueFull",
     "Rate",
+    "Remote",
+    "Reply",
     "Resource",
     "Result",
     "Retry",
     "Sidelane",
     "SidelaneError",
+    "Sqs",
     "State",
     "StoreUnavailable",
     "Task",

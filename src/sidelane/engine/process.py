@@ -129,7 +129,7 @@ class Child:
                 "failures": record.failures, "context": {
                     "job_id": spec.id, "task": spec.task, "queue": spec.queue, "attempt": record.attempt,
                     "user": spec.user, "key": spec.key, "parent": spec.parent, "labels": dict(spec.labels),
-                    "trace": spec.trace, "payload_limit": context.payload_limit,
+                    "trace": spec.trace, "remaining": context.remaining, "payload_limit": context.payload_limit,
                 },
             })
         )  # fmt: skip
