@@ -1,12 +1,16 @@
 """What the service is told of messages that were received: done with, wanted for longer, given back."""
 
+import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from google.api_core import exceptions
 from google.pubsub_v1 import types
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 
+from sidelane.batching import Batching
 from sidelane.model.errors import TransportUnavailable
 from sidelane.transports.pubsub.connection import ONE_TRY, TRYING
 from sidelane.transports.pubsub.faults import FAULTS, fault
@@ -22,7 +26,7 @@ TRANSIENT = "TRANSIENT_"
 
 
 class Acknowledging:
-    """Speaks of messages of one subscription by their acknowledgement ids.
+    """Speaks of messages of one subscription by their acknowledgement ids; what is said at the same time goes together.
 
     An id that does not count for the service any more is no error: its message comes again. Everything raises
     `TransportUnavailable`.
@@ -31,37 +35,48 @@ class Acknowledging:
     def __init__(self, client: SubscriberAsyncClient, path: str) -> None:
         self._client = client
         self._path = path
+        self._done = Batching(self._acknowledge, limit=IN_ONE)
+        self._changed = Batching(self._modify, limit=IN_ONE)
 
-    async def acknowledge(self, ack_ids: Sequence[str]) -> None:
-        """Be done with messages. With exactly-once delivery the service has confirmed it when this returns."""
+    async def acknowledge(self, ack_id: str) -> None:
+        """Be done with a message. With exactly-once delivery the service has confirmed it when this returns."""
+        if error := await self._done(ack_id):
+            raise error
 
-        async def call(some: Sequence[str]) -> None:
-            request = types.AcknowledgeRequest(subscription=self._path, ack_ids=some)
-            await self._client.acknowledge(request=request, retry=TRYING, timeout=ONE_TRY)
-
-        await self._tell(call, ack_ids)
-
-    async def modify(self, ack_ids: Sequence[str], seconds: float) -> None:
+    async def modify(self, ack_ids: Iterable[str], seconds: float) -> None:
         """Give messages so much time from now; none gives them back."""
         deadline = whole(seconds)
+        for error in await asyncio.gather(*(self._changed((ack_id, deadline)) for ack_id in ack_ids)):
+            if error:
+                raise error
 
-        async def call(some: Sequence[str]) -> None:
+    async def _acknowledge(self, ack_ids: Sequence[str]) -> list[TransportUnavailable | None]:
+        request = types.AcknowledgeRequest(subscription=self._path, ack_ids=ack_ids)
+        answers = await self._answers(self._client.acknowledge, request)
+        return [answers(ack_id) for ack_id in ack_ids]
+
+    async def _modify(self, changes: Sequence[tuple[str, int]]) -> list[TransportUnavailable | None]:
+        together = defaultdict[int, list[str]](list)
+        for ack_id, deadline in changes:
+            together[deadline].append(ack_id)
+        answers = {}
+        for deadline, ack_ids in together.items():
             request = types.ModifyAckDeadlineRequest(
-                subscription=self._path, ack_ids=some, ack_deadline_seconds=deadline
+                subscription=self._path, ack_ids=ack_ids, ack_deadline_seconds=deadline
             )
-            await self._client.modify_ack_deadline(request=request, retry=TRYING, timeout=ONE_TRY)
+            answers[deadline] = await self._answers(self._client.modify_ack_deadline, request)
+        return [answers[deadline](ack_id) for ack_id, deadline in changes]
 
-        await self._tell(call, ack_ids)
-
-    async def _tell(self, call: Callable[[Sequence[str]], Awaitable[None]], ack_ids: Sequence[str]) -> None:
-        for begin in range(0, len(ack_ids), IN_ONE):
-            try:
-                await call(ack_ids[begin : begin + IN_ONE])
-            except FAULTS as error:
-                refused = _refused(error)
-                if not refused or any(why.startswith(TRANSIENT) for why in refused.values()):
-                    said = fault(error, f"subscription {self._path}", needs="roles/pubsub.subscriber")
-                    raise TransportUnavailable(str(said)) from error
+    async def _answers(self, call: Any, request: Any) -> Callable[[str], TransportUnavailable | None]:
+        """Call, and give what came of it for each id."""
+        try:
+            await call(request=request, retry=TRYING, timeout=ONE_TRY)
+        except FAULTS as error:
+            refused = _refused(error)
+            said = fault(error, f"subscription {self._path}", needs="roles/pubsub.subscriber")
+            unavailable = TransportUnavailable(str(said))
+            return lambda ack_id: unavailable if not refused or refused.get(ack_id, "").startswith(TRANSIENT) else None
+        return lambda ack_id: None
 
 
 def whole(seconds: float) -> int:

@@ -24,8 +24,8 @@ CHANNEL = {
     "grpc.max_receive_message_length": -1,
     "grpc.keepalive_time_ms": 30_000,  # a connection that died silently is noticed
     "grpc.initial_reconnect_backoff_ms": 200,
-    "grpc.min_reconnect_backoff_ms": 200,
-    "grpc.max_reconnect_backoff_ms": 5_000,  # else up to two minutes
+    "grpc.max_reconnect_backoff_ms": 1_000,  # else up to two minutes
+    "grpc.min_reconnect_backoff_ms": 5_000,  # which is how long connecting may take, in truth
 }
 
 ONE_TRY = 10.0

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from google.pubsub_v1 import types
@@ -100,14 +101,17 @@ class PubSubReceiver:
             )
             self._stream = Stream(self._client, request, on_messages=self._arrive, on_end=self._changed.set)
 
-    def _arrive(self, messages: Iterable[Any]) -> None:
+    async def _arrive(self, messages: Iterable[Any]) -> None:
         for received in messages:
             delivery = PubSubDelivery(received, self, hold=self._hold)
-            group, first = delivery.message.group, self._first.get(delivery.message.group or "")
-            if group and first and first.message.id == delivery.message.id:
+            first = self._before(delivery)
+            if first and first.message.id == delivery.message.id:
                 self._leave(first)  # it comes again, so its time is over, and those behind it come again too
             self._arrived.pop(delivery.message.id, None)
             self._arrived[delivery.message.id] = delivery
+            if (first := self._before(delivery)) and first.left > self._hold:
+                with suppress(TransportError):  # then it comes again
+                    await self._prolong([delivery], first.left)
         self._changed.set()
 
     def _ready(self, limit: int) -> list[PubSubDelivery]:
@@ -149,7 +153,7 @@ class PubSubReceiver:
     # --- what becomes of it
 
     async def acknowledge(self, delivery: PubSubDelivery) -> None:
-        await self._acknowledging.acknowledge([delivery.ack_id])
+        await self._acknowledging.acknowledge(delivery.ack_id)
         self._let_go(delivery)
 
     async def hold(self, delivery: PubSubDelivery, seconds: float) -> None:
@@ -175,12 +179,15 @@ class PubSubReceiver:
         for delivery in deliveries:
             delivery.prolong(whole(max(1.0, seconds)))
 
+    def _before(self, delivery: PubSubDelivery) -> PubSubDelivery | None:
+        """Find the one in hand for which a message has to wait."""
+        return self._first.get(delivery.message.group) if delivery.message.group else None
+
     def _behind(self, delivery: PubSubDelivery) -> list[PubSubDelivery]:
         """Find what waits here for a message of its group."""
-        group = delivery.message.group
-        if not group or self._first.get(group) is not delivery:
+        if self._before(delivery) is not delivery:
             return []
-        return [one for one in self._arrived.values() if one.message.group == group]
+        return [one for one in self._arrived.values() if self._before(one) is delivery]
 
     def _leave(self, delivery: PubSubDelivery) -> None:
         """Let a message go unacknowledged, and with it those behind it: they come again after it."""
@@ -192,6 +199,6 @@ class PubSubReceiver:
         """It is in nobody's hands here, and no longer in the way of its group."""
         delivery.end()
         self._held.pop(delivery.ack_id, None)
-        if self._first.get(delivery.message.group or "") is delivery:
-            del self._first[delivery.message.group or ""]
+        if delivery.message.group and self._before(delivery) is delivery:
+            del self._first[delivery.message.group]
         self._changed.set()

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -25,14 +25,14 @@ GOODBYE = 1.0
 
 
 class Stream:
-    """One stream to a subscription, with at most `most` messages outstanding. `on_messages` is called with what comes."""
+    """One stream to a subscription, with at most `most` messages outstanding. `on_messages` is given what comes."""
 
     def __init__(
         self,
         client: SubscriberAsyncClient,
         request: types.StreamingPullRequest,
         *,
-        on_messages: Callable[[Any], None],
+        on_messages: Callable[[Any], Awaitable[None]],
         on_end: Callable[[], None],
     ) -> None:
         self.most: int = request.max_outstanding_messages
@@ -68,7 +68,7 @@ class Stream:
         call = open_stream(self._say(), metadata=routing)
         try:
             while (answer := await call.read()) is not grpc.aio.EOF:
-                self._on_messages(answer.received_messages)
+                await self._on_messages(answer.received_messages)
         except grpc.RpcError as error:
             raise from_grpc_error(error) from error  # type: ignore[no-untyped-call]  # Google's
         finally:
