@@ -46,7 +46,7 @@ def decode(message: Message) -> Reply | None:
 
 @pytest.fixture
 async def scene(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
-    """What stands in a test's mark `remote` is how the task is declared."""
+    """What `with_fields` names is how the task is declared."""
     fields = dict(getattr(request, "param", {}))
     settings = {"jobs_url": "http://test/jobs", "payload_limit": 2048}
     lane = Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}", settings=settings)
@@ -58,7 +58,7 @@ async def scene(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
         yield Scene(lane, t, client, remote)
 
 
-def with_fields(**fields: Any) -> Any:
+def with_fields(**fields: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("scene", [fields], indirect=True)
 
 
@@ -105,10 +105,10 @@ async def test_a_final_problem_is_not_tried_again(scene: Scene) -> None:
     assert (await job.record()).state is State.FAILED
 
 
-@with_fields(retry=Retry(attempts=2, backoff=Fixed(0)))
+@with_fields(timeout=60)
 async def test_what_an_earlier_hand_over_says_comes_too_late(scene: Scene) -> None:
     job, first = await scene.offered()
-    await scene.post(first, {"problem": {"status": 503}})
+    await scene.t.advance(61)
     await scene.t.drain()
     (second,) = await scene.t.handed_over(scene.remote)
     late = await scene.post(first, {"result": {"score": 0}})
@@ -278,7 +278,14 @@ async def test_an_event_over_the_limit_is_refused(scene: Scene) -> None:
 @with_fields(decode=decode)
 async def test_a_receiver_with_a_form_of_its_own_completes_in_it(scene: Scene) -> None:
     job, offer = await scene.offered(key="take 7")
-    for wrong in ({"analysis": "another", "value": 1}, {"recording": "take 8", "value": 1}, {"value": 1}, {"no": 1}, []):
+    wrongs: list[Any] = [
+        {"analysis": "another", "value": 1},
+        {"recording": "take 8", "value": 1},
+        {"value": 1},
+        {"no": 1},
+        [],
+    ]
+    for wrong in wrongs:
         assert (await scene.post(offer, wrong)).status_code == 422
     assert (await scene.post(offer, {"ping": 1})).status_code == 204
     assert (await job.record()).state is State.RUNNING
