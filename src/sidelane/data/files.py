@@ -5,15 +5,15 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from sidelane.data import holds
 from sidelane.data.file import CONTEXT, ID, LONGEST_TYPE, MARK, File
-from sidelane.data.holds import DAY, Holds, Known
+from sidelane.data.holds import DAY, Holds
 from sidelane.data.kinds import ANYTHING
 from sidelane.data.links import Grant, Links
 from sidelane.data.objects import Objects
@@ -26,6 +26,9 @@ WEEK = 7 * DAY
 
 TIDY_EVERY = 3600.0
 """Seconds after which saving a file starts another look at those that are left over."""
+
+LINKS = "links to files"
+"""What the key is for that our own links are signed by."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,22 +53,27 @@ class Note:
     most: int | None
 
 
+class Client(Protocol):
+    """What files ask of the open store."""
+
+    async def key(self, purpose: str) -> bytes: ...
+    async def known(self, job_ids: Sequence[str]) -> set[str]: ...
+
+
 class Files:
     """The files of a lane: `lane.files`. Nothing is opened, nor a folder made, before the first file.
 
     `location` is a folder, or `s3://bucket/prefix`, `gs://bucket/prefix`; `url` is where the routes of a folder's files are.
-    `secret` gives what their links are signed by, `known` says which jobs are still there. All methods raise `FilesUnavailable`,
-    `MissingExtra`, and `ConfigurationError` where the place cannot be used: no such bucket, no credentials.
+    `client` gives the open store. All methods raise `FilesUnavailable`, `MissingExtra`, and `ConfigurationError` where the place
+    cannot be used: no such bucket, no credentials.
     """
 
-    def __init__(
-        self, location: str, *, url: str, secret: Callable[[], Awaitable[bytes]], known: Known | None = None
-    ) -> None:
+    def __init__(self, location: str, *, url: str, client: Callable[[], Client]) -> None:
         self.location = location
         self.context: Mapping[str, Any] = {CONTEXT: self}  # what validation binds files by
         self._url = url
-        self._links = Links(secret)
-        self._known = known
+        self._client = client
+        self._links = Links(lambda: client().key(LINKS))
         self._objects: Objects | None = None
         self._tidying: asyncio.Task[None] | None = None
         self._tidied = 0.0
@@ -81,6 +89,15 @@ class Files:
     def holds(self) -> Holds:
         """Who holds which of them."""
         return Holds(self.objects)
+
+    @contextmanager
+    def kept_in(self, location: str) -> Iterator[None]:
+        """Keep them elsewhere for a while, for tests."""
+        before, self.location = self.location, location
+        try:
+            yield
+        finally:
+            self.location = before
 
     async def save(
         self,
@@ -223,9 +240,8 @@ class Files:
 
     async def tidy(self, *, everything: bool = False) -> int:
         """Remove what has been left over for a day, and say how many files that were; see `Holds`."""
-        if self._known is None:
-            return 0
-        return await (self.holds.tidy_all(self._known) if everything else self.holds.tidy(self._known))
+        known = self._client().known
+        return await (self.holds.tidy_all(known) if everything else self.holds.tidy(known))
 
     async def close(self) -> None:
         """End what goes on beside."""

@@ -14,7 +14,10 @@ _FLAC = ("audio/flac", "audio/x-flac")
 _OGG = ("audio/ogg", "video/ogg", "application/ogg", "audio/opus", "audio/vorbis")
 _AIFF = ("audio/aiff", "audio/x-aiff")
 _MP3 = ("audio/mpeg", "audio/mp3")
-_MP4 = ("video/mp4", "audio/mp4", "audio/m4a", "audio/x-m4a", "video/quicktime", "video/x-m4v", "image/heic", "image/avif", "video/3gpp")  # fmt: skip
+_MP4 = (
+    "video/mp4", "audio/mp4", "audio/m4a", "audio/x-m4a", "video/quicktime", "video/x-m4v", "video/3gpp", "image/heic",
+    "image/avif",
+)  # fmt: skip
 _MATROSKA = ("video/webm", "audio/webm", "video/x-matroska", "audio/x-matroska")
 _GZIP = ("application/gzip", "application/x-gzip")
 _TIFF = ("image/tiff",)

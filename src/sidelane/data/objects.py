@@ -45,8 +45,8 @@ class Found:
 class Objects:
     """One place for objects. All verbs raise `FilesUnavailable`, and `ConfigurationError` where it cannot work as it is set up.
 
-    `location` is a folder, or `s3://bucket/prefix`, `gs://bucket/prefix`, for which credentials and endpoint come from the variables
-    that obstore and the clouds' own tools know. Raises `MissingExtra`.
+    `location` is a folder, or `s3://bucket/prefix`, `gs://bucket/prefix`, for which credentials and endpoint come from the
+    variables that obstore and the clouds' own tools know. Raises `MissingExtra`.
     """
 
     def __init__(self, location: str) -> None:

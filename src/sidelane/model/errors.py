@@ -157,6 +157,8 @@ class MalformedMessage(SidelaneError):
     """The message is not what its receiver takes."""
 
     status = 400
+
+
 class FileError(SidelaneError):
     """Something about one file."""
 
