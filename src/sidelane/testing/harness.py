@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from sidelane.data.files import Files
 from sidelane.engine.attempt import Attempt, Runtime
 from sidelane.engine.client import Client
 from sidelane.engine.firing import Firings
@@ -154,10 +155,11 @@ class Harness:
 
 
 @asynccontextmanager
-async def harness(registry: Registry, settings: Settings) -> AsyncIterator[Harness]:
+async def harness(registry: Registry, settings: Settings, files: Files) -> AsyncIterator[Harness]:
     """Open a lane under test."""
     clock = HandClock()
-    opened = Harness(Client(await open_store("sqlite://:memory:", clock=clock), settings=settings), registry, clock)
+    store = await open_store("sqlite://:memory:", clock=clock)
+    opened = Harness(Client(store, settings=settings, files=files), registry, clock)
     try:
         yield opened
     finally:
