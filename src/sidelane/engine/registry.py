@@ -6,14 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sidelane.engine.admission import shares
-from sidelane.engine.given import FAILURE
+from sidelane.engine.given import FAILURE, Ended
 from sidelane.engine.resource import Resource
 from sidelane.engine.task import Call, Task
-from sidelane.model.errors import TaskDeclarationError
+from sidelane.model.errors import ConfigurationError, TaskDeclarationError
+from sidelane.model.job import JobRecord
 from sidelane.model.limit import Limiting
+from sidelane.model.options import Callback
 from sidelane.model.problem import Problem
 
 AnyTask = Task[..., Any, Any]
+
+Body = Callable[[Ended], Any]
+"""Makes the body of a callback of how a job ended: text, or what JSON can hold; a coroutine function may too."""
 
 Around = Callable[[Any], AbstractAsyncContextManager[None]]
 """Wraps an attempt: called with its context, entered before the task runs, left after it."""
@@ -34,14 +39,29 @@ class ProblemRule:
         return Problem(status=self.status, title=self.title, detail=detail)
 
 
+def _nobody_tells(callback: Callback) -> Call[Any]:
+    raise ConfigurationError("This lane has nothing that delivers callbacks.")
+
+
+def _nobody_listens(record: JobRecord) -> None:
+    """Hear that a job has said how far it is."""
+
+
 @dataclass(slots=True)
 class Registry:
-    """Everything declared on one lane."""
+    """Everything declared on one lane.
+
+    `telling` makes the call that tells a receiver of a job, and raises `ArgumentsError` where that cannot be. `progressed` hears of
+    each job whose log has got an event of progress.
+    """
 
     tasks: dict[str, AnyTask] = field(default_factory=dict)  # by name and by alias
     rules: list[ProblemRule] = field(default_factory=list)
     arounds: list[Around] = field(default_factory=list)
     overrides: dict[Resource[Any], Any] = field(default_factory=dict)
+    bodies: dict[str, Body] = field(default_factory=dict)  # of callbacks, by name
+    telling: Callable[[Callback], Call[Any]] = field(default=_nobody_tells)
+    progressed: Callable[[JobRecord], None] = field(default=_nobody_listens)
     _limits: dict[str, Limiting] = field(default_factory=dict)  # by name
     _hook: AnyTask | None = None
     _letter: Call[Any] | None = None

@@ -14,7 +14,7 @@ from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError
 from sidelane.model.ids import new_id
 from sidelane.model.job import FollowUp, JobRecord, JobSpec, Lease, State
 from sidelane.model.limit import Limit
-from sidelane.model.options import Disconnect, OptionFields, Options
+from sidelane.model.options import Callback, Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
 
@@ -48,6 +48,7 @@ class Policy:
     limits: tuple[Counted, ...] = ()  # its queue's too
     max_queued: int | None = None
     on_disconnect: Disconnect = "continue"
+    callbacks: tuple[Callback, ...] = ()
 
 
 class Lane(Protocol):
@@ -218,7 +219,7 @@ class Call(Generic[R]):
             abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
             parent=parent,
             trace=trace,
-            follow_ups=self._follow_ups(user, trace) if options.follows or self.task.lane.registry.letter else (),
+            follow_ups=self._follow_ups(user, trace),
             limits=self._limits(user) if policy.limits else (),
             max_queued=policy.max_queued,
         )
@@ -232,14 +233,16 @@ class Call(Generic[R]):
         return counting.bind(task.policy.limits)
 
     def _follow_ups(self, user: str | None, trace: str | None) -> tuple[FollowUp, ...]:
-        following = tuple(
-            FollowUp(frozenset({state}), call.template(user=user, trace=trace))
-            for state, call in self.options.following
-        )
-        letter: Call[None] | None = self.task.lane.registry.letter
-        if letter is None or letter.task.name == self.task.name:  # nothing follows what tells of dead letters
-            return following
-        return (*following, FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
+        registry, options = self.task.lane.registry, self.options
+        following = [
+            FollowUp(frozenset({state}), call.template(user=user, trace=trace)) for state, call in options.following
+        ]
+        for callback in options.callbacks(self.task.policy.callbacks):
+            following.append(FollowUp(callback.states, registry.telling(callback).template(trace=trace)))
+        letter: Call[None] | None = registry.letter
+        if letter is not None and letter.task.name != self.task.name:  # nothing follows what tells of dead letters
+            following.append(FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
+        return tuple(following)
 
     def _is_same_as(self, other: "Call[Any]") -> bool:
         return (self.task.name, self.arguments, {}) == (other.task.name, other.arguments, other.given)
