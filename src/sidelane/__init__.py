@@ -1,6 +1,9 @@
 """Sidelane puts slow requests in a lane of their own."""
 
 from sidelane.app import Sidelane
+from sidelane.callbacks.notice import Notice
+from sidelane.callbacks.records import CallbackRecord
+from sidelane.callbacks.webhook import Webhook
 from sidelane.engine.batch import Batch
 from sidelane.engine.context import Context
 from sidelane.engine.given import FAILURE, RESULT, BatchEnd, Ended
@@ -38,7 +41,7 @@ from sidelane.model.message import Message
 from sidelane.model.options import Cancel, Options
 from sidelane.model.problem import Problem
 from sidelane.model.queue import Queue
-from sidelane.model.retry import Exponential, Fixed, Retry
+from sidelane.model.retry import Exponential, Fixed, Retry, Steps
 from sidelane.remote.address import Http
 from sidelane.remote.declaration import Remote
 from sidelane.remote.messages import Emitted, Offer, Reply
@@ -54,6 +57,7 @@ __all__ = [
     "BatchEnd",
     "BatchRecord",
     "Call",
+    "CallbackRecord",
     "Cancel",
     "Concurrent",
     "ConfigurationError",
@@ -78,6 +82,7 @@ __all__ = [
     "Message",
     "NotFinished",
     "NotOpen",
+    "Notice",
     "Offer",
     "Options",
     "PayloadTooLarge",
@@ -95,6 +100,7 @@ __all__ = [
     "SidelaneError",
     "Sqs",
     "State",
+    "Steps",
     "StoreUnavailable",
     "Task",
     "TryLater",
@@ -102,5 +108,6 @@ __all__ = [
     "UnknownJob",
     "UnknownSchedule",
     "Use",
+    "Webhook",
     "__version__",
 ]

@@ -17,7 +17,8 @@ ENDS = {"end": FINISHED, "success": frozenset({State.SUCCEEDED}), "failure": fro
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, 5.6.2
 
-OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "webhook-id", "webhook-timestamp", "webhook-signature"})
+OURS = re.compile(r"host|connection|content-length|transfer-encoding|webhook-.*", re.IGNORECASE)
+"""Headers that are nobody else's to set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +43,26 @@ class Webhook:
     def __post_init__(self) -> None:
         receiver_of(self.url)
         check_told(self.on, self.body)
-        if self.secret is not None and not (isinstance(self.secret, str) and self.secret):
-            raise ArgumentsError("Webhook(secret=…): this is the name of a secret that the lane or its workers know.")
+        _check_secret(self.secret)
         for name, value in self.headers.items():
-            if not isinstance(name, str) or not NAME.fullmatch(name) or name.lower() in OURS:
-                raise ArgumentsError(f"Webhook(headers=…): {name!r} is no header that could be set here.")
-            if not isinstance(value, str) or not value.isprintable():
-                raise ArgumentsError(f"Webhook(headers=…): the value of {name!r} is no printable text.")
+            _check_header(name, value)
 
     @property
     def states(self) -> frozenset[State]:
         """The ends that are told."""
         return ENDS[self.on]
+
+
+def _check_secret(name: object) -> None:
+    if name is not None and not (isinstance(name, str) and name):
+        raise ArgumentsError("Webhook(secret=…): this is the name of a secret that the lane or its workers know.")
+
+
+def _check_header(name: object, value: object) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name) or OURS.fullmatch(name):
+        raise ArgumentsError(f"Webhook(headers=…): {name!r} is no header that could be set here.")
+    if not isinstance(value, str) or not value.isprintable():
+        raise ArgumentsError(f"Webhook(headers=…): the value of {name!r} is no printable text.")
 
 
 def check_told(on: object, body: object) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sidelane.engine.admission import shares
 from sidelane.engine.given import FAILURE, Ended
@@ -19,6 +19,8 @@ AnyTask = Task[..., Any, Any]
 
 Body = Callable[[Ended], Any]
 """Makes the body of a callback of how a job ended: text, or what JSON can hold; a coroutine function may too."""
+
+BodyT = TypeVar("BodyT", bound=Body)
 
 Around = Callable[[Any], AbstractAsyncContextManager[None]]
 """Wraps an attempt: called with its context, entered before the task runs, left after it."""
@@ -105,6 +107,18 @@ class Registry:
                 )
         for name in (task.name, *task.aliases):
             self.tasks[name] = task
+
+    def add_body(self, function: BodyT) -> BodyT:
+        """Register a function that makes the bodies of callbacks, by its name. Raises `ConfigurationError` when that is taken."""
+        name = getattr(function, "__name__", "")
+        if not name.isidentifier():
+            raise ConfigurationError(f"@lane.callback_body marks a function with a name, and {function!r} has none.")
+        other = self.bodies.setdefault(name, function)
+        if other is not function:
+            raise ConfigurationError(
+                f"@lane.callback_body: the name {name!r} is taken by {_place(other)}; {_place(function)} needs another."
+            )
+        return function
 
     def check(self) -> None:
         """Resolve every task's annotations, so that a wrong one is found at the start. Raises `TaskDeclarationError`."""

@@ -237,8 +237,10 @@ class Call(Generic[R]):
         following = [
             FollowUp(frozenset({state}), call.template(user=user, trace=trace)) for state, call in options.following
         ]
-        for callback in options.callbacks(self.task.policy.callbacks):
-            following.append(FollowUp(callback.states, registry.telling(callback).template(trace=trace)))
+        following += [
+            FollowUp(callback.states, registry.telling(callback).template(trace=trace))
+            for callback in options.callbacks(self.task.policy.callbacks)
+        ]
         letter: Call[None] | None = registry.letter
         if letter is not None and letter.task.name != self.task.name:  # nothing follows what tells of dead letters
             following.append(FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))

@@ -22,7 +22,7 @@ SidelaneError
 │   └── TransportUnusable     for good: no such queue or topic, no credentials, no permission, a message it never takes
 ├── MalformedMessage          a message that came in and cannot be read; says why, and repeats nothing of it
 ├── [NotDelivered]            a receiver did not take a POST (callbacks.poster); ReceiverGone: nor will it ever
-├── [UnknownSecret]           a secret that nobody has given (callbacks.secrets)
+├── [SecretError]             a secret that a delivery needs is missing, or none (callbacks.secrets)
 ├── JobError                  about one job
 │   ├── UnknownJob            no such job
 │   ├── JobGone               it was there, and its retention has passed

@@ -17,6 +17,10 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and value >= 1
 
 
+def _are_durations(seconds: object) -> bool:
+    return isinstance(seconds, tuple) and len(seconds) > 0 and all(map(_is_duration, seconds))
+
+
 def _are_errors(types: object) -> bool:
     return isinstance(types, tuple) and all(
         isinstance(each, type) and issubclass(each, BaseException) for each in types
@@ -79,7 +83,7 @@ class Steps:
     random: Callable[[], float] = field(default=random.random, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seconds, tuple) or not self.seconds or not all(map(_is_duration, self.seconds)):
+        if not _are_durations(self.seconds):
             raise ConfigurationError(
                 f"Steps({self.seconds!r}): this is a tuple of numbers of seconds, not below 0, as (5, 60)."
             )
@@ -115,6 +119,5 @@ class Retry:
         """Say how many seconds to wait after this many failures, the last being `error`; None when it is final."""
         if failures >= self.attempts or not isinstance(error, self.only) or isinstance(error, self.never):
             return None
-        asked = getattr(error, "retry_after", None)
-        wait = self.backoff.delay(failures)
-        return max(wait, asked) if _is_duration(asked) else wait
+        wait, asked = self.backoff.delay(failures), getattr(error, "retry_after", None)
+        return max(wait, float(asked)) if asked is not None and _is_duration(asked) else wait

@@ -1,11 +1,12 @@
 """What users' own tests need: the lane on a store in memory, a clock turned by hand, and jobs run where they stand."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from sidelane.callbacks.delivering import CALLBACK
 from sidelane.engine.attempt import Attempt, Runtime
 from sidelane.engine.client import Client
 from sidelane.engine.firing import Firings
@@ -15,6 +16,7 @@ from sidelane.engine.process import Children
 from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
+from sidelane.engine.side import SIDE_QUEUES
 from sidelane.engine.task import Call, Task
 from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
@@ -25,6 +27,9 @@ from sidelane.stores.opening import open_store
 from sidelane.testing.clock import HandClock
 
 R = TypeVar("R")
+
+Preview = Callable[[JobRecord], Awaitable[tuple[str, str]]]
+"""Says of a job that delivers a callback whom it tells what."""
 
 BATCH = 100
 
@@ -37,9 +42,10 @@ LEASE = 3600.0
 class Harness:
     """A lane under test. Everything goes through the real store and the real serialisation; nothing runs on its own."""
 
-    def __init__(self, client: Client, registry: Registry, clock: HandClock) -> None:
+    def __init__(self, client: Client, registry: Registry, clock: HandClock, preview: Preview) -> None:
         self.client = client
         self.clock = clock
+        self._preview = preview
         self._registry = registry
         self._resources = Resources(registry.overrides)
         self._children = Children()
@@ -62,9 +68,24 @@ class Harness:
         return await job.result(timeout=0)
 
     async def drain(self) -> int:
-        """Run every job that is ready, and those they submit, until none is; give how many attempts that took."""
+        """Run every job that is ready, and those they submit, until none is; give how many attempts that took.
+
+        Side work is left: nothing goes out of the house.
+        """
+        return await self._drain(side=False)
+
+    async def deliver(self) -> int:
+        """Do the side work that is ready: callbacks and hand-overs really go out. Give how many attempts that took."""
+        return await self._drain(side=True)
+
+    async def callbacks(self, job: Job[Any]) -> list[tuple[str, str]]:
+        """List what the callbacks of a job's ends say: to whom, and the body."""
+        found = await self.client.find(Query(parent=job.id, task=CALLBACK))
+        return [await self._preview(callback) for callback in reversed(found)]
+
+    async def _drain(self, *, side: bool) -> int:
         count = 0
-        while attempts := await self._claim():
+        while attempts := await self._claim(side):
             await asyncio.gather(*(attempt.start() for attempt in attempts))
             await self._reporter.settled()
             count += len(attempts)
@@ -97,26 +118,28 @@ class Harness:
         await self._resources.close()
         await self.client.close()
 
-    async def _claim(self) -> list[Attempt]:
+    async def _claim(self, side: bool) -> list[Attempt]:
         while True:
-            claims = await self.client.store.claim(await self._request())
+            claims = await self.client.store.claim(await self._request(side))
             if (
                 claims.jobs or claims.next_due is None or claims.next_due > 0
             ):  # else it only set some aside, at a limit say
                 return [Attempt(claimed, self._runtime) for claimed in claims.jobs]
 
-    async def _request(self) -> ClaimRequest:
-        queues = {stats.name: BATCH for stats in await self.client.store.stats()}
+    async def _request(self, side: bool) -> ClaimRequest:
+        known = [stats.name for stats in await self.client.store.stats()]
+        queues = {name: BATCH for name in known if (name in SIDE_QUEUES) is side}
         return ClaimRequest(
             request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=BATCH, lease=LEASE
         )
 
 
 @asynccontextmanager
-async def harness(registry: Registry, settings: Settings) -> AsyncIterator[Harness]:
+async def harness(registry: Registry, settings: Settings, *, preview: Preview) -> AsyncIterator[Harness]:
     """Open a lane under test."""
     clock = HandClock()
-    opened = Harness(Client(await open_store("sqlite://:memory:", clock=clock), settings=settings), registry, clock)
+    client = Client(await open_store("sqlite://:memory:", clock=clock), settings=settings)
+    opened = Harness(client, registry, clock, preview)
     try:
         yield opened
     finally:
