@@ -20,6 +20,7 @@ from sidelane.model.errors import (
     JobGone,
     JobRefused,
     LimitReached,
+    MalformedMessage,
     NotFinished,
     NotOpen,
     PayloadTooLarge,
@@ -34,10 +35,12 @@ from sidelane.model.errors import (
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord, State
 from sidelane.model.limit import Concurrent, Rate
+from sidelane.model.message import Message
 from sidelane.model.options import Cancel, Options
 from sidelane.model.problem import Problem
 from sidelane.model.queue import Queue
 from sidelane.model.retry import Exponential, Fixed, Retry
+from sidelane.transports.address import PubSub, Sqs
 
 __version__ = "0.1.0"
 
@@ -68,11 +71,14 @@ __all__ = [
     "JobRecord",
     "JobRefused",
     "LimitReached",
+    "MalformedMessage",
+    "Message",
     "NotFinished",
     "NotOpen",
     "Options",
     "PayloadTooLarge",
     "Problem",
+    "PubSub",
     "Queue",
     "QueueFull",
     "Rate",
@@ -81,6 +87,7 @@ __all__ = [
     "Retry",
     "Sidelane",
     "SidelaneError",
+    "Sqs",
     "State",
     "StoreUnavailable",
     "Task",

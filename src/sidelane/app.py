@@ -24,8 +24,11 @@ from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
 from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
+from sidelane.remote.intake import Intake, Requests
+from sidelane.remote.taking import Taking
 from sidelane.stores.opening import in_memory, open_store, without_password
 from sidelane.testing.harness import Harness, harness
+from sidelane.transports.address import Address
 from sidelane.transports.opening import Transports
 
 R = TypeVar("R")
@@ -69,6 +72,7 @@ class Sidelane:
         self.registry = Registry()
         self.schedules = Schedules(lambda: self.client)
         self.transports = Transports()
+        self.intakes: dict[str, Intake] = {}
         self._modules = tasks
         self._client: Client | None = None
 
@@ -161,6 +165,26 @@ class Sidelane:
         self.schedules.declare(
             name, call, cron=cron, every=every, timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
         )
+
+    def intake(self, address: Address, *, name: str | None = None) -> Callable[[Requests], Intake]:
+        """Make jobs of the messages that come in at an address: `@lane.intake(Sqs("requests"))` over a function that gives the
+        call that a message asks for, or None.
+
+        It is told of each message by every worker of the lane, on its event loop. What it raises as ValueError (pydantic's too),
+        TypeError, KeyError or `ArgumentsError` says that the message is malformed. `name` is the function's unless it is given;
+        jobs have ids made of it and the message's. Raises `ConfigurationError`.
+        """
+
+        def declare(function: Requests) -> Intake:
+            intake = Intake(function, name or function.__name__, address)
+            if intake.name in self.intakes:
+                raise ConfigurationError(
+                    f"This lane has an intake {intake.name!r} already. Give one of them another name=…."
+                )
+            self.intakes[intake.name] = intake
+            return intake
+
+        return declare
 
     async def submit(self, call: Call[R]) -> Job[R]:
         """Make a call a durable job.
@@ -258,6 +282,7 @@ class Sidelane:
             turns=Turns({name: self.queues[name].weight for name in wanted}, strict=strict),
             queues={name: limit or self.queues[name].concurrency for name, limit in wanted.items()},
             name=name,
+            attendants=[Taking(intake, self.client, self.transports) for intake in self.intakes.values()],
             exit_when_stuck=exit_when_stuck,
         )
 

@@ -19,8 +19,10 @@ from sidelane.engine.task import Call, Task
 from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, Query
+from sidelane.model.message import Message
 from sidelane.model.settings import Settings
 from sidelane.model.worker import ClaimRequest
+from sidelane.remote.intake import Intake, trace_of
 from sidelane.stores.opening import open_store
 from sidelane.testing.clock import HandClock
 
@@ -78,6 +80,14 @@ class Harness:
         for _ in range(2):  # the first sweep after a long pause only takes note of it
             while (await self.client.store.sweep(lease=LEASE)).more:
                 pass
+
+    async def take_in(self, intake: Intake, message: Message) -> Job[Any] | None:
+        """Submit what an intake makes of a message, as a worker would; None where it passes over it.
+
+        Raises `MalformedMessage` where it can make nothing of it, and what a submit raises.
+        """
+        call = await intake.call(message)
+        return None if call is None else await self.client.submit(call, trace=trace_of(message))
 
     async def submitted(self, task: Task[..., Any, Any]) -> list[JobRecord]:
         """List the jobs of a task, oldest first."""
