@@ -8,6 +8,7 @@ from typing import Any, TypeVar, Unpack, cast
 
 from sidelane.engine.batch import Batch
 from sidelane.engine.blocking import Blocking
+from sidelane.engine.claiming import Share
 from sidelane.engine.client import Client
 from sidelane.engine.configuration import Configuration, load
 from sidelane.engine.declaration import TaskDecorator, TaskFields, declare
@@ -16,7 +17,8 @@ from sidelane.engine.handle import Job
 from sidelane.engine.registry import Around, ProblemRule, Registry
 from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
 from sidelane.engine.scheduling import Schedules
-from sidelane.engine.side import SIDE_QUEUES, check_name
+from sidelane.engine.side import SIDE_QUEUES, check_name, side_share
+from sidelane.engine.slots import Slots
 from sidelane.engine.task import Call, Task
 from sidelane.engine.turns import Turns
 from sidelane.engine.worker import Worker
@@ -275,12 +277,11 @@ class Sidelane:
             )
         return Worker(
             self.client.store,
-            open_store=lambda: open_store(self.settings.store),
+            open_source=lambda: open_store(self.settings.store),
             registry=self.registry,
             settings=self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency}),
             submitter=self.client,
-            turns=Turns({name: self.queues[name].weight for name in wanted}, strict=strict),
-            queues={name: limit or self.queues[name].concurrency for name, limit in wanted.items()},
+            shares=[self._share(wanted, concurrency or self.settings.concurrency, strict=strict), side_share()],
             name=name,
             attendants=[Taking(intake, self.client, self.transports) for intake in self.intakes.values()],
             exit_when_stuck=exit_when_stuck,
@@ -298,6 +299,11 @@ class Sidelane:
             with self._opened(opened.client):
                 await self.schedules.keep()
                 yield opened
+
+    def _share(self, wanted: Mapping[str, int | None], slots: int, *, strict: bool) -> Share:
+        """Give the share of a worker that serves these queues."""
+        queues = {name: limit or self.queues[name].concurrency for name, limit in wanted.items()}
+        return Share(Slots(slots, queues), Turns({name: self.queues[name].weight for name in wanted}, strict=strict))
 
     def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
         if function is None:

@@ -91,6 +91,8 @@ class Retry:
 
     def after(self, failures: int, error: BaseException) -> float | None:
         """Say how many seconds to wait after this many failures, the last being `error`; None when it is final."""
-        if failures >= self.attempts or not isinstance(error, self.only) or isinstance(error, self.never):
-            return None
-        return self.backoff.delay(failures)
+        return self.backoff.delay(failures) if failures < self.attempts and self.helps(error) else None
+
+    def helps(self, error: BaseException) -> bool:
+        """Tell whether another try is worth it after such an error."""
+        return isinstance(error, self.only) and not isinstance(error, self.never)
