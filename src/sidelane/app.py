@@ -27,6 +27,7 @@ from sidelane.model.queue import DEFAULT_QUEUE, Queue
 from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
 from sidelane.remote.intake import Intake, Requests
+from sidelane.remote.serving import serving
 from sidelane.remote.taking import Taking
 from sidelane.stores.opening import in_memory, open_store, without_password
 from sidelane.testing.harness import Harness, harness
@@ -286,6 +287,32 @@ class Sidelane:
             attendants=[Taking(intake, self.client, self.transports) for intake in self.intakes.values()],
             exit_when_stuck=exit_when_stuck,
         )
+
+    @asynccontextmanager
+    async def serving(
+        self,
+        *,
+        offers: Address,
+        replies: Address,
+        name: str = "serve",
+        concurrency: int | None = None,
+        exit_when_stuck: bool = False,
+    ) -> AsyncIterator[Worker]:
+        """Give a worker for a machine without access to the store: it takes offers of jobs and sends replies.
+
+        It is run in the block: `async with lane.serving(offers=…, replies=…) as worker: await worker.run()`. The lane itself need
+        not be open. Raises `ConfigurationError`, `TransportUnavailable` and `TransportUnusable`.
+        """
+        self.load()
+        settings = self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency})
+        async with AsyncExitStack() as stack:
+            transports = Transports()
+            stack.push_async_callback(transports.close)
+            worker = serving(
+                offers, replies, transports, registry=self.registry, settings=settings, name=name,
+                exit_when_stuck=exit_when_stuck,
+            )  # fmt: skip
+            yield await stack.enter_async_context(worker)
 
     def blocking(self) -> Blocking:
         """Open the lane for code without an event loop: `with lane.blocking() as b: b.result(b.submit(call))`."""

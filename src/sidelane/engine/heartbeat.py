@@ -6,6 +6,8 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from sidelane.engine.pulse import Pulse, Stillness
 from sidelane.engine.trying import Trying
@@ -13,7 +15,7 @@ from sidelane.model.errors import StoreError
 from sidelane.model.job import Lease
 from sidelane.model.outcome import Verdict
 from sidelane.model.worker import WorkerInfo
-from sidelane.stores.contract import Source, worker_topic
+from sidelane.stores.contract import Wakeups, worker_topic
 
 BEATS = 3
 """Beats in one lease."""
@@ -22,6 +24,14 @@ STUCK_EXIT = 70
 """Exit status of a process whose loop was stuck for a lease (EX_SOFTWARE of sysexits.h)."""
 
 logger = logging.getLogger(__name__)
+
+
+class Beating(Protocol):
+    """What heartbeats ask of a source of jobs; see `Source`."""
+
+    async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[Verdict]: ...
+    def watch(self, *topics: str) -> AbstractAsyncContextManager[Wakeups]: ...
+    async def close(self) -> None: ...
 
 
 class Heartbeat:
@@ -33,7 +43,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        open_source: Callable[[], Awaitable[Source]],
+        open_source: Callable[[], Awaitable[Beating]],
         *,
         lease: float,
         pulse: Pulse,
@@ -89,7 +99,7 @@ class Heartbeat:
             finally:
                 await source.close()
 
-    async def _beat_with(self, source: Source) -> None:
+    async def _beat_with(self, source: Beating) -> None:
         async with source.watch(worker_topic(self._info().id)) as wakeups:
             while True:
                 stopping = self._stopping.is_set()
@@ -102,7 +112,7 @@ class Heartbeat:
                 for task in (hint, stop):
                     task.cancel()
 
-    async def _beat(self, source: Source) -> None:
+    async def _beat(self, source: Beating) -> None:
         if self._stuck():
             return
         leases = self._leases()

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sidelane.engine.attempt import Attempt, Runtime, Stop, Submitter
 from sidelane.engine.attendant import Attendant
 from sidelane.engine.claiming import Claiming, Share
-from sidelane.engine.heartbeat import BEATS, Heartbeat
+from sidelane.engine.heartbeat import BEATS, Beating, Heartbeat
 from sidelane.engine.process import Children
 from sidelane.engine.pulse import Pulse
 from sidelane.engine.registry import Registry
@@ -49,7 +49,7 @@ class Worker:
         self,
         source: Source,
         *,
-        open_source: Callable[[], Awaitable[Source]],
+        open_source: Callable[[], Awaitable[Beating]],
         registry: Registry,
         settings: Settings,
         submitter: Submitter,
