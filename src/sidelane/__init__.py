@@ -40,6 +40,9 @@ from sidelane.model.options import Cancel, Options
 from sidelane.model.problem import Problem
 from sidelane.model.queue import Queue
 from sidelane.model.retry import Exponential, Fixed, Retry
+from sidelane.remote.address import Http
+from sidelane.remote.declaration import Remote
+from sidelane.remote.messages import Emitted, Offer, Reply
 from sidelane.transports.address import PubSub, Sqs
 
 __version__ = "0.1.0"
@@ -57,11 +60,13 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Cursor",
+    "Emitted",
     "Ended",
     "Event",
     "Exponential",
     "Fixed",
     "GiveUp",
+    "Http",
     "Job",
     "JobCancelled",
     "JobConflict",
@@ -75,6 +80,7 @@ __all__ = [
     "Message",
     "NotFinished",
     "NotOpen",
+    "Offer",
     "Options",
     "PayloadTooLarge",
     "Problem",
@@ -82,6 +88,8 @@ __all__ = [
     "Queue",
     "QueueFull",
     "Rate",
+    "Remote",
+    "Reply",
     "Resource",
     "Result",
     "Retry",

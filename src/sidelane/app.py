@@ -4,14 +4,18 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from types import MappingProxyType
 from typing import Any, TypeVar, Unpack, cast
 
+from sidelane.callbacks.addresses import Reach
+from sidelane.callbacks.poster import Poster
+from sidelane.callbacks.secrets import Secrets, SecretSource
 from sidelane.engine.batch import Batch
 from sidelane.engine.blocking import Blocking
 from sidelane.engine.claiming import Share
 from sidelane.engine.client import Client
 from sidelane.engine.configuration import Configuration, load
-from sidelane.engine.declaration import TaskDecorator, TaskFields, declare
+from sidelane.engine.declaration import PolicyFields, TaskDecorator, TaskFields, declare
 from sidelane.engine.embedding import embedded
 from sidelane.engine.handle import Job
 from sidelane.engine.registry import Around, ProblemRule, Registry
@@ -26,14 +30,19 @@ from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
 from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
+from sidelane.remote.address import Via
+from sidelane.remote.declaration import Decode, Encode, Remote, Way, declare_remote
 from sidelane.remote.intake import Intake, Requests
+from sidelane.remote.listening import listeners
+from sidelane.remote.sending import declare_sending
 from sidelane.remote.serving import serving
-from sidelane.remote.taking import Taking
+from sidelane.remote.taking import taking
 from sidelane.stores.opening import in_memory, open_store, without_password
 from sidelane.testing.harness import Harness, harness
 from sidelane.transports.address import Address
 from sidelane.transports.opening import Transports
 
+In = TypeVar("In")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -53,8 +62,8 @@ class Sidelane:
             print(await job.result(timeout=60))
 
     `tasks` names the modules that declare tasks; they are imported when the lane opens, so that they can import the lane.
-    Settings come from `SIDELANE_*`, then `[tool.sidelane]`; `store` and `settings` given here beat both. Raises
-    `ConfigurationError`.
+    Settings come from `SIDELANE_*`, then `[tool.sidelane]`; `store` and `settings` given here beat both. `secrets`, by name or as a
+    function of the name, sign webhooks; `SIDELANE_WEBHOOK_SECRET_<NAME>` are those of the rest. Raises `ConfigurationError`.
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class Sidelane:
         queues: Sequence[Queue] = (),
         store: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        secrets: SecretSource = MappingProxyType({}),
     ) -> None:
         self.configuration: Configuration = load(**{"store": store, **(settings or {})})
         for queue in queues:
@@ -76,8 +86,11 @@ class Sidelane:
         self.schedules = Schedules(lambda: self.client)
         self.transports = Transports()
         self.intakes: dict[str, Intake] = {}
+        self.poster = Poster(Reach.of(self.settings))
+        self.secrets = Secrets(secrets)
         self._modules = tasks
         self._client: Client | None = None
+        declare_sending(self, self._own)
 
     @property
     def settings(self) -> Settings:
@@ -108,6 +121,30 @@ class Sidelane:
         Raises as `task` does, and `TaskDeclarationError` on a second one.
         """
         return cast(TaskDecorator, self._dead_letter)
+
+    def remote(
+        self,
+        name: str,
+        *,
+        input: type[In],  # noqa: A002 - what a worker is given
+        result: type[R],
+        via: Via,
+        reply: Address | None = None,
+        encode: Encode | None = None,
+        decode: Decode | None = None,
+        **fields: Unpack[PolicyFields],
+    ) -> Remote[In, R]:
+        """Register a task that runs elsewhere, over one argument: its jobs are offered to `via` and end by messages of `reply`.
+
+        Without `reply` they end over HTTP, or by `complete`. `encode` and `decode` serve workers with a form of their own. The
+        policy is as for `task`; `timeout` bounds the wait for each answer. Raises as `task` does, and `ConfigurationError`.
+        """
+        way = Way(via=via, reply=reply, encode=encode, decode=decode)
+        check_name(name)
+        queue = self._queue(name, fields)
+        task = declare_remote(self, name, takes=input, gives=result, way=way, fields=fields, queue=queue)
+        self.registry.add(task)
+        return task
 
     @property
     def resource(self) -> ResourceDecorator:
@@ -239,6 +276,7 @@ class Sidelane:
             client = Client(await open_store(self.settings.store), settings=self.settings)
             stack.push_async_callback(client.close)
             stack.push_async_callback(self.transports.close)
+            stack.push_async_callback(self.poster.close)
             for danger in client.store.dangers:
                 logger.warning("the store %s may lose jobs: %s", without_password(self.settings.store), danger)
             stack.enter_context(self._opened(client))
@@ -284,7 +322,7 @@ class Sidelane:
             submitter=self.client,
             shares=[self._share(wanted, concurrency or self.settings.concurrency, strict=strict), side_share()],
             name=name,
-            attendants=[Taking(intake, self.client, self.transports) for intake in self.intakes.values()],
+            attendants=[*listeners(self), *taking(self)],
             exit_when_stuck=exit_when_stuck,
         )
 
@@ -335,17 +373,22 @@ class Sidelane:
     def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
         if function is None:
             return lambda function: self._task(function, **fields)
-        check_name(fields.get("name") or function.__name__)
-        name = fields.get("queue", DEFAULT_QUEUE)
-        queue = self.queues.get(name)
-        if queue is None:
-            raise UnknownQueue(
-                f"Task {fields.get('name') or function.__name__!r} wants queue {name!r}; this lane declares "
-                f"{', '.join(self.queues)}. Add Queue({name!r}) to its queues."
-            )
+        name = fields.get("name") or function.__name__
+        check_name(name)
+        queue = self._queue(name, fields)
         task = declare(function, fields, lane=self, queue=queue, settings=self.settings)
         self.registry.add(task)
         return task
+
+    def _queue(self, task: str, fields: PolicyFields) -> Queue:
+        """Find the queue that a task is declared for. Raises `UnknownQueue`."""
+        name = fields.get("queue", DEFAULT_QUEUE)
+        if name not in self.queues:
+            raise UnknownQueue(
+                f"Task {task!r} wants queue {name!r}; this lane declares {', '.join(self.queues)}. "
+                f"Add Queue({name!r}) to its queues."
+            )
+        return self.queues[name]
 
     def _own(self, function: Callable[..., Any], **fields: Unpack[TaskFields]) -> Task[..., Any, Any]:
         """Register a task of Sidelane's own, which does side work."""

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from sidelane.stores.contract import Store, queue_topic
+from sidelane.model.ids import new_nonce
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.contract import Store, Wakeups, queue_topic
 from sidelane.stores.opening import open_store
-from sidelane.testing.conformance.steps import PATIENCE, specs, submit, take
+from sidelane.testing.conformance.steps import PATIENCE, ids, specs, submit, take
 from tests.contract.servers import KINDS, RunningServer
 
 
@@ -46,3 +48,55 @@ async def test_those_who_watch_no_more_leave_nothing_behind(store: Store, admin:
         await take(store, tasks={"t": 1})
         assert await admin.exists("{sidelane}:waiting:default", "{sidelane}:knows") == 2
     assert await admin.exists("{sidelane}:waiting:default", "{sidelane}:knows") == 0
+
+
+async def claim(store: Store, queues: dict[str, int], limit: int, full: tuple[str, ...] = ()) -> list[str]:
+    """Claim for a group of queues as a worker does: those with room, and those without."""
+    request = ClaimRequest(request=new_nonce(), worker="w", queues=queues, full=full, limit=limit, tasks={"t": 1})
+    return ids((await store.claim(request)).jobs)
+
+
+async def is_hinted_at(wakeups: Wakeups) -> bool:
+    return await wakeups.wait(0.2)
+
+
+@pytest.mark.parametrize("limit", [1, 2], ids=["filled", "with room left"])
+async def test_a_claim_for_one_group_of_queues_leaves_its_watcher_waiting_for_the_other(
+    store: Store, limit: int
+) -> None:
+    async with store.watch(queue_topic("a")) as own, store.watch(queue_topic("b"), queue_topic("c")) as other:
+        await claim(store, {"b": 9, "c": 9}, 9)
+        await submit(store, *specs("one", queue="a"))
+        assert await own.wait(PATIENCE)
+        assert await claim(store, {"a": 9}, limit) == ["one"]
+        for queue in "bc":
+            await submit(store, *specs(f"in-{queue}", queue=queue))
+            assert await other.wait(PATIENCE)
+            assert await claim(store, {"b": 9, "c": 9}, 9) == [f"in-{queue}"]
+        assert not await is_hinted_at(own)
+
+
+async def test_a_watcher_is_not_woken_for_a_queue_it_has_no_room_for(server: RunningServer, store: Store) -> None:
+    idle = await open_store(server.url())
+    async with store.watch(queue_topic("a"), queue_topic("b")) as wakeups:
+        await claim(store, {"b": 1}, 9, full=("a",))
+        await submit(store, *specs("before", queue="a"))
+        assert not await is_hinted_at(wakeups)
+        async with idle.watch(queue_topic("a")) as others:
+            await submit(store, *specs("one", queue="a"))
+            assert await others.wait(PATIENCE)
+        await submit(store, *specs("two", queue="b"))
+        assert await wakeups.wait(PATIENCE)
+        assert await claim(store, {"a": 1, "b": 1}, 9) == ["before", "two"]
+    await idle.close()
+
+
+async def test_a_queue_that_filled_up_is_waited_for_again_after_a_claim_with_room_for_it(store: Store) -> None:
+    async with store.watch(queue_topic("a"), queue_topic("b")) as wakeups:
+        await submit(store, *specs("one", queue="a"))
+        assert await wakeups.wait(PATIENCE)
+        assert await claim(store, {"a": 1, "b": 1}, 9) == ["one"]
+        await claim(store, {"b": 1}, 9, full=("a",))
+        await claim(store, {"a": 1, "b": 1}, 9)
+        await submit(store, *specs("two", queue="a"))
+        assert await wakeups.wait(PATIENCE)

@@ -10,6 +10,7 @@ from sidelane.stores.sqlite import admission, batches, cascade, lines, parking, 
 from sidelane.stores.sqlite.records import RECORD
 from sidelane.stores.sqlite.statements import statements
 from sidelane.stores.sqlite.store import SqliteStore
+from sidelane.stores.sqlite.verbs import sweep
 from sidelane.stores.sqlite.verbs.find import _conditions
 from sidelane.testing.clock import HandClock
 
@@ -52,6 +53,9 @@ def plan(store: SqliteStore, sql: str) -> list[str]:
         (cascade, "children", "INDEX jobs_cascade"),
         (batches, "removable", "INDEX batches_forget"),
         (retention, "removable", "INDEX jobs_forget"),
+        (sweep, "left_behind", "INDEX jobs_running (worker>?)"),
+        (sweep, "unanswered", "INDEX jobs_outside"),
+        (sweep, "next_dead", "INDEX jobs_outside"),
     ],
 )
 def test_what_is_asked_often_is_found_by_its_index(store: SqliteStore, module: object, name: str, index: str) -> None:

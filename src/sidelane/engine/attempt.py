@@ -17,12 +17,12 @@ from sidelane.engine.performing import perform
 from sidelane.engine.process import Children
 from sidelane.engine.registry import AnyTask, Registry
 from sidelane.engine.resource import Resources
-from sidelane.engine.task import Task
+from sidelane.engine.task import HandOver, Task
 from sidelane.engine.voices import LoopVoice, ThreadVoice
 from sidelane.model.errors import UnknownTask
 from sidelane.model.event import ATTEMPT, Entry
 from sidelane.model.job import JobSpec, Submission
-from sidelane.model.outcome import Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
+from sidelane.model.outcome import Cancelled, Failed, HandedOver, Outcome, Released, Report, Retried, Succeeded
 from sidelane.model.settings import Settings
 from sidelane.model.worker import Claimed
 from sidelane.stores.contract import Store
@@ -154,6 +154,8 @@ class Attempt:
             arguments = await filled_in(
                 spec, self._runtime.submitter.store, lambda text: task.decode_arguments(text, spec.version)
             )
+        if task.hand_over is not None:
+            return self._handed_over(task, task.hand_over, arguments)
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
                 self._watch_the_clock(task)  # only now: a cold child's start is not the task's time
@@ -172,8 +174,21 @@ class Attempt:
         )
         return Succeeded(result)
 
+    def _handed_over(self, task: AnyTask, hand_over: HandOver, arguments: str) -> Outcome:
+        """Let the attempt go on outside, in the time that the task, or what is left of the job's deadline, gives it."""
+        task.decode_arguments(arguments, self.record.spec.version)  # what does not fit fails here, and is not sent
+        seconds = min(task.policy.timeout or math.inf, math.inf if self._remaining is None else self._remaining)
+        if seconds <= 0:
+            raise DeadlinePassed("The job's deadline passed before it could be handed over.")
+        given = arguments if self.record.spec.given else None
+        return HandedOver(seconds, hand_over(self.record, self.lease, seconds, given))
+
     def _announce(self) -> None:
-        if self.record.attempt > 1 and self.record.last:  # readers have seen something that starts over now
+        if self.record.attempt == 1:
+            return
+        # readers have seen something that starts over now; of one that runs outside the first entry is always this, so that
+        # what comes from there has its numbers after it
+        if self.record.last or (self._task is not None and self._task.mode == "remote"):
             self.emission.put(Entry(ATTEMPT, f'{{"attempt":{self.record.attempt}}}'))
 
     def _watch_the_clock(self, task: AnyTask) -> None:
@@ -198,6 +213,7 @@ class Attempt:
             parent=spec.parent,
             labels=dict(spec.labels),
             trace=spec.trace,
+            remaining=self._remaining,
             payload_limit=self._runtime.settings.payload_limit,
             voice=ThreadVoice(self, self._loop) if threaded else LoopVoice(self),
         )

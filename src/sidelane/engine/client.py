@@ -1,7 +1,9 @@
 """A process's open store and everything it does with jobs, apart from running them."""
 
 import asyncio
+import hmac
 import logging
+import secrets
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, TypeVar
@@ -27,6 +29,8 @@ R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
+SECRET = "secret"  # noqa: S105 - the name under which the store keeps it
+
 UNSERVED_AGAIN = 60.0
 """Seconds after which it is said again that nobody serves a task."""
 
@@ -41,6 +45,7 @@ class Client:
         self.store = store
         self.settings = settings
         self._submit = Batching(store.submit)
+        self._secret: bytes | None = None
         self._workers: tuple[float, list[WorkerInfo]] = (0.0, [])
         self._unserved: dict[tuple[str, str], float] = {}
         self._upkeep: asyncio.Task[None] | None = None
@@ -55,6 +60,13 @@ class Client:
             self._upkeep.cancel()
             await asyncio.wait([self._upkeep])
         await self.store.close()
+
+    async def key(self, purpose: str) -> bytes:
+        """Give the key that signs what is for one purpose: made of the setting `secret`, else of one that the store keeps."""
+        if self._secret is None:
+            secret = self.settings.secret or await self.store.remember(SECRET, secrets.token_hex(32))
+            self._secret = secret.encode()
+        return hmac.digest(self._secret, purpose.encode(), "sha256")
 
     async def submit(self, call: Call[R], *, parent: str | None = None, trace: str | None = None) -> Job[R]:
         """Make a call a durable job.

@@ -38,7 +38,10 @@ class Voice(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One attempt of one job, as its task sees it. `user`, `labels` and `trace` are those of the submit."""
+    """One attempt of one job, as its task sees it. `user`, `labels` and `trace` are those of the submit.
+
+    `remaining` is how many seconds the job's deadline left when the attempt began; None without one.
+    """
 
     given_by_worker: ClassVar[bool] = True  # what `Use` asks of a class
 
@@ -51,6 +54,7 @@ class Context:
     parent: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     trace: str | None = None
+    remaining: float | None = None
     payload_limit: int = 1_048_576
     voice: Voice = field(repr=False, compare=False)
 

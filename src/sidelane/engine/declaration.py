@@ -22,15 +22,13 @@ R = TypeVar("R")
 VERSIONS = range(1, 1000)
 
 
-class TaskFields(TypedDict, total=False):
-    """What `@lane.task(...)` takes. Durations are seconds.
+class PolicyFields(TypedDict, total=False):
+    """What every task may be declared with, wherever it runs. Durations are seconds.
 
     `timeout` bounds one attempt, `deadline` all of them, `start_within` the wait for the first; `losses` is how many workers may
-    die under a job; `keep` how long it is kept after its end; `limits` bind each of its jobs, as do those of its queue;
-    `process=True` runs it in a child that a timeout can kill.
+    die under a job; `keep` how long it is kept after its end; `limits` bind each of its jobs, as do those of its queue.
     """
 
-    name: str
     queue: str
     timeout: float | None
     retry: Retry
@@ -45,6 +43,12 @@ class TaskFields(TypedDict, total=False):
     version: int
     upgrade: Upgrade
     aliases: Sequence[str]
+
+
+class TaskFields(PolicyFields, total=False):
+    """What `@lane.task(...)` takes. `process=True` runs the task in a child that a timeout can kill."""
+
+    name: str
     process: bool
 
 
@@ -80,11 +84,17 @@ class TaskDecorator(Protocol):
 
 
 def declare(
-    function: Callable[..., Any], fields: TaskFields, *, lane: Lane, queue: Queue, settings: Settings
+    function: Callable[..., Any],
+    fields: TaskFields,
+    *,
+    lane: Lane,
+    queue: Queue,
+    settings: Settings,
+    make: Callable[..., Task[..., Any, Any]] = Task,
 ) -> Task[..., Any, Any]:
-    """Make a task of a function. Raises `TaskDeclarationError` on a policy that cannot be, naming the task."""
+    """Make a task of a function, of the kind that `make` makes. Raises `TaskDeclarationError` on a policy that cannot be."""
     name = fields.get("name") or function.__name__
-    task: Task[..., Any, Any] = Task(
+    task = make(
         function,
         lane=lane,
         name=name,

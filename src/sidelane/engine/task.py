@@ -12,7 +12,7 @@ from sidelane.engine.signature import Signature
 from sidelane.model.codec import limited
 from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError
 from sidelane.model.ids import new_id
-from sidelane.model.job import FollowUp, JobSpec, State
+from sidelane.model.job import FollowUp, JobRecord, JobSpec, Lease, State
 from sidelane.model.limit import Limit
 from sidelane.model.options import Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
@@ -25,7 +25,11 @@ R = TypeVar("R")
 Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
 """Turns the arguments stored by an older version of a task into today's: `upgrade(arguments, version)`."""
 
-Mode = Literal["loop", "thread", "process"]
+Mode = Literal["loop", "thread", "process", "remote"]
+
+HandOver = Callable[[JobRecord, Lease, float, str | None], JobSpec]
+"""Makes the job that sends another outside: `hand_over(record, lease, seconds, arguments)`, with the arguments where its record
+does not hold them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,8 @@ class Task(Generic[P, O_co, R]):
     job = await answer.submit(question)              # a durable job
     await lane.submit(answer.options(user="u7", priority=10).call(question))
     """
+
+    hand_over: HandOver | None = None  # where its jobs do not run here
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ SidelaneError
 ├── NotOpen                   the lane is used before it is opened
 ├── ArgumentsError            a call whose arguments do not fit its task
 │   ├── ArgumentsDoNotFit     a job's stored arguments that do not fit it any more
+│   ├── [AddressRefused]      a receiver that callbacks may not reach (callbacks.addresses)
 │   └── [IdempotencyMismatch] an Idempotency-Key that was used with another request (web.idempotency)
 ├── PayloadTooLarge           arguments, an event or a result over the size limit
 ├── UnknownTask               a task that was never declared
@@ -20,6 +21,8 @@ SidelaneError
 │   ├── TransportUnavailable  for now: unreachable, throttled; the same call may work later
 │   └── TransportUnusable     for good: no such queue or topic, no credentials, no permission, a message it never takes
 ├── MalformedMessage          a message that came in and cannot be read; says why, and repeats nothing of it
+├── [NotDelivered]            a receiver did not take a POST (callbacks.poster); ReceiverGone: nor will it ever
+├── [UnknownSecret]           a secret that nobody has given (callbacks.secrets)
 ├── JobError                  about one job
 │   ├── UnknownJob            no such job
 │   ├── JobGone               it was there, and its retention has passed

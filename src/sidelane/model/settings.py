@@ -12,9 +12,7 @@ class Settings(BaseModel):
         "sqlite:///sidelane.db", description="Where jobs are kept; a relative path counts from the project's root."
     )
     lane: str = Field("", description="Where workers find the lane: module:attribute, for example shop.lane:lane.")
-    secret: str = Field(
-        "", description="Signs stream tokens. Empty: one is made and kept in the store (for development)."
-    )
+    secret: str = Field("", description="Signs tokens. Empty: one is made and kept in the store (for development).")
     lease: float = Field(10.0, ge=0.3, le=3600, description="How long a silent worker keeps its jobs.")
     concurrency: int = Field(100, ge=1, le=10_000, description="Jobs one worker process runs at once.")
     timeout: float = Field(600.0, gt=0, description="How long an attempt may run where its task does not say.")

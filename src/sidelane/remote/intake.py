@@ -15,7 +15,8 @@ from sidelane.model.errors import ArgumentsError, ConfigurationError, MalformedM
 from sidelane.model.ids import is_traceparent
 from sidelane.model.job import JobSpec
 from sidelane.model.message import Message
-from sidelane.transports.address import Address, PubSub
+from sidelane.remote.receiving import check_receives
+from sidelane.transports.address import Address
 from sidelane.transports.cloudevents import read
 
 LONGEST_REASON = 500
@@ -41,8 +42,7 @@ class Intake:
     address: Address
 
     def __post_init__(self) -> None:
-        if isinstance(self.address, PubSub) and self.address.subscription is None:
-            raise ConfigurationError(f"Intake {self.name!r}: {self.address} sends only; give it a subscription=….")
+        check_receives(self.address)
 
     def __call__(self, message: Message) -> Answer | Awaitable[Answer]:
         return self.function(message)

@@ -147,7 +147,7 @@ class OfferSource:
         if lease in self._held:  # it came again all the same; only its newest delivery can be extended and acknowledged
             self._held[lease].delivery = delivery
             return None
-        if tasks.get(offer.task, 0) < offer.version:
+        if offer.task not in self._tasks or tasks.get(offer.task, 0) < offer.version:
             await _settled(self._pass_over(offer, delivery), delivery)
             return None
         self._held[lease] = Held(offer, delivery)

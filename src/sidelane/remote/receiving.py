@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sidelane.engine.trying import Trying
-from sidelane.model.errors import TransportError
+from sidelane.model.errors import ConfigurationError, TransportError
+from sidelane.transports.address import Address, PubSub
 from sidelane.transports.contract import Delivery, Receiver
 
 QUIET = 15.0
@@ -52,3 +53,15 @@ class Receiving:
     def _worked(self) -> None:
         self._trying.worked()
         self._wait = FIRST_WAIT
+
+
+def check_sends(address: Address) -> None:
+    """Raise `ConfigurationError` where nothing can be sent to an address."""
+    if isinstance(address, PubSub) and address.topic is None:
+        raise ConfigurationError(f"{address} only receives: give it a topic=… to send to.")
+
+
+def check_receives(address: Address) -> None:
+    """Raise `ConfigurationError` where nothing can be received from an address."""
+    if isinstance(address, PubSub) and address.subscription is None:
+        raise ConfigurationError(f"{address} only sends: give it a subscription=… to receive from.")

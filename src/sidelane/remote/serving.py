@@ -20,9 +20,10 @@ from sidelane.model.outcome import Verdict
 from sidelane.model.settings import Settings
 from sidelane.model.worker import WorkerInfo
 from sidelane.remote.offers import OfferSource
+from sidelane.remote.receiving import check_receives, check_sends
 from sidelane.remote.replying import Replies
 from sidelane.stores.contract import Wakeups
-from sidelane.transports.address import Address, check_receives
+from sidelane.transports.address import Address
 from sidelane.transports.opening import Transports
 
 R = TypeVar("R")
@@ -54,6 +55,7 @@ async def serving(
     and `TransportUnusable`.
     """
     check_receives(offers)
+    check_sends(replies)
     queue, sender = str(offers), await transports.to(replies)
     answers = Replies(sender)
     async with (await transports.to(offers)).receiving(hold=settings.lease) as receiver:
@@ -82,7 +84,7 @@ async def serving(
 
 def _servable(registry: Registry) -> dict[str, AnyTask]:
     """Give the tasks that an offer may name: the users' own that run here."""
-    return users(registry.tasks)
+    return {name: task for name, task in users(registry.tasks).items() if task.mode != "remote"}
 
 
 class Beats:

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
+from typing import Protocol
 
 from sidelane.engine.client import Client
 from sidelane.engine.trying import Trying
@@ -132,3 +134,19 @@ class Taking:
                 if not submission.created:
                     logger.info("message %s has its job %s already", delivery.message.id, submission.record.id)
                 return
+
+
+class Lane(Protocol):
+    """A lane, as its intakes need it."""
+
+    @property
+    def client(self) -> Client: ...
+    @property
+    def transports(self) -> Transports: ...
+    @property
+    def intakes(self) -> Mapping[str, Intake]: ...
+
+
+def taking(lane: Lane) -> list[Taking]:
+    """Give what takes in the messages of each of a lane's intakes. Raises `NotOpen`."""
+    return [Taking(intake, lane.client, lane.transports) for intake in lane.intakes.values()]

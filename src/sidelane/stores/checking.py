@@ -7,8 +7,9 @@ from operator import attrgetter
 from sidelane.model.batch import BatchSpec
 from sidelane.model.errors import JobRefused
 from sidelane.model.ids import is_id
-from sidelane.model.job import JobSpec
+from sidelane.model.job import Failure, JobSpec
 from sidelane.model.limit import Limit
+from sidelane.model.outcome import Failed, HandedOver, Outcome
 from sidelane.model.problem import Problem
 from sidelane.model.schedule import Schedule
 from sidelane.stores.problems import not_submittable
@@ -17,7 +18,7 @@ _LARGEST = 2**63 - 1
 
 _TEXTS = ("task", "queue", "user", "key", "unique", "parent", "trace", "batch")
 _WHOLES = ("version", "priority", "losses", "max_queued")
-_DURATIONS = ("delay", "run_at", "start_within", "deadline", "keep", "abandon_after")
+_DURATIONS = ("delay", "run_at", "start_within", "deadline", "keep", "abandon_after", "remember")
 _texts, _wholes, _durations = attrgetter(*_TEXTS), attrgetter(*_WHOLES), attrgetter(*_DURATIONS)
 
 
@@ -31,6 +32,16 @@ def problem_with(spec: JobSpec) -> Problem | None:
     for follow_up in spec.follow_ups:  # they are submitted in the step that ends the job, where nothing may go wrong
         problem = problem or problem_with(replace(follow_up.spec, id=spec.id))
     return problem
+
+
+def checked(outcome: Outcome) -> Outcome:
+    """Give an outcome as it can be kept: one that would hand over to a job that cannot be is a failure, with the reason."""
+    if not isinstance(outcome, HandedOver):
+        return outcome
+    problem = problem_with(outcome.sending)
+    if math.isnan(outcome.timeout):
+        problem = problem or not_submittable("The timeout of a hand-over is not a number of seconds.")
+    return Failed(Failure(problem=problem)) if problem else outcome
 
 
 def check_batch(spec: BatchSpec) -> None:

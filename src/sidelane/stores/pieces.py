@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from sidelane.model.job import JobSpec
-from sidelane.model.outcome import Append, Report, Succeeded
+from sidelane.model.outcome import Append, HandedOver, Report, Succeeded
 
 MOST_ITEMS = 200
 MOST_BYTES = 1024 * 1024
@@ -28,8 +28,13 @@ def weight_of_append(append: Append) -> Weight:
 
 
 def weight_of_report(report: Report) -> Weight:
-    result = report.outcome.result if isinstance(report.outcome, Succeeded) else ""
-    return Weight(1 + len(report.entries), len(result) + sum(len(entry.data) for entry in report.entries))
+    items, size = 1 + len(report.entries), sum(len(entry.data) for entry in report.entries)
+    if isinstance(report.outcome, Succeeded):
+        size += len(report.outcome.result)
+    elif isinstance(report.outcome, HandedOver):
+        items += 1
+        size += len(report.outcome.sending.arguments)
+    return Weight(items, size)
 
 
 def weight_of_one(_item: object) -> Weight:

@@ -27,6 +27,11 @@ WORKERS_LOST: Final = Problem(
     title="Worker lost",
     detail="Too many workers that ran this job stopped without a word; it is not tried again, for it may be what stops them.",
 )
+NOT_ANSWERED: Final = Problem(
+    status=504,
+    title="No answer",
+    detail="This job was handed over, and who took it did not end it within the time it had.",
+)
 NOT_STARTED_IN_TIME: Final = Problem(
     status=503, title="Not started in time", detail="No worker could start this job within the time it had."
 )
@@ -42,6 +47,11 @@ def unique_taken(holder: str) -> Problem:
         detail=f"The unfinished job {holder} has the same unique key.",
         extra={"job": holder},
     )
+
+
+def removed_before(job_id: str) -> Problem:
+    """Refuse to make a job again whose id is remembered, though the job itself was removed."""
+    return Problem(status=410, title="Gone", detail=f"The job {job_id} was here before, and has been removed.")
 
 
 def not_submittable(detail: str) -> Problem:

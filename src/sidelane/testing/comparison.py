@@ -7,7 +7,8 @@ from sidelane.model.batch import BatchRecord
 from sidelane.model.event import END, Event
 from sidelane.model.job import JobRecord, State
 from sidelane.model.worker import ClaimRequest, LimitStats, QueueStats
-from sidelane.testing.expectation import Expectation, Expected, ExpectedBatch
+from sidelane.testing.expectation import Expectation
+from sidelane.testing.expected import Expected, ExpectedBatch
 from sidelane.testing.strategies import AT_START
 
 
@@ -19,6 +20,7 @@ def check_record(expected: Expected, found: JobRecord) -> None:
     assert (found.problem is not None) == (expected.state is State.FAILED) or expected.state is State.CANCELLED, found
     assert found.parked is None or found.parked in [limit.id for limit in expected.spec.limits if limit.at_start], found
     assert found.parked is None or expected.state is State.QUEUED, found
+    assert found.outside == (None if expected.outside is None else expected.lease), found
     if not expected.state.finished:
         assert (found.failures, found.losses) == (expected.failures, expected.losses), found
         assert (found.cancelling, found.worker) == (expected.cancelling, expected.worker), found

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hypothesis.stateful import RuleBasedStateMachine
 
 from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, State, Submission
+from sidelane.model.outcome import HandedOver, Outcome
 from sidelane.model.worker import ClaimRequest, WorkerInfo
 from sidelane.stores.contract import Store
 from sidelane.testing.clock import HandClock
@@ -15,7 +17,8 @@ from sidelane.testing.comparison import (
     check_woken,
 )
 from sidelane.testing.conformance.place import Place
-from sidelane.testing.expectation import Expectation, Expected
+from sidelane.testing.expectation import Expectation
+from sidelane.testing.expected import Expected
 from sidelane.testing.strategies import WORKERS
 
 T = TypeVar("T")
@@ -24,6 +27,7 @@ LEASE = 10.0
 TICK = 2.4
 """Seconds between sweeps. No duration that is drawn is a multiple of it: the edge of a moment is nobody's business here."""
 TICKS_TO_EXPIRE = 5
+FOR_EVER = 100_000.0
 
 
 class Driven(RuleBasedStateMachine):
@@ -130,6 +134,14 @@ class Driven(RuleBasedStateMachine):
         """Choose a lease, the newest ones first; many do not hold any more."""
         return self.leases[-1 - which % min(len(self.leases), 12)][1]
 
+    def meant(self, outcome: Outcome, lease: Lease) -> Outcome:
+        """Fill in what a hand-over is to submit. One with a listener is lost in a time that none of them outlasts."""
+        if not isinstance(outcome, HandedOver):
+            return outcome
+        told = replace(outcome.sending, id=f"{lease.job_id}.sent.{lease.attempt}", parent=lease.job_id)
+        spec = self.expected.jobs[lease.job_id].spec
+        return HandedOver(outcome.timeout if spec.abandon_after is None else FOR_EVER, told)
+
     def ordinal(self, lease: Lease, off: int) -> int:
         return max(1, self.expected.jobs[lease.job_id].seen + 1 + off)
 
@@ -168,9 +180,13 @@ class Driven(RuleBasedStateMachine):
         for worker in WORKERS:
             if worker != dead:
                 self.beat(worker, set(silent))
-        lapsed = list(expiring)
-        assert self.sweep() + self.sweep() == len(lapsed)
+        lapsed, overdue = list(expiring), self.expected.overdue()
+        lost = self.sweep() + self.sweep()
+        assert len(lapsed) <= lost <= len(lapsed) + len(overdue)  # unless one was cancelled before
         self.expected.sweep()
         self.expected.lose(lapsed)
+        for job in overdue:
+            if job.outside is not None:
+                self.expected.lose([job])
         self.expected.sweep()
         check_woken(self.expected, self.records())

@@ -6,11 +6,11 @@ does), and leaves open what the contract leaves open.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import END, PROGRESS
-from sidelane.model.job import UNFINISHED, JobSpec, Lease, State
+from sidelane.model.job import REMOVED, UNFINISHED, JobSpec, Lease, State
 from sidelane.model.limit import Limit
 from sidelane.model.outcome import (
     Append,
@@ -25,58 +25,7 @@ from sidelane.model.outcome import (
     Verdict,
 )
 from sidelane.model.worker import Claimed, ClaimRequest
-
-
-@dataclass(slots=True)
-class Line:
-    """One event: its name, its data (of an end: the state), and the stretch of the log that shares an epoch."""
-
-    name: str
-    data: str
-    stretch: tuple[int, int]
-
-
-@dataclass(slots=True, kw_only=True)
-class Expected:
-    """One job."""
-
-    spec: JobSpec
-    submitted: float
-    due: float
-    state: State = State.QUEUED
-    attempt: int = 0
-    failures: int = 0
-    losses: int = 0
-    ends: int = 0
-    ended: float = 0.0
-    listened: float | None = None
-    cancelling: bool = False
-    worker: str | None = None
-    lease: Lease | None = None
-    finished_lease: Lease | None = None  # of the last report that counted, until the next claim or requeue
-    reported: set[Lease] = field(default_factory=set)  # every lease under which a report counted
-    seen: int = 0  # entries of this attempt
-    holes: int = 0  # left by ordinals of this attempt
-    result: str | None = None
-    progress: str | None = None
-    log: list[Line] = field(default_factory=list)
-    removed: bool = False
-
-    def late(self, now: float) -> bool:
-        """Tell whether this queued job can only fail."""
-        spec = self.spec
-        unstarted = spec.start_within is not None and self.attempt == 0 and now > self.submitted + spec.start_within
-        return unstarted or (spec.deadline is not None and now > self.submitted + spec.deadline)
-
-
-@dataclass(slots=True, kw_only=True)
-class ExpectedBatch:
-    """One batch; what it counts is told by its jobs."""
-
-    spec: BatchSpec
-    sealed: bool = False
-    ended: bool = False
-    ends: int = 0
+from sidelane.testing.expected import Expected, ExpectedBatch, Line
 
 
 class Expectation:
@@ -88,7 +37,7 @@ class Expectation:
         self.batches: dict[str, ExpectedBatch] = {}
         self.used: dict[str, float] = {}  # of each rate: when all that was used will be free again
         self.paused: set[str] = set()
-        self.patient_until = 0.0  # nobody's listeners are given up before (rules 5)
+        self.patient_until = 0.0  # no listeners and nobody outside are given up before (rules 5)
 
     def submit(self, spec: JobSpec) -> tuple[str, bool] | frozenset[int]:
         """Give the id of the job that answers, and whether it is new; or the statuses one of which refuses it."""
@@ -211,7 +160,13 @@ class Expectation:
         job = self.jobs.get(report.lease.job_id)
         if job is None or job.lease != report.lease:
             return job is not None and job.finished_lease == report.lease
+        if isinstance(report.outcome, HandedOver) and job.outside is not None:
+            return True
         self.append(Append(lease=report.lease, ordinal=report.ordinal, entries=report.entries))
+        if isinstance(report.outcome, HandedOver) and not job.cancelling:
+            job.worker, job.outside = None, self._clock() + report.outcome.timeout
+            self.submit(report.outcome.sending)
+            return True
         job.finished_lease = report.lease
         job.reported.add(report.lease)
         self._conclude(job, report.outcome)
@@ -224,26 +179,24 @@ class Expectation:
                 self.end(job, State.SUCCEEDED)
             case Failed():
                 self.end(job, State.FAILED)
-            case Cancelled():
+            case Cancelled() | HandedOver():
                 self.end(job, State.CANCELLED)
             case Retried(_, delay):
                 job.failures += 1
                 self._give_back(job, delay)
             case Released(delay):
                 self._give_back(job, delay)
-            case HandedOver():
-                raise NotImplementedError
 
     def _give_back(self, job: Expected, delay: float) -> None:
         if job.cancelling:
             self.end(job, State.CANCELLED)
         else:
-            job.state, job.worker, job.lease = State.QUEUED, None, None
+            job.state, job.worker, job.lease, job.outside = State.QUEUED, None, None, None
             job.due = self._clock() + delay
 
     def end(self, job: Expected, state: State) -> None:
         """End a job, with its end event, its follow-ups, its children if they cascade, and its batch if it was the last."""
-        job.state, job.worker, job.lease, job.cancelling = state, None, None, False
+        job.state, job.worker, job.lease, job.outside, job.cancelling = state, None, None, None, False
         job.ended = self._clock()
         job.ends += 1
         job.log.append(Line(END, state, (0, 0)))
@@ -282,7 +235,7 @@ class Expectation:
 
     def cancel(self, job_id: str) -> None:
         job = self.jobs.get(job_id)
-        if job and job.state is State.QUEUED:
+        if job and (job.state is State.QUEUED or job.outside is not None):
             self.end(job, State.CANCELLED)
         elif job and job.state is State.RUNNING:
             job.cancelling = True
@@ -307,8 +260,14 @@ class Expectation:
         job = self.jobs.get(job_id)
         if job is None or job.removed or job.state in UNFINISHED or job_id in self._busy():
             return False
-        job.removed = True
+        self._remove(job)
         return True
+
+    def _remove(self, job: Expected) -> None:
+        job.removed = True
+        for place, follow in enumerate(job.spec.follow_ups):
+            if follow.on == REMOVED:
+                self.submit(replace(follow.spec, id=f"{job.spec.id}.removed.{place}"))
 
     def _busy(self) -> set[str | None]:
         """Tell which jobs have unfinished children."""
@@ -316,13 +275,19 @@ class Expectation:
 
     def verdict(self, lease: Lease) -> Verdict:
         job = self.jobs.get(lease.job_id)
-        if job is None or job.lease != lease:
+        if job is None or job.lease != lease or job.outside is not None:
             return Verdict.LOST
         return Verdict.CANCEL if job.cancelling else Verdict.HELD
 
     def listen(self, job_id: str) -> None:
         if job_id in self.jobs:
             self.jobs[job_id].listened = self._clock()
+
+    def overdue(self) -> list[Expected]:
+        """List the jobs that nobody outside has ended in time, where that is counted now."""
+        now = self._clock()
+        handed_over = [job for job in self.jobs.values() if job.outside is not None and now > job.outside]
+        return handed_over if now >= self.patient_until else []
 
     def lose(self, group: Iterable[Expected]) -> None:
         """Take back the leases of one dead worker, or one lease that it no longer renews."""
@@ -346,6 +311,7 @@ class Expectation:
             if after is not None and job.listened is not None and now > job.listened + after:
                 self.cancel(job.spec.id)
         busy = self._busy()
-        for job in self.jobs.values():
-            if job.state.finished and now > job.ended + job.spec.keep and job.spec.id not in busy:
-                job.removed = True
+        for job in list(self.jobs.values()):
+            over = job.state.finished and now > job.ended + job.spec.keep
+            if over and not job.removed and job.spec.id not in busy:
+                self._remove(job)

@@ -109,7 +109,8 @@ class StoreMachine(Driven):
         """Claim, and let all that was claimed end alike."""
         free = {"x": limit, "y": limit}
         request = ClaimRequest(request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE)
-        reports = [Report(lease=lease, outcome=outcome, entries=said) for lease in self.claim_as(request, False)]
+        leases = self.claim_as(request, False)
+        reports = [Report(lease=lease, outcome=self.meant(outcome, lease), entries=said) for lease in leases]
         expected = [self.expected.finish(report) for report in reports]
         assert self.run(self.store.finish(reports)) == expected
 
@@ -130,6 +131,7 @@ class StoreMachine(Driven):
     @rule(which=numbers, ordinal=st.sampled_from([0, 0, -1, 1]), outcome=outcomes, said=entries, again=st.booleans())
     def finish(self, which: int, ordinal: int, outcome: Outcome, said: tuple[Entry, ...], again: bool) -> None:
         lease = self.lease(which)
+        outcome = self.meant(outcome, lease)
         report = Report(lease=lease, outcome=outcome, ordinal=self.ordinal(lease, ordinal), entries=said)
         if self.forgotten(lease):
             self.run(self.store.finish([report]))
@@ -164,7 +166,7 @@ class StoreMachine(Driven):
     def a_worker_gives_a_job_up(self, which: int) -> None:
         lease = self.lease(which)
         job = self.expected.jobs[lease.job_id]
-        if job.lease != lease:
+        if job.lease != lease or job.outside is not None:
             return
         self.beat_all()
         for number in range(TICKS_TO_EXPIRE):

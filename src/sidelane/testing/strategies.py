@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
-from sidelane.model.job import FINISHED, Failure, FollowUp, JobSpec, State
+from sidelane.model.job import FINISHED, REMOVED, Failure, FollowUp, JobSpec, State
 from sidelane.model.limit import Limit
-from sidelane.model.outcome import Cancelled, Failed, Outcome, Released, Retried, Succeeded
+from sidelane.model.outcome import Cancelled, Failed, HandedOver, Outcome, Released, Retried, Succeeded
 from sidelane.model.problem import Problem
 
 WORKERS = ("w1", "w2")
@@ -31,12 +31,24 @@ entries = st.lists(
     st.builds(Entry, st.sampled_from(["token", "progress", "stage"]), st.sampled_from(['"x"', "1", '{"n": null}'])),
     max_size=3,
 ).map(tuple)
+timeouts = st.sampled_from([5.0, 13.0, 37.0, 500.0])
+told = st.builds(
+    JobSpec,
+    id=st.just(""),
+    task=st.just("send"),
+    queue=queues,
+    keep=st.sampled_from([23.0, 500.0]),
+    limits=st.sampled_from([(), (), (WAIT,)]),
+    losses=st.just(9),
+    cascade=st.booleans(),
+)
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Succeeded, st.sampled_from(["1", '{"n": 2}', "null"])),
     st.builds(Retried, st.just(BROKEN), delays),
     st.just(Failed(BROKEN)),
     st.just(Cancelled()),
     st.builds(Released, delays),
+    st.builds(HandedOver, timeouts, told),
 )
 limits = st.sampled_from(
     [(), (), (), (WAIT,), (WAIT, GPU), (GPU, WAIT), (REJECT,), (REJECT, GPU), (REPLACE,), (ASKED,), (SPREAD, GPU)]
@@ -44,7 +56,7 @@ limits = st.sampled_from(
 follow_ups = st.lists(
     st.builds(
         FollowUp,
-        st.sampled_from([FINISHED, frozenset({State.SUCCEEDED}), frozenset({State.FAILED, State.CANCELLED})]),
+        st.sampled_from([FINISHED, REMOVED, frozenset({State.SUCCEEDED}), frozenset({State.FAILED, State.CANCELLED})]),
         st.builds(
             JobSpec,
             id=st.just(""),

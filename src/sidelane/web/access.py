@@ -1,9 +1,7 @@
 """Who may see a job or a batch: its submitter, and whoever holds a token for its events."""
 
 import base64
-import hashlib
 import hmac
-import secrets
 import time
 
 from sidelane.engine.client import Client
@@ -12,7 +10,7 @@ from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import JobGone, SidelaneError, UnknownBatch, UnknownJob
 from sidelane.model.job import DAY, JobRecord
 
-SECRET = "stream-token-secret"  # noqa: S105 - the name under which the store keeps it
+PURPOSE = "stream tokens"
 
 MARGIN = 3600.0
 """Seconds a token outlives the longest time its job may take."""
@@ -33,7 +31,6 @@ class Access:
         self._client = client
         self._registry = registry
         self._everyone = everyone
-        self._key: bytes | None = None
 
     def check_may_submit(self, user: str | None) -> None:
         """Check that a job would have an owner. Raises `NoUser`."""
@@ -114,8 +111,5 @@ class Access:
         return wait + max(DAY, runs)
 
     async def _signature(self, what: str, expires: int) -> str:
-        if self._key is None:
-            secret = self._client.settings.secret or await self._client.store.remember(SECRET, secrets.token_hex(32))
-            self._key = secret.encode()
-        digest = hmac.new(self._key, f"events:{what}:{expires:x}".encode(), hashlib.sha256).digest()
+        digest = hmac.digest(await self._client.key(PURPOSE), f"{what}:{expires:x}".encode(), "sha256")
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -18,6 +18,7 @@ from sidelane.stores.problems import (
     limits_reached,
     limits_taken,
     queue_full,
+    removed_before,
     unique_taken,
 )
 from sidelane.stores.redis.encoding import STATES, WAITING
@@ -51,6 +52,7 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
         cancelling=row.cancelling,
         parked=row.parked_at.partition(":")[2] if row.parked_at else None,
         worker=row.worker or None,
+        outside=Lease(job_id, row.attempt, row.nonce) if row.outside is not False else None,
         last=row.last,
         progress=progress and progress.split("\n", 2)[2],
         result=row.result or result,
@@ -109,6 +111,8 @@ def _refusal(spec: JobSpec, kind: str, found: Any = None) -> Refusal:
     match kind:
         case "limits":
             return limits_reached(_reached(spec.limits, found))
+        case "gone":
+            return Refusal(removed_before(spec.id))
         case "full":
             return queue_full(spec.queue, spec.max_queued or 0, float(found))
         case "sealed":

@@ -14,11 +14,12 @@ from sidelane.model.limit import Limit
 from sidelane.model.outcome import Append, Cancelled, Failed, HandedOver, Released, Report, Retried, Succeeded
 from sidelane.model.schedule import Firing
 from sidelane.model.worker import ClaimRequest
-from sidelane.stores.checking import storable
+from sidelane.stores.checking import checked, storable
 from sidelane.stores.texts import batch_text, dumps, limits_text, problem_text, spec_document
 
 CODES = {State.QUEUED: "012", State.RUNNING: "3", State.SUCCEEDED: "4", State.FAILED: "5", State.CANCELLED: "6"}
 WAITING = 1
+_REMOVED = "7"
 STATES = (State.QUEUED, State.QUEUED, State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 Argument = str | int
@@ -35,10 +36,10 @@ def specification(spec: JobSpec) -> list[Any]:
 
 
 def fields_of(spec: JobSpec) -> list[Any]:
-    """The 20 fields in the order that `arrivals.lua` takes them. Numbers that a script could not hold exactly go as text."""
+    """The 21 fields in the order that `arrivals.lua` takes them. Numbers that a script could not hold exactly go as text."""
     return [
         spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), *_PLAIN(spec),
-        _follow_ups(spec.follow_ups), *_limits(spec.limits), spec.batch, spec.cascade,
+        _follow_ups(spec.follow_ups), *_limits(spec.limits), spec.batch, spec.cascade, spec.remember,
     ]  # fmt: skip
 
 
@@ -71,10 +72,11 @@ def append_fields(append: Append) -> list[Argument]:
     return [*lease_fields(append.lease), append.ordinal, *_entries(append.entries)]
 
 
-def report_fields(report: Report) -> list[Argument]:
+def report_fields(report: Report) -> list[Any]:
     """The arguments of one report, in the order that `finish.lua` takes them."""
     name = delay = text = kept = ""
-    match report.outcome:
+    sending = None
+    match checked(report.outcome):
         case Succeeded(result):
             name, text = "succeeded", storable(result)
         case Failed(failure):
@@ -85,9 +87,9 @@ def report_fields(report: Report) -> list[Argument]:
             name, delay, kept = "retried", _seconds(seconds), _failure(failure)
         case Released(seconds):
             name, delay = "released", _seconds(seconds)
-        case HandedOver():
-            raise NotImplementedError
-    return [*lease_fields(report.lease), report.ordinal, name, delay, text, kept, *_entries(report.entries)]
+        case HandedOver(seconds, spec):
+            name, delay, sending = "handed over", _seconds(seconds), new_job(spec)
+    return [*lease_fields(report.lease), report.ordinal, name, delay, text, kept, sending, *_entries(report.entries)]
 
 
 def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) -> list[Argument]:
@@ -150,7 +152,7 @@ def _follow_ups(follow_ups: Iterable[FollowUp]) -> bytes | None:
     packed: bytes = packb(
         [
             [
-                "".join(CODES[state] for state in follow.on),
+                "".join(CODES[state] for state in follow.on) or _REMOVED,
                 _text_of(follow.spec, "id", "parent")[1:],
                 fields_of(follow.spec),
             ]

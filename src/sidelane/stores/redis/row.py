@@ -53,6 +53,8 @@ class Row(NamedTuple):
     stamped: bool
     spec: Any
     result: Any
+    remember: float
+    outside: Any
 
 
 def row_of(packed: str) -> Row:

@@ -1,7 +1,7 @@
 """The scripts: each verb's file with the shared ones its header asks for, put together when the store is first opened.
 
-Names in capitals that stand for whole numbers are replaced by these: Lua has no constants, and lets a script have no more than 200
-names of its own and a function no more than 60 of those around it.
+Names in capitals that stand for whole numbers or for problems that stores find are replaced by these: Lua has no constants, and
+lets a script have no more than 200 names of its own and a function no more than 60 of those around it.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ def script(verb: str) -> Script:
     flags = ",".join(_asked(body, "Flags"))
     head = f"#!lua flags={flags}" if flags else "#!lua"
     rest = f"{shared}\n{body}"
-    text = f"{head}\n{_with_numbers(rest)}"
+    text = f"{head}\n{_with_constants(rest)}"
     return Script(verb, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -47,10 +47,10 @@ def constants(text: str) -> dict[str, str]:
     return found
 
 
-def _with_numbers(text: str) -> str:
-    """Write numbers for the names that stand for them, though not in texts and comments."""
-    numbers = constants(text)
-    return _WORDS.sub(lambda word: numbers.get(word[0], word[0]), _CONSTANTS.sub("", text))
+def _with_constants(text: str) -> str:
+    """Write numbers and problems for the names that stand for them, though not in texts and comments."""
+    values = {**constants(text), **_problems()}
+    return _WORDS.sub(lambda word: values.get(word[0], word[0]), _CONSTANTS.sub("", text))
 
 
 def _asked(body: str, what: str) -> list[str]:
@@ -60,18 +60,16 @@ def _asked(body: str, what: str) -> list[str]:
 
 
 def _shared(name: str) -> str:
-    if name == "problems":
-        return _problems()
     return (_HERE / "shared" / f"{name}.lua").read_text(encoding="utf-8")
 
 
-def _problems() -> str:
-    """Write the problems that stores find as constants of Lua."""
+@cache
+def _problems() -> dict[str, str]:
+    """Write the problems that stores find as texts of Lua, and what the history keeps of losses."""
     texts = {
-        "NOT_STARTED_IN_TIME": problem_text(problems.NOT_STARTED_IN_TIME),
-        "DEADLINE_PASSED": problem_text(problems.DEADLINE_PASSED),
-        "WORKER_LOST": problem_text(problems.WORKER_LOST),
-        "WORKERS_LOST": problem_text(problems.WORKERS_LOST),
-        "LOSS": dumps([problem_text(problems.WORKER_LOST), "", ""]),
+        name: problem_text(getattr(problems, name))
+        for name in ("NOT_STARTED_IN_TIME", "DEADLINE_PASSED", "WORKER_LOST", "WORKERS_LOST", "NOT_ANSWERED")
     }
-    return "\n".join(f"local {name} = [==[{text}]==]" for name, text in texts.items())
+    texts["LOSS"] = dumps([texts["WORKER_LOST"], "", ""])
+    texts["LOSS_OUTSIDE"] = dumps([texts["NOT_ANSWERED"], "", ""])
+    return {name: f"[==[{text}]==]" for name, text in texts.items()}

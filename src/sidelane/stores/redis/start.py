@@ -7,7 +7,7 @@ from sidelane.stores.redis.locating import read_info
 from sidelane.stores.redis.server import Server
 
 OLDEST = (7, 0)
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Found(NamedTuple):

@@ -7,7 +7,7 @@ import apsw
 
 from sidelane.model.job import JobSpec
 from sidelane.stores.checking import storable
-from sidelane.stores.sqlite import lines, parking, slots
+from sidelane.stores.sqlite import following, lines, parking, slots
 from sidelane.stores.sqlite.bonds import STARTED, Bonds, bonds_of
 from sidelane.stores.sqlite.records import READY, RUNNING, WAITING, Row
 from sidelane.stores.sqlite.rows import first_row, only_value
@@ -114,7 +114,7 @@ def _job_values(seq: int, spec: JobSpec, bonds: Bonds, now: float) -> tuple[obje
     give_up, deadline_at = give_up_at(spec.start_within, spec.deadline, now)
     return (
         seq, spec.id, spec.task, spec.version, spec.queue, spec.priority, spec.user or "", spec.key, spec.unique,
-        spec.parent, state, due, wait, now, give_up, deadline_at, spec.keep, int(bool(spec.follow_ups)),
+        spec.parent, state, due, wait, now, give_up, deadline_at, spec.keep, following.flags_of(spec.follow_ups),
         bonds.flags, spec.batch, int(spec.cascade),
     )  # fmt: skip
 
@@ -123,5 +123,5 @@ def _spec_values(seq: int, spec: JobSpec, bonds: Bonds) -> tuple[object, ...]:
     return (
         seq, storable(spec.arguments), labels_text(spec.labels), spec.delay, spec.run_at, spec.start_within,
         spec.deadline, spec.losses, spec.abandon_after, spec.trace, follow_ups_text(spec.follow_ups),
-        bonds.text, spec.max_queued, labels_text(spec.given),
+        bonds.text, spec.max_queued, labels_text(spec.given), spec.remember,
     )  # fmt: skip

@@ -14,8 +14,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- :insert_spec
 -- Parameters in the order of `arrivals._spec_values`.
 INSERT INTO specs (seq, arguments, labels, delay, run_at, start_within, deadline, losses, abandon_after, trace, follow_ups,
-                   limits, max_queued, given)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                   limits, max_queued, given, remember)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :insert_queue
 -- Parameters: name.

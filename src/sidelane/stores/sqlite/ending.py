@@ -1,6 +1,6 @@
 """Ending a job in one step: its state, its end event's number and its follow-ups, whoever ends it (rules 8, 9)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import apsw
 
@@ -9,18 +9,16 @@ from sidelane.model.job import Failure, State
 from sidelane.model.problem import Problem
 from sidelane.stores.checking import storable
 from sidelane.stores.problems import DEADLINE_PASSED, NOT_STARTED_IN_TIME
-from sidelane.stores.sqlite import arrivals, batches, lines, parking
+from sidelane.stores.sqlite import arrivals, batches, following, lines, parking
 from sidelane.stores.sqlite.records import CODES, READY, Row, row_by_seq
-from sidelane.stores.sqlite.rows import the_row
 from sidelane.stores.sqlite.statements import statements
 from sidelane.stores.sqlite.touched import Touched
-from sidelane.stores.texts import follow_ups_of, problem_text
+from sidelane.stores.texts import problem_text
 
 _SQL = statements(__file__)
 _END = _SQL["end"]
 _KEEP_END = _SQL["keep_end"]
 _KEEP_FAILURE = _SQL["keep_failure"]
-_FOLLOW_UPS = _SQL["follow_ups"]
 _CASCADE = _SQL["cascade"]
 
 
@@ -58,8 +56,9 @@ def end(
     if how.state is State.CANCELLED:
         connection.execute(_CASCADE, (row.id,))
         touched.parents = touched.parents or connection.changes() > 0
-    if row.follows:
-        _follow_up(connection, row, how.state, now, touched)
+    if row.follows & following.END:
+        specs = following.after_end(connection, row.seq, row.id, row.ends + 1, how.state)
+        arrivals.insert_where_free(connection, specs, now, touched)
     if row.batch is not None:
         batches.count_end(connection, row.batch, how.state, now, touched)
 
@@ -81,14 +80,3 @@ def keep_failure(connection: apsw.Connection, row: Row, failure: Failure, now: f
             storable(failure.traceback),
         ),
     )  # fmt: skip
-
-
-def _follow_up(connection: apsw.Connection, row: Row, state: State, now: float, touched: Touched) -> None:
-    """Submit the follow-ups for this end. Ids come from parent, end and place, so that each end submits each of them once."""
-    (text,) = the_row(connection, _FOLLOW_UPS, row.seq)
-    specs = [
-        replace(follow_up.spec, id=f"{row.id}.{row.ends + 1}.{place}", parent=row.id)
-        for place, follow_up in enumerate(follow_ups_of(text))
-        if state in follow_up.on
-    ]
-    arrivals.insert_where_free(connection, specs, now, touched)

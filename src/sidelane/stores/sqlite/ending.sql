@@ -1,5 +1,5 @@
 -- Ending a job, whoever ends it.
--- Tables: jobs, ends, failures, specs, cascades.
+-- Tables: jobs, ends, failures, cascades.
 
 -- :end
 -- Parameters: seq, state, now, failures, losses, settled, epoch, last, progress.
@@ -16,10 +16,6 @@ INSERT INTO ends (seq, result, problem) VALUES (?, ?, ?)
 -- :keep_failure
 -- Parameters: job, place, at, attempt, problem, error, traceback.
 INSERT INTO failures (job, place, at, attempt, problem, error, traceback) VALUES (?, ?, ?, ?, ?, ?, ?)
-
--- :follow_ups
--- Parameters: seq.
-SELECT follow_ups FROM specs WHERE seq = ?
 
 -- :cascade
 -- Note a cancelled job if it has children that are to be cancelled with it. Parameters: id.

@@ -66,6 +66,11 @@ class Row(NamedTuple):
         return self.state == RUNNING and self.nonce == lease.nonce and self.attempt == lease.attempt
 
     @property
+    def outside(self) -> bool:
+        """Whether the job is handed over: it runs, and no worker holds it."""
+        return self.state == RUNNING and self.worker is None
+
+    @property
     def finished(self) -> bool:
         return self.state > RUNNING
 
@@ -95,7 +100,7 @@ def record_by_seq(connection: apsw.Connection, seq: int) -> JobRecord:
 
 def _with_history(connection: apsw.Connection, found: tuple[Any, ...]) -> JobRecord:
     """Make the record of a row of the statement `record`, and look its failures and losses up if it has any."""
-    failures, losses, seq = found[28], found[29], found[25]
+    failures, losses, seq = found[29], found[30], found[26]
     return record(found, history(connection, seq) if failures or losses else ())
 
 
@@ -111,10 +116,12 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
     (
         *specified,
         sequence, state, attempt, failures, losses, ends, submitted, due, started, ended, cancelling,
-        parked, worker, last, progress, result, problem,
+        parked, worker, nonce, last, progress, result, problem,
     ) = found  # fmt: skip
+    spec = _spec(specified)
+    outside = state == RUNNING and worker is None
     return JobRecord(
-        spec=_spec(specified),
+        spec=spec,
         sequence=sequence,
         state=STATES[state],
         attempt=attempt,
@@ -128,6 +135,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         cancelling=bool(cancelling),
         parked=parked if state == PARKED else None,
         worker=worker,
+        outside=Lease(spec.id, attempt, nonce) if outside else None,
         last=last,
         progress=progress,
         result=result,
@@ -140,7 +148,7 @@ def _spec(found: list[Any]) -> JobSpec:
     (
         job_id, task, version, arguments, queue, user, priority, key, unique, labels, delay, run_at,
         start_within, deadline, losses, keep, abandon_after, parent, trace, follow_ups,
-        limits, max_queued, batch, cascade, given,
+        limits, max_queued, batch, cascade, given, remember,
     ) = found  # fmt: skip
     return JobSpec(
         id=job_id,
@@ -168,4 +176,5 @@ def _spec(found: list[Any]) -> JobSpec:
         batch=batch,
         cascade=bool(cascade),
         given=labels_of(given),
+        remember=remember,
     )

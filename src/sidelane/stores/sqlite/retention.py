@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import apsw
 
-from sidelane.stores.sqlite import batches, rates
+from sidelane.model.job import JobSpec
+from sidelane.stores.sqlite import arrivals, batches, following, rates
 from sidelane.stores.sqlite.rows import all_rows, first_row
 from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite.touched import Touched
 
 _SQL = statements(__file__)
 _REMOVABLE = _SQL["removable"]
@@ -31,10 +33,19 @@ class Forgotten(NamedTuple):
     more: bool
 
 
-def forget(connection: apsw.Connection, now: float, limit: int) -> Forgotten:
+class Removable(NamedTuple):
+    """What must be known of a job to remove it."""
+
+    seq: int
+    id: str
+    last: int
+    follows: int
+
+
+def forget(connection: apsw.Connection, now: float, touched: Touched, limit: int) -> Forgotten:
     """Remove up to `limit` finished jobs whose retention has passed, batches, rates, tombstones, and what is left of long logs."""
-    removable = all_rows(connection, _REMOVABLE, now, limit)
-    room = forget_jobs(connection, removable, now)
+    removable = [Removable._make(found) for found in all_rows(connection, _REMOVABLE, now, limit)]
+    room = forget_jobs(connection, removable, now, touched)
     more = [
         _forget_scraps(connection, room),
         batches.forget(connection, now, limit),
@@ -44,12 +55,15 @@ def forget(connection: apsw.Connection, now: float, limit: int) -> Forgotten:
     return Forgotten(len(removable), any(more) or len(removable) == limit or connection.changes() == limit)
 
 
-def forget_jobs(connection: apsw.Connection, jobs: Sequence[tuple[int, int]], now: float) -> int:
-    """Remove finished jobs (sequence, last event) with all that is theirs; give how many events more may go in this step."""
+def forget_jobs(connection: apsw.Connection, jobs: Sequence[Removable], now: float, touched: Touched) -> int:
+    """Remove finished jobs with all that is theirs, and submit what follows; give how many events more may go in this step."""
     if jobs:
         connection.execute(_KEEP_SEQUENCE)
     room = _EVENTS
-    for seq, last in jobs:
+    follow_ups: list[JobSpec] = []
+    for seq, job_id, last, follows in jobs:
+        if follows & following.REMOVAL:
+            follow_ups += following.after_removal(connection, seq, job_id)
         connection.execute(_BURY, (seq, now))
         if last <= room:
             connection.execute(_FORGET_EVENTS, (seq,))
@@ -58,6 +72,7 @@ def forget_jobs(connection: apsw.Connection, jobs: Sequence[tuple[int, int]], no
             connection.execute(_LEAVE_EVENTS, (seq,))
         for statement in _FORGET_JOB:
             connection.execute(statement, (seq,))
+    arrivals.insert_where_free(connection, follow_ups, now, touched)
     return room
 
 

@@ -2,8 +2,8 @@
 -- Tables: jobs, specs, ends, failures, events, scraps, gone, meta.
 
 -- :removable
--- Finished jobs whose time has passed and that have no unfinished children. Parameters: now, limit. Rows: seq, last.
-SELECT j.seq, j.last FROM jobs j INDEXED BY jobs_forget
+-- Finished jobs whose time has passed and that have no unfinished children. Parameters: now, limit. Rows as `retention.Removable`.
+SELECT j.seq, j.id, j.last, j.follows FROM jobs j INDEXED BY jobs_forget
  WHERE j.state > 2 AND j.forget_at <= ?
    AND NOT EXISTS (SELECT 1 FROM jobs c WHERE c.parent = j.id AND c.state < 3)
  ORDER BY j.forget_at LIMIT ?
@@ -15,7 +15,8 @@ INSERT INTO meta (name, value) SELECT 'sequence', max(seq) FROM jobs WHERE true
 
 -- :bury
 -- Parameters: seq, now.
-INSERT OR REPLACE INTO gone (id, user, until) SELECT id, user, ?2 + keep FROM jobs WHERE seq = ?1
+INSERT OR REPLACE INTO gone (id, user, until) 
+SELECT j.id, j.user, ?2 + max(j.keep, s.remember) FROM jobs j JOIN specs s ON s.seq = j.seq WHERE j.seq = ?1
 
 -- :forget_events
 -- Parameters: seq.

@@ -1,4 +1,4 @@
--- Schema 2. Applied once, in one transaction, to an empty file.
+-- Schema 3. Applied once, in one transaction, to an empty file.
 --
 -- What is updated at every step sits in the small rows of `jobs`; what never changes (`specs`) or may be big (`ends`, `events`,
 -- `failures`) has tables of its own, so that a step rewrites little.
@@ -30,12 +30,12 @@ CREATE TABLE jobs (
     abandon_at  REAL,                         -- cancelled when this passes and nobody has listened
     keep        REAL NOT NULL,
     forget_at   REAL,
-    follows     INTEGER NOT NULL DEFAULT 0,   -- 1: its spec has follow-ups
+    follows     INTEGER NOT NULL DEFAULT 0,   -- what its follow-ups wait for: the sum of the flags in `following`
     limited     INTEGER NOT NULL DEFAULT 0,   -- what its limits ask for: the sum of the flags in `bonds`
     parked      TEXT,                         -- state -1: the limit it waits at; state 0: the limit it was woken from
     cascade     INTEGER NOT NULL DEFAULT 0,   -- 1: cancelled with its parent
     cancelling  INTEGER NOT NULL DEFAULT 0,
-    worker      TEXT,
+    worker      TEXT,                         -- state 2: null while it is handed over
     claim       TEXT,                         -- the request that claimed it
     place       INTEGER,                      -- its place in the answer to that request
     nonce       TEXT,
@@ -55,6 +55,7 @@ CREATE INDEX jobs_parked_in ON jobs (queue, parked) WHERE state = -1;
 CREATE INDEX jobs_woken ON jobs (parked) WHERE state = 0 AND parked IS NOT NULL;
 CREATE INDEX jobs_due ON jobs (queue, due) WHERE state = 1;
 CREATE INDEX jobs_running ON jobs (worker, claim) WHERE state = 2;
+CREATE INDEX jobs_outside ON jobs (expires) WHERE state = 2 AND worker IS NULL;
 CREATE UNIQUE INDEX jobs_unique ON jobs (user, unique_key) WHERE unique_key IS NOT NULL AND state < 3;
 CREATE INDEX jobs_give_up ON jobs (give_up) WHERE state < 2 AND give_up IS NOT NULL;
 CREATE INDEX jobs_abandon ON jobs (abandon_at) WHERE state < 3 AND abandon_at IS NOT NULL;
@@ -80,7 +81,8 @@ CREATE TABLE specs (
     follow_ups    TEXT,
     limits        TEXT,                         -- one a line
     max_queued    INTEGER,
-    given         TEXT
+    given         TEXT,
+    remember      REAL NOT NULL
 ) STRICT;
 
 CREATE TABLE ends (

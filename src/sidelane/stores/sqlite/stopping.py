@@ -13,14 +13,16 @@ from sidelane.stores.sqlite.touched import Touched
 _ASK = statements(__file__)["ask"]
 
 
-def stop(connection: apsw.Connection, row: Row, now: float, touched: Touched) -> None:
-    """End a queued job as cancelled, ask a running one to stop, and leave a finished one alone."""
-    if row.state < RUNNING:
+def stop(connection: apsw.Connection, row: Row, now: float, touched: Touched) -> bool:
+    """End a queued or handed-over job as cancelled, ask a running one to stop, leave a finished one alone; tell if it ended."""
+    if row.state < RUNNING or row.outside:
         end(connection, row._replace(epoch=new_epoch()), CANCELLED, now, touched)
-    elif row.state == RUNNING and not row.cancelling:
+        return True
+    if row.state == RUNNING and not row.cancelling:
         connection.execute(_ASK, (row.seq,))
         if row.limited & REPLACEABLE:
             slots.not_replaceable(connection, row.seq, bonds_of_job(connection, row.seq))
         touched.jobs.add(row.id)
         if row.worker is not None:
             touched.workers.add(row.worker)
+    return False

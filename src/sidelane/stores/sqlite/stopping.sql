@@ -1,4 +1,4 @@
--- Asking running jobs to stop. Queued ones are ended by `ending`.
+-- Asking running jobs to stop. Queued and handed-over ones are ended by `ending`.
 -- Tables: jobs.
 
 -- :ask

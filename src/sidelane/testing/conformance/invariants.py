@@ -31,7 +31,7 @@ def check_record(job: JobRecord) -> None:
         assert job.parked in [limit.id for limit in job.spec.limits if limit.at_start], job
     if job.state is State.RUNNING:
         assert job.attempt > 0, job
-        assert job.worker is not None, job
+        assert (job.worker is None) == (job.outside is not None), job
     if job.state is State.FAILED:
         assert job.problem is not None, job
     if not job.state.finished:

@@ -45,6 +45,7 @@ UNKEEPABLE = (
     JobSpec(id="", task="\ud800"),
     JobSpec(id="", task="t", losses=2**70),
     JobSpec(id="", task="t", keep=math.nan),
+    JobSpec(id="", task="t", remember=math.nan),
     JobSpec(id="", task="t", limits=(slots(0, "wait"),)),
 )
 """Templates that no store could make a job of."""

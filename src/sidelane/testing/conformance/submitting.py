@@ -1,7 +1,7 @@
 """Submitting: one durable job for each id, with an answer for each spec."""
 
 from sidelane.model.batch import BatchSpec
-from sidelane.model.job import DAY, FINISHED, FollowUp, Gone, JobRecord, JobSpec, Refusal, State, Submission
+from sidelane.model.job import DAY, FINISHED, REMOVED, FollowUp, Gone, JobRecord, JobSpec, Refusal, State, Submission
 from sidelane.model.outcome import Succeeded
 from sidelane.stores.contract import Store
 from sidelane.testing.clock import HandClock
@@ -45,12 +45,13 @@ class Submitting(Subject):
             abandon_after=30.0,
             parent="its-parent",
             trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            follow_ups=(FollowUp(frozenset({State.FAILED}), later), FollowUp(frozenset({State.SUCCEEDED}), after)),
+            follow_ups=(FollowUp(frozenset({State.FAILED}), later), FollowUp(REMOVED, after)),
             limits=(slots(2, "reject", key="\u00e9 /:'"), slots(1, "wait", "w"), rate(3, 7.5, "reject", burst=2)),
             max_queued=7,
             batch="many",
             cascade=True,
             given={"text": "result", "who": "failure.problem"},
+            remember=2.5 * DAY,
         )
         await store.open_batch(BatchSpec(id="many"))
         await submit(store, spec)

@@ -1,5 +1,6 @@
 """The suite put together: inherit it, bring a `place`, and a store is tested."""
 
+from sidelane.testing.conformance.after_removal import AfterRemoval, Remembered
 from sidelane.testing.conformance.backpressure import BackPressure, Pace
 from sidelane.testing.conformance.batches import BatchEnds, Batching, BatchRetention
 from sidelane.testing.conformance.cancelling import Cancelling, Requeueing
@@ -11,6 +12,7 @@ from sidelane.testing.conformance.deadlines import Abandoning, Deadlines
 from sidelane.testing.conformance.ending import Ending, FollowUps
 from sidelane.testing.conformance.fairness import Fairness
 from sidelane.testing.conformance.finding import AtAGlance, Finding, Position
+from sidelane.testing.conformance.handing_over import HandingOver, Outside, Unanswered, Unwanted
 from sidelane.testing.conformance.leases import Expiry, Fencing
 from sidelane.testing.conformance.leaving import Leaving, Sharing
 from sidelane.testing.conformance.logs import Log, Ordinals, Reading
@@ -74,7 +76,13 @@ class OneConnection(
     Cascades,
     Removing,
     Rewriting,
+    AfterRemoval,
+    Remembered,
     NothingLeft,
+    HandingOver,
+    Outside,
+    Unwanted,
+    Unanswered,
     RepeatedClaims,
     RepeatedFinishes,
     RepeatedWrites,

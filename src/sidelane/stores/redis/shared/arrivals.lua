@@ -115,7 +115,7 @@ local function new_row(fields)
   row[ATTEMPT], row[FAILURES], row[LOSSES], row[ENDS] = 0, 0, 0, 0
   row[STARTED], row[ENDED], row[ABANDON_AT], row[CANCELLING] = false, false, false, false
   row[WORKER], row[NONCE], row[SETTLED], row[PROGRESS], row[PROBLEM], row[STAMPED] = false, false, false, false, false, false
-  row[ORDINAL], row[EPOCH], row[LAST], row[RESULT] = 0, 0, 0, false
+  row[ORDINAL], row[EPOCH], row[LAST], row[RESULT], row[REMEMBER], row[OUTSIDE] = 0, 0, 0, false, fields[21], false
   return row
 end
 
@@ -144,6 +144,22 @@ local function insert(id, row, spec, follow_ups)
   expect(row)
 end
 
+-- Submit those follow-ups that wait for this: a state, or `REMOVED`. Ids come from whose they are, the count of its ends and place,
+-- so that each end submits each of them once. A parent takes the place of the template's; false: none.
+local function follow_up(packed_follow_ups, id, ends, state, parent)
+  for place, follow in ipairs(cmsgpack.unpack(packed_follow_ups)) do
+    local states, rest_of_spec, fields = unpack(follow)
+    local child = id .. '.' .. ends .. '.' .. (place - 1)
+    if parent ~= nil then
+      fields[15] = parent
+    end
+    if states:find(state, 1, true) and not row_of(child) and not holder_of(fields[4], fields[7]) then
+      local parents = fields[15] and '"parent":' .. cjson.encode(fields[15]) .. ',' or ''
+      insert(child, new_row(fields), '{' .. parents .. rest_of_spec, fields[16])
+    end
+  end
+end
+
 -- Let a job wait for its next attempt; its lease is gone.
 local function put_back(id, row, delay, settled)
   if row[STATE] == RUNNING then
@@ -154,7 +170,7 @@ local function put_back(id, row, delay, settled)
     row[STATE], row[DUE], row[WAIT] = WAITING, NOW + delay, delay
   end
   row[SETTLED] = settled or row[SETTLED]
-  row[CANCELLING], row[WORKER], row[NONCE], row[ORDINAL] = false, false, false, 0
+  row[CANCELLING], row[WORKER], row[NONCE], row[ORDINAL], row[OUTSIDE] = false, false, false, 0, false
   queue_up(id, row)
   expect(row)
 end

@@ -8,20 +8,6 @@ local MOST_CASCADED = 200 -- children that one script stops
 local cascaded = 0
 local stop
 
--- Submit the follow-ups for this end of a job or batch. Ids come from whose they are, end and place, so that each end submits each
--- of them once.
-local function follow_up(packed_follow_ups, id, ends, state, parent)
-  for place, follow in ipairs(cmsgpack.unpack(packed_follow_ups)) do
-    local states, rest_of_spec, fields = unpack(follow)
-    local child = id .. '.' .. ends .. '.' .. (place - 1)
-    fields[15] = parent or fields[15]
-    if states:find(state, 1, true) and not row_of(child) and not holder_of(fields[4], fields[7]) then
-      local parents = fields[15] and '"parent":' .. cjson.encode(fields[15]) .. ',' or ''
-      insert(child, new_row(fields), '{' .. parents .. rest_of_spec, fields[16])
-    end
-  end
-end
-
 -- End a batch whose last job has ended, if no more may join.
 local function end_batch(id)
   local batch = batch_of(id)
@@ -129,7 +115,7 @@ local function conclude(id, row, state, result, problem, settled)
   take_out(id, row)
   row[STATE], row[ENDED], row[ENDS], row[LAST] = state, NOW, row[ENDS] + 1, row[LAST] + 1
   row[PROBLEM], row[SETTLED] = problem, settled or row[SETTLED]
-  row[CANCELLING], row[WORKER], row[NONCE], row[ORDINAL] = false, false, false, 0
+  row[CANCELLING], row[WORKER], row[NONCE], row[ORDINAL], row[OUTSIDE] = false, false, false, 0, false
   row[GIVE_UP], row[ABANDON_AT], row[STAMPED], row[WAIT] = false, false, false, false
   if result then
     keep_in(row, RESULT, 'result:', id, result)
@@ -169,9 +155,10 @@ local function end_late(limit)
   return #late
 end
 
--- End a queued job as cancelled, ask a running one to stop, and leave a finished one alone.
+-- End a queued job as cancelled, and one that was handed over: nobody there could be asked. Ask a running one to stop, and leave a
+-- finished one alone.
 stop = function(id, row)
-  if row[STATE] < RUNNING then
+  if row[STATE] < RUNNING or row[OUTSIDE] then
     row[EPOCH] = new_epoch()
     conclude(id, row, CANCELLED, false, false)
   elseif row[STATE] == RUNNING and not row[CANCELLING] then

@@ -234,6 +234,7 @@ end
 -- Take back the lease of a running job, and the slots of its start.
 local function stop_running(id, row)
   drop_lease(id, row)
+  count_running(row[QUEUE], -1)
   if row[LIMITS] then
     move(row, limits_of(row).running, go, id)
   end

@@ -1,4 +1,4 @@
--- Taking back what nobody renews: leases, and jobs without listeners (rules 5 to 7). Needs: ending, workers.
+-- Taking back what nobody renews: leases, and jobs without listeners (rules 5 to 7, 12). Needs: ending, workers.
 --
 -- Keys: abandon  zset: jobs by when they are given up for want of listeners
 
@@ -12,10 +12,11 @@ local function lose(id, row, costs)
     put_back(id, row, 0)
     return
   end
-  keep_failure(id, row, LOSS)
+  keep_failure(id, row, row[OUTSIDE] and LOSS_OUTSIDE or LOSS)
   row[LOSSES] = row[LOSSES] + 1
   if row[LOSSES] > row[BUDGET] then
-    conclude(id, row, FAILED, false, row[BUDGET] > 0 and WORKERS_LOST or WORKER_LOST)
+    local problem = row[OUTSIDE] and NOT_ANSWERED or row[BUDGET] > 0 and WORKERS_LOST or WORKER_LOST
+    conclude(id, row, FAILED, false, problem)
   else
     put_back(id, row, 0)
   end
@@ -57,8 +58,18 @@ local function sweep_leases_of(worker, room)
   return #lost
 end
 
+-- Take the leases that were handed over and have run out, one by one: nobody knows whether one party had several.
+local function sweep_outside(room)
+  local lost = call('ZRANGEBYSCORE', P .. 'outside', '-inf', exact(NOW), 'LIMIT', 0, room)
+  read_rows(lost)
+  for _, id in ipairs(lost) do
+    lose(id, row_of(id), true)
+  end
+  return #lost
+end
+
 local function sweep_leases(room)
-  local lost = 0
+  local lost = sweep_outside(room)
   for _, worker in ipairs(call('SMEMBERS', P .. 'holders')) do
     if lost < room then
       lost = lost + sweep_leases_of(worker, room - lost)
@@ -75,8 +86,8 @@ local function stop_abandoned(room)
   local ended = 0
   for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'abandon', '-inf', exact(NOW), 'LIMIT', 0, room)) do
     local row = row_of(id)
-    ended = ended + (row[STATE] ~= RUNNING and 1 or 0)
     stop(id, row)
+    ended = ended + (row[STATE] > RUNNING and 1 or 0)
     if row[ABANDON_AT] then
       row[ABANDON_AT] = false
       call('ZREM', P .. 'abandon', id)
@@ -108,6 +119,9 @@ local function clamp_job(id)
   if row[ABANDON_AT] then
     row[ABANDON_AT] = no_later(row[ABANDON_AT], row[ABANDON_AFTER])
     call('ZADD', P .. 'abandon', exact(row[ABANDON_AT]), id)
+  end
+  if row[OUTSIDE] then
+    call('ZADD', P .. 'outside', 'LT', exact(NOW + row[OUTSIDE]), id)
   end
   stamp(id, row)
   save(id, row)

@@ -3,9 +3,12 @@
 -- Keys: gone        zset: removed jobs by when their name is forgotten too
 --       users_gone  hash: whose they were
 
--- Forget a finished job without unfinished children.
+-- Forget a finished job without unfinished children, and submit what waits for that.
 local function forget(id, row)
-  call('ZADD', P .. 'gone', exact(NOW + row[KEEP]), id)
+  if row[FOLLOWS] then
+    follow_up(call('GET', P .. 'then:' .. id), id, 'removed', REMOVED, false)
+  end
+  call('ZADD', P .. 'gone', 'GT', exact(NOW + math.max(row[KEEP], row[REMEMBER])), id)
   call('HSET', P .. 'users_gone', id, row[USER])
   local keys = {}
   for place, kind in ipairs({ 'job:', 'spec:', 'result:', 'log:', 'failures:', 'then:' }) do

@@ -10,6 +10,7 @@
 --       failures:<id>     list of its failures and losses, the oldest first
 --       running           hash: running jobs by queue
 --       leases:<worker>   zset: the worker's running jobs by the time their lease ends
+--       outside           zset: running jobs that were handed over, likewise: no worker holds them
 --       hint:jobs         shard channel: ids of jobs that have changed, a line each
 --       hint:<topic>      shard channel: any other topic, an empty message
 --
@@ -21,11 +22,12 @@ local LIMITS, LIMIT_KEYS, BATCH, CASCADE, PARKED_AT = 17, 18, 19, 20, 21
 local SUBMITTED, DUE, WAIT, ATTEMPT, FAILURES, LOSSES, ENDS = 22, 23, 24, 25, 26, 27, 28
 local STARTED, ENDED, GIVE_UP, DEADLINE_AT, ABANDON_AT, CANCELLING = 29, 30, 31, 32, 33, 34
 local WORKER, NONCE, SETTLED, ORDINAL, EPOCH, LAST, PROGRESS, PROBLEM, STAMPED = 35, 36, 37, 38, 39, 40, 41, 42, 43
-local SPEC, RESULT = 44, 45
+local SPEC, RESULT, REMEMBER, OUTSIDE = 44, 45, 46, 47
 
 local LONGEST_IN_ROW = 256 -- bytes of a text
 
 local READY, WAITING, PARKED, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5, 6
+local REMOVED = 7 -- no state, but what a follow-up may wait for
 
 local rows = {}
 local packed = {} -- the rows as they are stored; of those that change only after `commit`
@@ -125,16 +127,20 @@ local function held_by(row, attempt, nonce)
   return row and row[STATE] == RUNNING and row[NONCE] == nonce and row[ATTEMPT] == attempt
 end
 
+-- Where the lease of a running job stands: with its worker, or among those that were handed over.
+local function leases_of(row)
+  return row[OUTSIDE] and 'outside' or 'leases:' .. row[WORKER]
+end
+
 local function count_running(queue, step)
   started[queue] = (started[queue] or 0) + step
 end
 
 -- Take back the lease of a running job.
 local function drop_lease(id, row)
-  local ids = dropped[row[WORKER]] or {}
-  dropped[row[WORKER]] = ids
-  ids[#ids + 1] = id
-  count_running(row[QUEUE], -1)
+  local leases = leases_of(row)
+  dropped[leases] = dropped[leases] or {}
+  table.insert(dropped[leases], id)
 end
 
 -- Note when a timer of the job was set: after the clock has stepped back none may last longer than its duration.
@@ -167,8 +173,8 @@ local function commit()
   for key, members in pairs(added) do
     in_pieces('ZADD', P .. key, members)
   end
-  for worker, ids in pairs(dropped) do
-    in_pieces('ZREM', P .. 'leases:' .. worker, ids)
+  for leases, ids in pairs(dropped) do
+    in_pieces('ZREM', P .. leases, ids)
   end
   for queue, step in pairs(started) do
     if step ~= 0 then

@@ -1,5 +1,5 @@
 -- cancel: end queued jobs at once, and ask running ones to stop.
--- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, problems, ending, answers
+-- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, ending, answers
 -- Flags: allow-oom
 --
 -- Keys: those of ending.

@@ -1,5 +1,5 @@
 -- claim: hand out ready jobs, each under a new lease.
--- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, problems, ending, picking, pace, workers, answers
+-- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, ending, picking, pace, workers, answers
 -- Flags: allow-oom
 --
 -- Keys: those of ending, parking, picking, waking, pace and workers, and
@@ -154,7 +154,7 @@ if remembered then
   for _, each in ipairs(cmsgpack.unpack(remembered)) do
     local id, nonce = unpack(each)
     local row = row_of(id)
-    if row and row[STATE] == RUNNING and row[NONCE] == nonce then
+    if row and row[STATE] == RUNNING and row[NONCE] == nonce and not row[OUTSIDE] then
       given[#given + 1] = id
     end
   end

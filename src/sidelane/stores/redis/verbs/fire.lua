@@ -2,7 +2,7 @@
 -- Shared: store, rows, limits, lines, waking, batches, arrivals, timetable
 --
 -- Keys: those of arrivals and timetable.
--- Arguments: name, its last firing before the step, the one it is now, the next, count of jobs, then for each: id, spec, list of 20
+-- Arguments: name, its last firing before the step, the one it is now, the next, count of jobs, then for each: id, spec, list of 21
 --            fields.
 -- Returns: 1, or 0 where the step was taken already, or the schedule is disabled or gone.
 

@@ -1,4 +1,4 @@
--- heartbeat: renew a worker's leases, swept or not yet, and say how each stands.
+-- heartbeat: renew a worker's leases, swept or not yet, and say how each stands. One that was handed over is lost to it.
 -- Shared: store, rows, workers
 -- Flags: allow-oom
 --
@@ -19,7 +19,7 @@ local verdicts, renewed = {}, {}
 for place = 1, number() do
   local id, attempt, nonce = take(), number(), take()
   local row = row_of(id)
-  if held_by(row, attempt, nonce) then
+  if held_by(row, attempt, nonce) and not row[OUTSIDE] then
     verdicts[place] = row[CANCELLING] and 2 or 1
     renewed[row[WORKER]] = renewed[row[WORKER]] or {}
     local leases = renewed[row[WORKER]]

@@ -1,5 +1,5 @@
 -- seal_batch: let no more jobs join a batch, which ends if none of its jobs is unfinished.
--- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, problems, ending
+-- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, ending
 -- Flags: allow-oom
 --
 -- Keys: those of batches and ending.

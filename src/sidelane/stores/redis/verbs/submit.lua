@@ -1,12 +1,12 @@
 -- submit: make jobs durable, or answer with the jobs that are there, or with what keeps them out.
--- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, problems, ending, pace, answers
+-- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, ending, pace, answers
 --
--- Keys: those of rows, limits, lines, batches and arrivals; of ending, where jobs are replaced; due:<queue>, parked_in.
--- Arguments: count, then for each: id, spec, list of 20 fields, how many jobs may wait in its queue (nil: any number).
+-- Keys: those of rows, limits, lines, batches and arrivals; of ending, where jobs are replaced; due:<queue>, parked_in, users_gone.
+-- Arguments: count, then for each: id, spec, list of 21 fields, how many jobs may wait in its queue (nil: any number).
 -- Returns: the time, and for each: the age of a new job that is ready, age and due time of one that is not yet, age and answer of
 --          one that a later one has replaced, the answer of the job that stands for it, or what refuses it in a list of its own:
---          'unknown' or 'sealed' of its batch, 'full' and how many jobs of its queue start in a second, or 'limits' and what
---          limits says of those that are reached.
+--          'gone' of its id, 'unknown' or 'sealed' of its batch, 'full' and how many jobs of its queue start in a second, or
+--          'limits' and what limits says of those that are reached.
 
 local MOST_REPLACED = 200 -- older jobs that one script stops
 
@@ -22,6 +22,11 @@ local function queued(queue)
     queued_in[queue] = count
   end
   return queued_in[queue]
+end
+
+-- Tell whether a job's id is that of a removed one, where that matters to it.
+local function is_gone(id, remember)
+  return remember > 0 and not row_of(id) and call('HEXISTS', P .. 'users_gone', id) == 1
 end
 
 -- Say what keeps a new job out, if anything does.
@@ -74,9 +79,11 @@ reserve(count)
 for place = 1, count do
   local id, spec, fields, max_queued = take(), take(), take(), number()
   ids[place] = id
-  holders[place] = row_of(id) and id or holder_of(fields[4], fields[7])
-  if not holders[place] then
-    replies[place + 1] = admit(id, spec, fields, max_queued)
+  if is_gone(id, fields[21]) then
+    replies[place + 1] = { { 'gone' } }
+  else
+    holders[place] = row_of(id) and id or holder_of(fields[4], fields[7])
+    replies[place + 1] = not holders[place] and admit(id, spec, fields, max_queued)
   end
 end
 commit()

@@ -1,12 +1,12 @@
 -- sweep: do what time asks for. Any process may, at any time (rules 5 to 7, 11).
--- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, problems, ending, workers, losing, retention
+-- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, ending, workers, losing, retention
 -- Flags: allow-oom
 --
 -- Keys: those of ending, parking, losing and retention, next (zset: enabled schedules by when they fire), and in the hash `meta`:
 --       swept, the sweep mark; patient, when leases may be taken.
 -- Arguments: lease, limit.
--- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, and when the leases of the
---          first worker end ('-': there is none), and in how many seconds a schedule fires ('-': none does).
+-- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, and in how many seconds the
+--          leases of a worker end, or one that was handed over, and a schedule fires ('-': none does).
 
 local lease, limit = number(), number()
 local room = limit
@@ -33,6 +33,10 @@ local function may_expire()
   return NOW >= patient
 end
 
+local function first_of(key)
+  return tonumber(call('ZRANGE', P .. key, 0, 0, 'WITHSCORES')[2])
+end
+
 local lost, ended = 0, 0
 if may_expire() then
   lost = spend(sweep_leases(room))
@@ -50,8 +54,10 @@ local removed = spend(forget_jobs(room))
 spend(forget_gone(room))
 spend(forget_batches(room))
 commit()
-local dies = tonumber(call('ZRANGE', P .. 'alive', 0, 0, 'WITHSCORES')[2])
-local fires = tonumber(call('ZRANGE', P .. 'next', 0, 0, 'WITHSCORES')[2])
+local dies, outside, fires = first_of('alive'), first_of('outside'), first_of('next')
+if outside and (not dies or outside < dies) then
+  dies = outside
+end
 return {
   lost, ended, removed, room == 0 and 1 or 0, dies and exact(math.max(0, dies - NOW)) or '-', fires and exact(fires - NOW) or '-',
 }

@@ -15,8 +15,8 @@ DELETE FROM workers WHERE id = ?
 DELETE FROM marks WHERE topic = ?
 
 -- :held
--- Parameters: id, attempt, nonce. Row: seq, cancelling.
-SELECT seq, cancelling FROM jobs WHERE id = ? AND state = 2 AND attempt = ? AND nonce = ?
+-- One that is handed over is held by no worker. Parameters: id, attempt, nonce. Row: seq, cancelling.
+SELECT seq, cancelling FROM jobs WHERE id = ? AND state = 2 AND attempt = ? AND nonce = ? AND worker IS NOT NULL
 
 -- :renew
 -- Parameters: expires, lease, seq.

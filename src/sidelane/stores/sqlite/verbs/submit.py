@@ -6,6 +6,7 @@ import apsw
 
 from sidelane.model.job import JobSpec, Refusal, Submission
 from sidelane.stores.checking import problem_with
+from sidelane.stores.problems import removed_before
 from sidelane.stores.sqlite import arrivals
 from sidelane.stores.sqlite.admission import Admission
 from sidelane.stores.sqlite.bonds import Bonds, bonds_of
@@ -17,6 +18,7 @@ from sidelane.stores.sqlite.touched import Touched
 _SQL = statements(__file__)
 _BY_UNIQUE = _SQL["by_unique"]
 _EXISTS = _SQL["exists"]
+_GONE = _SQL["gone"]
 
 
 def submit(
@@ -51,7 +53,11 @@ class _Submitting:
         problem = problem_with(spec)
         if problem:
             return Refusal(problem)
-        holder = self._holder(spec)
+        if spec.id in self.new or first_row(self._connection, _EXISTS, spec.id):
+            return spec.id
+        if spec.remember > 0 and first_row(self._connection, _GONE, spec.id):
+            return Refusal(removed_before(spec.id))
+        holder = self._unique_holder(spec)
         if holder is not None:
             return holder
         bonds = bonds_of(spec.limits)
@@ -75,10 +81,8 @@ class _Submitting:
         self._unwritten.clear()
         self._unique.clear()
 
-    def _holder(self, spec: JobSpec) -> str | None:
-        """Give the id of the job that stands for this spec already: by its id first, then by its unique key."""
-        if spec.id in self.new or first_row(self._connection, _EXISTS, spec.id):
-            return spec.id
+    def _unique_holder(self, spec: JobSpec) -> str | None:
+        """Give the id of the job that has the unique key of this spec."""
         if spec.unique is None:
             return None
         key = (spec.user or "", spec.unique)

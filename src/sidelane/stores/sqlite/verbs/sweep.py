@@ -8,13 +8,13 @@ from sidelane.model.ids import new_epoch
 from sidelane.model.job import Failure, State
 from sidelane.model.worker import Swept
 from sidelane.stores.contract import worker_topic
-from sidelane.stores.problems import WORKER_LOST, WORKERS_LOST
+from sidelane.stores.problems import NOT_ANSWERED, WORKER_LOST, WORKERS_LOST
 from sidelane.stores.sqlite import parking, rates
 from sidelane.stores.sqlite.arrivals import put_back
 from sidelane.stores.sqlite.cascade import cascade
 from sidelane.stores.sqlite.ending import CANCELLED, End, end, end_late, keep_failure
 from sidelane.stores.sqlite.promotion import promote
-from sidelane.stores.sqlite.records import RUNNING, Row, row_by_seq
+from sidelane.stores.sqlite.records import Row, row_by_seq
 from sidelane.stores.sqlite.retention import forget
 from sidelane.stores.sqlite.rows import all_rows, the_row
 from sidelane.stores.sqlite.statements import statements
@@ -33,6 +33,7 @@ _FORGET_WORKER = _SQL["forget_worker"]
 _FORGET_MARK = _SQL["forget_mark"]
 _LEASES = _SQL["leases"]
 _LEFT_BEHIND = _SQL["left_behind"]
+_UNANSWERED = _SQL["unanswered"]
 _LOSSES = _SQL["losses"]
 _LATE = _SQL["late"]
 _ABANDONED = _SQL["abandoned"]
@@ -48,13 +49,13 @@ def sweep(connection: apsw.Connection, now: float, touched: Touched, lease: floa
     lost = 0
     ended = sweeping.end_late()
     if sweeping.may_expire(lease):
-        lost = sweeping.sweep_dead_workers() + sweeping.sweep_left_behind()
+        lost = sweeping.sweep_dead_workers() + sweeping.sweep_left_behind() + sweeping.sweep_unanswered()
         ended += sweeping.stop_abandoned()
     sweeping.make_due_ready()
     sweeping.stop_children()
     sweeping.wake_parked()
-    forgotten = forget(connection, now, limit)
-    (dies,) = the_row(connection, _NEXT_DEAD)
+    forgotten = forget(connection, now, touched, limit)
+    dies = min((at for (at,) in all_rows(connection, _NEXT_DEAD) if at is not None), default=None)
     (fires,) = the_row(connection, _NEXT_FIRING)
     return Swept(
         lost=lost, ended=ended, removed=forgotten.jobs, more=sweeping.more or forgotten.more,
@@ -131,6 +132,14 @@ class _Sweeping:
             self._lose_together(seqs)
         return len(found)
 
+    def sweep_unanswered(self) -> int:
+        """Take expired leases that are handed over, one by one: who holds them has nothing to do with the others."""
+        found = all_rows(self._connection, _UNANSWERED, self._now, self._limit)
+        self.more = self.more or len(found) == self._limit
+        for (seq,) in found:
+            self._lose_together([seq])
+        return len(found)
+
     def end_late(self) -> int:
         """End queued jobs whose deadline or time to start has passed."""
         late = all_rows(self._connection, _LATE, self._now, self._limit)
@@ -145,9 +154,8 @@ class _Sweeping:
         ended = 0
         for (seq,) in abandoned:
             row = row_by_seq(self._connection, seq)
-            stop(self._connection, row, self._now, self._touched)
+            ended += stop(self._connection, row, self._now, self._touched)
             self._connection.execute(_NO_LISTENER, (seq,))
-            ended += row.state != RUNNING
         self.more = self.more or len(abandoned) == self._limit
         return ended
 
@@ -186,11 +194,12 @@ class _Sweeping:
         if not costs:
             put_back(self._connection, row, self._now, self._touched)
             return
-        keep_failure(self._connection, row, Failure(problem=WORKER_LOST), self._now)
+        loss = NOT_ANSWERED if row.outside else WORKER_LOST
+        keep_failure(self._connection, row, Failure(problem=loss), self._now)
         row = row._replace(losses=row.losses + 1)
         (survived,) = the_row(self._connection, _LOSSES, row.seq)
         if row.losses > survived:
-            problem = WORKERS_LOST if survived else WORKER_LOST
+            problem = WORKERS_LOST if survived and not row.outside else loss
             end(self._connection, row, End(State.FAILED, problem=problem), self._now, self._touched)
         else:
             put_back(self._connection, row, self._now, self._touched)

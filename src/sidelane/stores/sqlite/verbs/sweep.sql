@@ -48,8 +48,10 @@ UPDATE jobs
 SELECT id FROM workers WHERE expires <= ?
 
 -- :next_dead
--- One row: when the leases of the first worker end.
+-- Rows: when the leases of the first worker end, and the first that is handed over.
 SELECT min(expires) FROM workers
+ UNION ALL
+SELECT min(expires) FROM jobs INDEXED BY jobs_outside WHERE state = 2 AND worker IS NULL
 
 -- :next_firing
 -- One row: when the first schedule is to fire.
@@ -72,8 +74,12 @@ SELECT seq FROM jobs WHERE state = 2 AND worker = ? ORDER BY seq
 -- Rows: seq, worker, whether it lives.
 SELECT j.seq, j.worker, w.id IS NOT NULL
   FROM jobs j INDEXED BY jobs_running LEFT JOIN workers w ON w.id = j.worker
- WHERE j.state = 2 AND j.expires <= ?1 AND (w.id IS NULL OR w.beaten > j.expires)
+ WHERE j.state = 2 AND j.worker IS NOT NULL AND j.expires <= ?1 AND (w.id IS NULL OR w.beaten > j.expires)
  LIMIT ?2
+
+-- :unanswered
+-- Expired leases that are handed over. Parameters: now, limit. Rows: seq.
+SELECT seq FROM jobs INDEXED BY jobs_outside WHERE state = 2 AND worker IS NULL AND expires <= ? LIMIT ?
 
 -- :losses
 -- Parameters: seq. Row: how many losses the job survives.

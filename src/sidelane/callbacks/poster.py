@@ -1,0 +1,171 @@
+"""The poster: sends one POST to a receiver outside, within bounds, and says how it was taken."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from sidelane.callbacks.addresses import Reach
+from sidelane.callbacks.receiver import Receiver, receiver_of
+from sidelane.callbacks.resolving import Resolve, Resolver
+from sidelane.model.errors import MissingExtra, SidelaneError
+from sidelane.model.job import DAY
+
+if TYPE_CHECKING:
+    import httpcore2
+
+TIMEOUT = 15.0
+"""Seconds for the whole exchange, from the look-up of the host to the end of the answer (Standard Webhooks: 15 to 30)."""
+
+MOST_READ = 16_384
+"""Bytes of an answer that are read; with more than that its connection is closed."""
+
+MOST_SHOWN = 500
+"""Characters of an answer that are kept for operators."""
+
+IDLE = 5.0
+"""Seconds for which an idle connection is kept for the next POST to the same receiver."""
+
+MOST_IDLE = 100
+
+
+class NotDelivered(SidelaneError):
+    """The receiver did not take it, and may do so later. `retry_after`: the seconds it asked for, where it did."""
+
+    status = 502
+
+    def __init__(self, said: str, retry_after: float | None = None) -> None:
+        super().__init__(said)
+        self.retry_after = retry_after
+
+
+class ReceiverGone(NotDelivered):
+    """The receiver answered 410: it does not want to hear of it any more."""
+
+    status = 410
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a receiver answered. `text` is the beginning of what it said; `retry_after` in seconds."""
+
+    status: int
+    text: str = ""
+    retry_after: float | None = None
+
+
+class Poster:
+    """Posts to receivers by the rules for callbacks: checked addresses, no redirects, no proxies, fifteen seconds.
+
+    It opens with its first POST and again after it was closed, on whichever event loop.
+    """
+
+    def __init__(self, reach: Reach, *, resolve: Resolve | None = None, timeout: float = TIMEOUT) -> None:
+        self.reach = reach
+        self._resolve = resolve
+        self._timeout = timeout
+        self._resolver: Resolver | None = None
+        self._pool: httpcore2.AsyncConnectionPool | None = None
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Post a body, and give the answer, whatever its status.
+
+        Raises `NotDelivered` where there is none, `AddressRefused`, `ArgumentsError` on a URL that is none, `MissingExtra`.
+        """
+        receiver = receiver_of(url)
+        pool = self._opened()
+        import httpcore2
+
+        broken = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await _exchange(pool, receiver, body, headers)
+        except TimeoutError as error:
+            raise NotDelivered(f"{receiver.shown} gave no whole answer within {self._timeout:g} seconds.") from error
+        except broken as error:
+            raise NotDelivered(f"{receiver.shown} could not be reached: {_words(error)}.") from error
+
+    async def deliver(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Post a body to a receiver that takes it: with a status of 200 to 299.
+
+        Raises as `post` does, `ReceiverGone` on 410, and `NotDelivered` on all other answers, redirects among them.
+        """
+        answer = await self.post(url, body, headers)
+        if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            return answer
+        said = f": {answer.text}" if answer.text else "."
+        words = f"{receiver_of(url).shown} answered {answer.status}{said}"
+        if answer.status == HTTPStatus.GONE:
+            raise ReceiverGone(words)
+        raise NotDelivered(words, answer.retry_after)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        pool, self._pool = self._pool, None
+        resolver, self._resolver = self._resolver, None
+        if pool is not None:
+            await pool.aclose()
+        if resolver is not None:
+            resolver.close()
+
+    def _opened(self) -> "httpcore2.AsyncConnectionPool":
+        if self._pool is None:
+            try:
+                import httpcore2
+
+                from sidelane.callbacks.connecting import CheckedBackend
+            except ModuleNotFoundError as error:
+                raise MissingExtra("Webhooks need a driver: pip install 'sidelane[webhooks]'.") from error
+            resolve = self._resolve
+            if resolve is None:
+                resolve = self._resolver = Resolver()
+            self._pool = httpcore2.AsyncConnectionPool(
+                max_connections=None, max_keepalive_connections=MOST_IDLE, keepalive_expiry=IDLE,
+                network_backend=CheckedBackend(self.reach, resolve),
+            )  # fmt: skip
+        return self._pool
+
+
+async def _exchange(
+    pool: "httpcore2.AsyncConnectionPool", receiver: Receiver, body: bytes, headers: Mapping[str, str]
+) -> Answer:
+    import httpcore2
+
+    url = httpcore2.URL(scheme=receiver.scheme, host=receiver.host, port=receiver.port, target=receiver.target)
+    sent = {"Host": receiver.authority, "User-Agent": "Sidelane", "Accept": "*/*", **headers}
+    fields = [(name.encode("ascii"), value.encode("utf-8")) for name, value in sent.items()]
+    async with pool.stream("POST", url, headers=fields, content=body) as response:
+        read = b""
+        async for piece in response.aiter_stream():
+            read += piece
+            if len(read) > MOST_READ:
+                break
+        said = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+        return Answer(response.status, _text(read), seconds_of(said.get(b"retry-after"), time.time()))
+
+
+def seconds_of(retry_after: str | None, now: float) -> float | None:
+    """Read Retry-After (RFC 9110, 10.2.3), seconds or a date, as seconds from `now`, a day at most; None where it says nothing."""
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), DAY)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return min(max(0.0, parsedate_to_datetime(text).timestamp() - now), DAY)
+    except ValueError:
+        return None
+
+
+def _text(read: bytes) -> str:
+    """Give the beginning of an answer as printable text."""
+    text = " ".join(read[: MOST_SHOWN * 4].decode("utf-8", "replace").split())[:MOST_SHOWN]
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def _words(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).rstrip(".")

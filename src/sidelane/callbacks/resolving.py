@@ -1,0 +1,43 @@
+"""Looking hosts up, in threads of our own: a name server that does not answer keeps nobody else waiting."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""Gives the addresses of a host, for a port. Raises OSError."""
+
+MOST = 100
+"""Hosts that are looked up at once."""
+
+
+class Resolver:
+    """Asks the system for the addresses of hosts; who asks for one that is being looked up gets that answer."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(MOST, "sidelane-lookup")
+        self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        """Look a host up. Raises OSError."""
+        asked = self._under_way.get((host, port))
+        if asked is None:
+            asked = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port)
+            self._under_way[host, port] = asked
+            asked.add_done_callback(lambda done: self._answered((host, port), done))
+        return await asyncio.shield(asked)  # others wait for it too
+
+    def _answered(self, what: tuple[str, int], answer: asyncio.Future[list[str]]) -> None:
+        self._under_way.pop(what, None)
+        if not answer.cancelled():
+            answer.exception()  # heard, also where all who asked have gone
+
+    def close(self) -> None:
+        """Look nothing up any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))

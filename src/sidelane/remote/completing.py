@@ -1,0 +1,174 @@
+"""Applying what comes from outside to the jobs that are there: whose word counts, and what it does."""
+
+from collections.abc import Container
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from sidelane.engine.client import Client
+from sidelane.engine.emission import named_entry, progress_entry, token_entry
+from sidelane.engine.outcomes import WrongResult, outcome_of, with_identity
+from sidelane.engine.registry import AnyTask, Registry
+from sidelane.model.codec import limited
+from sidelane.model.errors import JobFailed, MalformedMessage, PayloadTooLarge, SidelaneError, UnknownTask
+from sidelane.model.event import PROGRESS, TOKEN, Entry
+from sidelane.model.job import Failure, JobRecord, Lease, Query, State
+from sidelane.model.outcome import Append, Failed, Outcome, Report, Retried, Succeeded
+from sidelane.model.problem import Problem
+from sidelane.remote.handover import Sent, sending_id
+from sidelane.remote.messages import Emitted, Reply
+from sidelane.remote.token import PURPOSE, read_token
+
+NEWEST = 50
+"""How many running jobs of a key are looked at for the one that is outside."""
+
+
+class Answer(StrEnum):
+    """What became of a reply. Only an accepted one has changed anything."""
+
+    ACCEPTED = "accepted"
+    REPEATED = "repeated"
+    LATE = "late"  # the hand-over it speaks for is over
+    EARLY = "early"  # events before it have not come
+    FORGED = "forged"
+    UNKNOWN = "unknown"  # there is no such job
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of a reply; `wrong` says what keeps its result from being one, which was a failure of the job then."""
+
+    answer: Answer
+    detail: str = ""
+    wrong: SidelaneError | None = None
+
+
+class Completing:
+    """Ends and feeds jobs that are handed over, as their outside workers say."""
+
+    def __init__(self, client: Client, registry: Registry) -> None:
+        self._client = client
+        self._registry = registry
+
+    async def lease(self, job_id: str, token: str) -> Lease | None:
+        """Give the lease that a token of this job is the right to; None where it is forged."""
+        return read_token(await self._client.key(PURPOSE), job_id, token)
+
+    async def apply(self, reply: Reply, *, trusting: Container[str] = (), patient: bool = True) -> Answered:
+        """Do what a reply says, once.
+
+        `trusting` are the tasks of whose jobs it may speak without a token. `patient`: events wait for those before them.
+        Raises `MalformedMessage` on an event that cannot be, `UnknownTask` where this process does not know the job's task, and
+        `StoreUnavailable`.
+        """
+        lease: Lease | None = None
+        if reply.job is not None and reply.token is not None:
+            lease = await self.lease(reply.job, reply.token)
+            if lease is None:
+                return Answered(Answer.FORGED)
+        record = await self._found(reply, trusting)
+        if record is None:
+            return Answered(Answer.UNKNOWN)
+        if lease is None and reply.token is not None:
+            lease = await self.lease(record.id, reply.token)
+        elif lease is None and record.spec.task in trusting:
+            lease = record.outside
+            if lease is None:
+                return Answered(Answer.LATE)
+        if lease is None:
+            return Answered(Answer.FORGED)
+        return await self._speak(reply, record, lease, patient)
+
+    async def _found(self, reply: Reply, trusting: Container[str]) -> JobRecord | None:
+        store = self._client.store
+        if reply.job is not None:
+            (record,) = await store.get([reply.job])
+            return record if isinstance(record, JobRecord) else None
+        found = await store.find(Query(key=reply.key, states=frozenset({State.RUNNING}), limit=NEWEST))
+        outside = (record for record in found if record.outside is not None and record.spec.task in trusting)
+        return next(outside, None)
+
+    async def _speak(self, reply: Reply, record: JobRecord, lease: Lease, patient: bool) -> Answered:
+        task = self._registry.tasks.get(record.spec.task)
+        if task is None:
+            raise UnknownTask(f"No task named {record.spec.task!r} is registered here.")
+        store = self._client.store
+        current = record.outside == lease
+        entries = self._entries(reply)
+        own = 1 if lease.attempt > 1 else 0  # the first entry of a later attempt is not the outside's
+        expected = await self._next(record, lease) if current and (entries or reply.ordinal) else None
+        ordinal = reply.ordinal or expected or 1
+        if patient and expected is not None and ordinal > expected:
+            return Answered(Answer.EARLY, f"the next event to come is number {expected}, and this is {ordinal}")
+        if not reply.ends:
+            seen = expected is not None and ordinal + len(entries) <= expected
+            (held,) = await store.append([Append(lease=lease, ordinal=ordinal + own, entries=entries)])
+            return Answered((Answer.REPEATED if seen else Answer.ACCEPTED) if held else Answer.LATE)
+        outcome, wrong = self._outcome(reply, record, task)
+        outcome = with_identity(outcome, record.id, lease.attempt)
+        report = Report(lease=lease, outcome=outcome, ordinal=ordinal + own, entries=entries)
+        (held,) = await store.finish([report])
+        answer = (Answer.ACCEPTED if current else Answer.REPEATED) if held else Answer.LATE
+        return Answered(answer, wrong=wrong if held else None)
+
+    async def _next(self, record: JobRecord, lease: Lease) -> int | None:
+        """Give the number that the outside's next event has; None where nobody can say any more."""
+        if lease.attempt == 1:
+            return record.last + 1
+        (sending,) = await self._client.store.get([sending_id(lease)])
+        return record.last - Sent.of(sending).last if isinstance(sending, JobRecord) else None
+
+    def _entries(self, reply: Reply) -> tuple[Entry, ...]:
+        limit = self._client.settings.payload_limit
+        try:
+            return tuple(_entry(event, limit) for event in reply.events)
+        except (ValueError, TypeError) as error:
+            raise MalformedMessage(f"An event cannot be taken: {error}") from None
+
+    def _outcome(self, reply: Reply, record: JobRecord, task: AnyTask) -> tuple[Outcome, SidelaneError | None]:
+        """Say how the attempt ended, and what was wrong with its result."""
+        if reply.problem is not None:
+            return _problematic(reply.problem, record, task, final=not reply.retry), None
+        try:
+            return Succeeded(self._result(reply.result, task)), None
+        except (WrongResult, PayloadTooLarge) as wrong:
+            retry = task.policy.retry
+            return outcome_of(wrong, failures=record.failures, retry=retry, registry=self._registry), wrong
+
+    def _result(self, result: Any, task: AnyTask) -> str:
+        """Give a result as JSON text of the task's own type. Raises `WrongResult`, `PayloadTooLarge`."""
+        codec = task.signature.result
+        try:
+            text = codec.encode(codec.decode(to_json(result).decode()))
+        except (TypeError, ValueError, PydanticSerializationError) as error:
+            raise WrongResult(f"What came back for task {task.name!r} is not of its declared type: {error}.") from error
+        return limited(text, self._client.settings.payload_limit, "The result of", task.name)
+
+
+def _entry(event: Emitted, limit: int) -> Entry:
+    """Make an entry by the rules that bind a task's own words. Raises ValueError, TypeError, `PayloadTooLarge`."""
+    data = event.data
+    if event.name == PROGRESS:
+        percent, message = (data.get("percent"), data.get("message", "")) if isinstance(data, dict) else (None, "")
+        if isinstance(percent, bool) or not isinstance(percent, int | float) or not isinstance(message, str):
+            raise ValueError('the data of progress are {"percent": 30, "message": "…"}.')
+        return progress_entry(percent, message, limit)
+    if event.name == TOKEN:
+        if not isinstance(data, dict) or not isinstance(data.get("text"), str):
+            raise ValueError('the data of a token are {"text": "…"}.')
+        return token_entry(data["text"], limit)
+    return named_entry(event.name, data, limit)
+
+
+def _problematic(problem: Any, record: JobRecord, task: AnyTask, *, final: bool) -> Outcome:
+    """Say how an attempt ended whose worker met a problem."""
+    found = problem if isinstance(problem, Problem) else Problem.of(problem)
+    if found.status not in range(400, 600):
+        found = Problem.of({**found.document(), "status": HTTPStatus.INTERNAL_SERVER_ERROR})
+    error = JobFailed(found)
+    failure = Failure(problem=found, error=f"outside: {error}"[:1000])
+    delay = None if final else task.policy.retry.after(record.failures + 1, error)
+    return Failed(failure) if delay is None else Retried(failure, delay)

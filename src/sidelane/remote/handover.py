@@ -1,0 +1,53 @@
+"""The job that sends another outside: how it is called, and what it is told."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+
+from sidelane.engine.registry import AnyTask
+from sidelane.model.ids import is_id
+from sidelane.model.job import JobRecord, JobSpec, Lease
+
+SEND = "sidelane.send"
+"""The name of the task that sends offers."""
+
+LONGEST_USER = 512
+
+
+def sending_id(lease: Lease) -> str:
+    """Give the id of the job that sends a hand-over."""
+    text = f"{lease.job_id}.{lease.attempt}.sent"
+    return text if is_id(text) else f"{hashlib.sha256(text.encode()).hexdigest()}.sent"
+
+
+def sending_spec(
+    send: AnyTask, record: JobRecord, lease: Lease, *, seconds: float, arguments: str | None, to: str
+) -> JobSpec:
+    """Say everything the store must know of the job that sends a hand-over to `to`, which is worth it for `seconds`.
+
+    Its users are the addresses, so that one that does not answer holds up no other.
+    """
+    called = send.options(
+        id=sending_id(lease), user=to[:LONGEST_USER], priority=record.spec.priority, deadline=seconds
+    ).call(
+        job=lease.job_id, attempt=lease.attempt, nonce=lease.nonce, to=to, last=record.last, arguments=arguments,
+    )  # fmt: skip
+    spec = called.spec(parent=lease.job_id, trace=record.spec.trace)
+    return replace(spec, keep=max(spec.keep, seconds), follow_ups=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What the record of a sending job tells of its hand-over.
+
+    `until` is when the outside's time is over (seconds since 1970), `last` the number of the newest event before it.
+    """
+
+    to: str
+    until: float
+    last: int
+
+    @classmethod
+    def of(cls, sending: JobRecord) -> "Sent":
+        told = json.loads(sending.spec.arguments)
+        return cls(to=told["to"], until=sending.submitted + (sending.spec.deadline or 0.0), last=told["last"])

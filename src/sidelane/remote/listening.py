@@ -1,0 +1,142 @@
+"""Listening for what comes back: an attendant of every worker for each address that replies come to."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from sidelane.model.errors import (
+    ConfigurationError,
+    MalformedMessage,
+    PayloadTooLarge,
+    StoreError,
+    TransportError,
+    UnknownTask,
+)
+from sidelane.remote.completing import Answer, Completing
+from sidelane.remote.declaration import Decode, RemoteLane, remotes
+from sidelane.remote.messages import Reply, read_reply
+from sidelane.transports.address import Address
+from sidelane.transports.contract import Delivery, Receiver
+from sidelane.transports.opening import Transports
+
+AT_ONCE = 100
+"""Replies that are worked on at once."""
+
+AGAIN = 5.0
+"""Seconds after which a reply comes again that could not be applied: the store was away, or another process knows its task."""
+
+EARLY_AGAIN = 1.0
+PATIENCE = 2
+"""Seconds for which events wait for those before them, and how often; then they are taken with a hole."""
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+"""Seconds between two tries to receive: the first wait, and the longest it grows to."""
+
+logger = logging.getLogger(__name__)
+
+
+class Listener:
+    """Takes the replies of one address, for all tasks of this lane that have it, and applies each before it is acknowledged."""
+
+    def __init__(self, address: Address, tasks: frozenset[str], decode: Decode | None, lane: RemoteLane) -> None:
+        self._address = address
+        self._tasks = tasks
+        self._decode = decode or read_reply
+        self._transports: Transports = lane.transports
+        self._completing = Completing(lane.client, lane.registry)
+        self._trouble: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps it from receiving, or from applying what it has received."""
+        return self._trouble
+
+    async def run(self) -> None:
+        """Receive for ever."""
+        wait = FIRST_WAIT
+        while True:
+            try:
+                transport = await self._transports.to(self._address)
+                async with transport.receiving() as receiver:
+                    while True:
+                        await self._take(receiver)
+                        wait = FIRST_WAIT
+            except (TransportError, ConfigurationError) as error:
+                self._failed(error)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    async def _take(self, receiver: Receiver) -> None:
+        """Take some replies: those of different jobs at once, of one job one after the other."""
+        jobs: dict[Any, list[tuple[Delivery, Reply]]] = {}
+        deliveries = await receiver.receive(AT_ONCE)
+        for delivery, reply in zip(deliveries, [await self._read(each) for each in deliveries], strict=True):
+            if reply is not None:
+                jobs.setdefault(reply.job or ("key", reply.key), []).append((delivery, reply))
+        if all(await asyncio.gather(*map(self._apply_all, jobs.values()))):
+            self._worked()
+
+    async def _read(self, delivery: Delivery) -> Reply | None:
+        """Read a reply; what is none is done with, and what cannot be read is put aside with the reason."""
+        try:
+            reply = self._decode(delivery.message)
+            if reply is not None and not isinstance(reply, Reply):
+                raise MalformedMessage(f"`decode` gave {type(reply).__name__} in place of a Reply.")
+        except Exception as error:  # noqa: BLE001 - whatever the application's own function raises, its message is bad
+            logger.warning("a message of %s is no reply: %s", self._address, error)
+            await delivery.reject(str(error) if isinstance(error, MalformedMessage) else f"decode: {error!r}")
+            return None
+        if reply is None:
+            await delivery.ack()
+        return reply
+
+    async def _apply_all(self, found: Sequence[tuple[Delivery, Reply]]) -> bool:
+        """Apply the replies of one job in their order. Tells whether the store took them."""
+        in_order = sorted(found, key=lambda each: (each[1].ends, each[1].ordinal or 0))
+        return all([await self._apply(delivery, reply) for delivery, reply in in_order])
+
+    async def _apply(self, delivery: Delivery, reply: Reply) -> bool:
+        try:
+            answered = await self._completing.apply(reply, trusting=self._tasks, patient=delivery.count <= PATIENCE)
+        except (MalformedMessage, PayloadTooLarge) as error:
+            logger.warning("a reply of %s cannot be applied: %s", self._address, error)
+            await delivery.reject(str(error))
+        except StoreError as error:
+            self._failed(error)
+            await delivery.release(AGAIN)
+            return False
+        except UnknownTask:
+            await delivery.release(AGAIN)
+        else:
+            if answered.answer is Answer.EARLY:
+                await delivery.release(EARLY_AGAIN)
+                return True
+            if answered.answer not in (Answer.ACCEPTED, Answer.REPEATED):
+                logger.warning(
+                    "a reply of %s for job %s changed nothing: it is %s", self._address, reply.job or reply.key,
+                    answered.answer,
+                )  # fmt: skip
+            await delivery.ack()
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        if self._trouble is None:
+            logger.error("this worker cannot take replies of %s; it keeps trying: %s", self._address, error)
+        self._trouble = f"cannot take replies of {self._address}: {error}"
+
+    def _worked(self) -> None:
+        if self._trouble is not None:
+            logger.warning("this worker takes replies of %s again", self._address)
+        self._trouble = None
+
+
+def listeners(lane: RemoteLane) -> list[Listener]:
+    """Make a listener for each address that replies of this lane's tasks come to. Raises `NotOpen`."""
+    names: dict[Address, set[str]] = {}
+    decodes: dict[Address, Decode | None] = {}
+    for task in remotes(lane.registry):
+        if task.way.reply is not None:
+            names.setdefault(task.way.reply, set()).update((task.name, *task.aliases))
+            decodes[task.way.reply] = task.way.decode
+    return [Listener(address, frozenset(tasks), decodes[address], lane) for address, tasks in names.items()]

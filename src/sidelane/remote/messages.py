@@ -1,0 +1,303 @@
+"""What goes to outside workers and comes back from them: offers and replies, and their form as CloudEvents.
+
+Whoever wants a form of their own writes `encode` and `decode` instead; docs/remote.md shows both.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import from_json, to_json
+
+from sidelane.model.codec import explain
+from sidelane.model.errors import MalformedMessage
+from sidelane.model.ids import is_id
+from sidelane.model.message import Message
+from sidelane.model.problem import Problem
+from sidelane.transports import cloudevents
+from sidelane.transports.cloudevents import CloudEvent
+
+OFFERED = "sidelane.job.offered"
+EVENTS = "sidelane.job.events"
+COMPLETED = "sidelane.job.completed"
+
+SOURCE = "sidelane"
+"""The `source` of events where a lane has no address of its own."""
+
+MOST_EVENTS = 200
+"""How many events one reply may bring."""
+
+LARGEST_ORDINAL = 2**53 - 1
+LONGEST_KEY = 512
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Absent:
+    """The type of `ABSENT`."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final[Any] = Absent()
+"""Stands for a result that a reply does not have; None is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One hand-over, as the outside is told of it. `input` is what `json.loads` gives.
+
+    `timeout` is how many seconds were left when it was sent; `token` is the right to end it, and `complete_url` and `events_url`
+    say where, if by HTTP. `key` is the caller's own name for the job, if the call had one.
+    """
+
+    job: str
+    task: str
+    attempt: int
+    input: Any
+    timeout: float
+    token: str
+    version: int = 1
+    key: str | None = None
+    complete_url: str | None = None
+    events_url: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def id(self) -> str:
+        """What names this hand-over: the same when it is sent again."""
+        return f"{self.job}.{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """An event of a job that runs outside: `progress`, `token`, or a name of the task's own. `data` is what JSON can hold."""
+
+    name: str
+    data: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the outside says of one job: its result, its problem, or only events.
+
+    It names the job by `job`, its id, or by the `key` that its call had: the newest that is outside then counts. Without a
+    `token` it speaks for whatever hand-over of the job is outside when it arrives. `retry=False`: the problem is final.
+    `ordinal` numbers the first of `events` among all of this hand-over, from 1, so that none counts twice; in a reply without
+    events it is the number that the next would have. None: they are taken as they come. Raises `MalformedMessage`.
+    """
+
+    job: str | None = None
+    key: str | None = None
+    token: str | None = None
+    result: Any = ABSENT
+    problem: Problem | Mapping[str, Any] | None = None
+    retry: bool = True
+    events: Sequence[Emitted] = ()
+    ordinal: int | None = None
+
+    def __post_init__(self) -> None:
+        for wrong in _wrong(self):
+            raise MalformedMessage(wrong)
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends the hand-over."""
+        return self.result is not ABSENT or self.problem is not None
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(defer_build=True)  # built when first used, not at import
+
+
+class EventForm(_Form):
+    """One event of a job."""
+
+    name: str = Field(max_length=64, description="progress, token, or a name of the task's own.")
+    data: JsonValue = Field(
+        None, description='`{"percent": 30, "message": "…"}` of progress, `{"text": "…"}` of a token, else anything.'
+    )
+
+
+class EventsForm(_Form):
+    """Events of a job that runs outside."""
+
+    events: list[EventForm] = Field(min_length=1, max_length=MOST_EVENTS)
+    ordinal: int | None = Field(
+        None,
+        ge=1,
+        le=LARGEST_ORDINAL,
+        description="The number of the first among all of this hand-over, from 1: none counts twice.",
+    )
+
+
+class CompletionForm(_Form):
+    """How a job has ended outside: `result` or `problem`, one of them."""
+
+    result: JsonValue = Field(None, description="What the task gives, as JSON.")
+    problem: dict[str, JsonValue] | None = Field(None, description="A problem document (RFC 9457).")
+    retry: bool = Field(True, description="Whether another try may help.")
+    events: list[EventForm] = Field([], max_length=MOST_EVENTS, description="The last events before the end.")
+    ordinal: int | None = Field(
+        None,
+        ge=1,
+        le=LARGEST_ORDINAL,
+        description="The number of the first of these events; without any, that of the next there would be.",
+    )
+
+
+class _Offered(_Form):
+    job: str
+    task: str
+    attempt: int = Field(ge=1)
+    input: JsonValue
+    timeout: float = Field(gt=0, allow_inf_nan=False)
+    token: str
+    version: int = 1
+    key: str | None = None
+    complete_url: str | None = None
+    events_url: str | None = None
+
+
+class _Events(EventsForm):
+    job: str
+    token: str
+
+
+class _Completed(CompletionForm):
+    job: str
+    token: str
+
+
+def _wrong(reply: Reply) -> Iterator[str]:
+    """Say what is wrong with a reply: an application's own `decode` may put anything into it."""
+    job, key, token, problem, ordinal = map(_any, (reply.job, reply.key, reply.token, reply.problem, reply.ordinal))
+    if (job is None) == (key is None):
+        yield "A reply names its job by `job` or by `key`: give one of them."
+    if job is not None and not (isinstance(job, str) and is_id(job)):
+        yield "The `job` of a reply is no id of a job."
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY):
+        yield f"The `key` of a reply is a text of 1 to {LONGEST_KEY} characters."
+    if token is not None and not isinstance(token, str):
+        yield "The `token` of a reply is a text."
+    if problem is not None and not isinstance(problem, Problem | Mapping):
+        yield "The `problem` of a reply is a problem document."
+    if not (reply.ends or reply.events):
+        yield "A reply has a result, a problem or events."
+    if len(reply.events) > MOST_EVENTS:
+        yield f"A reply brings at most {MOST_EVENTS} events."
+    if ordinal is not None and not (isinstance(ordinal, int) and 1 <= ordinal <= LARGEST_ORDINAL):
+        yield "The events of a hand-over are numbered from 1."
+
+
+def _any(value: object) -> Any:
+    return value
+
+
+def offer_message(offer: Offer, source: str = SOURCE) -> Message:
+    """Write an offer as a message. The messages of one job form a group."""
+    names = ("job", "task", "version", "attempt", "key", "input", "timeout", "token", "complete_url", "events_url")
+    members = {name: getattr(offer, name) for name in names}
+    data = {name: value for name, value in members.items() if value is not None or name == "input"}
+    return _message(OFFERED, offer.id, offer.job, data, source=source, traceparent=offer.traceparent)
+
+
+def read_offer(message: Message) -> Offer:
+    """Read an offer. Raises `MalformedMessage`."""
+    event = cloudevents.read(message.body)
+    if event.type != OFFERED:
+        raise MalformedMessage("The message is no offer of a job.")
+    form = _read(_Offered, event.data)
+    if not is_id(form.job):
+        raise MalformedMessage("The message does not fit: job: is no id of a job.")
+    return Offer(**{name: getattr(form, name) for name in type(form).model_fields}, traceparent=event.traceparent)
+
+
+def reply_message(reply: Reply, *, id: str, source: str = SOURCE, traceparent: str | None = None) -> Message:  # noqa: A002 - that of the event
+    """Write a reply that names its job and carries a token as a message. The messages of one job form a group."""
+    if reply.job is None or reply.token is None:
+        raise ValueError("A reply in our own form names its job and carries a token.")
+    data: dict[str, Any] = {"job": reply.job, "token": reply.token}
+    if reply.problem is not None:
+        document = reply.problem.document() if isinstance(reply.problem, Problem) else dict(reply.problem)
+        data |= {"problem": document, "retry": reply.retry}
+    elif reply.ends:
+        data["result"] = reply.result
+    if reply.ordinal is not None:
+        data["ordinal"] = reply.ordinal
+    if reply.events:
+        data["events"] = [{"name": event.name, "data": event.data} for event in reply.events]
+    kind = COMPLETED if reply.ends else EVENTS
+    return _message(kind, id, reply.job, data, source=source, traceparent=traceparent)
+
+
+def read_reply(message: Message) -> Reply:
+    """Read a reply. Raises `MalformedMessage`."""
+    event = cloudevents.read(message.body)
+    if event.type == COMPLETED:
+        completed = _read(_Completed, event.data)
+        return completion(completed, job=completed.job, token=completed.token)
+    if event.type == EVENTS:
+        told = _read(_Events, event.data)
+        return emission(told, job=told.job, token=told.token)
+    raise MalformedMessage("The message is no reply: its type is neither that of a completion nor that of events.")
+
+
+def completion(form: CompletionForm, *, job: str, token: str) -> Reply:
+    """Make the reply that a form says. Raises `MalformedMessage` where it has no end, or two."""
+    has_result = "result" in form.model_fields_set
+    if has_result == (form.problem is not None):
+        raise MalformedMessage("An end is either a result or a problem: give one of them.")
+    return Reply(
+        job=job, token=token, result=form.result if has_result else ABSENT, problem=form.problem, retry=form.retry,
+        events=_emitted(form.events), ordinal=form.ordinal,
+    )  # fmt: skip
+
+
+def emission(form: EventsForm, *, job: str, token: str) -> Reply:
+    """Make the reply that a form says. Raises `MalformedMessage`."""
+    return Reply(job=job, token=token, events=_emitted(form.events), ordinal=form.ordinal)
+
+
+def read_form(form: type[M], text: str | bytes) -> M:
+    """Read a form from JSON. Raises `MalformedMessage`, which repeats nothing of it."""
+    try:
+        return form.model_validate(from_json(text, allow_inf_nan=False))
+    except ValidationError as error:
+        raise MalformedMessage(f"The message does not fit: {explain(error)}.") from None
+    except ValueError as error:
+        raise MalformedMessage(f"The message is not JSON: {error}.") from None
+
+
+def _read(form: type[M], data: str | None) -> M:
+    if data is None:
+        raise MalformedMessage("The event has no data.")
+    return read_form(form, data)
+
+
+def _emitted(forms: Sequence[EventForm]) -> tuple[Emitted, ...]:
+    return tuple(Emitted(form.name, form.data) for form in forms)
+
+
+def _message(
+    kind: str,
+    event_id: str,
+    job: str,
+    data: Mapping[str, Any],
+    *,
+    source: str,
+    traceparent: str | None,
+) -> Message:
+    event = CloudEvent(
+        id=event_id,
+        source=source,
+        type=kind,
+        subject=job,
+        time=time.time(),
+        data=to_json(data).decode(),
+        traceparent=traceparent,
+    )
+    return cloudevents.message(event, group=job)

@@ -1,0 +1,194 @@
+"""Sending offers: the job that tells the outside of a hand-over, for as long as that is worth it."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, Unpack
+
+from pydantic_core import to_json
+
+from sidelane.engine.client import Client
+from sidelane.engine.context import Context
+from sidelane.engine.declaration import TaskFields
+from sidelane.engine.outcomes import with_identity
+from sidelane.engine.resource import Use
+from sidelane.engine.side import SENDING
+from sidelane.engine.task import Task
+from sidelane.model.errors import (
+    ConfigurationError,
+    GiveUp,
+    SidelaneError,
+    StoreUnavailable,
+    TransportError,
+    TransportUnavailable,
+    TransportUnusable,
+    TryLater,
+)
+from sidelane.model.job import Failure, JobRecord, Lease
+from sidelane.model.message import Message
+from sidelane.model.outcome import Failed, Report, Retried
+from sidelane.model.problem import Problem
+from sidelane.model.retry import Exponential, Retry
+from sidelane.remote.address import Http
+from sidelane.remote.declaration import Remote, RemoteLane
+from sidelane.remote.handover import SEND
+from sidelane.remote.messages import SOURCE, Offer, offer_message
+from sidelane.remote.token import PURPOSE, make_token
+from sidelane.stores.batching import Batching
+from sidelane.transports.address import Address
+
+TIMEOUT = 60.0
+"""Seconds one try may take."""
+
+AGAIN = Exponential(first=0.5, most=30.0)
+"""How long to wait before the next try."""
+
+ELSEWHERE = 1.0
+"""Seconds after which a hand-over is looked at again whose task this worker does not know: another may."""
+
+AT_ONCE = 10
+"""Messages of one call to a transport."""
+
+logger = logging.getLogger(__name__)
+
+
+class Own(Protocol):
+    """Registers a task of Sidelane's own."""
+
+    def __call__(self, function: Callable[..., Any], **fields: Unpack[TaskFields]) -> Task[..., Any, Any]: ...
+
+
+def declare_sending(lane: RemoteLane, own: Own) -> None:
+    """Register the task that sends offers."""
+    sending = Sending(lane)
+
+    async def send(
+        job: str, attempt: int, nonce: str, to: str, last: int, arguments: str | None = None, *,
+        ctx: Context = Use(Context),
+    ) -> None:  # fmt: skip
+        await sending.send(Lease(job, attempt, nonce), arguments, ctx)
+
+    own(send, name=SEND, queue=SENDING, timeout=TIMEOUT, retry=Retry(attempts=10, backoff=AGAIN), losses=10)
+
+
+async def offer_of(
+    client: Client, task: Remote[Any, Any], record: JobRecord, lease: Lease, *, arguments: str | None, seconds: float
+) -> Offer:
+    """Make the offer of a job that is outside. Raises `ArgumentsDoNotFit`, `StoreUnavailable`."""
+    spec = record.spec
+    values = task.decode_arguments(spec.arguments if arguments is None else arguments, spec.version)
+    text, _ = task.signature.encode((), values)
+    here = client.settings.jobs_url.rstrip("/")
+    return Offer(
+        job=record.id, task=task.name, version=task.version, attempt=lease.attempt, key=spec.key,
+        input=json.loads(text)["input"], timeout=round(seconds, 3),
+        token=make_token(await client.key(PURPOSE), lease),
+        complete_url=f"{here}/{record.id}/complete" if here else None,
+        events_url=f"{here}/{record.id}/events" if here else None,
+        traceparent=spec.trace,
+    )  # fmt: skip
+
+
+class NotHandedOver(SidelaneError):
+    """The job could not be handed over."""
+
+    status = 502
+
+    def problem(self) -> Problem:
+        return Problem(status=502, title="Not handed over", detail=str(self))
+
+
+class Sending:
+    """Sends offers of one lane's jobs; the ones that go one way together, where several do."""
+
+    def __init__(self, lane: RemoteLane) -> None:
+        self._lane = lane
+        self._ways: dict[Address, Batching[Message, TransportError | None]] = {}
+
+    async def send(self, lease: Lease, arguments: str | None, ctx: Context) -> None:
+        """Send the offer of a job that is outside under this lease; `arguments` where its record does not hold them.
+
+        What may work later raises `TryLater`. When its time is over, or it never will, the attempt ends as failed.
+        """
+        began, store = time.monotonic(), self._lane.client.store
+        try:
+            (record,) = await store.get([lease.job_id])
+        except StoreUnavailable as error:
+            raise TryLater(AGAIN.delay(ctx.attempt)) from error
+        if not isinstance(record, JobRecord) or record.outside != lease:
+            return  # it has ended meanwhile, or its time is over
+        task = self._lane.registry.tasks.get(record.spec.task)
+        if not isinstance(task, Remote):
+            raise TryLater(ELSEWHERE)
+        left = ctx.remaining or task.policy.timeout or TIMEOUT
+        try:
+            offer = await offer_of(self._lane.client, task, record, lease, arguments=arguments, seconds=left)
+            await self._deliver(task, offer)
+        except TransportUnavailable as error:
+            wait = AGAIN.delay(ctx.attempt)
+            if wait < left - (time.monotonic() - began):
+                logger.warning("job %s is not handed over to %s yet: %s", record.id, task.way.via, error)
+                raise TryLater(wait) from error
+            said = f"The outside worker of task {task.name!r} could not be reached in {task.policy.timeout:g} seconds."
+            await self._give_up(task, record, lease, said, error)
+        except (SidelaneError, TypeError, ValueError) as error:
+            said = f"The outside worker of task {task.name!r} cannot be reached as things are set up."
+            await self._give_up(task, record, lease, said, error)
+
+    async def _deliver(self, task: Remote[Any, Any], offer: Offer) -> None:
+        """Raises `TransportUnavailable` where it may work later, another error where it never will."""
+        message = _message(task, offer, self._lane.client.settings.jobs_url or SOURCE)
+        via = task.way.via
+        if isinstance(via, Http):
+            raise TransportUnusable("Offers by HTTP are not here yet.")
+        transport = await self._lane.transports.to(via)
+        size = len(message.body.encode()) + sum(
+            len(f"{name}{text}".encode()) for name, text in message.attributes.items()
+        )
+        if size > transport.largest:
+            raise TransportUnusable(f"The offer is {size:,} bytes; {via} takes {transport.largest:,}.")
+        if via not in self._ways:
+            self._ways[via] = Batching(lambda messages: self._sent(via, messages), limit=AT_ONCE)
+        error = await self._ways[via](message)
+        if error is not None:
+            raise error
+
+    async def _sent(self, via: Address, messages: Any) -> list[TransportError | None]:
+        transport = await self._lane.transports.to(via)
+        return await transport.send(messages)
+
+    async def _give_up(
+        self, task: Remote[Any, Any], record: JobRecord, lease: Lease, said: str, error: Exception
+    ) -> None:
+        """End the attempt as failed, and the job that was to send it too."""
+        met = NotHandedOver(said)
+        words = f"{type(error).__name__}: {error}"[:1000]
+        logger.error("job %s could not be handed over to %s: %s", record.id, task.way.via, words)
+        failure = Failure(problem=met.problem(), error=words)
+        delay = task.policy.retry.after(record.failures + 1, met)
+        outcome = Failed(failure) if delay is None else Retried(failure, delay)
+        try:
+            await self._lane.client.store.finish(
+                [Report(lease=lease, outcome=with_identity(outcome, record.id, lease.attempt))]
+            )
+        except StoreUnavailable:
+            raise TryLater(ELSEWHERE) from error
+        raise GiveUp(Problem(status=502, title="Not handed over", detail=words)) from error
+
+
+def _message(task: Remote[Any, Any], offer: Offer, source: str) -> Message:
+    """Write an offer as its receiver wants it. Raises `ConfigurationError` where the task's own `encode` fails."""
+    encode = task.way.encode
+    if encode is None:
+        return offer_message(offer, source)
+    try:
+        written = encode(offer)
+        if isinstance(written, str):
+            return Message(body=written, id=offer.id, group=offer.job)
+        if isinstance(written, Mapping):
+            body = to_json(dict(written)).decode()
+            return Message(body=body, id=offer.id, group=offer.job, attributes={"content-type": "application/json"})
+    except Exception as error:
+        raise ConfigurationError(f"Its `encode` failed: {type(error).__name__}: {error}") from error
+    raise ConfigurationError(f"Its `encode` gave {type(written).__name__}: it gives a text, or what is to be its JSON.")

@@ -1,0 +1,6 @@
+-- What follows a job.
+-- Tables: specs.
+
+-- :follow_ups
+-- Parameters: seq.
+SELECT follow_ups FROM specs WHERE seq = ?

@@ -1,0 +1,59 @@
+"""What is expected of one job, and of one batch."""
+
+from dataclasses import dataclass, field
+
+from sidelane.model.batch import BatchSpec
+from sidelane.model.job import JobSpec, Lease, State
+
+
+@dataclass(slots=True)
+class Line:
+    """One event: its name, its data (of an end: the state), and the stretch of the log that shares an epoch."""
+
+    name: str
+    data: str
+    stretch: tuple[int, int]
+
+
+@dataclass(slots=True, kw_only=True)
+class Expected:
+    """One job."""
+
+    spec: JobSpec
+    submitted: float
+    due: float
+    state: State = State.QUEUED
+    attempt: int = 0
+    failures: int = 0
+    losses: int = 0
+    ends: int = 0
+    ended: float = 0.0
+    listened: float | None = None
+    cancelling: bool = False
+    worker: str | None = None
+    lease: Lease | None = None
+    outside: float | None = None  # handed over, until this time
+    finished_lease: Lease | None = None  # of the last report that counted, until the next claim or requeue
+    reported: set[Lease] = field(default_factory=set)  # every lease under which a report counted
+    seen: int = 0  # entries of this attempt
+    holes: int = 0  # left by ordinals of this attempt
+    result: str | None = None
+    progress: str | None = None
+    log: list[Line] = field(default_factory=list)
+    removed: bool = False
+
+    def late(self, now: float) -> bool:
+        """Tell whether this queued job can only fail."""
+        spec = self.spec
+        unstarted = spec.start_within is not None and self.attempt == 0 and now > self.submitted + spec.start_within
+        return unstarted or (spec.deadline is not None and now > self.submitted + spec.deadline)
+
+
+@dataclass(slots=True, kw_only=True)
+class ExpectedBatch:
+    """One batch; what it counts is told by its jobs."""
+
+    spec: BatchSpec
+    sealed: bool = False
+    ended: bool = False
+    ends: int = 0
