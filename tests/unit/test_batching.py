@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sidelane.stores.batching import Batching
+from sidelane.batching import Batching
 
 
 async def test_a_lone_call_goes_alone_and_those_that_gather_meanwhile_go_together() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, TypeVar
 
+from sidelane.batching import Batching
 from sidelane.engine.batch import Batch
 from sidelane.engine.filling import batch_spec, fill
 from sidelane.engine.following import LONGEST_SILENCE, follow
@@ -22,7 +23,6 @@ from sidelane.model.job import Gone, JobRecord, JobSpec, Query, Refusal, State, 
 from sidelane.model.problem import Problem
 from sidelane.model.settings import Settings
 from sidelane.model.worker import WorkerInfo
-from sidelane.stores.batching import Batching
 from sidelane.stores.contract import Store, job_topic
 
 R = TypeVar("R")

@@ -29,7 +29,7 @@ def _opened(address: Address) -> Transport:
     match address:
         case Sqs():
             try:
-                from sidelane.transports.sqs import SqsTransport
+                from sidelane.transports.sqs.transport import SqsTransport
             except ModuleNotFoundError as error:
                 raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[sqs]'.") from error
             return SqsTransport(address)

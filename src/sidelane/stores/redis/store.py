@@ -6,13 +6,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from sidelane.batching import Batching
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.event import Cursor, Reading
 from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, State, Submission
 from sidelane.model.outcome import Append, Report, Verdict
 from sidelane.model.schedule import Firing, Schedule, Timetable
 from sidelane.model.worker import STOPPED, ClaimRequest, Claims, LimitStats, Place, QueueStats, Swept, WorkerInfo
-from sidelane.stores.batching import Batching
 from sidelane.stores.checking import check_batch, check_schedule, is_storable, problem_with, storable
 from sidelane.stores.contract import Wakeups
 from sidelane.stores.pieces import (

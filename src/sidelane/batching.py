@@ -8,15 +8,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ENOUGH = 16
-"""How many must wait for a second call beside the one under way: the store works on one while the other is made ready."""
+"""How many must wait for a second call beside the one under way: the other side works on one while the next is made ready."""
 
 
 class Batching(Generic[T, R]):
-    """Joins concurrent calls on single items into calls on sequences of at most `limit` items, at most two under way."""
+    """Joins concurrent calls on single items into calls on sequences of at most `limit` items, at most two under way.
 
-    def __init__(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, limit: int = 50) -> None:
+    `one_by_one`: at most one, so that all items are seen to in the order they came in.
+    """
+
+    def __init__(
+        self, call: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, limit: int = 50, one_by_one: bool = False
+    ) -> None:
         self._call = call
         self._limit = limit
+        self._at_once = 1 if one_by_one else 2
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._under_way = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -25,7 +31,7 @@ class Batching(Generic[T, R]):
         """Give one item's answer. Raises what the joined call raised."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._under_way == 0 or (self._under_way == 1 and len(self._waiting) >= ENOUGH):
+        if self._under_way == 0 or (self._under_way < self._at_once and len(self._waiting) >= ENOUGH):
             self._under_way += 1
             task = asyncio.create_task(self._run())
             self._tasks.add(task)
