@@ -8,6 +8,7 @@ from typing import Any, Protocol, Unpack
 
 from pydantic_core import to_json
 
+from sidelane.batching import Batching
 from sidelane.engine.client import Client
 from sidelane.engine.context import Context
 from sidelane.engine.declaration import TaskFields
@@ -35,7 +36,6 @@ from sidelane.remote.declaration import Remote, RemoteLane
 from sidelane.remote.handover import SEND
 from sidelane.remote.messages import SOURCE, Offer, offer_message
 from sidelane.remote.token import PURPOSE, make_token
-from sidelane.stores.batching import Batching
 from sidelane.transports.address import Address
 
 TIMEOUT = 60.0
