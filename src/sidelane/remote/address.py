@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
 
-from sidelane.model.errors import ConfigurationError
+from sidelane.callbacks.receiver import receiver_of
+from sidelane.model.errors import ArgumentsError, ConfigurationError
 from sidelane.transports.address import Address
 
 
@@ -24,15 +24,12 @@ class Http:
 
     def __post_init__(self) -> None:
         try:
-            parts = urlsplit(self.url)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ConfigurationError(f"Http({self.url!r}): this is a URL, as https://analysis.example.com/jobs.")
+            receiver_of(self.url)
+        except ArgumentsError as error:
+            raise ConfigurationError(f"Http(…): {error}") from error
 
     def __str__(self) -> str:
-        return self.url.partition("?")[0]
+        return receiver_of(self.url).shown
 
 
 Via = Address | Http

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Unpack
 from pydantic_core import to_json
 
 from sidelane.batching import Batching
+from sidelane.callbacks.poster import NotDelivered
 from sidelane.engine.client import Client
 from sidelane.engine.context import Context
 from sidelane.engine.declaration import TaskFields
@@ -35,6 +36,7 @@ from sidelane.remote.address import Http
 from sidelane.remote.declaration import Remote, RemoteLane
 from sidelane.remote.handover import SEND
 from sidelane.remote.messages import SOURCE, Offer, offer_message
+from sidelane.remote.posting import PostingLane, post_offer
 from sidelane.remote.token import PURPOSE, make_token
 from sidelane.transports.address import Address
 
@@ -53,13 +55,17 @@ AT_ONCE = 10
 logger = logging.getLogger(__name__)
 
 
+class SendingLane(RemoteLane, PostingLane, Protocol):
+    """What sending asks of the lane."""
+
+
 class Own(Protocol):
     """Registers a task of Sidelane's own."""
 
     def __call__(self, function: Callable[..., Any], **fields: Unpack[TaskFields]) -> Task[..., Any, Any]: ...
 
 
-def declare_sending(lane: RemoteLane, own: Own) -> None:
+def declare_sending(lane: SendingLane, own: Own) -> None:
     """Register the task that sends offers."""
     sending = Sending(lane)
 
@@ -102,7 +108,7 @@ class NotHandedOver(SidelaneError):
 class Sending:
     """Sends offers of one lane's jobs; the ones that go one way together, where several do."""
 
-    def __init__(self, lane: RemoteLane) -> None:
+    def __init__(self, lane: SendingLane) -> None:
         self._lane = lane
         self._ways: dict[Address, Batching[Message, TransportError | None]] = {}
 
@@ -125,8 +131,8 @@ class Sending:
         try:
             offer = await offer_of(self._lane.client, task, record, lease, arguments=arguments, seconds=left)
             await self._deliver(task, offer)
-        except TransportUnavailable as error:
-            wait = AGAIN.delay(ctx.attempt)
+        except (TransportUnavailable, NotDelivered) as error:
+            wait = max(AGAIN.delay(ctx.attempt), getattr(error, "retry_after", None) or 0.0)
             if wait < left - (time.monotonic() - began):
                 logger.warning("job %s is not handed over to %s yet: %s", record.id, task.way.via, error)
                 raise TryLater(wait) from error
@@ -137,11 +143,12 @@ class Sending:
             await self._give_up(task, record, lease, said, error)
 
     async def _deliver(self, task: Remote[Any, Any], offer: Offer) -> None:
-        """Raises `TransportUnavailable` where it may work later, another error where it never will."""
+        """Raises `TransportUnavailable` or `NotDelivered` where it may work later, another error where it never will."""
         message = _message(task, offer, self._lane.client.settings.jobs_url or SOURCE)
         via = task.way.via
         if isinstance(via, Http):
-            raise TransportUnusable("Offers by HTTP are not here yet.")
+            await post_offer(self._lane, via, message, offer.traceparent)
+            return
         transport = await self._lane.transports.to(via)
         size = len(message.body.encode()) + sum(
             len(f"{name}{text}".encode()) for name, text in message.attributes.items()

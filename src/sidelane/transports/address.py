@@ -1,7 +1,9 @@
 """Addresses: where messages go to or come from, as an application writes it. Values: nothing is opened by making one."""
 
+import re
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import parse_qsl
 
 from sidelane.model.errors import ConfigurationError
 
@@ -55,3 +57,40 @@ class PubSub:
 
 
 Address = Sqs | PubSub
+
+_FORMS = (
+    "sqs://queue",
+    "sqs+https://sqs.eu-west-1.amazonaws.com/123456789012/queue",
+    "pubsub://projects/project/topics/topic",
+    "pubsub://projects/project/subscriptions/subscription",
+)
+_PUBSUB = re.compile(r"(?:projects/([^/]+)/)?(topics|subscriptions)/([^/]+)")
+_OPTIONS = {"sqs": {"region", "endpoint_url", "dead_letters"}, "pubsub": {"dead_letters"}}
+
+
+def parse(text: str) -> Address:
+    """Read an address from one text, as a command line has it.
+
+    `sqs://queue`, or the URL of a queue behind `sqs+`; `pubsub://` and the path of a topic or a subscription, without
+    `projects/…/` in the project of the credentials. What else an address takes follows as `?region=…&dead_letters=…`. Raises
+    `ConfigurationError`.
+    """
+    scheme, _, rest = text.partition("://")
+    kind, _, url = scheme.partition("+")
+    name, _, query = rest.partition("?")
+    options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
+    if kind not in _OPTIONS or not name:
+        raise ConfigurationError(f"{text!r} is not the address of a transport. Write one of: {', '.join(_FORMS)}.")
+    unknown = options.keys() - _OPTIONS[kind]
+    if unknown:
+        raise ConfigurationError(
+            f"{text!r}: it can take {', '.join(sorted(_OPTIONS[kind]))}, not {', '.join(sorted(unknown))}."
+        )
+    if kind == "sqs" and url in ("", "http", "https") and (url or "/" not in name):
+        return Sqs(f"{url}://{name}" if url else name, **options)
+    path = _PUBSUB.fullmatch(name)
+    if kind == "pubsub" and not url and path:
+        project, whose, short = path.groups()
+        options["topic" if whose == "topics" else "subscription"] = short
+        return PubSub(project=project, **options)
+    raise ConfigurationError(f"{text!r} is not the address of a transport. Write one of: {', '.join(_FORMS)}.")

@@ -15,6 +15,7 @@ from sidelane.web import openapi, sockets
 from sidelane.web.access import Access
 from sidelane.web.batch_desk import BatchDesk
 from sidelane.web.batches import batch_routes
+from sidelane.web.completing import completion_routes
 from sidelane.web.cursors import cursor
 from sidelane.web.desk import Desk, retry_after
 from sidelane.web.documents import JobDocument
@@ -175,6 +176,7 @@ class Jobs:
             await self.desk.access.record(job_id, user)
             return await self.desk.document(request, await self.desk.client.cancel(job_id))
 
+        router.include_router(completion_routes(self._lane))
         return router
 
     async def _stream(self, request: Request, record: job.JobRecord, after: str | None, events: str | None) -> Response:

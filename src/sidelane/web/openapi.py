@@ -68,6 +68,14 @@ SEEING = {
     503: "Try again shortly.",
 }
 
+COMPLETING = {
+    403: "The token is missing, forged, or another job's.",
+    409: "The hand-over is over, or events before these are missing; nothing was changed.",
+    413: "The body, or the result in it, is too large.",
+    422: "The body does not fit; a result that is not of the task's type was a failure of the job.",
+    503: "Try again shortly.",
+}
+
 _SUBMITTING = {
     400: "A header is malformed: Last-Event-ID or Idempotency-Key.",
     403: "The request has no user to submit for.",
