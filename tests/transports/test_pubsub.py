@@ -20,7 +20,6 @@ from sidelane.transports.pubsub.sending import Sending
 from sidelane.transports.pubsub.transport import PubSubTransport
 from tests.transports.pubsub import PROJECT, RunningPubSub, subscription_path, topic_path
 
-
 T = TypeVar("T")
 
 
