@@ -1,6 +1,8 @@
 """Sidelane puts slow requests in a lane of their own."""
 
 from sidelane.app import Sidelane
+from sidelane.data.file import File
+from sidelane.data.files import Upload
 from sidelane.engine.batch import Batch
 from sidelane.engine.context import Context
 from sidelane.engine.given import FAILURE, RESULT, BatchEnd, Ended
@@ -12,6 +14,8 @@ from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import (
     ArgumentsError,
     ConfigurationError,
+    FilesUnavailable,
+    FileTooLarge,
     GiveUp,
     JobCancelled,
     JobConflict,
@@ -28,8 +32,10 @@ from sidelane.model.errors import (
     StoreUnavailable,
     TryLater,
     UnknownBatch,
+    UnknownFile,
     UnknownJob,
     UnknownSchedule,
+    WrongFileType,
 )
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord, State
@@ -63,6 +69,9 @@ __all__ = [
     "Ended",
     "Event",
     "Exponential",
+    "File",
+    "FileTooLarge",
+    "FilesUnavailable",
     "Fixed",
     "GiveUp",
     "Http",
@@ -99,8 +108,11 @@ __all__ = [
     "Task",
     "TryLater",
     "UnknownBatch",
+    "UnknownFile",
     "UnknownJob",
     "UnknownSchedule",
+    "Upload",
     "Use",
+    "WrongFileType",
     "__version__",
 ]

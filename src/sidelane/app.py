@@ -4,12 +4,14 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, TypeVar, Unpack, cast
 
 from sidelane.callbacks.addresses import Reach
 from sidelane.callbacks.poster import Poster
 from sidelane.callbacks.secrets import Secrets, SecretSource
+from sidelane.data.files import Files
 from sidelane.engine.batch import Batch
 from sidelane.engine.blocking import Blocking
 from sidelane.engine.client import Client
@@ -17,6 +19,7 @@ from sidelane.engine.configuration import Configuration, load
 from sidelane.engine.declaration import PolicyFields, TaskDecorator, TaskFields, declare
 from sidelane.engine.embedding import embedded
 from sidelane.engine.handle import Job
+from sidelane.engine.holding import declare_file_removal
 from sidelane.engine.registry import Around, ProblemRule, Registry
 from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
 from sidelane.engine.scheduling import Schedules
@@ -84,6 +87,8 @@ class Sidelane:
         self.secrets = Secrets(secrets)
         self._modules = tasks
         self._client: Client | None = None
+        self.files = Files(self.settings.files, url=self.settings.files_url, client=lambda: self.client)
+        declare_file_removal(self, self._own)
         declare_sending(self, self._own)
 
     @property
@@ -247,7 +252,7 @@ class Sidelane:
         """
         self.load()
         async with AsyncExitStack() as stack:
-            client = Client(await open_store(self.settings.store), settings=self.settings)
+            client = Client(await open_store(self.settings.store), settings=self.settings, files=self.files)
             stack.push_async_callback(client.close)
             stack.push_async_callback(self.transports.close)
             stack.push_async_callback(self.poster.close)
@@ -307,12 +312,13 @@ class Sidelane:
 
     @asynccontextmanager
     async def testing(self) -> AsyncIterator[Harness]:
-        """Open the lane on a store in memory with a clock turned by hand, for tests."""
+        """Open the lane on a store in memory with a clock turned by hand, and its files in a folder that goes, for tests."""
         self.load()
-        async with harness(self.registry, self.settings) as opened:
-            with self._opened(opened.client):
-                await self.schedules.keep()
-                yield opened
+        with TemporaryDirectory(prefix="sidelane-files-") as folder, self.files.kept_in(folder):
+            async with harness(self.registry, self.settings, self.files) as opened:
+                with self._opened(opened.client):
+                    await self.schedules.keep()
+                    yield opened
 
     def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
         if function is None:

@@ -42,6 +42,7 @@ class Registry:
     rules: list[ProblemRule] = field(default_factory=list)
     arounds: list[Around] = field(default_factory=list)
     overrides: dict[Resource[Any], Any] = field(default_factory=dict)
+    removal: Call[None] | None = None  # follows the removal of each job that may hold files
     _limits: dict[str, Limiting] = field(default_factory=dict)  # by name
     _hook: AnyTask | None = None
     _letter: Call[Any] | None = None

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 
+from sidelane.data.file import MARK
+from sidelane.data.files import Files
 from sidelane.engine.admission import Counted, Counting, waiting
 from sidelane.engine.given import RESULT_OF_PARENT
 from sidelane.engine.handle import Job
@@ -12,7 +14,7 @@ from sidelane.engine.signature import Signature
 from sidelane.model.codec import limited
 from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError
 from sidelane.model.ids import new_id
-from sidelane.model.job import FollowUp, JobRecord, JobSpec, Lease, State
+from sidelane.model.job import REMOVED, FollowUp, JobRecord, JobSpec, Lease, State
 from sidelane.model.limit import Limit
 from sidelane.model.options import Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
@@ -57,6 +59,8 @@ class Lane(Protocol):
     def registry(self) -> Any: ...  # a Registry; named so, it and its tasks would import each other
     @property
     def settings(self) -> Settings: ...
+    @property
+    def files(self) -> Files: ...
 
     def load(self) -> None: ...
     async def submit(self, call: "Call[R]") -> Job[R]: ...
@@ -135,7 +139,12 @@ class Task(Generic[P, O_co, R]):
         """
         if version < self.version and self.upgrade is not None:
             text = _upgraded(self.upgrade, text, version, self.name)
-        return self.signature.decode(text)
+        return self.signature.decode(text, self.lane.files.context)
+
+    def decode_result(self, text: str) -> R:
+        """Read a result. Raises TypeError where the task has changed and it does not fit its type any more."""
+        result: R = self.signature.result.decode(text, self.lane.files.context)
+        return result
 
 
 def _upgraded(upgrade: Upgrade, text: str, version: int, name: str) -> str:
@@ -218,7 +227,9 @@ class Call(Generic[R]):
             abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
             parent=parent,
             trace=trace,
-            follow_ups=self._follow_ups(user, trace) if options.follows or self.task.lane.registry.letter else (),
+            follow_ups=self._follow_ups(user, trace)
+            if options.follows or self.task.lane.registry.letter or self._may_hold_files
+            else (),
             limits=self._limits(user) if policy.limits else (),
             max_queued=policy.max_queued,
         )
@@ -237,9 +248,21 @@ class Call(Generic[R]):
             for state, call in self.options.following
         )
         letter: Call[None] | None = self.task.lane.registry.letter
-        if letter is None or letter.task.name == self.task.name:  # nothing follows what tells of dead letters
-            return following
-        return (*following, FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
+        if letter is not None and letter.task.name != self.task.name:  # nothing follows what tells of dead letters
+            following = (*following, FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
+        removal: Call[None] | None = self.task.lane.registry.removal
+        if removal is not None and self._may_hold_files:
+            following = (*following, FollowUp(REMOVED, removal.template(trace=trace)))
+        return following
+
+    @property
+    def _may_hold_files(self) -> bool:
+        """Whether its job may hold files: its own, or those of what follows it."""
+        return (
+            MARK in self.arguments
+            or self.task.signature.holds_files
+            or (self.options.follows and any(MARK in call.arguments for call in _all_following(self)))
+        )
 
     def _is_same_as(self, other: "Call[Any]") -> bool:
         return (self.task.name, self.arguments, {}) == (other.task.name, other.arguments, other.given)

@@ -28,6 +28,10 @@ class Settings(BaseModel):
         "sidelane-files",
         description="Where files are kept: a folder (from the project's root), s3://bucket/prefix or gs://…",
     )
+    files_url: str = Field(
+        "/files",
+        description="Where clients reach the routes of files that lie in a folder: https://api.example.com/files.",
+    )
     jobs_url: str = Field(
         "", description="Where outside workers reach the routes of jobs: https://api.example.com/jobs."
     )
