@@ -1,6 +1,9 @@
 """Sidelane puts slow requests in a lane of their own."""
 
 from sidelane.app import Sidelane
+from sidelane.callbacks.notice import Notice
+from sidelane.callbacks.records import CallbackRecord
+from sidelane.callbacks.webhook import Webhook
 from sidelane.data.file import File
 from sidelane.data.files import Upload
 from sidelane.engine.batch import Batch
@@ -44,7 +47,7 @@ from sidelane.model.message import Message
 from sidelane.model.options import Cancel, Options
 from sidelane.model.problem import Problem
 from sidelane.model.queue import Queue
-from sidelane.model.retry import Exponential, Fixed, Retry
+from sidelane.model.retry import Exponential, Fixed, Retry, Steps
 from sidelane.remote.address import Http
 from sidelane.remote.declaration import Remote
 from sidelane.remote.messages import Emitted, Offer, Reply
@@ -60,6 +63,7 @@ __all__ = [
     "BatchEnd",
     "BatchRecord",
     "Call",
+    "CallbackRecord",
     "Cancel",
     "Concurrent",
     "ConfigurationError",
@@ -87,6 +91,7 @@ __all__ = [
     "Message",
     "NotFinished",
     "NotOpen",
+    "Notice",
     "Offer",
     "Options",
     "PayloadTooLarge",
@@ -104,6 +109,7 @@ __all__ = [
     "SidelaneError",
     "Sqs",
     "State",
+    "Steps",
     "StoreUnavailable",
     "Task",
     "TryLater",
@@ -113,6 +119,7 @@ __all__ = [
     "UnknownSchedule",
     "Upload",
     "Use",
+    "Webhook",
     "WrongFileType",
     "__version__",
 ]

@@ -16,7 +16,7 @@ from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError
 from sidelane.model.ids import new_id
 from sidelane.model.job import REMOVED, FollowUp, JobRecord, JobSpec, Lease, State
 from sidelane.model.limit import Limit
-from sidelane.model.options import Disconnect, OptionFields, Options
+from sidelane.model.options import Callback, Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
 
@@ -50,6 +50,7 @@ class Policy:
     limits: tuple[Counted, ...] = ()  # its queue's too
     max_queued: int | None = None
     on_disconnect: Disconnect = "continue"
+    callbacks: tuple[Callback, ...] = ()
 
 
 class Lane(Protocol):
@@ -227,9 +228,7 @@ class Call(Generic[R]):
             abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
             parent=parent,
             trace=trace,
-            follow_ups=self._follow_ups(user, trace)
-            if options.follows or self.task.lane.registry.letter or self._may_hold_files
-            else (),
+            follow_ups=self._follow_ups(user, trace),
             limits=self._limits(user) if policy.limits else (),
             max_queued=policy.max_queued,
         )
@@ -243,17 +242,21 @@ class Call(Generic[R]):
         return counting.bind(task.policy.limits)
 
     def _follow_ups(self, user: str | None, trace: str | None) -> tuple[FollowUp, ...]:
-        following = tuple(
-            FollowUp(frozenset({state}), call.template(user=user, trace=trace))
-            for state, call in self.options.following
-        )
-        letter: Call[None] | None = self.task.lane.registry.letter
+        registry, options = self.task.lane.registry, self.options
+        following = [
+            FollowUp(frozenset({state}), call.template(user=user, trace=trace)) for state, call in options.following
+        ]
+        following += [
+            FollowUp(callback.states, registry.telling(callback).template(trace=trace))
+            for callback in options.callbacks(self.task.policy.callbacks)
+        ]
+        letter: Call[None] | None = registry.letter
         if letter is not None and letter.task.name != self.task.name:  # nothing follows what tells of dead letters
-            following = (*following, FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
-        removal: Call[None] | None = self.task.lane.registry.removal
+            following.append(FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
+        removal: Call[None] | None = registry.removal
         if removal is not None and self._may_hold_files:
-            following = (*following, FollowUp(REMOVED, removal.template(trace=trace)))
-        return following
+            following.append(FollowUp(REMOVED, removal.template(trace=trace)))
+        return tuple(following)
 
     @property
     def _may_hold_files(self) -> bool:

@@ -22,7 +22,7 @@ SidelaneError
 │   └── TransportUnusable     for good: no such queue or topic, no credentials, no permission, a message it never takes
 ├── MalformedMessage          a message that came in and cannot be read; says why, and repeats nothing of it
 ├── [NotDelivered]            a receiver did not take a POST (callbacks.poster); ReceiverGone: nor will it ever
-├── [UnknownSecret]           a secret that nobody has given (callbacks.secrets)
+├── [SecretError]             a secret that a delivery needs is missing, or none (callbacks.secrets)
 ├── FileError                 about one file
 │   ├── UnknownFile           no such file, or no longer; a link to one that is forged or has expired
 │   ├── FileTooLarge          an upload over its limit

@@ -41,5 +41,8 @@ class Settings(BaseModel):
     callback_hosts: str = Field(
         "", description="The hosts that callbacks may reach, with commas in between; empty: any that is public."
     )
+    callbacks_at_once: int = Field(
+        4, ge=1, le=400, description="How many callbacks one receiver gets at once, from all workers together."
+    )
     ping: float = Field(15.0, gt=0, description="Silence after which an event stream sends a comment.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="What workers log.")
