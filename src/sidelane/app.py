@@ -17,6 +17,7 @@ from sidelane.callbacks.secrets import Secrets, SecretSource
 from sidelane.data.files import Files
 from sidelane.engine.batch import Batch
 from sidelane.engine.blocking import Blocking
+from sidelane.engine.claiming import Share
 from sidelane.engine.client import Client
 from sidelane.engine.configuration import Configuration, load
 from sidelane.engine.declaration import PolicyFields, TaskDecorator, TaskFields, declare
@@ -26,7 +27,8 @@ from sidelane.engine.holding import declare_file_removal
 from sidelane.engine.registry import Around, BodyT, ProblemRule, Registry
 from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
 from sidelane.engine.scheduling import Schedules
-from sidelane.engine.side import SIDE_QUEUES, check_name
+from sidelane.engine.side import SIDE_QUEUES, check_name, side_share
+from sidelane.engine.slots import Slots
 from sidelane.engine.task import Call, Task
 from sidelane.engine.turns import Turns
 from sidelane.engine.worker import Worker
@@ -36,8 +38,11 @@ from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
 from sidelane.remote.address import Via
 from sidelane.remote.declaration import Decode, Encode, Remote, Way, declare_remote
+from sidelane.remote.intake import Intake, Requests
 from sidelane.remote.listening import listeners
 from sidelane.remote.sending import declare_sending
+from sidelane.remote.serving import serving
+from sidelane.remote.taking import taking
 from sidelane.stores.opening import in_memory, open_store, without_password
 from sidelane.testing.harness import Harness, harness
 from sidelane.transports.address import Address
@@ -86,6 +91,7 @@ class Sidelane:
         self.registry = Registry()
         self.schedules = Schedules(lambda: self.client)
         self.transports = Transports()
+        self.intakes: dict[str, Intake] = {}
         self.poster = Poster(Reach.of(self.settings))
         self.secrets = Secrets(secrets)
         self._delivering = declare_callbacks(self, self._own)
@@ -219,6 +225,26 @@ class Sidelane:
             name, call, cron=cron, every=every, timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
         )
 
+    def intake(self, address: Address, *, name: str | None = None) -> Callable[[Requests], Intake]:
+        """Make jobs of the messages that come in at an address: `@lane.intake(Sqs("requests"))` over a function that gives the
+        call that a message asks for, or None.
+
+        It is told of each message by every worker of the lane, on its event loop. What it raises as ValueError (pydantic's too),
+        TypeError, KeyError or `ArgumentsError` says that the message is malformed. `name` is the function's unless it is given;
+        jobs have ids made of it and the message's. Raises `ConfigurationError`.
+        """
+
+        def declare(function: Requests) -> Intake:
+            intake = Intake(function, name or function.__name__, address)
+            if intake.name in self.intakes:
+                raise ConfigurationError(
+                    f"This lane has an intake {intake.name!r} already. Give one of them another name=…."
+                )
+            self.intakes[intake.name] = intake
+            return intake
+
+        return declare
+
     async def submit(self, call: Call[R]) -> Job[R]:
         """Make a call a durable job.
 
@@ -319,16 +345,41 @@ class Sidelane:
             )
         return Worker(
             self.client.store,
-            open_store=lambda: open_store(self.settings.store),
+            open_source=lambda: open_store(self.settings.store),
             registry=self.registry,
             settings=self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency}),
             submitter=self.client,
-            turns=Turns({name: self.queues[name].weight for name in wanted}, strict=strict),
-            queues={name: limit or self.queues[name].concurrency for name, limit in wanted.items()},
+            shares=[self._share(wanted, concurrency or self.settings.concurrency, strict=strict), side_share()],
             name=name,
-            attendants=listeners(self),
+            attendants=[*listeners(self), *taking(self)],
             exit_when_stuck=exit_when_stuck,
         )
+
+    @asynccontextmanager
+    async def serving(
+        self,
+        *,
+        offers: Address,
+        replies: Address,
+        name: str = "serve",
+        concurrency: int | None = None,
+        exit_when_stuck: bool = False,
+    ) -> AsyncIterator[Worker]:
+        """Give a worker for a machine without access to the store: it takes offers of jobs and sends replies.
+
+        It is run in the block: `async with lane.serving(offers=…, replies=…) as worker: await worker.run()`. The lane itself need
+        not be open. Raises `ConfigurationError`, `TransportUnavailable` and `TransportUnusable`.
+        """
+        self.load()
+        settings = self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency})
+        async with AsyncExitStack() as stack:
+            transports = Transports()
+            stack.push_async_callback(transports.close)
+            worker = serving(
+                offers, replies, transports, registry=self.registry, settings=settings, name=name,
+                exit_when_stuck=exit_when_stuck,
+            )  # fmt: skip
+            yield await stack.enter_async_context(worker)
 
     def blocking(self) -> Blocking:
         """Open the lane for code without an event loop: `with lane.blocking() as b: b.result(b.submit(call))`."""
@@ -348,6 +399,11 @@ class Sidelane:
             stack.enter_context(self._opened(opened.client))
             await self.schedules.keep()
             yield opened
+
+    def _share(self, wanted: Mapping[str, int | None], slots: int, *, strict: bool) -> Share:
+        """Give the share of a worker that serves these queues."""
+        queues = {name: limit or self.queues[name].concurrency for name, limit in wanted.items()}
+        return Share(Slots(slots, queues), Turns({name: self.queues[name].weight for name in wanted}, strict=strict))
 
     def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
         if function is None:

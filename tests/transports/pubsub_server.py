@@ -335,6 +335,8 @@ async def obey(service: Service, running: Running, command: dict[str, Any]) -> A
             return None
         case {"do": "count"}:
             return service.count
+        case {"do": "left", "subscription": str(name)}:
+            return service.subscriptions[name].left
         case {"do": "set", **wanted}:
             for name in wanted.keys() - {"seed"}:
                 setattr(service, name, wanted[name])

@@ -89,6 +89,8 @@ class Attempt:
         self.concluded = False
         self.reported = False
         self._remaining = claimed.remaining
+        self._offered = claimed.offered
+        self._failures = None if claimed.offered else claimed.record.failures
         self._runtime = runtime
         self.emission = Emission(claimed.lease, runtime.reporting.dirty)
         self._loop = asyncio.get_running_loop()
@@ -96,6 +98,7 @@ class Attempt:
         self._body: asyncio.Task[None] | None = None
         self._late: asyncio.Task[None] | None = None  # reports the end of a body that hangs on
         self._task = runtime.registry.tasks.get(self.record.spec.task)
+        self._seconds = math.inf  # it may run
         self._overstays = math.inf
 
     @property
@@ -162,7 +165,10 @@ class Attempt:
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
                 self._watch_the_clock(task)  # only now: a cold child's start is not the task's time
-                return await child.perform(task, self.record, arguments, context, self._runtime.submitter.submit_spec)
+                return await child.perform(
+                    task, arguments, context, self._runtime.submitter.submit_spec,
+                    version=self.record.spec.version, failures=self._failures,
+                )  # fmt: skip
         self._watch_the_clock(task)
         result = await perform(
             task,
@@ -200,8 +206,9 @@ class Attempt:
     def _watch_the_clock(self, task: AnyTask) -> None:
         seconds, reason = task.policy.timeout, Stop.TIMEOUT
         if self._remaining is not None and (seconds is None or self._remaining < seconds):
-            seconds, reason = self._remaining, Stop.DEADLINE
+            seconds, reason = self._remaining, Stop.TIMEOUT if self._offered else Stop.DEADLINE
         if seconds is not None:
+            self._seconds = seconds
             self._timers.append(self._loop.call_later(seconds, self.stop, reason))
             self._overstays = self._loop.time() + seconds + task.policy.cancel_grace + SETTLING
 
@@ -227,16 +234,14 @@ class Attempt:
         task = self._task
         if task is None or isinstance(error, LeaseLost):
             return Released()
-        return outcome_of(
-            error, failures=self.record.failures, retry=task.policy.retry, registry=self._runtime.registry
-        )
+        return outcome_of(error, failures=self._failures, retry=task.policy.retry, registry=self._runtime.registry)
 
     def _stopped(self) -> Outcome:
         match self.stopping:
             case Stop.CANCEL:
                 return Cancelled()
-            case Stop.TIMEOUT if self._task is not None:
-                return self._failed(TimedOut(f"The task did not end within {self._task.policy.timeout:g} seconds."))
+            case Stop.TIMEOUT:
+                return self._failed(TimedOut(f"The task did not end within {self._seconds:g} seconds."))
             case Stop.DEADLINE:
                 return self._failed(DeadlinePassed("The job's deadline passed while it ran."))
             case _:

@@ -117,7 +117,11 @@ class Retry:
 
     def after(self, failures: int, error: BaseException) -> float | None:
         """Say how many seconds to wait after this many failures, the last being `error`; None when it is final."""
-        if failures >= self.attempts or not isinstance(error, self.only) or isinstance(error, self.never):
+        if failures >= self.attempts or not self.helps(error):
             return None
         wait, asked = self.backoff.delay(failures), getattr(error, "retry_after", None)
         return max(wait, float(asked)) if asked is not None and _is_duration(asked) else wait
+
+    def helps(self, error: BaseException) -> bool:
+        """Tell whether another try is worth it after such an error."""
+        return isinstance(error, self.only) and not isinstance(error, self.never)

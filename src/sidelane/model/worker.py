@@ -54,11 +54,16 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One claimed job with the lease to speak for it. `remaining` is what its deadline leaves, in seconds."""
+    """One claimed job with the lease to speak for it. `remaining` is what its deadline leaves, in seconds.
+
+    `offered`: it was handed over to this worker. Whoever did that counts its failures, and `remaining` is what it left for this
+    attempt alone.
+    """
 
     record: JobRecord
     lease: Lease
     remaining: float | None = None
+    offered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

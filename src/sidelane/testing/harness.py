@@ -23,12 +23,14 @@ from sidelane.model.errors import JobConflict, UnknownJob
 from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, Lease, Query, State
+from sidelane.model.message import Message
 from sidelane.model.problem import Problem
 from sidelane.model.settings import Settings
 from sidelane.model.worker import ClaimRequest
 from sidelane.remote.completing import Answer, Completing
 from sidelane.remote.declaration import Remote
 from sidelane.remote.handover import Sent, sending_id
+from sidelane.remote.intake import Intake, trace_of
 from sidelane.remote.messages import Offer, Reply
 from sidelane.remote.sending import offer_of
 from sidelane.stores.opening import open_store
@@ -130,6 +132,14 @@ class Harness:
     async def fail(self, job: Job[Any], problem: Problem, *, retry: bool = True) -> None:
         """End a job that is outside with a problem; `retry=False`: for good. Raises `JobConflict` where it is not."""
         await self._end(Reply(job=job.id, problem=problem, retry=retry))
+
+    async def take_in(self, intake: Intake, message: Message) -> Job[Any] | None:
+        """Submit what an intake makes of a message, as a worker would; None where it passes over it.
+
+        Raises `MalformedMessage` where it can make nothing of it, and what a submit raises.
+        """
+        call = await intake.call(message)
+        return None if call is None else await self.client.submit(call, trace=trace_of(message))
 
     async def submitted(self, task: Task[..., Any, Any]) -> list[JobRecord]:
         """List the jobs of a task, oldest first."""
