@@ -45,13 +45,12 @@ def for_operators(job: Ended) -> dict[str, Any]:
 async def advise(feedback: Feedback, *, ctx: Context = Use(Context)) -> str:
     """Answer as the language model of the real service would, and fail in the ways that it has."""
     note("start", job=ctx.job_id, attempt=ctx.attempt)
-    match feedback.content:
-        case "poison":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "upstream is down":
-            raise GiveUp("The language model does not answer.", status=502)
-        case "slow":
-            await opened("advised")
+    if feedback.content == "poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if feedback.content == "upstream is down":
+        raise GiveUp("The language model does not answer.", status=502)
+    if feedback.content == "slow":
+        await opened("advised")
     return f"Well done: {feedback.content}"
 
 
