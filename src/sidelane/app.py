@@ -4,12 +4,17 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, TypeVar, Unpack, cast
 
 from sidelane.callbacks.addresses import Reach
+from sidelane.callbacks.delivering import declare_callbacks
 from sidelane.callbacks.poster import Poster
+from sidelane.callbacks.progress import ProgressTold
+from sidelane.callbacks.records import CallbackRecord, callbacks_of, redelivered
 from sidelane.callbacks.secrets import Secrets, SecretSource
+from sidelane.data.files import Files
 from sidelane.engine.batch import Batch
 from sidelane.engine.blocking import Blocking
 from sidelane.engine.claiming import Share
@@ -18,7 +23,8 @@ from sidelane.engine.configuration import Configuration, load
 from sidelane.engine.declaration import PolicyFields, TaskDecorator, TaskFields, declare
 from sidelane.engine.embedding import embedded
 from sidelane.engine.handle import Job
-from sidelane.engine.registry import Around, ProblemRule, Registry
+from sidelane.engine.holding import declare_file_removal
+from sidelane.engine.registry import Around, BodyT, ProblemRule, Registry
 from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
 from sidelane.engine.scheduling import Schedules
 from sidelane.engine.side import SIDE_QUEUES, check_name, side_share
@@ -88,8 +94,13 @@ class Sidelane:
         self.intakes: dict[str, Intake] = {}
         self.poster = Poster(Reach.of(self.settings))
         self.secrets = Secrets(secrets)
+        self._delivering = declare_callbacks(self, self._own)
+        self._progress = ProgressTold(self, self._delivering)
+        self.registry.progressed = self._progress.heard
         self._modules = tasks
         self._client: Client | None = None
+        self.files = Files(self.settings.files, url=self.settings.files_url, client=lambda: self.client)
+        declare_file_removal(self, self._own)
         declare_sending(self, self._own)
 
     @property
@@ -175,6 +186,14 @@ class Sidelane:
 
         return decorate
 
+    def callback_body(self, function: BodyT) -> BodyT:
+        """Let this function make the bodies of callbacks that name it: `Webhook(…, body=function)`.
+
+        It is given how the job ended, an `Ended`, and gives a text, or what JSON can hold; it may be a coroutine function. Workers
+        find it by its name. Raises `ConfigurationError` where the name is taken.
+        """
+        return self.registry.add_body(function)
+
     @contextmanager
     def override(self, resource: Resource[T], value: T) -> Iterator[None]:
         """Give tasks this value in place of a resource, for a test."""
@@ -259,6 +278,17 @@ class Sidelane:
         """Give the typed handle on a job. Raises `NotOpen`."""
         return self.client.job(task, job_id)
 
+    async def callbacks(self, job_id: str) -> list[CallbackRecord]:
+        """List the callbacks of a job, with what has become of each. Raises `UnknownJob` or `JobGone`, `NotOpen`."""
+        return await callbacks_of(self.client, job_id)
+
+    async def redeliver(self, id: str) -> list[CallbackRecord]:  # noqa: A002 - of either
+        """Deliver a callback once more, or all of a job that has ended, now and with all its tries, whatever has become of it.
+
+        Receivers see the same `webhook-id` again. Raises `UnknownJob` or `JobGone`, `NotOpen`.
+        """
+        return await redelivered(self.client, id)
+
     def load(self) -> None:
         """Import the modules that declare tasks and check what they declare. Raises `TaskDeclarationError`."""
         for module in self._modules:
@@ -273,10 +303,9 @@ class Sidelane:
         """
         self.load()
         async with AsyncExitStack() as stack:
-            client = Client(await open_store(self.settings.store), settings=self.settings)
+            client = Client(await open_store(self.settings.store), settings=self.settings, files=self.files)
             stack.push_async_callback(client.close)
-            stack.push_async_callback(self.transports.close)
-            stack.push_async_callback(self.poster.close)
+            self._close_with(stack)
             for danger in client.store.dangers:
                 logger.warning("the store %s may lose jobs: %s", without_password(self.settings.store), danger)
             stack.enter_context(self._opened(client))
@@ -358,12 +387,18 @@ class Sidelane:
 
     @asynccontextmanager
     async def testing(self) -> AsyncIterator[Harness]:
-        """Open the lane on a store in memory with a clock turned by hand, for tests."""
+        """Open the lane on a store in memory with a clock turned by hand, and its files in a folder that goes, for tests."""
         self.load()
-        async with harness(self.registry, self.settings) as opened:
-            with self._opened(opened.client):
-                await self.schedules.keep()
-                yield opened
+        async with AsyncExitStack() as stack:
+            folder = stack.enter_context(TemporaryDirectory(prefix="sidelane-files-"))
+            stack.enter_context(self.files.kept_in(folder))
+            opened = await stack.enter_async_context(
+                harness(self.registry, self.settings, self.files, preview=self._delivering.preview)
+            )
+            self._close_with(stack)
+            stack.enter_context(self._opened(opened.client))
+            await self.schedules.keep()
+            yield opened
 
     def _share(self, wanted: Mapping[str, int | None], slots: int, *, strict: bool) -> Share:
         """Give the share of a worker that serves these queues."""
@@ -402,6 +437,11 @@ class Sidelane:
         task = self._task(function, **fields)
         self.registry.add_hook(task)
         return task
+
+    def _close_with(self, stack: AsyncExitStack) -> None:
+        """Close with the lane what its side work has opened."""
+        for close in (self.transports.close, self.poster.close, self._progress.close):
+            stack.push_async_callback(close)
 
     @contextmanager
     def _opened(self, client: Client) -> Iterator[None]:

@@ -1,7 +1,53 @@
-"""The servers of these tests, and the lines that messages come in by."""
+"""The servers of these tests, the lines that messages come in by, and lanes whose tasks run elsewhere."""
 
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from sidelane import Sidelane
+from tests.callbacks.receiving import Receiver, receiving
 from tests.remote.lines import line, lines, new_line
 from tests.transports.moto import moto
 from tests.transports.pubsub import pubsub, pubsub_server
 
 __all__ = ["line", "lines", "moto", "new_line", "pubsub", "pubsub_server"]
+
+
+class AnalyseIn(BaseModel):
+    audio: str
+    words: int = 1
+
+
+class Report(BaseModel):
+    score: float
+    remarks: list[str] = []
+
+
+MakeLane = Callable[..., Sidelane]
+
+JOBS_URL = "https://api.example.com/jobs"
+
+
+@pytest.fixture
+def make_lane(tmp_path: Path) -> MakeLane:
+    """Make a lane on a new SQLite file, whose outside workers answer by HTTP."""
+
+    def make(**settings: Any) -> Sidelane:
+        chosen = {"lease": 2.0, "jobs_url": JOBS_URL, "private_callbacks": True, "secret": "of these tests", **settings}
+        return Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}", settings=chosen)
+
+    return make
+
+
+@pytest.fixture
+def lane(make_lane: MakeLane) -> Sidelane:
+    return make_lane()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as listening:
+        yield listening

@@ -189,7 +189,7 @@ async def test_the_store_goes_on_without_sentinels_as_long_as_the_primary_lives(
 
 
 async def test_what_is_wrong_with_the_sentinels_is_said_and_names_the_setting(tmp_path: Path) -> None:
-    with running(Guarded("valkey", tmp_path, replicas=0, password="right")) as guarded:  # noqa: S106
+    with running(Guarded("valkey", tmp_path, replicas=0, password="right")) as guarded:
         sentinel, server = guarded.sentinel.port, guarded.servers[0].port
         right = "sentinel_password=right"
         for url, said in (

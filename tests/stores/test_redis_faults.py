@@ -168,7 +168,7 @@ async def test_a_wrong_password_is_an_error_that_names_the_setting_and_tells_no_
         with pytest.raises(StoreUnusable, match="SIDELANE_STORE") as raised:
             await open_store(server.url(password=password))
         assert "wrong" not in str(raised.value).replace("WRONGPASS", "")
-    store = await open_store(server.url(password="right"))  # noqa: S106
+    store = await open_store(server.url(password="right"))
     await submit(store, JobSpec(id="a", task="t"))
     await store.close()
 
@@ -188,7 +188,7 @@ async def test_what_may_lose_jobs_is_logged_once_when_a_lane_is_opened(
 ) -> None:
     await admin.config_set("appendonly", "no")
     await admin.config_set("requirepass", "tellnobody")
-    lane = Sidelane(store=server.url(password="tellnobody"))  # noqa: S106
+    lane = Sidelane(store=server.url(password="tellnobody"))
     with caplog.at_level(logging.WARNING):
         async with lane.running(workers=1):  # whose heartbeat opens the store a second time
             while not await lane.client.store.workers():

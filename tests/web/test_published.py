@@ -127,7 +127,8 @@ def test_the_result_is_shown_with_its_type(document: dict[str, Any]) -> None:
 
 
 def test_the_routes_of_jobs_show_every_answer(document: dict[str, Any]) -> None:
-    shown = {path: set(item[method]["responses"]) for path, item in document["paths"].items() for method in item}
+    shown = {path: set(item["get"]["responses"]) for path, item in document["paths"].items() if "get" in item}
+    shown |= {path: set(item["post"]["responses"]) for path, item in document["paths"].items() if "get" not in item}
     assert shown["/jobs/{job_id}"] >= {"200", "404", "410"}
     assert shown["/jobs/{job_id}/result"] >= {"200", "202", "404", "409", "410", "500", "504"}
     assert shown["/jobs/{job_id}/events"] >= {"200", "204", "400", "404", "410"}
@@ -138,6 +139,11 @@ def test_the_routes_of_jobs_show_every_answer(document: dict[str, Any]) -> None:
         assert shown[f"/batches/{{batch_id}}{tail}"] >= {"200", "404", "503"}
     events = document["paths"]["/jobs/{job_id}/events"]["get"]["responses"]
     assert set(events["200"]["content"]) == {"text/event-stream"}
+    for tail in ("complete", "events"):
+        told = document["paths"][f"/jobs/{{job_id}}/{tail}"]["post"]
+        assert set(told["responses"]) >= {"204", "403", "409", "413", "422", "503"}
+        assert told["security"] == [{"completionToken": []}]
+        assert "ordinal" in told["requestBody"]["content"]["application/json"]["schema"]["properties"]
     for item in document["paths"].values():
         for operation in item.values():
             for status, answer in operation["responses"].items():

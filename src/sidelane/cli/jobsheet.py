@@ -11,7 +11,14 @@ from rich.text import Text
 
 from sidelane.cli.chains import follows_words, given_words
 from sidelane.cli.console import output, put, warning
-from sidelane.cli.documents import Document, failure_document, follow_up_document, job_document, worker_document
+from sidelane.cli.documents import (
+    Document,
+    failure_document,
+    follow_up_document,
+    job_document,
+    time_text,
+    worker_document,
+)
 from sidelane.cli.serving import Serving
 from sidelane.cli.states import attempts, due_later, problem_words, state_text, took
 from sidelane.cli.times import age, duration, moment
@@ -35,6 +42,7 @@ def sheet_document(record: JobRecord, served: Serving, place: Place | None, part
         "served": served.served,
         "notice": served.words or None,
         "running_on": worker_document(served.worker) if served.worker else None,
+        "handed_over": {"to": served.sent.to, "until": time_text(served.sent.until)} if served.sent else None,
         "keep": record.spec.keep,
         "history": [failure_document(failure) for failure in record.history],
     }
@@ -78,6 +86,7 @@ def _facts(record: JobRecord, served: Serving, place: Place | None, now: float) 
         ("took", took(record, now)),
         ("attempt", attempts(record)),
         ("worker", _worker(record, served.worker)),
+        ("handed over", f"to {served.sent.to}, until {moment(served.sent.until)}" if served.sent else ""),
         ("events", str(record.last) if record.last else ""),
         ("kept", f"for {duration(spec.keep)} after its end"),
     ]

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sidelane.model.job import JobRecord, State
+from sidelane.model.job import JobRecord, Lease, State
 from sidelane.model.worker import WorkerInfo
+from sidelane.remote.handover import Sent, sending_id
 from sidelane.stores.contract import Store
 
 
@@ -14,6 +15,7 @@ class Serving:
 
     served: bool
     worker: WorkerInfo | None = None
+    sent: Sent | None = None  # where it was handed over to
     words: str = ""
 
 
@@ -22,6 +24,8 @@ async def serving(record: JobRecord, store: Store) -> Serving:
     if record.state.finished:
         return Serving(served=True)
     workers = await store.workers()
+    if record.outside is not None:
+        return await _outside(record.outside, store)
     if record.state is State.RUNNING:
         return _running(record, workers)
     served = _waiting(record, workers)
@@ -30,6 +34,16 @@ async def serving(record: JobRecord, store: Store) -> Serving:
         words = f"queue {queue!r} is paused: the job waits until it is resumed (sidelane queues resume {queue})"
         return replace(served, words=words)
     return served
+
+
+async def _outside(lease: Lease, store: Store) -> Serving:
+    """Find where a job was handed over to, which the job that sends it knows."""
+    (sending,) = await store.get([sending_id(lease)])
+    if not isinstance(sending, JobRecord):
+        return Serving(served=True)
+    sent = Sent.of(sending)
+    words = f"its offer to {sent.to} is not sent yet: job {sending.id} does that" if not sending.state.finished else ""
+    return Serving(served=True, words=words, sent=sent)
 
 
 def _running(record: JobRecord, workers: Sequence[WorkerInfo]) -> Serving:

@@ -14,6 +14,7 @@ STYLES = {
     "retrying": "yellow",
     "parked": "magenta",
     "running": "bold cyan",
+    "handed over": "bold cyan",
     "cancelling": "magenta",
     "succeeded": "green",
     "failed": "bold red",
@@ -33,6 +34,8 @@ def view(record: JobRecord, now: float) -> str:
     """Name a job's state as operators see it: its state, or the view of it that says more."""
     if record.state is State.RUNNING and record.cancelling:
         return "cancelling"
+    if record.outside is not None:
+        return "handed over"
     if due_later(record, now) is not None:
         return "retrying" if record.failures else "scheduled"
     if record.state is State.QUEUED and record.parked is not None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from sidelane.engine.context import Context
 from sidelane.engine.emission import Emission, LeaseLost
-from sidelane.engine.given import filled_in
+from sidelane.engine.given import AGAIN, filled_in
 from sidelane.engine.handle import Job
 from sidelane.engine.outcomes import DeadlinePassed, TimedOut, outcome_of, with_identity
 from sidelane.engine.performing import perform
@@ -19,7 +19,7 @@ from sidelane.engine.registry import AnyTask, Registry
 from sidelane.engine.resource import Resources
 from sidelane.engine.task import HandOver, Task
 from sidelane.engine.voices import LoopVoice, ThreadVoice
-from sidelane.model.errors import UnknownTask
+from sidelane.model.errors import FilesUnavailable, TryLater, UnknownTask
 from sidelane.model.event import ATTEMPT, Entry
 from sidelane.model.job import JobSpec, Submission
 from sidelane.model.outcome import Cancelled, Failed, HandedOver, Outcome, Released, Report, Retried, Succeeded
@@ -55,6 +55,7 @@ class Submitter(Protocol):
     @property
     def store(self) -> Store: ...
     async def submit_spec(self, spec: JobSpec) -> Submission: ...
+    async def keep_files(self, spec: JobSpec, text: str) -> None: ...
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]: ...
 
 
@@ -136,7 +137,10 @@ class Attempt:
     async def _outcome(self) -> Outcome:
         try:
             self._announce()
-            return await self._perform()
+            outcome = await self._perform()
+            if isinstance(outcome, Succeeded):
+                await self._runtime.submitter.keep_files(self.record.spec, outcome.result)
+            return outcome
         except asyncio.CancelledError as error:
             return self._stopped() if self.stopping else self._failed(error)
         except GeneratorExit:
@@ -154,6 +158,8 @@ class Attempt:
             arguments = await filled_in(
                 spec, self._runtime.submitter.store, lambda text: task.decode_arguments(text, spec.version)
             )
+        if spec.parent is not None:  # what it has of another job is its own now
+            await self._take_over_files(spec, arguments)
         if task.hand_over is not None:
             return self._handed_over(task, task.hand_over, arguments)
         if task.mode == "process":
@@ -173,6 +179,12 @@ class Attempt:
             threads=self._runtime.threads,
         )
         return Succeeded(result)
+
+    async def _take_over_files(self, spec: JobSpec, arguments: str) -> None:
+        try:
+            await self._runtime.submitter.keep_files(spec, arguments)
+        except FilesUnavailable as error:
+            raise TryLater(AGAIN) from error
 
     def _handed_over(self, task: AnyTask, hand_over: HandOver, arguments: str) -> Outcome:
         """Let the attempt go on outside, in the time that the task, or what is left of the job's deadline, gives it."""

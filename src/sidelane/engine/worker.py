@@ -18,6 +18,7 @@ from sidelane.engine.pulse import Pulse
 from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
+from sidelane.model.event import PROGRESS
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Lease
 from sidelane.model.outcome import Append, Report, Verdict
@@ -71,7 +72,9 @@ class Worker:
         self._resources = Resources(registry.overrides)
         self._children = Children()
         self._threads = ThreadPoolExecutor(settings.concurrency, "sidelane-task")
-        self._reporter = Reporter(source, on_lost=self._on_lost, on_reported=self._on_reported)
+        self._reporter = Reporter(
+            source, on_lost=self._on_lost, on_reported=self._on_reported, on_appended=self._on_appended
+        )  # fmt: skip
         self._runtime = Runtime(
             registry=registry, resources=self._resources, settings=settings, threads=self._threads,
             children=self._children, submitter=submitter, reporting=self._reporter,
@@ -242,6 +245,11 @@ class Worker:
             logger.warning(
                 "job %s had been given to another worker; what this one reported was not taken", report.lease.job_id
             )
+
+    def _on_appended(self, append: Append) -> None:
+        attempt = self._attempts.get(append.lease)
+        if attempt is not None and any(entry.name == PROGRESS for entry in append.entries):
+            self._registry.progressed(attempt.record)
 
     def _on_lost(self, append: Append) -> None:
         self._on_verdicts([(append.lease, Verdict.LOST)])

@@ -126,5 +126,5 @@ class Swept:
     ended: int = 0  # jobs ended by their deadline, start-within or want of listeners
     removed: int = 0  # finished jobs whose retention had passed
     more: bool = False  # another sweep has work right now
-    next_loss: float | None = None  # seconds until the leases of some worker end, unless it renews them
+    next_loss: float | None = None  # seconds until the first lease ends, unless its worker renews it
     next_firing: float | None = None  # seconds until a schedule is to fire; 0 or less: now

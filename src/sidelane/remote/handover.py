@@ -40,14 +40,17 @@ def sending_spec(
 class Sent:
     """What the record of a sending job tells of its hand-over.
 
-    `until` is when the outside's time is over (seconds since 1970), `last` the number of the newest event before it.
+    `until` is when the outside's time is over (seconds since 1970), `last` the number of the newest event before it; `arguments`
+    are those of the job where its own record does not hold them.
     """
 
     to: str
     until: float
     last: int
+    arguments: str | None
 
     @classmethod
     def of(cls, sending: JobRecord) -> "Sent":
         told = json.loads(sending.spec.arguments)
-        return cls(to=told["to"], until=sending.submitted + (sending.spec.deadline or 0.0), last=told["last"])
+        until = sending.submitted + (sending.spec.deadline or 0.0)
+        return cls(to=told["to"], until=until, last=told["last"], arguments=told["arguments"])

@@ -129,5 +129,8 @@ class NoStore:
     async def submit_spec(self, spec: JobSpec) -> Submission:
         raise NotOpen(NO_STORE)
 
+    async def keep_files(self, spec: JobSpec, text: str) -> None:
+        """Nothing: whoever made the offer keeps the files that the reply names."""
+
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> NoReturn:
         raise NotOpen(NO_STORE)

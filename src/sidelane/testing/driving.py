@@ -158,9 +158,14 @@ class Driven(RuleBasedStateMachine):
             self.beat(worker, set())
 
     def beat(self, worker: str, silent: set[Lease | None]) -> None:
-        held = [job.lease for job in self.running(worker) if job.lease and job.lease not in silent]
-        verdicts = self.run(self.store.heartbeat(WorkerInfo(id=worker, name=worker), held, lease=LEASE))
-        assert verdicts == [self.expected.verdict(lease) for lease in held]
+        """Name what the worker runs, and what it has handed over and may not know to be."""
+        named = [
+            lease
+            for whose, lease in self.leases
+            if whose == worker and lease not in silent and self.expected.jobs[lease.job_id].lease == lease
+        ]
+        verdicts = self.run(self.store.heartbeat(WorkerInfo(id=worker, name=worker), named, lease=LEASE))
+        assert verdicts == [self.expected.verdict(lease) for lease in named]
 
     def sweep(self) -> int:
         """Sweep piece by piece until no more is to be done, and tell how many leases were lost."""

@@ -25,7 +25,7 @@ from sidelane.testing.comparison import (
     check_record,
 )
 from sidelane.testing.driving import LEASE, TICK, TICKS_TO_EXPIRE, Driven
-from sidelane.testing.strategies import batches, entries, job_ids, numbers, outcomes, queues, specs, workers
+from sidelane.testing.strategies import batches, entries, hand_overs, job_ids, numbers, outcomes, queues, specs, workers
 
 
 class StoreMachine(Driven):
@@ -104,15 +104,21 @@ class StoreMachine(Driven):
         request = ClaimRequest(request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE, tasks=tasks)
         self.claim_as(request, again)
 
-    @rule(worker=workers, limit=st.integers(1, 4), outcome=outcomes, said=entries)
-    def work(self, worker: str, limit: int, outcome: Outcome, said: tuple[Entry, ...]) -> None:
+    @rule(worker=workers, limit=st.integers(1, 4), outcome=outcomes, said=entries, again=st.booleans())
+    def work(self, worker: str, limit: int, outcome: Outcome, said: tuple[Entry, ...], again: bool) -> None:
         """Claim, and let all that was claimed end alike."""
         free = {"x": limit, "y": limit}
         request = ClaimRequest(request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE)
         leases = self.claim_as(request, False)
         reports = [Report(lease=lease, outcome=self.meant(outcome, lease), entries=said) for lease in leases]
-        expected = [self.expected.finish(report) for report in reports]
-        assert self.run(self.store.finish(reports)) == expected
+        for _ in range(1 + again):
+            expected = [self.expected.finish(report) for report in reports]
+            assert self.run(self.store.finish(reports)) == expected
+
+    @rule(worker=workers, limit=st.integers(1, 4), outcome=hand_overs, said=entries, again=st.booleans())
+    def hand_over(self, worker: str, limit: int, outcome: Outcome, said: tuple[Entry, ...], again: bool) -> None:
+        """Claim, and hand all that was claimed over; the rules for leases find it there."""
+        self.work(worker, limit, outcome, said, again)
 
     @rule(worker=workers, job_ids=st.sets(job_ids, min_size=1, max_size=3))
     def claim_by_id(self, worker: str, job_ids: set[str]) -> None:

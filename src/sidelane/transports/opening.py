@@ -35,7 +35,7 @@ def _opened(address: Address) -> Transport:
             return SqsTransport(address)
         case PubSub():
             try:
-                from sidelane.transports.pubsub import PubSubTransport
+                from sidelane.transports.pubsub.transport import PubSubTransport
             except ModuleNotFoundError as error:
                 raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[pubsub]'.") from error
             return PubSubTransport(address)

@@ -31,7 +31,7 @@ AROUND = 65_536
 logger = logging.getLogger(__name__)
 
 _bearer = HTTPBearer(
-    auto_error=False, scheme_name="completion token", description="The token that came with the offer of the job."
+    auto_error=False, scheme_name="completionToken", description="The token that came with the offer of the job."
 )
 _BY_QUERY = Query(default=None, description="The token, where no header can be sent.")
 
@@ -98,7 +98,7 @@ def _own_form(lane: Sidelane, record: JobRecord, request: Request, body: bytes, 
     task = lane.registry.tasks.get(record.spec.task)
     if not isinstance(task, Remote) or task.way.decode is None:
         return None
-    attributes = {"content-type": request.headers.get("content-type", "")}
+    attributes = {"content-type": request.headers.get("content-type", ""), "job": record.id}
     try:
         reply = task.way.decode(Message(body=body.decode(), attributes=attributes))
     except MalformedMessage:
