@@ -105,7 +105,7 @@ def pubsub_line(pubsub: RunningPubSub) -> PubSubLine:
     return PubSubLine(pubsub, topic, pubsub.subscription(topic, dead_letters=dead_topic), dead)
 
 
-@pytest.fixture(params=["sqs"])
+@pytest.fixture(params=["sqs", "pubsub"])
 def new_line(request: pytest.FixtureRequest) -> Callable[[], Line]:
     """Make lines of each kind."""
     if request.param == "sqs":
