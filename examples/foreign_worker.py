@@ -32,8 +32,7 @@ while True:
     for message in sqs.receive_message(QueueUrl=offers, WaitTimeSeconds=20, VisibilityTimeout=hold).get("Messages", []):
         offer = json.loads(message["Body"])["data"]
         print("counting for", offer["job"], flush=True)
-        progress = {"name": "progress", "data": {"percent": 10, "message": "counting"}}
-        answer(offer, "events", ordinal=1, events=[progress])
+        answer(offer, "events", ordinal=1, events=[{"name": "progress", "data": {"percent": 10}}])
         words = len(offer["input"]["text"].split())
         time.sleep(offer["input"]["seconds"])  # as long as real work takes
         end = {"result": {"words": words}} if words else {"problem": {"status": 422, "title": "No words"}}
