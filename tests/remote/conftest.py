@@ -9,6 +9,10 @@ from pydantic import BaseModel
 
 from sidelane import Sidelane
 from tests.callbacks.receiving import Receiver, receiving
+from tests.transports.moto import moto
+from tests.transports.pubsub import pubsub, pubsub_server
+
+__all__ = ["moto", "pubsub", "pubsub_server"]
 
 
 class AnalyseIn(BaseModel):

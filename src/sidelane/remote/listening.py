@@ -113,9 +113,10 @@ class Listener:
                 await delivery.release(EARLY_AGAIN)
                 return True
             if answered.answer not in (Answer.ACCEPTED, Answer.REPEATED):
-                logger.warning(
-                    "a reply of %s for job %s changed nothing: it is %s", self._address, reply.job or reply.key,
-                    answered.answer,
+                usual = answered.answer is Answer.LATE  # as messages that come twice are
+                logger.log(
+                    logging.DEBUG if usual else logging.WARNING, "a reply of %s for job %s changed nothing: it is %s",
+                    self._address, reply.job or reply.key, answered.answer,
                 )  # fmt: skip
             await delivery.ack()
         return True
