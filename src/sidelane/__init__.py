@@ -1,6 +1,11 @@
 """Sidelane puts slow requests in a lane of their own."""
 
 from sidelane.app import Sidelane
+from sidelane.callbacks.notice import Notice
+from sidelane.callbacks.records import CallbackRecord
+from sidelane.callbacks.webhook import Webhook
+from sidelane.data.file import File
+from sidelane.data.files import Upload
 from sidelane.engine.batch import Batch
 from sidelane.engine.context import Context
 from sidelane.engine.given import FAILURE, RESULT, BatchEnd, Ended
@@ -12,6 +17,8 @@ from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import (
     ArgumentsError,
     ConfigurationError,
+    FilesUnavailable,
+    FileTooLarge,
     GiveUp,
     JobCancelled,
     JobConflict,
@@ -20,6 +27,7 @@ from sidelane.model.errors import (
     JobGone,
     JobRefused,
     LimitReached,
+    MalformedMessage,
     NotFinished,
     NotOpen,
     PayloadTooLarge,
@@ -28,8 +36,10 @@ from sidelane.model.errors import (
     StoreUnavailable,
     TryLater,
     UnknownBatch,
+    UnknownFile,
     UnknownJob,
     UnknownSchedule,
+    WrongFileType,
 )
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord, State
@@ -38,7 +48,7 @@ from sidelane.model.message import Message
 from sidelane.model.options import Cancel, Options
 from sidelane.model.problem import Problem
 from sidelane.model.queue import Queue
-from sidelane.model.retry import Exponential, Fixed, Retry
+from sidelane.model.retry import Exponential, Fixed, Retry, Steps
 from sidelane.remote.address import Http
 from sidelane.remote.declaration import Remote
 from sidelane.remote.messages import Emitted, Offer, Reply
@@ -54,6 +64,7 @@ __all__ = [
     "BatchEnd",
     "BatchRecord",
     "Call",
+    "CallbackRecord",
     "Cancel",
     "Concurrent",
     "ConfigurationError",
@@ -63,6 +74,9 @@ __all__ = [
     "Ended",
     "Event",
     "Exponential",
+    "File",
+    "FileTooLarge",
+    "FilesUnavailable",
     "Fixed",
     "GiveUp",
     "Http",
@@ -75,9 +89,11 @@ __all__ = [
     "JobRecord",
     "JobRefused",
     "LimitReached",
+    "MalformedMessage",
     "Message",
     "NotFinished",
     "NotOpen",
+    "Notice",
     "Offer",
     "Options",
     "PayloadTooLarge",
@@ -95,12 +111,17 @@ __all__ = [
     "SidelaneError",
     "Sqs",
     "State",
+    "Steps",
     "StoreUnavailable",
     "Task",
     "TryLater",
     "UnknownBatch",
+    "UnknownFile",
     "UnknownJob",
     "UnknownSchedule",
+    "Upload",
     "Use",
+    "Webhook",
+    "WrongFileType",
     "__version__",
 ]

@@ -4,23 +4,31 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, TypeVar, Unpack, cast
 
 from sidelane.callbacks.addresses import Reach
+from sidelane.callbacks.delivering import declare_callbacks
 from sidelane.callbacks.poster import Poster
+from sidelane.callbacks.progress import ProgressTold
+from sidelane.callbacks.records import CallbackRecord, callbacks_of, redelivered
 from sidelane.callbacks.secrets import Secrets, SecretSource
+from sidelane.data.files import Files
 from sidelane.engine.batch import Batch
 from sidelane.engine.blocking import Blocking
+from sidelane.engine.claiming import Share
 from sidelane.engine.client import Client
 from sidelane.engine.configuration import Configuration, load
 from sidelane.engine.declaration import PolicyFields, TaskDecorator, TaskFields, declare
 from sidelane.engine.embedding import embedded
 from sidelane.engine.handle import Job
-from sidelane.engine.registry import Around, ProblemRule, Registry
+from sidelane.engine.holding import declare_file_removal
+from sidelane.engine.registry import Around, BodyT, ProblemRule, Registry
 from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
 from sidelane.engine.scheduling import Schedules
-from sidelane.engine.side import SIDE_QUEUES, check_name
+from sidelane.engine.side import SIDE_QUEUES, check_name, side_share
+from sidelane.engine.slots import Slots
 from sidelane.engine.task import Call, Task
 from sidelane.engine.turns import Turns
 from sidelane.engine.worker import Worker
@@ -30,8 +38,11 @@ from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
 from sidelane.remote.address import Via
 from sidelane.remote.declaration import Decode, Encode, Remote, Way, declare_remote
+from sidelane.remote.intake import Intake, Requests
 from sidelane.remote.listening import listeners
 from sidelane.remote.sending import declare_sending
+from sidelane.remote.serving import serving
+from sidelane.remote.taking import taking
 from sidelane.stores.opening import in_memory, open_store, without_password
 from sidelane.testing.harness import Harness, harness
 from sidelane.transports.address import Address
@@ -80,10 +91,16 @@ class Sidelane:
         self.registry = Registry()
         self.schedules = Schedules(lambda: self.client)
         self.transports = Transports()
+        self.intakes: dict[str, Intake] = {}
         self.poster = Poster(Reach.of(self.settings))
         self.secrets = Secrets(secrets)
+        self._delivering = declare_callbacks(self, self._own)
+        self._progress = ProgressTold(self, self._delivering)
+        self.registry.progressed = self._progress.heard
         self._modules = tasks
         self._client: Client | None = None
+        self.files = Files(self.settings.files, url=self.settings.files_url, client=lambda: self.client)
+        declare_file_removal(self, self._own)
         declare_sending(self, self._own)
 
     @property
@@ -169,6 +186,14 @@ class Sidelane:
 
         return decorate
 
+    def callback_body(self, function: BodyT) -> BodyT:
+        """Let this function make the bodies of callbacks that name it: `Webhook(…, body=function)`.
+
+        It is given how the job ended, an `Ended`, and gives a text, or what JSON can hold; it may be a coroutine function. Workers
+        find it by its name. Raises `ConfigurationError` where the name is taken.
+        """
+        return self.registry.add_body(function)
+
     @contextmanager
     def override(self, resource: Resource[T], value: T) -> Iterator[None]:
         """Give tasks this value in place of a resource, for a test."""
@@ -199,6 +224,26 @@ class Sidelane:
         self.schedules.declare(
             name, call, cron=cron, every=every, timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
         )
+
+    def intake(self, address: Address, *, name: str | None = None) -> Callable[[Requests], Intake]:
+        """Make jobs of the messages that come in at an address: `@lane.intake(Sqs("requests"))` over a function that gives the
+        call that a message asks for, or None.
+
+        It is told of each message by every worker of the lane, on its event loop. What it raises as ValueError (pydantic's too),
+        TypeError, KeyError or `ArgumentsError` says that the message is malformed. `name` is the function's unless it is given;
+        jobs have ids made of it and the message's. Raises `ConfigurationError`.
+        """
+
+        def declare(function: Requests) -> Intake:
+            intake = Intake(function, name or function.__name__, address)
+            if intake.name in self.intakes:
+                raise ConfigurationError(
+                    f"This lane has an intake {intake.name!r} already. Give one of them another name=…."
+                )
+            self.intakes[intake.name] = intake
+            return intake
+
+        return declare
 
     async def submit(self, call: Call[R]) -> Job[R]:
         """Make a call a durable job.
@@ -233,6 +278,17 @@ class Sidelane:
         """Give the typed handle on a job. Raises `NotOpen`."""
         return self.client.job(task, job_id)
 
+    async def callbacks(self, job_id: str) -> list[CallbackRecord]:
+        """List the callbacks of a job, with what has become of each. Raises `UnknownJob` or `JobGone`, `NotOpen`."""
+        return await callbacks_of(self.client, job_id)
+
+    async def redeliver(self, id: str) -> list[CallbackRecord]:  # noqa: A002 - of either
+        """Deliver a callback once more, or all of a job that has ended, now and with all its tries, whatever has become of it.
+
+        Receivers see the same `webhook-id` again. Raises `UnknownJob` or `JobGone`, `NotOpen`.
+        """
+        return await redelivered(self.client, id)
+
     def load(self) -> None:
         """Import the modules that declare tasks and check what they declare. Raises `TaskDeclarationError`."""
         for module in self._modules:
@@ -247,10 +303,9 @@ class Sidelane:
         """
         self.load()
         async with AsyncExitStack() as stack:
-            client = Client(await open_store(self.settings.store), settings=self.settings)
+            client = Client(await open_store(self.settings.store), settings=self.settings, files=self.files)
             stack.push_async_callback(client.close)
-            stack.push_async_callback(self.transports.close)
-            stack.push_async_callback(self.poster.close)
+            self._close_with(stack)
             for danger in client.store.dangers:
                 logger.warning("the store %s may lose jobs: %s", without_password(self.settings.store), danger)
             stack.enter_context(self._opened(client))
@@ -290,16 +345,41 @@ class Sidelane:
             )
         return Worker(
             self.client.store,
-            open_store=lambda: open_store(self.settings.store),
+            open_source=lambda: open_store(self.settings.store),
             registry=self.registry,
             settings=self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency}),
             submitter=self.client,
-            turns=Turns({name: self.queues[name].weight for name in wanted}, strict=strict),
-            queues={name: limit or self.queues[name].concurrency for name, limit in wanted.items()},
+            shares=[self._share(wanted, concurrency or self.settings.concurrency, strict=strict), side_share()],
             name=name,
-            attendants=listeners(self),
+            attendants=[*listeners(self), *taking(self)],
             exit_when_stuck=exit_when_stuck,
         )
+
+    @asynccontextmanager
+    async def serving(
+        self,
+        *,
+        offers: Address,
+        replies: Address,
+        name: str = "serve",
+        concurrency: int | None = None,
+        exit_when_stuck: bool = False,
+    ) -> AsyncIterator[Worker]:
+        """Give a worker for a machine without access to the store: it takes offers of jobs and sends replies.
+
+        It is run in the block: `async with lane.serving(offers=…, replies=…) as worker: await worker.run()`. The lane itself need
+        not be open. Raises `ConfigurationError`, `TransportUnavailable` and `TransportUnusable`.
+        """
+        self.load()
+        settings = self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency})
+        async with AsyncExitStack() as stack:
+            transports = Transports()
+            stack.push_async_callback(transports.close)
+            worker = serving(
+                offers, replies, transports, registry=self.registry, settings=settings, name=name,
+                exit_when_stuck=exit_when_stuck,
+            )  # fmt: skip
+            yield await stack.enter_async_context(worker)
 
     def blocking(self) -> Blocking:
         """Open the lane for code without an event loop: `with lane.blocking() as b: b.result(b.submit(call))`."""
@@ -307,12 +387,23 @@ class Sidelane:
 
     @asynccontextmanager
     async def testing(self) -> AsyncIterator[Harness]:
-        """Open the lane on a store in memory with a clock turned by hand, for tests."""
+        """Open the lane on a store in memory with a clock turned by hand, and its files in a folder that goes, for tests."""
         self.load()
-        async with harness(self.registry, self.settings) as opened:
-            with self._opened(opened.client):
-                await self.schedules.keep()
-                yield opened
+        async with AsyncExitStack() as stack:
+            folder = stack.enter_context(TemporaryDirectory(prefix="sidelane-files-"))
+            stack.enter_context(self.files.kept_in(folder))
+            opened = await stack.enter_async_context(
+                harness(self.registry, self.settings, self.files, preview=self._delivering.preview)
+            )
+            self._close_with(stack)
+            stack.enter_context(self._opened(opened.client))
+            await self.schedules.keep()
+            yield opened
+
+    def _share(self, wanted: Mapping[str, int | None], slots: int, *, strict: bool) -> Share:
+        """Give the share of a worker that serves these queues."""
+        queues = {name: limit or self.queues[name].concurrency for name, limit in wanted.items()}
+        return Share(Slots(slots, queues), Turns({name: self.queues[name].weight for name in wanted}, strict=strict))
 
     def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
         if function is None:
@@ -346,6 +437,11 @@ class Sidelane:
         task = self._task(function, **fields)
         self.registry.add_hook(task)
         return task
+
+    def _close_with(self, stack: AsyncExitStack) -> None:
+        """Close with the lane what its side work has opened."""
+        for close in (self.transports.close, self.poster.close, self._progress.close):
+            stack.push_async_callback(close)
 
     @contextmanager
     def _opened(self, client: Client) -> Iterator[None]:

@@ -1,13 +1,40 @@
 """Receivers that listen, and lanes that may reach them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sidelane import Queue, Sidelane
 from tests.callbacks.receiving import Receiver, receiving
+
+MakeLane = Callable[..., Sidelane]
+
+OLD, NEW = "whsec_b2xkIHNlY3JldCBvZiBhIHRlc3Q=", "whsec_bmV3IHNlY3JldCBvZiBhIHRlc3Q="
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as listening:
         yield listening
+
+
+@pytest.fixture
+def make_lane(tmp_path: Path) -> MakeLane:
+    """Make a lane that reaches 127.0.0.1, with settings of the test's choice."""
+
+    def make(secrets: Any = None, **settings: Any) -> Sidelane:
+        return Sidelane(
+            queues=[Queue("chat")],
+            store=f"sqlite:///{tmp_path / 'jobs.db'}",
+            settings={"private_callbacks": True, "lease": 2.0, **settings},
+            secrets=secrets or {"be": NEW, "turning": [NEW, OLD]},
+        )
+
+    return make
+
+
+@pytest.fixture
+def lane(make_lane: MakeLane) -> Sidelane:
+    return make_lane()

@@ -50,7 +50,7 @@ def test_a_store_in_memory_is_said_to_lose_everything(sidelane: Command) -> None
 
 def test_a_server_that_keeps_what_it_acknowledged_is_well(server: RunningServer, sidelane: Command) -> None:
     server.start("--appendfsync", "always", "--requirepass", "tellnobody")
-    said = sidelane("check", "--store", server.url(password="tellnobody"))  # noqa: S106
+    said = sidelane("check", "--store", server.url(password="tellnobody"))
     assert said.code == 0
     assert f":********@127.0.0.1:{server.port}" in said.out
     assert ", appendfsync always\n" in said.out

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sidelane.testing.conformance.after_removal import AfterRemoval
 from sidelane.testing.conformance.batches import BatchEnds, Batching, BatchRetention
 from sidelane.testing.conformance.cancelling import Cancelling, Requeueing
 from sidelane.testing.conformance.chains import Cascades
@@ -16,6 +17,7 @@ from sidelane.testing.conformance.connections import Connections, Handing, Races
 from sidelane.testing.conformance.contention import Contention
 from sidelane.testing.conformance.ending import Ending, FollowUps
 from sidelane.testing.conformance.finding import AtAGlance, Finding, Position
+from sidelane.testing.conformance.handing_over import HandingOver, Outside, Unwanted
 from sidelane.testing.conformance.losses import DeadWorkers
 from sidelane.testing.conformance.parking import Parking
 from sidelane.testing.conformance.place import UrlPlace
@@ -51,6 +53,9 @@ class TestCluster(
     Cancelling,
     Requeueing,
     DeadWorkers,
+    HandingOver,
+    Outside,
+    Unwanted,
     Parking,
     Replacing,
     Spreading,
@@ -62,6 +67,7 @@ class TestCluster(
     Cascades,
     Removing,
     NothingLeft,
+    AfterRemoval,
     Finding,
     Position,
     AtAGlance,

@@ -1,4 +1,4 @@
-"""The Python of the front page, and on the pages about limits, queues, chains, batches and schedules, runs as it is written."""
+"""The Python of the front page, and on the pages about limits, queues, chains and the like, runs as it is written."""
 
 import ast
 import re
@@ -140,6 +140,12 @@ async def test_those_about_queues(lane: Sidelane) -> None:
     page = Snippets("queues.md", lane)
     await page.run("weight=4")
     assert list(page["lane"].queues) == ["chat", "feedback", "gpu", "default"]
+
+
+async def test_those_about_transports(lane: Sidelane) -> None:
+    page = Snippets("transports.md", lane)
+    await page.run("offers = Sqs")
+    assert page["results"].dead_letters == "results-unusable"
 
 
 async def test_those_about_chains(lane: Sidelane, mails: list[str]) -> None:

@@ -36,7 +36,7 @@ async def test_an_offer_is_a_signed_cloud_event_of_the_input_and_the_right_to_en
 ) -> None:
     monkeypatch.setenv("SIDELANE_WEBHOOK_SECRET_ANALYSIS", SECRET)
     lane = make_lane()
-    analyse = declared(lane, Http(receiver.url, secret="analysis", headers={"X-Team": "voice"}), timeout=60)  # noqa: S106 - its name
+    analyse = declared(lane, Http(receiver.url, secret="analysis", headers={"X-Team": "voice"}), timeout=60)
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     async with lane.running(workers=1):
         job = await lane.client.submit(analyse.options(key="take 7").call(AnalyseIn(audio="a.wav")), trace=trace)
@@ -118,7 +118,7 @@ async def test_a_private_receiver_is_refused_unless_the_settings_allow_it(make_l
 
 
 async def test_a_secret_that_is_nowhere_fails_the_job_and_says_which(lane: Sidelane, receiver: Receiver) -> None:
-    analyse = declared(lane, Http(receiver.url, secret="nowhere"))  # noqa: S106 - its name
+    analyse = declared(lane, Http(receiver.url, secret="nowhere"))
     async with lane.running(workers=1):
         found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
         assert (found, "'nowhere'" in error) == (502, True)

@@ -88,6 +88,10 @@ class Moto:
         url: str = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
         return url
 
+    def requests(self) -> int:
+        """Count the requests it has answered so far."""
+        return self._log.read_text().count('" 200 ')
+
     def count(self, url: str) -> int:
         """Count the messages in a queue, held ones too."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]

@@ -81,6 +81,10 @@ class RunningPubSub:
         with pytest.warns(DeprecationWarning, match="return_immediately"):
             return not self.subscriber.pull(request=request).received_messages
 
+    def left(self, subscription: str) -> int:
+        """Count what is not acknowledged, in hand or not."""
+        return int(self._tell({"do": "left", "subscription": subscription_path(subscription)}))
+
     def down(self) -> None:
         """Be unreachable; what is kept stays."""
         self._tell({"do": "down"})

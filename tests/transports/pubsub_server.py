@@ -13,7 +13,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc
@@ -127,8 +127,9 @@ class Service:
 
     async def acknowledge(self, request: Any) -> Any:
         subscription = self._subscription(request.subscription)
-        remembered = [one for one in request.ack_ids if random.random() >= self.forget]
-        self._tell(subscription, subscription.acknowledge(remembered))
+        forgotten = {one for one in request.ack_ids if random.random() < self.forget}
+        remembered = [one for one in request.ack_ids if one not in forgotten]
+        self._tell(subscription, subscription.acknowledge(remembered), forgotten)
         return Empty()
 
     async def modify_ack_deadline(self, request: Any) -> Any:
@@ -214,15 +215,16 @@ class Service:
             self._put(topic, letter)
         return topic in self.topics
 
-    def _tell(self, subscription: Subscription, unknown: list[str]) -> None:
+    def _tell(self, subscription: Subscription, unknown: Iterable[str], forgotten: Iterable[str] = ()) -> None:
         """Say which ids did not count, as exactly-once delivery does."""
-        if unknown and subscription.spec.enable_exactly_once_delivery:
-            said = dict.fromkeys(unknown, "PERMANENT_FAILURE_INVALID_ACK_ID")
+        said = dict.fromkeys(unknown, "PERMANENT_FAILURE_INVALID_ACK_ID")
+        said |= dict.fromkeys(forgotten, "TRANSIENT_FAILURE_INTERNAL")
+        if said and subscription.spec.enable_exactly_once_delivery:
             info = error_details_pb2.ErrorInfo(
                 reason="EXACTLY_ONCE_ACKID_FAILURE", domain="pubsub.googleapis.com", metadata=said
             )
             status = status_pb2.Status(
-                code=Code.FAILED_PRECONDITION.value[0], message="Some acknowledgement ids are invalid"
+                code=Code.FAILED_PRECONDITION.value[0], message="Some acknowledgement ids did not count"
             )
             status.details.add().Pack(info)
             raise Refused(Code.FAILED_PRECONDITION, status.message, status)
@@ -333,6 +335,8 @@ async def obey(service: Service, running: Running, command: dict[str, Any]) -> A
             return None
         case {"do": "count"}:
             return service.count
+        case {"do": "left", "subscription": str(name)}:
+            return service.subscriptions[name].left
         case {"do": "set", **wanted}:
             for name in wanted.keys() - {"seed"}:
                 setattr(service, name, wanted[name])

@@ -73,6 +73,11 @@ class Subscription:
         sizes = [kept.message.ByteSize() for _, kept in self._out.values() if kept.taker == taker]
         return len(sizes), sum(sizes)
 
+    @property
+    def left(self) -> int:
+        """How many messages are not acknowledged, whoever has them."""
+        return sum(not kept.done for kept in self._kept.values())
+
     def acknowledge(self, ack_ids: Iterable[str]) -> list[str]:
         """Be done with messages. Gives the ids that do not count (any more)."""
         return self._each(ack_ids, self._acknowledge)

@@ -53,6 +53,12 @@ def test_what_is_written_is_read_back_with_all_that_sidelane_does_not_know() -> 
     assert read(write(replace(event, dataref="s3://bucket/key"))).dataref == "s3://bucket/key"
 
 
+def test_what_some_transports_do_not_take_is_escaped() -> None:
+    event = replace(EVENT, data='"\uffff \ufffe \x7f"', datacontenttype="application/json")
+    assert not {"\ufffe", "\uffff"} & set(write(event))
+    assert json.loads(read(write(event)).data or "") == "\uffff \ufffe \x7f"
+
+
 def test_only_what_is_required_is_enough() -> None:
     assert read(text()) == CloudEvent(id="7", source="/shop", type="shop.sold")
     assert read(text(subject=None, time=None)) == read(text())  # a null attribute is an absent one

@@ -1,12 +1,20 @@
 """SQS meets the transport contract, on a server that speaks it; and what is its own."""
 
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 
-from sidelane.testing.conformance.transports.place import DeadLetters
+from sidelane.model.errors import MissingExtra, TransportError, TransportUnavailable, TransportUnusable
+from sidelane.model.message import Message
+from sidelane.testing.conformance.transports.place import DeadLetters, bodies, messages, nothing, opened, send, take
 from sidelane.testing.conformance.transports.suite import TransportConformance
 from sidelane.transports.address import Sqs
+from sidelane.transports.contract import Transport
+from sidelane.transports.opening import Transports
 from sidelane.transports.sqs.transport import SqsTransport
 from tests.transports.moto import Moto
 
@@ -55,3 +63,237 @@ class TestSqs(TransportConformance):
     @pytest.fixture
     def place(self, moto: Moto) -> SqsPlace:
         return SqsPlace(moto)
+
+
+class Server:
+    """An HTTP server that gives every request the same answer."""
+
+    def __init__(self, status: int, code: str) -> None:
+        body = f'{{"__type": "com.amazonaws.sqs#{code}", "message": "The words of the service."}}'.encode()
+        head = (
+            f"HTTP/1.1 {status} Said\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._answer = head.encode() + body if status else b""
+        self.url = ""
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["Server"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server:
+            yield self
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(self._answer)
+        writer.close()
+
+
+async def said(address: Sqs) -> TransportError:
+    """Send one message, which must fail."""
+    async with opened(SqsTransport(address)) as transport:
+        (error,) = await transport.send(messages("a"))
+    assert error is not None
+    return error
+
+
+class TestTroubles:
+    """What the service and its client say becomes a sentence, and one of two errors."""
+
+    @pytest.mark.parametrize(
+        ("status", "code", "kind", "words"),
+        [
+            (403, "AccessDeniedException", TransportUnusable, "need sqs:SendMessage on it"),
+            (400, "InvalidClientTokenId", TransportUnusable, "AWS does not accept the credentials"),
+            (400, "SomethingNew", TransportUnusable, "SomethingNew, The words of the service."),
+            (400, "RequestThrottled", TransportUnavailable, "takes no more for now: RequestThrottled."),
+            (503, "ServiceUnavailable", TransportUnavailable, "takes no more for now"),
+            (0, "", TransportUnavailable, "cannot be reached"),
+        ],
+    )
+    async def test_what_a_service_refuses_is_told(
+        self, moto: Moto, status: int, code: str, kind: type[TransportError], words: str
+    ) -> None:
+        async with Server(status, code).listening() as server:
+            error = await said(Sqs(f"{server.url}/123456789012/offers"))
+        assert type(error) is kind
+        assert words in str(error)
+        assert "SQS queue" in str(error)
+
+    @pytest.fixture
+    def nothing_set(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            monkeypatch.setenv(name, "/nowhere")
+
+    @pytest.mark.usefixtures("nothing_set")
+    async def test_missing_credentials_are_named(self) -> None:
+        error = await said(Sqs("offers", region="eu-west-1"))
+        assert type(error) is TransportUnusable
+        assert "AWS_ACCESS_KEY_ID" in str(error)
+
+    @pytest.mark.usefixtures("nothing_set")
+    async def test_a_missing_region_is_named(self) -> None:
+        error = await said(Sqs("offers"))
+        assert type(error) is TransportUnusable
+        assert "AWS_REGION" in str(error)
+
+    async def test_a_missing_profile_is_named(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_PROFILE", "nobody")
+        error = await said(Sqs("offers"))
+        assert type(error) is TransportUnusable
+        assert "AWS_PROFILE" in str(error)
+
+    async def test_an_endpoint_that_is_no_url_is_unusable(self, moto: Moto) -> None:
+        assert type(await said(Sqs("offers", endpoint_url="elsewhere"))) is TransportUnusable
+
+    async def test_a_missing_driver_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in [name for name in sys.modules if name.startswith("sidelane.transports.sqs.")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "aiobotocore.session", None)
+        with pytest.raises(MissingExtra, match=r"pip install 'sidelane\[sqs\]'"):
+            await Transports().to(Sqs("offers"))
+
+
+class TestQueues:
+    """What is particular to queues of SQS."""
+
+    @pytest.fixture
+    def url(self, moto: Moto) -> str:
+        return moto.queue()
+
+    async def test_a_queue_is_found_by_its_name_and_by_its_url(self, url: str) -> None:
+        async with (
+            opened(SqsTransport(Sqs(url))) as by_url,
+            opened(SqsTransport(Sqs(url.rpartition("/")[2]))) as by_name,
+        ):
+            await send(by_name, *messages("a"))
+            async with by_url.receiving() as receiver:
+                assert bodies(await take(receiver)) == ["a"]
+
+    async def test_the_url_of_a_queue_says_its_region(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            monkeypatch.delenv(name)
+        address = Sqs("https://sqs.eu-west-3.amazonaws.com/123456789012/offers", endpoint_url=moto.url)
+        async with opened(SqsTransport(address)) as transport:
+            (error,) = await transport.send(messages("a"))
+        assert "does not exist there" in str(error)  # so it was asked for, in some region
+
+    async def test_a_queue_says_how_large_its_messages_may_be_and_how_long_it_keeps_them(
+        self, moto: Moto, url: str
+    ) -> None:
+        told = {"MaximumMessageSize": "2048", "MessageRetentionPeriod": "3600"}
+        moto.sqs.set_queue_attributes(QueueUrl=url, Attributes=told)
+        async with opened(SqsTransport(Sqs(url))) as transport:
+            assert (transport.largest, transport.redelivers) == (262_144, 14 * 86_400.0)
+            await send(transport, Message(body="x" * 2000))
+            assert (transport.largest, transport.redelivers) == (2048, 3600.0)
+            (error,) = await transport.send([Message(body="x" * 2000, attributes={"name": "x" * 39})])
+            assert isinstance(error, TransportUnusable)
+            assert "2,049 bytes" in str(error)
+
+    async def test_what_is_done_at_once_is_done_by_tens(self, moto: Moto, url: str) -> None:
+        async with opened(SqsTransport(Sqs(url))) as transport, transport.receiving() as receiver:
+            before = moto.requests()
+            await asyncio.gather(*(send(transport, *messages(str(number))) for number in range(30)))
+            assert moto.requests() - before <= 5
+            taken = await take(receiver, 30)
+            before = moto.requests()
+            await asyncio.gather(*(delivery.extend(60) for delivery in taken))
+            await asyncio.gather(*(delivery.ack() for delivery in taken))
+            assert moto.requests() - before <= 10
+        assert moto.count(url) == 0
+
+    async def test_one_message_that_cannot_be_sent_does_not_keep_the_others(self, moto: Moto, url: str) -> None:
+        async with opened(SqsTransport(Sqs(url))) as transport:
+            refused = [Message(body=""), Message(body="a\x00b"), Message(body="\ud800")]
+            first, *errors, last = await transport.send([*messages("a"), *refused, *messages("z")])
+        assert (first, last) == (None, None)
+        assert [str(error) for error in errors] == [
+            "The body of the message is empty, which SQS does not take.",
+            *["The body of the message has characters that SQS does not take."] * 2,
+        ]
+        assert moto.count(url) == 2
+
+    async def test_a_message_of_others_is_read_with_its_attributes(self, moto: Moto, url: str) -> None:
+        moto.sqs.send_message(
+            QueueUrl=url,
+            MessageBody="plain",
+            MessageAttributes={
+                "count": {"DataType": "Number", "StringValue": "3"},
+                "raw": {"DataType": "Binary", "BinaryValue": b"\x00\xff"},
+                "sidelane.attributes": {"DataType": "String", "StringValue": "[not ours"},
+            },
+        )
+        async with opened(SqsTransport(Sqs(url))) as transport, transport.receiving() as receiver:
+            (delivery,) = await take(receiver)
+        assert delivery.message.body == "plain"
+        assert delivery.message.attributes == {"count": "3", "raw": "AP8=", "sidelane.attributes": "[not ours"}
+
+    async def test_nobody_holds_a_message_for_longer_than_twelve_hours(self, url: str) -> None:
+        async with opened(SqsTransport(Sqs(url))) as transport:
+            await send(transport, *messages("a"))
+            async with transport.receiving(hold=1e6) as receiver:
+                (delivery,) = await take(receiver)
+                await delivery.extend(1e6)
+                await delivery.ack()
+
+    async def test_what_comes_too_often_is_buried_by_the_queue_itself(self, moto: Moto) -> None:
+        buried = moto.queue()
+        url = moto.queue(dead_letters=buried, losses=2)
+        async with opened(SqsTransport(Sqs(url))) as transport, transport.receiving() as receiver:
+            await send(transport, *messages("a"))
+            for _ in range(2):
+                await (await take(receiver))[0].release()
+            await nothing(receiver)
+        assert (moto.count(url), moto.count(buried)) == (0, 1)
+
+    async def test_a_lane_that_opens_again_has_its_transports_on_another_loop(self, url: str) -> None:
+        transports = Transports()
+
+        async def once(body: str) -> None:
+            transport = await transports.to(Sqs(url))
+            await send(transport, *messages(body))
+            async with transport.receiving() as receiver:
+                (delivery,) = await take(receiver)
+                await delivery.ack()
+            await transports.close()
+
+        for body in "ab":
+            await asyncio.to_thread(asyncio.run, once(body))
+
+
+class TestFifo:
+    """FIFO queues: order by group, and one message for each id."""
+
+    @pytest.fixture
+    async def transport(self, moto: Moto) -> AsyncIterator[Transport]:
+        async with opened(SqsTransport(Sqs(moto.queue(fifo=True)))) as transport:
+            yield transport
+
+    async def test_two_with_the_same_id_are_one(self, transport: Transport) -> None:
+        long = "말" * 100
+        sent = [
+            Message(body=body, id=name) for body, name in (("a", "1"), ("b", long), ("a", "1"), ("c", long), ("d", "2"))
+        ]
+        await send(transport, *sent)
+        async with transport.receiving() as receiver:
+            assert bodies(await take(receiver, 3)) == ["a", "b", "d"]
+            await nothing(receiver)
+
+    async def test_a_group_that_cannot_be_is_refused(self, transport: Transport) -> None:
+        one, other = await transport.send([*messages("a", group="그룹"), *messages("b", group="g" * 129)])
+        for error in (one, other):
+            assert isinstance(error, TransportUnusable)
+            assert "group" in str(error)
+
+    async def test_dead_letters_keep_their_group(self, moto: Moto) -> None:
+        buried = moto.queue(fifo=True)
+        address = Sqs(moto.queue(fifo=True), dead_letters=buried)
+        async with opened(SqsTransport(address)) as transport, opened(SqsTransport(Sqs(buried))) as letters:
+            await send(transport, *messages("a", group="g"))
+            async with transport.receiving() as receiver, letters.receiving() as dead:
+                await (await take(receiver))[0].reject("It is not JSON.")
+                (letter,) = await take(dead)
+        assert (letter.message.group, letter.message.attributes["reason"]) == ("g", "It is not JSON.")

@@ -17,8 +17,8 @@ VARIABLE = "SIDELANE_WEBHOOK_SECRET_"
 """What the environment variables begin with; the name follows in capitals. Several secrets have spaces in between."""
 
 
-class UnknownSecret(SidelaneError):
-    """There is no secret of this name."""
+class SecretError(SidelaneError):
+    """A secret that a delivery needs is missing, or none."""
 
 
 class Secrets:
@@ -28,14 +28,14 @@ class Secrets:
         self._source = source
 
     async def of(self, name: str) -> list[str]:
-        """Give the secrets of this name that are valid now, the newest first. Raises `UnknownSecret`."""
+        """Give the secrets of this name that are valid now, the newest first. Raises `SecretError`."""
         found = self._source.get(name) if isinstance(self._source, Mapping) else self._source(name)
         if inspect.isawaitable(found):
             found = await found
         variable = variable_of(name)
         secrets = [found] if isinstance(found, str) else list(found or os.environ.get(variable, "").split())
         if not secrets:
-            raise UnknownSecret(
+            raise SecretError(
                 f"There is no secret {name!r}: give it to the lane, Sidelane(secrets=…), or to its workers as {variable}."
             )
         return secrets

@@ -4,14 +4,14 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sidelane.model.errors import ConfigurationError, MissingExtra
+from sidelane.callbacks.secrets import SecretError
+from sidelane.model.errors import MissingExtra
 
 
 def webhook_headers(message_id: str, body: str, secrets: Sequence[str], *, at: float | None = None) -> dict[str, str]:
     """Give the headers of one delivery: its id, its time (`at`, seconds since 1970; None: now), a signature for each secret.
 
-    Without secrets there is no signature. Raises `ConfigurationError` on a secret that is none, without showing it, and
-    `MissingExtra`.
+    Without secrets there is no signature. Raises `SecretError` on a secret that is none, without showing it, and `MissingExtra`.
     """
     moment = datetime.fromtimestamp(int(time.time() if at is None else at), UTC)
     headers = {"webhook-id": message_id, "webhook-timestamp": str(int(moment.timestamp()))}
@@ -28,6 +28,6 @@ def _signed(secret: str, message_id: str, moment: datetime, body: str) -> str:
     try:
         return standardwebhooks.Webhook(secret).sign(message_id, moment, body)
     except Exception as error:
-        raise ConfigurationError(
+        raise SecretError(
             "A secret of webhooks is 'whsec_' and base64, as the receiver has it; this one cannot be read."
         ) from error

@@ -11,6 +11,7 @@ from sidelane.cli.check import check
 from sidelane.cli.config import config
 from sidelane.cli.dev import dev
 from sidelane.cli.exits import MEANINGS, Commands
+from sidelane.cli.serve import serve
 from sidelane.cli.worker import worker
 from sidelane.cli.workers import workers
 
@@ -50,6 +51,7 @@ def everywhere(
 
 application.command()(dev)
 application.command()(worker)
+application.command()(serve)
 application.add_typer(jobs.commands, name="jobs")
 application.add_typer(dead.commands, name="dead")
 application.add_typer(queues.commands, name="queues")

@@ -18,6 +18,7 @@ from sidelane.model.errors import (
     JobGone,
     SidelaneError,
     StoreError,
+    TransportError,
     UnknownBatch,
     UnknownJob,
     UnknownSchedule,
@@ -38,14 +39,14 @@ class Exit(IntEnum):
 
 MEANINGS = """\
 Exit codes: 0 done · 1 a job or batch failed, something was refused, `check` found what could lose jobs, or something unexpected
-happened · 2 wrong usage · 3 a setting, the lane or the store cannot work · 4 no such job, queue, schedule or batch · 5 the
-watched job was cancelled · 130 interrupted."""
+happened · 2 wrong usage · 3 a setting, the lane, the store or a transport cannot work · 4 no such job, queue, schedule or batch · \
+5 the watched job was cancelled · 130 interrupted."""
 
 
 def exit_of(error: BaseException) -> Exit:
     """Choose the exit code of an error."""
     match error:
-        case ConfigurationError() | StoreError():
+        case ConfigurationError() | StoreError() | TransportError():
             return Exit.CONFIGURATION
         case UnknownJob() | JobGone() | UnknownBatch() | UnknownSchedule():
             return Exit.UNKNOWN

@@ -25,6 +25,14 @@ LaneName = Annotated[
     str | None,
     typer.Option("--lane", metavar="MODULE:ATTR", help="Look into the store of this lane.", show_default=False),
 ]
+WorkersLane = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODULE:ATTR",
+        help="The lane, for example shop.lane:lane. Else SIDELANE_LANE.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.", show_default=False)]
 
 QueueSlots = Annotated[

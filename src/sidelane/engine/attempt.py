@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from sidelane.engine.context import Context
 from sidelane.engine.emission import Emission, LeaseLost
-from sidelane.engine.given import filled_in
+from sidelane.engine.given import AGAIN, filled_in
 from sidelane.engine.handle import Job
 from sidelane.engine.outcomes import DeadlinePassed, TimedOut, outcome_of, with_identity
 from sidelane.engine.performing import perform
@@ -19,7 +19,7 @@ from sidelane.engine.registry import AnyTask, Registry
 from sidelane.engine.resource import Resources
 from sidelane.engine.task import HandOver, Task
 from sidelane.engine.voices import LoopVoice, ThreadVoice
-from sidelane.model.errors import UnknownTask
+from sidelane.model.errors import FilesUnavailable, TryLater, UnknownTask
 from sidelane.model.event import ATTEMPT, Entry
 from sidelane.model.job import JobSpec, Submission
 from sidelane.model.outcome import Cancelled, Failed, HandedOver, Outcome, Released, Report, Retried, Succeeded
@@ -55,6 +55,7 @@ class Submitter(Protocol):
     @property
     def store(self) -> Store: ...
     async def submit_spec(self, spec: JobSpec) -> Submission: ...
+    async def keep_files(self, spec: JobSpec, text: str) -> None: ...
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]: ...
 
 
@@ -88,6 +89,8 @@ class Attempt:
         self.concluded = False
         self.reported = False
         self._remaining = claimed.remaining
+        self._offered = claimed.offered
+        self._failures = None if claimed.offered else claimed.record.failures
         self._runtime = runtime
         self.emission = Emission(claimed.lease, runtime.reporting.dirty)
         self._loop = asyncio.get_running_loop()
@@ -95,6 +98,7 @@ class Attempt:
         self._body: asyncio.Task[None] | None = None
         self._late: asyncio.Task[None] | None = None  # reports the end of a body that hangs on
         self._task = runtime.registry.tasks.get(self.record.spec.task)
+        self._seconds = math.inf  # it may run
         self._overstays = math.inf
 
     @property
@@ -133,7 +137,10 @@ class Attempt:
     async def _outcome(self) -> Outcome:
         try:
             self._announce()
-            return await self._perform()
+            outcome = await self._perform()
+            if isinstance(outcome, Succeeded):
+                await self._runtime.submitter.keep_files(self.record.spec, outcome.result)
+            return outcome
         except asyncio.CancelledError as error:
             return self._stopped() if self.stopping else self._failed(error)
         except GeneratorExit:
@@ -151,12 +158,17 @@ class Attempt:
             arguments = await filled_in(
                 spec, self._runtime.submitter.store, lambda text: task.decode_arguments(text, spec.version)
             )
+        if spec.parent is not None:  # what it has of another job is its own now
+            await self._take_over_files(spec, arguments)
         if task.hand_over is not None:
             return self._handed_over(task, task.hand_over, arguments)
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
                 self._watch_the_clock(task)  # only now: a cold child's start is not the task's time
-                return await child.perform(task, self.record, arguments, context, self._runtime.submitter.submit_spec)
+                return await child.perform(
+                    task, arguments, context, self._runtime.submitter.submit_spec,
+                    version=self.record.spec.version, failures=self._failures,
+                )  # fmt: skip
         self._watch_the_clock(task)
         result = await perform(
             task,
@@ -167,6 +179,12 @@ class Attempt:
             threads=self._runtime.threads,
         )
         return Succeeded(result)
+
+    async def _take_over_files(self, spec: JobSpec, arguments: str) -> None:
+        try:
+            await self._runtime.submitter.keep_files(spec, arguments)
+        except FilesUnavailable as error:
+            raise TryLater(AGAIN) from error
 
     def _handed_over(self, task: AnyTask, hand_over: HandOver, arguments: str) -> Outcome:
         """Let the attempt go on outside, in the time that the task, or what is left of the job's deadline, gives it."""
@@ -188,8 +206,9 @@ class Attempt:
     def _watch_the_clock(self, task: AnyTask) -> None:
         seconds, reason = task.policy.timeout, Stop.TIMEOUT
         if self._remaining is not None and (seconds is None or self._remaining < seconds):
-            seconds, reason = self._remaining, Stop.DEADLINE
+            seconds, reason = self._remaining, Stop.TIMEOUT if self._offered else Stop.DEADLINE
         if seconds is not None:
+            self._seconds = seconds
             self._timers.append(self._loop.call_later(seconds, self.stop, reason))
             self._overstays = self._loop.time() + seconds + task.policy.cancel_grace + SETTLING
 
@@ -215,16 +234,14 @@ class Attempt:
         task = self._task
         if task is None or isinstance(error, LeaseLost):
             return Released()
-        return outcome_of(
-            error, failures=self.record.failures, retry=task.policy.retry, registry=self._runtime.registry
-        )
+        return outcome_of(error, failures=self._failures, retry=task.policy.retry, registry=self._runtime.registry)
 
     def _stopped(self) -> Outcome:
         match self.stopping:
             case Stop.CANCEL:
                 return Cancelled()
-            case Stop.TIMEOUT if self._task is not None:
-                return self._failed(TimedOut(f"The task did not end within {self._task.policy.timeout:g} seconds."))
+            case Stop.TIMEOUT:
+                return self._failed(TimedOut(f"The task did not end within {self._seconds:g} seconds."))
             case Stop.DEADLINE:
                 return self._failed(DeadlinePassed("The job's deadline passed while it ran."))
             case _:

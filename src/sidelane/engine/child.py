@@ -60,7 +60,7 @@ class SocketVoice:
         self._writer.write(pack_submit(len(self._answers), spec))
         self._answers.append(answer)
         job_id, created = read_answer(await asyncio.shield(answer))
-        return Job(job_id, cast(Any, _Elsewhere()), task.signature.result.decode, created)
+        return Job(job_id, cast(Any, _Elsewhere()), task.decode_result, created)
 
 
 class _Elsewhere:

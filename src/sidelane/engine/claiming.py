@@ -3,13 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sidelane.engine.slots import Slots
 from sidelane.engine.trying import Trying
 from sidelane.engine.turns import Turns
 from sidelane.model.ids import new_nonce
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
-from sidelane.stores.contract import Store, Wakeups, queue_topic
+from sidelane.stores.contract import Source, Wakeups, queue_topic
 
 BATCH = 100
 
@@ -17,32 +18,42 @@ LONGEST_SILENCE = 10.0
 """Seconds after which an idle worker looks for work even without a hint. A hint that was lost costs less: sweeps hint again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of a worker: slots for some queues, and the turns in which they are filled.
+
+    `silence` is after how many seconds it looks for work even without a hint.
+    """
+
+    slots: Slots
+    turns: Turns
+    silence: float = LONGEST_SILENCE
+
+
 class Claiming:
-    """Claims for one worker: as many jobs as there are free slots, queue by queue in their turns.
+    """Claims for one share of a worker: as many jobs as there are free slots, queue by queue in their turns.
 
     Hints, freed slots and due times wake it.
     """
 
     def __init__(
         self,
-        store: Store,
+        source: Source,
+        share: Share,
         *,
         worker: str,
-        slots: Slots,
-        turns: Turns,
         lease: float,
         tasks: Callable[[], dict[str, int]],
         start: Callable[[Claimed], None],
-        silence: float = LONGEST_SILENCE,
     ) -> None:
-        self._store = store
+        self._source = source
         self._worker = worker
-        self._slots = slots
-        self._turns = turns
+        self._slots = share.slots
+        self._turns = share.turns
         self._lease = lease
         self._tasks = tasks
         self._start = start
-        self._silence = silence
+        self._silence = share.silence
         self._filled = False  # the last claim got all it asked for, so there may be more
         self._served: list[str] = []  # queues that gave all they were asked for in the last claim, so there may be more
         self._more = True  # the last claim may have left jobs behind for want of slots
@@ -70,7 +81,7 @@ class Claiming:
         self._freed.set()
 
     async def run(self) -> None:
-        async with self._store.watch(*map(queue_topic, self._slots.queues)) as wakeups:
+        async with self._source.watch(*map(queue_topic, self._slots.queues)) as wakeups:
             claims = await self._claim()
             while True:
                 for claimed in claims.jobs:
@@ -105,7 +116,7 @@ class Claiming:
             suspects=suspects, full=tuple(self._slots.queues.keys() - queues.keys()),
         )  # fmt: skip
         claims = (
-            await self._trying.until_answered(lambda: self._store.claim(request), stop=lambda: self._stopping)
+            await self._trying.until_answered(lambda: self._source.claim(request), stop=lambda: self._stopping)
             or Claims()
         )
         self._filled = len(claims.jobs) >= limit

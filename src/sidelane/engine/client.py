@@ -9,10 +9,13 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, TypeVar
 
 from sidelane.batching import Batching
+from sidelane.data.file import MARK
+from sidelane.data.files import Files
 from sidelane.engine.batch import Batch
 from sidelane.engine.filling import batch_spec, fill
 from sidelane.engine.following import LONGEST_SILENCE, follow
 from sidelane.engine.handle import Job
+from sidelane.engine.holding import Holding, may_hold
 from sidelane.engine.partial import partial_text
 from sidelane.engine.refusing import accepted, refused
 from sidelane.engine.task import Call, Task, checked_call
@@ -41,9 +44,11 @@ WORKERS_KNOWN_FOR = 1.0
 class Client:
     """Submits, looks up, follows, cancels and requeues jobs of one open store, and sweeps it meanwhile."""
 
-    def __init__(self, store: Store, *, settings: Settings) -> None:
+    def __init__(self, store: Store, *, settings: Settings, files: Files | None = None) -> None:
         self.store = store
         self.settings = settings
+        self.files = files or Files(settings.files, url=settings.files_url, client=lambda: self)
+        self._holding = Holding(store, self.files)
         self._submit = Batching(store.submit)
         self._secret: bytes | None = None
         self._workers: tuple[float, list[WorkerInfo]] = (0.0, [])
@@ -59,6 +64,7 @@ class Client:
         if self._upkeep is not None:
             self._upkeep.cancel()
             await asyncio.wait([self._upkeep])
+        await self.files.close()
         await self.store.close()
 
     async def key(self, purpose: str) -> bytes:
@@ -83,7 +89,24 @@ class Client:
 
     async def submit_spec(self, spec: JobSpec) -> Submission:
         """Submit what a call, or a schedule, says and give the store's answer. Raises as `submit` does."""
-        return accepted(await self._submit(spec), spec.user)
+        if may_hold(spec):
+            (answer,) = await self._holding.submit([spec])
+        else:
+            answer = await self._submit(spec)
+        return accepted(answer, spec.user)
+
+    async def keep_files(self, spec: JobSpec, text: str) -> None:
+        """Hold the files that a text of a running job names, its result say, for as long as the job is kept.
+
+        Raises `FilesUnavailable`.
+        """
+        if MARK in text:
+            await self._holding.keep(spec, text)
+
+    async def known(self, job_ids: Sequence[str]) -> set[str]:
+        """Say which of these jobs the store still has."""
+        found = await self.store.get(job_ids) if job_ids else []
+        return {record.id for record in found if isinstance(record, JobRecord)}
 
     async def submit_many(
         self,
@@ -103,7 +126,7 @@ class Client:
         store refuses are listed in the batch; where it refuses all, the first refusal is raised, as by `submit`.
         """
         batch = batch_spec(then, batch_id=id, user=user, keep=keep, trace=trace, settings=self.settings)
-        return await fill(batch, calls, self.store, self, trace)
+        return await fill(batch, calls, self._holding, self, trace)
 
     def batch(self, batch_id: str) -> Batch[Any]:
         """Give the handle on a batch."""
@@ -111,7 +134,7 @@ class Client:
 
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]:
         """Give the typed handle on a job."""
-        return Job(job_id, self, task.signature.result.decode, created)
+        return Job(job_id, self, task.decode_result, created)
 
     async def record(self, job_id: str) -> JobRecord:
         """Look a job up. Raises `UnknownJob` or `JobGone`."""

@@ -54,7 +54,8 @@ def load(environ: Mapping[str, str] = os.environ, start: Path | None = None, **g
             f"{item['loc'][0]} ({origins[str(item['loc'][0])]}): {item['msg']}" for item in error.errors()
         )
         raise ConfigurationError(f"Settings: {wrong}.") from error
-    settings = settings.model_copy(update={"store": rooted(settings.store, root)})
+    files = settings.files if "://" in settings.files else str(root / settings.files)
+    settings = settings.model_copy(update={"store": rooted(settings.store, root), "files": files})
     return Configuration(settings, origins, root)
 
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from sidelane.engine.admission import Counted, counted
 from sidelane.engine.signature import Result
 from sidelane.engine.task import Lane, Policy, Task, Upgrade
-from sidelane.model.errors import TaskDeclarationError
+from sidelane.model.errors import ArgumentsError, TaskDeclarationError
 from sidelane.model.limit import Limiting, wrong_with
-from sidelane.model.options import PRIORITIES, Disconnect
+from sidelane.model.options import PRIORITIES, Callback, Callbacks, Disconnect, callbacks_of
 from sidelane.model.queue import Queue
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
@@ -26,7 +26,8 @@ class PolicyFields(TypedDict, total=False):
     """What every task may be declared with, wherever it runs. Durations are seconds.
 
     `timeout` bounds one attempt, `deadline` all of them, `start_within` the wait for the first; `losses` is how many workers may
-    die under a job; `keep` how long it is kept after its end; `limits` bind each of its jobs, as do those of its queue.
+    die under a job; `keep` how long it is kept after its end; `limits` bind each of its jobs, as do those of its queue;
+    `callback`, a `Webhook` or a `Notice` or several, is told of each of its jobs.
     """
 
     queue: str
@@ -43,6 +44,7 @@ class PolicyFields(TypedDict, total=False):
     version: int
     upgrade: Upgrade
     aliases: Sequence[str]
+    callback: Callbacks
 
 
 class TaskFields(PolicyFields, total=False):
@@ -106,8 +108,19 @@ def declare(
     )
     for wrong in _wrong(task):
         raise TaskDeclarationError(f"Task {name!r}: {wrong}")
-    task.policy = replace(task.policy, limits=_limits(task, fields.get("limits", ()), queue))
+    limits, callbacks = _limits(task, fields.get("limits", ()), queue), _callbacks(task, fields.get("callback", ()))
+    task.policy = replace(task.policy, limits=limits, callbacks=callbacks)
     return task
+
+
+def _callbacks(task: Task[..., Any, Any], given: Callbacks) -> tuple[Callback, ...]:
+    try:
+        callbacks = callbacks_of(given)
+        for callback in callbacks:
+            task.lane.registry.telling(callback)
+    except ArgumentsError as error:
+        raise TaskDeclarationError(f"Task {task.name!r}: {error}") from error
+    return callbacks
 
 
 def _limits(task: Task[..., Any, Any], limits: Sequence[Limiting], queue: Queue) -> tuple[Counted, ...]:

@@ -5,9 +5,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+from sidelane.data.file import MARK
 from sidelane.engine.batch import Batch, Refused
 from sidelane.engine.given import BATCH
 from sidelane.engine.handle import Job, OpenLane
+from sidelane.engine.holding import Holding
 from sidelane.engine.refusing import accepted
 from sidelane.engine.task import Call, Task, checked_call
 from sidelane.model.batch import BatchSpec
@@ -17,7 +19,6 @@ from sidelane.model.ids import new_id
 from sidelane.model.job import FINISHED, FollowUp, JobSpec
 from sidelane.model.options import Options
 from sidelane.model.settings import Settings
-from sidelane.stores.contract import Store
 
 R = TypeVar("R")
 
@@ -47,12 +48,16 @@ def batch_spec(
         raise ArgumentsError(f"keep={keep}: this is a number of seconds, not below 0.")
     following = (then,) if isinstance(then, Call) else then
     templates = [call.template(user=user, trace=trace, source=BATCH + batch_id) for call in following]
+    if any(MARK in _arguments(template) for template in templates):
+        raise ArgumentsError("What follows a batch takes no file: no job of the batch would hold it.")
     limited("".join(map(_arguments, templates)), settings.payload_limit, "What follows the batch")
     follow_ups = tuple(FollowUp(FINISHED, template) for template in templates)
     return BatchSpec(id=batch_id, user=user, keep=keep, follow_ups=follow_ups)
 
 
-async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: OpenLane, trace: str | None) -> Batch[R]:
+async def fill(
+    batch: BatchSpec, calls: Iterable[Call[R]], holding: Holding, lane: OpenLane, trace: str | None
+) -> Batch[R]:
     """Submit calls as the jobs of a batch, and seal it.
 
     Raises `ArgumentsError`, `PayloadTooLarge`, `JobConflict` where the batch is somebody else's, `StoreUnavailable`, and what the
@@ -66,6 +71,7 @@ async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: O
         specs.append(theirs.spec(batch=batch.id, trace=trace))
         if len(specs) % PIECE == 0:
             await asyncio.sleep(0)
+    store = holding.store
     opened = await store.open_batch(batch)
     if opened.spec.user != batch.user:
         raise JobConflict("The id of this batch is taken.")
@@ -73,14 +79,14 @@ async def fill(batch: BatchSpec, calls: Iterable[Call[R]], store: Store, lane: O
     refused: list[Refused] = []
     for start in range(0, len(specs), PIECE):
         piece = specs[start : start + PIECE]
-        for spec, answer in zip(piece, await store.submit(piece), strict=True):
+        for spec, answer in zip(piece, await holding.submit(piece), strict=True):
             try:
                 found = accepted(answer, spec.user)
             except JobRefused as error:
                 refused.append(Refused(len(jobs), error))
                 jobs.append(None)
             else:
-                decode = tasks[len(jobs)].signature.result.decode
+                decode = tasks[len(jobs)].decode_result
                 jobs.append(Job(found.record.id, lane, decode, found.created))
     if refused and len(refused) == len(jobs):
         raise refused[0].error

@@ -40,7 +40,10 @@ FAILURE: Any = NotYet(FAILURE_OF_PARENT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a job ended, as a task that follows it is told. `problem` is its problem document; `error` is for operators only."""
+    """How a job ended, as what follows it is told. `problem` is its problem document; `error` is for operators only.
+
+    `at` is when it ended (seconds since 1970). `progress` is the newest it said: a callback told of that finds the job running.
+    """
 
     id: str
     task: str
@@ -52,6 +55,10 @@ class Ended:
     labels: dict[str, str] = field(default_factory=dict)
     problem: dict[str, Any] | None = None
     error: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    result: Any = None
+    progress: dict[str, Any] | None = None
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,20 +119,21 @@ async def _found(source: str, spec: JobSpec, store: Store) -> _Found:
     if source == RESULT_OF_PARENT and parent.state is State.SUCCEEDED:
         return _Found(parent.result or "null", f"the result of task {parent.spec.task!r}, job {parent.id}")
     if source == FAILURE_OF_PARENT and parent.state is State.FAILED:
-        return _Found(_ended(parent), f"how task {parent.spec.task!r} failed, job {parent.id}")
+        return _Found(_ENDED.encode(ended(parent)), f"how task {parent.spec.task!r} failed, job {parent.id}")
     raise _missing(
         f"The job {spec.parent} that this one follows is {parent.state} by now: it was brought back meanwhile."
     )
 
 
-def _ended(parent: JobRecord) -> str:
-    spec, last = parent.spec, parent.history[-1] if parent.history else None
-    return _ENDED.encode(
-        Ended(
-            id=spec.id, task=spec.task, queue=spec.queue, user=spec.user, key=spec.key, labels=dict(spec.labels),
-            state=parent.state, attempts=parent.attempt, problem=parent.problem.document() if parent.problem else None,
-            error=last.error if last else "",
-        )
+def ended(job: JobRecord) -> Ended:
+    """Say how a job ended, or how far it is."""
+    spec, last = job.spec, job.history[-1] if job.history else None
+    return Ended(
+        id=spec.id, task=spec.task, queue=spec.queue, user=spec.user, key=spec.key, labels=dict(spec.labels),
+        state=job.state, attempts=job.attempt, problem=job.problem.document() if job.problem else None,
+        error=last.error if last else "", arguments=json.loads(spec.arguments),
+        result=None if job.result is None else json.loads(job.result),
+        progress=None if job.progress is None else json.loads(job.progress), at=job.ended or 0.0,
     )  # fmt: skip
 
 

@@ -6,6 +6,8 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from sidelane.engine.pulse import Pulse, Stillness
 from sidelane.engine.trying import Trying
@@ -13,7 +15,7 @@ from sidelane.model.errors import StoreError
 from sidelane.model.job import Lease
 from sidelane.model.outcome import Verdict
 from sidelane.model.worker import WorkerInfo
-from sidelane.stores.contract import Store, worker_topic
+from sidelane.stores.contract import Wakeups, worker_topic
 
 BEATS = 3
 """Beats in one lease."""
@@ -22,6 +24,14 @@ STUCK_EXIT = 70
 """Exit status of a process whose loop was stuck for a lease (EX_SOFTWARE of sysexits.h)."""
 
 logger = logging.getLogger(__name__)
+
+
+class Beating(Protocol):
+    """What heartbeats ask of a source of jobs; see `Source`."""
+
+    async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[Verdict]: ...
+    def watch(self, *topics: str) -> AbstractAsyncContextManager[Wakeups]: ...
+    async def close(self) -> None: ...
 
 
 class Heartbeat:
@@ -33,7 +43,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        open_store: Callable[[], Awaitable[Store]],
+        open_source: Callable[[], Awaitable[Beating]],
         *,
         lease: float,
         pulse: Pulse,
@@ -42,7 +52,7 @@ class Heartbeat:
         on_verdicts: Callable[[Sequence[tuple[Lease, Verdict]]], None],
         exit_when_stuck: bool,
     ) -> None:
-        self._open_store = open_store
+        self._open_source = open_source
         self._lease = lease
         self._stillness = Stillness(pulse, lease / BEATS)
         self._leases = leases
@@ -79,21 +89,21 @@ class Heartbeat:
         self._loop, self._waker = asyncio.get_running_loop(), asyncio.Event()
         while not self._stopping.is_set():
             try:
-                store = await self._open_store()
+                source = await self._open_source()
             except StoreError as error:
                 self._trying.failed(error)
                 await self._pause(self._lease / BEATS)
                 continue
             try:
-                await self._beat_with(store)
+                await self._beat_with(source)
             finally:
-                await store.close()
+                await source.close()
 
-    async def _beat_with(self, store: Store) -> None:
-        async with store.watch(worker_topic(self._info().id)) as wakeups:
+    async def _beat_with(self, source: Beating) -> None:
+        async with source.watch(worker_topic(self._info().id)) as wakeups:
             while True:
                 stopping = self._stopping.is_set()
-                await self._beat(store)
+                await self._beat(source)
                 if stopping:
                     return
                 hint = asyncio.ensure_future(wakeups.wait(self._lease / BEATS))
@@ -102,12 +112,12 @@ class Heartbeat:
                 for task in (hint, stop):
                     task.cancel()
 
-    async def _beat(self, store: Store) -> None:
+    async def _beat(self, source: Beating) -> None:
         if self._stuck():
             return
         leases = self._leases()
         try:
-            verdicts = await store.heartbeat(self._info(), leases, lease=self._lease)
+            verdicts = await source.heartbeat(self._info(), leases, lease=self._lease)
         except StoreError as error:
             self._trying.failed(error)
             return

@@ -55,8 +55,8 @@ class ProcessDied(SidelaneError):
         return Problem(status=500, title="Process died", detail=str(self))
 
 
-def outcome_of(error: BaseException, *, failures: int, retry: Retry, registry: Registry) -> Outcome:
-    """Say how an attempt that raised `error` ended; `failures` counts the ones before this one.
+def outcome_of(error: BaseException, *, failures: int | None, retry: Retry, registry: Registry) -> Outcome:
+    """Say how an attempt that raised `error` ended; `failures` counts the ones before this one (None: someone else counts them).
 
     Clients see the problem; the error's own words and its traceback stay with the operators unless a rule, an HTTPException
     or `GiveUp` made them public. Sidelane's own errors are no exception: they may name files and hosts.
@@ -70,7 +70,9 @@ def outcome_of(error: BaseException, *, failures: int, retry: Retry, registry: R
         error.add_note(f"Explaining it failed: {wrong!r}")
         problem, final = UNEXPLAINED, False
     failure = Failure(problem=problem, error=_line(error), traceback=_trace(error))
-    delay = None if final else retry.after(failures + 1, error)
+    if final or not retry.helps(error):
+        return Failed(failure)
+    delay = 0.0 if failures is None else retry.after(failures + 1, error)
     return Failed(failure) if delay is None else Retried(failure, delay)
 
 

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from typing import Any
 
 from sidelane.engine.context import Context
@@ -16,7 +17,7 @@ from sidelane.engine.registry import AnyTask
 from sidelane.engine.wire import LONGEST_LINE, pack, pack_answer, read_outcome, read_spec, unpack
 from sidelane.model.errors import ConfigurationError, SidelaneError
 from sidelane.model.event import Entry
-from sidelane.model.job import JobRecord, JobSpec, Submission
+from sidelane.model.job import JobSpec, Submission
 from sidelane.model.outcome import Outcome
 
 Submit = Callable[[JobSpec], Awaitable[Submission]]
@@ -116,23 +117,17 @@ class Child:
         self._prepared.add(task.name)
 
     async def perform(
-        self, task: AnyTask, record: JobRecord, arguments: str, context: Context, submit: Submit
+        self, task: AnyTask, arguments: str, context: Context, submit: Submit, *, version: int, failures: int | None
     ) -> Outcome:
-        """Run one attempt with these arguments and give how it ended; `submit` makes jobs of what it submits.
+        """Run one attempt with these arguments, stored by this version of the task, and give how it ended.
 
-        Raises `ProcessDied` when the child went away under it.
+        `submit` makes jobs of what it submits; `failures` is as for `outcome_of`. Raises `ProcessDied` when the child went away
+        under it.
         """
-        spec = record.spec
+        said = {each.name: getattr(context, each.name) for each in fields(context) if each.name != "voice"}
         await self._send(
-            pack({
-                "task": task.name, "arguments": arguments, "version": spec.version,
-                "failures": record.failures, "context": {
-                    "job_id": spec.id, "task": spec.task, "queue": spec.queue, "attempt": record.attempt,
-                    "user": spec.user, "key": spec.key, "parent": spec.parent, "labels": dict(spec.labels),
-                    "trace": spec.trace, "remaining": context.remaining, "payload_limit": context.payload_limit,
-                },
-            })
-        )  # fmt: skip
+            pack({"task": task.name, "arguments": arguments, "version": version, "failures": failures, "context": said})
+        )
         while line := await self._receive():
             message = unpack(line)
             if "entry" in message:

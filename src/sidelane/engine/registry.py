@@ -3,17 +3,24 @@
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sidelane.engine.admission import shares
-from sidelane.engine.given import FAILURE
+from sidelane.engine.given import FAILURE, Ended
 from sidelane.engine.resource import Resource
 from sidelane.engine.task import Call, Task
-from sidelane.model.errors import TaskDeclarationError
+from sidelane.model.errors import ConfigurationError, TaskDeclarationError
+from sidelane.model.job import JobRecord
 from sidelane.model.limit import Limiting
+from sidelane.model.options import Callback
 from sidelane.model.problem import Problem
 
 AnyTask = Task[..., Any, Any]
+
+Body = Callable[[Ended], Any]
+"""Makes the body of a callback of how a job ended: text, or what JSON can hold; a coroutine function may too."""
+
+BodyT = TypeVar("BodyT", bound=Body)
 
 Around = Callable[[Any], AbstractAsyncContextManager[None]]
 """Wraps an attempt: called with its context, entered before the task runs, left after it."""
@@ -34,14 +41,30 @@ class ProblemRule:
         return Problem(status=self.status, title=self.title, detail=detail)
 
 
+def _nobody_tells(callback: Callback) -> Call[Any]:
+    raise ConfigurationError("This lane has nothing that delivers callbacks.")
+
+
+def _nobody_listens(record: JobRecord) -> None:
+    """Hear that a job has said how far it is."""
+
+
 @dataclass(slots=True)
 class Registry:
-    """Everything declared on one lane."""
+    """Everything declared on one lane.
+
+    `telling` makes the call that tells a receiver of a job, and raises `ArgumentsError` where that cannot be. `progressed` hears of
+    each job whose log has got an event of progress.
+    """
 
     tasks: dict[str, AnyTask] = field(default_factory=dict)  # by name and by alias
     rules: list[ProblemRule] = field(default_factory=list)
     arounds: list[Around] = field(default_factory=list)
     overrides: dict[Resource[Any], Any] = field(default_factory=dict)
+    removal: Call[None] | None = None  # follows the removal of each job that may hold files
+    bodies: dict[str, Body] = field(default_factory=dict)  # of callbacks, by name
+    telling: Callable[[Callback], Call[Any]] = field(default=_nobody_tells)
+    progressed: Callable[[JobRecord], None] = field(default=_nobody_listens)
     _limits: dict[str, Limiting] = field(default_factory=dict)  # by name
     _hook: AnyTask | None = None
     _letter: Call[Any] | None = None
@@ -85,6 +108,18 @@ class Registry:
                 )
         for name in (task.name, *task.aliases):
             self.tasks[name] = task
+
+    def add_body(self, function: BodyT) -> BodyT:
+        """Register a function that makes the bodies of callbacks, by its name. Raises `ConfigurationError` when that is taken."""
+        name = getattr(function, "__name__", "")
+        if not name.isidentifier():
+            raise ConfigurationError(f"@lane.callback_body marks a function with a name, and {function!r} has none.")
+        other = self.bodies.setdefault(name, function)
+        if other is not function:
+            raise ConfigurationError(
+                f"@lane.callback_body: the name {name!r} is taken by {_place(other)}; {_place(function)} needs another."
+            )
+        return function
 
     def check(self) -> None:
         """Resolve every task's annotations, so that a wrong one is found at the start. Raises `TaskDeclarationError`."""

@@ -18,9 +18,15 @@ class Reporter:
     """Writes what attempts emit and how they end. A store that cannot be reached is tried again until it can (rules 3)."""
 
     def __init__(
-        self, source: Source, *, on_lost: Callable[[Append], None], on_reported: Callable[[Report, bool], None]
+        self,
+        source: Source,
+        *,
+        on_lost: Callable[[Append], None],
+        on_reported: Callable[[Report, bool], None],
+        on_appended: Callable[[Append], None] = lambda append: None,
     ) -> None:
         self._source = source
+        self._on_appended = on_appended
         self._on_lost = on_lost
         self._on_reported = on_reported
         self._dirty: dict[Emission, None] = {}
@@ -60,8 +66,7 @@ class Reporter:
                 held = await self._write(self._source.append, [append for _, append in taken])
                 for (emission, append), answer in zip(taken, held, strict=True):
                     emission.written(answer)
-                    if not answer:
-                        self._on_lost(append)
+                    (self._on_appended if answer else self._on_lost)(append)
 
     async def run_reports(self) -> None:
         """Write ends, for ever."""

@@ -6,6 +6,9 @@ Every worker serves these queues, whichever others it was told to serve.
 from collections.abc import Mapping
 from typing import TypeVar
 
+from sidelane.engine.claiming import Share
+from sidelane.engine.slots import Slots
+from sidelane.engine.turns import Turns
 from sidelane.model.errors import ConfigurationError
 from sidelane.model.queue import Queue
 
@@ -25,8 +28,13 @@ SIDE_SILENCE = 60.0
 OWN = "sidelane."
 """What the names of Sidelane's own tasks and queues begin with."""
 
-
 V = TypeVar("V")
+
+
+def side_share() -> Share:
+    """Give the share of a worker that does side work."""
+    queues = {name: queue.concurrency for name, queue in SIDE_QUEUES.items()}
+    return Share(Slots(SIDE_SLOTS, queues), Turns(dict.fromkeys(queues, 1)), SIDE_SILENCE)
 
 
 def users(named: Mapping[str, V]) -> dict[str, V]:

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, create_model
 
+from sidelane.data.file import File
 from sidelane.engine.given import NotYet
 from sidelane.engine.resource import used_by
 from sidelane.model.codec import Codec
@@ -115,6 +116,11 @@ class Signature:
             raise ArgumentsError(f"{name}: {error}.") from error
         return text, given
 
+    @cached_property
+    def holds_files(self) -> bool:
+        """Whether a job may hold files: they stand in the types of its arguments or its result."""
+        return self._codec.has(File) or self.result.has(File)
+
     def known(self, text: str, given: Mapping[str, str]) -> list[Any]:
         """Give the values of a call's arguments in the order of the parameters, up to the first that is not known yet."""
         values = (self._codec_without(given) if given else self._codec).decode(text).__dict__
@@ -138,10 +144,10 @@ class Signature:
             return str(error)
         return "these arguments do not fit"
 
-    def decode(self, text: str) -> dict[str, Any]:
-        """Read stored arguments back as keyword arguments. Raises `ArgumentsDoNotFit`."""
+    def decode(self, text: str, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Read stored arguments back as keyword arguments; `context` is for their validation. Raises `ArgumentsDoNotFit`."""
         try:
-            model = self._codec.decode(text)
+            model = self._codec.decode(text, context)
         except TypeError as error:
             raise ArgumentsDoNotFit(f"{self._function.__name__}: the stored arguments do not fit: {error}.") from error
         return dict(model.__dict__)  # a model's fields, and nothing else: it has no others

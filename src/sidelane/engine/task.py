@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 
+from sidelane.data.file import MARK
+from sidelane.data.files import Files
 from sidelane.engine.admission import Counted, Counting, waiting
 from sidelane.engine.given import RESULT_OF_PARENT
 from sidelane.engine.handle import Job
@@ -12,9 +14,9 @@ from sidelane.engine.signature import Signature
 from sidelane.model.codec import limited
 from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError
 from sidelane.model.ids import new_id
-from sidelane.model.job import FollowUp, JobRecord, JobSpec, Lease, State
+from sidelane.model.job import REMOVED, FollowUp, JobRecord, JobSpec, Lease, State
 from sidelane.model.limit import Limit
-from sidelane.model.options import Disconnect, OptionFields, Options
+from sidelane.model.options import Callback, Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
 
@@ -48,6 +50,7 @@ class Policy:
     limits: tuple[Counted, ...] = ()  # its queue's too
     max_queued: int | None = None
     on_disconnect: Disconnect = "continue"
+    callbacks: tuple[Callback, ...] = ()
 
 
 class Lane(Protocol):
@@ -57,6 +60,8 @@ class Lane(Protocol):
     def registry(self) -> Any: ...  # a Registry; named so, it and its tasks would import each other
     @property
     def settings(self) -> Settings: ...
+    @property
+    def files(self) -> Files: ...
 
     def load(self) -> None: ...
     async def submit(self, call: "Call[R]") -> Job[R]: ...
@@ -135,7 +140,12 @@ class Task(Generic[P, O_co, R]):
         """
         if version < self.version and self.upgrade is not None:
             text = _upgraded(self.upgrade, text, version, self.name)
-        return self.signature.decode(text)
+        return self.signature.decode(text, self.lane.files.context)
+
+    def decode_result(self, text: str) -> R:
+        """Read a result. Raises TypeError where the task has changed and it does not fit its type any more."""
+        result: R = self.signature.result.decode(text, self.lane.files.context)
+        return result
 
 
 def _upgraded(upgrade: Upgrade, text: str, version: int, name: str) -> str:
@@ -218,7 +228,7 @@ class Call(Generic[R]):
             abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
             parent=parent,
             trace=trace,
-            follow_ups=self._follow_ups(user, trace) if options.follows or self.task.lane.registry.letter else (),
+            follow_ups=self._follow_ups(user, trace),
             limits=self._limits(user) if policy.limits else (),
             max_queued=policy.max_queued,
         )
@@ -232,14 +242,30 @@ class Call(Generic[R]):
         return counting.bind(task.policy.limits)
 
     def _follow_ups(self, user: str | None, trace: str | None) -> tuple[FollowUp, ...]:
-        following = tuple(
-            FollowUp(frozenset({state}), call.template(user=user, trace=trace))
-            for state, call in self.options.following
+        registry, options = self.task.lane.registry, self.options
+        following = [
+            FollowUp(frozenset({state}), call.template(user=user, trace=trace)) for state, call in options.following
+        ]
+        following += [
+            FollowUp(callback.states, registry.telling(callback).template(trace=trace))
+            for callback in options.callbacks(self.task.policy.callbacks)
+        ]
+        letter: Call[None] | None = registry.letter
+        if letter is not None and letter.task.name != self.task.name:  # nothing follows what tells of dead letters
+            following.append(FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
+        removal: Call[None] | None = registry.removal
+        if removal is not None and self._may_hold_files:
+            following.append(FollowUp(REMOVED, removal.template(trace=trace)))
+        return tuple(following)
+
+    @property
+    def _may_hold_files(self) -> bool:
+        """Whether its job may hold files: its own, or those of what follows it."""
+        return (
+            MARK in self.arguments
+            or self.task.signature.holds_files
+            or (self.options.follows and any(MARK in call.arguments for call in _all_following(self)))
         )
-        letter: Call[None] | None = self.task.lane.registry.letter
-        if letter is None or letter.task.name == self.task.name:  # nothing follows what tells of dead letters
-            return following
-        return (*following, FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
 
     def _is_same_as(self, other: "Call[Any]") -> bool:
         return (self.task.name, self.arguments, {}) == (other.task.name, other.arguments, other.given)

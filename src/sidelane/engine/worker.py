@@ -6,27 +6,25 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from sidelane.engine.attempt import Attempt, Runtime, Stop, Submitter
 from sidelane.engine.attendant import Attendant
-from sidelane.engine.claiming import LONGEST_SILENCE, Claiming
-from sidelane.engine.heartbeat import BEATS, Heartbeat
+from sidelane.engine.claiming import Claiming, Share
+from sidelane.engine.heartbeat import BEATS, Beating, Heartbeat
 from sidelane.engine.process import Children
 from sidelane.engine.pulse import Pulse
 from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
-from sidelane.engine.side import SIDE_QUEUES, SIDE_SILENCE, SIDE_SLOTS
-from sidelane.engine.slots import Slots
-from sidelane.engine.turns import Turns
+from sidelane.model.event import PROGRESS
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Lease
 from sidelane.model.outcome import Append, Report, Verdict
 from sidelane.model.settings import Settings
 from sidelane.model.worker import OK, STOPPED, Claimed, WorkerInfo
-from sidelane.stores.contract import Store
+from sidelane.stores.contract import Source
 
 RETRY_RESOURCES = 5.0
 """Seconds between two tries to open a resource that failed."""
@@ -43,21 +41,20 @@ logger = logging.getLogger(__name__)
 class Worker:
     """Runs jobs of some queues until it is told to drain.
 
-    `queues` maps names to the most jobs of each to run at once (None: as many as there are slots), and `turns` says how it serves
-    them when it cannot serve all. Side work has slots of its own. `open_store` opens the heartbeat's own connection; `attendants`
-    run beside the jobs. `exit_when_stuck`: end the process when its loop is blocked for a lease.
+    The first of `shares` is its users', whose slots it is known by; side work has slots of its own. `open_source` opens the
+    heartbeat's own connection; `attendants` run beside the jobs. `exit_when_stuck`: end the process when its loop is blocked for
+    a lease.
     """
 
     def __init__(
         self,
-        store: Store,
+        source: Source,
         *,
-        open_store: Callable[[], Awaitable[Store]],
+        open_source: Callable[[], Awaitable[Beating]],
         registry: Registry,
         settings: Settings,
         submitter: Submitter,
-        queues: Mapping[str, int | None],
-        turns: Turns,
+        shares: Sequence[Share],
         name: str = "worker",
         attendants: Sequence[Attendant] = (),
         exit_when_stuck: bool = False,
@@ -66,8 +63,7 @@ class Worker:
         self.id = f"{name}:{socket.gethostname()}:{os.getpid()}:{new_nonce()[:6]}"
         self._settings = settings
         self._registry = registry
-        self._slots = Slots(settings.concurrency, queues)
-        self._side = Slots(SIDE_SLOTS, {name: queue.concurrency for name, queue in SIDE_QUEUES.items()})
+        self._slots = [share.slots for share in shares]
         self._attendants = attendants
         self._attempts: dict[Lease, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -76,22 +72,19 @@ class Worker:
         self._resources = Resources(registry.overrides)
         self._children = Children()
         self._threads = ThreadPoolExecutor(settings.concurrency, "sidelane-task")
-        self._reporter = Reporter(store, on_lost=self._on_lost, on_reported=self._on_reported)
+        self._reporter = Reporter(
+            source, on_lost=self._on_lost, on_reported=self._on_reported, on_appended=self._on_appended
+        )  # fmt: skip
         self._runtime = Runtime(
             registry=registry, resources=self._resources, settings=settings, threads=self._threads,
             children=self._children, submitter=submitter, reporting=self._reporter,
         )  # fmt: skip
         self._claimings = [
-            Claiming(
-                store, worker=self.id, slots=slots, turns=turns, lease=settings.lease, tasks=self._tasks,
-                start=self._start, silence=silence,
-            )
-            for slots, turns, silence in (
-                (self._slots, turns, LONGEST_SILENCE), (self._side, Turns(dict.fromkeys(SIDE_QUEUES, 1)), SIDE_SILENCE),
-            )
-        ]  # fmt: skip
+            Claiming(source, share, worker=self.id, lease=settings.lease, tasks=self._tasks, start=self._start)
+            for share in shares
+        ]
         self._heartbeat = Heartbeat(
-            open_store, lease=settings.lease, pulse=self._pulse, leases=self._leases, info=self.info,
+            open_source, lease=settings.lease, pulse=self._pulse, leases=self._leases, info=self.info,
             on_verdicts=self._on_verdicts, exit_when_stuck=exit_when_stuck,
         )  # fmt: skip
         self._drain = asyncio.Event()
@@ -122,8 +115,8 @@ class Worker:
         """Describe this worker as its heartbeats do."""
         return WorkerInfo(
             id=self.id, name=self.name, host=socket.gethostname(), pid=os.getpid(),
-            queues={**self._slots.queues, **self._side.queues}, tasks=self._tasks(), slots=self._slots.total,
-            running=self._slots.taken, started=self._started, health=self.health,
+            queues={name: most for slots in self._slots for name, most in slots.queues.items()}, tasks=self._tasks(),
+            slots=self._slots[0].total, running=self._slots[0].taken, started=self._started, health=self.health,
         )  # fmt: skip
 
     def drain(self) -> None:
@@ -144,7 +137,7 @@ class Worker:
             await self._open_first()
             logger.info(
                 "worker %s is ready for jobs of %s, %d at once",
-                self.name, ", ".join(self._slots.queues), self._slots.total,
+                self.name, ", ".join(self._slots[0].queues), self._slots[0].total,
             )  # fmt: skip
             async with asyncio.TaskGroup() as group:
                 claims = [group.create_task(claiming.run()) for claiming in self._claimings]
@@ -237,7 +230,8 @@ class Worker:
 
     def _on_end(self, attempt: Attempt, ended: "asyncio.Task[None]") -> None:
         self._running.discard(ended)
-        (self._side if attempt.record.spec.queue in self._side.queues else self._slots).give_back(attempt.record)
+        queue = attempt.record.spec.queue
+        next(slots for slots in self._slots if queue in slots.queues).give_back(attempt.record)
         if not attempt.reported:
             self._attempts.pop(attempt.lease, None)
         if not ended.cancelled() and (error := ended.exception()) is not None:
@@ -251,6 +245,11 @@ class Worker:
             logger.warning(
                 "job %s had been given to another worker; what this one reported was not taken", report.lease.job_id
             )
+
+    def _on_appended(self, append: Append) -> None:
+        attempt = self._attempts.get(append.lease)
+        if attempt is not None and any(entry.name == PROGRESS for entry in append.entries):
+            self._registry.progressed(attempt.record)
 
     def _on_lost(self, append: Append) -> None:
         self._on_verdicts([(append.lease, Verdict.LOST)])

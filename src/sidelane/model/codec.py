@@ -1,5 +1,6 @@
 """JSON in and out: typed values to the text that stores keep, and back. Never pickle."""
 
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -40,17 +41,27 @@ class Codec(Generic[T]):
         except (ValidationError, PydanticSerializationError, ValueError) as error:
             raise TypeError(explain(error)) from error
 
-    def decode(self, text: str) -> T:
-        """Read JSON text back. Raises TypeError when it is not of the type."""
+    def decode(self, text: str, context: Mapping[str, Any] | None = None) -> T:
+        """Read JSON text back; `context` is for the values' own validation. Raises TypeError when it is not of the type."""
         try:
-            value: T = self._validator.validate_json(text)
+            value: T = self._validator.validate_json(text, context=context)
         except ValidationError as error:
             raise TypeError(explain(error)) from error
         return value
 
+    def has(self, type_: type) -> bool:
+        """Tell whether values may hold one of `type_`, a type that says of itself how it is read (it stands in its schema)."""
+        return _has(self._adapter.core_schema, type_)
+
     def schema(self) -> dict[str, Any]:
         """Give the JSON Schema of what `encode` writes."""
         return self._adapter.json_schema(mode="serialization")
+
+
+def _has(schema: object, type_: type) -> bool:
+    if isinstance(schema, Mapping):
+        return schema.get("cls") is type_ or any(_has(part, type_) for part in schema.values())
+    return isinstance(schema, list | tuple) and any(_has(part, type_) for part in schema)
 
 
 def explain(error: Exception) -> str:

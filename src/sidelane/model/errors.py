@@ -22,7 +22,13 @@ SidelaneError
 │   └── TransportUnusable     for good: no such queue or topic, no credentials, no permission, a message it never takes
 ├── MalformedMessage          a message that came in and cannot be read; says why, and repeats nothing of it
 ├── [NotDelivered]            a receiver did not take a POST (callbacks.poster); ReceiverGone: nor will it ever
-├── [UnknownSecret]           a secret that nobody has given (callbacks.secrets)
+├── [SecretError]             a secret that a delivery needs is missing, or none (callbacks.secrets)
+├── FileError                 about one file
+│   ├── UnknownFile           no such file, or no longer; a link to one that is forged or has expired
+│   ├── FileTooLarge          an upload over its limit
+│   ├── WrongFileType         an upload of a type that is not wanted, or not of the one it says
+│   ├── UnboundFile           a file that came from elsewhere, and that no lane has been given yet
+│   └── FilesUnavailable      where files are kept cannot be reached for now, or is full
 ├── JobError                  about one job
 │   ├── UnknownJob            no such job
 │   ├── JobGone               it was there, and its retention has passed
@@ -151,6 +157,38 @@ class MalformedMessage(SidelaneError):
     """The message is not what its receiver takes."""
 
     status = 400
+
+
+class FileError(SidelaneError):
+    """Something about one file."""
+
+
+class UnknownFile(FileError):
+    """There is no such file."""
+
+    status = 404
+
+
+class FileTooLarge(FileError):
+    """The file is larger than the limit."""
+
+    status = 413
+
+
+class WrongFileType(FileError):
+    """The file is not of a type that is wanted here."""
+
+    status = 415
+
+
+class UnboundFile(FileError):
+    """This file belongs to no lane yet: `lane.files.bind(file)` gives one that can be opened."""
+
+
+class FilesUnavailable(FileError):
+    """Files can be neither kept nor read at the moment; the same call may work later."""
+
+    status = 503
 
 
 class JobError(SidelaneError):

@@ -42,6 +42,22 @@ class Following(Protocol):
     def template(self, *, user: str | None = None, trace: str | None = None) -> JobSpec: ...
 
 
+MOST_CALLBACKS = 20
+"""How many callbacks one call may have."""
+
+
+class Callback(Protocol):
+    """Whom to tell of a job, as its options know it: a `Webhook` or a `Notice`. `states`: the ends it is told of."""
+
+    @property
+    def states(self) -> frozenset[State]: ...
+    @property
+    def progress(self) -> bool: ...
+
+
+Callbacks = Callback | Sequence[Callback]
+
+
 class OptionFields(TypedDict, total=False):
     """The keyword arguments of `task.options(...)`."""
 
@@ -58,13 +74,15 @@ class OptionFields(TypedDict, total=False):
     labels: Mapping[str, str]
     then: Following | Sequence[Following]
     on_failure: Following | Sequence[Following]
+    callback: Callbacks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The options of one call; None where the task's own policy holds. Durations are seconds from the submit.
 
-    `then` are the calls that follow it when it has succeeded, `on_failure` when it has failed for good.
+    `then` are the calls that follow it when it has succeeded, `on_failure` when it has failed for good. `callback` is told of it
+    beside those of its task; `callback=()`: nobody is.
 
     Raises `ArgumentsError` on a value that cannot be.
     """
@@ -82,10 +100,13 @@ class Options:
     labels: Mapping[str, str] = field(default_factory=dict)
     then: Following | Sequence[Following] = ()
     on_failure: Following | Sequence[Following] = ()
+    callback: Callbacks | None = None
 
     def __post_init__(self) -> None:
         if self.follows:
             self._check_chain()
+        if self.callback:
+            callbacks_of(self.callback)
         self._check_texts()
         self._check_numbers()
 
@@ -100,6 +121,13 @@ class Options:
         for state, calls in ((State.SUCCEEDED, self.then), (State.FAILED, self.on_failure)):
             for call in calls if isinstance(calls, Sequence) else (calls,):
                 yield state, call
+
+    def callbacks(self, of_task: Sequence[Callback]) -> Sequence[Callback]:
+        """Give whom to tell, where these are those of its task."""
+        if self.callback is None:
+            return of_task
+        own = callbacks_of(self.callback)
+        return (*of_task, *own) if own else ()
 
     def _check_texts(self) -> None:
         if self.id == TAKEN_BY_THE_ROUTES:
@@ -146,6 +174,17 @@ class Options:
             raise ArgumentsError(f"More than {DEEPEST_CHAIN} calls would follow one after the other.")
         if _count(self) > MOST_FOLLOWING:
             raise ArgumentsError(f"More than {MOST_FOLLOWING} calls would follow.")
+
+
+def callbacks_of(given: object) -> tuple[Callback, ...]:
+    """Give the callbacks that are one or several. Raises `ArgumentsError` on anything else."""
+    several = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    for each in several:
+        if not hasattr(each, "states"):
+            raise ArgumentsError(f"callback={each!r}: this takes Webhook(…) and Notice(…), one or several.")
+    if len(several) > MOST_CALLBACKS:
+        raise ArgumentsError(f"A call has at most {MOST_CALLBACKS} callbacks.")
+    return several
 
 
 def _depth(options: Options) -> int:

@@ -17,6 +17,10 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and value >= 1
 
 
+def _are_durations(seconds: object) -> bool:
+    return isinstance(seconds, tuple) and len(seconds) > 0 and all(map(_is_duration, seconds))
+
+
 def _are_errors(types: object) -> bool:
     return isinstance(types, tuple) and all(
         isinstance(each, type) and issubclass(each, BaseException) for each in types
@@ -71,10 +75,32 @@ class Exponential:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """A wait of its own after each failure, in seconds, spread by `jitter`; the last one stands for all that come after."""
+
+    seconds: tuple[float, ...]
+    jitter: float = 0.2
+    random: Callable[[], float] = field(default=random.random, repr=False)
+
+    def __post_init__(self) -> None:
+        if not _are_durations(self.seconds):
+            raise ConfigurationError(
+                f"Steps({self.seconds!r}): this is a tuple of numbers of seconds, not below 0, as (5, 60)."
+            )
+        if not _is_duration(self.jitter) or self.jitter > 2:
+            raise ConfigurationError(f"Steps(jitter={self.jitter!r}): this is from 0 to 2, which is all of the wait.")
+
+    def delay(self, failures: int) -> float:
+        wait = self.seconds[min(failures, len(self.seconds)) - 1]
+        return wait * (1 + self.jitter * (self.random() - 0.5))
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """How often a task may fail, how long it waits in between, and which errors are worth it.
 
-    `attempts` counts the first one: 1 means that nothing is retried. Errors of `only` are retried, those of `never` are not.
+    `attempts` counts the first one: 1 means that nothing is retried. Errors of `only` are retried, those of `never` are not. An
+    error with a `retry_after`, in seconds, is waited for as long as that at least.
     """
 
     attempts: int = 1
@@ -91,6 +117,11 @@ class Retry:
 
     def after(self, failures: int, error: BaseException) -> float | None:
         """Say how many seconds to wait after this many failures, the last being `error`; None when it is final."""
-        if failures >= self.attempts or not isinstance(error, self.only) or isinstance(error, self.never):
+        if failures >= self.attempts or not self.helps(error):
             return None
-        return self.backoff.delay(failures)
+        wait, asked = self.backoff.delay(failures), getattr(error, "retry_after", None)
+        return max(wait, float(asked)) if asked is not None and _is_duration(asked) else wait
+
+    def helps(self, error: BaseException) -> bool:
+        """Tell whether another try is worth it after such an error."""
+        return isinstance(error, self.only) and not isinstance(error, self.never)

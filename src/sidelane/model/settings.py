@@ -28,6 +28,10 @@ class Settings(BaseModel):
         "sidelane-files",
         description="Where files are kept: a folder (from the project's root), s3://bucket/prefix or gs://…",
     )
+    files_url: str = Field(
+        "/files",
+        description="Where clients reach the routes of files that lie in a folder: https://api.example.com/files.",
+    )
     jobs_url: str = Field(
         "", description="Where outside workers reach the routes of jobs: https://api.example.com/jobs."
     )
@@ -36,6 +40,9 @@ class Settings(BaseModel):
     )
     callback_hosts: str = Field(
         "", description="The hosts that callbacks may reach, with commas in between; empty: any that is public."
+    )
+    callbacks_at_once: int = Field(
+        4, ge=1, le=400, description="How many callbacks one receiver gets at once, from all workers together."
     )
     ping: float = Field(15.0, gt=0, description="Silence after which an event stream sends a comment.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="What workers log.")

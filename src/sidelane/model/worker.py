@@ -54,11 +54,16 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One claimed job with the lease to speak for it. `remaining` is what its deadline leaves, in seconds."""
+    """One claimed job with the lease to speak for it. `remaining` is what its deadline leaves, in seconds.
+
+    `offered`: it was handed over to this worker. Whoever did that counts its failures, and `remaining` is what it left for this
+    attempt alone.
+    """
 
     record: JobRecord
     lease: Lease
     remaining: float | None = None
+    offered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,5 +126,5 @@ class Swept:
     ended: int = 0  # jobs ended by their deadline, start-within or want of listeners
     removed: int = 0  # finished jobs whose retention had passed
     more: bool = False  # another sweep has work right now
-    next_loss: float | None = None  # seconds until the leases of some worker end, unless it renews them
+    next_loss: float | None = None  # seconds until the first lease ends, unless its worker renews it
     next_firing: float | None = None  # seconds until a schedule is to fire; 0 or less: now

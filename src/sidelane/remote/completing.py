@@ -106,6 +106,8 @@ class Completing:
         if not reply.ends:
             seen = expected is not None and ordinal + len(entries) <= expected
             (held,) = await store.append([Append(lease=lease, ordinal=ordinal + own, entries=entries)])
+            if held and any(entry.name == PROGRESS for entry in entries):
+                self._registry.progressed(record)
             return Answered((Answer.REPEATED if seen else Answer.ACCEPTED) if held else Answer.LATE)
         outcome, wrong = self._outcome(reply, record, task)
         outcome = with_identity(outcome, record.id, lease.attempt)

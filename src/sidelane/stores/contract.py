@@ -52,7 +52,7 @@ class Wakeups(Protocol):
 
 
 class Source(Protocol):
-    """The worker's side: four verbs are enough to run jobs."""
+    """The worker's side: these verbs are enough to run jobs."""
 
     async def claim(self, request: ClaimRequest) -> Claims:
         """Take jobs that are ready: priority first, then users in turn, then age. Each gets a new attempt and lease."""
@@ -71,6 +71,14 @@ class Source(Protocol):
 
         One that is handed over goes on under its lease, which no worker holds or renews any more: it runs out in the time given.
         """
+        ...
+
+    def watch(self, *topics: str) -> AbstractAsyncContextManager[Wakeups]:
+        """Be woken when one of these topics changes. No change after the watch is open goes without a hint, barring faults."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; calls under way end first."""
         ...
 
 
@@ -175,10 +183,6 @@ class Store(Source, Batches, Schedules, Protocol):
         """
         ...
 
-    def watch(self, *topics: str) -> AbstractAsyncContextManager[Wakeups]:
-        """Be woken when one of these topics changes. No change after the watch is open goes without a hint, barring faults."""
-        ...
-
     async def listen(self, ids: Sequence[str]) -> None:
         """Say that someone listens to these jobs now: their `abandon_after` starts anew."""
         ...
@@ -208,8 +212,4 @@ class Store(Source, Batches, Schedules, Protocol):
 
     async def remember(self, name: str, value: str) -> str:
         """Keep a value under a name, or give the one that is already there."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of everything; calls under way end first."""
         ...

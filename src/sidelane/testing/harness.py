@@ -1,11 +1,13 @@
 """What users' own tests need: the lane on a store in memory, a clock turned by hand, and jobs run where they stand."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from sidelane.callbacks.delivering import CALLBACK
+from sidelane.data.files import Files
 from sidelane.engine.attempt import Attempt, Runtime
 from sidelane.engine.client import Client
 from sidelane.engine.firing import Firings
@@ -15,24 +17,29 @@ from sidelane.engine.process import Children
 from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
-from sidelane.engine.side import SENDING
+from sidelane.engine.side import CALLBACKS, SENDING
 from sidelane.engine.task import Call, Task
 from sidelane.model.errors import JobConflict, UnknownJob
 from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, Lease, Query, State
+from sidelane.model.message import Message
 from sidelane.model.problem import Problem
 from sidelane.model.settings import Settings
 from sidelane.model.worker import ClaimRequest
 from sidelane.remote.completing import Answer, Completing
 from sidelane.remote.declaration import Remote
 from sidelane.remote.handover import Sent, sending_id
+from sidelane.remote.intake import Intake, trace_of
 from sidelane.remote.messages import Offer, Reply
 from sidelane.remote.sending import offer_of
 from sidelane.stores.opening import open_store
 from sidelane.testing.clock import HandClock
 
 R = TypeVar("R")
+
+Preview = Callable[[JobRecord], Awaitable[tuple[str, str]]]
+"""Says of a job that delivers a callback whom it tells what."""
 
 BATCH = 100
 
@@ -46,12 +53,17 @@ WHILE = 2**-9
 """Seconds for which sweeps wait after a pause before they take leases back: hand-overs end in tests, and nothing else runs."""
 
 
+OUTWARD = (CALLBACKS, SENDING)
+"""Queues of work that goes out of the house."""
+
+
 class Harness:
     """A lane under test. Everything goes through the real store and the real serialisation; nothing runs on its own."""
 
-    def __init__(self, client: Client, registry: Registry, clock: HandClock) -> None:
+    def __init__(self, client: Client, registry: Registry, clock: HandClock, preview: Preview) -> None:
         self.client = client
         self.clock = clock
+        self._preview = preview
         self._registry = registry
         self._resources = Resources(registry.overrides)
         self._children = Children()
@@ -74,9 +86,24 @@ class Harness:
         return await job.result(timeout=0)
 
     async def drain(self) -> int:
-        """Run every job that is ready, and those they submit, until none is; give how many attempts that took."""
+        """Run every job that is ready, and those they submit, until none is; give how many attempts that took.
+
+        Callbacks and hand-overs are left: nothing goes out of the house.
+        """
+        return await self._drain(outward=False)
+
+    async def deliver(self) -> int:
+        """Do what was left: callbacks and hand-overs really go out. Give how many attempts that took."""
+        return await self._drain(outward=True)
+
+    async def callbacks(self, job: Job[Any]) -> list[tuple[str, str]]:
+        """List what the callbacks of a job's ends say: to whom, and the body."""
+        found = await self.client.find(Query(parent=job.id, task=CALLBACK))
+        return [await self._preview(callback) for callback in reversed(found)]
+
+    async def _drain(self, *, outward: bool) -> int:
         count = 0
-        while attempts := await self._claim():
+        while attempts := await self._claim(outward):
             await asyncio.gather(*(attempt.start() for attempt in attempts))
             await self._reporter.settled()
             count += len(attempts)
@@ -105,6 +132,14 @@ class Harness:
     async def fail(self, job: Job[Any], problem: Problem, *, retry: bool = True) -> None:
         """End a job that is outside with a problem; `retry=False`: for good. Raises `JobConflict` where it is not."""
         await self._end(Reply(job=job.id, problem=problem, retry=retry))
+
+    async def take_in(self, intake: Intake, message: Message) -> Job[Any] | None:
+        """Submit what an intake makes of a message, as a worker would; None where it passes over it.
+
+        Raises `MalformedMessage` where it can make nothing of it, and what a submit raises.
+        """
+        call = await intake.call(message)
+        return None if call is None else await self.client.submit(call, trace=trace_of(message))
 
     async def submitted(self, task: Task[..., Any, Any]) -> list[JobRecord]:
         """List the jobs of a task, oldest first."""
@@ -138,26 +173,28 @@ class Harness:
         if answered.answer is not Answer.ACCEPTED:
             raise JobConflict(f"Job {reply.job!r} is not outside.")
 
-    async def _claim(self) -> list[Attempt]:
+    async def _claim(self, outward: bool) -> list[Attempt]:
         while True:
-            claims = await self.client.store.claim(await self._request())
+            claims = await self.client.store.claim(await self._request(outward))
             if (
                 claims.jobs or claims.next_due is None or claims.next_due > 0
             ):  # else it only set some aside, at a limit say
                 return [Attempt(claimed, self._runtime) for claimed in claims.jobs]
 
-    async def _request(self) -> ClaimRequest:
-        queues = {stats.name: BATCH for stats in await self.client.store.stats() if stats.name != SENDING}
+    async def _request(self, outward: bool) -> ClaimRequest:
+        known = [stats.name for stats in await self.client.store.stats()]
+        queues = {name: BATCH for name in known if (name in OUTWARD) is outward}
         return ClaimRequest(
             request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=BATCH, lease=LEASE
         )
 
 
 @asynccontextmanager
-async def harness(registry: Registry, settings: Settings) -> AsyncIterator[Harness]:
+async def harness(registry: Registry, settings: Settings, files: Files, *, preview: Preview) -> AsyncIterator[Harness]:
     """Open a lane under test."""
     clock = HandClock()
-    opened = Harness(Client(await open_store("sqlite://:memory:", clock=clock), settings=settings), registry, clock)
+    store = await open_store("sqlite://:memory:", clock=clock)
+    opened = Harness(Client(store, settings=settings, files=files), registry, clock, preview)
     try:
         yield opened
     finally:

@@ -1,7 +1,5 @@
 """Worker processes for tests: they race for jobs, tell a story up to their death, or work until they are killed.
 
-    python -m sidelane.testing.racers <part> <url> <name> <count>
-
 Each says "ready" once its store is open and begins when a line comes in. What it does it tells as lines of JSON.
 """
 
@@ -10,16 +8,17 @@ import json
 import os
 import random
 import signal
-import sys
+import socket
 import time
 from collections.abc import AsyncIterator
+from typing import TextIO
 
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
 from sidelane.model.ids import new_id, new_nonce
 from sidelane.model.job import FINISHED, UNFINISHED, Failure, FollowUp, JobSpec, Query, Submission
 from sidelane.model.limit import Limit
-from sidelane.model.outcome import Append, Cancelled, Failed, Outcome, Released, Report, Retried, Succeeded
+from sidelane.model.outcome import Append, Cancelled, Failed, HandedOver, Outcome, Released, Report, Retried, Succeeded
 from sidelane.model.problem import Problem
 from sidelane.model.worker import Claimed, ClaimRequest, WorkerInfo
 from sidelane.stores.contract import Store
@@ -37,8 +36,22 @@ CHATS = Limit(name="chats", key="k", most=2, when_full="replace")
 LIMITS = ((), (FEW,), (MINE,), (MINE, FEW), (CHATS,))
 
 
-def tell(**said: object) -> None:
-    print(json.dumps(said), flush=True)
+PRELOADED = ("sidelane.testing.racers", "sidelane.stores.sqlite.store", "sidelane.stores.redis.store")
+"""What a process would spend most of its life on loading."""
+
+
+class Line:
+    """The line to the test that has started this process."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def tell(self, **said: object) -> None:
+        self._file.write(json.dumps(said) + "\n")
+        self._file.flush()
+
+    async def told_to_go(self) -> None:
+        await asyncio.to_thread(self._file.readline)
 
 
 async def claim(store: Store, worker: str, *, limit: int = 1, ids: tuple[str, ...] = ()) -> tuple[Claimed, ...]:
@@ -47,19 +60,19 @@ async def claim(store: Store, worker: str, *, limit: int = 1, ids: tuple[str, ..
     return (await store.claim(request)).jobs
 
 
-async def race(store: Store, name: str, racers: int) -> None:
+async def race(store: Store, line: Line, name: str, racers: int) -> None:
     """Let so many racers claim until nothing is left, each finishing what it got."""
 
     async def one(racer: int) -> None:
         while claimed := await claim(store, f"{name}-{racer}", limit=3):
             for each in claimed:
-                tell(job=each.record.id, attempt=each.lease.attempt)
+                line.tell(job=each.record.id, attempt=each.lease.attempt)
             await store.finish([Report(lease=each.lease, outcome=Succeeded("1")) for each in claimed])
 
     await asyncio.gather(*map(one, range(racers)))
 
 
-async def share(store: Store, name: str, racers: int) -> None:
+async def share(store: Store, line: Line, name: str, racers: int) -> None:
     """Let so many racers run jobs that share a limit until all have ended, and tell from when to when each ran."""
 
     async def one(racer: int) -> None:
@@ -67,13 +80,13 @@ async def share(store: Store, name: str, racers: int) -> None:
             for each in await claim(store, f"{name}-{racer}"):
                 since = time.monotonic()  # one for all processes of a machine
                 await asyncio.sleep(0.002)
-                tell(job=each.record.id, since=since, until=time.monotonic())
+                line.tell(job=each.record.id, since=since, until=time.monotonic())
                 await store.finish([Report(lease=each.lease, outcome=Succeeded("1"))])
 
     await asyncio.gather(*map(one, range(racers)))
 
 
-async def story(store: Store, name: str, calls: int) -> None:
+async def story(store: Store, _line: Line, name: str, calls: int) -> None:
     """Make the calls of one story one by one, and die by SIGKILL after so many of them."""
     async for _ in told(store, name):
         calls -= 1
@@ -120,7 +133,14 @@ async def told(store: Store, name: str) -> AsyncIterator[None]:
     yield
     await store.append([Append(lease=each.lease, ordinal=1, entries=entries) for each in jobs.values()])
     yield
-    await store.finish([Report(lease=jobs[b].lease, outcome=Released())])
+    await store.finish(
+        [
+            Report(
+                lease=jobs[a].lease, outcome=HandedOver(LEASE, JobSpec(id=f"{name}.sending", task="send")), ordinal=3
+            ),
+            Report(lease=jobs[b].lease, outcome=Released()),
+        ]
+    )
     yield
     await store.finish([Report(lease=jobs[a].lease, outcome=Failed(BROKEN), ordinal=3, entries=entries)])
     yield
@@ -133,7 +153,7 @@ async def told(store: Store, name: str) -> AsyncIterator[None]:
 CALLS_OF_THE_STORY = 16
 
 
-async def toil(store: Store, name: str, seed: int) -> None:
+async def toil(store: Store, line: Line, name: str, seed: int) -> None:
     """Submit, run, cancel, requeue and sweep at random until killed, telling each intent and each answer."""
     dice = random.Random(seed)
     known: list[str] = []
@@ -145,18 +165,18 @@ async def toil(store: Store, name: str, seed: int) -> None:
             )
             for _ in range(3)
         ]  # fmt: skip
-        tell(tried=[spec.id for spec in wanted])
+        line.tell(tried=[spec.id for spec in wanted])
         answers = await store.submit(wanted)
         known += [each.record.id for each in answers if isinstance(each, Submission)]
-        tell(submitted=[each.record.id for each in answers if isinstance(each, Submission)])
+        line.tell(submitted=[each.record.id for each in answers if isinstance(each, Submission)])
         for each in await claim(store, name, limit=4):
-            await attempt(store, each, dice)
+            await attempt(store, line, each, dice)
         if dice.random() < 0.3:
             await store.cancel([dice.choice(known)])
         await store.sweep(lease=LEASE)
 
 
-async def attempt(store: Store, claimed: Claimed, dice: random.Random) -> None:
+async def attempt(store: Store, line: Line, claimed: Claimed, dice: random.Random) -> None:
     """Run one job: emit, then end somehow."""
     said = tuple(Entry("token", json.dumps(str(number))) for number in range(dice.randrange(4)))
     await store.append([Append(lease=claimed.lease, ordinal=1, entries=said)])
@@ -166,16 +186,17 @@ async def attempt(store: Store, claimed: Claimed, dice: random.Random) -> None:
     report = Report(lease=claimed.lease, outcome=outcome, ordinal=len(said) + 1, entries=said)
     (counted,) = await store.finish([report])
     if counted and isinstance(outcome, Succeeded):
-        tell(succeeded=claimed.record.id, result=result)
+        line.tell(succeeded=claimed.record.id, result=result)
 
 
-async def main(part: str, url: str, name: str, count: int) -> None:
+async def act(line: Line, part: str, url: str, name: str, count: int) -> None:
     store = await open_store(url, clock=time.time)
-    tell(ready=name)
-    await asyncio.to_thread(sys.stdin.readline)
-    await {"race": race, "share": share, "story": story, "toil": toil}[part](store, name, count)
+    line.tell(ready=name)
+    await line.told_to_go()
+    await {"race": race, "share": share, "story": story, "toil": toil}[part](store, line, name, count)
     await store.close()
 
 
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
+def main(connection: socket.socket, part: str, url: str, name: str, count: int) -> None:
+    with connection, connection.makefile("rw") as file:
+        asyncio.run(act(Line(file), part, url, name, count))

@@ -42,13 +42,14 @@ told = st.builds(
     losses=st.just(9),
     cascade=st.booleans(),
 )
+hand_overs = st.builds(HandedOver, timeouts, told)
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Succeeded, st.sampled_from(["1", '{"n": 2}', "null"])),
     st.builds(Retried, st.just(BROKEN), delays),
     st.just(Failed(BROKEN)),
     st.just(Cancelled()),
     st.builds(Released, delays),
-    st.builds(HandedOver, timeouts, told),
+    hand_overs,
 )
 limits = st.sampled_from(
     [(), (), (), (WAIT,), (WAIT, GPU), (GPU, WAIT), (REJECT,), (REJECT, GPU), (REPLACE,), (ASKED,), (SPREAD, GPU)]

@@ -36,13 +36,16 @@ class Sqs:
 class PubSub:
     """A topic of Google Pub/Sub to send to, a subscription to receive from, or both, by name or full path.
 
-    `project` is that of the credentials unless it is given; `PUBSUB_EMULATOR_HOST` is honoured. Messages that cannot be read go to
-    `dead_letters`, a topic; without it to the topic of the subscription's dead-letter policy. Raises `ConfigurationError`.
+    `project` is that of the credentials unless it is given; `PUBSUB_EMULATOR_HOST` is honoured. `endpoint` is that of one region,
+    such as `europe-west1-pubsub.googleapis.com`: the order of a group is kept among what was sent through one. Messages that cannot
+    be read go to `dead_letters`, a topic; without it to the topic of the subscription's dead-letter policy. Raises
+    `ConfigurationError`.
     """
 
     topic: str | None = None
     subscription: str | None = None
     project: str | None = None
+    endpoint: str | None = None
     dead_letters: str | None = None
     kind: Literal["pubsub"] = "pubsub"
 
@@ -65,7 +68,7 @@ _FORMS = (
     "pubsub://projects/project/subscriptions/subscription",
 )
 _PUBSUB = re.compile(r"(?:projects/([^/]+)/)?(topics|subscriptions)/([^/]+)")
-_OPTIONS = {"sqs": {"region", "endpoint_url", "dead_letters"}, "pubsub": {"dead_letters"}}
+_OPTIONS = {"sqs": {"region", "endpoint_url", "dead_letters"}, "pubsub": {"endpoint", "dead_letters"}}
 
 
 def parse(text: str) -> Address:

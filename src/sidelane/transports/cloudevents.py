@@ -106,7 +106,9 @@ def write(event: CloudEvent) -> str:
         **event.extensions,
     }
     text = _dumps({name: value for name, value in attributes.items() if value is not None})
-    return text if event.data is None else f'{text[:-1]},"data":{event.data}}}'
+    if event.data is not None:
+        text = f'{text[:-1]},"data":{event.data}}}'
+    return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")  # JSON has these raw, some transports do not
 
 
 def read(body: str | bytes) -> CloudEvent:

@@ -1,5 +1,9 @@
 """Opening transports by their addresses."""
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 from sidelane.model.errors import MissingExtra
 from sidelane.transports.address import Address, PubSub, Sqs
 from sidelane.transports.contract import Transport
@@ -14,7 +18,10 @@ class Transports:
     async def to(self, address: Address) -> Transport:
         """Give the transport of an address. Raises `MissingExtra`, `TransportUnavailable` and `TransportUnusable`."""
         if address not in self._open:
-            self._open[address] = _opened(address)
+            # in a thread: a driver takes up to a second to import, which would keep a worker from its heartbeats
+            kind = await asyncio.to_thread(_kind, address)
+            if address not in self._open:  # by someone else meanwhile
+                self._open[address] = kind(address)
         return self._open[address]
 
     async def close(self) -> None:
@@ -24,18 +31,18 @@ class Transports:
             await transport.close()
 
 
-def _opened(address: Address) -> Transport:
-    """Make what talks to an address; it connects with its first call."""
+def _kind(address: Address) -> Callable[[Any], Transport]:
+    """Find what talks to an address once it is made; it connects with its first call. Raises `MissingExtra`."""
     match address:
         case Sqs():
             try:
                 from sidelane.transports.sqs.transport import SqsTransport
             except ModuleNotFoundError as error:
                 raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[sqs]'.") from error
-            return SqsTransport(address)
+            return SqsTransport
         case PubSub():
             try:
-                from sidelane.transports.pubsub import PubSubTransport
+                from sidelane.transports.pubsub.transport import PubSubTransport
             except ModuleNotFoundError as error:
                 raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[pubsub]'.") from error
-            return PubSubTransport(address)
+            return PubSubTransport

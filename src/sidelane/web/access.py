@@ -6,6 +6,7 @@ import time
 
 from sidelane.engine.client import Client
 from sidelane.engine.registry import Registry
+from sidelane.engine.side import OWN
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import JobGone, SidelaneError, UnknownBatch, UnknownJob
 from sidelane.model.job import DAY, JobRecord
@@ -38,12 +39,14 @@ class Access:
             raise NoUser
 
     async def record(self, job_id: str, user: str | None) -> JobRecord:
-        """Look up a job for a user. Raises `UnknownJob`, also where it is someone else's, and `JobGone`."""
+        """Look up a job for a user. Raises `UnknownJob`, also where it is someone else's or side work, and `JobGone`."""
         try:
             record = await self._client.record(job_id)
         except JobGone as gone:
             self._check_user(gone.user, user, job_id)
             raise
+        if record.spec.task.startswith(OWN):
+            raise UnknownJob(f"There is no job {job_id!r}.")
         self._check_user(record.spec.user, user, job_id)
         return record
 

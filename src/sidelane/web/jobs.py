@@ -19,6 +19,7 @@ from sidelane.web.completing import completion_routes
 from sidelane.web.cursors import cursor
 from sidelane.web.desk import Desk, retry_after
 from sidelane.web.documents import JobDocument
+from sidelane.web.files import file_routes
 from sidelane.web.listening import Listening
 from sidelane.web.openapi import Responses
 from sidelane.web.problems import ProblemRoute
@@ -33,6 +34,7 @@ class Jobs:
         jobs = Jobs(lane, user=current_user_id)
         app.include_router(jobs.router, prefix="/jobs")
         app.include_router(jobs.batches, prefix="/batches")  # where `respond.many` is used
+        app.include_router(jobs.files, prefix="/files")  # where files lie in a folder, and links to them are used
 
         @app.post("/chat", responses=jobs.responses(answer))
         async def chat(question: Question, respond: Annotated[Responder, Depends(jobs.respond)]) -> Response:
@@ -52,6 +54,7 @@ class Jobs:
         self.respond: Callable[..., Responder] = self._responding()
         self._viewer = self._viewing()
         self.router = self._routes()
+        self.files = file_routes(lambda: self._lane.files)
         self.batches = batch_routes(self._batch_name, lambda: self.batch_desk, self._viewer)
 
     def responses(self, task: Task[..., Any, Any], *, many: bool = False) -> Responses:

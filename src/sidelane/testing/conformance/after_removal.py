@@ -71,7 +71,7 @@ class AfterRemoval(Subject):
         await store.cancel(["a"])
         await store.cancel(["a.1.1"])
         assert await store.remove(["a"]) == [True]
-        assert ids(await take(store, queues={"side": 9})) == ["a.removed.0", "a.removed.2"]
+        assert ids(await take(store, queues={"side": 9, "default": 9})) == ["a.removed.0", "a.removed.2"]
 
     async def test_they_join_a_batch_that_is_open_and_wait_at_their_limits(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import multiprocessing
 import random
-import sys
+import socket
 import time
-from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from collections.abc import AsyncIterator
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 import pytest
@@ -18,43 +19,51 @@ from sidelane.stores.contract import Store
 from sidelane.testing.conformance.invariants import check
 from sidelane.testing.conformance.place import Place, Subject
 from sidelane.testing.conformance.steps import follow_to_the_end, specs, submit, take
-from sidelane.testing.racers import CALLS_OF_THE_STORY, FEW, LEASE
+from sidelane.testing.racers import CALLS_OF_THE_STORY, FEW, LEASE, PRELOADED, main
 
 
 class Racer:
     """One child process, with all it has told."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: ForkServerProcess, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._process = process
-        self._reading = asyncio.create_task(self._read())
+        self._writer = writer
+        self._reading = asyncio.create_task(self._read(reader))
         self.told: list[dict[str, Any]] = []
 
     @classmethod
     async def start(cls, part: str, place: Place, name: str, count: int) -> "Racer":
-        """Start a process and wait until its store is open; it begins with `go`."""
-        arguments = ["-m", "sidelane.testing.racers", part, place.url, name, str(count)]
-        process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=PIPE, stdout=PIPE)
-        assert process.stdout is not None
-        assert json.loads(await process.stdout.readline()) == {"ready": name}
-        return cls(process)
+        """Start a process and wait until its store is open; it begins with `go`.
 
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
+        It is forked from a process that has loaded everything and opened nothing.
+        """
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(PRELOADED))
+        ours, theirs = socket.socketpair()
+        process = context.Process(target=main, args=(theirs, part, place.url, name, count))
+        await asyncio.to_thread(process.start)
+        theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        assert json.loads(await reader.readline()) == {"ready": name}
+        return cls(process, reader, writer)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        async for line in reader:
             if line.endswith(b"\n"):  # the last line of a killed process may be cut
                 self.told.append(json.loads(line))
 
     def go(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"go\n")
+        self._writer.write(b"go\n")
 
     def kill(self) -> None:
         self._process.kill()
 
-    async def end(self) -> int:
+    async def end(self) -> int | None:
         """Wait for the process to end, and give its exit code."""
         await self._reading
-        return await self._process.wait()
+        self._writer.close()
+        await asyncio.to_thread(self._process.join)
+        return self._process.exitcode
 
 
 class Processes(Subject):
@@ -115,7 +124,7 @@ class Processes(Subject):
         names = [f"s{calls}" for calls in range(1, CALLS_OF_THE_STORY + 1)]
         room = asyncio.Semaphore(3)  # more at once than there are cores would only wait for each other
 
-        async def live_and_die(calls: int, name: str) -> int:
+        async def live_and_die(calls: int, name: str) -> int | None:
             async with room:
                 racer = await Racer.start("story", place, name, calls)
                 racer.go()

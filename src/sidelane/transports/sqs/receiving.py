@@ -68,7 +68,7 @@ class SqsReceiver:
     def __init__(self, connection: Connection, bury: Bury, hold: float) -> None:
         self._connection = connection
         self._bury = bury
-        self._hold = max(1, math.ceil(hold))
+        self._hold = min(max(1, math.ceil(hold)), LONGEST)
         self._polling: asyncio.Task[list[SqsDelivery]] | None = None
         self._came: list[SqsDelivery] = []
         self._given: list[SqsDelivery] = []

@@ -1,0 +1,270 @@
+"""Delivering: callbacks are jobs of Sidelane's own, which follow the jobs that they tell of."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, Protocol, Unpack
+
+from pydantic import Field
+from pydantic_core import to_json
+
+from sidelane.callbacks.addresses import AddressRefused
+from sidelane.callbacks.document import data_of, event_of, webhook_body
+from sidelane.callbacks.notice import Notice
+from sidelane.callbacks.poster import NotDelivered, Poster, ReceiverGone
+from sidelane.callbacks.receiver import receiver_of
+from sidelane.callbacks.secrets import SecretError, Secrets
+from sidelane.callbacks.signing import webhook_headers
+from sidelane.callbacks.webhook import ENDS, On, Webhook
+from sidelane.engine.client import Client
+from sidelane.engine.context import Context
+from sidelane.engine.declaration import TaskFields
+from sidelane.engine.given import ended
+from sidelane.engine.registry import Body, ProblemRule, Registry
+from sidelane.engine.resource import Use
+from sidelane.engine.side import CALLBACKS
+from sidelane.engine.task import Call, Task
+from sidelane.model.errors import ArgumentsError, GiveUp, JobError, StoreUnavailable, TransportError, TryLater
+from sidelane.model.job import JobRecord
+from sidelane.model.limit import Concurrent
+from sidelane.model.message import Message
+from sidelane.model.options import Callback
+from sidelane.model.problem import Problem
+from sidelane.model.retry import Retry, Steps
+from sidelane.model.settings import Settings
+from sidelane.transports import cloudevents
+from sidelane.transports.address import PubSub, Sqs
+from sidelane.transports.opening import Transports
+
+CALLBACK = "sidelane.callback"
+PROGRESS = "sidelane.progress"
+"""The tasks that tell of an end, and of how far a job is."""
+
+WITHIN_DAYS = Retry(
+    attempts=10, backoff=Steps((5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0))
+)  # fmt: skip
+"""The schedule that Standard Webhooks recommends: ten tries in three days."""
+
+SHORTLY = Retry(attempts=4, backoff=Steps((1.0, 5.0, 15.0)))
+"""That of progress: what is older is of no use."""
+
+TIMEOUT = 30.0
+"""Seconds for one try: the exchange, with the secret and the body that go before it."""
+
+LOSSES = 10
+"""How many workers may be lost under a callback: it is often what they wait for, and never what ends them."""
+
+KEPT = 60.0
+"""Seconds for which it is remembered that progress was told."""
+
+PER_RECEIVER = "callbacks-per-receiver"
+"""The limit that keeps a receiver that does not answer from taking all slots."""
+
+LONGEST_NAME = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """Where a webhook goes, as its job keeps it."""
+
+    url: str
+    secret: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    kind: Literal["webhook"] = "webhook"
+
+
+To = Annotated[Hook | Sqs | PubSub, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What became of a callback: the status that its receiver answered, or why nothing was sent."""
+
+    status: int | None = None
+    skipped: str | None = None
+
+
+class UnknownBody(NotDelivered):
+    """The worker knows no function of this name that makes bodies."""
+
+
+class Lane(Protocol):
+    """What callbacks ask of the lane they belong to."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def registry(self) -> Registry: ...
+    @property
+    def client(self) -> Client: ...
+    @property
+    def poster(self) -> Poster: ...
+    @property
+    def secrets(self) -> Secrets: ...
+    @property
+    def transports(self) -> Transports: ...
+
+
+class Own(Protocol):
+    """Registers a task of Sidelane's own."""
+
+    def __call__(self, function: Callable[..., Any], **fields: Unpack[TaskFields]) -> Task[..., Any, Any]: ...
+
+
+def declare_callbacks(lane: Lane, own: Own) -> "Delivering":
+    """Register the tasks that tell receivers, and let calls have callbacks."""
+    delivering = Delivering(lane)
+
+    async def callback(
+        to: To, body: str | None = None, on: On = "end", progress: bool = False, *, ctx: Context = Use(Context)
+    ) -> Told:
+        job = await delivering.job(ctx)
+        if job.state not in ENDS[on]:
+            return Told(skipped=f"the job was brought back meanwhile, and is {job.state}: its next end is told")
+        return await delivering.tell(to, body, job, ctx.job_id)
+
+    async def progress(to: To, body: str | None = None, *, ctx: Context = Use(Context)) -> Told:
+        job = await delivering.job(ctx)
+        if job.state.finished or job.progress is None:
+            return Told(skipped="the job has ended")
+        return await delivering.tell(to, body, job, f"{ctx.job_id}.{job.last}")
+
+    limits = [Concurrent(lane.settings.callbacks_at_once, per="user", when_full="wait", name=PER_RECEIVER)]
+    delivering.end = own(
+        callback, name=CALLBACK, queue=CALLBACKS, timeout=TIMEOUT, losses=LOSSES, limits=limits, retry=WITHIN_DAYS
+    )  # fmt: skip
+    delivering.progress = own(
+        progress, name=PROGRESS, queue=CALLBACKS, timeout=TIMEOUT, limits=limits, retry=SHORTLY, keep=KEPT
+    )  # fmt: skip
+    lane.registry.telling = delivering.telling
+    lane.registry.rules += [
+        ProblemRule((NotDelivered, SecretError), 502, "Not delivered", final=False),
+        ProblemRule((ReceiverGone,), 410, "Receiver gone", final=True),
+        ProblemRule((AddressRefused,), 422, "Address refused", final=True),
+    ]
+    return delivering
+
+
+class Delivering:
+    """Tells the receivers of one lane's jobs."""
+
+    end: Task[..., Any, Told]
+    progress: Task[..., Any, Told]
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    def telling(self, callback: Callback) -> Call[Told]:
+        """Make the call that tells a receiver of the job that it follows.
+
+        Its user is the receiver: so receivers take turns, and each has slots of its own. Raises `ArgumentsError`.
+        """
+        match callback:
+            case Webhook():
+                receiver = receiver_of(callback.url)
+                self._lane.poster.reach.check_host(receiver.host)
+                to: Hook | Sqs | PubSub = Hook(url=callback.url, secret=callback.secret, headers=callback.headers)
+                name = receiver.name
+            case Notice():
+                to, name = callback.to, str(callback.to)[:LONGEST_NAME]
+            case _:
+                raise ArgumentsError(f"callback={callback!r}: this takes Webhook(…) and Notice(…), one or several.")
+        body = self._name_of(callback.body)
+        return self.end.options(user=name).call(to, body, callback.on, callback.progress)
+
+    async def job(self, ctx: Context) -> JobRecord:
+        """Look up the job that is told of. Raises `GiveUp` where it is gone, `TryLater` while the store is away."""
+        try:
+            return await self._lane.client.record(ctx.parent or "")
+        except JobError as error:
+            raise GiveUp(Problem(status=410, title="Nothing to tell", detail=str(error))) from error
+        except StoreUnavailable as error:
+            raise TryLater(1.0) from error
+
+    async def tell(self, to: Hook | Sqs | PubSub, body: str | None, job: JobRecord, name: str) -> Told:
+        """Tell a receiver of a job as it is. `name`: what is the same whenever the same is told again.
+
+        Raises `NotDelivered`, `SecretError`, `AddressRefused`, `GiveUp` where the body cannot be made.
+        """
+        message_id = name.replace(
+            ".", ":"
+        )  # a full stop would blur what is signed (Standard Webhooks, signature scheme)
+        text = await self.text(to, body, job, message_id)
+        if isinstance(to, Hook):
+            return await self._post(to, text, message_id)
+        attributes = {"content-type": cloudevents.CONTENT_TYPE} if body is None else {}
+        await self._send(to, Message(body=text, id=message_id, attributes=attributes, group=job.id))
+        return Told()
+
+    async def text(self, to: Hook | Sqs | PubSub, body: str | None, job: JobRecord, message_id: str) -> str:
+        """Write what is sent. Raises `GiveUp` where the body cannot be made."""
+        if body is not None:
+            return await self._made(body, job)
+        return webhook_body(job, time.time()) if isinstance(to, Hook) else self._event(job, message_id)
+
+    async def preview(self, callback: JobRecord) -> tuple[str, str]:
+        """Say, of a job that delivers a callback, whom it tells what."""
+        job = await self._lane.client.record(callback.spec.parent or "")
+        called = self.end.decode_arguments(callback.spec.arguments, callback.spec.version)
+        return callback.spec.user or "", await self.text(called["to"], called["body"], job, callback.id)
+
+    async def _post(self, to: Hook, text: str, message_id: str) -> Told:
+        secrets = [] if to.secret is None else await self._lane.secrets.of(to.secret)
+        named = {name.lower() for name in to.headers}
+        form = {} if "content-type" in named else {"Content-Type": "application/json"}
+        headers = {**form, **to.headers, **webhook_headers(message_id, text, secrets)}
+        answer = await self._lane.poster.deliver(to.url, text.encode(), headers)
+        return Told(status=answer.status)
+
+    async def _send(self, to: Sqs | PubSub, message: Message) -> None:
+        try:
+            transport = await self._lane.transports.to(to)
+            (wrong,) = await transport.send([message])
+        except TransportError as error:
+            wrong = error
+        if wrong is not None:
+            raise NotDelivered(f"{to} did not take it: {wrong}") from wrong
+
+    def _event(self, job: JobRecord, message_id: str) -> str:
+        source = self._lane.settings.jobs_url or "sidelane"
+        return cloudevents.write(
+            cloudevents.CloudEvent(
+                id=message_id, source=source, type=f"sidelane.job.{event_of(job)}", subject=job.id,
+                time=job.ended or time.time(), data=data_of(job), traceparent=job.spec.trace,
+            )
+        )  # fmt: skip
+
+    def _name_of(self, body: Body | None) -> str | None:
+        if body is None:
+            return None
+        for name, known in self._lane.registry.bodies.items():
+            if known is body:
+                return name
+        raise ArgumentsError(
+            f"body={getattr(body, '__name__', body)}: mark the function with @lane.callback_body: workers find it by its name."
+        )
+
+    async def _made(self, name: str, job: JobRecord) -> str:
+        """Have the function of this name make the body."""
+        function = self._lane.registry.bodies.get(name)
+        if function is None:
+            raise UnknownBody(f"No function named {name!r} is marked with @lane.callback_body here.")
+        told = replace(ended(job), at=job.ended or time.time())
+        try:
+            value = await _called(function, told)
+            return value if isinstance(value, str) else to_json(value, inf_nan_mode="null").decode()
+        except (GiveUp, TryLater):
+            raise
+        except Exception as error:
+            detail = (
+                f"The function {name!r} that makes the body of this callback failed: {type(error).__name__}: {error}"
+            )
+            raise GiveUp(Problem(status=500, title="No body", detail=detail[:1000])) from error
+
+
+async def _called(function: Body, told: Any) -> Any:
+    """Call a function that makes bodies: on the loop if it is asynchronous, else in a thread, where it keeps nobody waiting."""
+    value = function(told) if inspect.iscoroutinefunction(function) else await asyncio.to_thread(function, told)
+    return await value if inspect.isawaitable(value) else value

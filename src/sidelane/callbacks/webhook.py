@@ -1,0 +1,73 @@
+"""Webhooks: telling a receiver of a job by HTTP. A value: nothing is sent by making one."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Literal
+
+from sidelane.callbacks.receiver import receiver_of
+from sidelane.engine.registry import Body
+from sidelane.model.errors import ArgumentsError
+from sidelane.model.job import FINISHED, State
+
+On = Literal["end", "success", "failure"]
+
+ENDS = {"end": FINISHED, "success": frozenset({State.SUCCEEDED}), "failure": frozenset({State.FAILED})}
+"""The states in which a job has ended for each of them: the end of a cancelled job is neither success nor failure."""
+
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, 5.6.2
+
+OURS = re.compile(r"host|connection|content-length|transfer-encoding|webhook-.*", re.IGNORECASE)
+"""Headers that are nobody else's to set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Posts to a URL how a job ended, by Standard Webhooks 1.0.
+
+    `secret` names the secret that signs it (None: unsigned). `headers` go with it; they are kept with the job, so they are no place
+    for secrets. `body`, a function marked with `@lane.callback_body`, makes a body of the receiver's own form. `on`: which ends
+    are told; `progress`: how far the job is, too, while it runs.
+
+    Raises `ArgumentsError`, 422 where a request brought the URL.
+    """
+
+    url: str
+    _: KW_ONLY
+    secret: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+    on: On = "end"
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        receiver_of(self.url)
+        check_told(self.on, self.body)
+        _check_secret(self.secret)
+        for name, value in self.headers.items():
+            _check_header(name, value)
+
+    @property
+    def states(self) -> frozenset[State]:
+        """The ends that are told."""
+        return ENDS[self.on]
+
+
+def _check_secret(name: object) -> None:
+    if name is not None and not (isinstance(name, str) and name):
+        raise ArgumentsError("Webhook(secret=…): this is the name of a secret that the lane or its workers know.")
+
+
+def _check_header(name: object, value: object) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name) or OURS.fullmatch(name):
+        raise ArgumentsError(f"Webhook(headers=…): {name!r} is no header that could be set here.")
+    if not isinstance(value, str) or not value.isprintable():
+        raise ArgumentsError(f"Webhook(headers=…): the value of {name!r} is no printable text.")
+
+
+def check_told(on: object, body: object) -> None:
+    """Raise `ArgumentsError` where these do not say what is to be told."""
+    if on not in ENDS:
+        raise ArgumentsError(f"on={on!r}: this is 'end', 'success' or 'failure'.")
+    if body is not None and not callable(body):
+        raise ArgumentsError(f"body={body!r}: this is a function, marked with @lane.callback_body.")

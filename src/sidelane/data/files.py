@@ -1,0 +1,295 @@
+"""The files of a lane: saving, opening, links, uploads past the API, texts too large for a message."""
+
+import asyncio
+import json
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from sidelane.data import holds
+from sidelane.data.file import CONTEXT, ID, LONGEST_TYPE, MARK, File
+from sidelane.data.holds import DAY, Holds
+from sidelane.data.kinds import ANYTHING
+from sidelane.data.links import Grant, Links
+from sidelane.data.objects import Objects
+from sidelane.data.reading import LocalCopy, Opening
+from sidelane.data.uploading import Measured, incoming, proper_name, proper_type
+from sidelane.model.errors import ArgumentsError, FileTooLarge, NotOpen, SidelaneError, UnknownFile, WrongFileType
+
+WEEK = 7 * DAY
+"""Seconds for which a signed link may hold: what S3 and Google allow."""
+
+TIDY_EVERY = 3600.0
+"""Seconds after which saving a file starts another look at those that are left over."""
+
+LINKS = "links to files"
+"""What the key is for that our own links are signed by."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """Where and how a client uploads a file past the API. `lane.files.uploaded(id)` makes a `File` of it then."""
+
+    id: str
+    url: str
+    method: str
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What was agreed on an upload that is to come."""
+
+    name: str
+    type: str | None
+    types: Sequence[str]
+    most: int | None
+
+
+class Client(Protocol):
+    """What files ask of the open store."""
+
+    async def key(self, purpose: str) -> bytes: ...
+    async def known(self, job_ids: Sequence[str]) -> set[str]: ...
+
+
+class Files:
+    """The files of a lane: `lane.files`. Nothing is opened, nor a folder made, before the first file.
+
+    `location` is a folder, or `s3://bucket/prefix`, `gs://bucket/prefix`; `url` is where the routes of a folder's files are.
+    `client` gives the open store. All methods raise `FilesUnavailable`, `MissingExtra`, and `ConfigurationError` where the place
+    cannot be used: no such bucket, no credentials.
+    """
+
+    def __init__(self, location: str, *, url: str, client: Callable[[], Client]) -> None:
+        self.location = location
+        self.context: Mapping[str, Any] = {CONTEXT: self}  # what validation binds files by
+        self._url = url
+        self._client = client
+        self._links = Links(lambda: client().key(LINKS))
+        self._objects: Objects | None = None
+        self._tidying: asyncio.Task[None] | None = None
+        self._tidied = 0.0
+
+    @property
+    def objects(self) -> Objects:
+        """Where they are kept."""
+        if self._objects is None or self._objects.location != self.location:
+            self._objects = Objects(self.location)
+        return self._objects
+
+    @property
+    def holds(self) -> Holds:
+        """Who holds which of them."""
+        return Holds(self.objects)
+
+    @contextmanager
+    def kept_in(self, location: str) -> Iterator[None]:
+        """Keep them elsewhere for a while, for tests."""
+        before, self.location = self.location, location
+        try:
+            yield
+        finally:
+            self.location = before
+
+    async def save(
+        self,
+        upload: Any,
+        *,
+        max_bytes: int | None = None,
+        types: Sequence[str] = (),
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002 - named like the field of a file
+    ) -> File:
+        """Keep a file: a Starlette `UploadFile`, bytes, a path, a binary file, or an async iterator of bytes, in constant memory.
+
+        `types` are those that are taken, `"audio/wav"` or `"audio/*"`, judged by what the upload says of itself and by its first
+        bytes; `name` and `type` are used instead of what it says. What no job has come to hold within a day is removed.
+        Raises `FileTooLarge`, `WrongFileType`, `ArgumentsError`; nothing is left behind then.
+        """
+        source = incoming(upload, name, type)
+        measured = Measured(source.chunks, max_bytes)
+        kind = await measured.type(source.type, types)
+        self._tidy_now_and_then()
+        key = secrets.token_hex(16)
+        await self.holds.expect(key)
+        try:
+            await self.objects.write(holds.content(key), aiter(measured), headers_of(source.name, kind))
+        except BaseException:
+            with suppress(SidelaneError):
+                await self.holds.remove(key)
+            raise
+        return File(
+            id=MARK + key, name=source.name, type=kind, size=measured.size, sha256=measured.sha256
+        ).bound(self)  # fmt: skip
+
+    def bind(self, file: File) -> File:
+        """Give a file that came from elsewhere, a request's body say, as one that can be opened."""
+        return file.bound(self)
+
+    def open(self, file: File) -> Opening:
+        """Open a file, also one that came from elsewhere."""
+        return self.opening(file)
+
+    def opening(self, file: File) -> Opening:
+        """Open a file for reading; see `File.open`."""
+        return Opening(self.objects, holds.content(key_of(file.id)))
+
+    def local_copy(self, file: File) -> LocalCopy:
+        """Have a file as a local path; see `File.path`."""
+        return LocalCopy(self.objects, holds.content(key_of(file.id)), proper_name(file.name))
+
+    async def url(self, file: File, *, expires: float = 600.0) -> str:
+        """Make a link that downloads a file; see `File.url`."""
+        key = key_of(file.id)
+        if self.objects.folder is None:
+            return await self.objects.link("GET", holds.content(key), checked_time(expires))
+        return await self._own_link(Grant(
+            verb="GET", file=key, name=proper_name(file.name), type=file.type, until=time.time() + checked_time(expires),
+        ))  # fmt: skip
+
+    async def upload_url(
+        self,
+        *,
+        name: str,
+        type: str | None = None,  # noqa: A002 - named like the field of a file
+        types: Sequence[str] = (),
+        max_bytes: int | None = None,
+        expires: float = 3600.0,
+    ) -> Upload:
+        """Say where a client may put one file itself, past the API, within `expires` seconds, a week at most.
+
+        Size and type are checked when it has: by `uploaded`.
+        """
+        key, kind, until = secrets.token_hex(16), type or ANYTHING, checked_time(expires)
+        if not proper_type(kind):
+            raise ArgumentsError(f"type={type!r}: a media type has at most {LONGEST_TYPE} characters: audio/wav.")
+        agreed = Note(name=proper_name(name), type=type, types=list(types), most=max_bytes)
+        self._tidy_now_and_then()
+        await self.holds.expect(key, until)
+        await self.objects.put(holds.note(key), json.dumps(asdict(agreed)).encode())
+        if self.objects.folder is None:
+            url = await self.objects.link("PUT", holds.incoming(key), until)
+        else:
+            url = await self._own_link(
+                Grant(verb="PUT", file=key, name=agreed.name, type=kind, until=time.time() + until, most=max_bytes)
+            )
+        return Upload(id=MARK + key, url=url, method="PUT", headers={"Content-Type": kind})
+
+    async def uploaded(self, id: str) -> File:  # noqa: A002 - named like the field of a file
+        """Take in what a client has put where `upload_url` said. What was put cannot be changed after that.
+
+        Raises `UnknownFile` where nothing is there; `FileTooLarge` and `WrongFileType`: it is removed then.
+        """
+        key = key_of(id)
+        text = await self.objects.get(holds.note(key))
+        if text is None:
+            raise UnknownFile(f"No upload {id} is expected, or not any more.")
+        agreed = Note(**json.loads(text))
+        if not await self.objects.has(holds.content(key)):
+            with suppress(UnknownFile):  # or somebody else has just taken it in
+                await self.objects.move(holds.incoming(key), holds.content(key))
+        measured = Measured(self._content(id, key), agreed.most)
+        try:
+            kind = await measured.type(agreed.type, agreed.types)
+            async for _ in measured:
+                pass
+        except (FileTooLarge, WrongFileType):
+            await self.holds.remove(key)
+            raise
+        return File(
+            id=id, name=agreed.name, type=kind, size=measured.size, sha256=measured.sha256
+        ).bound(self)  # fmt: skip
+
+    async def put_text(self, text: str, *, name: str, lasts: float = DAY) -> str:
+        """Keep a text that is too large for a message, for `lasts` seconds, a week at most, and give a link to it.
+
+        Whoever has the link reads it, over HTTP or by `get_text`; nobody can guess it.
+        """
+        key = secrets.token_hex(16)
+        kept = File(id=MARK + key, name=proper_name(name), type="application/json", size=0, sha256="")
+        await self.holds.expect(key, checked_time(lasts))
+        await self.objects.put(holds.content(key), text.encode(), headers_of(kept.name, kept.type))
+        return f"{await self.url(kept, expires=lasts)}#{kept.id}"
+
+    async def get_text(self, link: str) -> str:
+        """Read a text that `put_text` of this very place has kept. Raises `UnknownFile`; nothing else is ever fetched."""
+        found = await self.objects.get(holds.content(key_of(link.rpartition("#")[2])))
+        if found is None:
+            raise UnknownFile("The text that a message points to is not kept here, or not any more.")
+        return found.decode()
+
+    async def grant(self, verb: Any, token: str) -> Grant:
+        """Read a link of our own. Raises `UnknownFile` where it is forged or has expired, or its file is gone."""
+        grant = await self._links.check(verb, token)
+        if verb == "GET":
+            await self.objects.size(holds.content(grant.file))
+        return grant
+
+    async def receive(self, grant: Grant, chunks: AsyncIterator[bytes]) -> None:
+        """Take what is put where `upload_url` said. Raises `FileTooLarge`; nothing is left behind then."""
+        measured = Measured(chunks, grant.most)
+        await self.objects.write(holds.incoming(grant.file), aiter(measured), {})
+
+    async def tidy(self, *, everything: bool = False) -> int:
+        """Remove what has been left over for a day, and say how many files that were; see `Holds`."""
+        known = self._client().known
+        return await (self.holds.tidy_all(known) if everything else self.holds.tidy(known))
+
+    async def close(self) -> None:
+        """End what goes on beside."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.wait([self._tidying])
+            self._tidying = None
+
+    async def _content(self, id_: str, key: str) -> AsyncIterator[bytes]:
+        async with Opening(self.objects, holds.content(key)) as opened:
+            while chunk := await opened.read(opened.piece):
+                yield chunk
+
+    async def _own_link(self, grant: Grant) -> str:
+        return f"{self._url.rstrip('/')}/{await self._links.token(grant)}"
+
+    def _tidy_now_and_then(self) -> None:
+        idle = self._tidying is None or self._tidying.done()
+        if idle and time.monotonic() - self._tidied >= TIDY_EVERY:
+            self._tidied = time.monotonic()
+            self._tidying = asyncio.create_task(self._tidy_quietly())
+
+    async def _tidy_quietly(self) -> None:
+        try:
+            removed = await self.tidy()
+        except NotOpen:  # a child process, or a script: others see to it
+            return
+        except SidelaneError as error:
+            logger.warning("files that are left over could not be looked at: %s", error)
+        else:
+            if removed:
+                logger.info("files that nobody held any more were removed: %d", removed)
+
+
+def key_of(file_id: str) -> str:
+    """Give the 32 digits of a file's id. Raises `UnknownFile` on what is no id."""
+    if not ID.fullmatch(file_id):
+        raise UnknownFile("This is no id of a file.")
+    return file_id.removeprefix(MARK)
+
+
+def checked_time(seconds: float) -> float:
+    """Give back for how long a link holds. Raises `ArgumentsError` where that cannot be."""
+    if not 0 < seconds <= WEEK:
+        raise ArgumentsError(f"A link to a file holds for more than 0 seconds and at most {WEEK:,.0f}, not {seconds}.")
+    return seconds
+
+
+def headers_of(name: str, type_: str) -> dict[str, str]:
+    """Say what whoever downloads a file is told: never to show it as a page of ours."""
+    return {"Content-Type": type_, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}

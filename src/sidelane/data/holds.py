@@ -1,0 +1,186 @@
+"""Who holds a file: marks beside the files themselves, so that one goes when its last job has gone, whatever crashed in between.
+
+`files/<file>` is the file. `holds/<file>/job.<job>` says that a job holds it, and `jobs/job.<job>/<file>` says the same for who
+has the job. `loose/<file>` stands there as long as it is not certain that a job does; what has been loose for a day is removed.
+Marks are written before what they protect and removed after it.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from sidelane.data.objects import Found, Objects
+from sidelane.model.errors import FilesUnavailable
+
+DAY = 86_400.0
+
+UNDER_WAY = 3600.0
+"""Seconds for which a mark may be there without its job: its submit is under way."""
+
+REMOVING = "removing"
+"""Stands among those that hold a file while it is being removed, so that nobody takes hold of it then."""
+
+PATIENCE, LOOK_AGAIN = 2.0, 0.1
+"""How long somebody else's removal of a file is waited for, and how often it is looked at, in seconds."""
+
+AT_ONCE = 32
+"""Files that are seen to at the same time."""
+
+PAGE = 200
+"""Marks whose jobs are looked up at one go."""
+
+Known = Callable[[Sequence[str]], Awaitable[set[str]]]
+"""Says which of these jobs the store still has."""
+
+
+def content(file: str) -> str:
+    return f"files/{file}"
+
+
+def incoming(file: str) -> str:
+    return f"uploads/{file}/content"
+
+
+def note(file: str) -> str:
+    return f"uploads/{file}/note"
+
+
+def loose(file: str) -> str:
+    return f"loose/{file}"
+
+
+def held_by(file: str, holder: str) -> str:
+    return f"holds/{file}/{holder}"
+
+
+def holding(job_id: str, file: str = "") -> str:
+    return f"jobs/{holder_of(job_id)}/{file}".rstrip("/")
+
+
+def holder_of(job_id: str) -> str:
+    return f"job.{job_id}"  # an id may be what a path must not be, such as two dots
+
+
+def job_of(holder: str) -> str:
+    return holder.removeprefix("job.") if holder != REMOVING else ""
+
+
+class Holds:
+    """Keeps account of who holds which file. Files are named by the 32 digits of their ids. All raise as `Objects` does."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    async def expect(self, file: str, lasts: float = DAY) -> None:
+        """Say that a file is about to come, which nobody holds; it stays so for `lasts` seconds, a day at least."""
+        until = time.time() + max(lasts, DAY)
+        await self._objects.put(loose(file), json.dumps({"until": until}).encode())
+
+    async def hold(self, job_id: str, files: Iterable[str]) -> set[str]:
+        """Hold files for a job that is about to be submitted, and give those that are there. They stay loose until `keep`."""
+        found = await each(files, lambda file: self._hold(job_id, file))
+        return {file for file, is_there in found if is_there}
+
+    async def keep(self, files: Iterable[str]) -> None:
+        """Say that a job that holds these files is in the store."""
+        await self._objects.delete(loose(file) for file in files)
+
+    async def held(self, job_id: str) -> list[str]:
+        """List the files that a job holds."""
+        return [found.path.rpartition("/")[2] async for found in self._objects.list(holding(job_id))]
+
+    async def let_go(self, job_id: str, files: Iterable[str]) -> None:
+        """Let go of files that a job held. Those that nobody holds any more are removed."""
+        await each(files, lambda file: self._let_go(holder_of(job_id), file))
+
+    async def remove(self, file: str) -> bool:
+        """Remove a file that nobody holds, and say whether that was so."""
+        return await self._let_go(None, file)
+
+    async def tidy(self, known: Known) -> int:
+        """Remove the files that have been loose for too long, and say how many those were."""
+        await self._objects.clear(DAY)
+        removed = 0
+        async for mark in self._objects.list("loose"):
+            if mark.age >= DAY:
+                removed += await self._tidy(mark.path.rpartition("/")[2], known)
+        return removed
+
+    async def tidy_all(self, known: Known) -> int:
+        """Look at every file that is held, too: let go of those whose jobs the store has lost. Say how many were removed."""
+        removed = await self.tidy(known)
+        async for marks in _pages(self._objects.list("holds")):
+            held = [mark.path.split("/")[1:] for mark in marks if mark.age >= UNDER_WAY]
+            jobs = await known([job for _, holder in held if (job := job_of(holder))])
+            for file, holder in held:
+                if job_of(holder) not in jobs:
+                    removed += await self._let_go(holder, file)
+        return removed
+
+    async def _hold(self, job_id: str, file: str) -> bool:
+        mark, back = held_by(file, holder_of(job_id)), holding(job_id, file)
+        await asyncio.gather(self._objects.put(mark), self._objects.put(back))
+        end = time.monotonic() + PATIENCE
+        while REMOVING in await self._holders(file):
+            if time.monotonic() > end:
+                await self._objects.delete((mark, back))
+                raise FilesUnavailable(f"File {file} is being removed.")
+            await asyncio.sleep(LOOK_AGAIN)
+        if await self._objects.has(content(file)):
+            return True
+        await self._objects.delete((mark, back))
+        return False
+
+    async def _let_go(self, holder: str | None, file: str) -> bool:
+        """Take a holder from a file, and the file where there is no other: who is about to hold it sees that, or is seen."""
+        await self._objects.put(held_by(file, REMOVING))
+        if holder is not None:
+            await self._objects.delete((held_by(file, holder), f"jobs/{holder}/{file}"))
+        is_free = await self._holders(file) <= {REMOVING}
+        if is_free:
+            await self._objects.delete((content(file), incoming(file), note(file), loose(file)))
+        await self._objects.delete((held_by(file, REMOVING),))
+        return is_free
+
+    async def _holders(self, file: str) -> set[str]:
+        return {found.path.rpartition("/")[2] async for found in self._objects.list(f"holds/{file}")}
+
+    async def _tidy(self, file: str, known: Known) -> bool:
+        """See to a file that has been loose for a day: whether its time is over, and whether a job has come to hold it."""
+        text = await self._objects.get(loose(file))
+        if text is None or json.loads(text)["until"] > time.time():
+            return False
+        marks = [mark async for mark in self._objects.list(f"holds/{file}")]
+        holders = [mark.path.rpartition("/")[2] for mark in marks]
+        if any(mark.age < UNDER_WAY for mark in marks):
+            return False
+        if await known([job for holder in holders if (job := job_of(holder))]):
+            await self.keep([file])  # whoever submitted that job had no time to
+            return False
+        for holder in holders:
+            await self._let_go(holder, file)
+        return await self.remove(file)
+
+
+async def _pages(found: AsyncIterator[Found]) -> AsyncIterator[list[Found]]:
+    page: list[Found] = []
+    async for one in found:
+        page.append(one)
+        if len(page) == PAGE:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+async def each(files: Iterable[str], do: Callable[[str], Awaitable[Any]]) -> list[tuple[str, Any]]:
+    """Do something with each of many files, some at a time."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(file: str) -> tuple[str, Any]:
+        async with turns:
+            return file, await do(file)
+
+    return list(await asyncio.gather(*(one(file) for file in files)))

@@ -1,0 +1,117 @@
+"""Jobs and their files: each is held from before its job is submitted until after that is removed."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sidelane.data.file import ID, MARK
+from sidelane.data.files import Files, key_of
+from sidelane.data.holds import each
+from sidelane.engine.context import Context
+from sidelane.engine.resource import Use
+from sidelane.engine.side import FILES
+from sidelane.engine.task import Lane, Task
+from sidelane.model.errors import StoreError, UnknownFile
+from sidelane.model.job import REMOVED, Gone, JobSpec, Refusal, Submission
+from sidelane.model.retry import Exponential, Retry
+from sidelane.stores.contract import Store
+
+REMOVE_FILES = "sidelane.remove_files"
+
+TIME, KEPT = 3600.0, 3600.0
+PATIENT = Retry(attempts=30, backoff=Exponential(first=5, most=3600))
+"""How long the removal of a job's files may take, how long it is kept after that, and how often it is tried: more than a day."""
+
+_TYPED = re.compile(rf'"file":"({ID.pattern})"')
+"""How JSON names a file that is more than mentioned: what takes it needs it to be there."""
+
+
+def may_hold(spec: JobSpec) -> bool:
+    """Tell whether a job is of the kind that holds files: something sees to them then when it is removed."""
+    return any(follow_up.on == REMOVED and follow_up.spec.task == REMOVE_FILES for follow_up in spec.follow_ups)
+
+
+def declare_file_removal(lane: Lane, own: Callable[..., Task[..., Any, Any]]) -> None:
+    """Give a lane the task that lets go of the files of a job that was removed."""
+
+    async def remove_files(ctx: Context = Use(Context)) -> None:
+        job_id = ctx.job_id.rpartition(".removed.")[0]
+        await lane.files.holds.let_go(job_id, await lane.files.holds.held(job_id))
+
+    task = own(remove_files, name=REMOVE_FILES, queue=FILES, timeout=TIME, retry=PATIENT, keep=KEPT)
+    lane.registry.removal = task.call()
+
+
+class Holding:
+    """Submits jobs that may hold files, and sees to it that they do."""
+
+    def __init__(self, store: Store, files: Files) -> None:
+        self.store = store
+        self._files = files
+
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
+        """Submit jobs whose files are held from before; what is not taken lets go of them again.
+
+        Raises `UnknownFile` where one is not there, `FilesUnavailable`, and as the store does.
+        """
+        holding = {spec.id: spec for spec in specs if may_hold(spec) and any(_texts(spec))}
+        held: dict[str, set[str]] = {}
+        try:
+            await each(holding, lambda job_id: self._hold(holding[job_id], held))
+            answers = await self.store.submit(specs)
+        except (UnknownFile, StoreError):
+            await self._let_go({job_id: files for job_id, files in held.items() if await self._is_absent(job_id)})
+            raise
+        if held:
+            await self._settle(held, dict(zip((spec.id for spec in specs), answers, strict=True)))
+        return answers
+
+    async def keep(self, spec: JobSpec, text: str) -> None:
+        """Hold for a running job the files that a text of its own names: its result, or arguments that came to it at its start."""
+        files = _named([text])
+        if files and may_hold(spec):
+            await self._files.holds.keep(await self._files.holds.hold(spec.id, files))
+
+    async def _hold(self, spec: JobSpec, held: dict[str, set[str]]) -> None:
+        texts = list(_texts(spec))
+        held[spec.id] = await self._files.holds.hold(spec.id, _named(texts))
+        needed = {key_of(name) for text in texts for name in _TYPED.findall(text)}
+        if not needed <= held[spec.id]:
+            raise UnknownFile(f"{spec.task}: a file that this call takes is not there, or not any more.")
+
+    async def _settle(self, held: dict[str, set[str]], answers: dict[str, Submission | Refusal]) -> None:
+        """Keep what the jobs in the store take; let go of what came for jobs that are not there, or have others already."""
+        kept, gone = set[str](), dict[str, set[str]]()
+        for job_id, files in held.items():
+            answer = answers[job_id]
+            if isinstance(answer, Submission) and answer.record.id == job_id:
+                theirs = files & _named(list(_texts(answer.record.spec)))
+                kept |= theirs
+                files = files - theirs  # noqa: PLW2901 - those of a repeat, which its first try does not know
+            gone[job_id] = files
+        await self._files.holds.keep(kept)
+        await self._let_go(gone)
+
+    async def _let_go(self, held: dict[str, set[str]]) -> None:
+        for job_id, files in held.items():
+            await self._files.holds.let_go(job_id, files)
+
+    async def _is_absent(self, job_id: str) -> bool:
+        """Tell whether the store says that it has no such job; where it cannot say, the files are looked at in a day."""
+        try:
+            (found,) = await self.store.get([job_id])
+        except StoreError:
+            return False
+        return found is None or isinstance(found, Gone)
+
+
+def _texts(spec: JobSpec) -> Iterator[str]:
+    """Give those texts of a job, and of what follows it, that name files."""
+    if MARK in spec.arguments:
+        yield spec.arguments
+    for follow_up in spec.follow_ups:
+        yield from _texts(follow_up.spec)
+
+
+def _named(texts: Sequence[str]) -> set[str]:
+    return {key_of(name) for text in texts for name in ID.findall(text)}

@@ -1,0 +1,111 @@
+"""Intakes: messages of others that become jobs, without anybody's HTTP in the middle."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from inspect import isawaitable
+from typing import Any
+
+from pydantic import ValidationError
+
+from sidelane.engine.task import Call
+from sidelane.model.codec import explain
+from sidelane.model.errors import ArgumentsError, ConfigurationError, MalformedMessage, PayloadTooLarge, SidelaneError
+from sidelane.model.ids import is_traceparent
+from sidelane.model.job import JobSpec
+from sidelane.model.message import Message
+from sidelane.remote.receiving import check_receives
+from sidelane.transports.address import Address
+from sidelane.transports.cloudevents import read
+
+LONGEST_REASON = 500
+"""Characters of what is said about a message that makes no job."""
+
+MALFORMED = (MalformedMessage, ArgumentsError, PayloadTooLarge, ValueError, TypeError, LookupError)
+"""What an intake's function raises over a message that it can make nothing of: it never will, so it is not tried again."""
+
+Answer = Call[Any] | None
+Requests = Callable[[Message], Answer | Awaitable[Answer]]
+"""Says which call a message asks for; None: for none, and that is fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A function that makes calls of the messages that come in at an address. Called, it is just the function.
+
+    Raises `ConfigurationError` on an address that nothing comes in at.
+    """
+
+    function: Requests
+    name: str
+    address: Address
+
+    def __post_init__(self) -> None:
+        check_receives(self.address)
+
+    def __call__(self, message: Message) -> Answer | Awaitable[Answer]:
+        return self.function(message)
+
+    async def call(self, message: Message) -> Answer:
+        """Say which call a message asks for, or None where it asks for none.
+
+        Its job gets an id made of the message's own, unless the call has one, so that a message that comes again makes no second
+        job. Raises `MalformedMessage`, with a reason for people, and whatever else the function raises.
+        """
+        with _malformed():
+            found = self.function(message)
+            call = await found if isawaitable(found) else found
+        if call is None:
+            return None
+        if not isinstance(call, Call):
+            raise ConfigurationError(
+                f"Intake {self.name!r} gives {type(call).__name__}: it is to give a call, or None."
+            )
+        return call.with_options(id=self._job_id(message)) if call.options.id is None and message.id else call
+
+    async def spec(self, message: Message, *, remember: float) -> JobSpec | None:
+        """Say everything the store must know of what a message asks for, which may come again for `remember` seconds.
+
+        Raises as `call` does.
+        """
+        call = await self.call(message)
+        if call is None:
+            return None
+        with _malformed():
+            return replace(call.spec(trace=trace_of(message)), remember=remember)
+
+    def _job_id(self, message: Message) -> str:
+        return hashlib.sha256(f"{self.name}\n{message.id}".encode()).hexdigest()[:32]
+
+
+def trace_of(message: Message) -> str | None:
+    """Find the trace that a message belongs to: in its attributes, or in the CloudEvent that it may be."""
+    trace: str | None = message.attributes.get("traceparent")
+    if trace is None and '"specversion"' in message.body:
+        try:
+            trace = read(message.body).traceparent
+        except MalformedMessage:
+            return None
+    return trace if trace is not None and is_traceparent(trace) else None
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
+    """Turn what is raised over a message that nothing can be made of into `MalformedMessage`."""
+    try:
+        yield
+    except MALFORMED as error:
+        raise MalformedMessage(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """Say what is wrong with a message in one line, which goes with it: no traceback, and of the message itself nothing more
+    than the function's own words do."""
+    if isinstance(error, SidelaneError):
+        text = str(error)
+    elif isinstance(error, ValidationError):
+        text = f"{error.title}: {explain(error)}"
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:LONGEST_REASON]

@@ -1,0 +1,243 @@
+"""A source of jobs that others hand over: claimed by receiving an offer, kept by extending it, ended by a reply."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from pydantic_core import to_json
+
+from sidelane.engine.registry import AnyTask
+from sidelane.model.errors import (
+    MalformedMessage,
+    StoreUnavailable,
+    TransportError,
+    TransportUnavailable,
+    TransportUnusable,
+)
+from sidelane.model.job import JobRecord, JobSpec, Lease, State
+from sidelane.model.outcome import Append, Cancelled, Failed, HandedOver, Released, Report, Retried, Succeeded, Verdict
+from sidelane.model.problem import Problem
+from sidelane.model.worker import Claimed, ClaimRequest, Claims, WorkerInfo
+from sidelane.remote.messages import Offer, read_offer
+from sidelane.remote.receiving import Receiving
+from sidelane.remote.replying import Replies
+from sidelane.stores.contract import Wakeups
+from sidelane.transports.contract import Delivery, Receiver
+
+PATIENCE = 3
+"""Deliveries after which an offer that nobody here knows the task of is answered, for nobody else seems to either."""
+
+AGAIN = 10.0
+"""Seconds after which an offer comes again that this worker passes over: another may know its task."""
+
+UNKNOWN = Problem(status=404, title="Unknown task", detail="No worker that takes these offers knows the task.")
+UNSENT = Problem(status=502, title="Not sent", detail="The task ended, and what it came to could not be sent.")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Held:
+    """An offer that this worker has taken. `replied`: its end has been sent."""
+
+    offer: Offer
+    delivery: Delivery
+    replied: bool = False
+
+
+class OfferSource:
+    """What a worker claims from where there is no store. A lease is the offer's: its job, its attempt and its token.
+
+    As an attendant of its worker, it receives as many offers as the worker has room for. `tasks` are those it can run.
+    """
+
+    def __init__(self, receiver: Receiver, replies: Replies, *, queue: str, tasks: Mapping[str, AnyTask]) -> None:
+        self._receiver = receiver
+        self._replies = replies
+        self._queue = queue
+        self._tasks = tasks
+        self._receiving = Receiving(f"receive offers from {queue}")
+        self._wanted = 0
+        self._asked = asyncio.Event()
+        self._arrived: deque[Delivery] = deque()
+        self._hint = _Hint()
+        self._held: dict[Lease, Held] = {}
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no offers come in, while none can."""
+        return self._receiving.trouble
+
+    async def run(self) -> None:
+        """Receive what there is room for. Raises `TransportUnusable`."""
+        try:
+            while True:
+                await self._asked.wait()
+                try:
+                    self._arrived.extend(await self._receiving.receive(self._receiver, self._wanted))
+                except TransportUnavailable as error:
+                    await self._receiving.after(error)
+                else:
+                    self._asked.clear()
+                    self._hint.give()
+        finally:
+            for delivery in self._arrived:
+                await _settled(delivery.release(), delivery)
+            self._arrived.clear()
+
+    async def claim(self, request: ClaimRequest) -> Claims:
+        """Take the offers that have arrived, and ask for more where there is room left."""
+        claimed: list[Claimed] = []
+        while self._arrived and len(claimed) < request.limit:
+            found = await self._claimed(self._arrived.popleft(), request.tasks or {})
+            claimed += [found] if found else []
+        self._wanted = request.limit - len(claimed)
+        if self._wanted:
+            self._asked.set()
+        return Claims(tuple(claimed))
+
+    async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[Verdict]:
+        """Keep offers from coming again for `lease` seconds. Nobody says here that a job was cancelled, or given to another."""
+        held = [self._held[each] for each in leases if each in self._held]
+        try:
+            await asyncio.gather(*(each.delivery.extend(lease) for each in held))
+        except TransportError as error:
+            raise StoreUnavailable(str(error)) from error
+        return [Verdict.HELD] * len(leases)
+
+    async def append(self, appends: Sequence[Append]) -> list[bool]:
+        """Send events."""
+        with _as_store():
+            await asyncio.gather(*map(self._append, appends))
+        return [True] * len(appends)
+
+    async def finish(self, reports: Sequence[Report]) -> list[bool]:
+        """Send how jobs ended, and acknowledge their offers once that is sent; give those back that were released."""
+        held = [self._held[report.lease] for report in reports]
+        with _as_store():
+            ended = await asyncio.gather(*map(self._end, held, reports), return_exceptions=True)
+            for error in ended:
+                if error is not None:
+                    raise error
+        for report in reports:
+            del self._held[report.lease]
+        return [True] * len(reports)
+
+    @asynccontextmanager
+    async def watch(self, *topics: str) -> AsyncIterator[Wakeups]:
+        """Be woken when offers have arrived."""
+        yield self._hint
+
+    async def close(self) -> None:
+        """Nothing: whoever opened the transports closes them."""
+
+    async def _claimed(self, delivery: Delivery, tasks: Mapping[str, int]) -> Claimed | None:
+        """Take an offer, unless it is malformed, for other workers, or in hand already."""
+        try:
+            offer = read_offer(delivery.message)
+        except MalformedMessage as error:
+            logger.warning("message %s is no offer that can be read: %s", delivery.message.id, error)
+            await _settled(delivery.reject(str(error)), delivery)
+            return None
+        lease = Lease(offer.job, offer.attempt, offer.token)
+        if lease in self._held:  # it came again all the same; only its newest delivery can be extended and acknowledged
+            self._held[lease].delivery = delivery
+            return None
+        if offer.task not in self._tasks or tasks.get(offer.task, 0) < offer.version:
+            await _settled(self._pass_over(offer, delivery), delivery)
+            return None
+        self._held[lease] = Held(offer, delivery)
+        return Claimed(self._record(offer), lease, remaining=offer.timeout, offered=True)
+
+    def _record(self, offer: Offer) -> JobRecord:
+        spec = JobSpec(
+            id=offer.job, task=offer.task, version=offer.version, arguments=_arguments(self._tasks[offer.task], offer.input),
+            queue=self._queue, key=offer.key, trace=offer.traceparent,
+        )  # fmt: skip
+        return JobRecord(spec=spec, sequence=0, state=State.RUNNING, attempt=offer.attempt, submitted=time.time())
+
+    async def _pass_over(self, offer: Offer, delivery: Delivery) -> None:
+        """Leave an offer to others; one that has been left by all, as far as can be told, is answered."""
+        if offer.task in self._tasks or delivery.count < PATIENCE:
+            logger.info("job %s (%s) is left to other workers", offer.job, offer.task)
+            await delivery.release(AGAIN)
+            return
+        logger.warning(
+            "job %s: no worker here knows the task %s, after %d deliveries", offer.job, offer.task, delivery.count
+        )
+        await self._replies.refusal(offer, UNKNOWN)
+        await delivery.ack()
+
+    async def _append(self, append: Append) -> None:
+        offer = self._held[append.lease].offer
+        try:
+            await self._replies.events(offer, append.ordinal, append.entries)
+        except TransportUnusable as error:
+            logger.error("job %s: events of it cannot be sent and are left out: %s", offer.job, error)
+
+    async def _end(self, held: Held, report: Report) -> None:
+        match report.outcome:
+            case Succeeded() | Failed() | Retried() as outcome:
+                if not held.replied:
+                    await self._reply(held, outcome, report)
+                    held.replied = True
+                await held.delivery.ack()
+            case Cancelled():
+                await held.delivery.ack()
+            case Released(delay):
+                await held.delivery.release(delay)
+            case HandedOver():
+                await held.delivery.release(AGAIN)
+
+    async def _reply(self, held: Held, outcome: Succeeded | Failed | Retried, report: Report) -> None:
+        """Send the end of a job. One that will never be taken is sent as a failure instead."""
+        try:
+            await self._replies.end(held.offer, outcome, report.ordinal, report.entries)
+        except TransportUnusable as error:
+            logger.error("job %s: what it came to cannot be sent: %s", held.offer.job, error)
+            await self._replies.refusal(held.offer, UNSENT)
+
+
+class _Hint:
+    """Wakes whoever waits for offers."""
+
+    def __init__(self) -> None:
+        self._given = asyncio.Event()
+
+    def give(self) -> None:
+        self._given.set()
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        try:
+            await asyncio.wait_for(self._given.wait(), timeout)
+        except TimeoutError:
+            return False
+        self._given.clear()
+        return True
+
+
+def _arguments(task: AnyTask, given: object) -> str:
+    """Write an offer's input as the arguments of a task: of a task with one parameter it is the argument, else it holds them."""
+    names = task.signature.names
+    return to_json({names[0]: given} if len(names) == 1 else given).decode()
+
+
+async def _settled(ending: Awaitable[None], delivery: Delivery) -> None:
+    """Wait until a delivery is out of hand. Where that cannot be said to the transport, it comes again by itself."""
+    try:
+        await ending
+    except TransportError as error:
+        logger.warning("message %s comes again: %s", delivery.message.id, error)
+
+
+@contextmanager
+def _as_store() -> Iterator[None]:
+    """Say of a transport that is away what a worker expects of a store: it tries again until it is back."""
+    try:
+        yield
+    except TransportUnavailable as error:
+        raise StoreUnavailable(str(error)) from error

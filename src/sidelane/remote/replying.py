@@ -1,0 +1,96 @@
+"""Replying: what became of an offer, on its way to whoever made it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic_core import from_json
+
+from sidelane.model.event import Entry
+from sidelane.model.outcome import Failed, Retried, Succeeded
+from sidelane.model.problem import Problem
+from sidelane.remote.messages import MOST_EVENTS, Emitted, Offer, Reply, reply_message
+from sidelane.transports.contract import Transport
+
+ENVELOPE = 4096
+"""Bytes of a message that are neither result nor events: names, ids, the token."""
+
+FRAME = 32
+"""Bytes that an event takes beside its name and data."""
+
+
+class Replies:
+    """Sends events and ends of offered jobs. What is sent twice counts once: events have ordinals, a token ends one job once."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def room(self) -> int:
+        """How many bytes a result, or an event, may have."""
+        return self._transport.largest - ENVELOPE
+
+    async def events(self, offer: Offer, ordinal: int, entries: Sequence[Entry]) -> None:
+        """Send events, the first of them with this ordinal. Raises `TransportError`."""
+        replies: dict[str, Reply] = {}
+        for piece in _pieces(entries, self.room):
+            reply = Reply(job=offer.job, token=offer.token, events=_emitted(piece), ordinal=ordinal)
+            replies[f"events.{ordinal}"] = reply
+            ordinal += len(piece)
+        await self._sent(offer, replies)
+
+    async def end(
+        self, offer: Offer, outcome: Succeeded | Retried | Failed, ordinal: int, entries: Sequence[Entry]
+    ) -> None:
+        """Send how a job ended, with its last events. Raises `TransportError`."""
+        size = len(outcome.result.encode()) if isinstance(outcome, Succeeded) else ENVELOPE
+        if entries and (len(entries) > MOST_EVENTS or size + sum(map(_size, entries)) > self.room):
+            await self.events(offer, ordinal, entries)
+            ordinal, entries = ordinal + len(entries), ()
+        if isinstance(outcome, Succeeded):
+            reply = Reply(
+                job=offer.job,
+                token=offer.token,
+                result=from_json(outcome.result),
+                events=_emitted(entries),
+                ordinal=ordinal,
+            )
+        else:
+            reply = Reply(
+                job=offer.job, token=offer.token, problem=outcome.failure.problem, retry=isinstance(outcome, Retried),
+                events=_emitted(entries), ordinal=ordinal,
+            )  # fmt: skip
+        await self._sent(offer, {"end": reply})
+
+    async def refusal(self, offer: Offer, problem: Problem) -> None:
+        """Send that a job cannot be done here, nor elsewhere. Raises `TransportError`."""
+        reply = Reply(job=offer.job, token=offer.token, problem=problem, retry=False)
+        await self._sent(offer, {"end": reply})
+
+    async def _sent(self, offer: Offer, replies: Mapping[str, Reply]) -> None:
+        """Send replies to an offer, each with an id by which it is known when it is sent again."""
+        messages = [
+            reply_message(reply, id=f"{offer.id}.{name}", traceparent=offer.traceparent)
+            for name, reply in replies.items()
+        ]
+        for error in await self._transport.send(messages):
+            if error is not None:
+                raise error
+
+
+def _pieces(entries: Sequence[Entry], room: int) -> Iterator[Sequence[Entry]]:
+    """Cut events into what one message can carry. One alone always fits: a task is held to that when it emits it."""
+    start, size = 0, 0
+    for place, entry in enumerate(entries):
+        size += _size(entry)
+        if place > start and (size > room or place - start >= MOST_EVENTS):
+            yield entries[start:place]
+            start, size = place, _size(entry)
+    if entries:
+        yield entries[start:]
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.data.encode()) + len(entry.name) + FRAME
+
+
+def _emitted(entries: Sequence[Entry]) -> tuple[Emitted, ...]:
+    return tuple(Emitted(entry.name, from_json(entry.data)) for entry in entries)

@@ -1,0 +1,328 @@
+"""Google Pub/Sub keeps the contract of transports, and what is its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from sidelane.model.errors import TransportError, TransportUnavailable, TransportUnusable
+from sidelane.model.message import Message
+from sidelane.testing.conformance.transports.place import DeadLetters, bodies, messages, nothing, opened, send, take
+from sidelane.testing.conformance.transports.suite import TransportConformance
+from sidelane.transports.address import PubSub
+from sidelane.transports.contract import Transport
+from sidelane.transports.opening import Transports
+from sidelane.transports.pubsub import stream
+from sidelane.transports.pubsub.delivery import PubSubDelivery
+from sidelane.transports.pubsub.sending import Sending
+from sidelane.transports.pubsub.transport import PubSubTransport
+from tests.transports.pubsub import PROJECT, RunningPubSub, subscription_path, topic_path
+
+T = TypeVar("T")
+
+
+class PubSubWay:
+    """One topic with its subscription, and where its dead letters go."""
+
+    def __init__(self, address: PubSub, dead_letters: PubSub) -> None:
+        self._address = address
+        self._dead_letters = dead_letters
+
+    def open(self) -> Transport:
+        return PubSubTransport(self._address)
+
+    def open_dead_letters(self) -> Transport:
+        return PubSubTransport(self._dead_letters)
+
+
+class PubSubPlace:
+    """The tests' own service."""
+
+    shortest_hold = 1.0
+
+    def __init__(self, pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._pubsub = pubsub
+        self._monkeypatch = monkeypatch
+
+    async def way(self, *, ordered: bool = False, dead_letters: DeadLetters = "none") -> PubSubWay:
+        topic, dead_topic = self._pubsub.topic(), self._pubsub.topic()
+        dead = PubSub(subscription=self._pubsub.subscription(dead_topic))
+        policy = {"dead_letters": dead_topic} if dead_letters == "own" else {}
+        subscription = self._pubsub.subscription(topic, enable_message_ordering=ordered, **policy)
+        told = {"given": dead_topic, "missing": "not-there"}.get(dead_letters)
+        return PubSubWay(PubSub(topic=topic, subscription=subscription, dead_letters=told), dead)
+
+    def missing(self) -> Transport:
+        return PubSubTransport(PubSub(topic="not-there", subscription="not-there-either"))
+
+    def unreachable(self) -> Transport:
+        self._monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:9")
+        return PubSubTransport(PubSub(topic="topic", subscription="subscription"))
+
+
+class TestPubSub(TransportConformance):
+    @pytest.fixture
+    def place(self, pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch) -> PubSubPlace:
+        return PubSubPlace(pubsub, monkeypatch)
+
+
+@pytest.fixture
+def place(pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch) -> PubSubPlace:
+    return PubSubPlace(pubsub, monkeypatch)
+
+
+@pytest.fixture
+async def transport(place: PubSubPlace) -> AsyncIterator[Transport]:
+    async with opened((await place.way()).open()) as transport:
+        yield transport
+
+
+@pytest.fixture
+async def ordered(place: PubSubPlace) -> AsyncIterator[Transport]:
+    """A way that keeps order, and counts deliveries."""
+    async with opened((await place.way(ordered=True, dead_letters="own")).open()) as transport:
+        yield transport
+
+
+class TestGroups:
+    async def test_what_waits_for_its_group_is_kept_as_long_as_who_is_before_it(self, ordered: Transport) -> None:
+        await send(ordered, *messages("a1", "a2", group="a"))
+        async with ordered.receiving(hold=1) as receiver:
+            (first,) = await take(receiver)
+            await first.extend(5)
+            await nothing(receiver, 1.3)  # longer than what waits was received for
+            await first.ack()
+            (second,) = await take(receiver)
+            assert (second.message.body, second.count) == ("a2", 1)
+
+    async def test_what_is_released_comes_before_what_followed_it(self, ordered: Transport) -> None:
+        await send(ordered, *messages("a1", "a2", "a3", group="a"))
+        async with ordered.receiving() as receiver:
+            (first,) = await take(receiver)
+            await nothing(receiver)  # by now the others have arrived
+            await first.release()
+            assert await in_order(receiver) == ["a1", "a2", "a3"]
+
+    async def test_what_is_over_comes_before_what_followed_it(self, ordered: Transport) -> None:
+        await send(ordered, *messages("a1", "a2", "a3", group="a"))
+        async with ordered.receiving(hold=1) as receiver:
+            await take(receiver)
+            assert await in_order(receiver) == ["a1", "a2", "a3"]
+
+    async def test_a_long_group_does_not_keep_others_from_coming(self, ordered: Transport) -> None:
+        await send(ordered, *messages(*(f"a{number:02}" for number in range(40)), group="a"))
+        await send(ordered, *messages("b", group="b"))
+        async with ordered.receiving() as receiver:
+            assert [bodies(await take(receiver)) for _ in "ab"] == [["a00"], ["b"]]
+
+    async def test_after_a_message_that_did_not_go_none_of_its_group_goes(self) -> None:
+        went: list[int] = []
+
+        async def publish(some: Sequence[Any]) -> None:
+            if len(went) == 1:
+                raise TransportUnavailable("The wire is cut.")
+            went.append(len(some))
+
+        large = Message(body="x" * 6_000_000, group="a")  # one in a request
+        sending = Sending([large] * 3, publish)
+        await sending.run([0, 1, 2])
+        assert went == [1]
+        assert sending.answers[0] is None
+        assert "wire is cut" in str(sending.answers[1])
+        assert "earlier message" in str(sending.answers[2])
+
+
+class TestStreams:
+    async def test_no_more_is_taken_than_was_asked_for(self, pubsub: RunningPubSub, transport: PubSubTransport) -> None:
+        await send(transport, *messages(*map(str, range(20))))
+        async with transport.receiving() as receiver:
+            taken = await take(receiver, 3)
+            subscription = transport._address.subscription or ""
+            others = await asyncio.to_thread(pubsub.pull, subscription, 17)  # as another process does
+            assert len({one.message.body for one in taken} | {one.data.decode() for one in others}) == 20
+
+    async def test_a_stream_that_the_service_ends_goes_on_in_another(
+        self, pubsub: RunningPubSub, transport: Transport, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stream, "LIVED", 0.0)
+        async with transport.receiving() as receiver:
+            for body in "ab":
+                receiving = asyncio.create_task(take(receiver))
+                await send(transport, *messages(body))
+                (delivery,) = await receiving
+                assert delivery.message.body == body
+                pubsub.cut()
+                await delivery.ack()  # which the stream is not needed for
+            await nothing(receiver)
+
+    async def test_it_says_that_it_is_down_and_goes_on_when_it_is_up_again(
+        self, pubsub: RunningPubSub, transport: Transport
+    ) -> None:
+        await send(transport, *messages("kept"))
+        async with transport.receiving() as receiver:
+            (delivery,) = await take(receiver)
+            pubsub.down()
+            with pytest.raises(TransportUnavailable, match=r"cannot be reached .* subscription"):
+                await delivery.ack()
+            with pytest.raises(TransportUnavailable):
+                await nothing(receiver, 5)
+            [said] = await transport.send(messages("not now"))
+            assert isinstance(said, TransportUnavailable)
+            pubsub.up()
+            await until_up(delivery.ack)
+            [said] = await until_up(lambda: transport.send(messages("now")))
+            assert said is None
+            assert bodies(await until_up(lambda: receiver.receive(1))) == ["now"]
+
+    def test_what_was_closed_opens_again_on_another_event_loop(self, pubsub: RunningPubSub) -> None:
+        address = PubSub(topic=pubsub.topic())
+        address = PubSub(topic=address.topic, subscription=pubsub.subscription(address.topic or ""))
+        transports = Transports()
+
+        async def round_trip() -> None:
+            transport = await transports.to(address)
+            await send(transport, *messages("a"))
+            async with transport.receiving() as receiver:
+                await (await take(receiver))[0].ack()
+            await transports.close()
+
+        for _ in range(2):
+            asyncio.run(round_trip())
+
+    async def test_a_thousand_messages_go_in_two_requests(self, pubsub: RunningPubSub, transport: Transport) -> None:
+        before = pubsub.calls()["Publish"]
+        await send(transport, *messages(*map(str, range(1_050))))
+        assert pubsub.calls()["Publish"] - before == 2
+
+
+class TestExactlyOnce:
+    async def test_an_acknowledgement_counts_when_the_service_says_so(self, pubsub: RunningPubSub) -> None:
+        topic = pubsub.topic()
+        address = PubSub(topic=topic, subscription=pubsub.subscription(topic, enable_exactly_once_delivery=True))
+        async with opened(PubSubTransport(address)) as transport, transport.receiving(hold=1) as receiver:
+            await send(transport, *messages("a"))
+            (delivery,) = await take(receiver)
+            pubsub.misbehave(forget=1.0)
+            with pytest.raises(TransportUnavailable):
+                await delivery.ack()
+            pubsub.misbehave()
+            await delivery.ack()
+            await send(transport, *messages("late"))
+            (delivery,) = await take(receiver)
+            (again,) = await take(receiver)
+            assert isinstance(delivery, PubSubDelivery)
+            delivery.prolong(10)  # as if the clock here were slower than the service's
+            await delivery.ack()  # which is not its holder's any more, and no error
+            assert again.message == delivery.message
+
+
+class TestDeadLetters:
+    async def test_what_is_no_text_is_put_aside_as_it_is(self, pubsub: RunningPubSub) -> None:
+        topic, dead_topic = pubsub.topic(), pubsub.topic()
+        dead = pubsub.subscription(dead_topic)
+        address = PubSub(topic=topic, subscription=pubsub.subscription(topic), dead_letters=topic_path(dead_topic))
+        pubsub.publish(topic, b"\xff\xfe", kind="bytes")
+        pubsub.publish(topic, "text")
+        async with opened(PubSubTransport(address)) as transport, transport.receiving() as receiver:
+            assert bodies(await take(receiver)) == ["text"]
+            receiving = asyncio.create_task(nothing(receiver, 5))
+            (letter,) = await asyncio.to_thread(pubsub.pull, dead)
+            receiving.cancel()
+        assert (letter.data, dict(letter.attributes)) == (
+            b"\xff\xfe",
+            {"kind": "bytes", "reason": "The message is not UTF-8 text."},
+        )
+
+    async def test_a_dead_letter_that_cannot_be_sent_for_now_is_not_acknowledged(
+        self, pubsub: RunningPubSub, place: PubSubPlace
+    ) -> None:
+        async with opened((await place.way(dead_letters="given")).open()) as transport:
+            await send(transport, *messages("a"))
+            async with transport.receiving() as receiver:
+                (delivery,) = await take(receiver)
+                pubsub.misbehave(fail={"Publish": "UNAVAILABLE"})
+                with pytest.raises(TransportUnavailable):
+                    await delivery.reject("unusable")
+            async with transport.receiving() as receiver:
+                assert bodies(await take(receiver)) == ["a"]
+
+
+class TestErrors:
+    async def test_one_message_that_is_never_taken_does_not_keep_the_others(self, transport: Transport) -> None:
+        bad = Message(body="bad", attributes={"long": "x" * 1_025})
+        said = await transport.send([*messages("a"), bad, *messages("b"), Message(body="")])
+        assert [type(one) for one in said] == [type(None), TransportUnusable, type(None), TransportUnusable]
+        assert "too long" in str(said[1])
+        async with transport.receiving() as receiver:
+            assert bodies(await take(receiver, 2)) == ["a", "b"]
+
+    async def test_a_refusal_names_the_role_that_is_missing(self, pubsub: RunningPubSub, transport: Transport) -> None:
+        pubsub.misbehave(fail=dict.fromkeys(("Publish", "StreamingPull"), "PERMISSION_DENIED"))
+        [said] = await transport.send(messages("a"))
+        assert "roles/pubsub.publisher" in str(said)
+        assert "roles/pubsub.subscriber" in str(await refusal(transport))
+
+    @pytest.mark.parametrize(
+        "address",
+        [PubSub(topic="topic", subscription="subscription"), PubSub(subscription="projects/p/subscriptions/s")],
+    )
+    async def test_without_credentials_it_says_how_to_give_some(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: PubSub
+    ) -> None:
+        monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
+        async with opened(PubSubTransport(address)) as transport:
+            assert "GOOGLE_APPLICATION_CREDENTIALS" in str(await refusal(transport))
+            [said] = await transport.send(messages("a"))
+            assert isinstance(said, TransportUnusable)
+
+    async def test_a_name_without_a_project_says_how_to_give_one(
+        self, pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
+        subscription = pubsub.subscription(pubsub.topic())
+        async with opened(PubSubTransport(PubSub(subscription=subscription))) as transport:
+            assert "GOOGLE_CLOUD_PROJECT" in str(await refusal(transport))
+        for address in (
+            PubSub(subscription=subscription_path(subscription)),
+            PubSub(subscription=subscription, project=PROJECT),
+        ):
+            async with opened(PubSubTransport(address)) as transport, transport.receiving() as receiver:
+                await nothing(receiver)
+
+    async def test_what_the_address_does_not_name_cannot_be_used(self, pubsub: RunningPubSub) -> None:
+        async with opened(PubSubTransport(PubSub(subscription="in"))) as transport:
+            [said] = await transport.send(messages("a"))
+            assert "give a topic" in str(said)
+        async with opened(PubSubTransport(PubSub(topic="out"))) as transport:
+            assert "give a subscription" in str(await refusal(transport))
+
+
+async def in_order(receiver: Any) -> list[str]:
+    """Take three messages one after the other, and acknowledge them."""
+    came = []
+    for _ in range(3):
+        (delivery,) = await take(receiver)
+        came.append(delivery.message.body)
+        await delivery.ack()
+    return came
+
+
+async def until_up(act: Callable[[], Awaitable[T]]) -> T:
+    """Do as a listener does: again after a while when there is trouble."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await act()
+            except TransportUnavailable:
+                await asyncio.sleep(0.05)
+
+
+async def refusal(transport: Transport) -> TransportError:
+    """Receive what cannot come, and give what is said of it."""
+    with pytest.raises(TransportUnusable) as caught:
+        async with asyncio.timeout(10), transport.receiving() as receiver:
+            await receiver.receive(1)
+    return caught.value
