@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from sidelane.model.errors import MissingExtra
 from sidelane.transports.address import Address, PubSub, Sqs
@@ -18,10 +18,10 @@ class Transports:
     async def to(self, address: Address) -> Transport:
         """Give the transport of an address. Raises `MissingExtra`, `TransportUnavailable` and `TransportUnusable`."""
         if address not in self._open:
-            # in a thread: a driver takes up to a second to import, which would keep a worker from its heartbeats
-            kind = await asyncio.to_thread(_kind, address)
-            if address not in self._open:  # by someone else meanwhile
-                self._open[address] = kind(address)
+            # the import takes up to a second, for which an event loop must not stand still
+            make = await asyncio.to_thread(_driver, address)
+            if address not in self._open:
+                self._open[address] = make()
         return self._open[address]
 
     async def close(self) -> None:
@@ -31,18 +31,18 @@ class Transports:
             await transport.close()
 
 
-def _kind(address: Address) -> Callable[[Any], Transport]:
-    """Find what talks to an address once it is made; it connects with its first call. Raises `MissingExtra`."""
+def _driver(address: Address) -> Callable[[], Transport]:
+    """Import what talks to an address, and give what makes it; it connects with its first call. Raises `MissingExtra`."""
     match address:
         case Sqs():
             try:
                 from sidelane.transports.sqs.transport import SqsTransport
             except ModuleNotFoundError as error:
                 raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[sqs]'.") from error
-            return SqsTransport
+            return partial(SqsTransport, address)
         case PubSub():
             try:
                 from sidelane.transports.pubsub.transport import PubSubTransport
             except ModuleNotFoundError as error:
                 raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[pubsub]'.") from error
-            return PubSubTransport
+            return partial(PubSubTransport, address)
