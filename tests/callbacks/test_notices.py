@@ -3,8 +3,11 @@
 import json
 from typing import Any
 
+import pytest
+
 from sidelane import Ended, Notice, PubSub, Sidelane, Sqs, State
 from sidelane.transports import cloudevents
+from tests.callbacks.conftest import MakeLane
 from tests.transports.moto import Moto
 from tests.transports.pubsub import RunningPubSub
 
@@ -74,17 +77,40 @@ async def test_a_queue_that_is_not_there_is_said_and_tried_again_until_it_is(lan
     assert cloudevents.read(body).subject == job.id
 
 
-async def test_a_result_that_a_queue_never_takes_is_said(lane: Sidelane, moto: Moto) -> None:
+@pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
+async def test_a_result_that_is_too_large_for_a_queue_goes_by_a_link_where_there_can_be_one(
+    make_lane: MakeLane, moto: Moto
+) -> None:
     url = moto.queue()
+    lane = make_lane(files_url="https://api.example/files", payload_limit=2_000_000)
 
     @lane.task(callback=Notice(to=Sqs(url)))
     async def large() -> str:
-        return "x" * 1_048_000
+        return "x" * 1_500_000
+
+    async with lane.testing() as t:
+        job = await large.submit()
+        await t.drain()
+        await t.deliver()
+        (body,) = received(moto, url)
+        event = cloudevents.read(body)
+        assert (event.data, event.subject) == (None, job.id)
+        assert (event.dataref or "").startswith("https://api.example/files")
+        data = json.loads(await lane.files.get_text(event.dataref or ""))
+        assert (data["id"], len(data["result"])) == (job.id, 1_500_000)
+
+
+async def test_a_result_that_is_too_large_where_there_is_no_link_is_said(make_lane: MakeLane, moto: Moto) -> None:
+    lane = make_lane(payload_limit=2_000_000)
+
+    @lane.task(callback=Notice(to=Sqs(moto.queue())))
+    async def large() -> str:
+        return "x" * 1_500_000
 
     async with lane.testing() as t:
         job = await large.submit()
         await t.drain()
         await t.deliver()
         (told,) = await lane.callbacks(job.id)
-    assert told.state is not State.SUCCEEDED
-    assert "takes at most" in told.problem
+    assert told.state is State.QUEUED
+    assert "SIDELANE_FILES_URL" in told.problem
