@@ -14,6 +14,12 @@ from tests.contract.servers import RunningServer, free_port
 
 SERVICE = "shop"
 _NODE_TIMEOUT = 1000  # milliseconds until the nodes of a cluster call one of them dead
+_AT_ONCE = (
+    "--repl-diskless-sync-delay",
+    "0",
+    "--repl-diskless-load",
+    "swapdb",
+)  # else a replica follows after a second
 _BOUNDS = (0, 5461, 10923, 16384)
 
 Group = TypeVar("Group", "Guarded", "Cluster")
@@ -68,9 +74,9 @@ class Guarded:
 
     def start(self) -> None:
         first, *replicas = self.servers
-        first.start("--appendfsync", "always", "--repl-diskless-sync-delay", "0")
+        first.start("--appendfsync", "always", *_AT_ONCE)
         for server in replicas:
-            server.start("--replicaof", "127.0.0.1", str(first.port), "--repl-diskless-sync-delay", "0")
+            server.start("--replicaof", "127.0.0.1", str(first.port), *_AT_ONCE)
         for server in replicas:
             until_it_follows(server)
         self.sentinel.start()
@@ -122,7 +128,7 @@ class Cluster:
         bus = self._buses[self.nodes.index(node)]
         node.start(
             *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
-            *("--cluster-node-timeout", str(_NODE_TIMEOUT), "--repl-diskless-sync-delay", "0"),
+            *("--cluster-node-timeout", str(_NODE_TIMEOUT), *_AT_ONCE),
         )
 
     def start(self) -> None:

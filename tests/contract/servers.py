@@ -14,6 +14,8 @@ from redis import Redis
 
 KINDS = ("valkey", "redis")
 
+_PROMPT = ("--hz", "100")  # it looks ten times as often whether it is to stop, or to follow another
+
 
 def binary(kind: str) -> str:
     """Find the server's program, or skip the test."""
@@ -43,7 +45,7 @@ class RunningServer:
 
     def command(self, *options: str) -> list[str]:
         place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        return [self.program, *place, "--save", "", "--appendonly", "yes", "--daemonize", "no", *options]
+        return [self.program, *place, "--save", "", "--appendonly", "yes", "--daemonize", "no", *_PROMPT, *options]
 
     def start(self, *options: str) -> Self:
         """Start it, with the same options as last time unless others are given, and wait until it answers."""

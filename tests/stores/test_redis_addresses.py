@@ -16,6 +16,7 @@ from sidelane.stores.opening import open_store, without_password
 from sidelane.stores.redis.address import Address
 from sidelane.testing.conformance.steps import finish, specs, start, submit, texts, tokens
 from tests.contract.servers import KINDS, RunningServer, free_port
+from tests.stores.patience import little_patience
 
 
 @pytest.fixture(params=KINDS)
@@ -124,7 +125,7 @@ async def test_a_socket_leads_to_the_store_and_asks_for_its_password(server: Run
         with pytest.raises(StoreUnusable, match=r"password.*SIDELANE_STORE"):
             await open_store(wrong)
     await use(f"unix://:right@{tmp_path}/redis.sock")
-    with pytest.raises(StoreUnavailable, match=r"No such file.*SIDELANE_STORE"):
+    with little_patience(), pytest.raises(StoreUnavailable, match=r"No such file.*SIDELANE_STORE"):
         await open_store(f"unix://{tmp_path}/other.sock")
 
 
@@ -214,10 +215,11 @@ async def test_tls_leads_to_the_store_and_trusts_nobody_unasked(
         await open_store(url)
     with pytest.raises(StoreUnusable, match=r"not trusted.*SIDELANE_STORE"):
         await open_store(f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path}/cert.pem")
-    with pytest.raises(StoreUnavailable, match=r"whether SIDELANE_STORE is right about TLS"):
-        await open_store(f"rediss://127.0.0.1:{server.port}")
-    with pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
-        await open_store(f"redis://127.0.0.1:{port}")
+    with little_patience():
+        with pytest.raises(StoreUnavailable, match=r"whether SIDELANE_STORE is right about TLS"):
+            await open_store(f"rediss://127.0.0.1:{server.port}?socket_connect_timeout=0.5")
+        with pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
+            await open_store(f"redis://127.0.0.1:{port}")
 
 
 async def test_a_call_that_is_cancelled_stays_cancelled(server: RunningServer) -> None:

@@ -30,6 +30,7 @@ from sidelane.testing.conformance.steps import (
     tokens,
 )
 from tests.contract.servers import KINDS, RunningServer
+from tests.stores.patience import little_patience
 
 
 @pytest.fixture(params=KINDS)
@@ -109,7 +110,7 @@ async def test_a_server_that_is_gone_is_unavailable_and_the_error_names_the_sett
     server: RunningServer, store: Store
 ) -> None:
     server.stop()
-    with pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
+    with little_patience(), pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
         async with asyncio.timeout(8):
             await store.submit(specs("a"))
     server.start()
@@ -145,7 +146,7 @@ async def test_a_read_only_replica_is_refused_at_open_and_unavailable_later(
     await admin.replicaof("127.0.0.1", 1)
     with pytest.raises(StoreUnusable, match=r"replica.*SIDELANE_STORE"):
         await open_store(server.url())
-    with pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
+    with little_patience(), pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
         await store.submit(specs("a"))
     await admin.replicaof("NO", "ONE")
     await submit(store, *specs("a"))

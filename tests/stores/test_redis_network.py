@@ -16,6 +16,7 @@ from sidelane.stores.opening import open_store
 from sidelane.stores.redis import watching
 from sidelane.testing.conformance.steps import specs, submit, take, take_job
 from tests.contract.servers import KINDS, RunningServer
+from tests.stores.patience import little_patience
 from tests.stores.proxy import Proxy, between
 
 ANSWER = 0.5
@@ -90,7 +91,7 @@ async def test_calls_under_way_when_their_connections_are_cut_go_through_once(st
 async def test_a_server_that_refuses_connections_is_unavailable_until_it_takes_them(store: Store, proxy: Proxy) -> None:
     proxy.refuse()
     proxy.reset()
-    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+    with little_patience(), pytest.raises(StoreUnavailable, match="cannot be reached"):
         await store.submit(specs("a"))
     await proxy.open()
     await submit(store, *specs("a"))

@@ -8,7 +8,6 @@ from typing import Any, Protocol, Unpack
 
 from pydantic_core import to_json
 
-from sidelane.batching import Batching
 from sidelane.callbacks.poster import NotDelivered
 from sidelane.engine.client import Client
 from sidelane.engine.context import Context
@@ -22,7 +21,6 @@ from sidelane.model.errors import (
     GiveUp,
     SidelaneError,
     StoreUnavailable,
-    TransportError,
     TransportUnavailable,
     TransportUnusable,
     TryLater,
@@ -38,7 +36,6 @@ from sidelane.remote.handover import SEND
 from sidelane.remote.messages import SOURCE, Offer, offer_message
 from sidelane.remote.posting import PostingLane, post_offer
 from sidelane.remote.token import PURPOSE, make_token
-from sidelane.transports.address import Address
 
 TIMEOUT = 60.0
 """Seconds one try may take."""
@@ -48,9 +45,6 @@ AGAIN = Exponential(first=0.5, most=30.0)
 
 ELSEWHERE = 1.0
 """Seconds after which a hand-over is looked at again whose task this worker does not know: another may."""
-
-AT_ONCE = 10
-"""Messages of one call to a transport."""
 
 logger = logging.getLogger(__name__)
 
@@ -106,11 +100,10 @@ class NotHandedOver(SidelaneError):
 
 
 class Sending:
-    """Sends offers of one lane's jobs; the ones that go one way together, where several do."""
+    """Sends offers of one lane's jobs."""
 
     def __init__(self, lane: SendingLane) -> None:
         self._lane = lane
-        self._ways: dict[Address, Batching[Message, TransportError | None]] = {}
 
     async def send(self, lease: Lease, arguments: str | None, ctx: Context) -> None:
         """Send the offer of a job that is outside under this lease; `arguments` where its record does not hold them.
@@ -155,15 +148,9 @@ class Sending:
         )
         if size > transport.largest:
             raise TransportUnusable(f"The offer is {size:,} bytes; {via} takes {transport.largest:,}.")
-        if via not in self._ways:
-            self._ways[via] = Batching(lambda messages: self._sent(via, messages), limit=AT_ONCE)
-        error = await self._ways[via](message)
+        (error,) = await transport.send([message])
         if error is not None:
             raise error
-
-    async def _sent(self, via: Address, messages: Any) -> list[TransportError | None]:
-        transport = await self._lane.transports.to(via)
-        return await transport.send(messages)
 
     async def _give_up(
         self, task: Remote[Any, Any], record: JobRecord, lease: Lease, said: str, error: Exception

@@ -58,7 +58,15 @@ class Driven(RuleBasedStateMachine):
         self.runner.close()
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(call)
+        return self.runner.get_loop().run_until_complete(call)  # the runner's own way cares for ^C, at twice the time
+
+    def run_all(self, calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+        """Make calls that change nothing, all at once."""
+
+        async def all_of_them() -> list[T]:
+            return await asyncio.gather(*calls)
+
+        return self.run(all_of_them())
 
     @property
     def store(self) -> Store:
@@ -69,15 +77,10 @@ class Driven(RuleBasedStateMachine):
     def record(self, job_id: str) -> JobRecord | Gone | None:
         return self.run(self.store.get([job_id]))[0]
 
-    def there(self, job_id: str) -> JobRecord:
-        record = self.record(job_id)
-        assert isinstance(record, JobRecord)
-        return record
-
-    def records(self) -> list[JobRecord]:
-        """Look up every job that is there."""
+    def records(self) -> dict[str, JobRecord]:
+        """Look up every job that is there, by id."""
         found = self.run(self.store.get(list(self.expected.jobs)))
-        return [record for record in found if isinstance(record, JobRecord)]
+        return {record.id: record for record in found if isinstance(record, JobRecord)}
 
     def submit(self, wanted: list[JobSpec]) -> None:
         known = [spec for spec in wanted if not self.left_open(spec)]
@@ -97,7 +100,8 @@ class Driven(RuleBasedStateMachine):
 
     def claim_as(self, request: ClaimRequest, again: bool) -> list[Lease]:
         ready = self.expected.claimable(request)
-        records = {job.spec.id: self.there(job.spec.id) for job in ready}
+        there = self.records()
+        records = {job.spec.id: there[job.spec.id] for job in ready}
         claimed = list(self.run(self.store.claim(request)).jobs)
         if again:
             assert list(self.run(self.store.claim(request)).jobs) == claimed
@@ -194,4 +198,4 @@ class Driven(RuleBasedStateMachine):
             if job.outside is not None:
                 self.expected.lose([job])
         self.expected.sweep()
-        check_woken(self.expected, self.records())
+        check_woken(self.expected, list(self.records().values()))

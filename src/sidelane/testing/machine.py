@@ -14,7 +14,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Cursor, Entry
 from sidelane.model.ids import new_nonce
-from sidelane.model.job import JobRecord, JobSpec, Refusal
+from sidelane.model.job import JobSpec, Refusal
 from sidelane.model.outcome import Append, Outcome, Report
 from sidelane.model.worker import ClaimRequest, WorkerInfo
 from sidelane.testing.comparison import (
@@ -193,21 +193,19 @@ class StoreMachine(Driven):
 
     @invariant()
     def every_job_is_as_expected(self) -> None:
-        names = list(self.expected.jobs)
-        for expected, found in zip(self.expected.jobs.values(), self.run(self.store.get(names)), strict=True):
-            if expected.removed:
-                assert not isinstance(found, JobRecord)
-                continue
-            assert isinstance(found, JobRecord)
-            check_record(expected, found)
-            reading = self.run(self.store.read(found.id))
+        records = self.records()
+        unremoved = {name: job for name, job in self.expected.jobs.items() if not job.removed}
+        assert records.keys() == unremoved.keys()
+        readings = self.run_all(map(self.store.read, unremoved))
+        for (name, expected), reading in zip(unremoved.items(), readings, strict=True):
+            check_record(expected, records[name])
             assert reading is not None
             assert (reading.gap, reading.last) == (False, len(expected.log))
             check_log(expected, reading.events)
 
     @invariant()
     def limits_batches_and_queues_count_what_they_have(self) -> None:
-        records = self.records()
+        records = list(self.records().values())
         check_limits(self.expected, records, self.run(self.store.limits()))
         for stats in self.run(self.store.stats()):
             check_queue(records, stats)

@@ -90,10 +90,9 @@ class Primary:
 class Server:
     """The server of one store. Calls are scripts; every one of them may be repeated without harm."""
 
-    def __init__(self, address: Address, clock: Callable[[], float], patience: float = PATIENCE) -> None:
+    def __init__(self, address: Address, clock: Callable[[], float]) -> None:
         self._address = address
         self._clock = None if clock is time.time else clock  # none: the server's own clock counts
-        self._patience = patience
         self._locator = locator_of(address)
         self._looking = asyncio.Lock()
         self._primary: Primary | None = None
@@ -126,7 +125,7 @@ class Server:
                 try:
                     return await call()
                 except (exceptions.RedisError, OSError) as error:
-                    until = until or time.monotonic() + self._patience
+                    until = until or time.monotonic() + PATIENCE
                     if not passes(error) or time.monotonic() > until:
                         raise store_error(error, self._address.name) from error
                 await asyncio.sleep(random.uniform(0.02, 0.1))
