@@ -40,7 +40,7 @@ class File(BaseModel):
     """
 
     # by alias: so it is the same wherever it is written, in a job's arguments or in an answer over HTTP
-    model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
 
     id: str = Field(alias="file", pattern=f"^{MARK}{DIGITS}$")
     name: str = Field(max_length=LONGEST_NAME)
