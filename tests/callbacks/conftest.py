@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from sidelane import Queue, Sidelane
+from tests.transports.moto import moto
+from tests.transports.pubsub import pubsub, pubsub_server
+
+__all__ = ["make_lane", "moto", "pubsub", "pubsub_server", "receiver"]
 from tests.callbacks.receiving import Receiver, receiving
 
 MakeLane = Callable[..., Sidelane]
@@ -28,7 +32,7 @@ def make_lane(tmp_path: Path) -> MakeLane:
         return Sidelane(
             queues=[Queue("chat")],
             store=f"sqlite:///{tmp_path / 'jobs.db'}",
-            settings={"private_callbacks": True, "lease": 2.0, **settings},
+            settings={"private_callbacks": True, "lease": 2.0, "drain": 0.1, **settings},
             secrets=secrets or {"be": NEW, "turning": [NEW, OLD]},
         )
 

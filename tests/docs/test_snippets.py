@@ -1,6 +1,7 @@
 """The Python of the front page, and on the pages about limits, queues, chains and the like, runs as it is written."""
 
 import ast
+import json
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,7 @@ import pytest
 from pydantic import BaseModel
 
 import sidelane
-from sidelane import BatchEnd, JobError, Queue, Sidelane, State
+from sidelane import BatchEnd, GiveUp, JobError, Queue, Sidelane, State
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -234,3 +235,43 @@ async def test_those_about_schedules(lane: Sidelane) -> None:
         await t.advance(31)
         assert len(await t.submitted(fetch)) in (1, 2)
         assert [record.schedule.name for record in await lane.schedules.list()] == ["prices", "stocks"]
+
+
+class Feedback(BaseModel):
+    member_id: int
+    text: str
+
+
+class Model:
+    """The reader's own, which fails where there is nothing to review."""
+
+    async def review(self, text: str) -> str:
+        if not text:
+            raise GiveUp("The model is down.", status=502)
+        return f"Good: {text}"
+
+
+async def test_those_about_callbacks(tmp_path: Path) -> None:
+    def lane() -> Sidelane:
+        return Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}")
+
+    feedback = Feedback(member_id=3, text="…")
+    names = {"Feedback": Feedback, "feedback": feedback, "model": Model()}
+    first = lane()
+    async with first.testing():
+        page = Snippets("callbacks.md", first, **names)
+        await page.run('Notice(to=Sqs("reviews"))')
+        assert [told.to for told in await first.callbacks(page["job"].id)] == [
+            "https://be.example.com/ai/feedback",
+            "SQS queue reviews",
+        ]
+    second = lane()
+    page = Snippets("callbacks.md", second, **names)
+    await page.run("def for_backend")
+    async with second.testing() as t:
+        jobs = [await page["review"].submit(Feedback(member_id=3, text=text)) for text in ("…", "")]
+        await t.drain()
+        bodies = [json.loads(body) for job in jobs for _, body in await t.callbacks(job)]
+    assert bodies == [{"memberId": 3, "content": "Good: …"}, {"memberId": 3, "content": 502}]
+    await page.run("secrets=")
+    assert await page["lane"].secrets.of("be") == ["whsec_…"]

@@ -56,7 +56,8 @@ async def test_a_failure_is_told_in_all_it_is_known_by(shop: Shop) -> None:
         assert told.problem == (await job.record()).problem.document()  # type: ignore[union-attr]
         assert told == Ended(
             id=job.id, task="fail", queue="default", state=State.FAILED, attempts=2, user="u1", key="k",
-            labels={"a": "b"}, problem=told.problem, error="ValueError: too hot",
+            labels={"a": "b"}, problem=told.problem, error="ValueError: too hot", arguments={"words": "too hot"},
+            at=(await job.record()).ended or 0.0,
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Lanes whose tasks run elsewhere, and what these take and give."""
+"""The servers of these tests, the lines that messages come in by, and lanes whose tasks run elsewhere."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -9,11 +9,11 @@ from pydantic import BaseModel
 
 from sidelane import Sidelane
 from tests.callbacks.receiving import Receiver, receiving
-from tests.remote.lines import line
+from tests.remote.lines import line, lines, new_line
 from tests.transports.moto import moto
 from tests.transports.pubsub import pubsub, pubsub_server
 
-__all__ = ["line", "moto", "pubsub", "pubsub_server"]
+__all__ = ["line", "lines", "moto", "new_line", "pubsub", "pubsub_server"]
 
 
 class AnalyseIn(BaseModel):

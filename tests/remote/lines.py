@@ -1,5 +1,6 @@
 """A line that messages come in by, with a place for those that cannot be used: on SQS and on Pub/Sub alike."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +16,15 @@ class Line(Protocol):
     """What others do at the far end of a line."""
 
     @property
-    def address(self) -> Address: ...
+    def address(self) -> Address:
+        """Where messages come in."""
+        ...
+
+    @property
+    def sender(self) -> Address:
+        """Where they are sent to."""
+        ...
+
     def publish(self, body: str, **attributes: str) -> None: ...
     def left(self) -> bool:
         """Tell whether a message is left, in hand or not."""
@@ -37,6 +46,10 @@ class SqsLine:
     @property
     def address(self) -> Sqs:
         return Sqs(self.url)
+
+    @property
+    def sender(self) -> Sqs:
+        return self.address
 
     def publish(self, body: str, **attributes: str) -> None:
         values = {name: {"DataType": "String", "StringValue": text} for name, text in attributes.items()}
@@ -64,6 +77,10 @@ class PubSubLine:
     def address(self) -> PubSub:
         return PubSub(subscription=self.subscription)
 
+    @property
+    def sender(self) -> PubSub:
+        return PubSub(topic=self.topic)
+
     def publish(self, body: str, **attributes: str) -> None:
         self.pubsub.publish(self.topic, body, **attributes)
 
@@ -88,9 +105,23 @@ def pubsub_line(pubsub: RunningPubSub) -> PubSubLine:
     return PubSubLine(pubsub, topic, pubsub.subscription(topic, dead_letters=dead_topic), dead)
 
 
-@pytest.fixture(params=["sqs"])
-def line(request: pytest.FixtureRequest) -> Line:
-    """A line of each kind."""
+@pytest.fixture(params=["sqs", "pubsub"])
+def new_line(request: pytest.FixtureRequest) -> Callable[[], Line]:
+    """Make lines of each kind."""
     if request.param == "sqs":
-        return sqs_line(request.getfixturevalue("moto"))
-    return pubsub_line(request.getfixturevalue("pubsub"))
+        moto: Moto = request.getfixturevalue("moto")
+        return lambda: sqs_line(moto)
+    pubsub: RunningPubSub = request.getfixturevalue("pubsub")
+    return lambda: pubsub_line(pubsub)
+
+
+@pytest.fixture
+def line(new_line: Callable[[], Line]) -> Line:
+    """A line of each kind."""
+    return new_line()
+
+
+@pytest.fixture
+def lines(new_line: Callable[[], Line]) -> tuple[Line, Line]:
+    """Two lines of each kind."""
+    return new_line(), new_line()

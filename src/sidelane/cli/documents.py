@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sidelane.callbacks.records import CallbackRecord
 from sidelane.engine.side import users
 from sidelane.model.batch import BatchRecord
 from sidelane.model.event import Event
@@ -142,6 +143,22 @@ def follow_up_document(follow_up: FollowUp) -> Document:
         "task": follow_up.spec.task,
         "queue": follow_up.spec.queue,
         "given": dict(follow_up.spec.given),
+    }
+
+
+def callback_document(record: CallbackRecord) -> Document:
+    """One callback of a job. `id` and `state` are null while it waits for the end."""
+    return {
+        "id": record.id,
+        "state": None if record.state is None else str(record.state),
+        "to": record.to,
+        "on": record.on,
+        "progress": record.progress,
+        "attempts": record.attempts,
+        "status": record.status,
+        "problem": record.problem or None,
+        "next_try": time_text(record.next_try),
+        "ended": time_text(record.ended),
     }
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sidelane.callbacks.records import callbacks_of
 from sidelane.cli.answers import Answer, tell_answers
 from sidelane.cli.console import notes, output, print_json, put
 from sidelane.cli.documents import job_document
@@ -121,10 +122,11 @@ async def show_job(settings: Settings, job_id: str, *, as_json: bool) -> JobReco
         served = await serving(record, client.store)
         place = await client.store.position(job_id) if record.state is State.QUEUED else None
         partial = await partial_text(client.store, record.id) if record.result is None else ""
+        callbacks = await callbacks_of(client, job_id)
     if as_json:
-        print_json(sheet_document(record, served, place, partial))
+        print_json(sheet_document(record, served, place, partial, callbacks))
     else:
-        print_sheet(record, served, place, partial)
+        print_sheet(record, served, place, partial, callbacks)
     return record
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.json import JSON
@@ -9,10 +10,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sidelane.callbacks.delivering import CALLBACK
+from sidelane.callbacks.records import CallbackRecord
+from sidelane.cli.callbacklist import callbacks_table
 from sidelane.cli.chains import follows_words, given_words
 from sidelane.cli.console import output, put, warning
 from sidelane.cli.documents import (
     Document,
+    callback_document,
     failure_document,
     follow_up_document,
     job_document,
@@ -29,11 +34,14 @@ FURTHEST = 1000
 """Where the store stops counting the jobs before one."""
 
 
-def sheet_document(record: JobRecord, served: Serving, place: Place | None, partial: str) -> Document:
+def sheet_document(
+    record: JobRecord, served: Serving, place: Place | None, partial: str, callbacks: Sequence[CallbackRecord]
+) -> Document:
     """Everything about a job as one JSON document."""
     return {
         **job_document(record),
         "follow_ups": list(map(follow_up_document, record.spec.follow_ups)),
+        "callbacks": list(map(callback_document, callbacks)),
         "given": dict(record.spec.given),
         "cascade": record.spec.cascade,
         "partial": partial or None,
@@ -48,7 +56,9 @@ def sheet_document(record: JobRecord, served: Serving, place: Place | None, part
     }
 
 
-def print_sheet(record: JobRecord, served: Serving, place: Place | None, partial: str) -> None:
+def print_sheet(
+    record: JobRecord, served: Serving, place: Place | None, partial: str, callbacks: Sequence[CallbackRecord]
+) -> None:
     """Print everything about a job."""
     console, now = output(), time.time()
     put(console, Text.assemble("Job ", (record.id, "bold"), "  ", state_text(record, now)))
@@ -57,6 +67,9 @@ def print_sheet(record: JobRecord, served: Serving, place: Place | None, partial
     put(console, _facts(record, served, place, now))
     for title, body in _bodies(record, partial):
         put(console, Text(title, "bold"), Padding(body, (0, 0, 0, 2), expand=False))
+    if callbacks:
+        table = callbacks_table(console, callbacks, now)
+        put(console, Text("Callbacks", "bold"), Padding(table, (0, 0, 0, 2), expand=False))
     if record.history:
         put(console, Text("History", "bold"))
     for failure in record.history:
@@ -75,7 +88,7 @@ def _facts(record: JobRecord, served: Serving, place: Place | None, now: float) 
         ("batch", spec.batch or ""),
         ("parent", f"{spec.parent}, and is cancelled with it" if spec.parent and spec.cascade else spec.parent or ""),
         ("filled in", ", ".join(f"{name}: {given_words(source)}" for name, source in spec.given.items())),
-        *((follows_words(each), each.spec.task) for each in spec.follow_ups),
+        *((follows_words(each), each.spec.task) for each in spec.follow_ups if each.spec.task != CALLBACK),
         ("limits", _limits(record)),
         ("trace", spec.trace or ""),
         ("submitted", _when(record.submitted, now)),

@@ -17,7 +17,7 @@ SENDING = "sidelane.sending"
 FILES = "sidelane.files"
 """Callbacks; hand-overs on their way out; files whose jobs are gone."""
 
-SIDE_QUEUES = {queue.name: queue for queue in (Queue(CALLBACKS, 400), Queue(SENDING, 100), Queue(FILES, 10))}
+SIDE_QUEUES = {queue.name: queue for queue in (Queue(CALLBACKS, 500), Queue(SENDING, 100), Queue(FILES, 10))}
 """With what one worker process does of each at once: they wait for others most of the time."""
 
 SIDE_SLOTS = sum(queue.concurrency or 0 for queue in SIDE_QUEUES.values())

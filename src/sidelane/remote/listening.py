@@ -7,15 +7,17 @@ from typing import Any
 
 from sidelane.model.errors import (
     ConfigurationError,
+    FileError,
+    FilesUnavailable,
     MalformedMessage,
     PayloadTooLarge,
     StoreError,
     TransportError,
     UnknownTask,
 )
-from sidelane.remote.completing import Answer, Completing
+from sidelane.remote.completing import Answer, Answered, Completing
 from sidelane.remote.declaration import Decode, RemoteLane, remotes
-from sidelane.remote.messages import Reply, read_reply
+from sidelane.remote.messages import Reply, read_reply, whole
 from sidelane.transports.address import Address
 from sidelane.transports.contract import Delivery, Receiver
 from sidelane.transports.opening import Transports
@@ -23,8 +25,13 @@ from sidelane.transports.opening import Transports
 AT_ONCE = 100
 """Replies that are worked on at once."""
 
-AGAIN = 5.0
-"""Seconds after which a reply comes again that could not be applied: the store was away, or another process knows its task."""
+HOLD = 30.0
+"""Seconds for which a reply is kept from coming again. While the store is away it waits here, so as not to count as one that
+cannot be delivered.
+"""
+
+ELSEWHERE = 2.0
+"""Seconds after which a reply comes again whose task this process does not know: another may."""
 
 EARLY_AGAIN = 1.0
 PATIENCE = 2
@@ -42,7 +49,8 @@ class Listener:
     def __init__(self, address: Address, tasks: frozenset[str], decode: Decode | None, lane: RemoteLane) -> None:
         self._address = address
         self._tasks = tasks
-        self._decode = decode or read_reply
+        self._decode = decode
+        self._files = lane.files
         self._transports: Transports = lane.transports
         self._completing = Completing(lane.client, lane.registry)
         self._trouble: str | None = None
@@ -58,7 +66,7 @@ class Listener:
         while True:
             try:
                 transport = await self._transports.to(self._address)
-                async with transport.receiving() as receiver:
+                async with transport.receiving(hold=HOLD) as receiver:
                     while True:
                         await self._take(receiver)
                         wait = FIRST_WAIT
@@ -74,51 +82,66 @@ class Listener:
         for delivery, reply in zip(deliveries, [await self._read(each) for each in deliveries], strict=True):
             if reply is not None:
                 jobs.setdefault(reply.job or ("key", reply.key), []).append((delivery, reply))
-        if all(await asyncio.gather(*map(self._apply_all, jobs.values()))):
-            self._worked()
+        await asyncio.gather(*map(self._apply_all, jobs.values()))
+        self._worked()
 
     async def _read(self, delivery: Delivery) -> Reply | None:
         """Read a reply; what is none is done with, and what cannot be read is put aside with the reason."""
         try:
+            if self._decode is None:
+                return read_reply(await whole(delivery.message, self._files.get_text))
             reply = self._decode(delivery.message)
             if reply is not None and not isinstance(reply, Reply):
                 raise MalformedMessage(f"`decode` gave {type(reply).__name__} in place of a Reply.")
+        except FilesUnavailable as error:
+            self._failed(error)
+            await delivery.release(ELSEWHERE)
+            return None
         except Exception as error:  # noqa: BLE001 - whatever the application's own function raises, its message is bad
             logger.warning("a message of %s is no reply: %s", self._address, error)
-            await delivery.reject(str(error) if isinstance(error, MalformedMessage) else f"decode: {error!r}")
+            known = isinstance(error, MalformedMessage | FileError)
+            await delivery.reject(str(error) if known else f"decode: {error!r}")
             return None
         if reply is None:
             await delivery.ack()
         return reply
 
-    async def _apply_all(self, found: Sequence[tuple[Delivery, Reply]]) -> bool:
-        """Apply the replies of one job in their order. Tells whether the store took them."""
-        in_order = sorted(found, key=lambda each: (each[1].ends, each[1].ordinal or 0))
-        return all([await self._apply(delivery, reply) for delivery, reply in in_order])
+    async def _apply_all(self, found: Sequence[tuple[Delivery, Reply]]) -> None:
+        """Apply the replies of one job in their order."""
+        for delivery, reply in sorted(found, key=lambda each: (each[1].ends, each[1].ordinal or 0)):
+            try:
+                answered = await self._applied(delivery, reply)
+            except (MalformedMessage, PayloadTooLarge) as error:
+                logger.warning("a reply of %s cannot be applied: %s", self._address, error)
+                await delivery.reject(str(error))
+            except UnknownTask:
+                await delivery.release(ELSEWHERE)
+            else:
+                await self._settle(delivery, reply, answered.answer)
 
-    async def _apply(self, delivery: Delivery, reply: Reply) -> bool:
-        try:
-            answered = await self._completing.apply(reply, trusting=self._tasks, patient=delivery.count <= PATIENCE)
-        except (MalformedMessage, PayloadTooLarge) as error:
-            logger.warning("a reply of %s cannot be applied: %s", self._address, error)
-            await delivery.reject(str(error))
-        except StoreError as error:
-            self._failed(error)
-            await delivery.release(AGAIN)
-            return False
-        except UnknownTask:
-            await delivery.release(AGAIN)
-        else:
-            if answered.answer is Answer.EARLY:
-                await delivery.release(EARLY_AGAIN)
-                return True
-            if answered.answer not in (Answer.ACCEPTED, Answer.REPEATED):
-                logger.warning(
-                    "a reply of %s for job %s changed nothing: it is %s", self._address, reply.job or reply.key,
-                    answered.answer,
-                )  # fmt: skip
-            await delivery.ack()
-        return True
+    async def _applied(self, delivery: Delivery, reply: Reply) -> Answered:
+        """Apply a reply, however long the store is away."""
+        wait = FIRST_WAIT
+        while True:
+            try:
+                return await self._completing.apply(reply, trusting=self._tasks, patient=delivery.count <= PATIENCE)
+            except StoreError as error:
+                self._failed(error)
+                await delivery.extend(HOLD)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, HOLD / 3)
+
+    async def _settle(self, delivery: Delivery, reply: Reply, answer: Answer) -> None:
+        if answer is Answer.EARLY:
+            await delivery.release(EARLY_AGAIN)
+            return
+        if answer not in (Answer.ACCEPTED, Answer.REPEATED):
+            usual = answer is Answer.LATE  # as messages that come twice are
+            logger.log(
+                logging.DEBUG if usual else logging.WARNING, "a reply of %s for job %s changed nothing: it is %s",
+                self._address, reply.job or reply.key, answer,
+            )  # fmt: skip
+        await delivery.ack()
 
     def _failed(self, error: Exception) -> None:
         if self._trouble is None:

@@ -8,8 +8,8 @@ from typing import Any, Protocol, Unpack
 
 from pydantic_core import to_json
 
-from sidelane.batching import Batching
 from sidelane.callbacks.poster import NotDelivered
+from sidelane.data.files import WEEK
 from sidelane.engine.client import Client
 from sidelane.engine.context import Context
 from sidelane.engine.declaration import TaskFields
@@ -19,10 +19,10 @@ from sidelane.engine.side import SENDING
 from sidelane.engine.task import Task
 from sidelane.model.errors import (
     ConfigurationError,
+    FilesUnavailable,
     GiveUp,
     SidelaneError,
     StoreUnavailable,
-    TransportError,
     TransportUnavailable,
     TransportUnusable,
     TryLater,
@@ -35,10 +35,9 @@ from sidelane.model.retry import Exponential, Retry
 from sidelane.remote.address import Http
 from sidelane.remote.declaration import Remote, RemoteLane
 from sidelane.remote.handover import SEND
-from sidelane.remote.messages import SOURCE, Offer, offer_message
+from sidelane.remote.messages import SOURCE, Offer, data_of, offer_message, pointing
 from sidelane.remote.posting import PostingLane, post_offer
 from sidelane.remote.token import PURPOSE, make_token
-from sidelane.transports.address import Address
 
 TIMEOUT = 60.0
 """Seconds one try may take."""
@@ -48,9 +47,6 @@ AGAIN = Exponential(first=0.5, most=30.0)
 
 ELSEWHERE = 1.0
 """Seconds after which a hand-over is looked at again whose task this worker does not know: another may."""
-
-AT_ONCE = 10
-"""Messages of one call to a transport."""
 
 logger = logging.getLogger(__name__)
 
@@ -106,11 +102,10 @@ class NotHandedOver(SidelaneError):
 
 
 class Sending:
-    """Sends offers of one lane's jobs; the ones that go one way together, where several do."""
+    """Sends offers of one lane's jobs."""
 
     def __init__(self, lane: SendingLane) -> None:
         self._lane = lane
-        self._ways: dict[Address, Batching[Message, TransportError | None]] = {}
 
     async def send(self, lease: Lease, arguments: str | None, ctx: Context) -> None:
         """Send the offer of a job that is outside under this lease; `arguments` where its record does not hold them.
@@ -131,7 +126,7 @@ class Sending:
         try:
             offer = await offer_of(self._lane.client, task, record, lease, arguments=arguments, seconds=left)
             await self._deliver(task, offer)
-        except (TransportUnavailable, NotDelivered) as error:
+        except (TransportUnavailable, FilesUnavailable, NotDelivered) as error:
             wait = max(AGAIN.delay(ctx.attempt), getattr(error, "retry_after", None) or 0.0)
             if wait < left - (time.monotonic() - began):
                 logger.warning("job %s is not handed over to %s yet: %s", record.id, task.way.via, error)
@@ -154,16 +149,27 @@ class Sending:
             len(f"{name}{text}".encode()) for name, text in message.attributes.items()
         )
         if size > transport.largest:
-            raise TransportUnusable(f"The offer is {size:,} bytes; {via} takes {transport.largest:,}.")
-        if via not in self._ways:
-            self._ways[via] = Batching(lambda messages: self._sent(via, messages), limit=AT_ONCE)
-        error = await self._ways[via](message)
+            if task.way.encode is not None:
+                raise TransportUnusable(f"The offer is {size:,} bytes; {via} takes {transport.largest:,}.")
+            message = await self._by_reference(message, offer, f"The offer is {size:,} bytes; {via} takes fewer")
+        (error,) = await transport.send([message])
         if error is not None:
             raise error
 
-    async def _sent(self, via: Address, messages: Any) -> list[TransportError | None]:
-        transport = await self._lane.transports.to(via)
-        return await transport.send(messages)
+    async def _by_reference(self, message: Message, offer: Offer, why: str) -> Message:
+        """Put the data of an offer into a file, and a link to it in their place. Raises `TransportUnusable`."""
+        lasts = min(max(offer.timeout, 1.0), WEEK)
+        try:
+            link = await self._lane.files.put_text(data_of(message), name=f"{offer.id}.json", lasts=lasts)
+        except FilesUnavailable:
+            raise
+        except SidelaneError as error:
+            raise TransportUnusable(f"{why}, and its data cannot be kept in a file: {error}") from error
+        if "://" not in link:
+            raise TransportUnusable(
+                f"{why}, and files are in a folder that has no address for others: set SIDELANE_FILES_URL, or use a bucket."
+            )
+        return pointing(message, link)
 
     async def _give_up(
         self, task: Remote[Any, Any], record: JobRecord, lease: Lease, said: str, error: Exception

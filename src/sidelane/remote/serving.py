@@ -130,7 +130,7 @@ class NoStore:
         raise NotOpen(NO_STORE)
 
     async def keep_files(self, spec: JobSpec, text: str) -> None:
-        """Do nothing: who made the offer holds the files of a result when it comes."""
+        """Nothing: whoever made the offer keeps the files that the reply names."""
 
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> NoReturn:
         raise NotOpen(NO_STORE)

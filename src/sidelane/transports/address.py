@@ -68,7 +68,7 @@ _FORMS = (
     "pubsub://projects/project/subscriptions/subscription",
 )
 _PUBSUB = re.compile(r"(?:projects/([^/]+)/)?(topics|subscriptions)/([^/]+)")
-_OPTIONS = {"sqs": {"region", "endpoint_url", "dead_letters"}, "pubsub": {"dead_letters"}}
+_OPTIONS = {"sqs": {"region", "endpoint_url", "dead_letters"}, "pubsub": {"endpoint", "dead_letters"}}
 
 
 def parse(text: str) -> Address:

@@ -1,5 +1,9 @@
 """Opening transports by their addresses."""
 
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
 from sidelane.model.errors import MissingExtra
 from sidelane.transports.address import Address, PubSub, Sqs
 from sidelane.transports.contract import Transport
@@ -14,7 +18,10 @@ class Transports:
     async def to(self, address: Address) -> Transport:
         """Give the transport of an address. Raises `MissingExtra`, `TransportUnavailable` and `TransportUnusable`."""
         if address not in self._open:
-            self._open[address] = _opened(address)
+            # the import takes up to a second, for which an event loop must not stand still
+            make = await asyncio.to_thread(_driver, address)
+            if address not in self._open:
+                self._open[address] = make()
         return self._open[address]
 
     async def close(self) -> None:
@@ -24,18 +31,18 @@ class Transports:
             await transport.close()
 
 
-def _opened(address: Address) -> Transport:
-    """Make what talks to an address; it connects with its first call."""
+def _driver(address: Address) -> Callable[[], Transport]:
+    """Import what talks to an address, and give what makes it; it connects with its first call. Raises `MissingExtra`."""
     match address:
         case Sqs():
             try:
                 from sidelane.transports.sqs.transport import SqsTransport
             except ModuleNotFoundError as error:
                 raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[sqs]'.") from error
-            return SqsTransport(address)
+            return partial(SqsTransport, address)
         case PubSub():
             try:
                 from sidelane.transports.pubsub.transport import PubSubTransport
             except ModuleNotFoundError as error:
                 raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[pubsub]'.") from error
-            return PubSubTransport(address)
+            return partial(PubSubTransport, address)

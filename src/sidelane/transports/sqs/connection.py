@@ -1,5 +1,6 @@
 """One queue, reached: its URL, what it says of itself, and calls on it, joined by tens."""
 
+import asyncio
 import json
 import math
 import os
@@ -134,8 +135,9 @@ async def connect(address: Sqs) -> Connection:
     region, endpoint = _place(address)
     async with AsyncExitStack() as stack:
         with translated(address):
+            session = await asyncio.to_thread(_session)  # an event loop must not stand still for so long
             client = await stack.enter_async_context(
-                _session().create_client(
+                session.create_client(
                     "sqs",
                     region_name=region,
                     endpoint_url=endpoint,
@@ -162,8 +164,12 @@ def _session() -> Any:
 
 @cache
 def _descriptions(path: str | None) -> Any:
-    """Load what botocore knows of the services once: reading it takes a tenth of a second."""
-    return create_loader(path)
+    """Load what botocore knows of SQS, once: it takes a tenth of a second."""
+    loader = create_loader(path)
+    loader.load_data_with_path("endpoints")
+    for kind in ("service-2", "endpoint-rule-set-1"):
+        loader.load_service_model("sqs", kind)
+    return loader
 
 
 async def _told(client: Any, url: str) -> Mapping[str, str]:

@@ -1,0 +1,43 @@
+"""A job's callbacks as a table: one line each."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sidelane.callbacks.records import CallbackRecord
+from sidelane.cli.columns import Columns, fitting
+from sidelane.cli.states import DOTS, STYLES, short
+from sidelane.cli.times import age
+
+COLUMNS = Columns(
+    headers=("ID", "STATE", "TO", "ON", "TRIES", "NEXT", "ANSWER"),
+    expendable=("ON", "TRIES", "NEXT", "ANSWER"),
+    elastic=("TO", "ANSWER"),
+)
+
+
+def callbacks_table(console: Console, records: Sequence[CallbackRecord], now: float) -> Table:
+    """Make a table of callbacks. `now` is in seconds since 1970."""
+    return fitting(console, COLUMNS, [_row(record, now) for record in records])
+
+
+def _row(record: CallbackRecord, now: float) -> list[Text]:
+    later = record.next_try if record.next_try is not None and record.next_try > now else None
+    return [
+        Text(record.id or ""),
+        _state(record, later is not None),
+        Text(record.to, "bold"),
+        Text(f"{record.on}, progress" if record.progress else record.on),
+        Text(str(record.attempts or "")),
+        Text("" if later is None else age(later, now), "dim"),
+        Text(short(record.problem), "red") if record.problem else Text(str(record.status or ""), "green"),
+    ]
+
+
+def _state(record: CallbackRecord, later: bool) -> Text:
+    if record.state is None:
+        return Text("waits for the end", "dim")
+    name = "retrying" if later and record.attempts else str(record.state)
+    return Text(f"{DOTS[record.state]} {name}", STYLES[name])

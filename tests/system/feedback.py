@@ -1,0 +1,59 @@
+"""A service that the backend speaks to over Pub/Sub alone: feedback comes in as messages, and goes out as messages."""
+
+import os
+import signal
+from typing import Any
+
+from pydantic import BaseModel
+
+from sidelane import Call, Context, Ended, GiveUp, Message, Notice, PubSub, Retry, Sidelane, State, Use
+from tests.system.shop import note, opened
+
+lane = Sidelane()
+
+RESULTS = PubSub(topic="leafresh-feedback-result-topic")
+DEAD_LETTERS = PubSub(topic="leafresh-feedback-result-dlq-topic")
+REQUESTS = PubSub(subscription="leafresh-feedback-sub", dead_letters=DEAD_LETTERS.topic)
+
+
+class Feedback(BaseModel):
+    """What the backend asks for."""
+
+    memberId: int  # noqa: N815 - the backend's own form
+    content: str
+
+
+@lane.callback_body
+def for_the_backend(job: Ended) -> dict[str, Any]:
+    """Say it in the backend's own form: a status takes the text's place where there is none."""
+    failed = job.problem or {"status": 500}
+    content = job.result if job.state is State.SUCCEEDED else failed["status"]
+    return {"memberId": job.arguments["feedback"]["memberId"], "content": content}
+
+
+@lane.callback_body
+def for_operators(job: Ended) -> dict[str, Any]:
+    """Say what was asked for and what became of it."""
+    return {"asked": job.arguments["feedback"], "attempts": job.attempts, "problem": job.problem}
+
+
+@lane.task(
+    losses=1,
+    retry=Retry(attempts=2),
+    callback=[Notice(to=RESULTS, body=for_the_backend), Notice(to=DEAD_LETTERS, body=for_operators, on="failure")],
+)
+async def advise(feedback: Feedback, *, ctx: Context = Use(Context)) -> str:
+    """Answer as the language model of the real service would, and fail in the ways that it has."""
+    note("start", job=ctx.job_id, attempt=ctx.attempt)
+    if feedback.content == "poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if feedback.content == "upstream is down":
+        raise GiveUp("The language model does not answer.", status=502)
+    if feedback.content == "slow":
+        await opened("advised")
+    return f"Well done: {feedback.content}"
+
+
+@lane.intake(REQUESTS)
+def requests(message: Message) -> Call[str]:
+    return advise.call(Feedback.model_validate_json(message.body))

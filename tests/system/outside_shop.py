@@ -1,0 +1,29 @@
+"""A lane whose work is done elsewhere: offers go by SQS, and answers come back by SQS or by HTTP."""
+
+import os
+
+from pydantic import BaseModel
+
+from sidelane import Sidelane, Sqs
+
+OFFERS, RESULTS, OFFERS_BY_HTTP, OFFERS_THAT_KILL = "offers", "results", "offers-by-http", "offers-that-kill"
+
+lane = Sidelane(settings={"jobs_url": os.environ.get("SHOP_JOBS_URL", "http://127.0.0.1:1/jobs")})
+
+
+class Text(BaseModel):
+    text: str | None
+    seconds: float = 0.0
+
+
+class Count(BaseModel):
+    words: int
+
+
+count = lane.remote("words.count", input=Text, result=Count, via=Sqs(OFFERS), reply=Sqs(RESULTS), timeout=30)
+
+count_by_http = lane.remote("words.count_by_http", input=Text, result=Count, via=Sqs(OFFERS_BY_HTTP), timeout=30)
+
+count_or_die = lane.remote(
+    "words.count_or_die", input=Text, result=Count, via=Sqs(OFFERS_THAT_KILL), reply=Sqs(RESULTS), timeout=2.0, losses=1
+)

@@ -1,0 +1,177 @@
+"""Work that others do: offers by SQS to a worker without our package, answers by SQS or by HTTP, whatever dies in between."""
+
+import socket
+import sys
+from collections.abc import Iterator
+
+import pytest
+from httpx2 import AsyncClient
+
+from sidelane.model.job import State
+from tests.system.outside_shop import (
+    OFFERS,
+    OFFERS_BY_HTTP,
+    OFFERS_THAT_KILL,
+    RESULTS,
+    Text,
+    count,
+    count_or_die,
+)
+from tests.system.processes import ROOT, Processes, Started
+from tests.system.scene import Scene
+from tests.system.waiting import until
+from tests.transports.moto import Moto, moto
+
+__all__ = ["moto"]
+
+LANE = "tests.system.outside_shop:lane"
+
+HOLD = "1"
+"""Seconds after which an offer comes again whose worker has died."""
+
+
+@pytest.fixture(scope="module")
+def queues(moto: Moto) -> dict[str, str]:
+    """The URLs of the queues by name. What kills whoever takes it from one of them is put aside after its first time."""
+    made = {name: moto.queue(name) for name in (OFFERS, RESULTS, OFFERS_BY_HTTP, "dead")}
+    return made | {OFFERS_THAT_KILL: moto.queue(OFFERS_THAT_KILL, dead_letters=made["dead"], losses=1)}
+
+
+@pytest.fixture(scope="module")
+def address() -> str:
+    """Where the HTTP service will be: offers tell it, so it must be known before."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory, queues: dict[str, str], address: str) -> Iterator[Processes]:
+    """The processes of this module, on one store: the HTTP service, one worker, and the foreign ones of each test."""
+    folder = tmp_path_factory.mktemp("outside")
+    found = Processes(folder, f"sqlite:///{folder / 'jobs.db'}", lease=3.0)
+    uvicorn = ["-m", "uvicorn", "tests.system.outside_api:app", "--port", address.rpartition(":")[2]]
+    found.start("api", sys.executable, *uvicorn, "--loop", "asyncio", "--http", "h11", SHOP_JOBS_URL=f"{address}/jobs")
+    yield found
+    found.stop()
+    print(found.report())
+
+
+@pytest.fixture
+async def worker(scene: Scene, address: str) -> Started:
+    """The one worker of the lane, which does no work itself."""
+    running = [each for each in scene.processes.named("worker") if not each.ended]
+    return running[0] if running else await scene.worker("worker", LANE, SHOP_JOBS_URL=f"{address}/jobs")
+
+
+def foreign(processes: Processes, queues: dict[str, str], offers: str, **environment: str) -> Started:
+    """Start a worker that knows nothing of us."""
+    program = str(ROOT / "examples" / "foreign_worker.py")
+    return processes.start("foreign", sys.executable, "-I", program, OFFERS=queues[offers], HOLD=HOLD, **environment)
+
+
+@pytest.fixture
+def counter(processes: Processes, queues: dict[str, str]) -> Iterator[Started]:
+    """A foreign worker that answers on the result queue."""
+    started = foreign(processes, queues, OFFERS, RESULTS=queues[RESULTS])
+    yield started
+    started.kill()
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_foreign_worker_answers_on_the_result_queue(
+    scene: Scene, counter: Started, moto: Moto, queues: dict[str, str]
+) -> None:
+    (job,) = await scene.submit(count.call(Text(text="one two three")))
+    record = await scene.ended(job)
+    assert (record.state, record.result) == (State.SUCCEEDED, '{"words":3}')
+    names = [(name, data.get("percent")) for name, data in await scene.log(job)]
+    assert names == [("progress", 10), ("end", None)]
+    await until(lambda: moto.count(queues[OFFERS]) == moto.count(queues[RESULTS]) == 0, "both queues are empty")
+
+
+@pytest.mark.usefixtures("worker", "counter")
+async def test_its_failure_is_the_jobs_failure(scene: Scene) -> None:
+    (job,) = await scene.submit(count.call(Text(text=" ")))
+    record = await scene.ended(job)
+    assert record.state is State.FAILED
+    assert record.problem is not None
+    assert record.problem.status == 422
+    assert record.attempt == 1
+
+
+@pytest.mark.usefixtures("worker")
+async def test_an_offer_that_is_delivered_twice_ends_its_job_once(
+    scene: Scene, moto: Moto, processes: Processes, queues: dict[str, str]
+) -> None:
+    (job,) = await scene.submit(count.call(Text(text="one two")))
+    await until(lambda: moto.count(queues[OFFERS]) == 1, "it is offered")
+    (offer,) = moto.sqs.receive_message(QueueUrl=queues[OFFERS], VisibilityTimeout=0, WaitTimeSeconds=5)["Messages"]
+    moto.sqs.send_message(QueueUrl=queues[OFFERS], MessageBody=offer["Body"])
+    counter = foreign(processes, queues, OFFERS, RESULTS=queues[RESULTS])
+    try:
+        await until(lambda: counter.log.read_text().count(job) >= 2, "it is counted twice")
+        await until(lambda: moto.count(queues[OFFERS]) == moto.count(queues[RESULTS]) == 0, "all is answered")
+    finally:
+        counter.kill()
+    record = await scene.ended(job)
+    assert (record.state, record.attempt, record.ends, record.losses) == (State.SUCCEEDED, 1, 1, 0)
+    assert [name for name, _ in await scene.log(job)] == ["progress", "end"]
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_foreign_worker_that_is_killed_in_the_middle_has_its_offer_done_once_more(
+    scene: Scene, counter: Started, processes: Processes, queues: dict[str, str]
+) -> None:
+    (job,) = await scene.submit(count.call(Text(text="one two three four", seconds=0.6)))
+
+    async def begun() -> bool:
+        return (await scene.record(job)).progress is not None
+
+    await until(begun, "it has begun")
+    counter.kill()
+    other = foreign(processes, queues, OFFERS, RESULTS=queues[RESULTS])
+    try:
+        record = await scene.ended(job)
+    finally:
+        other.kill()
+    assert other.said(f"counting for {job}")
+    assert (record.state, record.result) == (State.SUCCEEDED, '{"words":4}')
+    assert (record.attempt, record.losses, record.ends) == (1, 0, 1)
+    assert [name for name, _ in await scene.log(job)] == ["progress", "end"]
+
+
+@pytest.mark.usefixtures("worker")
+async def test_an_offer_that_kills_its_workers_is_put_aside_and_its_job_ends(
+    scene: Scene, moto: Moto, processes: Processes, queues: dict[str, str]
+) -> None:
+    (job,) = await scene.submit(count_or_die.call(Text(text=None)))  # whose worker expects a text
+    victims: list[Started] = []
+
+    async def over() -> bool:
+        if not victims or victims[-1].ended:  # as whatever supervises it would
+            victims.append(foreign(processes, queues, OFFERS_THAT_KILL, RESULTS=queues[RESULTS]))
+        return (await scene.record(job)).state.finished and moto.count(queues["dead"]) == 2
+
+    try:
+        await until(over, "the job has ended and its offers are put aside", within=30.0)
+    finally:
+        for victim in victims:
+            victim.kill()
+    record = await scene.record(job)
+    assert (record.state, record.losses, record.attempt) == (State.FAILED, 2, 2)
+    assert sum(victim.said("AttributeError") for victim in victims) == 2  # once for each hand-over
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_foreign_worker_answers_by_http(processes: Processes, address: str, queues: dict[str, str]) -> None:
+    (api,) = processes.named("api")
+    counter = foreign(processes, queues, OFFERS_BY_HTTP)
+    try:
+        await until(lambda: api.said("running on"), "the service listens", within=20.0)
+        async with AsyncClient(base_url=address, timeout=20.0, trust_env=False) as client:
+            counted = await client.post("/counts", json={"text": "one two three"}, headers={"Prefer": "wait=15"})
+            assert (counted.status_code, counted.json()) == (200, {"words": 3})
+            refused = await client.post("/counts", json={"text": ""}, headers={"Prefer": "wait=15"})
+            assert refused.status_code == 422
+    finally:
+        counter.kill()
