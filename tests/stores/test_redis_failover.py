@@ -150,10 +150,14 @@ async def test_a_primary_that_was_made_a_replica_is_not_used_any_more(guarded: G
 
 @pytest.mark.slow
 async def test_a_primary_that_hangs_is_left_and_not_used_when_it_comes_back(guarded: Guarded) -> None:
-    store = await open_store(guarded.url(more="&socket_timeout=0.5"))
-    await submit(store, *specs("before"))
+    store, copying = (
+        await open_store(guarded.url(more="&socket_timeout=0.5")),
+        await open_store(guarded.url(more="&wait=2")),
+    )
+    await submit(copying, *specs("before"))
+    await copying.close()
     before = guarded.primary
-    before.tell("WAIT", 2, 1000)
+    await store.get(["before"])
     before.send(signal.SIGSTOP)
     await again(lambda: store.submit(specs("after")))
     before.send(signal.SIGCONT)
