@@ -187,8 +187,9 @@ class TestQueues:
         moto.sqs.set_queue_attributes(QueueUrl=url, Attributes=told)
         async with opened(SqsTransport(Sqs(url))) as transport:
             assert (transport.largest, transport.redelivers) == (262_144, 14 * 86_400.0)
-            await send(transport, Message(body="x" * 2000))
+            await transport.reach()
             assert (transport.largest, transport.redelivers) == (2048, 3600.0)
+            await send(transport, Message(body="x" * 2000, attributes={"name": "x" * 38}))
             (error,) = await transport.send([Message(body="x" * 2000, attributes={"name": "x" * 39})])
             assert isinstance(error, TransportUnusable)
             assert "2,049 bytes" in str(error)
