@@ -1,6 +1,7 @@
 """SQS meets the transport contract, on a server that speaks it; and what is its own."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -119,6 +120,15 @@ class TestTroubles:
         assert type(error) is kind
         assert words in str(error)
         assert "SQS queue" in str(error)
+
+    async def test_a_service_that_does_not_answer_is_not_waited_for(
+        self, moto: Moto, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sidelane.transports.sqs.connection.ANSWER", 0.2)
+        with socket.create_server(("127.0.0.1", 0)) as listening:  # it takes connections, and that is all
+            error = await said(Sqs(f"http://127.0.0.1:{listening.getsockname()[1]}/123456789012/offers"))
+        assert type(error) is TransportUnavailable
+        assert str(error).endswith("does not answer.")
 
     @pytest.fixture
     def nothing_set(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
