@@ -66,7 +66,7 @@ class RunningPubSub:
     def pull(self, subscription: str, count: int = 1) -> list[Any]:
         """Take `count` messages and acknowledge them. Fails when they do not come."""
         path, found = subscription_path(subscription), list[Any]()
-        for _ in range(10):
+        for _ in range(20):  # of two seconds each, where nothing comes
             answer = self.subscriber.pull(subscription=path, max_messages=count - len(found), timeout=10)
             if answer.received_messages:
                 self.subscriber.acknowledge(subscription=path, ack_ids=[one.ack_id for one in answer.received_messages])
