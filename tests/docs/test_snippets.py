@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from inspect import iscoroutine
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
 import pytest
+from fastapi import Depends, FastAPI, Response, UploadFile
 from pydantic import BaseModel
 
 import sidelane
-from sidelane import BatchEnd, GiveUp, JobError, Queue, Sidelane, State
+from sidelane import BatchEnd, GiveUp, JobError, Message, Queue, Sidelane, State
+from sidelane.web import Jobs, Responder
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -149,6 +151,40 @@ async def test_those_about_transports(lane: Sidelane) -> None:
     assert page["results"].dead_letters == "results-unusable"
 
 
+class AnalyseIn(BaseModel):
+    audio: str
+
+
+class Report(BaseModel):
+    score: float
+
+
+async def test_those_about_hand_over(tmp_path: Path) -> None:
+    lanes = [Sidelane(store=f"sqlite:///{tmp_path / name}", settings={"jobs_url": "http://x"}) for name in "ab"]
+    names = {"AnalyseIn": AnalyseIn, "Report": Report, "json": json, "app": FastAPI()}
+    page, own = (Snippets("remote.md", lane, **names) for lane in lanes)
+    await page.run("timeout=600, retry")
+    await page.run("async with lane.testing()")
+    await page.run("@app.post")
+    async with lanes[0].testing() as t:
+        job = await page["analyse"].submit(AnalyseIn(audio="7.wav"))
+        await t.drain()
+        await page["analysed"](job.id, Report(score=1))
+        assert await job.result(timeout=0) == Report(score=1)
+    async with lanes[1].testing() as t:
+        await own.run("def decode")
+        await t.drain()
+        (offer,) = await t.handed_over(own["analyse"])
+    assert own["encode"](offer) == {"recordingId": "recording-7", "file": "s3://recordings/7.wav"}
+    told = [
+        {"kind": "heartbeat"},
+        {"kind": "", "recordingId": "a", "percent": 3},
+        {"kind": "", "recordingId": "a", "score": 1},
+    ]
+    nothing, progress, end = (own["decode"](Message(body=json.dumps(body))) for body in told)
+    assert (nothing, progress.ends, end.result) == (None, False, {"score": 1})
+
+
 async def test_those_about_chains(lane: Sidelane, mails: list[str]) -> None:
     async def mail(text: object) -> None:
         mails.append(str(text))
@@ -275,3 +311,30 @@ async def test_those_about_callbacks(tmp_path: Path) -> None:
     assert bodies == [{"memberId": 3, "content": "Good: …"}, {"memberId": 3, "content": 502}]
     await page.run("secrets=")
     assert await page["lane"].secrets.of("be") == ["whsec_…"]
+
+
+async def test_those_about_files(lane: Sidelane) -> None:
+    async def measure(path: Path) -> int:
+        return path.stat().st_size  # noqa: ASYNC240 - what the page's reader does there takes long anyway
+
+    jobs = Jobs(lane, user=None)
+    app = FastAPI()
+    app.include_router(jobs.router, prefix="/jobs")
+    app.include_router(jobs.files, prefix="/files")
+    respond = Annotated[Responder, Depends(jobs.respond)]
+    page = Snippets(
+        "files.md", lane, app=app, jobs=jobs, measure=measure, Report=int, Respond=respond, Response=Response,
+        UploadFile=UploadFile,
+    )  # fmt: skip
+    for block in ("async def analyse", "async def upload_audio", "async def begin"):
+        await page.run(block)
+    wav = b"RIFF\x00\x00\x00\x00WAVE"
+    transport = httpx2.ASGITransport(app=app)
+    async with lane.testing() as t, httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+        accepted = await client.post("/t-1/upload-audio", files={"file": ("a.wav", wav, "audio/wav")})
+        assert accepted.status_code == 202
+        upload = (await client.post("/uploads")).json()
+        await client.request(upload["method"], upload["url"], headers=upload["headers"], content=wav)
+        assert (await client.post(f"/uploads/{upload['id']}")).status_code == 202
+        await t.drain()
+        assert [record.result for record in await t.submitted(page["analyse"])] == ["12", "12"]

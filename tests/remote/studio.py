@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from sidelane import Call, Context, GiveUp, Result, Sidelane, TryLater, Use
 
-lane = Sidelane(settings={"lease": 1.0, "drain": 0.0, "cancel_grace": 0.1})
+lane = Sidelane(settings={"lease": 2.0, "drain": 0.0, "cancel_grace": 0.1})
 
 
 class Clip(BaseModel):

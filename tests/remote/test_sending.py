@@ -1,8 +1,11 @@
 """Sending offers: to HTTP receivers that take them, refuse them, fail and come back, and what becomes of the job."""
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from sidelane import Fixed, Http, Job, JobFailed, Offer, Remote, Retry, Sidelane, Sqs, State
@@ -143,10 +146,52 @@ async def test_without_credentials_the_job_fails_and_says_so(lane: Sidelane, mon
         assert (found, "credentials" in error) == (502, True)
 
 
-async def test_an_offer_over_what_a_message_may_be_fails_the_job(lane: Sidelane, moto: Moto) -> None:
-    analyse = declared(lane, Sqs(moto.queue()))
+LARGE = AnalyseIn(audio="x" * 1_048_000)
+
+
+async def test_an_offer_over_what_a_message_may_be_points_to_its_data_and_a_reply_may_too(
+    make_lane: MakeLane, moto: Moto
+) -> None:
+    offers, replies = moto.queue(), moto.queue()
+    lane = make_lane(files="s3://large-messages")
+    moto.bucket("large-messages")
+    analyse = declared(lane, Sqs(offers), reply=Sqs(replies))
     async with lane.running(workers=1):
-        found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="x" * 1_048_000)))
+        job = await analyse.submit(LARGE)
+        asked = await asyncio.to_thread(moto.sqs.receive_message, QueueUrl=offers, WaitTimeSeconds=20)
+        event = json.loads(asked["Messages"][0]["Body"])
+        assert "data" not in event
+        async with httpx2.AsyncClient() as client:  # as a worker in any language does
+            data = (await client.get(event["dataref"])).json()
+        assert (data["job"], data["input"]) == (job.id, LARGE.model_dump())
+        end = {"job": job.id, "token": data["token"], "result": {"score": 1}}
+        link = await lane.files.put_text(json.dumps(end), name="end.json")
+        reply = {
+            "specversion": "1.0",
+            "id": "1",
+            "source": "outside",
+            "type": "sidelane.job.completed",
+            "dataref": link,
+        }
+        for dataref in ("https://example.com/elsewhere", link):  # nothing is fetched from elsewhere
+            moto.sqs.send_message(QueueUrl=replies, MessageBody=json.dumps({**reply, "dataref": dataref}))
+        assert await job.result(timeout=20) == Report(score=1)
+
+
+async def test_an_offer_that_can_go_neither_way_fails_the_job(make_lane: MakeLane, moto: Moto, tmp_path: Path) -> None:
+    lane = make_lane(files=str(tmp_path / "files"))
+    analyse = declared(lane, Sqs(moto.queue()))
+    own = lane.remote(
+        "own",
+        input=AnalyseIn,
+        result=Report,
+        via=Sqs(moto.queue()),
+        encode=lambda offer: {"audio": offer.input["audio"], "again": offer.input["audio"]},
+    )
+    async with lane.running(workers=1):
+        found, _, error = await failure_of(await analyse.submit(LARGE))
+        assert (found, "bytes" in error, "SIDELANE_FILES_URL" in error) == (502, True, True)
+        found, _, error = await failure_of(await own.submit(LARGE))
         assert (found, "bytes" in error) == (502, True)
 
 

@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 
-from sidelane import Event, Offer, Reply, State
+from sidelane import ConfigurationError, Event, Offer, PubSub, Reply, Sqs, State
 from sidelane.engine.embedding import embedded
 from sidelane.engine.following import whole_log
 from sidelane.engine.worker import Worker
+from sidelane.model.errors import TransportUnusable
 from sidelane.model.ids import new_id
+from sidelane.remote import offers
 from sidelane.remote.messages import offer_message, read_reply
 from sidelane.transports.opening import Transports
 from tests.remote import studio
-from tests.remote.lines import Line
+from tests.remote.lines import Line, sqs_line
 from tests.system.waiting import until
+from tests.transports.moto import Moto
 
 
 @dataclass(slots=True)
@@ -125,6 +128,120 @@ async def test_tasks_of_every_kind_have_the_events_and_ends_that_they_have_in_a_
             assert end.problem == record.problem.document(), kind
             assert end.retry is (kind != "final failure"), kind
     assert not customer.offers.left()
+
+
+async def test_an_offer_that_cannot_be_read_goes_to_the_dead_letters_with_the_reason(customer: Customer) -> None:
+    whole = offer_message(Offer(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")).body
+    async with serving(customer):
+        for body, reason in ((whole[:-9], "not JSON"), (whole.replace('"attempt":1', '"attempt":0'), "attempt")):
+            customer.offers.publish(body)
+            while True:  # on a slow machine one may be rejected twice
+                letter = await asyncio.to_thread(customer.offers.dead_letter)
+                if letter[0] == body:
+                    break
+            assert reason in letter[1]
+        await until(lambda: not customer.offers.left(), "the acknowledgements")
+    assert customer.heard == []
+
+
+async def test_an_offer_of_a_task_that_nobody_knows_is_left_to_others_and_answered_in_the_end(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offers, "AGAIN", 0.0)
+    async with serving(customer):
+        made = [customer.offer(name) for name in ("nobody.knows", "sidelane.send")]
+        newer = customer.offer("tell", 1, version=2)
+        for offer in made:
+            end = await customer.ended(offer)
+            assert isinstance(end.problem, dict)
+            assert (end.problem["status"], end.problem["title"], end.retry) == (404, "Unknown task", False)
+        assert customer.end(newer) is None  # another edition of this very worker knows it
+
+
+async def test_arguments_that_do_not_fit_are_a_final_failure(customer: Customer) -> None:
+    async with serving(customer):
+        for task, given in (("analyse", {"seconds": 1}), ("measure", "a.wav"), ("crunch", {"a": 1})):
+            end = await customer.ended(customer.offer(task, given))
+            assert isinstance(end.problem, dict)
+            assert (end.problem["status"], end.retry) == (422, False)
+
+
+async def test_the_offers_timeout_bounds_the_attempt_and_another_may_be_made(customer: Customer) -> None:
+    async with serving(customer):
+        end = await customer.ended(customer.offer("work", 60.0, timeout=0.2))
+    assert isinstance(end.problem, dict)
+    assert (end.problem["status"], end.problem["title"], end.retry) == (504, "Timed out", True)
+    assert end.problem["detail"] == "The task did not end within 0.2 seconds."
+
+
+async def test_an_offer_is_kept_for_as_long_as_its_job_runs(customer: Customer) -> None:
+    async with serving(customer):
+        end = await customer.ended(customer.offer("work", 3.0))  # the lease is two seconds
+        assert end.result == 1
+        await until(lambda: not customer.offers.left(), "the acknowledgement")
+    assert len(studio.starts) == 1
+
+
+async def test_a_worker_that_stops_gives_its_offer_back_and_says_nothing(customer: Customer) -> None:
+    async with serving(customer):
+        offer = customer.offer("work", 60.0)
+        await until(lambda: studio.starts, "the start")
+    assert customer.offers.left()
+    async with serving(customer):  # the lane's drain is none
+        await until(lambda: len(studio.starts) == 2, "the second start")
+    assert customer.end(offer) is None
+
+
+async def test_a_task_that_wants_to_be_run_later_is_offered_again(customer: Customer) -> None:
+    async with serving(customer):
+        end = await customer.ended(customer.offer("hesitate"))
+    assert end.result == "done"
+    assert 0.9 <= studio.starts[1] - studio.starts[0] < 5.0
+
+
+async def test_a_task_is_told_that_there_is_no_store(customer: Customer, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(customer):
+        end = await customer.ended(customer.offer("delegate"))
+    assert isinstance(end.problem, dict)
+    assert end.problem["status"] == 500
+    assert "This worker takes offers and has no store" in caplog.text
+
+
+async def test_what_a_message_cannot_carry_is_too_large_and_said_so(customer: Customer) -> None:
+    async with serving(customer):
+        end = await customer.ended(customer.offer("pour", {"count": 0, "size": 1_048_576}))
+        assert isinstance(end.problem, dict)
+        assert (end.problem["status"], end.retry) == (413, False)
+        offer = customer.offer("pour", {"count": 6, "size": 100_000})
+        assert (await customer.ended(offer)).result == "x" * 100_000
+        assert len(customer.events(offer)) == 7
+
+
+async def test_a_place_for_replies_that_is_not_there_is_found_at_once(moto: Moto) -> None:
+    with pytest.raises(TransportUnusable, match="SQS queue nowhere does not exist"):
+        async with studio.lane.serving(offers=sqs_line(moto).address, replies=Sqs("nowhere")):
+            pass
+
+
+async def test_a_place_for_replies_that_goes_away_ends_the_worker_and_the_offer_comes_back(moto: Moto) -> None:
+    line, replies = sqs_line(moto), moto.queue()
+    customer = Customer(line, line)
+    async with studio.lane.serving(offers=line.address, replies=Sqs(replies)) as worker:
+        moto.sqs.delete_queue(QueueUrl=replies)
+        running = asyncio.create_task(worker.run())
+        customer.offer("tell", 0)
+        with pytest.raises(ExceptionGroup) as raised:
+            await running
+        assert raised.group_contains(TransportUnusable, match="does not exist")
+    assert line.left()
+
+
+async def test_addresses_that_go_the_other_way_are_refused() -> None:
+    topic, subscription = PubSub(topic="t"), PubSub(subscription="s")
+    for offers_from, replies_to in ((topic, topic), (subscription, subscription)):
+        with pytest.raises(ConfigurationError, match="give it a"):
+            async with studio.lane.serving(offers=offers_from, replies=replies_to):
+                pass
 
 
 def _input(arguments: str) -> Any:

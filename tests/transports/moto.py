@@ -92,6 +92,15 @@ class Moto:
         """Count the requests it has answered so far."""
         return self._log.read_text().count('" 200 ')
 
+    def bucket(self, name: str) -> None:
+        """Make a bucket."""
+        environment = self.environment
+        s3 = boto3.client(
+            "s3", region_name=environment["AWS_REGION"], endpoint_url=self.url,
+            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"], aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        )  # fmt: skip
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": environment["AWS_REGION"]})
+
     def count(self, url: str) -> int:
         """Count the messages in a queue, held ones too."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]

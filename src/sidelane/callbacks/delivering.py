@@ -11,13 +11,15 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from sidelane.callbacks.addresses import AddressRefused
-from sidelane.callbacks.document import data_of, event_of, webhook_body
+from sidelane.callbacks.document import webhook_body
+from sidelane.callbacks.messages import event, fitting
 from sidelane.callbacks.notice import Notice
 from sidelane.callbacks.poster import NotDelivered, Poster, ReceiverGone
 from sidelane.callbacks.receiver import receiver_of
 from sidelane.callbacks.secrets import SecretError, Secrets
 from sidelane.callbacks.signing import webhook_headers
 from sidelane.callbacks.webhook import ENDS, On, Webhook
+from sidelane.data.files import Files
 from sidelane.engine.client import Client
 from sidelane.engine.context import Context
 from sidelane.engine.declaration import TaskFields
@@ -105,6 +107,8 @@ class Lane(Protocol):
     def secrets(self) -> Secrets: ...
     @property
     def transports(self) -> Transports: ...
+    @property
+    def files(self) -> Files: ...
 
 
 class Own(Protocol):
@@ -191,24 +195,22 @@ class Delivering:
         message_id = name.replace(
             ".", ":"
         )  # a full stop would blur what is signed (Standard Webhooks, signature scheme)
-        text = await self.text(to, body, job, message_id)
+        text = None if body is None else await self._made(body, job)
         if isinstance(to, Hook):
-            return await self._post(to, text, message_id)
-        attributes = {"content-type": cloudevents.CONTENT_TYPE} if body is None else {}
-        await self._send(to, Message(body=text, id=message_id, attributes=attributes, group=job.id))
+            return await self._post(to, webhook_body(job, time.time()) if text is None else text, message_id)
+        await self._send(to, job, text, message_id)
         return Told()
-
-    async def text(self, to: Hook | Sqs | PubSub, body: str | None, job: JobRecord, message_id: str) -> str:
-        """Write what is sent. Raises `GiveUp` where the body cannot be made."""
-        if body is not None:
-            return await self._made(body, job)
-        return webhook_body(job, time.time()) if isinstance(to, Hook) else self._event(job, message_id)
 
     async def preview(self, callback: JobRecord) -> tuple[str, str]:
         """Say, of a job that delivers a callback, whom it tells what."""
         job = await self._lane.client.record(callback.spec.parent or "")
         called = self.end.decode_arguments(callback.spec.arguments, callback.spec.version)
-        return callback.spec.user or "", await self.text(called["to"], called["body"], job, callback.id)
+        receiver = callback.spec.user or ""
+        if called["body"] is not None:
+            return receiver, await self._made(called["body"], job)
+        if isinstance(called["to"], Hook):
+            return receiver, webhook_body(job, time.time())
+        return receiver, cloudevents.write(event(job, callback.id, self._source))
 
     async def _post(self, to: Hook, text: str, message_id: str) -> Told:
         secrets = [] if to.secret is None else await self._lane.secrets.of(to.secret)
@@ -218,23 +220,22 @@ class Delivering:
         answer = await self._lane.poster.deliver(to.url, text.encode(), headers)
         return Told(status=answer.status)
 
-    async def _send(self, to: Sqs | PubSub, message: Message) -> None:
+    async def _send(self, to: Sqs | PubSub, job: JobRecord, text: str | None, message_id: str) -> None:
         try:
             transport = await self._lane.transports.to(to)
+            if text is None:
+                message = await fitting(event(job, message_id, self._source), transport.largest, self._lane.files)
+            else:
+                message = Message(body=text, id=message_id, group=job.id)
             (wrong,) = await transport.send([message])
         except TransportError as error:
             wrong = error
         if wrong is not None:
             raise NotDelivered(f"{to} did not take it: {wrong}") from wrong
 
-    def _event(self, job: JobRecord, message_id: str) -> str:
-        source = self._lane.settings.jobs_url or "sidelane"
-        return cloudevents.write(
-            cloudevents.CloudEvent(
-                id=message_id, source=source, type=f"sidelane.job.{event_of(job)}", subject=job.id,
-                time=job.ended or time.time(), data=data_of(job), traceparent=job.spec.trace,
-            )
-        )  # fmt: skip
+    @property
+    def _source(self) -> str:
+        return self._lane.settings.jobs_url or "sidelane"
 
     def _name_of(self, body: Body | None) -> str | None:
         if body is None:

@@ -18,6 +18,9 @@ SHORT = {logging.WARNING: "WARN", logging.CRITICAL: "FATAL"}
 UNNAMED = ("sidelane", "uvicorn")
 """Loggers whose name says nothing that the line does not say."""
 
+CHATTY = ("aiobotocore", "aiohttp", "asyncio", "botocore", "google", "grpc", "urllib3")
+"""Loggers of others that tell every step, signatures among them, and are heard from warnings on."""
+
 
 class Lines(logging.Formatter):
     """One line a record; who speaks stands in front (nobody where that is plain), and which logger where it is the user's own."""
@@ -48,6 +51,8 @@ def log_to_stderr(speaker: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines(speaker, coloured=colours_wanted(sys.stderr)))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def colours_wanted(stream: TextIO) -> bool:

@@ -1,12 +1,10 @@
 """A file as tasks and their callers know it: a value that stands for bytes which are kept elsewhere."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
 from typing import Any, Protocol, Self
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from sidelane.data.reading import LocalCopy, Opening
 from sidelane.model.errors import UnboundFile
@@ -14,7 +12,8 @@ from sidelane.model.errors import UnboundFile
 MARK = "sidelane-file:"
 """What the id of every file begins with, so that it is found in any text."""
 
-ID = re.compile(MARK + r"[0-9a-f]{32}")
+DIGITS = "[0-9a-f]{32}"
+ID = re.compile(MARK + DIGITS)
 
 LONGEST_NAME = 255
 LONGEST_TYPE = 127
@@ -32,8 +31,7 @@ class Keeping(Protocol):
     async def url(self, file: "File", *, expires: float) -> str: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(BaseModel):
     """One file that a lane keeps. A task takes one as an argument, or gives one as its result: `audio: File`.
 
     Made by `lane.files.save(…)`. In JSON it is `{"file": id, "name", "type", "bytes", "sha256"}`; whoever knows its id, which
@@ -41,12 +39,15 @@ class File:
     (`lane.files.bind(file)`), `UnknownFile`, `FilesUnavailable`.
     """
 
-    id: str
-    name: str
-    type: str
-    size: int
-    sha256: str
-    _keeping: Keeping | None = field(default=None, repr=False, compare=False)
+    # by alias: so it is the same wherever it is written, in a job's arguments or in an answer over HTTP
+    model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
+
+    id: str = Field(alias="file", pattern=f"^{MARK}{DIGITS}$")
+    name: str = Field(max_length=LONGEST_NAME)
+    type: str = Field(max_length=LONGEST_TYPE)
+    size: int = Field(alias="bytes", ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    _keeping: Keeping | None = PrivateAttr(None)
 
     async def read(self) -> bytes:
         """Read all of it."""
@@ -79,7 +80,15 @@ class File:
 
     def bound(self, keeping: Keeping | None) -> Self:
         """Give this file as one that can be opened."""
-        return replace(self, _keeping=keeping)
+        twin = self.model_copy()
+        twin._keeping = keeping  # noqa: SLF001 - its own
+        return twin
+
+    @model_validator(mode="after")
+    def _bind(self, info: ValidationInfo[Any]) -> Self:
+        if info.context is not None:
+            self._keeping = info.context.get(CONTEXT)
+        return self
 
     def _bound(self) -> Keeping:
         if self._keeping is None:
@@ -88,45 +97,12 @@ class File:
             )
         return self._keeping
 
-    def __deepcopy__(self, memo: object) -> Self:
+    def __eq__(self, other: object) -> bool:
+        """Wherever it can be opened."""
+        return isinstance(other, File) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __deepcopy__(self, memo: object = None) -> Self:
         return self  # it never changes, and where it is kept is not to be copied with it
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        read = core_schema.with_info_after_validator_function(_read, _JSON)
-        return core_schema.json_or_python_schema(
-            json_schema=read,
-            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), read]),
-            serialization=core_schema.plain_serializer_function_ser_schema(_written, return_schema=_JSON),
-        )
-
-
-def _text(longest: int, pattern: str | None = None) -> core_schema.TypedDictField:
-    return core_schema.typed_dict_field(core_schema.str_schema(max_length=longest, pattern=pattern))
-
-
-_JSON = core_schema.typed_dict_schema(
-    {
-        "file": _text(len(MARK) + 32, f"^{ID.pattern}$"),
-        "name": _text(LONGEST_NAME),
-        "type": _text(LONGEST_TYPE),
-        "bytes": core_schema.typed_dict_field(core_schema.int_schema(ge=0)),
-        "sha256": _text(64, "^[0-9a-f]{64}$"),
-    },
-    cls_name="File",
-)
-
-
-def _read(value: Mapping[str, Any], info: core_schema.ValidationInfo[Any]) -> File:
-    return File(
-        id=value["file"],
-        name=value["name"],
-        type=value["type"],
-        size=value["bytes"],
-        sha256=value["sha256"],
-        _keeping=(info.context or {}).get(CONTEXT),
-    )
-
-
-def _written(file: File) -> dict[str, Any]:
-    return {"file": file.id, "name": file.name, "type": file.type, "bytes": file.size, "sha256": file.sha256}

@@ -148,12 +148,7 @@ class Files:
 
     async def url(self, file: File, *, expires: float = 600.0) -> str:
         """Make a link that downloads a file; see `File.url`."""
-        key = key_of(file.id)
-        if self.objects.folder is None:
-            return await self.objects.link("GET", holds.content(key), checked_time(expires))
-        return await self._own_link(Grant(
-            verb="GET", file=key, name=proper_name(file.name), type=file.type, until=time.time() + checked_time(expires),
-        ))  # fmt: skip
+        return await self._link(key_of(file.id), proper_name(file.name), file.type, checked_time(expires))
 
     async def upload_url(
         self,
@@ -213,11 +208,10 @@ class Files:
 
         Whoever has the link reads it, over HTTP or by `get_text`; nobody can guess it.
         """
-        key = secrets.token_hex(16)
-        kept = File(id=MARK + key, name=proper_name(name), type="application/json", size=0, sha256="")
+        key, name, kind = secrets.token_hex(16), proper_name(name), "application/json"
         await self.holds.expect(key, checked_time(lasts))
-        await self.objects.put(holds.content(key), text.encode(), headers_of(kept.name, kept.type))
-        return f"{await self.url(kept, expires=lasts)}#{kept.id}"
+        await self.objects.put(holds.content(key), text.encode(), headers_of(name, kind))
+        return f"{await self._link(key, name, kind, lasts)}#{MARK}{key}"
 
     async def get_text(self, link: str) -> str:
         """Read a text that `put_text` of this very place has kept. Raises `UnknownFile`; nothing else is ever fetched."""
@@ -254,6 +248,11 @@ class Files:
         async with Opening(self.objects, holds.content(key)) as opened:
             while chunk := await opened.read(opened.piece):
                 yield chunk
+
+    async def _link(self, key: str, name: str, kind: str, lasts: float) -> str:
+        if self.objects.folder is None:
+            return await self.objects.link("GET", holds.content(key), lasts)
+        return await self._own_link(Grant(verb="GET", file=key, name=name, type=kind, until=time.time() + lasts))
 
     async def _own_link(self, grant: Grant) -> str:
         return f"{self._url.rstrip('/')}/{await self._links.token(grant)}"

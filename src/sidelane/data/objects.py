@@ -13,9 +13,10 @@ from typing import Any
 
 from sidelane.model.errors import ConfigurationError, FilesUnavailable, MissingExtra, UnknownFile
 
-PART = 5 * 1024 * 1024
-AT_ONCE = 2
-"""A stream is written in parts of so many bytes, the least that S3 takes, so many of them at once: that is the memory it takes."""
+PART, PART_OF_FOLDER = 5 * 1024 * 1024, 1024 * 1024
+AT_ONCE = 1
+"""A stream is written in parts of so many bytes (S3 takes no smaller ones), so many at once while the next one comes in: that is
+the memory an upload takes."""
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -29,8 +30,11 @@ ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 NO_ROOM = ("(os error 27)", "(os error 28)", "(os error 122)")
 NO_WAY = ("(os error 13)", "(os error 20)", "(os error 30)")
-NO_CREDENTIALS = ("169.254.169.254", "metadata.google", "InvalidAccessKeyId", "SignatureDoesNotMatch")
-"""What errors say of a full disk; of a folder that is none, or may not be written to; of credentials that are missing or wrong."""
+NO_CREDENTIALS = (
+    "/latest/api/token", "/latest/meta-data", "/computeMetadata/", "InvalidAccessKeyId", "SignatureDoesNotMatch",
+)  # fmt: skip
+NO_BUCKET = ("NoSuchBucket", "bucket does not exist")
+"""What errors say of a full disk; of a folder that is none, or read-only; of credentials, missing or wrong; of a missing bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class Objects:
         with self._explained(path):
             await self._obstore.put_async(
                 self._opened(), path, content, attributes=None if self.folder else dict(headers),
-                chunk_size=PART, max_concurrency=AT_ONCE,
+                chunk_size=PART if self.folder is None else PART_OF_FOLDER, max_concurrency=AT_ONCE,
             )  # fmt: skip
             await asyncio.to_thread(self._sync, path)
 
@@ -219,8 +223,8 @@ class Objects:
 
     def _raise_unless_missing(self, error: FileNotFoundError) -> None:
         """Raise `ConfigurationError` where it is the bucket that is missing, not the object."""
-        if "NoSuchBucket" in str(error) or "bucket does not exist" in str(error):
-            raise ConfigurationError(f"SIDELANE_FILES is {self.location!r}, and there is no such bucket.") from error
+        if any(sign in str(error) for sign in NO_BUCKET):
+            raise self._explanation(error) from error
 
     def _explanation(self, error: Exception) -> FilesUnavailable | ConfigurationError:
         from obstore import exceptions
@@ -228,7 +232,7 @@ class Objects:
         whole = str(error)
         words = whole.partition("\n")[0]
         named = f"SIDELANE_FILES is {self.location!r}"
-        if "NoSuchBucket" in whole or "bucket does not exist" in whole:
+        if any(sign in whole for sign in NO_BUCKET):
             return ConfigurationError(f"{named}, and there is no such bucket.")
         if isinstance(error, exceptions.UnauthenticatedError) or any(sign in whole for sign in NO_CREDENTIALS):
             return ConfigurationError(

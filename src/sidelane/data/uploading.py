@@ -13,7 +13,7 @@ from sidelane.data.file import LONGEST_NAME, LONGEST_TYPE
 from sidelane.data.kinds import HEAD, checked_type
 from sidelane.model.errors import ArgumentsError, FileTooLarge
 
-PIECE = 1024 * 1024
+PIECE = 256 * 1024
 """Bytes that are taken in at one go."""
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f/\\]+")

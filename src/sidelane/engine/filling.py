@@ -5,11 +5,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from sidelane.data.file import MARK
 from sidelane.engine.batch import Batch, Refused
 from sidelane.engine.given import BATCH
 from sidelane.engine.handle import Job, OpenLane
-from sidelane.engine.holding import Holding
+from sidelane.engine.holding import Holding, names_files
 from sidelane.engine.refusing import accepted
 from sidelane.engine.task import Call, Task, checked_call
 from sidelane.model.batch import BatchSpec
@@ -48,7 +47,7 @@ def batch_spec(
         raise ArgumentsError(f"keep={keep}: this is a number of seconds, not below 0.")
     following = (then,) if isinstance(then, Call) else then
     templates = [call.template(user=user, trace=trace, source=BATCH + batch_id) for call in following]
-    if any(MARK in _arguments(template) for template in templates):
+    if any(map(names_files, templates)):
         raise ArgumentsError("What follows a batch takes no file: no job of the batch would hold it.")
     limited("".join(map(_arguments, templates)), settings.payload_limit, "What follows the batch")
     follow_ups = tuple(FollowUp(FINISHED, template) for template in templates)

@@ -31,6 +31,11 @@ def may_hold(spec: JobSpec) -> bool:
     return any(follow_up.on == REMOVED and follow_up.spec.task == REMOVE_FILES for follow_up in spec.follow_ups)
 
 
+def names_files(spec: JobSpec) -> bool:
+    """Tell whether the arguments of a job, or of what follows it, name files."""
+    return any(_texts(spec))
+
+
 def declare_file_removal(lane: Lane, own: Callable[..., Task[..., Any, Any]]) -> None:
     """Give a lane the task that lets go of the files of a job that was removed."""
 
@@ -54,7 +59,7 @@ class Holding:
 
         Raises `UnknownFile` where one is not there, `FilesUnavailable`, and as the store does.
         """
-        holding = {spec.id: spec for spec in specs if may_hold(spec) and any(_texts(spec))}
+        holding = {spec.id: spec for spec in specs if may_hold(spec) and names_files(spec)}
         held: dict[str, set[str]] = {}
         try:
             await each(holding, lambda job_id: self._hold(holding[job_id], held))

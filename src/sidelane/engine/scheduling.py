@@ -9,6 +9,7 @@ from typing import Any, TypedDict, Unpack
 from sidelane.engine.admission import waiting
 from sidelane.engine.client import Client
 from sidelane.engine.handle import Job
+from sidelane.engine.holding import names_files
 from sidelane.engine.task import Call, checked_call
 from sidelane.model.errors import ArgumentsError, ConfigurationError, PayloadTooLarge, UnknownSchedule
 from sidelane.model.job import JobSpec
@@ -113,6 +114,10 @@ def _spec(name: str, call: Call[Any]) -> JobSpec:
         spec = call.spec()
     except (ArgumentsError, PayloadTooLarge) as error:
         raise ConfigurationError(f"{_named(name, call)}: {error}") from error
+    if names_files(spec):
+        raise ConfigurationError(
+            f"{_named(name, call)}: its arguments name a file, which no job would hold until then."
+        )
     # an id that is always the same: what has not changed is not to look new to the store
     return waiting(replace(spec, id=SAME_ID, labels={**spec.labels, LABEL: name}))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
+from sidelane.data.files import Files
 from sidelane.engine.client import Client
 from sidelane.engine.declaration import PolicyFields, TaskFields, declare
 from sidelane.engine.registry import Registry
@@ -43,6 +44,8 @@ class RemoteLane(Lane, Protocol):
     def client(self) -> Client: ...
     @property
     def transports(self) -> Transports: ...
+    @property
+    def files(self) -> Files: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 from sidelane.model.errors import (
     ConfigurationError,
+    FileError,
+    FilesUnavailable,
     MalformedMessage,
     PayloadTooLarge,
     StoreError,
@@ -15,7 +17,7 @@ from sidelane.model.errors import (
 )
 from sidelane.remote.completing import Answer, Answered, Completing
 from sidelane.remote.declaration import Decode, RemoteLane, remotes
-from sidelane.remote.messages import Reply, read_reply
+from sidelane.remote.messages import Reply, read_reply, whole
 from sidelane.transports.address import Address
 from sidelane.transports.contract import Delivery, Receiver
 from sidelane.transports.opening import Transports
@@ -47,7 +49,8 @@ class Listener:
     def __init__(self, address: Address, tasks: frozenset[str], decode: Decode | None, lane: RemoteLane) -> None:
         self._address = address
         self._tasks = tasks
-        self._decode = decode or read_reply
+        self._decode = decode
+        self._files = lane.files
         self._transports: Transports = lane.transports
         self._completing = Completing(lane.client, lane.registry)
         self._trouble: str | None = None
@@ -85,12 +88,19 @@ class Listener:
     async def _read(self, delivery: Delivery) -> Reply | None:
         """Read a reply; what is none is done with, and what cannot be read is put aside with the reason."""
         try:
+            if self._decode is None:
+                return read_reply(await whole(delivery.message, self._files.get_text))
             reply = self._decode(delivery.message)
             if reply is not None and not isinstance(reply, Reply):
                 raise MalformedMessage(f"`decode` gave {type(reply).__name__} in place of a Reply.")
+        except FilesUnavailable as error:
+            self._failed(error)
+            await delivery.release(ELSEWHERE)
+            return None
         except Exception as error:  # noqa: BLE001 - whatever the application's own function raises, its message is bad
             logger.warning("a message of %s is no reply: %s", self._address, error)
-            await delivery.reject(str(error) if isinstance(error, MalformedMessage) else f"decode: {error!r}")
+            known = isinstance(error, MalformedMessage | FileError)
+            await delivery.reject(str(error) if known else f"decode: {error!r}")
             return None
         if reply is None:
             await delivery.ack()

@@ -4,8 +4,8 @@ Whoever wants a form of their own writes `encode` and `decode` instead; docs/rem
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -16,6 +16,7 @@ from sidelane.model.errors import MalformedMessage
 from sidelane.model.ids import is_id
 from sidelane.model.message import Message
 from sidelane.model.problem import Problem
+from sidelane.stores.checking import is_storable
 from sidelane.transports import cloudevents
 from sidelane.transports.cloudevents import CloudEvent
 
@@ -179,7 +180,7 @@ def _wrong(reply: Reply) -> Iterator[str]:
         yield "A reply names its job by `job` or by `key`: give one of them."
     if job is not None and not (isinstance(job, str) and is_id(job)):
         yield "The `job` of a reply is no id of a job."
-    if key is not None and not (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY):
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY and is_storable(key)):
         yield f"The `key` of a reply is a text of 1 to {LONGEST_KEY} characters."
     if token is not None and not isinstance(token, str):
         yield "The `token` of a reply is a text."
@@ -244,6 +245,26 @@ def read_reply(message: Message) -> Reply:
         told = _read(_Events, event.data)
         return emission(told, job=told.job, token=told.token)
     raise MalformedMessage("The message is no reply: its type is neither that of a completion nor that of events.")
+
+
+def pointing(message: Message, link: str) -> Message:
+    """Give a message of ours with a link in place of its data: the CloudEvents extension `dataref`."""
+    event = cloudevents.read(message.body)
+    return replace(message, body=cloudevents.write(replace(event, data=None, dataref=link, datacontenttype=None)))
+
+
+def data_of(message: Message) -> str:
+    """Give the data of a message of ours, as JSON text."""
+    return cloudevents.read(message.body).data or "null"
+
+
+async def whole(message: Message, read: Callable[[str], Awaitable[str]]) -> Message:
+    """Give a message with the data that it only points to, if it does. Raises `MalformedMessage`, and what `read` raises."""
+    event = cloudevents.read(message.body)
+    if event.dataref is None or event.data is not None:
+        return message
+    data = await read(event.dataref)
+    return replace(message, body=cloudevents.write(replace(event, data=data, dataref=None)))
 
 
 def completion(form: CompletionForm, *, job: str, token: str) -> Reply:

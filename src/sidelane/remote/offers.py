@@ -223,7 +223,9 @@ class _Hint:
 def _arguments(task: AnyTask, given: object) -> str:
     """Write an offer's input as the arguments of a task: of a task with one parameter it is the argument, else it holds them."""
     names = task.signature.names
-    return to_json({names[0]: given} if len(names) == 1 else given).decode()
+    if len(names) == 1:
+        return to_json({names[0]: given}).decode()
+    return to_json({} if given is None else given).decode()
 
 
 async def _settled(ending: Awaitable[None], delivery: Delivery) -> None:

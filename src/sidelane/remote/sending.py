@@ -9,6 +9,7 @@ from typing import Any, Protocol, Unpack
 from pydantic_core import to_json
 
 from sidelane.callbacks.poster import NotDelivered
+from sidelane.data.files import WEEK
 from sidelane.engine.client import Client
 from sidelane.engine.context import Context
 from sidelane.engine.declaration import TaskFields
@@ -18,6 +19,7 @@ from sidelane.engine.side import SENDING
 from sidelane.engine.task import Task
 from sidelane.model.errors import (
     ConfigurationError,
+    FilesUnavailable,
     GiveUp,
     SidelaneError,
     StoreUnavailable,
@@ -33,7 +35,7 @@ from sidelane.model.retry import Exponential, Retry
 from sidelane.remote.address import Http
 from sidelane.remote.declaration import Remote, RemoteLane
 from sidelane.remote.handover import SEND
-from sidelane.remote.messages import SOURCE, Offer, offer_message
+from sidelane.remote.messages import SOURCE, Offer, data_of, offer_message, pointing
 from sidelane.remote.posting import PostingLane, post_offer
 from sidelane.remote.token import PURPOSE, make_token
 
@@ -124,7 +126,7 @@ class Sending:
         try:
             offer = await offer_of(self._lane.client, task, record, lease, arguments=arguments, seconds=left)
             await self._deliver(task, offer)
-        except (TransportUnavailable, NotDelivered) as error:
+        except (TransportUnavailable, FilesUnavailable, NotDelivered) as error:
             wait = max(AGAIN.delay(ctx.attempt), getattr(error, "retry_after", None) or 0.0)
             if wait < left - (time.monotonic() - began):
                 logger.warning("job %s is not handed over to %s yet: %s", record.id, task.way.via, error)
@@ -147,10 +149,27 @@ class Sending:
             len(f"{name}{text}".encode()) for name, text in message.attributes.items()
         )
         if size > transport.largest:
-            raise TransportUnusable(f"The offer is {size:,} bytes; {via} takes {transport.largest:,}.")
+            if task.way.encode is not None:
+                raise TransportUnusable(f"The offer is {size:,} bytes; {via} takes {transport.largest:,}.")
+            message = await self._by_reference(message, offer, f"The offer is {size:,} bytes; {via} takes fewer")
         (error,) = await transport.send([message])
         if error is not None:
             raise error
+
+    async def _by_reference(self, message: Message, offer: Offer, why: str) -> Message:
+        """Put the data of an offer into a file, and a link to it in their place. Raises `TransportUnusable`."""
+        lasts = min(max(offer.timeout, 1.0), WEEK)
+        try:
+            link = await self._lane.files.put_text(data_of(message), name=f"{offer.id}.json", lasts=lasts)
+        except FilesUnavailable:
+            raise
+        except SidelaneError as error:
+            raise TransportUnusable(f"{why}, and its data cannot be kept in a file: {error}") from error
+        if "://" not in link:
+            raise TransportUnusable(
+                f"{why}, and files are in a folder that has no address for others: set SIDELANE_FILES_URL, or use a bucket."
+            )
+        return pointing(message, link)
 
     async def _give_up(
         self, task: Remote[Any, Any], record: JobRecord, lease: Lease, said: str, error: Exception

@@ -59,10 +59,9 @@ async def serving(
     queue, sender = str(offers), await transports.to(replies)
     answers = Replies(sender)
     async with (await transports.to(offers)).receiving(hold=settings.lease) as receiver:
-        await sender.send([])  # which reaches it, so that it knows how large a message may be
         limit = min(settings.payload_limit, answers.room)
         if limit < settings.payload_limit:
-            logger.info("results and events may have %s bytes each: the replies carry no more", f"{limit:,}")
+            logger.debug("results and events may have %s bytes each: the replies carry no more", f"{limit:,}")
         source = OfferSource(receiver, answers, queue=queue, tasks=_servable(registry))
         loop = asyncio.get_running_loop()
 

@@ -16,7 +16,7 @@ from typing import TextIO
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
 from sidelane.model.ids import new_id, new_nonce
-from sidelane.model.job import FINISHED, UNFINISHED, Failure, FollowUp, JobSpec, Query, Submission
+from sidelane.model.job import FINISHED, UNFINISHED, Failure, FollowUp, JobRecord, JobSpec, Query, Submission
 from sidelane.model.limit import Limit
 from sidelane.model.outcome import Append, Cancelled, Failed, HandedOver, Outcome, Released, Report, Retried, Succeeded
 from sidelane.model.problem import Problem
@@ -177,9 +177,13 @@ async def toil(store: Store, line: Line, name: str, seed: int) -> None:
 
 
 async def attempt(store: Store, line: Line, claimed: Claimed, dice: random.Random) -> None:
-    """Run one job: emit, then end somehow."""
+    """Run one job: emit, then end somehow, inside or outside, if at all."""
     said = tuple(Entry("token", json.dumps(str(number))) for number in range(dice.randrange(4)))
     await store.append([Append(lease=claimed.lease, ordinal=1, entries=said)])
+    if dice.random() < 0.3:
+        await hand_over(store, claimed)
+        if dice.random() < 0.5:
+            return
     result = json.dumps(claimed.lease.nonce)
     outcomes: list[Outcome] = [Succeeded(result), Released(), Retried(BROKEN), Failed(BROKEN), Cancelled()]
     (outcome,) = dice.choices(outcomes, weights=[4, 1, 1, 1, 1])
@@ -187,6 +191,14 @@ async def attempt(store: Store, line: Line, claimed: Claimed, dice: random.Rando
     (counted,) = await store.finish([report])
     if counted and isinstance(outcome, Succeeded):
         line.tell(succeeded=claimed.record.id, result=result)
+
+
+async def hand_over(store: Store, claimed: Claimed) -> None:
+    """Let a job go on outside: whoever is handed it was told."""
+    sending = JobSpec(id=f"{claimed.record.id}.sent.{claimed.lease.attempt}", task="send")
+    await store.finish([Report(lease=claimed.lease, outcome=HandedOver(LEASE, sending))])
+    job, sent = await store.get([claimed.record.id, sending.id])
+    assert sent is not None or not isinstance(job, JobRecord) or job.outside != claimed.lease
 
 
 async def act(line: Line, part: str, url: str, name: str, count: int) -> None:
