@@ -102,6 +102,6 @@ async def test_the_files_of_a_result_from_outside_are_kept_with_the_job(lane: Si
         assert len(await lane.files.holds.held(job.id)) == 1
         await t.deliver()  # a job stays as long as its offer is under way
         assert await lane.client.store.remove([job.id]) == [True]
-        await t.deliver()
+        await t.drain()
         with pytest.raises(UnknownFile):
             await drawn.read()
