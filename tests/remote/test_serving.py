@@ -217,15 +217,22 @@ async def test_what_a_message_cannot_carry_is_too_large_and_said_so(customer: Cu
         assert len(customer.events(offer)) == 7
 
 
-async def test_a_place_for_replies_that_is_not_there_ends_the_worker_and_the_offer_comes_back(moto: Moto) -> None:
-    line = sqs_line(moto)
+async def test_a_place_for_replies_that_is_not_there_is_found_at_once(moto: Moto) -> None:
+    with pytest.raises(TransportUnusable, match="SQS queue nowhere does not exist"):
+        async with studio.lane.serving(offers=sqs_line(moto).address, replies=Sqs("nowhere")):
+            pass
+
+
+async def test_a_place_for_replies_that_goes_away_ends_the_worker_and_the_offer_comes_back(moto: Moto) -> None:
+    line, replies = sqs_line(moto), moto.queue()
     customer = Customer(line, line)
-    async with studio.lane.serving(offers=line.address, replies=Sqs("nowhere")) as worker:
+    async with studio.lane.serving(offers=line.address, replies=Sqs(replies)) as worker:
+        moto.sqs.delete_queue(QueueUrl=replies)
         running = asyncio.create_task(worker.run())
         customer.offer("tell", 0)
         with pytest.raises(ExceptionGroup) as raised:
             await running
-        assert raised.group_contains(TransportUnusable, match="SQS queue nowhere does not exist")
+        assert raised.group_contains(TransportUnusable, match="does not exist")
     assert line.left()
 
 

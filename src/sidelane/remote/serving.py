@@ -59,7 +59,6 @@ async def serving(
     queue, sender = str(offers), await transports.to(replies)
     answers = Replies(sender)
     async with (await transports.to(offers)).receiving(hold=settings.lease) as receiver:
-        await sender.send([])  # which reaches it, so that it knows how large a message may be
         limit = min(settings.payload_limit, answers.room)
         if limit < settings.payload_limit:
             logger.debug("results and events may have %s bytes each: the replies carry no more", f"{limit:,}")
