@@ -100,6 +100,17 @@ async def test_files_of_jobs_that_the_store_has_lost_are_removed_where_everythin
 
 
 @in_a_folder
+async def test_what_was_put_by_an_old_link_is_removed_where_everything_is_looked_at(files: Files) -> None:
+    path = holds.incoming("0" * 32)
+    await files.objects.put(path, b"too late")
+    await files.tidy(everything=True)
+    assert await files.objects.has(path)  # its link may hold still
+    age(files, path, 9 * holds.DAY)
+    await files.tidy(everything=True)
+    assert await everything(files) == []
+
+
+@in_a_folder
 async def test_a_removal_that_was_killed_is_finished(files: Files) -> None:
     file = await files.save(b"hello")
     await files.objects.put(holds.held_by(key(file), f"{holds.REMOVING}killed"))

@@ -17,6 +17,9 @@ from sidelane.model.errors import FilesUnavailable
 
 DAY = 86_400.0
 
+LONGEST_LINK = 7 * DAY
+"""Seconds for which a signed link may hold: what S3 and Google allow."""
+
 UNDER_WAY = 3600.0
 """Seconds for which a mark may be there without its job: its submit is under way."""
 
@@ -112,8 +115,13 @@ class Holds:
         return removed
 
     async def tidy_all(self, known: Known) -> int:
-        """Look at every file that is held, too: let go of those whose jobs the store has lost. Say how many were removed."""
+        """Look at every file that is held, too: let go of those whose jobs the store has lost. Say how many were removed.
+
+        What was put by a link whose file is gone goes as well, once no such link can hold any more.
+        """
         removed = await self.tidy(known)
+        late = [found.path async for found in self._objects.list("uploads") if found.age > LONGEST_LINK + DAY]
+        await self._objects.delete(path for path in late if path.endswith("/content"))
         async for marks in _pages(self._objects.list("holds")):
             held = [mark.path.split("/")[1:] for mark in marks if mark.age >= UNDER_WAY]
             jobs = await known([job for _, holder in held if (job := job_of(holder))])
