@@ -9,7 +9,7 @@ from typing import Any, Protocol, Unpack
 from pydantic_core import to_json
 
 from sidelane.callbacks.poster import NotDelivered
-from sidelane.data.files import WEEK
+from sidelane.data.holds import LONGEST_LINK
 from sidelane.engine.client import Client
 from sidelane.engine.context import Context
 from sidelane.engine.declaration import TaskFields
@@ -158,7 +158,7 @@ class Sending:
 
     async def _by_reference(self, message: Message, offer: Offer, why: str) -> Message:
         """Put the data of an offer into a file, and a link to it in their place. Raises `TransportUnusable`."""
-        lasts = min(max(offer.timeout, 1.0), WEEK)
+        lasts = min(max(offer.timeout, 1.0), LONGEST_LINK)
         try:
             link = await self._lane.files.put_text(data_of(message), name=f"{offer.id}.json", lasts=lasts)
         except FilesUnavailable:
