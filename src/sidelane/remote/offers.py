@@ -10,19 +10,22 @@ from dataclasses import dataclass
 
 from pydantic_core import to_json
 
+from sidelane.data.files import Files
 from sidelane.engine.registry import AnyTask
 from sidelane.model.errors import (
+    FilesUnavailable,
     MalformedMessage,
     StoreUnavailable,
     TransportError,
     TransportUnavailable,
     TransportUnusable,
+    UnknownFile,
 )
 from sidelane.model.job import JobRecord, JobSpec, Lease, State
 from sidelane.model.outcome import Append, Cancelled, Failed, HandedOver, Released, Report, Retried, Succeeded, Verdict
 from sidelane.model.problem import Problem
 from sidelane.model.worker import Claimed, ClaimRequest, Claims, WorkerInfo
-from sidelane.remote.messages import Offer, read_offer
+from sidelane.remote.messages import Offer, read_offer, whole
 from sidelane.remote.receiving import Receiving
 from sidelane.remote.replying import Replies
 from sidelane.stores.contract import Wakeups
@@ -52,14 +55,18 @@ class Held:
 class OfferSource:
     """What a worker claims from where there is no store. A lease is the offer's: its job, its attempt and its token.
 
-    As an attendant of its worker, it receives as many offers as the worker has room for. `tasks` are those it can run.
+    As an attendant of its worker, it receives as many offers as the worker has room for. `tasks` are those it can run; inputs that
+    did not fit into their messages are in `files`.
     """
 
-    def __init__(self, receiver: Receiver, replies: Replies, *, queue: str, tasks: Mapping[str, AnyTask]) -> None:
+    def __init__(
+        self, receiver: Receiver, replies: Replies, *, queue: str, tasks: Mapping[str, AnyTask], files: Files
+    ) -> None:
         self._receiver = receiver
         self._replies = replies
         self._queue = queue
         self._tasks = tasks
+        self._files = files
         self._receiving = Receiving(f"receive offers from {queue}")
         self._wanted = 0
         self._asked = asyncio.Event()
@@ -138,10 +145,14 @@ class OfferSource:
     async def _claimed(self, delivery: Delivery, tasks: Mapping[str, int]) -> Claimed | None:
         """Take an offer, unless it is malformed, for other workers, or in hand already."""
         try:
-            offer = read_offer(delivery.message)
-        except MalformedMessage as error:
+            offer = read_offer(await whole(delivery.message, self._files.get_text))
+        except (MalformedMessage, UnknownFile) as error:
             logger.warning("message %s is no offer that can be read: %s", delivery.message.id, error)
             await _settled(delivery.reject(str(error)), delivery)
+            return None
+        except FilesUnavailable as error:
+            logger.warning("the input of message %s cannot be read for now: %s", delivery.message.id, error)
+            await _settled(delivery.release(AGAIN), delivery)
             return None
         lease = Lease(offer.job, offer.attempt, offer.token)
         if lease in self._held:  # it came again all the same; only its newest delivery can be extended and acknowledged
