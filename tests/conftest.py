@@ -1,6 +1,7 @@
-"""What holds for every test: marks by folder, and no skipping where nobody would notice."""
+"""What holds for every test: where it writes, marks by folder, and no skipping where nobody would notice."""
 
 import os
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -10,6 +11,16 @@ HERE = Path(__file__).parent
 MARKED_FOLDERS = {"system", "browser"}
 
 UNDER_CI = os.environ.get("CI") == "true"
+
+MEMORY = Path("/dev/shm")  # noqa: S108 # pytest makes folders of its own in it
+ROOM = 4 * 2**30
+"""Bytes that must be free there."""
+
+
+def pytest_configure() -> None:
+    """Have tests write into memory where there is room: they sync as often as ever, and no disk makes them wait for it."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

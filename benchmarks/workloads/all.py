@@ -1,6 +1,7 @@
 """All workloads, in the order in which they are measured and shown."""
 
 from benchmarks.workloads import (
+    callbacks,
     drain,
     growth,
     idle,
@@ -15,5 +16,5 @@ from benchmarks.workloads import (
     wait,
 )
 
-MODULES = (drain, submit, limits, start, stream, light, wait, recovery, idle, memory, growth, retention)
+MODULES = (drain, submit, limits, start, stream, light, callbacks, wait, recovery, idle, memory, growth, retention)
 WORKLOADS = {each.WORKLOAD.name: each.WORKLOAD for each in MODULES}

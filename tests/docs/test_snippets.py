@@ -8,15 +8,17 @@ from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from inspect import iscoroutine
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
 import pytest
+from fastapi import Depends, FastAPI, Response, UploadFile
 from pydantic import BaseModel
 
 import sidelane
 from sidelane import BatchEnd, GiveUp, JobError, Queue, Sidelane, State
 from sidelane.transports import cloudevents
+from sidelane.web import Jobs, Responder
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -301,3 +303,30 @@ async def test_those_about_serve(lane: Sidelane) -> None:
     page = Snippets("serve.md", lane, AnalyseIn=AnalyseIn, Report=dict[str, float])
     await page.run("lane.task")
     assert "audio.analyse" in lane.registry.tasks
+
+
+async def test_those_about_files(lane: Sidelane) -> None:
+    async def measure(path: Path) -> int:
+        return path.stat().st_size  # noqa: ASYNC240 - what the page's reader does there takes long anyway
+
+    jobs = Jobs(lane, user=None)
+    app = FastAPI()
+    app.include_router(jobs.router, prefix="/jobs")
+    app.include_router(jobs.files, prefix="/files")
+    respond = Annotated[Responder, Depends(jobs.respond)]
+    page = Snippets(
+        "files.md", lane, app=app, jobs=jobs, measure=measure, Report=int, Respond=respond, Response=Response,
+        UploadFile=UploadFile,
+    )  # fmt: skip
+    for block in ("async def analyse", "async def upload_audio", "async def begin"):
+        await page.run(block)
+    wav = b"RIFF\x00\x00\x00\x00WAVE"
+    transport = httpx2.ASGITransport(app=app)
+    async with lane.testing() as t, httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+        accepted = await client.post("/t-1/upload-audio", files={"file": ("a.wav", wav, "audio/wav")})
+        assert accepted.status_code == 202
+        upload = (await client.post("/uploads")).json()
+        await client.request(upload["method"], upload["url"], headers=upload["headers"], content=wav)
+        assert (await client.post(f"/uploads/{upload['id']}")).status_code == 202
+        await t.drain()
+        assert [record.result for record in await t.submitted(page["analyse"])] == ["12", "12"]

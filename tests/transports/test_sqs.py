@@ -205,6 +205,14 @@ class TestQueues:
             assert moto.requests() - before <= 10
         assert moto.count(url) == 0
 
+    async def test_what_is_too_large_together_goes_apart(self, moto: Moto, url: str) -> None:
+        async with opened(SqsTransport(Sqs(url))) as transport:
+            await send(transport, *messages("first"))
+            before = moto.requests()
+            await send(transport, *(Message(body="x" * 400_000) for _ in range(5)))
+            assert moto.requests() - before <= 3  # one alone, then two and two
+        assert moto.count(url) == 6
+
     async def test_one_message_that_cannot_be_sent_does_not_keep_the_others(self, moto: Moto, url: str) -> None:
         async with opened(SqsTransport(Sqs(url))) as transport:
             refused = [Message(body=""), Message(body="a\x00b"), Message(body="\ud800")]

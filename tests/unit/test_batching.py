@@ -70,3 +70,16 @@ async def test_many_callers_keep_two_calls_under_way_and_never_more() -> None:
     assert await asyncio.gather(*map(echo, range(500))) == list(range(500))
     assert most == 2
     assert max(sizes) == 50
+
+
+async def test_one_by_one_no_call_overtakes_another_however_many_wait() -> None:
+    done: list[int] = []
+
+    async def call(items: Sequence[int]) -> list[int]:
+        await asyncio.sleep(0 if items[0] else 0.01)  # the first takes longest
+        done.extend(items)
+        return list(items)
+
+    echo = Batching(call, limit=10, one_by_one=True)
+    await asyncio.gather(*map(echo, range(60)))
+    assert done == list(range(60))

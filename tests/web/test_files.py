@@ -38,8 +38,9 @@ def pitch(path: Path) -> int:
     with wave.open(str(path)) as audio:
         count = audio.getnframes()
         samples = struct.unpack(f"<{count}h", audio.readframes(count))
-    crossings = sum((one < 0) != (two < 0) for one, two in pairwise(samples))
-    return round((crossings + 1) / 2 / (count / RATE))
+    crossings: int = sum((one < 0) != (two < 0) for one, two in pairwise(samples))
+    hertz: int = round((crossings + 1) / 2 / (count / RATE))
+    return hertz
 
 
 class Studio:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sidelane import __version__
-from sidelane.cli import batches, callbacks, dead, jobs, limits, queues, schedules
+from sidelane.cli import batches, callbacks, dead, files, jobs, limits, queues, schedules
 from sidelane.cli.api import api
 from sidelane.cli.check import check
 from sidelane.cli.config import config
@@ -59,6 +59,7 @@ application.add_typer(limits.commands, name="limits")
 application.add_typer(schedules.commands, name="schedules")
 application.add_typer(batches.commands, name="batches")
 application.add_typer(callbacks.commands, name="callbacks")
+application.add_typer(files.commands, name="files")
 application.command()(workers)
 application.command()(config)
 application.command()(check)

@@ -34,8 +34,7 @@ NO_CREDENTIALS = (
     "/latest/api/token", "/latest/meta-data", "/computeMetadata/", "InvalidAccessKeyId", "SignatureDoesNotMatch",
 )  # fmt: skip
 NO_BUCKET = ("NoSuchBucket", "bucket does not exist")
-"""What errors say of a full disk; of a folder that is none, or may not be written to; of credentials that are wrong, or nowhere (the
-machine's own are asked for last); of a missing bucket."""
+"""What errors say of a full disk; of a folder that is none, or read-only; of credentials that are wrong or missing; of no bucket."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,97 @@
+"""From a request to the backend that hears of its job: 202, worker, callback; a failure is the same on every way (R8, R12)."""
+
+import json
+from typing import Annotated, Any
+
+import httpx2
+from fastapi import Depends, FastAPI, HTTPException, Response
+from pydantic import BaseModel
+
+from sidelane import Ended, Sidelane, Webhook
+from sidelane.model.errors import SidelaneError
+from sidelane.web import Jobs, Responder, problem_handler
+from tests.callbacks.conftest import MakeLane
+from tests.callbacks.receiving import Receiver
+
+
+class Feedback(BaseModel):
+    member_id: int
+    content: str
+
+
+def service(lane: Sidelane, url: str) -> FastAPI:
+    """A feedback service: a backend asks, a model answers, the backend is told in a form of its own."""
+
+    @lane.callback_body
+    def for_backend(ended: Ended) -> dict[str, Any]:
+        content = ended.problem["status"] if ended.problem else ended.result
+        return {"memberId": ended.arguments["feedback"]["member_id"], "content": content}
+
+    @lane.task(callback=Webhook(url, body=for_backend))
+    async def review(feedback: Feedback) -> str:
+        if not feedback.content:
+            raise HTTPException(502, "The model did not answer.")
+        return f"Good: {feedback.content}"
+
+    jobs = Jobs(lane, user=None)
+    app = FastAPI()
+    app.include_router(jobs.router, prefix="/jobs")
+    app.add_exception_handler(SidelaneError, problem_handler)
+
+    @app.post("/ai/feedback")
+    async def ask(feedback: Feedback, respond: Annotated[Responder, Depends(jobs.respond)]) -> Response:
+        return await respond(review.call(feedback))
+
+    @app.post("/ai/elsewhere")
+    async def ask_for(feedback: Feedback, tell: str, respond: Annotated[Responder, Depends(jobs.respond)]) -> Response:
+        return await respond(review.options(callback=Webhook(tell)).call(feedback))
+
+    return app
+
+
+async def test_the_backend_hears_of_its_job_and_of_its_failure(lane: Sidelane, receiver: Receiver) -> None:
+    app = service(lane, receiver.url)
+    async with lane.running(workers=1), called(app) as client:
+        good = await client.post("/ai/feedback", json={"member_id": 3, "content": "…"})
+        assert good.status_code == 202
+        await receiver.until(1)
+        assert receiver.received[0].json == {"memberId": 3, "content": "Good: …"}
+        bad = await client.post("/ai/feedback", json={"member_id": 4, "content": ""})
+        assert bad.status_code == 202
+        await receiver.until(2)
+        assert receiver.received[1].json == {"memberId": 4, "content": 502}
+        shown = (await client.get(bad.json()["links"]["self"])).json()
+        assert (shown["state"], shown["problem"]["status"]) == ("failed", 502)
+        result = await client.get(bad.json()["links"]["result"])
+        assert (result.status_code, result.json()["detail"]) == (502, "The model did not answer.")
+        stream = (await client.get(bad.json()["links"]["events"])).text
+        (end,) = [part for part in stream.split("\n\n") if "event: end" in part]
+        assert json.loads(end.partition("data: ")[2])["problem"]["status"] == 502
+
+
+async def test_a_url_of_the_request_that_leads_inside_is_a_422(make_lane: MakeLane, receiver: Receiver) -> None:
+    lane = make_lane(private_callbacks=False)
+    app = service(lane, "https://be.example.com/jobs")
+    asked = {"member_id": 3, "content": "…"}
+    async with lane.running(), called(app) as client:
+        for url in (receiver.url, "http://169.254.169.254/latest/meta-data", "file:///etc/passwd", "nonsense"):
+            refused = await client.post("/ai/elsewhere", params={"tell": url}, json=asked)
+            assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
+        assert receiver.connections == 0
+
+
+async def test_clients_see_no_side_work_not_even_where_the_id_alone_opens_a_job(
+    lane: Sidelane, receiver: Receiver
+) -> None:
+    app = service(lane, receiver.url)
+    async with lane.running(workers=1), called(app) as client:
+        job = (await client.post("/ai/feedback", json={"member_id": 3, "content": "…"})).json()["id"]
+        await receiver.until(1)
+        assert (await lane.client.record(f"{job}.1.0")).spec.task == "sidelane.callback"
+        for path in ("", "/result", "/events"):
+            assert (await client.get(f"/jobs/{job}.1.0{path}")).status_code == 404
+        assert (await client.post(f"/jobs/{job}.1.0/cancel")).status_code == 404
+
+
+def called(app: FastAPI) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://service")

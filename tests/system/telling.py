@@ -1,0 +1,11 @@
+"""A lane whose receivers are on this machine."""
+
+from sidelane import Sidelane
+
+lane = Sidelane(settings={"private_callbacks": True}, secrets={"be": "whsec_c2VjcmV0IG9mIGEgdGVzdA=="})
+
+
+@lane.task
+async def add(a: int, b: int) -> int:
+    """Do what takes no time."""
+    return a + b
