@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -33,6 +33,9 @@ from sidelane.transports.contract import Delivery, Receiver
 
 PATIENCE = 3
 """Deliveries after which an offer that nobody here knows the task of is answered, for nobody else seems to either."""
+
+MOST_PASSED = 1_000
+"""Offers whose deliveries are counted here; with more of them, counting begins anew."""
 
 AGAIN = 10.0
 """Seconds after which an offer comes again that this worker passes over: another may know its task."""
@@ -73,6 +76,7 @@ class OfferSource:
         self._arrived: deque[Delivery] = deque()
         self._hint = _Hint()
         self._held: dict[Lease, Held] = {}
+        self._passed = Counter[str]()  # how often each was passed over
 
     @property
     def trouble(self) -> str | None:
@@ -92,9 +96,9 @@ class OfferSource:
                     self._asked.clear()
                     self._hint.give()
         finally:
-            for delivery in self._arrived:
+            while self._arrived:
+                delivery = self._arrived.popleft()
                 await _settled(delivery.release(), delivery)
-            self._arrived.clear()
 
     async def claim(self, request: ClaimRequest) -> Claims:
         """Take the offers that have arrived, and ask for more where there is room left."""
@@ -119,8 +123,7 @@ class OfferSource:
     async def append(self, appends: Sequence[Append]) -> list[bool]:
         """Send events."""
         with _as_store():
-            await asyncio.gather(*map(self._append, appends))
-        return [True] * len(appends)
+            return list(await asyncio.gather(*map(self._append, appends)))
 
     async def finish(self, reports: Sequence[Report]) -> list[bool]:
         """Send how jobs ended, and acknowledge their offers once that is sent; give those back that were released."""
@@ -173,22 +176,26 @@ class OfferSource:
 
     async def _pass_over(self, offer: Offer, delivery: Delivery) -> None:
         """Leave an offer to others; one that has been left by all, as far as can be told, is answered."""
-        if offer.task in self._tasks or delivery.count < PATIENCE:
+        self._passed[offer.id] += 1  # not every transport counts
+        if offer.task in self._tasks or max(self._passed[offer.id], delivery.count) < PATIENCE:
             logger.info("job %s (%s) is left to other workers", offer.job, offer.task)
             await delivery.release(AGAIN)
-            return
-        logger.warning(
-            "job %s: no worker here knows the task %s, after %d deliveries", offer.job, offer.task, delivery.count
-        )
-        await self._replies.refusal(offer, UNKNOWN)
-        await delivery.ack()
+        else:
+            logger.warning("job %s: no worker here knows the task %s, so it fails", offer.job, offer.task)
+            await self._replies.refusal(offer, UNKNOWN)
+            await delivery.ack()
+        if len(self._passed) > MOST_PASSED:
+            self._passed.clear()
 
-    async def _append(self, append: Append) -> None:
-        offer = self._held[append.lease].offer
+    async def _append(self, append: Append) -> bool:
+        held = self._held.get(append.lease)
+        if held is None:  # tried again, and its job has ended meanwhile: these went along with the end
+            return False
         try:
-            await self._replies.events(offer, append.ordinal, append.entries)
+            await self._replies.events(held.offer, append.ordinal, append.entries)
         except TransportUnusable as error:
-            logger.error("job %s: events of it cannot be sent and are left out: %s", offer.job, error)
+            logger.error("job %s: events of it cannot be sent and are left out: %s", held.offer.job, error)
+        return True
 
     async def _end(self, held: Held, report: Report) -> None:
         match report.outcome:
