@@ -13,8 +13,11 @@ from benchmarks.workloads import (
     start,
     stream,
     submit,
+    upload,
     wait,
 )
 
-MODULES = (drain, submit, limits, start, stream, light, callbacks, wait, recovery, idle, memory, growth, retention)
+MODULES = (
+    drain, submit, limits, start, stream, light, callbacks, wait, recovery, idle, memory, growth, retention, upload,
+)  # fmt: skip
 WORKLOADS = {each.WORKLOAD.name: each.WORKLOAD for each in MODULES}

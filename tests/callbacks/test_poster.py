@@ -3,11 +3,18 @@
 import asyncio
 import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from sidelane.callbacks.addresses import AddressRefused, Reach
 from sidelane.callbacks.poster import NotDelivered, Poster, ReceiverGone, seconds_of
@@ -210,6 +217,48 @@ def test_some_addresses_are_refused_where_private_ones_are_not(address: str) -> 
     Reach(private=True).check_addresses("inside.example", ["10.0.0.1", "127.0.0.1", "fe80::1", "fc00::1"])
     with pytest.raises(AddressRefused):
         Reach(private=True).check_addresses("inside.example", [address])
+
+
+async def test_tls_is_held_to_the_name_although_an_address_is_connected_to(
+    tmp_path: Path, make_poster: MakePoster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = certified("be.example", tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificate, key)
+    names_asked_for = []
+    server.sni_callback = lambda connection, name, context: names_asked_for.append(name)
+    async with receiving(tls=server) as receiver:
+        poster = make_poster(resolve=names(be=["127.0.0.1"], other=["127.0.0.1"]), timeout=5)
+        await poster.deliver(f"https://be.example:{receiver.port}/", b"1", {})
+        with pytest.raises(NotDelivered, match="certificate verify failed"):
+            await poster.deliver(f"https://other.example:{receiver.port}/", b"2", {})
+    assert [got.body for got in receiver.received] == ["1"]
+    assert names_asked_for == ["be.example", "other.example"]
+
+
+def certified(name: str, folder: Path) -> tuple[Path, Path]:
+    """Make a certificate of this name, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    written = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "key.pem").write_bytes(written)
+    return folder / "certificate.pem", folder / "key.pem"
 
 
 async def test_an_allow_list_lets_its_hosts_through_and_no_others(receiver: Receiver, make_poster: MakePoster) -> None:

@@ -7,8 +7,9 @@ from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
 from sidelane.model.job import Failure, FollowUp, JobSpec, State
 from sidelane.model.limit import Limit
-from sidelane.model.outcome import Failed, Retried, Succeeded
+from sidelane.model.outcome import Failed, HandedOver, Retried, Succeeded
 from sidelane.model.problem import Problem
+from sidelane.remote.handover import SEND, sending_id
 from tests.cli.command import Command
 from tests.cli.shelf import WORKER, Shelf
 
@@ -165,6 +166,24 @@ def test_show_says_where_a_job_runs(shelf: Shelf, sidelane: Command) -> None:
     assert document["running_on"]["pid"] == 4711
     assert document["partial"] == "Because"
     assert document["served"] is True
+
+
+def test_show_says_where_a_job_was_handed_over_to_and_until_when(shelf: Shelf, sidelane: Command) -> None:
+    lease = shelf.claim(shelf.submit("one"))
+    told = {"job": "one", "attempt": 1, "nonce": lease.nonce, "to": "SQS queue offers", "last": 0, "arguments": None}
+    sending = JobSpec(
+        id=sending_id(lease), task=SEND, queue="chat", parent="one", deadline=600, arguments=json.dumps(told)
+    )
+    shelf.finish(lease, HandedOver(600, sending))
+    assert "handed over" in sidelane("jobs", "list").out
+    said = sidelane("jobs", "show", "one")
+    assert "to SQS queue offers, until" in said.out
+    assert "not sent yet: job one.1.sent does that" in said.out
+    document = sidelane("jobs", "show", "one", "--json").json
+    assert (document["handed_over"]["to"], document["served"]) == ("SQS queue offers", True)
+    shelf.finish(shelf.claim(sending.id), Succeeded("null"))
+    said = sidelane("jobs", "show", "one")
+    assert ("not sent" in said.out, "to SQS queue offers, until" in said.out) == (False, True)
 
 
 def test_show_says_when_the_worker_of_a_running_job_is_not_alive(shelf: Shelf, sidelane: Command) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx2
 import pytest
 
 from sidelane import Sidelane
@@ -24,8 +23,7 @@ def bucket(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in moto.environment.items():
         monkeypatch.setenv(name, value)
     name = f"files-{uuid4().hex[:8]}"
-    body = "<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>"
-    httpx2.put(f"{moto.url}/{name}", content=body).raise_for_status()
+    moto.bucket(name)
     return name
 
 

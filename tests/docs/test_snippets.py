@@ -16,7 +16,7 @@ from fastapi import Depends, FastAPI, Response, UploadFile
 from pydantic import BaseModel
 
 import sidelane
-from sidelane import BatchEnd, GiveUp, JobError, Queue, Sidelane, State
+from sidelane import BatchEnd, GiveUp, JobError, Message, Queue, Sidelane, State
 from sidelane.transports import cloudevents
 from sidelane.web import Jobs, Responder
 
@@ -150,6 +150,40 @@ async def test_those_about_transports(lane: Sidelane) -> None:
     page = Snippets("transports.md", lane)
     await page.run("offers = Sqs")
     assert page["results"].dead_letters == "results-unusable"
+
+
+class AnalyseIn(BaseModel):
+    audio: str
+
+
+class Report(BaseModel):
+    score: float
+
+
+async def test_those_about_hand_over(tmp_path: Path) -> None:
+    lanes = [Sidelane(store=f"sqlite:///{tmp_path / name}", settings={"jobs_url": "http://x"}) for name in "ab"]
+    names = {"AnalyseIn": AnalyseIn, "Report": Report, "json": json, "app": FastAPI()}
+    page, own = (Snippets("remote.md", lane, **names) for lane in lanes)
+    await page.run("timeout=600, retry")
+    await page.run("async with lane.testing()")
+    await page.run("@app.post")
+    async with lanes[0].testing() as t:
+        job = await page["analyse"].submit(AnalyseIn(audio="7.wav"))
+        await t.drain()
+        await page["analysed"](job.id, Report(score=1))
+        assert await job.result(timeout=0) == Report(score=1)
+    async with lanes[1].testing() as t:
+        await own.run("def decode")
+        await t.drain()
+        (offer,) = await t.handed_over(own["analyse"])
+    assert own["encode"](offer) == {"recordingId": "recording-7", "file": "s3://recordings/7.wav"}
+    told = [
+        {"kind": "heartbeat"},
+        {"kind": "", "recordingId": "a", "percent": 3},
+        {"kind": "", "recordingId": "a", "score": 1},
+    ]
+    nothing, progress, end = (own["decode"](Message(body=json.dumps(body))) for body in told)
+    assert (nothing, progress.ends, end.result) == (None, False, {"score": 1})
 
 
 async def test_those_about_chains(lane: Sidelane, mails: list[str]) -> None:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import AsyncIterator, Iterator
-from typing import assert_type
+from typing import Any, assert_type
 
 import pytest
 from pydantic import BaseModel
@@ -18,12 +18,15 @@ from sidelane import (
     ConfigurationError,
     Context,
     Job,
+    JobConflict,
     JobError,
     Queue,
     Rate,
     Resource,
     Result,
     Sidelane,
+    Sqs,
+    Task,
     Use,
 )
 from sidelane.model.errors import TaskDeclarationError
@@ -76,6 +79,26 @@ async def test_a_job_gives_its_result_in_that_type(lane: Sidelane) -> None:
         assert_type(job, Job[Report])
         assert_type(await job.result(), Report)
         assert_type(await t.run(answer.call()), Report)
+
+
+async def test_a_task_that_runs_elsewhere_knows_what_it_takes_and_gives(lane: Sidelane) -> None:
+    analyse = lane.remote("analyse", input=Report, result=list[int], via=Sqs("offers"), reply=Sqs("results"), losses=1)
+    plain: Task[[Report], Any, list[int]] = analyse
+    assert_type(analyse.call(Report(score=7)), Call[list[int]])
+    assert_type(analyse.options(priority=7).call(Report(score=7)), Call[list[int]])
+    assert plain.signature.result_type == list[int]
+    with pytest.raises(ArgumentsError):
+        analyse.call(7)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentsError):
+        analyse.call()  # type: ignore[call-arg]
+    async with lane.testing() as t:
+        job = await analyse.submit(Report(score=7))
+        assert_type(job, Job[list[int]])
+        await t.drain()
+        await t.complete(job, [7])
+        with pytest.raises(JobConflict):
+            await t.complete(job, "seven")  # type: ignore[misc]
+        assert not await analyse.complete(job.id, ["seven"])  # type: ignore[list-item]
 
 
 def test_a_resource_knows_what_it_gives(lane: Sidelane) -> None:

@@ -186,7 +186,7 @@ async def test_an_offer_that_can_go_neither_way_fails_the_job(make_lane: MakeLan
         input=AnalyseIn,
         result=Report,
         via=Sqs(moto.queue()),
-        encode=lambda offer: {"audio": offer.input["audio"]},
+        encode=lambda offer: {"audio": offer.input["audio"], "again": offer.input["audio"]},
     )
     async with lane.running(workers=1):
         found, _, error = await failure_of(await analyse.submit(LARGE))

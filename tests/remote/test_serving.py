@@ -232,21 +232,27 @@ async def test_what_is_larger_than_a_message_goes_by_a_bucket_that_both_sides_re
     with studio.lane.files.kept_in("s3://both/files"):
         made = studio.lane.serving(offers=offered, replies=replied)
         async with home.running(workers=1), made as worker, embedded(worker):
-            assert await (await echo.submit("short")).result(timeout=20) == "short"
             job = await echo.submit(text)
             assert await job.result(timeout=20) == text
             assert told(await whole_log(home.client.store, job.id)) == [("began", "echo"), ("token", {"text": text})]
 
 
-async def test_a_place_for_replies_that_is_not_there_ends_the_worker_and_the_offer_comes_back(moto: Moto) -> None:
-    line = sqs_line(moto)
+async def test_a_place_for_replies_that_is_not_there_is_found_at_once(moto: Moto) -> None:
+    with pytest.raises(TransportUnusable, match="SQS queue nowhere does not exist"):
+        async with studio.lane.serving(offers=sqs_line(moto).address, replies=Sqs("nowhere")):
+            pass
+
+
+async def test_a_place_for_replies_that_goes_away_ends_the_worker_and_the_offer_comes_back(moto: Moto) -> None:
+    line, replies = sqs_line(moto), moto.queue()
     customer = Customer(line, line)
-    async with studio.lane.serving(offers=line.address, replies=Sqs("nowhere")) as worker:
+    async with studio.lane.serving(offers=line.address, replies=Sqs(replies)) as worker:
+        moto.sqs.delete_queue(QueueUrl=replies)
         running = asyncio.create_task(worker.run())
         customer.offer("tell", 0)
         with pytest.raises(ExceptionGroup) as raised:
             await running
-        assert raised.group_contains(TransportUnusable, match="SQS queue nowhere does not exist")
+        assert raised.group_contains(TransportUnusable, match="does not exist")
     assert line.left()
 
 

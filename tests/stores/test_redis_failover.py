@@ -118,12 +118,12 @@ async def test_jobs_and_streams_of_a_lane_go_on_after_a_failover(guarded: Guarde
             await asyncio.sleep(0.05)
 
     async with lane.running(workers=1):
-        jobs = [await count.submit(60) for _ in range(4)]
+        jobs = [await count.submit(45) for _ in range(4)]
         following = asyncio.create_task(numbers(jobs[0]))
         await asyncio.sleep(0.5)
         await asyncio.to_thread(guarded.primary.stop, signal.SIGKILL)
         for job in jobs:
-            assert await job.result(30) == "".join(f"{number} " for number in range(60))
+            assert await job.result(30) == "".join(f"{number} " for number in range(45))
         seen = await following
         assert [(await job.record()).attempt for job in jobs] == [1] * 4
     assert sorted(set(seen)) == list(range(1, max(seen) + 1))  # what was seen and not copied may come again
@@ -150,10 +150,14 @@ async def test_a_primary_that_was_made_a_replica_is_not_used_any_more(guarded: G
 
 @pytest.mark.slow
 async def test_a_primary_that_hangs_is_left_and_not_used_when_it_comes_back(guarded: Guarded) -> None:
-    store = await open_store(guarded.url(more="&socket_timeout=0.5"))
-    await submit(store, *specs("before"))
+    store, copying = (
+        await open_store(guarded.url(more="&socket_timeout=0.5")),
+        await open_store(guarded.url(more="&wait=2")),
+    )
+    await submit(copying, *specs("before"))
+    await copying.close()
     before = guarded.primary
-    before.tell("WAIT", 2, 1000)
+    await store.get(["before"])
     before.send(signal.SIGSTOP)
     await again(lambda: store.submit(specs("after")))
     before.send(signal.SIGCONT)

@@ -87,12 +87,12 @@ async def test_a_quiet_connection_of_hints_is_kept_and_a_dead_one_replaced(
 ) -> None:
     monkeypatch.setattr(watching, "QUIET", 0.2)
     async with store.watch(queue_topic("default")) as wakeups:
-        assert not await wakeups.wait(1)
+        assert not await wakeups.wait(0.7)
         server.send(signal.SIGSTOP)
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.7)
         server.send(signal.SIGCONT)
         assert await wakeups.wait(3)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.2)
         await submit(store, *specs("a"))
         assert await wakeups.wait(2)
 

@@ -98,7 +98,7 @@ async def test_a_server_that_refuses_connections_is_unavailable_until_it_takes_t
 
 
 async def test_over_a_slow_network_everything_comes_later_and_nothing_else_changes(proxy: Proxy, url: str) -> None:
-    proxy.latency = 0.05
+    proxy.latency = 0.02
     store = await open_store(url)
     async with store.watch(queue_topic("default")) as wakeups:
         await submit(store, *specs("a"))

@@ -1,6 +1,7 @@
 """SQS meets the transport contract, on a server that speaks it; and what is its own."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -120,6 +121,15 @@ class TestTroubles:
         assert words in str(error)
         assert "SQS queue" in str(error)
 
+    async def test_a_service_that_does_not_answer_is_not_waited_for(
+        self, moto: Moto, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sidelane.transports.sqs.connection.ANSWER", 0.2)
+        with socket.create_server(("127.0.0.1", 0)) as listening:  # it takes connections, and that is all
+            error = await said(Sqs(f"http://127.0.0.1:{listening.getsockname()[1]}/123456789012/offers"))
+        assert type(error) is TransportUnavailable
+        assert str(error).endswith("does not answer.")
+
     @pytest.fixture
     def nothing_set(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
@@ -187,8 +197,9 @@ class TestQueues:
         moto.sqs.set_queue_attributes(QueueUrl=url, Attributes=told)
         async with opened(SqsTransport(Sqs(url))) as transport:
             assert (transport.largest, transport.redelivers) == (262_144, 14 * 86_400.0)
-            await send(transport, Message(body="x" * 2000))
+            await transport.reach()
             assert (transport.largest, transport.redelivers) == (2048, 3600.0)
+            await send(transport, Message(body="x" * 2000, attributes={"name": "x" * 38}))
             (error,) = await transport.send([Message(body="x" * 2000, attributes={"name": "x" * 39})])
             assert isinstance(error, TransportUnusable)
             assert "2,049 bytes" in str(error)

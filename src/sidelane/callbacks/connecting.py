@@ -1,15 +1,23 @@
 """Connecting to receivers: what was looked up is checked, and what was checked is connected to."""
 
-from collections.abc import Iterable
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpcore2
 
 from sidelane.callbacks.addresses import Reach
+from sidelane.callbacks.receiver import Receiver
 from sidelane.callbacks.resolving import Resolve
 
 CONNECTING = 5.0
 """Seconds that one address has to take a connection."""
+
+IDLE, MOST_IDLE = 5.0, 100
+"""For how long connections are kept for the next POST to the same receiver (seconds), and to how many receivers."""
 
 
 class CheckedBackend(httpcore2.AsyncNetworkBackend):
@@ -53,3 +61,56 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await self._inner.sleep(seconds)
+
+
+@dataclass(slots=True)
+class Line:
+    """The connections to one receiver. `used` is when they last were, on the clock of `time.monotonic`."""
+
+    pool: httpcore2.AsyncConnectionPool
+    users: int = 0
+    used: float = 0.0
+
+
+class Connections:
+    """Connections to receivers: each has a pool of its own, for what a pool does takes longer the more it holds."""
+
+    def __init__(self, reach: Reach, resolve: Resolve) -> None:
+        self._backend = CheckedBackend(reach, resolve)
+        self._lines: dict[tuple[str, str], Line] = {}  # the one that was used last is last
+        self._tls: ssl.SSLContext | None = None
+
+    @asynccontextmanager
+    async def to(self, receiver: Receiver) -> AsyncIterator[httpcore2.AsyncConnectionPool]:
+        """Give the connections to a receiver for one POST."""
+        await self._forget()
+        key = (receiver.scheme, receiver.name)
+        line = self._lines.pop(key) if key in self._lines else Line(self._pool(receiver.scheme))
+        self._lines[key] = line
+        line.users += 1
+        try:
+            yield line.pool
+        finally:
+            line.users -= 1
+            line.used = time.monotonic()
+
+    async def close(self) -> None:
+        """Close all of them."""
+        while self._lines:
+            _, line = self._lines.popitem()
+            await line.pool.aclose()
+
+    async def _forget(self) -> None:
+        """Close what has not been used for a while, and the oldest where there are many."""
+        idle = [key for key, line in self._lines.items() if not line.users]
+        old = time.monotonic() - IDLE
+        for place, key in enumerate(idle):
+            if self._lines[key].used < old or len(idle) - place > MOST_IDLE:
+                await self._lines.pop(key).pool.aclose()
+
+    def _pool(self, scheme: str) -> httpcore2.AsyncConnectionPool:
+        if scheme == "https" and self._tls is None:
+            self._tls = httpcore2.default_ssl_context()  # once: it reads all authorities
+        return httpcore2.AsyncConnectionPool(
+            max_connections=None, keepalive_expiry=IDLE, network_backend=self._backend, ssl_context=self._tls
+        )

@@ -1,6 +1,7 @@
 """The poster: sends one POST to a receiver outside, within bounds, and says how it was taken."""
 
 import asyncio
+import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from sidelane.model.job import DAY
 if TYPE_CHECKING:
     import httpcore2
 
+    from sidelane.callbacks.connecting import Connections
+
 TIMEOUT = 15.0
 """Seconds for the whole exchange, from the look-up of the host to the end of the answer (Standard Webhooks: 15 to 30)."""
 
@@ -25,10 +28,8 @@ MOST_READ = 16_384
 MOST_SHOWN = 500
 """Characters of an answer that are kept for operators."""
 
-IDLE = 5.0
-"""Seconds for which an idle connection is kept for the next POST to the same receiver."""
-
-MOST_IDLE = 100
+SOONER = 0.1
+"""By how much of that time an exchange may end sooner."""
 
 
 class NotDelivered(SidelaneError):
@@ -64,10 +65,10 @@ class Poster:
 
     def __init__(self, reach: Reach, *, resolve: Resolve | None = None, timeout: float = TIMEOUT) -> None:
         self.reach = reach
-        self._resolve = resolve
         self._timeout = timeout
-        self._resolver: Resolver | None = None
-        self._pool: httpcore2.AsyncConnectionPool | None = None
+        self._resolver = Resolver()
+        self._resolve = resolve or self._resolver
+        self._connections: Connections | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post a body, and give the answer, whatever its status.
@@ -75,17 +76,20 @@ class Poster:
         Raises `NotDelivered` where there is none, `AddressRefused`, `ArgumentsError` on a URL that is none, `MissingExtra`.
         """
         receiver = receiver_of(url)
-        pool = self._opened()
+        connections = self._opened()
         import httpcore2
 
         broken = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
+        # some end a little sooner, so that those which began together do not end at the same moment
+        seconds = self._timeout * (1 - SOONER * random.random())
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(seconds), connections.to(receiver) as pool:
                 return await _exchange(pool, receiver, body, headers)
-        except TimeoutError as error:
-            raise NotDelivered(f"{receiver.shown} gave no whole answer within {self._timeout:g} seconds.") from error
+        except TimeoutError:
+            said = f"gave no whole answer within {self._timeout:g} seconds"
         except broken as error:
-            raise NotDelivered(f"{receiver.shown} could not be reached: {_words(error)}.") from error
+            said = f"could not be reached: {_words(error)}"
+        raise NotDelivered(f"{receiver.shown} {said}.")  # the library's own frames would tell nobody more
 
     async def deliver(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post a body to a receiver that takes it: with a status of 200 to 299.
@@ -103,29 +107,19 @@ class Poster:
 
     async def close(self) -> None:
         """Close its connections."""
-        pool, self._pool = self._pool, None
-        resolver, self._resolver = self._resolver, None
-        if pool is not None:
-            await pool.aclose()
-        if resolver is not None:
-            resolver.close()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close()
+        self._resolver.close()
 
-    def _opened(self) -> "httpcore2.AsyncConnectionPool":
-        if self._pool is None:
+    def _opened(self) -> "Connections":
+        if self._connections is None:
             try:
-                import httpcore2
-
-                from sidelane.callbacks.connecting import CheckedBackend
+                from sidelane.callbacks.connecting import Connections
             except ModuleNotFoundError as error:
                 raise MissingExtra("Webhooks need a driver: pip install 'sidelane[webhooks]'.") from error
-            resolve = self._resolve
-            if resolve is None:
-                resolve = self._resolver = Resolver()
-            self._pool = httpcore2.AsyncConnectionPool(
-                max_connections=None, max_keepalive_connections=MOST_IDLE, keepalive_expiry=IDLE,
-                network_backend=CheckedBackend(self.reach, resolve),
-            )  # fmt: skip
-        return self._pool
+            self._connections = Connections(self.reach, self._resolve)
+        return self._connections
 
 
 async def _exchange(
@@ -134,7 +128,8 @@ async def _exchange(
     import httpcore2
 
     url = httpcore2.URL(scheme=receiver.scheme, host=receiver.host, port=receiver.port, target=receiver.target)
-    sent = {"Host": receiver.authority, "User-Agent": "Sidelane", "Accept": "*/*", **headers}
+    ours = {"host": receiver.authority, "user-agent": "Sidelane", "accept": "*/*"}
+    sent = {**ours, **{name.lower(): value for name, value in headers.items()}}
     fields = [(name.encode("ascii"), value.encode("utf-8")) for name, value in sent.items()]
     async with pool.stream("POST", url, headers=fields, content=body) as response:
         read = b""

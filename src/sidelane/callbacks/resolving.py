@@ -16,13 +16,14 @@ class Resolver:
     """Asks the system for the addresses of hosts; who asks for one that is being looked up gets that answer."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(MOST, "sidelane-lookup")
+        self._threads: ThreadPoolExecutor | None = None
         self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def __call__(self, host: str, port: int) -> list[str]:
         """Look a host up. Raises OSError."""
         asked = self._under_way.get((host, port))
         if asked is None:
+            self._threads = self._threads or ThreadPoolExecutor(MOST, "sidelane-lookup")
             asked = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port)
             self._under_way[host, port] = asked
             asked.add_done_callback(lambda done: self._answered((host, port), done))
@@ -34,8 +35,10 @@ class Resolver:
             answer.exception()  # heard, also where all who asked have gone
 
     def close(self) -> None:
-        """Look nothing up any more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Let go of the threads, until there is something to look up again."""
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _look_up(host: str, port: int) -> list[str]:

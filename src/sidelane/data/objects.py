@@ -34,7 +34,7 @@ NO_CREDENTIALS = (
     "/latest/api/token", "/latest/meta-data", "/computeMetadata/", "InvalidAccessKeyId", "SignatureDoesNotMatch",
 )  # fmt: skip
 NO_BUCKET = ("NoSuchBucket", "bucket does not exist")
-"""What errors say of a full disk; of a folder that is none, or read-only; of credentials that are wrong or missing; of no bucket."""
+"""What errors say of a full disk; of a folder that is none, or read-only; of credentials, missing or wrong; of a missing bucket."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,8 +116,13 @@ def _line(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    """Write the traceback from the task's own code on: the frames of this package before it tell its author nothing."""
+    """Write the traceback from the task's own code on: the frames of this package before it tell its author nothing.
+
+    An error of ours that no code of the task's has raised, nor any other error, says all there is to it.
+    """
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.tb_next
+    if frame is None and isinstance(error, SidelaneError) and error.__context__ is None:
+        return ""
     return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))[-MOST_TRACEBACK:]

@@ -1,7 +1,7 @@
 """Applying what comes from outside to the jobs that are there: whose word counts, and what it does."""
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +21,9 @@ from sidelane.model.problem import Problem
 from sidelane.remote.handover import Sent, sending_id
 from sidelane.remote.messages import Emitted, Reply
 from sidelane.remote.token import PURPOSE, read_token
+
+LARGEST_PROBLEM = 16_384
+"""Bytes of a problem document; of a larger one the title and the beginning of the detail are kept."""
 
 NEWEST = 50
 """How many running jobs of a key are looked at for the one that is outside."""
@@ -165,12 +168,22 @@ def _entry(event: Emitted, limit: int) -> Entry:
     return named_entry(event.name, data, limit)
 
 
-def _problematic(problem: Any, record: JobRecord, task: AnyTask, *, final: bool) -> Outcome:
-    """Say how an attempt ended whose worker met a problem."""
-    found = problem if isinstance(problem, Problem) else Problem.of(problem)
-    if found.status not in range(400, 600):
-        found = Problem.of({**found.document(), "status": HTTPStatus.INTERNAL_SERVER_ERROR})
+def _problematic(problem: Problem | Mapping[str, Any], record: JobRecord, task: AnyTask, *, final: bool) -> Outcome:
+    """Say how an attempt ended whose worker met a problem. Raises `MalformedMessage`."""
+    found = _proper(problem if isinstance(problem, Problem) else Problem.of(problem))
     error = JobFailed(found)
     failure = Failure(problem=found, error=f"outside: {error}"[:1000])
     delay = None if final else task.policy.retry.after(record.failures + 1, error)
     return Failed(failure) if delay is None else Retried(failure, delay)
+
+
+def _proper(problem: Problem) -> Problem:
+    """Give a problem with the status of an error, and of a size that may go wherever problems do. Raises `MalformedMessage`."""
+    try:
+        size = len(to_json(problem.document(), fallback=str, inf_nan_mode="strings"))
+    except (PydanticSerializationError, ValueError):
+        raise MalformedMessage("The problem cannot be written as JSON.") from None
+    status = problem.status if problem.status in range(400, 600) else HTTPStatus.INTERNAL_SERVER_ERROR
+    if size <= LARGEST_PROBLEM:
+        return replace(problem, status=int(status))
+    return Problem(status=int(status), title=problem.title[:200], detail=problem.detail[:2000])

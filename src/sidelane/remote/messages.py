@@ -16,6 +16,7 @@ from sidelane.model.errors import MalformedMessage
 from sidelane.model.ids import is_id
 from sidelane.model.message import Message
 from sidelane.model.problem import Problem
+from sidelane.stores.checking import is_storable
 from sidelane.transports import cloudevents
 from sidelane.transports.cloudevents import CloudEvent
 
@@ -179,7 +180,7 @@ def _wrong(reply: Reply) -> Iterator[str]:
         yield "A reply names its job by `job` or by `key`: give one of them."
     if job is not None and not (isinstance(job, str) and is_id(job)):
         yield "The `job` of a reply is no id of a job."
-    if key is not None and not (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY):
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY and is_storable(key)):
         yield f"The `key` of a reply is a text of 1 to {LONGEST_KEY} characters."
     if token is not None and not isinstance(token, str):
         yield "The `token` of a reply is a text."

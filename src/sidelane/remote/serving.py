@@ -58,7 +58,6 @@ async def serving(
     queue, sender = str(offers), await transports.to(replies)
     answers = Replies(sender, files)
     async with (await transports.to(offers)).receiving(hold=settings.lease) as receiver:
-        await sender.send([])  # which reaches it, so that it knows how large a message may be
         limit = min(settings.payload_limit, answers.most or settings.payload_limit)
         source = OfferSource(receiver, answers, queue=queue, tasks=_servable(registry), files=files)
         loop = asyncio.get_running_loop()

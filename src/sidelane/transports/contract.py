@@ -71,6 +71,10 @@ class Transport(Protocol):
         """For how long after it was sent a message may still be delivered again, in seconds, at most."""
         ...
 
+    async def reach(self) -> None:
+        """Connect, where that tells more of `largest` and `redelivers`. Raises `TransportUnavailable` and `TransportUnusable`."""
+        ...
+
     async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
         """Send messages. Each has its own answer: None once the transport has it for good, else why not."""
         ...

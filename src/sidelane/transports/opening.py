@@ -16,13 +16,15 @@ class Transports:
         self._open: dict[Address, Transport] = {}
 
     async def to(self, address: Address) -> Transport:
-        """Give the transport of an address. Raises `MissingExtra`, `TransportUnavailable` and `TransportUnusable`."""
+        """Give the transport of an address, reached. Raises `MissingExtra`, `TransportUnavailable` and `TransportUnusable`."""
         if address not in self._open:
             # the import takes up to a second, for which an event loop must not stand still
             make = await asyncio.to_thread(_driver, address)
             if address not in self._open:
                 self._open[address] = make()
-        return self._open[address]
+        transport = self._open[address]
+        await transport.reach()
+        return transport
 
     async def close(self) -> None:
         """Close all of them. What is used after that is opened again."""
@@ -32,7 +34,7 @@ class Transports:
 
 
 def _driver(address: Address) -> Callable[[], Transport]:
-    """Import what talks to an address, and give what makes it; it connects with its first call. Raises `MissingExtra`."""
+    """Import what talks to an address, and give what makes it. Raises `MissingExtra`."""
     match address:
         case Sqs():
             try:

@@ -41,7 +41,7 @@ class Racer:
         context.set_forkserver_preload(list(PRELOADED))
         ours, theirs = socket.socketpair()
         process = context.Process(target=main, args=(theirs, part, place.url, name, count))
-        process.start()
+        process.start()  # not in a thread: a start also polls the others, and could read the exit code that a join waits for
         theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
         assert json.loads(await reader.readline()) == {"ready": name}
@@ -62,7 +62,7 @@ class Racer:
         """Wait for the process to end, and give its exit code."""
         await self._reading
         self._writer.close()
-        self._process.join()  # in this thread, as starts: two of them would read the code of one process
+        self._process.join()
         return self._process.exitcode
 
 

@@ -32,6 +32,9 @@ class PubSubTransport:
         self._connection = Connection(address.project, address.endpoint)
         self._dead_letters: str | None = None  # the path of the topic, once it is known
 
+    async def reach(self) -> None:
+        """Do nothing: every topic takes the same."""
+
     async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
         topic = self._address.topic
         if topic is None:

@@ -38,6 +38,9 @@ RETENTION = 14 * 86_400.0
 WAIT = 20
 """How long one call waits for messages, in seconds: the longest that SQS allows."""
 
+ANSWER = 15.0
+"""How long anything else may take, in seconds."""
+
 _HOST = re.compile(r"sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 
 
@@ -126,7 +129,8 @@ class Connection:
     async def _batch(self, operation: str, entries: list[dict[str, Any]]) -> dict[str, TransportError]:
         """Call, and give the errors of single entries by their ids."""
         with translated(self.address):
-            answer = await getattr(self._client, operation)(QueueUrl=self._url, Entries=entries)
+            async with asyncio.timeout(ANSWER):
+                answer = await getattr(self._client, operation)(QueueUrl=self._url, Entries=entries)
         return {each["Id"]: failed(self.address, each) for each in answer.get("Failed", ())}
 
 
@@ -150,8 +154,9 @@ async def connect(address: Sqs) -> Connection:
                 )
             )
             named = "://" not in address.queue
-            url = (await client.get_queue_url(QueueName=address.queue))["QueueUrl"] if named else address.queue
-            told = await _told(client, url)
+            async with asyncio.timeout(ANSWER):
+                url = (await client.get_queue_url(QueueName=address.queue))["QueueUrl"] if named else address.queue
+                told = await _told(client, url)
         return Connection(address, client, url, told, stack.pop_all())
 
 

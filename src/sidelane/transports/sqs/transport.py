@@ -38,6 +38,9 @@ class SqsTransport:
         """How long the queue keeps a message, in seconds; before it was asked, the longest that any does."""
         return RETENTION if self._connection is None else self._connection.retention
 
+    async def reach(self) -> None:
+        await self._connected()
+
     async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
         try:
             connection = await self._connected()

@@ -46,7 +46,9 @@ def translated(address: Sqs) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _refused(address, error) from error
-    except (Unconnected, Broken, TimeoutError, OSError) as error:
+    except TimeoutError as error:
+        raise TransportUnavailable(f"{address} does not answer.") from error
+    except (Unconnected, Broken, OSError) as error:
         raise TransportUnavailable(f"{address} cannot be reached: {_first_line(error)}.") from error
     except (CredentialRetrievalError, TokenRetrievalError) as error:
         raise TransportUnavailable(f"{address}: AWS credentials could not be fetched for now.") from error

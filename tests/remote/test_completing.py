@@ -1,0 +1,85 @@
+"""What an application's own `decode` may make of a message, and what of it counts."""
+
+import json
+from typing import Any
+
+import pytest
+
+from sidelane import Emitted, Job, Remote, Reply, Sidelane, Sqs, State
+from sidelane.model.errors import MalformedMessage
+from sidelane.remote.completing import Answer, Completing
+from sidelane.testing.harness import Harness
+
+LONE = json.loads('"\\ud800"')
+"""Half a surrogate pair, which JSON can say and UTF-8 cannot."""
+
+
+async def outside(remote: Remote[Any, Any], t: Harness, **options: Any) -> Job[Any]:
+    job = await remote.options(**options).submit(7)
+    await t.drain()
+    return job
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"problem": {"detail": LONE}}, {"problem": {"title": LONE, "status": 502}}, {"problem": {LONE: 1}},
+        {"events": [Emitted("x", LONE)]}, {"events": [Emitted("token", {"text": LONE})]}, {"events": [Emitted(LONE)]},
+        {"events": [Emitted("x", object())]}, {"events": [Emitted("progress", {"percent": float("nan")})]},
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_kept_is_malformed_and_changes_nothing(lane: Sidelane, fields: dict[str, Any]) -> None:
+    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
+    async with lane.testing() as t:
+        job = await outside(double, t)
+        with pytest.raises(MalformedMessage):
+            await Completing(lane.client, lane.registry).apply(Reply(job=job.id, **fields), trusting=["double"])
+        assert ((await job.record()).state, await t.events(job)) == (State.RUNNING, [])
+
+
+@pytest.mark.parametrize("result", [LONE, object(), float("nan"), "7.5", {"a": 1}, None])
+async def test_a_result_that_is_none_fails_the_job(lane: Sidelane, result: Any) -> None:
+    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
+    async with lane.testing() as t:
+        job = await outside(double, t)
+        await Completing(lane.client, lane.registry).apply(Reply(job=job.id, result=result), trusting=["double"])
+        record = await job.record()
+        assert record.problem is not None
+        assert (record.state, record.problem.title) == (State.FAILED, "Wrong result")
+
+
+async def test_a_problem_that_is_huge_is_cut(lane: Sidelane) -> None:
+    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
+    async with lane.testing() as t:
+        job = await outside(double, t)
+        problem = {"status": 502, "title": "no", "detail": "x" * 100_000, "more": ["y"] * 100_000}
+        await Completing(lane.client, lane.registry).apply(Reply(job=job.id, problem=problem), trusting=["double"])
+        record = await job.record()
+        assert record.problem is not None
+        assert (record.problem.status, record.problem.title) == (502, "no")
+        assert len(json.dumps(record.problem.document())) < 5_000
+
+
+async def test_a_key_means_the_newest_hand_over_that_has_it(lane: Sidelane) -> None:
+    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
+    other = lane.remote("other", input=int, result=int, via=Sqs("offers"))
+    async with lane.testing() as t:
+        completing = Completing(lane.client, lane.registry)
+        older, newer, others = [await outside(task, t, key="take 7") for task in (double, double, other)]
+        waiting = await double.options(key="take 7", delay=60).submit(7)
+        for expected, ended in ((Answer.ACCEPTED, newer), (Answer.ACCEPTED, older), (Answer.UNKNOWN, None)):
+            answered = await completing.apply(Reply(key="take 7", result=1), trusting=["double"])
+            assert answered.answer is expected
+            if ended is not None:
+                assert (await ended.record()).state is State.SUCCEEDED
+        assert {(await job.record()).state for job in (others, waiting)} == {State.RUNNING, State.QUEUED}
+        with pytest.raises(MalformedMessage):
+            Reply(key=LONE, result=1)
+
+
+async def test_a_reply_without_a_token_that_nobody_trusts_is_forged(lane: Sidelane) -> None:
+    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
+    async with lane.testing() as t:
+        job = await outside(double, t)
+        answered = await Completing(lane.client, lane.registry).apply(Reply(job=job.id, result=1))
+        assert (answered.answer, (await job.record()).state) == (Answer.FORGED, State.RUNNING)

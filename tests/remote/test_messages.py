@@ -1,0 +1,114 @@
+"""Messages and tokens: written, read back, and refused where they are not what they should be."""
+
+import json
+from typing import Any
+
+import pytest
+
+from sidelane import Emitted, Message, Offer, Problem, Reply
+from sidelane.model.errors import MalformedMessage
+from sidelane.model.job import Lease
+from sidelane.remote.messages import ABSENT, offer_message, read_offer, read_reply, reply_message
+from sidelane.remote.token import make_token, read_token
+
+OFFER = Offer(job="a", task="audio.analyse", attempt=2, input={"n": None}, timeout=7.5, token="t", key="k", version=3)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize("value", [None, 0, "", [], {"a": [1.5, None, "é"]}])
+def test_an_offer_is_read_back_as_it_was_written(value: Any) -> None:
+    offer = Offer(job="a", task="t", attempt=1, input=value, timeout=1, token="t", traceparent=TRACE)
+    assert read_offer(offer_message(offer)) == offer
+    assert read_offer(offer_message(OFFER)) == OFFER
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(job="a", token="t", result=None),
+        Reply(job="a", token="t", result={"score": 1}, events=(Emitted("x"),), ordinal=7),
+        Reply(job="a", token="t", problem={"status": 502}, retry=False),
+        Reply(job="a", token="t", events=(Emitted("progress", {"percent": 3}), Emitted("x", [1])), ordinal=1),
+    ],
+)
+def test_a_reply_is_read_back_as_it_was_written(reply: Reply) -> None:
+    assert read_reply(reply_message(reply, id="1")) == reply
+
+
+def test_a_problem_goes_as_its_document() -> None:
+    message = reply_message(Reply(job="a", token="t", problem=Problem(status=502, detail="no")), id="1")
+    assert read_reply(message).problem == Problem(status=502, detail="no").document()
+
+
+def test_a_reply_in_our_own_form_has_a_job_and_a_token() -> None:
+    with pytest.raises(ValueError, match="token"):
+        reply_message(Reply(job="a", result=1), id="1")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {}, {"job": "a"}, {"result": 1}, {"job": "a", "key": "k", "result": 1}, {"job": "a b", "result": 1},
+        {"job": 7, "result": 1}, {"key": "", "result": 1}, {"key": "k" * 513, "result": 1}, {"key": 7, "result": 1},
+        {"job": "a", "problem": "no"}, {"job": "a", "result": 1, "token": 7}, {"job": "a", "result": 1, "ordinal": 0},
+        {"job": "a", "events": [Emitted("x")] * 201}, {"job": "a", "result": 1, "ordinal": 2**53},
+    ],
+)  # fmt: skip
+def test_a_reply_that_cannot_be_is_refused_whoever_makes_it(fields: dict[str, Any]) -> None:
+    with pytest.raises(MalformedMessage):
+        Reply(**fields)
+
+
+def test_none_is_a_result_and_absent_is_not() -> None:
+    assert Reply(job="a", result=None).ends
+    assert not Reply(job="a", events=[Emitted("x")]).ends
+    assert repr(ABSENT) == "ABSENT"
+
+
+def test_messages_of_one_job_form_a_group() -> None:
+    reply = reply_message(Reply(job="a", token="t", result=1), id="1")
+    assert (offer_message(OFFER).group, reply.group) == ("a", "a")
+    assert offer_message(OFFER).id == "a.2"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None, 7, "text", [], {}, {"job": "a"}, {"job": 7, "token": "t", "result": 1}, {"job": "a", "token": None, "result": 1},
+        {"job": "a", "token": "t", "events": []}, {"job": "a", "token": "t", "events": {}}, {"job": "", "token": "t", "result": 1},
+        {"job": "a", "task": "t", "attempt": 0, "input": 1, "timeout": 1, "token": "t"},
+        {"job": "a", "task": "t", "attempt": 1, "input": 1, "timeout": -1, "token": "t"},
+        {"job": "a", "task": "t", "attempt": 1, "timeout": 1, "token": "t"},
+    ],
+)  # fmt: skip
+def test_data_that_do_not_fit_are_refused(data: Any) -> None:
+    for kind, read in (
+        ("completed", read_reply),
+        ("events", read_reply),
+        ("offered", read_offer),
+        ("other", read_reply),
+    ):
+        event = {"specversion": "1.0", "id": "1", "source": "s", "type": f"sidelane.job.{kind}", "data": data}
+        with pytest.raises(MalformedMessage):
+            read(Message(body=json.dumps(event)))
+
+
+KEY = b"of these tests"
+LEASE = Lease("job.1", 12, "0123456789abcdef")
+
+
+def test_a_token_is_the_lease_it_was_made_of_and_of_no_other_job_or_key() -> None:
+    token = make_token(KEY, LEASE)
+    assert read_token(KEY, "job.1", token) == LEASE
+    assert read_token(KEY, "job", token) is None
+    assert read_token(b"another", "job.1", token) is None
+    assert make_token(KEY, Lease("job", 12, LEASE.nonce)) != token
+
+
+def test_a_token_with_another_letter_anywhere_is_none() -> None:
+    token = make_token(KEY, LEASE)
+    for place, letter in enumerate(token):
+        for other in ("0", "A", ".", "", "é", "\n"):
+            if other != letter:
+                assert read_token(KEY, "job.1", token[:place] + other + token[place + 1 :]) is None
+    assert read_token(KEY, "job.1", token + "\n") is None
