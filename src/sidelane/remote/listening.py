@@ -125,7 +125,7 @@ class Listener:
         while True:
             try:
                 return await self._completing.apply(reply, trusting=self._tasks, patient=delivery.count <= PATIENCE)
-            except StoreError as error:
+            except (StoreError, FilesUnavailable) as error:
                 self._failed(error)
                 await delivery.extend(HOLD)
                 await asyncio.sleep(wait)

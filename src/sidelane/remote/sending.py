@@ -9,7 +9,7 @@ from typing import Any, Protocol, Unpack
 from pydantic_core import to_json
 
 from sidelane.callbacks.poster import NotDelivered
-from sidelane.data.files import WEEK
+from sidelane.data.holds import LONGEST_LINK
 from sidelane.engine.client import Client
 from sidelane.engine.context import Context
 from sidelane.engine.declaration import TaskFields
@@ -126,12 +126,12 @@ class Sending:
         try:
             offer = await offer_of(self._lane.client, task, record, lease, arguments=arguments, seconds=left)
             await self._deliver(task, offer)
-        except (TransportUnavailable, FilesUnavailable, NotDelivered) as error:
+        except (TransportUnavailable, FilesUnavailable, NotDelivered, StoreUnavailable) as error:
             wait = max(AGAIN.delay(ctx.attempt), getattr(error, "retry_after", None) or 0.0)
             if wait < left - (time.monotonic() - began):
                 logger.warning("job %s is not handed over to %s yet: %s", record.id, task.way.via, error)
                 raise TryLater(wait) from error
-            said = f"The outside worker of task {task.name!r} could not be reached in {task.policy.timeout:g} seconds."
+            said = f"The outside worker of task {task.name!r} could not be reached in time."
             await self._give_up(task, record, lease, said, error)
         except (SidelaneError, TypeError, ValueError) as error:
             said = f"The outside worker of task {task.name!r} cannot be reached as things are set up."
@@ -158,7 +158,7 @@ class Sending:
 
     async def _by_reference(self, message: Message, offer: Offer, why: str) -> Message:
         """Put the data of an offer into a file, and a link to it in their place. Raises `TransportUnusable`."""
-        lasts = min(max(offer.timeout, 1.0), WEEK)
+        lasts = min(max(offer.timeout, 1.0), LONGEST_LINK)
         try:
             link = await self._lane.files.put_text(data_of(message), name=f"{offer.id}.json", lasts=lasts)
         except FilesUnavailable:
