@@ -89,7 +89,7 @@ class Attempt:
         self.concluded = False
         self.reported = False
         self._remaining = claimed.remaining
-        self._offered = claimed.offered
+        self.offered = claimed.offered
         self._failures = None if claimed.offered else claimed.record.failures
         self._runtime = runtime
         self.emission = Emission(claimed.lease, runtime.reporting.dirty)
@@ -206,7 +206,7 @@ class Attempt:
     def _watch_the_clock(self, task: AnyTask) -> None:
         seconds, reason = task.policy.timeout, Stop.TIMEOUT
         if self._remaining is not None and (seconds is None or self._remaining < seconds):
-            seconds, reason = self._remaining, Stop.TIMEOUT if self._offered else Stop.DEADLINE
+            seconds, reason = self._remaining, Stop.TIMEOUT if self.offered else Stop.DEADLINE
         if seconds is not None:
             self._seconds = seconds
             self._timers.append(self._loop.call_later(seconds, self.stop, reason))
@@ -282,6 +282,8 @@ def _log(attempt: Attempt, outcome: Outcome) -> None:
     record = attempt.record
     if isinstance(outcome, Failed | Retried):
         again = f"again in {outcome.delay:.1f} s" if isinstance(outcome, Retried) else "for good"
+        if attempt.offered and isinstance(outcome, Retried):
+            again = "here: whoever offered it decides on another"
         logger.warning(
             "job %s (%s) attempt %d failed %s: %s", record.id, record.spec.task, record.attempt, again,
             outcome.failure.error, extra={"traceback": outcome.failure.traceback},
