@@ -126,7 +126,7 @@ class Sending:
         try:
             offer = await offer_of(self._lane.client, task, record, lease, arguments=arguments, seconds=left)
             await self._deliver(task, offer)
-        except (TransportUnavailable, FilesUnavailable, NotDelivered) as error:
+        except (TransportUnavailable, FilesUnavailable, NotDelivered, StoreUnavailable) as error:
             wait = max(AGAIN.delay(ctx.attempt), getattr(error, "retry_after", None) or 0.0)
             if wait < left - (time.monotonic() - began):
                 logger.warning("job %s is not handed over to %s yet: %s", record.id, task.way.via, error)
