@@ -131,7 +131,7 @@ class Sending:
             if wait < left - (time.monotonic() - began):
                 logger.warning("job %s is not handed over to %s yet: %s", record.id, task.way.via, error)
                 raise TryLater(wait) from error
-            said = f"The outside worker of task {task.name!r} could not be reached in {task.policy.timeout:g} seconds."
+            said = f"The outside worker of task {task.name!r} could not be reached in time."
             await self._give_up(task, record, lease, said, error)
         except (SidelaneError, TypeError, ValueError) as error:
             said = f"The outside worker of task {task.name!r} cannot be reached as things are set up."
