@@ -211,7 +211,18 @@ def test_public_addresses_are_let_through(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["169.254.169.254", "168.63.129.16", "fd00:ec2::254", "224.0.0.1", str(ipaddress.IPv4Address(0)), "::"]
+    "address",
+    [
+        "169.254.169.254",
+        "168.63.129.16",
+        "fd00:ec2::254",
+        "169.254.170.23",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "224.0.0.1",
+        str(ipaddress.IPv4Address(0)),
+        "::",
+    ],
 )
 def test_some_addresses_are_refused_where_private_ones_are_not(address: str) -> None:
     Reach(private=True).check_addresses("inside.example", ["10.0.0.1", "127.0.0.1", "fe80::1", "fc00::1"])

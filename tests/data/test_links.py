@@ -76,6 +76,15 @@ async def test_a_link_holds_for_a_time_that_can_be(files: Files) -> None:
         await files.upload_url(name="x", type="no type")
 
 
+async def test_what_is_no_text_of_a_message_is_not_read_as_one(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = await files.save(b"\xff\xfe")
+    with pytest.raises(UnknownFile, match="no text"):
+        await files.get_text(f"#{sound.id}")
+    monkeypatch.setattr("sidelane.data.files.LARGEST_TEXT", 1)
+    with pytest.raises(UnknownFile):
+        await files.get_text(f"#{sound.id}")
+
+
 async def test_a_text_too_large_for_a_message_goes_by_a_link_that_nobody_can_guess(files: Files) -> None:
     text = json.dumps({"말": "하기" * 100_000})
     link = await files.put_text(text, name="offer.json")

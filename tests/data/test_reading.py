@@ -42,6 +42,14 @@ async def test_a_path_is_a_real_file_that_has_its_name_and_goes_again(files: Fil
     assert path.exists() == (files.objects.folder is not None)
 
 
+async def test_a_name_that_no_file_system_takes_is_cut(files: Files) -> None:
+    file = await files.save(CONTENT, name=f"{'말' * 200}.wav")
+    async with file.path() as path:
+        assert path.read_bytes() == CONTENT
+        if files.objects.folder is None:
+            assert path.name == f"{'말' * 83}.wav"
+
+
 async def test_a_file_that_is_not_there_is_unknown(files: Files) -> None:
     file = await files.save(b"x")
     gone = file.model_copy(update={"id": "sidelane-file:" + "0" * 32}).bound(files)

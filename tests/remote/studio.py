@@ -128,6 +128,14 @@ async def echo(text: str) -> AsyncIterator[str]:
 
 
 @lane.task
+async def nest(depth: int, *, ctx: Context = Use(Context)) -> None:
+    nested: list[Any] = []
+    for _ in range(depth):
+        nested = [nested]
+    await ctx.emit("nested", nested)
+
+
+@lane.task
 async def delegate(*, ctx: Context = Use(Context)) -> str:
     return (await ctx.submit(measure.call("a"))).id
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from sidelane.engine.worker import Worker
 from sidelane.model.errors import TransportUnusable
 from sidelane.model.ids import new_id
 from sidelane.remote import offers
-from sidelane.remote.messages import offer_message, read_reply
+from sidelane.remote.messages import offer_message, pointing, read_reply
 from sidelane.transports.opening import Transports
 from tests.remote import studio
 from tests.remote.conftest import MakeLane
@@ -235,6 +236,32 @@ async def test_what_is_larger_than_a_message_goes_by_a_bucket_that_both_sides_re
             job = await echo.submit(text)
             assert await job.result(timeout=20) == text
             assert told(await whole_log(home.client.store, job.id)) == [("began", "echo"), ("token", {"text": text})]
+
+
+async def test_nothing_that_a_message_says_ends_the_worker(moto: Moto, tmp_path: Path) -> None:
+    """It points to what is no text, or what it leads to can be sent nowhere: a bucket is missing, it is nested too deep."""
+    line, replied = sqs_line(moto), sqs_line(moto)
+    moto.sqs.set_queue_attributes(QueueUrl=replied.url, Attributes={"MaximumMessageSize": "16384"})
+    customer = Customer(line, replied)
+    listening = asyncio.create_task(customer.listen())
+    try:
+        with studio.lane.files.kept_in(str(tmp_path)):
+            async with serving(customer):
+                sound = await studio.lane.files.save(b"\xff\xfe")
+                offer = Offer(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")
+                line.publish(pointing(offer_message(offer), f"https://here#{sound.id}").body)
+                assert "no text" in (await asyncio.to_thread(line.dead_letter))[1]
+                await customer.ended(customer.offer("nest", 220))
+                assert (await customer.ended(customer.offer("tell", 1))).result == 1
+        with studio.lane.files.kept_in("s3://nowhere-to-be-found/files"):
+            async with serving(customer):
+                end = await customer.ended(customer.offer("echo", "x" * 20_000))
+                assert isinstance(end.problem, dict)
+                assert (end.problem["title"], end.retry) == ("Not sent", False)
+                assert (await customer.ended(customer.offer("tell", 1))).result == 1
+    finally:
+        listening.cancel()
+        await asyncio.wait([listening])
 
 
 async def test_a_place_for_replies_that_is_not_there_is_found_at_once(moto: Moto) -> None:

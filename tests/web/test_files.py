@@ -185,6 +185,16 @@ async def test_a_client_puts_a_file_past_the_endpoint(studio: Studio, client: ht
     assert again.json() == 220
 
 
+@pytest.mark.parametrize("type_", ["소리", "text/html\r\nX: y", "audio/wav;\rname", "audio/wav; name=소리"])
+async def test_a_type_that_is_none_does_not_reach_the_headers(
+    studio: Studio, client: httpx2.AsyncClient, type_: str
+) -> None:
+    file = await studio.lane.files.save(b"x", type=type_)
+    for each in (file, file.model_copy(update={"type": type_})):
+        got = await client.get(await studio.lane.files.url(each))
+        assert (got.status_code, got.headers["content-type"]) == (200, "application/octet-stream")
+
+
 async def test_nothing_is_put_where_its_file_is_gone(studio: Studio, client: httpx2.AsyncClient) -> None:
     upload = (await client.post("/uploads")).json()
     await studio.lane.files.holds.remove(upload["id"].rpartition(":")[2])

@@ -13,7 +13,17 @@ IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 METADATA = frozenset(
     ipaddress.ip_address(text)
-    for text in ("169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
+    for text in (
+        "169.254.169.254",
+        "169.254.170.2",
+        "169.254.170.23",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+    )  # fmt: skip
 )
 """Where clouds tell a machine its own credentials. One of them is a public address."""
 

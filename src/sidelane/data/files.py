@@ -24,6 +24,9 @@ from sidelane.model.errors import ArgumentsError, FileTooLarge, NotOpen, Sidelan
 TIDY_EVERY = 3600.0
 """Seconds after which saving a file starts another look at those that are left over."""
 
+LARGEST_TEXT = 64 * 1024 * 1024
+"""Bytes of a text that a message points to: it is read into memory, and others say which."""
+
 LINKS = "links to files"
 """What the key is for that our own links are signed by."""
 
@@ -145,7 +148,8 @@ class Files:
 
     async def url(self, file: File, *, expires: float = 600.0) -> str:
         """Make a link that downloads a file; see `File.url`."""
-        return await self._link(key_of(file.id), proper_name(file.name), file.type, checked_time(expires))
+        kind = file.type if proper_type(file.type) else ANYTHING  # it may have come from anybody
+        return await self._link(key_of(file.id), proper_name(file.name), kind, checked_time(expires))
 
     async def upload_url(
         self,
@@ -212,10 +216,14 @@ class Files:
 
     async def get_text(self, link: str) -> str:
         """Read a text that `put_text` of this very place has kept. Raises `UnknownFile`; nothing else is ever fetched."""
-        found = await self.objects.get(holds.content(key_of(link.rpartition("#")[2])))
+        path = holds.content(key_of(link.rpartition("#")[2]))
+        found = await self.objects.get(path) if await self.objects.size(path) <= LARGEST_TEXT else None
         if found is None:
             raise UnknownFile("The text that a message points to is not kept here, or not any more.")
-        return found.decode()
+        try:
+            return found.decode()
+        except UnicodeDecodeError:
+            raise UnknownFile("What a message points to is no text.") from None
 
     async def grant(self, verb: Any, token: str) -> Grant:
         """Read a link of our own. Raises `UnknownFile` where it is forged or has expired, or its file is gone."""

@@ -20,6 +20,10 @@ AHEAD = 1024 * 1024
 """Bytes that are asked for at least, so that many small reads are few requests."""
 
 
+LONGEST = 255
+"""Bytes of a file's name."""
+
+
 class Reader:
     """An open file. `size` is how many bytes it has, `piece` how many are well read at one go."""
 
@@ -169,7 +173,7 @@ class LocalCopy(AbstractAsyncContextManager[Path], AbstractContextManager[Path])
 
     def _make(self) -> Path:
         self._folder = Path(tempfile.mkdtemp(prefix="sidelane-file-"))
-        copy = self._folder / (self._name.replace("/", "_").strip(".") or "file")
+        copy = self._folder / _fitting(self._name.replace("/", "_").strip(".") or "file")
         copy.touch()
         return copy
 
@@ -177,6 +181,12 @@ class LocalCopy(AbstractAsyncContextManager[Path], AbstractContextManager[Path])
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def _fitting(name: str) -> str:
+    """Cut a name to what file systems take, without its ending, which tools go by."""
+    ending = Path(name).suffix.encode()[:32].decode(errors="ignore")
+    return name.removesuffix(ending).encode()[: LONGEST - len(ending.encode())].decode(errors="ignore") + ending
 
 
 def _append(file: Path, chunk: bytes) -> None:

@@ -18,7 +18,7 @@ PIECE = 256 * 1024
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f/\\]+")
 
-_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(;.*)?", re.ASCII)
+_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(;[\x20-\x7e]*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from sidelane.data.files import Files
 from sidelane.engine.registry import AnyTask
 from sidelane.model.errors import (
+    ConfigurationError,
     FilesUnavailable,
     MalformedMessage,
     StoreUnavailable,
@@ -42,6 +43,9 @@ AGAIN = 10.0
 
 UNKNOWN = Problem(status=404, title="Unknown task", detail="No worker that takes these offers knows the task.")
 UNSENT = Problem(status=502, title="Not sent", detail="The task ended, and what it came to could not be sent.")
+
+UNSENDABLE = (TransportUnusable, ConfigurationError, ValueError)
+"""What is raised over that which can never be sent: too large, nowhere to keep it, nested too deep to be read back."""
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +157,7 @@ class OfferSource:
             logger.warning("message %s is no offer that can be read: %s", delivery.message.id, error)
             await _settled(delivery.reject(str(error)), delivery)
             return None
-        except FilesUnavailable as error:
+        except (FilesUnavailable, ConfigurationError) as error:
             logger.warning("the input of message %s cannot be read for now: %s", delivery.message.id, error)
             await _settled(delivery.release(AGAIN), delivery)
             return None
@@ -193,7 +197,7 @@ class OfferSource:
             return False
         try:
             await self._replies.events(held.offer, append.ordinal, append.entries)
-        except TransportUnusable as error:
+        except UNSENDABLE as error:
             logger.error("job %s: events of it cannot be sent and are left out: %s", held.offer.job, error)
         return True
 
@@ -215,7 +219,7 @@ class OfferSource:
         """Send the end of a job. One that will never be taken is sent as a failure instead."""
         try:
             await self._replies.end(held.offer, outcome, report.ordinal, report.entries)
-        except TransportUnusable as error:
+        except UNSENDABLE as error:
             logger.error("job %s: what it came to cannot be sent: %s", held.offer.job, error)
             await self._replies.refusal(held.offer, UNSENT)
 
