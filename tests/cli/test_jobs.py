@@ -60,6 +60,21 @@ def test_a_list_is_filtered_by_everything_a_job_is_found_by(shelf: Shelf, sidela
         assert found == expected, arguments
 
 
+def test_sidelane_s_own_jobs_are_listed_where_they_are_asked_for(shelf: Shelf, sidelane: Command) -> None:
+    for number in range(3):
+        shelf.submit(f"job-{number}")
+        shelf.submit(f"job-{number}.1.0", task="sidelane.callback", queue="sidelane.callbacks", parent=f"job-{number}")
+
+    def listed(*arguments: str) -> list[str]:
+        return [job["id"] for job in sidelane("jobs", "--json", *arguments).json]
+
+    assert listed() == ["job-2", "job-1", "job-0"]
+    assert listed("--limit", "2") == ["job-2", "job-1"]
+    assert listed("--limit", "2", "--all") == ["job-2.1.0", "job-2"]
+    assert listed("--parent", "job-1") == ["job-1.1.0"]
+    assert len(listed("--queue", "sidelane.callbacks")) == len(listed("--task", "sidelane.callback")) == 3
+
+
 def test_a_job_as_json_has_everything_parsed(shelf: Shelf, sidelane: Command) -> None:
     shelf.submit("one", user="ann", labels={"team": "red"})
     shelf.finish(shelf.claim("one"), Succeeded('{"score":0.5}'))

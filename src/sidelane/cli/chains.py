@@ -1,7 +1,8 @@
 """What follows a job or a batch, and what a job takes from the one it follows, in words."""
 
 from sidelane.engine.given import BATCH, FAILURE_OF_PARENT, RESULT_OF_PARENT
-from sidelane.model.job import FINISHED, FollowUp, State
+from sidelane.engine.side import OWN
+from sidelane.model.job import FINISHED, FollowUp, JobSpec, State
 
 SOURCES = {RESULT_OF_PARENT: "the result of its parent", FAILURE_OF_PARENT: "the failure of its parent"}
 
@@ -13,6 +14,11 @@ def follows_words(follow_up: FollowUp) -> str:
     if follow_up.on >= FINISHED:
         return "at its end"
     return f"on {' or '.join(_END[state] for state in sorted(follow_up.on))}"
+
+
+def users_follow_ups(spec: JobSpec) -> list[FollowUp]:
+    """List what follows a job, without what Sidelane does of its own then."""
+    return [follow_up for follow_up in spec.follow_ups if not follow_up.spec.task.startswith(OWN)]
 
 
 def given_words(source: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from sidelane.cli.serving import serving
 from sidelane.cli.states import unknown_words
 from sidelane.cli.watching import JsonView, TerminalView, watch_job
 from sidelane.engine.partial import partial_text
+from sidelane.engine.side import OWN
 from sidelane.model.job import Gone, JobRecord, Query, Refusal, State
 from sidelane.model.settings import Settings
 from sidelane.stores.opening import without_password
@@ -55,18 +57,22 @@ def list_jobs(  # noqa: PLR0913 - one parameter an option is how typer declares 
         str | None, typer.Option(metavar="ID", help="Only jobs of this batch.", show_default=False)
     ] = None,
     label: Labelled = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Sidelane's own jobs too: callbacks, hand-overs on their way, files that go.")
+    ] = False,
     limit: Most = 50,
     as_json: AsJson = False,
     store: StoreUrl = None,
     lane: LaneName = None,
 ) -> None:
-    """List jobs, the newest first."""
+    """List jobs, the newest first. Sidelane's own are left out but with --all, --parent, or their own --task or --queue."""
     query = Query(
         states=frozenset(state) if state else None, task=task, queue=queue, user=user, key=key, parent=parent, batch=batch,
         labels=labels_of(label), limit=limit,
     )  # fmt: skip
     settings = settings_of(store, lane)
-    records = asyncio.run(_find(settings, query))
+    own = everything or parent is not None or any((name or "").startswith(OWN) for name in (task, queue))
+    records = asyncio.run(_find(settings, query, own=own))
     if as_json:
         print_json([job_document(record) for record in records])
         return
@@ -110,9 +116,17 @@ def requeue(job_ids: JobIds, *, as_json: AsJson = False, store: StoreUrl = None,
     tell_answers(list(map(_requeued, job_ids, before, after)), as_json=as_json)
 
 
-async def _find(settings: Settings, query: Query) -> list[JobRecord]:
+async def _find(settings: Settings, query: Query, *, own: bool) -> list[JobRecord]:
+    """Find jobs; with `own`, Sidelane's own among them."""
     async with opened(settings) as client:
-        return await client.find(query)
+        records, before = list[JobRecord](), query.before
+        while len(records) < query.limit:
+            found = await client.find(replace(query, before=before))
+            records += [record for record in found if own or not record.spec.queue.startswith(OWN)]
+            if len(found) < query.limit:
+                break
+            before = found[-1].sequence
+        return records[: query.limit]
 
 
 async def show_job(settings: Settings, job_id: str, *, as_json: bool) -> JobRecord:

@@ -10,10 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sidelane.callbacks.delivering import CALLBACK
 from sidelane.callbacks.records import CallbackRecord
 from sidelane.cli.callbacklist import callbacks_table
-from sidelane.cli.chains import follows_words, given_words
+from sidelane.cli.chains import follows_words, given_words, users_follow_ups
 from sidelane.cli.console import output, put, warning
 from sidelane.cli.documents import (
     Document,
@@ -88,7 +87,7 @@ def _facts(record: JobRecord, served: Serving, place: Place | None, now: float) 
         ("batch", spec.batch or ""),
         ("parent", f"{spec.parent}, and is cancelled with it" if spec.parent and spec.cascade else spec.parent or ""),
         ("filled in", ", ".join(f"{name}: {given_words(source)}" for name, source in spec.given.items())),
-        *((follows_words(each), each.spec.task) for each in spec.follow_ups if each.spec.task != CALLBACK),
+        *((follows_words(each), each.spec.task) for each in users_follow_ups(spec)),
         ("limits", _limits(record)),
         ("trace", spec.trace or ""),
         ("submitted", _when(record.submitted, now)),
@@ -122,7 +121,7 @@ def _bodies(record: JobRecord, partial: str) -> list[tuple[str, RenderableType]]
     elif partial:
         bodies.append(("Result so far", Text(partial)))
     if record.problem is not None:
-        bodies.append(("Problem", JSON.from_data(record.problem.document(), ensure_ascii=False)))
+        bodies.append(("Problem", _document(record.problem.document())))
     return bodies
 
 
@@ -171,4 +170,10 @@ def _when(at: float | None, now: float) -> str:
 def _json(text: str) -> RenderableType:
     """Write JSON over several lines, a text as itself."""
     value = json.loads(text)
-    return Text(value) if isinstance(value, str) else JSON.from_data(value, ensure_ascii=False)
+    return Text(value) if isinstance(value, str) else _document(value)
+
+
+def _document(value: object) -> Text:
+    text = JSON.from_data(value, ensure_ascii=False).text
+    text.no_wrap, text.overflow = False, "fold"  # else what is too long for the terminal is cut off
+    return text

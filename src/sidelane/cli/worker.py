@@ -26,6 +26,7 @@ from sidelane.cli.processes import Processes, names_of
 from sidelane.cli.running import run_to_its_end, run_worker, tasks_of
 from sidelane.engine.side import users
 from sidelane.engine.worker import Worker
+from sidelane.remote.declaration import remotes
 from sidelane.stores.opening import without_password
 
 Prefixed = Annotated[bool, typer.Option("--prefixed", hidden=True)]
@@ -86,8 +87,10 @@ async def _work(lane: Sidelane, plan: Plan) -> None:
         )
         facts = {
             "store": without_password(lane.settings.store), "queues": _queues_of(made, plan), "tasks": tasks_of(made),
+            "intakes": ", ".join(f"{intake.name} of {intake.address}" for intake in lane.intakes.values()),
+            "replies": ", ".join(sorted({str(task.way.reply) for task in remotes(lane.registry) if task.way.reply})),
         }  # fmt: skip
-        await run_worker(made, facts)
+        await run_worker(made, {name: words for name, words in facts.items() if words})
 
 
 def _asked_for(lane: Sidelane, queues: Queues | None) -> int | None:

@@ -18,7 +18,7 @@ from sidelane.data.kinds import ANYTHING
 from sidelane.data.links import Grant, Links
 from sidelane.data.objects import Objects
 from sidelane.data.reading import LocalCopy, Opening
-from sidelane.data.uploading import Measured, incoming, proper_name, proper_type
+from sidelane.data.uploading import Measured, Uploaded, incoming, proper_name, proper_type
 from sidelane.model.errors import ArgumentsError, FileTooLarge, NotOpen, SidelaneError, UnknownFile, WrongFileType
 
 TIDY_EVERY = 3600.0
@@ -98,14 +98,14 @@ class Files:
 
     async def save(
         self,
-        upload: Any,
+        upload: Uploaded,
         *,
         max_bytes: int | None = None,
         types: Sequence[str] = (),
         name: str | None = None,
         type: str | None = None,  # noqa: A002 - named like the field of a file
     ) -> File:
-        """Keep a file: a Starlette `UploadFile`, bytes, a path, a binary file, or an async iterator of bytes, in constant memory.
+        """Keep a file: a Starlette `UploadFile`, bytes, a `Path`, a binary file, or an async iterator of bytes, in constant memory.
 
         `types` are those that are taken, `"audio/wav"` or `"audio/*"`, judged by what the upload says of itself and by its first
         bytes; `name` and `type` are used instead of what it says. What no job has come to hold within a day is removed.

@@ -4,10 +4,10 @@ import asyncio
 import hashlib
 import inspect
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from sidelane.data.file import LONGEST_NAME, LONGEST_TYPE
 from sidelane.data.kinds import HEAD, checked_type
@@ -30,8 +30,18 @@ class Incoming:
     type: str | None
 
 
+class Reading(Protocol):
+    """What is read piece by piece, by a method that may be asynchronous: a Starlette `UploadFile`, a binary file."""
+
+    def read(self, size: int = ..., /) -> bytes | Awaitable[bytes]: ...
+
+
+Uploaded = bytes | bytearray | memoryview | Path | AsyncIterator[bytes] | Reading
+"""What can be saved."""
+
+
 def incoming(upload: Any, name: str | None, type_: str | None) -> Incoming:
-    """Read an upload: a Starlette `UploadFile`, bytes, a path, a binary file, or an async iterator of bytes.
+    """Read an upload: a Starlette `UploadFile`, bytes, a `Path`, a binary file, or an async iterator of bytes.
 
     Raises `ArgumentsError` on anything else.
     """
@@ -39,8 +49,8 @@ def incoming(upload: Any, name: str | None, type_: str | None) -> Incoming:
     match upload:
         case bytes() | bytearray() | memoryview():
             chunks = _once(bytes(upload))
-        case Path() | str():
-            said_name, chunks = Path(upload).name, _from_path(Path(upload))
+        case Path():  # not str: what a form holds where a file was expected is a text of the client's
+            said_name, chunks = upload.name, _from_path(upload)
         case AsyncIterator():
             chunks = upload
         case _ if inspect.iscoroutinefunction(getattr(upload, "read", None)):
@@ -49,7 +59,7 @@ def incoming(upload: Any, name: str | None, type_: str | None) -> Incoming:
             said_name, chunks = said_name or getattr(upload, "name", None), _from_file(upload)
         case _:
             raise ArgumentsError(
-                f"{type(upload).__name__}: what is saved is an UploadFile, bytes, a path, a binary file, or an async iterator of "
+                f"{type(upload).__name__}: what is saved is an UploadFile, bytes, a Path, a binary file, or an async iterator of "
                 "bytes, such as request.stream()."
             )
     said = type_ or said_type

@@ -12,7 +12,7 @@ from sidelane.engine.context import Context
 from sidelane.engine.emission import Emission, LeaseLost
 from sidelane.engine.given import AGAIN, filled_in
 from sidelane.engine.handle import Job
-from sidelane.engine.outcomes import DeadlinePassed, TimedOut, outcome_of, with_identity
+from sidelane.engine.outcomes import DeadlinePassed, TimedOut, log_end, outcome_of, with_identity
 from sidelane.engine.performing import perform
 from sidelane.engine.process import Children
 from sidelane.engine.registry import AnyTask, Registry
@@ -22,7 +22,7 @@ from sidelane.engine.voices import LoopVoice, ThreadVoice
 from sidelane.model.errors import FilesUnavailable, TryLater, UnknownTask
 from sidelane.model.event import ATTEMPT, Entry
 from sidelane.model.job import JobSpec, Submission
-from sidelane.model.outcome import Cancelled, Failed, HandedOver, Outcome, Released, Report, Retried, Succeeded
+from sidelane.model.outcome import Cancelled, HandedOver, Outcome, Released, Report, Succeeded
 from sidelane.model.settings import Settings
 from sidelane.model.worker import Claimed
 from sidelane.stores.contract import Store
@@ -89,7 +89,7 @@ class Attempt:
         self.concluded = False
         self.reported = False
         self._remaining = claimed.remaining
-        self._offered = claimed.offered
+        self.offered = claimed.offered
         self._failures = None if claimed.offered else claimed.record.failures
         self._runtime = runtime
         self.emission = Emission(claimed.lease, runtime.reporting.dirty)
@@ -206,7 +206,7 @@ class Attempt:
     def _watch_the_clock(self, task: AnyTask) -> None:
         seconds, reason = task.policy.timeout, Stop.TIMEOUT
         if self._remaining is not None and (seconds is None or self._remaining < seconds):
-            seconds, reason = self._remaining, Stop.TIMEOUT if self._offered else Stop.DEADLINE
+            seconds, reason = self._remaining, Stop.TIMEOUT if self.offered else Stop.DEADLINE
         if seconds is not None:
             self._seconds = seconds
             self._timers.append(self._loop.call_later(seconds, self.stop, reason))
@@ -264,7 +264,7 @@ class Attempt:
         ordinal, entries = await self.emission.rest()
         self.emission.lost = True  # what still comes from a task that hangs on is not heard
         outcome = with_identity(outcome, self.record.id, self.record.attempt)
-        _log(self, outcome)
+        log_end(self.record.id, self.record.spec.task, self.record.attempt, outcome, offered=self.offered)
         self.reported = True
         self._runtime.reporting.report(Report(lease=self.lease, outcome=outcome, ordinal=ordinal, entries=entries))
 
@@ -276,15 +276,3 @@ class Attempt:
         submitter = self._runtime.submitter
         submission = await submitter.submit_spec(spec)
         return submitter.job(task, submission.record.id, created=submission.created)
-
-
-def _log(attempt: Attempt, outcome: Outcome) -> None:
-    record = attempt.record
-    if isinstance(outcome, Failed | Retried):
-        again = f"again in {outcome.delay:.1f} s" if isinstance(outcome, Retried) else "for good"
-        logger.warning(
-            "job %s (%s) attempt %d failed %s: %s", record.id, record.spec.task, record.attempt, again,
-            outcome.failure.error, extra={"traceback": outcome.failure.traceback},
-        )  # fmt: skip
-    elif logger.isEnabledFor(logging.DEBUG):
-        logger.debug("job %s (%s) attempt %d: %s", record.id, record.spec.task, record.attempt, type(outcome).__name__)

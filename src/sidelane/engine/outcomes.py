@@ -86,6 +86,20 @@ def with_identity(outcome: Outcome, job_id: str, attempt: int) -> Outcome:
     return replace(outcome, failure=replace(outcome.failure, problem=named))
 
 
+def log_end(job_id: str, task: str, attempt: int, outcome: Outcome, *, offered: bool = False) -> None:
+    """Tell the log how an attempt ended: a failure as a warning, with its traceback. `offered`: it was for others to count."""
+    if isinstance(outcome, Failed | Retried):
+        again = f"again in {outcome.delay:.1f} s" if isinstance(outcome, Retried) else "for good"
+        if offered and isinstance(outcome, Retried):
+            again = "here: whoever offered it decides on another"
+        logger.warning(
+            "job %s (%s) attempt %d failed %s: %s", job_id, task, attempt, again, outcome.failure.error,
+            extra={"traceback": outcome.failure.traceback},
+        )  # fmt: skip
+    elif logger.isEnabledFor(logging.DEBUG):
+        logger.debug("job %s (%s) attempt %d: %s", job_id, task, attempt, type(outcome).__name__)
+
+
 def _problem(error: BaseException, registry: Registry) -> tuple[Problem, bool]:
     rule = registry.rule(error)
     if rule is not None:
@@ -118,11 +132,17 @@ def _line(error: BaseException) -> str:
 def _trace(error: BaseException) -> str:
     """Write the traceback from the task's own code on: the frames of this package before it tell its author nothing.
 
-    An error of ours that no code of the task's has raised, nor any other error, says all there is to it.
+    An error of ours that no code of the task's has raised, nor any other error that it does not tell of itself, says all there is
+    to it.
     """
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.tb_next
-    if frame is None and isinstance(error, SidelaneError) and error.__context__ is None:
+    if frame is None and isinstance(error, SidelaneError) and (error.__context__ is None or _tells_all(error)):
         return ""
     return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))[-MOST_TRACEBACK:]
+
+
+def _tells_all(error: BaseException) -> bool:
+    """Tell whether an error was raised `from None`, with the words of the one it stands for."""
+    return error.__suppress_context__ and error.__cause__ is None

@@ -68,5 +68,5 @@ def explain(error: Exception) -> str:
     """Say in one line what a validation found, without echoing the values."""
     if not isinstance(error, ValidationError):
         return str(error).splitlines()[0]
-    found = [f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}" for item in error.errors()[:5]]
-    return "; ".join(found)
+    found = [(".".join(str(part) for part in item["loc"]), item["msg"]) for item in error.errors()[:5]]
+    return "; ".join(f"{place}: {message}" if place else message for place, message in found)

@@ -10,7 +10,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from sidelane.engine.client import Client
 from sidelane.engine.emission import named_entry, progress_entry, token_entry
-from sidelane.engine.outcomes import WrongResult, outcome_of, with_identity
+from sidelane.engine.outcomes import WrongResult, log_end, outcome_of, with_identity
 from sidelane.engine.registry import AnyTask, Registry
 from sidelane.model.codec import limited
 from sidelane.model.errors import JobFailed, MalformedMessage, PayloadTooLarge, SidelaneError, UnknownTask
@@ -118,6 +118,8 @@ class Completing:
             await self._client.keep_files(record.spec, outcome.result)
         report = Report(lease=lease, outcome=outcome, ordinal=ordinal + own, entries=entries)
         (held,) = await store.finish([report])
+        if held and current:
+            log_end(record.id, task.name, lease.attempt, outcome)
         answer = (Answer.ACCEPTED if current else Answer.REPEATED) if held else Answer.LATE
         return Answered(answer, wrong=wrong if held else None)
 
@@ -151,7 +153,7 @@ class Completing:
         try:
             text = codec.encode(codec.decode(to_json(result).decode()))
         except (TypeError, ValueError, PydanticSerializationError) as error:
-            raise WrongResult(f"What came back for task {task.name!r} is not of its declared type: {error}.") from error
+            raise WrongResult(f"What came back for task {task.name!r} is not of its declared type: {error}.") from None
         return limited(text, self._client.settings.payload_limit, "The result of", task.name)
 
 

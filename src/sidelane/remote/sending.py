@@ -3,8 +3,8 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, Unpack
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from pydantic_core import to_json
 
@@ -12,11 +12,10 @@ from sidelane.callbacks.poster import NotDelivered
 from sidelane.data.holds import LONGEST_LINK
 from sidelane.engine.client import Client
 from sidelane.engine.context import Context
-from sidelane.engine.declaration import TaskFields
+from sidelane.engine.declaration import Own
 from sidelane.engine.outcomes import with_identity
 from sidelane.engine.resource import Use
 from sidelane.engine.side import SENDING
-from sidelane.engine.task import Task
 from sidelane.model.errors import (
     ConfigurationError,
     FilesUnavailable,
@@ -53,12 +52,6 @@ logger = logging.getLogger(__name__)
 
 class SendingLane(RemoteLane, PostingLane, Protocol):
     """What sending asks of the lane."""
-
-
-class Own(Protocol):
-    """Registers a task of Sidelane's own."""
-
-    def __call__(self, function: Callable[..., Any], **fields: Unpack[TaskFields]) -> Task[..., Any, Any]: ...
 
 
 def declare_sending(lane: SendingLane, own: Own) -> None:
