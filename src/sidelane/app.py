@@ -375,8 +375,9 @@ class Sidelane:
         async with AsyncExitStack() as stack:
             transports = Transports()
             stack.push_async_callback(transports.close)
+            stack.push_async_callback(self.files.close)
             worker = serving(
-                offers, replies, transports, registry=self.registry, settings=settings, name=name,
+                offers, replies, transports, files=self.files, registry=self.registry, settings=settings, name=name,
                 exit_when_stuck=exit_when_stuck,
             )  # fmt: skip
             yield await stack.enter_async_context(worker)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sidelane import Context, Sidelane, State, Use, Webhook
 from sidelane.callbacks import progress as progress_callbacks
+from sidelane.model.job import Query
 from tests.callbacks.conftest import NEW, MakeLane
 from tests.callbacks.receiving import Receiver, receiving, stalled, status
 
@@ -84,6 +85,7 @@ async def test_progress_is_told_while_the_job_runs_and_the_end_after_it(lane: Si
     async def analyse(*, ctx: Context = Use(Context)) -> str:
         for percent in range(50):
             await ctx.progress(percent, "analysing")
+            await asyncio.sleep(0.01)
         await go.wait()
         return "done"
 
@@ -109,7 +111,7 @@ async def test_progress_is_told_while_the_job_runs_and_the_end_after_it(lane: Si
 async def test_progress_that_came_while_a_callback_was_under_way_is_told_after_it(
     lane: Sidelane, receiver: Receiver, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(progress_callbacks, "APART", 0.1)
+    monkeypatch.setattr(progress_callbacks, "APART", 0.02)
     answer, further, go = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def slowly(writer: asyncio.StreamWriter) -> None:
@@ -131,9 +133,25 @@ async def test_progress_that_came_while_a_callback_was_under_way_is_told_after_i
         further.set()
         while '"percent":70' not in ((await job.record()).progress or ""):
             await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # time for it to be submitted, and find the first under way
         answer.set()
         await receiver.until(2)
         assert receiver.received[1].json["data"]["progress"]["percent"] == 70
         go.set()
         await job.result(timeout=10)
         await receiver.until(3)
+
+
+async def test_progress_is_not_told_of_a_job_that_has_ended(lane: Sidelane, receiver: Receiver) -> None:
+    @lane.task(callback=Webhook(receiver.url, progress=True))
+    async def quick(*, ctx: Context = Use(Context)) -> None:
+        await ctx.progress(50)
+
+    async with lane.testing() as t:
+        job = await quick.submit()
+        lane.registry.progressed(await job.record())
+        while not await t.client.find(Query(task="sidelane.progress")):
+            await asyncio.sleep(0.01)
+        await t.drain()
+        assert await t.deliver() == 2
+        assert [got.json["type"] for got in receiver.received] == ["job.succeeded"]

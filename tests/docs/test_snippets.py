@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 import sidelane
 from sidelane import BatchEnd, GiveUp, JobError, Message, Queue, Sidelane, State
+from sidelane.transports import cloudevents
 from sidelane.web import Jobs, Responder
 
 ROOT = Path(__file__).parents[2]
@@ -311,6 +312,31 @@ async def test_those_about_callbacks(tmp_path: Path) -> None:
     assert bodies == [{"memberId": 3, "content": "Good: …"}, {"memberId": 3, "content": 502}]
     await page.run("secrets=")
     assert await page["lane"].secrets.of("be") == ["whsec_…"]
+
+
+async def test_those_about_intake(lane: Sidelane) -> None:
+    class Feedback(BaseModel):
+        member: int
+        content: str
+
+    @lane.task
+    async def write_feedback(feedback: Feedback) -> str:
+        return "…"
+
+    page = Snippets("intake.md", lane, Feedback=Feedback, write_feedback=write_feedback, cloudevents=cloudevents)
+    await page.run("def requests")
+    await page.run("def named_requests")
+    await page.run("t.take_in")
+    assert list(lane.intakes) == ["requests", "named_requests"]
+
+
+async def test_those_about_serve(lane: Sidelane) -> None:
+    class AnalyseIn(BaseModel):
+        audio: str
+
+    page = Snippets("serve.md", lane, AnalyseIn=AnalyseIn, Report=dict[str, float])
+    await page.run("lane.task")
+    assert "audio.analyse" in lane.registry.tasks
 
 
 async def test_those_about_files(lane: Sidelane) -> None:

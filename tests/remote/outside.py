@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sidelane.model.message import Message
-from sidelane.transports.contract import Transport
+from sidelane.transports.contract import Delivery, Transport
 
 Answer = dict[str, Any]
 """The data of a completion, without the job and the token."""
@@ -30,13 +30,16 @@ class Outside:
     async def run(self) -> None:
         async with self._offers.receiving(hold=30.0) as receiver:
             while True:
-                for delivery in await receiver.receive(10):
-                    offer = json.loads(delivery.message.body)
-                    self.taken.append(offer)
-                    await delivery.ack()
-                    task = asyncio.create_task(self._behave(self, offer["data"]))
+                for delivery in await receiver.receive(100):
+                    task = asyncio.create_task(self._take(delivery))
                     self._under_way.add(task)
                     task.add_done_callback(self._under_way.discard)
+
+    async def _take(self, delivery: Delivery) -> None:
+        offer = json.loads(delivery.message.body)
+        self.taken.append(offer)
+        await delivery.ack()
+        await self._behave(self, offer["data"])
 
     async def idle(self) -> None:
         """Wait until nothing is under way."""

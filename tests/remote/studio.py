@@ -123,6 +123,11 @@ async def pour(count: int, size: int) -> AsyncIterator[str | Result[str]]:
 
 
 @lane.task
+async def echo(text: str) -> AsyncIterator[str]:
+    yield text
+
+
+@lane.task
 async def delegate(*, ctx: Context = Use(Context)) -> str:
     return (await ctx.submit(measure.call("a"))).id
 

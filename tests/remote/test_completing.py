@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sidelane import Emitted, Job, Remote, Reply, Sidelane, Sqs, State
+from sidelane import Emitted, File, Job, Remote, Reply, Sidelane, Sqs, State, UnknownFile
 from sidelane.model.errors import MalformedMessage
 from sidelane.remote.completing import Answer, Completing
 from sidelane.testing.harness import Harness
@@ -83,3 +83,25 @@ async def test_a_reply_without_a_token_that_nobody_trusts_is_forged(lane: Sidela
         job = await outside(double, t)
         answered = await Completing(lane.client, lane.registry).apply(Reply(job=job.id, result=1))
         assert (answered.answer, (await job.record()).state) == (Answer.FORGED, State.RUNNING)
+
+
+async def test_the_files_of_a_result_from_outside_are_kept_with_the_job(lane: Sidelane) -> None:
+    draw = lane.remote("draw", input=int, result=File, via=Sqs("offers"))
+    async with lane.testing() as t:
+        job = await outside(draw, t)
+        file = await lane.files.save(b"drawn")
+        reply = Reply(job=job.id, result=file.model_dump())
+        await Completing(lane.client, lane.registry).apply(reply, trusting=["draw"])
+        drawn = await job.result(timeout=0)
+        assert await drawn.read() == b"drawn"
+        assert await lane.files.holds.held(job.id) == [file.id.rpartition(":")[2]]
+        late = await lane.files.save(b"late")
+        again = Reply(job=job.id, result=late.model_dump())
+        answered = await Completing(lane.client, lane.registry).apply(again, trusting=["draw"])
+        assert answered.answer is Answer.LATE
+        assert len(await lane.files.holds.held(job.id)) == 1
+        await t.deliver()  # a job stays as long as its offer is under way
+        assert await lane.client.store.remove([job.id]) == [True]
+        await t.drain()
+        with pytest.raises(UnknownFile):
+            await drawn.read()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -333,6 +334,20 @@ async def test_a_queue_that_is_not_there_is_a_trouble_that_health_tells(lane: Si
     async with lane.testing() as t, taking_in(t, lane) as attendant:
         await until(lambda: attendant.trouble, "the trouble")
         assert "SQS queue nowhere does not exist" in str(attendant.trouble)
+
+
+async def test_a_driver_that_is_not_installed_is_one_too_and_ends_no_worker(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sidelane.transports.sqs.transport", None)
+
+    @lane.intake(Sqs("requests"))
+    def requests(message: Message) -> None:
+        return None
+
+    async with lane.testing() as t, taking_in(t, lane) as attendant:
+        await until(lambda: attendant.trouble, "the trouble")
+        assert "pip install 'sidelane[sqs]'" in str(attendant.trouble)
 
 
 async def _count(t: Harness, task: Task[..., Any, Any], count: int) -> bool:

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from sidelane import Emitted, Fixed, Job, Message, Remote, Reply, Retry, Sidelane, Sqs, State
+from sidelane import Emitted, Fixed, Job, Message, PubSub, Remote, Reply, Retry, Sidelane, Sqs, State
 from sidelane.engine.side import SENDING
 from sidelane.remote.listening import listeners
+from sidelane.remote.messages import reply_message
 from sidelane.remote.token import PURPOSE, make_token
 from tests.contract.servers import RunningServer
 from tests.remote.conftest import MakeLane
 from tests.transports.moto import Moto
+from tests.transports.pubsub import RunningPubSub
 
 OFFERS = "offers-nobody-takes"
 
@@ -132,6 +134,50 @@ async def test_events_whose_forerunners_never_come_are_taken_after_a_while(scene
     scene.event("completed", job=job.id, token=token, ordinal=7, result=4, events=[{"name": "heard"}])
     assert await job.result(timeout=20) == 4
     assert [event.name async for event in job.events()] == ["heard", "end"]
+
+
+async def test_they_are_taken_too_where_the_transport_does_not_count(
+    make_lane: MakeLane, pubsub: RunningPubSub
+) -> None:
+    lane, topic = make_lane(), pubsub.topic()
+    reply = PubSub(subscription=pubsub.subscription(topic))  # without a dead-letter policy
+    double = lane.remote("double", input=int, result=int, via=Sqs(OFFERS), reply=reply, timeout=60)
+    async with lane.running(workers=1):
+        await lane.client.store.pause(SENDING)
+        job = await double.submit(2)
+        while (lease := (await job.record()).outside) is None:
+            await asyncio.sleep(0.02)
+        token = make_token(await lane.client.key(PURPOSE), lease)
+        told = Reply(job=job.id, token=token, ordinal=7, result=4, events=[Emitted("heard")])
+        pubsub.publish(topic, reply_message(told, id="1").body)
+        assert await job.result(timeout=20) == 4
+
+
+class Broken:
+    """A wait that nobody has tried."""
+
+    def delay(self, failures: int) -> float:
+        raise ZeroDivisionError
+
+
+async def test_a_reply_that_breaks_its_listener_ends_no_worker(make: MakeScene) -> None:
+    scene = make(retry=Retry(attempts=3, backoff=Broken()))
+    async with scene.lane.running(workers=1):
+        await scene.lane.client.store.pause(SENDING)
+        bad, token = await scene.outside()
+        scene.event("completed", job=bad.id, token=token, problem={})
+        for _ in range(2):  # with it, and after it
+            good, token = await scene.outside()
+            scene.event("completed", job=good.id, token=token, result=4)
+            assert await good.result(timeout=10) == 4
+        assert (await bad.record()).state is State.RUNNING
+
+
+async def test_events_in_another_form_make_a_dead_letter(make: MakeScene) -> None:
+    scene = make(decode=lambda message: Reply(job=message.body, events=[{"name": "progress"}]))  # type: ignore[list-item]
+    async with scene.lane.running(workers=1):
+        scene.put("job")
+        assert "Emitted" in (await asyncio.to_thread(scene.letter))[1]
 
 
 async def test_a_problem_is_tried_again_by_the_tasks_own_rule(make: MakeScene) -> None:

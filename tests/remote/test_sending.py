@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from pydantic import BaseModel
 
-from sidelane import File, Fixed, Http, Job, JobFailed, Offer, Remote, Retry, Sidelane, Sqs, State
+from sidelane import File, Fixed, Http, Job, JobFailed, Offer, Remote, Retry, Sidelane, Sqs, State, StoreUnavailable
 from sidelane.engine.side import SENDING
 from tests.callbacks.receiving import Receiver, status
 from tests.remote.conftest import JOBS_URL, AnalyseIn, MakeLane, Report
@@ -250,6 +250,27 @@ async def test_an_encode_that_fails_is_a_final_failure_that_says_so(
         found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
         assert (found, "`encode`" in error) == (502, True)
         assert receiver.received == []
+
+
+async def test_a_store_that_is_away_for_a_moment_fails_no_job(
+    make_lane: MakeLane, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = make_lane(secret=None)  # so that the store keeps it
+    analyse = declared(lane, Http(receiver.url))
+    async with lane.running(workers=1):
+        remember, asked = lane.client.store.remember, list[str]()
+
+        async def away_at_first(name: str, value: str) -> str:
+            asked.append(name)
+            if len(asked) == 1:
+                raise StoreUnavailable
+            return await remember(name, value)
+
+        monkeypatch.setattr(lane.client.store, "remember", away_at_first)
+        job = await analyse.submit(AnalyseIn(audio="a"))
+        await receiver.until(1)
+        record = await job.record()
+        assert (record.state, record.failures, len(asked)) == (State.RUNNING, 0, 2)
 
 
 async def test_what_is_cancelled_before_it_is_sent_is_not_sent(lane: Sidelane, receiver: Receiver) -> None:

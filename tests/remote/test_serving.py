@@ -19,6 +19,7 @@ from sidelane.remote import offers
 from sidelane.remote.messages import offer_message, read_reply
 from sidelane.transports.opening import Transports
 from tests.remote import studio
+from tests.remote.conftest import MakeLane
 from tests.remote.lines import Line, sqs_line
 from tests.system.waiting import until
 from tests.transports.moto import Moto
@@ -175,7 +176,7 @@ async def test_the_offers_timeout_bounds_the_attempt_and_another_may_be_made(cus
 
 
 async def test_an_offer_is_kept_for_as_long_as_its_job_runs(customer: Customer) -> None:
-    async with serving(customer):
+    async with serving(customer, concurrency=1):  # so that it has no room for what comes again
         end = await customer.ended(customer.offer("work", 3.0))  # the lease is two seconds
         assert end.result == 1
         await until(lambda: not customer.offers.left(), "the acknowledgement")
@@ -215,6 +216,25 @@ async def test_what_a_message_cannot_carry_is_too_large_and_said_so(customer: Cu
         offer = customer.offer("pour", {"count": 6, "size": 100_000})
         assert (await customer.ended(offer)).result == "x" * 100_000
         assert len(customer.events(offer)) == 7
+
+
+async def test_what_is_larger_than_a_message_goes_by_a_bucket_that_both_sides_reach(
+    moto: Moto, make_lane: MakeLane
+) -> None:
+    moto.bucket("both")
+    urls = [moto.queue(), moto.queue()]
+    for url in urls:
+        moto.sqs.set_queue_attributes(QueueUrl=url, Attributes={"MaximumMessageSize": "16384"})
+    offered, replied = map(Sqs, urls)
+    home = make_lane(files="s3://both/files")
+    echo = home.remote("echo", input=str, result=str, via=offered, reply=replied)
+    text = "long " * 10_000
+    with studio.lane.files.kept_in("s3://both/files"):
+        made = studio.lane.serving(offers=offered, replies=replied)
+        async with home.running(workers=1), made as worker, embedded(worker):
+            job = await echo.submit(text)
+            assert await job.result(timeout=20) == text
+            assert told(await whole_log(home.client.store, job.id)) == [("began", "echo"), ("token", {"text": text})]
 
 
 async def test_a_place_for_replies_that_is_not_there_is_found_at_once(moto: Moto) -> None:

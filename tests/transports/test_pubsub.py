@@ -328,7 +328,11 @@ async def until_up(act: Callable[[], Awaitable[T]]) -> T:
 
 async def refusal(transport: Transport) -> TransportError:
     """Receive what cannot come, and give what is said of it."""
-    with pytest.raises(TransportUnusable) as caught:
-        async with asyncio.timeout(10), transport.receiving() as receiver:
+
+    async def receive() -> None:
+        async with transport.receiving() as receiver:
             await receiver.receive(1)
+
+    with pytest.raises(TransportUnusable) as caught:
+        await until_up(receive)
     return caught.value

@@ -235,6 +235,13 @@ class TestQueues:
         ]
         assert moto.count(url) == 2
 
+    async def test_attributes_that_nobody_could_read_are_left_as_they_are(self, moto: Moto, url: str) -> None:
+        deep = {"DataType": "String", "StringValue": "[" * 50_000}
+        moto.sqs.send_message(QueueUrl=url, MessageBody="a", MessageAttributes={"sidelane.attributes": deep})
+        async with opened(SqsTransport(Sqs(url))) as transport, transport.receiving() as receiver:
+            (delivery,) = await take(receiver)
+        assert delivery.message.attributes == {"sidelane.attributes": deep["StringValue"]}
+
     async def test_a_message_of_others_is_read_with_its_attributes(self, moto: Moto, url: str) -> None:
         moto.sqs.send_message(
             QueueUrl=url,

@@ -185,6 +185,12 @@ async def test_a_client_puts_a_file_past_the_endpoint(studio: Studio, client: ht
     assert again.json() == 220
 
 
+async def test_nothing_is_put_where_its_file_is_gone(studio: Studio, client: httpx2.AsyncClient) -> None:
+    upload = (await client.post("/uploads")).json()
+    await studio.lane.files.holds.remove(upload["id"].rpartition(":")[2])
+    assert (await client.put(upload["url"], content=b"x")).status_code == 404
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["it says its length", "it does not"])
 async def test_what_is_put_is_held_to_its_limit(studio: Studio, client: httpx2.AsyncClient, told: bool) -> None:
     async def pieces() -> AsyncIterator[bytes]:

@@ -3,9 +3,9 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, Protocol, Unpack
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 from pydantic_core import to_json
@@ -22,7 +22,7 @@ from sidelane.callbacks.webhook import ENDS, On, Webhook
 from sidelane.data.files import Files
 from sidelane.engine.client import Client
 from sidelane.engine.context import Context
-from sidelane.engine.declaration import TaskFields
+from sidelane.engine.declaration import Own
 from sidelane.engine.given import ended
 from sidelane.engine.registry import Body, ProblemRule, Registry
 from sidelane.engine.resource import Use
@@ -109,12 +109,6 @@ class Lane(Protocol):
     def transports(self) -> Transports: ...
     @property
     def files(self) -> Files: ...
-
-
-class Own(Protocol):
-    """Registers a task of Sidelane's own."""
-
-    def __call__(self, function: Callable[..., Any], **fields: Unpack[TaskFields]) -> Task[..., Any, Any]: ...
 
 
 def declare_callbacks(lane: Lane, own: Own) -> "Delivering":

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from sidelane.callbacks.document import data_of, event_of
 from sidelane.callbacks.poster import NotDelivered
-from sidelane.data.files import WEEK, Files
+from sidelane.data.files import Files
+from sidelane.data.holds import LONGEST_LINK
 from sidelane.model.job import JobRecord
 from sidelane.model.message import Message
 from sidelane.transports import cloudevents
@@ -29,7 +30,7 @@ async def fitting(told: CloudEvent, largest: int, files: Files) -> Message:
     size = len(message.body.encode()) + sum(len(f"{name}{text}") for name, text in message.attributes.items())
     if size <= largest:
         return message
-    link = await files.put_text(told.data or "null", name=f"{told.subject}.json", lasts=WEEK)
+    link = await files.put_text(told.data or "null", name=f"{told.subject}.json", lasts=LONGEST_LINK)
     if "://" not in link:
         raise NotDelivered(
             f"The message has {size:,} bytes and {largest:,} are taken; its data could go in a file, but files are in a folder "

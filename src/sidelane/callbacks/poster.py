@@ -28,8 +28,8 @@ MOST_READ = 16_384
 MOST_SHOWN = 500
 """Characters of an answer that are kept for operators."""
 
-SOONER = 0.1
-"""By how much of that time an exchange may end sooner."""
+LONGER = 0.2
+"""By how much of that time an exchange may last longer."""
 
 
 class NotDelivered(SidelaneError):
@@ -80,8 +80,8 @@ class Poster:
         import httpcore2
 
         broken = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
-        # some end a little sooner, so that those which began together do not end at the same moment
-        seconds = self._timeout * (1 - SOONER * random.random())
+        # some are given a little more, so that those which began together are not all given up at the same moment
+        seconds = self._timeout * (1 + LONGER * random.random())
         try:
             async with asyncio.timeout(seconds), connections.to(receiver) as pool:
                 return await _exchange(pool, receiver, body, headers)

@@ -13,16 +13,13 @@ from urllib.parse import quote
 
 from sidelane.data import holds
 from sidelane.data.file import CONTEXT, ID, LONGEST_TYPE, MARK, File
-from sidelane.data.holds import DAY, Holds
+from sidelane.data.holds import DAY, LONGEST_LINK, Holds
 from sidelane.data.kinds import ANYTHING
 from sidelane.data.links import Grant, Links
 from sidelane.data.objects import Objects
 from sidelane.data.reading import LocalCopy, Opening
 from sidelane.data.uploading import Measured, Uploaded, incoming, proper_name, proper_type
 from sidelane.model.errors import ArgumentsError, FileTooLarge, NotOpen, SidelaneError, UnknownFile, WrongFileType
-
-WEEK = 7 * DAY
-"""Seconds for which a signed link may hold: what S3 and Google allow."""
 
 TIDY_EVERY = 3600.0
 """Seconds after which saving a file starts another look at those that are left over."""
@@ -228,7 +225,9 @@ class Files:
         return grant
 
     async def receive(self, grant: Grant, chunks: AsyncIterator[bytes]) -> None:
-        """Take what is put where `upload_url` said. Raises `FileTooLarge`; nothing is left behind then."""
+        """Take what is put where `upload_url` said. Raises `FileTooLarge`, `UnknownFile`; nothing is left behind then."""
+        if not await self.objects.has(holds.note(grant.file)):
+            raise UnknownFile("The file that this link was for is gone.")
         measured = Measured(chunks, grant.most)
         await self.objects.write(holds.incoming(grant.file), aiter(measured), {})
 
@@ -284,8 +283,9 @@ def key_of(file_id: str) -> str:
 
 def checked_time(seconds: float) -> float:
     """Give back for how long a link holds. Raises `ArgumentsError` where that cannot be."""
-    if not 0 < seconds <= WEEK:
-        raise ArgumentsError(f"A link to a file holds for more than 0 seconds and at most {WEEK:,.0f}, not {seconds}.")
+    if not 0 < seconds <= LONGEST_LINK:
+        most = f"{LONGEST_LINK:,.0f}"
+        raise ArgumentsError(f"A link to a file holds for more than 0 seconds and at most {most}, not {seconds}.")
     return seconds
 
 

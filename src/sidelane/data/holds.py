@@ -7,6 +7,7 @@ Marks are written before what they protect and removed after it.
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
@@ -16,11 +17,16 @@ from sidelane.model.errors import FilesUnavailable
 
 DAY = 86_400.0
 
+LONGEST_LINK = 7 * DAY
+"""Seconds for which a signed link may hold: what S3 and Google allow."""
+
 UNDER_WAY = 3600.0
 """Seconds for which a mark may be there without its job: its submit is under way."""
 
-REMOVING = "removing"
-"""Stands among those that hold a file while it is being removed, so that nobody takes hold of it then."""
+REMOVING = "removing."
+"""How the marks begin that stand among those of a file's holders while somebody removes it, so that nobody takes hold of it then.
+Each who does has one of their own: who goes takes none away that another stands by.
+"""
 
 PATIENCE, LOOK_AGAIN = 2.0, 0.1
 """How long somebody else's removal of a file is waited for, and how often it is looked at, in seconds."""
@@ -64,7 +70,7 @@ def holder_of(job_id: str) -> str:
 
 
 def job_of(holder: str) -> str:
-    return holder.removeprefix("job.") if holder != REMOVING else ""
+    return holder.removeprefix("job.") if not holder.startswith(REMOVING) else ""
 
 
 class Holds:
@@ -89,7 +95,7 @@ class Holds:
 
     async def held(self, job_id: str) -> list[str]:
         """List the files that a job holds."""
-        return [found.path.rpartition("/")[2] async for found in self._objects.list(holding(job_id))]
+        return [_name(found) async for found in self._objects.list(holding(job_id))]
 
     async def let_go(self, job_id: str, files: Iterable[str]) -> None:
         """Let go of files that a job held. Those that nobody holds any more are removed."""
@@ -105,12 +111,17 @@ class Holds:
         removed = 0
         async for mark in self._objects.list("loose"):
             if mark.age >= DAY:
-                removed += await self._tidy(mark.path.rpartition("/")[2], known)
+                removed += await self._tidy(_name(mark), known)
         return removed
 
     async def tidy_all(self, known: Known) -> int:
-        """Look at every file that is held, too: let go of those whose jobs the store has lost. Say how many were removed."""
+        """Look at every file that is held, too: let go of those whose jobs the store has lost. Say how many were removed.
+
+        What was put by a link whose file is gone goes as well, once no such link can hold any more.
+        """
         removed = await self.tidy(known)
+        late = [found.path async for found in self._objects.list("uploads") if found.age > LONGEST_LINK + DAY]
+        await self._objects.delete(path for path in late if path.endswith("/content"))
         async for marks in _pages(self._objects.list("holds")):
             held = [mark.path.split("/")[1:] for mark in marks if mark.age >= UNDER_WAY]
             jobs = await known([job for _, holder in held if (job := job_of(holder))])
@@ -123,7 +134,7 @@ class Holds:
         mark, back = held_by(file, holder_of(job_id)), holding(job_id, file)
         await asyncio.gather(self._objects.put(mark), self._objects.put(back))
         end = time.monotonic() + PATIENCE
-        while REMOVING in await self._holders(file):
+        while await self._is_being_removed(file):
             if time.monotonic() > end:
                 await self._objects.delete((mark, back))
                 raise FilesUnavailable(f"File {file} is being removed.")
@@ -135,17 +146,23 @@ class Holds:
 
     async def _let_go(self, holder: str | None, file: str) -> bool:
         """Take a holder from a file, and the file where there is no other: who is about to hold it sees that, or is seen."""
-        await self._objects.put(held_by(file, REMOVING))
+        removing = held_by(file, f"{REMOVING}{secrets.token_hex(8)}")
+        await self._objects.put(removing)
         if holder is not None:
-            await self._objects.delete((held_by(file, holder), f"jobs/{holder}/{file}"))
-        is_free = await self._holders(file) <= {REMOVING}
+            await self._objects.delete((held_by(file, holder),))
+        marks = [mark async for mark in self._objects.list(f"holds/{file}")]
+        is_free = not any(job_of(_name(mark)) for mark in marks)
         if is_free:
             await self._objects.delete((content(file), incoming(file), note(file), loose(file)))
-        await self._objects.delete((held_by(file, REMOVING),))
+        left = [mark.path for mark in marks if _name(mark).startswith(REMOVING) and mark.age >= UNDER_WAY]
+        await self._objects.delete((removing, *left))
+        if holder is not None:  # last, so that who is killed before this finds the file again
+            await self._objects.delete((f"jobs/{holder}/{file}",))
         return is_free
 
-    async def _holders(self, file: str) -> set[str]:
-        return {found.path.rpartition("/")[2] async for found in self._objects.list(f"holds/{file}")}
+    async def _is_being_removed(self, file: str) -> bool:
+        marks = [mark async for mark in self._objects.list(f"holds/{file}")]
+        return any(_name(mark).startswith(REMOVING) and mark.age < UNDER_WAY for mark in marks)
 
     async def _tidy(self, file: str, known: Known) -> bool:
         """See to a file that has been loose for a day: whether its time is over, and whether a job has come to hold it."""
@@ -153,7 +170,7 @@ class Holds:
         if text is None or json.loads(text)["until"] > time.time():
             return False
         marks = [mark async for mark in self._objects.list(f"holds/{file}")]
-        holders = [mark.path.rpartition("/")[2] for mark in marks]
+        holders = [_name(mark) for mark in marks]
         if any(mark.age < UNDER_WAY for mark in marks):
             return False
         if await known([job for holder in holders if (job := job_of(holder))]):
@@ -162,6 +179,10 @@ class Holds:
         for holder in holders:
             await self._let_go(holder, file)
         return await self.remove(file)
+
+
+def _name(found: Found) -> str:
+    return found.path.rpartition("/")[2]
 
 
 async def _pages(found: AsyncIterator[Found]) -> AsyncIterator[list[Found]]:

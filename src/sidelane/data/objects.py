@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from sidelane.model.errors import ConfigurationError, FilesUnavailable, MissingExtra, UnknownFile
 
@@ -156,12 +156,10 @@ class Objects:
                 for found in page:
                     yield Found(found["path"], found["size"], now - found["last_modified"].timestamp())
 
-    async def link(self, method: str, path: str, expires: float) -> str:
+    async def link(self, method: Literal["GET", "PUT"], path: str, expires: float) -> str:
         """Sign a link that does this with an object, for `expires` seconds."""
         with self._explained(path):
-            return str(
-                await self._obstore.sign_async(self._opened(), _method(method), path, timedelta(seconds=expires))
-            )
+            return str(await self._obstore.sign_async(self._opened(), method, path, timedelta(seconds=expires)))
 
     async def clear(self, older: float) -> None:
         """Remove what uploads that were killed have left in a folder, where it is older than so many seconds.
@@ -285,10 +283,6 @@ class _Parts:
             await asyncio.wait({putting})
         if not putting.cancelled():
             putting.exception()  # it has been looked at
-
-
-def _method(method: str) -> Any:
-    return method
 
 
 def _clear(folder: Path, before: float) -> None:

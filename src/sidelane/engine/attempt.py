@@ -89,7 +89,7 @@ class Attempt:
         self.concluded = False
         self.reported = False
         self._remaining = claimed.remaining
-        self._offered = claimed.offered
+        self.offered = claimed.offered
         self._failures = None if claimed.offered else claimed.record.failures
         self._runtime = runtime
         self.emission = Emission(claimed.lease, runtime.reporting.dirty)
@@ -206,7 +206,7 @@ class Attempt:
     def _watch_the_clock(self, task: AnyTask) -> None:
         seconds, reason = task.policy.timeout, Stop.TIMEOUT
         if self._remaining is not None and (seconds is None or self._remaining < seconds):
-            seconds, reason = self._remaining, Stop.TIMEOUT if self._offered else Stop.DEADLINE
+            seconds, reason = self._remaining, Stop.TIMEOUT if self.offered else Stop.DEADLINE
         if seconds is not None:
             self._seconds = seconds
             self._timers.append(self._loop.call_later(seconds, self.stop, reason))
@@ -264,7 +264,7 @@ class Attempt:
         ordinal, entries = await self.emission.rest()
         self.emission.lost = True  # what still comes from a task that hangs on is not heard
         outcome = with_identity(outcome, self.record.id, self.record.attempt)
-        log_end(self.record.id, self.record.spec.task, self.record.attempt, outcome)
+        log_end(self.record.id, self.record.spec.task, self.record.attempt, outcome, offered=self.offered)
         self.reported = True
         self._runtime.reporting.report(Report(lease=self.lease, outcome=outcome, ordinal=ordinal, entries=entries))
 

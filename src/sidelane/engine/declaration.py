@@ -85,6 +85,12 @@ class TaskDecorator(Protocol):
     def __call__(self, **fields: Unpack[TaskFields]) -> "TaskDecorator": ...
 
 
+class Own(Protocol):
+    """Registers a task of Sidelane's own, which does side work."""
+
+    def __call__(self, function: Callable[..., Any], **fields: Unpack[TaskFields]) -> Task[..., Any, Any]: ...
+
+
 def declare(
     function: Callable[..., Any],
     fields: TaskFields,

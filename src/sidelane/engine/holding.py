@@ -1,16 +1,16 @@
 """Jobs and their files: each is held from before its job is submitted until after that is removed."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from sidelane.data.file import ID, MARK
 from sidelane.data.files import Files, key_of
 from sidelane.data.holds import each
 from sidelane.engine.context import Context
+from sidelane.engine.declaration import Own
 from sidelane.engine.resource import Use
 from sidelane.engine.side import FILES
-from sidelane.engine.task import Lane, Task
+from sidelane.engine.task import Lane
 from sidelane.model.errors import StoreError, UnknownFile
 from sidelane.model.job import REMOVED, Gone, JobSpec, Refusal, Submission
 from sidelane.model.retry import Exponential, Retry
@@ -36,7 +36,7 @@ def names_files(spec: JobSpec) -> bool:
     return any(_texts(spec))
 
 
-def declare_file_removal(lane: Lane, own: Callable[..., Task[..., Any, Any]]) -> None:
+def declare_file_removal(lane: Lane, own: Own) -> None:
     """Give a lane the task that lets go of the files of a job that was removed."""
 
     async def remove_files(ctx: Context = Use(Context)) -> None:

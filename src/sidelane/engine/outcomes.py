@@ -86,10 +86,12 @@ def with_identity(outcome: Outcome, job_id: str, attempt: int) -> Outcome:
     return replace(outcome, failure=replace(outcome.failure, problem=named))
 
 
-def log_end(job_id: str, task: str, attempt: int, outcome: Outcome) -> None:
-    """Tell the log how an attempt ended: a failure as a warning, with its traceback."""
+def log_end(job_id: str, task: str, attempt: int, outcome: Outcome, *, offered: bool = False) -> None:
+    """Tell the log how an attempt ended: a failure as a warning, with its traceback. `offered`: it was for others to count."""
     if isinstance(outcome, Failed | Retried):
         again = f"again in {outcome.delay:.1f} s" if isinstance(outcome, Retried) else "for good"
+        if offered and isinstance(outcome, Retried):
+            again = "here: whoever offered it decides on another"
         logger.warning(
             "job %s (%s) attempt %d failed %s: %s", job_id, task, attempt, again, outcome.failure.error,
             extra={"traceback": outcome.failure.traceback},

@@ -65,7 +65,7 @@ class Completing:
 
         `trusting` are the tasks of whose jobs it may speak without a token. `patient`: events wait for those before them.
         Raises `MalformedMessage` on an event that cannot be, `UnknownTask` where this process does not know the job's task, and
-        `StoreUnavailable`.
+        `StoreUnavailable`, and `FilesUnavailable` where the result names files.
         """
         lease: Lease | None = None
         if reply.job is not None and reply.token is not None:
@@ -114,6 +114,8 @@ class Completing:
             return Answered((Answer.REPEATED if seen else Answer.ACCEPTED) if held else Answer.LATE)
         outcome, wrong = self._outcome(reply, record, task)
         outcome = with_identity(outcome, record.id, lease.attempt)
+        if current and isinstance(outcome, Succeeded):
+            await self._client.keep_files(record.spec, outcome.result)
         report = Report(lease=lease, outcome=outcome, ordinal=ordinal + own, entries=entries)
         (held,) = await store.finish([report])
         if held and current:

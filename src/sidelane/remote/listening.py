@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from sidelane.model.errors import (
     ConfigurationError,
@@ -37,8 +39,16 @@ EARLY_AGAIN = 1.0
 PATIENCE = 2
 """Seconds for which events wait for those before them, and how often; then they are taken with a hole."""
 
+MOST_EARLY = 1_000
+"""Events that wait for those before them and are counted here; with more of them, counting begins anew."""
+
+AGAIN = 10.0
+"""Seconds after which a message comes again that this worker broke over."""
+
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds between two tries to receive: the first wait, and the longest it grows to."""
+
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +63,7 @@ class Listener:
         self._files = lane.files
         self._transports: Transports = lane.transports
         self._completing = Completing(lane.client, lane.registry)
+        self._early = Counter[str]()  # how often each was
         self._trouble: str | None = None
 
     @property
@@ -72,6 +83,9 @@ class Listener:
                         wait = FIRST_WAIT
             except (TransportError, ConfigurationError) as error:
                 self._failed(error)
+            except Exception as error:
+                logger.exception("receiving from %s broke, and begins anew", self._address)
+                self._failed(error)
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT)
 
@@ -79,11 +93,27 @@ class Listener:
         """Take some replies: those of different jobs at once, of one job one after the other."""
         jobs: dict[Any, list[tuple[Delivery, Reply]]] = {}
         deliveries = await receiver.receive(AT_ONCE)
-        for delivery, reply in zip(deliveries, [await self._read(each) for each in deliveries], strict=True):
+        replies = [await self._handled(each, self._read(each)) for each in deliveries]
+        for delivery, reply in zip(deliveries, replies, strict=True):
             if reply is not None:
                 jobs.setdefault(reply.job or ("key", reply.key), []).append((delivery, reply))
         await asyncio.gather(*map(self._apply_all, jobs.values()))
         self._worked()
+
+    async def _handled(self, delivery: Delivery, handling: Awaitable[R]) -> R | None:
+        """Come to an end with one message, whatever happens to it: it must not end the worker, which would meet it again."""
+        try:
+            return await handling
+        except TransportError as error:
+            logger.warning("message %s of %s comes again: %s", delivery.message.id, self._address, error)
+        except Exception:
+            logger.exception(
+                "this worker broke over message %s of %s, which comes again in %g s",
+                delivery.message.id, self._address, AGAIN,
+            )  # fmt: skip
+            with suppress(TransportError):
+                await delivery.release(AGAIN)
+        return None
 
     async def _read(self, delivery: Delivery) -> Reply | None:
         """Read a reply; what is none is done with, and what cannot be read is put aside with the reason."""
@@ -93,7 +123,7 @@ class Listener:
             reply = self._decode(delivery.message)
             if reply is not None and not isinstance(reply, Reply):
                 raise MalformedMessage(f"`decode` gave {type(reply).__name__} in place of a Reply.")
-        except FilesUnavailable as error:
+        except (FilesUnavailable, ConfigurationError) as error:  # no fault of the message's
             self._failed(error)
             await delivery.release(ELSEWHERE)
             return None
@@ -109,23 +139,27 @@ class Listener:
     async def _apply_all(self, found: Sequence[tuple[Delivery, Reply]]) -> None:
         """Apply the replies of one job in their order."""
         for delivery, reply in sorted(found, key=lambda each: (each[1].ends, each[1].ordinal or 0)):
-            try:
-                answered = await self._applied(delivery, reply)
-            except (MalformedMessage, PayloadTooLarge) as error:
-                logger.warning("a reply of %s cannot be applied: %s", self._address, error)
-                await delivery.reject(str(error))
-            except UnknownTask:
-                await delivery.release(ELSEWHERE)
-            else:
-                await self._settle(delivery, reply, answered.answer)
+            await self._handled(delivery, self._apply(delivery, reply))
+
+    async def _apply(self, delivery: Delivery, reply: Reply) -> None:
+        try:
+            answered = await self._applied(delivery, reply)
+        except (MalformedMessage, PayloadTooLarge) as error:
+            logger.warning("a reply of %s cannot be applied: %s", self._address, error)
+            await delivery.reject(str(error))
+        except UnknownTask:
+            await delivery.release(ELSEWHERE)
+        else:
+            await self._settle(delivery, reply, answered.answer)
 
     async def _applied(self, delivery: Delivery, reply: Reply) -> Answered:
         """Apply a reply, however long the store is away."""
+        patient = max(delivery.count, self._early[delivery.message.id] + 1) <= PATIENCE  # not every transport counts
         wait = FIRST_WAIT
         while True:
             try:
-                return await self._completing.apply(reply, trusting=self._tasks, patient=delivery.count <= PATIENCE)
-            except StoreError as error:
+                return await self._completing.apply(reply, trusting=self._tasks, patient=patient)
+            except (StoreError, FilesUnavailable) as error:
                 self._failed(error)
                 await delivery.extend(HOLD)
                 await asyncio.sleep(wait)
@@ -133,8 +167,12 @@ class Listener:
 
     async def _settle(self, delivery: Delivery, reply: Reply, answer: Answer) -> None:
         if answer is Answer.EARLY:
+            self._early[delivery.message.id] += 1
             await delivery.release(EARLY_AGAIN)
             return
+        self._early.pop(delivery.message.id, None)
+        if len(self._early) > MOST_EARLY:
+            self._early.clear()
         if answer not in (Answer.ACCEPTED, Answer.REPEATED):
             usual = answer is Answer.LATE  # as messages that come twice are
             logger.log(

@@ -188,6 +188,8 @@ def _wrong(reply: Reply) -> Iterator[str]:
         yield "The `problem` of a reply is a problem document."
     if not (reply.ends or reply.events):
         yield "A reply has a result, a problem or events."
+    if not all(isinstance(event, Emitted) for event in _any(reply.events)):
+        yield "The `events` of a reply are Emitted(…)."
     if len(reply.events) > MOST_EVENTS:
         yield f"A reply brings at most {MOST_EVENTS} events."
     if ordinal is not None and not (isinstance(ordinal, int) and 1 <= ordinal <= LARGEST_ORDINAL):

@@ -3,26 +3,29 @@
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from pydantic_core import to_json
 
+from sidelane.data.files import Files
 from sidelane.engine.registry import AnyTask
 from sidelane.model.errors import (
+    FilesUnavailable,
     MalformedMessage,
     StoreUnavailable,
     TransportError,
     TransportUnavailable,
     TransportUnusable,
+    UnknownFile,
 )
 from sidelane.model.job import JobRecord, JobSpec, Lease, State
 from sidelane.model.outcome import Append, Cancelled, Failed, HandedOver, Released, Report, Retried, Succeeded, Verdict
 from sidelane.model.problem import Problem
 from sidelane.model.worker import Claimed, ClaimRequest, Claims, WorkerInfo
-from sidelane.remote.messages import Offer, read_offer
+from sidelane.remote.messages import Offer, read_offer, whole
 from sidelane.remote.receiving import Receiving
 from sidelane.remote.replying import Replies
 from sidelane.stores.contract import Wakeups
@@ -30,6 +33,9 @@ from sidelane.transports.contract import Delivery, Receiver
 
 PATIENCE = 3
 """Deliveries after which an offer that nobody here knows the task of is answered, for nobody else seems to either."""
+
+MOST_PASSED = 1_000
+"""Offers whose deliveries are counted here; with more of them, counting begins anew."""
 
 AGAIN = 10.0
 """Seconds after which an offer comes again that this worker passes over: another may know its task."""
@@ -52,20 +58,25 @@ class Held:
 class OfferSource:
     """What a worker claims from where there is no store. A lease is the offer's: its job, its attempt and its token.
 
-    As an attendant of its worker, it receives as many offers as the worker has room for. `tasks` are those it can run.
+    As an attendant of its worker, it receives as many offers as the worker has room for. `tasks` are those it can run; inputs that
+    did not fit into their messages are in `files`.
     """
 
-    def __init__(self, receiver: Receiver, replies: Replies, *, queue: str, tasks: Mapping[str, AnyTask]) -> None:
+    def __init__(
+        self, receiver: Receiver, replies: Replies, *, queue: str, tasks: Mapping[str, AnyTask], files: Files
+    ) -> None:
         self._receiver = receiver
         self._replies = replies
         self._queue = queue
         self._tasks = tasks
+        self._files = files
         self._receiving = Receiving(f"receive offers from {queue}")
         self._wanted = 0
         self._asked = asyncio.Event()
         self._arrived: deque[Delivery] = deque()
         self._hint = _Hint()
         self._held: dict[Lease, Held] = {}
+        self._passed = Counter[str]()  # how often each was passed over
 
     @property
     def trouble(self) -> str | None:
@@ -85,9 +96,9 @@ class OfferSource:
                     self._asked.clear()
                     self._hint.give()
         finally:
-            for delivery in self._arrived:
+            while self._arrived:
+                delivery = self._arrived.popleft()
                 await _settled(delivery.release(), delivery)
-            self._arrived.clear()
 
     async def claim(self, request: ClaimRequest) -> Claims:
         """Take the offers that have arrived, and ask for more where there is room left."""
@@ -112,8 +123,7 @@ class OfferSource:
     async def append(self, appends: Sequence[Append]) -> list[bool]:
         """Send events."""
         with _as_store():
-            await asyncio.gather(*map(self._append, appends))
-        return [True] * len(appends)
+            return list(await asyncio.gather(*map(self._append, appends)))
 
     async def finish(self, reports: Sequence[Report]) -> list[bool]:
         """Send how jobs ended, and acknowledge their offers once that is sent; give those back that were released."""
@@ -138,10 +148,14 @@ class OfferSource:
     async def _claimed(self, delivery: Delivery, tasks: Mapping[str, int]) -> Claimed | None:
         """Take an offer, unless it is malformed, for other workers, or in hand already."""
         try:
-            offer = read_offer(delivery.message)
-        except MalformedMessage as error:
+            offer = read_offer(await whole(delivery.message, self._files.get_text))
+        except (MalformedMessage, UnknownFile) as error:
             logger.warning("message %s is no offer that can be read: %s", delivery.message.id, error)
             await _settled(delivery.reject(str(error)), delivery)
+            return None
+        except FilesUnavailable as error:
+            logger.warning("the input of message %s cannot be read for now: %s", delivery.message.id, error)
+            await _settled(delivery.release(AGAIN), delivery)
             return None
         lease = Lease(offer.job, offer.attempt, offer.token)
         if lease in self._held:  # it came again all the same; only its newest delivery can be extended and acknowledged
@@ -162,22 +176,26 @@ class OfferSource:
 
     async def _pass_over(self, offer: Offer, delivery: Delivery) -> None:
         """Leave an offer to others; one that has been left by all, as far as can be told, is answered."""
-        if offer.task in self._tasks or delivery.count < PATIENCE:
+        self._passed[offer.id] += 1  # not every transport counts
+        if offer.task in self._tasks or max(self._passed[offer.id], delivery.count) < PATIENCE:
             logger.info("job %s (%s) is left to other workers", offer.job, offer.task)
             await delivery.release(AGAIN)
-            return
-        logger.warning(
-            "job %s: no worker here knows the task %s, after %d deliveries", offer.job, offer.task, delivery.count
-        )
-        await self._replies.refusal(offer, UNKNOWN)
-        await delivery.ack()
+        else:
+            logger.warning("job %s: no worker here knows the task %s, so it fails", offer.job, offer.task)
+            await self._replies.refusal(offer, UNKNOWN)
+            await delivery.ack()
+        if len(self._passed) > MOST_PASSED:
+            self._passed.clear()
 
-    async def _append(self, append: Append) -> None:
-        offer = self._held[append.lease].offer
+    async def _append(self, append: Append) -> bool:
+        held = self._held.get(append.lease)
+        if held is None:  # tried again, and its job has ended meanwhile: these went along with the end
+            return False
         try:
-            await self._replies.events(offer, append.ordinal, append.entries)
+            await self._replies.events(held.offer, append.ordinal, append.entries)
         except TransportUnusable as error:
-            logger.error("job %s: events of it cannot be sent and are left out: %s", offer.job, error)
+            logger.error("job %s: events of it cannot be sent and are left out: %s", held.offer.job, error)
+        return True
 
     async def _end(self, held: Held, report: Report) -> None:
         match report.outcome:

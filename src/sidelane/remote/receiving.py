@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sidelane.engine.trying import Trying
-from sidelane.model.errors import ConfigurationError, TransportError
+from sidelane.model.errors import ConfigurationError
 from sidelane.transports.address import Address, PubSub
 from sidelane.transports.contract import Delivery, Receiver
 
@@ -35,7 +35,7 @@ class Receiving:
         self._worked()
         return deliveries
 
-    async def after(self, error: TransportError) -> None:
+    async def after(self, error: Exception) -> None:
         """Note that this has failed, and wait before the next try."""
         self._trying.failed(error)
         wait, self._wait = self._wait, min(self._wait * 2, LONGEST_WAIT)

@@ -4,34 +4,49 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic_core import from_json
 
+from sidelane.data.files import Files
+from sidelane.model.errors import FilesUnavailable, TransportUnavailable
 from sidelane.model.event import Entry
+from sidelane.model.message import Message
 from sidelane.model.outcome import Failed, Retried, Succeeded
 from sidelane.model.problem import Problem
-from sidelane.remote.messages import MOST_EVENTS, Emitted, Offer, Reply, reply_message
+from sidelane.remote.messages import MOST_EVENTS, Emitted, Offer, Reply, data_of, pointing, reply_message
 from sidelane.transports.contract import Transport
 
 ENVELOPE = 4096
 """Bytes of a message that are neither result nor events: names, ids, the token."""
+
+MARGIN = 512
+"""Bytes of a message beside its body."""
 
 FRAME = 32
 """Bytes that an event takes beside its name and data."""
 
 
 class Replies:
-    """Sends events and ends of offered jobs. What is sent twice counts once: events have ordinals, a token ends one job once."""
+    """Sends events and ends of offered jobs. What is sent twice counts once: events have ordinals, a token ends one job once.
 
-    def __init__(self, transport: Transport) -> None:
+    What is too large for a message goes by `files`, where both sides reach them: in a bucket.
+    """
+
+    def __init__(self, transport: Transport, files: Files) -> None:
         self._transport = transport
+        self._files = files if "://" in files.location else None
 
     @property
-    def room(self) -> int:
-        """How many bytes a result, or an event, may have."""
+    def most(self) -> int | None:
+        """How many bytes a result, or an event, may have; None: any number."""
+        return self._room if self._files is None else None
+
+    @property
+    def _room(self) -> int:
+        """How many bytes of results and events one message can carry."""
         return self._transport.largest - ENVELOPE
 
     async def events(self, offer: Offer, ordinal: int, entries: Sequence[Entry]) -> None:
         """Send events, the first of them with this ordinal. Raises `TransportError`."""
         replies: dict[str, Reply] = {}
-        for piece in _pieces(entries, self.room):
+        for piece in _pieces(entries, self._room):
             reply = Reply(job=offer.job, token=offer.token, events=_emitted(piece), ordinal=ordinal)
             replies[f"events.{ordinal}"] = reply
             ordinal += len(piece)
@@ -42,7 +57,7 @@ class Replies:
     ) -> None:
         """Send how a job ended, with its last events. Raises `TransportError`."""
         size = len(outcome.result.encode()) if isinstance(outcome, Succeeded) else ENVELOPE
-        if entries and (len(entries) > MOST_EVENTS or size + sum(map(_size, entries)) > self.room):
+        if entries and (len(entries) > MOST_EVENTS or size + sum(map(_size, entries)) > self._room):
             await self.events(offer, ordinal, entries)
             ordinal, entries = ordinal + len(entries), ()
         if isinstance(outcome, Succeeded):
@@ -67,13 +82,19 @@ class Replies:
 
     async def _sent(self, offer: Offer, replies: Mapping[str, Reply]) -> None:
         """Send replies to an offer, each with an id by which it is known when it is sent again."""
-        messages = [
-            reply_message(reply, id=f"{offer.id}.{name}", traceparent=offer.traceparent)
-            for name, reply in replies.items()
-        ]
+        messages = [await self._message(offer, name, reply) for name, reply in replies.items()]
         for error in await self._transport.send(messages):
             if error is not None:
                 raise error
+
+    async def _message(self, offer: Offer, name: str, reply: Reply) -> Message:
+        message = reply_message(reply, id=f"{offer.id}.{name}", traceparent=offer.traceparent)
+        if self._files is None or len(message.body.encode()) <= self._transport.largest - MARGIN:
+            return message
+        try:
+            return pointing(message, await self._files.put_text(data_of(message), name=f"{offer.id}.{name}.json"))
+        except FilesUnavailable as error:
+            raise TransportUnavailable(str(error)) from error
 
 
 def _pieces(entries: Sequence[Entry], room: int) -> Iterator[Sequence[Entry]]:

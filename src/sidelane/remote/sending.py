@@ -3,21 +3,20 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol, Unpack
+from typing import Any, Protocol
 
 from pydantic_core import to_json
 
 from sidelane.callbacks.poster import NotDelivered
-from sidelane.data.files import WEEK
+from sidelane.data.holds import LONGEST_LINK
 from sidelane.engine.client import Client
 from sidelane.engine.context import Context
-from sidelane.engine.declaration import TaskFields
+from sidelane.engine.declaration import Own
 from sidelane.engine.outcomes import with_identity
 from sidelane.engine.resource import Use
 from sidelane.engine.side import SENDING
-from sidelane.engine.task import Task
 from sidelane.model.errors import (
     ConfigurationError,
     FilesUnavailable,
@@ -55,12 +54,6 @@ logger = logging.getLogger(__name__)
 
 class SendingLane(RemoteLane, PostingLane, Protocol):
     """What sending asks of the lane."""
-
-
-class Own(Protocol):
-    """Registers a task of Sidelane's own."""
-
-    def __call__(self, function: Callable[..., Any], **fields: Unpack[TaskFields]) -> Task[..., Any, Any]: ...
 
 
 def declare_sending(lane: SendingLane, own: Own) -> None:
@@ -130,12 +123,12 @@ class Sending:
             if task.signature.holds_files:
                 offer = replace(offer, input=await with_links(self._lane.files, offer.input, left))
             await self._deliver(task, offer)
-        except (TransportUnavailable, FilesUnavailable, NotDelivered) as error:
+        except (TransportUnavailable, FilesUnavailable, NotDelivered, StoreUnavailable) as error:
             wait = max(AGAIN.delay(ctx.attempt), getattr(error, "retry_after", None) or 0.0)
             if wait < left - (time.monotonic() - began):
                 logger.warning("job %s is not handed over to %s yet: %s", record.id, task.way.via, error)
                 raise TryLater(wait) from error
-            said = f"The outside worker of task {task.name!r} could not be reached in {task.policy.timeout:g} seconds."
+            said = f"The outside worker of task {task.name!r} could not be reached in time."
             await self._give_up(task, record, lease, said, error)
         except (SidelaneError, TypeError, ValueError) as error:
             said = f"The outside worker of task {task.name!r} cannot be reached as things are set up."
@@ -162,7 +155,7 @@ class Sending:
 
     async def _by_reference(self, message: Message, offer: Offer, why: str) -> Message:
         """Put the data of an offer into a file, and a link to it in their place. Raises `TransportUnusable`."""
-        lasts = min(max(offer.timeout, 1.0), WEEK)
+        lasts = min(max(offer.timeout, 1.0), LONGEST_LINK)
         try:
             link = await self._lane.files.put_text(data_of(message), name=f"{offer.id}.json", lasts=lasts)
         except FilesUnavailable:

@@ -1,11 +1,11 @@
 """Serving: a worker for machines without access to the store, which takes its jobs as messages and answers with messages."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn, TypeVar
 
+from sidelane.data.files import Files
 from sidelane.engine.claiming import Share
 from sidelane.engine.heartbeat import BEATS
 from sidelane.engine.registry import AnyTask, Registry
@@ -35,8 +35,6 @@ NO_STORE = (
 
 NEVER = 86_400.0
 
-logger = logging.getLogger(__name__)
-
 
 @asynccontextmanager
 async def serving(
@@ -44,6 +42,7 @@ async def serving(
     replies: Address,
     transports: Transports,
     *,
+    files: Files,
     registry: Registry,
     settings: Settings,
     name: str,
@@ -57,12 +56,10 @@ async def serving(
     check_receives(offers)
     check_sends(replies)
     queue, sender = str(offers), await transports.to(replies)
-    answers = Replies(sender)
+    answers = Replies(sender, files)
     async with (await transports.to(offers)).receiving(hold=settings.lease) as receiver:
-        limit = min(settings.payload_limit, answers.room)
-        if limit < settings.payload_limit:
-            logger.debug("results and events may have %s bytes each: the replies carry no more", f"{limit:,}")
-        source = OfferSource(receiver, answers, queue=queue, tasks=_servable(registry))
+        limit = min(settings.payload_limit, answers.most or settings.payload_limit)
+        source = OfferSource(receiver, answers, queue=queue, tasks=_servable(registry), files=files)
         loop = asyncio.get_running_loop()
 
         async def beats() -> Beats:

@@ -10,6 +10,7 @@ from typing import Protocol
 from sidelane.engine.client import Client
 from sidelane.engine.trying import Trying
 from sidelane.model.errors import (
+    ConfigurationError,
     JobRefused,
     LimitReached,
     MalformedMessage,
@@ -60,7 +61,10 @@ class Taking:
                 transport = await self._transports.to(self._intake.address)
                 async with transport.receiving(hold=HOLD) as receiver:
                     await self._take_in(receiver, transport.redelivers)
-            except TransportError as error:
+            except (TransportError, ConfigurationError) as error:
+                await self._receiving.after(error)
+            except Exception as error:
+                logger.exception("intake %s broke, and begins anew", self._intake.name)
                 await self._receiving.after(error)
 
     async def _take_in(self, receiver: Receiver, remember: float) -> None:

@@ -20,6 +20,11 @@ MOST_BYTES = 100_000_000
 LIVED = 1.0
 """Seconds after which a stream was one: its end is no failure to open it."""
 
+UNTOLD = "Internal error from Core"
+"""What gRPC says where the stream was refused while the first request was on its way: the reason is lost, the next try tells it."""
+
+TRIES = 5
+
 GOODBYE = 1.0
 """Seconds in which the service must end a stream that is closed."""
 
@@ -41,7 +46,8 @@ class Stream:
         self._on_messages = on_messages
         self._opened = math.inf
         self.lived = False  # whether it was open for some time, once it has ended
-        self._closing = asyncio.Event()
+        self._closing = False
+        self._over = asyncio.Event()  # there is nothing more to say
         self._reading = asyncio.create_task(self._read())
         self._reading.add_done_callback(lambda done: on_end())
 
@@ -56,33 +62,43 @@ class Stream:
 
     async def close(self) -> None:
         """Take what is on its way, and end."""
-        self._closing.set()
+        self._closing = True
+        self._over.set()
         await asyncio.wait([self._reading], timeout=GOODBYE)
         self._reading.cancel()
         await asyncio.wait([self._reading])
 
     async def _read(self) -> None:
+        for left in reversed(range(TRIES)):
+            try:
+                await self._follow()
+                break
+            except grpc.RpcError as error:
+                if error.details() != UNTOLD or self._closing or not left:
+                    raise from_grpc_error(error) from error  # type: ignore[no-untyped-call]  # Google's
+
+    async def _follow(self) -> None:
+        """Take what comes until the stream ends. Raises `grpc.RpcError`."""
+        over = self._over = asyncio.Event()
         # not by the client's own method: it waits for ever where no server is
-        routing = (("x-goog-request-params", f"subscription={self._request.subscription}"),)
         open_stream: Any = self._client.transport.streaming_pull
-        call = open_stream(self._say(), metadata=routing)
+        routing = (("x-goog-request-params", f"subscription={self._request.subscription}"),)
+        call = open_stream(self._say(over), metadata=routing)
         try:
             while (answer := await call.read()) is not grpc.aio.EOF:
                 await self._on_messages(answer.received_messages)
-        except grpc.RpcError as error:
-            raise from_grpc_error(error) from error  # type: ignore[no-untyped-call]  # Google's
         finally:
             self.lived = asyncio.get_running_loop().time() - self._opened >= LIVED
-            self._closing.set()
+            over.set()
             call.cancel()
 
-    async def _say(self) -> AsyncIterator[types.StreamingPullRequest]:
-        """Say what is wanted, then give signs of life until the stream is closed."""
+    async def _say(self, over: asyncio.Event) -> AsyncIterator[types.StreamingPullRequest]:
+        """Say what is wanted, then give signs of life until there is nothing more to say."""
         yield self._request
         self._opened = asyncio.get_running_loop().time()
-        while True:
+        while not (over.is_set() or self._closing):
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT):
-                    await self._closing.wait()
+                    await over.wait()
                     return
             yield types.StreamingPullRequest()

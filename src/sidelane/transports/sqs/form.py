@@ -80,7 +80,7 @@ def _fits(name: str, text: str) -> bool:
 def _restored(attributes: dict[str, str]) -> dict[str, str]:
     try:
         rest = json.loads(attributes.get(MORE, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return attributes  # it is somebody else's
     if not isinstance(rest, dict) or not all(isinstance(text, str) for text in rest.values()):
         return attributes
