@@ -37,7 +37,7 @@ def make_lane(tmp_path: Path) -> MakeLane:
 
     def make(**settings: Any) -> Sidelane:
         chosen = {"lease": 2.0, "jobs_url": JOBS_URL, "private_callbacks": True, "secret": "of these tests", **settings}
-        return Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}", settings=chosen)
+        return Sidelane(settings={"store": f"sqlite:///{tmp_path / 'jobs.db'}", **chosen})
 
     return make
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from pydantic import BaseModel
 
-from sidelane import Fixed, Http, Job, JobFailed, Offer, Remote, Retry, Sidelane, Sqs, State, StoreUnavailable
+from sidelane import File, Fixed, Http, Job, JobFailed, Offer, Remote, Retry, Sidelane, Sqs, State, StoreUnavailable
 from sidelane.engine.side import SENDING
 from tests.callbacks.receiving import Receiver, status
 from tests.remote.conftest import JOBS_URL, AnalyseIn, MakeLane, Report
@@ -176,6 +177,30 @@ async def test_an_offer_over_what_a_message_may_be_points_to_its_data_and_a_repl
         for dataref in ("https://example.com/elsewhere", link):  # nothing is fetched from elsewhere
             moto.sqs.send_message(QueueUrl=replies, MessageBody=json.dumps({**reply, "dataref": dataref}))
         assert await job.result(timeout=20) == Report(score=1)
+
+
+class Recording(BaseModel):
+    parts: list[File]
+
+
+async def test_an_offer_has_links_to_its_files_where_others_can_reach_these(
+    make_lane: MakeLane, receiver: Receiver, moto: Moto, tmp_path: Path
+) -> None:
+    moto.bucket("recordings")
+    for files, reachable in (("s3://recordings", True), (str(tmp_path / "files"), False)):
+        lane = make_lane(files=files, store=f"sqlite:///{tmp_path / str(reachable)}.db")
+        task = lane.remote("listen", input=Recording, result=Report, via=Http(receiver.url))
+        async with lane.running(workers=1):
+            saved = await lane.files.save(b"a voice", name="a.wav")
+            await task.submit(Recording(parts=[saved]))
+            *_, request = await receiver.until(1 if reachable else 2)
+            (part,) = json.loads(request.body)["data"]["input"]["parts"]
+            assert File.model_validate(part) == saved
+            if reachable:
+                async with httpx2.AsyncClient() as outside:
+                    assert (await outside.get(part["url"])).content == b"a voice"
+            else:
+                assert "url" not in part
 
 
 async def test_an_offer_that_can_go_neither_way_fails_the_job(make_lane: MakeLane, moto: Moto, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from pydantic_core import to_json
@@ -34,6 +35,7 @@ from sidelane.model.retry import Exponential, Retry
 from sidelane.remote.address import Http
 from sidelane.remote.declaration import Remote, RemoteLane
 from sidelane.remote.handover import SEND
+from sidelane.remote.links import with_links
 from sidelane.remote.messages import SOURCE, Offer, data_of, offer_message, pointing
 from sidelane.remote.posting import PostingLane, post_offer
 from sidelane.remote.token import PURPOSE, make_token
@@ -118,6 +120,8 @@ class Sending:
         left = ctx.remaining or task.policy.timeout or TIMEOUT
         try:
             offer = await offer_of(self._lane.client, task, record, lease, arguments=arguments, seconds=left)
+            if task.signature.holds_files:
+                offer = replace(offer, input=await with_links(self._lane.files, offer.input, left))
             await self._deliver(task, offer)
         except (TransportUnavailable, FilesUnavailable, NotDelivered, StoreUnavailable) as error:
             wait = max(AGAIN.delay(ctx.attempt), getattr(error, "retry_after", None) or 0.0)
