@@ -23,7 +23,7 @@ METADATA = frozenset(
         "fd00:ec2::254",
         "fd00:ec2::23",
         "fd20:ce::254",
-    )  # fmt: skip
+    )
 )
 """Where clouds tell a machine its own credentials. One of them is a public address."""
 
