@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import random
 import socket
 import ssl
 import time
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from sidelane.callbacks import connecting
 from sidelane.callbacks.addresses import AddressRefused, Reach
 from sidelane.callbacks.poster import NotDelivered, Poster, ReceiverGone, seconds_of
 from sidelane.callbacks.resolving import Resolve
@@ -73,6 +75,22 @@ async def test_one_connection_serves_one_post_after_the_other(receiver: Receiver
     for _ in range(3):
         await poster.deliver(receiver.url, b"", {})
     assert (len(receiver.received), receiver.connections) == (3, 1)
+
+
+async def test_connections_that_are_forgotten_take_none_from_others(
+    make_poster: MakePoster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "IDLE", 0.005)
+    poster = make_poster()
+
+    async def post(receiver: Receiver) -> int:
+        await asyncio.sleep(random.random() * 0.02)
+        return (await poster.post(receiver.url, b"{}", {})).status
+
+    async with AsyncExitStack() as stack:
+        receivers = [await stack.enter_async_context(receiving()) for _ in range(8)]
+        for _ in range(20):
+            assert set(await asyncio.gather(*(post(each) for each in receivers * 2))) == {200}
 
 
 @pytest.mark.parametrize("code", [199 + 101, 302, 307, 400, 404, 429, 500, 503])

@@ -14,6 +14,7 @@ from sidelane import (
     ConfigurationError,
     Ended,
     File,
+    FilesUnavailable,
     Job,
     LimitReached,
     Sidelane,
@@ -143,6 +144,23 @@ async def test_a_repeat_that_finds_its_job_leaves_no_second_file(shop: Shop, opt
         assert await is_gone(shop.files, second)
         shop.gate.set()
         assert await job.result(timeout=20) == 3
+
+
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
+async def test_a_job_in_the_store_is_said_to_be_there_where_its_files_go_away_just_then(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(paths: Any) -> None:
+        raise FilesUnavailable
+
+    async with shop.lane.running(workers=1):
+        file = await shop.files.save(b"hello")
+        with monkeypatch.context() as patch:
+            patch.setattr(shop.files.objects, "delete", away)
+            job = await shop.size.options(user="ann").submit(file)
+        assert await is_loose(shop.files, file)  # so that it is looked at in a day
+        shop.gate.set()
+        assert await job.result(timeout=10) == 5
 
 
 async def test_a_job_of_a_file_that_is_not_there_is_refused(shop: Shop) -> None:

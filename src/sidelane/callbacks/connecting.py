@@ -104,9 +104,9 @@ class Connections:
         """Close what has not been used for a while, and the oldest where there are many."""
         idle = [key for key, line in self._lines.items() if not line.users]
         old = time.monotonic() - IDLE
-        for place, key in enumerate(idle):
-            if self._lines[key].used < old or len(idle) - place > MOST_IDLE:
-                await self._lines.pop(key).pool.aclose()
+        done = [key for place, key in enumerate(idle) if self._lines[key].used < old or len(idle) - place > MOST_IDLE]
+        for line in [self._lines.pop(key) for key in done]:  # all before the first wait, in which others take lines
+            await line.pool.aclose()
 
     def _pool(self, scheme: str) -> httpcore2.AsyncConnectionPool:
         if scheme == "https" and self._tls is None:

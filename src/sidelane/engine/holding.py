@@ -1,7 +1,9 @@
 """Jobs and their files: each is held from before its job is submitted until after that is removed."""
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from sidelane.data.file import ID, MARK
 from sidelane.data.files import Files, key_of
@@ -11,10 +13,12 @@ from sidelane.engine.declaration import Own
 from sidelane.engine.resource import Use
 from sidelane.engine.side import FILES
 from sidelane.engine.task import Lane
-from sidelane.model.errors import StoreError, UnknownFile
+from sidelane.model.errors import ConfigurationError, FilesUnavailable, StoreError, UnknownFile
 from sidelane.model.job import REMOVED, Gone, JobSpec, Refusal, Submission
 from sidelane.model.retry import Exponential, Retry
 from sidelane.stores.contract import Store
+
+logger = logging.getLogger(__name__)
 
 REMOVE_FILES = "sidelane.remove_files"
 
@@ -65,10 +69,13 @@ class Holding:
             await each(holding, lambda job_id: self._hold(holding[job_id], held))
             answers = await self.store.submit(specs)
         except (UnknownFile, StoreError):
-            await self._let_go({job_id: files for job_id, files in held.items() if await self._is_absent(job_id)})
+            absent = {job_id: files for job_id, files in held.items() if await self._is_absent(job_id)}
+            with _or_later():
+                await self._let_go(absent)
             raise
         if held:
-            await self._settle(held, dict(zip((spec.id for spec in specs), answers, strict=True)))
+            with _or_later():
+                await self._settle(held, dict(zip((spec.id for spec in specs), answers, strict=True)))
         return answers
 
     async def keep(self, spec: JobSpec, text: str) -> None:
@@ -108,6 +115,15 @@ class Holding:
         except StoreError:
             return False
         return found is None or isinstance(found, Gone)
+
+
+@contextmanager
+def _or_later() -> Iterator[None]:
+    """What the store has answered stands, whether or not its files can be seen to now: they stay loose, so it is done in a day."""
+    try:
+        yield
+    except (FilesUnavailable, ConfigurationError) as error:
+        logger.warning("who holds which file could not be noted, and is looked at in a day: %s", error)
 
 
 def _texts(spec: JobSpec) -> Iterator[str]:
