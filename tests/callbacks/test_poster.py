@@ -5,6 +5,7 @@ import ipaddress
 import random
 import socket
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -17,10 +18,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sidelane.callbacks import connecting
+from sidelane.callbacks import connecting, resolving
 from sidelane.callbacks.addresses import AddressRefused, Reach
 from sidelane.callbacks.poster import NotDelivered, Poster, ReceiverGone, seconds_of
-from sidelane.callbacks.resolving import Resolve
+from sidelane.callbacks.resolving import Resolve, Resolver
 from tests.callbacks.receiving import Receiver, cut, dripping, pouring, receiving, stalled, status
 
 MakePoster = Callable[..., Poster]
@@ -75,6 +76,27 @@ async def test_one_connection_serves_one_post_after_the_other(receiver: Receiver
     for _ in range(3):
         await poster.deliver(receiver.url, b"", {})
     assert (len(receiver.received), receiver.connections) == (3, 1)
+
+
+def test_a_host_that_was_being_looked_up_when_its_loop_ended_is_looked_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolver, looking, look_up = Resolver(), threading.Event(), resolving._look_up
+
+    def slow(host: str, port: int) -> list[str]:
+        looking.wait(10)
+        return look_up(host, port)
+
+    async def in_vain() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(resolver("localhost", 80), 0.1)
+        resolver.close()
+
+    monkeypatch.setattr(resolving, "_look_up", slow)
+    asyncio.run(in_vain())
+    looking.set()
+    assert "127.0.0.1" in asyncio.run(resolver("localhost", 80))
+    resolver.close()
 
 
 async def test_connections_that_are_forgotten_take_none_from_others(

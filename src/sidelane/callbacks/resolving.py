@@ -4,12 +4,13 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Gives the addresses of a host, for a port. Raises OSError."""
 
-MOST = 100
-"""Hosts that are looked up at once."""
+MOST = 500
+"""Hosts that are looked up at once: as many as there are callbacks at once, so that a hundred that hang keep no other waiting."""
 
 
 class Resolver:
@@ -26,17 +27,19 @@ class Resolver:
             self._threads = self._threads or ThreadPoolExecutor(MOST, "sidelane-lookup")
             asked = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port)
             self._under_way[host, port] = asked
-            asked.add_done_callback(lambda done: self._answered((host, port), done))
+            asked.add_done_callback(partial(self._answered, (host, port)))
         return await asyncio.shield(asked)  # others wait for it too
 
     def _answered(self, what: tuple[str, int], answer: asyncio.Future[list[str]]) -> None:
-        self._under_way.pop(what, None)
+        if self._under_way.get(what) is answer:
+            del self._under_way[what]
         if not answer.cancelled():
             answer.exception()  # heard, also where all who asked have gone
 
     def close(self) -> None:
         """Let go of the threads, until there is something to look up again."""
         threads, self._threads = self._threads, None
+        self._under_way.clear()  # what is asked for next may be on another loop
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)
 
