@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sidelane.data.file import File
-from sidelane.data.files import WEEK, Files
+from sidelane.data.files import LONGEST_LINK, Files
 
 
 async def with_links(files: Files, value: Any, seconds: float) -> Any:
@@ -20,7 +20,7 @@ async def with_links(files: Files, value: Any, seconds: float) -> Any:
     file = _file(value)
     if file is None:
         return {name: await with_links(files, each, seconds) for name, each in value.items()}
-    link = await files.url(file, expires=min(max(seconds, 1.0), WEEK))
+    link = await files.url(file, expires=min(max(seconds, 1.0), LONGEST_LINK))
     return {**value, "url": link} if "://" in link else value
 
 
