@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from sidelane.data.file import File
-from sidelane.data.files import LONGEST_LINK, Files
+from sidelane.data.files import Files
+from sidelane.data.holds import LONGEST_LINK
 
 
 async def with_links(files: Files, value: Any, seconds: float) -> Any:
