@@ -3,7 +3,8 @@
 import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, TypeVar, Unpack, cast
@@ -38,7 +39,7 @@ from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
 from sidelane.remote.address import Via
 from sidelane.remote.declaration import Decode, Encode, Remote, Way, declare_remote
-from sidelane.remote.intake import Intake, Requests
+from sidelane.remote.intake import Intake, Intakes, Requests
 from sidelane.remote.listening import listeners
 from sidelane.remote.sending import declare_sending
 from sidelane.remote.serving import serving
@@ -91,7 +92,7 @@ class Sidelane:
         self.registry = Registry()
         self.schedules = Schedules(lambda: self.client)
         self.transports = Transports()
-        self.intakes: dict[str, Intake] = {}
+        self.intakes = Intakes()
         self.poster = Poster(Reach.of(self.settings))
         self.secrets = Secrets(secrets)
         self._delivering = declare_callbacks(self, self._own)
@@ -177,14 +178,7 @@ class Sidelane:
 
         As a decorator, the function gives the problem's detail; alone, the error's own words are it.
         """
-        rule = ProblemRule(types, status, title, final)
-        self.registry.rules.append(rule)
-
-        def decorate(detail: Callable[[Any], str]) -> Callable[[Any], str]:
-            self.registry.rules[self.registry.rules.index(rule)] = ProblemRule(types, status, title, final, detail)
-            return detail
-
-        return decorate
+        return self.registry.add_rule(ProblemRule(types, status, title, final))
 
     def callback_body(self, function: BodyT) -> BodyT:
         """Let this function make the bodies of callbacks that name it: `Webhook(…, body=function)`.
@@ -194,16 +188,9 @@ class Sidelane:
         """
         return self.registry.add_body(function)
 
-    @contextmanager
-    def override(self, resource: Resource[T], value: T) -> Iterator[None]:
+    def override(self, resource: Resource[T], value: T) -> AbstractContextManager[None]:
         """Give tasks this value in place of a resource, for a test."""
-        before = dict(self.registry.overrides)
-        self.registry.overrides[resource] = value
-        try:
-            yield
-        finally:
-            self.registry.overrides.clear()
-            self.registry.overrides.update(before)
+        return self.registry.overriding(resource, value)
 
     def schedule(
         self,
@@ -234,16 +221,7 @@ class Sidelane:
         jobs have ids made of it and the message's. Raises `ConfigurationError`.
         """
 
-        def declare(function: Requests) -> Intake:
-            intake = Intake(function, name or function.__name__, address)
-            if intake.name in self.intakes:
-                raise ConfigurationError(
-                    f"This lane has an intake {intake.name!r} already. Give one of them another name=…."
-                )
-            self.intakes[intake.name] = intake
-            return intake
-
-        return declare
+        return partial(self.intakes.declare, address, name)
 
     async def submit(self, call: Call[R]) -> Job[R]:
         """Make a call a durable job.

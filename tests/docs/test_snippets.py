@@ -327,7 +327,7 @@ async def test_those_about_intake(lane: Sidelane) -> None:
     await page.run("def requests")
     await page.run("def named_requests")
     await page.run("t.take_in")
-    assert list(lane.intakes) == ["requests", "named_requests"]
+    assert [intake.name for intake in lane.intakes] == ["requests", "named_requests"]
 
 
 async def test_those_about_serve(lane: Sidelane) -> None:

@@ -40,13 +40,13 @@ class Unreliable:
                 return
             case "twice":
                 await asyncio.gather(outside.complete(offer, right), outside.complete(offer, right))
-                await outside.complete(offer, wrong)
+                await outside.complete(offer, right)
             case "late":
                 await asyncio.sleep(offer["timeout"] + self._random.random())
                 await outside.complete(offer, right)
             case "forged":
                 await outside.complete(offer, wrong, token=offer["token"][:-4] + "AAAA")
-            case "swapped" if before is not None:
+            case "swapped" if before is not None and before["job"] != offer["job"]:  # an offer may come twice
                 await outside.complete(offer, wrong, token=before["token"])
             case "failed":
                 await outside.complete(offer, {"problem": {"status": 503, "detail": "try again"}})

@@ -87,7 +87,7 @@ async def _work(lane: Sidelane, plan: Plan) -> None:
         )
         facts = {
             "store": without_password(lane.settings.store), "queues": _queues_of(made, plan), "tasks": tasks_of(made),
-            "intakes": ", ".join(f"{intake.name} of {intake.address}" for intake in lane.intakes.values()),
+            "intakes": ", ".join(f"{intake.name} of {intake.address}" for intake in lane.intakes),
             "replies": ", ".join(sorted({str(task.way.reply) for task in remotes(lane.registry) if task.way.reply})),
         }  # fmt: skip
         await run_worker(made, {name: words for name, words in facts.items() if words})

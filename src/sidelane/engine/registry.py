@@ -1,8 +1,8 @@
 """What a lane knows: its tasks by name, how errors become problems, what wraps attempts, which resources are replaced."""
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from sidelane.engine.admission import shares
@@ -120,6 +120,28 @@ class Registry:
                 f"@lane.callback_body: the name {name!r} is taken by {_place(other)}; {_place(function)} needs another."
             )
         return function
+
+    def add_rule(self, rule: ProblemRule) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
+        """Add a rule, and give the decorator of a function that says its problem's detail."""
+        place = len(self.rules)
+        self.rules.append(rule)
+
+        def decorate(detail: Callable[[Any], str]) -> Callable[[Any], str]:
+            self.rules[place] = replace(rule, detail=detail)
+            return detail
+
+        return decorate
+
+    @contextmanager
+    def overriding(self, resource: Resource[Any], value: object) -> Iterator[None]:
+        """Have this value in place of a resource within the block."""
+        before = dict(self.overrides)
+        self.overrides[resource] = value
+        try:
+            yield
+        finally:
+            self.overrides.clear()
+            self.overrides.update(before)
 
     def check(self) -> None:
         """Resolve every task's annotations, so that a wrong one is found at the start. Raises `TaskDeclarationError`."""

@@ -79,6 +79,26 @@ class Intake:
         return hashlib.sha256(f"{self.name}\n{message.id}".encode()).hexdigest()[:32]
 
 
+class Intakes:
+    """The intakes of one lane, by name."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, Intake] = {}
+
+    def __iter__(self) -> Iterator[Intake]:
+        return iter(self._named.values())
+
+    def declare(self, address: Address, name: str | None, function: Requests) -> Intake:
+        """Make a function an intake. Raises `ConfigurationError` where its name is taken."""
+        intake = Intake(function, name or function.__name__, address)
+        if intake.name in self._named:
+            raise ConfigurationError(
+                f"This lane has an intake {intake.name!r} already. Give one of them another name=…."
+            )
+        self._named[intake.name] = intake
+        return intake
+
+
 def trace_of(message: Message) -> str | None:
     """Find the trace that a message belongs to: in its attributes, or in the CloudEvent that it may be."""
     trace: str | None = message.attributes.get("traceparent")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Protocol
@@ -148,9 +148,9 @@ class Lane(Protocol):
     @property
     def transports(self) -> Transports: ...
     @property
-    def intakes(self) -> Mapping[str, Intake]: ...
+    def intakes(self) -> Iterable[Intake]: ...
 
 
 def taking(lane: Lane) -> list[Taking]:
     """Give what takes in the messages of each of a lane's intakes. Raises `NotOpen`."""
-    return [Taking(intake, lane.client, lane.transports) for intake in lane.intakes.values()]
+    return [Taking(intake, lane.client, lane.transports) for intake in lane.intakes]
