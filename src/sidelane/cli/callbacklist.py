@@ -1,5 +1,6 @@
 """A job's callbacks as a table: one line each."""
 
+import re
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -17,6 +18,8 @@ COLUMNS = Columns(
     elastic=("TO", "ANSWER"),
 )
 
+_KIND = re.compile(r"^[A-Z]\w+: ")
+
 
 def callbacks_table(console: Console, records: Sequence[CallbackRecord], now: float) -> Table:
     """Make a table of callbacks. `now` is in seconds since 1970."""
@@ -32,8 +35,13 @@ def _row(record: CallbackRecord, now: float) -> list[Text]:
         Text(f"{record.on}, progress" if record.progress else record.on),
         Text(str(record.attempts or "")),
         Text("" if later is None else age(later, now), "dim"),
-        Text(short(record.problem), "red") if record.problem else Text(str(record.status or ""), "green"),
+        Text(short(_met(record)), "red") if record.problem else Text(str(record.status or ""), "green"),
     ]
+
+
+def _met(record: CallbackRecord) -> str:
+    """Say what the last try failed of, without the kind of error and without the receiver, which stands beside it."""
+    return _KIND.sub("", record.problem).removeprefix(record.to).lstrip()
 
 
 def _state(record: CallbackRecord, later: bool) -> Text:

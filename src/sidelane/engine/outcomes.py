@@ -132,17 +132,14 @@ def _line(error: BaseException) -> str:
 def _trace(error: BaseException) -> str:
     """Write the traceback from the task's own code on: the frames of this package before it tell its author nothing.
 
-    An error of ours that no code of the task's has raised, nor any other error that it does not tell of itself, says all there is
-    to it.
+    An error of ours that no code of the task's has raised says all there is to it, but for the one it was raised from.
     """
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.tb_next
-    if frame is None and isinstance(error, SidelaneError) and (error.__context__ is None or _tells_all(error)):
-        return ""
+    if frame is None and isinstance(error, SidelaneError):
+        if error.__cause__ is not None:
+            return _trace(error.__cause__)
+        if error.__context__ is None or error.__suppress_context__:
+            return ""
     return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))[-MOST_TRACEBACK:]
-
-
-def _tells_all(error: BaseException) -> bool:
-    """Tell whether an error was raised `from None`, with the words of the one it stands for."""
-    return error.__suppress_context__ and error.__cause__ is None

@@ -184,7 +184,8 @@ class Sending:
             )
         except StoreUnavailable:
             raise TryLater(ELSEWHERE) from error
-        raise GiveUp(Problem(status=502, title="Not handed over", detail=words)) from error
+        cause = None if isinstance(error, SidelaneError) else error  # ours are all in their words
+        raise GiveUp(Problem(status=502, title="Not handed over", detail=words)) from cause
 
 
 def _message(task: Remote[Any, Any], offer: Offer, source: str) -> Message:
