@@ -1,11 +1,16 @@
-"""What holds for every test: where it writes, marks by folder, and no skipping where nobody would notice."""
+"""What holds for every test: where it writes, marks by folder, clouds of its own, no skipping where nobody would notice."""
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:  # their clients take seconds to import, which tests without clouds need not wait for
+    from tests.transports.moto import Moto
+    from tests.transports.pubsub import RunningPubSub
 
 HERE = Path(__file__).parent
 MARKED_FOLDERS = {"system", "browser"}
@@ -66,3 +71,38 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def fail(report: pytest.TestReport | pytest.CollectReport) -> None:
     report.outcome = "failed"
     report.longrepr = f"A skipped test counts as failed under CI=true. It was skipped here: {report.longrepr}"
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Moto]":
+    from tests.transports.moto import Moto
+
+    server = Moto(tmp_path_factory.mktemp("moto")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def moto(moto_server: "Moto", monkeypatch: pytest.MonkeyPatch) -> "Moto":
+    """SQS and S3, which this process's AWS clients talk to for as long as the test runs."""
+    for name, value in moto_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return moto_server
+
+
+@pytest.fixture(scope="session")
+def pubsub_server() -> "Iterator[RunningPubSub]":
+    from tests.transports.pubsub import RunningPubSub
+
+    with RunningPubSub() as running:
+        yield running
+
+
+@pytest.fixture
+def pubsub(pubsub_server: "RunningPubSub", monkeypatch: pytest.MonkeyPatch) -> "Iterator[RunningPubSub]":
+    """Pub/Sub, which this process's clients talk to; it behaves well at first and again after the test."""
+    for name, value in pubsub_server.environment.items():
+        monkeypatch.setenv(name, value)
+    yield pubsub_server
+    pubsub_server.up()
+    pubsub_server.misbehave()

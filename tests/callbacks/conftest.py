@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from sidelane import Queue, Sidelane
-from tests.transports.moto import moto
-from tests.transports.pubsub import pubsub, pubsub_server
 
-__all__ = ["make_lane", "moto", "pubsub", "pubsub_server", "receiver"]
+__all__ = ["make_lane", "receiver"]
 from tests.callbacks.receiving import Receiver, receiving
 
 MakeLane = Callable[..., Sidelane]

@@ -6,9 +6,7 @@ import pytest
 
 from tests.cli.command import Command
 from tests.cli.project import Project
-from tests.transports.moto import Moto, moto
-
-__all__ = ["moto"]
+from tests.transports.moto import Moto
 
 LANE = "shop.lane:lane"
 

@@ -10,9 +10,7 @@ import pytest
 
 from sidelane import Sidelane
 from sidelane.data.files import Files
-from tests.transports.moto import Moto, moto
-
-__all__ = ["moto"]
+from tests.transports.moto import Moto
 
 MakeLane = Callable[..., Sidelane]
 

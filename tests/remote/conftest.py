@@ -10,10 +10,8 @@ from pydantic import BaseModel
 from sidelane import Sidelane
 from tests.callbacks.receiving import Receiver, receiving
 from tests.remote.lines import line, lines, new_line
-from tests.transports.moto import moto
-from tests.transports.pubsub import pubsub, pubsub_server
 
-__all__ = ["line", "lines", "moto", "new_line", "pubsub", "pubsub_server"]
+__all__ = ["line", "lines", "new_line"]
 
 
 class AnalyseIn(BaseModel):

@@ -10,9 +10,7 @@ import pytest
 
 from tests.system.scene import Scene
 from tests.system.waiting import until
-from tests.transports.pubsub import RunningPubSub, pubsub, pubsub_server, subscription_path, topic_path
-
-__all__ = ["pubsub", "pubsub_server"]
+from tests.transports.pubsub import RunningPubSub, subscription_path, topic_path
 
 WORKER = "tests.system.feedback:lane"
 

@@ -8,9 +8,7 @@ from tests.system.far_shop import OFFERS, RESULTS, hold
 from tests.system.processes import SHOP, Processes, Started
 from tests.system.scene import Scene
 from tests.system.waiting import until
-from tests.transports.moto import Moto, moto
-
-__all__ = ["moto"]
+from tests.transports.moto import Moto
 
 FAR = "tests.system.far_shop:lane"
 

@@ -20,9 +20,7 @@ from tests.system.outside_shop import (
 from tests.system.processes import ROOT, Processes, Started
 from tests.system.scene import Scene
 from tests.system.waiting import until
-from tests.transports.moto import Moto, moto
-
-__all__ = ["moto"]
+from tests.transports.moto import Moto
 
 LANE = "tests.system.outside_shop:lane"
 
@@ -31,10 +29,14 @@ HOLD = "1"
 
 
 @pytest.fixture(scope="module")
-def queues(moto: Moto) -> dict[str, str]:
+def queues(moto_server: Moto) -> Iterator[dict[str, str]]:
     """The URLs of the queues by name. What kills whoever takes it from one of them is put aside after its first time."""
-    made = {name: moto.queue(name) for name in (OFFERS, RESULTS, OFFERS_BY_HTTP, "dead")}
-    return made | {OFFERS_THAT_KILL: moto.queue(OFFERS_THAT_KILL, dead_letters=made["dead"], losses=1)}
+    made = {name: moto_server.queue(name) for name in (OFFERS, RESULTS, OFFERS_BY_HTTP, "dead")}
+    made[OFFERS_THAT_KILL] = moto_server.queue(OFFERS_THAT_KILL, dead_letters=made["dead"], losses=1)
+    with pytest.MonkeyPatch.context() as patch:  # for the processes of this module
+        for name, value in moto_server.environment.items():
+            patch.setenv(name, value)
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,4 @@
-"""A server that speaks SQS and S3, as a process of its own: moto_server.
-
-A folder of tests has it by `from tests.transports.moto import moto` in its conftest.py.
-"""
+"""A server that speaks SQS and S3, as a process of its own: moto_server. Tests have it by the fixture `moto`."""
 
 import json
 import os
@@ -9,14 +6,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
 import boto3
-import pytest
 
 
 class Moto:
@@ -106,14 +101,3 @@ class Moto:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         asked = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         return sum(int(asked[name]) for name in names)
-
-
-@pytest.fixture(scope="session")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
-    """A running server, which this process's AWS clients talk to."""
-    server = Moto(tmp_path_factory.mktemp("moto")).start()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        yield server
-    server.stop()

@@ -1,14 +1,12 @@
 """Starting the Pub/Sub service of the tests, and doing with it what an operator, a publisher and a subscriber do.
 
-Import the fixture `pubsub` into a `conftest.py` or a test module: one service for the session, and what a test makes there has
-names of its own. `PUBSUB_EMULATOR_HOST` is set for the test's process while a test uses it.
+Tests have it by the fixture `pubsub`: one service for the session, and what a test makes there has names of its own.
 """
 
 import json
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -145,19 +143,3 @@ def topic_path(name: str) -> str:
 
 def subscription_path(name: str) -> str:
     return f"projects/{PROJECT}/subscriptions/{name}"
-
-
-@pytest.fixture(scope="session")
-def pubsub_server() -> Iterator[RunningPubSub]:
-    with RunningPubSub() as running:
-        yield running
-
-
-@pytest.fixture
-def pubsub(pubsub_server: RunningPubSub, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningPubSub]:
-    """The service, behaving well at first and again after the test."""
-    for name, value in pubsub_server.environment.items():
-        monkeypatch.setenv(name, value)
-    yield pubsub_server
-    pubsub_server.up()
-    pubsub_server.misbehave()
