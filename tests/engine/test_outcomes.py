@@ -21,6 +21,8 @@ from sidelane import (
     StoreUnavailable,
     TryLater,
 )
+from sidelane.engine.outcomes import outcome_of
+from sidelane.model.outcome import Failed
 
 
 class Report(BaseModel):
@@ -33,6 +35,18 @@ class Step(BaseModel):
 
 class Upstream(Exception):
     pass
+
+
+def test_of_an_error_of_ours_the_traceback_is_that_of_what_it_was_raised_from_alone(lane: Sidelane) -> None:
+    ours = GiveUp("It cannot be done.")
+    try:
+        raise Upstream("busy")
+    except Upstream as error:
+        ours.__cause__ = error
+    outcome = outcome_of(ours, failures=0, retry=Retry(), registry=lane.registry)
+    assert isinstance(outcome, Failed)
+    assert 'raise Upstream("busy")' in outcome.failure.traceback
+    assert "GiveUp" not in outcome.failure.traceback
 
 
 async def test_a_plain_function_runs_in_a_thread(lane: Sidelane) -> None:

@@ -38,7 +38,9 @@ async def test_what_cannot_be_kept_is_malformed_and_changes_nothing(lane: Sidela
 
 
 @pytest.mark.parametrize("result", [LONE, object(), float("nan"), "7.5", {"a": 1}, None])
-async def test_a_result_that_is_none_fails_the_job(lane: Sidelane, result: Any) -> None:
+async def test_a_result_that_is_none_fails_the_job_and_is_in_the_log(
+    lane: Sidelane, result: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
     async with lane.testing() as t:
         job = await outside(double, t)
@@ -46,6 +48,8 @@ async def test_a_result_that_is_none_fails_the_job(lane: Sidelane, result: Any) 
         record = await job.record()
         assert record.problem is not None
         assert (record.state, record.problem.title) == (State.FAILED, "Wrong result")
+        assert record.history[-1].traceback == ""  # it would show code of ours alone
+    assert f"job {job.id} (double) attempt 1 failed for good: WrongResult" in caplog.text
 
 
 async def test_a_problem_that_is_huge_is_cut(lane: Sidelane) -> None:
