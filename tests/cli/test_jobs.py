@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
@@ -325,6 +326,13 @@ def test_workers_are_listed_with_their_health_and_slots(shelf: Shelf, sidelane: 
     (worker,) = sidelane("workers", "--json").json
     assert worker["pid"] == WORKER.pid
     assert worker["queues"] == {"chat": 200, "gpu": 1}
+
+
+def test_what_is_wrong_with_a_worker_is_there_whole_on_a_narrow_terminal(shelf: Shelf, sidelane: Command) -> None:
+    trouble = "cannot receive the messages of intake 'requests' (SQS queue requests): it does not exist there"
+    shelf.beat(replace(WORKER, health=trouble))
+    said = sidelane("workers", env={"COLUMNS": "80"})
+    assert f"w1: {trouble}" in " ".join(said.err.split())
 
 
 def test_workers_says_which_queues_nobody_serves(shelf: Shelf, sidelane: Command) -> None:

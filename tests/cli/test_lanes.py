@@ -16,7 +16,7 @@ from tests.cli.project import Project
 def modules(project: Project) -> Iterator[None]:
     """Forget the project's modules after each test, for the next one has others of the same names; hide the other tests' lanes."""
     there = list(sys.modules.items())
-    others = ("tests.", "examples.")
+    others = ("tests.", "examples.", "benchmarks.")
     hidden = {name: module for name, module in there if name.startswith(others) and _has_lane(module)}
     for name in hidden:
         del sys.modules[name]

@@ -1,6 +1,7 @@
 """`sidelane worker`: how it starts, what it takes, how it stops."""
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,22 @@ from sidelane.engine.side import users
 from sidelane.model.job import JobRecord, State
 from sidelane.model.worker import WorkerInfo
 from tests.cli.command import Command
-from tests.cli.project import Project, gone, until
+from tests.cli.project import TASKS, Project, gone, until
 from tests.cli.shelf import Shelf
 
 LANE = "shop.lane:lane"
+
+OUTSIDE = """
+from sidelane import Call, Message, Sqs
+
+NOWHERE = {"region": "eu-west-1", "endpoint_url": "http://127.0.0.1:1"}
+analyse = lane.remote("analyse", input=str, result=str, via=Sqs("offers"), reply=Sqs("results", **NOWHERE))
+
+
+@lane.intake(Sqs("requests", **NOWHERE))
+def requests(message: Message) -> Call[str]:
+    return answer.call(message.body)
+"""
 
 
 def named(shelf: Shelf, name: str) -> Callable[[], list[WorkerInfo]]:
@@ -89,11 +102,14 @@ def test_a_worker_whose_store_cannot_be_opened_ends_with_3(project: Project) -> 
 
 @pytest.mark.system
 def test_a_worker_says_what_it_works_on_and_takes_only_its_queues(project: Project, shelf: Shelf) -> None:
+    project.write("shop/tasks.py", TASKS + OUTSIDE)
     worker = project.start("worker", LANE, "--queues", "chat=7,gpu=1", "--name", "w1")
     worker.says("is ready")
     assert shelf.url in worker.said
+    assert re.search("intakes: +requests of SQS queue requests", worker.said)
+    assert re.search("replies: +SQS queue results", worker.said)
     assert "chat (7 at once), gpu (1 at once)" in worker.said
-    assert "answer, hang, hold" in worker.said
+    assert "analyse, answer, hang, hold" in worker.said
     assert " INFO  w1  " in worker.said
     (found,) = until(named(shelf, "w1"), "the worker in the store")
     assert found.pid == worker.pid

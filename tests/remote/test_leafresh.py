@@ -64,4 +64,4 @@ async def test_every_request_is_answered_in_the_backends_own_form_and_poison_is_
     assert answers == {**{member: {"thanks for a leaf"} for member in range(10)}, 66: {502}}
     assert sorted(written) == [*range(10), 66]
     assert letter.data == b'{"memberId": 13, "conte'
-    assert letter.attributes["reason"].startswith("Feedback: value: Invalid JSON: EOF")
+    assert letter.attributes["reason"].startswith("Feedback: Invalid JSON: EOF")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from sidelane.cli.columns import Columns, fitting
+from sidelane.cli.columns import SHORTEST, Columns, fitting
 from sidelane.cli.console import notes, output, print_json, put, warning
 from sidelane.cli.documents import worker_document
 from sidelane.cli.opening import opened, settings_of
@@ -35,6 +35,9 @@ def workers(*, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName =
         put(console, fitting(console, COLUMNS, [_row(worker, now) for worker in found]))
     else:
         notes().print(Text("No worker is alive. Start one with `sidelane worker`.", "yellow"))
+    for worker in found:
+        if len(worker.health) > SHORTEST:  # else it stands whole in the table, however narrow that is
+            notes().print(warning(f"{worker.name}: {worker.health}"))
     warn_of_queues(found, stats)
 
 

@@ -180,10 +180,8 @@ async def attempt(store: Store, line: Line, claimed: Claimed, dice: random.Rando
     """Run one job: emit, then end somehow, inside or outside, if at all."""
     said = tuple(Entry("token", json.dumps(str(number))) for number in range(dice.randrange(4)))
     await store.append([Append(lease=claimed.lease, ordinal=1, entries=said)])
-    if dice.random() < 0.3:
-        await hand_over(store, claimed)
-        if dice.random() < 0.5:
-            return
+    if dice.random() < 0.3 and not (await hand_over(store, claimed) and dice.random() < 0.5):
+        return
     result = json.dumps(claimed.lease.nonce)
     outcomes: list[Outcome] = [Succeeded(result), Released(), Retried(BROKEN), Failed(BROKEN), Cancelled()]
     (outcome,) = dice.choices(outcomes, weights=[4, 1, 1, 1, 1])
@@ -193,12 +191,14 @@ async def attempt(store: Store, line: Line, claimed: Claimed, dice: random.Rando
         line.tell(succeeded=claimed.record.id, result=result)
 
 
-async def hand_over(store: Store, claimed: Claimed) -> None:
-    """Let a job go on outside: whoever is handed it was told."""
+async def hand_over(store: Store, claimed: Claimed) -> bool:
+    """Let a job go on outside: whoever is handed it was told. Tells whether it did: one that was to stop has ended instead."""
     sending = JobSpec(id=f"{claimed.record.id}.sent.{claimed.lease.attempt}", task="send")
     await store.finish([Report(lease=claimed.lease, outcome=HandedOver(LEASE, sending))])
     job, sent = await store.get([claimed.record.id, sending.id])
-    assert sent is not None or not isinstance(job, JobRecord) or job.outside != claimed.lease
+    outside = isinstance(job, JobRecord) and job.outside == claimed.lease
+    assert sent is not None or not outside
+    return outside
 
 
 async def act(line: Line, part: str, url: str, name: str, count: int) -> None:
