@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 from sidelane import Context, Sidelane, State, Use, Webhook
@@ -140,6 +141,23 @@ async def test_progress_that_came_while_a_callback_was_under_way_is_told_after_i
         go.set()
         await job.result(timeout=10)
         await receiver.until(3)
+
+
+async def test_a_callback_of_a_newer_edition_ends_no_worker_that_runs_its_job(lane: Sidelane) -> None:
+    @lane.task(callback=Webhook("https://example.com/", progress=True))
+    async def told(*, ctx: Context = Use(Context)) -> str:
+        await ctx.progress(50)
+        while (await lane.client.record(ctx.job_id)).progress is None:
+            await asyncio.sleep(0.02)
+        return "done"
+
+    spec = told.call().spec()
+    (callback,) = spec.follow_ups
+    newer = replace(callback, spec=replace(callback.spec, arguments='{"to": {"kind": "pigeon"}, "progress": true}'))
+    async with lane.running(workers=1):
+        await lane.client.submit_spec(replace(spec, follow_ups=(newer,)))
+        assert (await lane.client.wait(spec.id, timeout=10)).state is State.SUCCEEDED
+        assert await (await told.submit()).result(timeout=10) == "done"
 
 
 async def test_progress_is_not_told_of_a_job_that_has_ended(lane: Sidelane, receiver: Receiver) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from sidelane import File, Fixed, Http, Job, JobFailed, Offer, Remote, Retry, Sidelane, Sqs, State, StoreUnavailable
 from sidelane.engine.side import SENDING
-from tests.callbacks.receiving import Receiver, status
+from tests.callbacks.receiving import Receiver, receiving, stalled, status
 from tests.remote.conftest import JOBS_URL, AnalyseIn, MakeLane, Report
 from tests.transports.moto import Moto
 
@@ -76,6 +76,20 @@ async def test_a_receiver_that_is_away_is_told_again_under_the_same_id(lane: Sid
         assert {request.headers["webhook-id"] for request in requests} == {f"{job.id}.1"}
         assert {request.path for request in requests} == {"/jobs"}
         assert (await job.record()).failures == 0
+
+
+async def test_an_address_that_does_not_answer_holds_up_no_other(make_lane: MakeLane, receiver: Receiver) -> None:
+    lane = make_lane(drain=0.0, cancel_grace=0.1, concurrency=110)
+    async with receiving() as dead:
+        dead.replies += [stalled] * 110  # more than there are slots for sending
+        silent = lane.remote("silent", input=int, result=int, via=Http(dead.url))
+        analyse = declared(lane, Http(receiver.url))
+        async with lane.running(workers=1):
+            await asyncio.gather(*(silent.submit(number) for number in range(110)))
+            await dead.until(20)
+            await analyse.submit(AnalyseIn(audio="a"))
+            async with asyncio.timeout(5):  # of the fifteen seconds that each of them is waited for
+                await receiver.until(1)
 
 
 @pytest.mark.parametrize("code", [400, 401, 404, 410])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sidelane.callbacks.delivering import CALLBACK, Delivering, Lane
-from sidelane.model.errors import SidelaneError
+from sidelane.model.errors import ArgumentsError, SidelaneError
 from sidelane.model.job import JobRecord, JobSpec, State
 
 APART = 1.0
@@ -69,7 +69,10 @@ class ProgressTold:
             template = follow_up.spec
             if template.task != CALLBACK:
                 continue
-            wanted = end.decode_arguments(template.arguments, template.version)
+            try:
+                wanted = end.decode_arguments(template.arguments, template.version)
+            except ArgumentsError:  # a newer edition made it, and will tell the end
+                continue
             if wanted["progress"] and template.user is not None:
                 task = progress.options(user=template.user, unique=f"{job.id}.{place}")
                 spec = task.call(wanted["to"], wanted["body"]).spec(parent=job.id, trace=job.spec.trace)

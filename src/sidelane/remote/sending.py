@@ -28,6 +28,7 @@ from sidelane.model.errors import (
     TryLater,
 )
 from sidelane.model.job import Failure, JobRecord, Lease
+from sidelane.model.limit import Concurrent
 from sidelane.model.message import Message
 from sidelane.model.outcome import Failed, Report, Retried
 from sidelane.model.problem import Problem
@@ -42,6 +43,10 @@ from sidelane.remote.token import PURPOSE, make_token
 
 TIMEOUT = 60.0
 """Seconds one try may take."""
+
+AT_ONCE = 20
+PER_ADDRESS = "offers-per-address"
+"""How many offers go to one address at once, from all workers together: one that does not answer must not take all slots."""
 
 AGAIN = Exponential(first=0.5, most=30.0)
 """How long to wait before the next try."""
@@ -66,7 +71,10 @@ def declare_sending(lane: SendingLane, own: Own) -> None:
     ) -> None:  # fmt: skip
         await sending.send(Lease(job, attempt, nonce), arguments, ctx)
 
-    own(send, name=SEND, queue=SENDING, timeout=TIMEOUT, retry=Retry(attempts=10, backoff=AGAIN), losses=10)
+    limits = [Concurrent(AT_ONCE, per="user", when_full="wait", name=PER_ADDRESS)]
+    own(
+        send, name=SEND, queue=SENDING, timeout=TIMEOUT, losses=10, limits=limits, retry=Retry(attempts=10, backoff=AGAIN)
+    )  # fmt: skip
 
 
 async def offer_of(
