@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sidelane import Emitted, File, Job, Remote, Reply, Sidelane, Sqs, State, UnknownFile
+from sidelane import Emitted, File, Job, Problem, Remote, Reply, Sidelane, Sqs, State, UnknownFile
 from sidelane.model.errors import MalformedMessage
 from sidelane.remote.completing import Answer, Completing
 from sidelane.testing.harness import Harness
@@ -64,21 +64,45 @@ async def test_a_problem_that_is_huge_is_cut(lane: Sidelane) -> None:
         assert len(json.dumps(record.problem.document())) < 5_000
 
 
-async def test_a_key_means_the_newest_hand_over_that_has_it(lane: Sidelane) -> None:
+async def test_a_key_means_the_one_hand_over_that_has_it(lane: Sidelane) -> None:
     double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
     other = lane.remote("other", input=int, result=int, via=Sqs("offers"))
     async with lane.testing() as t:
         completing = Completing(lane.client, lane.registry)
-        older, newer, others = [await outside(task, t, key="take 7") for task in (double, double, other)]
+        meant, others = [await outside(task, t, key="take 7") for task in (double, other)]
         waiting = await double.options(key="take 7", delay=60).submit(7)
-        for expected, ended in ((Answer.ACCEPTED, newer), (Answer.ACCEPTED, older), (Answer.UNKNOWN, None)):
-            answered = await completing.apply(Reply(key="take 7", result=1), trusting=["double"])
-            assert answered.answer is expected
-            if ended is not None:
-                assert (await ended.record()).state is State.SUCCEEDED
+        answers = [await completing.apply(Reply(key="take 7", result=1), trusting=["double"]) for _ in range(2)]
+        assert [each.answer for each in answers] == [Answer.ACCEPTED, Answer.UNKNOWN]
+        assert (await meant.record()).state is State.SUCCEEDED
         assert {(await job.record()).state for job in (others, waiting)} == {State.RUNNING, State.QUEUED}
         with pytest.raises(MalformedMessage):
             Reply(key=LONE, result=1)
+
+
+async def test_a_key_that_two_jobs_outside_have_means_neither_unless_a_token_tells(lane: Sidelane) -> None:
+    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
+    async with lane.testing() as t:
+        completing = Completing(lane.client, lane.registry)
+        older, newer = [await outside(double, t, key="take 7") for _ in range(2)]
+        with pytest.raises(MalformedMessage, match="More than one job of this key is outside"):
+            await completing.apply(Reply(key="take 7", result=1), trusting=["double"])
+        (token,) = [offer.token for offer in await t.handed_over(double) if offer.job == older.id]
+        answered = await completing.apply(Reply(key="take 7", token=token, result=1), trusting=["double"])
+        assert answered.answer is Answer.ACCEPTED
+        assert [(await job.record()).state for job in (older, newer)] == [State.SUCCEEDED, State.RUNNING]
+
+
+async def test_what_the_outside_says_to_operators_alone_is_in_the_history_and_not_in_the_problem(
+    lane: Sidelane,
+) -> None:
+    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
+    async with lane.testing() as t:
+        job = await outside(double, t)
+        reply = Reply(job=job.id, problem=Problem(status=502, detail="too loud"), error="OSError: /dev/ear is busy")
+        await Completing(lane.client, lane.registry).apply(reply, trusting=["double"])
+        record = await job.record()
+        assert record.history[0].error == "outside: OSError: /dev/ear is busy"
+        assert "/dev/ear" not in str(record.problem)
 
 
 async def test_a_reply_without_a_token_that_nobody_trusts_is_forged(lane: Sidelane) -> None:

@@ -25,6 +25,7 @@ from sidelane import (
     State,
     Task,
 )
+from sidelane.model.errors import MissingExtra
 from sidelane.remote import taking
 from sidelane.remote.taking import Taking
 from sidelane.testing.harness import Harness
@@ -76,6 +77,16 @@ async def taking_in(t: Harness, lane: Sidelane) -> AsyncIterator[Taking]:
         running.cancel()
         await asyncio.wait([running])
         await lane.transports.close()
+
+
+async def test_a_worker_whose_driver_is_not_installed_says_so_before_it_starts(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane.intake(Sqs("feedback"))(lambda message: None)
+    monkeypatch.setitem(sys.modules, "aiobotocore", None)
+    async with lane.running():
+        with pytest.raises(MissingExtra, match=r"pip install 'sidelane\[sqs\]'"):
+            lane.worker()
 
 
 # --- what an intake makes of a message ---------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Applying what comes from outside to the jobs that are there: whose word counts, and what it does."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
@@ -26,7 +26,7 @@ LARGEST_PROBLEM = 16_384
 """Bytes of a problem document; of a larger one the title and the beginning of the detail are kept."""
 
 NEWEST = 50
-"""How many running jobs of a key are looked at for the one that is outside."""
+"""How many running jobs of a task and key are looked at for the one that is outside."""
 
 
 class Answer(StrEnum):
@@ -60,39 +60,42 @@ class Completing:
         """Give the lease that a token of this job is the right to; None where it is forged."""
         return read_token(await self._client.key(PURPOSE), job_id, token)
 
-    async def apply(self, reply: Reply, *, trusting: Container[str] = (), patient: bool = True) -> Answered:
+    async def apply(self, reply: Reply, *, trusting: Collection[str] = (), patient: bool = True) -> Answered:
         """Do what a reply says, once.
 
         `trusting` are the tasks of whose jobs it may speak without a token. `patient`: events wait for those before them.
-        Raises `MalformedMessage` on an event that cannot be, `UnknownTask` where this process does not know the job's task, and
-        `StoreUnavailable`, and `FilesUnavailable` where the result names files.
+        Raises `MalformedMessage` on an event that cannot be, or where more than one job may be meant, `UnknownTask` where this
+        process does not know the job's task, `StoreUnavailable`, and `FilesUnavailable` where the result names files.
         """
-        lease: Lease | None = None
-        if reply.job is not None and reply.token is not None:
-            lease = await self.lease(reply.job, reply.token)
-            if lease is None:
-                return Answered(Answer.FORGED)
-        record = await self._found(reply, trusting)
-        if record is None:
-            return Answered(Answer.UNKNOWN)
-        if lease is None and reply.token is not None:
-            lease = await self.lease(record.id, reply.token)
-        elif lease is None and record.spec.task in trusting:
-            lease = record.outside
-            if lease is None:
-                return Answered(Answer.LATE)
-        if lease is None:
+        if reply.job is not None and reply.token is not None and await self.lease(reply.job, reply.token) is None:
             return Answered(Answer.FORGED)
-        return await self._speak(reply, record, lease, patient)
+        meant = await self._meant(reply, trusting)
+        if not meant:
+            return Answered(Answer.UNKNOWN)
+        if reply.token is not None:
+            for record in meant:
+                lease = await self.lease(record.id, reply.token)
+                if lease is not None:
+                    return await self._speak(reply, record, lease, patient)
+            return Answered(Answer.FORGED)
+        if len(meant) > 1:
+            raise MalformedMessage(
+                "More than one job of this key is outside, and the reply has no token to tell them apart."
+            )
+        (record,) = meant
+        if record.spec.task not in trusting:
+            return Answered(Answer.FORGED)
+        if record.outside is None:
+            return Answered(Answer.LATE)
+        return await self._speak(reply, record, record.outside, patient)
 
-    async def _found(self, reply: Reply, trusting: Container[str]) -> JobRecord | None:
-        store = self._client.store
+    async def _meant(self, reply: Reply, trusting: Collection[str]) -> list[JobRecord]:
+        """Find the job that a reply names by its id, or those outside that have its key."""
+        store, running = self._client.store, frozenset({State.RUNNING})
         if reply.job is not None:
-            (record,) = await store.get([reply.job])
-            return record if isinstance(record, JobRecord) else None
-        found = await store.find(Query(key=reply.key, states=frozenset({State.RUNNING}), limit=NEWEST))
-        outside = (record for record in found if record.outside is not None and record.spec.task in trusting)
-        return next(outside, None)
+            return [record for record in await store.get([reply.job]) if isinstance(record, JobRecord)]
+        queries = [Query(key=reply.key, task=task, states=running, limit=NEWEST) for task in trusting]
+        return [record for query in queries for record in await store.find(query) if record.outside is not None]
 
     async def _speak(self, reply: Reply, record: JobRecord, lease: Lease, patient: bool) -> Answered:
         task = self._registry.tasks.get(record.spec.task)
@@ -140,7 +143,7 @@ class Completing:
     def _outcome(self, reply: Reply, record: JobRecord, task: AnyTask) -> tuple[Outcome, SidelaneError | None]:
         """Say how the attempt ended, and what was wrong with its result."""
         if reply.problem is not None:
-            return _problematic(reply.problem, record, task, final=not reply.retry), None
+            return _problematic(reply.problem, reply.error, record, task, final=not reply.retry), None
         try:
             return Succeeded(self._result(reply.result, task)), None
         except (WrongResult, PayloadTooLarge) as wrong:
@@ -172,11 +175,13 @@ def _entry(event: Emitted, limit: int) -> Entry:
     return named_entry(event.name, data, limit)
 
 
-def _problematic(problem: Problem | Mapping[str, Any], record: JobRecord, task: AnyTask, *, final: bool) -> Outcome:
+def _problematic(
+    problem: Problem | Mapping[str, Any], words: str | None, record: JobRecord, task: AnyTask, *, final: bool
+) -> Outcome:
     """Say how an attempt ended whose worker met a problem. Raises `MalformedMessage`."""
     found = _proper(problem if isinstance(problem, Problem) else Problem.of(problem))
     error = JobFailed(found)
-    failure = Failure(problem=found, error=f"outside: {error}"[:1000])
+    failure = Failure(problem=found, error=f"outside: {words or error}"[:1000])
     delay = None if final else task.policy.retry.after(record.failures + 1, error)
     return Failed(failure) if delay is None else Retried(failure, delay)
 

@@ -22,7 +22,7 @@ from sidelane.remote.declaration import Decode, RemoteLane, remotes
 from sidelane.remote.messages import Reply, read_reply, whole
 from sidelane.transports.address import Address
 from sidelane.transports.contract import Delivery, Receiver
-from sidelane.transports.opening import Transports
+from sidelane.transports.opening import Transports, check_driver
 
 AT_ONCE = 100
 """Replies that are worked on at once."""
@@ -193,11 +193,13 @@ class Listener:
 
 
 def listeners(lane: RemoteLane) -> list[Listener]:
-    """Make a listener for each address that replies of this lane's tasks come to. Raises `NotOpen`."""
+    """Make a listener for each address that replies of this lane's tasks come to. Raises `NotOpen`, `MissingExtra`."""
     names: dict[Address, set[str]] = {}
     decodes: dict[Address, Decode | None] = {}
     for task in remotes(lane.registry):
         if task.way.reply is not None:
             names.setdefault(task.way.reply, set()).update((task.name, *task.aliases))
             decodes[task.way.reply] = task.way.decode
+    for address in names:
+        check_driver(address)
     return [Listener(address, frozenset(tasks), decodes[address], lane) for address, tasks in names.items()]

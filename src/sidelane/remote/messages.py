@@ -30,6 +30,9 @@ SOURCE = "sidelane"
 MOST_EVENTS = 200
 """How many events one reply may bring."""
 
+MOST_ERROR = 1000
+"""Characters of what it says to operators."""
+
 LARGEST_ORDINAL = 2**53 - 1
 LONGEST_KEY = 512
 
@@ -85,8 +88,10 @@ class Emitted:
 class Reply:
     """What the outside says of one job: its result, its problem, or only events.
 
-    It names the job by `job`, its id, or by the `key` that its call had: the newest that is outside then counts. Without a
-    `token` it speaks for whatever hand-over of the job is outside when it arrives. `retry=False`: the problem is final.
+    It names the job by `job`, its id, or by the `key` that its call had, if one alone of that key is outside. Without a
+    `token` it speaks for whatever hand-over of the job is outside when it arrives. `retry=False`: the problem is final; `error`
+    says more of it, to operators alone.
+
     `ordinal` numbers the first of `events` among all of this hand-over, from 1, so that none counts twice; in a reply without
     events it is the number that the next would have. None: they are taken as they come. Raises `MalformedMessage`.
     """
@@ -96,6 +101,7 @@ class Reply:
     token: str | None = None
     result: Any = ABSENT
     problem: Problem | Mapping[str, Any] | None = None
+    error: str | None = None
     retry: bool = True
     events: Sequence[Emitted] = ()
     ordinal: int | None = None
@@ -140,6 +146,7 @@ class CompletionForm(_Form):
 
     result: JsonValue = Field(None, description="What the task gives, as JSON.")
     problem: dict[str, JsonValue] | None = Field(None, description="A problem document (RFC 9457).")
+    error: str | None = Field(None, max_length=MOST_ERROR, description="More of the problem, for operators alone.")
     retry: bool = Field(True, description="Whether another try may help.")
     events: list[EventForm] = Field([], max_length=MOST_EVENTS, description="The last events before the end.")
     ordinal: int | None = Field(
@@ -175,7 +182,9 @@ class _Completed(CompletionForm):
 
 def _wrong(reply: Reply) -> Iterator[str]:
     """Say what is wrong with a reply: an application's own `decode` may put anything into it."""
-    job, key, token, problem, ordinal = map(_any, (reply.job, reply.key, reply.token, reply.problem, reply.ordinal))
+    job, key, token, problem, error, ordinal = map(
+        _any, (reply.job, reply.key, reply.token, reply.problem, reply.error, reply.ordinal)
+    )
     if (job is None) == (key is None):
         yield "A reply names its job by `job` or by `key`: give one of them."
     if job is not None and not (isinstance(job, str) and is_id(job)):
@@ -186,6 +195,8 @@ def _wrong(reply: Reply) -> Iterator[str]:
         yield "The `token` of a reply is a text."
     if problem is not None and not isinstance(problem, Problem | Mapping):
         yield "The `problem` of a reply is a problem document."
+    if error is not None and not isinstance(error, str):
+        yield "The `error` of a reply is a text."
     if not (reply.ends or reply.events):
         yield "A reply has a result, a problem or events."
     if not all(isinstance(event, Emitted) for event in _any(reply.events)):
@@ -226,7 +237,7 @@ def reply_message(reply: Reply, *, id: str, source: str = SOURCE, traceparent: s
     data: dict[str, Any] = {"job": reply.job, "token": reply.token}
     if reply.problem is not None:
         document = reply.problem.document() if isinstance(reply.problem, Problem) else dict(reply.problem)
-        data |= {"problem": document, "retry": reply.retry}
+        data |= {"problem": document, "retry": reply.retry, **({"error": reply.error} if reply.error else {})}
     elif reply.ends:
         data["result"] = reply.result
     if reply.ordinal is not None:
@@ -276,6 +287,7 @@ def completion(form: CompletionForm, *, job: str, token: str) -> Reply:
         raise MalformedMessage("An end is either a result or a problem: give one of them.")
     return Reply(
         job=job, token=token, result=form.result if has_result else ABSENT, problem=form.problem, retry=form.retry,
+        error=form.error,
         events=_emitted(form.events), ordinal=form.ordinal,
     )  # fmt: skip
 

@@ -70,8 +70,8 @@ class Replies:
             )
         else:
             reply = Reply(
-                job=offer.job, token=offer.token, problem=outcome.failure.problem, retry=isinstance(outcome, Retried),
-                events=_emitted(entries), ordinal=ordinal,
+                job=offer.job, token=offer.token, problem=outcome.failure.problem, error=outcome.failure.error or None,
+                retry=isinstance(outcome, Retried), events=_emitted(entries), ordinal=ordinal,
             )  # fmt: skip
         await self._sent(offer, {"end": reply})
 

@@ -20,7 +20,6 @@ from sidelane.engine.side import SENDING
 from sidelane.model.errors import (
     ConfigurationError,
     FilesUnavailable,
-    GiveUp,
     SidelaneError,
     StoreUnavailable,
     TransportUnavailable,
@@ -179,7 +178,7 @@ class Sending:
     async def _give_up(
         self, task: Remote[Any, Any], record: JobRecord, lease: Lease, said: str, error: Exception
     ) -> None:
-        """End the attempt as failed, and the job that was to send it too."""
+        """End the attempt as failed. The job that was to send it has done its part by that: one failure is one dead letter."""
         met = NotHandedOver(said)
         words = f"{type(error).__name__}: {error}"[:1000]
         logger.error("job %s could not be handed over to %s: %s", record.id, task.way.via, words)
@@ -192,8 +191,6 @@ class Sending:
             )
         except StoreUnavailable:
             raise TryLater(ELSEWHERE) from error
-        cause = None if isinstance(error, SidelaneError) else error  # ours are all in their words
-        raise GiveUp(Problem(status=502, title="Not handed over", detail=words)) from cause
 
 
 def _message(task: Remote[Any, Any], offer: Offer, source: str) -> Message:

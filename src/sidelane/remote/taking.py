@@ -22,7 +22,7 @@ from sidelane.model.job import JobSpec
 from sidelane.remote.intake import Intake
 from sidelane.remote.receiving import Receiving
 from sidelane.transports.contract import Delivery, Receiver
-from sidelane.transports.opening import Transports
+from sidelane.transports.opening import Transports, check_driver
 
 HOLD = 30.0
 """Seconds a message stays away from others while this worker makes a job of it."""
@@ -152,5 +152,7 @@ class Lane(Protocol):
 
 
 def taking(lane: Lane) -> list[Taking]:
-    """Give what takes in the messages of each of a lane's intakes. Raises `NotOpen`."""
+    """Give what takes in the messages of each of a lane's intakes. Raises `NotOpen`, `MissingExtra`."""
+    for intake in lane.intakes:
+        check_driver(intake.address)
     return [Taking(intake, lane.client, lane.transports) for intake in lane.intakes]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 
 from sidelane.model.errors import MissingExtra
 from sidelane.transports.address import Address, PubSub, Sqs
@@ -31,6 +32,13 @@ class Transports:
         while self._open:
             _, transport = self._open.popitem()
             await transport.close()
+
+
+def check_driver(address: Address) -> None:
+    """Raise `MissingExtra` where the driver of an address is not installed; nothing is imported."""
+    package = "aiobotocore" if isinstance(address, Sqs) else "google"
+    if find_spec(package) is None:
+        raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[{address.kind}]'.")
 
 
 def _driver(address: Address) -> Callable[[], Transport]:
