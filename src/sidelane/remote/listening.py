@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from sidelane.engine.trying import Trying
 from sidelane.model.errors import (
     ConfigurationError,
     FileError,
@@ -20,6 +21,7 @@ from sidelane.model.errors import (
 from sidelane.remote.completing import Answer, Answered, Completing
 from sidelane.remote.declaration import Decode, RemoteLane, remotes
 from sidelane.remote.messages import Reply, read_reply, whole
+from sidelane.remote.receiving import Receiving
 from sidelane.transports.address import Address
 from sidelane.transports.contract import Delivery, Receiver
 from sidelane.transports.opening import Transports, check_driver
@@ -45,8 +47,8 @@ MOST_EARLY = 1_000
 AGAIN = 10.0
 """Seconds after which a message comes again that this worker broke over."""
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-"""Seconds between two tries to receive: the first wait, and the longest it grows to."""
+FIRST_WAIT = 0.5
+"""Seconds after which a reply that could not be applied is tried again: the first wait, of those that grow."""
 
 R = TypeVar("R")
 
@@ -64,41 +66,37 @@ class Listener:
         self._transports: Transports = lane.transports
         self._completing = Completing(lane.client, lane.registry)
         self._early = Counter[str]()  # how often each was
-        self._trouble: str | None = None
+        self._receiving = Receiving(f"receive the replies of {address}")
+        self._applying = Trying(f"apply the replies of {address}")
 
     @property
     def trouble(self) -> str | None:
         """What keeps it from receiving, or from applying what it has received."""
-        return self._trouble
+        return self._receiving.trouble or self._applying.trouble
 
     async def run(self) -> None:
         """Receive for ever."""
-        wait = FIRST_WAIT
         while True:
             try:
                 transport = await self._transports.to(self._address)
                 async with transport.receiving(hold=HOLD) as receiver:
                     while True:
                         await self._take(receiver)
-                        wait = FIRST_WAIT
             except (TransportError, ConfigurationError) as error:
-                self._failed(error)
+                await self._receiving.after(error)
             except Exception as error:
                 logger.exception("receiving from %s broke, and begins anew", self._address)
-                self._failed(error)
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT)
+                await self._receiving.after(error)
 
     async def _take(self, receiver: Receiver) -> None:
         """Take some replies: those of different jobs at once, of one job one after the other."""
         jobs: dict[Any, list[tuple[Delivery, Reply]]] = {}
-        deliveries = await receiver.receive(AT_ONCE)
+        deliveries = await self._receiving.receive(receiver, AT_ONCE)
         replies = [await self._handled(each, self._read(each)) for each in deliveries]
         for delivery, reply in zip(deliveries, replies, strict=True):
             if reply is not None:
                 jobs.setdefault(reply.job or ("key", reply.key), []).append((delivery, reply))
         await asyncio.gather(*map(self._apply_all, jobs.values()))
-        self._worked()
 
     async def _handled(self, delivery: Delivery, handling: Awaitable[R]) -> R | None:
         """Come to an end with one message, whatever happens to it: it must not end the worker, which would meet it again."""
@@ -124,7 +122,7 @@ class Listener:
             if reply is not None and not isinstance(reply, Reply):
                 raise MalformedMessage(f"`decode` gave {type(reply).__name__} in place of a Reply.")
         except (FilesUnavailable, ConfigurationError) as error:  # no fault of the message's
-            self._failed(error)
+            self._applying.failed(error)
             await delivery.release(ELSEWHERE)
             return None
         except Exception as error:  # noqa: BLE001 - whatever the application's own function raises, its message is bad
@@ -158,12 +156,15 @@ class Listener:
         wait = FIRST_WAIT
         while True:
             try:
-                return await self._completing.apply(reply, trusting=self._tasks, patient=patient)
+                answered = await self._completing.apply(reply, trusting=self._tasks, patient=patient)
             except (StoreError, FilesUnavailable) as error:
-                self._failed(error)
+                self._applying.failed(error)
                 await delivery.extend(HOLD)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, HOLD / 3)
+            else:
+                self._applying.worked()
+                return answered
 
     async def _settle(self, delivery: Delivery, reply: Reply, answer: Answer) -> None:
         if answer is Answer.EARLY:
@@ -180,16 +181,6 @@ class Listener:
                 self._address, reply.job or reply.key, answer,
             )  # fmt: skip
         await delivery.ack()
-
-    def _failed(self, error: Exception) -> None:
-        if self._trouble is None:
-            logger.error("this worker cannot take replies of %s; it keeps trying: %s", self._address, error)
-        self._trouble = f"cannot take replies of {self._address}: {error}"
-
-    def _worked(self) -> None:
-        if self._trouble is not None:
-            logger.warning("this worker takes replies of %s again", self._address)
-        self._trouble = None
 
 
 def listeners(lane: RemoteLane) -> list[Listener]:
