@@ -255,6 +255,7 @@ async def test_those_about_batches(lane: Sidelane, mails: list[str]) -> None:
             await page.run("month")
             assert [job.created for job in page["batch"].jobs] == [created, created]
             assert page["batch"].id == "bills-may"
+        await page["batch"].wait(timeout=30)
         assert await close_month.job("bills-may.1.0").result(timeout=30) == "may: 2"
         await page["batch"].wait(30)
     assert mails == ["1 of 2 failed"]

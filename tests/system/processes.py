@@ -114,10 +114,10 @@ class Processes:
         (self.folder / gate_of(worker)).touch()
 
     def diary(self, what: str, job: str | None = None) -> list[dict[str, Any]]:
-        """Read what the tasks noted."""
+        """Read what the tasks noted. The last line may be under way still."""
         diary = self.folder / DIARY
-        lines = diary.read_text().splitlines() if diary.exists() else []
-        notes = [json.loads(line) for line in lines]
+        lines = diary.read_text().splitlines(keepends=True) if diary.exists() else []
+        notes = [json.loads(line) for line in lines if line.endswith("\n")]
         return [each for each in notes if each["what"] == what and job in (None, each["job"])]
 
     def stop(self) -> None:

@@ -168,4 +168,5 @@ class Sharing(Subject):
                 for task in receiving:
                     task.cancel()
                 await asyncio.wait(receiving)
-            assert bodies(came) == sorted(str(number) for number in range(30))
+            assert set(bodies(came)) == {str(number) for number in range(30)}
+            assert len(came) <= 33  # at least once: services give one twice now and then
