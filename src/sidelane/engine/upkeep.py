@@ -52,7 +52,9 @@ class Upkeep:
             self._sweep_at = time.monotonic() + self._longest
             return
         if swept.lost:
-            logger.warning("%d leases of silent workers were taken back", swept.lost)
+            logger.warning(
+                "%d leases were taken back, of workers that are silent or hand-overs without an answer", swept.lost
+            )
         now = time.monotonic()
         self._sweep_at = now + self._rest(swept)
         if swept.next_firing is None:

@@ -15,8 +15,10 @@ INSERT INTO meta (name, value) SELECT 'sequence', max(seq) FROM jobs WHERE true
 
 -- :bury
 -- Parameters: seq, now.
-INSERT OR REPLACE INTO gone (id, user, until) 
+-- An id that was used before is remembered no shorter for it.
+INSERT INTO gone (id, user, until)
 SELECT j.id, j.user, ?2 + max(j.keep, s.remember) FROM jobs j JOIN specs s ON s.seq = j.seq WHERE j.seq = ?1
+    ON CONFLICT DO UPDATE SET user = excluded.user, until = max(until, excluded.until)
 
 -- :forget_events
 -- Parameters: seq.

@@ -130,6 +130,15 @@ class Remembered(Subject):
         await pass_time(store, clock, 30)
         await submit(store, spec)
 
+    async def test_another_job_of_the_same_id_does_not_shorten_the_memory(self, store: Store, clock: HandClock) -> None:
+        remembered, brief = JobSpec(id="a", task="t", remember=60, keep=5), JobSpec(id="a", task="t", keep=5)
+        for spec in (remembered, brief):
+            await submit(store, spec)
+            await store.cancel(["a"])
+            await store.remove(["a"])
+        await pass_time(store, clock, 40)
+        assert (await refusal(store, remembered)).problem.status == 410
+
     async def test_a_submit_that_asks_for_no_memory_is_not_kept_out(self, store: Store) -> None:
         remembered = JobSpec(id="a", task="t", remember=60)
         await submit(store, remembered)
