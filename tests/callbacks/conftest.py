@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 
 from sidelane import Queue, Sidelane
-
-__all__ = ["make_lane", "receiver"]
 from tests.callbacks.receiving import Receiver, receiving
 
 MakeLane = Callable[..., Sidelane]

@@ -27,13 +27,12 @@ async def fitting(told: CloudEvent, largest: int, files: Files) -> Message:
     Raises `NotDelivered` where no link would lead others to them.
     """
     message = cloudevents.message(told, group=told.subject)
-    size = len(message.body.encode()) + sum(len(f"{name}{text}") for name, text in message.attributes.items())
-    if size <= largest:
+    if message.size <= largest:
         return message
     link = await files.put_text(told.data or "null", name=f"{told.subject}.json", lasts=LONGEST_LINK)
     if "://" not in link:
         raise NotDelivered(
-            f"The message has {size:,} bytes and {largest:,} are taken; its data could go in a file, but files are in a folder "
-            "that has no address for others: set SIDELANE_FILES_URL, or use a bucket."
+            f"The message has {message.size:,} bytes and {largest:,} are taken; its data could go in a file, but files are in a "
+            "folder that has no address for others: set SIDELANE_FILES_URL, or use a bucket."
         )
     return cloudevents.message(replace(told, data=None, dataref=link), group=told.subject)

@@ -17,3 +17,9 @@ class Message:
     id: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     group: str | None = None
+
+    @property
+    def size(self) -> int:
+        """How many bytes its body and its attributes have together."""
+        attributes = sum(len(name.encode()) + len(text.encode()) for name, text in self.attributes.items())
+        return len(self.body.encode()) + attributes

@@ -149,9 +149,7 @@ class Sending:
             await post_offer(self._lane, via, message, offer.traceparent)
             return
         transport = await self._lane.transports.to(via)
-        size = len(message.body.encode()) + sum(
-            len(f"{name}{text}".encode()) for name, text in message.attributes.items()
-        )
+        size = message.size
         if size > transport.largest:
             if task.way.encode is not None:
                 raise TransportUnusable(f"The offer is {size:,} bytes; {via} takes {transport.largest:,}.")

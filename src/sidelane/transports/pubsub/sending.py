@@ -70,7 +70,7 @@ class Sending:
         """Cut into what one request takes."""
         piece, size = list[int](), 0
         for place in places:
-            more = size_of(self._messages[place]) + 64  # the frames of a message and its id
+            more = self._messages[place].size + 64  # the frames of a message and its id
             if piece and (len(piece) == MOST or size + more > LARGEST):
                 yield piece
                 piece, size = [], 0
@@ -78,12 +78,6 @@ class Sending:
             size += more
         if piece:
             yield piece
-
-
-def size_of(message: Message) -> int:
-    """Count the bytes of its body and attributes."""
-    attributes = sum(len(name.encode()) + len(value.encode()) for name, value in message.attributes.items())
-    return len(message.body.encode()) + attributes
 
 
 def _outgoing(message: Message) -> Any:

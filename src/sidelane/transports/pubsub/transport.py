@@ -14,7 +14,7 @@ from sidelane.transports.pubsub.connection import ONE_TRY, TRYING, Connection
 from sidelane.transports.pubsub.delivery import PubSubDelivery
 from sidelane.transports.pubsub.faults import FAULTS, fault
 from sidelane.transports.pubsub.receiving import PubSubReceiver
-from sidelane.transports.pubsub.sending import LARGEST, Sending, size_of
+from sidelane.transports.pubsub.sending import LARGEST, Sending
 
 LONGEST_TEXT = 1_024
 MOST_ATTRIBUTES = 100
@@ -42,7 +42,7 @@ class PubSubTransport:
         too_large = {
             place: TransportUnusable(f"A message of {size:,} bytes: Pub/Sub takes {self.largest:,}.")
             for place, message in enumerate(messages)
-            if (size := size_of(message)) > self.largest
+            if (size := message.size) > self.largest
         }
 
         async def publish(some: Sequence[Any]) -> None:
