@@ -153,7 +153,7 @@ class TestStreams:
         self, pubsub: RunningPubSub, transport: Transport, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(stream, "LIVED", 0.0)
-        async with transport.receiving() as receiver:
+        async with transport.receiving(hold=1.0) as receiver:  # what goes down with a stream comes again after that
             for body in "ab":
                 receiving = asyncio.create_task(take(receiver))
                 await send(transport, *messages(body))
