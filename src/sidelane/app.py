@@ -2,8 +2,10 @@
 
 import importlib
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -161,7 +163,8 @@ class Sidelane:
     @property
     def resource(self) -> ResourceDecorator:
         """Declare something that a worker opens and tasks take with `Use`: `@lane.resource`, once per process, or
-        `@lane.resource(scope="attempt")`, with each attempt. Raises `TaskDeclarationError`.
+        `@lane.resource(scope="attempt")`, with each attempt. `exclusive=True`: it can be open only once, such as a model on a GPU,
+        so no isolation worker opens it. Raises `TaskDeclarationError`.
         """
         return cast(ResourceDecorator, declare_resource)
 
@@ -306,11 +309,14 @@ class Sidelane:
         queues: Mapping[str, int | None] | None = None,
         concurrency: int | None = None,
         strict: bool = False,
+        isolated: bool = False,
         exit_when_stuck: bool = False,
     ) -> Worker:
         """Make a worker of the open lane for these queues (None: all), with so many slots (None: as the settings say).
 
         When it cannot serve all its queues, it does so by their weights, or `strict`ly one before the next in the order given.
+        `isolated`: it has one slot, for isolated jobs only, and its drain takes as long as the job in hand; workers start these
+        themselves, each in a process of its own.
         Raises `UnknownQueue`, `NotOpen`.
         """
         wanted = dict.fromkeys(self.queues) if queues is None else queues
@@ -321,16 +327,19 @@ class Sidelane:
             raise ConfigurationError(
                 "A store in memory belongs to one connection, and a worker needs two. Give the lane a file, or use lane.testing()."
             )
+        slots = 1 if isolated else concurrency or self.settings.concurrency
+        changed = {"concurrency": slots, **({"drain": math.inf} if isolated else {})}
+        share = replace(self._share(wanted, slots, strict=strict), isolated=isolated)
         return Worker(
             self.client.store,
             open_source=lambda: open_store(self.settings.store),
             registry=self.registry,
-            settings=self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency}),
+            settings=self.settings.model_copy(update=changed),
             submitter=self.client,
-            shares=[self._share(wanted, concurrency or self.settings.concurrency, strict=strict), side_share()],
+            shares=[share] if isolated else [share, side_share()],
             name=name,
-            attendants=[*listeners(self), *taking(self)],
-            exit_when_stuck=exit_when_stuck,
+            attendants=[] if isolated else [*listeners(self), *taking(self)],
+            exit_when_stuck=exit_when_stuck or isolated,
         )
 
     @asynccontextmanager

@@ -49,7 +49,7 @@ def polite(ctx: Context = Use(Context)) -> None:
         time.sleep(0.01)
 
 
-@lane.task(process=True, retry=Retry(attempts=2, backoff=Fixed(0)))
+@lane.task(process=True, losses=1, retry=Retry(attempts=9, backoff=Fixed(0)))
 def die() -> None:
     os._exit(3)
 

@@ -86,12 +86,13 @@ async def test_a_cancel_reaches_the_child(running: Sidelane) -> None:
         await job.result(SOON)
 
 
-async def test_a_child_that_dies_is_a_failure_like_any_other(running: Sidelane) -> None:
+async def test_a_child_that_dies_is_a_loss_reported_at_once(running: Sidelane) -> None:
     job = await die.submit()
-    with pytest.raises(JobFailed, match="exit status 3"):
+    with pytest.raises(JobFailed, match="stopped without a word"):
         await job.result(SOON)
     record = await job.record()
-    assert (record.failures, record.losses) == (2, 0)
+    assert (record.attempt, record.failures, record.losses, record.isolated) == (2, 0, 2, True)
+    assert ["exit status 3" in each.error for each in record.history] == [True, True]
 
 
 async def test_an_error_in_the_child_keeps_its_words_for_operators(running: Sidelane) -> None:

@@ -70,7 +70,7 @@ async def store(server: RunningServer, clock: HandClock) -> AsyncIterator[Store]
 
 
 class Reader:
-    """A client that keeps what it was told, and begins anew at a gap."""
+    """A client that keeps what it was told, and begins anew at a gap that has no number: all that is there follows it."""
 
     def __init__(self, job_id: str, seen: list[Event] | None = None) -> None:
         self._job_id = job_id
@@ -81,7 +81,7 @@ class Reader:
         """Follow the job to its end, from where it stands."""
         after = self.seen[-1].cursor if self.seen else None
         async for event in follow(store, self._job_id, after):
-            if event.name == GAP:
+            if event.name == GAP and not event.number:
                 self.gaps += 1
                 self.seen = []
             else:
@@ -117,7 +117,10 @@ async def test_a_reader_of_tokens_that_were_lost_gets_a_gap_and_the_log_as_it_is
     assert await finish(store, claimed, Succeeded("1"), ordinal=4)
     for reader in early, late:
         await reader.read_on(store)
-        assert reader.texts == ["one", "three", "end"] == await texts(store, "a")
+        assert reader.texts == ["one", "gap", "three", "end"] == await texts(store, "a")
+    fresh = Reader("a")
+    await fresh.read_on(store)
+    assert (fresh.gaps, fresh.texts) == (0, ["one", "gap", "three", "end"]), "a new reader is told too"
     assert (early.gaps, late.gaps) == (1, 1)
 
 
@@ -133,7 +136,7 @@ async def test_an_end_whose_number_is_that_of_a_lost_token_is_not_taken_for_it(
     server.start()
     assert await finish(store, claimed, Succeeded("1"), ordinal=2)
     await reader.read_on(store)
-    assert (reader.gaps, reader.texts) == (1, ["end"])
+    assert (reader.gaps, reader.texts) == (1, ["gap", "end"])
 
 
 async def test_a_claim_that_was_lost_makes_the_job_run_again_and_its_first_run_changes_nothing(
@@ -226,7 +229,7 @@ async def test_a_file_that_was_cut_inside_of_a_call_is_right_at_every_later_rest
     assert await picture(store, ("a", "b", "c")) == before
     assert [each.record.id for each in await take(store)] == ["b", "c"]
     assert await append(store, claimed, 3, "three")
-    assert await texts(store, "a") == ["three"]
+    assert await texts(store, "a") == ["gap", "three"]
 
 
 Picture = dict[str, tuple[JobRecord | Gone | None, tuple[Event, ...]]]

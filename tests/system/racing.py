@@ -25,7 +25,7 @@ from sidelane.model.job import Failure, JobSpec, Submission
 from sidelane.model.limit import Limit, WhenFull
 from sidelane.model.outcome import Outcome, Released, Report, Retried, Succeeded
 from sidelane.model.problem import Problem
-from sidelane.model.worker import Claimed, ClaimRequest
+from sidelane.model.worker import Claimed, ClaimRequest, Claims
 from sidelane.stores.contract import Store
 from sidelane.stores.opening import open_store
 
@@ -69,11 +69,17 @@ class Racer:
             await self._run_job(await self._claim())
 
     async def _claim(self, *ids: str) -> Claimed | None:
-        """Claim this job, or whatever there is."""
-        request = ClaimRequest(
-            request=new_nonce(), worker=self._name, queues={} if ids else {"default": 1}, ids=ids, lease=LEASE
-        )
-        return next(iter((await repeated(lambda: self._store.claim(request))).jobs), None)
+        """Claim this job, or whatever there is, isolated or not."""
+        claims = Claims()
+        for isolated in False, True:
+            request = ClaimRequest(
+                request=new_nonce(), worker=self._name, queues={} if ids else {"default": 1}, ids=ids, lease=LEASE,
+                isolated=isolated,
+            )  # fmt: skip
+            claims = await repeated(lambda: self._store.claim(request))  # noqa: B023 - awaited at once
+            if claims.jobs or not claims.isolated:
+                break
+        return next(iter(claims.jobs), None)
 
     async def _run_job(self, claimed: Claimed | None) -> bool:
         """Hold what was claimed for a moment, and end that attempt. Tell whether the job has ended with it: mostly."""

@@ -28,15 +28,14 @@ async def test_a_timeout_kills_a_child_that_does_not_listen(scene: Scene) -> Non
 
 
 @pytest.mark.parametrize(("status", "manner"), [(3, "exit status 3"), (-signal.SIGKILL, "signal SIGKILL")])
-async def test_a_child_that_dies_is_a_recorded_failure(scene: Scene, status: int, manner: str) -> None:
+async def test_a_child_that_dies_is_a_recorded_loss(scene: Scene, status: int, manner: str) -> None:
     worker = await scene.worker("w1")
     (job,) = await scene.submit(shop.exit_child.call(status))
 
     record = await scene.ended(job)
-    assert (record.state, record.failures, record.losses) == (State.FAILED, 1, 0)
-    assert record.problem is not None
-    assert record.problem.title == "Process died"
-    assert manner in record.problem.detail
+    assert (record.state, record.failures, record.losses) == (State.FAILED, 0, 4)
+    assert [each.problem.title for each in record.history] == ["Process died"] * 4
+    assert manner in record.history[0].problem.detail
     (after,) = await scene.submit(shop.crunch.call(2, 3))
     assert (await scene.ended(after)).result == "5"
     assert not worker.ended

@@ -173,7 +173,10 @@ async def test_a_stream_open_across_a_crash_of_the_machine_says_that_it_has_a_ga
                 server.start()
     job = seen[0].data["id"]
     names = [event.name for event in seen if event.name != "token"]
-    assert names == ["job", "gap", "end"]
+    assert names == ["job", "gap", "gap", "end"]
+    again, hole = [event for event in seen if event.name == "gap"]
+    assert (again.id, again.data) == (None, {}), "all that is left follows"
+    assert hole.id is not None
     replayed = [
         event.data["text"] for event in seen[[event.name for event in seen].index("gap") :] if event.name == "token"
     ]
@@ -183,6 +186,7 @@ async def test_a_stream_open_across_a_crash_of_the_machine_says_that_it_has_a_ga
     assert said[:16] == list(range(16))
     assert said[-1] == words - 1
     assert 20 < len(said) < words, "the tail that was lost is not in the log"
+    assert hole.data == {"missing": words - len(said)}, "and readers are told how much is missing"
     record = await scene.ended(job)
     assert (record.state, record.attempt) == (State.SUCCEEDED, 1)
     assert seen[-1].data["result"] == "".join(f"{number} " for number in range(words)), "the task itself went on"

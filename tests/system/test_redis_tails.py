@@ -31,7 +31,7 @@ AGAIN = 0.1
 
 @dataclass
 class Reader:
-    """A client that follows a job to its end, comes back where its stream breaks, and begins anew at a gap."""
+    """A client that follows a job to its end, comes back where its stream breaks, and begins anew at a gap without an id."""
 
     http: AsyncClient
     job: str
@@ -57,7 +57,7 @@ class Reader:
                 await asyncio.sleep(AGAIN)
                 return response.status_code == 204
             async for event in server_events(response):
-                if event.name == "gap":
+                if event.name == "gap" and event.id is None:
                     self.gaps += 1
                     self.seen = []
                 elif event.name != "job":

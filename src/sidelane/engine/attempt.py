@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import math
+import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,13 +17,14 @@ from sidelane.engine.handle import Job
 from sidelane.engine.outcomes import DeadlinePassed, TimedOut, log_end, outcome_of, with_identity
 from sidelane.engine.performing import perform
 from sidelane.engine.process import Children
+from sidelane.engine.pulse import BEATS
 from sidelane.engine.registry import AnyTask, Registry
-from sidelane.engine.resource import Resources
+from sidelane.engine.resource import ResourceFailed, Resources
 from sidelane.engine.task import HandOver, Task
 from sidelane.engine.voices import LoopVoice, ThreadVoice
 from sidelane.model.errors import FilesUnavailable, TryLater, UnknownTask
 from sidelane.model.event import ATTEMPT, Entry
-from sidelane.model.job import JobSpec, Submission
+from sidelane.model.job import JobSpec, Lease, Submission
 from sidelane.model.outcome import Cancelled, HandedOver, Outcome, Released, Report, Succeeded
 from sidelane.model.settings import Settings
 from sidelane.model.worker import Claimed
@@ -68,7 +71,11 @@ class Reporting(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What attempts need of the process they run in."""
+    """What attempts need of the process they run in.
+
+    `confirm` asks whether a lease still holds. `overdue` is called when an attempt does not end within its grace. `isolated`: this
+    is an isolation worker.
+    """
 
     registry: Registry
     resources: Resources
@@ -77,12 +84,19 @@ class Runtime:
     children: Children
     submitter: Submitter
     reporting: Reporting
+    confirm: Callable[[Lease], Awaitable[bool]]
+    overdue: Callable[[], None] = lambda: None
+    isolated: bool = False
 
 
 class Attempt:
-    """Runs one claimed job. `run` ends when its slot is free; the report may have gone out before, if the task hung on."""
+    """Runs one claimed job. `run` ends when its slot is free; the report may have gone out before, if the task hung on.
 
-    def __init__(self, claimed: Claimed, runtime: Runtime) -> None:
+    `asked` is when the job was asked for, in monotonic seconds.
+    """
+
+    def __init__(self, claimed: Claimed, runtime: Runtime, asked: float) -> None:
+        self._asked = asked
         self.record = claimed.record
         self.lease = claimed.lease
         self.stopping: Stop | None = None
@@ -164,11 +178,13 @@ class Attempt:
             return self._handed_over(task, task.hand_over, arguments)
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
+                await self._still_held()
                 self._watch_the_clock(task)  # only now: a cold child's start is not the task's time
                 return await child.perform(
                     task, arguments, context, self._runtime.submitter.submit_spec,
                     version=self.record.spec.version, failures=self._failures,
                 )  # fmt: skip
+        await self._still_held()
         self._watch_the_clock(task)
         result = await perform(
             task,
@@ -179,6 +195,13 @@ class Attempt:
             threads=self._runtime.threads,
         )
         return Succeeded(result)
+
+    async def _still_held(self) -> None:
+        """Look at the lease again if so long has passed since the claim that the job may be another's. Raises `LeaseLost`."""
+        late = time.monotonic() - self._asked > self._runtime.settings.lease / BEATS
+        if late and not await self._runtime.confirm(self.lease):
+            self.stopping = Stop.LOST
+            raise LeaseLost
 
     async def _take_over_files(self, spec: JobSpec, arguments: str) -> None:
         try:
@@ -234,6 +257,8 @@ class Attempt:
         task = self._task
         if task is None or isinstance(error, LeaseLost):
             return Released()
+        if isinstance(error, ResourceFailed) and self._runtime.isolated:
+            return Released(AGAIN)  # other workers do not even claim jobs whose resources are closed
         return outcome_of(error, failures=self._failures, retry=task.policy.retry, registry=self._runtime.registry)
 
     def _stopped(self) -> Outcome:
@@ -255,6 +280,7 @@ class Attempt:
             self.record.id, self.record.spec.task, self.stopping,
         )  # fmt: skip
         self._late = self._loop.create_task(self._conclude(self._stopped()))
+        self._runtime.overdue()
 
     async def _conclude(self, outcome: Outcome) -> None:
         if self.concluded or self.stopping is Stop.LOST or self.emission.lost:

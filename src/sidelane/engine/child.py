@@ -99,7 +99,7 @@ class Child:
 
     async def _prepare(self, module: str, name: str) -> dict[str, str]:
         try:
-            task = self._tasks[name] = _find(module, name)
+            task = self._tasks[name] = find_task(module, name)
             task.lane.load()  # what wraps attempts and explains errors may stand in other modules
         except Exception as error:  # noqa: BLE001 - whatever importing the user's module raises, the worker is told
             return {"broken": f"{type(error).__name__}: {error}"}
@@ -133,7 +133,8 @@ class Child:
         return Succeeded(result)
 
 
-def _find(module: str, name: str) -> AnyTask:
+def find_task(module: str, name: str) -> AnyTask:
+    """Import a module and give its task of this name. Raises `ConfigurationError`."""
     for value in vars(importlib.import_module(module)).values():
         if isinstance(value, Task) and name in (value.name, *value.aliases):
             return value

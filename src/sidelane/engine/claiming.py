@@ -1,6 +1,8 @@
 """The loop that claims jobs whenever there is room for them."""
 
 import asyncio
+import math
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,18 +24,20 @@ LONGEST_SILENCE = 10.0
 class Share:
     """A share of a worker: slots for some queues, and the turns in which they are filled.
 
-    `silence` is after how many seconds it looks for work even without a hint.
+    `silence` is after how many seconds it looks for work even without a hint; `isolated`: it takes isolated jobs only.
     """
 
     slots: Slots
     turns: Turns
     silence: float = LONGEST_SILENCE
+    isolated: bool = False
 
 
 class Claiming:
     """Claims for one share of a worker: as many jobs as there are free slots, queue by queue in their turns.
 
-    Hints, freed slots and due times wake it.
+    Hints, freed slots and due times wake it. `start` is given each job, with when it was asked for (monotonic seconds).
+    `heard` is told after each claim whether an isolated job waits, and says in how many seconds to ask again.
     """
 
     def __init__(
@@ -44,7 +48,8 @@ class Claiming:
         worker: str,
         lease: float,
         tasks: Callable[[], dict[str, int]],
-        start: Callable[[Claimed], None],
+        start: Callable[[Claimed, float], None],
+        heard: Callable[[bool], float],
     ) -> None:
         self._source = source
         self._worker = worker
@@ -53,7 +58,10 @@ class Claiming:
         self._lease = lease
         self._tasks = tasks
         self._start = start
+        self._heard = heard
         self._silence = share.silence
+        self._isolated = share.isolated
+        self._asked = 0.0  # when the last claim was sent
         self._filled = False  # the last claim got all it asked for, so there may be more
         self._served: list[str] = []  # queues that gave all they were asked for in the last claim, so there may be more
         self._more = True  # the last claim may have left jobs behind for want of slots
@@ -84,15 +92,17 @@ class Claiming:
         async with self._source.watch(*map(queue_topic, self._slots.queues)) as wakeups:
             claims = await self._claim()
             while True:
+                asked, again = self._asked, self._heard(claims.isolated)
                 for claimed in claims.jobs:
                     self._slots.take(claimed.record)
                 # the next claim is under way while these jobs begin
                 ahead = asyncio.create_task(self._claim()) if self._may_go_on() else None
                 for claimed in claims.jobs:
-                    self._start(claimed)
+                    self._start(claimed, asked)
                 if ahead is None:
                     self._more = self._filled or bool(self._served) or self._held_back()
-                    await self._wait(wakeups, claims.next_due)
+                    due = math.inf if claims.next_due is None else claims.next_due
+                    await self._wait(wakeups, min(self._silence, again, due))
                     if self._stopping:
                         return
                     ahead = asyncio.create_task(self._claim())
@@ -104,16 +114,17 @@ class Claiming:
         return self._filled or not self._slots.free_by_queue().keys().isdisjoint(self._served)
 
     async def _claim(self) -> Claims:
-        queues, limit, suspects = self._slots.free_by_queue(), min(self._slots.free, BATCH), self._slots.suspects()
+        queues, limit = self._slots.free_by_queue(), min(self._slots.free, BATCH)
         if not self._stopping:
             self._freed.clear()
         self._filled, self._served, self._more = False, [], True
         if limit <= 0 or not queues:
             return Claims()
         asked = self._turns.ask(queues, limit)
+        self._asked = time.monotonic()
         request = ClaimRequest(
             request=new_nonce(), worker=self._worker, queues=asked, tasks=self._tasks(), limit=limit, lease=self._lease,
-            suspects=suspects, full=tuple(self._slots.queues.keys() - queues.keys()),
+            isolated=self._isolated, full=tuple(self._slots.queues.keys() - queues.keys()),
         )  # fmt: skip
         claims = (
             await self._trying.until_answered(lambda: self._source.claim(request), stop=lambda: self._stopping)
@@ -127,10 +138,10 @@ class Claiming:
     def _held_back(self) -> bool:
         """Tell whether the slots, as they are taken now, may keep jobs of some kind from being claimed."""
         slots = self._slots
-        return slots.free <= 0 or len(slots.free_by_queue()) < len(slots.queues) or min(slots.suspects()) <= 0
+        return slots.free <= 0 or len(slots.free_by_queue()) < len(slots.queues)
 
-    async def _wait(self, wakeups: Wakeups, next_due: float | None) -> None:
-        hint = asyncio.ensure_future(wakeups.wait(self._silence if next_due is None else min(self._silence, next_due)))
+    async def _wait(self, wakeups: Wakeups, seconds: float) -> None:
+        hint = asyncio.ensure_future(wakeups.wait(seconds))
         freed = asyncio.ensure_future(self._freed.wait())
         try:
             await asyncio.wait([hint, freed], return_when=asyncio.FIRST_COMPLETED)

@@ -9,16 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from sidelane.engine.pulse import Pulse, Stillness
+from sidelane.engine.pulse import BEATS, Pulse, Stillness
 from sidelane.engine.trying import Trying
 from sidelane.model.errors import StoreError
 from sidelane.model.job import Lease
 from sidelane.model.outcome import Verdict
 from sidelane.model.worker import WorkerInfo
 from sidelane.stores.contract import Wakeups, worker_topic
-
-BEATS = 3
-"""Beats in one lease."""
 
 STUCK_EXIT = 70
 """Exit status of a process whose loop was stuck for a lease (EX_SOFTWARE of sysexits.h)."""

@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from sidelane.engine.registry import Registry
 from sidelane.model.errors import ArgumentsDoNotFit, GiveUp, PayloadTooLarge, SidelaneError, TryLater
 from sidelane.model.job import Failure
-from sidelane.model.outcome import Failed, Outcome, Released, Retried
+from sidelane.model.outcome import Failed, Lost, Outcome, Released, Retried
 from sidelane.model.problem import Problem
 from sidelane.model.retry import Retry
 
@@ -49,10 +49,17 @@ class WrongResult(SidelaneError):
 
 
 class ProcessDied(SidelaneError):
-    """The child process that ran the task died."""
+    """The child process that ran the task died unasked: a loss, not a failure (rules 7)."""
 
     def problem(self) -> Problem:
         return Problem(status=500, title="Process died", detail=str(self))
+
+
+class ProcessNotReady(SidelaneError):
+    """A child process did not get ready in time, and was killed."""
+
+    def problem(self) -> Problem:
+        return Problem(status=500, title="Process not ready", detail=str(self))
 
 
 def outcome_of(error: BaseException, *, failures: int | None, retry: Retry, registry: Registry) -> Outcome:
@@ -63,6 +70,8 @@ def outcome_of(error: BaseException, *, failures: int | None, retry: Retry, regi
     """
     if isinstance(error, TryLater):
         return Released(error.delay)
+    if isinstance(error, ProcessDied):
+        return Lost(Failure(problem=error.problem(), error=_line(error)))
     try:
         problem, final = _problem(error, registry)
     except Exception as wrong:
@@ -78,7 +87,7 @@ def outcome_of(error: BaseException, *, failures: int | None, retry: Retry, regi
 
 def with_identity(outcome: Outcome, job_id: str, attempt: int) -> Outcome:
     """Add to an outcome's problem which job and attempt it is about, and make JSON of whatever a task has put into it."""
-    if not isinstance(outcome, Failed | Retried):
+    if not isinstance(outcome, Failed | Retried | Lost):
         return outcome
     problem = outcome.failure.problem
     extra = to_jsonable_python(dict(problem.extra), fallback=str, inf_nan_mode="strings")
@@ -96,6 +105,8 @@ def log_end(job_id: str, task: str, attempt: int, outcome: Outcome, *, offered: 
             "job %s (%s) attempt %d failed %s: %s", job_id, task, attempt, again, outcome.failure.error,
             extra={"traceback": outcome.failure.traceback},
         )  # fmt: skip
+    elif isinstance(outcome, Lost):
+        logger.warning("job %s (%s) attempt %d was lost: %s", job_id, task, attempt, outcome.failure.error)
     elif logger.isEnabledFor(logging.DEBUG):
         logger.debug("job %s (%s) attempt %d: %s", job_id, task, attempt, type(outcome).__name__)
 
@@ -106,7 +117,7 @@ def _problem(error: BaseException, registry: Registry) -> tuple[Problem, bool]:
         return rule.problem(error), rule.final
     if isinstance(error, GiveUp | ArgumentsDoNotFit | PayloadTooLarge | DeadlinePassed):
         return error.problem(), True
-    if isinstance(error, TimedOut | WrongResult | ProcessDied):
+    if isinstance(error, TimedOut | WrongResult | ProcessNotReady):
         return error.problem(), False
     http = _http_problem(error)
     if http is not None:

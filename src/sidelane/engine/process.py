@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any
 
 from sidelane.engine.context import Context
-from sidelane.engine.outcomes import ProcessDied
+from sidelane.engine.outcomes import ProcessDied, ProcessNotReady
 from sidelane.engine.registry import AnyTask
 from sidelane.engine.wire import LONGEST_LINE, pack, pack_answer, read_outcome, read_spec, unpack
 from sidelane.model.errors import ConfigurationError, SidelaneError
@@ -47,7 +47,7 @@ class Children:
             yield child
         except TimeoutError:
             await child.stop(0.0)
-            raise ProcessDied(
+            raise ProcessNotReady(
                 f"A child process was not ready for task {task.name!r} within {STARTING:g} seconds."
             ) from None
         except asyncio.CancelledError:
@@ -153,7 +153,7 @@ class Child:
         self.alive = False
         self._writer.close()
         code = await self._process.wait()
-        return ProcessDied(f"The process that ran the task ended under it ({_manner(code)}).")
+        return ProcessDied(f"The process that ran the task ended under it ({manner(code)}).")
 
     async def _ended(self) -> None:
         while line := await self._receive():
@@ -186,5 +186,6 @@ async def _answer(submit: Submit, message: Mapping[str, Any]) -> Submission | Si
         return error
 
 
-def _manner(code: int) -> str:
+def manner(code: int) -> str:
+    """Say how a process ended that has this return code."""
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"

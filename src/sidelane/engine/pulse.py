@@ -3,6 +3,9 @@
 import asyncio
 import time
 
+BEATS = 3
+"""Heartbeats in one lease."""
+
 
 class Pulse:
     """The main loop's sign of life: a count that it keeps raising."""

@@ -26,9 +26,10 @@ class Resource(Generic[T]):
     function; it may itself take other resources with `Use`.
     """
 
-    def __init__(self, factory: Callable[..., Any], scope: Scope = "process") -> None:
+    def __init__(self, factory: Callable[..., Any], scope: Scope = "process", *, exclusive: bool = False) -> None:
         self.factory = factory
         self.scope = scope
+        self._exclusive = exclusive
         self.name = getattr(factory, "__name__", repr(factory))
         self.uses = used_by(factory)
         for used in self.uses.values():
@@ -37,6 +38,11 @@ class Resource(Generic[T]):
                                            "which lives for one attempt.")  # fmt: skip
             if not isinstance(used, Resource) and scope == "process":
                 raise TaskDeclarationError(f"Resource {self.name!r} lives as long as the process and has no context.")
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether it, or one that it uses, can be open only once."""
+        return self._exclusive or uses_exclusive(self.uses)
 
     async def open(self, stack: AsyncExitStack, given: Mapping[str, Any]) -> T:
         """Open the resource with its own resources `given`; `stack` closes it."""
@@ -60,12 +66,16 @@ class ResourceDecorator(Protocol):
     @overload
     def __call__(self, factory: Callable[..., T], /) -> Resource[T]: ...
     @overload
-    def __call__(self, *, scope: Scope) -> "ResourceDecorator": ...
+    def __call__(self, *, scope: Scope = ..., exclusive: bool = ...) -> "ResourceDecorator": ...
 
 
-def declare_resource(factory: Callable[..., Any] | None = None, /, *, scope: Scope = "process") -> Any:
+def declare_resource(
+    factory: Callable[..., Any] | None = None, /, *, scope: Scope = "process", exclusive: bool = False
+) -> Any:
     """Make a resource of a factory, or a decorator that does."""
-    return partial(declare_resource, scope=scope) if factory is None else Resource(factory, scope)
+    if factory is None:
+        return partial(declare_resource, scope=scope, exclusive=exclusive)
+    return Resource(factory, scope, exclusive=exclusive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,11 @@ def used_by(function: Callable[..., Any]) -> dict[str, Resource[Any] | type]:
     """Give what a function's parameters use, by parameter name."""
     parameters = inspect.signature(function).parameters.values()
     return {parameter.name: parameter.default.what for parameter in parameters if isinstance(parameter.default, Used)}
+
+
+def uses_exclusive(uses: Mapping[str, Resource[Any] | type]) -> bool:
+    """Tell whether one of these resources can be open only once."""
+    return any(isinstance(used, Resource) and used.exclusive for used in uses.values())
 
 
 class ResourceFailed(ConfigurationError):

@@ -1,7 +1,9 @@
 """Tasks and calls: a registered function with its policy, and that function with its arguments and options."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 
@@ -10,6 +12,8 @@ from sidelane.data.files import Files
 from sidelane.engine.admission import Counted, Counting, waiting
 from sidelane.engine.given import RESULT_OF_PARENT
 from sidelane.engine.handle import Job
+from sidelane.engine.resource import uses_exclusive
+from sidelane.engine.side import OWN
 from sidelane.engine.signature import Signature
 from sidelane.model.codec import limited
 from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError
@@ -64,6 +68,8 @@ class Lane(Protocol):
     def files(self) -> Files: ...
 
     def load(self) -> None: ...
+    def running(self) -> AbstractAsyncContextManager[Any]: ...
+    def worker(self, *, name: str, queues: Mapping[str, int | None], isolated: bool) -> Any: ...  # a Worker; likewise
     async def submit(self, call: "Call[R]") -> Job[R]: ...
     def job(self, task: "Task[..., Any, R]", job_id: str) -> Job[R]: ...
 
@@ -128,6 +134,26 @@ class Task(Generic[P, O_co, R]):
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Submit a call of these arguments to the open lane."""
         return await self.lane.submit(self.call(*args, **kwargs))
+
+    @property
+    def isolable(self) -> bool:
+        """Whether an isolation worker may run its jobs: another process can import it, and open all it uses (rules 7)."""
+        return (
+            self.mode != "remote"
+            and not self.name.startswith(OWN)
+            and not uses_exclusive(self.signature.uses)
+            and self._is_importable
+        )
+
+    @property
+    def _is_importable(self) -> bool:
+        module = sys.modules.get(self.function.__module__)
+        if module is None or module.__name__ == "__main__":
+            return False
+        return self._is(getattr(module, self.__name__, None)) or any(map(self._is, vars(module).values()))
+
+    def _is(self, found: object) -> bool:
+        return isinstance(found, Task) and found.name == self.name and found.lane is self.lane
 
     def job(self, job_id: str) -> Job[R]:
         """Give the typed handle on a job of this task."""
@@ -224,6 +250,7 @@ class Call(Generic[R]):
             start_within=policy.start_within if options.start_within is None else options.start_within,
             deadline=policy.deadline if options.deadline is None else options.deadline,
             losses=policy.losses,
+            isolable=self.task.isolable,
             keep=policy.keep,
             abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
             parent=parent,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import socket
 import time
@@ -12,12 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from sidelane.engine.attempt import Attempt, Runtime, Stop, Submitter
 from sidelane.engine.attendant import Attendant
 from sidelane.engine.claiming import Claiming, Share
-from sidelane.engine.heartbeat import BEATS, Beating, Heartbeat
+from sidelane.engine.heartbeat import Beating, Heartbeat
+from sidelane.engine.isolation import IsolationWorkers
 from sidelane.engine.process import Children
-from sidelane.engine.pulse import Pulse
+from sidelane.engine.pulse import BEATS, Pulse
 from sidelane.engine.registry import Registry
 from sidelane.engine.reporting import Reporter
 from sidelane.engine.resource import Resources
+from sidelane.engine.trying import Trying
 from sidelane.model.event import PROGRESS
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Lease
@@ -35,15 +38,18 @@ AT_ONCE = 0.3
 HANGING_ON = 0.2
 """Seconds beyond the grace of the attempts for those that hang on to be reported without them."""
 
+LEAVING = 2.0
+"""Seconds beyond that for an isolation worker to end its process."""
+
 logger = logging.getLogger(__name__)
 
 
 class Worker:
     """Runs jobs of some queues until it is told to drain.
 
-    The first of `shares` is its users', whose slots it is known by; side work has slots of its own. `open_source` opens the
-    heartbeat's own connection; `attendants` run beside the jobs. `exit_when_stuck`: end the process when its loop is blocked for
-    a lease.
+    The first of `shares` is its users', whose slots it is known by; side work has slots of its own. If it is of isolated jobs, this
+    is an isolation worker, which opens resources when they are needed. `open_source` opens the heartbeat's own connection;
+    `attendants` run beside the jobs. `exit_when_stuck`: end the process when its loop is blocked for a lease.
     """
 
     def __init__(
@@ -61,13 +67,20 @@ class Worker:
     ) -> None:
         self.name = name
         self.id = f"{name}:{socket.gethostname()}:{os.getpid()}:{new_nonce()[:6]}"
+        self._source = source
         self._settings = settings
         self._registry = registry
         self._slots = [share.slots for share in shares]
+        self._isolated = shares[0].isolated
+        self._isolation = IsolationWorkers(
+            registry, settings, name=name, queues=list(self._slots[0].queues), slots=self._slots[0].total
+        )
         self._attendants = attendants
         self._attempts: dict[Lease, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._started = time.time()
+        self._last_end = time.monotonic()
+        self._confirming = Trying("look at a lease again")
         self._pulse = Pulse()
         self._resources = Resources(registry.overrides)
         self._children = Children()
@@ -77,12 +90,16 @@ class Worker:
         )  # fmt: skip
         self._runtime = Runtime(
             registry=registry, resources=self._resources, settings=settings, threads=self._threads,
-            children=self._children, submitter=submitter, reporting=self._reporter,
+            children=self._children, submitter=submitter, reporting=self._reporter, confirm=self._confirm,
+            overdue=self._on_overdue, isolated=self._isolated,
         )  # fmt: skip
         self._claimings = [
-            Claiming(source, share, worker=self.id, lease=settings.lease, tasks=self._tasks, start=self._start)
+            Claiming(
+                source, share, worker=self.id, lease=settings.lease, tasks=self._tasks, start=self._start,
+                heard=self._isolation.heard,
+            )
             for share in shares
-        ]
+        ]  # fmt: skip
         self._heartbeat = Heartbeat(
             open_source, lease=settings.lease, pulse=self._pulse, leases=self._leases, info=self.info,
             on_verdicts=self._on_verdicts, exit_when_stuck=exit_when_stuck,
@@ -100,6 +117,7 @@ class Worker:
             *(claiming.trouble for claiming in self._claimings),
             self._reporter.trouble,
             self._heartbeat.trouble,
+            self._isolation.trouble,
             *(attendant.trouble for attendant in self._attendants),
             *self._resources.failed.values(),
         ]
@@ -111,12 +129,18 @@ class Worker:
             return "opening its resources"
         return next((trouble for trouble in troubles if trouble), OK)
 
+    @property
+    def idle(self) -> float:
+        """For how many seconds it has run nothing."""
+        return 0.0 if self._running else time.monotonic() - self._last_end
+
     def info(self) -> WorkerInfo:
         """Describe this worker as its heartbeats do."""
         return WorkerInfo(
             id=self.id, name=self.name, host=socket.gethostname(), pid=os.getpid(),
             queues={name: most for slots in self._slots for name, most in slots.queues.items()}, tasks=self._tasks(),
             slots=self._slots[0].total, running=self._slots[0].taken, started=self._started, health=self.health,
+            isolation=self._isolated,
         )  # fmt: skip
 
     def drain(self) -> None:
@@ -149,6 +173,7 @@ class Worker:
                     group.create_task(self._retry_resources()),
                 ]
                 await self._drain.wait()
+                self._isolation.drain()
                 for claiming in self._claimings:
                     claiming.stop()
                 for attendant in attendants:
@@ -161,20 +186,19 @@ class Worker:
             await self._close()
 
     async def _finish_jobs(self) -> None:
-        if self._running and not self._stop_now.is_set():
-            logger.info(
-                "worker %s drains for up to %g s: jobs to finish: %d",
-                self.name,
-                self._settings.drain,
-                len(self._running),
-            )
+        if self._busy and not self._stop_now.is_set():
+            most = f" for up to {self._settings.drain:g} s" if math.isfinite(self._settings.drain) else ""
+            logger.info("worker %s drains%s: jobs to finish: %d", self.name, most, len(self._busy))
             await self._until_done(self._settings.drain)
+        self._isolation.stop_now()
         if self._running:
             logger.warning("worker %s gives back what has not finished: %d", self.name, len(self._running))
             grace = AT_ONCE if self._stop_now.is_set() else self._settings.cancel_grace
             for attempt in list(self._attempts.values()):
                 attempt.stop(Stop.RELEASE, grace=grace)
             await asyncio.wait(self._running, timeout=grace + HANGING_ON)
+        if self._isolation.running:
+            await asyncio.wait(self._isolation.running, timeout=self._settings.cancel_grace + LEAVING)
         try:
             await asyncio.wait_for(self._reporter.settled(), self._settings.lease)
         except TimeoutError:
@@ -184,8 +208,9 @@ class Worker:
         """Wait until nothing runs, the time is over, or everything must stop now."""
         stop_now = asyncio.create_task(self._stop_now.wait())
         end = time.monotonic() + seconds
-        while self._running and not stop_now.done() and (left := end - time.monotonic()) > 0:
-            await asyncio.wait([*self._running, stop_now], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        while self._busy and not stop_now.done() and (left := end - time.monotonic()) > 0:
+            timeout = left if math.isfinite(left) else None
+            await asyncio.wait([*self._busy, stop_now], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         stop_now.cancel()
 
     async def _close(self) -> None:
@@ -194,6 +219,7 @@ class Worker:
             task.cancel()
         await asyncio.to_thread(self._heartbeat.stop)
         await self._children.close()
+        self._isolation.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._resources.close()
         logger.info("worker %s has stopped", self.name)
@@ -207,22 +233,42 @@ class Worker:
 
     async def _open_resources(self) -> None:
         for task in set(self._registry.tasks.values()):
-            if task.mode != "process":
+            if task.mode != "process" and not self._isolated:
                 await self._resources.open(task.signature.uses)
 
     async def _retry_resources(self) -> None:
         while True:
             await asyncio.sleep(RETRY_RESOURCES)
-            if self._resources.failed:
-                await self._open_resources()
+            failed = {resource.name: resource for resource in self._resources.failed}
+            if failed:
+                await self._resources.open(failed)
                 for claiming in self._claimings:
                     claiming.more_tasks()
 
     def _tasks(self) -> dict[str, int]:
-        return self._registry.known(without=self._resources.failed)
+        known = self._registry.known(without=self._resources.failed)
+        if self._isolated:
+            return {name: version for name, version in known.items() if self._registry.tasks[name].isolable}
+        return known
 
-    def _start(self, claimed: Claimed) -> None:
-        attempt = Attempt(claimed, self._runtime)
+    async def _confirm(self, lease: Lease) -> bool:
+        """Ask the store whether a lease still holds."""
+        verdicts = await self._confirming.until_answered(
+            lambda: self._source.heartbeat(self.info(), [lease], lease=self._settings.lease)
+        )
+        return verdicts is not None and verdicts[0] is not Verdict.LOST
+
+    def _on_overdue(self) -> None:
+        """Leave with a task that outlives its grace: it would keep the only slot."""
+        if self._isolated:
+            self.stop_now()
+
+    @property
+    def _busy(self) -> set[asyncio.Task[None]]:
+        return self._running | self._isolation.running
+
+    def _start(self, claimed: Claimed, asked: float) -> None:
+        attempt = Attempt(claimed, self._runtime, asked)
         self._attempts[claimed.lease] = attempt
         task = attempt.start()
         self._running.add(task)
@@ -230,6 +276,7 @@ class Worker:
 
     def _on_end(self, attempt: Attempt, ended: "asyncio.Task[None]") -> None:
         self._running.discard(ended)
+        self._last_end = time.monotonic()
         queue = attempt.record.spec.queue
         next(slots for slots in self._slots if queue in slots.queues).give_back(attempt.record)
         if not attempt.reported:

@@ -26,6 +26,11 @@ class Entry:
     data: str
 
 
+def gap_entry(missing: int) -> Entry:
+    """Say in a log that so many events that were written next were lost in a crash (rules 17)."""
+    return Entry(GAP, f'{{"missing":{missing}}}')
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One numbered line in a job's log. Numbers of one job have no holes; `at` is seconds since 1970 by the store's clock."""

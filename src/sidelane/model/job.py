@@ -11,6 +11,11 @@ from sidelane.model.problem import Problem
 DAY = 86_400.0
 
 
+def isolates(losses: int, budget: int) -> bool:
+    """Tell whether a job that lost so many leases, and survives `budget`, runs in isolation workers from now on (rules 7)."""
+    return losses >= max(1, min(2, budget))
+
+
 class State(StrEnum):
     """The five states of a job. Scheduled, retrying, cancelling and dead are views of these, not states."""
 
@@ -51,6 +56,7 @@ class JobSpec:
     start_within: float | None = None  # to the first start
     deadline: float | None = None  # over all attempts
     losses: int = 3  # how many lost leases the job survives
+    isolable: bool = True  # an isolation worker may run it
     keep: float = 7 * DAY  # how long it is kept after its end
     abandon_after: float | None = None  # cancelled when its last listener has been gone this long
     parent: str | None = None
@@ -115,6 +121,7 @@ class JobRecord:
     attempt: int = 0  # claims so far; never falls
     failures: int = 0
     losses: int = 0
+    isolated: bool = False  # it runs in isolation workers only
     ends: int = 0  # how often it has ended; more than one after a requeue
     submitted: float
     due: float | None = None  # not before this time, while it waits for one

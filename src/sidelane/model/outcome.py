@@ -42,6 +42,13 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """The child process that ran the task ended unasked, while its worker lives. Counts as a lost lease (rules 7)."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class HandedOver:
     """The attempt goes on outside: whoever shows its lease ends it within `timeout` seconds, else that is a loss (rules 12).
 
@@ -52,7 +59,7 @@ class HandedOver:
     sending: JobSpec
 
 
-Outcome = Succeeded | Retried | Failed | Cancelled | Released | HandedOver
+Outcome = Succeeded | Retried | Failed | Cancelled | Released | Lost | HandedOver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

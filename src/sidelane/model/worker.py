@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 
 from sidelane.model.job import JobRecord, JobSpec, Lease
 
-NO_LIMIT = 1_000_000
-
 OK = "ok"
 STOPPED = "stopped"
 """The health of a worker with its last heartbeat: the store forgets it."""
@@ -26,10 +24,11 @@ class WorkerInfo:
     running: int = 0
     started: float = 0.0
     health: str = OK  # else what is wrong, in a sentence
+    isolation: bool = False  # it runs isolated jobs only
 
     def serves(self, spec: JobSpec) -> bool:
-        """Tell whether this worker would run such a job."""
-        return spec.queue in self.queues and self.tasks.get(spec.task, 0) >= spec.version
+        """Tell whether this worker would run such a job, unless it is isolated."""
+        return not self.isolation and spec.queue in self.queues and self.tasks.get(spec.task, 0) >= spec.version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +36,8 @@ class ClaimRequest:
     """What a worker has room for. A repeat under the same `request` gets the same jobs again (rules 3).
 
     `queues` maps names to free slots, tried in order; `tasks` maps known names to the newest version understood (None: any);
-    `ids` takes only these jobs; `suspects` bounds how many jobs with one loss, and with more, it may take (rules 7). `full` are
-    queues that it serves too and has no room for: it need not be woken for them.
+    `ids` takes only these jobs, isolated or not; otherwise `isolated` asks for isolated jobs only, or for none (rules 7).
+    `full` are queues that it serves too and has no room for: it need not be woken for them.
     """
 
     request: str
@@ -49,7 +48,7 @@ class ClaimRequest:
     ids: tuple[str, ...] = ()
     limit: int = 1
     lease: float = 10.0
-    suspects: tuple[int, int] = (NO_LIMIT, NO_LIMIT)
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,14 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The answer to a claim. `next_due` is in how many seconds the next waiting job of these queues may start, if any."""
+    """The answer to a claim. `next_due` is in how many seconds the next waiting job of these queues may start, if any.
+
+    `isolated`: the claim asked for ordinary jobs, and an isolated one is ready whose task the worker knows.
+    """
 
     jobs: tuple[Claimed, ...] = ()
     next_due: float | None = None
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

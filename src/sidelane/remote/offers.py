@@ -23,7 +23,18 @@ from sidelane.model.errors import (
     UnknownFile,
 )
 from sidelane.model.job import JobRecord, JobSpec, Lease, State
-from sidelane.model.outcome import Append, Cancelled, Failed, HandedOver, Released, Report, Retried, Succeeded, Verdict
+from sidelane.model.outcome import (
+    Append,
+    Cancelled,
+    Failed,
+    HandedOver,
+    Lost,
+    Released,
+    Report,
+    Retried,
+    Succeeded,
+    Verdict,
+)
 from sidelane.model.problem import Problem
 from sidelane.model.worker import Claimed, ClaimRequest, Claims, WorkerInfo
 from sidelane.remote.messages import Offer, read_offer, whole
@@ -212,6 +223,8 @@ class OfferSource:
                 await held.delivery.ack()
             case Released(delay):
                 await held.delivery.release(delay)
+            case Lost():
+                await held.delivery.release()  # as if this worker had died: the transport counts
             case HandedOver():
                 await held.delivery.release(AGAIN)
 

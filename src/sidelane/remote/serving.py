@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeVar
 
 from sidelane.data.files import Files
 from sidelane.engine.claiming import Share
-from sidelane.engine.heartbeat import BEATS
+from sidelane.engine.pulse import BEATS
 from sidelane.engine.registry import AnyTask, Registry
 from sidelane.engine.side import users
 from sidelane.engine.slots import Slots

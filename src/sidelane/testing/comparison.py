@@ -23,6 +23,7 @@ def check_record(expected: Expected, found: JobRecord) -> None:
     assert found.outside == (None if expected.outside is None else expected.lease), found
     if not expected.state.finished:
         assert (found.failures, found.losses) == (expected.failures, expected.losses), found
+        assert found.isolated == expected.isolated, found
         assert (found.cancelling, found.worker) == (expected.cancelling, expected.worker), found
 
 

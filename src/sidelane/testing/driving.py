@@ -102,9 +102,14 @@ class Driven(RuleBasedStateMachine):
         ready = self.expected.claimable(request)
         there = self.records()
         records = {job.spec.id: there[job.spec.id] for job in ready}
-        claimed = list(self.run(self.store.claim(request)).jobs)
+        claims = self.run(self.store.claim(request))
+        claimed = list(claims.jobs)
         if again:
             assert list(self.run(self.store.claim(request)).jobs) == claimed
+        if not request.ids:
+            isolated = [] if request.isolated else self.expected.claimable(replace(request, isolated=True))
+            assert isolated or not claims.isolated
+            assert claims.isolated or all(job.spec.limits for job in isolated), "no word of an isolated job"
         known = set(self.expected.jobs)
         freed = self._adopt_late()
         born = self.expected.jobs.keys() - known

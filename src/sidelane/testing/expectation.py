@@ -5,11 +5,11 @@ does), and leaves open what the contract leaves open.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from sidelane.model.batch import BatchSpec
-from sidelane.model.event import END, PROGRESS
+from sidelane.model.event import END, GAP, PROGRESS, Entry
 from sidelane.model.job import REMOVED, UNFINISHED, JobSpec, Lease, State
 from sidelane.model.limit import Limit
 from sidelane.model.outcome import (
@@ -17,6 +17,7 @@ from sidelane.model.outcome import (
     Cancelled,
     Failed,
     HandedOver,
+    Lost,
     Outcome,
     Released,
     Report,
@@ -121,7 +122,8 @@ class Expectation:
             and job.due <= now
             and not job.late(now)
             and job.spec.queue not in self.paused
-            and (job.spec.id in request.ids if request.ids else job.spec.queue in request.queues)
+            and (job.spec.id in request.ids or (not request.ids and job.isolated == request.isolated))
+            and (request.ids or job.spec.queue in request.queues)
             and (request.tasks is None or job.spec.version <= request.tasks.get(job.spec.task, 0))
         ]
 
@@ -140,20 +142,26 @@ class Expectation:
                 self._debit(limit)
 
     def append(self, append: Append) -> bool:
-        """Give the answer. What was seen is ignored, a hole starts a new stretch."""
+        """Give the answer. What was seen is ignored, a hole starts a new stretch with an event that says so."""
         job = self.jobs.get(append.lease.job_id)
         if job is None or job.lease != append.lease:
             return False
-        if append.entries and append.ordinal > job.seen + 1:
+        if append.entries:
+            self._write(job, append.ordinal, append.entries)
+        return True
+
+    def _write(self, job: Expected, first: int, entries: Sequence[Entry]) -> None:
+        missing = first - job.seen - 1
+        if missing > 0:
             job.holes += 1
-            job.seen = append.ordinal - 1
-        for ordinal, entry in enumerate(append.entries, append.ordinal):
+            job.seen = first - 1
+            job.log.append(Line(GAP, f'{{"missing":{missing}}}', (job.attempt, job.holes)))
+        for ordinal, entry in enumerate(entries, first):
             if ordinal > job.seen:
                 job.seen = ordinal
                 job.log.append(Line(entry.name, entry.data, (job.attempt, job.holes)))
                 if entry.name == PROGRESS:
                     job.progress = entry.data
-        return True
 
     def finish(self, report: Report) -> bool:
         """Give the answer, and end or requeue the job."""
@@ -162,7 +170,7 @@ class Expectation:
             return job is not None and job.finished_lease == report.lease
         if isinstance(report.outcome, HandedOver) and job.outside is not None:
             return True
-        self.append(Append(lease=report.lease, ordinal=report.ordinal, entries=report.entries))
+        self._write(job, report.ordinal, report.entries)
         if isinstance(report.outcome, HandedOver) and not job.cancelling:
             job.worker, job.outside = None, self._clock() + report.outcome.timeout
             self.submit(report.outcome.sending)
@@ -186,6 +194,8 @@ class Expectation:
                 self._give_back(job, delay)
             case Released(delay):
                 self._give_back(job, delay)
+            case Lost():
+                self.lose([job])
 
     def _give_back(self, job: Expected, delay: float) -> None:
         if job.cancelling:
@@ -250,6 +260,7 @@ class Expectation:
             return False
         job.state, job.due, job.result, job.finished_lease = State.QUEUED, self._clock(), None, None
         job.failures = job.losses = 0
+        job.isolated = False
         job.spec = job.spec if arguments is None else replace(job.spec, arguments=arguments)
         if job.spec.batch is not None:
             self.batches[job.spec.batch].ended = False
@@ -290,12 +301,10 @@ class Expectation:
         return handed_over if now >= self.patient_until else []
 
     def lose(self, group: Iterable[Expected]) -> None:
-        """Take back the leases of one dead worker, or one lease that it no longer renews."""
-        lost = list(group)
-        most = max((job.losses for job in lost), default=0)
-        for job in lost:
-            if job.losses == most:
-                job.losses += 1
+        """Take back the leases of one dead worker, or one lease that it no longer renews: each costs its job a loss."""
+        for job in list(group):
+            job.losses += 1
+            job.isolated = job.spec.isolable and job.losses >= max(1, min(2, job.spec.losses))
             if job.losses > job.spec.losses and not job.cancelling:
                 self.end(job, State.FAILED)
             else:

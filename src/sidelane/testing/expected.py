@@ -26,6 +26,7 @@ class Expected:
     attempt: int = 0
     failures: int = 0
     losses: int = 0
+    isolated: bool = False
     ends: int = 0
     ended: float = 0.0
     listened: float | None = None

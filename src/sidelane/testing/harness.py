@@ -1,6 +1,7 @@
 """What users' own tests need: the lane on a store in memory, a clock turned by hand, and jobs run where they stand."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -71,7 +72,7 @@ class Harness:
         self._reporter = Reporter(client.store, on_lost=lambda append: None, on_reported=lambda report, held: None)
         self._runtime = Runtime(
             registry=registry, resources=self._resources, settings=client.settings, threads=self._threads,
-            children=self._children, submitter=client, reporting=self._reporter,
+            children=self._children, submitter=client, reporting=self._reporter, confirm=self._confirm,
         )  # fmt: skip
         self._firings = Firings(client.store)
         self._loops = [
@@ -174,19 +175,28 @@ class Harness:
             raise JobConflict(f"Job {reply.job!r} is not outside.")
 
     async def _claim(self, outward: bool) -> list[Attempt]:
+        """Claim what is ready, isolated jobs after the others: all run here."""
+        isolated = False
         while True:
-            claims = await self.client.store.claim(await self._request(outward))
-            if (
-                claims.jobs or claims.next_due is None or claims.next_due > 0
-            ):  # else it only set some aside, at a limit say
-                return [Attempt(claimed, self._runtime) for claimed in claims.jobs]
+            claims = await self.client.store.claim(await self._request(outward, isolated))
+            if claims.jobs:
+                return [Attempt(claimed, self._runtime, time.monotonic()) for claimed in claims.jobs]
+            if claims.isolated:
+                isolated = True
+            elif claims.next_due is None or claims.next_due > 0:  # else it only set some aside, e.g. at a limit
+                return []
 
-    async def _request(self, outward: bool) -> ClaimRequest:
+    async def _request(self, outward: bool, isolated: bool) -> ClaimRequest:
         known = [stats.name for stats in await self.client.store.stats()]
         queues = {name: BATCH for name in known if (name in OUTWARD) is outward}
         return ClaimRequest(
-            request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=BATCH, lease=LEASE
-        )
+            request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=BATCH, lease=LEASE,
+            isolated=isolated,
+        )  # fmt: skip
+
+    async def _confirm(self, lease: Lease) -> bool:
+        """Nobody else takes a lease here."""
+        return True
 
 
 @asynccontextmanager

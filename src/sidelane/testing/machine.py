@@ -25,7 +25,18 @@ from sidelane.testing.comparison import (
     check_record,
 )
 from sidelane.testing.driving import LEASE, TICK, TICKS_TO_EXPIRE, Driven
-from sidelane.testing.strategies import batches, entries, hand_overs, job_ids, numbers, outcomes, queues, specs, workers
+from sidelane.testing.strategies import (
+    batches,
+    entries,
+    hand_overs,
+    isolation,
+    job_ids,
+    numbers,
+    outcomes,
+    queues,
+    specs,
+    workers,
+)
 
 
 class StoreMachine(Driven):
@@ -94,21 +105,42 @@ class StoreMachine(Driven):
         slots=st.tuples(st.integers(1, 3), st.integers(0, 3)),
         limit=st.integers(1, 4),
         newest=st.sampled_from([None, None, 1]),
+        isolated=isolation,
         again=st.booleans(),
     )
     def claim(
-        self, worker: str, first: str, slots: tuple[int, int], limit: int, newest: int | None, again: bool
+        self,
+        worker: str,
+        first: str,
+        slots: tuple[int, int],
+        limit: int,
+        newest: int | None,
+        isolated: bool,
+        again: bool,
     ) -> None:
         tasks = None if newest is None else {"t": newest, "follow": 1}
         free = dict(zip((first, "y" if first == "x" else "x"), slots, strict=True))
-        request = ClaimRequest(request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE, tasks=tasks)
+        request = ClaimRequest(
+            request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE, tasks=tasks, isolated=isolated
+        )
         self.claim_as(request, again)
 
-    @rule(worker=workers, limit=st.integers(1, 4), outcome=outcomes, said=entries, again=st.booleans())
-    def work(self, worker: str, limit: int, outcome: Outcome, said: tuple[Entry, ...], again: bool) -> None:
+    @rule(
+        worker=workers,
+        limit=st.integers(1, 4),
+        isolated=isolation,
+        outcome=outcomes,
+        said=entries,
+        again=st.booleans(),
+    )
+    def work(
+        self, worker: str, limit: int, isolated: bool, outcome: Outcome, said: tuple[Entry, ...], again: bool
+    ) -> None:
         """Claim, and let all that was claimed end alike."""
         free = {"x": limit, "y": limit}
-        request = ClaimRequest(request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE)
+        request = ClaimRequest(
+            request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE, isolated=isolated
+        )
         leases = self.claim_as(request, False)
         reports = [Report(lease=lease, outcome=self.meant(outcome, lease), entries=said) for lease in leases]
         for _ in range(1 + again):
@@ -118,7 +150,7 @@ class StoreMachine(Driven):
     @rule(worker=workers, limit=st.integers(1, 4), outcome=hand_overs, said=entries, again=st.booleans())
     def hand_over(self, worker: str, limit: int, outcome: Outcome, said: tuple[Entry, ...], again: bool) -> None:
         """Claim, and hand all that was claimed over; the rules for leases find it there."""
-        self.work(worker, limit, outcome, said, again)
+        self.work(worker, limit, False, outcome, said, again)
 
     @rule(worker=workers, job_ids=st.sets(job_ids, min_size=1, max_size=3))
     def claim_by_id(self, worker: str, job_ids: set[str]) -> None:

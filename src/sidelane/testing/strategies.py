@@ -8,7 +8,7 @@ from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
 from sidelane.model.job import FINISHED, REMOVED, Failure, FollowUp, JobSpec, State
 from sidelane.model.limit import Limit
-from sidelane.model.outcome import Cancelled, Failed, HandedOver, Outcome, Released, Retried, Succeeded
+from sidelane.model.outcome import Cancelled, Failed, HandedOver, Lost, Outcome, Released, Retried, Succeeded
 from sidelane.model.problem import Problem
 
 WORKERS = ("w1", "w2")
@@ -26,6 +26,7 @@ job_ids = st.sampled_from("abcdefghijkl")
 queues = st.sampled_from("xy")
 workers = st.sampled_from(WORKERS)
 numbers = st.integers(0, 1_000)
+isolation = st.sampled_from([False, False, True])
 delays = st.sampled_from([0.0, 0.0, 0.0, 5.0, 13.0])
 entries = st.lists(
     st.builds(Entry, st.sampled_from(["token", "progress", "stage"]), st.sampled_from(['"x"', "1", '{"n": null}'])),
@@ -49,6 +50,7 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.just(Failed(BROKEN)),
     st.just(Cancelled()),
     st.builds(Released, delays),
+    st.just(Lost(BROKEN)),
     hand_overs,
 )
 limits = st.sampled_from(
@@ -92,6 +94,7 @@ specs = st.builds(
     start_within=st.sampled_from([None, None, None, 17.0]),
     deadline=st.sampled_from([None, None, None, 31.0]),
     losses=st.sampled_from([0, 1, 3]),
+    isolable=st.sampled_from([True, True, False]),
     keep=st.sampled_from([500.0, 500.0, 23.0]),
     abandon_after=st.sampled_from([None, None, None, 7.0]),
     parent=st.sampled_from([None, None, None, "a", "b"]),

@@ -44,6 +44,7 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
         attempt=row.attempt,
         failures=row.failures,
         losses=row.losses,
+        isolated=row.isolated,
         ends=row.ends,
         submitted=float(row.submitted),
         due=float(row.due) if row.state == WAITING else None,
@@ -172,8 +173,8 @@ def _schedule_record(answer: Sequence[Any]) -> ScheduleRecord:
 
 def claims_of(answers: Sequence[Any]) -> Claims:
     """Make the answer to a claim."""
-    _, next_due, now, *jobs = answers
-    return Claims(tuple(_claimed(job, float(now)) for job in jobs), time_of(next_due))
+    _, next_due, now, isolated, *jobs = answers
+    return Claims(tuple(_claimed(job, float(now)) for job in jobs), time_of(next_due), bool(isolated))
 
 
 def _claimed(answer: Sequence[Any], now: float) -> Claimed:

@@ -11,7 +11,7 @@ from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Entry
 from sidelane.model.job import Failure, FollowUp, JobSpec, Lease, Query, State
 from sidelane.model.limit import Limit
-from sidelane.model.outcome import Append, Cancelled, Failed, HandedOver, Released, Report, Retried, Succeeded
+from sidelane.model.outcome import Append, Cancelled, Failed, HandedOver, Lost, Released, Report, Retried, Succeeded
 from sidelane.model.schedule import Firing
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.checking import checked, storable
@@ -36,10 +36,10 @@ def specification(spec: JobSpec) -> list[Any]:
 
 
 def fields_of(spec: JobSpec) -> list[Any]:
-    """The 21 fields in the order that `arrivals.lua` takes them. Numbers that a script could not hold exactly go as text."""
+    """The 22 fields in the order that `arrivals.lua` takes them. Numbers that a script could not hold exactly go as text."""
     return [
         spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), *_PLAIN(spec),
-        _follow_ups(spec.follow_ups), *_limits(spec.limits), spec.batch, spec.cascade, spec.remember,
+        _follow_ups(spec.follow_ups), *_limits(spec.limits), spec.batch, spec.cascade, spec.remember, spec.isolable,
     ]  # fmt: skip
 
 
@@ -87,6 +87,8 @@ def report_fields(report: Report) -> list[Any]:
             name, delay, kept = "retried", _seconds(seconds), _failure(failure)
         case Released(seconds):
             name, delay = "released", _seconds(seconds)
+        case Lost(failure):
+            name, text, kept = "lost", problem_text(failure.problem), _failure(failure)
         case HandedOver(seconds, spec):
             name, delay, sending = "handed over", _seconds(seconds), new_job(spec)
     return [*lease_fields(report.lease), report.ordinal, name, delay, text, kept, sending, *_entries(report.entries)]
@@ -94,8 +96,8 @@ def report_fields(report: Report) -> list[Any]:
 
 def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) -> list[Argument]:
     """The arguments of a claim; `watcher` waits for jobs of the `watched` queues, if any are."""
-    one, more = request.suspects
-    fields: list[Argument] = [request.worker, request.request, request.limit, repr(request.lease), one, more]
+    isolated = int(request.isolated)
+    fields: list[Argument] = [request.worker, request.request, request.limit, repr(request.lease), isolated]
     fields.append(-1 if request.tasks is None else len(request.tasks))
     for task, version in (request.tasks or {}).items():
         fields += [task, version]

@@ -55,6 +55,8 @@ class Row(NamedTuple):
     result: Any
     remember: float
     outside: Any
+    isolable: bool
+    isolated: bool
 
 
 def row_of(packed: str) -> Row:

@@ -34,7 +34,7 @@ def insert(connection: apsw.Connection, new: Sequence[tuple[JobSpec, Bonds]], no
         return
     first = int(only_value(connection, _HIGHEST)) + 1
     jobs, details = [], []
-    heads: dict[tuple[str, int, str], int] = {}
+    heads: dict[lines.Line, int] = {}
     joined = []
     bound = []
     for seq, (spec, bonds) in enumerate(new, first):
@@ -48,12 +48,12 @@ def insert(connection: apsw.Connection, new: Sequence[tuple[JobSpec, Bonds]], no
             joined.append((spec.batch,))
             touched.batches.add(spec.batch)
         if jobs[-1][_STATE] == READY:
-            heads.setdefault((spec.queue, spec.priority, spec.user or ""), seq)
+            heads.setdefault(lines.Line(spec.queue, 0, spec.priority, spec.user or ""), seq)
     connection.executemany(_INSERT_JOB, jobs)
     connection.executemany(_INSERT_SPEC, details)
     connection.executemany(_INSERT_QUEUE, [(queue,) for queue in {spec.queue for spec, _ in new}])
-    for (queue, priority, user), seq in heads.items():
-        lines.arrive(connection, queue, priority, user, seq)
+    for line, seq in heads.items():
+        lines.arrive(connection, line, seq)
     if bound:
         slots.take_kept(connection, bound)
     if joined:
@@ -87,11 +87,11 @@ def put_back(
         _PUT_BACK,
         (
             row.seq, state, due, wait, row.failures, row.losses, settled or row.settled, row.epoch, row.last,
-            row.progress, row.give_up,
+            row.progress, row.give_up, row.isolated,
         ),
     )  # fmt: skip
     if state == READY:
-        lines.arrive(connection, row.queue, row.priority, row.user, row.seq)
+        lines.arrive(connection, row.line, row.seq)
     touched.jobs.add(row.id)
     touched.queues.add(row.queue)
     if row.state == RUNNING and row.limited & STARTED:
@@ -122,6 +122,6 @@ def _job_values(seq: int, spec: JobSpec, bonds: Bonds, now: float) -> tuple[obje
 def _spec_values(seq: int, spec: JobSpec, bonds: Bonds) -> tuple[object, ...]:
     return (
         seq, storable(spec.arguments), labels_text(spec.labels), spec.delay, spec.run_at, spec.start_within,
-        spec.deadline, spec.losses, spec.abandon_after, spec.trace, follow_ups_text(spec.follow_ups),
+        spec.deadline, spec.losses, int(spec.isolable), spec.abandon_after, spec.trace, follow_ups_text(spec.follow_ups),
         bonds.text, spec.max_queued, labels_text(spec.given), spec.remember,
     )  # fmt: skip

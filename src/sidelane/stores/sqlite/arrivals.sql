@@ -13,19 +13,19 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :insert_spec
 -- Parameters in the order of `arrivals._spec_values`.
-INSERT INTO specs (seq, arguments, labels, delay, run_at, start_within, deadline, losses, abandon_after, trace, follow_ups,
+INSERT INTO specs (seq, arguments, labels, delay, run_at, start_within, deadline, losses, isolable, abandon_after, trace, follow_ups,
                    limits, max_queued, given, remember)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :insert_queue
 -- Parameters: name.
 INSERT OR IGNORE INTO queues (name) VALUES (?)
 
 -- :put_back
--- Parameters: seq, state, due, wait, failures, losses, settled, epoch, last, progress, give_up.
+-- Parameters: seq, state, due, wait, failures, losses, settled, epoch, last, progress, give_up, isolated.
 UPDATE jobs
    SET state = ?2, due = ?3, wait = ?4, failures = ?5, losses = ?6, settled = ?7, epoch = ?8, last = ?9, progress = ?10,
-       give_up = ?11, cancelling = 0, worker = NULL, claim = NULL, place = NULL, nonce = NULL, expires = NULL, lease = NULL,
+       give_up = ?11, isolated = ?12, cancelling = 0, worker = NULL, claim = NULL, place = NULL, nonce = NULL, expires = NULL, lease = NULL,
        ordinal = 0, parked = NULL
  WHERE seq = ?1
 

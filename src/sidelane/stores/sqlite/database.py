@@ -14,7 +14,7 @@ from sidelane.stores.sqlite.faults import explained
 from sidelane.stores.sqlite.rows import only_value
 
 OLDEST = (3, 51, 3)  # before it, several processes on one WAL file could corrupt it ("WAL reset" bug, fixed in 3.51.3)
-SCHEMA = 3
+SCHEMA = 4
 APPLICATION = 0x53_44_4C_4E  # "SDLN", kept in the file's header
 
 PATIENCE = 5.0  # seconds a writer waits for its turn among other processes

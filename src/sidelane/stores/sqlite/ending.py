@@ -49,7 +49,7 @@ def end(
         result = None if how.result is None else storable(how.result)
         connection.execute(_KEEP_END, (row.seq, result, how.problem and problem_text(how.problem)))
     if row.state == READY:
-        lines.leave(connection, row.queue, row.priority, row.user, row.seq)
+        lines.leave(connection, row.line, row.seq)
     touched.jobs.add(row.id)
     if row.limited:
         parking.leave(connection, row, touched, ended=True)

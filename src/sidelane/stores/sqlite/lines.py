@@ -1,5 +1,7 @@
 """The lines of ready jobs: start-time fair queuing among the users of a queue and priority (rules 15).
 
+Isolated jobs have lines of their own, so that no claim passes by those it may not take.
+
 Each user with ready jobs has a line with a start tag `S`; the lowest goes next, the older head where tags are equal. A job
 taken from a line moves the clock `V` to `S` if that is later, and gives the line the tag `max(V, S + 1)`.
 """
@@ -31,13 +33,21 @@ _PAGE = 100  # lines looked at in one go
 _MOST = 500  # jobs of one line looked at in one go
 
 
+class Line(NamedTuple):
+    """Which line: whose, of which priority and queue, and whether of isolated jobs."""
+
+    queue: str
+    isolated: int
+    priority: int
+    user: str
+
+
 class Candidate(NamedTuple):
     """A ready job, as far as a claim must know it to take it or leave it."""
 
     seq: int
     task: str
     version: int
-    losses: int
     give_up: float | None
     limited: int
 
@@ -53,31 +63,31 @@ class Taker(Protocol):
     def takes(self, candidate: Candidate) -> None: ...
 
 
-def arrive(connection: apsw.Connection, queue: str, priority: int, user: str, seq: int) -> None:
+def arrive(connection: apsw.Connection, line: Line, seq: int) -> None:
     """Let a job that is ready now stand in its user's line."""
-    connection.execute(_ARRIVE, (queue, priority, user, seq))
+    connection.execute(_ARRIVE, (*line, seq))
 
 
-def leave(connection: apsw.Connection, queue: str, priority: int, user: str, seq: int) -> None:
+def leave(connection: apsw.Connection, line: Line, seq: int) -> None:
     """Let a job that is not ready any more, and was not picked, leave its line at no cost to its user."""
-    if first_row(connection, _IS_HEAD, queue, priority, user, seq):
-        connection.execute(_MOVE, (queue, priority, user, None))
-        _tidy(connection, queue, priority)
+    if first_row(connection, _IS_HEAD, *line, seq):
+        connection.execute(_MOVE, (*line, None))
+        _tidy(connection, *line[:3])
 
 
-def leave_all(connection: apsw.Connection, left: Iterable[tuple[str, int, str]]) -> None:
-    """Let all jobs that are not ready any more leave these lines (queue, priority, user), at no cost to their users."""
+def leave_all(connection: apsw.Connection, left: Iterable[Line]) -> None:
+    """Let all jobs that are not ready any more leave these lines, at no cost to their users."""
     lines = list(left)
     connection.executemany(_MOVE, [(*line, None) for line in lines])
-    for queue, priority in {line[:2] for line in lines}:
-        _tidy(connection, queue, priority)
+    for queue, isolated, priority in {line[:3] for line in lines}:
+        _tidy(connection, queue, isolated, priority)
 
 
-def priorities(connection: apsw.Connection, queue: str) -> Iterator[int]:
+def priorities(connection: apsw.Connection, queue: str, isolated: int) -> Iterator[int]:
     """Give the priorities of a queue that have ready jobs, from the highest."""
     below: int | None = None
     while True:
-        below = only_value(connection, _PRIORITIES_BELOW, queue, below)
+        below = only_value(connection, _PRIORITIES_BELOW, queue, isolated, below)
         if below is None:
             return
         yield below
@@ -86,18 +96,17 @@ def priorities(connection: apsw.Connection, queue: str) -> Iterator[int]:
 class Picking:
     """One claim's way along the lines of one queue and priority. Nothing is written until `settle`."""
 
-    def __init__(self, connection: apsw.Connection, queue: str, priority: int) -> None:
+    def __init__(self, connection: apsw.Connection, queue: str, isolated: int, priority: int) -> None:
         self._connection = connection
-        self._queue = queue
-        self._priority = priority
-        self._clock: int = only_value(connection, _CLOCK, queue, priority) or 0
+        self._lines = (queue, isolated, priority)
+        self._clock: int = only_value(connection, _CLOCK, *self._lines) or 0
         self._tags: dict[str, int] = {}  # of the lines something was picked from
 
     def pick(self, room: int, taker: Taker) -> list[int]:
         """Choose up to `room` jobs in turn, and give their sequences."""
         picked: list[int] = []
         heap: list[tuple[int, int, str]] = []  # start tag, the job to be looked at next, user
-        lines: dict[str, _Line] = {}
+        lines: dict[str, _Jobs] = {}
         coming = self._in_turn(min(room, _PAGE))
         ahead = next(coming, None)
         while len(picked) < room and not taker.has_enough:
@@ -128,33 +137,32 @@ class Picking:
     def settle(self) -> None:
         """Write the lines down as they are now that the picked jobs are not ready any more."""
         if self._tags:
-            key = (self._queue, self._priority)
-            self._connection.executemany(_MOVE, [(*key, user, tag) for user, tag in self._tags.items()])
-            self._connection.execute(_SET_CLOCK, (*key, self._clock))
-            _tidy(self._connection, *key)
+            self._connection.executemany(_MOVE, [(*self._lines, user, tag) for user, tag in self._tags.items()])
+            self._connection.execute(_SET_CLOCK, (*self._lines, self._clock))
+            _tidy(self._connection, *self._lines)
 
     def _in_turn(self, page: int) -> Iterator[tuple[int, int, str]]:
         """Give the lines in their order, a page at a time: no cursor stays open over a write."""
         tag, head = -1, -1
         while True:
-            found: list[Any] = all_rows(self._connection, _IN_TURN, self._queue, self._priority, tag, head, page)
+            found: list[Any] = all_rows(self._connection, _IN_TURN, *self._lines, tag, head, page)
             yield from found
             if len(found) < page:
                 return
             tag, head = found[-1][:2]
 
-    def _line(self, user: str, before: int) -> "_Line":
-        return _Line(self._connection, (self._queue, self._priority, user), before)
+    def _line(self, user: str, before: int) -> "_Jobs":
+        return _Jobs(self._connection, Line(*self._lines, user), before)
 
 
-class _Line:
+class _Jobs:
     """One user's ready jobs, oldest first, read as far as they are needed."""
 
-    __slots__ = ("_after", "_connection", "_ended", "_key", "_read", "_size")
+    __slots__ = ("_after", "_connection", "_ended", "_line", "_read", "_size")
 
-    def __init__(self, connection: apsw.Connection, key: tuple[str, int, str], after: int) -> None:
+    def __init__(self, connection: apsw.Connection, line: Line, after: int) -> None:
         self._connection = connection
-        self._key = key
+        self._line = line
         self._after = after
         self._read: list[Candidate] = []  # the next one last
         self._size = 1
@@ -176,17 +184,18 @@ class _Line:
 
     def _look(self, size: int) -> None:
         size = self._size = min(max(size, 2 * self._size), _MOST)
-        found = all_rows(self._connection, _WAITING, *self._key, self._after, size)
+        found = all_rows(self._connection, _WAITING, *self._line, self._after, size)
         self._ended = len(found) < size
         if found:
             self._after = found[-1][0]
             self._read = [Candidate._make(each) for each in reversed(found)]
 
 
-def _tidy(connection: apsw.Connection, queue: str, priority: int) -> None:
+def _tidy(connection: apsw.Connection, queue: str, isolated: int, priority: int) -> None:
     """Forget users without ready jobs as soon as that changes nothing for them."""
-    if first_row(connection, _BUSY, queue, priority):
-        connection.execute(_FORGET_IDLE, (queue, priority))
+    lines = (queue, isolated, priority)
+    if first_row(connection, _BUSY, *lines):
+        connection.execute(_FORGET_IDLE, lines)
     else:
-        connection.execute(_FORGET_LINES, (queue, priority))
-        connection.execute(_FORGET_CLOCK, (queue, priority))
+        connection.execute(_FORGET_LINES, lines)
+        connection.execute(_FORGET_CLOCK, lines)

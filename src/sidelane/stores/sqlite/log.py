@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import apsw
 
-from sidelane.model.event import END, PROGRESS, Entry
+from sidelane.model.event import END, PROGRESS, Entry, gap_entry
 from sidelane.model.ids import new_epoch
 from sidelane.model.job import end_data
 from sidelane.stores.checking import storable
@@ -16,11 +16,17 @@ _WRITE = statements(__file__)["write"]
 
 
 def write(connection: apsw.Connection, row: Row, ordinal: int, entries: Sequence[Entry], now: float) -> Row:
-    """Write the entries that the log has not seen, the first of which has this `ordinal`; give the row as it must become."""
-    if not entries:
-        return row
-    row = without_hole(row, ordinal)
-    fresh = entries[max(row.ordinal + 1 - ordinal, 0) :]
+    """Write the entries that the log has not seen, the first of which has this `ordinal`; give the row as it must become.
+
+    Entries that are missing before it open a new epoch, which begins with a `gap` event.
+    """
+    missing = ordinal - row.ordinal - 1
+    if missing > 0:
+        # the log lost its tail in a crash: readers may have seen more than is here, under numbers that come again
+        row = row._replace(epoch=new_epoch())
+        fresh = [gap_entry(missing), *entries]
+    else:
+        fresh = [*entries[-missing:]]
     number = row.last
     progress = row.progress
     written = []
@@ -31,14 +37,6 @@ def write(connection: apsw.Connection, row: Row, ordinal: int, entries: Sequence
     if written:
         connection.executemany(_WRITE, written)
     return row._replace(ordinal=max(row.ordinal, ordinal + len(entries) - 1), last=number, progress=progress)
-
-
-def without_hole(row: Row, ordinal: int) -> Row:
-    """Open a new epoch if an entry of this `ordinal` would leave a hole.
-
-    The log has lost its tail in a crash then: readers may have seen more than is here, under numbers that come again.
-    """
-    return row if ordinal <= row.ordinal + 1 else row._replace(epoch=new_epoch())
 
 
 def keep_end(connection: apsw.Connection, row: Row, result: str | None, problem: str | None) -> None:

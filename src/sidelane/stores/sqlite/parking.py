@@ -35,12 +35,12 @@ _MOST = 200  # woken at once, or looked at for some that are not in paused queue
 
 def park(connection: apsw.Connection, full: Iterable[tuple[int, Reached]], now: float, touched: Touched) -> None:
     """Let jobs leave their lines, at no cost to their users, until the limits that they met have room."""
-    left = set()
+    left = set[lines.Line]()
     for seq, reached in full:
         bound = reached.limit.id
         (woken_from,) = the_row(connection, _WOKEN_FROM, seq)
         job_id, *line = the_row(connection, _PARK, seq, bound)
-        left.add(tuple(line))
+        left.add(lines.Line(*line))
         touched.jobs.add(job_id)
         if reached.after is not None:
             rates.await_room(connection, bound, now + reached.after)
@@ -145,9 +145,10 @@ def _wake_first(connection: apsw.Connection, bound: str, room: int, touched: Tou
     found = all_rows(connection, _IN_ORDER, bound, room)
     if any(paused for *_, paused in found):
         found = sorted(all_rows(connection, _IN_ORDER, bound, max(room, _MOST)), key=itemgetter(-1))[:room]
-    for seq, job_id, queue, priority, user, _ in found:
+    for seq, job_id, *line, _ in found:
         connection.execute(_WAKE, (seq,))
-        lines.arrive(connection, queue, priority, user, seq)
+        stands = lines.Line(*line)
+        lines.arrive(connection, stands, seq)
         touched.jobs.add(job_id)
-        touched.queues.add(queue)
+        touched.queues.add(stands.queue)
     return len(found)

@@ -6,8 +6,8 @@
 SELECT parked FROM jobs WHERE seq = ?
 
 -- :park
--- Parameters: seq, bound. Row: id, queue, priority, user.
-UPDATE jobs SET state = -1, parked = ?2, wait = NULL WHERE seq = ?1 RETURNING id, queue, priority, user
+-- Parameters: seq, bound. Row: id, queue, isolated, priority, user.
+UPDATE jobs SET state = -1, parked = ?2, wait = NULL WHERE seq = ?1 RETURNING id, queue, isolated, priority, user
 
 -- :awaited
 -- Parameters: bound. Row: the same, if any job is parked there.
@@ -18,8 +18,9 @@ SELECT parked FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = ? L
 SELECT seq FROM jobs INDEXED BY jobs_parked WHERE state = -1 AND parked = ? ORDER BY priority DESC, seq LIMIT 1
 
 -- :in_order
--- Parameters: bound, limit. Rows: seq, id, queue, priority, user, whether the queue is paused.
-SELECT seq, id, queue, priority, user, (SELECT q.paused FROM queues q WHERE q.name = jobs.queue) FROM jobs INDEXED BY jobs_parked
+-- Parameters: bound, limit. Rows: seq, id, queue, isolated, priority, user, whether the queue is paused.
+SELECT seq, id, queue, isolated, priority, user, (SELECT q.paused FROM queues q WHERE q.name = jobs.queue)
+  FROM jobs INDEXED BY jobs_parked
  WHERE state = -1 AND parked = ? ORDER BY priority DESC, seq LIMIT ?
 
 -- :woken

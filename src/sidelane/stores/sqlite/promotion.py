@@ -15,9 +15,9 @@ _READY = _SQL["ready"]
 def promote(connection: apsw.Connection, queue: str, now: float, touched: Touched, limit: int) -> int:
     """Make up to `limit` due jobs of a queue ready, and tell how many there were."""
     found = all_rows(connection, _DUE, queue, now, limit)
-    for seq, job_id, priority, user in found:
+    for seq, job_id, isolated, priority, user in found:
         connection.execute(_READY, (seq,))
-        lines.arrive(connection, queue, priority, user, seq)
+        lines.arrive(connection, lines.Line(queue, isolated, priority, user), seq)
         touched.jobs.add(job_id)
     if found:
         touched.queues.add(queue)

@@ -2,8 +2,8 @@
 -- Tables: jobs.
 
 -- :due
--- Parameters: queue, now, limit. Rows: seq, id, priority, user.
-SELECT seq, id, priority, user FROM jobs WHERE state = 1 AND queue = ? AND due <= ? ORDER BY due LIMIT ?
+-- Parameters: queue, now, limit. Rows: seq, id, isolated, priority, user.
+SELECT seq, id, isolated, priority, user FROM jobs WHERE state = 1 AND queue = ? AND due <= ? ORDER BY due LIMIT ?
 
 -- :ready
 -- Parameters: seq.

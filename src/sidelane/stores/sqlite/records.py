@@ -6,6 +6,7 @@ import apsw
 
 from sidelane.model.job import Failure, JobRecord, JobSpec, Lease, State
 from sidelane.stores.sqlite.bonds import bonds_of_text
+from sidelane.stores.sqlite.lines import Line
 from sidelane.stores.sqlite.rows import all_rows, first_row, the_row
 from sidelane.stores.sqlite.statements import statements
 from sidelane.stores.texts import follow_ups_of, labels_of, problem_of
@@ -43,6 +44,7 @@ class Row(NamedTuple):
     attempt: int
     failures: int
     losses: int
+    isolated: int
     ends: int
     give_up: float | None
     deadline_at: float | None
@@ -60,6 +62,11 @@ class Row(NamedTuple):
     last: int
     progress: int | None
     ended: float | None
+
+    @property
+    def line(self) -> Line:
+        """Where the job stands while it is ready."""
+        return Line(self.queue, self.isolated, self.priority, self.user)
 
     def held_by(self, lease: Lease) -> bool:
         """Tell whether the job runs under exactly this lease (rules 1)."""
@@ -100,7 +107,7 @@ def record_by_seq(connection: apsw.Connection, seq: int) -> JobRecord:
 
 def _with_history(connection: apsw.Connection, found: tuple[Any, ...]) -> JobRecord:
     """Make the record of a row of the statement `record`, and look its failures and losses up if it has any."""
-    failures, losses, seq = found[29], found[30], found[26]
+    failures, losses, seq = found[30], found[31], found[27]
     return record(found, history(connection, seq) if failures or losses else ())
 
 
@@ -115,7 +122,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
     """Make the record of a row of the statement `record`."""
     (
         *specified,
-        sequence, state, attempt, failures, losses, ends, submitted, due, started, ended, cancelling,
+        sequence, state, attempt, failures, losses, isolated, ends, submitted, due, started, ended, cancelling,
         parked, worker, nonce, last, progress, result, problem,
     ) = found  # fmt: skip
     spec = _spec(specified)
@@ -127,6 +134,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         attempt=attempt,
         failures=failures,
         losses=losses,
+        isolated=bool(isolated),
         ends=ends,
         submitted=submitted,
         due=due if state == WAITING else None,
@@ -147,7 +155,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
 def _spec(found: list[Any]) -> JobSpec:
     (
         job_id, task, version, arguments, queue, user, priority, key, unique, labels, delay, run_at,
-        start_within, deadline, losses, keep, abandon_after, parent, trace, follow_ups,
+        start_within, deadline, losses, isolable, keep, abandon_after, parent, trace, follow_ups,
         limits, max_queued, batch, cascade, given, remember,
     ) = found  # fmt: skip
     return JobSpec(
@@ -166,6 +174,7 @@ def _spec(found: list[Any]) -> JobSpec:
         start_within=start_within,
         deadline=deadline,
         losses=losses,
+        isolable=bool(isolable),
         keep=keep,
         abandon_after=abandon_after,
         parent=parent,

@@ -1,4 +1,4 @@
--- Schema 3. Applied once, in one transaction, to an empty file.
+-- Schema 4. Applied once, in one transaction, to an empty file.
 --
 -- What is updated at every step sits in the small rows of `jobs`; what never changes (`specs`) or may be big (`ends`, `events`,
 -- `failures`) has tables of its own, so that a step rewrites little.
@@ -21,6 +21,7 @@ CREATE TABLE jobs (
     attempt     INTEGER NOT NULL DEFAULT 0,
     failures    INTEGER NOT NULL DEFAULT 0,
     losses      INTEGER NOT NULL DEFAULT 0,
+    isolated    INTEGER NOT NULL DEFAULT 0,   -- 1: isolation workers run it, and no others
     ends        INTEGER NOT NULL DEFAULT 0,
     submitted   REAL NOT NULL,
     started     REAL,
@@ -49,7 +50,8 @@ CREATE TABLE jobs (
 ) STRICT;
 
 -- What a claim asks before it takes a job is in the index, so that jobs it must pass by are not looked up one by one.
-CREATE INDEX jobs_ready ON jobs (queue, priority, user, seq, task, version, losses, give_up, limited) WHERE state = 0;
+CREATE INDEX jobs_ready ON jobs (queue, isolated, priority, user, seq, task, version, give_up, limited) WHERE state = 0;
+CREATE INDEX jobs_isolated ON jobs (queue, task, version) WHERE state = 0 AND isolated = 1;
 CREATE INDEX jobs_parked ON jobs (parked, priority DESC, seq) WHERE state = -1;
 CREATE INDEX jobs_parked_in ON jobs (queue, parked) WHERE state = -1;
 CREATE INDEX jobs_woken ON jobs (parked) WHERE state = 0 AND parked IS NOT NULL;
@@ -76,6 +78,7 @@ CREATE TABLE specs (
     start_within  REAL,
     deadline      REAL,
     losses        INTEGER NOT NULL,
+    isolable      INTEGER NOT NULL,
     abandon_after REAL,
     trace         TEXT,
     follow_ups    TEXT,
@@ -118,23 +121,26 @@ CREATE TABLE scraps (
 ) STRICT;
 
 -- Fair queuing. A user with ready jobs has a line: `tag` is the start tag of the job at its head. Without ready jobs the row
--- stays, with the finish tag of the user's last job, while that is above the clock of the queue and priority.
+-- stays, with the finish tag of the user's last job, while that is above the clock of the queue and priority. Isolated jobs have
+-- lines and clocks of their own.
 CREATE TABLE lines (
     queue    TEXT NOT NULL,
+    isolated INTEGER NOT NULL,
     priority INTEGER NOT NULL,
     user     TEXT NOT NULL,
     tag      INTEGER NOT NULL,
     head     INTEGER,
-    PRIMARY KEY (queue, priority, user)
+    PRIMARY KEY (queue, isolated, priority, user)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX lines_order ON lines (queue, priority, tag, head) WHERE head IS NOT NULL;
-CREATE INDEX lines_idle ON lines (queue, priority, tag) WHERE head IS NULL;
+CREATE INDEX lines_order ON lines (queue, isolated, priority, tag, head) WHERE head IS NOT NULL;
+CREATE INDEX lines_idle ON lines (queue, isolated, priority, tag) WHERE head IS NULL;
 
 CREATE TABLE turns (
     queue    TEXT NOT NULL,
+    isolated INTEGER NOT NULL,
     priority INTEGER NOT NULL,
     clock    INTEGER NOT NULL,
-    PRIMARY KEY (queue, priority)
+    PRIMARY KEY (queue, isolated, priority)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE queues (

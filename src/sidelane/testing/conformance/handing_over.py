@@ -362,7 +362,7 @@ class Unanswered(Subject):
         for job_id in "bc":
             await take_job(store, job_id)
         await pass_time(store, clock, 3 * LEASE)
-        assert [(await record(store, job_id)).losses for job_id in "abc"] == [0, 2, 0]
+        assert [(await record(store, job_id)).losses for job_id in "abc"] == [0, 2, 1]
         assert (await record(store, "a")).outside == claimed.lease
         assert await finish(store, claimed, Succeeded("1"))
 

@@ -239,6 +239,25 @@ class Ordinals(Subject):
         assert await texts(store, "a") == ["one", "two", "three"]
         assert len({event.epoch for event in events}) == 1
 
+    async def test_every_reader_is_told_of_entries_that_are_missing(self, store: Store) -> None:
+        claimed = await start(store, *specs("a"))
+        await append(store, claimed, 1, "one")
+        await append(store, claimed, 9, "nine")
+        events = await log(store, "a")
+        assert [(event.number, event.name) for event in events] == [(1, "token"), (2, "gap"), (3, "token")]
+        assert events[1].data == '{"missing":7}'
+        reading = await store.read("a", after=events[0].cursor)
+        assert reading is not None
+        assert ([event.name for event in reading.events], reading.gap) == (["gap", "token"], False)
+
+    async def test_entries_that_are_missing_before_the_end_are_told_of(self, store: Store) -> None:
+        claimed = await start(store, *specs("a"))
+        await append(store, claimed, 1, "one")
+        await finish(store, claimed, Succeeded("1"), ordinal=4)
+        events = await log(store, "a")
+        assert [event.name for event in events] == ["token", "gap", "end"]
+        assert events[1].epoch == events[2].epoch != events[0].epoch
+
     async def test_an_ordinal_that_leaves_a_hole_opens_a_new_epoch(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await append(store, claimed, 1, "one")
@@ -246,9 +265,9 @@ class Ordinals(Subject):
         assert await append(store, claimed, 6, "six")
         assert await append(store, claimed, 5, "five", "six")
         events = await log(store, "a")
-        assert await texts(store, "a") == ["one", "five", "six"]
+        assert await texts(store, "a") == ["one", "gap", "five", "six"]
         assert events[0].epoch != events[1].epoch
-        assert events[1].epoch == events[2].epoch
+        assert {event.epoch for event in events[1:]} == {events[1].epoch}
         reading = await store.read("a", after=Cursor(events[0].epoch, 2))
         assert reading is not None
         assert reading.gap

@@ -188,5 +188,6 @@ async def recover(store: Store) -> None:
         while await store.find(Query(states=UNFINISHED, limit=1)):
             await store.sweep(lease=LEASE)
             claimed = await take(store, worker="recovery", limit=200, lease=LEASE)
+            claimed += await take(store, worker="recovery", limit=200, lease=LEASE, isolated=True)
             await store.finish([Report(lease=each.lease, outcome=Succeeded('"again"')) for each in claimed])
             await asyncio.sleep(0 if claimed else LEASE / 6)

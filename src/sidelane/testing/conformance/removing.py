@@ -139,6 +139,7 @@ class NothingLeft(Subject):
             rounds += 1
             assert rounds < 200, "something is never given out"
             claimed = await take(store, worker=f"w{rounds}", limit=3)
+            claimed += await take(store, worker=f"w{rounds}", limit=3, isolated=True)
             if rounds % 5:
                 await store.finish(
                     [

@@ -11,7 +11,7 @@ from sidelane.model.job import FINISHED, Failure, FollowUp, JobRecord, JobSpec, 
 from sidelane.model.limit import Limit, WhenFull
 from sidelane.model.outcome import Append, Outcome, Report, Verdict
 from sidelane.model.problem import Problem
-from sidelane.model.worker import NO_LIMIT, Claimed, ClaimRequest, Swept, WorkerInfo
+from sidelane.model.worker import Claimed, ClaimRequest, Swept, WorkerInfo
 from sidelane.stores.contract import Store, job_topic
 from sidelane.testing.clock import HandClock
 
@@ -77,13 +77,13 @@ async def take(
     ids: tuple[str, ...] = (),
     limit: int = 100,
     lease: float = LEASE,
-    suspects: tuple[int, int] = (NO_LIMIT, NO_LIMIT),
+    isolated: bool = False,
 ) -> list[Claimed]:
     """Claim what there is, from the queue `default` unless told otherwise."""
     asked = {"default": limit} if queues is None and not ids else queues or {}
     request = ClaimRequest(
         request=new_nonce(), worker=worker, queues=asked, tasks=tasks, ids=ids, limit=limit, lease=lease,
-        suspects=suspects,
+        isolated=isolated,
     )  # fmt: skip
     return list((await store.claim(request)).jobs)
 

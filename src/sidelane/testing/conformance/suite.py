@@ -16,7 +16,7 @@ from sidelane.testing.conformance.handing_over import HandingOver, Outside, Unan
 from sidelane.testing.conformance.leases import Expiry, Fencing
 from sidelane.testing.conformance.leaving import Leaving, Sharing
 from sidelane.testing.conformance.logs import Log, Ordinals, Reading
-from sidelane.testing.conformance.losses import DeadWorkers, Losses, Suspects
+from sidelane.testing.conformance.losses import DeadWorkers, Isolation, Losses
 from sidelane.testing.conformance.parking import Parking, WhileParked, Woken
 from sidelane.testing.conformance.processes import Processes
 from sidelane.testing.conformance.rates import Rates, Spreading
@@ -42,7 +42,7 @@ class OneConnection(
     Expiry,
     Losses,
     DeadWorkers,
-    Suspects,
+    Isolation,
     Jumps,
     Deadlines,
     Abandoning,

@@ -116,6 +116,7 @@ local function new_row(fields)
   row[STARTED], row[ENDED], row[ABANDON_AT], row[CANCELLING] = false, false, false, false
   row[WORKER], row[NONCE], row[SETTLED], row[PROGRESS], row[PROBLEM], row[STAMPED] = false, false, false, false, false, false
   row[ORDINAL], row[EPOCH], row[LAST], row[RESULT], row[REMEMBER], row[OUTSIDE] = 0, 0, 0, false, fields[21], false
+  row[ISOLABLE], row[ISOLATED] = fields[22], false
   return row
 end
 

@@ -143,6 +143,23 @@ local function keep_failure(id, row, text)
   call('RPUSH', P .. 'failures:' .. id, row[ATTEMPT] .. ' ' .. exact(NOW) .. '\n' .. text)
 end
 
+-- Take the lease of a running job back: it runs again, isolated from its second loss on, or fails once its budget is spent (rule 7).
+-- `text` is for its history, and `problem` what was met.
+local function lose(id, row, text, problem, settled)
+  if row[CANCELLING] then
+    conclude(id, row, CANCELLED, false, false, settled)
+    return
+  end
+  keep_failure(id, row, text)
+  row[LOSSES] = row[LOSSES] + 1
+  if row[LOSSES] > row[BUDGET] then
+    conclude(id, row, FAILED, false, not row[OUTSIDE] and row[BUDGET] > 0 and WORKERS_LOST or problem, settled)
+  else
+    row[ISOLATED] = row[ISOLABLE] and row[LOSSES] >= math.max(1, math.min(2, row[BUDGET]))
+    put_back(id, row, 0, settled)
+  end
+end
+
 -- End up to `limit` queued jobs whose time has passed, and tell how many there were.
 local function end_late(limit)
   local late = call('ZRANGEBYSCORE', P .. 'late', '-inf', exact(NOW), 'LIMIT', 0, limit)

@@ -1,6 +1,6 @@
 -- Lines of ready jobs: start-time fair queuing among the users of a queue and priority, a lane (rule 15). Needs: rows, limits.
 --
--- A user's line is kept apart by kind (losses, version, task, and whether limits are checked at the start), so that a claim looks
+-- A user's line is kept apart by kind (whether isolated, version, task, and whether limits are checked at the start), so that a claim looks
 -- only at jobs it may take, and at their rows only where it must. All lines of a user share one start tag. Turns are ordered by tag, then by the age of the line's head, which stands in the member.
 --
 -- Keys: priorities:<queue>           zset: priorities that have ready jobs
@@ -10,6 +10,7 @@
 --       idle:<lane>                  zset: users without, by the finish tag of their last job, while that is above the clock
 --       turns:<lane>:<kind>          zset: <age of the head><user> by start tag
 --       line:<lane>:<user>:<kind>    zset: jobs by age
+--       isolated:<queue>             hash: how many ready jobs are isolated, by <version>/<task>
 
 local heads = {}
 
@@ -19,12 +20,12 @@ end
 
 local function kind_of(row)
   local limited = row[LIMITS] and #limits_of(row).starting > 0
-  return math.min(row[LOSSES], 2) .. (limited and 'l' or '') .. '/' .. row[VERSION] .. '/' .. row[TASK]
+  return (row[ISOLATED] and 'i' or '') .. (limited and 'l' or '') .. '/' .. row[VERSION] .. '/' .. row[TASK]
 end
 
--- The losses, 'l' where limits are checked at the start, the version and the task of a kind.
+-- 'i' if its jobs are isolated, 'l' if limits are checked at the start, the version and the task of a kind.
 local function parts_of(kind)
-  return kind:match('^(%d)(l?)/(-?%d+)/(.*)$')
+  return kind:match('^(i?)(l?)/(-?%d+)/(.*)$')
 end
 
 local function ready_in(lane)
@@ -43,6 +44,14 @@ local function clock_of(lane)
   return tonumber(call('HGET', P .. 'lane:' .. lane, 'clock')) or 0
 end
 
+-- Count ready jobs that are isolated.
+local function count_isolated(queue, version, task, step)
+  local key, field = P .. 'isolated:' .. queue, version .. '/' .. task
+  if call('HINCRBY', key, field, step) <= 0 then
+    call('HDEL', key, field)
+  end
+end
+
 -- Let a job that is ready now stand in its user's line.
 local function arrive(id, row)
   local lane, user, kind = lane_of(row[QUEUE], row[PRIORITY]), row[USER], kind_of(row)
@@ -53,6 +62,9 @@ local function arrive(id, row)
   end
   call('ZADD', line, row[SEQ], id)
   call('HINCRBY', P .. 'lane:' .. lane, 'ready', 1)
+  if row[ISOLATED] then
+    count_isolated(row[QUEUE], row[VERSION], row[TASK], 1)
+  end
   heads[line] = head
   if head and head <= row[SEQ] then
     return
@@ -109,6 +121,9 @@ local function leave(id, row)
   local was_head = call('ZRANGE', line, 0, 0)[1] == id
   call('ZREM', line, id)
   call('HINCRBY', P .. 'lane:' .. lane, 'ready', -1)
+  if row[ISOLATED] then
+    count_isolated(row[QUEUE], row[VERSION], row[TASK], -1)
+  end
   if not was_head then
     return
   end

@@ -4,23 +4,20 @@
 -- An event is '<epoch> <at>\n<name>\n<data>'. Of an end that has become a line of the log the name is empty, and the data is
 -- the code of the state with the result or problem after it.
 
--- Open a new epoch if an entry of this ordinal would leave a hole: the log has lost its tail in a crash then.
-local function without_hole(row, ordinal)
-  if ordinal > row[ORDINAL] + 1 then
+-- Write the entries that the log has not seen (names and data in turn), the first of which has this ordinal. Entries that are missing
+-- before it open a new epoch, which begins with a `gap` event: the log lost its tail in a crash, so readers may have seen more than
+-- is here, under numbers that come again. Returns whether the row has changed.
+local function write(id, row, ordinal, entries)
+  local count, missing = #entries / 2, ordinal - row[ORDINAL] - 1
+  if missing > 0 then
     row[EPOCH] = new_epoch()
   end
-end
-
--- Write the entries that the log has not seen (names and data in turn), the first of which has this ordinal.
--- Returns whether the row has changed.
-local function write(id, row, ordinal, entries)
-  local count = #entries / 2
-  if count == 0 then
-    return false
-  end
-  without_hole(row, ordinal)
   local header = row[EPOCH] .. ' ' .. exact(NOW) .. '\n'
   local events = {}
+  if missing > 0 then
+    row[LAST] = row[LAST] + 1
+    events[1] = header .. 'gap\n{"missing":' .. string.format('%.0f', missing) .. '}'
+  end
   for place = math.max(row[ORDINAL] + 1 - ordinal, 0) + 1, count do
     local name = entries[2 * place - 1]
     row[LAST] = row[LAST] + 1

@@ -2,70 +2,40 @@
 --
 -- Keys: abandon  zset: jobs by when they are given up for want of listeners
 
-local function lose(id, row, costs)
-  row[EPOCH] = new_epoch()
-  if row[CANCELLING] then
-    conclude(id, row, CANCELLED, false, false)
-    return
-  end
-  if not costs then
-    put_back(id, row, 0)
-    return
-  end
-  keep_failure(id, row, row[OUTSIDE] and LOSS_OUTSIDE or LOSS)
-  row[LOSSES] = row[LOSSES] + 1
-  if row[LOSSES] > row[BUDGET] then
-    local problem = row[OUTSIDE] and NOT_ANSWERED or row[BUDGET] > 0 and WORKERS_LOST or WORKER_LOST
-    conclude(id, row, FAILED, false, problem)
-  else
-    put_back(id, row, 0)
-  end
-end
-
--- Take leases of one worker. Only the jobs with the most losses take another: one of them may be why.
-local function lose_together(worker, ids)
+-- Take leases back. Nobody is blamed and nobody is spared.
+local function lose_each(ids)
   read_rows(ids)
-  local most = 0
-  for _, id in ipairs(ids) do
-    most = math.max(most, row_of(id)[LOSSES])
-  end
   for _, id in ipairs(ids) do
     local row = row_of(id)
-    lose(id, row, row[LOSSES] == most)
+    row[EPOCH] = new_epoch()
+    lose(id, row, row[OUTSIDE] and LOSS_OUTSIDE or LOSS, row[OUTSIDE] and NOT_ANSWERED or WORKER_LOST)
   end
   return #ids
 end
 
--- Take all leases of a dead worker, those that have run out of one that is gone, and one by one those that a living one has
--- stopped renewing.
+-- Take the leases of a dead worker, which is forgotten with the last of them, and those that have run out of one that is gone or
+-- has stopped renewing them.
 local function sweep_leases_of(worker, room)
   local leases = P .. 'leases:' .. worker
   local alive = tonumber(call('ZSCORE', P .. 'alive', worker))
   if alive and alive <= NOW then
-    forget_worker(worker)
-    return lose_together(worker, call('ZRANGE', leases, 0, -1))
+    local lost = lose_each(call('ZRANGE', leases, 0, room - 1))
+    if lost < room then
+      forget_worker(worker)
+    end
+    return lost
   end
-  local now = exact(NOW)
-  if not alive then
-    return lose_together(worker, call('ZRANGEBYSCORE', leases, '-inf', now))
+  local bound = exact(NOW)
+  local beaten = alive and (tonumber(call('ZSCORE', P .. 'beaten', worker)) or 0)
+  if beaten and beaten <= NOW then
+    bound = '(' .. exact(beaten)
   end
-  local beaten = tonumber(call('ZSCORE', P .. 'beaten', worker)) or 0
-  local bound = beaten > NOW and now or '(' .. exact(beaten)
-  local lost = call('ZRANGEBYSCORE', leases, '-inf', bound, 'LIMIT', 0, room)
-  for _, id in ipairs(lost) do
-    lose_together(worker, { id })
-  end
-  return #lost
+  return lose_each(call('ZRANGEBYSCORE', leases, '-inf', bound, 'LIMIT', 0, room))
 end
 
--- Take the leases that were handed over and have run out, one by one: nobody knows whether one party had several.
+-- Take the leases that were handed over and have run out.
 local function sweep_outside(room)
-  local lost = call('ZRANGEBYSCORE', P .. 'outside', '-inf', exact(NOW), 'LIMIT', 0, room)
-  read_rows(lost)
-  for _, id in ipairs(lost) do
-    lose(id, row_of(id), true)
-  end
-  return #lost
+  return lose_each(call('ZRANGEBYSCORE', P .. 'outside', '-inf', exact(NOW), 'LIMIT', 0, room))
 end
 
 local function sweep_leases(room)

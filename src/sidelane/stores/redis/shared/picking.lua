@@ -77,7 +77,7 @@ end
 local function oldest(user, kinds, size)
   local first, least
   for kind, line in pairs(user.lines) do
-    if kinds[kind].open() then
+    if kinds[kind].open then
       if line.place > 1 then
         look(line, size)
       end
@@ -94,7 +94,7 @@ end
 local function turns_of(lane, kinds, room)
   local users, turns, count, limited, several = {}, {}, 0, {}, false
   for kind, known in pairs(kinds) do
-    local found = known.open() and call('ZRANGE', P .. 'turns:' .. lane .. ':' .. kind, 0, room - 1, 'WITHSCORES') or {}
+    local found = known.open and call('ZRANGE', P .. 'turns:' .. lane .. ':' .. kind, 0, room - 1, 'WITHSCORES') or {}
     several = several or #turns > 0 and #found > 0
     for place = 1, #found, 2 do
       local name, head, tag = found[place]:sub(17), tonumber(found[place]:sub(1, 16)), tonumber(found[place + 1])
@@ -169,9 +169,8 @@ local function settle(lane, users, kinds, clock)
   in_pieces('ZADD', P .. 'idle:' .. lane, idle)
 end
 
--- Choose up to `room` ready jobs of a lane, and take them out of their lines. `opener` says of a kind when it may be taken: a
--- function that tells, one that is told of each job, and where limits are checked one that lets a job start or sets it aside, at no
--- cost to its user. Returns the ids of those that start, and how many were set aside, up to `most_aside`.
+-- Choose up to `room` ready jobs of a lane, and take them out of their lines. `opener` says of a kind whether it may be
+-- taken and, if limits are checked, gives a function that lets a job start or sets it aside, at no cost to its user. Returns the ids of those that start, and how many were set aside, up to `most_aside`.
 local function pick(queue, priority, room, opener, most_aside)
   local lane = lane_of(queue, priority)
   local kinds, picked, aside = {}, {}, 0
@@ -198,9 +197,11 @@ local function pick(queue, priority, room, opener, most_aside)
       look(line, size)
       local kind, id = kinds[line.kind], line.jobs[2 * line.place - 1]
       line.place, user.moved = line.place + 1, true
+      if kind.isolated then
+        count_isolated(queue, kind.version, kind.task, -1)
+      end
       if not kind.admits or kind.admits(id) then
         picked[#picked + 1] = id
-        kind.taken()
         clock = math.max(clock, entry.tag)
         user.tag = math.max(clock, entry.tag + 1)
       else

@@ -15,10 +15,8 @@ for place, id in ipairs(ids) do
   local attempt, nonce, ordinal, entries = unpack(appends[place])
   local row = row_of(id)
   answers[place] = held_by(row, attempt, nonce) and 1 or 0
-  if answers[place] == 1 and #entries > 0 then
-    if write(id, row, ordinal, entries) then
-      touch_job(id)
-    end
+  if answers[place] == 1 and #entries > 0 and write(id, row, ordinal, entries) then
+    touch_job(id)
     save(id, row)
   end
 end

@@ -4,17 +4,17 @@
 --
 -- Keys: those of ending, parking, picking, waking, pace and workers, and
 --       request:<worker>:<request>  what this request was given: ids and nonces, for as long as it may be repeated
--- Arguments: worker, request, limit, lease, suspects with one loss, suspects with more, count of tasks (-1: any), then name and
+-- Arguments: worker, request, limit, lease, whether it takes isolated jobs (and no others), count of tasks (-1: any), then name and
 --            version of each, count of ids, then each, count of queues, then name and slots of each, watcher ('': nobody
 --            waits for hints), count of queues it has no room for, then each.
 -- Returns: whether to call again (more jobs were late, or at a full limit, than one call sees to), when the next waiting job is due
---          ('-': none), the time, and the answer of each job.
+--          ('-': none), the time, whether an isolated job waits that was not asked for, and the answer of each job.
 
 local MOST_ASIDE = 200 -- jobs that are due, late or at a full limit that one call sees to on its way
 local FEW = 20 -- rates that are woken also for a claim of less
 
 local worker, request, limit, lease = take(), take(), number(), number()
-local suspects = { number(), number() }
+local isolated = number() == 1
 local tasks = number()
 local known = {}
 for _ = 1, tasks do
@@ -22,7 +22,7 @@ for _ = 1, tasks do
   known[name] = number()
 end
 
-local reply = { 0, '-', exact(NOW) }
+local reply = { 0, '-', exact(NOW), 0 }
 local given = {}
 local taken_of = {}
 local room_aside = MOST_ASIDE
@@ -39,21 +39,24 @@ local function admits(id)
   return true
 end
 
--- What a claim asks of a kind of jobs, and counts of it.
-local function opener(losses, limited, version, task)
-  local class = tonumber(losses)
-  local fits = tasks < 0 or (known[task] and tonumber(version) <= known[task])
-  return {
-    open = function()
-      return fits and (class == 0 or suspects[class] > 0)
-    end,
-    taken = function()
-      if class > 0 then
-        suspects[class] = suspects[class] - 1
-      end
-    end,
-    admits = limited == 'l' and admits,
-  }
+local function knows_task(version, task)
+  return tasks < 0 or (known[task] and tonumber(version) <= known[task])
+end
+
+-- What a claim asks of a kind of jobs.
+local function opener(i, limited, version, task)
+  local open = knows_task(version, task) and (i == 'i') == isolated
+  return { open = open, isolated = i == 'i', version = version, task = task, admits = limited == 'l' and admits }
+end
+
+-- Tell whether a ready job of a queue is isolated that this worker knows.
+local function isolated_waits(queue)
+  for _, field in ipairs(call('HKEYS', P .. 'isolated:' .. queue)) do
+    if knows_task(field:match('^(-?%d+)/(.*)$')) then
+      return true
+    end
+  end
+  return false
 end
 
 -- Give jobs that stand nowhere any more a new attempt and lease.
@@ -106,8 +109,7 @@ local function take_id(id)
   if not is_due or #given >= limit or is_paused(row[QUEUE]) then
     return
   end
-  local kind = opener(parts_of(kind_of(row)))
-  if not kind.open() then
+  if not knows_task(row[VERSION], row[TASK]) then
     return
   end
   if row[STATE] == READY then
@@ -117,8 +119,7 @@ local function take_id(id)
   else
     call('ZREM', P .. 'due:' .. row[QUEUE], id)
   end
-  if not kind.admits or admits(id) then
-    kind.taken()
+  if not (row[LIMITS] and #limits_of(row).starting > 0) or admits(id) then
     hand_out({ id })
     note_starts(row[QUEUE], 1)
   end
@@ -144,7 +145,7 @@ local function wait_or_pass_on(watcher, queues, filled)
     end
   end
   if waits and tasks >= 0 then
-    call('HSET', P .. 'knows', watcher, cmsgpack.pack(known))
+    call('HSET', P .. 'knows', watcher, cmsgpack.pack({ known, isolated }))
   end
 end
 
@@ -165,7 +166,7 @@ end
 wake_rates(math.min(math.max(limit, FEW), MOST_ASIDE))
 if end_late(MOST_ASIDE) == MOST_ASIDE then
   commit()
-  return { 1, '-' }
+  return { 1, '-', exact(NOW), 0 }
 end
 
 local by_id = number()
@@ -180,6 +181,9 @@ for _ = 1, number() do
     local due = take_from(queue, slots)
     if due and (not next_due or due < next_due) then
       next_due = due
+    end
+    if not isolated and isolated_waits(queue) then
+      reply[4] = 1
     end
   end
 end

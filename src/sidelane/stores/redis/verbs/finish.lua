@@ -4,8 +4,8 @@
 --
 -- Keys: those of ending.
 -- Arguments: count, then for each: id, attempt, nonce, ordinal, outcome, delay, text, failure, sending, count of entries, then name
---            and data of each. Text is the result of `succeeded` or the problem of `failed`; failure is what the history keeps;
---            delay is the timeout of `handed over`, and sending what tells the outside (else nil): id, spec, list of 21 fields.
+--            and data of each. Text is the result of `succeeded` or the problem of `failed` and `lost`; failure is what the history keeps;
+--            delay is the timeout of `handed over`, and sending what tells the outside (else nil): id, spec, list of 22 fields.
 -- Returns for each: 1, or 0 where the lease was lost.
 
 -- Let a job wait for another attempt, unless someone asked it to stop (rule 8).
@@ -32,6 +32,10 @@ local function hand_over(id, row, timeout, sending)
 end
 
 local function finish(id, row, nonce, outcome, delay, text, failure, sending)
+  if outcome == 'lost' then
+    lose(id, row, failure, text, nonce)
+    return
+  end
   if failure ~= '' then
     keep_failure(id, row, failure)
     row[FAILURES] = row[FAILURES] + 1
@@ -61,7 +65,6 @@ for place, id in ipairs(ids) do
   if held_by(row, attempt, nonce) then
     if outcome ~= 'handed over' or not row[OUTSIDE] then -- else it is a repeat
       write(id, row, ordinal, entries)
-      without_hole(row, ordinal)
       finish(id, row, nonce, outcome, delay, text, failure, sending)
     end
     answers[place] = 1

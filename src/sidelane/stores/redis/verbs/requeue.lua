@@ -24,7 +24,7 @@ local function bring_back(id, row)
   end
   reopen(row)
   row[FAILURES], row[LOSSES], row[SETTLED], row[PROBLEM], row[STARTED], row[ENDED] = 0, 0, false, false, false, false
-  row[RESULT] = false
+  row[RESULT], row[ISOLATED] = false, false
   set_deadlines(id, row)
   hold(id, row)
   put_back(id, row, 0)

@@ -22,7 +22,7 @@ def _append(connection: apsw.Connection, now: float, touched: Touched, append: A
     row = row_by_id(connection, append.lease.job_id)
     if row is None or not row.held_by(append.lease):
         return False
-    written = log.write(connection, row, append.ordinal, append.entries, now)
+    written = log.write(connection, row, append.ordinal, append.entries, now) if append.entries else row
     if written != row:
         _advance(connection, written)
         touched.jobs.add(row.id)

@@ -11,7 +11,7 @@ from sidelane.model.worker import Claimed, ClaimRequest, Claims
 from sidelane.stores.sqlite import lines, pace, parking, slots
 from sidelane.stores.sqlite.bonds import STARTED, Bonds, bonds_of_job
 from sidelane.stores.sqlite.ending import end_late
-from sidelane.stores.sqlite.lines import Candidate, Picking
+from sidelane.stores.sqlite.lines import Candidate, Line, Picking
 from sidelane.stores.sqlite.promotion import promote
 from sidelane.stores.sqlite.records import record_by_seq
 from sidelane.stores.sqlite.room import Room
@@ -23,6 +23,7 @@ _SQL = statements(__file__)
 _REPEATED = _SQL["repeated"]
 _PAUSED = _SQL["paused"]
 _NEXT_DUE = _SQL["next_due"]
+_ISOLATED = _SQL["isolated"]
 _BY_ID = _SQL["by_id"]
 _TAKE = _SQL["take"]
 _GIVEN = _SQL["given"]
@@ -43,7 +44,7 @@ def claim(connection: apsw.Connection, now: float, touched: Touched, request: Cl
     open_queues = [queue for queue in request.queues if not first_row(connection, _PAUSED, queue)]
     for queue in open_queues:
         claiming.take_from(queue, request.queues[queue])
-    return Claims(claiming.answer(), claiming.next_due(open_queues))
+    return Claims(claiming.answer(), claiming.next_due(open_queues), claiming.isolated_waits(open_queues))
 
 
 class _Claiming:
@@ -55,7 +56,6 @@ class _Claiming:
         self._now = now
         self._touched = touched
         self._request = request
-        self._suspects = list(request.suspects)
         self._room = Room(connection, now)
         self._bonds: dict[int, Bonds] = {}  # of jobs that it wants
         self._late: list[int] = []
@@ -64,21 +64,16 @@ class _Claiming:
 
     def wants(self, candidate: Candidate) -> bool:
         """Tell whether the worker may run this job."""
-        known = self._request.tasks
-        if known is not None and known.get(candidate.task, candidate.version - 1) < candidate.version:
+        if not self._knows(candidate.task, candidate.version):
             return False
         if candidate.give_up is not None and candidate.give_up <= self._now:
             if not self.has_enough:
                 self._late.append(candidate.seq)
                 self._aside += 1
             return False
-        if candidate.losses and self._suspects[min(candidate.losses, 2) - 1] <= 0:
-            return False
         return not candidate.limited & STARTED or self._has_room(candidate.seq)
 
     def takes(self, candidate: Candidate) -> None:
-        if candidate.losses:
-            self._suspects[min(candidate.losses, 2) - 1] -= 1
         if candidate.limited & STARTED:
             self._room.take(self._bonds[candidate.seq].started)
 
@@ -94,8 +89,9 @@ class _Claiming:
             parking.wake_in_time(self._connection, self._now, self._touched, _MOST_ASIDE)
         room = min(free, self._request.limit - len(self.taken))
         before = len(self.taken)
-        for priority in lines.priorities(self._connection, queue) if room > 0 else ():
-            picking = Picking(self._connection, queue, priority)
+        isolated = int(self._request.isolated)
+        for priority in lines.priorities(self._connection, queue, isolated) if room > 0 else ():
+            picking = Picking(self._connection, queue, isolated, priority)
             picked = picking.pick(room, self)
             self._take(picked)
             picking.settle()
@@ -111,13 +107,12 @@ class _Claiming:
             found = first_row(self._connection, _BY_ID, job_id, self._now)
             if len(self.taken) >= self._request.limit or found is None:
                 continue
-            seq, queue, priority, user, *rest = found
-            candidate = Candidate(seq, *rest)
-            if self.wants(candidate) and not first_row(self._connection, _PAUSED, queue):
+            line, candidate = Line(*found[:4]), Candidate(*found[4:])
+            if self.wants(candidate) and not first_row(self._connection, _PAUSED, line.queue):
                 self.takes(candidate)
-                self._take([seq])
-                lines.leave(self._connection, queue, priority, user, seq)
-                pace.count(self._connection, queue, 1, self._now)
+                self._take([candidate.seq])
+                lines.leave(self._connection, line, candidate.seq)
+                pace.count(self._connection, line.queue, 1, self._now)
         self._put_aside()
 
     def next_due(self, queues: Sequence[str]) -> float | None:
@@ -126,6 +121,14 @@ class _Claiming:
             return 0.0
         due = [at for queue in queues if (at := self._next_due(queue)) is not None]
         return max(0.0, min(due) - self._now) if due else None
+
+    def isolated_waits(self, queues: Sequence[str]) -> bool:
+        """Tell whether an isolated job is ready that this worker knows and has not asked for."""
+        return not self._request.isolated and any(
+            self._knows(task, version)
+            for queue in queues
+            for task, version in all_rows(self._connection, _ISOLATED, queue)
+        )
 
     def answer(self) -> tuple[Claimed, ...]:
         """Give what was taken."""
@@ -154,6 +157,10 @@ class _Claiming:
         if not self.taken:
             self._connection.execute(_RENEW_WORKER, (request.worker, expires, request.lease))
         self.taken += picked
+
+    def _knows(self, task: str, version: int) -> bool:
+        known = self._request.tasks
+        return known is None or known.get(task, version - 1) >= version
 
     def _has_room(self, seq: int) -> bool:
         """Tell whether the limits of a job let it start; else it is to be parked at the first that does not."""

@@ -13,9 +13,13 @@ SELECT 1 FROM queues WHERE name = ? AND paused = 1
 -- Parameters: queue. One row: when its next waiting job may start.
 SELECT min(due) FROM jobs WHERE state = 1 AND queue = ?
 
+-- :isolated
+-- Parameters: queue. Rows: task, version of ready isolated jobs.
+SELECT DISTINCT task, version FROM jobs INDEXED BY jobs_isolated WHERE state = 0 AND isolated = 1 AND queue = ?
+
 -- :by_id
--- Parameters: id, now. Row: seq, queue, priority, user, task, version, losses, give_up, limited.
-SELECT seq, queue, priority, user, task, version, losses, give_up, limited FROM jobs
+-- Parameters: id, now. Row: queue, isolated, priority, user, seq, task, version, give_up, limited.
+SELECT queue, isolated, priority, user, seq, task, version, give_up, limited FROM jobs
  WHERE id = ?1 AND (state < 1 OR state = 1 AND due <= ?2)
 
 -- :take

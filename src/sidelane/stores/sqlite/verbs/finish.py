@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import apsw
 
 from sidelane.model.job import State
-from sidelane.model.outcome import Cancelled, Failed, HandedOver, Released, Report, Retried, Succeeded
+from sidelane.model.outcome import Cancelled, Failed, HandedOver, Lost, Released, Report, Retried, Succeeded
 from sidelane.stores.checking import checked
 from sidelane.stores.sqlite import log
 from sidelane.stores.sqlite.arrivals import insert_where_free, put_back
 from sidelane.stores.sqlite.ending import CANCELLED, End, end, keep_failure
+from sidelane.stores.sqlite.losing import lose
 from sidelane.stores.sqlite.records import Row, row_by_id
 from sidelane.stores.sqlite.statements import statements
 from sidelane.stores.sqlite.touched import Touched
@@ -35,7 +36,6 @@ def _finish(connection: apsw.Connection, now: float, touched: Touched, report: R
     if isinstance(outcome, HandedOver) and not row.cancelling:
         _hand_over(connection, row, outcome, now, touched)
         return True
-    row = log.without_hole(row, report.ordinal)
     nonce = report.lease.nonce
     match outcome:
         case Succeeded(result):
@@ -51,6 +51,8 @@ def _finish(connection: apsw.Connection, now: float, touched: Touched, report: R
             _wait_or_stop(connection, row._replace(failures=row.failures + 1), now, touched, delay, nonce)
         case Released(delay):
             _wait_or_stop(connection, row, now, touched, delay, nonce)
+        case Lost(failure):
+            lose(connection, row, failure, now, touched, settled=nonce)
     return True
 
 

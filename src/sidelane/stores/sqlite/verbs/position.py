@@ -21,8 +21,8 @@ def position(connection: apsw.Connection, now: float, job_id: str) -> Place | No
     found = first_row(connection, _PLACE, job_id)
     if found is None:
         return None
-    queue, priority, seq = found
-    above = int(only_value(connection, _ABOVE, queue, priority, _FURTHEST))
-    before = above + int(only_value(connection, _OLDER, queue, priority, seq, _FURTHEST - above))
-    rate = pace.rate_going_on(connection, queue, now)
+    *line, seq = found
+    above = int(only_value(connection, _ABOVE, *line, _FURTHEST))
+    before = above + int(only_value(connection, _OLDER, *line, seq, _FURTHEST - above))
+    rate = pace.rate_going_on(connection, line[0], now)
     return Place(before, before / rate if rate >= _SLOWEST else None)

@@ -62,4 +62,4 @@ def _bring_back(connection: apsw.Connection, row: Row, now: float, touched: Touc
     connection.execute(_RENEW, (deadline_at, row.seq))
     if row.batch is not None:
         batches.reopen(connection, row.batch, STATES[row.state], touched)
-    put_back(connection, row._replace(failures=0, losses=0, settled=None, give_up=give_up), now, touched)
+    put_back(connection, row._replace(failures=0, losses=0, isolated=0, settled=None, give_up=give_up), now, touched)

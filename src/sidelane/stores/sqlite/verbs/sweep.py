@@ -1,20 +1,20 @@
 """sweep: do what time asks for. Any process may, at any time (rules 5 to 7, 11)."""
 
-from collections import defaultdict
+from collections.abc import Sequence
 
 import apsw
 
 from sidelane.model.ids import new_epoch
-from sidelane.model.job import Failure, State
+from sidelane.model.job import Failure
 from sidelane.model.worker import Swept
 from sidelane.stores.contract import worker_topic
-from sidelane.stores.problems import NOT_ANSWERED, WORKER_LOST, WORKERS_LOST
+from sidelane.stores.problems import NOT_ANSWERED, WORKER_LOST
 from sidelane.stores.sqlite import parking, rates
-from sidelane.stores.sqlite.arrivals import put_back
 from sidelane.stores.sqlite.cascade import cascade
-from sidelane.stores.sqlite.ending import CANCELLED, End, end, end_late, keep_failure
+from sidelane.stores.sqlite.ending import end_late
+from sidelane.stores.sqlite.losing import lose
 from sidelane.stores.sqlite.promotion import promote
-from sidelane.stores.sqlite.records import Row, row_by_seq
+from sidelane.stores.sqlite.records import row_by_seq
 from sidelane.stores.sqlite.retention import forget
 from sidelane.stores.sqlite.rows import all_rows, the_row
 from sidelane.stores.sqlite.statements import statements
@@ -34,7 +34,6 @@ _FORGET_MARK = _SQL["forget_mark"]
 _LEASES = _SQL["leases"]
 _LEFT_BEHIND = _SQL["left_behind"]
 _UNANSWERED = _SQL["unanswered"]
-_LOSSES = _SQL["losses"]
 _LATE = _SQL["late"]
 _ABANDONED = _SQL["abandoned"]
 _NO_LISTENER = _SQL["no_listener"]
@@ -107,38 +106,24 @@ class _Sweeping:
             self.more = True
 
     def sweep_dead_workers(self) -> int:
-        """Take all leases of each worker that has renewed none in time."""
+        """Take the leases of each worker that has renewed none in time, and forget it with the last of them."""
         lost = 0
         for (worker,) in all_rows(self._connection, _DEAD, self._now):
+            room = self._limit - lost
+            lost += self._lose(all_rows(self._connection, _LEASES, worker, room))
             if lost >= self._limit:
-                self.more = True
-                break
-            lost += self._lose_together([seq for (seq,) in all_rows(self._connection, _LEASES, worker)])
+                break  # this worker may have more, and is found again
             self._connection.execute(_FORGET_WORKER, (worker,))
             self._connection.execute(_FORGET_MARK, (worker_topic(worker),))
         return lost
 
     def sweep_left_behind(self) -> int:
-        """Take expired leases that a living worker does not renew, one by one, and those of workers that are gone, together."""
-        found = all_rows(self._connection, _LEFT_BEHIND, self._now, self._limit)
-        self.more = self.more or len(found) == self._limit
-        together: dict[str, list[int]] = defaultdict(list)
-        for seq, worker, lives in found:
-            if lives:
-                self._lose_together([seq])
-            else:
-                together[worker].append(seq)
-        for seqs in together.values():
-            self._lose_together(seqs)
-        return len(found)
+        """Take expired leases whose worker is gone, or lives and does not renew them."""
+        return self._lose(all_rows(self._connection, _LEFT_BEHIND, self._now, self._limit))
 
     def sweep_unanswered(self) -> int:
-        """Take expired leases that are handed over, one by one: who holds them has nothing to do with the others."""
-        found = all_rows(self._connection, _UNANSWERED, self._now, self._limit)
-        self.more = self.more or len(found) == self._limit
-        for (seq,) in found:
-            self._lose_together([seq])
-        return len(found)
+        """Take expired leases that are handed over."""
+        return self._lose(all_rows(self._connection, _UNANSWERED, self._now, self._limit))
 
     def end_late(self) -> int:
         """End queued jobs whose deadline or time to start has passed."""
@@ -179,27 +164,11 @@ class _Sweeping:
             self.more = True
         parking.wake_past_woken(self._connection, self._now, self._touched, self._limit)
 
-    def _lose_together(self, seqs: list[int]) -> int:
-        """Take the leases of one worker. Only the jobs with the most losses take another: one of them may be why (rules 7)."""
-        rows = [row_by_seq(self._connection, seq) for seq in seqs]
-        most = max((row.losses for row in rows), default=0)
-        for row in rows:
-            self._lose(row._replace(epoch=new_epoch()), costs=row.losses == most)
-        return len(rows)
-
-    def _lose(self, row: Row, *, costs: bool) -> None:
-        if row.cancelling:
-            end(self._connection, row, CANCELLED, self._now, self._touched)
-            return
-        if not costs:
-            put_back(self._connection, row, self._now, self._touched)
-            return
-        loss = NOT_ANSWERED if row.outside else WORKER_LOST
-        keep_failure(self._connection, row, Failure(problem=loss), self._now)
-        row = row._replace(losses=row.losses + 1)
-        (survived,) = the_row(self._connection, _LOSSES, row.seq)
-        if row.losses > survived:
-            problem = WORKERS_LOST if survived and not row.outside else loss
-            end(self._connection, row, End(State.FAILED, problem=problem), self._now, self._touched)
-        else:
-            put_back(self._connection, row, self._now, self._touched)
+    def _lose(self, found: Sequence[tuple[int]]) -> int:
+        """Take leases back, and tell how many. Nobody is blamed and nobody is spared (rules 7)."""
+        for (seq,) in found:
+            row = row_by_seq(self._connection, seq)
+            problem = NOT_ANSWERED if row.outside else WORKER_LOST
+            lose(self._connection, row._replace(epoch=new_epoch()), Failure(problem=problem), self._now, self._touched)
+        self.more = self.more or len(found) >= self._limit
+        return len(found)

@@ -66,13 +66,13 @@ DELETE FROM workers WHERE id = ?
 DELETE FROM marks WHERE topic = ?
 
 -- :leases
--- Parameters: worker. Rows: seq.
-SELECT seq FROM jobs WHERE state = 2 AND worker = ? ORDER BY seq
+-- Parameters: worker, limit. Rows: seq.
+SELECT seq FROM jobs WHERE state = 2 AND worker = ? ORDER BY seq LIMIT ?
 
 -- :left_behind
 -- Expired leases whose worker is not there any more, or lives and has not named them since. Parameters: now, limit.
--- Rows: seq, worker, whether it lives.
-SELECT j.seq, j.worker, w.id IS NOT NULL
+-- Rows: seq.
+SELECT j.seq
   FROM jobs j INDEXED BY jobs_running LEFT JOIN workers w ON w.id = j.worker
  WHERE j.state = 2 AND j.worker IS NOT NULL AND j.expires <= ?1 AND (w.id IS NULL OR w.beaten > j.expires)
  LIMIT ?2
@@ -80,10 +80,6 @@ SELECT j.seq, j.worker, w.id IS NOT NULL
 -- :unanswered
 -- Expired leases that are handed over. Parameters: now, limit. Rows: seq.
 SELECT seq FROM jobs INDEXED BY jobs_outside WHERE state = 2 AND worker IS NULL AND expires <= ? LIMIT ?
-
--- :losses
--- Parameters: seq. Row: how many losses the job survives.
-SELECT losses FROM specs WHERE seq = ?
 
 -- :late
 -- Parameters: now, limit. Rows: seq.
