@@ -186,7 +186,7 @@ def test_show_says_where_a_job_runs(shelf: Shelf, sidelane: Command) -> None:
 
 def test_show_says_where_a_job_was_handed_over_to_and_until_when(shelf: Shelf, sidelane: Command) -> None:
     lease = shelf.claim(shelf.submit("one"))
-    told = {"job": "one", "attempt": 1, "nonce": lease.nonce, "to": "SQS queue offers", "last": 0, "arguments": None}
+    told = {"job": "one", "attempt": 1, "nonce": lease.nonce, "to": "SQS queue offers", "arguments": None}
     sending = JobSpec(
         id=sending_id(lease), task=SEND, queue="chat", parent="one", deadline=600, arguments=json.dumps(told)
     )

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -24,9 +24,12 @@ from sidelane import (
     Use,
 )
 from sidelane.engine.emission import MOST_WAITING
+from sidelane.engine.pulse import BEATS
 from sidelane.engine.voices import ThreadVoice
 from sidelane.model.job import JobRecord
-from sidelane.model.outcome import Append, Report
+from sidelane.model.outcome import Append, Released, Report, Succeeded
+from sidelane.model.worker import Claimed, ClaimRequest, Claims
+from sidelane.stores.contract import Store
 
 SOON = 10.0
 
@@ -571,3 +574,49 @@ async def test_a_job_that_nobody_serves_is_said_in_the_log(lane: Sidelane, caplo
     assert [record.getMessage() for record in caplog.records if "serves" in record.getMessage()] == [
         "no live worker serves task 'heavy' (version 1) of queue 'gpu': its jobs wait until one does"
     ]
+
+
+class LateAnswers:
+    """A store whose answers to claims come late, as they do to a worker that was frozen meanwhile."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.claimed: asyncio.Queue[Claimed] = asyncio.Queue()
+        self.answer = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def claim(self, request: ClaimRequest) -> Claims:
+        claims = await self._store.claim(request)
+        for claimed in claims.jobs:
+            self.claimed.put_nowait(claimed)
+            await self.answer.wait()
+        return claims
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_job_whose_lease_was_lost_before_its_start_does_not_start(lane: Sidelane, taken: bool) -> None:
+    started = []
+
+    @lane.task
+    async def note(ctx: Context = Use(Context)) -> None:
+        started.append(ctx.attempt)
+
+    async with lane.running():
+        store = lane.client.store
+        late = LateAnswers(store)
+        lane.client.store = cast(Store, late)
+        worker = lane.worker()
+        job = await note.submit()
+        running = asyncio.create_task(worker.run())
+        claimed = await late.claimed.get()
+        if taken:  # it runs and ends elsewhere meanwhile
+            await store.finish([Report(lease=claimed.lease, outcome=Released())])
+            claims = await store.claim(ClaimRequest(request="r", worker="another", ids=(job.id,)))
+            await store.finish([Report(lease=claims.jobs[0].lease, outcome=Succeeded("null"))])
+        await asyncio.sleep(lane.settings.lease / BEATS + 0.1)  # more than a heartbeat passes
+        late.answer.set()
+        worker.drain()
+        await running
+    assert started == ([] if taken else [1])

@@ -9,10 +9,12 @@ import pytest
 from redis.asyncio import Redis
 
 from sidelane.model.ids import new_nonce
+from sidelane.model.job import JobSpec
+from sidelane.model.outcome import Lost
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store, Wakeups, queue_topic
 from sidelane.stores.opening import open_store
-from sidelane.testing.conformance.steps import PATIENCE, ids, specs, submit, take
+from sidelane.testing.conformance.steps import PATIENCE, failure, finish, ids, specs, submit, take, take_job
 from tests.contract.servers import KINDS, RunningServer
 
 
@@ -50,9 +52,13 @@ async def test_those_who_watch_no_more_leave_nothing_behind(store: Store, admin:
     assert await admin.exists("{sidelane}:waiting:default", "{sidelane}:knows") == 0
 
 
-async def claim(store: Store, queues: dict[str, int], limit: int, full: tuple[str, ...] = ()) -> list[str]:
+async def claim(
+    store: Store, queues: dict[str, int], limit: int, full: tuple[str, ...] = (), *, isolated: bool = False
+) -> list[str]:
     """Claim for a group of queues as a worker does: those with room, and those without."""
-    request = ClaimRequest(request=new_nonce(), worker="w", queues=queues, full=full, limit=limit, tasks={"t": 1})
+    request = ClaimRequest(
+        request=new_nonce(), worker="w", queues=queues, full=full, limit=limit, tasks={"t": 1}, isolated=isolated
+    )
     return ids((await store.claim(request)).jobs)
 
 
@@ -100,3 +106,40 @@ async def test_a_queue_that_filled_up_is_waited_for_again_after_a_claim_with_roo
         await claim(store, {"a": 1, "b": 1}, 9)
         await submit(store, *specs("two", queue="a"))
         assert await wakeups.wait(PATIENCE)
+
+
+async def make_isolated(store: Store, job_id: str) -> None:
+    """Submit a job that loses two workers."""
+    await submit(store, JobSpec(id=job_id, task="t", queue="a"))
+    for _ in range(2):
+        await finish(store, await take_job(store, job_id), Lost(failure()))
+
+
+async def test_an_isolated_job_wakes_an_isolation_worker_and_another_job_does_not(
+    server: RunningServer, store: Store
+) -> None:
+    isolation = await open_store(server.url())
+    async with store.watch(queue_topic("a")) as ordinary, isolation.watch(queue_topic("a")) as isolated:
+        await claim(store, {"a": 9}, 9)
+        await claim(isolation, {"a": 1}, 1, isolated=True)
+        await submit(store, *specs("calm", queue="a"))
+        assert await ordinary.wait(PATIENCE)
+        assert not await is_hinted_at(isolated)
+        assert await claim(store, {"a": 9}, 9) == ["calm"]
+        await make_isolated(store, "poison")
+        assert await isolated.wait(PATIENCE)
+        assert await claim(isolation, {"a": 1}, 1, isolated=True) == ["poison"]
+    await isolation.close()
+
+
+async def test_without_an_isolation_worker_an_isolated_job_wakes_another_that_can_start_one(store: Store) -> None:
+    async with store.watch(queue_topic("a")) as ordinary:
+        await make_isolated(store, "poison")
+        while await is_hinted_at(ordinary):  # for the claims before it was isolated
+            await claim(store, {"a": 9}, 9)
+        await store.cancel(["poison"])
+        await claim(store, {"a": 9}, 9)
+        await make_isolated(store, "another")
+        assert await ordinary.wait(PATIENCE)
+        request = ClaimRequest(request=new_nonce(), worker="w", queues={"a": 9}, limit=9, tasks={"t": 1})
+        assert (await store.claim(request)).isolated

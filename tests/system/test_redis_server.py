@@ -175,8 +175,8 @@ async def test_a_stream_open_across_a_crash_of_the_machine_says_that_it_has_a_ga
     names = [event.name for event in seen if event.name != "token"]
     assert names == ["job", "gap", "gap", "end"]
     again, hole = [event for event in seen if event.name == "gap"]
-    assert (again.id, again.data) == (None, {}), "all that is left follows"
-    assert hole.id is not None
+    assert (again.id, again.data) == ("", {}), "all that is left follows"
+    assert hole.id
     replayed = [
         event.data["text"] for event in seen[[event.name for event in seen].index("gap") :] if event.name == "token"
     ]

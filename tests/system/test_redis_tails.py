@@ -57,7 +57,7 @@ class Reader:
                 await asyncio.sleep(AGAIN)
                 return response.status_code == 204
             async for event in server_events(response):
-                if event.name == "gap" and event.id is None:
+                if event.name == "gap" and not event.id:
                     self.gaps += 1
                     self.seen = []
                 elif event.name != "job":

@@ -44,6 +44,7 @@ def job_document(record: JobRecord) -> Document:
         "attempt": record.attempt,
         "failures": record.failures,
         "losses": record.losses,
+        "isolated": record.isolated,
         "worker": record.worker,
         "events": record.last,
         "progress": parsed(record.progress),

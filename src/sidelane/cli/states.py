@@ -68,7 +68,7 @@ def attempts(record: JobRecord) -> Text:
     if record.failures:
         text.append(f"  {record.failures} failed", "red")
     if record.losses:
-        text.append(f"  {record.losses} lost", "yellow")
+        text.append(f"  {record.losses} lost" + (", isolated" if record.isolated else ""), "yellow")
     return text
 
 

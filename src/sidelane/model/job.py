@@ -132,6 +132,7 @@ class JobRecord:
     worker: str | None = None
     outside: Lease | None = None  # while it is handed over: who shows this lease may end it
     last: int = 0  # number of the newest event in its log
+    ordinal: int = 0  # of the newest entry of its running attempt that the log has seen
     progress: str | None = None  # data of its newest progress event, JSON text
     result: str | None = None  # JSON text
     problem: Problem | None = None

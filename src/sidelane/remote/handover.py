@@ -30,7 +30,7 @@ def sending_spec(
     called = send.options(
         id=sending_id(lease), user=to[:LONGEST_USER], priority=record.spec.priority, deadline=seconds
     ).call(
-        job=lease.job_id, attempt=lease.attempt, nonce=lease.nonce, to=to, last=record.last, arguments=arguments,
+        job=lease.job_id, attempt=lease.attempt, nonce=lease.nonce, to=to, arguments=arguments,
     )  # fmt: skip
     spec = called.spec(parent=lease.job_id, trace=record.spec.trace)
     return replace(spec, keep=max(spec.keep, seconds), follow_ups=())
@@ -40,17 +40,16 @@ def sending_spec(
 class Sent:
     """What the record of a sending job tells of its hand-over.
 
-    `until` is when the outside's time is over (seconds since 1970), `last` the number of the newest event before it; `arguments`
-    are those of the job where its own record does not hold them.
+    `until` is when the outside's time is over (seconds since 1970); `arguments` are those of the job where its own record does not
+    hold them.
     """
 
     to: str
     until: float
-    last: int
     arguments: str | None
 
     @classmethod
     def of(cls, sending: JobRecord) -> "Sent":
         told = json.loads(sending.spec.arguments)
         until = sending.submitted + (sending.spec.deadline or 0.0)
-        return cls(to=told["to"], until=until, last=told["last"], arguments=told["arguments"])
+        return cls(to=told["to"], until=until, arguments=told["arguments"])

@@ -65,7 +65,7 @@ def declare_sending(lane: SendingLane, own: Own) -> None:
     sending = Sending(lane)
 
     async def send(
-        job: str, attempt: int, nonce: str, to: str, last: int, arguments: str | None = None, *,
+        job: str, attempt: int, nonce: str, to: str, arguments: str | None = None, *,
         ctx: Context = Use(Context),
     ) -> None:  # fmt: skip
         await sending.send(Lease(job, attempt, nonce), arguments, ctx)

@@ -25,6 +25,8 @@ def check_record(expected: Expected, found: JobRecord) -> None:
         assert (found.failures, found.losses) == (expected.failures, expected.losses), found
         assert found.isolated == expected.isolated, found
         assert (found.cancelling, found.worker) == (expected.cancelling, expected.worker), found
+    if expected.state is State.RUNNING:
+        assert found.ordinal == expected.seen, found
 
 
 def check_log(expected: Expected, events: tuple[Event, ...]) -> None:

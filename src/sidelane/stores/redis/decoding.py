@@ -55,6 +55,7 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
         worker=row.worker or None,
         outside=Lease(job_id, row.attempt, row.nonce) if row.outside is not False else None,
         last=row.last,
+        ordinal=row.ordinal,
         progress=progress and progress.split("\n", 2)[2],
         result=row.result or result,
         problem=problem_of(row.problem) if row.problem else None,

@@ -123,7 +123,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
     (
         *specified,
         sequence, state, attempt, failures, losses, isolated, ends, submitted, due, started, ended, cancelling,
-        parked, worker, nonce, last, progress, result, problem,
+        parked, worker, nonce, last, progress, result, problem, ordinal,
     ) = found  # fmt: skip
     spec = _spec(specified)
     outside = state == RUNNING and worker is None
@@ -145,6 +145,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         worker=worker,
         outside=Lease(spec.id, attempt, nonce) if outside else None,
         last=last,
+        ordinal=ordinal,
         progress=progress,
         result=result,
         problem=problem_of(problem) if problem else None,

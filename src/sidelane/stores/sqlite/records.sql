@@ -7,7 +7,7 @@ SELECT j.id, j.task, j.version, s.arguments, j.queue, j.user, j.priority, j.key,
        s.start_within, s.deadline, s.losses, s.isolable, j.keep, s.abandon_after, j.parent, s.trace, s.follow_ups,
        s.limits, s.max_queued, j.batch, j.cascade, s.given, s.remember,
        j.seq, j.state, j.attempt, j.failures, j.losses, j.isolated, j.ends, j.submitted, j.due, j.started, j.ended, j.cancelling,
-       j.parked, j.worker, j.nonce, j.last, p.data, e.result, e.problem
+       j.parked, j.worker, j.nonce, j.last, p.data, e.result, e.problem, j.ordinal
   FROM jobs j
   JOIN specs s ON s.seq = j.seq
   LEFT JOIN ends e ON e.seq = j.seq

@@ -144,8 +144,14 @@ local function wait_or_pass_on(watcher, queues, filled)
       call('ZADD', P .. 'waiting:' .. queue, exact(NOW), watcher)
     end
   end
-  if waits and tasks >= 0 then
-    call('HSET', P .. 'knows', watcher, cmsgpack.pack({ known, isolated }))
+  if not waits or tasks < 0 then
+    return
+  end
+  local new = call('HSET', P .. 'knows', watcher, cmsgpack.pack({ known, isolated })) == 1
+  if new and isolated then -- until now it was taken for one that takes any job, and may have been woken for others
+    for queue in pairs(queues) do
+      wake_for(queue)
+    end
   end
 end
 
