@@ -133,7 +133,9 @@ async def test_events_whose_forerunners_never_come_are_taken_after_a_while(scene
     job, token = await scene.outside()
     scene.event("completed", job=job.id, token=token, ordinal=7, result=4, events=[{"name": "heard"}])
     assert await job.result(timeout=20) == 4
-    assert [event.name async for event in job.events()] == ["heard", "end"]
+    events = [event async for event in job.events()]
+    assert [event.name for event in events] == ["gap", "heard", "end"], "readers are told what never came"
+    assert events[0].data == '{"missing":6}'
 
 
 async def test_they_are_taken_too_where_the_transport_does_not_count(

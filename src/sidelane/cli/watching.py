@@ -90,7 +90,7 @@ class TerminalView:
             self._note(Text(f"↻ attempt {data['attempt']}: it starts over", "yellow"))
         elif name == GAP:
             missing = data.get("missing")
-            lost = f"… {missing} events were lost in a crash" if missing else "… some events are not kept any more"
+            lost = f"… {missing} events were lost" if missing else "… some events are not kept any more"
             self._note(Text(lost, "yellow"))
         else:
             self._note(Text.assemble((f"{name} ", "bold"), json.dumps(data, ensure_ascii=False)))

@@ -8,7 +8,7 @@
 | `token` | yes | `TokenData` | a piece of the text being made |
 | any other | yes | the task's own | the task emitted it |
 | `gap` | no | `GapData` | the cursor is not in the log any more: the log follows from its beginning |
-| `gap` | yes | `GapData`, with `missing` | a crash lost so many events that stood here |
+| `gap` | yes | `GapData`, with `missing` | so many events that belong here were lost |
 | `end` | yes | `EndData` | once, and last: how the job ended |
 
 The stream of a batch has two events, without ids: `batch`, a `BatchDocument`, first and after every change, and `end`, last.
@@ -52,7 +52,7 @@ class TokenData(Data):
 class GapData(Data):
     """Without `missing`, the cursor is not in the log any more, and the log follows from its beginning."""
 
-    missing: int | None = Field(None, ge=1, description="How many events that stood here were lost in a crash.")
+    missing: int | None = Field(None, ge=1, description="How many events that belong here were lost.")
 
 
 class EndData(Data):
