@@ -9,7 +9,7 @@ from sidelane.app import Sidelane
 from sidelane.engine.client import Client
 from sidelane.engine.task import Task
 from sidelane.model import job
-from sidelane.model.errors import ConfigurationError, NotFinished, SidelaneError, UnknownJob
+from sidelane.model.errors import ConfigurationError, NotFinished, SidelaneError
 from sidelane.model.ids import new_nonce
 from sidelane.web import openapi, sockets
 from sidelane.web.access import Access
@@ -41,12 +41,14 @@ class Jobs:
             return await respond(answer.call(question))
 
     `user` is the application's own dependency that gives the id of whoever asks; a job is seen by its submitter alone. With
-    `user=None`, written out, the id alone opens a job.
+    `user=None`, written out, the id alone opens a job. `guessable` says whether what can be guessed opens jobs and batches too: a
+    key, and an id that the application chose. It does where there are users, and does not without them, unless this says so.
     """
 
-    def __init__(self, lane: Sidelane, *, user: UserDependency | None) -> None:
+    def __init__(self, lane: Sidelane, *, user: UserDependency | None, guessable: bool | None = None) -> None:
         self._lane = lane
         self._everyone = user is None
+        self._guessable = not self._everyone if guessable is None else guessable
         self._user: UserDependency = user or _nobody
         self._name = f"sidelane-job-{new_nonce()}"
         self._batch_name = f"sidelane-batch-{new_nonce()}"
@@ -69,7 +71,7 @@ class Jobs:
         """What shows jobs of the open lane. Raises `NotOpen`."""
         client: Client = self._lane.client
         if self._desk is None or self._desk.client is not client:
-            access = Access(client, self._lane.registry, everyone=self._everyone)
+            access = Access(client, self._lane.registry, everyone=self._everyone, guessable=self._guessable)
             self._desk = Desk(client, access, Listening(client.store), self._name)
         return self._desk
 
@@ -106,9 +108,12 @@ class Jobs:
         return respond
 
     def _checked(self, user: object) -> str | None:
-        """Check what the application's dependency gave; None is nobody, who sees nothing. Raises `ConfigurationError`."""
+        """Check what the application's dependency gave; None and an empty text are nobody, who sees nothing.
+
+        Raises `ConfigurationError`.
+        """
         if user is None or isinstance(user, str):
-            return user
+            return user or None
         raise ConfigurationError(f"The user dependency of Jobs gave {user!r}: a user is a text, so let it give str(…).")
 
     def _routes(self) -> APIRouter:  # noqa: C901 - one table of routes, each a few lines
@@ -117,13 +122,10 @@ class Jobs:
         Viewer = Annotated[str | None, Depends(self._viewer)]  # noqa: N806 - a type, made of this application's dependency
         last_event_id = Query(default=None, description="Where to go on: the id of the last event seen.")
 
-        @router.get("/current", responses=openapi.problems({404: "There is none.", 503: openapi.SEEING[503]}))
+        @router.get("/current", responses=openapi.CURRENT)
         async def current(request: Request, key: str, user: Viewer) -> JobDocument:
             """The newest of one's own jobs that was submitted with this key."""
-            found = await self.desk.client.find(job.Query(key=key, user=None if self._everyone else user, limit=1))
-            if not found or (not self._everyone and user is None):
-                raise UnknownJob(f"There is no job with the key {key!r}.")
-            return await self.desk.document(request, found[0])
+            return await self.desk.document(request, await self.desk.access.current(key, user))
 
         @router.get("/{job_id}", name=self._name, responses=openapi.SEEN)
         async def status(request: Request, response: Response, job_id: str, user: Viewer) -> JobDocument:

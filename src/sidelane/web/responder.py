@@ -85,6 +85,9 @@ class Responder:
         keep: float | None,
     ) -> Response:
         batches.access.check_may_submit(user)
+        for call in calls:
+            if call.options.id is not None:
+                batches.access.check_opens(call.options.id)
         for path in (batches.path, batches.desk.path):  # without routes to link to, nothing is submitted
             path(self._request, "any")
         batch_id = None
@@ -109,6 +112,8 @@ class Responder:
         key = headers.get(HEADER)
         if key is not None:
             call = keyed(call, key, call.options.user)
+        if call.options.id is not None:
+            desk.access.check_opens(call.options.id)
         submission = await desk.client.submission(call, trace=self._trace())
         if key is not None and not submission.created:
             check_same(call, submission.record)
