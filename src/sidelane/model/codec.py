@@ -1,10 +1,11 @@
 """JSON in and out: typed values to the text that stores keep, and back. Never pickle."""
 
+import gc
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, from_json
 
 from sidelane.model.errors import PayloadTooLarge
 
@@ -21,6 +22,20 @@ def limited(text: str, limit: int, what: str, task: str = "") -> str:
                 f"{named} is {size:,} bytes of JSON; the limit is {limit:,} (SIDELANE_PAYLOAD_LIMIT)."
             )
     return text
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON that others wrote, without NaN and infinity. Raises ValueError.
+
+    The collector of cycles rests meanwhile: JSON has none, and with many small lists the collector would take most of the time.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return from_json(text, allow_inf_nan=False)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class Codec(Generic[T]):
@@ -68,5 +83,6 @@ def explain(error: Exception) -> str:
     """Say in one line what a validation found, without echoing the values."""
     if not isinstance(error, ValidationError):
         return str(error).splitlines()[0]
-    found = [(".".join(str(part) for part in item["loc"]), item["msg"]) for item in error.errors()[:5]]
+    items = error.errors(include_url=False, include_context=False, include_input=False)[:5]
+    found = [(".".join(str(part) for part in item["loc"]), item["msg"]) for item in items]
     return "; ".join(f"{place}: {message}" if place else message for place, message in found)
