@@ -1,9 +1,10 @@
 """Jobs over HTTP: the routes clients follow, and the responder that submits from the user's own endpoints."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
+from fastapi.routing import APIRoute
 
 from sidelane.app import Sidelane
 from sidelane.engine.client import Client
@@ -15,6 +16,7 @@ from sidelane.web import openapi, sockets
 from sidelane.web.access import Access
 from sidelane.web.batch_desk import BatchDesk
 from sidelane.web.batches import batch_routes
+from sidelane.web.checking import check_headers, checked_route
 from sidelane.web.completing import completion_routes
 from sidelane.web.cursors import cursor
 from sidelane.web.desk import Desk, retry_after
@@ -22,7 +24,7 @@ from sidelane.web.documents import JobDocument
 from sidelane.web.files import file_routes
 from sidelane.web.listening import Listening
 from sidelane.web.openapi import Responses
-from sidelane.web.problems import ProblemRoute
+from sidelane.web.problems import SAVED, ProblemRoute
 from sidelane.web.responder import Responder
 
 UserDependency = Callable[..., str | Awaitable[str | None] | None]
@@ -35,6 +37,7 @@ class Jobs:
         app.include_router(jobs.router, prefix="/jobs")
         app.include_router(jobs.batches, prefix="/batches")  # where `respond.many` is used
         app.include_router(jobs.files, prefix="/files")  # where files lie in a folder, and links to them are used
+        uploads = APIRouter(route_class=jobs.route)  # user and headers are checked before the body of a request is read
 
         @app.post("/chat", responses=jobs.responses(answer))
         async def chat(question: Question, respond: Annotated[Responder, Depends(jobs.respond)]) -> Response:
@@ -53,8 +56,9 @@ class Jobs:
         self._name = f"sidelane-job-{new_nonce()}"
         self._batch_name = f"sidelane-batch-{new_nonce()}"
         self._desk: Desk | None = None
-        self.respond: Callable[..., Responder] = self._responding()
+        self.respond: Callable[..., AsyncIterator[Responder]] = self._responding()
         self._viewer = self._viewing()
+        self.route: type[APIRoute] = checked_route(self._checking())
         self.router = self._routes()
         self.files = file_routes(lambda: self._lane.files)
         self.batches = batch_routes(self._batch_name, lambda: self.batch_desk, self._viewer)
@@ -86,8 +90,15 @@ class Jobs:
 
         return viewer
 
-    def _responding(self) -> Callable[..., Responder]:
-        def respond(
+    def _checking(self) -> Callable[..., Awaitable[None]]:
+        async def check(request: Request, user: Annotated[str | None, Depends(self._viewer)]) -> None:
+            self.desk.access.check_may_submit(user)
+            check_headers(request, user)
+
+        return check
+
+    def _responding(self) -> Callable[..., AsyncIterator[Responder]]:
+        async def respond(
             request: Request,
             user: Annotated[Any, Depends(self._user)],
             prefer: Annotated[str | None, Header(description="`wait=10` waits so many seconds for the result.")] = None,
@@ -101,9 +112,11 @@ class Jobs:
             last_event_id: Annotated[
                 str | None, Header(description="Goes on with a stream after this event, and submits nothing.")
             ] = None,
-        ) -> Responder:
+        ) -> AsyncIterator[Responder]:
             """Read by the responder itself, the headers stand here for OpenAPI's sake."""
-            return Responder(request, lambda: self.batch_desk, lambda: self._checked(user))
+            async with self._lane.files.kept_on_success() as saved:
+                request.scope[SAVED] = saved
+                yield Responder(request, lambda: self.batch_desk, lambda: self._checked(user), saved)
 
         return respond
 
@@ -116,7 +129,7 @@ class Jobs:
             return user or None
         raise ConfigurationError(f"The user dependency of Jobs gave {user!r}: a user is a text, so let it give str(…).")
 
-    def _routes(self) -> APIRouter:  # noqa: C901 - one table of routes, each a few lines
+    def _routes(self) -> APIRouter:
         router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=openapi.problems(openapi.MALFORMED))
 
         Viewer = Annotated[str | None, Depends(self._viewer)]  # noqa: N806 - a type, made of this application's dependency
