@@ -27,7 +27,15 @@ from sidelane.model.job import JobSpec
 from sidelane.model.limit import Rate
 from sidelane.model.message import Message
 from sidelane.remote.intake import trace_of
-from sidelane.remote.messages import CompletionForm, EventsForm, read_claim, read_form, read_offer, read_reply
+from sidelane.remote.messages import (
+    CompletionForm,
+    EventsForm,
+    read_asked,
+    read_claim,
+    read_form,
+    read_offer,
+    read_reply,
+)
 from sidelane.remote.token import read_token
 from sidelane.stores.checking import problem_with
 from sidelane.transports import cloudevents
@@ -146,6 +154,7 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "the envelope of an event": cloudevents.read_envelope,
     "a claim": lambda text: read_claim(Message(body=text)),
     "a reply": lambda text: read_reply(Message(body=text)),
+    "what an offer asks for": lambda text: read_asked(Message(body=text)),
     "an offer": lambda text: read_offer(Message(body=text)),
     "a trace": lambda text: trace_of(Message(body=text)),
 }
@@ -243,7 +252,14 @@ def test_a_retry_after_that_no_calendar_has_says_nothing(header: str) -> None:
     assert seconds_of(header, 0.0) is None
 
 
-def test_what_is_wrong_with_many_values_is_told_of_a_few() -> None:
+@pytest.mark.parametrize(("count", "told", "begins"), [(1000, 5, "0: "), (300_000, 0, "300,000 values do not fit")])
+def test_what_is_wrong_with_many_values_is_told_of_a_few_and_counted_where_it_would_take_long(
+    count: int, told: int, begins: str
+) -> None:
     with pytest.raises(ValidationError) as many:
-        TypeAdapter(list[int]).validate_python([""] * 1000)
-    assert explain(many.value).count("valid integer") == 5
+        TypeAdapter(list[int]).validate_python([""] * count)
+    began = time.thread_time()
+    text = explain(many.value)
+    assert time.thread_time() - began <= BAR * UNHURRIED
+    assert text.count("valid integer") == told
+    assert text.startswith(begins)

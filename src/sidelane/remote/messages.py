@@ -161,17 +161,20 @@ class CompletionForm(_Form):
     )
 
 
-class _Offered(_Form):
+class _Asked(_Form):
     job: str
     task: str
     attempt: int = Field(ge=1)
-    input: Json
     timeout: float = Field(gt=0, allow_inf_nan=False)
     token: str
     version: int = 1
     key: str | None = None
     complete_url: str | None = None
     events_url: str | None = None
+
+
+class _Offered(_Asked):
+    input: Json
 
 
 class _Claim(_Form):
@@ -228,15 +231,35 @@ def offer_message(offer: Offer, source: str = SOURCE) -> Message:
     return _message(OFFERED, offer.id, offer.job, data, source=source, traceparent=offer.traceparent)
 
 
+def read_asked(message: Message) -> Offer:
+    """Read an offer without its input, which is None then. Raises `MalformedMessage`.
+
+    Whoever looks first whether it knows the task spends little on what it does not.
+    """
+    event = _check_offer(message)
+    return _offer(cloudevents.read_parts(message.body, _Asked), event, None)
+
+
 def read_offer(message: Message) -> Offer:
     """Read an offer. Raises `MalformedMessage`."""
+    event = _check_offer(message)
+    form = _validated(_Offered, cloudevents.read_data(message.body))
+    return _offer(form, event, form.input)
+
+
+def _offer(form: _Asked, event: CloudEvent, given: Json) -> Offer:
+    if not is_id(form.job):
+        raise MalformedMessage("The message does not fit: job: is no id of a job.")
+    return Offer(
+        **{name: getattr(form, name) for name in _Asked.model_fields}, input=given, traceparent=event.traceparent
+    )
+
+
+def _check_offer(message: Message) -> CloudEvent:
     event = cloudevents.read_envelope(message.body)
     if event.type != OFFERED:
         raise MalformedMessage("The message is no offer of a job.")
-    form = _validated(_Offered, cloudevents.read_data(message.body))
-    if not is_id(form.job):
-        raise MalformedMessage("The message does not fit: job: is no id of a job.")
-    return Offer(**{name: getattr(form, name) for name in type(form).model_fields}, traceparent=event.traceparent)
+    return event
 
 
 def reply_message(reply: Reply, *, id: str, source: str = SOURCE, traceparent: str | None = None) -> Message:  # noqa: A002 - that of the event

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, to_json
 from typing_extensions import TypedDict
 
-from sidelane.model.codec import explain, parse_json
+from sidelane.model.codec import explain, parse_json, without_collecting
 from sidelane.model.errors import MalformedMessage
 from sidelane.model.ids import is_traceparent
 from sidelane.model.message import Message
@@ -132,6 +132,11 @@ def write(event: CloudEvent) -> str:
 
 def read(body: str | bytes) -> CloudEvent:
     """Read an event. Raises `MalformedMessage`, which says what is wrong with it and repeats nothing of what it says."""
+    with without_collecting():
+        return _read(body)
+
+
+def _read(body: str | bytes) -> CloudEvent:
     try:
         found = parse_json(body)
     except ValueError as error:
