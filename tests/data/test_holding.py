@@ -22,6 +22,7 @@ from sidelane import (
 )
 from sidelane.data import holds
 from sidelane.data.files import Files
+from sidelane.engine.holding import MOST_FILES
 from tests.data.conftest import MakeLane, everything
 
 NOBODY = "sidelane-file:" + "0" * 32
@@ -175,6 +176,16 @@ async def test_a_job_of_a_file_that_is_not_there_is_refused(shop: Shop) -> None:
         assert not await is_loose(shop.files, file)
         await shop.lane.client.store.remove([job.id])
         await until(lambda: _is_empty(shop.files))
+
+
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
+async def test_a_call_that_names_too_many_files_is_refused_and_ids_that_are_made_up_cost_no_writes(shop: Shop) -> None:
+    ids = [f"sidelane-file:{number:032x}" for number in range(MOST_FILES + 1)]
+    async with shop.lane.running():
+        with pytest.raises(ArgumentsError, match="names at most 1,000 files"):
+            await shop.talk.submit(" ".join(ids))
+        await shop.talk.submit(" ".join(ids[1:]))
+        assert await everything(shop.files) == []
 
 
 async def test_calls_that_follow_have_the_files_of_their_own_and_of_the_job_before(shop: Shop) -> None:

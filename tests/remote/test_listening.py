@@ -59,6 +59,10 @@ class Scene:
         self._moto.sqs.delete_message(QueueUrl=self.letters, ReceiptHandle=message["ReceiptHandle"])
         return message["Body"], message["MessageAttributes"]["reason"]["StringValue"]
 
+    def letters_waiting(self) -> int:
+        """Count the dead letters."""
+        return self._moto.count(self.letters)
+
     async def read(self) -> None:
         """Wait until every reply is acknowledged."""
         while await asyncio.to_thread(self._moto.count, self.results):
@@ -114,6 +118,16 @@ async def test_a_forged_reply_and_one_of_a_job_that_is_unknown_are_acknowledged_
     scene.event("completed", job="nobody", token=token, result=5)
     await scene.read()
     assert (await job.record()).state is State.RUNNING
+    scene.event("completed", job=job.id, token=token, result=4)
+    assert await job.result(timeout=10) == 4
+
+
+async def test_of_a_forged_reply_nothing_is_read_beside_its_claim(scene: Scene) -> None:
+    job, token = await scene.outside()
+    scene.event("completed", job=job.id, token="1.forged", result=4, events="none", ordinal=-1)
+    scene.event("completed", job=job.id, token="1.forged", result=[[] for _ in range(80_000)])
+    await scene.read()
+    assert scene.letters_waiting() == 0
     scene.event("completed", job=job.id, token=token, result=4)
     assert await job.result(timeout=10) == 4
 

@@ -1,6 +1,7 @@
 """Messages and tokens: written, read back, and refused where they are not what they should be."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,15 @@ import pytest
 from sidelane import Emitted, Message, Offer, Problem, Reply
 from sidelane.model.errors import MalformedMessage
 from sidelane.model.job import Lease
-from sidelane.remote.messages import ABSENT, offer_message, read_offer, read_reply, reply_message
+from sidelane.remote.messages import (
+    ABSENT,
+    offer_message,
+    read_asked,
+    read_claim,
+    read_offer,
+    read_reply,
+    reply_message,
+)
 from sidelane.remote.token import make_token, read_token
 
 OFFER = Offer(job="a", task="audio.analyse", attempt=2, input={"n": None}, timeout=7.5, token="t", key="k", version=3)
@@ -20,6 +29,17 @@ def test_an_offer_is_read_back_as_it_was_written(value: Any) -> None:
     offer = Offer(job="a", task="t", attempt=1, input=value, timeout=1, token="t", traceparent=TRACE)
     assert read_offer(offer_message(offer)) == offer
     assert read_offer(offer_message(OFFER)) == OFFER
+
+
+def test_what_an_offer_asks_for_is_read_without_its_input_and_a_reply_s_claim_without_the_rest() -> None:
+    assert read_asked(offer_message(OFFER)) == replace(OFFER, input=None)
+    reply = reply_message(Reply(job="a", token="t", result={"score": 1}), id="1")
+    assert read_claim(reply) == ("a", "t")
+    for wrong in (reply, Message(body="[]"), Message(body="{}")):
+        with pytest.raises(MalformedMessage):
+            read_asked(wrong)
+    with pytest.raises(MalformedMessage):
+        read_claim(offer_message(OFFER))
 
 
 @pytest.mark.parametrize(

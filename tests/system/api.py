@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI, Response
 from sidelane.web import Jobs, Responder
 from tests.system.shop import add, hold, lane, tell
 
-jobs = Jobs(lane, user=None)
+jobs = Jobs(lane, user=None, guessable=True)  # its jobs have ids that the tests choose
 app = FastAPI(lifespan=lane.lifespan)
 app.include_router(jobs.router, prefix="/jobs")
 

@@ -97,7 +97,13 @@ def whose(connection: HTTPConnection) -> str | None:
 
 
 def make_service(
-    folder: Path, *, open_to_everyone: bool = False, workers: int = 1, store: str = "", **settings: Any
+    folder: Path,
+    *,
+    open_to_everyone: bool = False,
+    guessable: bool | None = None,
+    workers: int = 1,
+    store: str = "",
+    **settings: Any,
 ) -> Service:
     """Make the service on `store` or a new one in `folder`; its lifespan opens the lane with so many workers."""
     lane = Sidelane(
@@ -112,7 +118,7 @@ def make_service(
             yield
 
     pace = Pace()
-    jobs = Jobs(lane, user=None if open_to_everyone else whose)
+    jobs = Jobs(lane, user=None if open_to_everyone else whose, guessable=guessable)
     app = FastAPI(lifespan=lifespan)
     app.add_exception_handler(SidelaneError, problem_handler)
     app.include_router(jobs.router, prefix="/jobs")

@@ -5,10 +5,11 @@ import time
 import httpx2
 import pytest
 
-from sidelane.model.job import DAY
+from sidelane.model.ids import new_id
+from sidelane.model.job import DAY, JobRecord, JobSpec, State
 from sidelane.web import access
-from tests.web.conftest import MakeService, called
-from tests.web.service import Service
+from tests.web.conftest import BOTH_STORES, MakeService, called
+from tests.web.service import Service, whose
 
 ROUTES = [
     ("GET", ""),
@@ -77,8 +78,85 @@ async def test_where_everyone_may_look_the_id_alone_opens_a_job(make: MakeServic
         assert job["links"]["events"] == f"/jobs/{job['id']}/events"
         assert "event: end" in (await client.get(job["links"]["events"])).text
         assert (await client.get(job["links"]["result"])).json() == "hi"
-        assert (await client.get("/jobs/current?key=it")).json()["id"] == job["id"]
-        assert (await client.get("/jobs/00ff")).status_code == 404
+        assert (await client.get(f"/jobs/{new_id()}")).status_code == 404
+
+
+# --- nobody, and what can be guessed --------------------------------------------------------------------------------
+
+
+@BOTH_STORES
+@pytest.mark.parametrize("user", [None, ""])
+async def test_nobody_finds_no_job_by_its_key_also_none_that_has_no_user(make: MakeService, user: str | None) -> None:
+    service = make()
+    service.app.dependency_overrides[whose] = lambda: user
+    async with service.lane.running(), called(service) as client:
+        job = await service.lane.submit(service.tasks["held"].options(key="it").call())
+        keyless = await service.lane.submit(service.tasks["held"].call())
+        for path in ("/jobs/current?key=it", "/jobs/current?key=", f"/jobs/{job.id}", f"/jobs/{keyless.id}/result"):
+            assert (await client.get(path)).status_code == 404
+        assert (await client.post(f"/jobs/{job.id}/cancel")).status_code == 404
+        assert (await client.post("/do/echo")).status_code == 403
+
+
+@BOTH_STORES
+async def test_an_empty_key_finds_no_job_without_one(make: MakeService) -> None:
+    service = make()
+    async with service.lane.running(), called(service) as client:
+        assert (await client.post("/do/held")).status_code == 202
+        assert (await client.get("/jobs/current?key=")).status_code == 404
+
+
+async def test_side_work_is_found_by_no_key(make: MakeService) -> None:
+    service = make()
+    spec = JobSpec(id="side", task="sidelane.anything", user="ann", key="it")
+    async with service.lane.running(), called(service) as client:
+        await service.lane.client.store.submit([spec])
+        assert (await client.get("/jobs/current?key=it")).status_code == 404
+
+
+@pytest.mark.parametrize("guess", ["jobs/order-17", "jobs/order-18", "batches/night", "jobs/in-" + "0" * 32])
+async def test_without_users_an_id_that_can_be_guessed_opens_nothing_and_tells_nothing(
+    make: MakeService, guess: str
+) -> None:
+    service = make(open_to_everyone=True)
+    async with service.lane.running(), called(service, user=None) as client:
+        await service.lane.submit(service.tasks["held"].options(id="order-17").call())
+        await service.lane.submit_many([service.tasks["held"].call()], id="night")
+        for method, tail in (("GET", ""), ("GET", "/events"), ("POST", "/cancel")):
+            answer = await client.request(method, f"/{guess}{tail}")
+            assert (answer.status_code, answer.headers["Content-Type"]) == (403, "application/problem+json")
+            assert "guessable=True" in answer.json()["detail"]
+            assert "order-17" not in answer.text
+        (record,) = await service.lane.client.store.get(["order-17"])
+        assert isinstance(record, JobRecord)
+        assert record.state is State.QUEUED
+
+
+async def test_without_users_a_key_finds_nothing_and_a_chosen_id_is_not_submitted(make: MakeService) -> None:
+    service = make(open_to_everyone=True)
+    async with service.lane.running(), called(service, user=None) as client:
+        assert (await client.post("/do/held?key=it")).status_code == 202
+        for key in ("it", "other"):
+            answer = await client.get(f"/jobs/current?key={key}")
+            assert (answer.status_code, answer.headers["Content-Type"]) == (403, "application/problem+json")
+            assert "guessable=True" in answer.json()["detail"]
+        assert (await client.post("/do/held?chosen=mine")).status_code == 403
+        assert await service.lane.client.store.get(["mine"]) == [None]
+
+
+async def test_what_can_be_guessed_opens_jobs_where_the_application_says_so(make: MakeService) -> None:
+    service = make(open_to_everyone=True, guessable=True)
+    async with service.lane.running(), called(service, user=None) as client:
+        job = (await client.post("/do/held?chosen=mine&key=it")).json()
+        assert (await client.get("/jobs/current?key=it")).json()["id"] == job["id"] == "mine"
+        assert (await client.post(job["links"]["cancel"])).json()["state"] == "cancelled"
+
+
+async def test_where_the_application_says_so_a_user_finds_no_job_by_its_key(make: MakeService) -> None:
+    service = make(guessable=False)
+    async with service.lane.running(), called(service) as client:
+        await client.post("/do/held?key=it")
+        assert (await client.get("/jobs/current?key=it")).status_code == 403
 
 
 # --- tokens ---------------------------------------------------------------------------------------------------------

@@ -132,13 +132,13 @@ async def _exchange(
     sent = {**ours, **{name.lower(): value for name, value in headers.items()}}
     fields = [(name.encode("ascii"), value.encode("utf-8")) for name, value in sent.items()]
     async with pool.stream("POST", url, headers=fields, content=body) as response:
-        read = b""
+        read = bytearray()
         async for piece in response.aiter_stream():
             read += piece
             if len(read) > MOST_READ:
                 break
         said = {name.lower(): value.decode("latin-1") for name, value in response.headers}
-        return Answer(response.status, _text(read), seconds_of(said.get(b"retry-after"), time.time()))
+        return Answer(response.status, _text(bytes(read)), seconds_of(said.get(b"retry-after"), time.time()))
 
 
 def seconds_of(retry_after: str | None, now: float) -> float | None:
@@ -152,7 +152,7 @@ def seconds_of(retry_after: str | None, now: float) -> float | None:
 
     try:
         return min(max(0.0, parsedate_to_datetime(text).timestamp() - now), DAY)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of many digits
         return None
 
 

@@ -7,6 +7,9 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 SECONDS = {"s": 1, "min": MINUTE, "m": MINUTE, "h": HOUR, "d": DAY, "day": DAY, "days": DAY, "w": 7 * DAY}
 
+LONGEST = 100
+"""Characters of a duration."""
+
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
 
 
@@ -48,8 +51,8 @@ def moment(at: float) -> str:
 
 def duration_of(text: str) -> float:
     """Read a duration as people say it: "90s", "15 min", "2h30m", "3 days". Raises ValueError."""
-    parts = _PART.findall(text)
-    if not parts or _PART.sub("", text) or any(unit not in SECONDS for _, unit in parts):
+    parts = _PART.findall(text[:LONGEST])
+    if len(text) > LONGEST or not parts or _PART.sub("", text) or any(unit not in SECONDS for _, unit in parts):
         raise ValueError(f"{text!r}: write a duration, as in 90s, 15min, 2h or 3d.")
     return sum(float(number) * SECONDS[unit] for number, unit in parts)
 

@@ -6,7 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from sidelane.data.kinds import ANYTHING
 from sidelane.data.links import Grant, Links
 from sidelane.data.objects import Objects
 from sidelane.data.reading import LocalCopy, Opening
+from sidelane.data.saved import Saved, Saving
 from sidelane.data.uploading import Measured, Uploaded, incoming, proper_name, proper_type
 from sidelane.model.errors import ArgumentsError, FileTooLarge, NotOpen, SidelaneError, UnknownFile, WrongFileType
 
@@ -76,7 +77,8 @@ class Files:
         self._links = Links(lambda: client().key(LINKS))
         self._objects: Objects | None = None
         self._tidying: asyncio.Task[None] | None = None
-        self._tidied = 0.0
+        self._tidied = -TIDY_EVERY  # a machine's own clock may begin at 0
+        self._saving = Saving()
 
     @property
     def objects(self) -> Objects:
@@ -119,16 +121,23 @@ class Files:
         kind = await measured.type(source.type, types)
         self._tidy_now_and_then()
         key = secrets.token_hex(16)
-        await self.holds.expect(key)
         try:
+            await self.holds.expect(key)
             await self.objects.write(holds.content(key), aiter(measured), headers_of(source.name, kind))
         except BaseException:
-            with suppress(SidelaneError):
-                await self.holds.remove(key)
+            await self._removed(key)
             raise
+        self._saving.note(key)
         return File(
             id=MARK + key, name=source.name, type=kind, size=measured.size, sha256=measured.sha256
         ).bound(self)  # fmt: skip
+
+    def kept_on_success(self) -> AbstractAsyncContextManager[Saved]:
+        """Remove what is saved or taken in within this block, and no job holds, where the block raises.
+
+        `jobs.respond` is such a block around an endpoint.
+        """
+        return self._saving.block(self.holds.remove)
 
     def bind(self, file: File) -> File:
         """Give a file that came from elsewhere, a request's body say, as one that can be opened."""
@@ -200,6 +209,7 @@ class Files:
         except (FileTooLarge, WrongFileType):
             await self.holds.remove(key)
             raise
+        self._saving.note(key)
         return File(
             id=id, name=agreed.name, type=kind, size=measured.size, sha256=measured.sha256
         ).bound(self)  # fmt: skip
@@ -250,6 +260,11 @@ class Files:
             self._tidying.cancel()
             await asyncio.wait([self._tidying])
             self._tidying = None
+
+    async def _removed(self, key: str) -> None:
+        saved = Saved(self.holds.remove)
+        saved.add(key)
+        await saved.remove()
 
     async def _content(self, id_: str, key: str) -> AsyncIterator[bytes]:
         async with Opening(self.objects, holds.content(key)) as opened:

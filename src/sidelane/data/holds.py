@@ -131,6 +131,8 @@ class Holds:
         return removed
 
     async def _hold(self, job_id: str, file: str) -> bool:
+        if not await self._objects.has(content(file)):  # so that ids which somebody made up cost no writes
+            return False
         mark, back = held_by(file, holder_of(job_id)), holding(job_id, file)
         await asyncio.gather(self._objects.put(mark), self._objects.put(back))
         end = time.monotonic() + PATIENCE

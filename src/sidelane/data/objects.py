@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from sidelane.data.finishing import before_it_is_cancelled
 from sidelane.model.errors import ConfigurationError, FilesUnavailable, MissingExtra, UnknownFile
 
 PART, PART_OF_FOLDER = 5 * 1024 * 1024, 1024 * 1024
@@ -90,8 +91,8 @@ class Objects:
             raise
 
     async def put(self, path: str, content: bytes = b"", headers: Mapping[str, str] = NO_HEADERS) -> None:
-        """Write a small object, over what was there."""
-        await self._put(path, content, headers)
+        """Write a small object, over what was there. Where this is cancelled, it is written before that ends."""
+        await before_it_is_cancelled(self._put(path, content, headers))
 
     async def _put(self, path: str, content: "bytes | _Parts", headers: Mapping[str, str]) -> None:
         with self._explained(path):

@@ -69,7 +69,7 @@ def incoming(upload: Any, name: str | None, type_: str | None) -> Incoming:
 def proper_name(name: object) -> str:
     """Give the name of a file without what a name cannot have: folders, control characters, too many letters."""
     last = str(name or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return _UNFIT.sub("", last)[:LONGEST_NAME] or "file"
+    return _UNFIT.sub("", last[: LONGEST_NAME * 4])[:LONGEST_NAME] or "file"
 
 
 def proper_type(text: str) -> bool:

@@ -7,13 +7,21 @@ from contextlib import contextmanager
 
 from sidelane.data.file import ID, MARK
 from sidelane.data.files import Files, key_of
+from sidelane.data.finishing import to_its_end
 from sidelane.data.holds import each
 from sidelane.engine.context import Context
 from sidelane.engine.declaration import Own
 from sidelane.engine.resource import Use
 from sidelane.engine.side import FILES
 from sidelane.engine.task import Lane
-from sidelane.model.errors import ConfigurationError, FilesUnavailable, StoreError, UnknownFile
+from sidelane.model.errors import (
+    ArgumentsError,
+    ConfigurationError,
+    FilesUnavailable,
+    SidelaneError,
+    StoreError,
+    UnknownFile,
+)
 from sidelane.model.job import REMOVED, Gone, JobSpec, Refusal, Submission
 from sidelane.model.retry import Exponential, Retry
 from sidelane.stores.contract import Store
@@ -21,6 +29,9 @@ from sidelane.stores.contract import Store
 logger = logging.getLogger(__name__)
 
 REMOVE_FILES = "sidelane.remove_files"
+
+MOST_FILES = 1000
+"""How many files a call may name: each is looked for, also where a client's text only mentions it."""
 
 TIME, KEPT = 3600.0, 3600.0
 PATIENT = Retry(attempts=30, backoff=Exponential(first=5, most=3600))
@@ -61,17 +72,24 @@ class Holding:
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
         """Submit jobs whose files are held from before; what is not taken lets go of them again.
 
-        Raises `UnknownFile` where one is not there, `FilesUnavailable`, and as the store does.
+        This goes on to its end where whoever waits for it is cancelled, so that no file is left behind. Raises `UnknownFile` where
+        one is not there, `ArgumentsError` where one call names too many, `FilesUnavailable`, and as the store does.
         """
+        return await to_its_end(self._submit(specs))
+
+    async def _submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
         holding = {spec.id: spec for spec in specs if may_hold(spec) and names_files(spec)}
+        for spec in holding.values():
+            if len(files_named(list(_texts(spec)))) > MOST_FILES:
+                raise ArgumentsError(
+                    f"{spec.task}: a call names at most {MOST_FILES:,} files, with all that follows it."
+                )
         held: dict[str, set[str]] = {}
         try:
             await each(holding, lambda job_id: self._hold(holding[job_id], held))
             answers = await self.store.submit(specs)
-        except (UnknownFile, StoreError):
-            absent = {job_id: files for job_id, files in held.items() if await self._is_absent(job_id)}
-            with _or_later():
-                await self._let_go(absent)
+        except SidelaneError:
+            await self._undo(held)
             raise
         if held:
             with _or_later():
@@ -80,13 +98,13 @@ class Holding:
 
     async def keep(self, spec: JobSpec, text: str) -> None:
         """Hold for a running job the files that a text of its own names: its result, or arguments that came to it at its start."""
-        files = _named([text])
+        files = files_named([text])
         if files and may_hold(spec):
             await self._files.holds.keep(await self._files.holds.hold(spec.id, files))
 
     async def _hold(self, spec: JobSpec, held: dict[str, set[str]]) -> None:
         texts = list(_texts(spec))
-        held[spec.id] = await self._files.holds.hold(spec.id, _named(texts))
+        held[spec.id] = await self._files.holds.hold(spec.id, files_named(texts))
         needed = {key_of(name) for text in texts for name in _TYPED.findall(text)}
         if not needed <= held[spec.id]:
             raise UnknownFile(f"{spec.task}: a file that this call takes is not there, or not any more.")
@@ -97,12 +115,18 @@ class Holding:
         for job_id, files in held.items():
             answer = answers[job_id]
             if isinstance(answer, Submission) and answer.record.id == job_id:
-                theirs = files & _named(list(_texts(answer.record.spec)))
+                theirs = files & files_named(list(_texts(answer.record.spec)))
                 kept |= theirs
                 files = files - theirs  # noqa: PLW2901 - those of a repeat, which its first try does not know
             gone[job_id] = files
         await self._files.holds.keep(kept)
         await self._let_go(gone)
+
+    async def _undo(self, held: dict[str, set[str]]) -> None:
+        """Let go of what was to be held for jobs that are not in the store."""
+        absent = {job_id: files for job_id, files in held.items() if await self._is_absent(job_id)}
+        with _or_later():
+            await self._let_go(absent)
 
     async def _let_go(self, held: dict[str, set[str]]) -> None:
         for job_id, files in held.items():
@@ -134,5 +158,6 @@ def _texts(spec: JobSpec) -> Iterator[str]:
         yield from _texts(follow_up.spec)
 
 
-def _named(texts: Sequence[str]) -> set[str]:
+def files_named(texts: Sequence[str]) -> set[str]:
+    """Give the files whose ids stand in texts, by their 32 digits."""
     return {key_of(name) for text in texts for name in ID.findall(text)}

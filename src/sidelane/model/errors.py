@@ -44,7 +44,7 @@ SidelaneError
 ├── [Stopped]                 raised in a task by `ctx.check()` (engine.context)
 ├── [LeaseLost]               raised in a task whose words do not count any more (engine.emission)
 ├── [TimedOut, WrongResult, ProcessDied]  how attempts end (engine.outcomes); DeadlinePassed is a TimedOut
-└── [MalformedCursor, IdempotencyError, NoUser]  requests that cannot be answered (web)
+└── [MalformedCursor, IdempotencyError, NoUser, Guessable]  requests that cannot be answered (web)
 """
 
 import math

@@ -6,6 +6,7 @@ import secrets
 import time
 
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_MADE = re.compile(r"[0-9a-f]{32}(?:\.[A-Za-z0-9._~-]{1,95})?")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -17,6 +18,14 @@ def new_id() -> str:
 def is_id(text: str) -> bool:
     """Tell whether `text` may be a job id: 1 to 128 of the characters a URL's path leaves alone."""
     return _ID.fullmatch(text) is not None
+
+
+def is_made(text: str) -> bool:
+    """Tell whether an id has the form that `new_id` makes, or begins so, as those of follow-ups do: nobody can guess it.
+
+    What an application chose itself has another, an order's number say.
+    """
+    return _MADE.fullmatch(text) is not None
 
 
 def is_traceparent(text: str) -> bool:

@@ -186,6 +186,12 @@ class Query:
     before: int | None = None
     limit: int = 50
 
+    @property
+    def finds_nothing(self) -> bool:
+        """Whether no job can meet it: it asks for no state, or for an empty text, which is none and no job has."""
+        texts = (self.task, self.queue, self.user, self.key, self.parent, self.batch)
+        return self.states == frozenset() or "" in texts
+
 
 def end_data(job_id: str, state: State, result: str | None, problem: Problem | None) -> str:
     """Write the data of a job's end event: its id and state, with the result it has or the problem it met."""

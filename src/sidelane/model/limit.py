@@ -14,7 +14,7 @@ Per = Literal["user", "task", "queue"] | Callable[..., Key]
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-_RATE = re.compile(r"\s*(\d+)\s*/\s*(\d+)?\s*([a-z]+)\s*")
+_RATE = re.compile(r"\s*(\d+)\s*/\s*(?:(\d+)\s*)?([a-z]+)\s*")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _WORDS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "day": "d"}
 

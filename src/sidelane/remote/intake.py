@@ -17,7 +17,7 @@ from sidelane.model.job import JobSpec
 from sidelane.model.message import Message
 from sidelane.remote.receiving import check_receives
 from sidelane.transports.address import Address
-from sidelane.transports.cloudevents import read
+from sidelane.transports.cloudevents import read_envelope
 
 LONGEST_REASON = 500
 """Characters of what is said about a message that makes no job."""
@@ -76,7 +76,8 @@ class Intake:
             return replace(call.spec(trace=trace_of(message)), remember=remember)
 
     def _job_id(self, message: Message) -> str:
-        return hashlib.sha256(f"{self.name}\n{message.id}".encode()).hexdigest()[:32]
+        digest = hashlib.sha256(f"{self.name}\n{message.id}".encode()).hexdigest()[:32]
+        return f"in-{digest}"  # whoever knows the message's id can work it out, so it must not look like one that is random
 
 
 class Intakes:
@@ -104,7 +105,7 @@ def trace_of(message: Message) -> str | None:
     trace: str | None = message.attributes.get("traceparent")
     if trace is None and '"specversion"' in message.body:
         try:
-            trace = read(message.body).traceparent
+            trace = read_envelope(message.body).traceparent
         except MalformedMessage:
             return None
     return trace if trace is not None and is_traceparent(trace) else None

@@ -20,7 +20,7 @@ from sidelane.model.errors import (
 )
 from sidelane.remote.completing import Answer, Answered, Completing
 from sidelane.remote.declaration import Decode, RemoteLane, remotes
-from sidelane.remote.messages import Reply, read_reply, whole
+from sidelane.remote.messages import Reply, read_claim, read_reply, whole
 from sidelane.remote.receiving import Receiving
 from sidelane.transports.address import Address
 from sidelane.transports.contract import Delivery, Receiver
@@ -117,11 +117,11 @@ class Listener:
         """Read a reply; what is none is done with, and what cannot be read is put aside with the reason."""
         try:
             if self._decode is None:
-                return read_reply(await whole(delivery.message, self._files.get_text))
+                return await self._allowed(delivery)
             reply = self._decode(delivery.message)
             if reply is not None and not isinstance(reply, Reply):
                 raise MalformedMessage(f"`decode` gave {type(reply).__name__} in place of a Reply.")
-        except (FilesUnavailable, ConfigurationError) as error:  # no fault of the message's
+        except (StoreError, FilesUnavailable, ConfigurationError) as error:  # no fault of the message's
             self._applying.failed(error)
             await delivery.release(ELSEWHERE)
             return None
@@ -133,6 +133,16 @@ class Listener:
         if reply is None:
             await delivery.ack()
         return reply
+
+    async def _allowed(self, delivery: Delivery) -> Reply | None:
+        """Read a reply of our own form whose token allows it; one without that right is not read any further."""
+        message = await whole(delivery.message, self._files.get_text)
+        job, token = read_claim(message)
+        if await self._completing.lease(job, token) is not None:
+            return read_reply(message)
+        logger.warning("a reply of %s changed nothing: it is %s", self._address, Answer.FORGED)
+        await delivery.ack()
+        return None
 
     async def _apply_all(self, found: Sequence[tuple[Delivery, Reply]]) -> None:
         """Apply the replies of one job in their order."""

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
 
-from sidelane.model.codec import explain
+from sidelane.model.codec import explain, parse_json
 from sidelane.model.errors import MalformedMessage
 from sidelane.model.ids import is_id
 from sidelane.model.message import Message
@@ -116,6 +116,10 @@ class Reply:
         return self.result is not ABSENT or self.problem is not None
 
 
+Json = Any
+"""What `parse_json` gives, which needs no second look: pydantic's own JsonValue would walk through all of it."""
+
+
 class _Form(BaseModel):
     model_config = ConfigDict(defer_build=True)  # built when first used, not at import
 
@@ -124,7 +128,7 @@ class EventForm(_Form):
     """One event of a job."""
 
     name: str = Field(max_length=64, description="progress, token, or a name of the task's own.")
-    data: JsonValue = Field(
+    data: Json = Field(
         None, description='`{"percent": 30, "message": "…"}` of progress, `{"text": "…"}` of a token, else anything.'
     )
 
@@ -144,8 +148,8 @@ class EventsForm(_Form):
 class CompletionForm(_Form):
     """How a job has ended outside: `result` or `problem`, one of them."""
 
-    result: JsonValue = Field(None, description="What the task gives, as JSON.")
-    problem: dict[str, JsonValue] | None = Field(None, description="A problem document (RFC 9457).")
+    result: Json = Field(None, description="What the task gives, as JSON.")
+    problem: dict[str, Json] | None = Field(None, description="A problem document (RFC 9457).")
     error: str | None = Field(None, max_length=MOST_ERROR, description="More of the problem, for operators alone.")
     retry: bool = Field(True, description="Whether another try may help.")
     events: list[EventForm] = Field([], max_length=MOST_EVENTS, description="The last events before the end.")
@@ -157,17 +161,25 @@ class CompletionForm(_Form):
     )
 
 
-class _Offered(_Form):
+class _Asked(_Form):
     job: str
     task: str
     attempt: int = Field(ge=1)
-    input: JsonValue
     timeout: float = Field(gt=0, allow_inf_nan=False)
     token: str
     version: int = 1
     key: str | None = None
     complete_url: str | None = None
     events_url: str | None = None
+
+
+class _Offered(_Asked):
+    input: Json
+
+
+class _Claim(_Form):
+    job: str
+    token: str
 
 
 class _Events(EventsForm):
@@ -219,15 +231,35 @@ def offer_message(offer: Offer, source: str = SOURCE) -> Message:
     return _message(OFFERED, offer.id, offer.job, data, source=source, traceparent=offer.traceparent)
 
 
+def read_asked(message: Message) -> Offer:
+    """Read an offer without its input, which is None then. Raises `MalformedMessage`.
+
+    Whoever looks first whether it knows the task spends little on what it does not.
+    """
+    event = _check_offer(message)
+    return _offer(cloudevents.read_parts(message.body, _Asked), event, None)
+
+
 def read_offer(message: Message) -> Offer:
     """Read an offer. Raises `MalformedMessage`."""
-    event = cloudevents.read(message.body)
-    if event.type != OFFERED:
-        raise MalformedMessage("The message is no offer of a job.")
-    form = _read(_Offered, event.data)
+    event = _check_offer(message)
+    form = _validated(_Offered, cloudevents.read_data(message.body))
+    return _offer(form, event, form.input)
+
+
+def _offer(form: _Asked, event: CloudEvent, given: Json) -> Offer:
     if not is_id(form.job):
         raise MalformedMessage("The message does not fit: job: is no id of a job.")
-    return Offer(**{name: getattr(form, name) for name in type(form).model_fields}, traceparent=event.traceparent)
+    return Offer(
+        **{name: getattr(form, name) for name in _Asked.model_fields}, input=given, traceparent=event.traceparent
+    )
+
+
+def _check_offer(message: Message) -> CloudEvent:
+    event = cloudevents.read_envelope(message.body)
+    if event.type != OFFERED:
+        raise MalformedMessage("The message is no offer of a job.")
+    return event
 
 
 def reply_message(reply: Reply, *, id: str, source: str = SOURCE, traceparent: str | None = None) -> Message:  # noqa: A002 - that of the event
@@ -248,16 +280,35 @@ def reply_message(reply: Reply, *, id: str, source: str = SOURCE, traceparent: s
     return _message(kind, id, reply.job, data, source=source, traceparent=traceparent)
 
 
+def read_claim(message: Message) -> tuple[str, str]:
+    """Read of a reply only the job that it speaks for and the token that allows it. Raises `MalformedMessage`.
+
+    Whoever checks the token first spends little on a message that has no right to speak.
+    """
+    _kind_of_reply(message)
+    claim = cloudevents.read_parts(message.body, _Claim)
+    if not is_id(claim.job):
+        raise MalformedMessage("The `job` of a reply is no id of a job.")
+    return claim.job, claim.token
+
+
 def read_reply(message: Message) -> Reply:
     """Read a reply. Raises `MalformedMessage`."""
-    event = cloudevents.read(message.body)
-    if event.type == COMPLETED:
-        completed = _read(_Completed, event.data)
+    kind = _kind_of_reply(message)
+    data = cloudevents.read_data(message.body)
+    if kind == COMPLETED:
+        completed = _validated(_Completed, data)
         return completion(completed, job=completed.job, token=completed.token)
-    if event.type == EVENTS:
-        told = _read(_Events, event.data)
-        return emission(told, job=told.job, token=told.token)
-    raise MalformedMessage("The message is no reply: its type is neither that of a completion nor that of events.")
+    told = _validated(_Events, data)
+    return emission(told, job=told.job, token=told.token)
+
+
+def _kind_of_reply(message: Message) -> str:
+    """Say which kind of reply it is. Raises `MalformedMessage` where it is none."""
+    kind = cloudevents.read_envelope(message.body).type
+    if kind not in (COMPLETED, EVENTS):
+        raise MalformedMessage("The message is no reply: its type is neither that of a completion nor that of events.")
+    return kind
 
 
 def pointing(message: Message, link: str) -> Message:
@@ -273,8 +324,10 @@ def data_of(message: Message) -> str:
 
 async def whole(message: Message, read: Callable[[str], Awaitable[str]]) -> Message:
     """Give a message with the data that it only points to, if it does. Raises `MalformedMessage`, and what `read` raises."""
+    if cloudevents.read_envelope(message.body).dataref is None:
+        return message  # as most are; only of these few all is read
     event = cloudevents.read(message.body)
-    if event.dataref is None or event.data is not None:
+    if event.data is not None or event.dataref is None:
         return message
     data = await read(event.dataref)
     return replace(message, body=cloudevents.write(replace(event, data=data, dataref=None)))
@@ -300,17 +353,17 @@ def emission(form: EventsForm, *, job: str, token: str) -> Reply:
 def read_form(form: type[M], text: str | bytes) -> M:
     """Read a form from JSON. Raises `MalformedMessage`, which repeats nothing of it."""
     try:
-        return form.model_validate(from_json(text, allow_inf_nan=False))
-    except ValidationError as error:
-        raise MalformedMessage(f"The message does not fit: {explain(error)}.") from None
+        found = parse_json(text)
     except ValueError as error:
         raise MalformedMessage(f"The message is not JSON: {error}.") from None
+    return _validated(form, found)
 
 
-def _read(form: type[M], data: str | None) -> M:
-    if data is None:
-        raise MalformedMessage("The event has no data.")
-    return read_form(form, data)
+def _validated(form: type[M], found: object) -> M:
+    try:
+        return form.model_validate(found)
+    except ValidationError as error:
+        raise MalformedMessage(f"The message does not fit: {explain(error)}.") from None
 
 
 def _emitted(forms: Sequence[EventForm]) -> tuple[Emitted, ...]:

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from sidelane.data.files import Files
 from sidelane.engine.registry import AnyTask
+from sidelane.model.codec import without_collecting
 from sidelane.model.errors import (
     ConfigurationError,
     FilesUnavailable,
@@ -23,6 +24,7 @@ from sidelane.model.errors import (
     UnknownFile,
 )
 from sidelane.model.job import JobRecord, JobSpec, Lease, State
+from sidelane.model.message import Message
 from sidelane.model.outcome import (
     Append,
     Cancelled,
@@ -37,7 +39,7 @@ from sidelane.model.outcome import (
 )
 from sidelane.model.problem import Problem
 from sidelane.model.worker import Claimed, ClaimRequest, Claims, WorkerInfo
-from sidelane.remote.messages import Offer, read_offer, whole
+from sidelane.remote.messages import Offer, read_asked, read_offer, whole
 from sidelane.remote.receiving import Receiving
 from sidelane.remote.replying import Replies
 from sidelane.stores.contract import Wakeups
@@ -163,7 +165,10 @@ class OfferSource:
     async def _claimed(self, delivery: Delivery, tasks: Mapping[str, int]) -> Claimed | None:
         """Take an offer, unless it is malformed, for other workers, or in hand already."""
         try:
-            offer = read_offer(await whole(delivery.message, self._files.get_text))
+            message = await whole(delivery.message, self._files.get_text)
+            offer = read_asked(message)
+            known = offer.task in self._tasks and tasks.get(offer.task, 0) >= offer.version
+            record = self._record(offer, message) if known else None
         except (MalformedMessage, UnknownFile) as error:
             logger.warning("message %s is no offer that can be read: %s", delivery.message.id, error)
             await _settled(delivery.reject(str(error)), delivery)
@@ -176,15 +181,18 @@ class OfferSource:
         if lease in self._held:  # it came again all the same; only its newest delivery can be extended and acknowledged
             self._held[lease].delivery = delivery
             return None
-        if offer.task not in self._tasks or tasks.get(offer.task, 0) < offer.version:
+        if record is None:
             await _settled(self._pass_over(offer, delivery), delivery)
             return None
         self._held[lease] = Held(offer, delivery)
-        return Claimed(self._record(offer), lease, remaining=offer.timeout, offered=True)
+        return Claimed(record, lease, remaining=offer.timeout, offered=True)
 
-    def _record(self, offer: Offer) -> JobRecord:
+    def _record(self, offer: Offer, message: Message) -> JobRecord:
+        """Make the job of an offer whose input has not been read. Raises `MalformedMessage`."""
+        with without_collecting():
+            arguments = _arguments(self._tasks[offer.task], read_offer(message).input)
         spec = JobSpec(
-            id=offer.job, task=offer.task, version=offer.version, arguments=_arguments(self._tasks[offer.task], offer.input),
+            id=offer.job, task=offer.task, version=offer.version, arguments=arguments,
             queue=self._queue, key=offer.key, trace=offer.traceparent,
         )  # fmt: skip
         return JobRecord(spec=spec, sequence=0, state=State.RUNNING, attempt=offer.attempt, submitted=time.time())

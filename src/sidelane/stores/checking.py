@@ -17,6 +17,7 @@ from sidelane.stores.problems import not_submittable
 _LARGEST = 2**63 - 1
 
 _TEXTS = ("task", "queue", "user", "key", "unique", "parent", "trace", "batch")
+_OPTIONAL = frozenset({"user", "key", "unique", "parent", "trace", "batch"})
 _WHOLES = ("version", "priority", "losses", "max_queued")
 _DURATIONS = ("delay", "run_at", "start_within", "deadline", "keep", "abandon_after", "remember")
 _texts, _wholes, _durations = attrgetter(*_TEXTS), attrgetter(*_WHOLES), attrgetter(*_DURATIONS)
@@ -67,9 +68,11 @@ def _check(spec: JobSpec) -> None:
 
 
 def _problem_with_texts(spec: JobSpec) -> Problem | None:
-    if spec.user == "":
-        return not_submittable("The user is an empty text: give None where there is no user.")
     texts = _texts(spec)
+    if "" in texts:
+        for name, text in zip(_TEXTS, texts, strict=True):
+            if text == "" and name in _OPTIONAL:
+                return not_submittable(f"The {name} is an empty text: give None where there is no {name}.")
     if not "".join(filter(None, texts)).isascii():
         for name, text in zip(_TEXTS, texts, strict=True):
             if text is not None and not is_storable(text):

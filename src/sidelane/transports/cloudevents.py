@@ -12,12 +12,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError, from_json
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    OnErrorOmit,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import PydanticCustomError, to_json
+from typing_extensions import TypedDict
 
-from sidelane.model.codec import explain
+from sidelane.model.codec import explain, parse_json, without_collecting
 from sidelane.model.errors import MalformedMessage
 from sidelane.model.ids import is_traceparent
 from sidelane.model.message import Message
@@ -28,7 +38,16 @@ CONTENT_TYPE = "application/cloudevents+json"
 _NAME = re.compile(r"[a-z0-9]{1,100}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-_JSON = re.compile(r"(application|text)/(.+\+)?json|.+/.+\+json", re.IGNORECASE)
+
+MOST_ATTRIBUTES = 100
+"""How many attributes an event may have."""
+
+LONGEST_TYPE = 255
+"""Characters of a media type (RFC 6838, 4.2)."""
+
+LONGEST_TIME = 64
+
+F = TypeVar("F", bound=BaseModel)
 
 
 def _text(value: str) -> str:
@@ -45,7 +64,7 @@ def _string(value: str) -> str:
 
 def _seconds(value: object) -> float:
     """Read a time of RFC 3339 as seconds since 1970."""
-    if isinstance(value, str) and _TIME.fullmatch(value):
+    if isinstance(value, str) and len(value) <= LONGEST_TIME and _TIME.fullmatch(value):
         with suppress(ValueError):
             return datetime.fromisoformat(value.upper()).timestamp()
     raise PydanticCustomError("time", "is not a time as RFC 3339 writes it, such as 2026-01-31T09:30:00Z")
@@ -113,29 +132,128 @@ def write(event: CloudEvent) -> str:
 
 def read(body: str | bytes) -> CloudEvent:
     """Read an event. Raises `MalformedMessage`, which says what is wrong with it and repeats nothing of what it says."""
+    with without_collecting():
+        return _read(body)
+
+
+def _read(body: str | bytes) -> CloudEvent:
     try:
-        found = from_json(body, allow_inf_nan=False)
+        found = parse_json(body)
     except ValueError as error:
         raise MalformedMessage(f"The message is not JSON: {error}.") from None
     if not isinstance(found, dict):
         raise MalformedMessage("The message is not a CloudEvent: it is not a JSON object.")
+    if len(found) > MOST_ATTRIBUTES:
+        raise MalformedMessage(f"The message is not a CloudEvent: it has more than {MOST_ATTRIBUTES} attributes.")
     members = {name: value for name, value in found.items() if value is not None}
-    version = members.pop("specversion", None)
-    if version != "1.0":
-        said = "has no specversion" if version is None else "has another specversion"
-        raise MalformedMessage(f"The message is not a CloudEvent 1.0: it {said}.")
+    _check_version(members.pop("specversion", None))
     if not all(_NAME.fullmatch(name) for name in members if name != "data_base64"):
         raise MalformedMessage(
             "The message is not a CloudEvent 1.0: its attributes do not all have names of lower-case letters and digits."
         )
     data = _data(found, members)
-    if not is_traceparent(str(members.get("traceparent", ""))):
-        members.pop("traceparent", None)  # as W3C Trace Context asks: the trace is lost, not the message
+    members["traceparent"] = _trace(members.get("traceparent"))
     extensions = {name: members.pop(name) for name in list(members) if name not in _KNOWN}
     try:
         return _adapter().validate_python({**members, "data": data, "extensions": extensions})
     except ValidationError as error:
         raise MalformedMessage(f"The message is not a CloudEvent 1.0: {explain(error)}.") from None
+
+
+def read_envelope(body: str | bytes) -> CloudEvent:
+    """Read the attributes that Sidelane knows, past the data and all extensions, at a small part of what `read` costs.
+
+    Raises `MalformedMessage`.
+    """
+    try:
+        found = _envelope().validate_json(body)
+    except ValidationError as error:
+        raise _refused(error) from None
+    _check_version(found.get("specversion"))
+    try:
+        known = {name: value for name, value in found.items() if name != "specversion" and value is not None}
+        return _adapter().validate_python({**known, "traceparent": _trace(found.get("traceparent"))})
+    except ValidationError as error:
+        raise _refused(error) from None
+
+
+def read_data(body: str | bytes) -> Any:
+    """Read an event's data alone. Raises `MalformedMessage`, also where there are none."""
+    try:
+        found = parse_json(body)
+    except ValueError as error:
+        raise MalformedMessage(f"The message is not JSON: {error}.") from None
+    encoded = found.get("data_base64") if isinstance(found, dict) else None
+    if encoded is not None:
+        return _parsed(_decoded(encoded, found.get("datacontenttype"), alone="data" not in found))
+    if not isinstance(found, dict) or "data" not in found:
+        raise MalformedMessage("The event has no data.")
+    return found["data"]
+
+
+def read_parts(body: str | bytes, form: type[F]) -> F:
+    """Read those parts of an event's data that a form has, and make no values of all others. Raises `MalformedMessage`."""
+    try:
+        found: Any = _carrier(form).model_validate_json(body)
+        if found.data_base64 is not None:
+            alone = "data" not in found.model_fields_set
+            return form.model_validate_json(_decoded(found.data_base64, found.datacontenttype, alone=alone))
+    except ValidationError as error:
+        raise _refused(error) from None
+    if found.data is None:
+        raise MalformedMessage("The event has no data.")
+    read: F = found.data
+    return read
+
+
+def _check_version(version: object) -> None:
+    if version != "1.0":
+        said = "has no specversion" if version is None else "has another specversion"
+        raise MalformedMessage(f"The message is not a CloudEvent 1.0: it {said}.")
+
+
+def _trace(value: object) -> str | None:
+    """Give a trace that is one; else the trace is lost and not the message, as W3C Trace Context asks."""
+    return value if isinstance(value, str) and is_traceparent(value) else None
+
+
+def _is_json(media_type: object) -> bool:
+    if not isinstance(media_type, str) or len(media_type) > LONGEST_TYPE:
+        return False
+    kind, _, name = media_type.partition(";")[0].strip().lower().partition("/")
+    return (kind in ("application", "text") and name == "json") or (
+        bool(kind) and name[:-5] != "" and name.endswith("+json")
+    )
+
+
+def _decoded(encoded: Any, media_type: object, *, alone: bool) -> bytes:
+    """Give the data that came in base64. Raises `MalformedMessage`."""
+    if not alone:
+        raise MalformedMessage("The message is not a CloudEvent 1.0: it has both data and data_base64.")
+    if not _is_json("application/json" if media_type is None else media_type):
+        raise MalformedMessage("The data of the message are not JSON: see its datacontenttype.")
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (TypeError, ValueError):
+        raise MalformedMessage("The data of the message are not JSON.") from None
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return parse_json(data)
+    except ValueError:
+        raise MalformedMessage("The data of the message are not JSON.") from None
+
+
+def _refused(error: ValidationError) -> MalformedMessage:
+    (first, *_) = error.errors(include_url=False, include_input=False)
+    match first["type"]:
+        case "json_invalid":
+            return MalformedMessage(f"The message is not JSON: {first['ctx']['error']}.")
+        case "dict_type" | "model_type" if not first["loc"]:
+            return MalformedMessage("The message is not a CloudEvent: it is not a JSON object.")
+        case _:
+            return MalformedMessage(f"The message is not a CloudEvent 1.0: {explain(error)}.")
 
 
 def _written(seconds: float) -> str:
@@ -147,17 +265,16 @@ def _data(found: Mapping[str, Any], members: dict[str, Any]) -> str | None:
     encoded = members.pop("data_base64", None)
     value = members.pop("data", None)
     if encoded is not None:
-        if "data" in found:
-            raise MalformedMessage("The message is not a CloudEvent 1.0: it has both data and data_base64.")
-        kind = members.get("datacontenttype", "application/json")
-        if not isinstance(kind, str) or not _JSON.fullmatch(kind.partition(";")[0].strip()):
-            raise MalformedMessage("The data of the message are not JSON: see its datacontenttype.")
+        value = _parsed(_decoded(encoded, members.get("datacontenttype"), alone="data" not in found))
     elif "data" not in found:  # a null is data too
         return None
     try:
-        return _dumps(value if encoded is None else from_json(base64.b64decode(encoded, validate=True)))
-    except (TypeError, ValueError):
+        text = to_json(value).decode()
+        if "Infinity" in text:  # either a word of the data, or a number too large to be one
+            _dumps(value)
+    except ValueError:
         raise MalformedMessage("The data of the message are not JSON.") from None
+    return text
 
 
 def _dumps(value: object) -> str:
@@ -165,6 +282,35 @@ def _dumps(value: object) -> str:
 
 
 _KNOWN = frozenset(CloudEvent.__dataclass_fields__) - {"data", "extensions"}
+
+
+class _Envelope(TypedDict):
+    """What is kept of a message here: a member that is none of these, the data say, is not even made a value."""
+
+    specversion: NotRequired[OnErrorOmit[str]]
+    id: NotRequired[str | None]
+    source: NotRequired[str | None]
+    type: NotRequired[str | None]
+    subject: NotRequired[str | None]
+    time: NotRequired[str | None]
+    datacontenttype: NotRequired[str | None]
+    dataschema: NotRequired[str | None]
+    traceparent: NotRequired[OnErrorOmit[str]]
+    dataref: NotRequired[str | None]
+
+
+@cache
+def _envelope() -> TypeAdapter[_Envelope]:
+    return TypeAdapter(_Envelope)
+
+
+@cache
+def _carrier(form: type[BaseModel]) -> type[BaseModel]:
+    """Make the form of an event whose data have this form."""
+    optional: Any = form | None
+    return create_model(
+        "Carrier", data=(optional, None), data_base64=(str | None, None), datacontenttype=(str | None, None)
+    )
 
 
 @cache

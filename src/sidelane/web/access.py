@@ -9,12 +9,18 @@ from sidelane.engine.registry import Registry
 from sidelane.engine.side import OWN
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import JobGone, SidelaneError, UnknownBatch, UnknownJob
-from sidelane.model.job import DAY, JobRecord
+from sidelane.model.ids import is_made
+from sidelane.model.job import DAY, JobRecord, Query
 
 PURPOSE = "stream tokens"
 
+_OPT_IN = "It does with Jobs(…, guessable=True)."
+
 MARGIN = 3600.0
 """Seconds a token outlives the longest time its job may take."""
+
+LONGEST_TOKEN = 100
+"""Characters."""
 
 _BATCH = "batch:"  # no id has a colon, so that no job's token opens a batch
 
@@ -25,33 +31,61 @@ class NoUser(SidelaneError):
     status = 403
 
 
-class Access:
-    """Decides who sees which job and which batch. `everyone`: the id alone opens it."""
+class Guessable(SidelaneError):
+    """A key, or an id that was chosen, can be guessed: where there are no users, it opens nothing."""
 
-    def __init__(self, client: Client, registry: Registry, *, everyone: bool) -> None:
+    status = 403
+
+
+class Access:
+    """Decides who sees which job and which batch.
+
+    `everyone`: there are no users, and the id alone opens it. `guessable`: so does what can be guessed, a key or a chosen id.
+    """
+
+    def __init__(self, client: Client, registry: Registry, *, everyone: bool, guessable: bool) -> None:
         self._client = client
         self._registry = registry
         self._everyone = everyone
+        self._guessable = guessable
 
     def check_may_submit(self, user: str | None) -> None:
         """Check that a job would have an owner. Raises `NoUser`."""
         if not self._everyone and user is None:
             raise NoUser
 
+    def check_opens(self, id_: str) -> None:
+        """Check that an id may open its job or batch, whether or not there is one. Raises `Guessable`."""
+        if not self._guessable and not is_made(id_):
+            raise Guessable(f"An id that was chosen, as this one, can be guessed, so it opens nothing here. {_OPT_IN}")
+
     async def record(self, job_id: str, user: str | None) -> JobRecord:
-        """Look up a job for a user. Raises `UnknownJob`, also where it is someone else's or side work, and `JobGone`."""
+        """Look up a job for a user.
+
+        Raises `UnknownJob`, also where it is someone else's or side work, `JobGone` and `Guessable`.
+        """
+        self.check_opens(job_id)
         try:
             record = await self._client.record(job_id)
         except JobGone as gone:
             self._check_user(gone.user, user, job_id)
             raise
-        if record.spec.task.startswith(OWN):
+        if not self.shows(record, user):
             raise UnknownJob(f"There is no job {job_id!r}.")
-        self._check_user(record.spec.user, user, job_id)
         return record
 
+    async def current(self, key: str, user: str | None) -> JobRecord:
+        """Look up the newest of a user's jobs with a key. Raises `UnknownJob` and `Guessable`."""
+        if not self._guessable:
+            raise Guessable(f"A key can be guessed, so jobs are not found by it here. {_OPT_IN}")
+        for record in await self._client.find(Query(key=key, user=self.of(user), limit=1)):
+            if self.shows(record, user):
+                return record
+        raise UnknownJob(f"There is no job with the key {key!r}.")
+
     async def batch(self, batch_id: str, user: str | None) -> BatchRecord:
-        """Look up a batch for a user. Raises `UnknownBatch`, also where it is someone else's."""
+        """Look up a batch for a user. Raises `UnknownBatch`, also where it is someone else's, and `Guessable`."""
+        self.check_opens(batch_id)
         record = await self._client.store.get_batch(batch_id)
         if record is None or not self.sees(record.spec.user, user):
             raise UnknownBatch(f"There is no batch {batch_id!r}.")
@@ -61,9 +95,13 @@ class Access:
         """Tell whether a user sees what belongs to this owner."""
         return self._everyone or (user is not None and owner == user)
 
+    def shows(self, record: JobRecord, user: str | None) -> bool:
+        """Tell whether a user sees a job, however it was found. Nobody sees side work."""
+        return not record.spec.task.startswith(OWN) and self.sees(record.spec.user, user)
+
     def of(self, user: str | None) -> str | None:
-        """Say whose jobs a user's queries are to find; None: everyone's."""
-        return None if self._everyone else user
+        """Say whose jobs a user's queries are to find; None: everyone's, an empty text: nobody's."""
+        return None if self._everyone else user or ""
 
     def _check_user(self, owner: str | None, user: str | None, job_id: str) -> None:
         if not self.sees(owner, user):
@@ -95,6 +133,8 @@ class Access:
 
     async def _holds(self, what: str, token: str) -> bool:
         expires, _, signature = token.partition(".")
+        if len(token) > LONGEST_TOKEN:
+            return False
         try:
             until = int(expires, 16)
         except ValueError:

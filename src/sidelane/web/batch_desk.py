@@ -73,7 +73,8 @@ class BatchDesk:
         query = Query(batch=record.id, user=self.access.of(user), before=before, limit=PAGE)
         found = await self.client.find(query)
         older = f"{self.path(connection, record.id)}/jobs?before={found[-1].sequence}" if len(found) == PAGE else None
-        return JobPage(jobs=[job_document(each, await self.desk.links(connection, each)) for each in found], next=older)
+        shown = [each for each in found if self.access.shows(each, user)]
+        return JobPage(jobs=[job_document(each, await self.desk.links(connection, each)) for each in shown], next=older)
 
 
 def retry_after(record: BatchRecord) -> int:

@@ -52,23 +52,29 @@ def keyed_batch(calls: Sequence[Call[Any]], header: str, user: str | None) -> tu
     ]
 
 
-def _digest(header: str, user: str | None) -> str:
+def check_key(header: str, user: str | None) -> tuple[str, str]:
+    """Give the key that a header holds, and its user. Raises `IdempotencyError` as `keyed` does."""
     key = header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header  # a structured string, or bare
     if user is None:
         raise IdempotencyError("Idempotency-Key needs a user to belong to, and this request has none.")
     if not 0 < len(key) <= LONGEST_KEY:
         raise IdempotencyError(f"An Idempotency-Key has 1 to {LONGEST_KEY} characters; this one has {len(key)}.")
+    return key, user
+
+
+def _digest(header: str, user: str | None) -> str:
+    key, user = check_key(header, user)
     return hashlib.sha256(f"{len(user)}:{user}{key}".encode()).hexdigest()[:40]
 
 
 def check_same(call: Call[R], record: JobRecord) -> None:
     """Check that a replay asks for the job that it got. Raises `IdempotencyMismatch`."""
     same_task = record.spec.task in (call.task.name, *call.task.aliases)
-    if not same_task or _content(record.spec.arguments) != _content(call.arguments):
+    if not same_task or content_of(record.spec.arguments) != content_of(call.arguments):
         raise IdempotencyMismatch
 
 
-def _content(arguments: str) -> str:
+def content_of(arguments: str) -> str:
     """Give arguments without the ids of their files: one that is uploaded again has another, and is the same by its hash."""
     return _FILE.sub('"file":""', arguments) if MARK in arguments else arguments
 

@@ -1,20 +1,22 @@
 """Jobs over HTTP: the routes clients follow, and the responder that submits from the user's own endpoints."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
+from fastapi.routing import APIRoute
 
 from sidelane.app import Sidelane
 from sidelane.engine.client import Client
 from sidelane.engine.task import Task
 from sidelane.model import job
-from sidelane.model.errors import ConfigurationError, NotFinished, SidelaneError, UnknownJob
+from sidelane.model.errors import ConfigurationError, NotFinished, SidelaneError
 from sidelane.model.ids import new_nonce
 from sidelane.web import openapi, sockets
 from sidelane.web.access import Access
 from sidelane.web.batch_desk import BatchDesk
 from sidelane.web.batches import batch_routes
+from sidelane.web.checking import check_headers, checked_route
 from sidelane.web.completing import completion_routes
 from sidelane.web.cursors import cursor
 from sidelane.web.desk import Desk, retry_after
@@ -22,7 +24,7 @@ from sidelane.web.documents import JobDocument
 from sidelane.web.files import file_routes
 from sidelane.web.listening import Listening
 from sidelane.web.openapi import Responses
-from sidelane.web.problems import ProblemRoute
+from sidelane.web.problems import SAVED, ProblemRoute
 from sidelane.web.responder import Responder
 
 UserDependency = Callable[..., str | Awaitable[str | None] | None]
@@ -35,24 +37,28 @@ class Jobs:
         app.include_router(jobs.router, prefix="/jobs")
         app.include_router(jobs.batches, prefix="/batches")  # where `respond.many` is used
         app.include_router(jobs.files, prefix="/files")  # where files lie in a folder, and links to them are used
+        uploads = APIRouter(route_class=jobs.route)  # user and headers are checked before the body of a request is read
 
         @app.post("/chat", responses=jobs.responses(answer))
         async def chat(question: Question, respond: Annotated[Responder, Depends(jobs.respond)]) -> Response:
             return await respond(answer.call(question))
 
     `user` is the application's own dependency that gives the id of whoever asks; a job is seen by its submitter alone. With
-    `user=None`, written out, the id alone opens a job.
+    `user=None`, written out, the id alone opens a job. `guessable` says whether what can be guessed opens jobs and batches too: a
+    key, and an id that the application chose. It does where there are users, and does not without them, unless this says so.
     """
 
-    def __init__(self, lane: Sidelane, *, user: UserDependency | None) -> None:
+    def __init__(self, lane: Sidelane, *, user: UserDependency | None, guessable: bool | None = None) -> None:
         self._lane = lane
         self._everyone = user is None
+        self._guessable = not self._everyone if guessable is None else guessable
         self._user: UserDependency = user or _nobody
         self._name = f"sidelane-job-{new_nonce()}"
         self._batch_name = f"sidelane-batch-{new_nonce()}"
         self._desk: Desk | None = None
-        self.respond: Callable[..., Responder] = self._responding()
+        self.respond: Callable[..., AsyncIterator[Responder]] = self._responding()
         self._viewer = self._viewing()
+        self.route: type[APIRoute] = checked_route(self._checking())
         self.router = self._routes()
         self.files = file_routes(lambda: self._lane.files)
         self.batches = batch_routes(self._batch_name, lambda: self.batch_desk, self._viewer)
@@ -69,7 +75,7 @@ class Jobs:
         """What shows jobs of the open lane. Raises `NotOpen`."""
         client: Client = self._lane.client
         if self._desk is None or self._desk.client is not client:
-            access = Access(client, self._lane.registry, everyone=self._everyone)
+            access = Access(client, self._lane.registry, everyone=self._everyone, guessable=self._guessable)
             self._desk = Desk(client, access, Listening(client.store), self._name)
         return self._desk
 
@@ -84,8 +90,15 @@ class Jobs:
 
         return viewer
 
-    def _responding(self) -> Callable[..., Responder]:
-        def respond(
+    def _checking(self) -> Callable[..., Awaitable[None]]:
+        async def check(request: Request, user: Annotated[str | None, Depends(self._viewer)]) -> None:
+            self.desk.access.check_may_submit(user)
+            check_headers(request, user)
+
+        return check
+
+    def _responding(self) -> Callable[..., AsyncIterator[Responder]]:
+        async def respond(
             request: Request,
             user: Annotated[Any, Depends(self._user)],
             prefer: Annotated[str | None, Header(description="`wait=10` waits so many seconds for the result.")] = None,
@@ -99,31 +112,33 @@ class Jobs:
             last_event_id: Annotated[
                 str | None, Header(description="Goes on with a stream after this event, and submits nothing.")
             ] = None,
-        ) -> Responder:
+        ) -> AsyncIterator[Responder]:
             """Read by the responder itself, the headers stand here for OpenAPI's sake."""
-            return Responder(request, lambda: self.batch_desk, lambda: self._checked(user))
+            async with self._lane.files.kept_on_success() as saved:
+                request.scope[SAVED] = saved
+                yield Responder(request, lambda: self.batch_desk, lambda: self._checked(user), saved)
 
         return respond
 
     def _checked(self, user: object) -> str | None:
-        """Check what the application's dependency gave; None is nobody, who sees nothing. Raises `ConfigurationError`."""
+        """Check what the application's dependency gave; None and an empty text are nobody, who sees nothing.
+
+        Raises `ConfigurationError`.
+        """
         if user is None or isinstance(user, str):
-            return user
+            return user or None
         raise ConfigurationError(f"The user dependency of Jobs gave {user!r}: a user is a text, so let it give str(…).")
 
-    def _routes(self) -> APIRouter:  # noqa: C901 - one table of routes, each a few lines
+    def _routes(self) -> APIRouter:
         router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=openapi.problems(openapi.MALFORMED))
 
         Viewer = Annotated[str | None, Depends(self._viewer)]  # noqa: N806 - a type, made of this application's dependency
         last_event_id = Query(default=None, description="Where to go on: the id of the last event seen.")
 
-        @router.get("/current", responses=openapi.problems({404: "There is none.", 503: openapi.SEEING[503]}))
+        @router.get("/current", responses=openapi.CURRENT)
         async def current(request: Request, key: str, user: Viewer) -> JobDocument:
             """The newest of one's own jobs that was submitted with this key."""
-            found = await self.desk.client.find(job.Query(key=key, user=None if self._everyone else user, limit=1))
-            if not found or (not self._everyone and user is None):
-                raise UnknownJob(f"There is no job with the key {key!r}.")
-            return await self.desk.document(request, found[0])
+            return await self.desk.document(request, await self.desk.access.current(key, user))
 
         @router.get("/{job_id}", name=self._name, responses=openapi.SEEN)
         async def status(request: Request, response: Response, job_id: str, user: Viewer) -> JobDocument:

@@ -8,6 +8,9 @@ from starlette.datastructures import Headers
 LONGEST_WAIT = 120.0
 """Seconds a request waits at most, however long it would like to."""
 
+LONGEST_FIELD = 4096
+"""Characters of such a header that are read; what comes after them is ignored."""
+
 EVENT_STREAM = "text/event-stream"
 JSON = "application/json"
 
@@ -52,7 +55,7 @@ def _preferences(values: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def _items(values: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     for value in values:
-        for item in value.split(","):
+        for item in value[:LONGEST_FIELD].split(","):
             name, *parameters = (part.strip().lower() for part in item.split(";"))
             if name:
                 yield name, parameters

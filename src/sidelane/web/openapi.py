@@ -63,6 +63,7 @@ def _refusing(limits: Sequence[Limiting]) -> Responses:
 MALFORMED = {422: "The request does not fit."}
 
 SEEING = {
+    403: "Its id can be guessed, and opens nothing here.",
     404: "There is no such job, or it is someone else's.",
     410: "It was kept long enough.",
     503: "Try again shortly.",
@@ -78,7 +79,7 @@ COMPLETING = {
 
 _SUBMITTING = {
     400: "A header is malformed: Last-Event-ID or Idempotency-Key.",
-    403: "The request has no user to submit for.",
+    403: "The request has no user to submit for, or the job an id that can be guessed and would open nothing.",
     409: "Another job stands in the way.",
     413: "The arguments are too large.",
     422: "The arguments do not fit, or the Idempotency-Key was used with another request (it is known while its job is kept).",
@@ -128,7 +129,13 @@ _SEEN_TO_THE_END = {"description": "The job has ended, and this client has seen 
 
 SEEN: Responses = problems(SEEING)
 
-BATCH_SEEN: Responses = problems({404: "There is no such batch, or it is someone else's.", 503: SEEING[503]})
+CURRENT: Responses = problems(
+    {403: "A key can be guessed, and opens nothing here.", 404: "There is none.", 503: SEEING[503]}
+)
+
+BATCH_SEEN: Responses = problems(
+    {403: SEEING[403], 404: "There is no such batch, or it is someone else's.", 503: SEEING[503]}
+)
 
 BATCH_STREAM: Responses = {200: {"description": "The events.", "content": _EVENTS}, **BATCH_SEEN}
 

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
+from sidelane.data.saved import Saved
 from sidelane.model.errors import JobFailed, JobRefused, LimitReached, QueueFull, SidelaneError
 from sidelane.model.problem import Problem
 from sidelane.web.limits import limit_fields, whole_seconds
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 ERRORS = range(400, 600)
+
+SAVED = "sidelane.saved"
+"""Where a request's scope holds the files that it has brought."""
 
 RETRY_AFTER = 2
 """Seconds after which a client may try again what the store could not take just now."""
@@ -97,9 +101,10 @@ class ProblemRoute(APIRoute):
         async def handle(request: Request) -> Response:
             try:
                 return await handler(request)
-            except SidelaneError as error:
-                return error_response(error)
-            except RequestValidationError as error:
-                return invalid_response(error)
+            except (SidelaneError, RequestValidationError) as error:
+                saved: Saved | None = request.scope.get(SAVED)
+                if saved is not None:  # the dependency that knows of them does not hear of this error
+                    await saved.remove()
+                return error_response(error) if isinstance(error, SidelaneError) else invalid_response(error)
 
         return handle

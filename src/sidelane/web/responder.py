@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from sidelane.data.saved import Saved
 from sidelane.engine.task import Call
 from sidelane.model.errors import JobRefused, NotFinished, SidelaneError
 from sidelane.model.ids import is_traceparent
@@ -24,10 +25,13 @@ from sidelane.web.problems import error_response
 class Responder:
     """Answers one request with one job: `return await respond(answer.call(question))`; or with a batch, `respond.many(calls)`."""
 
-    def __init__(self, request: Request, open_desk: Callable[[], BatchDesk], viewer: Callable[[], str | None]) -> None:
+    def __init__(
+        self, request: Request, open_desk: Callable[[], BatchDesk], viewer: Callable[[], str | None], saved: Saved
+    ) -> None:
         self._request = request
         self._open_desk = open_desk
         self._viewer = viewer
+        self._saved = saved  # the files that this request has brought
 
     async def __call__(self, call: Call[Any], *, stream: bool = False) -> Response:
         """Submit the call, or resume its stream, and answer as the request's headers ask. Errors become problem documents.
@@ -37,7 +41,7 @@ class Responder:
         try:
             return await self._answer(call, self._open_desk().desk, self._viewer(), stream=stream)
         except SidelaneError as error:
-            return error_response(error)
+            return await self._refused(error)
 
     async def many(
         self, calls: Iterable[Call[Any]], *, then: Call[Any] | Sequence[Call[Any]] = (), keep: float | None = None
@@ -49,13 +53,19 @@ class Responder:
         try:
             return await self._answer_many(list(calls), self._open_desk(), self._viewer(), then, keep)
         except SidelaneError as error:
-            return error_response(error)
+            return await self._refused(error)
+
+    async def _refused(self, error: SidelaneError) -> Response:
+        """Answer with an error; the files that came for a job that is not there go at once."""
+        await self._saved.remove()
+        return error_response(error)
 
     async def _answer(self, call: Call[Any], desk: Desk, user: str | None, *, stream: bool) -> Response:
         headers = self._request.headers
         resumed = cursor(headers.get("last-event-id"))
         if resumed is not None:  # a client that comes back after a broken stream must not submit again
             job_id, after = resumed
+            await self._saved.remove()
             return await desk.stream(self._request, await desk.access.record(job_id, user), after)
         desk.access.check_may_submit(call.options.user or user)
         desk.path(self._request, call.options.id or "any")  # without routes to link to, nothing is submitted
@@ -85,6 +95,9 @@ class Responder:
         keep: float | None,
     ) -> Response:
         batches.access.check_may_submit(user)
+        for call in calls:
+            if call.options.id is not None:
+                batches.access.check_opens(call.options.id)
         for path in (batches.path, batches.desk.path):  # without routes to link to, nothing is submitted
             path(self._request, "any")
         batch_id = None
@@ -109,6 +122,8 @@ class Responder:
         key = headers.get(HEADER)
         if key is not None:
             call = keyed(call, key, call.options.user)
+        if call.options.id is not None:
+            desk.access.check_opens(call.options.id)
         submission = await desk.client.submission(call, trace=self._trace())
         if key is not None and not submission.created:
             check_same(call, submission.record)

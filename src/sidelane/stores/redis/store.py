@@ -111,7 +111,7 @@ class RedisStore:
         found: list[JobRecord] = []
         before = "" if query.before is None else str(query.before)
         fields = encoding.query_fields(query)
-        while len(found) < query.limit and query.states != frozenset():
+        while len(found) < query.limit and not query.finds_nothing:
             before, *answers = await self._server.run("find", _index(query), before, MOST_ITEMS, *fields)
             records = map(decoding.record_of, answers)
             found += [replace(record, history=()) for record in records if decoding.meets(record, query)]

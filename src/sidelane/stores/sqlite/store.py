@@ -126,6 +126,8 @@ class SqliteStore:
         return await self._read(lambda connection, now: get(connection, now, ids))
 
     async def find(self, query: Query) -> list[JobRecord]:
+        if query.finds_nothing:
+            return []
         return await self._read(lambda connection, now: find(connection, now, query), slow=True)
 
     async def position(self, job_id: str) -> Place | None:

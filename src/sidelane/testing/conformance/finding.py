@@ -1,6 +1,7 @@
 """Finding: looking jobs up by what they are, and the whole store at a glance."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,13 @@ class Finding(Subject):
         assert await found(store, Query(labels={"tier": "gold"})) == ["d", "c"]
         assert await found(store, Query(labels={"tier": "gold", "zone": "1"})) == ["c"]
         assert await found(store, Query(task="speak", labels={"tier": "tin"})) == []
+
+    async def test_an_empty_text_is_no_mark_and_finds_no_job(self, store: Store) -> None:
+        await submit(store, *specs("bare"), JobSpec(id="whole", task="t", user="u", key="k", parent="bare"))
+        for mark in ("user", "key", "parent", "batch", "task", "queue"):
+            marked: dict[str, Any] = {mark: ""}
+            assert await found(store, Query(**marked)) == []
+            assert await found(store, Query(**{"key": "k", **marked})) == []
 
     async def test_jobs_are_found_by_state(self, store: Store) -> None:
         for job_id, outcome in ("ok", Succeeded("1")), ("bad", Failed(failure())), ("again", Retried(failure())):

@@ -1,12 +1,14 @@
 """Submitting: one durable job for each id, with an answer for each spec."""
 
+from typing import Any
+
 from sidelane.model.batch import BatchSpec
 from sidelane.model.job import DAY, FINISHED, REMOVED, FollowUp, Gone, JobRecord, JobSpec, Refusal, State, Submission
 from sidelane.model.outcome import Succeeded
 from sidelane.stores.contract import Store
 from sidelane.testing.clock import HandClock
 from sidelane.testing.conformance.place import Subject
-from sidelane.testing.conformance.steps import finish, rate, record, slots, specs, start, submit, take_job
+from sidelane.testing.conformance.steps import finish, rate, record, refusal, slots, specs, start, submit, take_job
 
 
 class Submitting(Subject):
@@ -56,6 +58,13 @@ class Submitting(Subject):
         await store.open_batch(BatchSpec(id="many"))
         await submit(store, spec)
         assert (await record(store, spec.id)).spec == spec
+
+    async def test_a_mark_that_is_an_empty_text_is_refused_and_none_is_none(self, store: Store) -> None:
+        for mark in ("user", "key", "unique", "parent", "trace", "batch"):
+            marked: dict[str, Any] = {mark: ""}
+            refused = await refusal(store, JobSpec(id="a", task="t", **marked))
+            assert mark in refused.problem.detail
+        assert await store.get(["a"]) == [None]
 
     async def test_submitting_an_id_twice_is_one_job(self, store: Store) -> None:
         await submit(store, *specs("a", user="u"))

@@ -1,0 +1,265 @@
+"""What strangers send is read in a time that grows as its length does, and that an event loop can spare."""
+
+import base64
+import gc
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from starlette.datastructures import Headers
+
+from sidelane.callbacks.addresses import Reach
+from sidelane.callbacks.poster import seconds_of
+from sidelane.callbacks.receiver import receiver_of
+from sidelane.cli.times import duration_of
+from sidelane.data.file import File
+from sidelane.data.files import key_of
+from sidelane.data.kinds import checked_type
+from sidelane.data.uploading import proper_name, proper_type
+from sidelane.engine.holding import files_named
+from sidelane.model.codec import explain
+from sidelane.model.errors import SidelaneError
+from sidelane.model.ids import is_id, is_made, is_traceparent
+from sidelane.model.job import JobSpec
+from sidelane.model.limit import Rate
+from sidelane.model.message import Message
+from sidelane.remote.intake import trace_of
+from sidelane.remote.messages import (
+    CompletionForm,
+    EventsForm,
+    read_asked,
+    read_claim,
+    read_form,
+    read_offer,
+    read_reply,
+)
+from sidelane.remote.token import read_token
+from sidelane.stores.checking import problem_with
+from sidelane.transports import cloudevents
+from sidelane.transports.sqs import form
+from sidelane.web.cursors import cursor
+from sidelane.web.idempotency import check_key, content_of
+from sidelane.web.negotiation import wishes
+
+MIB = 1024 * 1024
+
+MOST_GROWTH = 2.5
+"""How much longer twice as much may take."""
+
+STEPS = 5
+"""How often the length is doubled."""
+
+UNMEASURED = 0.0003
+"""Seconds below which a time says nothing."""
+
+ENDLESS = 1.0
+"""Seconds that no reading takes."""
+
+BAR = 0.05
+"""Seconds of its loop that one message of a MiB may cost a worker."""
+
+UNHURRIED = 4
+"""How many times as slow a machine may be as one where the bar was set."""
+
+TRIES = 5
+
+Shape = Callable[[int], str]
+
+
+def repeated(*pieces: str) -> list[Shape]:
+    """Make texts of one piece again and again."""
+    return [lambda n, piece=piece: piece * (n // len(piece)) for piece in pieces]  # type: ignore[misc] # a default binds it
+
+
+def between(before: str, piece: str, after: str) -> Shape:
+    return lambda n: before + piece * (n // len(piece)) + after
+
+
+PLAIN = repeated(
+    "a", " ", "0", "9", ",", ";", ":", ".", "/", "\\", "=", '"', "+", "-", "\x01", "é", "1.", "a=,", "a;q=", "//+"
+)
+"""Runs of what the parsers look for, and of what they nearly take."""
+
+NUMBERS = [between("1e", "9", ""), between("0.", "3", ""), between("1", "_1", "")]
+
+DATES = [
+    between("Mon, 01 Jan ", "9", " 00:00:00 GMT"),
+    between("Mon, 01 Jan 2026 ", ":", ""),
+    *repeated("a ", "1:", "-1 "),
+]
+
+HEAD = '{"specversion":"1.0","id":"1","source":"s","type":"sidelane.job.completed"'
+OFFERED = HEAD.replace("completed", "offered")
+JOB = '"job":"a","token":"t","task":"t","attempt":1,"timeout":1'
+
+
+def in_data(piece: str, *, after: str = "") -> Shape:
+    """Make replies that hold something many times, and offers too."""
+    return between(f'{HEAD},"data":{{{JOB},"result":[', piece, f"0]{after}}}}}")
+
+
+def in_offer(piece: str) -> Shape:
+    return between(f'{OFFERED},"data":{{{JOB},"input":[', piece, "0]}}")
+
+
+def many_members(value: str, name: str = "x{:x}") -> Shape:
+    return lambda n: HEAD + "".join(f',"{name.format(number)}":{value}' for number in range(n // 12)) + "}"
+
+
+def in_base64(data: Shape) -> Shape:
+    return lambda n: f'{HEAD},"data_base64":"{base64.b64encode(data(n * 3 // 4).encode()).decode()}"}}'
+
+
+def keys_in_data(n: int) -> str:
+    return f'{HEAD},"data":{{{JOB},"result":{{{",".join(f"{chr(34)}{number:x}{chr(34)}:0" for number in range(n // 9))}}}}}}}'
+
+
+MESSAGES: Mapping[str, Shape] = {
+    "a datacontenttype of slashes": between(HEAD + ',"data_base64":"e30=","datacontenttype":"', "/", 'x"}'),
+    "a datacontenttype of suffixes": between(HEAD + ',"data_base64":"e30=","datacontenttype":"a/b', "+json", 'x"}'),
+    "whole numbers": in_data("1,"),
+    "large numbers": in_data("9" * 4000 + ","),
+    "too large a number": between(f'{HEAD},"data":', "9", "}"),
+    "numbers": in_data("1.2345678901234567e-300,"),
+    "lists": in_data("[],"),
+    "objects": in_data("{},"),
+    "texts": in_data('"",'),
+    "keys": keys_in_data,
+    "events": between(f'{HEAD},"data":{{{JOB},"events":[', '{"name":"a"},', "{}]}}"),
+    "events that are none": between(f'{HEAD},"data":{{{JOB},"events":[', "0,", "0]}}"),
+    "an offer of lists": in_offer("[],"),
+    "an offer of texts": in_offer('"a",'),
+    "one text": between(HEAD + ',"data":"', "x", '"}'),
+    "escapes": between(HEAD + ',"data":"', '\\"', '"}'),
+    "unicode escapes": between(HEAD + ',"data":"', "\\u00e9", '"}'),
+    "no base64": between(HEAD + ',"data_base64":"', "*", '"}'),
+    "base64 of lists": in_base64(between(f'{{{JOB},"result":[', "[],", "0]}")),
+    "extensions": many_members("1"),
+    "extensions that are none": many_members("1.5"),
+    "bad names": many_members("1", "X{:x}"),
+    "control characters": between(HEAD + ',"subject":"', "x", '\\u0001"}'),
+    "a time of digits": between(HEAD + ',"time":"2026-01-01T00:00:00.', "1", 'Z"}'),
+    "a trace of digits": between(HEAD + ',"traceparent":"00-', "0", '"}'),
+    "a trace of numbers": between(HEAD + ',"traceparent":[', "9" * 4000 + ",", "0]}"),
+    "a link": between(HEAD + ',"dataref":"', "#", '"}'),
+    "depth": lambda n: HEAD + ',"data":' + "[" * n,
+    "spaces": lambda n: " " * n,
+}
+
+READERS: Mapping[str, Callable[[str], Any]] = {
+    "an event": cloudevents.read,
+    "the envelope of an event": cloudevents.read_envelope,
+    "a claim": lambda text: read_claim(Message(body=text)),
+    "a reply": lambda text: read_reply(Message(body=text)),
+    "what an offer asks for": lambda text: read_asked(Message(body=text)),
+    "an offer": lambda text: read_offer(Message(body=text)),
+    "a trace": lambda text: trace_of(Message(body=text)),
+}
+
+BODIES = [
+    between('{"result":[', "[],", "0]}"), between('{"result":', "9", "}"), between('{"events":[', "0,", "0]}"),
+    between('{"problem":{"x":"', "a", '"}}'), between('{"result":"', "a", ""), in_data("1,"), *repeated("[", "{", " "),
+]  # fmt: skip
+
+FILE = '"file":"sidelane-file:'
+FILES = repeated(FILE, FILE + "0" * 31 + "g", "sidelane-file:", "sidelane-file:" + "0" * 32, "sidelane")
+
+SHORT: Mapping[str, tuple[Callable[[str], Any], list[Shape]]] = {
+    "Accept": (lambda text: wishes(Headers({"accept": text})), [*PLAIN, *NUMBERS]),
+    "Prefer": (
+        lambda text: wishes(Headers({"prefer": text})),
+        [*PLAIN, between("wait=1e", "9", ""), between("wait=0.", "3", "")],
+    ),
+    "Last-Event-ID": (cursor, [*PLAIN, between("a:1:", "1", ""), between("a:", "f", ":1")]),
+    "Idempotency-Key": (lambda text: check_key(text, "ann"), PLAIN),
+    "Retry-After": (lambda text: seconds_of(text, 0.0), [*PLAIN, *NUMBERS, *DATES]),
+    "traceparent": (is_traceparent, PLAIN),
+    "an id": (lambda text: (is_id(text), is_made(text)), [*PLAIN, between("0" * 32 + ".", "a", "!")]),
+    "a completion token": (lambda text: read_token(b"key", "job", text), [*PLAIN, between("1.a.", "A", "")]),
+    "a callback's URL": (receiver_of, [*PLAIN, between("https://", "a.", ""), between("https://a/", "/", "")]),
+    "a callback's host": (Reach().check_host, [*PLAIN, *repeated("1.", "0x", "::")]),
+    "a file's name": (proper_name, PLAIN),
+    "a file's type": (lambda text: (proper_type(text), checked_type(b"", text, ("audio/*",))), [*PLAIN, *repeated("a/")]),
+    "a file's id": (key_of, FILES),
+    "a file": (File.model_validate_json, [between('{"file":"sidelane-file:', "0", '"}'), *PLAIN]),
+    "files in arguments": (lambda text: files_named([text]), FILES),
+    "arguments that are compared": (content_of, FILES),
+    "attributes in one": (lambda text: form.message({"Body": "", "MessageId": "", "MessageAttributes": {
+        form.MORE: {"StringValue": text}}}), [*PLAIN, *repeated("[", "{"), between('{"a":"', "a", '"}')]),
+    "a completion": (lambda text: read_form(CompletionForm, text), [*PLAIN, *BODIES]),
+    "events by HTTP": (lambda text: read_form(EventsForm, text), [*PLAIN, *BODIES]),
+    "a job to be kept": (lambda text: problem_with(JobSpec(id=text, task="t", key=text, user=text)), PLAIN),
+    "a duration": (duration_of, [*PLAIN, *repeated("1d", "1 ")]),
+    "a rate": (lambda text: Rate(text, per="user").wrong(), [*PLAIN, between("1/", " ", "")]),
+}  # fmt: skip
+
+
+def taken(read: Callable[[str], Any], text: str) -> float:
+    """Measure the processor's time that one reading takes, the collector of cycles aside."""
+    gc.disable()
+    try:
+        before = time.thread_time()
+        with suppress(SidelaneError, ValueError, TypeError):
+            read(text)
+        return time.thread_time() - before
+    finally:
+        gc.enable()
+
+
+def grows_as_its_text_does(read: Callable[[str], Any], shape: Shape) -> bool:
+    """Tell whether twice as much takes at most 2.5 times as long, from 32 KiB to a MiB, on the mean of five steps.
+
+    One step alone may take longer, where memory is filled that was not used before. A busy machine is given several tries.
+    """
+    texts = [shape(MIB >> step) for step in reversed(range(STEPS + 1))]
+    for _ in range(TRIES):
+        times: list[float] = []
+        for text in texts:  # from small ones up, so that what is not linear shows before it takes minutes
+            times.append(min(taken(read, text) for _ in range(3)))
+            if times[-1] > ENDLESS:
+                return False
+        if times[-1] <= MOST_GROWTH**STEPS * max(times[0], UNMEASURED):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("shape", MESSAGES)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_message_is_read_in_a_time_that_grows_as_it_does(reader: str, shape: str) -> None:
+    assert grows_as_its_text_does(READERS[reader], MESSAGES[shape])
+
+
+@pytest.mark.parametrize("parser", SHORT)
+def test_a_text_of_strangers_is_read_in_a_time_that_grows_as_it_does(parser: str) -> None:
+    read, shapes = SHORT[parser]
+    assert [shape(20) for shape in shapes if not grows_as_its_text_does(read, shape)] == []
+
+
+@pytest.mark.parametrize("shape", MESSAGES)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_message_of_a_mebibyte_costs_a_loop_no_more_than_it_can_spare(reader: str, shape: str) -> None:
+    text = MESSAGES[shape](MIB)
+    assert min(taken(READERS[reader], text) for _ in range(3)) <= BAR * UNHURRIED
+
+
+@pytest.mark.parametrize(
+    "header", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +99999999999999"]
+)
+def test_a_retry_after_that_no_calendar_has_says_nothing(header: str) -> None:
+    assert seconds_of(header, 0.0) is None
+
+
+@pytest.mark.parametrize(("count", "told", "begins"), [(1000, 5, "0: "), (300_000, 0, "300,000 values do not fit")])
+def test_what_is_wrong_with_many_values_is_told_of_a_few_and_counted_where_it_would_take_long(
+    count: int, told: int, begins: str
+) -> None:
+    with pytest.raises(ValidationError) as many:
+        TypeAdapter(list[int]).validate_python([""] * count)
+    began = time.thread_time()
+    text = explain(many.value)
+    assert time.thread_time() - began <= BAR * UNHURRIED
+    assert text.count("valid integer") == told
+    assert text.startswith(begins)
