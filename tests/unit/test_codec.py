@@ -1,0 +1,46 @@
+"""Reading large texts that do not fit: their faults are not all written out."""
+
+import json
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel
+
+from sidelane.model.codec import LARGE, Codec
+
+
+class Leaf(BaseModel):
+    kind: Literal["leaf"]
+    value: int
+
+
+class Node(BaseModel):
+    kind: Literal["node"]
+    children: "list[Node | Leaf]" = []
+    tags: set[str] = set()
+    pair: tuple[int, ...] = ()
+
+
+CODEC = Codec[Node](Node)
+
+
+def test_a_large_text_that_fits_is_read_as_any_other() -> None:
+    leaves = [{"kind": "leaf", "value": number} for number in range(LARGE // 20)]
+    text = json.dumps({"kind": "node", "children": [{"kind": "node", "children": leaves}], "tags": ["a", "b"]})
+    assert len(text) > LARGE
+    node = CODEC.decode(text)
+    assert node.tags == {"a", "b"}
+    (inner,) = node.children
+    assert isinstance(inner, Node)
+    assert inner.children[-1] == Leaf(kind="leaf", value=LARGE // 20 - 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("pair", []), ("tags", 1), ("children", {"kind": "node", "pair": ["x"] * 9})]
+)
+def test_a_large_text_is_refused_at_its_first_fault(field: str, value: object) -> None:
+    text = json.dumps({"kind": "node", field: [value] * LARGE})
+    with pytest.raises(TypeError) as refused:
+        CODEC.decode(text)
+    assert str(refused.value).startswith(f"{field}.")
+    assert str(LARGE) not in str(refused.value).replace(",", "")
