@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +23,15 @@ ROOM = 4 * 2**30
 """Bytes that must be free there."""
 
 
-def pytest_configure() -> None:
-    """Have tests write into memory where there is room: they sync as often as ever, and no disk makes them wait for it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Have tests write into memory where there is room: they sync as often as ever, and no disk makes them wait for it.
+
+    The monotonic clock begins with the run, as on a machine that has just booted: who compares it with zero fails here.
+    """
+    clock, booted = time.monotonic, time.monotonic()
+    patch = pytest.MonkeyPatch()
+    patch.setattr(time, "monotonic", lambda: clock() - booted)
+    config.add_cleanup(patch.undo)
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 

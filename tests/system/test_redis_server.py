@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -64,7 +63,7 @@ async def test_workers_claim_again_within_five_seconds_of_their_servers_return(
     server.stop(signal.SIGKILL)
     await asyncio.sleep(away)
     server.start()
-    back = time.monotonic()
+    back = shop.machine_time()
     jobs = await scene.submit(*(shop.hold.call() for _ in range(6)))  # there is a slot for each
     await until(lambda: len(scene.processes.diary("start")) == len(jobs), "all of them begin", within=5)
     started = scene.processes.diary("start")

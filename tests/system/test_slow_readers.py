@@ -2,7 +2,6 @@
 
 import asyncio
 import statistics
-import time
 from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
@@ -101,7 +100,7 @@ class Quick:
                 if event.number == PIECES:
                     self.poured.set()
                 if event.name == "token" and event.number > PIECES:
-                    self.lags.append(time.monotonic() - float(event.data["text"]))
+                    self.lags.append(shop.machine_time() - float(event.data["text"]))
         assert numbers == list(range(1, EVENTS + 1))
 
 

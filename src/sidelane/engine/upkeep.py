@@ -32,7 +32,7 @@ class Upkeep:
         self._firings = Firings(store)
         self._longest = min(LONGEST_INTERVAL, lease / 4)
         self._lease = lease
-        self._sweep_at = 0.0  # all three by the monotonic clock
+        self._sweep_at = -math.inf  # all three by the monotonic clock
         self._fire_at = math.inf
         self._fired_at = -math.inf
 

@@ -125,7 +125,7 @@ class Server:
                 try:
                     return await call()
                 except (exceptions.RedisError, OSError) as error:
-                    until = until or time.monotonic() + PATIENCE
+                    until = time.monotonic() + PATIENCE if until is None else until
                     if not passes(error) or time.monotonic() > until:
                         raise store_error(error, self._address.name) from error
                 await asyncio.sleep(random.uniform(0.02, 0.1))
