@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,17 @@ async def test_a_connection_that_has_fallen_silent_is_replaced(store: Store, pro
     (answer,) = await store.submit(specs("b"))
     assert isinstance(answer, Submission)
     assert time.monotonic() - began < ANSWER + 1
+
+
+@pytest.mark.parametrize("breaks", [Proxy.reset, Proxy.cut])
+async def test_connections_that_broke_while_nobody_used_them_cost_nothing(
+    store: Store, proxy: Proxy, breaks: Callable[[Proxy], None]
+) -> None:
+    for number in range(10):
+        await asyncio.gather(*(store.get([f"j{each}"]) for each in range(20)))
+        breaks(proxy)
+        await asyncio.sleep(0.002 * number)  # the loop hears of it at some moment before the call, or in it
+        await submit(store, *specs(f"j{number}"))
 
 
 async def test_many_connections_that_have_fallen_silent_are_replaced_as_one_is(store: Store, proxy: Proxy) -> None:

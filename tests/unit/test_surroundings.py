@@ -17,7 +17,9 @@ def test_processes_can_be_interrupted_also_where_the_run_was_started_in_the_back
     try:
         take_interrupts()
         interrupted = subprocess.run(
-            [sys.executable, "-c", "import signal; signal.raise_signal(signal.SIGINT)"], capture_output=True, check=False
+            [sys.executable, "-c", "import signal; signal.raise_signal(signal.SIGINT)"],
+            capture_output=True,
+            check=False,
         )
     finally:
         signal.signal(signal.SIGINT, before)
