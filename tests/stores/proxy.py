@@ -66,7 +66,7 @@ class Proxy:
             async with asyncio.TaskGroup() as group:
                 group.create_task(line.carry(reader, other_writer, self.latency))
                 group.create_task(line.carry(other_reader, writer, self.latency))
-        except* OSError:
+        except* (OSError, RuntimeError):  # the latter is what uvloop raises on a connection that was reset
             pass
         finally:
             self._lines.discard(line)
