@@ -35,6 +35,7 @@ ALLOWED = 40.0
 """MiB that the service may grow by, whatever it sends to quick clients; what the slow ones have not read is 160."""
 
 
+@pytest.mark.long
 @ON_EVERY_STORE
 @pytest.mark.parametrize("client", [SlowStream, SlowSocket])
 async def test_clients_that_do_not_read_cost_little_memory_slow_nobody_and_miss_nothing(
