@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,12 @@ if TYPE_CHECKING:  # their clients take seconds to import, which tests without c
     from tests.transports.pubsub import RunningPubSub
 
 HERE = Path(__file__).parent
-MARKED_FOLDERS = {"system", "browser"}
+
+MARKS = {"system": ("system",), "browser": ("browser", "long")}
+"""The marks of what lies in a folder."""
+
+ON_REQUEST = ("long", "soak")
+"""The marks of what runs only where it is asked for by -m. Who asks for the second may get what has both."""
 
 UNDER_CI = os.environ.get("CI") == "true"
 
@@ -22,21 +29,37 @@ ROOM = 4 * 2**30
 """Bytes that must be free there."""
 
 
-def pytest_configure() -> None:
-    """Have tests write into memory where there is room: they sync as often as ever, and no disk makes them wait for it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Have tests write into memory where there is room: they sync as often as ever, and no disk makes them wait for it.
+
+    The monotonic clock begins with the run, as on a machine that has just booted: who compares it with zero fails here.
+    """
+    clock, booted = time.monotonic, time.monotonic()
+    patch = pytest.MonkeyPatch()
+    patch.setattr(time, "monotonic", lambda: clock() - booted)
+    config.add_cleanup(patch.undo)
+    take_interrupts()
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+def take_interrupts() -> None:
+    """Let SIGINT through to what tests start: a shell has what it starts in the background ignore it, and so would they."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what lies in tests/system and tests/browser by its folder's name, and leave out what takes minutes."""
-    if "soak" not in config.option.markexpr:
-        items[:] = [item for item in items if item.get_closest_marker("soak") is None]
+    """Mark what lies in tests/system and tests/browser by its folder's name, and leave out what only runs where it is asked for."""
     for item in items:
         if item.path.is_relative_to(HERE):
-            folder = item.path.relative_to(HERE).parts[0]
-            if folder in MARKED_FOLDERS:
-                item.add_marker(folder)
+            for name in MARKS.get(item.path.relative_to(HERE).parts[0], ()):
+                item.add_marker(name)
+    asked = [name for name in ON_REQUEST if name in config.option.markexpr]
+    left_out = ON_REQUEST[ON_REQUEST.index(asked[-1]) + 1 :] if asked else ON_REQUEST
+    kept = [item for item in items if not any(map(item.get_closest_marker, left_out))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
 
 
 @pytest.hookimpl(wrapper=True)

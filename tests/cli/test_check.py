@@ -9,10 +9,10 @@ import pytest
 from tests.cli.command import Command
 from tests.cli.project import Project
 from tests.cli.shelf import Shelf
-from tests.contract.servers import KINDS, RunningServer
+from tests.contract.servers import EVERY_KIND, RunningServer
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=EVERY_KIND)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningServer]:
     folder = tmp_path / "server"
     folder.mkdir()

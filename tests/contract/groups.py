@@ -1,5 +1,6 @@
 """Groups of servers for tests: a primary with replicas and a sentinel, and a cluster."""
 
+import itertools
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -121,7 +122,7 @@ class Cluster:
 
     def __init__(self, kind: str, folder: Path, replicas: int = 0) -> None:
         self.nodes = [RunningServer(kind, _made(folder / f"node{number}")) for number in range(3 + replicas)]
-
+        self._names = itertools.count()
         self._buses = [free_port() for _ in self.nodes]
 
     def start_node(self, node: RunningServer) -> None:
@@ -152,11 +153,11 @@ class Cluster:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         return f"redis+cluster://{hosts}?name={name}"
 
-    def name_at(self, node: RunningServer, after: int = 0) -> str:
-        """Give a name of a store whose keys are at one of the primaries, and pass over some names."""
+    def name_at(self, node: RunningServer) -> str:
+        """Give a new name of a store whose keys are at one of the primaries."""
         place = self.nodes.index(node)
         slots = range(_BOUNDS[place], _BOUNDS[place + 1])
-        return [name for name in map(str, range(100)) if slot_of(name) in slots][after]
+        return next(name for name in map(str, self._names) if slot_of(name) in slots)
 
     def id_of(self, node: RunningServer) -> str:
         return str(node.tell("CLUSTER", "MYID"))

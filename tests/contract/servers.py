@@ -14,6 +14,9 @@ from redis import Redis
 
 KINDS = ("valkey", "redis")
 
+EVERY_KIND = (KINDS[0], pytest.param(KINDS[1], marks=pytest.mark.long))
+"""The kinds for tests and fixtures that run on each: on the second with -m long, for the code is the same."""
+
 _PROMPT = ("--hz", "100")  # it looks ten times as often whether it is to stop, or to follow another
 
 

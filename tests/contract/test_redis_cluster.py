@@ -43,6 +43,7 @@ def place(cluster: Cluster) -> UrlPlace:
     return UrlPlace(cluster.url(name=secrets.token_hex(8)))
 
 
+@pytest.mark.long
 class TestCluster(
     Submitting,
     Unique,

@@ -39,7 +39,9 @@ class OnRedis(OnAServer):
     kind = "redis"
 
 
-@pytest.mark.parametrize("machine", [OnAServer, OnRedis], ids=lambda machine: str(machine.kind))
+@pytest.mark.parametrize(
+    "machine", [OnAServer, pytest.param(OnRedis, marks=pytest.mark.long)], ids=lambda machine: str(machine.kind)
+)
 def test_a_server_under_random_calls_holds_what_is_expected(machine: type[OnAServer], tmp_path: Path) -> None:
     machine.server = RunningServer(machine.kind, tmp_path).start()
     try:

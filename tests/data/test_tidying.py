@@ -16,6 +16,7 @@ from sidelane.data.files import Files
 from sidelane.data.objects import NO_HEADERS, Objects
 from tests.contract.servers import RunningServer
 from tests.data.conftest import MakeLane, everything
+from tests.stores.patience import little_patience
 
 in_a_folder = pytest.mark.parametrize("location", ["folder"], indirect=True)
 
@@ -240,7 +241,7 @@ async def test_a_file_waits_where_the_store_cannot_say_whether_its_job_is_there(
         async with lane.running():
             file = await lane.files.save(b"hello")
             server.stop()
-            with pytest.raises(StoreUnavailable):
+            with little_patience(), pytest.raises(StoreUnavailable):
                 await size.submit(file)
             assert await file.read() == b"hello"
             assert await lane.files.objects.has(holds.loose(key(file)))  # so that it is looked at in a day

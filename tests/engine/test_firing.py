@@ -178,22 +178,36 @@ async def test_upkeep_sees_a_clock_that_stepped_back_although_nothing_is_to_fire
             await asyncio.sleep(0.05)
 
 
-async def test_upkeep_goes_on_when_the_store_was_away_at_the_time_of_a_firing(
-    lane: Sidelane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("verb", "trouble"), [("schedules", "fire schedules that are due"), ("sweep", "sweep the store")]
+)
+async def test_upkeep_says_once_that_the_store_is_away_and_goes_on_when_it_is_back(
+    make_lane: MakeLane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, verb: str, trouble: str
 ) -> None:
+    lane = make_lane(lease=0.4)
+
     @lane.task
     async def refresh() -> None: ...
 
-    lane.schedule("often", refresh.call(), every=0.3)
+    lane.schedule("often", refresh.call(), every=0.1)
     async with lane.running(), asyncio.timeout(SOON):
         store = lane.client.store
+        tries = itertools.count(1)
+        several = asyncio.Event()
         with monkeypatch.context() as patch:
 
-            async def away() -> Timetable:
+            async def away(**_: Any) -> Timetable | Swept:
+                if next(tries) > 3:
+                    several.set()
                 raise StoreUnavailable("it is away")
 
-            patch.setattr(store, "schedules", away)
-            while "schedules that are due could not be fired: it is away" not in caplog.text:
-                await asyncio.sleep(0.02)
-        while not await lane.client.find(Query(task="refresh")):
+            patch.setattr(store, verb, away)
+            await several.wait()
+        already = len(await lane.client.find(Query(task="refresh")))
+        while len(await lane.client.find(Query(task="refresh"))) <= already or "again" not in caplog.text:
             await asyncio.sleep(0.02)
+    said = [record.getMessage() for record in caplog.records if trouble in record.getMessage()]
+    assert said == [
+        f"this process cannot {trouble}; it keeps trying: it is away",
+        f"this process can {trouble} again",
+    ]

@@ -10,12 +10,12 @@ import pytest
 from sidelane import RESULT, BatchEnd, JobCancelled, JobFailed, Retry, Sidelane
 from sidelane.model.job import Query
 from sidelane.model.schedule import ScheduleRecord
-from tests.contract.servers import KINDS, RunningServer
+from tests.contract.servers import EVERY_KIND, RunningServer
 
 SOON = 10.0
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=EVERY_KIND)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     running = RunningServer(request.param, tmp_path_factory.mktemp(request.param)).start()
     yield running

@@ -2,6 +2,10 @@
 
 import asyncio
 import os
+import select
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -9,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sidelane import FAILURE, RESULT, JobCancelled, JobFailed, Sidelane
+from sidelane.engine.wire import pack
 from tests.engine.process_tasks import (
     block,
     conflicting,
@@ -143,3 +148,37 @@ async def test_a_child_is_given_what_came_before(running: Sidelane) -> None:
     with pytest.raises(JobFailed):
         await failed.result(SOON)
     assert await told.job(f"{failed.id}.1.0").result(SOON) == (1, "ValueError: in the child")
+
+
+IDLE, RUNNING, REPORTING, HALF_ASKED = (
+    "it is idle",
+    "it runs a task",
+    "nobody has heard what it said",
+    "it was being asked",
+)
+
+
+@pytest.mark.parametrize("moment", [IDLE, RUNNING, REPORTING, HALF_ASKED])
+def test_a_child_whose_worker_is_killed_ends_without_a_word(moment: str) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "sidelane.engine.child", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+        ours.sendall(pack({"prepare": [polite.function.__module__, polite.name]}))
+        assert b"ready" in ours.recv(1024)
+        context = {"job_id": "j", "task": polite.name, "queue": "default", "attempt": 1}
+        line = pack({"task": polite.name, "arguments": "{}", "version": 1, "failures": 0, "context": context})
+        if moment != IDLE:
+            ours.sendall(line[:50] if moment == HALF_ASKED else line)
+        if moment in (RUNNING, REPORTING):
+            select.select([ours], [], [], SOON)
+        if moment == RUNNING:
+            ours.recv(1024)
+    with child:
+        try:
+            _, said = child.communicate(timeout=SOON)
+        finally:
+            child.kill()
+    assert (said, child.returncode) == (b"", 0)

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.slow, pytest.mark.llm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.llm, pytest.mark.timeout(300)]
 
 
 def test_the_demo_shows_all_it_promises_and_exits_0() -> None:

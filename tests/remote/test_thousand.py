@@ -96,6 +96,7 @@ def offer_side(reply: Any) -> Any:
     return reply if isinstance(reply, Sqs) else PubSub(topic=reply.subscription.removesuffix("-sub"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("count", "timeout", "mischief"),
     [(100, 5.0, 1), pytest.param(1000, 8.0, 3, marks=[pytest.mark.soak, pytest.mark.timeout(600)])],
@@ -111,6 +112,7 @@ async def test_every_hand_over_comes_to_one_right_outcome_over_sqs(
     record_property(f"{count} hand-overs over SQS", dict(happened))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("count", "timeout", "mischief"),
     [(40, 4.0, 1), pytest.param(400, 8.0, 3, marks=[pytest.mark.soak, pytest.mark.timeout(600)])],

@@ -1,13 +1,23 @@
 """What tests of one server share: a module that asks for these brings its own `server`."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 
 from sidelane.stores.contract import Store
 from sidelane.stores.opening import open_store
 from tests.contract.servers import RunningServer
+
+BROKEN = {"test_redis_network.py", "test_redis_faults.py", "test_redis_failover.py"}
+"""Where connections break. Each event loop has errors of its own for that, so these tests run on both that workers use."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    ours: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    return {**ours, "uvloop": uvloop.new_event_loop} if item.path.name in BROKEN else ours
 
 
 @pytest.fixture

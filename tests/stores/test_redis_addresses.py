@@ -15,11 +15,11 @@ from sidelane.stores.contract import job_topic
 from sidelane.stores.opening import open_store, without_password
 from sidelane.stores.redis.address import Address
 from sidelane.testing.conformance.steps import finish, specs, start, submit, texts, tokens
-from tests.contract.servers import KINDS, RunningServer, free_port
+from tests.contract.servers import EVERY_KIND, RunningServer, free_port
 from tests.stores.patience import little_patience
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=EVERY_KIND)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningServer]:
     running = RunningServer(request.param, tmp_path)
     running.start("--unixsocket", str(tmp_path / "redis.sock"))
@@ -33,9 +33,9 @@ async def use(url: str) -> None:
     try:
         async with store.watch(job_topic("a")) as wakeups:
             claimed = await start(store, *specs("a"))
-            assert await wakeups.wait(2)
+            assert await wakeups.wait(10)
             assert await finish(store, claimed, Succeeded("1"), *tokens("one"))
-            assert await wakeups.wait(2)
+            assert await wakeups.wait(10)
         assert await texts(store, "a") == ["one", "end"]
     finally:
         await store.close()
@@ -203,7 +203,6 @@ def encrypted(tmp_path: Path) -> Iterator[tuple[RunningServer, int]]:
     running.stop()
 
 
-@pytest.mark.slow
 async def test_tls_leads_to_the_store_and_trusts_nobody_unasked(
     encrypted: tuple[RunningServer, int], tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ from sidelane.testing.conformance.steps import (
     texts,
     tokens,
 )
-from tests.contract.servers import KINDS, RunningServer
+from tests.contract.servers import EVERY_KIND, RunningServer
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ CUTS = 60
 """Places inside of commands at which the file is cut, besides those between two calls."""
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=EVERY_KIND)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningServer]:
     folder = tmp_path / "server"
     folder.mkdir()
@@ -346,6 +346,7 @@ def cuts(history: History, dice: random.Random) -> list[int]:
     return sorted({*between, *(dice.randrange(between[0], between[-1]) for _ in range(CUTS))})
 
 
+@pytest.mark.long
 async def test_wherever_the_file_is_cut_there_is_a_whole_number_of_calls_left_and_every_reader_learns_the_truth(
     server: RunningServer, store: Store, clock: HandClock, tmp_path: Path
 ) -> None:

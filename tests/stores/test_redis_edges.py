@@ -12,10 +12,10 @@ from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store
 from sidelane.stores.opening import open_store
 from sidelane.testing.conformance.steps import finish, ids, record, start, submit, take, take_job, texts
-from tests.contract.servers import KINDS, RunningServer
+from tests.contract.servers import EVERY_KIND, RunningServer
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=EVERY_KIND)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     server = RunningServer(request.param, tmp_path).start()
     store = await open_store(server.url())

@@ -18,7 +18,7 @@ from sidelane.stores.contract import Store, job_topic
 from sidelane.stores.opening import open_store
 from sidelane.testing.conformance.steps import LEASE, finish, record, specs, start, submit, take
 from tests.contract.groups import SERVICE, Cluster, Guarded, running, slot_of, until, until_it_follows
-from tests.contract.servers import KINDS, RunningServer, free_port
+from tests.contract.servers import EVERY_KIND, RunningServer, free_port
 from tests.stores.patience import little_patience
 
 SOON = 15.0
@@ -27,13 +27,13 @@ SOON = 15.0
 T = TypeVar("T")
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=EVERY_KIND)
 def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guarded]:
     with running(Guarded(request.param, tmp_path)) as group:
         yield group
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=EVERY_KIND)
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with running(Cluster(request.param, tmp_path_factory.mktemp("cluster"))) as group:
         yield group
@@ -80,7 +80,6 @@ async def again(call: Callable[[], Awaitable[T]]) -> T:
             continue
 
 
-@pytest.mark.slow
 async def test_kill_9_of_the_primary_under_load_loses_nothing_that_replicas_had_to_have(guarded: Guarded) -> None:
     store, other = await open_store(guarded.url(more="&wait=1")), await open_store(guarded.url())
     shop = Shop(store)
@@ -88,14 +87,14 @@ async def test_kill_9_of_the_primary_under_load_loses_nothing_that_replicas_had_
     await shop.reaches(50)
     async with other.watch(job_topic("seen")) as wakeups:
         await submit(other, *specs("seen", queue="other"))
-        assert await wakeups.wait(2)
+        assert await wakeups.wait(10)
         dead = guarded.primary
         await asyncio.to_thread(dead.stop, signal.SIGKILL)
         so_far = len(shop.ended)
         assert await wakeups.wait(SOON), "a reader is woken when the connection is back"
         await again(lambda: other.submit(specs("seen", queue="other")))
         (claimed,) = await again(lambda: take(other, queues={"other": 1}))
-        assert await wakeups.wait(2), "and hears what happens at the new primary"
+        assert await wakeups.wait(10), "and hears what happens at the new primary"
         assert await finish(other, claimed, Succeeded("1"))
         await shop.reaches(so_far + 50)
     working.cancel()
@@ -107,7 +106,7 @@ async def test_kill_9_of_the_primary_under_load_loses_nothing_that_replicas_had_
     await other.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_jobs_and_streams_of_a_lane_go_on_after_a_failover(guarded: Guarded) -> None:
     lane = Sidelane(store=guarded.url(more="&wait=1"), settings={"lease": 3.0})
 
@@ -133,7 +132,7 @@ async def numbers(job: Job[str]) -> list[int]:
     return [event.number async for event in job.events()]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_primary_that_was_made_a_replica_is_not_used_any_more(guarded: Guarded) -> None:
     store = await open_store(guarded.url())
     before = guarded.primary
@@ -143,12 +142,12 @@ async def test_a_primary_that_was_made_a_replica_is_not_used_any_more(guarded: G
     await again(lambda: store.submit(specs("after")))
     assert (await record(store, "after")).state is State.QUEUED
     before.stop(signal.SIGKILL)
-    async with asyncio.timeout(1):  # no call is on its way to it
+    async with asyncio.timeout(3):  # no call is on its way to it
         await submit(store, *specs("later"))
     await store.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_primary_that_hangs_is_left_and_not_used_when_it_comes_back(guarded: Guarded) -> None:
     store, copying = (
         await open_store(guarded.url(more="&socket_timeout=0.5")),
@@ -167,7 +166,7 @@ async def test_a_primary_that_hangs_is_left_and_not_used_when_it_comes_back(guar
     await store.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_however_often_it_is_repeated(
     guarded: Guarded,
 ) -> None:
@@ -225,20 +224,20 @@ async def test_any_node_of_a_cluster_leads_to_the_one_with_the_keys(cluster: Clu
         store = await open_store(node.url(name))
         async with store.watch(job_topic(f"a{number}")) as wakeups:
             await submit(store, *specs(f"a{number}"))
-            assert await wakeups.wait(2)
+            assert await wakeups.wait(10)
         await store.close()
     assert cluster.nodes[1].tell("CLUSTER", "COUNTKEYSINSLOT", slot_of(name)) > 0
 
 
 async def test_a_slot_that_goes_to_another_node_takes_the_store_along(cluster: Cluster) -> None:
     _, source, target = cluster.nodes
-    name = cluster.name_at(source, after=1)
+    name = cluster.name_at(source)
     slot = slot_of(name)
     store = await open_store(cluster.url(name))
     running_one = await start(store, *specs("running"))
     async with store.watch(job_topic("waiting")) as wakeups:
         await submit(store, *specs("waiting"))
-        assert await wakeups.wait(2)
+        assert await wakeups.wait(10)
         target.tell("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.id_of(source))
         source.tell("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id_of(target))
         (first, *_) = source.tell("CLUSTER", "GETKEYSINSLOT", slot, 1)
@@ -252,7 +251,7 @@ async def test_a_slot_that_goes_to_another_node_takes_the_store_along(cluster: C
         assert await wakeups.wait(5), "a reader is woken when its topics have moved"
         assert await store.get(["late"]) == [None], "nothing was half written"
         assert [each.record.id for each in await take(store)] == ["waiting"]
-        assert await wakeups.wait(2)
+        assert await wakeups.wait(10)
     assert await finish(store, running_one, Succeeded("1"))
     await store.close()
 
@@ -260,7 +259,7 @@ async def test_a_slot_that_goes_to_another_node_takes_the_store_along(cluster: C
 @pytest.mark.parametrize("cluster", ["valkey"], indirect=True)  # the other knows no such step
 async def test_a_slot_that_is_moved_in_one_step_costs_no_call(cluster: Cluster) -> None:
     source, target, _ = cluster.nodes
-    name = cluster.name_at(source, after=2)
+    name = cluster.name_at(source)
     slot = slot_of(name)
     store = await open_store(cluster.url(name))
     shop = Shop(store)
@@ -277,8 +276,8 @@ async def test_a_slot_that_is_moved_in_one_step_costs_no_call(cluster: Cluster) 
     await store.close()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.long
+@pytest.mark.parametrize("kind", EVERY_KIND)
 async def test_a_node_that_is_killed_is_replaced_by_its_replica(kind: str, tmp_path: Path) -> None:
     with running(Cluster(kind, tmp_path, replicas=1)) as cluster:
         owner, *_, replica = cluster.nodes
@@ -291,7 +290,7 @@ async def test_a_node_that_is_killed_is_replaced_by_its_replica(kind: str, tmp_p
             await asyncio.to_thread(owner.stop, signal.SIGKILL)
             assert await wakeups.wait(SOON)
             await again(lambda: store.submit(specs("seen", queue="other")))
-            assert await wakeups.wait(2)
+            assert await wakeups.wait(10)
         await shop.reaches(len(shop.ended) + 20)
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)

@@ -15,10 +15,10 @@ from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store, Wakeups, queue_topic
 from sidelane.stores.opening import open_store
 from sidelane.testing.conformance.steps import PATIENCE, failure, finish, ids, specs, submit, take, take_job
-from tests.contract.servers import KINDS, RunningServer
+from tests.contract.servers import EVERY_KIND, RunningServer
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=EVERY_KIND)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningServer]:
     running = RunningServer(request.param, tmp_path).start()
     yield running

@@ -23,7 +23,7 @@ async def started(url: str, seconds: int) -> Process:
     return child
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_four_processes_that_write_as_fast_as_they_can_share_the_file(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/jobs.db"
     children = await asyncio.gather(*(started(url, 3) for _ in range(4)))

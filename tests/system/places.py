@@ -6,16 +6,20 @@ from tests.contract.servers import KINDS
 
 SQLITE = "sqlite"
 
-_SERVERS = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.soak) for kind in KINDS[1:])]
-"""Which server keeps the jobs is no matter to processes: each meets the whole contract. The second takes minutes of its own."""
+_FIRST_SERVER = pytest.param(KINDS[0], marks=pytest.mark.long)
+_SECOND_SERVER = pytest.param(KINDS[1], marks=pytest.mark.soak)
+"""Which store keeps the jobs is no matter to processes: each meets the whole contract. The second server takes minutes."""
 
-ON_SERVERS = pytest.mark.parametrize("kind", _SERVERS, indirect=True)
+ON_SERVERS = pytest.mark.parametrize("kind", [KINDS[0], _SECOND_SERVER], indirect=True)
 """Run the test on Valkey and, with -m soak, on Redis."""
 
-ON_EVERY_STORE = pytest.mark.parametrize("kind", [SQLITE, *_SERVERS], indirect=True)
-"""Run the test on SQLite, Valkey and, with -m soak, Redis."""
+ON_EVERY_STORE = pytest.mark.parametrize("kind", [SQLITE, _FIRST_SERVER, _SECOND_SERVER], indirect=True)
+"""Run the test on SQLite and, with -m long, on Valkey and, with -m soak, on Redis."""
 
 ON_BOTH_STORES = pytest.mark.parametrize(
-    ("kind", "appendfsync"), [(SQLITE, ""), (KINDS[0], "everysec")], ids=[SQLITE, KINDS[0]], indirect=True
+    ("kind", "appendfsync"),
+    [(SQLITE, ""), pytest.param(KINDS[0], "everysec", marks=pytest.mark.long)],
+    ids=[SQLITE, KINDS[0]],
+    indirect=True,
 )
-"""Run the test on SQLite, and on the server that the tests bring along, which syncs as servers do: no one kills it."""
+"""Run the test on SQLite and, with -m long, on Valkey, which syncs as servers do: no one kills it."""

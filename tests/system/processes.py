@@ -85,9 +85,9 @@ class Processes:
         command = [sys.executable, "-m", "sidelane.cli", "worker", lane, "--name", name, "--log-level", "DEBUG"]
         return self.start(name, *command, SHOP_WORKER=name, **environment)
 
-    def api(self, name: str = "api", *, under: tuple[str, ...] = ()) -> Started:
+    def api(self, name: str = "api", *, under: tuple[str, ...] = (), loop: str = "asyncio") -> Started:
         """Start the HTTP service, `under` another program if asked, on a port that it chooses."""
-        uvicorn = ["-m", "uvicorn", "tests.system.api:app", "--port", "0", "--loop", "asyncio", "--http", "h11"]
+        uvicorn = ["-m", "uvicorn", "tests.system.api:app", "--port", "0", "--loop", loop, "--http", "h11"]
         return self.start(name, *under, sys.executable, *uvicorn)
 
     def python(self, name: str, module: str, *arguments: str) -> Started:

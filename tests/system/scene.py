@@ -34,9 +34,9 @@ class Scene:
         await until(lives, f"worker {name} is there", within=STARTS_WITHIN)
         return started
 
-    async def api(self, *, under: tuple[str, ...] = ()) -> tuple[Started, AsyncClient]:
+    async def api(self, *, under: tuple[str, ...] = (), loop: str = "asyncio") -> tuple[Started, AsyncClient]:
         """Start the HTTP service, wait until it listens, and give it with a client for it."""
-        api = self.processes.api(under=under)
+        api = self.processes.api(under=under, loop=loop)
 
         def port() -> int | None:
             assert not api.ended, "the service ended"

@@ -1,5 +1,7 @@
 """A batch ends once, whoever dies on the way."""
 
+import pytest
+
 from sidelane import State
 from sidelane.model.batch import BatchRecord
 from sidelane.model.job import Query
@@ -10,6 +12,7 @@ from tests.system.waiting import until
 JOBS = 10_000
 
 
+@pytest.mark.long
 @ON_BOTH_STORES
 async def test_a_batch_of_10_000_calls_back_once_though_who_submits_it_and_who_runs_it_are_killed(scene: Scene) -> None:
     workers = [await scene.worker(name) for name in ("w1", "w2")]

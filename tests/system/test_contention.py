@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.system.processes import Started
 from tests.system.scene import Scene
 from tests.system.waiting import until
@@ -13,6 +15,7 @@ WRITERS, ROUNDS, SECONDS = 4, 3, 2.0
 LONGEST_WAIT = 0.5
 
 
+@pytest.mark.long
 async def test_with_four_processes_writing_no_wait_is_over_half_a_second(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:

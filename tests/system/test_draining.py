@@ -3,6 +3,8 @@
 import signal
 import time
 
+import pytest
+
 from sidelane import State
 from sidelane.model.job import Query
 from tests.system import shop
@@ -60,9 +62,10 @@ async def test_a_second_signal_stops_at_once(scene: Scene) -> None:
     record = await scene.ended(job, within=5)
     assert (record.result, record.attempt, record.losses, record.failures) == ('"w2"', 2, 0, 0)
     await until(lambda: worker.ended, "the worker has ended", within=5)
-    assert time.monotonic() - again < 3
+    assert time.monotonic() - again < 30, "well below the time to drain"
 
 
+@pytest.mark.long
 @ON_EVERY_STORE
 async def test_workers_replaced_in_the_middle_of_much_work_cost_no_job_anything(scene: Scene) -> None:
     jobs: list[str] = []

@@ -102,7 +102,7 @@ async def test_a_sync_precedes_every_202(scene: Scene, processes: Processes, tmp
 
 async def test_a_job_survives_the_sigkill_of_the_api_right_after_its_202(scene: Scene) -> None:
     jobs = []
-    for number in range(3):
+    for number in range(2):
         api, client = await scene.api()
         answer = await client.post(f"/sums/job-{number}", params={"a": number, "b": 1})
         api.kill()
@@ -113,8 +113,8 @@ async def test_a_job_survives_the_sigkill_of_the_api_right_after_its_202(scene: 
     for job in jobs:
         assert (await client.get(f"/jobs/{job}")).json()["state"] == "queued"
     await scene.worker("w1")
-    assert [await result_of(client, job) for job in jobs] == [1, 2, 3]
-    assert [record.state for record in await scene.records(jobs)] == [State.SUCCEEDED] * 3
+    assert [await result_of(client, job) for job in jobs] == [1, 2]
+    assert [record.state for record in await scene.records(jobs)] == [State.SUCCEEDED] * 2
 
 
 async def result_of(client: AsyncClient, job: str) -> object:

@@ -41,7 +41,7 @@ async def test_a_worker_that_cannot_reach_the_store_says_so_and_recovers_without
     scene: Scene, tmp_path: Path
 ) -> None:
     worker = await scene.worker("w1")
-    held, told = await scene.submit(shop.hold.call(), shop.tell.call(100, 0.1))
+    held, told = await scene.submit(shop.hold.call(), shop.tell.call(60, 0.1))
     for job in (held, told):
         await scene.started(job)
     with locked(tmp_path / "jobs.db"):
@@ -56,7 +56,7 @@ async def test_a_worker_that_cannot_reach_the_store_says_so_and_recovers_without
         record = await scene.ended(job, within=20)
         assert (record.state, record.attempt, record.losses) == (State.SUCCEEDED, 1, 0)
         assert result in (None, record.result)
-    assert [data["text"] for name, data in await scene.log(told) if name == "token"] == [f"{n} " for n in range(100)]
+    assert [data["text"] for name, data in await scene.log(told) if name == "token"] == [f"{n} " for n in range(60)]
     (info,) = await scene.store.workers()
     assert info.health == "ok"
     assert not worker.ended

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from sidelane import JobRecord, State
 from sidelane.model.job import Query
 from tests.system.places import ON_EVERY_STORE
@@ -63,6 +65,7 @@ def examine(processes: Processes, records: Sequence[JobRecord], killed: Collecti
     )
 
 
+@pytest.mark.long
 @ON_EVERY_STORE
 async def test_nothing_is_lost_and_nothing_done_twice_without_a_loss_while_processes_are_killed(
     scene: Scene, record_property: Callable[[str, object], None]

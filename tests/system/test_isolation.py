@@ -68,6 +68,7 @@ def kill_newest(scene: Scene, name: str) -> None:
         scene.processes.named(name)[-1].kill()
 
 
+@pytest.mark.long
 @ON_EVERY_STORE
 async def test_poison_jobs_die_alone_among_good_ones_though_operators_kill_workers_too(scene: Scene) -> None:
     dice = random.Random(7)
@@ -94,7 +95,9 @@ async def test_poison_jobs_die_alone_among_good_ones_though_operators_kill_worke
 
 
 @ON_EVERY_STORE
-@pytest.mark.parametrize("losses", [1, 2, 3])
+@pytest.mark.parametrize(
+    "losses", [pytest.param(1, marks=pytest.mark.long), 2, pytest.param(3, marks=pytest.mark.long)]
+)
 async def test_good_jobs_survive_two_poison_jobs_whatever_the_budget(scene: Scene, losses: int) -> None:
     good = [budget(shop.work.call(0.7, number), losses) for number in range(30)]
     poison = [budget(shop.die.call(), losses) for _ in range(2)]

@@ -27,7 +27,7 @@ MANY = (50, 10_000)
 @pytest.mark.parametrize(
     ("racers", "submissions"),
     [
-        pytest.param(*FEW, marks=pytest.mark.slow),
+        FEW,
         pytest.param(*MANY, marks=[pytest.mark.soak, pytest.mark.timeout(1200)]),
     ],
 )

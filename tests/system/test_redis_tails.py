@@ -89,6 +89,7 @@ def lease() -> float:
     return 3.0
 
 
+@pytest.mark.long
 @ON_SERVERS
 async def test_whatever_tails_are_lost_every_job_that_is_left_ends_and_every_reader_learns_the_truth(
     scene: Scene, server: RunningServer, record_property: Callable[[str, object], None]

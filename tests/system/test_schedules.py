@@ -26,9 +26,7 @@ SEED = 4
 
 
 @ON_BOTH_STORES
-@pytest.mark.parametrize(
-    "firings", [pytest.param(FEW, marks=pytest.mark.slow), pytest.param(FIRINGS, marks=pytest.mark.soak)]
-)
+@pytest.mark.parametrize("firings", [FEW, pytest.param(FIRINGS, marks=pytest.mark.soak)])
 async def test_each_firing_is_one_job_though_of_two_who_fire_one_is_killed_again_and_again(
     scene: Scene, firings: int, record_property: Callable[[str, object], None]
 ) -> None:

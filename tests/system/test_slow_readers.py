@@ -2,7 +2,6 @@
 
 import asyncio
 import statistics
-import time
 from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
@@ -36,6 +35,7 @@ ALLOWED = 40.0
 """MiB that the service may grow by, whatever it sends to quick clients; what the slow ones have not read is 160."""
 
 
+@pytest.mark.long
 @ON_EVERY_STORE
 @pytest.mark.parametrize("client", [SlowStream, SlowSocket])
 async def test_clients_that_do_not_read_cost_little_memory_slow_nobody_and_miss_nothing(
@@ -101,7 +101,7 @@ class Quick:
                 if event.number == PIECES:
                     self.poured.set()
                 if event.name == "token" and event.number > PIECES:
-                    self.lags.append(time.monotonic() - float(event.data["text"]))
+                    self.lags.append(shop.machine_time() - float(event.data["text"]))
         assert numbers == list(range(1, EVENTS + 1))
 
 

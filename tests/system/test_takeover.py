@@ -107,7 +107,7 @@ async def test_a_lone_worker_that_was_frozen_goes_on_in_the_same_attempt(scene: 
     (job,) = await scene.submit(shop.hold.call())
     await scene.started(job)
 
-    for _ in range(3):
+    for _ in range(2):
         worker.signal(signal.SIGSTOP)
         await asyncio.sleep(1.5 * lease)  # nothing happens now that could be waited for
         worker.signal(signal.SIGCONT)

@@ -19,7 +19,6 @@ def moto(tmp_path: Path) -> Iterator[Moto]:
     running.stop()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("where", ["folder", pytest.param("S3", marks=pytest.mark.soak)])
 def test_an_upload_takes_little_memory_however_large_it_is(
     where: str, tmp_path: Path, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -22,9 +23,9 @@ class Kept:
 
     message: Any
     failures: int = 0  # negative acknowledgements and expired deadlines
-    not_before: float = 0.0
+    not_before: float = -math.inf
     ack_id: str = ""  # while it is out
-    until: float = 0.0
+    until: float = -math.inf
     taker: str = ""
     done: bool = False  # acknowledged, but earlier ones of its key are not
 

@@ -1,5 +1,6 @@
 """Connecting to receivers: what was looked up is checked, and what was checked is connected to."""
 
+import math
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -69,7 +70,7 @@ class Line:
 
     pool: httpcore2.AsyncConnectionPool
     users: int = 0
-    used: float = 0.0
+    used: float = -math.inf
 
 
 class Connections:

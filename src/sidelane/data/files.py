@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -77,7 +78,7 @@ class Files:
         self._links = Links(lambda: client().key(LINKS))
         self._objects: Objects | None = None
         self._tidying: asyncio.Task[None] | None = None
-        self._tidied = -TIDY_EVERY  # a machine's own clock may begin at 0
+        self._tidied = -math.inf
         self._saving = Saving()
 
     @property

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from sidelane.engine.context import DONE, Answer, Context, FromThread, OnLoop
@@ -81,7 +82,7 @@ class Child:
         self._tasks: dict[str, AnyTask] = {}
 
     async def run(self) -> None:
-        while line := await self._reader.readline():
+        while line := await self._line():
             message = unpack(line)
             if "prepare" in message:
                 self._writer.write(pack(await self._prepare(*message["prepare"])))
@@ -97,6 +98,14 @@ class Child:
             self._writer.write(pack_outcome(outcome))
             await self._writer.drain()
 
+    async def _line(self) -> bytes:
+        """Give the worker's next message. It is empty when the worker is gone, also where that left half a message."""
+        try:
+            line = await self._reader.readline()
+        except ConnectionError:
+            return b""
+        return line if line.endswith(b"\n") else b""
+
     async def _prepare(self, module: str, name: str) -> dict[str, str]:
         try:
             task = self._tasks[name] = find_task(module, name)
@@ -107,7 +116,7 @@ class Child:
         return {"ready": name}
 
     async def _listen(self, task: AnyTask, voice: SocketVoice, attempt: "asyncio.Task[Outcome]") -> None:
-        while line := await self._reader.readline():
+        while line := await self._line():
             message = unpack(line)
             if "answer" in message:
                 voice.answered(message)
@@ -151,7 +160,8 @@ def _die_with_the_worker() -> None:
 
 async def _main(fd: int) -> None:
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=fd), limit=LONGEST_LINE)
-    await Child(reader, writer).run()
+    with suppress(ConnectionError):  # the worker was killed, and nobody hears how the attempt ended
+        await Child(reader, writer).run()
 
 
 if __name__ == "__main__":

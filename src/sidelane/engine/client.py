@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import logging
+import math
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -51,7 +52,7 @@ class Client:
         self._holding = Holding(store, self.files)
         self._submit = Batching(store.submit)
         self._secret: bytes | None = None
-        self._workers: tuple[float, list[WorkerInfo]] = (0.0, [])
+        self._workers: tuple[float, list[WorkerInfo]] = (-math.inf, [])
         self._unserved: dict[tuple[str, str], float] = {}
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -198,7 +199,7 @@ class Client:
     def _say_unserved(self, spec: JobSpec) -> None:
         """Say in the log, now and then, that jobs of this kind wait for a worker that would run them."""
         now = time.monotonic()
-        if now - self._unserved.get((spec.queue, spec.task), -UNSERVED_AGAIN) >= UNSERVED_AGAIN:
+        if now - self._unserved.get((spec.queue, spec.task), -math.inf) >= UNSERVED_AGAIN:
             self._unserved[spec.queue, spec.task] = now
             logger.warning(
                 "no live worker serves task %r (version %d) of queue %r: its jobs wait until one does",

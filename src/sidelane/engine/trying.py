@@ -16,10 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 class Trying:
-    """Repeats calls on a store that is away: every call may come twice (rules 3). `what` completes "this worker cannot …"."""
+    """Repeats calls on a store that is away: every call may come twice (rules 3). `what` completes "this worker cannot …".
 
-    def __init__(self, what: str) -> None:
+    `who` is who says so, where that is no worker.
+    """
+
+    def __init__(self, what: str, *, who: str = "worker") -> None:
         self._what = what
+        self._who = who
         self.trouble: str | None = None  # why the store does not answer, while it does not
 
     async def until_answered(
@@ -43,11 +47,11 @@ class Trying:
     def failed(self, error: Exception) -> None:
         """Note that a try has failed."""
         if self.trouble is None:
-            logger.error("this worker cannot %s; it keeps trying: %s", self._what, error)
+            logger.error("this %s cannot %s; it keeps trying: %s", self._who, self._what, error)
         self.trouble = f"cannot {self._what}: {error}"
 
     def worked(self) -> None:
         """Note that the store has answered."""
         if self.trouble is not None:
-            logger.warning("this worker can %s again", self._what)
+            logger.warning("this %s can %s again", self._who, self._what)
         self.trouble = None

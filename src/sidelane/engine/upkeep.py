@@ -6,6 +6,7 @@ import math
 import time
 
 from sidelane.engine.firing import Firings
+from sidelane.engine.trying import Trying
 from sidelane.model.errors import StoreError
 from sidelane.model.worker import Swept
 from sidelane.stores.contract import Store
@@ -32,9 +33,11 @@ class Upkeep:
         self._firings = Firings(store)
         self._longest = min(LONGEST_INTERVAL, lease / 4)
         self._lease = lease
-        self._sweep_at = 0.0  # all three by the monotonic clock
+        self._sweep_at = -math.inf  # all three by the monotonic clock
         self._fire_at = math.inf
         self._fired_at = -math.inf
+        self._sweeping = Trying("sweep the store", who="process")
+        self._firing = Trying("fire schedules that are due", who="process")
 
     async def run(self) -> None:
         while True:
@@ -48,9 +51,10 @@ class Upkeep:
         try:
             swept = await self._store.sweep(lease=self._lease)
         except StoreError as error:
-            logger.warning("a sweep did not reach the store: %s", error)
+            self._sweeping.failed(error)
             self._sweep_at = time.monotonic() + self._longest
             return
+        self._sweeping.worked()
         if swept.lost:
             logger.warning(
                 "%d leases were taken back, of workers that are silent or hand-overs without an answer", swept.lost
@@ -66,8 +70,10 @@ class Upkeep:
         try:
             left = await self._firings.fire()
         except StoreError as error:
-            logger.warning("schedules that are due could not be fired: %s", error)
+            self._firing.failed(error)
             left = self._longest
+        else:
+            self._firing.worked()
         self._fired_at = time.monotonic()
         self._fire_at = math.inf if left is None else self._fired_at + max(AT_ONCE, left)
 

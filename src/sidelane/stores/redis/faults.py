@@ -1,6 +1,8 @@
 """What the server's errors mean to whoever runs the store: one sentence that names it and says what to do."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from redis import exceptions
 
@@ -89,6 +91,20 @@ _BY_WORDS: tuple[tuple[str, type[StoreError], str], ...] = (
         "The store {name} is on a server without a cluster: write redis:// in SIDELANE_STORE.",
     ),
 )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise whatever a driver or an event loop raises on a connection as an error of redis-py, an `OSError` or a `StoreError`.
+
+    uvloop, for one, raises `RuntimeError` where one writes to a connection that was reset.
+    """
+    try:
+        yield
+    except (exceptions.RedisError, OSError, StoreError):
+        raise
+    except Exception as error:  # what else there is depends on the driver's and the loop's version
+        raise exceptions.ConnectionError(f"the connection broke: {error}") from error
 
 
 def store_error(error: Exception, name: str) -> StoreError:

@@ -11,7 +11,7 @@ from redis.crc import key_slot
 
 from sidelane.model.errors import StoreUnusable
 from sidelane.stores.redis.address import Address, Place
-from sidelane.stores.redis.faults import passes
+from sidelane.stores.redis.faults import passes, translated
 
 ASK_TIMEOUT = 1.0
 """Seconds until a server that was asked where the primary is counts as gone: there are others to ask."""
@@ -150,13 +150,14 @@ def _mixed(places: Sequence[Place]) -> list[Place]:
 
 async def _ask(connection: Connection, *words: str) -> Any:
     """Put one question to a server."""
-    try:
-        async with asyncio.timeout(ASK_TIMEOUT):
-            await connection.connect()  # type: ignore[no-untyped-call]
-            await connection.send_command(*words)
-            return await connection.read_response()
-    finally:
-        await connection.disconnect(nowait=True)
+    with translated():
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT):
+                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.send_command(*words)
+                return await connection.read_response()
+        finally:
+            await connection.disconnect(nowait=True)
 
 
 async def _only_primary(connection: Connection) -> None:

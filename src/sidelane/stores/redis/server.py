@@ -15,7 +15,7 @@ from redis.asyncio.connection import Connection
 
 from sidelane.model.errors import StoreError, StoreUnavailable
 from sidelane.stores.redis.address import Address, Place
-from sidelane.stores.redis.faults import passes, store_error
+from sidelane.stores.redis.faults import passes, store_error, translated
 from sidelane.stores.redis.locating import locator_of
 from sidelane.stores.redis.scripts import Script, script
 
@@ -125,7 +125,7 @@ class Server:
                 try:
                     return await call()
                 except (exceptions.RedisError, OSError) as error:
-                    until = until or time.monotonic() + PATIENCE
+                    until = time.monotonic() + PATIENCE if until is None else until
                     if not passes(error) or time.monotonic() > until:
                         raise store_error(error, self._address.name) from error
                 await asyncio.sleep(random.uniform(0.02, 0.1))
@@ -154,8 +154,9 @@ class Server:
             if primary is None or self._trouble is not None:
                 primary = await self._find_primary()
             try:
-                async with asyncio.timeout(self._address.answer_within):
-                    return await self._exchange(primary, words, copied)
+                with translated():
+                    async with asyncio.timeout(self._address.answer_within):
+                        return await self._exchange(primary, words, copied)
             except (exceptions.RedisError, OSError) as error:
                 if primary is self._primary and passes(error):
                     self._trouble = error

@@ -18,6 +18,7 @@ from sidelane.model.errors import StoreError
 from sidelane.model.ids import new_nonce
 from sidelane.stores.contract import job_topic, queue_topic
 from sidelane.stores.redis.address import Address
+from sidelane.stores.redis.faults import translated
 from sidelane.stores.redis.locating import locator_of
 from sidelane.stores.redis.server import Server
 from sidelane.stores.watch import Watch
@@ -163,7 +164,7 @@ class Watching:
         async with self._sending:
             if connection is not self._connection:  # redis-py would open a connection that was closed again
                 return
-            with suppress(exceptions.RedisError, OSError):
+            with suppress(exceptions.RedisError, OSError), translated():
                 async with asyncio.timeout(self._address.answer_within):
                     await connection.send_command(command, *names)
 
@@ -172,7 +173,8 @@ class Watching:
         while True:
             try:
                 place = await self._locator.locate(trouble)
-                await self._follow(self._address.connection(place))
+                with translated():
+                    await self._follow(self._address.connection(place))
             except (exceptions.RedisError, OSError, StoreError) as error:
                 trouble = error
                 await asyncio.sleep(random.uniform(*_REST))

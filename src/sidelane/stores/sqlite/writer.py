@@ -1,6 +1,7 @@
 """The one writer of a store: every group of calls is one transaction, as durable as its strictest member (rules 16, 20, 23)."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -39,7 +40,7 @@ class Writer:
         self._clock = clock
         self._watching = watching
         self._full: bool | None = None  # whether commits are synced now
-        self._crowded_until = 0.0
+        self._crowded_until = -math.inf
         self._gathering = Gathering("sidelane-writer", loop, self._write)
 
     def call(

@@ -42,7 +42,7 @@ class SqsDelivery:
     async def ack(self) -> None:
         if self.held:
             _raise(await self._connection.delete(self._handle))
-            self._until = 0.0
+            self._until = -math.inf
 
     async def extend(self, seconds: float) -> None:
         now = time.monotonic()
@@ -55,7 +55,7 @@ class SqsDelivery:
     async def release(self, delay: float = 0.0) -> None:
         if self.held:
             _raise(await self._connection.change((self._handle, min(math.ceil(delay), LONGEST - 1))))
-            self._until = 0.0
+            self._until = -math.inf
 
     async def reject(self, reason: str) -> None:
         if self.held and await self._bury(self.message, reason):
