@@ -9,10 +9,10 @@ import apsw
 
 from sidelane.model.ids import new_id, new_nonce
 from sidelane.model.job import JobSpec
-from sidelane.model.outcome import Report, Succeeded
+from sidelane.model.outcome import AttemptResult, Succeeded
 from sidelane.model.worker import ClaimRequest
-from sidelane.stores.sqlite.database import Database
-from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.connection import Database
+from sidelane.stores.sqlite.touched import ChangeSet
 from sidelane.stores.sqlite.verbs.claim import claim
 from sidelane.stores.sqlite.verbs.finish import finish
 from sidelane.stores.sqlite.verbs.submit import submit
@@ -46,9 +46,9 @@ class Bare:
         self.connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
 
     @contextmanager
-    def transaction(self) -> Iterator[tuple[apsw.Connection, float, Touched]]:
+    def transaction(self) -> Iterator[tuple[apsw.Connection, float, ChangeSet]]:
         self.connection.execute("BEGIN IMMEDIATE")
-        yield self.connection, time.time(), Touched()
+        yield self.connection, time.time(), ChangeSet()
         self.connection.execute("COMMIT")
 
     def submit(self, count: int, users: int = 1) -> None:
@@ -59,14 +59,14 @@ class Bare:
 
     def drain(self) -> None:
         """Run the queue empty: each transaction finishes what the last one claimed, and claims more."""
-        reports: list[Report] = []
+        reports: list[AttemptResult] = []
         while True:
             with self.transaction() as step:
                 finish(*step, reports)
                 claimed = claim(*step, request()).jobs
             if not claimed:
                 return
-            reports = [Report(lease=each.lease, outcome=Succeeded("null")) for each in claimed]
+            reports = [AttemptResult(lease=each.lease, outcome=Succeeded("null")) for each in claimed]
 
     def claim_only(self) -> float:
         """Claim one batch, and tell how many seconds it took."""

@@ -22,11 +22,11 @@ import apsw
 from bare import BATCH, Bare, request, spec
 from figures import per_second, percentiles, show
 
-from sidelane.model.event import Cursor, Entry
+from sidelane.model.event import Cursor, NewEvent
 from sidelane.model.job import JobSpec, Submission
-from sidelane.model.outcome import Append, Report, Succeeded
+from sidelane.model.outcome import AttemptResult, EventAppend, Succeeded
 from sidelane.stores.contract import Store, job_topic
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 
 
 async def bare(folder: Path, quick: bool) -> None:
@@ -175,10 +175,10 @@ async def take_part(part: str, url: str, number: int) -> None:
 async def emit(store: Store, count: int) -> None:
     (claimed,) = (await store.claim(request(limit=1))).jobs
     for ordinal in range(1, count + 1):
-        entries = (Entry("token", json.dumps(str(time.time()))),)
-        await store.append([Append(lease=claimed.lease, ordinal=ordinal, entries=entries)])
+        entries = (NewEvent("token", json.dumps(str(time.time()))),)
+        await store.append([EventAppend(lease=claimed.lease, ordinal=ordinal, entries=entries)])
         await asyncio.sleep(0.007)
-    await store.finish([Report(lease=claimed.lease, outcome=Succeeded("null"), ordinal=count + 1)])
+    await store.finish([AttemptResult(lease=claimed.lease, outcome=Succeeded("null"), ordinal=count + 1)])
 
 
 async def write(store: Store, seconds: int) -> None:

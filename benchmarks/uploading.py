@@ -126,7 +126,7 @@ def uploading(folder: Path, files: str, environment: Mapping[str, str] = {}) -> 
     process = subprocess.Popen(
         command,
         env={
-            **os.environ, **environment, "SIDELANE_STORE": f"sqlite:///{folder / 'jobs.db'}", "SIDELANE_FILES": files,
+            **os.environ, **environment, "SIDELANE_STORE": f"sqlite:///{folder / 'jobs.db'}", "SIDELANE_FILE_STORAGE": files,
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         },
         cwd=Path(__file__).parents[1],

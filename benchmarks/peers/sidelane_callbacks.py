@@ -2,7 +2,7 @@
 
 from sidelane import Sidelane
 
-lane = Sidelane(settings={"private_callbacks": True})
+lane = Sidelane(settings={"allow_private_callbacks": True})
 
 
 @lane.task

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import contest
 from sidelane_peer import TASKS, SidelanePeer, lane
 
-from sidelane import Call, Concurrent, Rate
+from sidelane import Call, ConcurrencyLimit, RateLimit
 from sidelane.model.job import Submission
 
 USERS, KEYS = 1000, 97
@@ -16,9 +16,9 @@ ROOM = 1000
 
 @lane.task(
     limits=[
-        Concurrent(ROOM, per="user", when_full="wait"),
-        Rate("1000000/s", per="task", when_full="wait"),
-        Concurrent(ROOM, per=lambda number: number % KEYS, when_full="wait"),
+        ConcurrencyLimit(ROOM, per="user", on_limit="wait"),
+        RateLimit("1000000/s", per="task", on_limit="wait"),
+        ConcurrencyLimit(ROOM, per=lambda number: number % KEYS, on_limit="wait"),
     ]
 )
 async def waiting(number: int, text: str) -> int:
@@ -29,9 +29,9 @@ async def waiting(number: int, text: str) -> int:
 
 @lane.task(
     limits=[
-        Concurrent(ROOM, per="user"),
-        Rate("1000000/s", per="task"),
-        Concurrent(10 * ROOM, per=lambda number: number % KEYS),
+        ConcurrencyLimit(ROOM, per="user"),
+        RateLimit("1000000/s", per="task"),
+        ConcurrencyLimit(10 * ROOM, per=lambda number: number % KEYS),
     ]
 )
 async def rejecting(number: int, text: str) -> int:

@@ -66,14 +66,14 @@ def measure(arena: Arena, quick: bool) -> Figures:
 
 async def told(url: str, seconds: int) -> Figures:
     """Measure a live receiver alone, then beside the dead ones."""
-    lane = Sidelane(store=url, settings={"private_callbacks": True})
+    lane = Sidelane(store=url, settings={"allow_private_callbacks": True})
 
     @lane.task(name="told")
     async def task() -> None: ...
 
     live, dead = Live(), Dead()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(lane.running())
+        await stack.enter_async_context(lane.open())
         hook = Webhook(await stack.enter_async_context(listening(live)))
         await paced(task, live, hook, 1)  # connections are open
         alone = await paced(task, live, hook, seconds)

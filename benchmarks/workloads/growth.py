@@ -12,7 +12,7 @@ from sidelane.model.ids import new_id, new_nonce
 from sidelane.model.job import JobSpec
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 
 FEW = 1_000
 CLAIM = 100

@@ -14,7 +14,7 @@ from benchmarks.contestants import Arena, ContestantFailed
 from benchmarks.measured import Figures
 from benchmarks.workload import Bar, Column, Results, Workload
 from sidelane.stores.contract import Store
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 
 LEAST = 0.7
 

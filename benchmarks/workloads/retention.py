@@ -11,10 +11,10 @@ from benchmarks.contestants import Arena, ContestantFailed
 from benchmarks.figures import percentile
 from benchmarks.measured import Figures
 from benchmarks.workload import Bar, Column, Results, Workload
-from sidelane.engine.upkeep import Upkeep
+from sidelane.client.maintenance import Maintenance
 from sidelane.model.ids import new_id
 from sidelane.model.job import JobSpec
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 
 KEEP = 4.0
 """Seconds a job is kept after its end; its name is kept as long again."""
@@ -60,7 +60,7 @@ async def pass_through(arena: Arena, jobs: int, rate: int) -> tuple[list[int], l
     """
     url = arena.environment["BENCH_URL"]
     store, size = await open_store(url), size_of(arena)
-    upkeep = asyncio.create_task(Upkeep(store, lease=10.0).run())
+    upkeep = asyncio.create_task(Maintenance(store, lease=10.0).run())
     submitted, took, sizes = [], [], []
     due = time.monotonic()
     for number in range(0, jobs, AT_A_TIME):
@@ -84,7 +84,7 @@ async def pass_through(arena: Arena, jobs: int, rate: int) -> tuple[list[int], l
 
 def spec(number: int) -> JobSpec:
     arguments = json.dumps({"number": number, "text": "x" * 100})
-    return JobSpec(id=new_id(), task="noop", arguments=arguments, user=f"u{number % 1000}", keep=KEEP)
+    return JobSpec(id=new_id(), task="noop", arguments=arguments, user=f"u{number % 1000}", retention=KEEP)
 
 
 def size_of(arena: Arena) -> Callable[[], float]:

@@ -7,7 +7,7 @@ from examples.stock_chat.asking import CHAT, Ask, keep
 from examples.stock_chat.conversations import conversations
 from examples.stock_chat.tasks import answer
 from examples.stock_chat.users import User
-from sidelane import Job, LimitReached, NotFinished, State, UnknownJob
+from sidelane import Job, LimitReached, ResultNotReady, State, UnknownJob
 
 router = APIRouter()
 
@@ -54,7 +54,7 @@ async def result(request_id: str, user: User, request: Request, response: Respon
     job = await own(request_id, user)
     try:
         text = await job.result(timeout=0)
-    except NotFinished:
+    except ResultNotReady:
         response.status_code = 202
         return await status_of(job, request)
     return RequestResult(request_id=job.id, status=State.SUCCEEDED, answer=text)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from examples.stock_chat.conversations import Message, conversations
 from examples.stock_chat.lane import lane, model
 from examples.stock_chat.prompt import prompt
-from sidelane import Concurrent, Context, Use
+from sidelane import ConcurrencyLimit, Context, Use
 
 MODEL = os.environ.get("OPENAI_MODEL", "gemma-3-270m")
 LONGEST_ANSWER = 120  # tokens
@@ -38,7 +38,7 @@ class Start(BaseModel):
 lane.problem(APIError, status=502)  # the model's failures are not ours: its callers see a bad gateway
 
 
-@lane.task(queue="chat", timeout=180, start_within=60, limits=[Concurrent(1, per="user", name="chats")])
+@lane.task(queue="chat", timeout=180, expires=60, limits=[ConcurrencyLimit(1, per="user", name="chats")])
 async def answer(
     question: Question, *, llm: AsyncOpenAI = Use(model), ctx: Context = Use(Context)
 ) -> AsyncIterator[Start | str]:

@@ -1,42 +1,38 @@
 """Sidelane puts slow requests in a lane of their own."""
 
 from sidelane.app import Sidelane
-from sidelane.callbacks.notice import Notice
-from sidelane.callbacks.records import CallbackRecord
+from sidelane.callbacks.message_callback import MessageCallback
+from sidelane.callbacks.status import CallbackRecord
 from sidelane.callbacks.webhook import Webhook
-from sidelane.data.file import File
-from sidelane.data.files import Upload
-from sidelane.engine.batch import Batch
-from sidelane.engine.context import Context
-from sidelane.engine.given import FAILURE, RESULT, BatchEnd, Ended
-from sidelane.engine.handle import Job
-from sidelane.engine.resource import Resource, Use
-from sidelane.engine.signature import Result
-from sidelane.engine.task import Call, Task
+from sidelane.client.batch import Batch
+from sidelane.external.http_endpoint import Http
+from sidelane.external.task import ExternalTask
+from sidelane.files.file import File
+from sidelane.files.files import Upload
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import (
     ArgumentsError,
     ConfigurationError,
     FilesUnavailable,
     FileTooLarge,
-    GiveUp,
     JobCancelled,
     JobConflict,
     JobError,
     JobFailed,
-    JobGone,
     JobRefused,
+    JobRemoved,
+    LaneNotOpen,
     LimitReached,
     MalformedMessage,
-    NotFinished,
-    NotOpen,
     PayloadTooLarge,
+    PermanentFailure,
     QueueFull,
+    ResultNotReady,
+    RetryLater,
     SidelaneError,
     StoreUnavailable,
+    TransportMisconfigured,
     TransportUnavailable,
-    TransportUnusable,
-    TryLater,
     UnboundFile,
     UnknownBatch,
     UnknownFile,
@@ -46,80 +42,84 @@ from sidelane.model.errors import (
 )
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord, State
-from sidelane.model.limit import Concurrent, Rate
+from sidelane.model.limit import ConcurrencyLimit, RateLimit
 from sidelane.model.message import Message
-from sidelane.model.options import Cancel, Options
+from sidelane.model.options import CancelAfter, Options
 from sidelane.model.problem import Problem
 from sidelane.model.queue import Queue
-from sidelane.model.retry import Exponential, Fixed, Retry, Steps
-from sidelane.remote.address import Http
-from sidelane.remote.declaration import Remote
-from sidelane.remote.messages import Emitted, Offer, Reply
-from sidelane.transports.address import PubSub, Sqs
+from sidelane.model.retry import Delays, Exponential, Fixed, Retry
+from sidelane.tasks.context import Context
+from sidelane.tasks.job import Job
+from sidelane.tasks.placeholders import PREVIOUS_FAILURE, PREVIOUS_RESULT, FinishedBatch, FinishedJob
+from sidelane.tasks.resources import Resource, Use
+from sidelane.tasks.signature import Result
+from sidelane.tasks.task import Call, Task
+from sidelane.transports.endpoints import PubSub, Sqs
+from sidelane.transports.job_messages import CompletionMessage, DispatchedJob, EmittedEvent
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "FAILURE",
-    "RESULT",
+    "PREVIOUS_FAILURE",
+    "PREVIOUS_RESULT",
     "ArgumentsError",
     "Batch",
-    "BatchEnd",
     "BatchRecord",
     "Call",
     "CallbackRecord",
-    "Cancel",
-    "Concurrent",
+    "CancelAfter",
+    "CompletionMessage",
+    "ConcurrencyLimit",
     "ConfigurationError",
     "Context",
     "Cursor",
-    "Emitted",
-    "Ended",
+    "Delays",
+    "DispatchedJob",
+    "EmittedEvent",
     "Event",
     "Exponential",
+    "ExternalTask",
     "File",
     "FileTooLarge",
     "FilesUnavailable",
+    "FinishedBatch",
+    "FinishedJob",
     "Fixed",
-    "GiveUp",
     "Http",
     "Job",
     "JobCancelled",
     "JobConflict",
     "JobError",
     "JobFailed",
-    "JobGone",
     "JobRecord",
     "JobRefused",
+    "JobRemoved",
+    "LaneNotOpen",
     "LimitReached",
     "MalformedMessage",
     "Message",
-    "NotFinished",
-    "NotOpen",
-    "Notice",
-    "Offer",
+    "MessageCallback",
     "Options",
     "PayloadTooLarge",
+    "PermanentFailure",
     "Problem",
     "PubSub",
     "Queue",
     "QueueFull",
-    "Rate",
-    "Remote",
-    "Reply",
+    "RateLimit",
     "Resource",
     "Result",
+    "ResultNotReady",
     "Retry",
+    "RetryLater",
     "Sidelane",
     "SidelaneError",
     "Sqs",
     "State",
-    "Steps",
     "StoreUnavailable",
     "Task",
+    "TransportMisconfigured",
     "TransportUnavailable",
-    "TransportUnusable",
-    "TryLater",
     "UnboundFile",
     "UnknownBatch",
     "UnknownFile",

@@ -3,53 +3,51 @@
 import importlib
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, TypeVar, Unpack, cast
 
-from sidelane.callbacks.addresses import Reach
-from sidelane.callbacks.delivering import declare_callbacks
-from sidelane.callbacks.poster import Poster
-from sidelane.callbacks.progress import ProgressTold
-from sidelane.callbacks.records import CallbackRecord, callbacks_of, redelivered
+from sidelane.callbacks.delivery import declare_callbacks
+from sidelane.callbacks.http_client import WebhookClient
+from sidelane.callbacks.progress import ProgressNotifier
 from sidelane.callbacks.secrets import Secrets, SecretSource
-from sidelane.data.files import Files
-from sidelane.engine.batch import Batch
-from sidelane.engine.blocking import Blocking
-from sidelane.engine.claiming import Share
-from sidelane.engine.client import Client
-from sidelane.engine.configuration import Configuration, load
-from sidelane.engine.declaration import PolicyFields, TaskDecorator, TaskFields, declare
-from sidelane.engine.embedding import embedded
-from sidelane.engine.handle import Job
-from sidelane.engine.holding import declare_file_removal
-from sidelane.engine.registry import Around, BodyT, ProblemRule, Registry
-from sidelane.engine.resource import Resource, ResourceDecorator, declare_resource
-from sidelane.engine.scheduling import Schedules
-from sidelane.engine.side import SIDE_QUEUES, check_name, side_share
-from sidelane.engine.slots import Slots
-from sidelane.engine.task import Call, Task
-from sidelane.engine.turns import Turns
-from sidelane.engine.worker import Worker
-from sidelane.model.errors import ConfigurationError, NotOpen, UnknownQueue
+from sidelane.callbacks.ssrf import AddressPolicy
+from sidelane.callbacks.status import CallbackRecord, callbacks_of, redeliver_callbacks
+from sidelane.client.batch import Batch
+from sidelane.client.client import Client
+from sidelane.client.file_references import declare_file_removal
+from sidelane.client.schedules import Schedules
+from sidelane.client.sync_client import SyncClient
+from sidelane.configuration import Configuration, load_settings
+from sidelane.consumers.consumer import Consumer, ConsumerRegistry, MessageHandler
+from sidelane.consumers.receiver import message_receivers
+from sidelane.external.dispatch import declare_dispatch
+from sidelane.external.http_endpoint import SendTarget
+from sidelane.external.reply_receiver import reply_receivers
+from sidelane.external.task import DecodeResult, EncodeInput, ExternalTask, Routing, make_external_task
+from sidelane.files.files import Files
+from sidelane.model.errors import ConfigurationError, LaneNotOpen, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
 from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
-from sidelane.remote.address import Via
-from sidelane.remote.declaration import Decode, Encode, Remote, Way, declare_remote
-from sidelane.remote.intake import Intake, Intakes, Requests
-from sidelane.remote.listening import listeners
-from sidelane.remote.sending import declare_sending
-from sidelane.remote.serving import serving
-from sidelane.remote.taking import taking
-from sidelane.stores.opening import in_memory, open_store, without_password
-from sidelane.testing.harness import Harness, harness
-from sidelane.transports.address import Address
-from sidelane.transports.opening import Transports
+from sidelane.remote_worker.worker import message_worker
+from sidelane.stores.factory import is_in_memory, open_store, redact_url
+from sidelane.tasks.decorator import PolicyOptions, TaskDecorator, TaskOptions, make_task
+from sidelane.tasks.internal_queues import INTERNAL_QUEUES, check_not_internal
+from sidelane.tasks.job import Job
+from sidelane.tasks.registry import Middleware, PayloadBuilderT, ProblemRule, Registry
+from sidelane.tasks.resources import Resource, ResourceDecorator, declare_resource
+from sidelane.tasks.task import Call, Task
+from sidelane.transports.endpoints import Address
+from sidelane.transports.factory import TransportPool
+from sidelane.worker.capacity import WorkerCapacity
+from sidelane.worker.embedding import run_in_background
+from sidelane.worker.fetcher import QueueShare, internal_share
+from sidelane.worker.weighted_queues import WeightedQueues
+from sidelane.worker.worker import Worker
 
 In = TypeVar("In")
 R = TypeVar("R")
@@ -84,27 +82,27 @@ class Sidelane:
         settings: Mapping[str, Any] | None = None,
         secrets: SecretSource = MappingProxyType({}),
     ) -> None:
-        self.configuration: Configuration = load(**{"store": store, **(settings or {})})
+        self.configuration: Configuration = load_settings(**{"store": store, **(settings or {})})
         for queue in queues:
-            check_name(queue.name)
+            check_not_internal(queue.name)
         self.queues = {queue.name: queue for queue in queues}
         if len(self.queues) < len(queues):
             raise ConfigurationError("Two queues of this lane have the same name.")
         self.queues.setdefault(DEFAULT_QUEUE, Queue(DEFAULT_QUEUE))
         self.registry = Registry()
         self.schedules = Schedules(lambda: self.client)
-        self.transports = Transports()
-        self.intakes = Intakes()
-        self.poster = Poster(Reach.of(self.settings))
+        self.transports = TransportPool()
+        self.consumers = ConsumerRegistry()
+        self.poster = WebhookClient(AddressPolicy.of(self.settings))
         self.secrets = Secrets(secrets)
-        self._delivering = declare_callbacks(self, self._own)
-        self._progress = ProgressTold(self, self._delivering)
-        self.registry.progressed = self._progress.heard
+        self.callback_delivery = declare_callbacks(self, self._own)
+        self._progress = ProgressNotifier(self, self.callback_delivery)
+        self.registry.on_progress = self._progress.heard
         self._modules = tasks
         self._client: Client | None = None
-        self.files = Files(self.settings.files, url=self.settings.files_url, client=lambda: self.client)
+        self.files = Files(self.settings.file_storage, url=self.settings.files_url, client=lambda: self.client)
         declare_file_removal(self, self._own)
-        declare_sending(self, self._own)
+        declare_dispatch(self, self._own)
 
     @property
     def settings(self) -> Settings:
@@ -115,7 +113,7 @@ class Sidelane:
     def client(self) -> Client:
         """The open store. Raises `NotOpen`."""
         if self._client is None:
-            raise NotOpen
+            raise LaneNotOpen
         return self._client
 
     @property
@@ -136,27 +134,27 @@ class Sidelane:
         """
         return cast(TaskDecorator, self._dead_letter)
 
-    def remote(
+    def external_task(
         self,
         name: str,
         *,
         input: type[In],  # noqa: A002 - what a worker is given
         result: type[R],
-        via: Via,
-        reply: Address | None = None,
-        encode: Encode | None = None,
-        decode: Decode | None = None,
-        **fields: Unpack[PolicyFields],
-    ) -> Remote[In, R]:
+        send_to: SendTarget,
+        replies_from: Address | None = None,
+        encode: EncodeInput | None = None,
+        decode: DecodeResult | None = None,
+        **fields: Unpack[PolicyOptions],
+    ) -> ExternalTask[In, R]:
         """Register a task that runs elsewhere, over one argument: its jobs are offered to `via` and end by messages of `reply`.
 
         Without `reply` they end over HTTP, or by `complete`. `encode` and `decode` serve workers with a form of their own. The
         policy is as for `task`; `timeout` bounds the wait for each answer. Raises as `task` does, and `ConfigurationError`.
         """
-        way = Way(via=via, reply=reply, encode=encode, decode=decode)
-        check_name(name)
+        way = Routing(send_to=send_to, replies_from=replies_from, encode=encode, decode=decode)
+        check_not_internal(name)
         queue = self._queue(name, fields)
-        task = declare_remote(self, name, takes=input, gives=result, way=way, fields=fields, queue=queue)
+        task = make_external_task(self, name, takes=input, gives=result, way=way, fields=fields, queue=queue)
         self.registry.add(task)
         return task
 
@@ -168,10 +166,10 @@ class Sidelane:
         """
         return cast(ResourceDecorator, declare_resource)
 
-    def around(self, wrapper: Callable[..., AsyncIterator[None]]) -> Callable[..., AsyncIterator[None]]:
+    def middleware(self, wrapper: Callable[..., AsyncIterator[None]]) -> Callable[..., AsyncIterator[None]]:
         """Wrap every attempt: an async generator over its context that yields once, as for tracing or error reports."""
-        wrap: Around = asynccontextmanager(wrapper)
-        self.registry.arounds.append(wrap)
+        wrap: Middleware = asynccontextmanager(wrapper)
+        self.registry.middleware.append(wrap)
         return wrapper
 
     def problem(
@@ -183,13 +181,13 @@ class Sidelane:
         """
         return self.registry.add_rule(ProblemRule(types, status, title, final))
 
-    def callback_body(self, function: BodyT) -> BodyT:
+    def callback_payload(self, function: PayloadBuilderT) -> PayloadBuilderT:
         """Let this function make the bodies of callbacks that name it: `Webhook(…, body=function)`.
 
         It is given how the job ended, an `Ended`, and gives a text, or what JSON can hold; it may be a coroutine function. Workers
         find it by its name. Raises `ConfigurationError` where the name is taken.
         """
-        return self.registry.add_body(function)
+        return self.registry.add_payload_builder(function)
 
     def override(self, resource: Resource[T], value: T) -> AbstractContextManager[None]:
         """Give tasks this value in place of a resource, for a test."""
@@ -215,7 +213,7 @@ class Sidelane:
             name, call, cron=cron, every=every, timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
         )
 
-    def intake(self, address: Address, *, name: str | None = None) -> Callable[[Requests], Intake]:
+    def consumer(self, address: Address, *, name: str | None = None) -> Callable[[MessageHandler], Consumer]:
         """Make jobs of the messages that come in at an address: `@lane.intake(Sqs("requests"))` over a function that gives the
         call that a message asks for, or None.
 
@@ -224,7 +222,7 @@ class Sidelane:
         jobs have ids made of it and the message's. Raises `ConfigurationError`.
         """
 
-        return partial(self.intakes.declare, address, name)
+        return partial(self.consumers.declare, address, name)
 
     async def submit(self, call: Call[R]) -> Job[R]:
         """Make a call a durable job.
@@ -268,7 +266,7 @@ class Sidelane:
 
         Receivers see the same `webhook-id` again. Raises `UnknownJob` or `JobGone`, `NotOpen`.
         """
-        return await redelivered(self.client, id)
+        return await redeliver_callbacks(self.client, id)
 
     def load(self) -> None:
         """Import the modules that declare tasks and check what they declare. Raises `TaskDeclarationError`."""
@@ -277,7 +275,7 @@ class Sidelane:
         self.registry.check()
 
     @asynccontextmanager
-    async def running(self, *, workers: int = 0) -> AsyncIterator["Sidelane"]:
+    async def open(self, *, workers: int = 0) -> AsyncIterator["Sidelane"]:
         """Open the lane, with so many workers in this process; they drain when it closes.
 
         Raises `ConfigurationError` when it is open already, `StoreUnavailable` and `StoreUnusable`.
@@ -286,20 +284,18 @@ class Sidelane:
         async with AsyncExitStack() as stack:
             client = Client(await open_store(self.settings.store), settings=self.settings, files=self.files)
             stack.push_async_callback(client.close)
-            self._close_with(stack)
-            for danger in client.store.dangers:
-                logger.warning("the store %s may lose jobs: %s", without_password(self.settings.store), danger)
-            stack.enter_context(self._opened(client))
-            await self.schedules.keep()
+            for danger in client.store.durability_warnings:
+                logger.warning("the store %s may lose jobs: %s", redact_url(self.settings.store), danger)
+            await stack.enter_async_context(self.opened_with(client))
             client.start_upkeep()
             for number in range(workers):
-                await stack.enter_async_context(embedded(self.worker(name=f"embedded-{number + 1}")))
+                await stack.enter_async_context(run_in_background(self.worker(name=f"embedded-{number + 1}")))
             yield self
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
         """Open the lane for as long as a FastAPI application runs: `FastAPI(lifespan=lane.lifespan)`."""
-        async with self.running():
+        async with self.open():
             yield
 
     def worker(
@@ -323,12 +319,13 @@ class Sidelane:
         for queue in wanted:
             if queue not in self.queues:
                 raise UnknownQueue(f"There is no queue {queue!r}; this lane declares {', '.join(self.queues)}.")
-        if in_memory(self.settings.store):
+        if is_in_memory(self.settings.store):
             raise ConfigurationError(
-                "A store in memory belongs to one connection, and a worker needs two. Give the lane a file, or use lane.testing()."
+                "A store in memory belongs to one connection, and a worker needs two. Give the lane a file, or use "
+                "sidelane.testing.harness(lane)."
             )
         slots = 1 if isolated else concurrency or self.settings.concurrency
-        changed = {"concurrency": slots, **({"drain": math.inf} if isolated else {})}
+        changed = {"concurrency": slots, **({"shutdown_timeout": math.inf} if isolated else {})}
         share = replace(self._share(wanted, slots, strict=strict), isolated=isolated)
         return Worker(
             self.client.store,
@@ -336,74 +333,77 @@ class Sidelane:
             registry=self.registry,
             settings=self.settings.model_copy(update=changed),
             submitter=self.client,
-            shares=[share] if isolated else [share, side_share()],
+            shares=[share] if isolated else [share, internal_share()],
             name=name,
-            attendants=[] if isolated else [*listeners(self), *taking(self)],
+            attendants=[] if isolated else [*reply_receivers(self), *message_receivers(self)],
             exit_when_stuck=exit_when_stuck or isolated,
         )
 
     @asynccontextmanager
-    async def serving(
+    async def remote_worker(
         self,
         *,
-        offers: Address,
-        replies: Address,
+        receive_from: Address,
+        reply_to: Address,
         name: str = "serve",
         concurrency: int | None = None,
         exit_when_stuck: bool = False,
     ) -> AsyncIterator[Worker]:
         """Give a worker for a machine without access to the store: it takes offers of jobs and sends replies.
 
-        It is run in the block: `async with lane.serving(offers=…, replies=…) as worker: await worker.run()`. The lane itself need
-        not be open. Raises `ConfigurationError`, `TransportUnavailable` and `TransportUnusable`.
+        Run it in the block: `async with lane.remote_worker(receive_from=…, reply_to=…) as worker: await worker.run()`. The
+        lane itself need not be open. Raises `ConfigurationError`, `TransportUnavailable` and `TransportUnusable`.
         """
         self.load()
         settings = self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency})
         async with AsyncExitStack() as stack:
-            transports = Transports()
+            transports = TransportPool()
             stack.push_async_callback(transports.close)
             stack.push_async_callback(self.files.close)
-            worker = serving(
-                offers, replies, transports, files=self.files, registry=self.registry, settings=settings, name=name,
+            worker = message_worker(
+                receive_from, reply_to, transports, files=self.files, registry=self.registry, settings=settings, name=name,
                 exit_when_stuck=exit_when_stuck,
             )  # fmt: skip
             yield await stack.enter_async_context(worker)
 
-    def blocking(self) -> Blocking:
+    def sync_client(self) -> SyncClient:
         """Open the lane for code without an event loop: `with lane.blocking() as b: b.result(b.submit(call))`."""
-        return Blocking(self.running, lambda: self.client)
+        return SyncClient(self.open, lambda: self.client)
 
     @asynccontextmanager
-    async def testing(self) -> AsyncIterator[Harness]:
-        """Open the lane on a store in memory with a clock turned by hand, and its files in a folder that goes, for tests."""
-        self.load()
+    async def opened_with(self, client: Client) -> AsyncIterator[None]:
+        """Use a client that is open already, for as long as the block. Raises `ConfigurationError` if the lane is open."""
+        if self._client is not None:
+            raise ConfigurationError("This lane is open already in this process.")
         async with AsyncExitStack() as stack:
-            folder = stack.enter_context(TemporaryDirectory(prefix="sidelane-files-"))
-            stack.enter_context(self.files.kept_in(folder))
-            opened = await stack.enter_async_context(
-                harness(self.registry, self.settings, self.files, preview=self._delivering.preview)
-            )
-            self._close_with(stack)
-            stack.enter_context(self._opened(opened.client))
-            await self.schedules.keep()
-            yield opened
+            for close in (self.transports.close, self.poster.close, self._progress.close):
+                stack.push_async_callback(close)
+            self._client = client
+            try:
+                await self.schedules.keep()
+                yield
+            finally:
+                self._client = None
 
-    def _share(self, wanted: Mapping[str, int | None], slots: int, *, strict: bool) -> Share:
+    def _share(self, wanted: Mapping[str, int | None], slots: int, *, strict: bool) -> QueueShare:
         """Give the share of a worker that serves these queues."""
-        queues = {name: limit or self.queues[name].concurrency for name, limit in wanted.items()}
-        return Share(Slots(slots, queues), Turns({name: self.queues[name].weight for name in wanted}, strict=strict))
+        queues = {name: limit or self.queues[name].worker_concurrency for name, limit in wanted.items()}
+        return QueueShare(
+            WorkerCapacity(slots, queues),
+            WeightedQueues({name: self.queues[name].weight for name in wanted}, strict=strict),
+        )
 
-    def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
+    def _task(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskOptions]) -> Any:
         if function is None:
             return lambda function: self._task(function, **fields)
         name = fields.get("name") or function.__name__
-        check_name(name)
+        check_not_internal(name)
         queue = self._queue(name, fields)
-        task = declare(function, fields, lane=self, queue=queue, settings=self.settings)
+        task = make_task(function, fields, lane=self, queue=queue, settings=self.settings)
         self.registry.add(task)
         return task
 
-    def _queue(self, task: str, fields: PolicyFields) -> Queue:
+    def _queue(self, task: str, fields: PolicyOptions) -> Queue:
         """Find the queue that a task is declared for. Raises `UnknownQueue`."""
         name = fields.get("queue", DEFAULT_QUEUE)
         if name not in self.queues:
@@ -413,31 +413,15 @@ class Sidelane:
             )
         return self.queues[name]
 
-    def _own(self, function: Callable[..., Any], **fields: Unpack[TaskFields]) -> Task[..., Any, Any]:
+    def _own(self, function: Callable[..., Any], **fields: Unpack[TaskOptions]) -> Task[..., Any, Any]:
         """Register a task of Sidelane's own, which does side work."""
-        task = declare(function, fields, lane=self, queue=SIDE_QUEUES[fields["queue"]], settings=self.settings)
+        task = make_task(function, fields, lane=self, queue=INTERNAL_QUEUES[fields["queue"]], settings=self.settings)
         self.registry.add(task)
         return task
 
-    def _dead_letter(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskFields]) -> Any:
+    def _dead_letter(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskOptions]) -> Any:
         if function is None:
             return lambda function: self._dead_letter(function, **fields)
         task = self._task(function, **fields)
-        self.registry.add_hook(task)
+        self.registry.set_dead_letter_handler(task)
         return task
-
-    def _close_with(self, stack: AsyncExitStack) -> None:
-        """Close with the lane what its side work has opened."""
-        for close in (self.transports.close, self.poster.close, self._progress.close):
-            stack.push_async_callback(close)
-
-    @contextmanager
-    def _opened(self, client: Client) -> Iterator[None]:
-        """Be open with this client. Raises `ConfigurationError` when the lane is open already."""
-        if self._client is not None:
-            raise ConfigurationError("This lane is open already in this process.")
-        self._client = client
-        try:
-            yield
-        finally:
-            self._client = None

@@ -28,7 +28,7 @@ def make_lane(tmp_path: Path) -> MakeLane:
         return Sidelane(
             queues=[Queue("chat")],
             store=f"sqlite:///{tmp_path / 'jobs.db'}",
-            settings={"private_callbacks": True, "lease": 2.0, "drain": 0.1, **settings},
+            settings={"allow_private_callbacks": True, "lease_duration": 2.0, "shutdown_timeout": 0.1, **settings},
             secrets=secrets or {"be": NEW, "turning": [NEW, OLD]},
         )
 

@@ -7,19 +7,20 @@ import pytest
 from sidelane import (
     ArgumentsError,
     ConfigurationError,
-    Ended,
+    Delays,
+    FinishedJob,
     Fixed,
-    Notice,
+    MessageCallback,
     PubSub,
     Retry,
     Sidelane,
     Sqs,
-    Steps,
     Webhook,
 )
-from sidelane.callbacks.addresses import AddressRefused
-from sidelane.callbacks.receiver import receiver_of
+from sidelane.callbacks.ssrf import AddressRefused
+from sidelane.callbacks.url import parse_url
 from sidelane.model.errors import TaskDeclarationError
+from sidelane.testing import harness
 from tests.callbacks.conftest import MakeLane
 
 BE = "https://be.example/jobs"
@@ -56,7 +57,7 @@ def test_what_a_url_says_of_secrets_is_not_repeated() -> None:
     with pytest.raises(ArgumentsError) as raised:
         Webhook("ftp://be.example/jobs?token=s3cret")
     assert "s3cret" not in str(raised.value)
-    assert receiver_of("https://be.example/jobs?token=s3cret").shown == "https://be.example/jobs?…"
+    assert parse_url("https://be.example/jobs?token=s3cret").shown == "https://be.example/jobs?…"
 
 
 @pytest.mark.parametrize(
@@ -75,8 +76,8 @@ def test_a_webhook_says_what_is_wrong_with_its_fields(fields: dict[str, Any]) ->
 def test_a_notice_goes_to_a_queue_or_a_topic() -> None:
     for to in (PubSub(subscription="answers"), "answers", None):
         with pytest.raises(ArgumentsError, match=r"Notice\(to="):
-            Notice(to=to)  # type: ignore[arg-type]
-    assert Notice(to=Sqs("answers"), on="failure").states == {"failed"}
+            MessageCallback(to=to)  # type: ignore[arg-type]
+    assert MessageCallback(to=Sqs("answers"), on="failure").states == {"failed"}
 
 
 def test_a_call_takes_callbacks_and_nothing_else(lane: Sidelane) -> None:
@@ -93,7 +94,7 @@ def test_a_call_takes_callbacks_and_nothing_else(lane: Sidelane) -> None:
 
 
 async def test_a_function_that_was_not_marked_is_refused_where_it_is_named(lane: Sidelane) -> None:
-    def form(ended: Ended) -> str:
+    def form(ended: FinishedJob) -> str:
         return ""
 
     with pytest.raises(
@@ -106,24 +107,24 @@ async def test_a_function_that_was_not_marked_is_refused_where_it_is_named(lane:
     @lane.task
     async def slow() -> None: ...
 
-    async with lane.testing():
+    async with harness(lane):
         with pytest.raises(ArgumentsError, match="body=form"):
             await slow.options(callback=Webhook(BE, body=form)).submit()
 
 
 def test_two_functions_that_make_bodies_need_two_names(lane: Sidelane) -> None:
     def make() -> Any:
-        def form(ended: Ended) -> str:
+        def form(ended: FinishedJob) -> str:
             return ""
 
         return form
 
-    first = lane.callback_body(make())
-    assert lane.callback_body(first) is first
+    first = lane.callback_payload(make())
+    assert lane.callback_payload(first) is first
     with pytest.raises(ConfigurationError, match="'form' is taken"):
-        lane.callback_body(make())
+        lane.callback_payload(make())
     with pytest.raises(ConfigurationError, match="has none"):
-        lane.callback_body(lambda ended: "")
+        lane.callback_payload(lambda ended: "")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.8:8080", "[::1]", "169.254.169.254", "2130706433"])
@@ -133,7 +134,7 @@ async def test_an_address_inside_is_refused_where_the_call_is_made(host: str, ma
     @lane.task
     async def quick() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(AddressRefused) as raised:
             await quick.options(callback=Webhook(f"http://{host}/")).submit()
         assert raised.value.status == 422
@@ -154,13 +155,13 @@ async def test_a_host_off_the_allow_list_is_refused_where_the_call_is_made(make_
 
 
 def test_steps_wait_each_their_own_time_and_the_last_one_on() -> None:
-    steps = Steps((5, 60), random=lambda: 0.5)
+    steps = Delays((5, 60), random=lambda: 0.5)
     assert [steps.delay(failures) for failures in (1, 2, 3, 64)] == [5, 60, 60, 60]
     for wrong in ((), (-1,), (float("nan"),), [5], ("5",)):
         with pytest.raises(ConfigurationError):
-            Steps(wrong)  # type: ignore[arg-type]
+            Delays(wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError):
-        Steps((5,), jitter=3)
+        Delays((5,), jitter=3)
 
 
 def test_an_error_that_says_when_to_come_again_is_waited_for() -> None:
@@ -168,8 +169,8 @@ def test_an_error_that_says_when_to_come_again_is_waited_for() -> None:
         retry_after: Any = 30
 
     retry = Retry(attempts=3, backoff=Fixed(10))
-    assert retry.after(1, Busy()) == 30
+    assert retry.next_delay(1, Busy()) == 30
     for said, waited in ((3, 10), (None, 10), (float("inf"), 10), ("soon", 10)):
         Busy.retry_after = said
-        assert retry.after(1, Busy()) == waited
-    assert retry.after(3, Busy()) is None
+        assert retry.next_delay(1, Busy()) == waited
+    assert retry.next_delay(3, Busy()) is None

@@ -7,7 +7,7 @@ import httpx2
 from fastapi import Depends, FastAPI, HTTPException, Response
 from pydantic import BaseModel
 
-from sidelane import Ended, Sidelane, Webhook
+from sidelane import FinishedJob, Sidelane, Webhook
 from sidelane.model.errors import SidelaneError
 from sidelane.web import Jobs, Responder, problem_handler
 from tests.callbacks.conftest import MakeLane
@@ -22,8 +22,8 @@ class Feedback(BaseModel):
 def service(lane: Sidelane, url: str) -> FastAPI:
     """A feedback service: a backend asks, a model answers, the backend is told in a form of its own."""
 
-    @lane.callback_body
-    def for_backend(ended: Ended) -> dict[str, Any]:
+    @lane.callback_payload
+    def for_backend(ended: FinishedJob) -> dict[str, Any]:
         content = ended.problem["status"] if ended.problem else ended.result
         return {"memberId": ended.arguments["feedback"]["member_id"], "content": content}
 
@@ -51,7 +51,7 @@ def service(lane: Sidelane, url: str) -> FastAPI:
 
 async def test_the_backend_hears_of_its_job_and_of_its_failure(lane: Sidelane, receiver: Receiver) -> None:
     app = service(lane, receiver.url)
-    async with lane.running(workers=1), called(app) as client:
+    async with lane.open(workers=1), called(app) as client:
         good = await client.post("/ai/feedback", json={"member_id": 3, "content": "…"})
         assert good.status_code == 202
         await receiver.until(1)
@@ -73,7 +73,7 @@ async def test_a_url_of_the_request_that_leads_inside_is_a_422(make_lane: MakeLa
     lane = make_lane(private_callbacks=False)
     app = service(lane, "https://be.example.com/jobs")
     asked = {"member_id": 3, "content": "…"}
-    async with lane.running(), called(app) as client:
+    async with lane.open(), called(app) as client:
         for url in (receiver.url, "http://169.254.169.254/latest/meta-data", "file:///etc/passwd", "nonsense"):
             refused = await client.post("/ai/elsewhere", params={"tell": url}, json=asked)
             assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
@@ -84,7 +84,7 @@ async def test_clients_see_no_side_work_not_even_where_the_id_alone_opens_a_job(
     lane: Sidelane, receiver: Receiver
 ) -> None:
     app = service(lane, receiver.url)
-    async with lane.running(workers=1), called(app) as client:
+    async with lane.open(workers=1), called(app) as client:
         job = (await client.post("/ai/feedback", json={"member_id": 3, "content": "…"})).json()["id"]
         await receiver.until(1)
         assert (await lane.client.record(f"{job}.1.0")).spec.task == "sidelane.callback"

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from sidelane import Ended, Notice, PubSub, Sidelane, Sqs, State
+from sidelane import FinishedJob, MessageCallback, PubSub, Sidelane, Sqs, State
+from sidelane.testing import harness
 from sidelane.transports import cloudevents
 from tests.callbacks.conftest import MakeLane
 from tests.transports.moto import Moto
@@ -20,11 +21,11 @@ def received(moto: Moto, url: str) -> list[str]:
 async def test_a_queue_gets_the_end_as_a_cloud_event(lane: Sidelane, moto: Moto) -> None:
     url = moto.queue()
 
-    @lane.task(callback=Notice(to=Sqs(url)))
+    @lane.task(callback=MessageCallback(to=Sqs(url)))
     async def number(value: int) -> int:
         return value
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await number.options(key="k", labels={"a": "b"}).submit(7)
         await t.drain()
         await t.deliver()
@@ -43,15 +44,15 @@ async def test_a_topic_gets_a_message_of_its_own_form(lane: Sidelane, pubsub: Ru
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
 
-    @lane.callback_body
-    def for_leafresh(ended: Ended) -> dict[str, Any]:
+    @lane.callback_payload
+    def for_leafresh(ended: FinishedJob) -> dict[str, Any]:
         return {"memberId": ended.arguments["member_id"], "content": ended.result}
 
-    @lane.task(callback=Notice(to=PubSub(topic=topic), body=for_leafresh, on="success"))
+    @lane.task(callback=MessageCallback(to=PubSub(topic=topic), body=for_leafresh, on="success"))
     async def feedback(member_id: int) -> str:
         return "잘했어요"
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.run(feedback.call(3))
         await t.deliver()
     (message,) = pubsub.pull(subscription)
@@ -59,11 +60,11 @@ async def test_a_topic_gets_a_message_of_its_own_form(lane: Sidelane, pubsub: Ru
 
 
 async def test_a_queue_that_is_not_there_is_said_and_tried_again_until_it_is(lane: Sidelane, moto: Moto) -> None:
-    @lane.task(callback=Notice(to=Sqs("soon-there")))
+    @lane.task(callback=MessageCallback(to=Sqs("soon-there")))
     async def number(value: int) -> int:
         return value
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await number.submit(7)
         await t.drain()
         await t.deliver()
@@ -84,11 +85,11 @@ async def test_a_result_that_is_too_large_for_a_queue_goes_by_a_link_where_there
     url = moto.queue()
     lane = make_lane(files_url="https://api.example/files", payload_limit=2_000_000)
 
-    @lane.task(callback=Notice(to=Sqs(url)))
+    @lane.task(callback=MessageCallback(to=Sqs(url)))
     async def large() -> str:
         return "x" * 1_500_000
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await large.submit()
         await t.drain()
         await t.deliver()
@@ -103,11 +104,11 @@ async def test_a_result_that_is_too_large_for_a_queue_goes_by_a_link_where_there
 async def test_a_result_that_is_too_large_where_there_is_no_link_is_said(make_lane: MakeLane, moto: Moto) -> None:
     lane = make_lane(payload_limit=2_000_000)
 
-    @lane.task(callback=Notice(to=Sqs(moto.queue())))
+    @lane.task(callback=MessageCallback(to=Sqs(moto.queue())))
     async def large() -> str:
         return "x" * 1_500_000
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await large.submit()
         await t.drain()
         await t.deliver()

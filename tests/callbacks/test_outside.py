@@ -21,8 +21,8 @@ async def test_progress_that_comes_from_outside_is_told_and_so_is_the_end(make_l
     app = FastAPI()
     app.include_router(Jobs(lane, user=None).router, prefix="/jobs")
     transport = httpx2.ASGITransport(app=app)
-    async with receiving() as outside, receiving() as backend, lane.running(workers=1):
-        analyse = lane.remote("analyse", input=AnalyseIn, result=int, via=Http(outside.url))
+    async with receiving() as outside, receiving() as backend, lane.open(workers=1):
+        analyse = lane.external_task("analyse", input=AnalyseIn, result=int, send_to=Http(outside.url))
         hook = Webhook(backend.url, progress=True)
         job = await analyse.options(callback=hook).submit(AnalyseIn(audio="a.wav"))
         (request,) = await outside.until(1)

@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sidelane.callbacks import connecting, resolving
-from sidelane.callbacks.addresses import AddressRefused, Reach
-from sidelane.callbacks.poster import NotDelivered, Poster, ReceiverGone, seconds_of
-from sidelane.callbacks.resolving import Resolve, Resolver
+from sidelane.callbacks import network, resolver
+from sidelane.callbacks.http_client import EndpointGone, NotDelivered, WebhookClient, seconds_of
+from sidelane.callbacks.resolver import Resolve, Resolver
+from sidelane.callbacks.ssrf import AddressPolicy, AddressRefused
 from tests.callbacks.receiving import Receiver, cut, dripping, pouring, receiving, stalled, status
 
-MakePoster = Callable[..., Poster]
+MakePoster = Callable[..., WebhookClient]
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ async def make_poster() -> AsyncIterator[MakePoster]:
 
         def make(
             *, private: bool = True, hosts: str = "", resolve: Resolve | None = None, timeout: float = 0.3
-        ) -> Poster:
-            reach = Reach(private=private, hosts=frozenset(hosts.split()))
-            poster = Poster(reach, resolve=resolve, timeout=timeout)
+        ) -> WebhookClient:
+            reach = AddressPolicy(private=private, hosts=frozenset(hosts.split()))
+            poster = WebhookClient(reach, resolve=resolve, timeout=timeout)
             stack.push_async_callback(poster.close)
             return poster
 
@@ -81,7 +81,7 @@ async def test_one_connection_serves_one_post_after_the_other(receiver: Receiver
 def test_a_host_that_was_being_looked_up_when_its_loop_ended_is_looked_up_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    resolver, looking, look_up = Resolver(), threading.Event(), resolving._look_up
+    lookups, looking, look_up = Resolver(), threading.Event(), resolver._look_up
 
     def slow(host: str, port: int) -> list[str]:
         looking.wait(10)
@@ -89,20 +89,20 @@ def test_a_host_that_was_being_looked_up_when_its_loop_ended_is_looked_up_again(
 
     async def in_vain() -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(resolver("localhost", 80), 0.1)
-        resolver.close()
+            await asyncio.wait_for(lookups("localhost", 80), 0.1)
+        lookups.close()
 
-    monkeypatch.setattr(resolving, "_look_up", slow)
+    monkeypatch.setattr(resolver, "_look_up", slow)
     asyncio.run(in_vain())
     looking.set()
-    assert "127.0.0.1" in asyncio.run(resolver("localhost", 80))
-    resolver.close()
+    assert "127.0.0.1" in asyncio.run(lookups("localhost", 80))
+    lookups.close()
 
 
 async def test_connections_that_are_forgotten_take_none_from_others(
     make_poster: MakePoster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "IDLE", 0.005)
+    monkeypatch.setattr(network, "IDLE", 0.005)
     poster = make_poster()
 
     async def post(receiver: Receiver) -> int:
@@ -129,7 +129,7 @@ async def test_whatever_is_not_a_success_is_not_delivered(
 
 async def test_a_receiver_that_is_gone_says_so(receiver: Receiver, make_poster: MakePoster) -> None:
     receiver.replies = [status(410)]
-    with pytest.raises(ReceiverGone):
+    with pytest.raises(EndpointGone):
         await make_poster().deliver(receiver.url, b"", {})
 
 
@@ -240,14 +240,14 @@ async def test_a_host_is_looked_up_once_and_what_was_checked_is_connected_to(
 )  # fmt: skip
 def test_an_address_inside_that_stands_in_the_url_is_found_before_anything_is_looked_up(host: str) -> None:
     with pytest.raises(AddressRefused):
-        Reach().check_host(host.strip("[]"))
+        AddressPolicy().check_host(host.strip("[]"))
 
 
 @pytest.mark.parametrize(
     "address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::93.184.215.14"]
 )
 def test_public_addresses_are_let_through(address: str) -> None:
-    Reach().check_addresses("public.example", [address])
+    AddressPolicy().check_addresses("public.example", [address])
 
 
 @pytest.mark.parametrize(
@@ -265,9 +265,9 @@ def test_public_addresses_are_let_through(address: str) -> None:
     ],
 )
 def test_some_addresses_are_refused_where_private_ones_are_not(address: str) -> None:
-    Reach(private=True).check_addresses("inside.example", ["10.0.0.1", "127.0.0.1", "fe80::1", "fc00::1"])
+    AddressPolicy(private=True).check_addresses("inside.example", ["10.0.0.1", "127.0.0.1", "fe80::1", "fc00::1"])
     with pytest.raises(AddressRefused):
-        Reach(private=True).check_addresses("inside.example", [address])
+        AddressPolicy(private=True).check_addresses("inside.example", [address])
 
 
 async def test_tls_is_held_to_the_name_although_an_address_is_connected_to(

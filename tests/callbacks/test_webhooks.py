@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel
 from standardwebhooks import WebhookVerificationError
 
-from sidelane import Ended, GiveUp, Problem, Sidelane, State, TryLater, Webhook
+from sidelane import FinishedJob, PermanentFailure, Problem, RetryLater, Sidelane, State, Webhook
 from sidelane.model.job import Query
+from sidelane.testing import harness
 from tests.callbacks.conftest import NEW, OLD, MakeLane
 from tests.callbacks.receiving import Receiver, receiving, status
 
@@ -19,7 +20,7 @@ async def test_the_end_of_a_job_arrives_signed_as_standard_webhooks_say(lane: Si
     async def answer(question: str) -> dict[str, str]:
         return {"answer": question.upper()}
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await answer.options(key="chat:1", labels={"a": "b"}, user="u7").submit("why")
         await t.drain()
         assert receiver.received == []  # nothing goes out by itself in a test
@@ -42,10 +43,10 @@ async def test_a_failure_arrives_as_its_problem_and_tells_no_more(lane: Sidelane
     @lane.task(callback=Webhook(receiver.url))
     async def answer(fails: str) -> str:
         if fails == "known":
-            raise GiveUp(Problem(status=502, title="Model failed", detail="The model did not answer."))
+            raise PermanentFailure(Problem(status=502, title="Model failed", detail="The model did not answer."))
         raise RuntimeError("password=hunter2")
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         jobs = [await answer.submit(fails) for fails in ("known", "unknown")]
         await t.drain()
         await t.deliver()
@@ -64,18 +65,18 @@ class Feedback(BaseModel):
 
 
 async def test_the_form_of_a_backend_is_a_few_lines(lane: Sidelane, receiver: Receiver) -> None:
-    @lane.callback_body
-    def for_backend(ended: Ended) -> dict[str, Any]:
+    @lane.callback_payload
+    def for_backend(ended: FinishedJob) -> dict[str, Any]:
         content = ended.problem["status"] if ended.problem else ended.result
         return {"memberId": ended.arguments["feedback"]["member_id"], "content": content}
 
     @lane.task(callback=Webhook(receiver.url, body=for_backend))
     async def review(feedback: Feedback) -> str:
         if not feedback.text:
-            raise GiveUp("The model is down.", status=502)
+            raise PermanentFailure("The model is down.", status=502)
         return f"Good: {feedback.text}"
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.run(review.call(Feedback(member_id=3, text="…")))
         await review.submit(Feedback(member_id=4, text=""))
         await t.drain()
@@ -87,8 +88,8 @@ async def test_the_form_of_a_backend_is_a_few_lines(lane: Sidelane, receiver: Re
 
 
 async def test_a_body_may_be_text_and_its_function_asynchronous(lane: Sidelane, receiver: Receiver) -> None:
-    @lane.callback_body
-    async def as_form(ended: Ended) -> str:
+    @lane.callback_payload
+    async def as_form(ended: FinishedJob) -> str:
         await asyncio.sleep(0)
         return f"state={ended.state}&at={ended.at > 0}"
 
@@ -97,7 +98,7 @@ async def test_a_body_may_be_text_and_its_function_asynchronous(lane: Sidelane, 
     @lane.task(callback=Webhook(receiver.url, body=as_form, headers=form, secret="be"))
     async def quick() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.run(quick.call())
         await t.deliver()
     (got,) = receiver.received
@@ -110,7 +111,7 @@ async def test_both_secrets_hold_while_one_takes_the_place_of_the_other(lane: Si
     @lane.task(callback=Webhook(receiver.url, secret="turning"))
     async def quick() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.run(quick.call())
         await t.deliver()
     (got,) = receiver.received
@@ -131,7 +132,7 @@ async def test_secrets_come_from_a_function_or_from_the_environment(
     @lane.task(callback=[Webhook(receiver.url, secret="kept"), Webhook(receiver.url, secret="of-the be")])
     async def quick() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.run(quick.call())
         await t.deliver()
         stored = [record.spec for record in await t.client.find(Query())]
@@ -150,7 +151,7 @@ async def test_a_secret_that_is_missing_or_none_is_said_and_looked_for_again(
     @lane.task(callback=Webhook(receiver.url, secret="later"))
     async def quick() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await quick.submit()
         await t.drain()
         await t.deliver()
@@ -166,10 +167,10 @@ async def test_a_secret_that_is_missing_or_none_is_said_and_looked_for_again(
 async def test_a_callback_asks_again_by_the_schedule_under_one_id_and_then_gives_up(
     lane: Sidelane, receiver: Receiver
 ) -> None:
-    letters: list[Ended] = []
+    letters: list[FinishedJob] = []
 
     @lane.dead_letter
-    async def hear(letter: Ended) -> None:
+    async def hear(letter: FinishedJob) -> None:
         letters.append(letter)
 
     @lane.task(callback=Webhook(receiver.url))
@@ -177,7 +178,7 @@ async def test_a_callback_asks_again_by_the_schedule_under_one_id_and_then_gives
 
     receiver.usual = status(500, "sorry")
     waits = []
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await quick.submit()
         await t.drain()
         while await t.deliver():
@@ -206,7 +207,7 @@ async def test_a_receiver_that_was_down_for_ten_minutes_gets_everything(lane: Si
     async def number(value: int) -> int:
         return value
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         jobs = [await number.submit(value) for value in range(20)]
         await t.drain()
         for _ in range(10):
@@ -228,7 +229,7 @@ async def test_a_receiver_may_say_when_to_come_again(code: int, lane: Sidelane, 
     async def quick() -> None: ...
 
     receiver.replies = [status(code, Retry_After="1000")]
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await quick.submit()
         await t.drain()
         await t.deliver()
@@ -246,7 +247,7 @@ async def test_a_receiver_that_is_gone_is_not_asked_again(lane: Sidelane, receiv
     async def quick() -> None: ...
 
     receiver.usual = status(410)
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await quick.submit()
         await t.drain()
         await t.deliver()
@@ -258,10 +259,10 @@ async def test_a_receiver_that_is_gone_is_not_asked_again(lane: Sidelane, receiv
 async def test_a_body_that_cannot_be_made_is_a_clear_failure_that_can_be_redelivered(
     lane: Sidelane, receiver: Receiver
 ) -> None:
-    made: list[Any] = [KeyError("member"), {1, 2, object()}, TryLater(10), "at last"]
+    made: list[Any] = [KeyError("member"), {1, 2, object()}, RetryLater(10), "at last"]
 
-    @lane.callback_body
-    def fragile(ended: Ended) -> object:
+    @lane.callback_payload
+    def fragile(ended: FinishedJob) -> object:
         value = made.pop(0)
         if isinstance(value, Exception):
             raise value
@@ -270,7 +271,7 @@ async def test_a_body_that_cannot_be_made_is_a_clear_failure_that_can_be_redeliv
     @lane.task(callback=Webhook(receiver.url, body=fragile))
     async def quick() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await quick.submit()
         await t.drain()
         for said in ("KeyError", "PydanticSerializationError"):
@@ -288,17 +289,17 @@ async def test_a_body_that_cannot_be_made_is_a_clear_failure_that_can_be_redeliv
 
 
 async def test_a_function_that_a_worker_does_not_know_is_asked_for_again(lane: Sidelane, receiver: Receiver) -> None:
-    @lane.callback_body
-    def newer(ended: Ended) -> str:
+    @lane.callback_payload
+    def newer(ended: FinishedJob) -> str:
         return "newer"
 
     @lane.task(callback=Webhook(receiver.url, body=newer))
     async def quick() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await quick.submit()
         await t.drain()
-        del lane.registry.bodies["newer"]
+        del lane.registry.payload_builders["newer"]
         await t.deliver()
         (told,) = await lane.callbacks(job.id)
         assert (told.state, "'newer'" in told.problem) == (State.QUEUED, True)
@@ -310,9 +311,9 @@ async def test_each_callback_is_told_of_the_ends_it_asks_for(lane: Sidelane, rec
     @lane.task(callback=every)
     async def maybe(fails: bool) -> None:
         if fails:
-            raise GiveUp("No.")
+            raise PermanentFailure("No.")
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         for fails in (False, True):
             await maybe.submit(fails)
         cancelled = await maybe.options(delay=60).submit(False)
@@ -332,7 +333,7 @@ async def test_callbacks_of_a_call_are_added_to_those_of_its_task_unless_there_a
     @lane.task(callback=Webhook(f"{receiver.url}/task"))
     async def quick() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await quick.submit()
         await quick.options(callback=Webhook(f"{receiver.url}/call")).submit()
         await quick.options(callback=()).submit()
@@ -349,9 +350,9 @@ async def test_a_job_that_ends_again_calls_back_again_and_what_was_undone_is_not
     @lane.task(callback=Webhook(receiver.url))
     async def maybe() -> None:
         if fails.pop(0):
-            raise GiveUp("No.")
+            raise PermanentFailure("No.")
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await maybe.submit()
         await t.drain()
         await t.deliver()
@@ -371,7 +372,7 @@ async def test_what_was_delivered_can_be_delivered_again_under_the_same_id(lane:
     @lane.task(callback=[Webhook(receiver.url), Webhook(f"{receiver.url}/other")])
     async def quick() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await quick.submit()
         assert [told.state for told in await lane.callbacks(job.id)] == [None, None]
         await t.drain()
@@ -392,7 +393,7 @@ async def test_one_that_waits_for_its_next_try_can_be_delivered_now(lane: Sidela
     async def quick() -> None: ...
 
     receiver.replies = [status(500, Retry_After="9000")]
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await quick.submit()
         await t.drain()
         await t.deliver()
@@ -403,15 +404,15 @@ async def test_one_that_waits_for_its_next_try_can_be_delivered_now(lane: Sidela
 
 
 async def test_a_test_sees_what_would_be_sent(lane: Sidelane, receiver: Receiver) -> None:
-    @lane.callback_body
-    def shortly(ended: Ended) -> object:
+    @lane.callback_payload
+    def shortly(ended: FinishedJob) -> object:
         return {"id": ended.id}
 
     @lane.task(callback=[Webhook(receiver.url, body=shortly), Webhook(receiver.url)])
     async def quick() -> int:
         return 7
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await quick.submit()
         await t.drain()
         (first, second) = await t.callbacks(job)
@@ -421,12 +422,12 @@ async def test_a_test_sees_what_would_be_sent(lane: Sidelane, receiver: Receiver
 
 
 async def test_a_job_stays_until_its_callbacks_have_ended(lane: Sidelane, receiver: Receiver) -> None:
-    @lane.task(callback=Webhook(receiver.url), keep=60)
+    @lane.task(callback=Webhook(receiver.url), retention=60)
     async def quick() -> int:
         return 7
 
     receiver.replies = [status(500, Retry_After="4000")]
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await quick.submit()
         await t.drain()
         await t.deliver()

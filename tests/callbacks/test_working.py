@@ -9,6 +9,7 @@ from typing import Any
 from sidelane import Context, Sidelane, State, Use, Webhook
 from sidelane.callbacks import progress as progress_callbacks
 from sidelane.model.job import Query
+from sidelane.testing import harness
 from tests.callbacks.conftest import NEW, MakeLane
 from tests.callbacks.receiving import Receiver, receiving, stalled, status
 
@@ -21,7 +22,7 @@ async def test_a_callback_that_stalls_takes_no_slot_of_a_users_job(make_lane: Ma
     async def told() -> str:
         return "done"
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         first = await told.submit()
         assert await first.result(timeout=10) == "done"
         await receiver.until(1)  # and it will not be answered
@@ -42,7 +43,7 @@ async def test_a_receiver_that_stalls_holds_few_slots_and_delays_no_other(
     async def told(number: int) -> int:
         return number
 
-    async with receiving() as dead, lane.running(workers=1):
+    async with receiving() as dead, lane.open(workers=1):
         dead.usual = stalled
         for number in range(20):
             await told.options(callback=Webhook(dead.url)).submit(number)
@@ -65,7 +66,7 @@ async def test_one_hundred_dead_receivers_do_not_slow_the_live_one(lane: Sidelan
         await receiver.until(before + count)
         return time.monotonic() - began
 
-    async with AsyncExitStack() as stack, lane.running(workers=1):
+    async with AsyncExitStack() as stack, lane.open(workers=1):
         await all_delivered(20)  # warm
         alone = await all_delivered(50)
         dead = [await stack.enter_async_context(receiving()) for _ in range(100)]
@@ -90,7 +91,7 @@ async def test_progress_is_told_while_the_job_runs_and_the_end_after_it(lane: Si
         await go.wait()
         return "done"
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         hook = Webhook(receiver.url, secret="be", progress=True)
         job = await analyse.options(callback=hook).submit()
         await receiver.until(1)
@@ -128,7 +129,7 @@ async def test_progress_that_came_while_a_callback_was_under_way_is_told_after_i
         await ctx.progress(70)
         await go.wait()
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await analyse.options(callback=Webhook(receiver.url, progress=True)).submit()
         await receiver.until(1)
         further.set()
@@ -154,7 +155,7 @@ async def test_a_callback_of_a_newer_edition_ends_no_worker_that_runs_its_job(la
     spec = told.call().spec()
     (callback,) = spec.follow_ups
     newer = replace(callback, spec=replace(callback.spec, arguments='{"to": {"kind": "pigeon"}, "progress": true}'))
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         await lane.client.submit_spec(replace(spec, follow_ups=(newer,)))
         assert (await lane.client.wait(spec.id, timeout=10)).state is State.SUCCEEDED
         assert await (await told.submit()).result(timeout=10) == "done"
@@ -165,9 +166,9 @@ async def test_progress_is_not_told_of_a_job_that_has_ended(lane: Sidelane, rece
     async def quick(*, ctx: Context = Use(Context)) -> None:
         await ctx.progress(50)
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await quick.submit()
-        lane.registry.progressed(await job.record())
+        lane.registry.on_progress(await job.record())
         while not await t.client.find(Query(task="sidelane.progress")):
             await asyncio.sleep(0.01)
         await t.drain()

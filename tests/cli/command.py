@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from typer.testing import CliRunner
 
-from sidelane.cli.application import application
+from sidelane.cli.main import application
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from sidelane.model.event import Entry
+from sidelane.model.event import NewEvent
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Failure, JobRecord, JobSpec, Lease
-from sidelane.model.outcome import Append, Failed, Outcome, Report
+from sidelane.model.outcome import AttemptResult, EventAppend, Failed, Outcome
 from sidelane.model.worker import Claimed, ClaimRequest, WorkerInfo
 from sidelane.stores.contract import Store
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 
 T = TypeVar("T")
 
@@ -66,19 +66,19 @@ class Shelf:
         async def fail(store: Store) -> int:
             await store.submit(specs)
             claims = await store.claim(request)
-            reports = [Report(lease=claimed.lease, outcome=Failed(failure)) for claimed in claims.jobs]
+            reports = [AttemptResult(lease=claimed.lease, outcome=Failed(failure)) for claimed in claims.jobs]
             return sum(await store.finish(reports))
 
         assert self.call(fail) == len(specs)
 
-    def emit(self, lease: Lease, *entries: Entry) -> None:
+    def emit(self, lease: Lease, *entries: NewEvent) -> None:
         """Have the worker write to the job's log."""
-        append = Append(lease=lease, ordinal=1, entries=entries)
+        append = EventAppend(lease=lease, ordinal=1, entries=entries)
         assert self.call(lambda store: store.append([append])) == [True]
 
-    def finish(self, lease: Lease, outcome: Outcome, *entries: Entry) -> None:
+    def finish(self, lease: Lease, outcome: Outcome, *entries: NewEvent) -> None:
         """Have the worker report."""
-        report = Report(lease=lease, outcome=outcome, entries=entries)
+        report = AttemptResult(lease=lease, outcome=outcome, entries=entries)
         assert self.call(lambda store: store.finish([report])) == [True]
 
     def beat(self, worker: WorkerInfo = WORKER, leases: Sequence[Lease] = ()) -> None:

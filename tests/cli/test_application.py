@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 import sidelane
-from sidelane.cli.application import application
+from sidelane.cli.main import application
 from tests.cli.command import Command
 from tests.cli.project import Project
 
@@ -78,32 +78,32 @@ def test_without_its_packages_the_command_names_the_extra(package: str) -> None:
 
 
 def test_a_setting_that_cannot_be_is_named_with_where_it_came_from(sidelane: Command) -> None:
-    said = sidelane("config", env={"SIDELANE_LEASE": "soon"})
+    said = sidelane("config", env={"SIDELANE_LEASE_DURATION": "soon"})
     assert said.code == 3
-    assert "SIDELANE_LEASE" in said.err
+    assert "SIDELANE_LEASE_DURATION" in said.err
     assert "Traceback" not in said.err
 
 
 def test_debug_adds_the_traceback(sidelane: Command) -> None:
-    said = sidelane("--debug", "config", env={"SIDELANE_LEASE": "soon"})
+    said = sidelane("--debug", "config", env={"SIDELANE_LEASE_DURATION": "soon"})
     assert said.code == 3
     assert "Traceback" in said.err
-    assert "Traceback" in sidelane("config", env={"SIDELANE_LEASE": "soon", "SIDELANE_DEBUG": "1"}).err
+    assert "Traceback" in sidelane("config", env={"SIDELANE_LEASE_DURATION": "soon", "SIDELANE_DEBUG": "1"}).err
 
 
 def test_config_shows_each_setting_and_where_it_came_from(sidelane: Command) -> None:
-    said = sidelane("config", env={"SIDELANE_DRAIN": "5"})
+    said = sidelane("config", env={"SIDELANE_SHUTDOWN_TIMEOUT": "5"})
     assert said.code == 0
-    document = sidelane("config", "--json", env={"SIDELANE_DRAIN": "5"}).json
-    assert document["drain"] == {
+    document = sidelane("config", "--json", env={"SIDELANE_SHUTDOWN_TIMEOUT": "5"}).json
+    assert document["shutdown_timeout"] == {
         "value": 5.0,
-        "from": "SIDELANE_DRAIN (environment)",
+        "from": "SIDELANE_SHUTDOWN_TIMEOUT (environment)",
         "default": 30.0,
-        "description": document["drain"]["description"],
-        "variable": "SIDELANE_DRAIN",
+        "description": document["shutdown_timeout"]["description"],
+        "variable": "SIDELANE_SHUTDOWN_TIMEOUT",
     }
-    assert "pyproject.toml" in document["lease"]["from"]
-    assert document["keep"]["from"] == "default"
+    assert "pyproject.toml" in document["lease_duration"]["from"]
+    assert document["retention"]["from"] == "default"
     for name in document:
         assert name in said.out
 

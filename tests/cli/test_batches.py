@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sidelane.cli.batchsheet import batch_line, segments
+from sidelane.cli.output.batch_detail import batch_line, segments
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.job import Failure, FollowUp, JobSpec, State
 from sidelane.model.outcome import Failed, Succeeded
@@ -133,7 +133,7 @@ def test_cancel_ends_what_waits_and_asks_what_runs_to_stop(shelf: Shelf, sidelan
     assert said.code == 0
     assert said.out == "✓ night  1 cancelled, 1 running asked to stop\n"
     assert shelf.record("waiting").state is State.CANCELLED
-    assert shelf.record("running").cancelling
+    assert shelf.record("running").cancel_requested
     assert shelf.record("ended").state is State.SUCCEEDED
     assert sidelane("batches", "show", "night", "--json").json["sealed"]
 

@@ -2,13 +2,13 @@
 
 import json
 
-from sidelane import Notice, Sidelane, Sqs, Webhook
-from sidelane.engine.side import CALLBACKS
+from sidelane import MessageCallback, Sidelane, Sqs, Webhook
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Failure, Lease
 from sidelane.model.outcome import Failed, Retried, Succeeded
 from sidelane.model.problem import Problem
 from sidelane.model.worker import ClaimRequest
+from sidelane.tasks.internal_queues import CALLBACK_QUEUE
 from tests.cli.command import Command
 from tests.cli.shelf import LEASE, WORKER, Shelf
 
@@ -23,12 +23,12 @@ def submit(shelf: Shelf, job_id: str = "one") -> str:
     @lane.task
     async def answer(question: str) -> None: ...
 
-    spec = answer.options(id=job_id, callback=[HOOK, Notice(to=Sqs("ends"), on="failure")]).call("Why?").spec()
+    spec = answer.options(id=job_id, callback=[HOOK, MessageCallback(to=Sqs("ends"), on="failure")]).call("Why?").spec()
     shelf.call(lambda store: store.submit([spec]))
     return job_id
 
 
-def claim(shelf: Shelf, job_id: str, queue: str = CALLBACKS) -> Lease:
+def claim(shelf: Shelf, job_id: str, queue: str = CALLBACK_QUEUE) -> Lease:
     request = ClaimRequest(request=new_nonce(), worker=WORKER.id, queues={queue: 1}, ids=(job_id,), lease=LEASE)
     (claimed,) = shelf.call(lambda store: store.claim(request)).jobs
     return claimed.lease

@@ -31,7 +31,7 @@ def test_a_file_that_takes_jobs_is_well(shelf: Shelf, sidelane: Command) -> None
     assert sidelane("check", "--json").json == {
         "store": shelf.url,
         "description": f"SQLite {apsw.sqlite_lib_version()}",
-        "dangers": [],
+        "durability_warnings": [],
     }
 
 
@@ -66,7 +66,7 @@ def test_what_could_lose_jobs_on_a_server_is_said_in_full(server: RunningServer,
     assert said.err.count("it may lose jobs") == 2
     assert "appendonly yes" in said.err
     assert "noeviction" in said.err
-    assert len(sidelane("check", "--json", "--store", server.url()).json["dangers"]) == 2
+    assert len(sidelane("check", "--json", "--store", server.url()).json["durability_warnings"]) == 2
 
 
 def test_a_server_that_never_syncs_is_said_to_lose_jobs_in_a_crash_of_the_machine(

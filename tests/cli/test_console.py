@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from sidelane.cli.logs import Lines
-from sidelane.cli.times import age, duration, duration_of, pace, time_at
-from sidelane.stores.opening import without_password
+from sidelane.cli.output.logs import LogFormatter
+from sidelane.cli.output.time_format import duration, duration_of, format_rate, relative_time, time_at
+from sidelane.stores.factory import redact_url
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_durations_read_as_people_say_them(seconds: float, words: str) -> None:
     ],
 )
 def test_ages_read_as_people_say_them(then: float, words: str) -> None:
-    assert age(then, 1000.0) == words
+    assert relative_time(then, 1000.0) == words
 
 
 @pytest.mark.parametrize(
@@ -85,19 +85,19 @@ def test_a_time_is_so_long_ago_or_a_date() -> None:
     ],
 )
 def test_a_rate_is_told_in_the_unit_in_which_it_counts(rate: float, words: str) -> None:
-    assert pace(rate) == words
+    assert format_rate(rate) == words
 
 
 def line(speaker: str, logger: str, level: int = logging.INFO, **more: object) -> str:
     record = logging.LogRecord(logger, level, __file__, 1, "it is %s", ("so",), None)
     record.__dict__.update(more)
-    return Lines(speaker, coloured=False).format(record)
+    return LogFormatter(speaker, coloured=False).format(record)
 
 
 def test_a_log_line_has_time_level_and_who_speaks() -> None:
-    assert line("w1", "sidelane.engine.worker")[2::3][:2] == "::"
-    assert line("w1", "sidelane.engine.worker")[9:] == "INFO  w1  it is so"
-    assert line("", "sidelane.engine.worker", logging.WARNING)[9:] == "WARN  it is so"
+    assert line("w1", "sidelane.worker.worker")[2::3][:2] == "::"
+    assert line("w1", "sidelane.worker.worker")[9:] == "INFO  w1  it is so"
+    assert line("", "sidelane.worker.worker", logging.WARNING)[9:] == "WARN  it is so"
 
 
 def test_a_log_line_names_loggers_that_are_not_ours() -> None:
@@ -117,6 +117,6 @@ def test_tracebacks_stand_below_their_line() -> None:
 
 
 def test_a_password_in_a_stores_url_is_never_shown() -> None:
-    assert without_password("redis://shop:secret@host:6379/0") == "redis://shop:********@host:6379/0"
-    assert without_password("redis://:secret@host") == "redis://:********@host"
-    assert without_password("sqlite:////srv/shop.db") == "sqlite:////srv/shop.db"
+    assert redact_url("redis://shop:secret@host:6379/0") == "redis://shop:********@host:6379/0"
+    assert redact_url("redis://:secret@host") == "redis://:********@host"
+    assert redact_url("sqlite:////srv/shop.db") == "sqlite:////srv/shop.db"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidelane.model.job import Failure, FollowUp, Gone, JobSpec, State
+from sidelane.model.job import Failure, FollowUp, JobSpec, State, Tombstone
 from sidelane.model.outcome import Failed, Retried, Succeeded
 from sidelane.model.problem import Problem
 from tests.cli.command import Command
@@ -272,7 +272,7 @@ def test_purge_forgets_dead_letters_with_their_logs(shelf: Shelf, sidelane: Comm
     shelf.fail("one", BUSY)
     shelf.fail("two", BUSY)
     assert sidelane("dead", "purge", "one", "--yes").out == "✓ one  forgotten\n"
-    assert isinstance(shelf.call(lambda store: store.get(["one"]))[0], Gone)
+    assert isinstance(shelf.call(lambda store: store.get(["one"]))[0], Tombstone)
     assert sidelane("dead", "purge", "one", "--yes").code == 4
     assert sidelane("dead", "purge", "--all", "--yes").out == "✓ 1 dead letter forgotten\n"
     assert ids(sidelane) == []

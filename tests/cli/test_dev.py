@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from sidelane.cli.terminal import Terminal
+from sidelane.cli.output.prefixed import PrefixedOutput
 from sidelane.model.job import State
 from tests.cli.command import Command
 from tests.cli.project import MAIN, Project, Started, gone, until
@@ -85,7 +85,7 @@ def test_a_job_that_runs_while_the_code_changes_is_given_back_and_goes_on(projec
     project.write("open", "")
     record = until(lambda: (found := shelf.record("one")).state.finished and found, "the job's end")
     assert record
-    assert (record.state, record.attempt, record.failures, record.losses) == (State.SUCCEEDED, 2, 0, 0)
+    assert (record.state, record.attempt, record.failures, record.worker_losses) == (State.SUCCEEDED, 2, 0, 0)
     dev.signal(signal.SIGINT)
     assert dev.exit_code() == 0
 
@@ -98,7 +98,7 @@ def test_a_port_that_is_taken_is_one_paragraph(sidelane: Command, project: Proje
 
 
 def test_lines_stand_behind_the_name_of_their_process(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal = Terminal(["api", "worker"])
+    terminal = PrefixedOutput(["api", "worker"])
     terminal.say("api", "hello")
     terminal.say("worker", "hello")
     assert capsys.readouterr().out == "api    │ hello\nworker │ hello\n"

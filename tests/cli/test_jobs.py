@@ -4,17 +4,17 @@ import json
 import re
 from dataclasses import replace
 
+from sidelane.external.outbox import DISPATCH_TASK, dispatch_id
 from sidelane.model.batch import BatchSpec
-from sidelane.model.event import Entry
+from sidelane.model.event import NewEvent
 from sidelane.model.job import Failure, FollowUp, JobSpec, State
 from sidelane.model.limit import Limit
-from sidelane.model.outcome import Failed, HandedOver, Retried, Succeeded
+from sidelane.model.outcome import Dispatched, Failed, Retried, Succeeded
 from sidelane.model.problem import Problem
-from sidelane.remote.handover import SEND, sending_id
 from tests.cli.command import Command
 from tests.cli.shelf import WORKER, Shelf
 
-LIMIT = Limit(name="answer", key="ann", most=1, when_full="wait")
+LIMIT = Limit(name="answer", key="ann", most=1, on_limit="wait")
 
 LONG = "0123456789abcdef0123456789abcdef"
 
@@ -137,7 +137,11 @@ def test_a_job_that_waits_at_a_limit_is_listed_as_parked_with_the_limit(shelf: S
     assert "1 at once, wait" in line
     assert "it waits here" in line
     document = sidelane("jobs", "show", "waits", "--json").json
-    assert (document["state"], document["parked"], document["limits"]) == ("queued", "answer/ann", ["answer/ann"])
+    assert (document["state"], document["waiting_for_limit"], document["limits"]) == (
+        "queued",
+        "answer/ann",
+        ["answer/ann"],
+    )
 
 
 def test_a_parked_job_that_was_cancelled_is_not_parked_any_more(shelf: Shelf, sidelane: Command) -> None:
@@ -150,7 +154,7 @@ def test_a_parked_job_that_was_cancelled_is_not_parked_any_more(shelf: Shelf, si
 
 def test_progress_is_shown_in_lists(shelf: Shelf, sidelane: Command) -> None:
     lease = shelf.claim(shelf.submit("one"))
-    shelf.emit(lease, Entry("progress", '{"percent":40,"message":"listening"}'))
+    shelf.emit(lease, NewEvent("progress", '{"percent":40,"message":"listening"}'))
     said = sidelane("jobs", "list")
     assert "40 %" in said.out
     assert "listening" in said.out
@@ -173,7 +177,7 @@ def test_show_tells_operators_each_failure_with_its_traceback(shelf: Shelf, side
 
 def test_show_says_where_a_job_runs(shelf: Shelf, sidelane: Command) -> None:
     lease = shelf.claim(shelf.submit("one"))
-    shelf.emit(lease, Entry("token", '{"text":"Because"}'))
+    shelf.emit(lease, NewEvent("token", '{"text":"Because"}'))
     shelf.beat(leases=[lease])
     said = sidelane("jobs", "show", "one")
     assert "w1 on box, process 4711" in said.out
@@ -181,22 +185,22 @@ def test_show_says_where_a_job_runs(shelf: Shelf, sidelane: Command) -> None:
     document = sidelane("jobs", "show", "one", "--json").json
     assert document["running_on"]["pid"] == 4711
     assert document["partial"] == "Because"
-    assert document["served"] is True
+    assert document["has_worker"] is True
 
 
 def test_show_says_where_a_job_was_handed_over_to_and_until_when(shelf: Shelf, sidelane: Command) -> None:
     lease = shelf.claim(shelf.submit("one"))
     told = {"job": "one", "attempt": 1, "nonce": lease.nonce, "to": "SQS queue offers", "arguments": None}
     sending = JobSpec(
-        id=sending_id(lease), task=SEND, queue="chat", parent="one", deadline=600, arguments=json.dumps(told)
+        id=dispatch_id(lease), task=DISPATCH_TASK, queue="chat", parent="one", deadline=600, arguments=json.dumps(told)
     )
-    shelf.finish(lease, HandedOver(600, sending))
+    shelf.finish(lease, Dispatched(600, sending))
     assert "handed over" in sidelane("jobs", "list").out
     said = sidelane("jobs", "show", "one")
     assert "to SQS queue offers, until" in said.out
     assert "not sent yet: job one.1.sent does that" in said.out
     document = sidelane("jobs", "show", "one", "--json").json
-    assert (document["handed_over"]["to"], document["served"]) == ("SQS queue offers", True)
+    assert (document["dispatched"]["to"], document["has_worker"]) == ("SQS queue offers", True)
     shelf.finish(shelf.claim(sending.id), Succeeded("null"))
     said = sidelane("jobs", "show", "one")
     assert ("not sent" in said.out, "to SQS queue offers, until" in said.out) == (False, True)
@@ -206,7 +210,7 @@ def test_show_says_when_the_worker_of_a_running_job_is_not_alive(shelf: Shelf, s
     shelf.claim(shelf.submit("one"))
     said = sidelane("jobs", "show", "one")
     assert "'w1' is not alive any more" in said.out
-    assert sidelane("jobs", "show", "one", "--json").json["served"] is False
+    assert sidelane("jobs", "show", "one", "--json").json["has_worker"] is False
 
 
 def test_show_says_why_no_live_worker_serves_a_waiting_job(shelf: Shelf, sidelane: Command) -> None:
@@ -265,7 +269,7 @@ def test_show_tells_what_a_job_follows_and_what_follows_it(shelf: Shelf, sidelan
         (["succeeded"], "publish"),
         (["failed"], "complain"),
     ]
-    assert (document["given"], document["cascade"], document["batch"]) == ({"text": "result"}, True, "night")
+    assert (document["placeholders"], document["cascade"], document["batch"]) == ({"text": "result"}, True, "night")
 
 
 def test_an_unknown_job_has_an_exit_code_of_its_own(shelf: Shelf, sidelane: Command) -> None:
@@ -289,7 +293,7 @@ def test_cancel_ends_waiting_jobs_and_asks_running_ones_to_stop(shelf: Shelf, si
         "✓ done  had ended already (succeeded)",
     ]
     assert shelf.record("waiting").state is State.CANCELLED
-    assert shelf.record("running").cancelling
+    assert shelf.record("running").cancel_requested
 
 
 def test_one_unknown_id_does_not_keep_the_others_from_being_cancelled(shelf: Shelf, sidelane: Command) -> None:

@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from sidelane import Sidelane
-from sidelane.cli.lanes import load_lane
+from sidelane.cli.locate import load_lane
 from sidelane.model.errors import ConfigurationError
 from tests.cli.project import Project
 

@@ -6,7 +6,7 @@ from tests.cli.shelf import Shelf
 
 
 def slots(name: str, key: str, most: int) -> Limit:
-    return Limit(name=name, key=key, most=most, when_full="wait")
+    return Limit(name=name, key=key, most=most, on_limit="wait")
 
 
 def test_the_fullest_limit_is_listed_first(shelf: Shelf, sidelane: Command) -> None:
@@ -27,7 +27,7 @@ def test_a_limit_tells_how_many_jobs_wait_at_it(shelf: Shelf, sidelane: Command)
         shelf.submit(job_id, limits=(limit,))
         assert shelf.ask_for(job_id) == ()
     (document,) = sidelane("limits", "--json").json
-    assert document == {"id": "answer/ann", "held": 1, "most": 1, "parked": 2, "after": None}
+    assert document == {"id": "answer/ann", "held": 1, "most": 1, "waiting_for_limit": 2, "after": None}
     assert "when one is through" in sidelane("limits").out
 
 

@@ -12,7 +12,7 @@ from tests.cli.command import Command
 from tests.cli.project import Project
 from tests.cli.shelf import WORKER, Shelf
 
-LIMIT = Limit(name="answer", key="ann", most=1, when_full="wait")
+LIMIT = Limit(name="answer", key="ann", most=1, on_limit="wait")
 
 
 def test_the_bare_name_lists_with_the_options_of_a_list(shelf: Shelf, sidelane: Command) -> None:
@@ -30,8 +30,8 @@ def test_a_queue_is_told_by_what_waits_why_and_what_runs(shelf: Shelf, sidelane:
     shelf.submit("later", delay=600.0)
     shelf.beat()
     (queue, _) = sidelane("queues", "list", "--json").json
-    counts = {name: queue[name] for name in ("ready", "parked", "delayed", "running")}
-    assert counts == {"ready": 1, "parked": 1, "delayed": 1, "running": 1}
+    counts = {name: queue[name] for name in ("ready", "waiting_for_limit", "delayed", "running")}
+    assert counts == {"ready": 1, "waiting_for_limit": 1, "delayed": 1, "running": 1}
     assert queue["oldest"] >= 0
     assert queue["rate"] > 0
     assert queue["workers"] == ["w1"]

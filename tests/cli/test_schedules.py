@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sidelane.model.job import JobSpec, State
 from sidelane.model.limit import Limit
-from sidelane.model.schedule import Firing, Schedule
+from sidelane.model.schedule import Schedule, ScheduleTick
 from sidelane.stores.contract import Store
 from tests.cli.command import Command
 from tests.cli.shelf import Shelf
@@ -19,17 +19,17 @@ PULSE = Schedule(name="pulse", spec=SPEC, every=300.0)
 def keep(shelf: Shelf, *schedules: Schedule) -> None:
     async def keep_all(store: Store) -> None:
         for schedule in schedules:
-            await store.keep_schedule(schedule)
+            await store.upsert_schedule(schedule)
 
     shelf.call(keep_all)
 
 
 def fire(shelf: Shelf, schedule: Schedule, job_id: str, *, coming: float) -> None:
     """Have a schedule fire now, and the next time in so many seconds."""
-    (record,) = shelf.call(lambda store: store.schedules()).records
+    (record,) = shelf.call(lambda store: store.list_schedules()).records
     now = time.time()
     spec = JobSpec(id=job_id, task=schedule.spec.task)
-    firing = Firing(name=schedule.name, previous=record.last, at=now, next=now + coming, specs=(spec,))
+    firing = ScheduleTick(name=schedule.name, previous=record.last, at=now, next=now + coming, specs=(spec,))
     assert shelf.call(lambda store: store.fire(firing))
 
 
@@ -48,7 +48,7 @@ def test_a_schedule_is_told_by_when_it_fires_and_what_it_submits(shelf: Shelf, s
 
 def test_the_next_firing_is_worked_out_where_nobody_has_done_so(shelf: Shelf, sidelane: Command) -> None:
     keep(shelf, STOCKS)
-    (record,) = shelf.call(lambda store: store.schedules()).records
+    (record,) = shelf.call(lambda store: store.list_schedules()).records
     assert not record.next
     (document,) = sidelane("schedules", "--json").json
     assert document["next"].endswith("T21:00:00.000Z")
@@ -94,7 +94,7 @@ def test_run_submits_its_job_now_and_prints_the_id(shelf: Shelf, sidelane: Comma
     assert said.code == 0
     record = shelf.record(said.out.strip())
     assert (record.spec.task, record.spec.arguments, record.state) == ("refresh", SPEC.arguments, State.QUEUED)
-    (after,) = shelf.call(lambda store: store.schedules()).records
+    (after,) = shelf.call(lambda store: store.list_schedules()).records
     assert after.job is None
     assert sidelane("schedules", "run", "pulse", "--json").json["task"] == "refresh"
 

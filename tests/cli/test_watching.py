@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from sidelane.model.event import Entry
+from sidelane.model.event import NewEvent
 from sidelane.model.job import Failure, State
 from sidelane.model.outcome import Failed, Retried, Succeeded
 from sidelane.model.problem import Problem
@@ -13,14 +13,14 @@ from tests.cli.command import Command
 from tests.cli.project import Project
 from tests.cli.shelf import Shelf
 
-TOKENS = (Entry("token", '{"text":"Because "}'), Entry("token", '{"text":"it is."}'))
+TOKENS = (NewEvent("token", '{"text":"Because "}'), NewEvent("token", '{"text":"it is."}'))
 
 FAILURE = Failure(problem=Problem(status=502, detail="The model is busy."), error="APIError")
 
 
 def test_tokens_go_to_stdout_and_everything_else_to_stderr(shelf: Shelf, sidelane: Command) -> None:
     lease = shelf.claim(shelf.submit("one"))
-    shelf.emit(lease, Entry("progress", '{"percent":50,"message":"thinking"}'), Entry("sources", '{"count":2}'))
+    shelf.emit(lease, NewEvent("progress", '{"percent":50,"message":"thinking"}'), NewEvent("sources", '{"count":2}'))
     shelf.finish(lease, Succeeded('"Because it is."'))
     said = sidelane("jobs", "watch", "one")
     assert said.code == 0
@@ -54,7 +54,7 @@ def test_a_watch_says_when_an_attempt_starts_over(shelf: Shelf, sidelane: Comman
     lease = shelf.claim(shelf.submit("one"))
     shelf.finish(lease, Retried(FAILURE), TOKENS[0])
     lease = shelf.claim("one")
-    shelf.finish(lease, Succeeded('"Because it is."'), Entry("attempt", '{"attempt":2}'), *TOKENS)
+    shelf.finish(lease, Succeeded('"Because it is."'), NewEvent("attempt", '{"attempt":2}'), *TOKENS)
     said = sidelane("jobs", "watch", "one")
     assert said.out == "Because \nBecause it is.\n"
     assert "attempt 2" in said.err

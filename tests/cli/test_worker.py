@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sidelane.cli.options import passed_on, slots_by_queue
-from sidelane.engine.side import users
 from sidelane.model.job import JobRecord, State
 from sidelane.model.worker import WorkerInfo
+from sidelane.tasks.internal_queues import without_internal
 from tests.cli.command import Command
 from tests.cli.project import TASKS, Project, gone, until
 from tests.cli.shelf import Shelf
@@ -114,7 +114,7 @@ def test_a_worker_says_what_it_works_on_and_takes_only_its_queues(project: Proje
     (found,) = until(named(shelf, "w1"), "the worker in the store")
     assert found.pid == worker.pid
     assert found.slots == 8
-    assert users(found.queues) == {"chat": 7, "gpu": 1}
+    assert without_internal(found.queues) == {"chat": 7, "gpu": 1}
     shelf.submit("one")
     until(lambda: shelf.record("one").state is State.SUCCEEDED, "the job's end")
 
@@ -156,7 +156,7 @@ def test_a_second_signal_gives_every_job_back_at_once_and_at_no_cost(
     assert worker.exit_code() == 0
     for job in ("patient", "stubborn"):
         record = shelf.record(job)
-        assert (record.state, record.attempt, record.failures, record.losses) == (State.QUEUED, 1, 0, 0)
+        assert (record.state, record.attempt, record.failures, record.worker_losses) == (State.QUEUED, 1, 0, 0)
 
 
 @pytest.mark.system

@@ -7,8 +7,8 @@ import tempfile
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sidelane.testing.conformance.place import UrlPlace
-from sidelane.testing.machine import StoreMachine
+from sidelane.conformance.model.state_machine import StoreMachine
+from sidelane.conformance.stores.fixtures import UrlStoreFactory
 
 settings.register_profile("ci", max_examples=60, stateful_step_count=40)
 settings.register_profile("long", max_examples=3000, stateful_step_count=60)
@@ -23,8 +23,8 @@ profile = settings(
 class InMemory(StoreMachine):
     """One connection, in memory."""
 
-    def new_place(self) -> UrlPlace:
-        return UrlPlace("sqlite://:memory:")
+    def new_place(self) -> UrlStoreFactory:
+        return UrlStoreFactory("sqlite://:memory:")
 
 
 class InAFile(StoreMachine):
@@ -32,9 +32,9 @@ class InAFile(StoreMachine):
 
     connections = 3
 
-    def new_place(self) -> UrlPlace:
+    def new_place(self) -> UrlStoreFactory:
         self.folder = tempfile.mkdtemp()
-        return UrlPlace(f"sqlite:///{self.folder}/jobs.db")
+        return UrlStoreFactory(f"sqlite:///{self.folder}/jobs.db")
 
     def teardown(self) -> None:
         super().teardown()

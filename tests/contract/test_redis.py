@@ -4,8 +4,8 @@ import secrets
 
 import pytest
 
-from sidelane.testing.conformance.place import UrlPlace
-from sidelane.testing.conformance.suite import Conformance
+from sidelane.conformance.stores.fixtures import UrlStoreFactory
+from sidelane.conformance.stores.suite import Conformance
 from tests.contract.servers import RunningServer
 
 
@@ -13,5 +13,5 @@ class TestRedis(Conformance):
     """One store a test, all on one server of each kind."""
 
     @pytest.fixture
-    def place(self, server: RunningServer) -> UrlPlace:
-        return UrlPlace(server.url(name=secrets.token_hex(8)))
+    def place(self, server: RunningServer) -> UrlStoreFactory:
+        return UrlStoreFactory(server.url(name=secrets.token_hex(8)))

@@ -9,25 +9,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidelane.testing.conformance.after_removal import AfterRemoval
-from sidelane.testing.conformance.batches import BatchEnds, Batching, BatchRetention
-from sidelane.testing.conformance.cancelling import Cancelling, Requeueing
-from sidelane.testing.conformance.chains import Cascades
-from sidelane.testing.conformance.connections import Connections, Handing, Races
-from sidelane.testing.conformance.contention import Contention
-from sidelane.testing.conformance.ending import Ending, FollowUps
-from sidelane.testing.conformance.finding import AtAGlance, Finding, Position
-from sidelane.testing.conformance.handing_over import HandingOver, Outside, Unwanted
-from sidelane.testing.conformance.losses import DeadWorkers
-from sidelane.testing.conformance.parking import Parking
-from sidelane.testing.conformance.place import UrlPlace
-from sidelane.testing.conformance.rates import Spreading
-from sidelane.testing.conformance.removing import NothingLeft, Removing
-from sidelane.testing.conformance.replacing import Replacing
-from sidelane.testing.conformance.scheduling import Firings, Scheduling
-from sidelane.testing.conformance.submitting import Submitting, Unique
-from sidelane.testing.conformance.suite import Conformance
-from sidelane.testing.conformance.watching import Waking, Watching
+from sidelane.conformance.stores.batches import BatchEnds, Batching, BatchRetention
+from sidelane.conformance.stores.blocked_jobs import Parking
+from sidelane.conformance.stores.cancelling import Cancelling, Requeueing
+from sidelane.conformance.stores.chains import Cascades
+from sidelane.conformance.stores.connections import Connections, Handing, Races
+from sidelane.conformance.stores.contention import Contention
+from sidelane.conformance.stores.external_tasks import HandingOver, Outside, Unwanted
+from sidelane.conformance.stores.finishing import Ending, FollowUps
+from sidelane.conformance.stores.fixtures import UrlStoreFactory
+from sidelane.conformance.stores.limits_replace import Replacing
+from sidelane.conformance.stores.notifications import Waking, Watching
+from sidelane.conformance.stores.queries import AtAGlance, Finding, Position
+from sidelane.conformance.stores.rates import Spreading
+from sidelane.conformance.stores.removal import NothingLeft, Removing
+from sidelane.conformance.stores.schedules import Firings, Scheduling
+from sidelane.conformance.stores.submitting import Submitting, Unique
+from sidelane.conformance.stores.suite import Conformance
+from sidelane.conformance.stores.tombstones import AfterRemoval
+from sidelane.conformance.stores.worker_losses import DeadWorkers
 from tests.contract.groups import Cluster, running
 
 
@@ -38,9 +38,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def place(cluster: Cluster) -> UrlPlace:
+def place(cluster: Cluster) -> UrlStoreFactory:
     """One store a test, each on one node of the three."""
-    return UrlPlace(cluster.url(name=secrets.token_hex(8)))
+    return UrlStoreFactory(cluster.url(name=secrets.token_hex(8)))
 
 
 @pytest.mark.long

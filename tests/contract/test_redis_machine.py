@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from sidelane.testing.conformance.place import UrlPlace
-from sidelane.testing.machine import StoreMachine
+from sidelane.conformance.model.state_machine import StoreMachine
+from sidelane.conformance.stores.fixtures import UrlStoreFactory
 from tests.contract.servers import RunningServer
 
 EXAMPLES = {"ci": 30, "long": 1000}
@@ -29,8 +29,8 @@ class OnAServer(StoreMachine):
     kind = "valkey"
     server: RunningServer
 
-    def new_place(self) -> UrlPlace:
-        return UrlPlace(self.server.url(name=secrets.token_hex(8)))
+    def new_place(self) -> UrlStoreFactory:
+        return UrlStoreFactory(self.server.url(name=secrets.token_hex(8)))
 
 
 class OnRedis(OnAServer):

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from sidelane import Sidelane
-from sidelane.data.files import Files
+from sidelane.files.files import Files
 from tests.transports.moto import Moto
 
 MakeLane = Callable[..., Sidelane]
@@ -38,10 +38,10 @@ def make_lane(tmp_path: Path, location: str, monkeypatch: pytest.MonkeyPatch) ->
     """Make a lane on a new SQLite file; processes that tests start find the same places."""
     store = f"sqlite:///{tmp_path / 'jobs.db'}"
     monkeypatch.setenv("SIDELANE_STORE", store)
-    monkeypatch.setenv("SIDELANE_FILES", location)
+    monkeypatch.setenv("SIDELANE_FILE_STORAGE", location)
 
     def make(**settings: Any) -> Sidelane:
-        return Sidelane(store=store, settings={"lease": 2.0, "files": location, **settings})
+        return Sidelane(store=store, settings={"lease_duration": 2.0, "file_storage": location, **settings})
 
     return make
 
@@ -54,7 +54,7 @@ def lane(make_lane: MakeLane) -> Sidelane:
 @pytest.fixture
 async def files(lane: Sidelane) -> AsyncIterator[Files]:
     """The files of an open lane."""
-    async with lane.running():
+    async with lane.open():
         yield lane.files
 
 

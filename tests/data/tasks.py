@@ -4,7 +4,7 @@ import wave
 
 from sidelane import File, Sidelane
 
-lane = Sidelane(settings={"lease": 2.0})
+lane = Sidelane(settings={"lease_duration": 2.0})
 
 
 @lane.task

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from sidelane import ConfigurationError, FilesUnavailable, Sidelane
-from sidelane.data.files import Files
+from sidelane.files.files import Files
 
 
 def files_in(location: str) -> Files:
-    lane = Sidelane(store="sqlite://:memory:", settings={"files": location})
+    lane = Sidelane(store="sqlite://:memory:", settings={"file_storage": location})
     return lane.files
 
 
@@ -52,7 +52,7 @@ async def test_what_is_no_place_is_said_so(location: str) -> None:
 async def test_a_folder_that_is_none_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "files"):
-        with pytest.raises(ConfigurationError, match="SIDELANE_FILES"):
+        with pytest.raises(ConfigurationError, match="SIDELANE_FILE_STORAGE"):
             await files_in(str(place)).save(b"x")
 
 
@@ -76,5 +76,5 @@ asyncio.run(main())
 
 
 def test_nothing_is_made_before_the_first_file(tmp_path: Path) -> None:
-    Sidelane(store="sqlite://:memory:", settings={"files": str(tmp_path / "files")})
+    Sidelane(store="sqlite://:memory:", settings={"file_storage": str(tmp_path / "files")})
     assert not (tmp_path / "files").exists()

@@ -7,22 +7,23 @@ from typing import Any
 import pytest
 
 from sidelane import (
-    FAILURE,
-    RESULT,
+    PREVIOUS_FAILURE,
+    PREVIOUS_RESULT,
     ArgumentsError,
-    Concurrent,
+    ConcurrencyLimit,
     ConfigurationError,
-    Ended,
     File,
     FilesUnavailable,
+    FinishedJob,
     Job,
     LimitReached,
     Sidelane,
     UnknownFile,
 )
-from sidelane.data import holds
-from sidelane.data.files import Files
-from sidelane.engine.holding import MOST_FILES
+from sidelane.client.file_references import MOST_FILES
+from sidelane.files import references
+from sidelane.files.files import Files
+from sidelane.testing import harness
 from tests.data.conftest import MakeLane, everything
 
 NOBODY = "sidelane-file:" + "0" * 32
@@ -42,7 +43,7 @@ async def is_gone(files: Files, *gone: File) -> bool:
 
 
 def is_loose(files: Files, file: File) -> Awaitable[bool]:
-    return files.objects.has(holds.loose(file.id.rpartition(":")[2]))
+    return files.objects.has(references.unreferenced(file.id.rpartition(":")[2]))
 
 
 class Shop:
@@ -53,12 +54,12 @@ class Shop:
         self.files = lane.files
         self.gate = asyncio.Event()
 
-        @lane.task(limits=[Concurrent(1, per="user")])
+        @lane.task(limits=[ConcurrencyLimit(1, per="user")])
         async def size(audio: File, note: str = "") -> int:
             await self.gate.wait()
             return len(await audio.read())
 
-        @lane.task(keep=0)
+        @lane.task(retention=0)
         async def brief(audio: File) -> File:
             return await lane.files.save(await audio.read() + b"!", name="longer.txt")
 
@@ -71,7 +72,7 @@ class Shop:
             raise ValueError
 
         @lane.task
-        async def said(what: Ended, audio: File) -> str:
+        async def said(what: FinishedJob, audio: File) -> str:
             return f"{what.task} {(await audio.read()).decode()}"
 
         @lane.task
@@ -87,7 +88,7 @@ def shop(lane: Sidelane) -> Shop:
 
 
 async def test_a_file_goes_with_its_job_when_its_retention_is_over(shop: Shop) -> None:
-    async with shop.lane.running(workers=1):
+    async with shop.lane.open(workers=1):
         file = await shop.files.save(b"hello")
         assert await is_loose(shop.files, file)
         await shop.brief.submit(file)
@@ -97,7 +98,7 @@ async def test_a_file_goes_with_its_job_when_its_retention_is_over(shop: Shop) -
 
 
 async def test_a_file_goes_with_its_job_when_that_is_removed(shop: Shop) -> None:
-    async with shop.lane.running(workers=1):
+    async with shop.lane.open(workers=1):
         file = await shop.files.save(b"hello")
         job = await shop.longer.submit(file)
         made = await job.result(timeout=20)
@@ -110,7 +111,7 @@ async def test_a_file_goes_with_its_job_when_that_is_removed(shop: Shop) -> None
 
 
 async def test_a_file_that_two_jobs_share_survives_the_first(shop: Shop) -> None:
-    async with shop.lane.running(workers=1):
+    async with shop.lane.open(workers=1):
         file = await shop.files.save(b"hello")
         stays = await shop.size.options(user="ann").submit(file)
         goes = await shop.brief.submit(file)
@@ -123,7 +124,7 @@ async def test_a_file_that_two_jobs_share_survives_the_first(shop: Shop) -> None
 
 
 async def test_a_submit_that_is_refused_leaves_no_file(shop: Shop) -> None:
-    async with shop.lane.running():
+    async with shop.lane.open():
         first, second = await shop.files.save(b"one"), await shop.files.save(b"two")
         await shop.size.options(user="ann").submit(first)
         with pytest.raises(LimitReached):
@@ -136,7 +137,7 @@ async def test_a_submit_that_is_refused_leaves_no_file(shop: Shop) -> None:
 
 @pytest.mark.parametrize("options", [{"id": "once"}, {"unique": "once"}], ids=["id", "unique"])
 async def test_a_repeat_that_finds_its_job_leaves_no_second_file(shop: Shop, options: Any) -> None:
-    async with shop.lane.running(workers=1):
+    async with shop.lane.open(workers=1):
         first, second = await shop.files.save(b"one"), await shop.files.save(b"two and more")
         job = await shop.size.options(user="ann", **options).submit(first)
         for file in (second, first):
@@ -154,7 +155,7 @@ async def test_a_job_in_the_store_is_said_to_be_there_where_its_files_go_away_ju
     async def away(paths: Any) -> None:
         raise FilesUnavailable
 
-    async with shop.lane.running(workers=1):
+    async with shop.lane.open(workers=1):
         file = await shop.files.save(b"hello")
         with monkeypatch.context() as patch:
             patch.setattr(shop.files.objects, "delete", away)
@@ -165,7 +166,7 @@ async def test_a_job_in_the_store_is_said_to_be_there_where_its_files_go_away_ju
 
 
 async def test_a_job_of_a_file_that_is_not_there_is_refused(shop: Shop) -> None:
-    async with shop.lane.running(workers=1):
+    async with shop.lane.open(workers=1):
         file = await shop.files.save(b"one")
         missing = file.model_copy(update={"id": NOBODY})
         with pytest.raises(UnknownFile, match="a file that this call takes is not there"):
@@ -181,7 +182,7 @@ async def test_a_job_of_a_file_that_is_not_there_is_refused(shop: Shop) -> None:
 @pytest.mark.parametrize("location", ["folder"], indirect=True)
 async def test_a_call_that_names_too_many_files_is_refused_and_ids_that_are_made_up_cost_no_writes(shop: Shop) -> None:
     ids = [f"sidelane-file:{number:032x}" for number in range(MOST_FILES + 1)]
-    async with shop.lane.running():
+    async with shop.lane.open():
         with pytest.raises(ArgumentsError, match="names at most 1,000 files"):
             await shop.talk.submit(" ".join(ids))
         await shop.talk.submit(" ".join(ids[1:]))
@@ -189,9 +190,9 @@ async def test_a_call_that_names_too_many_files_is_refused_and_ids_that_are_made
 
 
 async def test_calls_that_follow_have_the_files_of_their_own_and_of_the_job_before(shop: Shop) -> None:
-    async with shop.lane.running(workers=1):
+    async with shop.lane.open(workers=1):
         file = await shop.files.save(b"a")
-        job = await shop.brief.options(then=shop.longer.call(RESULT)).submit(file)
+        job = await shop.brief.options(then=shop.longer.call(PREVIOUS_RESULT)).submit(file)
         child: Job[File] = shop.longer.job(f"{job.id}.1.0")
         await until(lambda: _has_ended(shop.lane, child.id))
         last = await child.result(timeout=1)
@@ -200,14 +201,14 @@ async def test_calls_that_follow_have_the_files_of_their_own_and_of_the_job_befo
         held = await shop.files.holds.held(child.id)
         assert len(held) == 2  # what it was given by a job that is gone, and what it made
         other = await shop.files.save(b"b")
-        failing = await shop.fail.options(on_failure=shop.said.call(FAILURE, other)).submit(other)
+        failing = await shop.fail.options(on_failure=shop.said.call(PREVIOUS_FAILURE, other)).submit(other)
         told = shop.said.job(f"{failing.id}.1.0")
         await until(lambda: _has_ended(shop.lane, told.id))
         assert await told.result(timeout=1) == "fail b"
 
 
 async def test_the_jobs_of_a_batch_hold_their_files(shop: Shop) -> None:
-    async with shop.lane.running(workers=1):
+    async with shop.lane.open(workers=1):
         one, two = await shop.files.save(b"one"), await shop.files.save(b"two")
         calls = [shop.size.options(user=user).call(file) for user, file in (("ann", one), ("ann", two), ("bob", one))]
         batch = await shop.lane.submit_many(calls)
@@ -222,7 +223,7 @@ async def test_the_jobs_of_a_batch_hold_their_files(shop: Shop) -> None:
 
 @pytest.mark.parametrize("location", ["folder"], indirect=True)
 async def test_a_schedule_takes_no_file(shop: Shop) -> None:
-    async with shop.lane.running():
+    async with shop.lane.open():
         call = shop.size.options(user="ann").call(await shop.files.save(b"one"))
     with pytest.raises(ConfigurationError, match="its arguments name a file"):
         shop.lane.schedule("often", call, every=60)
@@ -232,7 +233,7 @@ async def test_a_schedule_takes_no_file(shop: Shop) -> None:
 async def test_a_job_without_files_costs_nothing_and_asks_nobody(make_lane: MakeLane) -> None:
     lane = make_lane(files="s3://nowhere-at-all")
     shop = Shop(lane)
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await shop.talk.submit("hello")
         assert await job.result(timeout=20) == "hello"
         assert (await job.record()).spec.follow_ups == ()
@@ -240,11 +241,11 @@ async def test_a_job_without_files_costs_nothing_and_asks_nobody(make_lane: Make
 
 async def test_files_of_tests_lie_in_a_folder_that_goes(shop: Shop) -> None:
     shop.gate.set()
-    async with shop.lane.testing() as t:
+    async with harness(shop.lane) as t:
         file = await shop.files.save(b"hello")
         place = shop.files.objects.folder
         assert place is not None
-        assert str(place) != shop.lane.settings.files
+        assert str(place) != shop.lane.settings.file_storage
         assert await t.run(shop.size.options(user="ann").call(file)) == 5
     assert not place.exists()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from sidelane import WrongFileType
-from sidelane.data.kinds import checked_type
+from sidelane.files.media_types import checked_type
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00"

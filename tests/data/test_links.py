@@ -7,8 +7,8 @@ import httpx2
 import pytest
 
 from sidelane import ArgumentsError, FileTooLarge, UnknownFile, WrongFileType
-from sidelane.data import holds
-from sidelane.data.files import Files
+from sidelane.files import references
+from sidelane.files.files import Files
 from tests.data.conftest import everything
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + b"\x00" * 1000
@@ -69,7 +69,7 @@ async def test_an_upload_that_nobody_agreed_on_is_unknown(files: Files) -> None:
 
 async def test_a_link_holds_for_a_time_that_can_be(files: Files) -> None:
     file = await files.save(b"x")
-    for seconds in (0, -1, 8 * holds.DAY, float("nan")):
+    for seconds in (0, -1, 8 * references.DAY, float("nan")):
         with pytest.raises(ArgumentsError, match="holds for more than 0 seconds"):
             await file.url(expires=seconds)
     with pytest.raises(ArgumentsError, match="media type"):
@@ -80,7 +80,7 @@ async def test_what_is_no_text_of_a_message_is_not_read_as_one(files: Files, mon
     sound = await files.save(b"\xff\xfe")
     with pytest.raises(UnknownFile, match="no text"):
         await files.get_text(f"#{sound.id}")
-    monkeypatch.setattr("sidelane.data.files.LARGEST_TEXT", 1)
+    monkeypatch.setattr("sidelane.files.files.LARGEST_TEXT", 1)
     with pytest.raises(UnknownFile):
         await files.get_text(f"#{sound.id}")
 

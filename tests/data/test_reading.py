@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from sidelane import File, Sidelane, UnknownFile
-from sidelane.data.files import Files
+from sidelane.files.files import Files
 from sidelane.model.errors import UnboundFile
 
 CONTENT = bytes(range(256)) * 40_000  # more than is read at one go
@@ -105,7 +105,7 @@ async def test_files_are_opened_wherever_they_stand_in_arguments_and_results(lan
         parts.append(await last.read() if last else b"")
         return Answer(takes=[await lane.files.save(b"".join(parts), name="all.txt")])
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         one, two, three = [await lane.files.save(text) for text in (b"a", b"b", b"c")]
         job = await join.submit({"x": Answer(takes=[one]), "y": Answer(takes=[two])}, last=three)
         (whole,) = (await job.result(timeout=20)).takes
@@ -124,7 +124,7 @@ async def test_tasks_of_all_kinds_open_files_and_make_them_paths(
         tone.writeframes(bytes(16_000))
     monkeypatch.delitem(sys.modules, "tests.data.tasks", raising=False)
     lane: Sidelane = import_module("tests.data.tasks").lane  # made of the environment, as in the child process
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         file = await lane.files.save(tmp_path / "tone.wav", types=("audio/wav",))
         job = await lane.submit(lane.registry.tasks[name].call(file))
         assert await job.result(timeout=40) == [8000, file.size, file.size]

@@ -13,7 +13,7 @@ import pytest
 from starlette.datastructures import Headers, UploadFile
 
 from sidelane import ArgumentsError, File, FileTooLarge, WrongFileType
-from sidelane.data.files import Files
+from sidelane.files.files import Files
 from tests.data.conftest import everything
 from tests.transports.moto import Moto
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from sidelane import File, FilesUnavailable, Sidelane, StoreUnavailable
-from sidelane.data import holds
-from sidelane.data.files import Files
-from sidelane.data.objects import NO_HEADERS, Objects
+from sidelane.files import references
+from sidelane.files.files import Files
+from sidelane.files.storage import NO_HEADERS, ObjectStorage
 from tests.contract.servers import RunningServer
 from tests.data.conftest import MakeLane, everything
 from tests.stores.patience import little_patience
@@ -27,8 +27,8 @@ def key(file: File) -> str:
 
 async def left_over(files: Files, file: File) -> None:
     """Make it as if it had been loose for more than a day."""
-    await files.objects.put(holds.loose(key(file)), json.dumps({"until": time.time() - 1}).encode())
-    age(files, holds.loose(key(file)), 2 * holds.DAY)
+    await files.objects.put(references.unreferenced(key(file)), json.dumps({"until": time.time() - 1}).encode())
+    age(files, references.unreferenced(key(file)), 2 * references.DAY)
 
 
 def age(files: Files, path: str, seconds: float) -> None:
@@ -43,7 +43,7 @@ async def test_what_nobody_came_to_hold_within_a_day_is_removed(files: Files) ->
     if files.objects.folder is not None:
         await left_over(files, old)
         assert await files.tidy() == 1
-        assert not await files.objects.has(holds.content(key(old)))
+        assert not await files.objects.has(references.content(key(old)))
     assert await files.tidy(everything=True) == 0
     assert await new.read() == b"new"
 
@@ -51,9 +51,9 @@ async def test_what_nobody_came_to_hold_within_a_day_is_removed(files: Files) ->
 @in_a_folder
 async def test_an_upload_that_never_came_is_forgotten(files: Files) -> None:
     upload = await files.upload_url(name="a.wav")
-    path = holds.loose(upload.id.rpartition(":")[2])
+    path = references.unreferenced(upload.id.rpartition(":")[2])
     await files.objects.put(path, b'{"until": 0}')
-    age(files, path, 2 * holds.DAY)
+    age(files, path, 2 * references.DAY)
     assert await files.tidy() == 1
     assert await everything(files) == []
 
@@ -64,17 +64,17 @@ async def test_a_job_whose_submitter_died_before_it_could_say_so_keeps_its_file(
     async def size(audio: File) -> int:
         return len(await audio.read())
 
-    async with lane.running():
+    async with lane.open():
         files = lane.files
         file = await files.save(b"hello")
         job = await size.submit(file)
         await left_over(files, file)  # as if the mark had stayed
-        mark = holds.held_by(key(file), holds.holder_of(job.id))
+        mark = references.held_by(key(file), references.holder_of(job.id))
         assert await files.tidy() == 0
-        assert await files.objects.has(holds.loose(key(file)))  # a submit may be under way
-        age(files, mark, 2 * holds.UNDER_WAY)
+        assert await files.objects.has(references.unreferenced(key(file)))  # a submit may be under way
+        age(files, mark, 2 * references.PENDING)
         assert await files.tidy() == 0
-        assert not await files.objects.has(holds.loose(key(file)))
+        assert not await files.objects.has(references.unreferenced(key(file)))
         assert await file.read() == b"hello"
 
 
@@ -84,7 +84,7 @@ async def test_a_file_whose_submitter_died_before_its_job_was_there_is_removed(f
     assert await files.holds.hold("never-came", [key(file)]) == {key(file)}
     await left_over(files, file)
     assert await files.tidy() == 0
-    age(files, holds.held_by(key(file), "job.never-came"), 2 * holds.UNDER_WAY)
+    age(files, references.held_by(key(file), "job.never-came"), 2 * references.PENDING)
     assert await files.tidy() == 1
     assert await everything(files) == []
 
@@ -94,7 +94,7 @@ async def test_files_of_jobs_that_the_store_has_lost_are_removed_where_everythin
     file = await files.save(b"hello")
     await files.holds.hold("lost", [key(file)])
     await files.holds.keep([key(file)])
-    age(files, holds.held_by(key(file), "job.lost"), 2 * holds.UNDER_WAY)
+    age(files, references.held_by(key(file), "job.lost"), 2 * references.PENDING)
     assert await files.tidy() == 0
     assert await files.tidy(everything=True) == 1
     assert await everything(files) == []
@@ -102,11 +102,11 @@ async def test_files_of_jobs_that_the_store_has_lost_are_removed_where_everythin
 
 @in_a_folder
 async def test_what_was_put_by_an_old_link_is_removed_where_everything_is_looked_at(files: Files) -> None:
-    path = holds.incoming("0" * 32)
+    path = references.incoming("0" * 32)
     await files.objects.put(path, b"too late")
     await files.tidy(everything=True)
     assert await files.objects.has(path)  # its link may hold still
-    age(files, path, 9 * holds.DAY)
+    age(files, path, 9 * references.DAY)
     await files.tidy(everything=True)
     assert await everything(files) == []
 
@@ -114,10 +114,10 @@ async def test_what_was_put_by_an_old_link_is_removed_where_everything_is_looked
 @in_a_folder
 async def test_a_removal_that_was_killed_is_finished(files: Files) -> None:
     file = await files.save(b"hello")
-    await files.objects.put(holds.held_by(key(file), f"{holds.REMOVING}killed"))
+    await files.objects.put(references.held_by(key(file), f"{references.TOMBSTONE}killed"))
     with pytest.raises(FilesUnavailable, match="is being removed"):
         await files.holds.hold("job", [key(file)])
-    age(files, holds.held_by(key(file), f"{holds.REMOVING}killed"), 2 * holds.UNDER_WAY)
+    age(files, references.held_by(key(file), f"{references.TOMBSTONE}killed"), 2 * references.PENDING)
     assert await files.holds.hold("job", [key(file)]) == {key(file)}  # it is there, and its removal is none any more
     await files.holds.let_go("job", [key(file)])
     assert await everything(files) == []
@@ -126,12 +126,12 @@ async def test_a_removal_that_was_killed_is_finished(files: Files) -> None:
 @in_a_folder
 async def test_parts_of_uploads_that_were_killed_are_removed_from_a_folder(files: Files) -> None:
     file = await files.save(b"hello")
-    part = files.objects.local(holds.content(key(file)) + "#1")
+    part = files.objects.local(references.content(key(file)) + "#1")
     assert part is not None
     part.write_bytes(b"half")
     await files.tidy()
     assert part.exists()
-    age(files, holds.content(key(file)) + "#1", 2 * holds.DAY)
+    age(files, references.content(key(file)) + "#1", 2 * references.DAY)
     await files.tidy()
     assert not part.exists()
     assert await file.read() == b"hello"
@@ -148,12 +148,12 @@ async def test_who_takes_hold_of_a_file_while_another_lets_go_has_it_or_is_told(
         await files.holds.hold("first", [file])
         await files.holds.keep([file])
         found, _ = await asyncio.gather(hold(file, number / 4000), files.holds.let_go("first", [file]))
-        assert found == await files.objects.has(holds.content(file))
+        assert found == await files.objects.has(references.content(file))
         await files.holds.let_go("second", [file])
     assert await everything(files) == []
 
 
-class Stopping(Objects):
+class Stopping(ObjectStorage):
     """A folder in which one thing at a time waits to be let on."""
 
     def __init__(self, location: str) -> None:
@@ -162,7 +162,7 @@ class Stopping(Objects):
 
     async def put(self, path: str, content: bytes = b"", headers: Mapping[str, str] = NO_HEADERS) -> None:
         await super().put(path, content, headers)
-        if holds.REMOVING in path:
+        if references.TOMBSTONE in path:
             await self._stop()
 
     async def delete(self, paths: Iterable[str]) -> None:
@@ -189,7 +189,7 @@ async def test_of_two_who_let_go_of_a_file_neither_hides_from_a_third_that_it_go
     for job in ("first", "second"):
         await files.holds.hold(job, [file])
     slow = Stopping(files.location)
-    going = asyncio.create_task(holds.Holds(slow).let_go("second", [file]))
+    going = asyncio.create_task(references.FileReferences(slow).let_go("second", [file]))
     await slow.reached.wait()
     await files.holds.let_go("first", [file])
     await slow.let_on()  # it has seen that nobody else holds it, and is about to remove it
@@ -197,7 +197,7 @@ async def test_of_two_who_let_go_of_a_file_neither_hides_from_a_third_that_it_go
     await asyncio.wait([third], timeout=0.3)
     slow.on.set()
     await going
-    assert (file in await third) == await files.objects.has(holds.content(file))
+    assert (file in await third) == await files.objects.has(references.content(file))
 
 
 @in_a_folder
@@ -206,17 +206,17 @@ async def test_a_removal_that_was_killed_in_the_middle_is_done_by_the_next_try(f
     await files.holds.hold("job", [file])
     await files.holds.keep([file])
     slow = Stopping(files.location)
-    killed = asyncio.create_task(holds.Holds(slow).let_go("job", [file]))
+    killed = asyncio.create_task(references.FileReferences(slow).let_go("job", [file]))
     await slow.reached.wait()
     await slow.let_on()
     killed.cancel()
     await asyncio.wait([killed])
     await files.holds.let_go("job", await files.holds.held("job"))
-    assert not await files.objects.has(holds.content(file))
+    assert not await files.objects.has(references.content(file))
 
 
 async def test_saving_looks_at_what_is_left_over_now_and_then(lane: Sidelane) -> None:
-    async with lane.running():
+    async with lane.open():
         first = await lane.files.save(b"x")
         assert lane.files._tidying is not None
         await lane.files._tidying
@@ -231,19 +231,19 @@ async def test_a_file_waits_where_the_store_cannot_say_whether_its_job_is_there(
     make_lane: MakeLane, tmp_path: Path
 ) -> None:
     server = RunningServer("valkey", tmp_path).start()
-    lane = Sidelane(store=server.url(name=secrets.token_hex(4)), settings={"files": str(tmp_path / "files")})
+    lane = Sidelane(store=server.url(name=secrets.token_hex(4)), settings={"file_storage": str(tmp_path / "files")})
 
     @lane.task
     async def size(audio: File) -> int:
         return len(await audio.read())
 
     try:
-        async with lane.running():
+        async with lane.open():
             file = await lane.files.save(b"hello")
             server.stop()
             with little_patience(), pytest.raises(StoreUnavailable):
                 await size.submit(file)
             assert await file.read() == b"hello"
-            assert await lane.files.objects.has(holds.loose(key(file)))  # so that it is looked at in a day
+            assert await lane.files.objects.has(references.unreferenced(key(file)))  # so that it is looked at in a day
     finally:
         server.stop()

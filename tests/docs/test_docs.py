@@ -12,10 +12,10 @@ import httpx2
 import pytest
 from typer.main import get_command
 
-from sidelane.cli.application import application
-from sidelane.cli.exits import Exit
-from sidelane.engine.heartbeat import STUCK_EXIT
+from sidelane.cli.main import application
 from sidelane.model.settings import Settings
+from sidelane.processes.exit_code import Exit
+from sidelane.worker.heartbeat import EXIT_STUCK
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -51,7 +51,7 @@ def test_every_command_is_described() -> None:
 
 def test_every_exit_code_is_described() -> None:
     text = (ROOT / "docs" / "cli.md").read_text("utf-8")
-    assert {int(code) for code in re.findall(r"^\| `(\d+)` \|", text, re.MULTILINE)} == {*Exit, STUCK_EXIT}
+    assert {int(code) for code in re.findall(r"^\| `(\d+)` \|", text, re.MULTILINE)} == {*Exit, EXIT_STUCK}
 
 
 def test_every_decision_is_numbered_once() -> None:

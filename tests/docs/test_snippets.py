@@ -16,7 +16,8 @@ from fastapi import Depends, FastAPI, Response, UploadFile
 from pydantic import BaseModel
 
 import sidelane
-from sidelane import BatchEnd, GiveUp, JobError, Message, Queue, Sidelane, State
+from sidelane import FinishedBatch, JobError, Message, PermanentFailure, Queue, Sidelane, State
+from sidelane.testing import harness
 from sidelane.transports import cloudevents
 from sidelane.web import Jobs, Responder
 
@@ -107,7 +108,7 @@ async def test_the_front_page_refuses_a_second_question_and_answers_the_first(
     main = import_module("shop.main")
     transport = httpx2.ASGITransport(app=main.app)
     headers = {"X-User": "ann"}
-    async with main.lane.testing() as t, httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
+    async with harness(main.lane) as t, httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
         asked = [await client.post("/chat", json={"session": "s"}, headers=headers) for _ in range(2)]
         assert [answer.status_code for answer in asked] == [202, 429]
         await t.drain()
@@ -133,7 +134,7 @@ async def test_those_about_limits(lane: Sidelane, capsys: pytest.CaptureFixture[
         "u7",
         "s",
     ]
-    async with lane.testing():
+    async with harness(lane):
         await page.run("except LimitReached")
         assert capsys.readouterr().out == ""
         await page.run("except LimitReached")
@@ -165,17 +166,17 @@ async def test_those_about_hand_over(tmp_path: Path) -> None:
     names = {"AnalyseIn": AnalyseIn, "Report": Report, "json": json, "app": FastAPI()}
     page, own = (Snippets("remote.md", lane, **names) for lane in lanes)
     await page.run("timeout=600, retry")
-    await page.run("async with lane.testing()")
+    await page.run("async with harness(lane)")
     await page.run("@app.post")
-    async with lanes[0].testing() as t:
+    async with harness(lanes[0]) as t:
         job = await page["analyse"].submit(AnalyseIn(audio="7.wav"))
         await t.drain()
         await page["analysed"](job.id, Report(score=1))
         assert await job.result(timeout=0) == Report(score=1)
-    async with lanes[1].testing() as t:
+    async with harness(lanes[1]) as t:
         await own.run("def decode")
         await t.drain()
-        (offer,) = await t.handed_over(own["analyse"])
+        (offer,) = await t.dispatched(own["analyse"])
     assert own["encode"](offer) == {"recordingId": "recording-7", "file": "s3://recordings/7.wav"}
     told = [
         {"kind": "heartbeat"},
@@ -213,7 +214,7 @@ async def test_those_about_chains(lane: Sidelane, mails: list[str]) -> None:
     await page.run("async def tell_support")
     await page.run("async def alarm")
     await page.run("async def crawl")
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await page.run("publish_answer = ")
         await t.drain()
         (published,) = await t.submitted(publish)
@@ -243,11 +244,11 @@ async def test_those_about_batches(lane: Sidelane, mails: list[str]) -> None:
     async def bill(customer: str) -> None: ...
 
     @lane.task
-    async def close_month(month: str, end: BatchEnd) -> str:
+    async def close_month(month: str, end: FinishedBatch) -> str:
         return f"{month}: {end.total}"
 
     page.names |= {"analyse": analyse, "bill": bill, "close_month": close_month}
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         await page.run("batch.wait(timeout=600)")
         assert page["record"].state is State.FAILED
         assert isinstance(page["result"], JobError)  # the last one's
@@ -269,7 +270,7 @@ async def test_those_about_schedules(lane: Sidelane) -> None:
     async def fetch() -> None: ...
 
     await Snippets("schedules.md", lane, refresh=refresh, fetch=fetch).run("lane.schedule")
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.advance(31)
         assert len(await t.submitted(fetch)) in (1, 2)
         assert [record.schedule.name for record in await lane.schedules.list()] == ["prices", "stocks"]
@@ -285,7 +286,7 @@ class Model:
 
     async def review(self, text: str) -> str:
         if not text:
-            raise GiveUp("The model is down.", status=502)
+            raise PermanentFailure("The model is down.", status=502)
         return f"Good: {text}"
 
 
@@ -296,7 +297,7 @@ async def test_those_about_callbacks(tmp_path: Path) -> None:
     feedback = Feedback(member_id=3, text="…")
     names = {"Feedback": Feedback, "feedback": feedback, "model": Model()}
     first = lane()
-    async with first.testing():
+    async with harness(first):
         page = Snippets("callbacks.md", first, **names)
         await page.run('Notice(to=Sqs("reviews"))')
         assert [told.to for told in await first.callbacks(page["job"].id)] == [
@@ -306,7 +307,7 @@ async def test_those_about_callbacks(tmp_path: Path) -> None:
     second = lane()
     page = Snippets("callbacks.md", second, **names)
     await page.run("def for_backend")
-    async with second.testing() as t:
+    async with harness(second) as t:
         jobs = [await page["review"].submit(Feedback(member_id=3, text=text)) for text in ("…", "")]
         await t.drain()
         bodies = [json.loads(body) for job in jobs for _, body in await t.callbacks(job)]
@@ -328,7 +329,7 @@ async def test_those_about_intake(lane: Sidelane) -> None:
     await page.run("def requests")
     await page.run("def named_requests")
     await page.run("t.take_in")
-    assert [intake.name for intake in lane.intakes] == ["requests", "named_requests"]
+    assert [intake.name for intake in lane.consumers] == ["requests", "named_requests"]
 
 
 async def test_those_about_serve(lane: Sidelane) -> None:
@@ -357,7 +358,7 @@ async def test_those_about_files(lane: Sidelane) -> None:
         await page.run(block)
     wav = b"RIFF\x00\x00\x00\x00WAVE"
     transport = httpx2.ASGITransport(app=app)
-    async with lane.testing() as t, httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with harness(lane) as t, httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         accepted = await client.post("/t-1/upload-audio", files={"file": ("a.wav", wav, "audio/wav")})
         assert accepted.status_code == 202
         upload = (await client.post("/uploads")).json()

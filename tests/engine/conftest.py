@@ -16,8 +16,10 @@ def make_lane(tmp_path: Path) -> MakeLane:
     """Make a lane on a new SQLite file, with a short lease and settings of the test's choice."""
 
     def make(**settings: Any) -> Sidelane:
-        queues = [Queue("chat"), Queue("gpu", concurrency=1)]
-        return Sidelane(queues=queues, store=f"sqlite:///{tmp_path / 'jobs.db'}", settings={"lease": 2.0, **settings})
+        queues = [Queue("chat"), Queue("gpu", worker_concurrency=1)]
+        return Sidelane(
+            queues=queues, store=f"sqlite:///{tmp_path / 'jobs.db'}", settings={"lease_duration": 2.0, **settings}
+        )
 
     return make
 

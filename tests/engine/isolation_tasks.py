@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from sidelane import Context, File, Queue, Retry, Sidelane, Use
 
-lane = Sidelane(queues=[Queue("other")], settings={"lease": 1.0, "concurrency": 4, "cancel_grace": 0.2})
+lane = Sidelane(queues=[Queue("other")], settings={"lease_duration": 1.0, "concurrency": 4, "cancel_grace": 0.2})
 
 
 @lane.resource
@@ -103,6 +103,6 @@ async def waits(seconds: float, ctx: Context = Use(Context)) -> int:
     return os.getpid()
 
 
-@lane.task(losses=3)
+@lane.task(max_worker_losses=3)
 async def dies() -> None:
     os._exit(9)

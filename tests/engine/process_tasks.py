@@ -5,9 +5,9 @@ import os
 import time
 from collections.abc import Iterator
 
-from sidelane import Context, Ended, Fixed, JobConflict, Retry, Sidelane, Use
+from sidelane import Context, FinishedJob, Fixed, JobConflict, Retry, Sidelane, Use
 
-lane = Sidelane(settings={"lease": 2.0})
+lane = Sidelane(settings={"lease_duration": 2.0})
 
 
 @lane.resource
@@ -49,7 +49,7 @@ def polite(ctx: Context = Use(Context)) -> None:
         time.sleep(0.01)
 
 
-@lane.task(process=True, losses=1, retry=Retry(attempts=9, backoff=Fixed(0)))
+@lane.task(process=True, max_worker_losses=1, retry=Retry(attempts=9, backoff=Fixed(0)))
 def die() -> None:
     os._exit(3)
 
@@ -77,7 +77,7 @@ def submitting_from_a_thread(ctx: Context = Use(Context)) -> tuple[str, bool]:
 
 
 @lane.task(process=True)
-def told(number: int, what: Ended | None = None) -> tuple[int, str]:
+def told(number: int, what: FinishedJob | None = None) -> tuple[int, str]:
     return number, what.error if what else ""
 
 

@@ -6,17 +6,17 @@ from pydantic import BaseModel
 
 from sidelane import (
     Context,
-    Ended,
+    FinishedJob,
     Fixed,
-    GiveUp,
+    PermanentFailure,
     Queue,
     Retry,
     Sidelane,
     Task,
     Use,
 )
-from sidelane.engine.declaration import TaskFields
 from sidelane.model.job import JobRecord
+from sidelane.tasks.decorator import TaskOptions
 from sidelane.testing.harness import Harness
 
 
@@ -27,11 +27,11 @@ class Report(BaseModel):
 class Shop:
     """A lane with a few tasks, and what they were told."""
 
-    def __init__(self, *, hook: TaskFields | None = None) -> None:
+    def __init__(self, *, hook: TaskOptions | None = None) -> None:
         self.lane = lane = Sidelane(queues=[Queue("small", max_queued=1), Queue("alarms")])
         self.published: list[tuple[Report, str]] = []
-        self.told: list[Ended] = []
-        self.letters: list[Ended] = []
+        self.told: list[FinishedJob] = []
+        self.letters: list[FinishedJob] = []
 
         @lane.task
         async def write(score: int) -> Report:
@@ -47,15 +47,15 @@ class Shop:
             return f"{channel}-{report.score}"
 
         @lane.task
-        async def tell(what: Ended, urgent: bool = False) -> None:
+        async def tell(what: FinishedJob, urgent: bool = False) -> None:
             self.told.append(what)
 
         if hook is not None:
 
             @lane.dead_letter(**hook)
-            async def alarm(letter: Ended, ctx: Context = Use(Context)) -> None:
+            async def alarm(letter: FinishedJob, ctx: Context = Use(Context)) -> None:
                 self.letters.append(letter)
-                raise GiveUp("nobody is there")
+                raise PermanentFailure("nobody is there")
 
             self.alarm = alarm
         self.write, self.fail, self.publish, self.tell = write, fail, publish, tell

@@ -7,29 +7,30 @@ from typing import Any, assert_type
 import pytest
 
 from sidelane import (
-    FAILURE,
-    RESULT,
+    PREVIOUS_FAILURE,
+    PREVIOUS_RESULT,
     ArgumentsError,
     Batch,
-    BatchEnd,
     BatchRecord,
     Call,
-    Concurrent,
+    ConcurrencyLimit,
+    FinishedBatch,
     Job,
     JobConflict,
     JobError,
     JobFailed,
     LimitReached,
-    NotFinished,
     PayloadTooLarge,
     Queue,
     QueueFull,
+    ResultNotReady,
     Sidelane,
     State,
     UnknownBatch,
 )
 from sidelane.model.batch import BatchSpec
 from sidelane.model.job import Query
+from sidelane.testing import harness
 
 SOON = 10.0
 
@@ -43,13 +44,13 @@ async def test_a_batch_gives_typed_handles_in_order_and_its_results(lane: Sidela
     async def double(number: int) -> int:
         return 2 * number
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         batch = await lane.submit_many(double.call(number) for number in range(5))
         assert_type(batch, Batch[int])
         assert_type(batch.jobs, tuple[Job[int] | None, ...])
         assert counts(await batch.record()) == (5, 0, 0, 0)
         assert (await batch.record()).sealed
-        with pytest.raises(NotFinished, match=f"Batch '{batch.id}' has not ended"):
+        with pytest.raises(ResultNotReady, match=f"Batch '{batch.id}' has not ended"):
             await batch.wait(timeout=0)
         await t.drain()
         ended = await batch.wait(timeout=0)
@@ -77,7 +78,7 @@ async def test_ten_thousand_calls_are_one_batch_and_leave_the_loop_to_others(lan
             most, taken = max(most, taken), 0
             await asyncio.sleep(0)
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         meanwhile = asyncio.create_task(others())
         batch = await lane.submit_many(calls())
         meanwhile.cancel()
@@ -91,16 +92,16 @@ async def test_ten_thousand_calls_are_one_batch_and_leave_the_loop_to_others(lan
 async def test_one_call_that_cannot_be_keeps_all_of_them_out(make_lane: Any) -> None:
     lane: Sidelane = make_lane(payload_limit=2000)
 
-    @lane.task(limits=[Concurrent(1, per="user")])
+    @lane.task(limits=[ConcurrencyLimit(1, per="user")])
     async def say(text: str) -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(PayloadTooLarge, match="The call of 'say'"):
             await lane.submit_many([say.call("a"), say.call("x" * 2000)], user="u", id="b1")
         with pytest.raises(ArgumentsError, match="counts per user"):
             await lane.submit_many([say.options(user="u").call("a"), say.call("b")], id="b1")
-        with pytest.raises(ArgumentsError, match="RESULT"):
-            await lane.submit_many([say.call("a"), say.call(RESULT)], user="u", id="b1")
+        with pytest.raises(ArgumentsError, match="PREVIOUS_RESULT"):
+            await lane.submit_many([say.call("a"), say.call(PREVIOUS_RESULT)], user="u", id="b1")
         with pytest.raises(PayloadTooLarge):
             await lane.submit_many([say.call("a")], then=say.call("x" * 2000), user="u", id="b1")
         assert await t.submitted(say) == []
@@ -114,16 +115,16 @@ async def test_one_call_that_cannot_be_keeps_all_of_them_out(make_lane: Any) -> 
         ({"id": "a b"}, "an id is 1 to 128"),
         ({"id": "b" * 101}, "at most 100"),
         ({"user": ""}, "a text of 1 to 512"),
-        ({"keep": -1.0}, "keep=-1.0"),
-        ({"keep": float("nan")}, "keep=nan"),
-        ({"keep": float("inf")}, "keep=inf"),
+        ({"retention": -1.0}, "retention=-1.0"),
+        ({"retention": float("nan")}, "retention=nan"),
+        ({"retention": float("inf")}, "retention=inf"),
     ],
 )
 async def test_options_that_cannot_be_are_refused(lane: Sidelane, fields: dict[str, Any], words: str) -> None:
     @lane.task
     async def task() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(ArgumentsError, match=words):
             await lane.submit_many([task.call()], **fields)
         assert await t.submitted(task) == []
@@ -133,24 +134,24 @@ async def test_what_follows_a_batch_takes_no_failure_for_that_is_of_one_job(lane
     @lane.task
     async def tell(end: Any) -> None: ...
 
-    async with lane.testing():
-        with pytest.raises(ArgumentsError, match="there is no FAILURE when"):
-            await lane.submit_many([], then=tell.call(FAILURE))
+    async with harness(lane):
+        with pytest.raises(ArgumentsError, match="there is no PREVIOUS_FAILURE when"):
+            await lane.submit_many([], then=tell.call(PREVIOUS_FAILURE))
         with pytest.raises(ArgumentsError, match="leave out id="):
-            await lane.submit_many([], then=tell.options(id="end").call(RESULT))
+            await lane.submit_many([], then=tell.options(id="end").call(PREVIOUS_RESULT))
 
 
 async def test_what_the_store_refuses_is_listed_with_its_place_and_the_rest_goes_on() -> None:
     lane = Sidelane(store="sqlite://:memory:", queues=[Queue("chat", max_queued=3)])
 
-    @lane.task(limits=[Concurrent(1, per=lambda number: number % 2)])
+    @lane.task(limits=[ConcurrencyLimit(1, per=lambda number: number % 2)])
     async def odd_or_even(number: int) -> int:
         return number
 
     @lane.task(queue="chat")
     async def chat(number: int) -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         batch = await lane.submit_many(odd_or_even.call(number) for number in range(4))
         assert [job is not None for job in batch.jobs] == [True, True, False, False]
         assert [each.place for each in batch.refused] == [2, 3]
@@ -170,7 +171,7 @@ async def test_what_the_store_refuses_is_listed_with_its_place_and_the_rest_goes
 
 
 async def test_its_end_submits_the_calls_that_follow_it_with_its_counts(lane: Sidelane) -> None:
-    told: list[BatchEnd] = []
+    told: list[FinishedBatch] = []
 
     @lane.task
     async def half(number: int) -> None:
@@ -178,16 +179,16 @@ async def test_its_end_submits_the_calls_that_follow_it_with_its_counts(lane: Si
             raise RuntimeError
 
     @lane.task
-    async def tell(end: BatchEnd, greeting: str) -> None:
+    async def tell(end: FinishedBatch, greeting: str) -> None:
         told.append(end)
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         calls = [half.call(number) for number in range(4)]
-        batch = await lane.submit_many(calls, then=tell.call(RESULT, "hello"), user="u7")
+        batch = await lane.submit_many(calls, then=tell.call(PREVIOUS_RESULT, "hello"), user="u7")
         await batch.jobs[0].cancel()  # type: ignore[union-attr]
         assert await t.submitted(tell) == []
         await t.drain()
-        expected = BatchEnd(
+        expected = FinishedBatch(
             id=batch.id, state=State.FAILED, total=4, succeeded=1, failed=2, cancelled=1, user="u7"
         )  # fmt: skip
         assert told == [expected]
@@ -205,11 +206,11 @@ async def test_a_batch_that_a_requeue_opens_again_ends_and_tells_once_more(lane:
             raise RuntimeError
 
     @lane.task
-    async def tell(end: BatchEnd) -> None:
+    async def tell(end: FinishedBatch) -> None:
         told.append((end.state, end.failed))
 
-    async with lane.testing() as t:
-        batch = await lane.submit_many([sometimes.call(), sometimes.call()], then=[tell.call(RESULT)])
+    async with harness(lane) as t:
+        batch = await lane.submit_many([sometimes.call(), sometimes.call()], then=[tell.call(PREVIOUS_RESULT)])
         await t.drain()
         broken = False
         await batch.jobs[0].requeue()  # type: ignore[union-attr]
@@ -222,32 +223,32 @@ async def test_a_batch_that_a_requeue_opens_again_ends_and_tells_once_more(lane:
 
 async def test_a_batch_of_nothing_has_succeeded_at_once(lane: Sidelane) -> None:
     @lane.task
-    async def tell(end: BatchEnd) -> int:
+    async def tell(end: FinishedBatch) -> int:
         return end.total
 
-    async with lane.testing() as t:
-        batch: Batch[Any] = await lane.submit_many([], then=tell.call(RESULT))
+    async with harness(lane) as t:
+        batch: Batch[Any] = await lane.submit_many([], then=tell.call(PREVIOUS_RESULT))
         assert (await batch.wait(0)).state is State.SUCCEEDED
         await t.drain()
         assert [record.result for record in await t.submitted(tell)] == ["0"]
 
 
 async def test_a_repeat_with_the_same_ids_changes_nothing(lane: Sidelane) -> None:
-    told: list[BatchEnd] = []
+    told: list[FinishedBatch] = []
 
     @lane.task
     async def note(number: int) -> int:
         return number
 
     @lane.task
-    async def tell(end: BatchEnd) -> None:
+    async def tell(end: FinishedBatch) -> None:
         told.append(end)
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
 
         async def submit() -> Batch[int]:
             calls = [note.options(id=f"n{number}").call(number) for number in range(3)]
-            return await lane.submit_many(calls, id="night", then=tell.call(RESULT))
+            return await lane.submit_many(calls, id="night", then=tell.call(PREVIOUS_RESULT))
 
         first, again = await submit(), await submit()
         assert first == again
@@ -272,7 +273,7 @@ async def test_a_submit_that_broke_off_is_completed_by_its_repeat(
     async def break_off(batch_id: str) -> None:
         raise asyncio.CancelledError
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with monkeypatch.context() as patch:
             patch.setattr(t.client.store, "seal_batch", break_off)
             with pytest.raises(asyncio.CancelledError):
@@ -286,13 +287,13 @@ async def test_a_submit_that_broke_off_is_completed_by_its_repeat(
 
 
 async def test_where_every_call_is_refused_nothing_ends_and_the_same_id_is_good_for_another_try(lane: Sidelane) -> None:
-    @lane.task(limits=[Concurrent(1, per="task")])
+    @lane.task(limits=[ConcurrencyLimit(1, per="task")])
     async def alone() -> None: ...
 
     @lane.task
     async def tell() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await alone.submit()
         calls = [alone.options(id=f"a{number}").call() for number in range(2)]
         with pytest.raises(LimitReached):
@@ -309,7 +310,7 @@ async def test_jobs_that_come_too_late_are_refused(lane: Sidelane) -> None:
     @lane.task
     async def note(number: int) -> None: ...
 
-    async with lane.testing():
+    async with harness(lane):
         await lane.submit_many([note.options(id="n0").call(0)], id="night")
         batch = await lane.submit_many([note.options(id=f"n{number}").call(number) for number in range(2)], id="night")
         ((place, error),) = [(each.place, each.error) for each in batch.refused]
@@ -321,7 +322,7 @@ async def test_somebody_elses_batch_is_a_conflict(lane: Sidelane) -> None:
     @lane.task
     async def note() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await lane.submit_many([note.call()], id="night", user="u1")
         with pytest.raises(JobConflict, match="The id of this batch is taken"):
             await lane.submit_many([note.call()], id="night", user="u2")
@@ -329,10 +330,10 @@ async def test_somebody_elses_batch_is_a_conflict(lane: Sidelane) -> None:
 
 
 async def test_calls_without_a_user_are_those_of_the_batchs(lane: Sidelane) -> None:
-    @lane.task(limits=[Concurrent(5, per="user", when_full="wait")])
+    @lane.task(limits=[ConcurrencyLimit(5, per="user", on_limit="wait")])
     async def note() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await lane.submit_many([note.call(), note.options(user="u2").call()], user="u1")
         specs = [record.spec for record in await t.submitted(note)]
         assert [spec.user for spec in specs] == ["u1", "u2"]
@@ -347,7 +348,7 @@ async def test_cancelling_a_batch_ends_what_waits_and_asks_what_runs_to_stop(lan
         started.set()
         await asyncio.sleep(600)
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         batch = await lane.submit_many(endless.call(number) for number in range(250))
         await started.wait()
         record = await batch.cancel()
@@ -362,7 +363,7 @@ async def test_a_cancelled_batch_takes_no_more_jobs_and_ends_although_its_submit
     @lane.task
     async def note(number: int) -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         store = t.client.store
         await store.open_batch(BatchSpec(id="night"))
         await store.submit([note.options(id="n0").call(0).spec(batch="night")])
@@ -379,7 +380,7 @@ async def test_results_hold_the_error_of_each_job_that_has_none(lane: Sidelane) 
             raise ValueError("one")
         return number
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         batch = await lane.submit_many(fickle.options(id=f"f{number}").call(number) for number in range(4))
         await lane.batch(batch.id).record()
         await t.client.cancel("f2")
@@ -412,10 +413,10 @@ async def test_a_script_without_a_loop_submits_a_batch_and_waits_for_it(make_lan
 
 
 async def test_an_ended_batch_is_kept_as_long_as_was_asked_for(lane: Sidelane) -> None:
-    @lane.task(keep=10)
+    @lane.task(retention=10)
     async def note() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         batch = await lane.submit_many([note.call()], keep=100)
         await t.drain()
         await t.advance(50)

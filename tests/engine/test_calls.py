@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from sidelane import ArgumentsError, Cancel, Context, JobConflict, JobFailed, PayloadTooLarge, Sidelane, State, Use
+from sidelane import ArgumentsError, CancelAfter, Context, JobConflict, JobFailed, PayloadTooLarge, Sidelane, State, Use
+from sidelane.testing import harness
 
 
 class Question(BaseModel):
@@ -21,7 +22,7 @@ async def test_arguments_and_results_keep_their_types(lane: Sidelane) -> None:
         return [question] * times
 
     question = Question(text="Why?", asked=datetime(2026, 1, 2))  # noqa: DTZ001 - it only has to come back
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         assert await t.run(echo.call(question)) == [question, question]
         assert await t.run(echo.call(question, times=1)) == [question]
 
@@ -58,8 +59,8 @@ def test_an_argument_without_json_form_is_refused(lane: Sidelane) -> None:
         ({"user": ""}, "a text of 1 to 512"),
         ({"key": "k" * 513}, "a text of 1 to 512"),
         ({"priority": 1001}, "priorities go from"),
-        ({"start_within": 0.0}, "above 0"),
-        ({"start_within": float("inf")}, "above 0"),
+        ({"expires": 0.0}, "above 0"),
+        ({"expires": float("inf")}, "above 0"),
         ({"deadline": -1.0}, "above 0"),
         ({"delay": 1.0, "run_at": 5.0}, "either delay or run_at"),
         ({"run_at": "tomorrow"}, "run_at='tomorrow': this is a number"),
@@ -90,16 +91,16 @@ async def test_options_reach_the_store(lane: Sidelane) -> None:
         user="u1",
         key="k",
         priority=7,
-        start_within=5.0,
+        expires=5.0,
         deadline=60.0,
         labels={"a": "b"},
-        on_disconnect=Cancel(after=3),
+        on_disconnect=CancelAfter(after=3),
     )
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await lane.submit(options.call())
         spec = (await job.record()).spec
         assert (spec.user, spec.key, spec.priority, spec.labels) == ("u1", "k", 7, {"a": "b"})
-        assert (spec.start_within, spec.deadline, spec.abandon_after) == (5.0, 60.0, 3)
+        assert (spec.expires, spec.deadline, spec.abandon_after) == (5.0, 60.0, 3)
         assert [record.id for record in await t.submitted(task)] == [job.id]
 
 
@@ -107,7 +108,7 @@ async def test_the_same_id_is_one_job(lane: Sidelane) -> None:
     @lane.task
     async def task() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         first = await lane.submit(task.options(id="order-7").call())
         again = await lane.submit(task.options(id="order-7").call())
         assert (first.created, again.created) == (True, False)
@@ -120,7 +121,7 @@ async def test_one_unfinished_job_has_a_unique_key(lane: Sidelane) -> None:
         return day
 
     daily = report.options(unique="daily")
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         first = await lane.submit(daily.call(1))
         again = await lane.submit(daily.call(2))
         assert (again.created, again.id) == (False, first.id)
@@ -136,7 +137,7 @@ async def test_a_time_that_has_passed_means_now(lane: Sidelane) -> None:
     async def task() -> str:
         return "ran"
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         assert await t.run(task.options(run_at=0.0).call()) == "ran"
         job = await lane.submit(task.options(run_at=t.clock() + 30).call())
         assert await t.drain() == 0
@@ -149,7 +150,7 @@ async def test_the_id_of_somebody_elses_job_is_a_conflict(lane: Sidelane) -> Non
     @lane.task
     async def task() -> None: ...
 
-    async with lane.testing():
+    async with harness(lane):
         await lane.submit(task.options(id="order-7", user="u1").call())
         with pytest.raises(JobConflict):
             await lane.submit(task.options(id="order-7", user="u2").call())
@@ -161,7 +162,7 @@ async def test_arguments_over_the_limit_are_refused_and_leave_nothing(make_lane:
     @lane.task
     async def task(text: str) -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(PayloadTooLarge, match=r"2,\d\d\d bytes of JSON; the limit is 2,000"):
             await task.submit("x" * 2000)
         with pytest.raises(PayloadTooLarge):
@@ -177,7 +178,7 @@ async def test_older_arguments_are_upgraded(lane: Sidelane) -> None:
     async def answer(question: Question, version: int) -> str:
         return f"{question.text} from {version}"
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await answer.submit(Question(text="unused"), 0)
         spec = (await job.record()).spec
         old = type(spec)(id="old", task="answer", version=1, arguments='{"text": "Why?"}')
@@ -191,7 +192,7 @@ async def test_arguments_that_no_longer_fit_are_a_final_failure_that_can_be_requ
     async def answer(question: Question) -> str:
         return question.text
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await answer.submit(Question(text="Why?"))
         spec = (await job.record()).spec
         await t.client.store.submit([type(spec)(id="old", task="answer", arguments='{"frage": "Warum?"}')])

@@ -8,23 +8,24 @@ from typing import Any
 import pytest
 
 from sidelane import (
-    FAILURE,
-    RESULT,
+    PREVIOUS_FAILURE,
+    PREVIOUS_RESULT,
     ArgumentsError,
     Call,
-    Cancel,
-    Concurrent,
+    CancelAfter,
+    ConcurrencyLimit,
     Context,
-    Ended,
+    FinishedJob,
     JobCancelled,
     JobFailed,
     PayloadTooLarge,
-    Rate,
+    RateLimit,
     Sidelane,
     State,
     Use,
 )
 from sidelane.model.errors import TaskDeclarationError
+from sidelane.testing import harness
 from tests.engine.shop import Report, Shop, the_one
 
 SOON = 10.0
@@ -38,8 +39,8 @@ def shop() -> Shop:
 
 
 async def test_a_result_is_handed_on_in_the_type_of_the_parameter(shop: Shop) -> None:
-    async with shop.lane.testing() as t:
-        job = await shop.write.options(then=shop.publish.call(RESULT, channel="sports")).submit(7)
+    async with harness(shop.lane) as t:
+        job = await shop.write.options(then=shop.publish.call(PREVIOUS_RESULT, channel="sports")).submit(7)
         await t.drain()
         assert shop.published == [(Report(score=7), "sports")]
         child = await the_one(t, shop.publish)
@@ -48,13 +49,15 @@ async def test_a_result_is_handed_on_in_the_type_of_the_parameter(shop: Shop) ->
 
 
 async def test_a_failure_is_told_in_all_it_is_known_by(shop: Shop) -> None:
-    async with shop.lane.testing() as t:
-        call = shop.fail.options(on_failure=shop.tell.call(FAILURE, urgent=True), user="u1", key="k", labels={"a": "b"})
+    async with harness(shop.lane) as t:
+        call = shop.fail.options(
+            on_failure=shop.tell.call(PREVIOUS_FAILURE, urgent=True), user="u1", key="k", labels={"a": "b"}
+        )
         job = await call.submit("too hot")
         await t.drain()
         (told,) = shop.told
         assert told.problem == (await job.record()).problem.document()  # type: ignore[union-attr]
-        assert told == Ended(
+        assert told == FinishedJob(
             id=job.id, task="fail", queue="default", state=State.FAILED, attempts=2, user="u1", key="k",
             labels={"a": "b"}, problem=told.problem, error="ValueError: too hot", arguments={"words": "too hot"},
             at=(await job.record()).ended or 0.0,
@@ -62,8 +65,8 @@ async def test_a_failure_is_told_in_all_it_is_known_by(shop: Shop) -> None:
 
 
 async def test_each_end_is_followed_by_what_is_meant_for_it(shop: Shop) -> None:
-    following: Any = {"then": shop.publish.call(RESULT), "on_failure": shop.tell.call(FAILURE)}
-    async with shop.lane.testing() as t:
+    following: Any = {"then": shop.publish.call(PREVIOUS_RESULT), "on_failure": shop.tell.call(PREVIOUS_FAILURE)}
+    async with harness(shop.lane) as t:
         await shop.write.options(**following).submit(1)
         await t.drain()
         assert (len(shop.published), len(shop.told)) == (1, 0)
@@ -80,9 +83,9 @@ async def test_several_calls_may_follow_and_be_followed(shop: Shop) -> None:
     @shop.lane.task
     async def note(text: str) -> None: ...
 
-    last = shop.publish.options(then=note.call(RESULT)).call(RESULT, channel="b")
-    async with shop.lane.testing() as t:
-        job = await shop.write.options(then=[shop.publish.call(RESULT, channel="a"), last]).submit(3)
+    last = shop.publish.options(then=note.call(PREVIOUS_RESULT)).call(PREVIOUS_RESULT, channel="b")
+    async with harness(shop.lane) as t:
+        job = await shop.write.options(then=[shop.publish.call(PREVIOUS_RESULT, channel="a"), last]).submit(3)
         await t.drain()
         assert sorted(channel for _, channel in shop.published) == ["a", "b"]
         record = await the_one(t, note)
@@ -90,8 +93,8 @@ async def test_several_calls_may_follow_and_be_followed(shop: Shop) -> None:
 
 
 async def test_a_job_that_is_brought_back_is_followed_again(shop: Shop) -> None:
-    async with shop.lane.testing() as t:
-        job = await shop.write.options(then=shop.publish.call(RESULT)).submit(3)
+    async with harness(shop.lane) as t:
+        job = await shop.write.options(then=shop.publish.call(PREVIOUS_RESULT)).submit(3)
         await t.drain()
         await job.requeue()
         await t.drain()
@@ -100,12 +103,12 @@ async def test_a_job_that_is_brought_back_is_followed_again(shop: Shop) -> None:
 
 
 async def test_user_and_trace_go_down_the_chain_and_nothing_else_does(shop: Shop) -> None:
-    own = shop.publish.options(user="u2", priority=5).call(RESULT, channel="own")
+    own = shop.publish.options(user="u2", priority=5).call(PREVIOUS_RESULT, channel="own")
     call = shop.write.options(
-        then=[shop.publish.options(then=shop.tell.call(Ended(id="i", task="t", queue="q", state=State.FAILED, attempts=1)))
-              .call(RESULT), own], user="u1", priority=9, key="k", unique="q", labels={"a": "b"},
+        then=[shop.publish.options(then=shop.tell.call(FinishedJob(id="i", task="t", queue="q", state=State.FAILED, attempts=1)))
+              .call(PREVIOUS_RESULT), own], user="u1", priority=9, key="k", unique="q", labels={"a": "b"},
     ).call(1)  # fmt: skip
-    async with shop.lane.testing() as t:
+    async with harness(shop.lane) as t:
         await t.client.submit(call, trace=TRACE)
         await t.drain()
         specs = [record.spec for task in (shop.publish, shop.tell) for record in await t.submitted(task)]
@@ -114,46 +117,46 @@ async def test_user_and_trace_go_down_the_chain_and_nothing_else_does(shop: Shop
 
 
 async def test_what_follows_waits_at_limits_and_passes_a_full_queue(shop: Shop) -> None:
-    limits: list[Concurrent | Rate] = [
-        Concurrent(1, per="user"),
-        Concurrent(2, per="task", when_full="replace"),
-        Rate("1/hour", per="task"),
+    limits: list[ConcurrencyLimit | RateLimit] = [
+        ConcurrencyLimit(1, per="user"),
+        ConcurrencyLimit(2, per="task", on_limit="replace"),
+        RateLimit("1/hour", per="task"),
     ]
 
     @shop.lane.task(queue="small", limits=limits)
     async def post(report: Report) -> None: ...
 
-    spec = shop.write.options(then=post.call(RESULT), user="u1").call(1).spec()
+    spec = shop.write.options(then=post.call(PREVIOUS_RESULT), user="u1").call(1).spec()
     (follow_up,) = spec.follow_ups
     assert follow_up.on == {State.SUCCEEDED}
-    found = [(limit.key, limit.when_full) for limit in follow_up.spec.limits]
+    found = [(limit.key, limit.on_limit) for limit in follow_up.spec.limits]
     assert found == [("u1", "wait"), ("post", "wait"), ("post", "wait")]
     assert follow_up.spec.max_queued is None
     assert post.options(user="u1").call(Report(score=1)).spec().max_queued == 1
 
 
 async def test_a_user_that_a_limit_needs_may_come_from_the_parent(shop: Shop) -> None:
-    @shop.lane.task(limits=[Concurrent(1, per="user")])
+    @shop.lane.task(limits=[ConcurrencyLimit(1, per="user")])
     async def post(report: Report) -> None: ...
 
-    followed = shop.write.options(then=post.call(RESULT))
+    followed = shop.write.options(then=post.call(PREVIOUS_RESULT))
     with pytest.raises(ArgumentsError, match="post: limit key missing"):
         followed.call(1).spec()
     assert followed.options(user="u1").call(1).spec().follow_ups[0].spec.limits[0].key == "u1"
 
 
 def test_what_follows_is_not_cancelled_because_nobody_listens(shop: Shop) -> None:
-    @shop.lane.task(on_disconnect=Cancel(after=3))
+    @shop.lane.task(on_disconnect=CancelAfter(after=3))
     async def post(report: Report) -> None: ...
 
-    own = post.options(on_disconnect=Cancel(after=5)).call(RESULT)
-    spec = shop.write.options(then=[post.call(RESULT), own]).call(1).spec()
+    own = post.options(on_disconnect=CancelAfter(after=5)).call(PREVIOUS_RESULT)
+    spec = shop.write.options(then=[post.call(PREVIOUS_RESULT), own]).call(1).spec()
     assert [follow_up.spec.abandon_after for follow_up in spec.follow_ups] == [None, 5]
 
 
 async def test_what_follows_is_left_out_where_a_job_with_its_unique_key_waits(shop: Shop) -> None:
-    call = shop.write.options(then=shop.publish.options(unique="one").call(RESULT)).call(1)
-    async with shop.lane.testing() as t:
+    call = shop.write.options(then=shop.publish.options(unique="one").call(PREVIOUS_RESULT)).call(1)
+    async with harness(shop.lane) as t:
         for _ in range(2):
             await shop.lane.submit(call)
         await t.drain()
@@ -163,18 +166,21 @@ async def test_what_follows_is_left_out_where_a_job_with_its_unique_key_waits(sh
 
 def test_a_call_that_waits_for_another_is_not_submitted_by_itself(shop: Shop) -> None:
     with pytest.raises(ArgumentsError, match=r"publish: report=RESULT is known only when another job has ended"):
-        shop.publish.call(RESULT).spec()
+        shop.publish.call(PREVIOUS_RESULT).spec()
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (lambda shop: {"then": shop.publish.options(id="x").call(RESULT)}, "gets its id from its parent"),
-        (lambda shop: {"then": shop.tell.call(FAILURE)}, "no FAILURE when a job has succeeded"),
-        (lambda shop: {"on_failure": shop.publish.call(RESULT)}, "no RESULT when a job has failed"),
+        (lambda shop: {"then": shop.publish.options(id="x").call(PREVIOUS_RESULT)}, "gets its id from its parent"),
+        (lambda shop: {"then": shop.tell.call(PREVIOUS_FAILURE)}, "no PREVIOUS_FAILURE when a job has succeeded"),
+        (lambda shop: {"on_failure": shop.publish.call(PREVIOUS_RESULT)}, "no PREVIOUS_RESULT when a job has failed"),
         (lambda shop: {"then": shop.publish}, "this takes calls"),
-        (lambda shop: {"on_failure": [shop.tell.call(FAILURE), None]}, "this takes calls"),
-        (lambda shop: {"then": [shop.publish.call(RESULT, channel=str(n)) for n in range(101)]}, "More than 100 calls"),
+        (lambda shop: {"on_failure": [shop.tell.call(PREVIOUS_FAILURE), None]}, "this takes calls"),
+        (
+            lambda shop: {"then": [shop.publish.call(PREVIOUS_RESULT, channel=str(n)) for n in range(101)]},
+            "More than 100 calls",
+        ),
         (lambda shop: {"then": deep(shop, 21)}, "More than 20 calls would follow one after the other"),
     ],
 )
@@ -200,7 +206,7 @@ def test_twenty_may_follow_one_after_the_other(shop: Shop) -> None:
 
 
 def test_wide_chains_of_chains_are_counted_in_all(shop: Shop) -> None:
-    wide = [shop.publish.call(RESULT, channel=str(number)) for number in range(30)]
+    wide = [shop.publish.call(PREVIOUS_RESULT, channel=str(number)) for number in range(30)]
     several = [shop.write.options(then=wide).call(number) for number in range(3)]
     shop.write.options(then=several)
     with pytest.raises(ArgumentsError, match="More than 100 calls would follow"):
@@ -219,8 +225,8 @@ async def test_one_task_may_go_over_its_own_result(shop: Shop) -> None:
     async def double(number: int) -> int:
         return 2 * number
 
-    call = double.options(then=double.options(then=double.call(RESULT)).call(RESULT)).call(1)
-    async with shop.lane.testing() as t:
+    call = double.options(then=double.options(then=double.call(PREVIOUS_RESULT)).call(PREVIOUS_RESULT)).call(1)
+    async with harness(shop.lane) as t:
         await t.client.submit(call)
         await t.drain()
         assert [record.result for record in await t.submitted(double)] == ["2", "4", "8"]
@@ -248,7 +254,7 @@ async def test_a_child_is_marked_to_end_with_its_parent(shop: Shop) -> None:
     async def wrong(ctx: Context = Use(Context)) -> None:
         await ctx.submit(shop.write.call(1), cancel="parent")  # type: ignore[arg-type]
 
-    async with shop.lane.testing() as t:
+    async with harness(shop.lane) as t:
         await t.run(crawl.call())
         assert [record.spec.cascade for record in await t.submitted(shop.write)] == [False, True]
         with pytest.raises(JobFailed):
@@ -272,7 +278,7 @@ async def test_children_are_cancelled_with_their_parent_where_they_were_told_to(
         await asyncio.sleep(60)
         return []
 
-    async with lane.running(workers=1), asyncio.timeout(SOON):
+    async with lane.open(workers=1), asyncio.timeout(SOON):
         job = await crawl.submit()
         async with aclosing(job.events()) as events:
             left, waiting, running = map(page.job, json.loads((await anext(events)).data))
@@ -287,7 +293,7 @@ async def test_children_are_cancelled_with_their_parent_where_they_were_told_to(
 
 async def test_every_dead_letter_of_a_lane_is_told() -> None:
     shop = Shop(hook={"queue": "alarms"})
-    async with shop.lane.testing() as t:
+    async with harness(shop.lane) as t:
         await t.client.submit(
             shop.fail.options(user="u1", on_failure=shop.fail.call("again")).call("first"), trace=TRACE
         )
@@ -306,8 +312,8 @@ async def test_every_dead_letter_of_a_lane_is_told() -> None:
 
 async def test_a_job_that_nobody_started_in_time_is_a_dead_letter_too() -> None:
     shop = Shop(hook={})
-    async with shop.lane.testing() as t:
-        job = await shop.write.options(start_within=5).submit(1)
+    async with harness(shop.lane) as t:
+        job = await shop.write.options(expires=5).submit(1)
         await t.advance(6)
         await t.drain()
         (letter,) = shop.letters
@@ -317,7 +323,7 @@ async def test_a_job_that_nobody_started_in_time_is_a_dead_letter_too() -> None:
 def test_a_lane_has_one_hook_for_dead_letters() -> None:
     shop = Shop(hook={})
 
-    async def other(letter: Ended) -> None: ...
+    async def other(letter: FinishedJob) -> None: ...
 
     with pytest.raises(TaskDeclarationError, match=r"'other': this lane has @lane.dead_letter already: .*alarm"):
         shop.lane.dead_letter(other)
@@ -325,24 +331,24 @@ def test_a_lane_has_one_hook_for_dead_letters() -> None:
 
 def test_a_hook_for_dead_letters_takes_one_and_has_no_user(shop: Shop) -> None:
     async def nothing() -> None: ...
-    async def two(letter: Ended, more: int) -> None: ...
-    async def one(letter: Ended) -> None: ...
+    async def two(letter: FinishedJob, more: int) -> None: ...
+    async def one(letter: FinishedJob) -> None: ...
 
     for function in (nothing, two):
         with pytest.raises(TaskDeclarationError, match=r"takes one argument, how a job has ended: `letter: Ended`"):
             shop.lane.dead_letter(function)
     with pytest.raises(TaskDeclarationError, match="dead letters have no user"):
-        shop.lane.dead_letter(limits=[Concurrent(1, per="user")])(one)
+        shop.lane.dead_letter(limits=[ConcurrencyLimit(1, per="user")])(one)
 
 
 async def test_the_jobs_of_a_schedule_have_the_hook_that_was_declared_after_it(shop: Shop) -> None:
     shop.lane.schedule("daily", shop.fail.call("scheduled"), every=60)
 
     @shop.lane.dead_letter
-    async def alarm(letter: Ended) -> None:
+    async def alarm(letter: FinishedJob) -> None:
         shop.letters.append(letter)
 
-    async with shop.lane.testing() as t:
+    async with harness(shop.lane) as t:
         await t.advance(61)
         await t.drain()
         assert [letter.error for letter in shop.letters] == ["ValueError: scheduled"]

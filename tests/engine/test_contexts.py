@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from sidelane import Context, Job, JobFailed, Sidelane, Use
+from sidelane.testing import harness
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -18,7 +19,7 @@ async def test_progress_shows_in_the_record_and_the_log(lane: Sidelane) -> None:
         await ctx.progress(50)
         await ctx.emit("finding", {"at": 3})
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await analyse.submit()
         await t.drain()
         assert json.loads((await job.record()).progress or "") == {"percent": 50, "message": ""}
@@ -32,7 +33,7 @@ async def test_a_thread_speaks_in_order(lane: Sidelane) -> None:
             ctx.emit("number", number)
         return 500
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await count.submit()
         await t.drain()
         events = await t.events(job)
@@ -47,7 +48,7 @@ async def test_reserved_and_malformed_event_names_are_refused(lane: Sidelane, na
         with pytest.raises(ValueError, match="a name is lower case"):
             await ctx.emit(name, 1)
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.run(odd.call())
 
 
@@ -58,7 +59,7 @@ async def test_a_context_tells_who_and_what(lane: Sidelane) -> None:
     async def look(ctx: Context = Use(Context)) -> None:
         seen.append(ctx)
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await lane.submit(look.options(user="u1", key="k", labels={"a": "b"}).call())
         await t.drain()
         (ctx,) = seen
@@ -80,7 +81,7 @@ async def test_children_inherit_user_parent_and_trace(lane: Sidelane) -> None:
         job = ctx.submit(child.call())
         return job.wait(5).id
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         for task in (parent, threaded):
             job: Job[str] = await lane.client.submit(task.options(user="u1").call(), trace=TRACE)
             await t.drain()
@@ -109,7 +110,7 @@ async def test_resources_open_once_per_process_or_per_attempt_and_close(lane: Si
         log.append("run")
         return f"{session}, {again}"
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         assert await t.run(use.call()) == "session 1, engine"
         assert await t.run(use.call()) == "session 1, engine"
     attempt = ["open session on engine", "run", "close session"]
@@ -126,7 +127,7 @@ async def test_an_override_replaces_a_resource(lane: Sidelane) -> None:
         return model
 
     with lane.override(model, "fake"):
-        async with lane.testing() as t:
+        async with harness(lane) as t:
             assert await t.run(use.call()) == "fake"
 
 
@@ -141,7 +142,7 @@ async def test_a_resource_that_fails_for_one_attempt_is_that_attempts_failure(la
     async def use(session: str = Use(session)) -> str:
         return session
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed):
             await t.run(use.call())
         record = await t.client.record((await t.submitted(use))[0].id)
@@ -151,7 +152,7 @@ async def test_a_resource_that_fails_for_one_attempt_is_that_attempts_failure(la
 async def test_around_wraps_every_attempt(lane: Sidelane) -> None:
     log: list[str] = []
 
-    @lane.around
+    @lane.middleware
     async def trace(ctx: Context) -> AsyncIterator[None]:
         log.append(f"begin {ctx.task}")
         try:
@@ -167,7 +168,7 @@ async def test_around_wraps_every_attempt(lane: Sidelane) -> None:
     async def bad() -> None:
         raise RuntimeError
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.run(good.call())
         with pytest.raises(JobFailed):
             await t.run(bad.call())
@@ -181,7 +182,7 @@ async def test_jobs_run_side_by_side(lane: Sidelane) -> None:
     async def meet() -> None:
         await asyncio.wait_for(met.wait(), 10)
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         jobs = [await meet.submit() for _ in range(3)]
         await t.drain()
         for job in jobs:
@@ -189,7 +190,7 @@ async def test_jobs_run_side_by_side(lane: Sidelane) -> None:
 
 
 async def test_a_wrapper_that_swallows_an_error_does_not_hide_it(lane: Sidelane) -> None:
-    @lane.around
+    @lane.middleware
     async def swallow(ctx: Context) -> AsyncIterator[None]:
         try:
             yield
@@ -200,7 +201,7 @@ async def test_a_wrapper_that_swallows_an_error_does_not_hide_it(lane: Sidelane)
     async def bad() -> None:
         raise ValueError("the real one")
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed):
             await t.run(bad.call())
         record = await t.client.record((await t.submitted(bad))[0].id)
@@ -216,7 +217,7 @@ async def test_overrides_nest(lane: Sidelane) -> None:
     async def use(model: str = Use(model)) -> str:
         return model
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with lane.override(model, "outer"):
             with lane.override(model, "inner"):
                 assert await t.run(use.call()) == "inner"
@@ -238,7 +239,7 @@ async def test_a_resource_opens_once_for_jobs_that_start_together(lane: Sidelane
     async def use(slow: int = Use(slow)) -> int:
         return slow
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         jobs = [await use.submit() for _ in range(5)]
         await t.drain()
         assert [await job.result(0) for job in jobs] == [1] * 5

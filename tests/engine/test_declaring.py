@@ -10,15 +10,15 @@ from sidelane import (
     Context,
     Exponential,
     Fixed,
-    NotOpen,
+    LaneNotOpen,
     Queue,
     Retry,
+    RetryLater,
     Sidelane,
-    TryLater,
     Use,
 )
-from sidelane.engine.declaration import TaskFields
 from sidelane.model.errors import TaskDeclarationError, UnknownQueue
+from sidelane.tasks.decorator import TaskOptions
 
 
 async def test_a_task_stays_a_function(lane: Sidelane) -> None:
@@ -68,12 +68,12 @@ def test_parameters_need_names(lane: Sidelane) -> None:
     [
         ({"timeout": 0}, "timeout=0: this is a number of seconds above 0"),
         ({"deadline": -1}, "deadline=-1"),
-        ({"losses": -1}, "losses=-1: this cannot be below 0"),
+        ({"max_worker_losses": -1}, "max_worker_losses=-1: this cannot be below 0"),
         ({"priority": 5000}, "priorities go from -1000 to 1000"),
         ({"version": 0}, "versions go from 1 to 999"),
     ],
 )
-def test_a_policy_that_cannot_be_names_its_task(lane: Sidelane, policy: TaskFields, words: str) -> None:
+def test_a_policy_that_cannot_be_names_its_task(lane: Sidelane, policy: TaskOptions, words: str) -> None:
     async def task() -> None: ...
 
     with pytest.raises(TaskDeclarationError, match=f"Task 'task': .*{words}"):
@@ -98,8 +98,8 @@ def test_a_retry_needs_an_attempt() -> None:
         (lambda: Retry(attempts="3"), "attempts='3'"),  # type: ignore[arg-type]
         (lambda: Retry(only=(ValueError, "KeyError")), "only=.*a tuple of exceptions"),  # type: ignore[arg-type]
         (lambda: Retry(never=ValueError), "never=.*a tuple of exceptions"),  # type: ignore[arg-type]
-        (lambda: TryLater(-1), r"TryLater\(-1\): .* not in the past"),
-        (lambda: TryLater(math.nan), r"TryLater\(nan\)"),
+        (lambda: RetryLater(-1), r"TryLater\(-1\): .* not in the past"),
+        (lambda: RetryLater(math.nan), r"TryLater\(nan\)"),
     ],
 )
 def test_a_wait_or_a_choice_of_errors_that_cannot_be_is_refused_where_it_is_written(
@@ -113,7 +113,7 @@ def test_a_queue_needs_a_sensible_name_and_room() -> None:
     with pytest.raises(ConfigurationError, match="a name is 1 to 64"):
         Queue("chat queue")
     with pytest.raises(ConfigurationError, match="at least 1 job at a time"):
-        Queue("chat", concurrency=0)
+        Queue("chat", worker_concurrency=0)
 
 
 def test_two_queues_of_one_name_are_refused() -> None:
@@ -177,12 +177,12 @@ async def test_a_closed_lane_says_how_to_open_it(lane: Sidelane) -> None:
     @lane.task
     async def task() -> None: ...
 
-    with pytest.raises(NotOpen, match=r"lane.running"):
+    with pytest.raises(LaneNotOpen, match=r"lane.running"):
         await task.submit()
 
 
 async def test_a_lane_opens_once_in_a_process(lane: Sidelane) -> None:
-    async with lane.running():
+    async with lane.open():
         with pytest.raises(ConfigurationError, match="open already"):
-            async with lane.running():
+            async with lane.open():
                 pass

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from sidelane import Sidelane, StoreUnavailable
-from sidelane.engine.firing import Firings
+from sidelane.client.periodic_enqueuer import PeriodicEnqueuer
 from sidelane.model.job import DAY, Query
-from sidelane.model.schedule import Firing, Schedule, ScheduleRecord, Timetable
-from sidelane.model.worker import Swept
+from sidelane.model.schedule import Schedule, ScheduleList, ScheduleRecord, ScheduleTick
+from sidelane.model.worker import SweepResult
 from sidelane.stores.contract import Store
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
+from sidelane.testing import harness
 from tests.engine.conftest import MakeLane
 
 SOON = 10.0
@@ -35,12 +36,12 @@ async def test_every_firing_is_on_time_and_made_once_however_many_processes_have
     every, seen = 0.5, 6
     # without a look at the time of a firing, each would wait for a sweep: 2 s
     lanes = [make_lane(lease=8.0) for _ in range(3)]
-    firings: list[Firing] = []
+    firings: list[ScheduleTick] = []
 
     def noted(store: Store) -> Store:
         fire = store.fire
 
-        async def note(firing: Firing) -> bool:
+        async def note(firing: ScheduleTick) -> bool:
             taken = await fire(firing)
             if taken and firing.specs:
                 firings.append(firing)
@@ -59,7 +60,7 @@ async def test_every_firing_is_on_time_and_made_once_however_many_processes_have
             async def refresh() -> None: ...
 
             lane.schedule("often", lane.task(refresh).call(), every=every, catch_up="all")
-            await stack.enter_async_context(lane.running())
+            await stack.enter_async_context(lane.open())
         while len(jobs := await lanes[0].client.find(Query(limit=100))) < seen:
             await asyncio.sleep(0.05)
     times = sorted(firing.at - every * back for firing in firings for back in range(len(firing.specs)))
@@ -78,10 +79,10 @@ async def test_many_schedules_of_one_moment_fire_together(lane: Sidelane, monkey
 
     for number in range(30):
         lane.schedule(f"s{number}", refresh.call(number), every=HOUR)
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         store, fire = t.client.store, t.client.store.fire
 
-        async def counted(firing: Firing) -> bool:
+        async def counted(firing: ScheduleTick) -> bool:
             nonlocal under_way, most
             under_way += 1
             most = max(most, under_way)
@@ -101,8 +102,8 @@ async def test_missed_firings_of_a_large_call_are_made_up_for_in_pieces_that_fit
     async def index(text: str) -> None: ...
 
     lane.schedule("texts", index.call("x" * 600_000), every=1.0, catch_up="all")
-    async with lane.testing() as t:
-        with caplog.at_level("INFO", "sidelane.engine.firing"):
+    async with harness(lane) as t:
+        with caplog.at_level("INFO", "sidelane.client.periodic_enqueuer"):
             await t.advance(5)
         assert len(caplog.records) >= 5
         assert {record.message for record in caplog.records} == {"schedule texts has fired: jobs submitted: 1"}
@@ -114,8 +115,8 @@ async def test_it_is_known_when_the_first_of_all_schedules_fires(lane: Sidelane)
 
     for name, every in (("a", HOUR), ("b", 0.5), ("c", DAY)):
         lane.schedule(name, refresh.call(), every=every)
-    async with lane.testing() as t:
-        left = await Firings(t.client.store).fire()
+    async with harness(lane) as t:
+        left = await PeriodicEnqueuer(t.client.store).fire()
         assert left is not None
         assert left <= 0.5
 
@@ -125,11 +126,11 @@ async def test_a_schedule_that_could_not_be_read_fires_once_it_was_mended(lane: 
     async def refresh() -> None: ...
 
     broken = Schedule(name="texts", spec=refresh.call().spec(), every=10.0, timezone="No/Where")
-    async with lane.testing() as t:
-        firings = Firings(t.client.store)
-        await t.client.store.keep_schedule(broken)
+    async with harness(lane) as t:
+        firings = PeriodicEnqueuer(t.client.store)
+        await t.client.store.upsert_schedule(broken)
         assert await firings.fire() is None
-        await t.client.store.keep_schedule(replace(broken, timezone="UTC"))
+        await t.client.store.upsert_schedule(replace(broken, timezone="UTC"))
         assert await firings.fire() is not None
 
 
@@ -137,22 +138,22 @@ async def test_without_schedules_nobody_asks_for_them(lane: Sidelane, monkeypatc
     asked, swept = 0, asyncio.Event()
     sweeps = itertools.count(1)
 
-    async with lane.running():
+    async with lane.open():
         store = lane.client.store
         sweep = store.sweep
 
-        async def counted(**fields: Any) -> Swept:
+        async def counted(**fields: Any) -> SweepResult:
             if next(sweeps) == 3:
                 swept.set()
             return await sweep(**fields)
 
-        async def schedules() -> Timetable:
+        async def schedules() -> ScheduleList:
             nonlocal asked
             asked += 1
-            return Timetable(0.0)
+            return ScheduleList(0.0)
 
         monkeypatch.setattr(store, "sweep", counted)
-        monkeypatch.setattr(store, "schedules", schedules)
+        monkeypatch.setattr(store, "list_schedules", schedules)
         await asyncio.wait_for(swept.wait(), SOON)
     assert asked == 0
 
@@ -160,18 +161,18 @@ async def test_without_schedules_nobody_asks_for_them(lane: Sidelane, monkeypatc
 async def test_upkeep_sees_a_clock_that_stepped_back_although_nothing_is_to_fire_for_days(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidelane.engine.upkeep.FIRINGS_INTERVAL", 0.2)
+    monkeypatch.setattr("sidelane.client.maintenance.FIRINGS_INTERVAL", 0.2)
 
     @lane.task
     async def refresh() -> None: ...
 
     lane.schedule("stocks", refresh.call(), every=HOUR)
-    async with lane.running(), asyncio.timeout(SOON):
+    async with lane.open(), asyncio.timeout(SOON):
         store = lane.client.store
-        now = (await store.schedules()).now
+        now = (await store.list_schedules()).now
         mistake = now + 3 * DAY
         while not await store.fire(
-            Firing(name="stocks", previous=(await the_record(lane, "stocks")).last, at=mistake, next=mistake + 60)
+            ScheduleTick(name="stocks", previous=(await the_record(lane, "stocks")).last, at=mistake, next=mistake + 60)
         ):
             pass
         while (await the_record(lane, "stocks")).last > now + DAY:
@@ -179,7 +180,7 @@ async def test_upkeep_sees_a_clock_that_stepped_back_although_nothing_is_to_fire
 
 
 @pytest.mark.parametrize(
-    ("verb", "trouble"), [("schedules", "fire schedules that are due"), ("sweep", "sweep the store")]
+    ("verb", "trouble"), [("list_schedules", "fire schedules that are due"), ("sweep", "sweep the store")]
 )
 async def test_upkeep_says_once_that_the_store_is_away_and_goes_on_when_it_is_back(
     make_lane: MakeLane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, verb: str, trouble: str
@@ -190,13 +191,13 @@ async def test_upkeep_says_once_that_the_store_is_away_and_goes_on_when_it_is_ba
     async def refresh() -> None: ...
 
     lane.schedule("often", refresh.call(), every=0.1)
-    async with lane.running(), asyncio.timeout(SOON):
+    async with lane.open(), asyncio.timeout(SOON):
         store = lane.client.store
         tries = itertools.count(1)
         several = asyncio.Event()
         with monkeypatch.context() as patch:
 
-            async def away(**_: Any) -> Timetable | Swept:
+            async def away(**_: Any) -> ScheduleList | SweepResult:
                 if next(tries) > 3:
                     several.set()
                 raise StoreUnavailable("it is away")

@@ -4,7 +4,7 @@ from sidelane import Sidelane
 from sidelane.testing import fixture
 from sidelane.testing.harness import Harness
 
-own = Sidelane(settings={"lease": 2.0})
+own = Sidelane(settings={"lease_duration": 2.0})
 
 
 @own.task

@@ -36,7 +36,7 @@ async def test_a_follower_whose_hints_are_all_lost_sees_what_is_new_within_two_s
         await go.wait()
         await ctx.emit("second", 2)
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await speak.submit()
         with monkeypatch.context() as patch:
             patch.setattr(lane.client.store, "watch", silence)
@@ -57,7 +57,7 @@ async def test_whoever_waits_for_a_result_without_hints_has_it_within_two_second
         await go.wait()
         return "yes"
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await answer.submit()
         with monkeypatch.context() as patch:
             patch.setattr(lane.client.store, "watch", silence)

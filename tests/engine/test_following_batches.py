@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from sidelane import Batch, BatchRecord, NotFinished, Sidelane
-from sidelane.engine.following import follow_batch
+from sidelane import Batch, BatchRecord, ResultNotReady, Sidelane
+from sidelane.client.event_stream import stream_batch
+from sidelane.testing import harness
 from tests.engine.test_following import silence
 
 SOON = 10.0
@@ -26,7 +27,7 @@ async def test_a_batch_is_followed_from_its_first_count_to_its_end(lane: Sidelan
         if number:
             await go.wait()
 
-    async with lane.running(workers=1), asyncio.timeout(SOON):
+    async with lane.open(workers=1), asyncio.timeout(SOON):
         batch = await lane.submit_many(wait.call(number) for number in range(3))
         seen: list[BatchRecord] = []
         async for record in lane.batch(batch.id).follow():
@@ -49,7 +50,7 @@ async def test_whoever_follows_a_batch_without_hints_sees_its_end_within_seconds
     async def wait() -> None:
         await go.wait()
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         batch = await lane.submit_many([wait.call()])
         with monkeypatch.context() as patch:
             patch.setattr(lane.client.store, "watch", silence)
@@ -87,7 +88,7 @@ async def test_a_follower_looks_now_and_then_however_many_jobs_end(
     @lane.task
     async def note() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         batch = await lane.submit_many([note.call()])
         store, look = t.client.store, t.client.store.get_batch
 
@@ -98,7 +99,7 @@ async def test_a_follower_looks_now_and_then_however_many_jobs_end(
 
         monkeypatch.setattr(store, "watch", noise)
         monkeypatch.setattr(store, "get_batch", counted)
-        with pytest.raises(NotFinished):
+        with pytest.raises(ResultNotReady):
             await batch.wait(timeout=0.3)
         assert 2 <= looks <= 2 + 0.3 / 0.02
 
@@ -109,8 +110,8 @@ async def test_a_batch_that_has_not_changed_is_not_told_of_again(
     @lane.task
     async def note() -> None: ...
 
-    monkeypatch.setattr("sidelane.engine.following.LONGEST_SILENCE", 0.01)  # it is looked at again and again
-    async with lane.testing() as t:
+    monkeypatch.setattr("sidelane.client.event_stream.LONGEST_SILENCE", 0.01)  # it is looked at again and again
+    async with harness(lane) as t:
         batch = await lane.submit_many([note.call()])
-        records = [record async for record in follow_batch(t.client.store, batch.id, timeout=0.3)]
+        records = [record async for record in stream_batch(t.client.store, batch.id, timeout=0.3)]
         assert records == [await batch.record()]

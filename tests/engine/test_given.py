@@ -5,17 +5,18 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from sidelane import (
-    FAILURE,
-    RESULT,
-    BatchEnd,
-    GiveUp,
+    PREVIOUS_FAILURE,
+    PREVIOUS_RESULT,
+    FinishedBatch,
+    PermanentFailure,
     Result,
     Retry,
     State,
     StoreUnavailable,
 )
-from sidelane.engine.given import filled_in
-from sidelane.model.job import Gone, JobRecord
+from sidelane.model.job import JobRecord, Tombstone
+from sidelane.tasks.placeholders import resolve_arguments
+from sidelane.testing import harness
 from tests.engine.shop import Report, Shop, the_one
 
 
@@ -29,8 +30,8 @@ async def test_a_value_that_does_not_fit_is_final_and_names_both_tasks(shop: Sho
     async def misfit(number: int) -> int:
         return number
 
-    async with shop.lane.testing() as t:
-        job = await shop.write.options(then=misfit.call(RESULT)).submit(1)
+    async with harness(shop.lane) as t:
+        job = await shop.write.options(then=misfit.call(PREVIOUS_RESULT)).submit(1)
         await t.drain()
         child = await the_one(t, misfit)
         assert (child.state, child.attempt) == (State.FAILED, 1)
@@ -41,8 +42,8 @@ async def test_a_value_that_does_not_fit_is_final_and_names_both_tasks(shop: Sho
 
 
 async def test_a_parent_that_was_brought_back_leaves_its_old_follower_without_an_argument(shop: Shop) -> None:
-    later = shop.publish.options(delay=60).call(RESULT)
-    async with shop.lane.testing() as t:
+    later = shop.publish.options(delay=60).call(PREVIOUS_RESULT)
+    async with harness(shop.lane) as t:
         job = await shop.write.options(then=later).submit(1)
         await t.drain()
         await t.client.store.pause("default")
@@ -65,8 +66,8 @@ async def test_a_failure_that_was_mended_meanwhile_leaves_its_follower_without_a
         if not mended:
             raise ValueError("broken")
 
-    async with shop.lane.testing() as t:
-        job = await fickle.options(on_failure=shop.tell.options(delay=60).call(FAILURE)).submit()
+    async with harness(shop.lane) as t:
+        job = await fickle.options(on_failure=shop.tell.options(delay=60).call(PREVIOUS_FAILURE)).submit()
         await t.drain()
         mended = True
         await job.requeue()
@@ -80,10 +81,10 @@ async def test_a_failure_that_was_mended_meanwhile_leaves_its_follower_without_a
 
 async def test_a_batch_that_was_opened_again_leaves_what_followed_it_without_an_argument(shop: Shop) -> None:
     @shop.lane.task
-    async def report(end: BatchEnd) -> None: ...
+    async def report(end: FinishedBatch) -> None: ...
 
-    async with shop.lane.testing() as t:
-        batch = await shop.lane.submit_many([shop.write.call(1)], then=report.options(delay=60).call(RESULT))
+    async with harness(shop.lane) as t:
+        batch = await shop.lane.submit_many([shop.write.call(1)], then=report.options(delay=60).call(PREVIOUS_RESULT))
         await t.drain()
         await t.client.store.pause("default")
         (job,) = batch.jobs
@@ -91,13 +92,13 @@ async def test_a_batch_that_was_opened_again_leaves_what_followed_it_without_an_
         await job.requeue()
         await t.advance(61)
         (late,) = await t.submitted(report)
-        with pytest.raises(GiveUp, match="follows is gone, or was opened again"):
-            await filled_in(late.spec, t.client.store, lambda text: None)
+        with pytest.raises(PermanentFailure, match="follows is gone, or was opened again"):
+            await resolve_arguments(late.spec, t.client.store, lambda text: None)
 
 
 async def test_an_argument_that_an_operator_gave_takes_the_place_of_the_one_to_come(shop: Shop) -> None:
-    async with shop.lane.testing() as t:
-        await shop.write.options(then=shop.publish.call(RESULT)).submit(1)
+    async with harness(shop.lane) as t:
+        await shop.write.options(then=shop.publish.call(PREVIOUS_RESULT)).submit(1)
         await t.drain()
         (child,) = await t.submitted(shop.publish)
         await t.client.store.requeue([child.id], arguments='{"report": {"score": 9}}')
@@ -108,13 +109,13 @@ async def test_an_argument_that_an_operator_gave_takes_the_place_of_the_one_to_c
 async def test_what_follows_starts_again_when_the_store_was_away_as_it_looked_its_arguments_up(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with shop.lane.testing() as t:
-        job = await shop.write.options(then=shop.publish.options(delay=60).call(RESULT)).submit(1)
+    async with harness(shop.lane) as t:
+        job = await shop.write.options(then=shop.publish.options(delay=60).call(PREVIOUS_RESULT)).submit(1)
         await t.drain()
         await t.advance(61)
         store, get = t.client.store, t.client.store.get
 
-        async def away(ids: Sequence[str]) -> list[JobRecord | Gone | None]:
+        async def away(ids: Sequence[str]) -> list[JobRecord | Tombstone | None]:
             monkeypatch.setattr(store, "get", get)
             raise StoreUnavailable
 
@@ -144,9 +145,9 @@ async def test_the_text_of_a_generator_and_its_result_are_handed_on(shop: Shop) 
     async def hear(what: str | Report) -> None:
         seen.append(what)
 
-    async with shop.lane.testing() as t:
-        await speak.options(then=hear.call(RESULT)).submit()
+    async with harness(shop.lane) as t:
+        await speak.options(then=hear.call(PREVIOUS_RESULT)).submit()
         await t.drain()
-        await rate.options(then=hear.call(RESULT)).submit()
+        await rate.options(then=hear.call(PREVIOUS_RESULT)).submit()
         await t.drain()
     assert seen == ["Good day", Report(score=9)]

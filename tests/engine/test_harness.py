@@ -2,20 +2,21 @@
 
 import pytest
 
-from sidelane import Concurrent, NotFinished, Queue, Rate, Sidelane
+from sidelane import ConcurrencyLimit, Queue, RateLimit, ResultNotReady, Sidelane
+from sidelane.testing import harness
 
 
 async def test_a_drain_runs_all_jobs_of_a_limit_one_after_the_other(lane: Sidelane) -> None:
     running = most = 0
 
-    @lane.task(limits=[Concurrent(1, per="task", when_full="wait")])
+    @lane.task(limits=[ConcurrencyLimit(1, per="task", on_limit="wait")])
     async def alone() -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
         running -= 1
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         for _ in range(250):
             await alone.submit()
         assert await t.drain() == 250
@@ -23,13 +24,13 @@ async def test_a_drain_runs_all_jobs_of_a_limit_one_after_the_other(lane: Sidela
 
 
 async def test_a_drain_ends_when_only_parked_jobs_are_left(lane: Sidelane) -> None:
-    @lane.task(limits=[Rate("2/minute", per="task", when_full="wait")])
+    @lane.task(limits=[RateLimit("2/minute", per="task", on_limit="wait")])
     async def call_out() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         jobs = [await call_out.submit() for _ in range(5)]
         assert await t.drain() == 2
-        with pytest.raises(NotFinished):
+        with pytest.raises(ResultNotReady):
             await jobs[-1].result(timeout=0)
         await t.advance(30)
         assert await t.drain() == 1
@@ -41,14 +42,14 @@ async def test_a_drain_ends_when_only_parked_jobs_are_left(lane: Sidelane) -> No
 async def test_a_drain_looks_past_many_jobs_that_a_limit_holds_back() -> None:
     lane = Sidelane(store="sqlite://:memory:", queues=[Queue("chat")])
 
-    @lane.task(queue="chat", limits=[Rate("1/minute", per="task", when_full="wait")])
+    @lane.task(queue="chat", limits=[RateLimit("1/minute", per="task", on_limit="wait")])
     async def slow() -> None: ...
 
     @lane.task(queue="chat")
     async def quick() -> str:
         return "done"
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         for _ in range(450):
             await slow.submit()
         job = await quick.submit()

@@ -11,15 +11,15 @@ from typing import Any, cast
 import pytest
 
 from sidelane import JobFailed, Sidelane, State
-from sidelane.engine import isolation
-from sidelane.engine.handle import Job
-from sidelane.engine.task import Call
-from sidelane.engine.worker import Worker
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Failure
-from sidelane.model.outcome import Lost, Report
+from sidelane.model.outcome import AttemptResult, Lost
 from sidelane.model.problem import Problem
 from sidelane.model.worker import ClaimRequest
+from sidelane.tasks.job import Job
+from sidelane.tasks.task import Call
+from sidelane.worker import isolation
+from sidelane.worker.worker import Worker
 from tests.engine import isolation_tasks as tasks
 from tests.system.processes import alive
 from tests.system.waiting import until
@@ -33,7 +33,7 @@ async def lane(tmp_path: Path) -> AsyncIterator[Sidelane]:
     files = str(tmp_path / "files")
     tasks.lane.configuration.settings.__dict__.update(store=f"sqlite:///{tmp_path / 'jobs.db'}", files=files)
     with tasks.lane.files.kept_in(files):
-        async with tasks.lane.running():
+        async with tasks.lane.open():
             yield tasks.lane
 
 
@@ -56,7 +56,7 @@ async def lost_job(lane: Sidelane, job: Job[Any], times: int = 2) -> Job[Any]:
     store = lane.client.store
     for _ in range(times):
         claims = await store.claim(ClaimRequest(request=new_nonce(), worker="dead", ids=(job.id,)))
-        await store.finish([Report(lease=claims.jobs[0].lease, outcome=LOST)])
+        await store.finish([AttemptResult(lease=claims.jobs[0].lease, outcome=LOST)])
     return job
 
 
@@ -109,7 +109,7 @@ async def test_an_isolated_job_uses_resources_files_events_and_jobs_of_its_own_a
 async def test_a_task_with_an_exclusive_resource_is_never_isolated(lane: Sidelane) -> None:
     job = await lost(lane, tasks.on_gpu.call())
     record = await job.record()
-    assert (record.losses, record.isolated, record.spec.isolable) == (2, False, False)
+    assert (record.worker_losses, record.isolated, record.spec.isolable) == (2, False, False)
     async with working(lane):
         assert await job.result(SOON) == os.getpid()
 
@@ -136,7 +136,7 @@ async def test_a_task_that_kills_its_process_kills_isolation_workers_alone(lane:
             await poison.result(SOON)
         assert "isolation" not in worker.health
     record = await poison.record()
-    assert (record.attempt, record.losses) == (4, 4)
+    assert (record.attempt, record.worker_losses) == (4, 4)
 
 
 async def test_a_job_whose_resource_does_not_open_waits_in_isolation_too(lane: Sidelane) -> None:
@@ -145,7 +145,7 @@ async def test_a_job_whose_resource_does_not_open_waits_in_isolation_too(lane: S
     async with working(lane):
         assert await beside.result(SOON) != os.getpid()
         record = await job.record()
-        assert (record.state, record.failures, record.losses) == (State.QUEUED, 0, 2)
+        assert (record.state, record.failures, record.worker_losses) == (State.QUEUED, 0, 2)
 
 
 async def test_an_isolation_worker_leaves_with_a_task_that_outlives_its_grace(lane: Sidelane) -> None:
@@ -155,7 +155,7 @@ async def test_an_isolation_worker_leaves_with_a_task_that_outlives_its_grace(la
         with pytest.raises(JobFailed, match="did not end within"):
             await stuck.result(SOON)
         assert await later.result(SOON) != os.getpid()
-    assert (await stuck.record()).losses == 2, "its end was reported"
+    assert (await stuck.record()).worker_losses == 2, "its end was reported"
 
 
 async def test_an_idle_isolation_worker_ends(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ async def test_a_worker_that_stops_at_once_gives_its_isolated_job_back(lane: Sid
         worker.stop_now()
     await until(lambda: not alive(pid), "it has ended", within=SOON)
     record = await job.record()
-    assert (record.state, record.losses, record.isolated) == (State.QUEUED, 2, True)
+    assert (record.state, record.worker_losses, record.isolated) == (State.QUEUED, 2, True)
 
 
 async def test_a_cancel_reaches_an_isolated_job(lane: Sidelane) -> None:

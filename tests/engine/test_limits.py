@@ -10,26 +10,27 @@ import pytest
 from pydantic import BaseModel
 
 from sidelane import (
-    RESULT,
+    PREVIOUS_RESULT,
     ArgumentsError,
-    Concurrent,
+    ConcurrencyLimit,
     ConfigurationError,
     Context,
     Fixed,
     LimitReached,
     Queue,
     QueueFull,
-    Rate,
+    RateLimit,
     Retry,
     Sidelane,
     State,
     Use,
 )
-from sidelane.engine.declaration import TaskFields
 from sidelane.model.errors import TaskDeclarationError
 from sidelane.model.limit import NAME, Limit
+from sidelane.tasks.decorator import TaskOptions
+from sidelane.testing import harness
 
-LIMITED = Queue("limited", max_queued=5, limits=[Rate("100/minute", per="queue"), Concurrent(9, per="task")])
+LIMITED = Queue("limited", max_queued=5, limits=[RateLimit("100/minute", per="queue"), ConcurrencyLimit(9, per="task")])
 
 
 class Question(BaseModel):
@@ -49,7 +50,7 @@ def lane() -> Sidelane:
 def limits_of(lane: Sidelane, user: str | None = None, **fields: Any) -> list[Limit]:
     """Give the limits of a call of a task with these fields."""
 
-    @lane.task(**TaskFields(**fields))  # type: ignore[typeddict-item]
+    @lane.task(**TaskOptions(**fields))  # type: ignore[typeddict-item]
     async def answer(question: Question, times: int = 1) -> None: ...
 
     options: Any = {} if user is None else {"user": user}
@@ -58,23 +59,23 @@ def limits_of(lane: Sidelane, user: str | None = None, **fields: Any) -> list[Li
 
 def test_a_call_is_counted_per_user_task_queue_and_value_of_its_arguments(lane: Sidelane) -> None:
     limits = [
-        Concurrent(1, per="user"),
-        Concurrent(2, per="task", when_full="wait"),
-        Concurrent(3, per="queue", when_full="replace"),
-        Rate("10/minute", per=by_session),
-        Rate("5/s", per=lambda question, times: times, burst=2, when_full="wait"),
+        ConcurrencyLimit(1, per="user"),
+        ConcurrencyLimit(2, per="task", on_limit="wait"),
+        ConcurrencyLimit(3, per="queue", on_limit="replace"),
+        RateLimit("10/minute", per=by_session),
+        RateLimit("5/s", per=lambda question, times: times, burst=2, on_limit="wait"),
     ]
     assert limits_of(lane, "u7", limits=limits) == [
         Limit(name="answer-per-user", key="u7", most=1),
-        Limit(name="answer-per-task", key="answer", most=2, when_full="wait"),
-        Limit(name="answer-per-queue", key="default", most=3, when_full="replace"),
+        Limit(name="answer-per-task", key="answer", most=2, on_limit="wait"),
+        Limit(name="answer-per-queue", key="default", most=3, on_limit="replace"),
         Limit(name="answer-per-by_session", key="s1", most=10, window=60.0, burst=10),
-        Limit(name="answer-per-key", key="7", most=5, window=1.0, burst=2, when_full="wait"),
+        Limit(name="answer-per-key", key="7", most=5, window=1.0, burst=2, on_limit="wait"),
     ]
 
 
 def test_a_queue_brings_its_limits_and_how_many_may_wait(lane: Sidelane) -> None:
-    limits = limits_of(lane, queue="limited", limits=[Concurrent(1, per="task", name="model")])
+    limits = limits_of(lane, queue="limited", limits=[ConcurrencyLimit(1, per="task", name="model")])
     assert [(limit.name, limit.key) for limit in limits] == [
         ("model", "answer"), ("queue-limited-per-queue", "limited"), ("queue-limited-per-task", "answer"),
     ]  # fmt: skip
@@ -82,7 +83,11 @@ def test_a_queue_brings_its_limits_and_how_many_may_wait(lane: Sidelane) -> None
 
 
 def test_limits_of_one_kind_are_told_apart_by_number(lane: Sidelane) -> None:
-    rates = [Rate("5/s", per="task"), Rate("100/hour", per="task"), Rate("9/day", per="task", name="answer-per-task-2")]
+    rates = [
+        RateLimit("5/s", per="task"),
+        RateLimit("100/hour", per="task"),
+        RateLimit("9/day", per="task", name="answer-per-task-2"),
+    ]
     assert [limit.name for limit in limits_of(lane, limits=rates)] == [
         "answer-per-task", "answer-per-task-3", "answer-per-task-2",
     ]  # fmt: skip
@@ -90,9 +95,9 @@ def test_limits_of_one_kind_are_told_apart_by_number(lane: Sidelane) -> None:
 
 @pytest.mark.parametrize("name", ["shop:answer", "shop answer", "a" * 70, "답하기"])
 def test_any_name_of_a_task_gives_limits_that_no_other_task_has(lane: Sidelane, name: str) -> None:
-    (limit,) = limits_of(lane, limits=[Concurrent(1, per="task")], name=name)
+    (limit,) = limits_of(lane, limits=[ConcurrencyLimit(1, per="task")], name=name)
     assert NAME.fullmatch(limit.name)
-    (other,) = limits_of(lane, limits=[Concurrent(1, per="task")], name=name.replace(":", "-") + "b")
+    (other,) = limits_of(lane, limits=[ConcurrencyLimit(1, per="task")], name=name.replace(":", "-") + "b")
     assert other.name != limit.name
 
 
@@ -104,40 +109,40 @@ def test_a_function_takes_as_many_arguments_as_it_has_parameters(lane: Sidelane)
         lambda question, times, more="-": f"{times}{more}",
         partial(lambda prefix, question: prefix + question.session, "p-"),
     ]
-    limits = [Concurrent(1, per=function) for function in functions]
+    limits = [ConcurrencyLimit(1, per=function) for function in functions]
     assert [limit.key for limit in limits_of(lane, limits=limits)] == ["all", "s1", "2", "7-", "p-s1"]
 
 
 def test_a_function_never_gets_what_the_worker_fills_in(lane: Sidelane) -> None:
-    @lane.task(limits=[Concurrent(1, per=lambda *values: len(values))])
+    @lane.task(limits=[ConcurrencyLimit(1, per=lambda *values: len(values))])
     async def answer(question: str, ctx: Context = Use(Context)) -> None: ...
 
     assert answer.call("Why?").spec().limits[0].key == "1"
 
 
 def test_a_long_key_or_one_that_cannot_be_written_is_counted_by_its_digest(lane: Sidelane) -> None:
-    keys = [limits_of(lane, user, name=f"t{number}", limits=[Concurrent(1, per="user", name="x")])[0].key
+    keys = [limits_of(lane, user, name=f"t{number}", limits=[ConcurrencyLimit(1, per="user", name="x")])[0].key
             for number, user in enumerate(["k" * 200, "k" * 201, "k" * 202, "\ud800"])]  # fmt: skip
     assert keys[0] == "k" * 200
     assert len(set(keys)) == 4
-    (computed,) = limits_of(lane, name="computed", limits=[Concurrent(1, per=lambda: "k" * 201, name="x")])
+    (computed,) = limits_of(lane, name="computed", limits=[ConcurrencyLimit(1, per=lambda: "k" * 201, name="x")])
     assert computed.key == keys[1]
     assert all(len(key) <= 200 and key.isascii() for key in keys)
 
 
 def test_a_rate_counts_in_its_time_and_lets_all_or_its_burst_in_at_once(lane: Sidelane) -> None:
     rates = ["10/minute", "100/15 minutes", "5/s", "3/2h", "1/day"]
-    limits = limits_of(lane, limits=[Rate(rate, per="task") for rate in rates])
+    limits = limits_of(lane, limits=[RateLimit(rate, per="task") for rate in rates])
     assert [(limit.most, limit.window) for limit in limits] == [(10, 60), (100, 900), (5, 1), (3, 7200), (1, 86_400)]
     assert [limit.burst for limit in limits] == [10, 100, 5, 3, 1]
-    assert limits_of(lane, name="b", limits=[Rate("10/minute", per="task", burst=2)])[0].burst == 2
+    assert limits_of(lane, name="b", limits=[RateLimit("10/minute", per="task", burst=2)])[0].burst == 2
 
 
 def test_a_limit_per_user_wants_a_user(lane: Sidelane) -> None:
     with pytest.raises(
         ArgumentsError, match=r"answer: limit key missing: .*'answer-per-user' counts per user.*options\(user"
     ):
-        limits_of(lane, limits=[Concurrent(1, per="user")])
+        limits_of(lane, limits=[ConcurrencyLimit(1, per="user")])
 
 
 @pytest.mark.parametrize(
@@ -153,7 +158,7 @@ def test_a_function_that_gives_no_key_refuses_the_call(
     lane: Sidelane, function: Callable[..., Any], words: str
 ) -> None:
     with pytest.raises(ArgumentsError, match=f"answer: limit key missing: .*'answer-per-key' {words}"):
-        limits_of(lane, limits=[Concurrent(1, per=function)])
+        limits_of(lane, limits=[ConcurrencyLimit(1, per=function)])
 
 
 def test_a_key_cannot_come_from_an_argument_that_is_not_known_yet(lane: Sidelane) -> None:
@@ -161,11 +166,16 @@ def test_a_key_cannot_come_from_an_argument_that_is_not_known_yet(lane: Sidelane
     async def ask() -> str:
         return ""
 
-    @lane.task(limits=[Concurrent(1, per=lambda channel, text: channel), Concurrent(2, per=lambda channel: channel)])
+    @lane.task(
+        limits=[
+            ConcurrencyLimit(1, per=lambda channel, text: channel),
+            ConcurrencyLimit(2, per=lambda channel: channel),
+        ]
+    )
     async def publish(channel: str, text: str) -> None: ...
 
     with pytest.raises(ArgumentsError, match="raised TypeError, for not all its arguments are known before it starts"):
-        ask.options(then=publish.call("c1", RESULT)).call().spec()
+        ask.options(then=publish.call("c1", PREVIOUS_RESULT)).call().spec()
 
 
 async def asynchronous(question: Question) -> str:
@@ -175,22 +185,25 @@ async def asynchronous(question: Question) -> str:
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        (Concurrent(1, per="user"), "this is a list of"),
+        (ConcurrencyLimit(1, per="user"), "this is a list of"),
         (["1/s"], "this is a list of"),
-        ([Concurrent(0, per="user")], r"Concurrent\(0\): this is a number of jobs, at least 1"),
-        ([Concurrent(True, per="user")], r"Concurrent\(True\)"),
-        ([Concurrent(1, per="everybody")], "this is 'user', 'task', 'queue' or a function"),  # type: ignore[arg-type]
-        ([Concurrent(1, per="user", when_full="drop")], "this is 'reject', 'wait' or 'replace'"),  # type: ignore[arg-type]
-        ([Concurrent(1, per="user", name="a b")], "a name is 1 to 64"),
-        ([Rate("often", per="user")], "write a number and a time"),
-        ([Rate("0/s", per="user")], "write a number and a time"),
-        ([Rate("5/s", per="user", burst=0)], "at least 1"),
-        ([Rate("5/s", per="user", when_full="replace")], "this is 'reject' or 'wait'"),  # type: ignore[arg-type]
-        ([Rate("5/s", per="user", name="x"), Concurrent(5, per="user", name="x")], "two of its limits are named 'x'"),
-        ([Concurrent(1, per=lambda a, b, c: a)], "needs 3 of the task's arguments, which has 2"),
-        ([Concurrent(1, per=lambda question, *, times: times)], "by position, none by name"),
-        ([Concurrent(1, per=asynchronous)], "is asynchronous"),  # type: ignore[arg-type]
-        ([Concurrent(1, per=dict)], "cannot be read; write a lambda"),  # type: ignore[arg-type]
+        ([ConcurrencyLimit(0, per="user")], r"Concurrent\(0\): this is a number of jobs, at least 1"),
+        ([ConcurrencyLimit(True, per="user")], r"Concurrent\(True\)"),
+        ([ConcurrencyLimit(1, per="everybody")], "this is 'user', 'task', 'queue' or a function"),  # type: ignore[arg-type]
+        ([ConcurrencyLimit(1, per="user", on_limit="drop")], "this is 'reject', 'wait' or 'replace'"),  # type: ignore[arg-type]
+        ([ConcurrencyLimit(1, per="user", name="a b")], "a name is 1 to 64"),
+        ([RateLimit("often", per="user")], "write a number and a time"),
+        ([RateLimit("0/s", per="user")], "write a number and a time"),
+        ([RateLimit("5/s", per="user", burst=0)], "at least 1"),
+        ([RateLimit("5/s", per="user", on_limit="replace")], "this is 'reject' or 'wait'"),  # type: ignore[arg-type]
+        (
+            [RateLimit("5/s", per="user", name="x"), ConcurrencyLimit(5, per="user", name="x")],
+            "two of its limits are named 'x'",
+        ),
+        ([ConcurrencyLimit(1, per=lambda a, b, c: a)], "needs 3 of the task's arguments, which has 2"),
+        ([ConcurrencyLimit(1, per=lambda question, *, times: times)], "by position, none by name"),
+        ([ConcurrencyLimit(1, per=asynchronous)], "is asynchronous"),  # type: ignore[arg-type]
+        ([ConcurrencyLimit(1, per=dict)], "cannot be read; write a lambda"),  # type: ignore[arg-type]
     ],
 )
 def test_a_limit_that_cannot_be_names_its_task(lane: Sidelane, limits: Any, words: str) -> None:
@@ -204,8 +217,8 @@ def test_a_limit_that_cannot_be_names_its_task(lane: Sidelane, limits: Any, word
         ({"max_queued": 0}, r"Queue\('chat', max_queued=0\): at least 1"),
         ({"weight": 0}, "a weight is a whole number, 1 to 1000"),
         ({"weight": 1.5}, "a weight is a whole number, 1 to 1000"),
-        ({"limits": [Rate("often", per="user")]}, "Queue 'chat': Rate.*write a number and a time"),
-        ({"limits": Rate("5/s", per="user")}, "Queue 'chat': .*this is a list of"),
+        ({"limits": [RateLimit("often", per="user")]}, "Queue 'chat': Rate.*write a number and a time"),
+        ({"limits": RateLimit("5/s", per="user")}, "Queue 'chat': .*this is a list of"),
     ],
 )
 def test_a_queue_that_cannot_be_says_which(fields: dict[str, Any], words: str) -> None:
@@ -214,18 +227,18 @@ def test_a_queue_that_cannot_be_says_which(fields: dict[str, Any], words: str) -
 
 
 def test_a_name_counts_slots_or_one_rate_for_all_its_tasks(lane: Sidelane) -> None:
-    def declare(name: str, limit: Concurrent | Rate) -> None:
+    def declare(name: str, limit: ConcurrencyLimit | RateLimit) -> None:
         async def task() -> None: ...
 
         lane.task(name=name, limits=[limit])(task)
 
-    declare("a", Concurrent(3, per="queue", name="model"))
-    declare("b", Concurrent(2, per="queue", name="model", when_full="wait"))
-    declare("c", Rate("5/s", per="queue", name="calls"))
-    declare("d", Rate("5/s", per="task", name="calls", when_full="wait"))
+    declare("a", ConcurrencyLimit(3, per="queue", name="model"))
+    declare("b", ConcurrencyLimit(2, per="queue", name="model", on_limit="wait"))
+    declare("c", RateLimit("5/s", per="queue", name="calls"))
+    declare("d", RateLimit("5/s", per="task", name="calls", on_limit="wait"))
     others = (
-        Rate("5/s", per="queue", name="model"), Rate("6/s", per="queue", name="calls"),
-        Rate("5/s", per="queue", name="calls", burst=2),
+        RateLimit("5/s", per="queue", name="model"), RateLimit("6/s", per="queue", name="calls"),
+        RateLimit("5/s", per="queue", name="calls", burst=2),
     )  # fmt: skip
     for limit in others:
         with pytest.raises(TaskDeclarationError, match=f"Task 'e': its limit '{limit.name}' is .* and elsewhere"):
@@ -233,13 +246,13 @@ def test_a_name_counts_slots_or_one_rate_for_all_its_tasks(lane: Sidelane) -> No
 
 
 def test_a_task_and_its_queue_may_count_the_same_slots() -> None:
-    lane = Sidelane(queues=[Queue("gpu", limits=[Concurrent(4, per="queue", name="model", when_full="wait")])])
-    limits = limits_of(lane, queue="gpu", limits=[Concurrent(2, per="queue", name="model")])
+    lane = Sidelane(queues=[Queue("gpu", limits=[ConcurrencyLimit(4, per="queue", name="model", on_limit="wait")])])
+    limits = limits_of(lane, queue="gpu", limits=[ConcurrencyLimit(2, per="queue", name="model")])
     assert [(limit.id, limit.most) for limit in limits] == [("model/gpu", 2), ("model/gpu", 4)]
 
 
 def test_a_function_of_a_queue_must_fit_each_of_its_tasks() -> None:
-    lane = Sidelane(queues=[Queue("chat", limits=[Concurrent(1, per=by_session)])])
+    lane = Sidelane(queues=[Queue("chat", limits=[ConcurrencyLimit(1, per=by_session)])])
 
     async def tick() -> None: ...
 
@@ -250,10 +263,10 @@ def test_a_function_of_a_queue_must_fit_each_of_its_tasks() -> None:
 
 
 async def test_a_submit_that_reaches_a_limit_says_which_and_when_to_come_again(lane: Sidelane) -> None:
-    @lane.task(limits=[Concurrent(1, per="user"), Rate("10/minute", per=by_session, burst=2)])
+    @lane.task(limits=[ConcurrencyLimit(1, per="user"), RateLimit("10/minute", per=by_session, burst=2)])
     async def answer(question: Question) -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         first = await answer.options(user="u1").submit(Question(session="s"))
         with pytest.raises(LimitReached, match="'answer-per-user' is reached: 1 job is unfinished") as refused:
             await answer.options(user="u1").submit(Question(session="s"))
@@ -269,10 +282,10 @@ async def test_a_submit_that_reaches_a_limit_says_which_and_when_to_come_again(l
 
 
 async def test_a_submit_that_is_repeated_meets_its_job_and_no_limit(lane: Sidelane) -> None:
-    @lane.task(queue="limited", limits=[Concurrent(1, per="user"), Rate("1/hour", per="user")])
+    @lane.task(queue="limited", limits=[ConcurrencyLimit(1, per="user"), RateLimit("1/hour", per="user")])
     async def answer(question: str) -> None: ...
 
-    async with lane.testing():
+    async with harness(lane):
         for options in ({"id": "mine"}, {"unique": "one"}):
             call = answer.options(user=f"u-{options}", **options).call("Why?")  # type: ignore[arg-type]
             assert (await lane.submit(call)).created
@@ -282,7 +295,7 @@ async def test_a_submit_that_is_repeated_meets_its_job_and_no_limit(lane: Sidela
 async def test_a_limit_that_waits_lets_so_many_run_and_the_others_in_their_turn(lane: Sidelane) -> None:
     running, most = 0, 0
 
-    @lane.task(limits=[Concurrent(2, per="task", when_full="wait")])
+    @lane.task(limits=[ConcurrencyLimit(2, per="task", on_limit="wait")])
     async def call_the_model() -> None:
         nonlocal running, most
         running += 1
@@ -290,7 +303,7 @@ async def test_a_limit_that_waits_lets_so_many_run_and_the_others_in_their_turn(
         await asyncio.sleep(0.01)
         running -= 1
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         for _ in range(7):
             await call_the_model.submit()
         assert await t.drain() == 7
@@ -298,11 +311,11 @@ async def test_a_limit_that_waits_lets_so_many_run_and_the_others_in_their_turn(
 
 
 async def test_a_limit_that_replaces_cancels_the_older(lane: Sidelane) -> None:
-    @lane.task(limits=[Concurrent(1, per="user", when_full="replace")])
+    @lane.task(limits=[ConcurrencyLimit(1, per="user", on_limit="replace")])
     async def search(words: str) -> str:
         return words
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         older = await search.options(user="u1").submit("sidel")
         newer = await search.options(user="u1").submit("sidelane")
         other = await search.options(user="u2").submit("else")
@@ -312,10 +325,10 @@ async def test_a_limit_that_replaces_cancels_the_older(lane: Sidelane) -> None:
 
 
 async def test_a_rate_that_waits_spreads_the_starts(lane: Sidelane) -> None:
-    @lane.task(limits=[Rate("6/minute", per="task", burst=1, when_full="wait")])
+    @lane.task(limits=[RateLimit("6/minute", per="task", burst=1, on_limit="wait")])
     async def call_the_model() -> None: ...
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         for _ in range(3):
             await call_the_model.submit()
         assert await t.drain() == 1
@@ -334,7 +347,7 @@ async def test_a_full_queue_refuses_a_submit_and_takes_what_follows(lane: Sidela
     async def write() -> str:
         return "text"
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         for _ in range(5):
             await publish.submit("x")
         with pytest.raises(QueueFull, match="5 jobs wait in the queue 'limited', as many as it takes") as refused:
@@ -342,7 +355,7 @@ async def test_a_full_queue_refuses_a_submit_and_takes_what_follows(lane: Sidela
         assert refused.value.retry_after is not None
         assert refused.value.retry_after > 0
         await t.client.store.pause("limited")
-        await write.options(then=publish.call(RESULT)).submit()
+        await write.options(then=publish.call(PREVIOUS_RESULT)).submit()
         await t.drain()
         assert len(await t.submitted(publish)) == 6
 
@@ -354,7 +367,7 @@ async def test_limits_hold_over_all_workers_and_leave_nobody_waiting(make_lane: 
 
     @lane.task(
         retry=Retry(attempts=2, backoff=Fixed(0)),
-        limits=[Concurrent(3, per="task", when_full="wait"), Concurrent(1, per="user", when_full="wait")],
+        limits=[ConcurrencyLimit(3, per="task", on_limit="wait"), ConcurrencyLimit(1, per="user", on_limit="wait")],
     )
     async def work(number: int, ctx: Context = Use(Context)) -> int:
         for name in ("all", str(ctx.user)):
@@ -367,7 +380,7 @@ async def test_limits_hold_over_all_workers_and_leave_nobody_waiting(make_lane: 
             raise ConnectionError
         return number
 
-    async with lane.running(workers=2), asyncio.timeout(30):
+    async with lane.open(workers=2), asyncio.timeout(30):
         jobs = [await work.options(user=f"u{number % 7}").submit(number) for number in range(70)]
         assert [await job.result() for job in jobs] == list(range(70))
         assert await lane.client.store.limits() == []

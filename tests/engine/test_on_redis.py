@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from sidelane import RESULT, BatchEnd, JobCancelled, JobFailed, Retry, Sidelane
+from sidelane import PREVIOUS_RESULT, FinishedBatch, JobCancelled, JobFailed, Retry, Sidelane
 from sidelane.model.job import Query
 from sidelane.model.schedule import ScheduleRecord
 from tests.contract.servers import EVERY_KIND, RunningServer
@@ -24,7 +24,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def lane(server: RunningServer) -> Sidelane:
-    return Sidelane(store=server.url(name=secrets.token_hex(4)), settings={"lease": 2.0})
+    return Sidelane(store=server.url(name=secrets.token_hex(4)), settings={"lease_duration": 2.0})
 
 
 async def test_a_job_runs_streams_and_gives_its_result(lane: Sidelane) -> None:
@@ -34,7 +34,7 @@ async def test_a_job_runs_streams_and_gives_its_result(lane: Sidelane) -> None:
             yield letter
             await asyncio.sleep(0.01)
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await spell.submit("sidelane")
         events = [event async for event in job.events()]
         assert await job.result(SOON) == "sidelane"
@@ -61,7 +61,7 @@ async def test_failures_retries_and_cancels_come_back_as_they_are(lane: Sidelane
     async def endless() -> None:
         await asyncio.sleep(60)
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         good, bad, long = await second_time.submit(), await broken.submit(), await endless.submit()
         assert await good.result(SOON) == "done"
         with pytest.raises(JobFailed):
@@ -80,7 +80,7 @@ async def test_a_thousand_jobs_of_many_users_all_run_once(lane: Sidelane) -> Non
         ran.append(number)
         return number
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         jobs = await asyncio.gather(*(note.options(user=f"u{n % 7}").submit(n) for n in range(1000)))
         assert await asyncio.gather(*(job.result(30) for job in jobs)) == list(range(1000))
     assert sorted(ran) == list(range(1000))
@@ -94,11 +94,11 @@ async def test_a_batch_is_followed_to_its_end_and_tells_what_came_of_it(lane: Si
         return number
 
     @lane.task
-    async def tell(end: BatchEnd) -> int:
+    async def tell(end: FinishedBatch) -> int:
         return end.failed
 
-    async with lane.running(workers=1), asyncio.timeout(30):
-        batch = await lane.submit_many((half.call(number) for number in range(600)), then=tell.call(RESULT))
+    async with lane.open(workers=1), asyncio.timeout(30):
+        batch = await lane.submit_many((half.call(number) for number in range(600)), then=tell.call(PREVIOUS_RESULT))
         counts = [(record.succeeded, record.failed) async for record in batch.follow()]
         assert counts[-1] == (300, 300)
         assert [result for result in await batch.results() if isinstance(result, int)] == list(range(0, 600, 2))
@@ -122,8 +122,8 @@ async def test_schedules_fire_once_whoever_has_the_store_open(lane: Sidelane) ->
         async def refresh() -> None: ...
 
         each.schedule("often", each.task(refresh).call(), every=0.3, catch_up="all")
-    async with asyncio.timeout(30), other.running():
-        async with lane.running():
+    async with asyncio.timeout(30), other.open():
+        async with lane.open():
             first, known = await together(lane)
             while len(await lane.client.find(Query(limit=100))) < 5:
                 await asyncio.sleep(0.05)

@@ -11,18 +11,19 @@ from sidelane import (
     ArgumentsError,
     Exponential,
     Fixed,
-    GiveUp,
     JobFailed,
+    PermanentFailure,
     Problem,
     Result,
     Retry,
+    RetryLater,
     Sidelane,
     State,
     StoreUnavailable,
-    TryLater,
 )
-from sidelane.engine.outcomes import outcome_of
 from sidelane.model.outcome import Failed
+from sidelane.testing import harness
+from sidelane.worker.outcome import classify_error
 
 
 class Report(BaseModel):
@@ -38,15 +39,15 @@ class Upstream(Exception):
 
 
 def test_of_an_error_of_ours_the_traceback_is_that_of_what_it_was_raised_from_alone(lane: Sidelane) -> None:
-    ours = GiveUp("It cannot be done.")
+    ours = PermanentFailure("It cannot be done.")
     try:
         raise Upstream("busy")
     except Upstream as error:
         ours.__cause__ = error
-    outcome = outcome_of(ours, failures=0, retry=Retry(), registry=lane.registry)
+    outcome = classify_error(ours, failures=0, retry=Retry(), registry=lane.registry)
     assert isinstance(outcome, Failed)
     assert 'raise Upstream("busy")' in outcome.failure.traceback
-    assert "GiveUp" not in outcome.failure.traceback
+    assert "PermanentFailure" not in outcome.failure.traceback
 
 
 async def test_a_plain_function_runs_in_a_thread(lane: Sidelane) -> None:
@@ -56,7 +57,7 @@ async def test_a_plain_function_runs_in_a_thread(lane: Sidelane) -> None:
     def where() -> str:
         return threading.current_thread().name
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         assert await t.run(where.call()) != threading.main_thread().name
 
 
@@ -66,7 +67,7 @@ async def test_text_that_is_yielded_becomes_tokens_and_the_result(lane: Sidelane
         yield "Because "
         yield "of you"
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         assert await t.run(answer.call()) == "Because of you"
         (record,) = await t.submitted(answer)
         events = await t.events(answer.job(record.id))
@@ -82,7 +83,7 @@ async def test_models_become_named_events_and_result_the_typed_result(lane: Side
         yield "ok"
         yield Result(Report(score=7))
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         assert await t.run(analyse.call()) == Report(score=7)
         (record,) = await t.submitted(analyse)
         assert [event.name for event in await t.events(analyse.job(record.id))] == ["step", "token", "end"]
@@ -95,7 +96,7 @@ async def test_what_was_yielded_stays_as_partial(lane: Sidelane) -> None:
         yield "ans"
         raise RuntimeError
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed) as failed:
             await t.run(answer.call())
         assert failed.value.partial == "Half an ans"
@@ -111,7 +112,7 @@ async def test_a_retry_starts_over_and_says_so(lane: Sidelane) -> None:
         if len(tries) == 1:
             raise RuntimeError
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await answer.submit()
         await t.drain()
         assert (await job.record()).state is State.QUEUED
@@ -129,7 +130,7 @@ async def test_a_task_that_fails_too_often_is_failed_with_its_history(lane: Side
     async def never() -> None:
         raise RuntimeError("secret words")
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed) as failed:
             await t.run(never.call())
         (record,) = [await t.client.record(record.id) for record in await t.submitted(never)]
@@ -147,7 +148,7 @@ async def test_only_the_errors_that_are_worth_it_are_retried(lane: Sidelane) -> 
     async def picky() -> None:
         raise ValueError
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed):
             await t.run(picky.call())
         assert (await t.submitted(picky))[0].attempt == 1
@@ -158,7 +159,7 @@ async def test_the_errors_that_are_never_worth_it_are_not_retried(lane: Sidelane
     async def picky(error: str) -> None:
         raise KeyError if error == "key" else IndexError
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         for error, attempts in (("key", 1), ("index", 3)):
             job = await picky.submit(error)
             await t.drain()
@@ -168,9 +169,9 @@ async def test_the_errors_that_are_never_worth_it_are_not_retried(lane: Sidelane
 async def test_give_up_is_final_and_public(lane: Sidelane) -> None:
     @lane.task(retry=Retry(attempts=5))
     async def hopeless() -> None:
-        raise GiveUp(Problem(status=409, title="Sold out", detail="There is none left."))
+        raise PermanentFailure(Problem(status=409, title="Sold out", detail="There is none left."))
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed, match="There is none left") as failed:
             await t.run(hopeless.call())
         document = failed.value.problem().document()
@@ -184,17 +185,17 @@ async def test_try_later_costs_nothing(lane: Sidelane) -> None:
     async def patient() -> str:
         tries.append(1)
         if len(tries) < 4:
-            raise TryLater(30)
+            raise RetryLater(30)
         return "now"
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await patient.submit()
         for _ in range(4):
             await t.drain()
             await t.advance(30.1)
         assert await job.result() == "now"
         record = await job.record()
-        assert (record.attempt, record.failures, record.losses) == (4, 0, 0)
+        assert (record.attempt, record.failures, record.worker_losses) == (4, 0, 0)
 
 
 async def test_an_http_exception_becomes_that_problem(lane: Sidelane) -> None:
@@ -202,7 +203,7 @@ async def test_an_http_exception_becomes_that_problem(lane: Sidelane) -> None:
     async def teapot() -> None:
         raise HTTPException(418, "I am a teapot.")
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed, match="I am a teapot") as failed:
             await t.run(teapot.call())
         assert failed.value.problem().status == 418
@@ -220,7 +221,7 @@ async def test_errors_map_to_problems(lane: Sidelane) -> None:
     async def answer(fail: str) -> None:
         raise Upstream("busy") if fail == "upstream" else KeyError("stock")
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed, match="busy") as failed:
             await t.run(answer.call("upstream"))
         assert (failed.value.problem().status, failed.value.problem().title) == (502, "Model unavailable")
@@ -235,7 +236,7 @@ async def test_a_result_of_another_type_is_a_failure(lane: Sidelane, value: Any)
     async def analyse() -> Report:
         return value  # type: ignore[no-any-return]
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed, match="not of its declared type"):
             await t.run(analyse.call())
 
@@ -247,7 +248,7 @@ async def test_a_result_over_the_limit_is_a_final_failure(make_lane: Any) -> Non
     async def long() -> str:
         return "x" * 3000
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed, match="The result of 'long' is 3,002 bytes") as failed:
             await t.run(long.call())
         assert failed.value.problem().status == 413
@@ -258,7 +259,7 @@ async def test_a_task_that_exits_fails_alone(lane: Sidelane) -> None:
     async def leave() -> None:
         raise SystemExit(3)
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed):
             await t.run(leave.call())
 
@@ -268,7 +269,7 @@ async def test_yielding_something_else_is_a_failure(lane: Sidelane) -> None:
     async def odd() -> AsyncIterator[str]:
         yield 7  # type: ignore[misc]
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed, match="yielded int"):
             await t.run(odd.call())
 
@@ -292,7 +293,7 @@ async def test_sidelanes_own_errors_in_a_task_stay_inside(lane: Sidelane) -> Non
     async def leaky() -> None:
         raise StoreUnavailable("The file /var/lib/secret.db was moved.")
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed) as failed:
             await t.run(leaky.call())
         assert "secret" not in str(failed.value.problem().document())
@@ -305,6 +306,6 @@ async def test_what_json_does_not_hold_is_found_where_it_is_given(lane: Sidelane
 
     with pytest.raises(ArgumentsError):
         share.call(float("inf"))
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(JobFailed, match="not of its declared type"):
             await t.run(share.call(1.0))

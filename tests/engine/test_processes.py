@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sidelane import FAILURE, RESULT, JobCancelled, JobFailed, Sidelane
-from sidelane.engine.wire import pack
+from sidelane import PREVIOUS_FAILURE, PREVIOUS_RESULT, JobCancelled, JobFailed, Sidelane
+from sidelane.worker.child_protocol import pack
 from tests.engine.process_tasks import (
     block,
     conflicting,
@@ -45,7 +45,7 @@ def gone(pid: int) -> bool:
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[Sidelane]:
     lane.configuration.settings.__dict__["store"] = f"sqlite:///{tmp_path / 'jobs.db'}"
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         yield lane
 
 
@@ -96,7 +96,7 @@ async def test_a_child_that_dies_is_a_loss_reported_at_once(running: Sidelane) -
     with pytest.raises(JobFailed, match="stopped without a word"):
         await job.result(SOON)
     record = await job.record()
-    assert (record.attempt, record.failures, record.losses, record.isolated) == (2, 0, 2, True)
+    assert (record.attempt, record.failures, record.worker_losses, record.isolated) == (2, 0, 2, True)
     assert ["exit status 3" in each.error for each in record.history] == [True, True]
 
 
@@ -141,10 +141,10 @@ async def test_a_child_is_told_why_its_submit_is_refused(running: Sidelane) -> N
 
 
 async def test_a_child_is_given_what_came_before(running: Sidelane) -> None:
-    job = await double.options(then=told.call(RESULT)).submit(4)
+    job = await double.options(then=told.call(PREVIOUS_RESULT)).submit(4)
     await job.result(SOON)
     assert await told.job(f"{job.id}.1.0").result(SOON) == (8, "")
-    failed = await fail.options(on_failure=told.call(1, FAILURE)).submit()
+    failed = await fail.options(on_failure=told.call(1, PREVIOUS_FAILURE)).submit()
     with pytest.raises(JobFailed):
         await failed.result(SOON)
     assert await told.job(f"{failed.id}.1.0").result(SOON) == (1, "ValueError: in the child")
@@ -163,7 +163,7 @@ def test_a_child_whose_worker_is_killed_ends_without_a_word(moment: str) -> None
     ours, theirs = socket.socketpair()
     with ours, theirs:
         child = subprocess.Popen(
-            [sys.executable, "-m", "sidelane.engine.child", str(theirs.fileno())],
+            [sys.executable, "-m", "sidelane.worker.child_main", str(theirs.fileno())],
             pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
         ours.sendall(pack({"prepare": [polite.function.__module__, polite.name]}))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sidelane import Queue, Sidelane
-from sidelane.engine.embedding import embedded
 from sidelane.model.errors import UnknownQueue
+from sidelane.worker.embedding import run_in_background
 
 SOON = 30.0
 
@@ -20,7 +20,7 @@ class Floor:
 
     def __init__(self, store: Path) -> None:
         queues = [Queue("chat", weight=4), Queue("feedback", weight=2), Queue("night")]
-        self.lane = lane = Sidelane(queues=queues, store=f"sqlite:///{store}", settings={"lease": 2.0})
+        self.lane = lane = Sidelane(queues=queues, store=f"sqlite:///{store}", settings={"lease_duration": 2.0})
         self.began: list[str] = []
         self.all_began = asyncio.Event()
 
@@ -40,7 +40,7 @@ class Floor:
         """Let a worker run everything and give the order in which it began."""
         wanted = dict.fromkeys(queues) if queues else None
         async with asyncio.timeout(SOON):
-            async with embedded(self.lane.worker(concurrency=slots, strict=strict, queues=wanted)):
+            async with run_in_background(self.lane.worker(concurrency=slots, strict=strict, queues=wanted)):
                 await self.all_began.wait()
         return self.began
 
@@ -52,7 +52,7 @@ def floor(tmp_path: Path) -> Floor:
 
 @pytest.mark.parametrize("slots", [1, 3, 14])
 async def test_a_worker_serves_full_queues_by_their_weights(floor: Floor, slots: int) -> None:
-    async with floor.lane.running():
+    async with floor.lane.open():
         await floor.submit(night=JOBS, feedback=JOBS, chat=JOBS)
         began = await floor.work(slots=slots)
     shares = Counter(began[:70])  # of seven, four are chat's and two feedback's; all three have enough for that long
@@ -63,20 +63,20 @@ async def test_a_worker_serves_full_queues_by_their_weights(floor: Floor, slots:
 
 
 async def test_a_job_of_a_light_queue_does_not_wait_for_a_flood_to_end(floor: Floor) -> None:
-    async with floor.lane.running():
+    async with floor.lane.open():
         await floor.submit(chat=200, night=1)
         began = await floor.work(slots=2)
     assert began.index("night") < 20
 
 
 async def test_a_strict_worker_serves_its_queues_in_the_order_given(floor: Floor) -> None:
-    async with floor.lane.running():
+    async with floor.lane.open():
         await floor.submit(chat=20, feedback=20, night=20)
         began = await floor.work(slots=4, strict=True, queues=("night", "chat", "feedback"))
     assert began == ["night"] * 20 + ["chat"] * 20 + ["feedback"] * 20
 
 
 async def test_a_worker_is_told_queues_that_exist(floor: Floor) -> None:
-    async with floor.lane.running():
+    async with floor.lane.open():
         with pytest.raises(UnknownQueue, match="There is no queue 'typo'; this lane declares chat, feedback, night"):
             floor.lane.worker(queues={"typo": None})

@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from sidelane import (
-    RESULT,
-    Concurrent,
+    PREVIOUS_RESULT,
+    ConcurrencyLimit,
     ConfigurationError,
-    Ended,
-    NotOpen,
+    FinishedJob,
+    LaneNotOpen,
     Queue,
     Sidelane,
     State,
@@ -21,7 +21,8 @@ from sidelane import (
     UnknownSchedule,
 )
 from sidelane.model.job import DAY, Query
-from sidelane.model.schedule import CatchUp, Firing, ScheduleRecord
+from sidelane.model.schedule import CatchUp, ScheduleRecord, ScheduleTick
+from sidelane.testing import harness
 from sidelane.testing.harness import Harness
 from tests.engine.conftest import MakeLane
 
@@ -49,7 +50,7 @@ async def test_a_schedule_submits_its_call_at_its_times_in_its_time_zone(lane: S
     lane.schedule(
         "stocks", refresh.options(user="u", priority=3).call(market="KR"), cron="0 6 * * *", timezone="Asia/Seoul"
     )
-    async with lane.testing() as t:  # it is 09:00 in Seoul, on the 1st of January
+    async with harness(lane) as t:  # it is 09:00 in Seoul, on the 1st of January
         await t.advance(20 * HOUR)
         assert await fired(t, refresh) == []
         for _ in range(3):
@@ -75,7 +76,7 @@ async def test_firings_that_nobody_was_there_for_are_made_up_for_as_told(
     async def refresh() -> None: ...
 
     lane.schedule("stocks", refresh.call(), every=HOUR, catch_up=catch_up)
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.advance(3 * DAY + 120)
         assert len(await t.submitted(refresh)) == jobs
         await t.advance(0)
@@ -89,7 +90,7 @@ async def test_the_jobs_of_a_schedule_have_its_label_beside_their_own(lane: Side
     async def refresh() -> None: ...
 
     lane.schedule("stocks", refresh.options(labels={"market": "KR"}).call(), every=HOUR)
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.advance(HOUR)
         (record,) = await t.submitted(refresh)
         assert record.spec.labels == {"market": "KR", "schedule": "stocks"}
@@ -102,7 +103,7 @@ async def test_the_schedule_that_is_named_is_the_one_that_is_run(lane: Sidelane)
 
     for market in ("de", "jp", "kr"):
         lane.schedule(market, refresh.call(market), every=HOUR)
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await lane.schedules.run("jp")
         await t.drain()
         assert await job.result() == "jp"
@@ -115,11 +116,11 @@ async def test_a_thousand_missed_firings_are_made_up_for_in_pieces(
     async def refresh() -> None: ...
 
     lane.schedule("stocks", refresh.call(), every=1.0, catch_up="all")
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         sizes: list[int] = []
         fire = t.client.store.fire
 
-        async def counted(firing: Firing) -> bool:
+        async def counted(firing: ScheduleTick) -> bool:
             sizes.append(len(firing.specs))
             return await fire(firing)
 
@@ -171,14 +172,14 @@ def test_no_two_schedules_of_a_lane_are_or_were_named_alike(lane: Sidelane) -> N
     [
         (lambda task: task.options(id="one").call(1), "its call has id=…; a schedule submits a new job each time"),
         (lambda task: task.options(run_at=5.0).call(1), "its call has run_at=…"),
-        (lambda task: task.call(RESULT), "number=RESULT is known only when another job has ended"),
+        (lambda task: task.call(PREVIOUS_RESULT), "number=RESULT is known only when another job has ended"),
         (lambda task: task.call(1), "counts per user"),
     ],
 )
 def test_a_call_that_cannot_be_submitted_again_and_again_is_refused(
     lane: Sidelane, call: Callable[[Any], Any], words: str
 ) -> None:
-    @lane.task(limits=[Concurrent(1, per="user")])
+    @lane.task(limits=[ConcurrencyLimit(1, per="user")])
     async def refresh(number: int) -> None: ...
 
     with pytest.raises(ConfigurationError, match=f"Schedule 'stocks' of task 'refresh': .*{words}"):
@@ -188,14 +189,14 @@ def test_a_call_that_cannot_be_submitted_again_and_again_is_refused(
 async def test_firings_wait_at_limits_and_pass_a_full_queue() -> None:
     lane = Sidelane(store="sqlite://:memory:", queues=[Queue("chat", max_queued=1)])
 
-    @lane.task(queue="chat", limits=[Concurrent(1, per="task")])
+    @lane.task(queue="chat", limits=[ConcurrencyLimit(1, per="task")])
     async def refresh() -> None: ...
 
     lane.schedule("stocks", refresh.call(), every=HOUR, catch_up="all")
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.advance(3 * HOUR)
         specs = [record.spec for record in await t.submitted(refresh)]
-        assert [(spec.max_queued, [limit.when_full for limit in spec.limits]) for spec in specs] == [
+        assert [(spec.max_queued, [limit.on_limit for limit in spec.limits]) for spec in specs] == [
             (None, ["wait"])
         ] * 3
         assert await t.drain() == 3
@@ -212,10 +213,10 @@ async def test_a_dead_letter_of_a_firing_is_told_however_late_that_was_declared(
     lane.schedule("stocks", refresh.call(), every=HOUR)
 
     @lane.dead_letter
-    async def tell(letter: Ended) -> None:
+    async def tell(letter: FinishedJob) -> None:
         told.append(letter.task)
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.advance(HOUR)
         await t.drain()
         assert told == ["refresh"]
@@ -232,14 +233,14 @@ async def test_each_process_that_opens_the_lane_keeps_its_schedules_and_none_sta
         return lane, refresh
 
     first, _ = lane_with()
-    async with first.running():
+    async with first.open():
         before = await the_record(first, "stocks")
     second, refresh = lane_with()
-    async with second.running():
+    async with second.open():
         again = await the_record(second, "stocks")
         assert (again.schedule, again.last) == (before.schedule, before.last)
     renamed, _ = lane_with(name="prices", aliases=("stocks",), every=2 * HOUR)
-    async with renamed.running():
+    async with renamed.open():
         (found,) = await renamed.schedules.list()
         assert (found.schedule.name, found.schedule.every, found.last) == ("prices", 2 * HOUR, before.last)
         assert await renamed.client.find(Query(task=refresh.name)) == []
@@ -259,7 +260,7 @@ async def test_a_schedule_that_came_back_under_its_old_name_does_not_fire_beside
 
     names: list[str] = []
     for lane in (lane_with("prices", "stocks"), lane_with("stocks"), lane_with("prices", "stocks")):
-        async with lane.running():
+        async with lane.open():
             names = [record.schedule.name for record in await lane.schedules.list()]
     assert names == ["prices"]
 
@@ -269,7 +270,7 @@ async def test_a_unique_call_leaves_a_firing_out_while_an_earlier_job_is_unfinis
     async def refresh() -> None: ...
 
     lane.schedule("stocks", refresh.options(unique="stocks").call(), every=HOUR)
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         for _ in range(3):
             await t.advance(HOUR)
         assert len(await t.submitted(refresh)) == 1
@@ -284,7 +285,7 @@ async def test_a_schedule_can_be_switched_off_and_on_run_out_of_turn_and_forgott
         return 7
 
     lane.schedule("stocks", refresh.call(), every=HOUR, catch_up="all")
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.advance(60)
         await lane.schedules.disable("stocks")
         await t.advance(5 * HOUR)
@@ -307,12 +308,12 @@ async def test_a_schedule_can_be_switched_off_and_on_run_out_of_turn_and_forgott
 
 
 async def test_a_schedule_that_is_not_there_is_named(lane: Sidelane) -> None:
-    async with lane.testing():
+    async with harness(lane):
         for verb in (lane.schedules.enable, lane.schedules.disable, lane.schedules.run, lane.schedules.forget):
             with pytest.raises(UnknownSchedule, match="There is no schedule 'stock'") as raised:
                 await verb("stock")
             assert raised.value.status == 404
-    with pytest.raises(NotOpen):
+    with pytest.raises(LaneNotOpen):
         await lane.schedules.list()
 
 
@@ -321,7 +322,7 @@ async def test_a_clock_that_steps_back_and_on_again_fires_nothing_twice_and_lose
     async def refresh() -> None: ...
 
     lane.schedule("stocks", refresh.call(), every=HOUR, catch_up="all")
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.advance(2.5 * HOUR)
         await t.advance(-2 * HOUR)
         assert len(await t.submitted(refresh)) == 2
@@ -336,7 +337,7 @@ async def test_a_clock_that_was_days_ahead_by_mistake_does_not_silence_a_schedul
     async def refresh() -> None: ...
 
     lane.schedule("stocks", refresh.call(), every=HOUR)
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         await t.advance(0)
         await t.advance(5 * DAY)
         await t.advance(-5 * DAY)
@@ -354,7 +355,7 @@ async def test_a_process_without_cronsim_leaves_cron_to_others_and_says_so_once(
 
     lane.schedule("daily", refresh.call("KR"), cron="0 6 * * *")
     lane.schedule("hourly", refresh.call("US"), every=HOUR)
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         monkeypatch.setitem(sys.modules, "cronsim", None)
         for _ in range(24):
             await t.advance(HOUR)

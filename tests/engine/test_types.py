@@ -10,18 +10,18 @@ import pytest
 from pydantic import BaseModel
 
 from sidelane import (
-    RESULT,
+    PREVIOUS_RESULT,
     ArgumentsError,
     Batch,
     Call,
-    Concurrent,
+    ConcurrencyLimit,
     ConfigurationError,
     Context,
     Job,
     JobConflict,
     JobError,
     Queue,
-    Rate,
+    RateLimit,
     Resource,
     Result,
     Sidelane,
@@ -30,7 +30,8 @@ from sidelane import (
     Use,
 )
 from sidelane.model.errors import TaskDeclarationError
-from sidelane.model.limit import Limiting
+from sidelane.model.limit import LimitPolicy
+from sidelane.testing import harness
 
 
 class Report(BaseModel):
@@ -73,7 +74,7 @@ async def test_a_job_gives_its_result_in_that_type(lane: Sidelane) -> None:
     async def answer() -> Report:
         return Report(score=7)
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await answer.submit()
         await t.drain()
         assert_type(job, Job[Report])
@@ -82,7 +83,14 @@ async def test_a_job_gives_its_result_in_that_type(lane: Sidelane) -> None:
 
 
 async def test_a_task_that_runs_elsewhere_knows_what_it_takes_and_gives(lane: Sidelane) -> None:
-    analyse = lane.remote("analyse", input=Report, result=list[int], via=Sqs("offers"), reply=Sqs("results"), losses=1)
+    analyse = lane.external_task(
+        "analyse",
+        input=Report,
+        result=list[int],
+        send_to=Sqs("offers"),
+        replies_from=Sqs("results"),
+        max_worker_losses=1,
+    )
     plain: Task[[Report], Any, list[int]] = analyse
     assert_type(analyse.call(Report(score=7)), Call[list[int]])
     assert_type(analyse.options(priority=7).call(Report(score=7)), Call[list[int]])
@@ -91,7 +99,7 @@ async def test_a_task_that_runs_elsewhere_knows_what_it_takes_and_gives(lane: Si
         analyse.call(7)  # type: ignore[arg-type]
     with pytest.raises(ArgumentsError):
         analyse.call()  # type: ignore[call-arg]
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         job = await analyse.submit(Report(score=7))
         assert_type(job, Job[list[int]])
         await t.drain()
@@ -129,7 +137,7 @@ async def test_a_batch_gives_the_results_of_its_calls_in_their_type(lane: Sidela
     async def answer(number: int) -> Report:
         return Report(score=number)
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         batch = await lane.submit_many([answer.call(7)])
         await t.drain()
         assert_type(batch, Batch[Report])
@@ -145,24 +153,24 @@ def test_a_limit_that_cannot_be_is_a_type_error() -> None:
         return ""
 
     with pytest.raises(TypeError):
-        Concurrent(1)  # type: ignore[call-arg]
+        ConcurrencyLimit(1)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
-        Concurrent(1, "user")  # type: ignore[call-arg]
+        ConcurrencyLimit(1, "user")  # type: ignore[call-arg]
     with pytest.raises(TypeError):
-        Rate("5/s")  # type: ignore[call-arg]
-    wrong: list[Limiting] = [
-        Concurrent("1", per="user"),  # type: ignore[arg-type]
-        Concurrent(1, per="users"),  # type: ignore[arg-type]
-        Concurrent(1, per="user", when_full="queue"),  # type: ignore[arg-type]
-        Rate(10, per="user"),  # type: ignore[arg-type]
-        Rate("5/s", per=5),  # type: ignore[arg-type]
-        Rate("5/s", per="user", when_full="replace"),  # type: ignore[arg-type]
-        Rate("5/s", per="user", burst=1.5),  # type: ignore[arg-type]
+        RateLimit("5/s")  # type: ignore[call-arg]
+    wrong: list[LimitPolicy] = [
+        ConcurrencyLimit("1", per="user"),  # type: ignore[arg-type]
+        ConcurrencyLimit(1, per="users"),  # type: ignore[arg-type]
+        ConcurrencyLimit(1, per="user", on_limit="queue"),  # type: ignore[arg-type]
+        RateLimit(10, per="user"),  # type: ignore[arg-type]
+        RateLimit("5/s", per=5),  # type: ignore[arg-type]
+        RateLimit("5/s", per="user", on_limit="replace"),  # type: ignore[arg-type]
+        RateLimit("5/s", per="user", burst=1.5),  # type: ignore[arg-type]
     ]
-    assert all(each.wrong() for each in wrong)
-    Concurrent(1, per=none)  # type: ignore[arg-type]
-    Concurrent(1, per=later)  # type: ignore[arg-type]
-    Concurrent(1, per=lambda number: number)
+    assert all(each.invalid_reason() for each in wrong)
+    ConcurrencyLimit(1, per=none)  # type: ignore[arg-type]
+    ConcurrencyLimit(1, per=later)  # type: ignore[arg-type]
+    ConcurrencyLimit(1, per=lambda number: number)
     with pytest.raises(ConfigurationError):
         Sidelane(queues=[Queue("chat", limits=["one"])])  # type: ignore[list-item]
 
@@ -173,7 +181,7 @@ def test_a_task_with_limits_that_are_none_is_a_type_error(lane: Sidelane) -> Non
     with pytest.raises(TaskDeclarationError):
         lane.task(limits=["one"])(note)  # type: ignore[list-item]
     with pytest.raises(TaskDeclarationError):
-        lane.task(limits=Concurrent(1, per="user"))(note)  # type: ignore[call-overload]
+        lane.task(limits=ConcurrencyLimit(1, per="user"))(note)  # type: ignore[call-overload]
 
 
 def test_a_schedule_that_cannot_be_is_a_type_error(lane: Sidelane) -> None:
@@ -204,7 +212,7 @@ def test_a_chain_of_what_is_no_call_is_a_type_error(lane: Sidelane) -> None:
         note.options(then=note)  # type: ignore[arg-type]
     with pytest.raises(ArgumentsError):
         note.options(on_failure=[note.call(1), "x"])  # type: ignore[list-item]
-    note.options(then=[note.call(RESULT)], on_failure=note.call(2))
+    note.options(then=[note.call(PREVIOUS_RESULT)], on_failure=note.call(2))
 
 
 async def test_a_task_in_place_of_its_call_is_a_type_error_and_says_so(lane: Sidelane) -> None:
@@ -220,7 +228,7 @@ async def test_a_task_in_place_of_its_call_is_a_type_error_and_says_so(lane: Sid
         return str(refused.value)
 
     no_call = "<task note> is no call: `task.call(…)` makes one."
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(ArgumentsError) as refused:
             await lane.submit(note)  # type: ignore[arg-type]
         assert str(refused.value) == no_call

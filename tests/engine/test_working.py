@@ -17,19 +17,19 @@ from sidelane import (
     Job,
     JobCancelled,
     JobFailed,
-    NotFinished,
+    ResultNotReady,
     Retry,
     Sidelane,
     State,
     Use,
 )
-from sidelane.engine.emission import MOST_WAITING
-from sidelane.engine.pulse import BEATS
-from sidelane.engine.voices import ThreadVoice
 from sidelane.model.job import JobRecord
-from sidelane.model.outcome import Append, Released, Report, Succeeded
+from sidelane.model.outcome import AttemptResult, EventAppend, Released, Succeeded
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
 from sidelane.stores.contract import Store
+from sidelane.worker.event_buffer import MAX_BUFFERED
+from sidelane.worker.task_channel import ThreadChannel
+from sidelane.worker.watchdog import HEARTBEATS_PER_LEASE
 
 SOON = 10.0
 
@@ -52,7 +52,7 @@ async def test_a_timeout_stops_the_task_and_says_so(lane: Sidelane) -> None:
         finally:
             cleaned.set()
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         with pytest.raises(JobFailed, match=r"did not end within 0\.1 seconds") as failed:
             await (await slow.submit()).result(SOON)
         assert failed.value.problem().status == 504
@@ -68,7 +68,7 @@ async def test_a_timeout_counts_as_a_failure_that_may_be_retried(lane: Sidelane)
         await asyncio.sleep(60 if len(tries) == 1 else 0)
         return "ok"
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await slow_once.submit()
         assert await job.result(SOON) == "ok"
         assert (await job.record()).failures == 1
@@ -83,7 +83,7 @@ async def test_a_deadline_holds_over_all_attempts(lane: Sidelane) -> None:
     async def slow() -> None:
         await asyncio.sleep(60)
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         for task in (never, slow):
             with pytest.raises(JobFailed) as failed:
                 await (await task.submit()).result(SOON)
@@ -91,10 +91,10 @@ async def test_a_deadline_holds_over_all_attempts(lane: Sidelane) -> None:
 
 
 async def test_a_job_that_does_not_start_in_time_fails(lane: Sidelane) -> None:
-    @lane.task(start_within=0.2)
+    @lane.task(expires=0.2)
     async def chat() -> None: ...
 
-    async with lane.running():
+    async with lane.open():
         with pytest.raises(JobFailed) as failed:
             await (await chat.submit()).result(SOON)
         assert failed.value.problem().status in (503, 504)
@@ -112,11 +112,11 @@ async def test_cancel_reaches_a_running_coroutine_which_may_still_speak(make_lan
             await ctx.emit("goodbye", 1)
             raise
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await slow.submit()
         await until(job, lambda record: record.progress is not None)
         began = time.monotonic()
-        assert (await job.cancel()).cancelling
+        assert (await job.cancel()).cancel_requested
         with pytest.raises(JobCancelled):
             await job.result(SOON)
         assert time.monotonic() - began < 15.0  # below a third of a lease: a hint brought it
@@ -134,7 +134,7 @@ async def test_cancel_closes_a_generator_and_keeps_its_partial(lane: Sidelane) -
         finally:
             closed.set()
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await answer.submit()
         await until(job, lambda record: record.last > 0)
         await job.cancel()
@@ -152,7 +152,7 @@ async def test_a_thread_stops_when_it_checks(lane: Sidelane) -> None:
             ctx.check()
             time.sleep(0.005)
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await loop.submit()
         await until(job, lambda record: record.progress is not None)
         await job.cancel()
@@ -172,11 +172,11 @@ async def test_a_thread_that_hangs_on_is_reported_without_it_and_keeps_its_slot(
     async def quick() -> str:
         return "ran"
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         with pytest.raises(JobFailed, match="did not end within"):
             await (await stubborn.submit()).result(SOON)
         job = await quick.submit()
-        with pytest.raises(NotFinished):
+        with pytest.raises(ResultNotReady):
             await job.result(0.3)
         release.set()
         assert await job.result(SOON) == "ran"
@@ -194,7 +194,7 @@ async def test_a_coroutine_that_swallows_its_cancellation_is_reported_without_it
             except asyncio.CancelledError:
                 continue
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await deaf.submit()
         await until(job, lambda record: record.progress is not None)
         await job.cancel()
@@ -213,7 +213,7 @@ async def test_success_wins_over_a_cancel_request(lane: Sidelane) -> None:
             return "done anyway"
         return "never"
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await finishing.submit()
         await until(job, lambda record: record.progress is not None)
         await job.cancel()
@@ -231,7 +231,7 @@ async def test_a_queue_runs_no_more_at_once_than_it_may(lane: Sidelane) -> None:
         await asyncio.sleep(0.02)
         running -= 1
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         jobs = [await heavy.submit() for _ in range(8)]
         for job in jobs:
             await job.result(SOON)
@@ -246,7 +246,7 @@ async def test_hundreds_of_jobs_run_at_once_in_one_process(make_lane: Any) -> No
     async def meet() -> None:
         await met.wait()
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         for job in await asyncio.gather(*(meet.submit() for _ in range(300))):
             await job.result(SOON)
 
@@ -259,7 +259,7 @@ async def test_a_drain_lets_jobs_finish_and_gives_back_the_rest_at_no_cost(make_
         await asyncio.sleep(seconds)
         return "finished"
 
-    async with lane.running():
+    async with lane.open():
         worker = lane.worker()
         running = asyncio.create_task(worker.run())
         short, long = await wait.submit(0.3), await wait.submit(60)
@@ -269,7 +269,7 @@ async def test_a_drain_lets_jobs_finish_and_gives_back_the_rest_at_no_cost(make_
         await running
         assert await short.result(0) == "finished"
         record = await long.record()
-        assert (record.state, record.attempt, record.failures, record.losses) == (State.QUEUED, 1, 0, 0)
+        assert (record.state, record.attempt, record.failures, record.worker_losses) == (State.QUEUED, 1, 0, 0)
         assert await lane.client.store.workers() == []
 
 
@@ -280,7 +280,7 @@ async def test_stopping_now_gives_everything_back_at_once(make_lane: Any) -> Non
     async def wait() -> None:
         await asyncio.sleep(60)
 
-    async with lane.running():
+    async with lane.open():
         worker = lane.worker()
         running = asyncio.create_task(worker.run())
         job = await wait.submit()
@@ -291,11 +291,11 @@ async def test_stopping_now_gives_everything_back_at_once(make_lane: Any) -> Non
         await running
         assert time.monotonic() - began < 5
         record = await job.record()
-        assert (record.state, record.losses) == (State.QUEUED, 0)
+        assert (record.state, record.worker_losses) == (State.QUEUED, 0)
 
 
 async def test_tasks_whose_resource_fails_wait_until_it_opens(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidelane.engine.worker.RETRY_RESOURCES", 0.1)
+    monkeypatch.setattr("sidelane.worker.worker.RETRY_RESOURCES", 0.1)
     broken = True
 
     @lane.resource
@@ -312,7 +312,7 @@ async def test_tasks_whose_resource_fails_wait_until_it_opens(lane: Sidelane, mo
     async def light() -> str:
         return "light"
 
-    async with lane.running():
+    async with lane.open():
         worker = lane.worker()
         running = asyncio.create_task(worker.run())
         waiting = await use.submit()
@@ -331,7 +331,7 @@ async def test_a_worker_takes_only_what_it_knows(lane: Sidelane) -> None:
     async def known() -> str:
         return "ok"
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await known.submit()
         await job.result(SOON)
         spec = (await job.record()).spec
@@ -352,7 +352,7 @@ async def test_events_are_followed_live_and_resumed_from_any_place(lane: Sidelan
             await go.acquire()
             yield str(number)
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await answer.submit()
         seen = []
         after = None
@@ -373,16 +373,18 @@ def test_a_script_without_a_loop_submits_and_waits(lane: Sidelane) -> None:
 
     def work() -> None:
         async def run() -> None:
-            other = Sidelane(store=lane.settings.store, queues=list(lane.queues.values()), settings={"lease": 2.0})
+            other = Sidelane(
+                store=lane.settings.store, queues=list(lane.queues.values()), settings={"lease_duration": 2.0}
+            )
             other.task(name="answer")(answer.function)
-            async with other.running(workers=1):
+            async with other.open(workers=1):
                 await asyncio.to_thread(done.wait, SOON)
 
         asyncio.run(run())
 
     done = threading.Event()
     thread = threading.Thread(target=work)
-    with lane.blocking() as b:
+    with lane.sync_client() as b:
         thread.start()
         job = b.submit(answer.call())
         assert b.result(job, timeout=SOON) == "yes"
@@ -396,7 +398,7 @@ async def test_a_freed_slot_of_a_full_queue_is_taken_at_once(lane: Sidelane) -> 
     async def heavy() -> None:
         await asyncio.sleep(0.05)
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         began = time.monotonic()
         for job in await asyncio.gather(*(heavy.submit() for _ in range(6))):
             await job.result(SOON)
@@ -406,7 +408,7 @@ async def test_a_freed_slot_of_a_full_queue_is_taken_at_once(lane: Sidelane) -> 
 async def test_an_attempt_past_its_time_whose_report_does_not_get_out_is_not_renewed(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidelane.engine.attempt.SETTLING", 0.1)
+    monkeypatch.setattr("sidelane.worker.attempt.SETTLING", 0.1)
     started, way_out = asyncio.Event(), asyncio.Event()
 
     @lane.task(timeout=0.2, cancel_grace=0.1)
@@ -414,10 +416,10 @@ async def test_an_attempt_past_its_time_whose_report_does_not_get_out_is_not_ren
         started.set()
         await asyncio.sleep(60)
 
-    async with lane.running():
+    async with lane.open():
         finish = lane.client.store.finish
 
-        async def held_up(reports: Sequence[Report]) -> list[bool]:
+        async def held_up(reports: Sequence[AttemptResult]) -> list[bool]:
             await way_out.wait()
             return await finish(reports)
 
@@ -453,7 +455,7 @@ async def test_a_worker_closes_what_it_opened_in_turn(lane: Sidelane) -> None:
     async def use(model: str = Use(model)) -> str:
         return model
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         assert await (await use.submit()).result(SOON) == "model on engine"
         assert log == []
     assert log == ["close model", "close engine"]
@@ -463,7 +465,7 @@ async def test_a_worker_closes_what_it_opened_in_turn(lane: Sidelane) -> None:
 async def test_a_task_waits_where_the_store_is_too_slow_for_its_words(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    words, most = 5000, MOST_WAITING + ThreadVoice.MOST_CROSSING + 1
+    words, most = 5000, MAX_BUFFERED + ThreadChannel.MOST_CROSSING + 1
     said = 0
     over = threading.Event()
 
@@ -502,10 +504,10 @@ async def test_a_task_waits_where_the_store_is_too_slow_for_its_words(
         "generator": generator,
     }
     task: Any = lane.task(tasks[kind])
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         append, open_again = lane.client.store.append, asyncio.Event()
 
-        async def slowly(appends: Sequence[Append]) -> list[bool]:
+        async def slowly(appends: Sequence[EventAppend]) -> list[bool]:
             await open_again.wait()
             return await append(appends)
 
@@ -514,7 +516,7 @@ async def test_a_task_waits_where_the_store_is_too_slow_for_its_words(
         await asyncio.sleep(0)
         try:
             async with asyncio.timeout(SOON):
-                while said <= MOST_WAITING:
+                while said <= MAX_BUFFERED:
                     await asyncio.sleep(0.01)
             assert not await asyncio.to_thread(over.wait, 0.5)
             assert said <= most
@@ -540,7 +542,7 @@ async def test_a_resource_that_fails_for_one_attempt_stops_nothing_else(lane: Si
     async def use(session: str = Use(session)) -> str:
         return session
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         assert await (await use.submit()).result(SOON) == "session"
 
 
@@ -556,20 +558,20 @@ async def test_a_task_may_raise_anything_and_it_is_its_failure(lane: Sidelane) -
     def interrupts() -> None:
         raise KeyboardInterrupt
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         for task in (panics, interrupts):
             job = await task.submit()
             with pytest.raises(JobFailed):
                 await job.result(SOON)
             record = await job.record()
-            assert (record.attempt, record.losses) == (1, 0)
+            assert (record.attempt, record.worker_losses) == (1, 0)
 
 
 async def test_a_job_that_nobody_serves_is_said_in_the_log(lane: Sidelane, caplog: pytest.LogCaptureFixture) -> None:
     @lane.task(queue="gpu")
     async def heavy() -> None: ...
 
-    async with lane.running():
+    async with lane.open():
         job = await heavy.submit()
         for _ in range(2):
             assert not await lane.client.served((await job.record()).spec)
@@ -605,7 +607,7 @@ async def test_a_job_whose_lease_was_lost_before_its_start_does_not_start(lane: 
     async def note(ctx: Context = Use(Context)) -> None:
         started.append(ctx.attempt)
 
-    async with lane.running():
+    async with lane.open():
         store = lane.client.store
         late = LateAnswers(store)
         lane.client.store = cast(Store, late)
@@ -614,10 +616,10 @@ async def test_a_job_whose_lease_was_lost_before_its_start_does_not_start(lane: 
         running = asyncio.create_task(worker.run())
         claimed = await late.claimed.get()
         if taken:  # it runs and ends elsewhere meanwhile
-            await store.finish([Report(lease=claimed.lease, outcome=Released())])
+            await store.finish([AttemptResult(lease=claimed.lease, outcome=Released())])
             claims = await store.claim(ClaimRequest(request="r", worker="another", ids=(job.id,)))
-            await store.finish([Report(lease=claims.jobs[0].lease, outcome=Succeeded("null"))])
-        await asyncio.sleep(lane.settings.lease / BEATS + 0.1)  # more than a heartbeat passes
+            await store.finish([AttemptResult(lease=claims.jobs[0].lease, outcome=Succeeded("null"))])
+        await asyncio.sleep(lane.settings.lease_duration / HEARTBEATS_PER_LEASE + 0.1)  # more than a heartbeat passes
         late.answer.set()
         worker.drain()
         await running

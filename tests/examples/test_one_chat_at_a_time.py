@@ -10,6 +10,7 @@ from examples.stock_chat import main
 from examples.stock_chat.asking import CHAT
 from examples.stock_chat.conversations import Conversations
 from examples.stock_chat.lane import lane
+from sidelane.testing import harness
 
 MESSAGES = CHAT.format(chat_session_id="s")
 BODY = {"message": "Is it dear?", "stock_code": "990010", "stock_name": "Hanbit Chips"}
@@ -28,7 +29,7 @@ def conversations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conversati
 async def client(conversations: Conversations) -> AsyncIterator[httpx2.AsyncClient]:
     """The service, whose jobs stay in their queue: no worker is there."""
     transport = httpx2.ASGITransport(app=main.app)
-    async with lane.testing(), httpx2.AsyncClient(transport=transport, base_url="http://chat") as client:
+    async with harness(lane), httpx2.AsyncClient(transport=transport, base_url="http://chat") as client:
         yield client
 
 

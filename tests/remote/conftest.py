@@ -34,7 +34,13 @@ def make_lane(tmp_path: Path) -> MakeLane:
     """Make a lane on a new SQLite file, whose outside workers answer by HTTP."""
 
     def make(**settings: Any) -> Sidelane:
-        chosen = {"lease": 2.0, "jobs_url": JOBS_URL, "private_callbacks": True, "secret": "of these tests", **settings}
+        chosen = {
+            "lease_duration": 2.0,
+            "jobs_url": JOBS_URL,
+            "allow_private_callbacks": True,
+            "secret": "of these tests",
+            **settings,
+        }
         return Sidelane(settings={"store": f"sqlite:///{tmp_path / 'jobs.db'}", **chosen})
 
     return make

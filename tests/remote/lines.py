@@ -7,7 +7,7 @@ from typing import Protocol
 import pytest
 
 from sidelane import PubSub, Sqs
-from sidelane.transports.address import Address
+from sidelane.transports.endpoints import Address
 from tests.transports.moto import Moto
 from tests.transports.pubsub import RunningPubSub
 

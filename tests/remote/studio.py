@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from sidelane import Call, Context, GiveUp, Result, Sidelane, TryLater, Use
+from sidelane import Call, Context, PermanentFailure, Result, RetryLater, Sidelane, Use
 
-lane = Sidelane(settings={"lease": 2.0, "drain": 0.0, "cancel_grace": 0.1})
+lane = Sidelane(settings={"lease_duration": 2.0, "shutdown_timeout": 0.0, "cancel_grace": 0.1})
 
 
 class Clip(BaseModel):
@@ -31,7 +31,7 @@ async def model() -> AsyncIterator[str]:
     yield "model"
 
 
-@lane.around
+@lane.middleware
 async def heard(ctx: Context) -> AsyncIterator[None]:
     await ctx.emit("began", ctx.task)
     yield
@@ -73,7 +73,7 @@ def spell(word: str) -> Iterator[str]:
 
 @lane.task
 async def refuse(path: str) -> None:
-    raise GiveUp(f"there is no {path}", status=404)
+    raise PermanentFailure(f"there is no {path}", status=404)
 
 
 @lane.task
@@ -111,7 +111,7 @@ async def work(seconds: float) -> int:
 async def hesitate() -> str:
     starts.append(time.monotonic())
     if len(starts) == 1:
-        raise TryLater(1.0)
+        raise RetryLater(1.0)
     return "done"
 
 

@@ -5,16 +5,28 @@ from typing import Any
 
 import pytest
 
-from sidelane import Emitted, File, Job, Problem, Remote, Reply, Sidelane, Sqs, State, UnknownFile
+from sidelane import (
+    CompletionMessage,
+    EmittedEvent,
+    ExternalTask,
+    File,
+    Job,
+    Problem,
+    Sidelane,
+    Sqs,
+    State,
+    UnknownFile,
+)
+from sidelane.external.completion import CompletionHandler, CompletionStatus
 from sidelane.model.errors import MalformedMessage
-from sidelane.remote.completing import Answer, Completing
+from sidelane.testing import harness
 from sidelane.testing.harness import Harness
 
 LONE = json.loads('"\\ud800"')
 """Half a surrogate pair, which JSON can say and UTF-8 cannot."""
 
 
-async def outside(remote: Remote[Any, Any], t: Harness, **options: Any) -> Job[Any]:
+async def outside(remote: ExternalTask[Any, Any], t: Harness, **options: Any) -> Job[Any]:
     job = await remote.options(**options).submit(7)
     await t.drain()
     return job
@@ -24,16 +36,19 @@ async def outside(remote: Remote[Any, Any], t: Harness, **options: Any) -> Job[A
     "fields",
     [
         {"problem": {"detail": LONE}}, {"problem": {"title": LONE, "status": 502}}, {"problem": {LONE: 1}},
-        {"events": [Emitted("x", LONE)]}, {"events": [Emitted("token", {"text": LONE})]}, {"events": [Emitted(LONE)]},
-        {"events": [Emitted("x", object())]}, {"events": [Emitted("progress", {"percent": float("nan")})]},
+        {"events": [EmittedEvent("x", LONE)]}, {"events": [EmittedEvent("token", {"text": LONE})]},
+        {"events": [EmittedEvent(LONE)]},
+        {"events": [EmittedEvent("x", object())]}, {"events": [EmittedEvent("progress", {"percent": float("nan")})]},
     ],
 )  # fmt: skip
 async def test_what_cannot_be_kept_is_malformed_and_changes_nothing(lane: Sidelane, fields: dict[str, Any]) -> None:
-    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
-    async with lane.testing() as t:
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    async with harness(lane) as t:
         job = await outside(double, t)
         with pytest.raises(MalformedMessage):
-            await Completing(lane.client, lane.registry).apply(Reply(job=job.id, **fields), trusting=["double"])
+            await CompletionHandler(lane.client, lane.registry).apply(
+                CompletionMessage(job=job.id, **fields), trusting=["double"]
+            )
         assert ((await job.record()).state, await t.events(job)) == (State.RUNNING, [])
 
 
@@ -41,10 +56,12 @@ async def test_what_cannot_be_kept_is_malformed_and_changes_nothing(lane: Sidela
 async def test_a_result_that_is_none_fails_the_job_and_is_in_the_log(
     lane: Sidelane, result: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
-    async with lane.testing() as t:
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    async with harness(lane) as t:
         job = await outside(double, t)
-        await Completing(lane.client, lane.registry).apply(Reply(job=job.id, result=result), trusting=["double"])
+        await CompletionHandler(lane.client, lane.registry).apply(
+            CompletionMessage(job=job.id, result=result), trusting=["double"]
+        )
         record = await job.record()
         assert record.problem is not None
         assert (record.state, record.problem.title) == (State.FAILED, "Wrong result")
@@ -53,11 +70,13 @@ async def test_a_result_that_is_none_fails_the_job_and_is_in_the_log(
 
 
 async def test_a_problem_that_is_huge_is_cut(lane: Sidelane) -> None:
-    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
-    async with lane.testing() as t:
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    async with harness(lane) as t:
         job = await outside(double, t)
         problem = {"status": 502, "title": "no", "detail": "x" * 100_000, "more": ["y"] * 100_000}
-        await Completing(lane.client, lane.registry).apply(Reply(job=job.id, problem=problem), trusting=["double"])
+        await CompletionHandler(lane.client, lane.registry).apply(
+            CompletionMessage(job=job.id, problem=problem), trusting=["double"]
+        )
         record = await job.record()
         assert record.problem is not None
         assert (record.problem.status, record.problem.title) == (502, "no")
@@ -65,68 +84,72 @@ async def test_a_problem_that_is_huge_is_cut(lane: Sidelane) -> None:
 
 
 async def test_a_key_means_the_one_hand_over_that_has_it(lane: Sidelane) -> None:
-    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
-    other = lane.remote("other", input=int, result=int, via=Sqs("offers"))
-    async with lane.testing() as t:
-        completing = Completing(lane.client, lane.registry)
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    other = lane.external_task("other", input=int, result=int, send_to=Sqs("offers"))
+    async with harness(lane) as t:
+        completing = CompletionHandler(lane.client, lane.registry)
         meant, others = [await outside(task, t, key="take 7") for task in (double, other)]
         waiting = await double.options(key="take 7", delay=60).submit(7)
-        answers = [await completing.apply(Reply(key="take 7", result=1), trusting=["double"]) for _ in range(2)]
-        assert [each.answer for each in answers] == [Answer.ACCEPTED, Answer.UNKNOWN]
+        answers = [
+            await completing.apply(CompletionMessage(key="take 7", result=1), trusting=["double"]) for _ in range(2)
+        ]
+        assert [each.answer for each in answers] == [CompletionStatus.ACCEPTED, CompletionStatus.UNKNOWN]
         assert (await meant.record()).state is State.SUCCEEDED
         assert {(await job.record()).state for job in (others, waiting)} == {State.RUNNING, State.QUEUED}
         with pytest.raises(MalformedMessage):
-            Reply(key=LONE, result=1)
+            CompletionMessage(key=LONE, result=1)
 
 
 async def test_a_key_that_two_jobs_outside_have_means_neither_unless_a_token_tells(lane: Sidelane) -> None:
-    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
-    async with lane.testing() as t:
-        completing = Completing(lane.client, lane.registry)
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    async with harness(lane) as t:
+        completing = CompletionHandler(lane.client, lane.registry)
         older, newer = [await outside(double, t, key="take 7") for _ in range(2)]
         with pytest.raises(MalformedMessage, match="More than one job of this key is outside"):
-            await completing.apply(Reply(key="take 7", result=1), trusting=["double"])
-        (token,) = [offer.token for offer in await t.handed_over(double) if offer.job == older.id]
-        answered = await completing.apply(Reply(key="take 7", token=token, result=1), trusting=["double"])
-        assert answered.answer is Answer.ACCEPTED
+            await completing.apply(CompletionMessage(key="take 7", result=1), trusting=["double"])
+        (token,) = [offer.token for offer in await t.dispatched(double) if offer.job == older.id]
+        answered = await completing.apply(CompletionMessage(key="take 7", token=token, result=1), trusting=["double"])
+        assert answered.answer is CompletionStatus.ACCEPTED
         assert [(await job.record()).state for job in (older, newer)] == [State.SUCCEEDED, State.RUNNING]
 
 
 async def test_what_the_outside_says_to_operators_alone_is_in_the_history_and_not_in_the_problem(
     lane: Sidelane,
 ) -> None:
-    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
-    async with lane.testing() as t:
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    async with harness(lane) as t:
         job = await outside(double, t)
-        reply = Reply(job=job.id, problem=Problem(status=502, detail="too loud"), error="OSError: /dev/ear is busy")
-        await Completing(lane.client, lane.registry).apply(reply, trusting=["double"])
+        reply = CompletionMessage(
+            job=job.id, problem=Problem(status=502, detail="too loud"), error="OSError: /dev/ear is busy"
+        )
+        await CompletionHandler(lane.client, lane.registry).apply(reply, trusting=["double"])
         record = await job.record()
         assert record.history[0].error == "outside: OSError: /dev/ear is busy"
         assert "/dev/ear" not in str(record.problem)
 
 
 async def test_a_reply_without_a_token_that_nobody_trusts_is_forged(lane: Sidelane) -> None:
-    double = lane.remote("double", input=int, result=int, via=Sqs("offers"))
-    async with lane.testing() as t:
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    async with harness(lane) as t:
         job = await outside(double, t)
-        answered = await Completing(lane.client, lane.registry).apply(Reply(job=job.id, result=1))
-        assert (answered.answer, (await job.record()).state) == (Answer.FORGED, State.RUNNING)
+        answered = await CompletionHandler(lane.client, lane.registry).apply(CompletionMessage(job=job.id, result=1))
+        assert (answered.answer, (await job.record()).state) == (CompletionStatus.FORGED, State.RUNNING)
 
 
 async def test_the_files_of_a_result_from_outside_are_kept_with_the_job(lane: Sidelane) -> None:
-    draw = lane.remote("draw", input=int, result=File, via=Sqs("offers"))
-    async with lane.testing() as t:
+    draw = lane.external_task("draw", input=int, result=File, send_to=Sqs("offers"))
+    async with harness(lane) as t:
         job = await outside(draw, t)
         file = await lane.files.save(b"drawn")
-        reply = Reply(job=job.id, result=file.model_dump())
-        await Completing(lane.client, lane.registry).apply(reply, trusting=["draw"])
+        reply = CompletionMessage(job=job.id, result=file.model_dump())
+        await CompletionHandler(lane.client, lane.registry).apply(reply, trusting=["draw"])
         drawn = await job.result(timeout=0)
         assert await drawn.read() == b"drawn"
         assert await lane.files.holds.held(job.id) == [file.id.rpartition(":")[2]]
         late = await lane.files.save(b"late")
-        again = Reply(job=job.id, result=late.model_dump())
-        answered = await Completing(lane.client, lane.registry).apply(again, trusting=["draw"])
-        assert answered.answer is Answer.LATE
+        again = CompletionMessage(job=job.id, result=late.model_dump())
+        answered = await CompletionHandler(lane.client, lane.registry).apply(again, trusting=["draw"])
+        assert answered.answer is CompletionStatus.LATE
         assert len(await lane.files.holds.held(job.id)) == 1
         await t.deliver()  # a job stays as long as its offer is under way
         assert await lane.client.store.remove([job.id]) == [True]

@@ -19,15 +19,16 @@ from sidelane import (
     Message,
     PubSub,
     Queue,
-    Rate,
+    RateLimit,
     Sidelane,
     Sqs,
     State,
     Task,
 )
+from sidelane.consumers import receiver
+from sidelane.consumers.receiver import MessageReceiver
 from sidelane.model.errors import MissingExtra
-from sidelane.remote import taking
-from sidelane.remote.taking import Taking
+from sidelane.testing import harness
 from sidelane.testing.harness import Harness
 from sidelane.transports import cloudevents
 from sidelane.transports.cloudevents import CloudEvent
@@ -67,9 +68,9 @@ def body(member: int = 3, content: str = "good") -> str:
 
 
 @asynccontextmanager
-async def taking_in(t: Harness, lane: Sidelane) -> AsyncIterator[Taking]:
+async def taking_in(t: Harness, lane: Sidelane) -> AsyncIterator[MessageReceiver]:
     """Take messages in as a worker does, beside a lane under test."""
-    (attendant,) = taking.taking(lane)
+    (attendant,) = receiver.message_receivers(lane)
     running = asyncio.create_task(attendant.run())
     try:
         yield attendant
@@ -82,9 +83,9 @@ async def taking_in(t: Harness, lane: Sidelane) -> AsyncIterator[Taking]:
 async def test_a_worker_whose_driver_is_not_installed_says_so_before_it_starts(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lane.intake(Sqs("feedback"))(lambda message: None)
+    lane.consumer(Sqs("feedback"))(lambda message: None)
     monkeypatch.setitem(sys.modules, "aiobotocore", None)
-    async with lane.running():
+    async with lane.open():
         with pytest.raises(MissingExtra, match=r"pip install 'sidelane\[sqs\]'"):
             lane.worker()
 
@@ -93,12 +94,12 @@ async def test_a_worker_whose_driver_is_not_installed_says_so_before_it_starts(
 
 
 async def test_a_message_becomes_the_job_that_it_asks_for(lane: Sidelane, answer: Answer) -> None:
-    @lane.intake(Sqs("feedback"))
+    @lane.consumer(Sqs("feedback"))
     def requests(message: Message) -> Call[Any]:
         return answer.options(user="u3").call(Feedback.model_validate_json(message.body))
 
-    async with lane.testing() as t:
-        job = await t.take_in(requests, Message(body=body(), id="m1", attributes={"traceparent": TRACE}))
+    async with harness(lane) as t:
+        job = await t.consume(requests, Message(body=body(), id="m1", attributes={"traceparent": TRACE}))
         await t.drain()
         assert job is not None
         assert await job.result() == "3: good"
@@ -107,43 +108,43 @@ async def test_a_message_becomes_the_job_that_it_asks_for(lane: Sidelane, answer
 
 
 async def test_a_message_that_comes_again_makes_no_second_job(lane: Sidelane, answer: Answer) -> None:
-    @lane.intake(Sqs("feedback"))
+    @lane.consumer(Sqs("feedback"))
     async def requests(message: Message) -> Call[Any]:
         return answer.call(Feedback.model_validate_json(message.body))
 
-    @lane.intake(Sqs("others"), name="others")
+    @lane.consumer(Sqs("others"), name="others")
     def others(message: Message) -> Call[Any]:
         return answer.call(Feedback.model_validate_json(message.body))
 
-    async with lane.testing() as t:
-        taken = [await t.take_in(requests, Message(body=body(), id=each)) for each in ("m1", "m2", "m1")]
-        taken.append(await t.take_in(others, Message(body=body(), id="m1")))
+    async with harness(lane) as t:
+        taken = [await t.consume(requests, Message(body=body(), id=each)) for each in ("m1", "m2", "m1")]
+        taken.append(await t.consume(others, Message(body=body(), id="m1")))
         assert [job and job.created for job in taken] == [True, True, False, True]
         assert len(await t.submitted(answer)) == 3
 
 
 async def test_the_id_that_the_call_has_is_the_jobs(lane: Sidelane, answer: Answer) -> None:
-    @lane.intake(Sqs("feedback"))
+    @lane.consumer(Sqs("feedback"))
     def requests(message: Message) -> Call[Any]:
         event = cloudevents.read(message.body)
         return answer.options(id=event.id).call(Feedback.model_validate_json(event.data or ""))
 
     event = CloudEvent(id="f-7", source="backend", type="feedback", data=body(), traceparent=TRACE)
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         for number in range(2):
-            job = await t.take_in(requests, cloudevents.message(event))
+            job = await t.consume(requests, cloudevents.message(event))
             assert job is not None
             assert (job.id, job.created) == ("f-7", number == 0)
             assert (await job.record()).spec.trace == TRACE
 
 
 async def test_a_message_may_ask_for_nothing(lane: Sidelane) -> None:
-    @lane.intake(Sqs("feedback"))
+    @lane.consumer(Sqs("feedback"))
     def requests(message: Message) -> None:
         return None
 
-    async with lane.testing() as t:
-        assert await t.take_in(requests, Message(body="{}")) is None
+    async with harness(lane) as t:
+        assert await t.consume(requests, Message(body="{}")) is None
 
 
 @pytest.mark.parametrize(
@@ -159,46 +160,46 @@ async def test_a_message_may_ask_for_nothing(lane: Sidelane) -> None:
 async def test_what_is_wrong_with_a_message_is_said_in_a_line_without_repeating_it(
     lane: Sidelane, answer: Answer, text: str, reason: str
 ) -> None:
-    @lane.intake(Sqs("feedback"))
+    @lane.consumer(Sqs("feedback"))
     def requests(message: Message) -> Call[Any]:
         document = json.loads(message.body)
         if document["member"] == 3 and document.get("kind") == "spam":
             raise ValueError("spam is not\ntaken")
         return answer.call(Feedback.model_validate(document))
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(MalformedMessage, match="^" + reason) as raised:
-            await t.take_in(requests, Message(body=text))
+            await t.consume(requests, Message(body=text))
         assert "secret" not in str(raised.value)
         assert "\n" not in str(raised.value)
 
 
 async def test_a_function_that_gives_no_call_is_wrong_and_its_messages_are_not(lane: Sidelane, answer: Answer) -> None:
-    @lane.intake(Sqs("feedback"))
+    @lane.consumer(Sqs("feedback"))
     def requests(message: Message) -> Any:
         return answer
 
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         with pytest.raises(ConfigurationError, match="gives Task"):
-            await t.take_in(requests, Message(body="{}"))
+            await t.consume(requests, Message(body="{}"))
 
 
 def test_two_intakes_of_one_name_are_refused(lane: Sidelane) -> None:
-    lane.intake(Sqs("a"), name="requests")(lambda message: None)
+    lane.consumer(Sqs("a"), name="requests")(lambda message: None)
     with pytest.raises(ConfigurationError, match="'requests' already"):
-        lane.intake(Sqs("b"), name="requests")(lambda message: None)
+        lane.consumer(Sqs("b"), name="requests")(lambda message: None)
 
 
 def test_an_intake_needs_an_address_to_receive_from(lane: Sidelane) -> None:
     with pytest.raises(ConfigurationError, match="subscription"):
-        lane.intake(PubSub(topic="feedback"))(lambda message: None)
+        lane.consumer(PubSub(topic="feedback"))(lambda message: None)
 
 
 # --- taking them in ----------------------------------------------------------------------------------------------------
 
 
 async def test_messages_become_jobs_and_are_done_with(lane: Sidelane, answer: Answer, line: Line) -> None:
-    @lane.intake(line.address)
+    @lane.consumer(line.address)
     def requests(message: Message) -> Call[Any] | None:
         if message.attributes.get("kind") == "ping":
             return None
@@ -207,7 +208,7 @@ async def test_messages_become_jobs_and_are_done_with(lane: Sidelane, answer: An
     line.publish("", kind="ping") if not isinstance(line, SqsLine) else line.publish("-", kind="ping")
     for member in range(20):
         line.publish(body(member), traceparent=TRACE)
-    async with lane.testing() as t:
+    async with harness(lane) as t:
         async with taking_in(t, lane):
             await until(lambda: _count(t, answer, 20), "twenty jobs")
             await until(lambda: not line.left(), "the acknowledgements")
@@ -219,12 +220,12 @@ async def test_messages_become_jobs_and_are_done_with(lane: Sidelane, answer: An
 async def test_a_message_that_nothing_can_be_made_of_goes_to_the_dead_letters_with_the_reason(
     lane: Sidelane, answer: Answer, line: Line
 ) -> None:
-    @lane.intake(line.address)
+    @lane.consumer(line.address)
     def requests(message: Message) -> Call[Any]:
         return answer.call(Feedback.model_validate_json(message.body))
 
     line.publish('{"member": "none"}')
-    async with lane.testing() as t, taking_in(t, lane):
+    async with harness(lane) as t, taking_in(t, lane):
         dead, reason = await asyncio.to_thread(line.dead_letter)
         await until(lambda: not line.left(), "the acknowledgement")
     assert dead == '{"member": "none"}'
@@ -237,10 +238,10 @@ async def test_a_message_that_nothing_can_be_made_of_goes_to_the_dead_letters_wi
 async def test_a_message_that_a_bug_breaks_over_comes_again(
     lane: Sidelane, answer: Answer, moto: Moto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(taking, "AGAIN", 0.0)
+    monkeypatch.setattr(receiver, "AGAIN", 0.0)
     line, seen = sqs_line(moto), list[str]()
 
-    @lane.intake(line.address)
+    @lane.consumer(line.address)
     def requests(message: Message) -> Call[Any]:
         seen.append(message.id)
         if len(seen) == 1:
@@ -248,7 +249,7 @@ async def test_a_message_that_a_bug_breaks_over_comes_again(
         return answer.call(Feedback.model_validate_json(message.body))
 
     line.publish(body())
-    async with lane.testing() as t, taking_in(t, lane):
+    async with harness(lane) as t, taking_in(t, lane):
         await until(lambda: _count(t, answer, 1), "the job")
         await until(lambda: not line.left(), "the acknowledgement")
     assert seen == [seen[0]] * 2
@@ -263,37 +264,37 @@ async def test_messages_that_a_full_queue_keeps_out_wait_in_hand_and_lose_nothin
     async def squeeze(number: int) -> int:
         return number
 
-    @lane.intake(line.address)
+    @lane.consumer(line.address)
     def requests(message: Message) -> Call[Any]:
         return squeeze.call(int(message.body))
 
     for number in range(3):
         line.publish(str(number))
-    async with lane.testing() as t, taking_in(t, lane) as attendant:
-        await until(lambda: attendant.trouble, "a full queue")
-        assert "requests" in str(attendant.trouble)
+    async with harness(lane) as t, taking_in(t, lane) as attendant:
+        await until(lambda: attendant.error, "a full queue")
+        assert "requests" in str(attendant.error)
         assert line.left()
         await until(lambda: _drained(t, squeeze, 3), "all three jobs")
         assert sorted([record.result for record in await t.submitted(squeeze)], key=str) == ["0", "1", "2"]
         await until(lambda: not line.left(), "the acknowledgements")
-        assert attendant.trouble is None
+        assert attendant.error is None
 
 
 async def test_a_message_that_a_limit_keeps_out_comes_again_and_others_go_on(lane: Sidelane, moto: Moto) -> None:
     line = sqs_line(moto)
 
-    @lane.task(limits=[Rate("1/s", per="user")])
+    @lane.task(limits=[RateLimit("1/s", per="user")])
     async def once(number: int) -> int:
         return number
 
-    @lane.intake(line.address)
+    @lane.consumer(line.address)
     def requests(message: Message) -> Call[Any]:
         user, number = message.body.split()
         return once.options(user=user).call(int(number))
 
     for text in ("ann 1", "ann 2", "bob 3"):
         line.publish(text)
-    async with lane.testing() as t, taking_in(t, lane):
+    async with harness(lane) as t, taking_in(t, lane):
         await until(lambda: _count(t, once, 2), "one job of each")
         await t.advance(1.0)
         await until(lambda: _count(t, once, 3), "the third")
@@ -303,15 +304,15 @@ async def test_a_message_that_a_limit_keeps_out_comes_again_and_others_go_on(lan
 async def test_a_job_that_is_removed_is_not_made_again(lane: Sidelane, moto: Moto) -> None:
     line = sqs_line(moto)
 
-    @lane.task(keep=1.0)
+    @lane.task(retention=1.0)
     async def brief() -> None: ...
 
-    @lane.intake(line.address)
+    @lane.consumer(line.address)
     def requests(message: Message) -> Call[Any]:
         return brief.options(id=message.body).call()
 
     line.publish("job-1")
-    async with lane.testing() as t, taking_in(t, lane):
+    async with harness(lane) as t, taking_in(t, lane):
         await until(lambda: _drained(t, brief, 1), "the job")
         await t.advance(3 * 86_400.0)
         assert await t.submitted(brief) == []
@@ -323,11 +324,11 @@ async def test_a_job_that_is_removed_is_not_made_again(lane: Sidelane, moto: Mot
 async def test_a_worker_restricted_to_some_queues_takes_in_for_all(lane: Sidelane, answer: Answer, moto: Moto) -> None:
     line = sqs_line(moto)
 
-    @lane.intake(line.address)
+    @lane.consumer(line.address)
     def requests(message: Message) -> Call[Any]:
         return answer.options(id="j").call(Feedback.model_validate_json(message.body))
 
-    async with lane.running():
+    async with lane.open():
         worker = lane.worker(queues={"narrow": 1})
         running = asyncio.create_task(worker.run())
         line.publish(body())
@@ -338,13 +339,13 @@ async def test_a_worker_restricted_to_some_queues_takes_in_for_all(lane: Sidelan
 
 
 async def test_a_queue_that_is_not_there_is_a_trouble_that_health_tells(lane: Sidelane, moto: Moto) -> None:
-    @lane.intake(Sqs("nowhere"))
+    @lane.consumer(Sqs("nowhere"))
     def requests(message: Message) -> None:
         return None
 
-    async with lane.testing() as t, taking_in(t, lane) as attendant:
-        await until(lambda: attendant.trouble, "the trouble")
-        assert "SQS queue nowhere does not exist" in str(attendant.trouble)
+    async with harness(lane) as t, taking_in(t, lane) as attendant:
+        await until(lambda: attendant.error, "the trouble")
+        assert "SQS queue nowhere does not exist" in str(attendant.error)
 
 
 async def test_a_driver_that_is_not_installed_is_one_too_and_ends_no_worker(
@@ -352,13 +353,13 @@ async def test_a_driver_that_is_not_installed_is_one_too_and_ends_no_worker(
 ) -> None:
     monkeypatch.setitem(sys.modules, "sidelane.transports.sqs.transport", None)
 
-    @lane.intake(Sqs("requests"))
+    @lane.consumer(Sqs("requests"))
     def requests(message: Message) -> None:
         return None
 
-    async with lane.testing() as t, taking_in(t, lane) as attendant:
-        await until(lambda: attendant.trouble, "the trouble")
-        assert "pip install 'sidelane[sqs]'" in str(attendant.trouble)
+    async with harness(lane) as t, taking_in(t, lane) as attendant:
+        await until(lambda: attendant.error, "the trouble")
+        assert "pip install 'sidelane[sqs]'" in str(attendant.error)
 
 
 async def _count(t: Harness, task: Task[..., Any, Any], count: int) -> bool:

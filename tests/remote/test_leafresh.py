@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sidelane import Call, Ended, GiveUp, Message, Notice, PubSub, Sidelane
+from sidelane import Call, FinishedJob, Message, MessageCallback, PermanentFailure, PubSub, Sidelane
 from tests.system.waiting import until
 from tests.transports.pubsub import RunningPubSub
 
@@ -29,19 +29,19 @@ async def test_every_request_is_answered_in_the_backends_own_form_and_poison_is_
     lane = Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}")
     written: list[int] = []
 
-    @lane.callback_body
-    def for_backend(ended: Ended) -> dict[str, Any]:
+    @lane.callback_payload
+    def for_backend(ended: FinishedJob) -> dict[str, Any]:
         content = ended.problem["status"] if ended.problem else ended.result
         return {"memberId": ended.arguments["feedback"]["memberId"], "content": content}
 
-    @lane.task(callback=Notice(to=PubSub(topic=results_topic), body=for_backend))
+    @lane.task(callback=MessageCallback(to=PubSub(topic=results_topic), body=for_backend))
     async def write_feedback(feedback: Feedback) -> str:
         written.append(feedback.memberId)
         if feedback.content == "too much":
-            raise GiveUp("the model is overloaded", status=502)
+            raise PermanentFailure("the model is overloaded", status=502)
         return f"thanks for {feedback.content}"
 
-    @lane.intake(PubSub(subscription=requests))
+    @lane.consumer(PubSub(subscription=requests))
     def feedback_requests(message: Message) -> Call[str]:
         return write_feedback.call(Feedback.model_validate_json(message.body))
 
@@ -58,7 +58,7 @@ async def test_every_request_is_answered_in_the_backends_own_form_and_poison_is_
         answers.setdefault(told["memberId"], set()).add(told["content"])
         return len(answers) == 11
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         await until(lambda: asyncio.to_thread(hear), "every answer", within=20)
         (letter,) = await asyncio.to_thread(pubsub.pull, dead)
     assert answers == {**{member: {"thanks for a leaf"} for member in range(10)}, 66: {502}}

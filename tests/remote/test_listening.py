@@ -10,11 +10,24 @@ from typing import Any
 
 import pytest
 
-from sidelane import Emitted, Fixed, Job, Message, PubSub, Remote, Reply, Retry, Sidelane, Sqs, State
-from sidelane.engine.side import SENDING
-from sidelane.remote.listening import listeners
-from sidelane.remote.messages import reply_message
-from sidelane.remote.token import PURPOSE, make_token
+from sidelane import (
+    CompletionMessage,
+    EmittedEvent,
+    ExternalTask,
+    Fixed,
+    Job,
+    Message,
+    PubSub,
+    Retry,
+    Sidelane,
+    Sqs,
+    State,
+)
+from sidelane.external.completion_token import PURPOSE, make_token
+from sidelane.external.reply_receiver import reply_receivers
+from sidelane.tasks.internal_queues import DISPATCH_QUEUE
+from sidelane.testing import harness
+from sidelane.transports.job_messages import reply_message
 from tests.contract.servers import RunningServer
 from tests.remote.conftest import MakeLane
 from tests.transports.moto import Moto
@@ -31,14 +44,14 @@ class Scene:
         self.lane = lane
         self.letters = moto.queue()
         self.results = moto.queue(dead_letters=self.letters)
-        self.double: Remote[int, int] = lane.remote(
-            "double", input=int, result=int, via=Sqs(OFFERS), reply=Sqs(self.results), timeout=60, **fields
+        self.double: ExternalTask[int, int] = lane.external_task(
+            "double", input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(self.results), timeout=60, **fields
         )
 
     async def outside(self, number: int = 2, **options: Any) -> tuple[Job[int], str]:
         """Give a job that is outside, and its token."""
         job = await self.double.options(**options).submit(number)
-        while (lease := (await job.record()).outside) is None:
+        while (lease := (await job.record()).external_lease) is None:
             await asyncio.sleep(0.02)
         return job, make_token(await self.lane.client.key(PURPOSE), lease)
 
@@ -80,8 +93,8 @@ def make(moto: Moto, make_lane: MakeLane) -> MakeScene:
 @pytest.fixture
 async def scene(make: MakeScene) -> AsyncIterator[Scene]:
     scene = make()
-    async with scene.lane.running(workers=1):
-        await scene.lane.client.store.pause(SENDING)
+    async with scene.lane.open(workers=1):
+        await scene.lane.client.store.pause(DISPATCH_QUEUE)
         yield scene
 
 
@@ -157,14 +170,14 @@ async def test_they_are_taken_too_where_the_transport_does_not_count(
 ) -> None:
     lane, topic = make_lane(), pubsub.topic()
     reply = PubSub(subscription=pubsub.subscription(topic))  # without a dead-letter policy
-    double = lane.remote("double", input=int, result=int, via=Sqs(OFFERS), reply=reply, timeout=60)
-    async with lane.running(workers=1):
-        await lane.client.store.pause(SENDING)
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs(OFFERS), replies_from=reply, timeout=60)
+    async with lane.open(workers=1):
+        await lane.client.store.pause(DISPATCH_QUEUE)
         job = await double.submit(2)
-        while (lease := (await job.record()).outside) is None:
+        while (lease := (await job.record()).external_lease) is None:
             await asyncio.sleep(0.02)
         token = make_token(await lane.client.key(PURPOSE), lease)
-        told = Reply(job=job.id, token=token, ordinal=7, result=4, events=[Emitted("heard")])
+        told = CompletionMessage(job=job.id, token=token, ordinal=7, result=4, events=[EmittedEvent("heard")])
         pubsub.publish(topic, reply_message(told, id="1").body)
         assert await job.result(timeout=20) == 4
 
@@ -178,8 +191,8 @@ class Broken:
 
 async def test_a_reply_that_breaks_its_listener_ends_no_worker(make: MakeScene) -> None:
     scene = make(retry=Retry(attempts=3, backoff=Broken()))
-    async with scene.lane.running(workers=1):
-        await scene.lane.client.store.pause(SENDING)
+    async with scene.lane.open(workers=1):
+        await scene.lane.client.store.pause(DISPATCH_QUEUE)
         bad, token = await scene.outside()
         scene.event("completed", job=bad.id, token=token, problem={})
         for _ in range(2):  # with it, and after it
@@ -190,19 +203,19 @@ async def test_a_reply_that_breaks_its_listener_ends_no_worker(make: MakeScene) 
 
 
 async def test_events_in_another_form_make_a_dead_letter(make: MakeScene) -> None:
-    scene = make(decode=lambda message: Reply(job=message.body, events=[{"name": "progress"}]))  # type: ignore[list-item]
-    async with scene.lane.running(workers=1):
+    scene = make(decode=lambda message: CompletionMessage(job=message.body, events=[{"name": "progress"}]))  # type: ignore[list-item]
+    async with scene.lane.open(workers=1):
         scene.put("job")
-        assert "Emitted" in (await asyncio.to_thread(scene.letter))[1]
+        assert "EmittedEvent" in (await asyncio.to_thread(scene.letter))[1]
 
 
 async def test_a_problem_is_tried_again_by_the_tasks_own_rule(make: MakeScene) -> None:
     scene = make(retry=Retry(attempts=2, backoff=Fixed(0)))
-    async with scene.lane.running(workers=1):
-        await scene.lane.client.store.pause(SENDING)
+    async with scene.lane.open(workers=1):
+        await scene.lane.client.store.pause(DISPATCH_QUEUE)
         job, first = await scene.outside()
         scene.event("completed", job=job.id, token=first, problem={"status": 503})
-        while (lease := (await job.record()).outside) is None or lease.attempt == 1:
+        while (lease := (await job.record()).external_lease) is None or lease.attempt == 1:
             await asyncio.sleep(0.02)
         second = make_token(await scene.lane.client.key(PURPOSE), lease)
         for token, result in ((first, 5), (second, 4), (second, 5)):
@@ -213,22 +226,24 @@ async def test_a_problem_is_tried_again_by_the_tasks_own_rule(make: MakeScene) -
         assert (record.result, record.failures, record.ends) == ("4", 1, 1)
 
 
-def decode(message: Message) -> Reply | None:
+def decode(message: Message) -> CompletionMessage | None:
     """Read the form of a worker that knows its own numbers only, and no tokens."""
     found = json.loads(message.body)
     if found.get("kind") == "heartbeat":
         return None
     if "percent" in found:
-        return Reply(key=found["recording"], events=[Emitted("progress", {"percent": found["percent"]})])
+        return CompletionMessage(
+            key=found["recording"], events=[EmittedEvent("progress", {"percent": found["percent"]})]
+        )
     if "error" in found:
-        return Reply(key=found["recording"], problem={"status": 502, "title": found["error"]}, retry=False)
-    return Reply(key=found["recording"], result=found["value"])
+        return CompletionMessage(key=found["recording"], problem={"status": 502, "title": found["error"]}, retry=False)
+    return CompletionMessage(key=found["recording"], result=found["value"])
 
 
 async def test_a_worker_with_a_form_and_an_id_of_its_own_is_understood(make: MakeScene) -> None:
     scene = make(decode=decode)
-    async with scene.lane.running(workers=1):
-        await scene.lane.client.store.pause(SENDING)
+    async with scene.lane.open(workers=1):
+        await scene.lane.client.store.pause(DISPATCH_QUEUE)
         good, _ = await scene.outside(key="take 1")
         bad, _ = await scene.outside(key="take 2")
         for body in (
@@ -249,13 +264,15 @@ async def test_a_worker_with_a_form_and_an_id_of_its_own_is_understood(make: Mak
 
 
 async def test_a_reply_without_a_token_speaks_only_for_the_tasks_of_its_own_address(make: MakeScene) -> None:
-    scene = make(decode=lambda message: Reply(job=message.body, result=0))
-    secret = scene.lane.remote("secret", input=int, result=int, via=Sqs(OFFERS), reply=Sqs(scene.letters))
-    async with scene.lane.running(workers=1):
-        await scene.lane.client.store.pause(SENDING)
+    scene = make(decode=lambda message: CompletionMessage(job=message.body, result=0))
+    secret = scene.lane.external_task(
+        "secret", input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(scene.letters)
+    )
+    async with scene.lane.open(workers=1):
+        await scene.lane.client.store.pause(DISPATCH_QUEUE)
         mine, _ = await scene.outside()
         theirs = await secret.submit(1)
-        while (await theirs.record()).outside is None:
+        while (await theirs.record()).external_lease is None:
             await asyncio.sleep(0.02)
         scene.put(theirs.id)
         scene.put(mine.id)
@@ -270,10 +287,10 @@ async def test_a_reply_waits_while_the_store_is_away(
     (tmp_path / "valkey").mkdir()
     server = RunningServer("valkey", tmp_path / "valkey").start("--appendfsync", "always")
     request.addfinalizer(server.stop)
-    lane = Sidelane(store=server.url(), settings={"lease": 2.0})
+    lane = Sidelane(store=server.url(), settings={"lease_duration": 2.0})
     scene = Scene(moto, lane)
-    async with lane.running(workers=1):
-        await lane.client.store.pause(SENDING)
+    async with lane.open(workers=1):
+        await lane.client.store.pause(DISPATCH_QUEUE)
         job, token = await scene.outside()
         server.stop(signal.SIGKILL)
         scene.event("completed", job=job.id, token=token, result=4)
@@ -288,6 +305,6 @@ async def test_a_reply_waits_while_the_store_is_away(
 
 async def test_remotes_that_share_an_address_have_one_listener(lane: Sidelane) -> None:
     for name, reply in (("one", "results"), ("two", "results"), ("three", "others"), ("four", None)):
-        lane.remote(name, input=int, result=int, via=Sqs(OFFERS), reply=Sqs(reply) if reply else None)
-    async with lane.testing():
-        assert len(listeners(lane)) == 2
+        lane.external_task(name, input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(reply) if reply else None)
+    async with harness(lane):
+        assert len(reply_receivers(lane)) == 2

@@ -6,63 +6,67 @@ from typing import Any
 
 import pytest
 
-from sidelane import Emitted, Message, Offer, Problem, Reply
+from sidelane import CompletionMessage, DispatchedJob, EmittedEvent, Message, Problem
+from sidelane.external.completion_token import make_token, read_token
 from sidelane.model.errors import MalformedMessage
 from sidelane.model.job import Lease
-from sidelane.remote.messages import (
-    ABSENT,
-    offer_message,
+from sidelane.transports.job_messages import (
+    MISSING,
+    dispatched_message,
     read_asked,
     read_claim,
-    read_offer,
+    read_dispatched,
     read_reply,
     reply_message,
 )
-from sidelane.remote.token import make_token, read_token
 
-OFFER = Offer(job="a", task="audio.analyse", attempt=2, input={"n": None}, timeout=7.5, token="t", key="k", version=3)
+OFFER = DispatchedJob(
+    job="a", task="audio.analyse", attempt=2, input={"n": None}, timeout=7.5, token="t", key="k", version=3
+)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.mark.parametrize("value", [None, 0, "", [], {"a": [1.5, None, "é"]}])
 def test_an_offer_is_read_back_as_it_was_written(value: Any) -> None:
-    offer = Offer(job="a", task="t", attempt=1, input=value, timeout=1, token="t", traceparent=TRACE)
-    assert read_offer(offer_message(offer)) == offer
-    assert read_offer(offer_message(OFFER)) == OFFER
+    offer = DispatchedJob(job="a", task="t", attempt=1, input=value, timeout=1, token="t", traceparent=TRACE)
+    assert read_dispatched(dispatched_message(offer)) == offer
+    assert read_dispatched(dispatched_message(OFFER)) == OFFER
 
 
 def test_what_an_offer_asks_for_is_read_without_its_input_and_a_reply_s_claim_without_the_rest() -> None:
-    assert read_asked(offer_message(OFFER)) == replace(OFFER, input=None)
-    reply = reply_message(Reply(job="a", token="t", result={"score": 1}), id="1")
+    assert read_asked(dispatched_message(OFFER)) == replace(OFFER, input=None)
+    reply = reply_message(CompletionMessage(job="a", token="t", result={"score": 1}), id="1")
     assert read_claim(reply) == ("a", "t")
     for wrong in (reply, Message(body="[]"), Message(body="{}")):
         with pytest.raises(MalformedMessage):
             read_asked(wrong)
     with pytest.raises(MalformedMessage):
-        read_claim(offer_message(OFFER))
+        read_claim(dispatched_message(OFFER))
 
 
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(job="a", token="t", result=None),
-        Reply(job="a", token="t", result={"score": 1}, events=(Emitted("x"),), ordinal=7),
-        Reply(job="a", token="t", problem={"status": 502}, retry=False),
-        Reply(job="a", token="t", events=(Emitted("progress", {"percent": 3}), Emitted("x", [1])), ordinal=1),
+        CompletionMessage(job="a", token="t", result=None),
+        CompletionMessage(job="a", token="t", result={"score": 1}, events=(EmittedEvent("x"),), ordinal=7),
+        CompletionMessage(job="a", token="t", problem={"status": 502}, retry=False),
+        CompletionMessage(
+            job="a", token="t", events=(EmittedEvent("progress", {"percent": 3}), EmittedEvent("x", [1])), ordinal=1
+        ),
     ],
 )
-def test_a_reply_is_read_back_as_it_was_written(reply: Reply) -> None:
+def test_a_reply_is_read_back_as_it_was_written(reply: CompletionMessage) -> None:
     assert read_reply(reply_message(reply, id="1")) == reply
 
 
 def test_a_problem_goes_as_its_document() -> None:
-    message = reply_message(Reply(job="a", token="t", problem=Problem(status=502, detail="no")), id="1")
+    message = reply_message(CompletionMessage(job="a", token="t", problem=Problem(status=502, detail="no")), id="1")
     assert read_reply(message).problem == Problem(status=502, detail="no").document()
 
 
 def test_a_reply_in_our_own_form_has_a_job_and_a_token() -> None:
     with pytest.raises(ValueError, match="token"):
-        reply_message(Reply(job="a", result=1), id="1")
+        reply_message(CompletionMessage(job="a", result=1), id="1")
 
 
 @pytest.mark.parametrize(
@@ -71,24 +75,24 @@ def test_a_reply_in_our_own_form_has_a_job_and_a_token() -> None:
         {}, {"job": "a"}, {"result": 1}, {"job": "a", "key": "k", "result": 1}, {"job": "a b", "result": 1},
         {"job": 7, "result": 1}, {"key": "", "result": 1}, {"key": "k" * 513, "result": 1}, {"key": 7, "result": 1},
         {"job": "a", "problem": "no"}, {"job": "a", "result": 1, "token": 7}, {"job": "a", "result": 1, "ordinal": 0},
-        {"job": "a", "events": [Emitted("x")] * 201}, {"job": "a", "result": 1, "ordinal": 2**53},
+        {"job": "a", "events": [EmittedEvent("x")] * 201}, {"job": "a", "result": 1, "ordinal": 2**53},
     ],
 )  # fmt: skip
 def test_a_reply_that_cannot_be_is_refused_whoever_makes_it(fields: dict[str, Any]) -> None:
     with pytest.raises(MalformedMessage):
-        Reply(**fields)
+        CompletionMessage(**fields)
 
 
 def test_none_is_a_result_and_absent_is_not() -> None:
-    assert Reply(job="a", result=None).ends
-    assert not Reply(job="a", events=[Emitted("x")]).ends
-    assert repr(ABSENT) == "ABSENT"
+    assert CompletionMessage(job="a", result=None).ends
+    assert not CompletionMessage(job="a", events=[EmittedEvent("x")]).ends
+    assert repr(MISSING) == "MISSING"
 
 
 def test_messages_of_one_job_form_a_group() -> None:
-    reply = reply_message(Reply(job="a", token="t", result=1), id="1")
-    assert (offer_message(OFFER).group, reply.group) == ("a", "a")
-    assert offer_message(OFFER).id == "a.2"
+    reply = reply_message(CompletionMessage(job="a", token="t", result=1), id="1")
+    assert (dispatched_message(OFFER).group, reply.group) == ("a", "a")
+    assert dispatched_message(OFFER).id == "a.2"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_data_that_do_not_fit_are_refused(data: Any) -> None:
     for kind, read in (
         ("completed", read_reply),
         ("events", read_reply),
-        ("offered", read_offer),
+        ("offered", read_dispatched),
         ("other", read_reply),
     ):
         event = {"specversion": "1.0", "id": "1", "source": "s", "type": f"sidelane.job.{kind}", "data": data}

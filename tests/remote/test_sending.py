@@ -9,8 +9,21 @@ import httpx2
 import pytest
 from pydantic import BaseModel
 
-from sidelane import File, Fixed, Http, Job, JobFailed, Offer, Remote, Retry, Sidelane, Sqs, State, StoreUnavailable
-from sidelane.engine.side import SENDING
+from sidelane import (
+    DispatchedJob,
+    ExternalTask,
+    File,
+    Fixed,
+    Http,
+    Job,
+    JobFailed,
+    Retry,
+    Sidelane,
+    Sqs,
+    State,
+    StoreUnavailable,
+)
+from sidelane.tasks.internal_queues import DISPATCH_QUEUE
 from tests.callbacks.receiving import Receiver, receiving, stalled, status
 from tests.remote.conftest import JOBS_URL, AnalyseIn, MakeLane, Report
 from tests.transports.moto import Moto
@@ -18,12 +31,12 @@ from tests.transports.moto import Moto
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of these tests
 
 
-def declared(lane: Sidelane, via: Any, **fields: Any) -> Remote[AnalyseIn, Report]:
-    return lane.remote("audio.analyse", input=AnalyseIn, result=Report, via=via, **fields)
+def declared(lane: Sidelane, via: Any, **fields: Any) -> ExternalTask[AnalyseIn, Report]:
+    return lane.external_task("audio.analyse", input=AnalyseIn, result=Report, send_to=via, **fields)
 
 
 async def until_outside(job: Job[Any]) -> None:
-    while (await job.record()).outside is None:
+    while (await job.record()).external_lease is None:
         await asyncio.sleep(0.02)
 
 
@@ -42,7 +55,7 @@ async def test_an_offer_is_a_signed_cloud_event_of_the_input_and_the_right_to_en
     lane = make_lane()
     analyse = declared(lane, Http(receiver.url, secret="analysis", headers={"X-Team": "voice"}), timeout=60)
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await lane.client.submit(analyse.options(key="take 7").call(AnalyseIn(audio="a.wav")), trace=trace)
         (request,) = await receiver.until(1)
         event = request.verify(SECRET)
@@ -70,7 +83,7 @@ async def test_an_offer_is_a_signed_cloud_event_of_the_input_and_the_right_to_en
 async def test_a_receiver_that_is_away_is_told_again_under_the_same_id(lane: Sidelane, receiver: Receiver) -> None:
     receiver.replies += [status(503, Retry_After="0"), status(429), status(302, Location="/elsewhere")]
     analyse = declared(lane, Http(receiver.url))
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await analyse.submit(AnalyseIn(audio="a"))
         requests = await receiver.until(4)
         assert {request.headers["webhook-id"] for request in requests} == {f"{job.id}.1"}
@@ -82,9 +95,9 @@ async def test_an_address_that_does_not_answer_holds_up_no_other(make_lane: Make
     lane = make_lane(drain=0.0, cancel_grace=0.1, concurrency=110)
     async with receiving() as dead:
         dead.replies += [stalled] * 110  # more than there are slots for sending
-        silent = lane.remote("silent", input=int, result=int, via=Http(dead.url))
+        silent = lane.external_task("silent", input=int, result=int, send_to=Http(dead.url))
         analyse = declared(lane, Http(receiver.url))
-        async with lane.running(workers=1):
+        async with lane.open(workers=1):
             await asyncio.gather(*(silent.submit(number) for number in range(110)))
             await dead.until(20)
             await analyse.submit(AnalyseIn(audio="a"))
@@ -96,7 +109,7 @@ async def test_an_address_that_does_not_answer_holds_up_no_other(make_lane: Make
 async def test_an_answer_that_is_final_fails_the_job_at_once(lane: Sidelane, receiver: Receiver, code: int) -> None:
     receiver.replies.append(status(code, "not me"))
     analyse = declared(lane, Http(receiver.url))
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await analyse.submit(AnalyseIn(audio="a"))
         found, title, error = await failure_of(job)
         assert (found, title) == (502, "Not handed over")
@@ -108,7 +121,7 @@ async def test_an_answer_that_is_final_fails_the_job_at_once(lane: Sidelane, rec
 async def test_a_failed_sending_is_tried_again_as_the_task_says(lane: Sidelane, receiver: Receiver) -> None:
     receiver.replies += [status(400), status(400)]
     analyse = declared(lane, Http(receiver.url), retry=Retry(attempts=3, backoff=Fixed(0)))
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await analyse.submit(AnalyseIn(audio="a"))
         requests = await receiver.until(3)
         assert [request.headers["webhook-id"] for request in requests] == [f"{job.id}.{n}" for n in (1, 2, 3)]
@@ -118,24 +131,24 @@ async def test_a_failed_sending_is_tried_again_as_the_task_says(lane: Sidelane, 
 
 async def test_a_receiver_that_stays_away_fails_the_job_before_its_time_is_over(lane: Sidelane) -> None:
     analyse = declared(lane, Http("http://127.0.0.1:9/offers"), timeout=2.0)
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await analyse.submit(AnalyseIn(audio="a"))
         found, title, error = await failure_of(job)
-        assert (found, title, (await job.record()).losses) == (502, "Not handed over", 0)
+        assert (found, title, (await job.record()).worker_losses) == (502, "Not handed over", 0)
         assert "127.0.0.1:9" in error
 
 
 async def test_a_private_receiver_is_refused_unless_the_settings_allow_it(make_lane: MakeLane) -> None:
     lane = make_lane(private_callbacks=False)
     analyse = declared(lane, Http("http://127.0.0.1:9/offers"))
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
         assert (found, "AddressRefused" in error) == (502, True)
 
 
 async def test_a_secret_that_is_nowhere_fails_the_job_and_says_which(lane: Sidelane, receiver: Receiver) -> None:
     analyse = declared(lane, Http(receiver.url, secret="nowhere"))
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
         assert (found, "'nowhere'" in error) == (502, True)
         assert receiver.received == []
@@ -143,7 +156,7 @@ async def test_a_secret_that_is_nowhere_fails_the_job_and_says_which(lane: Sidel
 
 async def test_a_queue_that_is_not_there_fails_the_job_and_says_which(lane: Sidelane, moto: Moto) -> None:
     analyse = declared(lane, Sqs("nowhere"))
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         found, title, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
         assert (found, title, "nowhere" in error) == (502, "Not handed over", True)
 
@@ -154,7 +167,7 @@ async def test_without_credentials_the_job_fails_and_says_so(lane: Sidelane, mon
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     analyse = declared(lane, Sqs("offers", region="eu-west-1", endpoint_url="http://127.0.0.1:9"))
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
         assert (found, "credentials" in error) == (502, True)
 
@@ -169,7 +182,7 @@ async def test_an_offer_over_what_a_message_may_be_points_to_its_data_and_a_repl
     lane = make_lane(files="s3://large-messages")
     moto.bucket("large-messages")
     analyse = declared(lane, Sqs(offers), reply=Sqs(replies))
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         job = await analyse.submit(LARGE)
         asked = await asyncio.to_thread(moto.sqs.receive_message, QueueUrl=offers, WaitTimeSeconds=20)
         event = json.loads(asked["Messages"][0]["Body"])
@@ -201,8 +214,8 @@ async def test_an_offer_has_links_to_its_files_where_others_can_reach_these(
     moto.bucket("recordings")
     for files, reachable in (("s3://recordings", True), (str(tmp_path / "files"), False)):
         lane = make_lane(files=files, store=f"sqlite:///{tmp_path / str(reachable)}.db")
-        task = lane.remote("listen", input=Recording, result=Report, via=Http(receiver.url))
-        async with lane.running(workers=1):
+        task = lane.external_task("listen", input=Recording, result=Report, send_to=Http(receiver.url))
+        async with lane.open(workers=1):
             saved = await lane.files.save(b"a voice", name="a.wav")
             await task.submit(Recording(parts=[saved]))
             *_, request = await receiver.until(1 if reachable else 2)
@@ -218,14 +231,14 @@ async def test_an_offer_has_links_to_its_files_where_others_can_reach_these(
 async def test_an_offer_that_can_go_neither_way_fails_the_job(make_lane: MakeLane, moto: Moto, tmp_path: Path) -> None:
     lane = make_lane(files=str(tmp_path / "files"))
     analyse = declared(lane, Sqs(moto.queue()))
-    own = lane.remote(
+    own = lane.external_task(
         "own",
         input=AnalyseIn,
         result=Report,
-        via=Sqs(moto.queue()),
+        send_to=Sqs(moto.queue()),
         encode=lambda offer: {"audio": offer.input["audio"], "again": offer.input["audio"]},
     )
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         found, _, error = await failure_of(await analyse.submit(LARGE))
         assert (found, "bytes" in error, "SIDELANE_FILES_URL" in error) == (502, True, True)
         found, _, error = await failure_of(await own.submit(LARGE))
@@ -233,15 +246,15 @@ async def test_an_offer_that_can_go_neither_way_fails_the_job(make_lane: MakeLan
 
 
 async def test_a_receiver_with_a_form_of_its_own_gets_it(lane: Sidelane, receiver: Receiver) -> None:
-    def encode(offer: Offer) -> dict[str, Any]:
+    def encode(offer: DispatchedJob) -> dict[str, Any]:
         return {"recording": offer.key, "file": offer.input["audio"], "answer": f"https://me/done?job_id={offer.job}"}
 
-    def text(offer: Offer) -> str:
+    def text(offer: DispatchedJob) -> str:
         return f"ANALYSE {offer.input}"
 
     analyse = declared(lane, Http(receiver.url), encode=encode)
-    plain = lane.remote("plain", input=int, result=int, via=Http(receiver.url), encode=text)
-    async with lane.running(workers=1):
+    plain = lane.external_task("plain", input=int, result=int, send_to=Http(receiver.url), encode=text)
+    async with lane.open(workers=1):
         job = await analyse.options(key="take 7").submit(AnalyseIn(audio="a.wav"))
         await plain.submit(7)
         found = {request.headers["content-type"]: request for request in await receiver.until(2)}
@@ -258,7 +271,7 @@ async def test_an_encode_that_fails_is_a_final_failure_that_says_so(
     lane: Sidelane, receiver: Receiver, encode: Any
 ) -> None:
     analyse = declared(lane, Http(receiver.url), encode=encode)
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
         assert (found, "`encode`" in error) == (502, True)
         assert receiver.received == []
@@ -269,8 +282,8 @@ async def test_a_store_that_is_away_for_a_moment_fails_no_job(
 ) -> None:
     lane = make_lane(secret=None)  # so that the store keeps it
     analyse = declared(lane, Http(receiver.url))
-    async with lane.running(workers=1):
-        remember, asked = lane.client.store.remember, list[str]()
+    async with lane.open(workers=1):
+        remember, asked = lane.client.store.get_or_set, list[str]()
 
         async def away_at_first(name: str, value: str) -> str:
             asked.append(name)
@@ -278,7 +291,7 @@ async def test_a_store_that_is_away_for_a_moment_fails_no_job(
                 raise StoreUnavailable
             return await remember(name, value)
 
-        monkeypatch.setattr(lane.client.store, "remember", away_at_first)
+        monkeypatch.setattr(lane.client.store, "get_or_set", away_at_first)
         job = await analyse.submit(AnalyseIn(audio="a"))
         await receiver.until(1)
         record = await job.record()
@@ -287,12 +300,12 @@ async def test_a_store_that_is_away_for_a_moment_fails_no_job(
 
 async def test_what_is_cancelled_before_it_is_sent_is_not_sent(lane: Sidelane, receiver: Receiver) -> None:
     analyse = declared(lane, Http(receiver.url))
-    async with lane.running(workers=1):
-        await lane.client.store.pause(SENDING)
+    async with lane.open(workers=1):
+        await lane.client.store.pause(DISPATCH_QUEUE)
         job = await analyse.submit(AnalyseIn(audio="a"))
         await until_outside(job)
         await job.cancel()
-        await lane.client.store.pause(SENDING, paused=False)
+        await lane.client.store.pause(DISPATCH_QUEUE, paused=False)
         sending = await lane.client.wait(f"{job.id}.1.sent", timeout=10)
         assert sending.state is State.SUCCEEDED
     assert receiver.received == []

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from sidelane import ConfigurationError, Event, Offer, PubSub, Reply, Sqs, State
-from sidelane.engine.embedding import embedded
-from sidelane.engine.following import whole_log
-from sidelane.engine.worker import Worker
-from sidelane.model.errors import TransportUnusable
+from sidelane import CompletionMessage, ConfigurationError, DispatchedJob, Event, PubSub, Sqs, State
+from sidelane.client.event_stream import read_all
+from sidelane.model.errors import TransportMisconfigured
 from sidelane.model.ids import new_id
-from sidelane.remote import offers
-from sidelane.remote.messages import offer_message, pointing, read_reply
-from sidelane.transports.opening import Transports
+from sidelane.remote_worker import source
+from sidelane.testing import harness
+from sidelane.transports.factory import TransportPool
+from sidelane.transports.job_messages import dispatched_message, read_reply, with_dataref
+from sidelane.worker.embedding import run_in_background
+from sidelane.worker.worker import Worker
 from tests.remote import studio
 from tests.remote.conftest import MakeLane
 from tests.remote.lines import Line, sqs_line
@@ -32,20 +33,20 @@ class Customer:
 
     offers: Line
     replies: Line
-    heard: list[Reply] = field(default_factory=list)
+    heard: list[CompletionMessage] = field(default_factory=list)
 
-    def offer(self, task: str, given: Any = None, **said: Any) -> Offer:
+    def offer(self, task: str, given: Any = None, **said: Any) -> DispatchedJob:
         """Make an offer."""
         job = new_id()
-        offer = Offer(
+        offer = DispatchedJob(
             **{"job": job, "task": task, "attempt": 1, "input": given, "timeout": 60.0, "token": f"t-{job}", **said}
         )
-        self.offers.publish(offer_message(offer).body)
+        self.offers.publish(dispatched_message(offer).body)
         return offer
 
     async def listen(self) -> None:
         """Hear replies, for ever."""
-        transports = Transports()
+        transports = TransportPool()
         try:
             async with (await transports.to(self.replies.address)).receiving() as receiver:
                 while True:
@@ -55,21 +56,21 @@ class Customer:
         finally:
             await transports.close()
 
-    def end(self, offer: Offer) -> Reply | None:
+    def end(self, offer: DispatchedJob) -> CompletionMessage | None:
         """Give the reply that ended an offer, once it is there."""
         ends = [reply for reply in self.heard if reply.ends and reply.job == offer.job]
         assert len(ends) < 2
         assert all(reply.token == offer.token for reply in ends)
         return ends[0] if ends else None
 
-    async def ended(self, offer: Offer) -> Reply:
+    async def ended(self, offer: DispatchedJob) -> CompletionMessage:
         """Wait for the end of an offer."""
         await until(lambda: self.end(offer) is not None, f"the end of {offer.task}")
         end = self.end(offer)
         assert end is not None
         return end
 
-    def events(self, offer: Offer) -> list[tuple[str, Any]]:
+    def events(self, offer: DispatchedJob) -> list[tuple[str, Any]]:
         """Give the events of an offer in the order of their ordinals, which have no holes."""
         numbered: dict[int, tuple[str, Any]] = {}
         for reply in self.heard:
@@ -98,8 +99,8 @@ def fresh() -> None:
 @asynccontextmanager
 async def serving(customer: Customer, **chosen: Any) -> AsyncIterator[Worker]:
     """Run a worker that takes this customer's offers."""
-    made = studio.lane.serving(offers=customer.offers.address, replies=customer.replies.sender, **chosen)
-    async with made as worker, embedded(worker):
+    made = studio.lane.remote_worker(receive_from=customer.offers.address, reply_to=customer.replies.sender, **chosen)
+    async with made as worker, run_in_background(worker):
         yield worker
 
 
@@ -109,11 +110,11 @@ def told(events: list[Event]) -> list[tuple[str, Any]]:
 
 
 async def test_tasks_of_every_kind_have_the_events_and_ends_that_they_have_in_a_store(customer: Customer) -> None:
-    async with studio.lane.testing() as t:
+    async with harness(studio.lane) as t:
         jobs = {kind: await t.client.submit(call) for kind, call in studio.CALLS.items()}
         await t.drain()
         records = {kind: await job.record() for kind, job in jobs.items()}
-        logs = {kind: told(await whole_log(t.client.store, job.id)) for kind, job in jobs.items()}
+        logs = {kind: told(await read_all(t.client.store, job.id)) for kind, job in jobs.items()}
     async with serving(customer):
         made = {
             kind: customer.offer(record.spec.task, _input(record.spec.arguments), job=record.id)
@@ -133,7 +134,7 @@ async def test_tasks_of_every_kind_have_the_events_and_ends_that_they_have_in_a_
 
 
 async def test_an_offer_that_cannot_be_read_goes_to_the_dead_letters_with_the_reason(customer: Customer) -> None:
-    whole = offer_message(Offer(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")).body
+    whole = dispatched_message(DispatchedJob(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")).body
     async with serving(customer):
         for body, reason in ((whole[:-9], "not JSON"), (whole.replace('"attempt":1', '"attempt":0'), "attempt")):
             customer.offers.publish(body)
@@ -149,7 +150,7 @@ async def test_an_offer_that_cannot_be_read_goes_to_the_dead_letters_with_the_re
 async def test_an_offer_of_a_task_that_nobody_knows_is_left_to_others_and_answered_in_the_end(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(offers, "AGAIN", 0.0)
+    monkeypatch.setattr(source, "AGAIN", 0.0)
     async with serving(customer):
         made = [customer.offer(name) for name in ("nobody.knows", "sidelane.send")]
         newer = customer.offer("tell", 1, version=2)
@@ -228,14 +229,14 @@ async def test_what_is_larger_than_a_message_goes_by_a_bucket_that_both_sides_re
         moto.sqs.set_queue_attributes(QueueUrl=url, Attributes={"MaximumMessageSize": "16384"})
     offered, replied = map(Sqs, urls)
     home = make_lane(files="s3://both/files")
-    echo = home.remote("echo", input=str, result=str, via=offered, reply=replied)
+    echo = home.external_task("echo", input=str, result=str, send_to=offered, replies_from=replied)
     text = "long " * 10_000
     with studio.lane.files.kept_in("s3://both/files"):
-        made = studio.lane.serving(offers=offered, replies=replied)
-        async with home.running(workers=1), made as worker, embedded(worker):
+        made = studio.lane.remote_worker(receive_from=offered, reply_to=replied)
+        async with home.open(workers=1), made as worker, run_in_background(worker):
             job = await echo.submit(text)
             assert await job.result(timeout=20) == text
-            assert told(await whole_log(home.client.store, job.id)) == [("began", "echo"), ("token", {"text": text})]
+            assert told(await read_all(home.client.store, job.id)) == [("began", "echo"), ("token", {"text": text})]
 
 
 async def test_nothing_that_a_message_says_ends_the_worker(moto: Moto, tmp_path: Path) -> None:
@@ -248,8 +249,8 @@ async def test_nothing_that_a_message_says_ends_the_worker(moto: Moto, tmp_path:
         with studio.lane.files.kept_in(str(tmp_path)):
             async with serving(customer):
                 sound = await studio.lane.files.save(b"\xff\xfe")
-                offer = Offer(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")
-                line.publish(pointing(offer_message(offer), f"https://here#{sound.id}").body)
+                offer = DispatchedJob(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")
+                line.publish(with_dataref(dispatched_message(offer), f"https://here#{sound.id}").body)
                 assert "no text" in (await asyncio.to_thread(line.dead_letter))[1]
                 await customer.ended(customer.offer("nest", 220))
                 assert (await customer.ended(customer.offer("tell", 1))).result == 1
@@ -265,21 +266,21 @@ async def test_nothing_that_a_message_says_ends_the_worker(moto: Moto, tmp_path:
 
 
 async def test_a_place_for_replies_that_is_not_there_is_found_at_once(moto: Moto) -> None:
-    with pytest.raises(TransportUnusable, match="SQS queue nowhere does not exist"):
-        async with studio.lane.serving(offers=sqs_line(moto).address, replies=Sqs("nowhere")):
+    with pytest.raises(TransportMisconfigured, match="SQS queue nowhere does not exist"):
+        async with studio.lane.remote_worker(receive_from=sqs_line(moto).address, reply_to=Sqs("nowhere")):
             pass
 
 
 async def test_a_place_for_replies_that_goes_away_ends_the_worker_and_the_offer_comes_back(moto: Moto) -> None:
     line, replies = sqs_line(moto), moto.queue()
     customer = Customer(line, line)
-    async with studio.lane.serving(offers=line.address, replies=Sqs(replies)) as worker:
+    async with studio.lane.remote_worker(receive_from=line.address, reply_to=Sqs(replies)) as worker:
         moto.sqs.delete_queue(QueueUrl=replies)
         running = asyncio.create_task(worker.run())
         customer.offer("tell", 0)
         with pytest.raises(ExceptionGroup) as raised:
             await running
-        assert raised.group_contains(TransportUnusable, match="does not exist")
+        assert raised.group_contains(TransportMisconfigured, match="does not exist")
     assert line.left()
 
 
@@ -287,7 +288,7 @@ async def test_addresses_that_go_the_other_way_are_refused() -> None:
     topic, subscription = PubSub(topic="t"), PubSub(subscription="s")
     for offers_from, replies_to in ((topic, topic), (subscription, subscription)):
         with pytest.raises(ConfigurationError, match="give it a"):
-            async with studio.lane.serving(offers=offers_from, replies=replies_to):
+            async with studio.lane.remote_worker(receive_from=offers_from, reply_to=replies_to):
                 pass
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sidelane import Concurrent, Fixed, PubSub, Retry, Sidelane, Sqs, State
-from sidelane.transports.opening import Transports
+from sidelane import ConcurrencyLimit, Fixed, PubSub, Retry, Sidelane, Sqs, State
+from sidelane.transports.factory import TransportPool
 from tests.remote.conftest import MakeLane
 from tests.remote.outside import Outside, working
 from tests.transports.moto import Moto
@@ -63,14 +63,14 @@ async def check(
 
     No more than a hundred are outside at once: moto takes seconds for a message where a thousand wait.
     """
-    double = lane.remote(
-        "double", input=int, result=int, via=via, reply=reply, timeout=timeout, losses=100,
-        retry=Retry(attempts=100, backoff=Fixed(0.1)), limits=[Concurrent(100, per="task", when_full="wait")],
+    double = lane.external_task(
+        "double", input=int, result=int, send_to=via, replies_from=reply, timeout=timeout, max_worker_losses=100,
+        retry=Retry(attempts=100, backoff=Fixed(0.1)), limits=[ConcurrencyLimit(100, per="task", on_limit="wait")],
     )  # fmt: skip
-    transports = Transports()
+    transports = TransportPool()
     offers, replies = await transports.to(reply_side(via)), await transports.to(offer_side(reply))
     behave = Unreliable(count, mischief)
-    async with lane.running(workers=1), working(offers, replies, behave) as outside:
+    async with lane.open(workers=1), working(offers, replies, behave) as outside:
         batch = await lane.submit_many(double.call(number) for number in range(count))
         jobs = [job for job in batch.jobs if job is not None]
         results = await asyncio.gather(*(job.result(timeout=900) for job in jobs))
@@ -82,7 +82,7 @@ async def check(
     expected = [(State.SUCCEEDED, str(number * 2), 1) for number in range(count)]
     assert [(record.state, record.result, record.ends) for record in records] == expected
     assert len(behave.happened) > 5
-    assert sum(record.losses for record in records) > 0
+    assert sum(record.worker_losses for record in records) > 0
     return behave.happened
 
 

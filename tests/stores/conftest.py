@@ -8,7 +8,7 @@ import uvloop
 from redis.asyncio import Redis
 
 from sidelane.stores.contract import Store
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 from tests.contract.servers import RunningServer
 
 BROKEN = {"test_redis_network.py", "test_redis_faults.py", "test_redis_failover.py"}

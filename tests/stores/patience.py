@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from sidelane.stores.redis import server
+from sidelane.stores.redis import connection
 
 
 @contextmanager
 def little_patience() -> Iterator[None]:
     """Give calls up after a moment that would be repeated for seconds, or wait for seconds for replicas."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "PATIENCE", 0.2)
-        patch.setattr(server, "COPIED_WITHIN", 0.2)
+        patch.setattr(connection, "PATIENCE", 0.2)
+        patch.setattr(connection, "COPIED_WITHIN", 0.2)
         yield

@@ -7,7 +7,7 @@ import pytest
 
 from sidelane.model.errors import ConfigurationError, MissingExtra
 from sidelane.model.job import JobSpec
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 
 
 async def test_three_slashes_name_a_file_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sidelane.model.errors import ConfigurationError, StoreUnavailable, StoreUnusable
+from sidelane.conformance.stores.actions import finish, specs, start, submit, texts, tokens
+from sidelane.model.errors import ConfigurationError, StoreMisconfigured, StoreUnavailable
 from sidelane.model.outcome import Succeeded
 from sidelane.stores.contract import job_topic
-from sidelane.stores.opening import open_store, without_password
-from sidelane.stores.redis.address import Address
-from sidelane.testing.conformance.steps import finish, specs, start, submit, texts, tokens
+from sidelane.stores.factory import open_store, redact_url
+from sidelane.stores.redis.url import RedisUrl
 from tests.contract.servers import EVERY_KIND, RunningServer, free_port
 from tests.stores.patience import little_patience
 
@@ -55,13 +55,13 @@ async def use(url: str) -> None:
     ],
 )
 def test_an_address_says_whom_to_ask_for_what(url: str, hosts: list[str], service: str, database: int) -> None:
-    address = Address.parse(url)
+    address = RedisUrl.parse(url)
     assert [f"{place['host']}:{place['port']}" for place in address.hosts] == hosts
     assert (address.service, address.options.get("db", 0)) == (service, database)
 
 
 def test_users_and_passwords_are_for_the_server_and_those_of_sentinels_for_them() -> None:
-    address = Address.parse("redis+sentinel://me:p%2Fw@h/shop?sentinel_username=s&sentinel_password=t&wait=2")
+    address = RedisUrl.parse("redis+sentinel://me:p%2Fw@h/shop?sentinel_username=s&sentinel_password=t&wait=2")
     assert (address.options["username"], address.options["password"]) == ("me", "p/w")
     assert (address.sentinel["username"], address.sentinel["password"]) == ("s", "t")
     assert address.copies == 2
@@ -114,7 +114,7 @@ async def test_a_url_in_a_wrong_form_says_what_is_wrong_with_it(url: str, said: 
     ],
 )
 def test_a_url_is_shown_without_its_passwords(url: str, shown: str) -> None:
-    assert without_password(url) == shown
+    assert redact_url(url) == shown
 
 
 async def test_a_socket_leads_to_the_store_and_asks_for_its_password(server: RunningServer, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ async def test_a_socket_leads_to_the_store_and_asks_for_its_password(server: Run
     await use(f"{url}?db=1")
     server.tell("CONFIG", "SET", "requirepass", "right")
     for wrong in url, f"unix://:wrong@{tmp_path}/redis.sock":
-        with pytest.raises(StoreUnusable, match=r"password.*SIDELANE_STORE"):
+        with pytest.raises(StoreMisconfigured, match=r"password.*SIDELANE_STORE"):
             await open_store(wrong)
     await use(f"unix://:right@{tmp_path}/redis.sock")
     with little_patience(), pytest.raises(StoreUnavailable, match=r"No such file.*SIDELANE_STORE"):
@@ -130,7 +130,7 @@ async def test_a_socket_leads_to_the_store_and_asks_for_its_password(server: Run
 
 
 async def test_a_database_that_is_not_there_is_an_error_that_names_the_setting(server: RunningServer) -> None:
-    with pytest.raises(StoreUnusable, match=r"no such database.*SIDELANE_STORE"):
+    with pytest.raises(StoreMisconfigured, match=r"no such database.*SIDELANE_STORE"):
         await open_store(f"redis://127.0.0.1:{server.port}/1000")
 
 
@@ -142,11 +142,11 @@ async def test_a_user_with_the_rights_in_the_docs_is_enough_and_one_with_fewer_i
     await use(f"redis://shop:right@127.0.0.1:{server.port}/0?name=shop")
     for less in ("resetkeys", "resetchannels", "-info"):
         server.tell("ACL", "SETUSER", "less", "reset", "on", ">right", *rights, less)
-        with pytest.raises(StoreUnusable, match=r"does not allow its user.*SIDELANE_STORE"):
+        with pytest.raises(StoreMisconfigured, match=r"does not allow its user.*SIDELANE_STORE"):
             await open_store(f"redis://less:right@127.0.0.1:{server.port}/0?name=shop")
     server.tell("ACL", "SETUSER", "less", "reset", "on", ">right", *rights, "-mset")
     store = await open_store(f"redis://less:right@127.0.0.1:{server.port}/0?name=shop")
-    with pytest.raises(StoreUnusable, match=r"does not allow its user.*SIDELANE_STORE"):
+    with pytest.raises(StoreMisconfigured, match=r"does not allow its user.*SIDELANE_STORE"):
         await store.submit(specs("b"))
     await store.close()
 
@@ -178,7 +178,7 @@ async def pretender(answer: bytes) -> AsyncIterator[int]:
 async def test_a_server_too_old_is_refused_with_its_version(version: str) -> None:
     said = f"# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\nrole:master\r\n".encode()
     async with pretender(said) as port:
-        with pytest.raises(StoreUnusable, match=rf"Redis {version}.*7\.0 or newer.*SIDELANE_STORE"):
+        with pytest.raises(StoreMisconfigured, match=rf"Redis {version}.*7\.0 or newer.*SIDELANE_STORE"):
             await open_store(f"redis://127.0.0.1:{port}")
 
 
@@ -210,9 +210,9 @@ async def test_tls_leads_to_the_store_and_trusts_nobody_unasked(
     url = f"rediss://127.0.0.1:{port}/0"
     await use(f"{url}?ssl_ca_certs={tmp_path}/cert.pem")
     await use(f"{url}?name=other&ssl_cert_reqs=none")
-    with pytest.raises(StoreUnusable, match=r"not trusted.*ssl_ca_certs in SIDELANE_STORE"):
+    with pytest.raises(StoreMisconfigured, match=r"not trusted.*ssl_ca_certs in SIDELANE_STORE"):
         await open_store(url)
-    with pytest.raises(StoreUnusable, match=r"not trusted.*SIDELANE_STORE"):
+    with pytest.raises(StoreMisconfigured, match=r"not trusted.*SIDELANE_STORE"):
         await open_store(f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path}/cert.pem")
     with little_patience():
         with pytest.raises(StoreUnavailable, match=r"whether SIDELANE_STORE is right about TLS"):

@@ -11,17 +11,9 @@ from typing import TypeVar
 
 import pytest
 
-from sidelane.engine.following import follow
-from sidelane.model.errors import UnknownJob
-from sidelane.model.event import END, GAP, Event
-from sidelane.model.job import FINISHED, FollowUp, Gone, JobRecord, JobSpec, State
-from sidelane.model.outcome import Cancelled, Outcome, Released, Succeeded
-from sidelane.model.worker import Claimed
-from sidelane.stores.contract import Store
-from sidelane.stores.opening import open_store
-from sidelane.testing.clock import HandClock
-from sidelane.testing.conformance import invariants
-from sidelane.testing.conformance.steps import (
+from sidelane.client.event_stream import stream_events
+from sidelane.conformance.stores import invariants
+from sidelane.conformance.stores.actions import (
     LEASE,
     append,
     finish,
@@ -36,6 +28,14 @@ from sidelane.testing.conformance.steps import (
     texts,
     tokens,
 )
+from sidelane.model.errors import UnknownJob
+from sidelane.model.event import END, GAP, Event
+from sidelane.model.job import FINISHED, FollowUp, JobRecord, JobSpec, State, Tombstone
+from sidelane.model.outcome import Cancelled, Outcome, Released, Succeeded
+from sidelane.model.worker import Claimed
+from sidelane.stores.clock import ManualClock
+from sidelane.stores.contract import Store
+from sidelane.stores.factory import open_store
 from tests.contract.servers import EVERY_KIND, RunningServer
 
 T = TypeVar("T")
@@ -58,12 +58,12 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSe
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def store(server: RunningServer, clock: HandClock) -> AsyncIterator[Store]:
+async def store(server: RunningServer, clock: ManualClock) -> AsyncIterator[Store]:
     store = await open_store(server.url(), clock=clock)
     yield store
     await store.close()
@@ -80,7 +80,7 @@ class Reader:
     async def read_on(self, store: Store) -> None:
         """Follow the job to its end, from where it stands."""
         after = self.seen[-1].cursor if self.seen else None
-        async for event in follow(store, self._job_id, after):
+        async for event in stream_events(store, self._job_id, after):
             if event.name == GAP and not event.number:
                 self.gaps += 1
                 self.seen = []
@@ -164,7 +164,7 @@ async def test_a_claim_that_was_lost_makes_the_job_run_again_and_its_first_run_c
 
 
 async def test_an_end_that_was_lost_makes_the_job_run_again_when_its_lease_is_over(
-    server: RunningServer, store: Store, clock: HandClock
+    server: RunningServer, store: Store, clock: ManualClock
 ) -> None:
     claimed = await start(store, *specs("a"))
     await append(store, claimed, 1, "one")
@@ -179,7 +179,7 @@ async def test_an_end_that_was_lost_makes_the_job_run_again_when_its_lease_is_ov
     assert (await record(store, "a")).state is State.RUNNING
     await pass_time(store, clock, 3 * LEASE)
     again = await take_job(store, "a")
-    assert (again.lease.attempt, again.record.losses) == (2, 1)
+    assert (again.lease.attempt, again.record.worker_losses) == (2, 1)
     await append(store, again, 1, "two")
     await finish(store, again, Succeeded("2"), ordinal=2)
     await reader.read_on(store)
@@ -207,7 +207,7 @@ async def test_a_cancel_that_was_lost_can_be_asked_for_again(server: RunningServ
     await store.cancel(["a"])
     server.crash(left)
     server.start()
-    assert not (await record(store, "a")).cancelling
+    assert not (await record(store, "a")).cancel_requested
     await store.cancel(["a"])
     assert await finish(store, claimed, Cancelled())
     assert await texts(store, "a") == ["end"]
@@ -232,7 +232,7 @@ async def test_a_file_that_was_cut_inside_of_a_call_is_right_at_every_later_rest
     assert await texts(store, "a") == ["gap", "three"]
 
 
-Picture = dict[str, tuple[JobRecord | Gone | None, tuple[Event, ...]]]
+Picture = dict[str, tuple[JobRecord | Tombstone | None, tuple[Event, ...]]]
 
 
 @dataclass
@@ -309,7 +309,7 @@ async def happen(server: RunningServer, store: Store) -> History:
     return history
 
 
-async def go_on(store: Store, clock: HandClock, history: History, dice: random.Random) -> None:
+async def go_on(store: Store, clock: ManualClock, history: History, dice: random.Random) -> None:
     """Have the worker go on as if nothing had happened, and then another take over what is left."""
     for job_id, (claimed, ordinal) in history.running.items():
         more = dice.randrange(3)
@@ -327,7 +327,7 @@ async def go_on(store: Store, clock: HandClock, history: History, dice: random.R
 
 
 @asynccontextmanager
-async def crashed(history: History, left: int, folder: Path, clock: HandClock) -> AsyncIterator[Store]:
+async def crashed(history: History, left: int, folder: Path, clock: ManualClock) -> AsyncIterator[Store]:
     """Open what a crash has left of the history's server; the server itself goes on."""
     server = history.server.twin(folder)
     server.crash(left)
@@ -348,14 +348,14 @@ def cuts(history: History, dice: random.Random) -> list[int]:
 
 @pytest.mark.long
 async def test_wherever_the_file_is_cut_there_is_a_whole_number_of_calls_left_and_every_reader_learns_the_truth(
-    server: RunningServer, store: Store, clock: HandClock, tmp_path: Path
+    server: RunningServer, store: Store, clock: ManualClock, tmp_path: Path
 ) -> None:
     dice = random.Random(SEED)
     history = await happen(server, store)
     whole = {job_id: events for job_id, (_, events) in history.steps[-1][1].items()}
     gaps = 0
     for number, left in enumerate(cuts(history, dice)):
-        then = HandClock(clock())
+        then = ManualClock(clock())
         async with crashed(history, left, tmp_path / f"crash-{number}", then) as store_left:
             assert await picture(store_left, history.ids) == history.at(left)
             await go_on(store_left, then, history, dice)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sidelane.model.job import FINISHED, FollowUp, JobSpec, Refusal, State
+from sidelane.conformance.stores.actions import finish, ids, record, start, submit, take, take_job, texts
+from sidelane.model.job import FINISHED, FollowUp, JobSpec, Rejection, State
 from sidelane.model.outcome import Succeeded
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store
-from sidelane.stores.opening import open_store
-from sidelane.testing.conformance.steps import finish, ids, record, start, submit, take, take_job, texts
+from sidelane.stores.factory import open_store
 from tests.contract.servers import EVERY_KIND, RunningServer
 
 
@@ -27,7 +27,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def test_the_largest_numbers_come_back_as_they_went_in(store: Store) -> None:
     largest = 2**63 - 1
     spec = JobSpec(
-        id="a", task="t", version=largest, priority=-largest, losses=largest, keep=math.inf, start_within=0.1 + 0.2,
+        id="a", task="t", version=largest, priority=-largest, max_worker_losses=largest, retention=math.inf, expires=0.1 + 0.2,
         deadline=math.inf, abandon_after=1e-9,
     )  # fmt: skip
     never = JobSpec(id="b", task="t", delay=math.inf)
@@ -70,5 +70,5 @@ async def test_follow_ups_of_follow_ups_come_each_in_their_turn(store: Store) ->
 async def test_a_follow_up_that_could_never_be_submitted_is_refused_with_its_parent(store: Store) -> None:
     bad = FollowUp(FINISHED, JobSpec(id="", task="t", delay=math.nan))
     (answer,) = await store.submit([JobSpec(id="a", task="t", follow_ups=(bad,))])
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, Rejection)
     assert await store.get(["a"]) == [None]

@@ -9,14 +9,14 @@ from typing import TypeVar
 import pytest
 
 from sidelane import Job, Sidelane
-from sidelane.model.errors import StoreUnavailable, StoreUnusable
+from sidelane.conformance.stores.actions import LEASE, finish, record, specs, start, submit, take
+from sidelane.model.errors import StoreMisconfigured, StoreUnavailable
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import State
-from sidelane.model.outcome import Report, Succeeded
+from sidelane.model.outcome import AttemptResult, Succeeded
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store, job_topic
-from sidelane.stores.opening import open_store
-from sidelane.testing.conformance.steps import LEASE, finish, record, specs, start, submit, take
+from sidelane.stores.factory import open_store
 from tests.contract.groups import SERVICE, Cluster, Guarded, running, slot_of, until, until_it_follows
 from tests.contract.servers import EVERY_KIND, RunningServer, free_port
 from tests.stores.patience import little_patience
@@ -55,7 +55,7 @@ class Shop:
             self.acknowledged.append(job_id)
             request = ClaimRequest(request=new_nonce(), worker="w", queues={"default": 5}, limit=5, lease=LEASE)
             claims = await self._again(lambda: self._store.claim(request))  # noqa: B023
-            reports = [Report(lease=each.lease, outcome=Succeeded("1")) for each in claims.jobs]
+            reports = [AttemptResult(lease=each.lease, outcome=Succeeded("1")) for each in claims.jobs]
             counted = await self._again(lambda: self._store.finish(reports))  # noqa: B023
             self.ended += [report.lease.job_id for report, was in zip(reports, counted, strict=True) if was]
 
@@ -108,7 +108,7 @@ async def test_kill_9_of_the_primary_under_load_loses_nothing_that_replicas_had_
 
 @pytest.mark.long
 async def test_jobs_and_streams_of_a_lane_go_on_after_a_failover(guarded: Guarded) -> None:
-    lane = Sidelane(store=guarded.url(more="&wait=1"), settings={"lease": 3.0})
+    lane = Sidelane(store=guarded.url(more="&wait=1"), settings={"lease_duration": 3.0})
 
     @lane.task
     async def count(to: int) -> AsyncIterator[str]:
@@ -116,7 +116,7 @@ async def test_jobs_and_streams_of_a_lane_go_on_after_a_failover(guarded: Guarde
             yield f"{number} "
             await asyncio.sleep(0.05)
 
-    async with lane.running(workers=1):
+    async with lane.open(workers=1):
         jobs = [await count.submit(45) for _ in range(4)]
         following = asyncio.create_task(numbers(jobs[0]))
         await asyncio.sleep(0.5)
@@ -204,7 +204,7 @@ async def test_what_is_wrong_with_the_sentinels_is_said_and_names_the_setting(tm
             (f"redis+sentinel://127.0.0.1:{server}/{SERVICE}", "no sentinel but a server"),
             (f"redis://:right@127.0.0.1:{sentinel}", "redis+sentinel://"),
         ):
-            with pytest.raises(StoreUnusable, match="SIDELANE_STORE") as raised:
+            with pytest.raises(StoreMisconfigured, match="SIDELANE_STORE") as raised:
                 await open_store(url)
             assert said in str(raised.value)
             assert "wrong" not in str(raised.value).replace("WRONGPASS", "")
@@ -303,10 +303,10 @@ async def test_a_node_that_is_killed_is_replaced_by_its_replica(kind: str, tmp_p
 
 async def test_what_is_wrong_with_a_cluster_is_said_and_names_the_setting(cluster: Cluster, tmp_path: Path) -> None:
     server = RunningServer("valkey", tmp_path).start()
-    with pytest.raises(StoreUnusable, match=r"without a cluster.*redis://.*SIDELANE_STORE"):
+    with pytest.raises(StoreMisconfigured, match=r"without a cluster.*redis://.*SIDELANE_STORE"):
         await open_store(f"redis+cluster://127.0.0.1:{server.port}")
     server.stop()
-    with pytest.raises(StoreUnusable, match=r"database.*SIDELANE_STORE"):
+    with pytest.raises(StoreMisconfigured, match=r"database.*SIDELANE_STORE"):
         await open_store(f"redis://127.0.0.1:{cluster.nodes[0].port}/99")
     with little_patience(), pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
         await open_store(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{free_port()}")

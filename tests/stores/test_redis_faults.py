@@ -10,14 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from sidelane import Sidelane
-from sidelane.model.errors import StoreUnavailable, StoreUnusable
-from sidelane.model.job import JobSpec, Lease, State, Submission
-from sidelane.model.outcome import Append, Report, Succeeded, Verdict
-from sidelane.model.worker import WorkerInfo
-from sidelane.stores.contract import Store, job_topic, queue_topic
-from sidelane.stores.opening import open_store
-from sidelane.stores.redis import watching
-from sidelane.testing.conformance.steps import (
+from sidelane.conformance.stores.actions import (
     LEASE,
     finish,
     record,
@@ -29,6 +22,13 @@ from sidelane.testing.conformance.steps import (
     texts,
     tokens,
 )
+from sidelane.model.errors import StoreMisconfigured, StoreUnavailable
+from sidelane.model.job import JobSpec, Lease, State, Submission
+from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus, Succeeded
+from sidelane.model.worker import WorkerInfo
+from sidelane.stores.contract import Store, job_topic, queue_topic
+from sidelane.stores.factory import open_store
+from sidelane.stores.redis import notifications
 from tests.contract.servers import EVERY_KIND, RunningServer
 from tests.stores.patience import little_patience
 
@@ -43,7 +43,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSe
 
 async def test_kill_9_and_restart_of_the_server_lose_nothing_acknowledged(server: RunningServer, store: Store) -> None:
     running = await start(store, *specs("running"))
-    await store.append([Append(lease=running.lease, ordinal=1, entries=tokens("one"))])
+    await store.append([EventAppend(lease=running.lease, ordinal=1, entries=tokens("one"))])
     ended = await start(store, *specs("ended"))
     await finish(store, ended, Succeeded("1"), *tokens("last"))
     await submit(store, *specs("queued"))
@@ -85,7 +85,7 @@ async def test_watches_are_woken_after_a_restart_and_hear_again(server: RunningS
 async def test_a_quiet_connection_of_hints_is_kept_and_a_dead_one_replaced(
     server: RunningServer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "QUIET", 0.2)
+    monkeypatch.setattr(notifications, "QUIET", 0.2)
     async with store.watch(queue_topic("default")) as wakeups:
         assert not await wakeups.wait(0.7)
         server.send(signal.SIGSTOP)
@@ -129,8 +129,8 @@ async def test_a_full_server_refuses_new_work_and_lets_what_runs_finish(store: S
     with pytest.raises(StoreUnavailable, match="full"):
         await store.submit(specs("d"))
     with pytest.raises(StoreUnavailable, match="full"):
-        await store.append([Append(lease=claimed.lease, ordinal=1, entries=tokens("x"))])
-    assert await store.heartbeat(WorkerInfo(id="w", name="w"), [claimed.lease], lease=LEASE) == [Verdict.HELD]
+        await store.append([EventAppend(lease=claimed.lease, ordinal=1, entries=tokens("x"))])
+    assert await store.heartbeat(WorkerInfo(id="w", name="w"), [claimed.lease], lease=LEASE) == [LeaseStatus.HELD]
     assert await finish(store, claimed, Succeeded("1"))
     await store.cancel(["b"])
     await store.sweep(lease=LEASE)
@@ -144,7 +144,7 @@ async def test_a_read_only_replica_is_refused_at_open_and_unavailable_later(
     server: RunningServer, store: Store, admin: "Redis"
 ) -> None:
     await admin.replicaof("127.0.0.1", 1)
-    with pytest.raises(StoreUnusable, match=r"replica.*SIDELANE_STORE"):
+    with pytest.raises(StoreMisconfigured, match=r"replica.*SIDELANE_STORE"):
         await open_store(server.url())
     with little_patience(), pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
         await store.submit(specs("a"))
@@ -157,7 +157,7 @@ async def test_keys_of_another_schema_are_refused(
     server: RunningServer, store: Store, admin: "Redis", schema: int, words: str
 ) -> None:
     await admin.execute_command("HSET", "{sidelane}:meta", "schema", schema)  # type: ignore[no-untyped-call]
-    with pytest.raises(StoreUnusable, match=words):
+    with pytest.raises(StoreMisconfigured, match=words):
         await open_store(server.url())
 
 
@@ -166,7 +166,7 @@ async def test_a_wrong_password_is_an_error_that_names_the_setting_and_tells_no_
 ) -> None:
     await admin.config_set("requirepass", "right")
     for password in "", "wrong":
-        with pytest.raises(StoreUnusable, match="SIDELANE_STORE") as raised:
+        with pytest.raises(StoreMisconfigured, match="SIDELANE_STORE") as raised:
             await open_store(server.url(password=password))
         assert "wrong" not in str(raised.value).replace("WRONGPASS", "")
     store = await open_store(server.url(password="right"))
@@ -175,13 +175,13 @@ async def test_a_wrong_password_is_an_error_that_names_the_setting_and_tells_no_
 
 
 async def test_a_server_that_may_lose_jobs_is_in_danger(server: RunningServer, store: Store, admin: "Redis") -> None:
-    assert store.dangers == []
+    assert store.durability_warnings == []
     await admin.config_set("appendonly", "no")
     await admin.config_set("maxmemory-policy", "allkeys-lru")
     later = await open_store(server.url())
     await later.close()
-    assert ["appendonly yes" in danger for danger in later.dangers] == [True, False]
-    assert ["noeviction" in danger for danger in later.dangers] == [False, True]
+    assert ["appendonly yes" in danger for danger in later.durability_warnings] == [True, False]
+    assert ["noeviction" in danger for danger in later.durability_warnings] == [False, True]
 
 
 async def test_what_may_lose_jobs_is_logged_once_when_a_lane_is_opened(
@@ -191,7 +191,7 @@ async def test_what_may_lose_jobs_is_logged_once_when_a_lane_is_opened(
     await admin.config_set("requirepass", "tellnobody")
     lane = Sidelane(store=server.url(password="tellnobody"))
     with caplog.at_level(logging.WARNING):
-        async with lane.running(workers=1):  # whose heartbeat opens the store a second time
+        async with lane.open(workers=1):  # whose heartbeat opens the store a second time
             while not await lane.client.store.workers():
                 await asyncio.sleep(0.01)
     assert [each.getMessage().count("may lose jobs") for each in caplog.records] == [1]
@@ -201,11 +201,11 @@ async def test_what_may_lose_jobs_is_logged_once_when_a_lane_is_opened(
 
 async def test_a_call_repeated_after_a_lost_reply_does_nothing_twice(store: Store) -> None:
     claimed = await start(store, *specs("a"))
-    report = Report(lease=claimed.lease, outcome=Succeeded("1"), entries=tokens("one"))
+    report = AttemptResult(lease=claimed.lease, outcome=Succeeded("1"), entries=tokens("one"))
     assert await asyncio.gather(*(store.finish([report]) for _ in range(20))) == [[True]] * 20
     assert await texts(store, "a") == ["one", "end"]
     stale = Lease("a", 1, "nonce")
-    assert await store.finish([Report(lease=stale, outcome=Succeeded("2"))]) == [False]
+    assert await store.finish([AttemptResult(lease=stale, outcome=Succeeded("2"))]) == [False]
 
 
 async def test_stores_of_different_names_share_a_server_and_nothing_else(server: RunningServer, store: Store) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from sidelane.conformance.stores.actions import PATIENCE, failure, finish, ids, specs, submit, take, take_job
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Lost
 from sidelane.model.worker import ClaimRequest
-from sidelane.stores.contract import Store, Wakeups, queue_topic
-from sidelane.stores.opening import open_store
-from sidelane.testing.conformance.steps import PATIENCE, failure, finish, ids, specs, submit, take, take_job
+from sidelane.stores.contract import Store, Subscription, queue_topic
+from sidelane.stores.factory import open_store
 from tests.contract.servers import EVERY_KIND, RunningServer
 
 
@@ -62,7 +62,7 @@ async def claim(
     return ids((await store.claim(request)).jobs)
 
 
-async def is_hinted_at(wakeups: Wakeups) -> bool:
+async def is_hinted_at(wakeups: Subscription) -> bool:
     return await wakeups.wait(0.2)
 
 

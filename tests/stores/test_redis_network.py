@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from sidelane import Sidelane
-from sidelane.engine.embedding import embedded
+from sidelane.conformance.stores.actions import specs, submit, take, take_job
 from sidelane.model.errors import StoreUnavailable
 from sidelane.model.job import Submission
 from sidelane.stores.contract import Store, job_topic, queue_topic
-from sidelane.stores.opening import open_store
-from sidelane.stores.redis import watching
-from sidelane.testing.conformance.steps import specs, submit, take, take_job
+from sidelane.stores.factory import open_store
+from sidelane.stores.redis import notifications
+from sidelane.worker.embedding import run_in_background
 from tests.contract.servers import EVERY_KIND, RunningServer
 from tests.stores.patience import little_patience
 from tests.stores.proxy import Proxy, between
@@ -119,7 +119,7 @@ async def test_over_a_slow_network_everything_comes_later_and_nothing_else_chang
 async def test_hints_that_have_fallen_silent_are_replaced(
     store: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "QUIET", 0.2)
+    monkeypatch.setattr(notifications, "QUIET", 0.2)
     await submit(store, *specs("a"))
     async with store.watch(job_topic("a")) as wakeups:
         proxy.stall()
@@ -133,7 +133,7 @@ async def test_hints_that_have_fallen_silent_are_replaced(
 async def test_a_worker_whose_connections_fall_silent_keeps_its_job(
     server: RunningServer, url: str, proxy: Proxy
 ) -> None:
-    settings = {"lease": 3.0}
+    settings = {"lease_duration": 3.0}
     away, near = Sidelane(store=url, settings=settings), Sidelane(store=server.url(), settings=settings)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -143,12 +143,12 @@ async def test_a_worker_whose_connections_fall_silent_keeps_its_job(
         await go_on.wait()
         return "done"
 
-    async with near.running(), away.running(), embedded(away.worker(name="w1")):  # the near one sweeps
+    async with near.open(), away.open(), run_in_background(away.worker(name="w1")):  # the near one sweeps
         job = await hold.submit()
         await begun.wait()
         proxy.stall()
-        await asyncio.sleep(1.2 * settings["lease"])  # nothing happens now that could be waited for
+        await asyncio.sleep(1.2 * settings["lease_duration"])  # nothing happens now that could be waited for
         go_on.set()
         assert await job.result(10) == "done"
         record = await job.record()
-        assert (record.attempt, record.losses) == (1, 0)
+        assert (record.attempt, record.worker_losses) == (1, 0)

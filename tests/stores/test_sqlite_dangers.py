@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sidelane.stores.opening import open_store
-from sidelane.stores.sqlite import dangers
-from sidelane.stores.sqlite.dangers import file_system
+from sidelane.stores.factory import open_store
+from sidelane.stores.sqlite import health
+from sidelane.stores.sqlite.health import file_system
 
 MOUNTS = """\
 /dev/vda1 / ext4 rw,relatime 0 0
@@ -36,18 +36,18 @@ def test_a_file_is_on_the_file_system_mounted_nearest_to_it(path: str, kind: str
 
 async def test_a_file_on_a_network_file_system_is_in_danger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = tmp_path / "mounts"
-    monkeypatch.setattr(dangers, "MOUNTS", mounts)
+    monkeypatch.setattr(health, "MOUNTS", mounts)
     for table, found in (f"files:/export {tmp_path} nfs4 rw 0 0\n", 1), (f"/dev/vda1 {tmp_path} ext4 rw 0 0\n", 0):
         mounts.write_text(table)
         store = await open_store(f"sqlite:///{tmp_path / 'jobs.db'}")
         await store.close()
-        assert len(store.dangers) == found
+        assert len(store.durability_warnings) == found
 
 
 async def test_where_nothing_is_known_of_mounts_nothing_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dangers, "MOUNTS", tmp_path / "none")
+    monkeypatch.setattr(health, "MOUNTS", tmp_path / "none")
     store = await open_store(f"sqlite:///{tmp_path / 'jobs.db'}")
     await store.close()
-    assert store.dangers == []
+    assert store.durability_warnings == []

@@ -10,9 +10,9 @@ import apsw
 import pytest
 from typing_extensions import override
 
-from sidelane.model.event import Entry
+from sidelane.model.event import NewEvent
 from sidelane.model.job import JobSpec
-from sidelane.model.outcome import Append, Released, Report, Succeeded
+from sidelane.model.outcome import AttemptResult, EventAppend, Released, Succeeded
 from sidelane.model.worker import Claimed, ClaimRequest, WorkerInfo
 from sidelane.stores.sqlite.store import SqliteStore
 
@@ -100,17 +100,17 @@ async def test_a_sync_precedes_every_acknowledgement_that_must_survive_a_power_c
         assert await synced(tracer, store.submit([JobSpec(id=f"s{number}", task="t")]))
     assert await synced(tracer, store.claim(claim))
     a, b = await start(store, "a", "b")
-    assert await synced(tracer, store.finish([Report(lease=a.lease, outcome=Succeeded("1"))]))
-    assert await synced(tracer, store.finish([Report(lease=b.lease, outcome=Released(60))]))
+    assert await synced(tracer, store.finish([AttemptResult(lease=a.lease, outcome=Succeeded("1"))]))
+    assert await synced(tracer, store.finish([AttemptResult(lease=b.lease, outcome=Released(60))]))
     assert await synced(tracer, store.cancel(["b"]))
     assert await synced(tracer, store.requeue(["a"]))
     assert await synced(tracer, store.pause("default"))
-    assert await synced(tracer, store.remember("name", "value"))
+    assert await synced(tracer, store.get_or_set("name", "value"))
 
 
 async def test_events_and_heartbeats_wait_for_no_sync(store: SqliteStore, tracer: Tracer) -> None:
     (a,) = await start(store, "a")
-    said = Append(lease=a.lease, ordinal=1, entries=(Entry("token", '"x"'),))
+    said = EventAppend(lease=a.lease, ordinal=1, entries=(NewEvent("token", '"x"'),))
     assert not await synced(tracer, store.append([said]))
     assert not await synced(tracer, store.heartbeat(WorkerInfo(id="w", name="w"), [a.lease], lease=10))
 
@@ -121,13 +121,13 @@ async def test_an_idle_store_leaves_the_disk_alone(store: SqliteStore, tracer: T
 
 async def test_a_commit_after_events_syncs_them_too(store: SqliteStore, tracer: Tracer) -> None:
     (a,) = await start(store, "a")
-    await store.append([Append(lease=a.lease, ordinal=1, entries=(Entry("token", '"x"'),))])
+    await store.append([EventAppend(lease=a.lease, ordinal=1, entries=(NewEvent("token", '"x"'),))])
     assert await synced(tracer, store.submit([JobSpec(id="b", task="t")]))
 
 
 async def test_a_group_is_as_durable_as_its_strictest_member(store: SqliteStore, tracer: Tracer) -> None:
     (a,) = await start(store, "a")
-    said = [Append(lease=a.lease, ordinal=n, entries=(Entry("token", '"x"'),)) for n in range(1, 30)]
+    said = [EventAppend(lease=a.lease, ordinal=n, entries=(NewEvent("token", '"x"'),)) for n in range(1, 30)]
     for place in range(3):
         calls: list[Awaitable[object]] = [store.append([each]) for each in said]
         calls.insert(place * 14, store.submit([JobSpec(id=f"b{place}", task="t")]))

@@ -13,13 +13,13 @@ from typing import Any
 import apsw
 import pytest
 
-from sidelane.model.errors import ConfigurationError, StoreUnavailable, StoreUnusable
+from sidelane.model.errors import ConfigurationError, StoreMisconfigured, StoreUnavailable
 from sidelane.model.job import JobRecord, JobSpec, State
-from sidelane.model.outcome import Report, Succeeded
+from sidelane.model.outcome import AttemptResult, Succeeded
 from sidelane.model.worker import ClaimRequest
-from sidelane.stores.sqlite.database import APPLICATION, SCHEMA, check_version
+from sidelane.stores.sqlite.connection import APPLICATION, SCHEMA, check_version
 from sidelane.stores.sqlite.store import SqliteStore
-from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.touched import ChangeSet
 from sidelane.stores.sqlite.verbs.submit import submit
 
 NOBODY = 65534
@@ -103,14 +103,16 @@ def give_up_rights(folder: Path, *, file: int, inside: int) -> None:
 async def test_a_newer_schema_is_refused(path: Path) -> None:
     await (await opened(path)).close()
     pragma(path, "user_version", SCHEMA + 1)
-    with pytest.raises(StoreUnusable, match=rf"jobs\.db was written by a newer Sidelane \(schema {SCHEMA + 1}; "):
+    with pytest.raises(StoreMisconfigured, match=rf"jobs\.db was written by a newer Sidelane \(schema {SCHEMA + 1}; "):
         await opened(path)
 
 
 async def test_a_schema_from_before_the_first_release_is_refused(path: Path) -> None:
     await (await opened(path)).close()
     pragma(path, "user_version", 1)
-    with pytest.raises(StoreUnusable, match=r"jobs\.db was written by a Sidelane before the first release .*new file"):
+    with pytest.raises(
+        StoreMisconfigured, match=r"jobs\.db was written by a Sidelane before the first release .*new file"
+    ):
         await opened(path)
 
 
@@ -119,14 +121,14 @@ async def test_the_database_of_another_program_is_refused(path: Path) -> None:
     connection.execute("CREATE TABLE theirs (x)")
     connection.close()
     before = contents(path)
-    with pytest.raises(StoreUnusable, match=r"jobs\.db belongs to another program: point SIDELANE_STORE"):
+    with pytest.raises(StoreMisconfigured, match=r"jobs\.db belongs to another program: point SIDELANE_STORE"):
         await opened(path)
     assert contents(path) == before
 
 
 async def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     write(path, b"Dear diary, " * 1000)
-    with pytest.raises(StoreUnusable, match=r"jobs\.db is not an SQLite database: point SIDELANE_STORE"):
+    with pytest.raises(StoreMisconfigured, match=r"jobs\.db is not an SQLite database: point SIDELANE_STORE"):
         await opened(path)
     assert contents(path).startswith(b"Dear diary")
 
@@ -139,12 +141,12 @@ async def test_an_empty_file_becomes_a_store(path: Path) -> None:
 
 
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnusable, match=r"none/jobs\.db does not exist: create it, or change SIDELANE_STORE"):
+    with pytest.raises(StoreMisconfigured, match=r"none/jobs\.db does not exist: create it, or change SIDELANE_STORE"):
         await opened(tmp_path / "none" / "jobs.db")
 
 
 async def test_a_folder_in_place_of_the_file_cannot_be_opened(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnusable, match="cannot be opened"):
+    with pytest.raises(StoreMisconfigured, match="cannot be opened"):
         await opened(tmp_path)
 
 
@@ -166,7 +168,7 @@ async def test_a_file_that_may_not_be_written_is_refused() -> None:
     with powerless() as folder:
         await (await opened(folder / "jobs.db")).close()
         give_up_rights(folder, file=0o444, inside=0o755)
-        with pytest.raises(StoreUnusable, match=r"jobs\.db is read-only: give this user the right to write"):
+        with pytest.raises(StoreMisconfigured, match=r"jobs\.db is read-only: give this user the right to write"):
             await opened(folder / "jobs.db")
 
 
@@ -174,7 +176,7 @@ async def test_a_folder_that_may_not_be_written_is_refused() -> None:
     with powerless() as folder:
         await (await opened(folder / "jobs.db")).close()
         give_up_rights(folder, file=0o666, inside=0o555)
-        with pytest.raises(StoreUnusable, match=r"jobs\.db (is read-only|cannot be opened)"):
+        with pytest.raises(StoreMisconfigured, match=r"jobs\.db (is read-only|cannot be opened)"):
             await opened(folder / "jobs.db")
 
 
@@ -217,7 +219,7 @@ async def test_what_is_too_much_for_a_full_disk_does_not_stop_what_is_not(store:
     with full_disk(store, spare=3):
         answers = await asyncio.gather(
             store.submit(specs(1, 100, size=8000)),
-            store.finish([Report(lease=claimed.lease, outcome=Succeeded("1"))]),
+            store.finish([AttemptResult(lease=claimed.lease, outcome=Succeeded("1"))]),
             return_exceptions=True,
         )
     assert isinstance(answers[0], StoreUnavailable)
@@ -238,16 +240,16 @@ async def damaged(path: Path, share: float) -> None:
 
 async def test_a_file_whose_tables_are_damaged_is_refused(path: Path) -> None:
     await damaged(path, 1.0)
-    with pytest.raises(StoreUnusable, match=r"jobs\.db is damaged"):
+    with pytest.raises(StoreMisconfigured, match=r"jobs\.db is damaged"):
         await opened(path)
 
 
 async def test_damage_that_is_met_later_is_told_then(path: Path) -> None:
     await damaged(path, 0.4)
     store = await opened(path)
-    with pytest.raises(StoreUnusable, match=r"jobs\.db is damaged"):
+    with pytest.raises(StoreMisconfigured, match=r"jobs\.db is damaged"):
         await store.get([f"j{n}" for n in range(500)])
-    with pytest.raises(StoreUnusable, match=r"jobs\.db is damaged"):
+    with pytest.raises(StoreMisconfigured, match=r"jobs\.db is damaged"):
         await store.cancel([f"j{n}" for n in range(500)])
     await store.close()
 
@@ -300,14 +302,14 @@ async def test_calls_under_way_end_before_the_store_is_closed(path: Path) -> Non
 
 
 async def test_a_fault_in_one_call_of_a_group_leaves_the_others_alone(store: SqliteStore) -> None:
-    broken = store.remember("name", object())  # type: ignore[arg-type]
+    broken = store.get_or_set("name", object())  # type: ignore[arg-type]
     answers = await asyncio.gather(store.submit(specs(0, 1)), broken, store.submit(specs(1, 1)), return_exceptions=True)
     assert isinstance(answers[1], TypeError)
     assert await states(store, ["j0", "j1"]) == {State.QUEUED}
 
 
 async def test_a_call_that_fails_half_way_leaves_nothing_half_written(store: SqliteStore) -> None:
-    def half(connection: apsw.Connection, now: float, touched: Touched) -> None:
+    def half(connection: apsw.Connection, now: float, touched: ChangeSet) -> None:
         submit(connection, now, touched, specs(1, 1))
         raise ValueError("half-way")
 

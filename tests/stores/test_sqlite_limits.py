@@ -7,31 +7,31 @@ from itertools import pairwise
 import apsw
 import pytest
 
+from sidelane.conformance.stores.actions import failure, record
 from sidelane.model.batch import BatchSpec
 from sidelane.model.job import JobSpec, State
 from sidelane.model.limit import Limit
-from sidelane.model.outcome import Report, Retried, Succeeded
+from sidelane.model.outcome import AttemptResult, Retried, Succeeded
 from sidelane.model.worker import Claimed, ClaimRequest
+from sidelane.stores.clock import ManualClock
 from sidelane.stores.sqlite.store import SqliteStore
-from sidelane.testing.clock import HandClock
-from sidelane.testing.conformance.steps import failure, record
 
 KEPT = Limit(name="kept", key="k", most=1000)
-ONE = Limit(name="one", key="k", most=1, when_full="wait")
-NEWEST = Limit(name="newest", key="k", most=50, when_full="replace")
-SLOWLY = Limit(name="slowly", key="k", most=10, when_full="wait", window=1.0, burst=10)
+ONE = Limit(name="one", key="k", most=1, on_limit="wait")
+NEWEST = Limit(name="newest", key="k", most=50, on_limit="replace")
+SLOWLY = Limit(name="slowly", key="k", most=10, on_limit="wait", window=1.0, burst=10)
 OFTEN = Limit(name="often", key="k", most=1000, window=1.0, burst=1000)
 
 TABLES = ("slots", "replaceable", "rates", "cascades")
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def store(clock: HandClock) -> AsyncIterator[SqliteStore]:
+async def store(clock: ManualClock) -> AsyncIterator[SqliteStore]:
     store = await SqliteStore.open(":memory:", clock)
     yield store
     await store.close()
@@ -50,12 +50,12 @@ async def take(store: SqliteStore, number: int, limit: int = 100) -> tuple[Claim
     return (await store.claim(request)).jobs
 
 
-async def drain(store: SqliteStore, clock: HandClock, *, calls: int = 400) -> int:
+async def drain(store: SqliteStore, clock: ManualClock, *, calls: int = 400) -> int:
     """Claim and finish until nothing is left, a tenth of a second a turn, and tell how many jobs that were."""
     done = 0
     for number in range(calls):
         claimed = await take(store, number)
-        await store.finish([Report(lease=each.lease, outcome=Succeeded("1")) for each in claimed])
+        await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1")) for each in claimed])
         done += len(claimed)
         (queue,) = await store.stats()
         if queue.queued + queue.running == 0:
@@ -65,7 +65,7 @@ async def drain(store: SqliteStore, clock: HandClock, *, calls: int = 400) -> in
     return done
 
 
-async def test_a_drained_store_holds_nothing_of_its_limits(store: SqliteStore, clock: HandClock) -> None:
+async def test_a_drained_store_holds_nothing_of_its_limits(store: SqliteStore, clock: ManualClock) -> None:
     limits = (KEPT, ONE, NEWEST, SLOWLY, OFTEN)
     await store.submit([JobSpec(id=f"j{n}", task="t", user=f"u{n % 3}", limits=limits) for n in range(50)])
     assert await drain(store, clock) == 50
@@ -86,7 +86,7 @@ async def test_limits_count_and_wake_by_their_keys_whatever_those_hold(store: Sq
     claimed = await take(store, 0)
     assert [each.record.id for each in claimed] == ["0a", "1a", "2a", "3a", "4a"]
     assert [each.held for each in await store.limits()] == [1] * 5
-    await store.finish([Report(lease=each.lease, outcome=Succeeded("1")) for each in claimed])
+    await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1")) for each in claimed])
     assert [each.record.id for each in await take(store, 1)] == ["0b", "1b", "2b", "3b", "4b"]
 
 
@@ -95,10 +95,10 @@ async def test_a_limit_wakes_no_more_jobs_than_it_has_room_for(store: SqliteStor
     await store.submit([JobSpec(id=f"j{n}", task="t", limits=(three,)) for n in range(20)])
     claimed = await take(store, 1)
     assert len(claimed) == 3
-    assert (await store.stats())[0].parked == 17
-    await store.finish([Report(lease=each.lease, outcome=Succeeded("1")) for each in claimed])
+    assert (await store.stats())[0].waiting_for_limit == 17
+    await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1")) for each in claimed])
     (queue,) = await store.stats()
-    assert (queue.ready, queue.parked) == (3, 14)
+    assert (queue.ready, queue.waiting_for_limit) == (3, 14)
 
 
 async def test_room_that_is_given_back_twice_before_a_claim_wakes_each_time_one(store: SqliteStore) -> None:
@@ -106,7 +106,7 @@ async def test_room_that_is_given_back_twice_before_a_claim_wakes_each_time_one(
     await store.submit([JobSpec(id=f"j{n}", task="t", limits=(two,)) for n in range(9)])
     claimed = await take(store, 1)
     for number, each in enumerate(claimed, 1):
-        await store.finish([Report(lease=each.lease, outcome=Succeeded("1"))])
+        await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1"))])
         assert (await store.stats())[0].ready == number
 
 
@@ -130,7 +130,7 @@ async def test_a_failure_while_others_are_woken_undoes_the_end_that_woke_them(st
         "CREATE TEMP TRIGGER broken BEFORE UPDATE ON main.jobs WHEN old.state = -1 AND new.state = 0 "
         "BEGIN SELECT raise(ABORT, 'no one wakes'); END"
     )
-    report = Report(lease=claimed.lease, outcome=Succeeded("1"))
+    report = AttemptResult(lease=claimed.lease, outcome=Succeeded("1"))
     with pytest.raises(Exception, match="no one wakes"):
         await store.finish([report])
     assert (await record(store, "a")).state is State.RUNNING
@@ -154,9 +154,9 @@ async def test_a_job_without_limits_touches_no_table_of_theirs(store: SqliteStor
     connection_of(store).authorizer = note  # asked whenever a statement is prepared, and setting it prepares all anew
     await store.submit([JobSpec(id="free", task="t")])
     (claimed,) = await take(store, 1)
-    await store.finish([Report(lease=claimed.lease, outcome=Retried(failure()))])
+    await store.finish([AttemptResult(lease=claimed.lease, outcome=Retried(failure()))])
     (claimed,) = await take(store, 2)
-    await store.finish([Report(lease=claimed.lease, outcome=Succeeded("1"))])
+    await store.finish([AttemptResult(lease=claimed.lease, outcome=Succeeded("1"))])
     assert "jobs" in touched
     assert touched.isdisjoint({"slots", "replaceable", "batches", "schedules"})
 
@@ -170,7 +170,7 @@ async def test_a_flood_at_a_full_limit_is_set_aside_in_pieces(store: SqliteStore
         request = ClaimRequest(request=f"r{number}", worker="w", queues={"default": 10}, limit=10)
         claims = await store.claim(request)
         taken += [each.record.id for each in claims.jobs]
-        parked.append((await store.stats())[0].parked)
+        parked.append((await store.stats())[0].waiting_for_limit)
         if claims.next_due != 0:
             break
     assert max(after - before for before, after in pairwise(parked)) <= 200
@@ -189,9 +189,9 @@ async def test_more_children_than_one_step_stops_are_stopped_by_sweeps_and_then_
     assert counts(store, "cascades", "jobs WHERE state = 5") == [0, 451]
 
 
-async def test_a_batch_goes_with_its_retention(store: SqliteStore, clock: HandClock) -> None:
+async def test_a_batch_goes_with_its_retention(store: SqliteStore, clock: ManualClock) -> None:
     for name in "open", "sealed", "busy":
-        await store.open_batch(BatchSpec(id=name, keep=60))
+        await store.open_batch(BatchSpec(id=name, retention=60))
     await store.submit([JobSpec(id="j", task="t", batch="busy")])
     await store.seal_batch("sealed")
     clock.advance(61)

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sidelane.model.job import Query
-from sidelane.stores.sqlite import admission, batches, cascade, lines, parking, rates, retention, slots
+from sidelane.stores.clock import ManualClock
+from sidelane.stores.sqlite import admission, batches, blocked_jobs, cascade, fair_queue, rates, retention, slots
 from sidelane.stores.sqlite.records import RECORD
 from sidelane.stores.sqlite.statements import statements
 from sidelane.stores.sqlite.store import SqliteStore
 from sidelane.stores.sqlite.verbs import sweep
 from sidelane.stores.sqlite.verbs.find import _conditions
-from sidelane.testing.clock import HandClock
 
 WHOLE_TABLE = re.compile(r"SCAN (jobs|slots|replaceable|rates|batches|[bcjpqrw])\b(?!.* INDEX)")
 """A step that reads a table from one end to the other, under its name or the letter it goes by."""
@@ -20,7 +20,7 @@ WHOLE_TABLE = re.compile(r"SCAN (jobs|slots|replaceable|rates|batches|[bcjpqrw])
 
 @pytest.fixture
 async def store() -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(":memory:", HandClock())
+    store = await SqliteStore.open(":memory:", ManualClock())
     yield store
     await store.close()
 
@@ -35,15 +35,15 @@ def plan(store: SqliteStore, sql: str) -> list[str]:
 @pytest.mark.parametrize(
     ("module", "name", "index"),
     [
-        (lines, "waiting", "COVERING INDEX jobs_ready"),
-        (parking, "first", "COVERING INDEX jobs_parked"),
-        (parking, "in_order", "INDEX jobs_parked"),
-        (parking, "woken", "COVERING INDEX jobs_woken"),
-        (parking, "passed_by", "RECURSIVE STEP"),
-        (parking, "passed_by", "COVERING INDEX jobs_woken"),
-        (parking, "passed_by", "COVERING INDEX jobs_parked"),
-        (parking, "next_wake", "COVERING INDEX jobs_parked_in"),
-        (parking, "rates_due", "INDEX rates_wake"),
+        (fair_queue, "waiting", "COVERING INDEX jobs_ready"),
+        (blocked_jobs, "first", "COVERING INDEX jobs_parked"),
+        (blocked_jobs, "in_order", "INDEX jobs_parked"),
+        (blocked_jobs, "woken", "COVERING INDEX jobs_woken"),
+        (blocked_jobs, "passed_by", "RECURSIVE STEP"),
+        (blocked_jobs, "passed_by", "COVERING INDEX jobs_woken"),
+        (blocked_jobs, "passed_by", "COVERING INDEX jobs_parked"),
+        (blocked_jobs, "next_wake", "COVERING INDEX jobs_parked_in"),
+        (blocked_jobs, "rates_due", "INDEX rates_wake"),
         (rates, "forget", "INDEX rates_over"),
         (slots, "held", "PRIMARY KEY"),
         (admission, "queued", "COVERING INDEX jobs_ready"),

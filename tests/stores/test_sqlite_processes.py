@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "sqlite_store.py"
 

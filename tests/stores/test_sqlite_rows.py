@@ -4,21 +4,21 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidelane.model.event import Entry
-from sidelane.model.job import Gone, JobSpec
-from sidelane.model.outcome import Append, Report, Succeeded
+from sidelane.model.event import NewEvent
+from sidelane.model.job import JobSpec, Tombstone
+from sidelane.model.outcome import AttemptResult, EventAppend, Succeeded
 from sidelane.model.worker import ClaimRequest
+from sidelane.stores.clock import ManualClock
 from sidelane.stores.sqlite.store import SqliteStore
-from sidelane.testing.clock import HandClock
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def store(clock: HandClock) -> AsyncIterator[SqliteStore]:
+async def store(clock: ManualClock) -> AsyncIterator[SqliteStore]:
     store = await SqliteStore.open(":memory:", clock)
     yield store
     await store.close()
@@ -36,9 +36,9 @@ async def run(store: SqliteStore, *specs: JobSpec, said: int = 0) -> None:
     request = ClaimRequest(request=specs[0].id, worker="w", queues={"default": 1000}, limit=1000)
     claimed = (await store.claim(request)).jobs
     assert len(claimed) == len(specs)
-    entries = tuple(Entry("token", f'"{number}"') for number in range(said))
-    await store.append([Append(lease=each.lease, ordinal=1, entries=entries) for each in claimed])
-    await store.finish([Report(lease=each.lease, outcome=Succeeded("1"), ordinal=said + 1) for each in claimed])
+    entries = tuple(NewEvent("token", f'"{number}"') for number in range(said))
+    await store.append([EventAppend(lease=each.lease, ordinal=1, entries=entries) for each in claimed])
+    await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1"), ordinal=said + 1) for each in claimed])
 
 
 async def test_a_job_that_says_nothing_writes_no_event(store: SqliteStore) -> None:
@@ -61,8 +61,8 @@ async def test_a_user_without_jobs_leaves_no_trace_once_the_others_have_caught_u
     assert count(store, "lines") <= 3
 
 
-async def test_all_of_a_job_goes_with_its_retention(store: SqliteStore, clock: HandClock) -> None:
-    await run(store, *(JobSpec(id=f"j{n}", task="t", keep=60) for n in range(5)), said=3)
+async def test_all_of_a_job_goes_with_its_retention(store: SqliteStore, clock: ManualClock) -> None:
+    await run(store, *(JobSpec(id=f"j{n}", task="t", retention=60) for n in range(5)), said=3)
     clock.advance(61)
     while (await store.sweep(lease=10)).more:
         pass
@@ -73,12 +73,12 @@ async def test_all_of_a_job_goes_with_its_retention(store: SqliteStore, clock: H
     assert count(store, "gone") == 0
 
 
-async def test_a_very_long_log_goes_in_pieces_and_its_job_at_once(store: SqliteStore, clock: HandClock) -> None:
-    await run(store, JobSpec(id="a", task="t", keep=60), said=12_000)
+async def test_a_very_long_log_goes_in_pieces_and_its_job_at_once(store: SqliteStore, clock: ManualClock) -> None:
+    await run(store, JobSpec(id="a", task="t", retention=60), said=12_000)
     clock.advance(61)
     swept = await store.sweep(lease=10)
     assert (swept.removed, swept.more) == (1, True)
-    assert await store.get(["a"]) == [Gone("a", None)]
+    assert await store.get(["a"]) == [Tombstone("a", None)]
     left = [count(store, "events")]
     while (await store.sweep(lease=10)).more:
         left.append(count(store, "events"))
@@ -87,8 +87,8 @@ async def test_a_very_long_log_goes_in_pieces_and_its_job_at_once(store: SqliteS
     assert (count(store, "events"), count(store, "scraps")) == (0, 0)
 
 
-async def test_a_sequence_is_never_used_twice(store: SqliteStore, clock: HandClock) -> None:
-    await run(store, JobSpec(id="a", task="t", keep=60), JobSpec(id="b", task="t", keep=60))
+async def test_a_sequence_is_never_used_twice(store: SqliteStore, clock: ManualClock) -> None:
+    await run(store, JobSpec(id="a", task="t", retention=60), JobSpec(id="b", task="t", retention=60))
     (first,) = await store.get(["b"])
     clock.advance(61)
     await store.sweep(lease=10)

@@ -3,14 +3,14 @@
 import asyncio
 import sys
 
-from sidelane import RESULT
+from sidelane import PREVIOUS_RESULT
 from tests.system.shop import add, lane, tally
 
 
 async def main(batch: str, jobs: int) -> None:
     calls = [add.options(id=f"{batch}-{number}").call(number, 1) for number in range(jobs)]
-    async with lane.running():
-        await lane.submit_many(calls, then=tally.call(RESULT), id=batch)
+    async with lane.open():
+        await lane.submit_many(calls, then=tally.call(PREVIOUS_RESULT), id=batch)
 
 
 if __name__ == "__main__":

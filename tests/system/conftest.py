@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidelane.stores.contract import Store
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 from tests.contract.servers import RunningServer
 from tests.system.places import SQLITE
 from tests.system.processes import Processes

@@ -8,4 +8,6 @@ OFFERS, RESULTS = "far-offers", "far-results"
 
 lane = Sidelane()
 
-hold = lane.remote("hold", input=dict[str, Any], result=str, via=Sqs(OFFERS), reply=Sqs(RESULTS), timeout=60)
+hold = lane.external_task(
+    "hold", input=dict[str, Any], result=str, send_to=Sqs(OFFERS), replies_from=Sqs(RESULTS), timeout=60
+)

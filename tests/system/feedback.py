@@ -6,7 +6,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sidelane import Call, Context, Ended, GiveUp, Message, Notice, PubSub, Retry, Sidelane, State, Use
+from sidelane import (
+    Call,
+    Context,
+    FinishedJob,
+    Message,
+    MessageCallback,
+    PermanentFailure,
+    PubSub,
+    Retry,
+    Sidelane,
+    State,
+    Use,
+)
 from tests.system.shop import note, opened
 
 lane = Sidelane()
@@ -23,24 +35,27 @@ class Feedback(BaseModel):
     content: str
 
 
-@lane.callback_body
-def for_the_backend(job: Ended) -> dict[str, Any]:
+@lane.callback_payload
+def for_the_backend(job: FinishedJob) -> dict[str, Any]:
     """Say it in the backend's own form: a status takes the text's place where there is none."""
     failed = job.problem or {"status": 500}
     content = job.result if job.state is State.SUCCEEDED else failed["status"]
     return {"memberId": job.arguments["feedback"]["memberId"], "content": content}
 
 
-@lane.callback_body
-def for_operators(job: Ended) -> dict[str, Any]:
+@lane.callback_payload
+def for_operators(job: FinishedJob) -> dict[str, Any]:
     """Say what was asked for and what became of it."""
     return {"asked": job.arguments["feedback"], "attempts": job.attempts, "problem": job.problem}
 
 
 @lane.task(
-    losses=1,
+    max_worker_losses=1,
     retry=Retry(attempts=2),
-    callback=[Notice(to=RESULTS, body=for_the_backend), Notice(to=DEAD_LETTERS, body=for_operators, on="failure")],
+    callback=[
+        MessageCallback(to=RESULTS, body=for_the_backend),
+        MessageCallback(to=DEAD_LETTERS, body=for_operators, on="failure"),
+    ],
 )
 async def advise(feedback: Feedback, *, ctx: Context = Use(Context)) -> str:
     """Answer as the language model of the real service would, and fail in the ways that it has."""
@@ -48,12 +63,12 @@ async def advise(feedback: Feedback, *, ctx: Context = Use(Context)) -> str:
     if feedback.content == "poison":
         os.kill(os.getpid(), signal.SIGKILL)
     if feedback.content == "upstream is down":
-        raise GiveUp("The language model does not answer.", status=502)
+        raise PermanentFailure("The language model does not answer.", status=502)
     if feedback.content == "slow":
         await opened("advised")
     return f"Well done: {feedback.content}"
 
 
-@lane.intake(REQUESTS)
+@lane.consumer(REQUESTS)
 def requests(message: Message) -> Call[str]:
     return advise.call(Feedback.model_validate_json(message.body))

@@ -1,6 +1,6 @@
 """A lane whose tasks have limits: at the submit, at the start, and such that the newcomer takes the place of the older."""
 
-from sidelane import Concurrent, Context, Sidelane, Use
+from sidelane import ConcurrencyLimit, Context, Sidelane, Use
 from tests.system.shop import WORKER, note, opened
 
 ROOMS = 4
@@ -10,8 +10,8 @@ lane = Sidelane()
 
 @lane.task(
     limits=[
-        Concurrent(1, per="user", name="guests"),
-        Concurrent(ROOMS, per="task", when_full="wait", name="rooms"),
+        ConcurrencyLimit(1, per="user", name="guests"),
+        ConcurrencyLimit(ROOMS, per="task", on_limit="wait", name="rooms"),
     ]
 )
 async def stay(*, ctx: Context = Use(Context)) -> str:
@@ -21,7 +21,7 @@ async def stay(*, ctx: Context = Use(Context)) -> str:
     return WORKER
 
 
-@lane.task(limits=[Concurrent(1, per=lambda screen: screen, when_full="replace", name="screens")])
+@lane.task(limits=[ConcurrencyLimit(1, per=lambda screen: screen, on_limit="replace", name="screens")])
 async def show(screen: str, *, ctx: Context = Use(Context)) -> str:
     """Show something on a screen until the house is opened."""
     note("start", job=ctx.job_id, attempt=ctx.attempt)

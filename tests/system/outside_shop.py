@@ -20,10 +20,20 @@ class Count(BaseModel):
     words: int
 
 
-count = lane.remote("words.count", input=Text, result=Count, via=Sqs(OFFERS), reply=Sqs(RESULTS), timeout=30)
+count = lane.external_task(
+    "words.count", input=Text, result=Count, send_to=Sqs(OFFERS), replies_from=Sqs(RESULTS), timeout=30
+)
 
-count_by_http = lane.remote("words.count_by_http", input=Text, result=Count, via=Sqs(OFFERS_BY_HTTP), timeout=30)
+count_by_http = lane.external_task(
+    "words.count_by_http", input=Text, result=Count, send_to=Sqs(OFFERS_BY_HTTP), timeout=30
+)
 
-count_or_die = lane.remote(
-    "words.count_or_die", input=Text, result=Count, via=Sqs(OFFERS_THAT_KILL), reply=Sqs(RESULTS), timeout=2.0, losses=1
+count_or_die = lane.external_task(
+    "words.count_or_die",
+    input=Text,
+    result=Count,
+    send_to=Sqs(OFFERS_THAT_KILL),
+    replies_from=Sqs(RESULTS),
+    timeout=2.0,
+    max_worker_losses=1,
 )

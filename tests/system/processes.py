@@ -75,7 +75,7 @@ class Processes:
             **outside,
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
             "SIDELANE_STORE": self.store,
-            "SIDELANE_LEASE": str(lease),
+            "SIDELANE_LEASE_DURATION": str(lease),
             "SIDELANE_SECRET": "of these tests",
             "SHOP_FOLDER": str(folder),
         }

@@ -12,7 +12,7 @@ PACE = 0.04
 async def main(name: str) -> None:
     told = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
     number, dice = 0, random.Random(name)
-    async with lane.running():
+    async with lane.open():
         while not told.done():
             number += 1
             job = f"{name}-{number}"

@@ -22,12 +22,12 @@ from typing import Any, TextIO, TypeVar
 from sidelane.model.errors import StoreUnavailable
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Failure, JobSpec, Submission
-from sidelane.model.limit import Limit, WhenFull
-from sidelane.model.outcome import Outcome, Released, Report, Retried, Succeeded
+from sidelane.model.limit import Limit, OnLimit
+from sidelane.model.outcome import AttemptResult, Outcome, Released, Retried, Succeeded
 from sidelane.model.problem import Problem
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
 from sidelane.stores.contract import Store
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 
 T = TypeVar("T")
 
@@ -42,10 +42,10 @@ LEASE = 60.0
 class Racer:
     """One process on its own connection to the store."""
 
-    def __init__(self, store: Store, name: str, when_full: WhenFull, book: TextIO) -> None:
+    def __init__(self, store: Store, name: str, when_full: OnLimit, book: TextIO) -> None:
         self._store = store
         self._name = name
-        self._limit = Limit(name="race", key="all", most=MOST, when_full=when_full)
+        self._limit = Limit(name="race", key="all", most=MOST, on_limit=when_full)
         self._book = book
         self._dice = random.Random(name)
 
@@ -58,7 +58,7 @@ class Racer:
             self._write(submitted=job.id, taken=taken)
             if not taken:
                 await self._rest(LONGEST_REST)
-            elif self._limit.when_full == "reject":  # it is in already, and nobody else claims it
+            elif self._limit.on_limit == "reject":  # it is in already, and nobody else claims it
                 with self._holding(job.id):
                     await self._rest(LONGEST_HOLD)
                 while not await self._run_job(await self._claim(job.id)):
@@ -91,7 +91,7 @@ class Racer:
         again = Retried(Failure(problem=Problem(detail="once more")))
         outcomes: list[Outcome] = [Succeeded("1"), again, Released()]
         (outcome,) = self._dice.choices(outcomes, weights=[8, 1, 1])
-        report = Report(lease=claimed.lease, outcome=outcome)
+        report = AttemptResult(lease=claimed.lease, outcome=outcome)
         assert await repeated(lambda: self._store.finish([report])) == [True]
         return isinstance(outcome, Succeeded)
 
@@ -116,7 +116,7 @@ async def repeated(call: Callable[[], Awaitable[T]]) -> T:
             return await call()
 
 
-async def take_part(url: str, book: Path, when_full: WhenFull, submissions: int, start: Barrier) -> None:
+async def take_part(url: str, book: Path, when_full: OnLimit, submissions: int, start: Barrier) -> None:
     """Open the store, wait for all others to have done so, and race."""
     store = await open_store(url)
     await asyncio.to_thread(start.wait)
@@ -130,7 +130,7 @@ async def opened_once(url: str) -> None:
     await (await open_store(url)).close()
 
 
-def main(url: str, folder: str, when_full: WhenFull, processes: int, submissions: int) -> int:
+def main(url: str, folder: str, when_full: OnLimit, processes: int, submissions: int) -> int:
     """Fork the processes, and wait for them; 0 when all ended well."""
     asyncio.run(opened_once(url))
     forking = get_context("fork")

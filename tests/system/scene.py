@@ -6,9 +6,9 @@ from typing import Any
 
 from httpx2 import AsyncClient
 
-from sidelane.engine.task import Call
 from sidelane.model.job import FINISHED, JobRecord, JobSpec, Submission
 from sidelane.stores.contract import Store
+from sidelane.tasks.task import Call
 from tests.system.processes import SHOP, Processes, Started, port_of
 from tests.system.waiting import until
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from sidelane import BatchEnd, Context, Exponential, Result, Retry, Sidelane, Use
+from sidelane import Context, Exponential, FinishedBatch, Result, Retry, Sidelane, Use
 
 FOLDER = Path(os.environ.get("SHOP_FOLDER", "."))
 WORKER = os.environ.get("SHOP_WORKER", "")
@@ -52,7 +52,7 @@ async def add(a: int, b: int) -> int:
 
 
 @lane.task
-async def tally(end: BatchEnd, *, ctx: Context = Use(Context)) -> int:
+async def tally(end: FinishedBatch, *, ctx: Context = Use(Context)) -> int:
     """Tell how a batch has ended."""
     note("tally", job=ctx.job_id, attempt=ctx.attempt, total=end.total, succeeded=end.succeeded)
     return end.total
@@ -66,7 +66,9 @@ async def work(seconds: float, number: int, *, ctx: Context = Use(Context)) -> i
     return square(number)
 
 
-@lane.task(losses=10)  # it runs where workers are killed at random, more often than a job's usual budget allows
+@lane.task(
+    max_worker_losses=10
+)  # it runs where workers are killed at random, more often than a job's usual budget allows
 async def deliver(seconds: float, number: int, *, ctx: Context = Use(Context)) -> int:
     """Take effect half-way, so that a worker may die after it and before it has said so."""
     note("start", job=ctx.job_id, attempt=ctx.attempt)
@@ -81,7 +83,7 @@ def square(number: int) -> int:
     return number * number
 
 
-@lane.task(losses=10)  # as above
+@lane.task(max_worker_losses=10)  # as above
 async def tell(words: int, pace: float, *, ctx: Context = Use(Context)) -> AsyncIterator[str]:
     """Tell a story word by word."""
     note("start", job=ctx.job_id, attempt=ctx.attempt)

@@ -2,7 +2,7 @@
 
 from sidelane import Sidelane
 
-lane = Sidelane(settings={"private_callbacks": True}, secrets={"be": "whsec_c2VjcmV0IG9mIGEgdGVzdA=="})
+lane = Sidelane(settings={"allow_private_callbacks": True}, secrets={"be": "whsec_c2VjcmV0IG9mIGEgdGVzdA=="})
 
 
 @lane.task

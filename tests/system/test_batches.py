@@ -33,10 +33,10 @@ async def test_a_batch_of_10_000_calls_back_once_though_who_submits_it_and_who_r
     assert batch is not None
     assert (batch.state, batch.total, batch.succeeded, batch.ends) == (State.SUCCEEDED, JOBS, JOBS, 1)
 
-    (callback,) = await scene.store.find(Query(task="tally", limit=10))
+    (callback,) = await scene.store.list_jobs(Query(task="tally", limit=10))
     assert (await scene.ended(callback.id)).result == str(JOBS)
     assert [(note["total"], note["succeeded"]) for note in scene.processes.diary("tally")] == [(JOBS, JOBS)]
-    assert len(await scene.store.find(Query(batch="b", limit=2 * JOBS))) == JOBS
+    assert len(await scene.store.list_jobs(Query(batch="b", limit=2 * JOBS))) == JOBS
 
 
 async def batch_with(scene: Scene, **least: int) -> BatchRecord | None:

@@ -29,4 +29,4 @@ async def test_a_callback_whose_worker_is_killed_arrives_under_the_same_id(scene
     assert told[0] == told[1]
     assert told[0]["data"]["result"] == 7
     (callback,) = await scene.finished([f"{job}.1.0"])
-    assert (callback.state, callback.losses, callback.failures) == (State.SUCCEEDED, 1, 0)
+    assert (callback.state, callback.worker_losses, callback.failures) == (State.SUCCEEDED, 1, 0)

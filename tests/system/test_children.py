@@ -18,7 +18,7 @@ async def test_a_timeout_kills_a_child_that_does_not_listen(scene: Scene) -> Non
     assert child != worker.pid
 
     record = await scene.ended(job, within=6)
-    assert (record.state, record.failures, record.losses) == (State.FAILED, 1, 0)
+    assert (record.state, record.failures, record.worker_losses) == (State.FAILED, 1, 0)
     assert record.problem is not None
     assert (record.problem.status, record.problem.title) == (504, "Timed out")
     await until(lambda: not alive(child), "the child is gone", within=2)
@@ -33,7 +33,7 @@ async def test_a_child_that_dies_is_a_recorded_loss(scene: Scene, status: int, m
     (job,) = await scene.submit(shop.exit_child.call(status))
 
     record = await scene.ended(job)
-    assert (record.state, record.failures, record.losses) == (State.FAILED, 0, 4)
+    assert (record.state, record.failures, record.worker_losses) == (State.FAILED, 0, 4)
     assert [each.problem.title for each in record.history] == ["Process died"] * 4
     assert manner in record.history[0].problem.detail
     (after,) = await scene.submit(shop.crunch.call(2, 3))
@@ -51,4 +51,4 @@ async def test_children_die_with_a_killed_worker_and_their_jobs_run_elsewhere(sc
     await until(lambda: not alive(child), "the child is gone", within=2)
     assert (await scene.started(job, attempt=2, within=lease + 2))["worker"] == "w2"
     record = await scene.ended(job)
-    assert (record.result, record.losses) == ("2", 1)
+    assert (record.result, record.worker_losses) == ("2", 1)

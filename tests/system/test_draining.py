@@ -32,7 +32,7 @@ async def test_sigterm_lets_running_jobs_finish_and_takes_no_more(scene: Scene) 
 
 @ON_EVERY_STORE
 async def test_what_does_not_finish_in_the_drain_time_runs_elsewhere_at_no_cost(scene: Scene) -> None:
-    worker = await scene.worker("w1", SIDELANE_DRAIN="0.5")
+    worker = await scene.worker("w1", SIDELANE_SHUTDOWN_TIMEOUT="0.5")
     (job,) = await scene.submit(shop.hold.call())
     await scene.started(job)
     await scene.worker("w2")
@@ -41,7 +41,7 @@ async def test_what_does_not_finish_in_the_drain_time_runs_elsewhere_at_no_cost(
 
     record = await scene.ended(job, within=5)
     assert (record.state, record.result) == (State.SUCCEEDED, '"w2"')
-    assert (record.attempt, record.losses, record.failures) == (2, 0, 0)
+    assert (record.attempt, record.worker_losses, record.failures) == (2, 0, 0)
     assert attempts_of(await scene.log(job)) == ["before ", "before after "]
     assert [note["worker"] for note in scene.processes.diary("stopped", job)] == ["w1"], "it could clean up"
     await until(lambda: worker.ended, "the worker has ended", within=5)
@@ -49,7 +49,7 @@ async def test_what_does_not_finish_in_the_drain_time_runs_elsewhere_at_no_cost(
 
 
 async def test_a_second_signal_stops_at_once(scene: Scene) -> None:
-    worker = await scene.worker("w1", SIDELANE_DRAIN="60")
+    worker = await scene.worker("w1", SIDELANE_SHUTDOWN_TIMEOUT="60")
     (job,) = await scene.submit(shop.hold.call())
     await scene.started(job)
     await scene.worker("w2")
@@ -60,7 +60,7 @@ async def test_a_second_signal_stops_at_once(scene: Scene) -> None:
     again = time.monotonic()
     worker.signal(signal.SIGTERM)
     record = await scene.ended(job, within=5)
-    assert (record.result, record.attempt, record.losses, record.failures) == ('"w2"', 2, 0, 0)
+    assert (record.result, record.attempt, record.worker_losses, record.failures) == ('"w2"', 2, 0, 0)
     await until(lambda: worker.ended, "the worker has ended", within=5)
     assert time.monotonic() - again < 30, "well below the time to drain"
 
@@ -77,11 +77,11 @@ async def test_workers_replaced_in_the_middle_of_much_work_cost_no_job_anything(
         await until(lambda: len(scene.processes.diary("start")) > done + 50, "work is being done")  # noqa: B023
         worker.signal(signal.SIGTERM)
         await until(lambda: worker.ended, "the worker has ended", within=5)  # noqa: B023
-        running = await scene.store.find(Query(states=frozenset({State.RUNNING})))
+        running = await scene.store.list_jobs(Query(states=frozenset({State.RUNNING})))
         assert running == [], "what the worker had claimed it has finished or given back"
         worker = await scene.worker(f"w{generation}", SIDELANE_CONCURRENCY="10")
 
     records = await scene.finished(jobs)
     assert {record.state for record in records} == {State.SUCCEEDED}
-    assert sum(record.losses for record in records) == 0
+    assert sum(record.worker_losses for record in records) == 0
     assert sum(record.failures for record in records) == 0

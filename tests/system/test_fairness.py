@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from sidelane import JobRecord, State
-from sidelane.engine.task import Call
+from sidelane.tasks.task import Call
 from tests.system import shop
 from tests.system.places import ON_BOTH_STORES
 from tests.system.scene import Scene

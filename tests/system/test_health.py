@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 
 from sidelane import State
-from sidelane.engine.heartbeat import STUCK_EXIT
+from sidelane.worker.heartbeat import EXIT_STUCK
 from tests.system import shop
 from tests.system.scene import Scene
 from tests.system.waiting import until
@@ -20,11 +20,11 @@ async def test_a_worker_whose_loop_is_stuck_ends_itself_and_its_job_goes_to_anot
     await scene.worker("w2")
 
     await until(lambda: worker.ended, "the stuck worker has ended itself", within=3 * lease)
-    assert worker.status == STUCK_EXIT
+    assert worker.status == EXIT_STUCK
     assert worker.said("the event loop has been stuck")
     record = await scene.ended(job, within=lease + 3)
     assert (record.state, record.result) == (State.SUCCEEDED, "2")
-    assert (record.losses, record.failures) == (1, 0)
+    assert (record.worker_losses, record.failures) == (1, 0)
 
 
 async def test_a_loop_that_is_blocked_for_less_than_a_lease_costs_nothing(scene: Scene, lease: float) -> None:
@@ -33,7 +33,7 @@ async def test_a_loop_that_is_blocked_for_less_than_a_lease_costs_nothing(scene:
     (job,) = await scene.submit(shop.block.call(lease * 0.6))
 
     record = await scene.ended(job)
-    assert (record.state, record.attempt, record.losses) == (State.SUCCEEDED, 1, 0)
+    assert (record.state, record.attempt, record.worker_losses) == (State.SUCCEEDED, 1, 0)
     assert not worker.ended
 
 
@@ -54,7 +54,7 @@ async def test_a_worker_that_cannot_reach_the_store_says_so_and_recovers_without
 
     for job, result in ((after, "3"), (held, '"w1"'), (told, None)):
         record = await scene.ended(job, within=20)
-        assert (record.state, record.attempt, record.losses) == (State.SUCCEEDED, 1, 0)
+        assert (record.state, record.attempt, record.worker_losses) == (State.SUCCEEDED, 1, 0)
         assert result in (None, record.result)
     assert [data["text"] for name, data in await scene.log(told) if name == "token"] == [f"{n} " for n in range(60)]
     (info,) = await scene.store.workers()

@@ -94,10 +94,10 @@ async def test_nothing_is_lost_and_nothing_done_twice_without_a_loss_while_proce
     await until(lambda: all(each.ended for each in producers), "the producers have ended", within=10)
 
     async def quiet() -> bool:
-        return not await scene.store.find(Query(states=frozenset({State.QUEUED, State.RUNNING}), limit=1))
+        return not await scene.store.list_jobs(Query(states=frozenset({State.QUEUED, State.RUNNING}), limit=1))
 
     await until(quiet, "nothing is left to do", within=20)
-    records = await scene.store.find(Query(limit=100_000))
+    records = await scene.store.list_jobs(Query(limit=100_000))
     findings = examine(scene.processes, records, killed)
     nothing: list[str] = []
     assert findings == Findings(
@@ -110,9 +110,9 @@ async def test_nothing_is_lost_and_nothing_done_twice_without_a_loss_while_proce
         unexplained=nothing,
     )
     assert len(records) > 100
-    assert sum(record.losses for record in records) > 0, "some of it went wrong on the way"
+    assert sum(record.worker_losses for record in records) > 0, "some of it went wrong on the way"
     figures: dict[str, Any] = {
-        "jobs": len(records), "killed": dict(kills), "losses": sum(record.losses for record in records),
+        "jobs": len(records), "killed": dict(kills), "losses": sum(record.worker_losses for record in records),
         "effects_repeated_after_a_loss": len(scene.processes.diary("effect")) - len(records),
     }  # fmt: skip
     record_property("history", figures)

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from sidelane import State
-from sidelane.engine.task import Call
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, JobSpec
-from sidelane.model.outcome import Report
+from sidelane.model.outcome import AttemptResult
 from sidelane.model.worker import ClaimRequest
+from sidelane.tasks.task import Call
 from tests.engine.test_isolation import LOST
 from tests.system import shop
 from tests.system.places import ON_EVERY_STORE
@@ -46,7 +46,7 @@ async def kept_running(scene: Scene, *names: str, slots: int) -> AsyncIterator[N
 
 
 def budget(call: Call[Any], losses: int) -> JobSpec:
-    return replace(call.spec(), losses=losses)
+    return replace(call.spec(), max_worker_losses=losses)
 
 
 async def isolated(scene: Scene, call: Call[Any]) -> str:
@@ -54,7 +54,7 @@ async def isolated(scene: Scene, call: Call[Any]) -> str:
     (job,) = await scene.submit(call)
     for _ in range(2):
         claims = await scene.store.claim(ClaimRequest(request=new_nonce(), worker="dead", ids=(job,)))
-        await scene.store.finish([Report(lease=claims.jobs[0].lease, outcome=LOST)])
+        await scene.store.finish([AttemptResult(lease=claims.jobs[0].lease, outcome=LOST)])
     return job
 
 
@@ -91,7 +91,7 @@ async def test_poison_jobs_die_alone_among_good_ones_though_operators_kill_worke
     started = starts(scene)
     assert max(started[spec.id] for spec in poison) == 4
     assert max(started[spec.id] for spec in once) == 1
-    assert [states[spec.id].losses for spec in poison] == [4, 4, 4]
+    assert [states[spec.id].worker_losses for spec in poison] == [4, 4, 4]
 
 
 @ON_EVERY_STORE
@@ -168,7 +168,7 @@ async def test_an_isolated_job_outlives_the_worker_that_had_it_started(scene: Sc
     assert process != worker.pid
     worker.kill()
     record = await scene.ended(job)
-    assert (record.state, record.attempt, record.losses) == (State.SUCCEEDED, 3, 2)
+    assert (record.state, record.attempt, record.worker_losses) == (State.SUCCEEDED, 3, 2)
     await until(lambda: not alive(process), "its process ends")
 
 

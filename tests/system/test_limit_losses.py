@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from sidelane import State
-from sidelane.model.job import Refusal, Submission
+from sidelane.model.job import Rejection, Submission
 from tests.system import limited_shop
 from tests.system.places import ON_BOTH_STORES
 from tests.system.scene import Scene
@@ -48,7 +48,7 @@ async def test_after_the_sigkill_of_all_workers_no_slot_is_left_held_and_a_repea
     assert await held(guests), "who waits at the door is still a guest"
     assert isinstance(await submitted_again(scene), Submission)
     (refused,) = await scene.store.submit([limited_shop.stay.options(user="u0").call().spec()])
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, Rejection)
     assert [reached.limit.id for reached in refused.reached] == ["guests/u0"]
 
     for name in ("w3", "w4"):
@@ -58,14 +58,14 @@ async def test_after_the_sigkill_of_all_workers_no_slot_is_left_held_and_a_repea
     (scene.processes.folder / "house").touch()
     records = await scene.finished(jobs)
     assert {record.state for record in records} == {State.SUCCEEDED}
-    assert sum(record.losses for record in records) == sum(RUNNING.values())
+    assert sum(record.worker_losses for record in records) == sum(RUNNING.values())
     assert await scene.store.limits() == []
 
 
-async def submitted_again(scene: Scene) -> Submission | Refusal:
+async def submitted_again(scene: Scene) -> Submission | Rejection:
     """Submit a job that there is, as a client does whose reply was lost; it is not made anew."""
     (answer,) = await scene.store.submit([limited_shop.stay.options(id="stay-0", user="u0").call().spec()])
-    assert isinstance(answer, Refusal) or not answer.created
+    assert isinstance(answer, Rejection) or not answer.created
     return answer
 
 

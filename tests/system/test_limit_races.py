@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sidelane import State
-from sidelane.model.limit import WhenFull
+from sidelane.model.limit import OnLimit
 from tests.system.places import ON_BOTH_STORES
 from tests.system.racing import MOST
 from tests.system.scene import Scene
@@ -23,7 +23,7 @@ MANY = (50, 10_000)
 
 
 @ON_BOTH_STORES
-@pytest.mark.parametrize("when_full", ["wait", "reject", "replace"])
+@pytest.mark.parametrize("on_limit", ["wait", "reject", "replace"])
 @pytest.mark.parametrize(
     ("racers", "submissions"),
     [
@@ -32,7 +32,7 @@ MANY = (50, 10_000)
     ],
 )
 async def test_of_many_processes_never_more_hold_a_limit_than_it_allows(
-    scene: Scene, tmp_path: Path, when_full: WhenFull, racers: int, submissions: int,
+    scene: Scene, tmp_path: Path, when_full: OnLimit, racers: int, submissions: int,
     record_property: Callable[[str, object], None],
 ) -> None:  # fmt: skip
     settings = (scene.processes.store, str(tmp_path), when_full, str(racers), str(submissions // racers))

@@ -13,7 +13,7 @@ from httpx2 import AsyncClient
 
 from examples.stock_chat.demo.stream import server_events
 from sidelane import State
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 from tests.contract.servers import RunningServer
 from tests.stores.proxy import Proxy, between
 from tests.system.processes import ROOT, Processes, Started
@@ -177,7 +177,11 @@ async def test_a_network_that_fails_ends_no_worker_and_no_request_with_a_plain_5
         await asyncio.wait(going)
 
         records = await scene.finished(clients.taken, within=SETTLES_WITHIN)
-        said = {"faults": dict(network.faults), "jobs": len(records), "worker_losses": sum(r.losses for r in records)}
+        said = {
+            "faults": dict(network.faults),
+            "jobs": len(records),
+            "worker_losses": sum(r.worker_losses for r in records),
+        }
         answers = {f"{status} {content}": count for (status, content), count in clients.answers.items()}
         record_property(f"network_faults_{loop}", {**said, "answers": answers})
         assert {record.state for record in records} == {State.SUCCEEDED}

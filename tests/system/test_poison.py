@@ -25,14 +25,14 @@ async def test_a_task_that_kills_its_process_fails_within_its_budget_and_200_goo
             keeper.cancel()
 
     assert record.state is State.FAILED
-    assert (record.losses, record.failures, record.attempt) == (4, 0, 4)
+    assert (record.worker_losses, record.failures, record.attempt) == (4, 0, 4)
     assert record.problem is not None
     assert record.problem.title
     assert "worker" in record.problem.detail
     assert len(record.history) == 4
     assert [each.state for each in good] == [State.SUCCEEDED] * GOOD
     assert [each.result for each in good] == [str(shop.square(number)) for number in range(GOOD)]
-    assert max(each.losses for each in good) <= 2, (
+    assert max(each.worker_losses for each in good) <= 2, (
         "a good job dies with the killer by chance once or twice, and no more"
     )
 

@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 
 from examples.stock_chat.demo.stream import ServerEvent, server_events
 from sidelane import Sidelane, State
-from sidelane.engine.embedding import embedded
 from sidelane.model.job import Query
 from sidelane.model.worker import OK
+from sidelane.worker.embedding import run_in_background
 from tests.contract.servers import RunningServer
 from tests.system import shop
 from tests.system.places import ON_SERVERS
@@ -47,7 +47,7 @@ async def test_a_restart_that_takes_longer_than_a_lease_costs_no_job_its_worker(
         scene.processes.open_gate(worker.name)
     for job in held, told:
         record = await scene.ended(job)
-        assert (record.state, record.attempt, record.losses) == (State.SUCCEEDED, 1, 0)
+        assert (record.state, record.attempt, record.worker_losses) == (State.SUCCEEDED, 1, 0)
         assert len(scene.processes.diary("start", job)) == 1
     assert [data["text"] for name, data in await scene.log(told) if name == "token"] == [f"{n} " for n in range(100)]
     assert not any(worker.ended for worker in workers)
@@ -75,8 +75,8 @@ async def test_workers_claim_again_within_five_seconds_of_their_servers_return(
 
 
 async def test_a_worker_whose_server_is_away_is_not_well_until_it_is_back(scene: Scene, server: RunningServer) -> None:
-    lane = Sidelane(store=server.url(), settings={"lease": 1.0})
-    async with lane.running(), embedded(lane.worker(name="w1")) as worker:
+    lane = Sidelane(store=server.url(), settings={"lease_duration": 1.0})
+    async with lane.open(), run_in_background(lane.worker(name="w1")) as worker:
         await until(lambda: worker.health == OK, "it is well")
         server.stop(signal.SIGKILL)
         await until(lambda: worker.health.startswith("cannot "), "it says what it cannot do")
@@ -147,7 +147,7 @@ async def test_every_202_around_a_kill_9_of_the_server_is_one_job(scene: Scene, 
     await asyncio.gather(*submitting)
     accepted = [job for job, status in answers.items() if status == ACCEPTED]
     assert set(answers.values()) <= {ACCEPTED, UNAVAILABLE}
-    there = [record.id for record in await scene.store.find(Query(limit=1000))]
+    there = [record.id for record in await scene.store.list_jobs(Query(limit=1000))]
     assert len(there) == len(set(there))
     assert set(accepted) <= set(there) <= set(answers)
     await scene.worker("w1")

@@ -109,7 +109,7 @@ async def test_whatever_tails_are_lost_every_job_that_is_left_ends_and_every_rea
     await crashing
 
     async def quiet() -> bool:
-        return not await scene.store.find(Query(states=frozenset({State.QUEUED, State.RUNNING}), limit=1))
+        return not await scene.store.list_jobs(Query(states=frozenset({State.QUEUED, State.RUNNING}), limit=1))
 
     await until(quiet, "nothing is left to do", within=30)
     async with asyncio.timeout(20):

@@ -31,13 +31,13 @@ async def test_each_firing_is_one_job_though_of_two_who_fire_one_is_killed_again
     scene: Scene, firings: int, record_property: Callable[[str, object], None]
 ) -> None:
     dice = random.Random(SEED)
-    await scene.store.keep_schedule(TICK)
-    (record,) = (await scene.store.schedules()).records
+    await scene.store.upsert_schedule(TICK)
+    (record,) = (await scene.store.list_schedules()).records
     since, kills = record.last, 0
     workers = [await scene.worker(name) for name in ("w0", "w1")]
 
     async def fired() -> list[float]:
-        (record,) = (await scene.store.schedules()).records
+        (record,) = (await scene.store.list_schedules()).records
         return TICK.due(since, record.last, most=100 * firings)
 
     while kills < KILLS or len(await fired()) < firings:
@@ -46,10 +46,10 @@ async def test_each_firing_is_one_job_though_of_two_who_fire_one_is_killed_again
         workers[victim].kill()
         workers[victim] = await scene.worker(f"w{victim}")
         kills += 1
-    await scene.store.enable_schedule(TICK.name, False)
+    await scene.store.set_schedule_enabled(TICK.name, False)
 
     times = await fired()
-    jobs = await scene.store.find(Query(task=TICK.spec.task, limit=100 * firings))
+    jobs = await scene.store.list_jobs(Query(task=TICK.spec.task, limit=100 * firings))
     assert len(jobs) == len(times)
     assert len(times) >= firings
     await scene.finished([job.id for job in jobs], within=30)

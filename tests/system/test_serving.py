@@ -33,7 +33,7 @@ async def test_what_a_killed_worker_and_a_stopped_one_leave_is_done_by_the_next_
         lambda: [note["worker"] for note in scene.processes.diary("start", job)] == ["killed"], "it begins", within=30
     )
     killed.kill()
-    stopped = serve(scene.processes, "stopped", SIDELANE_LEASE="120", SIDELANE_DRAIN="0")
+    stopped = serve(scene.processes, "stopped", SIDELANE_LEASE_DURATION="120", SIDELANE_SHUTDOWN_TIMEOUT="0")
     await until(lambda: len(scene.processes.diary("start", job)) == 2, "it comes again", within=30)
     assert not (await scene.record(job)).state.finished
     stopped.signal(signal.SIGTERM)
@@ -41,7 +41,7 @@ async def test_what_a_killed_worker_and_a_stopped_one_leave_is_done_by_the_next_
     last = serve(scene.processes, "last")
     record = await scene.ended(job, within=30)
     assert (record.state, record.result) == (State.SUCCEEDED, '"last"')
-    assert (record.attempt, record.failures, record.losses, record.ends) == (1, 0, 0, 1)
+    assert (record.attempt, record.failures, record.worker_losses, record.ends) == (1, 0, 0, 1)
     assert [note["worker"] for note in scene.processes.diary("start", job)] == ["killed", "stopped", "last"]
     assert stopped.process.wait(10) == 0
     last.signal(signal.SIGTERM)

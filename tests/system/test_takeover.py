@@ -50,7 +50,7 @@ async def test_a_stream_goes_on_when_its_worker_is_killed_in_the_middle(
     job = events[0].data["id"]
     assert {note["worker"] for note in scene.processes.diary("start", job)} == {"w1", "w2"}
     record = await scene.record(job)
-    assert (record.attempt, record.losses, record.failures) == (2, 1, 0)
+    assert (record.attempt, record.worker_losses, record.failures) == (2, 1, 0)
 
 
 @ON_EVERY_STORE
@@ -80,7 +80,7 @@ async def test_late_writes_of_a_frozen_worker_change_nothing(scene: Scene, woken
 
     record = await scene.ended(job)
     assert (record.state, record.result) == (State.SUCCEEDED, f'"{second}"')
-    assert (record.attempt, record.losses, record.failures) == (2, 1, 0)
+    assert (record.attempt, record.worker_losses, record.failures) == (2, 1, 0)
     log = await scene.log(job)
     assert [name for name, _ in log] == ["token", "attempt", "token", "token", "end"]
     assert attempts_of(log) == ["before ", "before after "]
@@ -116,6 +116,6 @@ async def test_a_lone_worker_that_was_frozen_goes_on_in_the_same_attempt(scene: 
 
     record = await scene.ended(job)
     assert (record.state, record.result) == (State.SUCCEEDED, '"w1"')
-    assert (record.attempt, record.losses) == (1, 0)
+    assert (record.attempt, record.worker_losses) == (1, 0)
     assert attempts_of(await scene.log(job)) == ["before after "]
     assert not worker.ended

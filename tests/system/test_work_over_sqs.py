@@ -116,7 +116,7 @@ async def test_an_offer_that_is_delivered_twice_ends_its_job_once(
     finally:
         counter.kill()
     record = await scene.ended(job)
-    assert (record.state, record.attempt, record.ends, record.losses) == (State.SUCCEEDED, 1, 1, 0)
+    assert (record.state, record.attempt, record.ends, record.worker_losses) == (State.SUCCEEDED, 1, 1, 0)
     assert [name for name, _ in await scene.log(job)] == ["progress", "end"]
 
 
@@ -138,7 +138,7 @@ async def test_a_foreign_worker_that_is_killed_in_the_middle_has_its_offer_done_
         other.kill()
     assert other.said(f"counting for {job}")
     assert (record.state, record.result) == (State.SUCCEEDED, '{"words":4}')
-    assert (record.attempt, record.losses, record.ends) == (1, 0, 1)
+    assert (record.attempt, record.worker_losses, record.ends) == (1, 0, 1)
     assert [name for name, _ in await scene.log(job)] == ["progress", "end"]
 
 
@@ -160,7 +160,7 @@ async def test_an_offer_that_kills_its_workers_is_put_aside_and_its_job_ends(
         for victim in victims:
             victim.kill()
     record = await scene.record(job)
-    assert (record.state, record.losses, record.attempt) == (State.FAILED, 2, 2)
+    assert (record.state, record.worker_losses, record.attempt) == (State.FAILED, 2, 2)
     assert sum(victim.said("AttributeError") for victim in victims) == 2  # once for each hand-over
 
 

@@ -10,7 +10,7 @@ import time
 
 from sidelane.model.job import JobSpec
 from sidelane.stores.contract import Store
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 
 
 async def write(store: Store, name: str, seconds: float) -> dict[str, float]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sidelane.model.errors import ConfigurationError
-from sidelane.transports.address import Address, PubSub, Sqs, parse
+from sidelane.transports.endpoints import Address, PubSub, Sqs, parse
 
 QUEUE_URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/offers.fifo"
 

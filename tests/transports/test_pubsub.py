@@ -7,16 +7,16 @@ from typing import Any, TypeVar
 
 import pytest
 
-from sidelane.model.errors import TransportError, TransportUnavailable, TransportUnusable
+from sidelane.conformance.transports.fixtures import DeadLetters, bodies, messages, nothing, opened, send, take
+from sidelane.conformance.transports.suite import TransportConformance
+from sidelane.model.errors import TransportError, TransportMisconfigured, TransportUnavailable
 from sidelane.model.message import Message
-from sidelane.testing.conformance.transports.place import DeadLetters, bodies, messages, nothing, opened, send, take
-from sidelane.testing.conformance.transports.suite import TransportConformance
-from sidelane.transports.address import PubSub
 from sidelane.transports.contract import Transport
-from sidelane.transports.opening import Transports
-from sidelane.transports.pubsub import stream
+from sidelane.transports.endpoints import PubSub
+from sidelane.transports.factory import TransportPool
+from sidelane.transports.pubsub import streaming_pull
 from sidelane.transports.pubsub.delivery import PubSubDelivery
-from sidelane.transports.pubsub.sending import Sending
+from sidelane.transports.pubsub.publisher import PublishCall
 from sidelane.transports.pubsub.transport import PubSubTransport
 from tests.transports.pubsub import PROJECT, RunningPubSub, subscription_path, topic_path
 
@@ -132,7 +132,7 @@ class TestGroups:
             went.append(len(some))
 
         large = Message(body="x" * 6_000_000, group="a")  # one in a request
-        sending = Sending([large] * 3, publish)
+        sending = PublishCall([large] * 3, publish)
         await sending.run([0, 1, 2])
         assert went == [1]
         assert sending.answers[0] is None
@@ -152,7 +152,7 @@ class TestStreams:
     async def test_a_stream_that_the_service_ends_goes_on_in_another(
         self, pubsub: RunningPubSub, transport: Transport, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(stream, "LIVED", 0.0)
+        monkeypatch.setattr(streaming_pull, "LIVED", 0.0)
         async with transport.receiving(hold=1.0) as receiver:  # what goes down with a stream comes again after that
             for body in "ab":
                 receiving = asyncio.create_task(take(receiver))
@@ -185,7 +185,7 @@ class TestStreams:
     def test_what_was_closed_opens_again_on_another_event_loop(self, pubsub: RunningPubSub) -> None:
         address = PubSub(topic=pubsub.topic())
         address = PubSub(topic=address.topic, subscription=pubsub.subscription(address.topic or ""))
-        transports = Transports()
+        transports = TransportPool()
 
         async def round_trip() -> None:
             transport = await transports.to(address)
@@ -259,7 +259,7 @@ class TestErrors:
     async def test_one_message_that_is_never_taken_does_not_keep_the_others(self, transport: Transport) -> None:
         bad = Message(body="bad", attributes={"long": "x" * 1_025})
         said = await transport.send([*messages("a"), bad, *messages("b"), Message(body="")])
-        assert [type(one) for one in said] == [type(None), TransportUnusable, type(None), TransportUnusable]
+        assert [type(one) for one in said] == [type(None), TransportMisconfigured, type(None), TransportMisconfigured]
         assert "too long" in str(said[1])
         async with transport.receiving() as receiver:
             assert bodies(await take(receiver, 2)) == ["a", "b"]
@@ -282,7 +282,7 @@ class TestErrors:
         async with opened(PubSubTransport(address)) as transport:
             assert "GOOGLE_APPLICATION_CREDENTIALS" in str(await refusal(transport))
             [said] = await transport.send(messages("a"))
-            assert isinstance(said, TransportUnusable)
+            assert isinstance(said, TransportMisconfigured)
 
     async def test_a_name_without_a_project_says_how_to_give_one(
         self, pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch
@@ -333,6 +333,6 @@ async def refusal(transport: Transport) -> TransportError:
         async with transport.receiving() as receiver:
             await receiver.receive(1)
 
-    with pytest.raises(TransportUnusable) as caught:
+    with pytest.raises(TransportMisconfigured) as caught:
         await until_up(receive)
     return caught.value

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from sidelane.model.errors import MissingExtra, TransportError, TransportUnavailable, TransportUnusable
+from sidelane.conformance.transports.fixtures import DeadLetters, bodies, messages, nothing, opened, send, take
+from sidelane.conformance.transports.suite import TransportConformance
+from sidelane.model.errors import MissingExtra, TransportError, TransportMisconfigured, TransportUnavailable
 from sidelane.model.message import Message
-from sidelane.testing.conformance.transports.place import DeadLetters, bodies, messages, nothing, opened, send, take
-from sidelane.testing.conformance.transports.suite import TransportConformance
-from sidelane.transports.address import Sqs
 from sidelane.transports.contract import Transport
-from sidelane.transports.opening import Transports
+from sidelane.transports.endpoints import Sqs
+from sidelane.transports.factory import TransportPool
 from sidelane.transports.sqs.transport import SqsTransport
 from tests.transports.moto import Moto
 
@@ -104,9 +104,9 @@ class TestTroubles:
     @pytest.mark.parametrize(
         ("status", "code", "kind", "words"),
         [
-            (403, "AccessDeniedException", TransportUnusable, "need sqs:SendMessage on it"),
-            (400, "InvalidClientTokenId", TransportUnusable, "AWS does not accept the credentials"),
-            (400, "SomethingNew", TransportUnusable, "SomethingNew, The words of the service."),
+            (403, "AccessDeniedException", TransportMisconfigured, "need sqs:SendMessage on it"),
+            (400, "InvalidClientTokenId", TransportMisconfigured, "AWS does not accept the credentials"),
+            (400, "SomethingNew", TransportMisconfigured, "SomethingNew, The words of the service."),
             (400, "RequestThrottled", TransportUnavailable, "takes no more for now: RequestThrottled."),
             (503, "ServiceUnavailable", TransportUnavailable, "takes no more for now"),
             (0, "", TransportUnavailable, "cannot be reached"),
@@ -124,7 +124,7 @@ class TestTroubles:
     async def test_a_service_that_does_not_answer_is_not_waited_for(
         self, moto: Moto, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("sidelane.transports.sqs.connection.ANSWER", 0.2)
+        monkeypatch.setattr("sidelane.transports.sqs.queue.ANSWER", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as listening:  # it takes connections, and that is all
             error = await said(Sqs(f"http://127.0.0.1:{listening.getsockname()[1]}/123456789012/offers"))
         assert type(error) is TransportUnavailable
@@ -140,30 +140,30 @@ class TestTroubles:
     @pytest.mark.usefixtures("nothing_set")
     async def test_missing_credentials_are_named(self) -> None:
         error = await said(Sqs("offers", region="eu-west-1"))
-        assert type(error) is TransportUnusable
+        assert type(error) is TransportMisconfigured
         assert "AWS_ACCESS_KEY_ID" in str(error)
 
     @pytest.mark.usefixtures("nothing_set")
     async def test_a_missing_region_is_named(self) -> None:
         error = await said(Sqs("offers"))
-        assert type(error) is TransportUnusable
+        assert type(error) is TransportMisconfigured
         assert "AWS_REGION" in str(error)
 
     async def test_a_missing_profile_is_named(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_PROFILE", "nobody")
         error = await said(Sqs("offers"))
-        assert type(error) is TransportUnusable
+        assert type(error) is TransportMisconfigured
         assert "AWS_PROFILE" in str(error)
 
     async def test_an_endpoint_that_is_no_url_is_unusable(self, moto: Moto) -> None:
-        assert type(await said(Sqs("offers", endpoint_url="elsewhere"))) is TransportUnusable
+        assert type(await said(Sqs("offers", endpoint_url="elsewhere"))) is TransportMisconfigured
 
     async def test_a_missing_driver_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in [name for name in sys.modules if name.startswith("sidelane.transports.sqs.")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "aiobotocore.session", None)
         with pytest.raises(MissingExtra, match=r"pip install 'sidelane\[sqs\]'"):
-            await Transports().to(Sqs("offers"))
+            await TransportPool().to(Sqs("offers"))
 
 
 class TestQueues:
@@ -201,7 +201,7 @@ class TestQueues:
             assert (transport.largest, transport.redelivers) == (2048, 3600.0)
             await send(transport, Message(body="x" * 2000, attributes={"name": "x" * 38}))
             (error,) = await transport.send([Message(body="x" * 2000, attributes={"name": "x" * 39})])
-            assert isinstance(error, TransportUnusable)
+            assert isinstance(error, TransportMisconfigured)
             assert "2,049 bytes" in str(error)
 
     async def test_what_is_done_at_once_is_done_by_tens(self, moto: Moto, url: str) -> None:
@@ -276,7 +276,7 @@ class TestQueues:
         assert (moto.count(url), moto.count(buried)) == (0, 1)
 
     async def test_a_lane_that_opens_again_has_its_transports_on_another_loop(self, url: str) -> None:
-        transports = Transports()
+        transports = TransportPool()
 
         async def once(body: str) -> None:
             transport = await transports.to(Sqs(url))
@@ -311,7 +311,7 @@ class TestFifo:
     async def test_a_group_that_cannot_be_is_refused(self, transport: Transport) -> None:
         one, other = await transport.send([*messages("a", group="그룹"), *messages("b", group="g" * 129)])
         for error in (one, other):
-            assert isinstance(error, TransportUnusable)
+            assert isinstance(error, TransportMisconfigured)
             assert "group" in str(error)
 
     async def test_dead_letters_keep_their_group(self, moto: Moto) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sidelane.batching import Batching
+from sidelane.coalescing import CallCoalescer
 
 
 async def test_a_lone_call_goes_alone_and_those_that_gather_meanwhile_go_together() -> None:
@@ -17,7 +17,7 @@ async def test_a_lone_call_goes_alone_and_those_that_gather_meanwhile_go_togethe
         await go.wait()
         return [item * 10 for item in items]
 
-    double = Batching(call, limit=3)
+    double = CallCoalescer(call, limit=3)
     first = asyncio.create_task(double(0))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -34,7 +34,7 @@ async def test_an_error_reaches_each_of_its_batch_and_nobody_after() -> None:
             raise ValueError("bad")
         return list(items)
 
-    echo = Batching(call, limit=2)
+    echo = CallCoalescer(call, limit=2)
     answers = await asyncio.gather(*map(echo, ["bad", "beside", "after"]), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["bad", "bad", "after"]
 
@@ -44,7 +44,7 @@ async def test_a_caller_that_gives_up_does_not_hurt_the_others() -> None:
         await asyncio.sleep(0)
         return list(items)
 
-    echo = Batching(call)
+    echo = CallCoalescer(call)
     tasks = [asyncio.create_task(echo(item)) for item in range(3)]
     await asyncio.sleep(0)
     tasks[1].cancel()
@@ -66,7 +66,7 @@ async def test_many_callers_keep_two_calls_under_way_and_never_more() -> None:
         under_way -= 1
         return list(items)
 
-    echo = Batching(call, limit=50)
+    echo = CallCoalescer(call, limit=50)
     assert await asyncio.gather(*map(echo, range(500))) == list(range(500))
     assert most == 2
     assert max(sizes) == 50
@@ -80,6 +80,6 @@ async def test_one_by_one_no_call_overtakes_another_however_many_wait() -> None:
         done.extend(items)
         return list(items)
 
-    echo = Batching(call, limit=10, one_by_one=True)
+    echo = CallCoalescer(call, limit=10, one_by_one=True)
     await asyncio.gather(*map(echo, range(60)))
     assert done == list(range(60))

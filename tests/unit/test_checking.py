@@ -7,7 +7,7 @@ import pytest
 
 from sidelane.model.job import FollowUp, JobSpec, State
 from sidelane.model.limit import Limit
-from sidelane.stores.checking import problem_with
+from sidelane.stores.validation import spec_problem
 
 HALF = "\ud800"
 
@@ -35,7 +35,7 @@ def test_what_a_store_cannot_write_is_refused_by_its_name(asked: dict[str, Any],
         JobSpec(id="j", task="t", **asked),
         JobSpec(id="j", task="t", follow_ups=(FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="t", **asked)),)),
     ):
-        problem = problem_with(spec)
+        problem = spec_problem(spec)
         assert problem is not None
         assert problem.status == 422
         assert said in (problem.detail or "")
@@ -43,4 +43,4 @@ def test_what_a_store_cannot_write_is_refused_by_its_name(asked: dict[str, Any],
 
 def test_limits_batches_and_bounds_as_people_use_them_are_kept() -> None:
     for asked in (limit(key="é"), limit(window=0.5, burst=3), {"batch": "b", "max_queued": 0}):
-        assert problem_with(JobSpec(id="j", task="t", **asked)) is None
+        assert spec_problem(JobSpec(id="j", task="t", **asked)) is None

@@ -5,16 +5,16 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidelane.engine.emission import MOST_BYTES, MOST_BYTES_OF_REST, MOST_ENTRIES, Emission
-from sidelane.model.event import Entry
+from sidelane.model.event import NewEvent
 from sidelane.model.job import Lease
+from sidelane.worker.event_buffer import MAX_BYTES_PER_APPEND, MAX_BYTES_PER_RESULT, MAX_EVENTS_PER_APPEND, EventBuffer
 
 LEASE = Lease("job", 1, "nonce")
 
 
 @given(st.lists(st.one_of(st.integers(0, 300), st.just("take"), st.just("written")), max_size=40))
 def test_ordinals_have_no_holes_and_nothing_is_lost_or_doubled(steps: list[int | str]) -> None:
-    emission, put = Emission(LEASE, lambda emission: None), 0
+    emission, put = EventBuffer(LEASE, lambda emission: None), 0
     got: list[str] = []
     in_flight = None
     for step in steps:
@@ -22,13 +22,13 @@ def test_ordinals_have_no_holes_and_nothing_is_lost_or_doubled(steps: list[int |
             in_flight = emission.take()
         elif step == "written" and in_flight is not None:
             assert in_flight.ordinal == len(got) + 1
-            assert len(in_flight.entries) <= MOST_ENTRIES
+            assert len(in_flight.entries) <= MAX_EVENTS_PER_APPEND
             got += [entry.data for entry in in_flight.entries]
             emission.written(held=True)
             in_flight = None
         elif isinstance(step, int):
             for _ in range(step):
-                emission.put(Entry("n", str(put)))
+                emission.add(NewEvent("n", str(put)))
                 put += 1
     if in_flight is not None:
         got += [entry.data for entry in in_flight.entries]
@@ -40,20 +40,20 @@ def test_ordinals_have_no_holes_and_nothing_is_lost_or_doubled(steps: list[int |
 
 
 async def test_the_rest_takes_with_it_what_is_under_way() -> None:
-    emission = Emission(LEASE, lambda emission: None)
-    emission.put(Entry("a", "1"))
+    emission = EventBuffer(LEASE, lambda emission: None)
+    emission.add(NewEvent("a", "1"))
     assert emission.take() is not None
-    emission.put(Entry("b", "2"))
-    assert await emission.rest() == (1, (Entry("a", "1"), Entry("b", "2")))
+    emission.add(NewEvent("b", "2"))
+    assert await emission.drain() == (1, (NewEvent("a", "1"), NewEvent("b", "2")))
     emission.written(held=True)
 
 
 async def test_the_rest_waits_while_it_is_too_much_for_one_report() -> None:
-    emission = Emission(LEASE, lambda emission: None)
+    emission = EventBuffer(LEASE, lambda emission: None)
     for _ in range(3):
-        emission.put(Entry("big", "x" * (MOST_BYTES_OF_REST // 2)))
+        emission.add(NewEvent("big", "x" * (MAX_BYTES_PER_RESULT // 2)))
     assert emission.take() is not None
-    rest = asyncio.create_task(emission.rest())
+    rest = asyncio.create_task(emission.drain())
     await asyncio.sleep(0)
     assert not rest.done()
     emission.written(held=True)
@@ -62,20 +62,20 @@ async def test_the_rest_waits_while_it_is_too_much_for_one_report() -> None:
 
 
 async def test_a_lost_lease_lets_nobody_wait() -> None:
-    emission = Emission(LEASE, lambda emission: None)
+    emission = EventBuffer(LEASE, lambda emission: None)
     for _ in range(3):
-        emission.put(Entry("big", "x" * (MOST_BYTES_OF_REST // 2)))
+        emission.add(NewEvent("big", "x" * (MAX_BYTES_PER_RESULT // 2)))
     emission.take()
-    rest = asyncio.create_task(emission.rest())
+    rest = asyncio.create_task(emission.drain())
     await asyncio.sleep(0)
     emission.written(held=False)
     assert (await rest)[1] == ()
 
 
 def test_large_entries_go_in_appends_of_bounded_size() -> None:
-    emission = Emission(LEASE, lambda emission: None)
+    emission = EventBuffer(LEASE, lambda emission: None)
     for _ in range(4):
-        emission.put(Entry("big", "x" * (MOST_BYTES // 2)))
+        emission.add(NewEvent("big", "x" * (MAX_BYTES_PER_APPEND // 2)))
     append = emission.take()
     assert append is not None
     assert len(append.entries) == 2

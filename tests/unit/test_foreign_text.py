@@ -11,38 +11,38 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import Headers
 
-from sidelane.callbacks.addresses import Reach
-from sidelane.callbacks.poster import seconds_of
-from sidelane.callbacks.receiver import receiver_of
-from sidelane.cli.times import duration_of
-from sidelane.data.file import File
-from sidelane.data.files import key_of
-from sidelane.data.kinds import checked_type
-from sidelane.data.uploading import proper_name, proper_type
-from sidelane.engine.holding import files_named
-from sidelane.model.codec import explain
+from sidelane.callbacks.http_client import seconds_of
+from sidelane.callbacks.ssrf import AddressPolicy
+from sidelane.callbacks.url import parse_url
+from sidelane.cli.output.time_format import duration_of
+from sidelane.client.file_references import files_named
+from sidelane.consumers.consumer import trace_of
+from sidelane.external.completion_token import read_token
+from sidelane.files.file import File
+from sidelane.files.files import key_of
+from sidelane.files.media_types import checked_type
+from sidelane.files.upload import sanitize_name, sanitize_type
+from sidelane.model.codec import format_validation_error
 from sidelane.model.errors import SidelaneError
 from sidelane.model.ids import is_id, is_made, is_traceparent
 from sidelane.model.job import JobSpec
-from sidelane.model.limit import Rate
+from sidelane.model.limit import RateLimit
 from sidelane.model.message import Message
-from sidelane.remote.intake import trace_of
-from sidelane.remote.messages import (
+from sidelane.stores.validation import spec_problem
+from sidelane.transports import cloudevents
+from sidelane.transports.job_messages import (
     CompletionForm,
     EventsForm,
     read_asked,
     read_claim,
+    read_dispatched,
     read_form,
-    read_offer,
     read_reply,
 )
-from sidelane.remote.token import read_token
-from sidelane.stores.checking import problem_with
-from sidelane.transports import cloudevents
-from sidelane.transports.sqs import form
-from sidelane.web.cursors import cursor
+from sidelane.transports.sqs import codec
+from sidelane.web.cursor import parse_cursor
 from sidelane.web.idempotency import check_key, content_of
-from sidelane.web.negotiation import wishes
+from sidelane.web.negotiation import parse_preferences
 
 MIB = 1024 * 1024
 
@@ -155,7 +155,7 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "a claim": lambda text: read_claim(Message(body=text)),
     "a reply": lambda text: read_reply(Message(body=text)),
     "what an offer asks for": lambda text: read_asked(Message(body=text)),
-    "an offer": lambda text: read_offer(Message(body=text)),
+    "an offer": lambda text: read_dispatched(Message(body=text)),
     "a trace": lambda text: trace_of(Message(body=text)),
 }
 
@@ -168,32 +168,32 @@ FILE = '"file":"sidelane-file:'
 FILES = repeated(FILE, FILE + "0" * 31 + "g", "sidelane-file:", "sidelane-file:" + "0" * 32, "sidelane")
 
 SHORT: Mapping[str, tuple[Callable[[str], Any], list[Shape]]] = {
-    "Accept": (lambda text: wishes(Headers({"accept": text})), [*PLAIN, *NUMBERS]),
+    "Accept": (lambda text: parse_preferences(Headers({"accept": text})), [*PLAIN, *NUMBERS]),
     "Prefer": (
-        lambda text: wishes(Headers({"prefer": text})),
+        lambda text: parse_preferences(Headers({"prefer": text})),
         [*PLAIN, between("wait=1e", "9", ""), between("wait=0.", "3", "")],
     ),
-    "Last-Event-ID": (cursor, [*PLAIN, between("a:1:", "1", ""), between("a:", "f", ":1")]),
+    "Last-Event-ID": (parse_cursor, [*PLAIN, between("a:1:", "1", ""), between("a:", "f", ":1")]),
     "Idempotency-Key": (lambda text: check_key(text, "ann"), PLAIN),
     "Retry-After": (lambda text: seconds_of(text, 0.0), [*PLAIN, *NUMBERS, *DATES]),
     "traceparent": (is_traceparent, PLAIN),
     "an id": (lambda text: (is_id(text), is_made(text)), [*PLAIN, between("0" * 32 + ".", "a", "!")]),
     "a completion token": (lambda text: read_token(b"key", "job", text), [*PLAIN, between("1.a.", "A", "")]),
-    "a callback's URL": (receiver_of, [*PLAIN, between("https://", "a.", ""), between("https://a/", "/", "")]),
-    "a callback's host": (Reach().check_host, [*PLAIN, *repeated("1.", "0x", "::")]),
-    "a file's name": (proper_name, PLAIN),
-    "a file's type": (lambda text: (proper_type(text), checked_type(b"", text, ("audio/*",))), [*PLAIN, *repeated("a/")]),
+    "a callback's URL": (parse_url, [*PLAIN, between("https://", "a.", ""), between("https://a/", "/", "")]),
+    "a callback's host": (AddressPolicy().check_host, [*PLAIN, *repeated("1.", "0x", "::")]),
+    "a file's name": (sanitize_name, PLAIN),
+    "a file's type": (lambda text: (sanitize_type(text), checked_type(b"", text, ("audio/*",))), [*PLAIN, *repeated("a/")]),
     "a file's id": (key_of, FILES),
     "a file": (File.model_validate_json, [between('{"file":"sidelane-file:', "0", '"}'), *PLAIN]),
     "files in arguments": (lambda text: files_named([text]), FILES),
     "arguments that are compared": (content_of, FILES),
-    "attributes in one": (lambda text: form.message({"Body": "", "MessageId": "", "MessageAttributes": {
-        form.MORE: {"StringValue": text}}}), [*PLAIN, *repeated("[", "{"), between('{"a":"', "a", '"}')]),
+    "attributes in one": (lambda text: codec.from_entry({"Body": "", "MessageId": "", "MessageAttributes": {
+        codec.MORE: {"StringValue": text}}}), [*PLAIN, *repeated("[", "{"), between('{"a":"', "a", '"}')]),
     "a completion": (lambda text: read_form(CompletionForm, text), [*PLAIN, *BODIES]),
     "events by HTTP": (lambda text: read_form(EventsForm, text), [*PLAIN, *BODIES]),
-    "a job to be kept": (lambda text: problem_with(JobSpec(id=text, task="t", key=text, user=text)), PLAIN),
+    "a job to be kept": (lambda text: spec_problem(JobSpec(id=text, task="t", key=text, user=text)), PLAIN),
     "a duration": (duration_of, [*PLAIN, *repeated("1d", "1 ")]),
-    "a rate": (lambda text: Rate(text, per="user").wrong(), [*PLAIN, between("1/", " ", "")]),
+    "a rate": (lambda text: RateLimit(text, per="user").invalid_reason(), [*PLAIN, between("1/", " ", "")]),
 }  # fmt: skip
 
 
@@ -259,7 +259,7 @@ def test_what_is_wrong_with_many_values_is_told_of_a_few_and_counted_where_it_wo
     with pytest.raises(ValidationError) as many:
         TypeAdapter(list[int]).validate_python([""] * count)
     began = time.thread_time()
-    text = explain(many.value)
+    text = format_validation_error(many.value)
     assert time.thread_time() - began <= BAR * UNHURRIED
     assert text.count("valid integer") == told
     assert text.startswith(begins)

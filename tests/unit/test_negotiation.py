@@ -3,12 +3,12 @@
 import pytest
 from starlette.datastructures import Headers
 
-from sidelane.web.negotiation import Wishes, accepts_stream, wishes
+from sidelane.web.negotiation import ResponsePreference, accepts_stream, parse_preferences
 
 
-def asked(*prefer: str, accept: str = "", stream: bool = False) -> Wishes:
+def asked(*prefer: str, accept: str = "", stream: bool = False) -> ResponsePreference:
     pairs = [("prefer", value) for value in prefer] + ([("accept", accept)] if accept else [])
-    return wishes(Headers(raw=[(name.encode(), value.encode()) for name, value in pairs]), stream=stream)
+    return parse_preferences(Headers(raw=[(name.encode(), value.encode()) for name, value in pairs]), stream=stream)
 
 
 @pytest.mark.parametrize(
@@ -26,12 +26,12 @@ def asked(*prefer: str, accept: str = "", stream: bool = False) -> Wishes:
     ],
 )
 def test_a_client_waits_as_long_as_it_likes_up_to_two_minutes(prefer: str, wait: float, applied: str) -> None:
-    assert asked(prefer) == Wishes(wait=wait, applied=applied)
+    assert asked(prefer) == ResponsePreference(wait=wait, applied=applied)
 
 
 @pytest.mark.parametrize("prefer", ["wait", "wait=", "wait=soon", "wait=-1", "wait=nan", "wait=inf", "", ",;=", "x=1"])
 def test_what_makes_no_sense_is_ignored(prefer: str) -> None:
-    assert asked(prefer) == Wishes()
+    assert asked(prefer) == ResponsePreference()
 
 
 def test_the_first_of_a_name_counts_over_several_headers() -> None:
@@ -39,7 +39,7 @@ def test_the_first_of_a_name_counts_over_several_headers() -> None:
 
 
 def test_an_event_stream_leaves_nothing_to_wait_for() -> None:
-    assert asked("wait=10", accept="text/event-stream") == Wishes(stream=True)
+    assert asked("wait=10", accept="text/event-stream") == ResponsePreference(stream=True)
 
 
 def test_an_endpoint_streams_to_those_who_say_nothing_at_all() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sidelane.model.errors import ConfigurationError, MissingExtra
 from sidelane.model.job import DAY, JobSpec
-from sidelane.model.schedule import FURTHEST_AHEAD, LATE, CatchUp, Schedule, ScheduleRecord
+from sidelane.model.schedule import MAX_LATENESS, MAX_LOOKAHEAD, CatchUp, Schedule, ScheduleRecord
 
 NOW = 1_798_761_600.0  # 2027-01-01 00:00 UTC
 
@@ -175,8 +175,8 @@ def test_the_last_of_years_of_firings_is_found_in_no_time() -> None:
         ("once", 0.0, [3]),
         ("once", 3000.0, [3]),
         ("all", 3000.0, [1, 2, 3]),
-        ("skip", LATE, [3]),
-        ("skip", LATE + 1, []),
+        ("skip", MAX_LATENESS, [3]),
+        ("skip", MAX_LATENESS + 1, []),
     ],
 )
 def test_what_is_made_up_for_after_nobody_was_there(catch_up: CatchUp, late: float, made_up_for: list[int]) -> None:
@@ -232,7 +232,7 @@ def test_a_clock_that_stepped_back_fires_nothing_twice() -> None:
 
 
 def test_a_last_firing_far_in_the_future_was_a_mistake_and_counting_starts_anew() -> None:
-    ahead = record(NOW + FURTHEST_AHEAD + 60, NOW + FURTHEST_AHEAD + 3600, every=3600.0)
+    ahead = record(NOW + MAX_LOOKAHEAD + 60, NOW + MAX_LOOKAHEAD + 3600, every=3600.0)
     step = ahead.step(NOW, 200)
     assert step is not None
     assert (step.at, step.next, step.specs) == (NOW, NOW + 3600, ())

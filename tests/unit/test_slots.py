@@ -1,19 +1,23 @@
-"""Slots."""
+"""WorkerCapacity."""
 
-from sidelane.engine.slots import Slots
 from sidelane.model.job import JobRecord, JobSpec, State
+from sidelane.worker.capacity import WorkerCapacity
 
 
 def record(queue: str = "chat", losses: int = 0) -> JobRecord:
     return JobRecord(
-        spec=JobSpec(id="j", task="t", queue=queue), sequence=1, state=State.RUNNING, submitted=0.0, losses=losses
+        spec=JobSpec(id="j", task="t", queue=queue),
+        sequence=1,
+        state=State.RUNNING,
+        submitted=0.0,
+        worker_losses=losses,
     )
 
 
 def test_a_queue_has_room_for_its_own_limit_and_no_more() -> None:
-    slots = Slots(4, {"chat": None, "gpu": 1})
+    slots = WorkerCapacity(4, {"chat": None, "gpu": 1})
     assert slots.free_by_queue() == {"chat": 4, "gpu": 1}
     slots.take(record("gpu"))
     assert slots.free_by_queue() == {"chat": 4}
-    slots.give_back(record("gpu"))
+    slots.release(record("gpu"))
     assert slots.free_by_queue() == {"chat": 4, "gpu": 1}

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 
 import pytest
 
-from sidelane.engine.turns import Turns
+from sidelane.worker.weighted_queues import WeightedQueues
 
 
 class Bench:
     """A worker's queues with so many jobs waiting in each; slots are free again as soon as they were taken."""
 
-    def __init__(self, turns: Turns, waiting: Mapping[str, int], caps: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, turns: WeightedQueues, waiting: Mapping[str, int], caps: Mapping[str, int] | None = None
+    ) -> None:
         self.turns = turns
         self.waiting = Counter(waiting)
         self.caps = caps or {}
@@ -32,19 +34,19 @@ class Bench:
         return taken
 
     def claim(self, free: Mapping[str, int], room: int) -> tuple[Counter[str], list[str]]:
-        asked = self.turns.ask(free, room)
+        asked = self.turns.allocate(free, room)
         assert asked.keys() == free.keys()
         self.claims += 1
         given: Counter[str] = Counter()
         for queue, most in asked.items():
             given[queue] = min(most, self.waiting[queue], room - given.total())
             self.waiting[queue] -= given[queue]
-        return given, self.turns.answered(asked, given, full=given.total() >= room)
+        return given, self.turns.record(asked, given, full=given.total() >= room)
 
 
 @pytest.mark.parametrize("room", [1, 2, 3, 7, 100])
 def test_queues_are_served_by_their_weights(room: int) -> None:
-    bench = Bench(Turns({"a": 5, "b": 3, "c": 1}), dict.fromkeys("abc", 100_000))
+    bench = Bench(WeightedQueues({"a": 5, "b": 3, "c": 1}), dict.fromkeys("abc", 100_000))
     for _ in range(900 // room):
         bench.fill(room)
     total = bench.done.total()
@@ -52,27 +54,27 @@ def test_queues_are_served_by_their_weights(room: int) -> None:
 
 
 def test_turns_are_spread_out_rather_than_bunched() -> None:
-    bench = Bench(Turns({"a": 2, "b": 1}), dict.fromkeys("ab", 100))
+    bench = Bench(WeightedQueues({"a": 2, "b": 1}), dict.fromkeys("ab", 100))
     assert [next(iter(bench.fill(1).elements())) for _ in range(6)] == ["a", "b", "a", "a", "b", "a"]
 
 
 @pytest.mark.parametrize("room", [1, 4, 30])
 def test_what_one_queue_does_not_need_goes_to_the_others(room: int) -> None:
-    bench = Bench(Turns({"a": 1, "b": 1, "c": 1}), {"a": 1000, "b": 0, "c": 0})
+    bench = Bench(WeightedQueues({"a": 1, "b": 1, "c": 1}), {"a": 1000, "b": 0, "c": 0})
     for _ in range(10):
         assert bench.fill(room) == {"a": room}
     assert bench.claims <= 12  # only the first had to find out that the others are empty
 
 
 def test_an_idle_worker_asks_once() -> None:
-    bench = Bench(Turns({"a": 1, "b": 1, "c": 1}), dict.fromkeys("abc", 0))
+    bench = Bench(WeightedQueues({"a": 1, "b": 1, "c": 1}), dict.fromkeys("abc", 0))
     for number in range(1, 5):
         assert not bench.fill(10)
         assert bench.claims == number
 
 
 def test_a_job_for_an_idle_worker_takes_one_claim() -> None:
-    bench = Bench(Turns({"a": 1, "b": 1, "c": 1}), dict.fromkeys("abc", 0))
+    bench = Bench(WeightedQueues({"a": 1, "b": 1, "c": 1}), dict.fromkeys("abc", 0))
     bench.fill(10)
     for queue in "abc":
         bench.waiting[queue] += 1
@@ -82,7 +84,7 @@ def test_a_job_for_an_idle_worker_takes_one_claim() -> None:
 
 @pytest.mark.parametrize("room", [1, 3, 10])
 def test_a_queue_that_was_empty_gets_its_share_as_soon_as_it_has_jobs(room: int) -> None:
-    bench = Bench(Turns({"flood": 1, "late": 1}), {"flood": 10_000, "late": 0})
+    bench = Bench(WeightedQueues({"flood": 1, "late": 1}), {"flood": 10_000, "late": 0})
     for _ in range(20):
         bench.fill(room)
     bench.waiting["late"] = 10_000
@@ -95,26 +97,26 @@ def test_a_queue_that_was_empty_gets_its_share_as_soon_as_it_has_jobs(room: int)
 @pytest.mark.parametrize("room", [1, 2, 5])
 def test_a_small_queue_among_big_ones_waits_for_one_round_at_most(room: int) -> None:
     weights = {"small": 1, "big": 1000, "huge": 1000}
-    bench = Bench(Turns(weights), {"small": 1, "big": 100_000, "huge": 100_000})
+    bench = Bench(WeightedQueues(weights), {"small": 1, "big": 100_000, "huge": 100_000})
     while not bench.done["small"]:
         bench.fill(room)
     assert bench.done.total() <= sum(weights.values()) + room
 
 
 def test_a_queue_is_not_taken_to_be_empty_because_there_was_no_room_for_its_share() -> None:
-    bench = Bench(Turns({"a": 1, "b": 1, "c": 1}), {"a": 1000, "b": 1000, "c": 0})
+    bench = Bench(WeightedQueues({"a": 1, "b": 1, "c": 1}), {"a": 1000, "b": 1000, "c": 0})
     bench.fill(6)
     bench.waiting["c"] = 1
     assert bench.fill(6) == {"c": 1, "a": 3, "b": 2}
-    assert bench.turns.ask(dict.fromkeys("abc", 6), 6) == {"c": 2, "a": 3, "b": 3}
+    assert bench.turns.allocate(dict.fromkeys("abc", 6), 6) == {"c": 2, "a": 3, "b": 3}
 
 
 def test_a_full_queue_leaves_its_share_to_those_with_slots() -> None:
-    bench = Bench(Turns({"gpu": 1, "chat": 1}), {"gpu": 100, "chat": 100}, caps={"gpu": 1})
+    bench = Bench(WeightedQueues({"gpu": 1, "chat": 1}), {"gpu": 100, "chat": 100}, caps={"gpu": 1})
     assert bench.fill(10) == {"gpu": 1, "chat": 9}
 
 
 def test_strict_serves_each_queue_before_the_next() -> None:
-    bench = Bench(Turns({"first": 1, "second": 100}, strict=True), {"first": 15, "second": 15})
+    bench = Bench(WeightedQueues({"first": 1, "second": 100}, strict=True), {"first": 15, "second": 15})
     assert [bench.fill(10) for _ in range(3)] == [{"first": 10}, {"first": 5, "second": 5}, {"second": 10}]
     assert bench.claims == 3

@@ -55,7 +55,7 @@ def service(make: MakeService) -> Service:
 @pytest.fixture
 async def client(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
     """The user ann, before the open service."""
-    async with service.lane.running(workers=1), called(service) as client:
+    async with service.lane.open(workers=1), called(service) as client:
         yield client
 
 

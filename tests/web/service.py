@@ -14,14 +14,14 @@ from starlette.requests import HTTPConnection
 
 from sidelane import (
     Call,
-    Cancel,
-    Concurrent,
+    CancelAfter,
+    ConcurrencyLimit,
     Context,
     Fixed,
-    GiveUp,
+    PermanentFailure,
     Problem,
     Queue,
-    Rate,
+    RateLimit,
     Result,
     Retry,
     Sidelane,
@@ -109,12 +109,12 @@ def make_service(
     lane = Sidelane(
         queues=[Queue("chat"), Queue("small", max_queued=2)],
         store=store or f"sqlite:///{folder / 'jobs.db'}",
-        settings={"lease": 2.0, "cancel_grace": 0.5, "drain": 0.0, **settings},
+        settings={"lease_duration": 2.0, "cancel_grace": 0.5, "shutdown_timeout": 0.0, **settings},
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with lane.running(workers=workers):
+        async with lane.open(workers=workers):
             yield
 
     pace = Pace()
@@ -182,10 +182,10 @@ def _declare(service: Service) -> None:  # noqa: C901 - a table of tasks, each a
         raise UpstreamError("model overloaded")
 
     async def hopeless() -> str:
-        raise GiveUp(Problem(status=402, title="No credit", detail="Buy some.", extra={"balance": 0}))
+        raise PermanentFailure(Problem(status=402, title="No credit", detail="Buy some.", extra={"balance": 0}))
 
     async def odd() -> str:
-        raise GiveUp("A status that is none.", status=204)
+        raise PermanentFailure("A status that is none.", status=204)
 
     async def slow() -> str:
         await asyncio.sleep(60)
@@ -209,8 +209,8 @@ def _declare(service: Service) -> None:  # noqa: C901 - a table of tasks, each a
             lane.task(hopeless),
             lane.task(odd),
             lane.task(timeout=0.2)(slow),
-            lane.task(name="fleeting", keep=KEPT)(echo),
-            lane.task(name="watched", on_disconnect=Cancel(after=ABANDONED_AFTER))(paced),
+            lane.task(name="fleeting", retention=KEPT)(echo),
+            lane.task(name="watched", on_disconnect=CancelAfter(after=ABANDONED_AFTER))(paced),
             lane.task(name="unwatched", on_disconnect="continue")(paced),
         ],
     )
@@ -235,19 +235,21 @@ def _declare_limited(service: Service) -> None:
     async def echo(text: str = "") -> str:
         return text
 
-    by_stock = Concurrent(1, per=lambda symbol: symbol, name="chat-per-stock")
-    two = Concurrent(2, per="user", name="two-per-user")
-    a_minute = Rate("2/minute", per="user", name="per-minute")
+    by_stock = ConcurrencyLimit(1, per=lambda symbol: symbol, name="chat-per-stock")
+    two = ConcurrencyLimit(2, per="user", name="two-per-user")
+    a_minute = RateLimit("2/minute", per="user", name="per-minute")
     _register(
         service,
         [
-            lane.task(name="one", limits=[Concurrent(1, per="user", name="chat-per-user")])(held),
+            lane.task(name="one", limits=[ConcurrencyLimit(1, per="user", name="chat-per-user")])(held),
             lane.task(limits=[by_stock])(stock),
             lane.task(name="rated", limits=[a_minute])(echo),
             lane.task(name="both", limits=[two, a_minute])(held),
             lane.task(name="two", limits=[two])(held),
-            lane.task(name="newest", limits=[Concurrent(1, per="user", when_full="replace", name="newest")])(paced),
-            lane.task(name="patient", limits=[Concurrent(1, per="user", when_full="wait", name="in-turn")])(held),
+            lane.task(name="newest", limits=[ConcurrencyLimit(1, per="user", on_limit="replace", name="newest")])(
+                paced
+            ),
+            lane.task(name="patient", limits=[ConcurrencyLimit(1, per="user", on_limit="wait", name="in-turn")])(held),
             lane.task(name="queued", queue="small")(echo),
         ],
     )

@@ -60,7 +60,7 @@ async def test_the_current_job_of_a_key_is_the_newest_of_ones_own(client: httpx2
 
 async def test_without_a_user_there_is_no_current_job(make: MakeService) -> None:
     service = make()
-    async with service.lane.running(), called(service, user=None) as client:
+    async with service.lane.open(), called(service, user=None) as client:
         await client.post("/do/echo?key=it")
         assert (await client.get("/jobs/current?key=it")).status_code == 404
 
@@ -73,7 +73,7 @@ async def test_the_key_must_be_given(client: httpx2.AsyncClient) -> None:
 
 async def test_where_everyone_may_look_the_id_alone_opens_a_job(make: MakeService) -> None:
     service = make(open_to_everyone=True)
-    async with service.lane.running(workers=1), called(service, user=None) as client:
+    async with service.lane.open(workers=1), called(service, user=None) as client:
         job = (await client.post("/do/echo?key=it", json={"text": "hi"})).json()
         assert job["links"]["events"] == f"/jobs/{job['id']}/events"
         assert "event: end" in (await client.get(job["links"]["events"])).text
@@ -89,7 +89,7 @@ async def test_where_everyone_may_look_the_id_alone_opens_a_job(make: MakeServic
 async def test_nobody_finds_no_job_by_its_key_also_none_that_has_no_user(make: MakeService, user: str | None) -> None:
     service = make()
     service.app.dependency_overrides[whose] = lambda: user
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         job = await service.lane.submit(service.tasks["held"].options(key="it").call())
         keyless = await service.lane.submit(service.tasks["held"].call())
         for path in ("/jobs/current?key=it", "/jobs/current?key=", f"/jobs/{job.id}", f"/jobs/{keyless.id}/result"):
@@ -101,7 +101,7 @@ async def test_nobody_finds_no_job_by_its_key_also_none_that_has_no_user(make: M
 @BOTH_STORES
 async def test_an_empty_key_finds_no_job_without_one(make: MakeService) -> None:
     service = make()
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         assert (await client.post("/do/held")).status_code == 202
         assert (await client.get("/jobs/current?key=")).status_code == 404
 
@@ -109,7 +109,7 @@ async def test_an_empty_key_finds_no_job_without_one(make: MakeService) -> None:
 async def test_side_work_is_found_by_no_key(make: MakeService) -> None:
     service = make()
     spec = JobSpec(id="side", task="sidelane.anything", user="ann", key="it")
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         await service.lane.client.store.submit([spec])
         assert (await client.get("/jobs/current?key=it")).status_code == 404
 
@@ -119,7 +119,7 @@ async def test_without_users_an_id_that_can_be_guessed_opens_nothing_and_tells_n
     make: MakeService, guess: str
 ) -> None:
     service = make(open_to_everyone=True)
-    async with service.lane.running(), called(service, user=None) as client:
+    async with service.lane.open(), called(service, user=None) as client:
         await service.lane.submit(service.tasks["held"].options(id="order-17").call())
         await service.lane.submit_many([service.tasks["held"].call()], id="night")
         for method, tail in (("GET", ""), ("GET", "/events"), ("POST", "/cancel")):
@@ -134,7 +134,7 @@ async def test_without_users_an_id_that_can_be_guessed_opens_nothing_and_tells_n
 
 async def test_without_users_a_key_finds_nothing_and_a_chosen_id_is_not_submitted(make: MakeService) -> None:
     service = make(open_to_everyone=True)
-    async with service.lane.running(), called(service, user=None) as client:
+    async with service.lane.open(), called(service, user=None) as client:
         assert (await client.post("/do/held?key=it")).status_code == 202
         for key in ("it", "other"):
             answer = await client.get(f"/jobs/current?key={key}")
@@ -146,7 +146,7 @@ async def test_without_users_a_key_finds_nothing_and_a_chosen_id_is_not_submitte
 
 async def test_what_can_be_guessed_opens_jobs_where_the_application_says_so(make: MakeService) -> None:
     service = make(open_to_everyone=True, guessable=True)
-    async with service.lane.running(), called(service, user=None) as client:
+    async with service.lane.open(), called(service, user=None) as client:
         job = (await client.post("/do/held?chosen=mine&key=it")).json()
         assert (await client.get("/jobs/current?key=it")).json()["id"] == job["id"] == "mine"
         assert (await client.post(job["links"]["cancel"])).json()["state"] == "cancelled"
@@ -154,7 +154,7 @@ async def test_what_can_be_guessed_opens_jobs_where_the_application_says_so(make
 
 async def test_where_the_application_says_so_a_user_finds_no_job_by_its_key(make: MakeService) -> None:
     service = make(guessable=False)
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         await client.post("/do/held?key=it")
         assert (await client.get("/jobs/current?key=it")).status_code == 403
 
@@ -199,7 +199,7 @@ async def test_a_token_outlives_its_job_and_then_expires(
 
 
 async def test_a_token_of_a_scheduled_job_lasts_until_it_has_run(service: Service) -> None:
-    async with service.lane.running():
+    async with service.lane.open():
         job = await service.lane.submit(service.tasks["echo"].options(user="ann", delay=10 * DAY).call())
         at = await service.lane.submit(service.tasks["echo"].options(user="ann", run_at=time.time() + 10 * DAY).call())
         for each in (job, at):
@@ -212,7 +212,7 @@ async def test_tokens_are_signed_by_the_secret_of_the_deployment(make: MakeServi
     tokens = []
     for secret in ("one", "two", "", ""):
         service = make(secret=secret)
-        async with service.lane.running(workers=1), called(service) as client:
+        async with service.lane.open(workers=1), called(service) as client:
             tokens.append((await client.post("/do/echo")).json()["links"]["events"])
             opened = [(await client.get(events)).status_code for events in tokens]
             assert opened == [

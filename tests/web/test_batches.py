@@ -37,7 +37,7 @@ async def ended(client: httpx2.AsyncClient, batch: dict[str, Any]) -> dict[str, 
 
 async def test_many_calls_are_answered_202_with_their_batch(make: MakeService) -> None:
     service = make()
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         answer = await client.post("/many/echo", json=texts(25))
         document = answer.json()
         here = f"/batches/{document['id']}"
@@ -78,7 +78,7 @@ async def test_the_end_of_a_batch_submits_what_follows_it(client: httpx2.AsyncCl
 
 async def test_the_trace_of_a_request_travels_with_each_of_its_jobs(make: MakeService) -> None:
     service = make()
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         await client.post("/many/echo", json=texts(2), headers={"traceparent": TRACE})
         assert [record.spec.trace for record in await service.lane.client.find(Query())] == [TRACE, TRACE]
 
@@ -131,7 +131,7 @@ async def test_without_routes_to_link_to_nothing_is_submitted(service: Service) 
 
     transport = httpx2.ASGITransport(app=app)
     async with (
-        service.lane.running(),
+        service.lane.open(),
         httpx2.AsyncClient(transport=transport, base_url="http://test", headers={"X-User": "ann"}) as client,
     ):
         assert (await client.post("/many")).status_code == 500
@@ -180,7 +180,7 @@ async def test_a_key_is_kept_apart_for_one_and_for_many(client: httpx2.AsyncClie
 
 @pytest.mark.parametrize(("key", "user", "status"), [('""', "ann", 400), ("x" * 256, "ann", 400), ("k", None, 403)])
 async def test_a_key_that_cannot_be_is_refused(service: Service, key: str, user: str | None, status: int) -> None:
-    async with service.lane.running(), called(service, user) as client:
+    async with service.lane.open(), called(service, user) as client:
         answer = await client.post("/many/echo", json=texts(1), headers={"Idempotency-Key": key})
         assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM)
         assert await service.lane.client.find(Query()) == []
@@ -220,7 +220,7 @@ async def test_the_stream_of_a_batch_that_has_ended_is_the_batch_and_its_end(cli
 
 async def test_in_silence_the_stream_says_that_it_is_there(make: MakeService) -> None:
     service = make(ping=0.05)
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         batch = (await client.post("/many/held", json=[{}])).json()
         following = asyncio.create_task(client.get(batch["links"]["events"]))
         await asyncio.sleep(0.5)  # that nothing is said has no event
@@ -235,7 +235,7 @@ async def test_in_silence_the_stream_says_that_it_is_there(make: MakeService) ->
 
 async def test_cancelling_a_batch_cancels_what_has_not_ended(make: MakeService) -> None:
     service = make(concurrency=1)
-    async with service.lane.running(workers=1), called(service) as client:
+    async with service.lane.open(workers=1), called(service) as client:
         batch = (await client.post("/many/held", json=[{}, {}, {}])).json()
         service.pace.allow()
         async with asyncio.timeout(5):
@@ -256,7 +256,7 @@ async def test_cancelling_a_batch_cancels_what_has_not_ended(make: MakeService) 
 async def test_the_jobs_of_others_in_a_batch_are_not_shown(make: MakeService) -> None:
     service = make()
     echo: Any = service.tasks["echo"]
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         calls = [echo.options(user=user).call() for user in ("ann", "bob", None)]
         batch = await service.lane.submit_many(calls, user="ann")
         seen = (await client.get(f"/batches/{batch.id}/jobs")).json()["jobs"]
@@ -266,7 +266,7 @@ async def test_the_jobs_of_others_in_a_batch_are_not_shown(make: MakeService) ->
 
 async def test_the_jobs_of_a_batch_come_in_pages_newest_first(make: MakeService) -> None:
     service = make()
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         await client.post("/do/echo")  # not of the batch
         page: str | None = (await client.post("/many/echo", json=texts(120))).json()["links"]["jobs"]
         sizes, found = [], []
@@ -323,14 +323,14 @@ async def test_a_token_opens_the_events_of_its_batch_and_nothing_else(client: ht
 
 
 async def test_nobody_submits_nothing(service: Service) -> None:
-    async with service.lane.running(), called(service, None) as client:
+    async with service.lane.open(), called(service, None) as client:
         assert (await client.post("/many/echo", json=texts(1))).status_code == 403
         assert await service.lane.client.find(Query()) == []
 
 
 async def test_open_to_everyone_the_id_alone_opens_a_batch(make: MakeService) -> None:
     service = make(open_to_everyone=True)
-    async with service.lane.running(workers=1), called(service, None) as client:
+    async with service.lane.open(workers=1), called(service, None) as client:
         batch = (await client.post("/many/echo", json=texts(2))).json()
         assert batch["links"]["events"] == f"/batches/{batch['id']}/events"
         assert (await ended(client, batch))["counts"]["succeeded"] == 2

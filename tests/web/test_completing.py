@@ -11,7 +11,8 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from sidelane import Fixed, Job, Message, Offer, Remote, Reply, Retry, Sidelane, Sqs, State
+from sidelane import CompletionMessage, DispatchedJob, ExternalTask, Fixed, Job, Message, Retry, Sidelane, Sqs, State
+from sidelane.testing import harness
 from sidelane.testing.harness import Harness
 from sidelane.web import Jobs
 
@@ -23,25 +24,27 @@ class Report(BaseModel):
 class Scene:
     """A lane under test with one job outside, and the application in front of it."""
 
-    def __init__(self, lane: Sidelane, t: Harness, client: httpx2.AsyncClient, remote: Remote[str, Report]) -> None:
+    def __init__(
+        self, lane: Sidelane, t: Harness, client: httpx2.AsyncClient, remote: ExternalTask[str, Report]
+    ) -> None:
         self.lane, self.t, self.client, self.remote = lane, t, client, remote
 
-    async def offered(self, **options: Any) -> tuple[Job[Report], Offer]:
+    async def offered(self, **options: Any) -> tuple[Job[Report], DispatchedJob]:
         job = await self.remote.options(**options).submit("a.wav")
         await self.t.drain()
-        return job, (await self.t.handed_over(self.remote))[-1]
+        return job, (await self.t.dispatched(self.remote))[-1]
 
-    async def post(self, offer: Offer, body: Any, *, route: str = "complete", token: str | None = None) -> Any:
+    async def post(self, offer: DispatchedJob, body: Any, *, route: str = "complete", token: str | None = None) -> Any:
         headers = {"Authorization": f"Bearer {offer.token if token is None else token}"}
         return await self.client.post(f"/jobs/{offer.job}/{route}", json=body, headers=headers)
 
 
-def decode(message: Message) -> Reply | None:
+def decode(message: Message) -> CompletionMessage | None:
     """Read the form of a receiver that has its own."""
     found = json.loads(message.body)
     if "ping" in found:
         return None
-    return Reply(job=found.get("analysis"), key=found.get("recording"), result={"score": found["value"]})
+    return CompletionMessage(job=found.get("analysis"), key=found.get("recording"), result={"score": found["value"]})
 
 
 @pytest.fixture
@@ -50,11 +53,13 @@ async def scene(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     fields = dict(getattr(request, "param", {}))
     settings = {"jobs_url": "http://test/jobs", "payload_limit": 2048}
     lane = Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}", settings=settings)
-    remote: Remote[str, Report] = lane.remote("analyse", input=str, result=Report, via=Sqs("offers"), **fields)
+    remote: ExternalTask[str, Report] = lane.external_task(
+        "analyse", input=str, result=Report, send_to=Sqs("offers"), **fields
+    )
     app = FastAPI()
     app.include_router(Jobs(lane, user=lambda: None).router, prefix="/jobs")
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    async with lane.testing() as t, httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with harness(lane) as t, httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         yield Scene(lane, t, client, remote)
 
 
@@ -100,7 +105,7 @@ async def test_a_final_problem_is_not_tried_again(scene: Scene) -> None:
     await scene.post(offer, {"problem": {"status": 503}})
     assert (await job.record()).state is State.QUEUED
     await scene.t.drain()
-    (second,) = await scene.t.handed_over(scene.remote)
+    (second,) = await scene.t.dispatched(scene.remote)
     await scene.post(second, {"problem": {"status": 503}, "retry": False})
     assert (await job.record()).state is State.FAILED
 
@@ -110,7 +115,7 @@ async def test_what_an_earlier_hand_over_says_comes_too_late(scene: Scene) -> No
     job, first = await scene.offered()
     await scene.t.advance(61)
     await scene.t.drain()
-    (second,) = await scene.t.handed_over(scene.remote)
+    (second,) = await scene.t.dispatched(scene.remote)
     late = await scene.post(first, {"result": {"score": 0}})
     assert (late.status_code, late.json()["title"]) == (409, "Too late")
     assert (await scene.post(first, {"events": [{"name": "heard"}]}, route="events")).status_code == 409
@@ -203,10 +208,10 @@ async def test_a_body_that_is_too_large_is_not_read_to_its_end(scene: Scene) -> 
 
 
 async def test_a_result_over_the_limit_is_told_and_fails_the_job(scene: Scene) -> None:
-    texts: Remote[str, str] = scene.lane.remote("texts", input=str, result=str, via=Sqs("offers"))
+    texts: ExternalTask[str, str] = scene.lane.external_task("texts", input=str, result=str, send_to=Sqs("offers"))
     job = await texts.submit("a")
     await scene.t.drain()
-    (offer,) = await scene.t.handed_over(texts)
+    (offer,) = await scene.t.dispatched(texts)
     assert (await scene.post(offer, {"result": "x" * 3000})).status_code == 413
     record = await job.record()
     assert record.problem is not None
@@ -243,7 +248,7 @@ async def test_each_hand_over_numbers_its_own_events(scene: Scene) -> None:
     await scene.post(first, {"ordinal": 1, "events": [{"name": "a"}, {"name": "b"}]}, route="events")
     await scene.post(first, {"problem": {"status": 503}})
     await scene.t.drain()
-    (second,) = await scene.t.handed_over(scene.remote)
+    (second,) = await scene.t.dispatched(scene.remote)
     early = await scene.post(second, {"ordinal": 2, "events": [{"name": "d"}]}, route="events")
     assert (early.status_code, early.json()["title"]) == (409, "Too early")
     for _ in range(2):

@@ -15,8 +15,8 @@ import httpx2
 import pytest
 from fastapi import Body, Depends, FastAPI, Request, Response, UploadFile
 
-from sidelane import Concurrent, Context, File, Sidelane, SidelaneError, Upload, Use
-from sidelane.data.files import Files
+from sidelane import ConcurrencyLimit, Context, File, Sidelane, SidelaneError, Upload, Use
+from sidelane.files.files import Files
 from sidelane.web import Jobs, Responder, problem_handler
 from tests.web.clients import frames_of
 
@@ -49,12 +49,12 @@ class Studio:
     def __init__(self, folder: Path) -> None:
         self.lane = lane = Sidelane(
             store=f"sqlite:///{folder / 'jobs.db'}",
-            settings={"lease": 2.0, "files": str(folder / "files"), "files_url": "http://studio/files"},
+            settings={"lease_duration": 2.0, "file_storage": str(folder / "files"), "files_url": "http://studio/files"},
         )
         self.gate = asyncio.Event()
         self.gate.set()
 
-        @lane.task(limits=[Concurrent(1, per="user")])
+        @lane.task(limits=[ConcurrencyLimit(1, per="user")])
         async def analyse(audio: File, *, ctx: Context = Use(Context)) -> int:
             await self.gate.wait()
             for percent in (10, 30, 40, 50, 70):
@@ -110,7 +110,7 @@ def studio(tmp_path: Path) -> Studio:
 async def client(studio: Studio) -> AsyncIterator[httpx2.AsyncClient]:
     transport = httpx2.ASGITransport(app=studio.app)
     async with (
-        studio.lane.running(workers=1),
+        studio.lane.open(workers=1),
         httpx2.AsyncClient(transport=transport, base_url="http://studio") as client,
     ):
         yield client
@@ -242,7 +242,7 @@ async def test_links_that_are_forged_or_over_open_nothing(
         assert (await client.get(f"/files/{token}")).status_code == 404
         assert (await client.put(f"/files/{token}", content=b"x")).status_code == 404
     assert (await client.put(url, content=b"x")).status_code == 404
-    monkeypatch.setattr("sidelane.data.links.time.time", lambda: 4e9)
+    monkeypatch.setattr("sidelane.files.signed_urls.time.time", lambda: 4e9)
     assert (await client.get(url)).status_code == 404
 
 

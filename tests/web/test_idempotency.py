@@ -84,7 +84,7 @@ async def test_the_longest_key_is_taken(client: httpx2.AsyncClient) -> None:
 @pytest.mark.parametrize("everyone", [True, False])
 async def test_without_a_user_a_key_is_refused(make: MakeService, everyone: bool) -> None:
     service = make(open_to_everyone=everyone)
-    async with service.lane.running(), called(service, user=None) as client:
+    async with service.lane.open(), called(service, user=None) as client:
         answer = await client.post("/do/echo", headers={"Idempotency-Key": "k"})
         status = 400 if everyone else 403
         assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")

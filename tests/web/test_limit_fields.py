@@ -2,8 +2,8 @@
 
 import pytest
 
-from sidelane.model.limit import Limit, Reached
-from sidelane.web.limits import limit_fields, whole_seconds
+from sidelane.model.limit import Limit, LimitHit
+from sidelane.web.ratelimit_headers import limit_fields, whole_seconds
 
 SLOTS = Limit(name="chat-per-user", key="ann", most=3)
 RATE = Limit(name="per-minute", key="ann", most=10, window=60.0, burst=10)
@@ -12,22 +12,22 @@ RATE = Limit(name="per-minute", key="ann", most=10, window=60.0, burst=10)
 @pytest.mark.parametrize(
     ("reached", "policy", "standing"),
     [
-        ([Reached(SLOTS)], '"chat-per-user";q=3;qu="concurrent-requests"', '"chat-per-user";r=0'),
-        ([Reached(RATE, 11.2)], '"per-minute";q=10;w=60', '"per-minute";r=0;t=12'),
-        ([Reached(RATE, 0.0)], '"per-minute";q=10;w=60', '"per-minute";r=0;t=1'),
+        ([LimitHit(SLOTS)], '"chat-per-user";q=3;qu="concurrent-requests"', '"chat-per-user";r=0'),
+        ([LimitHit(RATE, 11.2)], '"per-minute";q=10;w=60', '"per-minute";r=0;t=12'),
+        ([LimitHit(RATE, 0.0)], '"per-minute";q=10;w=60', '"per-minute";r=0;t=1'),
         (
-            [Reached(SLOTS), Reached(RATE, 6.0)],
+            [LimitHit(SLOTS), LimitHit(RATE, 6.0)],
             '"chat-per-user";q=3;qu="concurrent-requests", "per-minute";q=10;w=60',
             '"chat-per-user";r=0, "per-minute";r=0;t=6',
         ),
     ],
 )
-def test_each_limit_is_a_member_of_both_lists(reached: list[Reached], policy: str, standing: str) -> None:
+def test_each_limit_is_a_member_of_both_lists(reached: list[LimitHit], policy: str, standing: str) -> None:
     assert limit_fields(reached) == {"RateLimit-Policy": policy, "RateLimit": standing}
 
 
 def test_whom_a_limit_counts_for_is_not_told() -> None:
-    assert "ann" not in str(limit_fields([Reached(SLOTS), Reached(RATE, 1.0)]))
+    assert "ann" not in str(limit_fields([LimitHit(SLOTS), LimitHit(RATE, 1.0)]))
 
 
 def test_without_a_limit_there_are_no_fields() -> None:

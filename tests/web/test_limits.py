@@ -20,7 +20,7 @@ pytestmark = BOTH_STORES
 async def parked(client: httpx2.AsyncClient, job: dict[str, Any]) -> dict[str, Any]:
     """Wait until a job is parked and give its document."""
     async with asyncio.timeout(5):
-        while not (document := (await client.get(job["links"]["self"])).json())["parked"]:
+        while not (document := (await client.get(job["links"]["self"])).json())["waiting_for_limit"]:
             await asyncio.sleep(0.005)  # that a job is set aside at a claim has no event
     assert isinstance(document, dict)
     return document
@@ -105,7 +105,7 @@ async def test_an_endpoint_that_submits_by_itself_is_refused_in_the_same_words(
 
 async def test_a_replay_never_meets_the_slot_of_its_own_job(make: MakeService) -> None:
     service = make()
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         first, again = [await client.post("/do/one", headers={"Idempotency-Key": "k"}) for _ in range(2)]
         other = await client.post("/do/one", headers={"Idempotency-Key": "other"})
     assert (first.status_code, again.status_code, other.status_code) == (202, 202, 429)
@@ -158,14 +158,14 @@ async def test_a_job_that_waits_for_its_turn_says_at_which_limit(client: httpx2.
     second = await client.post("/do/patient")
     assert (second.status_code, second.json()["state"]) == (202, "queued")
     document = await parked(client, second.json())
-    assert (document["state"], document["parked"], document["position"]) == ("queued", "in-turn", None)
+    assert (document["state"], document["waiting_for_limit"], document["position"]) == ("queued", "in-turn", None)
     assert "ann" not in str(document)
     service.pace.allow()
     await client.get(first["links"]["events"])  # to its end
     service.pace.allow()
     stream = await client.get(second.json()["links"]["events"])
     assert frames_of(stream.text)[-1].data["result"] == "done"
-    assert (await client.get(second.json()["links"]["self"])).json()["parked"] is None
+    assert (await client.get(second.json()["links"]["self"])).json()["waiting_for_limit"] is None
 
 
 async def test_a_stream_begins_with_the_limit_its_job_waits_at(server: Server, service: Service) -> None:
@@ -175,7 +175,7 @@ async def test_a_stream_begins_with_the_limit_its_job_waits_at(server: Server, s
     await parked(server.client, second)
     async with server.stream(second["links"]["events"]) as stream:
         (job,) = await stream.until("job")
-        assert (job.data["state"], job.data["parked"]) == ("queued", "in-turn")
+        assert (job.data["state"], job.data["waiting_for_limit"]) == ("queued", "in-turn")
 
 
 async def test_a_client_that_waits_no_longer_for_a_parked_job_gets_the_202(
@@ -184,7 +184,11 @@ async def test_a_client_that_waits_no_longer_for_a_parked_job_gets_the_202(
     await client.post("/do/patient")
     await service.pace.running.wait()
     answer = await client.post("/do/patient", headers={"Prefer": "wait=0.3"})
-    assert (answer.status_code, answer.json()["state"], answer.json()["parked"]) == (202, "queued", "in-turn")
+    assert (answer.status_code, answer.json()["state"], answer.json()["waiting_for_limit"]) == (
+        202,
+        "queued",
+        "in-turn",
+    )
 
 
 # --- a full queue ---------------------------------------------------------------------------------------------------
@@ -192,7 +196,7 @@ async def test_a_client_that_waits_no_longer_for_a_parked_job_gets_the_202(
 
 async def test_a_full_queue_takes_no_more_and_says_so(make: MakeService) -> None:
     service = make()
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         taken = [await client.post("/do/queued", headers={"Idempotency-Key": key}) for key in "ab"]
         full = await client.post("/do/queued", headers=EVENT_STREAM)
         again = await client.post("/do/queued", headers={"Idempotency-Key": "a"})
@@ -211,12 +215,12 @@ async def test_a_full_queue_takes_no_more_and_says_so(make: MakeService) -> None
 
 async def test_a_job_behind_others_says_how_long_it_may_wait(make: MakeService) -> None:
     service = make(concurrency=1)
-    async with service.lane.running(workers=1), called(service) as client:
+    async with service.lane.open(workers=1), called(service) as client:
         await client.post("/do/held")
         await service.pace.running.wait()
         await client.post("/do/held")
         answer = await client.post("/do/held")
     document = answer.json()
-    assert (document["position"], document["parked"]) == (1, None)
-    assert document["expected_wait"] > 0
+    assert (document["position"], document["waiting_for_limit"]) == (1, None)
+    assert document["estimated_wait"] > 0
     assert int(answer.headers["Retry-After"]) <= 30

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import httpx2
 import pytest
 
-from sidelane import Cancel
+from sidelane import CancelAfter
 from sidelane.model.job import State
 from tests.web.clients import Server, served
 from tests.web.conftest import MakeService
@@ -49,14 +49,14 @@ async def test_the_wait_begins_when_the_last_listener_goes(
     """Long before the next renewal the store hears of a listener that goes, and counts from then on."""
     heard: asyncio.Queue[list[str]] = asyncio.Queue()
     store = service.lane.client.store
-    listen = store.listen
+    listen = store.touch_listeners
 
     async def overheard(ids: Sequence[str]) -> None:
         await listen(ids)
         heard.put_nowait(list(ids))
 
-    monkeypatch.setattr(store, "listen", overheard)
-    call = service.tasks["watched"].options(on_disconnect=Cancel(after=600), user="ann").call()
+    monkeypatch.setattr(store, "touch_listeners", overheard)
+    call = service.tasks["watched"].options(on_disconnect=CancelAfter(after=600), user="ann").call()
     events = f"/jobs/{(await service.lane.submit(call)).id}/events"
     async with asyncio.timeout(10), server.stream(events) as first:
         (job,) = await first.until("job")
@@ -96,7 +96,7 @@ async def test_a_client_that_comes_back_in_time_keeps_its_job(server: Server, se
 
 async def test_the_wait_of_one_job_is_not_that_of_another(server: Server, service: Service) -> None:
     """A listener with a long wait must not make the store hear too late of one with a short wait."""
-    patient = service.tasks["watched"].options(on_disconnect=Cancel(after=600), user="ann").call()
+    patient = service.tasks["watched"].options(on_disconnect=CancelAfter(after=600), user="ann").call()
     patient_job = await service.lane.submit(patient)
     async with server.stream(f"/jobs/{patient_job.id}/events"), server.stream("/do/watched", "POST") as stream:
         (job,) = await stream.until("job")

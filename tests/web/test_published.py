@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Response
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
-from sidelane import Concurrent, Queue, Rate, Result, Sidelane
+from sidelane import ConcurrencyLimit, Queue, RateLimit, Result, Sidelane
 from sidelane.model.event import RESERVED
 from sidelane.web import Jobs, Responder, schemas
 from sidelane.web.events import TABLE
@@ -29,7 +29,7 @@ class Report(BaseModel):
 @pytest.fixture
 def document(tmp_path: Path) -> dict[str, Any]:
     """The OpenAPI document of an application with a task of every kind of result."""
-    small = Queue("small", limits=[Rate("5/s", per="queue")])
+    small = Queue("small", limits=[RateLimit("5/s", per="queue")])
     lane = Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}", queues=[small])
     jobs = Jobs(lane, user=lambda: "ann")
     app = FastAPI()
@@ -56,10 +56,10 @@ def document(tmp_path: Path) -> dict[str, Any]:
     def count(text: str) -> dict[str, int]:
         return {text: 1}
 
-    @lane.task(limits=[Concurrent(1, per="user")])
+    @lane.task(limits=[ConcurrencyLimit(1, per="user")])
     async def ask(text: str) -> None: ...
 
-    @lane.task(limits=[Concurrent(1, per="user", when_full="wait")])
+    @lane.task(limits=[ConcurrencyLimit(1, per="user", on_limit="wait")])
     async def patient(text: str) -> None: ...
 
     @lane.task(queue="small")

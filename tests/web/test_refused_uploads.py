@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response, UploadFile
 
-from sidelane import Concurrent, File, Queue, Sidelane, SidelaneError
+from sidelane import ConcurrencyLimit, File, Queue, Sidelane, SidelaneError
 from sidelane.model.ids import new_id
 from sidelane.model.job import Query, State
 from sidelane.web import Jobs, Responder, problem_handler
@@ -40,11 +40,11 @@ class Studio:
     def __init__(self, folder: Path) -> None:
         self.lane = lane = Sidelane(
             store=f"sqlite:///{folder / 'jobs.db'}",
-            settings={"lease": 2.0, "files": str(folder / "files"), "files_url": "http://studio/files"},
+            settings={"lease_duration": 2.0, "file_storage": str(folder / "files"), "files_url": "http://studio/files"},
             queues=[Queue("small", max_queued=1)],
         )
 
-        @lane.task(limits=[Concurrent(1, per="user")])
+        @lane.task(limits=[ConcurrencyLimit(1, per="user")])
         async def analyse(audio: File, *, times: int = 1) -> int:
             return audio.size * times
 
@@ -107,7 +107,7 @@ def studio(tmp_path: Path) -> Studio:
 @pytest.fixture
 async def client(studio: Studio) -> AsyncIterator[httpx2.AsyncClient]:
     transport = httpx2.ASGITransport(app=studio.app, raise_app_exceptions=False)
-    async with studio.lane.running(), httpx2.AsyncClient(transport=transport, base_url="http://studio") as client:
+    async with studio.lane.open(), httpx2.AsyncClient(transport=transport, base_url="http://studio") as client:
         yield client
 
 
@@ -286,7 +286,7 @@ async def test_a_request_that_is_cancelled_at_any_time_leaves_nothing_or_its_job
         with suppress(asyncio.CancelledError):
             await request
         await end_of(asyncio.all_tasks() - others)
-        found = await studio.lane.client.store.find(Query(task=task.name, states=frozenset({State.QUEUED})))
+        found = await studio.lane.client.store.list_jobs(Query(task=task.name, states=frozenset({State.QUEUED})))
         assert len([path for path in await everything(studio.lane.files) if path.startswith("files/")]) == len(found)
         await studio.lane.client.store.cancel([each.id for each in found])
         await studio.lane.client.store.remove([each.id for each in found])

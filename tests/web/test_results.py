@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from sidelane import app
-from sidelane.stores.opening import open_store
+from sidelane.stores.factory import open_store
 from tests.web.clients import frames_of
 from tests.web.conftest import MakeService, called
 from tests.web.service import KEPT, Service
@@ -130,7 +130,7 @@ async def test_a_running_job_stops_when_it_is_cancelled(client: httpx2.AsyncClie
 
 async def test_a_queued_job_is_cancelled_at_once(make: MakeService) -> None:
     service = make()
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         job = (await client.post("/do/echo")).json()
         assert (await client.post(job["links"]["cancel"])).json()["state"] == "cancelled"
 
@@ -140,7 +140,7 @@ async def test_after_its_retention_a_job_is_gone_for_its_user_and_was_never_ther
 ) -> None:
     later = [0.0]
     monkeypatch.setattr(app, "open_store", partial(open_store, clock=lambda: time.time() + sum(later)))
-    async with service.lane.running(workers=1), called(service) as client:
+    async with service.lane.open(workers=1), called(service) as client:
         job = (await client.post("/do/fleeting?key=it")).json()
         await client.get(job["links"]["events"])
         later.append(KEPT + 1)

@@ -8,10 +8,10 @@ import apsw
 import httpx2
 import pytest
 
-from sidelane.engine.client import Client
+from sidelane.client.client import Client
 from sidelane.model.job import Query
-from sidelane.web.desk import retry_after
-from sidelane.web.documents import JobDocument
+from sidelane.web.job_views import retry_after
+from sidelane.web.schemas import JobDocument
 from tests.web.clients import Server, frames_of
 from tests.web.conftest import MakeService, called
 from tests.web.service import Service
@@ -28,7 +28,7 @@ async def jobs_of(client: Client) -> int:
 
 async def test_a_submit_is_answered_202_with_links_to_follow(make: MakeService) -> None:
     service = make()
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         answer = await client.post("/do/held")
     document = answer.json()
     here = f"/jobs/{document['id']}"
@@ -65,7 +65,7 @@ async def test_every_link_leads_somewhere(client: httpx2.AsyncClient, service: S
 async def test_links_hold_where_the_application_is_mounted(service: Service) -> None:
     transport = httpx2.ASGITransport(app=service.app, root_path="/api/v1")
     async with (
-        service.lane.running(workers=1),
+        service.lane.open(workers=1),
         httpx2.AsyncClient(transport=transport, base_url="http://test", headers={"X-User": "ann"}) as client,
     ):
         answer = await client.post("/api/v1/do/echo")
@@ -75,7 +75,7 @@ async def test_links_hold_where_the_application_is_mounted(service: Service) -> 
 
 async def test_a_job_in_front_is_in_the_position_and_the_more_of_them_the_later_to_retry(make: MakeService) -> None:
     service = make()
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         first = await client.post("/do/echo")
         for _ in range(30):
             await client.post("/do/echo")
@@ -91,21 +91,21 @@ async def test_a_job_in_front_is_in_the_position_and_the_more_of_them_the_later_
 def test_it_is_worth_looking_again_about_when_the_job_may_start(
     expected: float | None, position: int | None, seconds: int
 ) -> None:
-    members: dict[str, Any] = {"expected_wait": expected, "position": position}
+    members: dict[str, Any] = {"estimated_wait": expected, "position": position}
     assert retry_after(JobDocument.model_construct(**members)) == seconds
 
 
 async def test_a_job_that_no_live_worker_serves_says_so(make: MakeService) -> None:
     service = make()
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         answer = await client.post("/do/echo")
-        assert answer.json()["served"] is False
-        assert (await client.get(answer.headers["Location"])).json()["served"] is False
+        assert answer.json()["has_worker"] is False
+        assert (await client.get(answer.headers["Location"])).json()["has_worker"] is False
 
 
 async def test_a_job_that_a_live_worker_serves_says_so(client: httpx2.AsyncClient) -> None:
     async with asyncio.timeout(5):
-        while not (await client.post("/do/echo")).json()["served"]:
+        while not (await client.post("/do/echo")).json()["has_worker"]:
             await asyncio.sleep(0.01)  # the worker's first heartbeat has no event of its own
 
 
@@ -218,7 +218,7 @@ async def test_arguments_that_do_not_fit_are_a_problem_and_no_job(client: httpx2
 
 async def test_arguments_over_the_limit_are_413_and_no_job(make: MakeService) -> None:
     service = make(payload_limit=2000)
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         assert (await client.post("/do/echo", json={"text": "x" * 1900})).status_code == 202
         answer = await client.post("/do/echo", json={"text": "x" * 2000})
         assert (answer.status_code, answer.headers["Content-Type"]) == (413, PROBLEM)
@@ -229,7 +229,7 @@ async def test_arguments_over_the_limit_are_413_and_no_job(make: MakeService) ->
 async def test_a_store_that_cannot_be_reached_is_503_and_nothing_is_half_done(
     service: Service,
 ) -> None:
-    async with service.lane.running(), called(service) as client:
+    async with service.lane.open(), called(service) as client:
         store: Any = service.lane.client.store
         store._writer._database.patience = 0.2
         other = apsw.Connection(service.lane.settings.store.removeprefix("sqlite:///"))

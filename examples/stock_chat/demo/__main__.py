@@ -34,7 +34,7 @@ async def run(console: Console, folder: Path) -> None:
     try:
         url = await start(console, processes)
         lane = Sidelane(store=processes.environment["SIDELANE_STORE"])
-        async with AsyncClient(base_url=url, timeout=Timeout(30, read=60)) as client, lane.running():
+        async with AsyncClient(base_url=url, timeout=Timeout(30, read=60)) as client, lane.open():
             rows = await tell(Stage(client, processes, lane, console))
         console.print(table(rows))
         if os.environ.get("KEEP"):

@@ -40,8 +40,8 @@ def use_own_store(processes: Processes) -> None:
     folder = processes.folder
     processes.environment |= {
         "SIDELANE_STORE": f"sqlite:///{folder / 'sidelane.db'}",
-        "SIDELANE_LEASE": str(LEASE),
-        "SIDELANE_DRAIN": "1",  # who ends the demo does not want to wait for its answers
+        "SIDELANE_LEASE_DURATION": str(LEASE),
+        "SIDELANE_SHUTDOWN_TIMEOUT": "1",  # who ends the demo does not want to wait for its answers
         "STOCK_CHAT_DB": str(folder / "messages.db"),
         "PYTHONUNBUFFERED": "1",
     }

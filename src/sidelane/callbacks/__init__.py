@@ -1,1 +1,1 @@
-"""Callbacks: telling someone outside how a job ended."""
+"""Callbacks: webhooks and messages that tell others how a job ended."""

@@ -5,24 +5,24 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sidelane.callbacks.delivering import CALLBACK, Delivering, Lane
+from sidelane.callbacks.delivery import CALLBACK, CallbackDelivery, Lane
 from sidelane.model.errors import ArgumentsError, SidelaneError
 from sidelane.model.job import JobRecord, JobSpec, State
 
-APART = 1.0
+MIN_INTERVAL = 1.0
 """Seconds between two callbacks of one job's progress to one receiver, at least."""
 
 logger = logging.getLogger(__name__)
 
 
-class ProgressTold:
+class ProgressNotifier:
     """Submits the jobs that tell of progress, at most one a second for each receiver of a job.
 
     What is submitted reads the newest progress when it begins, so it tells all that came before. Where one has begun already,
     another is submitted after it.
     """
 
-    def __init__(self, lane: Lane, delivering: Delivering) -> None:
+    def __init__(self, lane: Lane, delivering: CallbackDelivery) -> None:
         self._lane = lane
         self._delivering = delivering
         self._news: set[str] = set()
@@ -50,7 +50,7 @@ class ProgressTold:
                 self._news.discard(job.id)
                 if not await self._submitted(job):
                     self._news.add(job.id)
-                await asyncio.sleep(APART)
+                await asyncio.sleep(MIN_INTERVAL)
         except SidelaneError as error:
             logger.warning("the progress of job %s was not told: %s", job.id, error)
         finally:

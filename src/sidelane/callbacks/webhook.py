@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
-from sidelane.callbacks.receiver import receiver_of
-from sidelane.engine.registry import Body
+from sidelane.callbacks.url import parse_url
 from sidelane.model.errors import ArgumentsError
 from sidelane.model.job import FINISHED, State
+from sidelane.tasks.registry import PayloadBuilder
 
 On = Literal["end", "success", "failure"]
 
-ENDS = {"end": FINISHED, "success": frozenset({State.SUCCEEDED}), "failure": frozenset({State.FAILED})}
+FINISHED_STATES = {"end": FINISHED, "success": frozenset({State.SUCCEEDED}), "failure": frozenset({State.FAILED})}
 """The states in which a job has ended for each of them: the end of a cancelled job is neither success nor failure."""
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, 5.6.2
@@ -36,13 +36,13 @@ class Webhook:
     _: KW_ONLY
     secret: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: Body | None = None
+    body: PayloadBuilder | None = None
     on: On = "end"
     progress: bool = False
 
     def __post_init__(self) -> None:
-        receiver_of(self.url)
-        check_told(self.on, self.body)
+        parse_url(self.url)
+        check_states(self.on, self.body)
         _check_secret(self.secret)
         for name, value in self.headers.items():
             _check_header(name, value)
@@ -50,7 +50,7 @@ class Webhook:
     @property
     def states(self) -> frozenset[State]:
         """The ends that are told."""
-        return ENDS[self.on]
+        return FINISHED_STATES[self.on]
 
 
 def _check_secret(name: object) -> None:
@@ -65,9 +65,9 @@ def _check_header(name: object, value: object) -> None:
         raise ArgumentsError(f"Webhook(headers=…): the value of {name!r} is no printable text.")
 
 
-def check_told(on: object, body: object) -> None:
+def check_states(on: object, body: object) -> None:
     """Raise `ArgumentsError` where these do not say what is to be told."""
-    if on not in ENDS:
+    if on not in FINISHED_STATES:
         raise ArgumentsError(f"on={on!r}: this is 'end', 'success' or 'failure'.")
     if body is not None and not callable(body):
         raise ArgumentsError(f"body={body!r}: this is a function, marked with @lane.callback_body.")

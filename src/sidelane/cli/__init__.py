@@ -11,7 +11,7 @@ EXIT_CONFIGURATION = 3  # `Exit.CONFIGURATION`, whose module needs those package
 def main() -> None:
     """Run the command `sidelane`; say which extra to install where its packages are missing."""
     try:
-        from sidelane.cli.application import application
+        from sidelane.cli.main import application
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in {"typer", "rich"}:

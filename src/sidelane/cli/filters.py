@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sidelane.cli.times import time_at
+from sidelane.cli.output.time_format import time_at
 
 
 def _time(text: str) -> float:

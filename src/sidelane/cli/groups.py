@@ -7,7 +7,7 @@ from typer.core import TyperGroup
 LIST = "list"
 
 
-class Listing(TyperGroup):
+class DefaultListGroup(TyperGroup):
     """A group that lists where no command of it is named; options then are those of its list."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 import typer
 
 from sidelane.app import Sidelane
-from sidelane.model.codec import limited
-from sidelane.model.errors import ArgumentsDoNotFit, ArgumentsError, UnknownTask
+from sidelane.model.codec import check_size
+from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, UnknownTask
 from sidelane.model.job import JobSpec
 from sidelane.model.settings import Settings
 
@@ -37,7 +37,7 @@ def input_of(text: str) -> str:
 def check_input(text: str, spec: JobSpec, settings: Settings, lane: Sidelane | None) -> None:
     """Raise `PayloadTooLarge` on arguments over the limit and, where the lane is known, `ArgumentsError` on ones that do not fit
     the job's task, `UnknownTask` where it does not have that task."""
-    limited(text, settings.payload_limit, "The input")
+    check_size(text, settings.payload_limit, "The input")
     if lane is None:
         return
     task = lane.registry.tasks.get(spec.task)
@@ -45,11 +45,11 @@ def check_input(text: str, spec: JobSpec, settings: Settings, lane: Sidelane | N
         raise UnknownTask(
             f"The lane has no task {spec.task!r}, so the input cannot be checked. Leave --lane out to go without."
         )
-    if spec.given.keys() - json.loads(text).keys():
+    if spec.placeholders.keys() - json.loads(text).keys():
         return  # some are filled in when it starts, with what it follows came to: only then can all be checked
     try:
         task.decode_arguments(text, spec.version)
-    except ArgumentsDoNotFit as error:
+    except ArgumentsMismatch as error:
         raise ArgumentsError(
             f"The input does not fit task {spec.task!r}: {error.__cause__ or error}. Nothing was changed."
         ) from error

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sidelane.engine.configuration import load
+from sidelane.configuration import load_settings
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -78,7 +78,7 @@ Parent = Annotated[int | None, typer.Option("--parent", hidden=True)]
 
 def level_of(text: str | None) -> str:
     """Read a log level, or take the setting. Raises `typer.BadParameter`."""
-    level = (text or load().settings.log_level).upper()
+    level = (text or load_settings().settings.log_level).upper()
     if level not in LEVELS:
         raise typer.BadParameter(f"{text!r} is none of {', '.join(LEVELS)}.", param_hint="--log-level")
     return level

@@ -14,7 +14,7 @@ class BatchSpec:
 
     id: str
     user: str | None = None
-    keep: float = 7 * DAY
+    retention: float = 7 * DAY
     follow_ups: tuple[FollowUp, ...] = ()
 
 

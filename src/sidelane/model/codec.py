@@ -20,7 +20,7 @@ MOST_EXPLAINED = 1000
 T = TypeVar("T")
 
 
-def limited(text: str, limit: int, what: str, task: str = "") -> str:
+def check_size(text: str, limit: int, what: str, task: str = "") -> str:
     """Give `text` back, or raise `PayloadTooLarge` when it has more than `limit` bytes as UTF-8; `what` and `task` name it."""
     if len(text) * 4 > limit:  # only then can it be over
         size = len(text.encode())
@@ -69,7 +69,7 @@ class Codec(Generic[T]):
             self._validator.validate_json(text)  # what JSON does not hold, NaN say, is found here, not by its reader
             return text.decode()
         except (ValidationError, PydanticSerializationError, ValueError) as error:
-            raise TypeError(explain(error)) from error
+            raise TypeError(format_validation_error(error)) from error
 
     def decode(self, text: str, context: Mapping[str, Any] | None = None) -> T:
         """Read JSON text back; `context` is for the values' own validation. Raises TypeError when it is not of the type."""
@@ -77,7 +77,9 @@ class Codec(Generic[T]):
         try:
             value: T = validator.validate_json(text, context=context)
         except ValidationError as error:
-            raise TypeError(explain(error)) from None  # written out, the faults of a large text take long
+            raise TypeError(
+                format_validation_error(error)
+            ) from None  # written out, the faults of a large text take long
         return value
 
     @cached_property
@@ -112,7 +114,7 @@ def _has(schema: object, type_: type) -> bool:
     return isinstance(schema, list | tuple) and any(_has(part, type_) for part in schema)
 
 
-def explain(error: Exception) -> str:
+def format_validation_error(error: Exception) -> str:
     """Say in one line what a validation found, without echoing the values."""
     if not isinstance(error, ValidationError):
         return str(error).splitlines()[0]
@@ -121,3 +123,19 @@ def explain(error: Exception) -> str:
     items = error.errors(include_url=False, include_context=False, include_input=False)[:5]
     found = [(".".join(str(part) for part in item["loc"]), item["msg"]) for item in items]
     return "; ".join(f"{place}: {message}" if place else message for place, message in found)
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8: half a surrogate pair cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def escape_surrogates(text: str) -> str:
+    """Escape what cannot be written as UTF-8 by `\\uXXXX`, which in JSON text means the same."""
+    return text if is_storable(text) else text.encode(errors="backslashreplace").decode()

@@ -49,7 +49,7 @@ SidelaneError
 
 import math
 
-from sidelane.model.limit import Reached
+from sidelane.model.limit import LimitHit
 from sidelane.model.problem import Problem
 
 
@@ -83,7 +83,7 @@ class TaskDeclarationError(ConfigurationError):
     """A task cannot be registered as it is written."""
 
 
-class NotOpen(SidelaneError):
+class LaneNotOpen(SidelaneError):
     """The lane is not open: use it inside `lane.running()`, `lane.lifespan` or `lane.blocking()`."""
 
 
@@ -93,7 +93,7 @@ class ArgumentsError(SidelaneError):
     status = 422
 
 
-class ArgumentsDoNotFit(ArgumentsError):
+class ArgumentsMismatch(ArgumentsError):
     """The arguments a job was submitted with do not fit its task any more."""
 
 
@@ -135,7 +135,7 @@ class StoreUnavailable(StoreError):
     """The store cannot be reached at the moment; nothing was done, and the same call may work later."""
 
 
-class StoreUnusable(StoreError):
+class StoreMisconfigured(StoreError):
     """The store cannot be used as it is: it is corrupt, read-only, or written by a newer Sidelane."""
 
 
@@ -149,7 +149,7 @@ class TransportUnavailable(TransportError):
     """The transport cannot be reached, or takes no more for now; a repeat may work."""
 
 
-class TransportUnusable(TransportError):
+class TransportMisconfigured(TransportError):
     """The transport will not work as it is set up, or will never take this message."""
 
 
@@ -201,7 +201,7 @@ class UnknownJob(JobError):
     status = 404
 
 
-class JobGone(JobError):
+class JobRemoved(JobError):
     """The job was here, and its retention has passed. `user` is whose it was."""
 
     status = 410
@@ -211,7 +211,7 @@ class JobGone(JobError):
         self.user = user
 
 
-class NotFinished(JobError):
+class ResultNotReady(JobError):
     """The job has not finished yet."""
 
     status = 202
@@ -233,7 +233,7 @@ class LimitReached(JobRefused):
     status = 429
 
     def __init__(
-        self, said: str | Problem = "", reached: tuple[Reached, ...] = (), retry_after: float | None = None
+        self, said: str | Problem = "", reached: tuple[LimitHit, ...] = (), retry_after: float | None = None
     ) -> None:
         super().__init__(said)
         self.reached = reached
@@ -268,7 +268,7 @@ class JobCancelled(JobError):
         self.partial = partial
 
 
-class TryLater(SidelaneError):
+class RetryLater(SidelaneError):
     """The task asks to be run again later; this costs no attempt of its budget.
 
     `delay` is in seconds. Raises `ConfigurationError` on one that cannot be.
@@ -281,7 +281,7 @@ class TryLater(SidelaneError):
         self.delay = delay
 
 
-class GiveUp(SidelaneError):
+class PermanentFailure(SidelaneError):
     """The task says that trying again is of no use."""
 
     def __init__(self, problem: Problem | str, *, status: int = 500) -> None:

@@ -3,6 +3,10 @@
 import re
 from dataclasses import dataclass
 
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_json
+
+from sidelane.model.codec import check_size
 from sidelane.model.ids import is_id
 
 PROGRESS = "progress"
@@ -19,16 +23,47 @@ NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class NewEvent:
     """What a task emitted and the store has not numbered yet. `data` is JSON text."""
 
     name: str
     data: str
 
 
-def gap_entry(missing: int) -> Entry:
+def gap_event(missing: int) -> NewEvent:
     """Say in a log that so many events that were written next were lost in a crash (rules 17)."""
-    return Entry(GAP, f'{{"missing":{missing}}}')
+    return NewEvent(GAP, f'{{"missing":{missing}}}')
+
+
+def token_event(text: str, limit: int) -> NewEvent:
+    return NewEvent(TOKEN, check_size(to_json({"text": text}).decode(), limit, "A token"))
+
+
+def progress_event(percent: float, message: str, limit: int) -> NewEvent:
+    if not 0 <= percent <= 100:
+        raise ValueError(f"progress({percent}): a percentage goes from 0 to 100.")
+    return NewEvent(
+        PROGRESS, check_size(to_json({"percent": percent, "message": message}).decode(), limit, "A progress message")
+    )
+
+
+def named_event(name: str, data: object, limit: int) -> NewEvent:
+    """Make an entry of the task's own. Raises ValueError on a reserved or malformed name, TypeError on data without JSON."""
+    if name in RESERVED or not NAME.fullmatch(name):
+        raise ValueError(
+            f"emit({name!r}): a name is lower case letters, digits or '_.-', and none of {', '.join(sorted(RESERVED))}."
+        )
+    try:
+        text = to_json(data, inf_nan_mode="null").decode()
+    except PydanticSerializationError as error:
+        raise TypeError(f"emit({name!r}): its data has no JSON form: {error}") from error
+    return NewEvent(name, check_size(text, limit, f"Event {name!r}"))
+
+
+def model_event(model: BaseModel, limit: int) -> NewEvent:
+    """Make an entry of a pydantic model: named by its `event` class attribute, else by its class in snake case."""
+    name = getattr(type(model), "event", None)
+    return named_event(name if isinstance(name, str) else _snake(type(model).__name__), model, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +102,7 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class EventPage:
     """One look at a job's log. `gap`: the cursor is not in this log any more, so `events` starts from its beginning.
 
     `last` is the number of the newest event; more are waiting while the last of `events` has a lower number. `ended`: that
@@ -78,3 +113,9 @@ class Reading:
     last: int
     gap: bool = False
     ended: bool = False
+
+
+def _snake(name: str) -> str:
+    return "".join(
+        f"_{letter.lower()}" if letter.isupper() and place else letter.lower() for place, letter in enumerate(name)
+    )

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sidelane.model.limit import Limit, Reached
+from sidelane.model.limit import Limit, LimitHit
 from sidelane.model.problem import Problem
 
 DAY = 86_400.0
 
 
-def isolates(losses: int, budget: int) -> bool:
+def is_isolated_after(losses: int, budget: int) -> bool:
     """Tell whether a job that lost so many leases, and survives `budget`, runs in isolation workers from now on (rules 7)."""
     return losses >= max(1, min(2, budget))
 
@@ -53,11 +53,11 @@ class JobSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     run_at: float | None = None
-    start_within: float | None = None  # to the first start
+    expires: float | None = None  # to the first start
     deadline: float | None = None  # over all attempts
-    losses: int = 3  # how many lost leases the job survives
+    max_worker_losses: int = 3  # how many lost leases the job survives
     isolable: bool = True  # an isolation worker may run it
-    keep: float = 7 * DAY  # how long it is kept after its end
+    retention: float = 7 * DAY  # how long it is kept after its end
     abandon_after: float | None = None  # cancelled when its last listener has been gone this long
     parent: str | None = None
     trace: str | None = None  # W3C traceparent
@@ -66,10 +66,10 @@ class JobSpec:
     max_queued: int | None = None  # refused while so many jobs of its queue wait
     batch: str | None = None
     cascade: bool = False  # cancelled with its parent
-    given: Mapping[str, str] = field(
+    placeholders: Mapping[str, str] = field(
         default_factory=dict
     )  # arguments that are filled in when it starts, by where they come from
-    remember: float = 0.0  # how long its id stays taken, at least, after the job itself is removed
+    id_retention: float = 0.0  # how long its id stays taken, at least, after the job itself is removed
 
 
 REMOVED: frozenset[State] = frozenset()
@@ -120,17 +120,17 @@ class JobRecord:
     state: State
     attempt: int = 0  # claims so far; never falls
     failures: int = 0
-    losses: int = 0
+    worker_losses: int = 0
     isolated: bool = False  # it runs in isolation workers only
     ends: int = 0  # how often it has ended; more than one after a requeue
     submitted: float
     due: float | None = None  # not before this time, while it waits for one
     started: float | None = None
     ended: float | None = None
-    cancelling: bool = False
-    parked: str | None = None  # the id of the limit it waits at
+    cancel_requested: bool = False
+    waiting_for_limit: str | None = None  # the id of the limit it waits at
     worker: str | None = None
-    outside: Lease | None = None  # while it is handed over: who shows this lease may end it
+    external_lease: Lease | None = None  # while it is handed over: who shows this lease may end it
     last: int = 0  # number of the newest event in its log
     ordinal: int = 0  # of the newest entry of its running attempt that the log has seen
     progress: str | None = None  # data of its newest progress event, JSON text
@@ -144,7 +144,7 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Tombstone:
     """What is left of a job after its retention: that it was here, and whose it was."""
 
     id: str
@@ -160,14 +160,14 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """The answer to a submit or requeue that cannot be: the problem says why.
 
     `reached` are the limits in the way; `retry_after` is in how many seconds it may be worth trying again.
     """
 
     problem: Problem
-    reached: tuple[Reached, ...] = ()
+    reached: tuple[LimitHit, ...] = ()
     retry_after: float | None = None
 
 
@@ -193,7 +193,7 @@ class Query:
         return self.states == frozenset() or "" in texts
 
 
-def end_data(job_id: str, state: State, result: str | None, problem: Problem | None) -> str:
+def end_event_payload(job_id: str, state: State, result: str | None, problem: Problem | None) -> str:
     """Write the data of a job's end event: its id and state, with the result it has or the problem it met."""
     members = {"id": json.dumps(job_id), "state": json.dumps(state)}
     if state is State.SUCCEEDED:

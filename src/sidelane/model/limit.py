@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-WhenFull = Literal["reject", "wait", "replace"]
+OnLimit = Literal["reject", "wait", "replace"]
 
 Key = str | int
 """What a limit counts by. `per` functions give one."""
@@ -31,7 +31,7 @@ class Limit:
     name: str  # the policy's, as clients and operators read it
     key: str
     most: int
-    when_full: WhenFull = "reject"
+    on_limit: OnLimit = "reject"
     window: float | None = None
     burst: int = 1
 
@@ -48,11 +48,11 @@ class Limit:
     @property
     def at_start(self) -> bool:
         """Whether it is checked when a job starts, rather than when it is submitted."""
-        return self.when_full != "reject"
+        return self.on_limit != "reject"
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class LimitHit:
     """A limit that keeps a job out. `after` is in how many seconds there is room again, where that is known."""
 
     limit: Limit
@@ -60,7 +60,7 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
-class Concurrent:
+class ConcurrencyLimit:
     """At most so many jobs at once `per` user, task, queue, or value of a function of the task's arguments.
 
     `when_full`: "reject" refuses the next one (429) while so many are unfinished, waiting ones included; "wait" lets so many run
@@ -71,24 +71,24 @@ class Concurrent:
     most: int
     _: KW_ONLY
     per: Per
-    when_full: WhenFull = "reject"
+    on_limit: OnLimit = "reject"
     name: str = ""
 
-    def wrong(self) -> str | None:
+    def invalid_reason(self) -> str | None:
         """Say what is wrong with this declaration, if anything is."""
         if not _is_count(self.most):
             return f"Concurrent({self.most!r}): this is a number of jobs, at least 1."
-        if self.when_full not in ("reject", "wait", "replace"):
-            return f"Concurrent(…, when_full={self.when_full!r}): this is 'reject', 'wait' or 'replace'."
-        return _wrong_scope("Concurrent", self.per, self.name)
+        if self.on_limit not in ("reject", "wait", "replace"):
+            return f"Concurrent(…, on_limit={self.on_limit!r}): this is 'reject', 'wait' or 'replace'."
+        return _wrong_scope("ConcurrencyLimit", self.per, self.name)
 
     def limit(self, name: str, key: str) -> Limit:
         """Give the limit that binds a job with this key."""
-        return Limit(name=name, key=key, most=self.most, when_full=self.when_full)
+        return Limit(name=name, key=key, most=self.most, on_limit=self.on_limit)
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateLimit:
     """At most so many jobs in a time: "10/minute", "100/15 minutes", "5/s"; `per` as for `Concurrent`.
 
     `burst` (by default the whole number) may come at once; after it, one comes free every share of the time (GCRA). `when_full`:
@@ -99,24 +99,24 @@ class Rate:
     _: KW_ONLY
     per: Per
     burst: int | None = None
-    when_full: Literal["reject", "wait"] = "reject"
+    on_limit: Literal["reject", "wait"] = "reject"
     name: str = ""
 
-    def wrong(self) -> str | None:
+    def invalid_reason(self) -> str | None:
         """Say what is wrong with this declaration, if anything is."""
         if self._parsed() is None:
             return f"Rate({self.rate!r}): write a number and a time, as in '10/minute', '100/15 minutes' or '5/s'."
         if self.burst is not None and not _is_count(self.burst):
             return f"Rate({self.rate!r}, burst={self.burst!r}): this is a number of jobs, at least 1."
-        if self.when_full not in ("reject", "wait"):
-            return f"Rate({self.rate!r}, when_full={self.when_full!r}): this is 'reject' or 'wait'."
-        return _wrong_scope("Rate", self.per, self.name)
+        if self.on_limit not in ("reject", "wait"):
+            return f"Rate({self.rate!r}, on_limit={self.on_limit!r}): this is 'reject' or 'wait'."
+        return _wrong_scope("RateLimit", self.per, self.name)
 
     def limit(self, name: str, key: str) -> Limit:
         """Give the limit that binds a job with this key."""
         most, window = self._parsed() or (1, 1.0)
         return Limit(
-            name=name, key=key, most=most, when_full=self.when_full, window=window, burst=self.burst or most
+            name=name, key=key, most=most, on_limit=self.on_limit, window=window, burst=self.burst or most
         )  # fmt: skip
 
     def _parsed(self) -> tuple[int, float] | None:
@@ -129,13 +129,15 @@ class Rate:
         return None if unit is None or most < 1 or times < 1 else (most, times * unit)
 
 
-Limiting = Concurrent | Rate
+LimitPolicy = ConcurrencyLimit | RateLimit
 """What tasks and queues declare."""
 
 
-def wrong_with(limits: object) -> str | None:
+def validate_limits(limits: object) -> str | None:
     """Say what is wrong with the `limits=[…]` of a declaration, if anything is."""
-    if not isinstance(limits, list | tuple) or not all(isinstance(each, Concurrent | Rate) for each in limits):
+    if not isinstance(limits, list | tuple) or not all(
+        isinstance(each, ConcurrencyLimit | RateLimit) for each in limits
+    ):
         return f"limits={limits!r}: this is a list of Concurrent(…) and Rate(…)."
     return next((wrong for each in limits if (wrong := each.wrong())), None)
 

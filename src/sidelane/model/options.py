@@ -11,11 +11,11 @@ from sidelane.model.job import JobSpec, State
 
 PRIORITIES = range(-1000, 1001)
 
-TAKEN_BY_THE_ROUTES = "current"
+RESERVED_ID = "current"
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
+class CancelAfter:
     """Cancel the job when its last listener has been gone for `after` seconds."""
 
     after: float = 30.0
@@ -25,24 +25,24 @@ class Cancel:
             raise ConfigurationError(f"Cancel(after={self.after}): this is a number of seconds above 0.")
 
 
-Disconnect = Literal["continue"] | Cancel
+Disconnect = Literal["continue"] | CancelAfter
 
-DEEPEST_CHAIN = 20
-MOST_FOLLOWING = 100
+MAX_CHAIN_DEPTH = 20
+MAX_FOLLOW_UPS = 100
 """How many calls may follow a call one after the other, and in all."""
 
 
-class Following(Protocol):
+class ChainedCall(Protocol):
     """A call, as the options of the call that it follows know it. `given`: where arguments come from that it does not know yet."""
 
     @property
     def options(self) -> "Options": ...
     @property
-    def given(self) -> Mapping[str, str]: ...
+    def placeholders(self) -> Mapping[str, str]: ...
     def template(self, *, user: str | None = None, trace: str | None = None) -> JobSpec: ...
 
 
-MOST_CALLBACKS = 20
+MAX_CALLBACKS = 20
 """How many callbacks one call may have."""
 
 
@@ -68,12 +68,12 @@ class OptionFields(TypedDict, total=False):
     priority: int
     delay: float
     run_at: float
-    start_within: float
+    expires: float
     deadline: float
     on_disconnect: Disconnect
     labels: Mapping[str, str]
-    then: Following | Sequence[Following]
-    on_failure: Following | Sequence[Following]
+    then: ChainedCall | Sequence[ChainedCall]
+    on_failure: ChainedCall | Sequence[ChainedCall]
     callback: Callbacks
 
 
@@ -94,12 +94,12 @@ class Options:
     priority: int | None = None
     delay: float = 0.0
     run_at: float | None = None
-    start_within: float | None = None
+    expires: float | None = None
     deadline: float | None = None
     on_disconnect: Disconnect | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
-    then: Following | Sequence[Following] = ()
-    on_failure: Following | Sequence[Following] = ()
+    then: ChainedCall | Sequence[ChainedCall] = ()
+    on_failure: ChainedCall | Sequence[ChainedCall] = ()
     callback: Callbacks | None = None
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ class Options:
         return bool(self.then or self.on_failure)
 
     @property
-    def following(self) -> Iterator[tuple[State, Following]]:
+    def following(self) -> Iterator[tuple[State, ChainedCall]]:
         """The calls that follow this one, and the state in which it must have ended for it."""
         for state, calls in ((State.SUCCEEDED, self.then), (State.FAILED, self.on_failure)):
             for call in calls if isinstance(calls, Sequence) else (calls,):
@@ -130,7 +130,7 @@ class Options:
         return (*of_task, *own) if own else ()
 
     def _check_texts(self) -> None:
-        if self.id == TAKEN_BY_THE_ROUTES:
+        if self.id == RESERVED_ID:
             raise ArgumentsError(f"id={self.id!r}: GET /jobs/{self.id} means something else.")
         if self.id is not None and not is_id(self.id):
             raise ArgumentsError(f"id={self.id!r}: an id is 1 to 128 letters, digits or any of '._~-'.")
@@ -142,7 +142,7 @@ class Options:
             raise ArgumentsError(f"labels={dict(self.labels)!r}: these are texts by name.")
 
     def _check_numbers(self) -> None:
-        for name in ("priority", "delay", "run_at", "start_within", "deadline"):
+        for name in ("priority", "delay", "run_at", "expires", "deadline"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, int | float):
                 raise ArgumentsError(f"{name}={value!r}: this is a number.")
@@ -152,7 +152,7 @@ class Options:
             raise ArgumentsError(f"run_at={self.run_at}: this is a time, in seconds since 1970.")
         if self.delay < 0 or not math.isfinite(self.delay):
             raise ArgumentsError(f"delay={self.delay}: a delay is a number of seconds from now, not in the past.")
-        for name in ("start_within", "deadline"):
+        for name in ("expires", "deadline"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ArgumentsError(f"{name}={value}: this is a number of seconds above 0.")
@@ -168,12 +168,12 @@ class Options:
                 raise ArgumentsError(
                     f"{name}={call!r}: a call that follows gets its id from its parent; leave out id=…."
                 )
-            if unknown in call.given.values():
+            if unknown in call.placeholders.values():
                 raise ArgumentsError(f"{name}={call!r}: there is no {unknown.upper()} when a job has {state}.")
-        if _depth(self) > DEEPEST_CHAIN:
-            raise ArgumentsError(f"More than {DEEPEST_CHAIN} calls would follow one after the other.")
-        if _count(self) > MOST_FOLLOWING:
-            raise ArgumentsError(f"More than {MOST_FOLLOWING} calls would follow.")
+        if _depth(self) > MAX_CHAIN_DEPTH:
+            raise ArgumentsError(f"More than {MAX_CHAIN_DEPTH} calls would follow one after the other.")
+        if _count(self) > MAX_FOLLOW_UPS:
+            raise ArgumentsError(f"More than {MAX_FOLLOW_UPS} calls would follow.")
 
 
 def callbacks_of(given: object) -> tuple[Callback, ...]:
@@ -182,8 +182,8 @@ def callbacks_of(given: object) -> tuple[Callback, ...]:
     for each in several:
         if not hasattr(each, "states"):
             raise ArgumentsError(f"callback={each!r}: this takes Webhook(…) and Notice(…), one or several.")
-    if len(several) > MOST_CALLBACKS:
-        raise ArgumentsError(f"A call has at most {MOST_CALLBACKS} callbacks.")
+    if len(several) > MAX_CALLBACKS:
+        raise ArgumentsError(f"A call has at most {MAX_CALLBACKS} callbacks.")
     return several
 
 

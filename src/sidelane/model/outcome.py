@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sidelane.model.event import Entry
+from sidelane.model.event import NewEvent
 from sidelane.model.job import Failure, JobSpec, Lease
 
 
@@ -49,7 +49,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedOver:
+class Dispatched:
     """The attempt goes on outside: whoever shows its lease ends it within `timeout` seconds, else that is a loss (rules 12).
 
     `sending` is submitted in the same step: the job that tells the outside. It has an id of its own.
@@ -59,29 +59,29 @@ class HandedOver:
     sending: JobSpec
 
 
-Outcome = Succeeded | Retried | Failed | Cancelled | Released | Lost | HandedOver
+Outcome = Succeeded | Retried | Failed | Cancelled | Released | Lost | Dispatched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Append:
+class EventAppend:
     """Entries for a job's log. `ordinal` numbers the first of them among all entries of this attempt, from 1 (rules 3)."""
 
     lease: Lease
     ordinal: int
-    entries: tuple[Entry, ...]
+    entries: tuple[NewEvent, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class AttemptResult:
     """The end of one attempt, with its last entries (numbered as in `Append`): one atomic step."""
 
     lease: Lease
     outcome: Outcome
     ordinal: int = 1
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[NewEvent, ...] = ()
 
 
-class Verdict(StrEnum):
+class LeaseStatus(StrEnum):
     """What a heartbeat says of a lease."""
 
     HELD = "held"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from sidelane.model.errors import ConfigurationError
-from sidelane.model.limit import Limiting, wrong_with
+from sidelane.model.limit import LimitPolicy, validate_limits
 
 DEFAULT_QUEUE = "default"
 
@@ -24,24 +24,26 @@ class Queue:
     """
 
     name: str
-    concurrency: int | None = None
+    worker_concurrency: int | None = None
     _: KW_ONLY
     max_queued: int | None = None
-    limits: Sequence[Limiting] = ()
+    limits: Sequence[LimitPolicy] = ()
     weight: int = 1
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(f"Queue({self.name!r}): a name is 1 to 64 letters, digits or any of '_.-'.")
-        if self.concurrency is not None and self.concurrency < 1:
-            raise ConfigurationError(f"Queue({self.name!r}, concurrency={self.concurrency}): at least 1 job at a time.")
+        if self.worker_concurrency is not None and self.worker_concurrency < 1:
+            raise ConfigurationError(
+                f"Queue({self.name!r}, concurrency={self.worker_concurrency}): at least 1 job at a time."
+            )
         if self.max_queued is not None and not _is_whole(self.max_queued, 1):
             raise ConfigurationError(f"Queue({self.name!r}, max_queued={self.max_queued!r}): at least 1 job may wait.")
         if self.weight not in WEIGHTS or isinstance(self.weight, bool):
             raise ConfigurationError(
                 f"Queue({self.name!r}, weight={self.weight!r}): a weight is a whole number, 1 to 1000."
             )
-        wrong = wrong_with(self.limits)
+        wrong = validate_limits(self.limits)
         if wrong:
             raise ConfigurationError(f"Queue {self.name!r}: {wrong}")
 

@@ -75,7 +75,7 @@ class Exponential:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class Delays:
     """A wait of its own after each failure, in seconds, spread by `jitter`; the last one stands for all that come after."""
 
     seconds: tuple[float, ...]
@@ -115,13 +115,13 @@ class Retry:
             if not _are_errors(types):
                 raise ConfigurationError(f"Retry({name}={types!r}): this is a tuple of exceptions, as (ValueError,).")
 
-    def after(self, failures: int, error: BaseException) -> float | None:
+    def next_delay(self, failures: int, error: BaseException) -> float | None:
         """Say how many seconds to wait after this many failures, the last being `error`; None when it is final."""
-        if failures >= self.attempts or not self.helps(error):
+        if failures >= self.attempts or not self.is_retryable(error):
             return None
         wait, asked = self.backoff.delay(failures), getattr(error, "retry_after", None)
         return max(wait, float(asked)) if asked is not None and _is_duration(asked) else wait
 
-    def helps(self, error: BaseException) -> bool:
+    def is_retryable(self, error: BaseException) -> bool:
         """Tell whether another try is worth it after such an error."""
         return isinstance(error, self.only) and not isinstance(error, self.never)

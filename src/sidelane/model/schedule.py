@@ -14,13 +14,13 @@ from sidelane.model.job import DAY, JobSpec
 
 CatchUp = Literal["skip", "once", "all"]
 
-LATE = 60.0
+MAX_LATENESS = 60.0
 """Seconds after which a firing that nobody was there for counts as missed."""
 
-SHORTEST = 0.001
+MIN_INTERVAL = 0.001
 """Seconds between two firings at least."""
 
-FURTHEST_AHEAD = DAY
+MAX_LOOKAHEAD = DAY
 """Seconds by which a last firing may lie in the future (the clock stepped back); beyond, it was a mistake of the clock."""
 
 DECIMALS = 3
@@ -63,7 +63,7 @@ class Schedule:
         if self.catch_up == "all":
             return list(islice(takewhile(lambda at: at <= now, self._firings(last)), most))
         newest = self._newest(last, now)
-        if newest is None or (self.catch_up == "skip" and now - newest > LATE):
+        if newest is None or (self.catch_up == "skip" and now - newest > MAX_LATENESS):
             return []
         return [newest]
 
@@ -82,7 +82,7 @@ class Schedule:
         if (self.cron is None) == (self.every is None):
             return "give either cron=… or every=…."
         if self.every is not None and not _is_interval(self.every):
-            return f"every={self.every!r}: this is a number of seconds, at least {SHORTEST}."
+            return f"every={self.every!r}: this is a number of seconds, at least {MIN_INTERVAL}."
         if self.catch_up not in ("skip", "once", "all"):
             return f"catch_up={self.catch_up!r}: this is 'skip', 'once' or 'all'."
         try:
@@ -138,25 +138,27 @@ class ScheduleRecord:
     next: float | None = None
     job: str | None = None  # what its last firing submitted
 
-    def step(self, now: float, most: int) -> "Firing | None":
+    def step(self, now: float, most: int) -> "ScheduleTick | None":
         """Work out the step that is to be taken now, of at most so many jobs; None when its time has not come."""
         if not self.enabled:
             return None
         schedule = self.schedule
-        if self.last > now + FURTHEST_AHEAD:
-            return Firing(name=schedule.name, previous=self.last, at=now, next=schedule.next(now))
+        if self.last > now + MAX_LOOKAHEAD:
+            return ScheduleTick(name=schedule.name, previous=self.last, at=now, next=schedule.next(now))
         due = schedule.due(self.last, now, most)
         if due:
             specs = tuple(schedule.new_spec() for _ in due)
-            return Firing(name=schedule.name, previous=self.last, at=due[-1], next=schedule.next(due[-1]), specs=specs)
+            return ScheduleTick(
+                name=schedule.name, previous=self.last, at=due[-1], next=schedule.next(due[-1]), specs=specs
+            )
         coming = schedule.next(max(self.last, now))
         if self.next is not None and round(self.next - coming, DECIMALS) == 0:
             return None
-        return Firing(name=schedule.name, previous=self.last, at=self.last, next=coming)
+        return ScheduleTick(name=schedule.name, previous=self.last, at=self.last, next=coming)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Firing:
+class ScheduleTick:
     """A step of a schedule from one firing to the next: it counts only while the last one is still `previous` (rules 13)."""
 
     name: str
@@ -167,7 +169,7 @@ class Firing:
 
 
 @dataclass(frozen=True, slots=True)
-class Timetable:
+class ScheduleList:
     """All schedules of a store, with the store's own time (seconds since 1970) by which they fire."""
 
     now: float
@@ -179,7 +181,7 @@ def _is_name(name: object) -> bool:
 
 
 def _is_interval(every: object) -> bool:
-    return isinstance(every, int | float) and every >= SHORTEST and math.isfinite(every)
+    return isinstance(every, int | float) and every >= MIN_INTERVAL and math.isfinite(every)
 
 
 def _wrong_cron(expression: object) -> str | None:

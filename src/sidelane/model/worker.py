@@ -26,7 +26,7 @@ class WorkerInfo:
     health: str = OK  # else what is wrong, in a sentence
     isolation: bool = False  # it runs isolated jobs only
 
-    def serves(self, spec: JobSpec) -> bool:
+    def can_run(self, spec: JobSpec) -> bool:
         """Tell whether this worker would run such a job, unless it is isolated."""
         return not self.isolation and spec.queue in self.queues and self.tasks.get(spec.task, 0) >= spec.version
 
@@ -88,7 +88,7 @@ class QueueStats:
     paused: bool = False
     ready: int = 0
     delayed: int = 0
-    parked: int = 0  # at a limit
+    waiting_for_limit: int = 0  # at a limit
     running: int = 0
     oldest: float | None = None
     rate: float = 0.0
@@ -96,11 +96,11 @@ class QueueStats:
     @property
     def queued(self) -> int:
         """How many jobs wait, for whatever reason."""
-        return self.ready + self.delayed + self.parked
+        return self.ready + self.delayed + self.waiting_for_limit
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class QueuePosition:
     """Where a ready job stands: how many stand before it, and how long it may wait (seconds) as fast as its queue moves."""
 
     before: int
@@ -117,12 +117,12 @@ class LimitStats:
     id: str
     most: int
     held: int = 0
-    parked: int = 0
+    waiting: int = 0
     after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """What one sweep did."""
 
     lost: int = 0  # leases swept away

@@ -1,7 +1,7 @@
 """The contract every store meets, at the level of meaning.
 
 Calls are batched and each item has its own answer. Every call may be repeated without harm, because a reply may be lost. The
-store's clock counts: durations go in, times come out. What the words mean exactly is `sidelane.testing.conformance`.
+store's clock counts: durations go in, times come out. What the words mean exactly is `sidelane.conformance`.
 
 Every verb raises `StoreUnavailable` when the store cannot be reached (nothing was done, or a repeat is harmless) and
 `StoreUnusable` when it never will be.
@@ -12,11 +12,11 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from sidelane.model.batch import BatchRecord, BatchSpec
-from sidelane.model.event import Cursor, Reading
-from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, Submission
-from sidelane.model.outcome import Append, Report, Verdict
-from sidelane.model.schedule import Firing, Schedule, Timetable
-from sidelane.model.worker import ClaimRequest, Claims, LimitStats, Place, QueueStats, Swept, WorkerInfo
+from sidelane.model.event import Cursor, EventPage
+from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
+from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
+from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
+from sidelane.model.worker import ClaimRequest, Claims, LimitStats, QueuePosition, QueueStats, SweepResult, WorkerInfo
 
 
 def job_topic(job_id: str) -> str:
@@ -43,7 +43,7 @@ def batch_topic(batch_id: str) -> str:
     return f"batch:{batch_id}"
 
 
-class Wakeups(Protocol):
+class Subscription(Protocol):
     """Hints for the topics of one watch. They may be lost, doubled or late; what they hint at is in the store."""
 
     async def wait(self, timeout: float | None = None) -> bool:
@@ -51,29 +51,29 @@ class Wakeups(Protocol):
         ...
 
 
-class Source(Protocol):
+class JobSource(Protocol):
     """The worker's side: these verbs are enough to run jobs."""
 
     async def claim(self, request: ClaimRequest) -> Claims:
         """Take jobs that are ready: priority first, then users in turn, then age. Each gets a new attempt and lease."""
         ...
 
-    async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[Verdict]:
+    async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[LeaseStatus]:
         """Renew these leases for `lease` seconds and say how each stands. A worker whose health is "stopped" is forgotten."""
         ...
 
-    async def append(self, appends: Sequence[Append]) -> list[bool]:
+    async def append(self, appends: Sequence[EventAppend]) -> list[bool]:
         """Write entries to the logs of running jobs; false where the lease was lost. What was seen before is ignored."""
         ...
 
-    async def finish(self, reports: Sequence[Report]) -> list[bool]:
+    async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]:
         """End attempts: state, last entries and follow-ups in one step, or nothing and false where the lease was lost.
 
         One that is handed over goes on under its lease, which no worker holds or renews any more: it runs out in the time given.
         """
         ...
 
-    def watch(self, *topics: str) -> AbstractAsyncContextManager[Wakeups]:
+    def watch(self, *topics: str) -> AbstractAsyncContextManager[Subscription]:
         """Be woken when one of these topics changes. No change after the watch is open goes without a hint, barring faults."""
         ...
 
@@ -104,34 +104,34 @@ class Batches(Protocol):
 class Schedules(Protocol):
     """What fires by itself. Who fires is open: any process may, and a step counts once (rules 13)."""
 
-    async def keep_schedule(self, schedule: Schedule) -> None:
+    async def upsert_schedule(self, schedule: Schedule) -> None:
         """Keep a schedule, new or changed. One that is known by its name, or was by an alias, goes on from its last firing.
 
         Raises `JobRefused` where it cannot be kept, or its job could not be.
         """
         ...
 
-    async def schedules(self) -> Timetable:
+    async def list_schedules(self) -> ScheduleList:
         """List all schedules by name, with the store's own time."""
         ...
 
-    async def fire(self, firing: Firing) -> bool:
+    async def fire(self, firing: ScheduleTick) -> bool:
         """Take a step of a schedule and submit its jobs; false where it was taken already, or the schedule is disabled or gone.
 
         The jobs pass `max_queued`.
         """
         ...
 
-    async def enable_schedule(self, name: str, enabled: bool = True) -> bool:
+    async def set_schedule_enabled(self, name: str, enabled: bool = True) -> bool:
         """Let a schedule fire, from now on, or no more; false where there is none of this name."""
         ...
 
-    async def forget_schedule(self, name: str) -> bool:
+    async def delete_schedule(self, name: str) -> bool:
         """Forget a schedule; false where there is none of this name."""
         ...
 
 
-class Store(Source, Batches, Schedules, Protocol):
+class Store(JobSource, Batches, Schedules, Protocol):
     """The system of record."""
 
     @property
@@ -140,11 +140,11 @@ class Store(Source, Batches, Schedules, Protocol):
         ...
 
     @property
-    def dangers(self) -> Sequence[str]:
+    def durability_warnings(self) -> Sequence[str]:
         """What could lose jobs the way the store was set up when it was opened: half a sentence each about "the store"."""
         ...
 
-    async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
         """Make jobs durable. An id that is known, or a unique key that is taken, answers with the job that has it.
 
         Else a full queue or a limit that rejects refuses it, and one that replaces stops older jobs for it. A spec with `remember`
@@ -156,7 +156,7 @@ class Store(Source, Batches, Schedules, Protocol):
         """Cancel queued jobs and handed-over ones at once and ask running ones to stop; finished ones stay as they are."""
         ...
 
-    async def requeue(self, ids: Sequence[str], *, arguments: str | None = None) -> list[JobRecord | Refusal | None]:
+    async def requeue(self, ids: Sequence[str], *, arguments: str | None = None) -> list[JobRecord | Rejection | None]:
         """Bring finished jobs back to queued, with fresh budgets and, where given, other arguments; unfinished ones stay as is."""
         ...
 
@@ -164,26 +164,26 @@ class Store(Source, Batches, Schedules, Protocol):
         """Forget finished jobs before their time; false for one that is unfinished, has unfinished children, or is not there."""
         ...
 
-    async def get(self, ids: Sequence[str]) -> list[JobRecord | Gone | None]:
+    async def get(self, ids: Sequence[str]) -> list[JobRecord | Tombstone | None]:
         """Look jobs up."""
         ...
 
-    async def find(self, query: Query) -> list[JobRecord]:
+    async def list_jobs(self, query: Query) -> list[JobRecord]:
         """Find jobs, newest first. Their history is left empty."""
         ...
 
-    async def position(self, job_id: str) -> Place | None:
+    async def queue_position(self, job_id: str) -> QueuePosition | None:
         """Tell how many ready jobs of its queue stand before a ready job (by priority, then age), counted up to 1,000."""
         ...
 
-    async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> Reading | None:
+    async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> EventPage | None:
         """Read a job's log after a cursor: up to `limit` events, fewer where they are large. The end is its last event.
 
         None when there is no such job.
         """
         ...
 
-    async def listen(self, ids: Sequence[str]) -> None:
+    async def touch_listeners(self, ids: Sequence[str]) -> None:
         """Say that someone listens to these jobs now: their `abandon_after` starts anew."""
         ...
 
@@ -203,13 +203,13 @@ class Store(Source, Batches, Schedules, Protocol):
         """List the limits that have anything taken or waiting now, by id."""
         ...
 
-    async def sweep(self, *, lease: float, limit: int = 200) -> Swept:
+    async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
         """Do what time asks for: take back expired leases, end what is too late, forget what was kept long enough.
 
         Idempotent, for any process at any time. `lease` is the duration of leases on this store in seconds (rules 5).
         """
         ...
 
-    async def remember(self, name: str, value: str) -> str:
+    async def get_or_set(self, name: str, value: str) -> str:
         """Keep a value under a name, or give the one that is already there."""
         ...

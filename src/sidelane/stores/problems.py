@@ -4,17 +4,17 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from sidelane.model.job import Refusal
-from sidelane.model.limit import Reached
+from sidelane.model.job import Rejection
+from sidelane.model.limit import LimitHit
 from sidelane.model.problem import Problem
 
 QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 REDUCED_CAPACITY: Final = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 
-UNKNOWN_WAIT: Final = 5.0
+DEFAULT_WAIT: Final = 5.0
 """Seconds after which it may be worth trying again where nobody can say: a slot is free when some job ends."""
 
-LONGEST_WAIT: Final = 600.0
+MAX_WAIT: Final = 600.0
 """Seconds that a refusal asks to wait at most, however slowly a queue moves."""
 
 WORKER_LOST: Final = Problem(
@@ -58,34 +58,34 @@ def not_submittable(detail: str) -> Problem:
     return Problem(status=422, title="Not a job", detail=detail)
 
 
-def limits_reached(reached: Sequence[Reached]) -> Refusal:
+def limit_hit(reached: Sequence[LimitHit]) -> Rejection:
     """Refuse a submit that limits keep out, naming them (draft-ietf-httpapi-ratelimit-headers)."""
     detail = "; ".join(_reached(each) for each in reached)
     names = [each.limit.name for each in reached]
-    wait = max(UNKNOWN_WAIT if each.after is None else each.after for each in reached)
+    wait = max(DEFAULT_WAIT if each.after is None else each.after for each in reached)
     problem = Problem(
         status=429, title="Limit reached", detail=f"{detail}.", type=QUOTA_EXCEEDED, extra={"violated-policies": names}
     )
-    return Refusal(problem, tuple(reached), wait)
+    return Rejection(problem, tuple(reached), wait)
 
 
-def limits_taken(reached: Sequence[Reached]) -> Refusal:
+def limits_full(reached: Sequence[LimitHit]) -> Rejection:
     """Refuse to requeue a job whose limits are full."""
     detail = "; ".join(_reached(each) for each in reached)
     extra = {"violated-policies": [each.limit.name for each in reached]}
-    return Refusal(Problem(status=409, title="Conflict", detail=f"{detail}.", extra=extra), tuple(reached))
+    return Rejection(Problem(status=409, title="Conflict", detail=f"{detail}.", extra=extra), tuple(reached))
 
 
-def queue_full(queue: str, most: int, rate: float) -> Refusal:
+def queue_full(queue: str, most: int, rate: float) -> Rejection:
     """Refuse a submit to a queue where too many jobs wait; `rate` is how many of them start in a second."""
-    wait = min(max(1.0, 1.0 / rate), LONGEST_WAIT) if rate > 0 else LONGEST_WAIT
+    wait = min(max(1.0, 1.0 / rate), MAX_WAIT) if rate > 0 else MAX_WAIT
     problem = Problem(
         status=503,
         title="Queue full",
         detail=f"{most} jobs wait in the queue {queue!r}, as many as it takes: try again in {math.ceil(wait)} s.",
         type=REDUCED_CAPACITY,
     )
-    return Refusal(problem, retry_after=wait)
+    return Rejection(problem, retry_after=wait)
 
 
 def batch_sealed(batch: str) -> Problem:
@@ -96,7 +96,7 @@ def batch_unknown(batch: str) -> Problem:
     return not_submittable(f"There is no batch {batch}.")
 
 
-def _reached(reached: Reached) -> str:
+def _reached(reached: LimitHit) -> str:
     limit = reached.limit
     if limit.window is not None:
         return f"The limit {limit.name!r} lets {limit.most} in within {limit.window:g} s: try again in {_seconds(reached)} s"
@@ -104,5 +104,5 @@ def _reached(reached: Reached) -> str:
     return f"The limit {limit.name!r} is reached: {jobs} unfinished"
 
 
-def _seconds(reached: Reached) -> int:
+def _seconds(reached: LimitHit) -> int:
     return math.ceil(reached.after or 0.0)

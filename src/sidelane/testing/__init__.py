@@ -1,1 +1,6 @@
-"""What tests of Sidelane, of its stores and of its users stand on."""
+"""What users' own tests need: a harness for a lane, and a pytest fixture of it."""
+
+from sidelane.testing.fixture import testing_fixture
+from sidelane.testing.harness import Harness, harness
+
+__all__ = ["Harness", "harness", "testing_fixture"]

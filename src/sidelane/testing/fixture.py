@@ -1,20 +1,14 @@
 """A pytest fixture of a user's own lane: `t = testing_fixture(lane)` in a conftest (needs pytest-asyncio)."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any
 
+from sidelane.app import Sidelane
 from sidelane.model.errors import MissingExtra
-from sidelane.testing.harness import Harness
+from sidelane.testing.harness import Harness, harness
 
 
-class Lane(Protocol):
-    """A lane that can be opened for tests."""
-
-    def testing(self) -> AbstractAsyncContextManager[Harness]: ...
-
-
-def testing_fixture(lane: Lane) -> Callable[..., Any]:
+def testing_fixture(lane: Sidelane) -> Callable[..., Any]:
     """Make a fixture that opens the lane on a store in memory, anew for each test. Raises `MissingExtra`."""
     try:
         import pytest_asyncio
@@ -23,7 +17,7 @@ def testing_fixture(lane: Lane) -> Callable[..., Any]:
 
     @pytest_asyncio.fixture
     async def opened() -> AsyncIterator[Harness]:
-        async with lane.testing() as harness:
-            yield harness
+        async with harness(lane) as opened_lane:
+            yield opened_lane
 
     return opened

@@ -4,45 +4,45 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from sidelane.callbacks.delivering import CALLBACK
-from sidelane.data.files import Files
-from sidelane.engine.attempt import Attempt, Runtime
-from sidelane.engine.client import Client
-from sidelane.engine.firing import Firings
-from sidelane.engine.following import whole_log
-from sidelane.engine.handle import Job
-from sidelane.engine.process import Children
-from sidelane.engine.registry import Registry
-from sidelane.engine.reporting import Reporter
-from sidelane.engine.resource import Resources
-from sidelane.engine.side import CALLBACKS, SENDING
-from sidelane.engine.task import Call, Task
+from sidelane.app import Sidelane
+from sidelane.callbacks.delivery import CALLBACK
+from sidelane.client.client import Client
+from sidelane.client.event_stream import read_all
+from sidelane.client.periodic_enqueuer import PeriodicEnqueuer
+from sidelane.consumers.consumer import Consumer, trace_of
+from sidelane.external.completion import CompletionHandler, CompletionStatus
+from sidelane.external.dispatch import dispatch_message
+from sidelane.external.outbox import DispatchInfo, dispatch_id
+from sidelane.external.task import ExternalTask
 from sidelane.model.errors import JobConflict, UnknownJob
 from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, Lease, Query, State
 from sidelane.model.message import Message
 from sidelane.model.problem import Problem
-from sidelane.model.settings import Settings
 from sidelane.model.worker import ClaimRequest
-from sidelane.remote.completing import Answer, Completing
-from sidelane.remote.declaration import Remote
-from sidelane.remote.handover import Sent, sending_id
-from sidelane.remote.intake import Intake, trace_of
-from sidelane.remote.messages import Offer, Reply
-from sidelane.remote.sending import offer_of
-from sidelane.stores.opening import open_store
-from sidelane.testing.clock import HandClock
+from sidelane.stores.clock import ManualClock
+from sidelane.stores.factory import open_store
+from sidelane.tasks.internal_queues import CALLBACK_QUEUE, DISPATCH_QUEUE
+from sidelane.tasks.job import Job
+from sidelane.tasks.registry import Registry
+from sidelane.tasks.resources import Resources
+from sidelane.tasks.task import Call, Task
+from sidelane.transports.job_messages import CompletionMessage, DispatchedJob
+from sidelane.worker.attempt import Attempt, Runtime
+from sidelane.worker.child_pool import ChildPool
+from sidelane.worker.reporter import Reporter
 
 R = TypeVar("R")
 
 Preview = Callable[[JobRecord], Awaitable[tuple[str, str]]]
 """Says of a job that delivers a callback whom it tells what."""
 
-BATCH = 100
+MAX_PER_CLAIM = 100
 
 WORKER = "test"
 
@@ -50,31 +50,31 @@ LEASE = 3600.0
 """Seconds; longer than a test turns the clock in one go, for nobody heartbeats here."""
 
 
-WHILE = 2**-9
+SWEEP_PAUSE = 2**-9
 """Seconds for which sweeps wait after a pause before they take leases back: hand-overs end in tests, and nothing else runs."""
 
 
-OUTWARD = (CALLBACKS, SENDING)
+OUTBOUND_QUEUES = (CALLBACK_QUEUE, DISPATCH_QUEUE)
 """Queues of work that goes out of the house."""
 
 
 class Harness:
     """A lane under test. Everything goes through the real store and the real serialisation; nothing runs on its own."""
 
-    def __init__(self, client: Client, registry: Registry, clock: HandClock, preview: Preview) -> None:
+    def __init__(self, client: Client, registry: Registry, clock: ManualClock, preview: Preview) -> None:
         self.client = client
         self.clock = clock
         self._preview = preview
         self._registry = registry
         self._resources = Resources(registry.overrides)
-        self._children = Children()
-        self._threads = ThreadPoolExecutor(BATCH)
+        self._children = ChildPool()
+        self._threads = ThreadPoolExecutor(MAX_PER_CLAIM)
         self._reporter = Reporter(client.store, on_lost=lambda append: None, on_reported=lambda report, held: None)
         self._runtime = Runtime(
             registry=registry, resources=self._resources, settings=client.settings, threads=self._threads,
             children=self._children, submitter=client, reporting=self._reporter, confirm=self._confirm,
         )  # fmt: skip
-        self._firings = Firings(client.store)
+        self._firings = PeriodicEnqueuer(client.store)
         self._loops = [
             asyncio.create_task(self._reporter.run_appends()),
             asyncio.create_task(self._reporter.run_reports()),
@@ -116,25 +116,27 @@ class Harness:
         while (left := await self._firings.fire()) is not None and left <= 0:
             pass
         for _ in range(3):  # after a long pause the first sweep only takes note of it, and leases end a while later
-            while (await self.client.store.sweep(lease=WHILE)).more:
+            while (await self.client.store.sweep(lease=SWEEP_PAUSE)).more:
                 pass
-            self.clock.advance(WHILE / 2)
+            self.clock.advance(SWEEP_PAUSE / 2)
 
-    async def handed_over(self, task: Remote[Any, Any]) -> list[Offer]:
+    async def dispatched(self, task: ExternalTask[Any, Any]) -> list[DispatchedJob]:
         """List the offers of a task's jobs that are outside now, oldest first. In a test nothing is sent."""
         running = frozenset({State.RUNNING})
         found = await self.client.find(Query(task=task.name, states=running, limit=10_000))
-        return [await self._offer(task, record, record.outside) for record in found[::-1] if record.outside]
+        return [
+            await self._offer(task, record, record.external_lease) for record in found[::-1] if record.external_lease
+        ]
 
     async def complete(self, job: Job[R], result: R) -> None:
         """End a job that is outside with its result. Raises `JobConflict` where it is not."""
-        await self._end(Reply(job=job.id, result=result))
+        await self._end(CompletionMessage(job=job.id, result=result))
 
     async def fail(self, job: Job[Any], problem: Problem, *, retry: bool = True) -> None:
         """End a job that is outside with a problem; `retry=False`: for good. Raises `JobConflict` where it is not."""
-        await self._end(Reply(job=job.id, problem=problem, retry=retry))
+        await self._end(CompletionMessage(job=job.id, problem=problem, retry=retry))
 
-    async def take_in(self, intake: Intake, message: Message) -> Job[Any] | None:
+    async def consume(self, intake: Consumer, message: Message) -> Job[Any] | None:
         """Submit what an intake makes of a message, as a worker would; None where it passes over it.
 
         Raises `MalformedMessage` where it can make nothing of it, and what a submit raises.
@@ -149,7 +151,7 @@ class Harness:
 
     async def events(self, job: Job[Any]) -> list[Event]:
         """Give what a job's log holds now."""
-        return await whole_log(self.client.store, job.id)
+        return await read_all(self.client.store, job.id)
 
     async def close(self) -> None:
         """End what the tests have opened."""
@@ -160,18 +162,18 @@ class Harness:
         await self._resources.close()
         await self.client.close()
 
-    async def _offer(self, task: Remote[Any, Any], record: JobRecord, lease: Lease) -> Offer:
-        (sending,) = await self.client.store.get([sending_id(lease)])
+    async def _offer(self, task: ExternalTask[Any, Any], record: JobRecord, lease: Lease) -> DispatchedJob:
+        (sending,) = await self.client.store.get([dispatch_id(lease)])
         if not isinstance(sending, JobRecord):
             raise UnknownJob(f"The job that sends {record.id!r} was removed.")
-        sent = Sent.of(sending)
+        sent = DispatchInfo.of(sending)
         left = sent.until - self.clock()
-        return await offer_of(self.client, task, record, lease, arguments=sent.arguments, seconds=left)
+        return await dispatch_message(self.client, task, record, lease, arguments=sent.arguments, seconds=left)
 
-    async def _end(self, reply: Reply) -> None:
-        completing = Completing(self.client, self._registry)
+    async def _end(self, reply: CompletionMessage) -> None:
+        completing = CompletionHandler(self.client, self._registry)
         answered = await completing.apply(reply, trusting=self._registry.tasks)
-        if answered.answer is not Answer.ACCEPTED:
+        if answered.answer is not CompletionStatus.ACCEPTED:
             raise JobConflict(f"Job {reply.job!r} is not outside.")
 
     async def _claim(self, outward: bool) -> list[Attempt]:
@@ -188,9 +190,9 @@ class Harness:
 
     async def _request(self, outward: bool, isolated: bool) -> ClaimRequest:
         known = [stats.name for stats in await self.client.store.stats()]
-        queues = {name: BATCH for name in known if (name in OUTWARD) is outward}
+        queues = {name: MAX_PER_CLAIM for name in known if (name in OUTBOUND_QUEUES) is outward}
         return ClaimRequest(
-            request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=BATCH, lease=LEASE,
+            request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=MAX_PER_CLAIM, lease=LEASE,
             isolated=isolated,
         )  # fmt: skip
 
@@ -200,12 +202,16 @@ class Harness:
 
 
 @asynccontextmanager
-async def harness(registry: Registry, settings: Settings, files: Files, *, preview: Preview) -> AsyncIterator[Harness]:
-    """Open a lane under test."""
-    clock = HandClock()
-    store = await open_store("sqlite://:memory:", clock=clock)
-    opened = Harness(Client(store, settings=settings, files=files), registry, clock, preview)
-    try:
+async def harness(lane: Sidelane) -> AsyncIterator[Harness]:
+    """Open a lane for tests: an in-memory store, a manual clock, and files in a temporary folder."""
+    lane.load()
+    clock = ManualClock()
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(prefix="sidelane-files-"))
+        stack.enter_context(lane.files.kept_in(folder))
+        store = await open_store("sqlite://:memory:", clock=clock)
+        client = Client(store, settings=lane.settings, files=lane.files)
+        opened = Harness(client, lane.registry, clock, lane.callback_delivery.preview)
+        stack.push_async_callback(opened.close)
+        await stack.enter_async_context(lane.opened_with(client))
         yield opened
-    finally:
-        await opened.close()

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, to_json
 from typing_extensions import TypedDict
 
-from sidelane.model.codec import explain, parse_json, without_collecting
+from sidelane.model.codec import format_validation_error, parse_json, without_collecting
 from sidelane.model.errors import MalformedMessage
 from sidelane.model.ids import is_traceparent
 from sidelane.model.message import Message
@@ -157,7 +157,7 @@ def _read(body: str | bytes) -> CloudEvent:
     try:
         return _adapter().validate_python({**members, "data": data, "extensions": extensions})
     except ValidationError as error:
-        raise MalformedMessage(f"The message is not a CloudEvent 1.0: {explain(error)}.") from None
+        raise MalformedMessage(f"The message is not a CloudEvent 1.0: {format_validation_error(error)}.") from None
 
 
 def read_envelope(body: str | bytes) -> CloudEvent:
@@ -253,7 +253,7 @@ def _refused(error: ValidationError) -> MalformedMessage:
         case "dict_type" | "model_type" if not first["loc"]:
             return MalformedMessage("The message is not a CloudEvent: it is not a JSON object.")
         case _:
-            return MalformedMessage(f"The message is not a CloudEvent 1.0: {explain(error)}.")
+            return MalformedMessage(f"The message is not a CloudEvent 1.0: {format_validation_error(error)}.")
 
 
 def _written(seconds: float) -> str:

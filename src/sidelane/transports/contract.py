@@ -1,7 +1,7 @@
 """The contract every transport meets: send; receive with ack, extend, release.
 
 Delivery is at least once and in no order, unless messages name a group. What the words mean exactly is
-`sidelane.testing.conformance.transports`.
+`sidelane.conformance.transports`.
 """
 
 from collections.abc import Sequence

@@ -8,8 +8,8 @@ except ImportError as error:
     raise MissingExtra("sidelane.web needs FastAPI: install sidelane[web].") from error
 
 from sidelane.web.events import schemas
-from sidelane.web.jobs import Jobs
 from sidelane.web.problems import problem_handler
 from sidelane.web.responder import Responder
+from sidelane.web.router import Jobs
 
 __all__ = ["Jobs", "Responder", "problem_handler", "schemas"]

@@ -4,13 +4,13 @@ import base64
 import hmac
 import time
 
-from sidelane.engine.client import Client
-from sidelane.engine.registry import Registry
-from sidelane.engine.side import OWN
+from sidelane.client.client import Client
 from sidelane.model.batch import BatchRecord
-from sidelane.model.errors import JobGone, SidelaneError, UnknownBatch, UnknownJob
+from sidelane.model.errors import JobRemoved, SidelaneError, UnknownBatch, UnknownJob
 from sidelane.model.ids import is_made
 from sidelane.model.job import DAY, JobRecord, Query
+from sidelane.tasks.internal_queues import INTERNAL_PREFIX
+from sidelane.tasks.registry import Registry
 
 PURPOSE = "stream tokens"
 
@@ -67,7 +67,7 @@ class Access:
         self.check_opens(job_id)
         try:
             record = await self._client.record(job_id)
-        except JobGone as gone:
+        except JobRemoved as gone:
             self._check_user(gone.user, user, job_id)
             raise
         if not self.shows(record, user):
@@ -97,7 +97,7 @@ class Access:
 
     def shows(self, record: JobRecord, user: str | None) -> bool:
         """Tell whether a user sees a job, however it was found. Nobody sees side work."""
-        return not record.spec.task.startswith(OWN) and self.sees(record.spec.user, user)
+        return not record.spec.task.startswith(INTERNAL_PREFIX) and self.sees(record.spec.user, user)
 
     def of(self, user: str | None) -> str | None:
         """Say whose jobs a user's queries are to find; None: everyone's, an empty text: nobody's."""
@@ -150,7 +150,7 @@ class Access:
         task = self._registry.tasks.get(spec.task)
         runs = 0.0
         if task is not None and task.policy.timeout is not None:
-            runs = task.policy.timeout * (task.policy.retry.attempts + spec.losses)
+            runs = task.policy.timeout * (task.policy.retry.attempts + spec.max_worker_losses)
         return wait + max(DAY, runs)
 
     async def _signature(self, what: str, expires: int) -> str:

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN, Event
 from sidelane.model.job import State
-from sidelane.web.documents import BatchDocument, JobDocument
 from sidelane.web.problems import ProblemDocument
+from sidelane.web.schemas import BatchDocument, JobDocument
 
 
 class Data(BaseModel):

@@ -5,12 +5,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sidelane.data.file import ID, MARK
-from sidelane.engine.batch import Batch
-from sidelane.engine.client import Client
-from sidelane.engine.task import Call
+from sidelane.client.batch import Batch
+from sidelane.client.client import Client
+from sidelane.files.file import ID, ID_PREFIX
 from sidelane.model.errors import ArgumentsError, SidelaneError
 from sidelane.model.job import JobRecord
+from sidelane.tasks.task import Call
 
 R = TypeVar("R")
 
@@ -76,7 +76,7 @@ def check_same(call: Call[R], record: JobRecord) -> None:
 
 def content_of(arguments: str) -> str:
     """Give arguments without the ids of their files: one that is uploaded again has another, and is the same by its hash."""
-    return _FILE.sub('"file":""', arguments) if MARK in arguments else arguments
+    return _FILE.sub('"file":""', arguments) if ID_PREFIX in arguments else arguments
 
 
 async def check_all_same(client: Client, calls: Sequence[Call[Any]], batch: Batch[Any]) -> None:

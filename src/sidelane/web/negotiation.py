@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 
-LONGEST_WAIT = 120.0
+MAX_WAIT = 120.0
 """Seconds a request waits at most, however long it would like to."""
 
 LONGEST_FIELD = 4096
@@ -16,7 +16,7 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ResponsePreference:
     """How a client wants to hear of its job. `wait` is in seconds; `applied` is what `Preference-Applied` says."""
 
     stream: bool = False
@@ -24,7 +24,7 @@ class Wishes:
     applied: str | None = None
 
 
-def wishes(headers: Headers, *, stream: bool = False) -> Wishes:
+def parse_preferences(headers: Headers, *, stream: bool = False) -> ResponsePreference:
     """Read a request's wishes; what is malformed or unknown is ignored, as RFC 7240 asks.
 
     `stream` says what a client gets that names neither JSON nor event streams and does not ask to wait.
@@ -32,10 +32,10 @@ def wishes(headers: Headers, *, stream: bool = False) -> Wishes:
     preferences = dict(_preferences(headers.getlist("prefer")))
     wait = _seconds(preferences.get("wait"))
     if accepts_stream(headers.getlist("accept"), undecided=stream and not preferences):
-        return Wishes(stream=True)
+        return ResponsePreference(stream=True)
     if wait is not None:
-        return Wishes(wait=min(wait, LONGEST_WAIT), applied=f"wait={min(wait, LONGEST_WAIT):g}")
-    return Wishes(applied="respond-async" if "respond-async" in preferences else None)
+        return ResponsePreference(wait=min(wait, MAX_WAIT), applied=f"wait={min(wait, MAX_WAIT):g}")
+    return ResponsePreference(applied="respond-async" if "respond-async" in preferences else None)
 
 
 def accepts_stream(accept: Iterable[str], *, undecided: bool = False) -> bool:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidelane.engine.registry import ProblemRule
-from sidelane.model.limit import Limiting
-from sidelane.web.documents import BatchDocument, JobDocument
+from sidelane.model.limit import LimitPolicy
+from sidelane.tasks.registry import ProblemRule
 from sidelane.web.negotiation import EVENT_STREAM
 from sidelane.web.problems import MEDIA_TYPE, ProblemDocument
+from sidelane.web.schemas import BatchDocument, JobDocument
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -19,7 +19,7 @@ def problems(descriptions: Mapping[int, str]) -> Responses:
     return {status: {"description": description, "content": content} for status, description in descriptions.items()}
 
 
-def responding(result_type: Any, rules: Sequence[ProblemRule], limits: Sequence[Limiting]) -> Responses:
+def responding(result_type: Any, rules: Sequence[ProblemRule], limits: Sequence[LimitPolicy]) -> Responses:
     """Describe every answer to a request that submits a task with this type of result and these limits."""
     return {
         200: {
@@ -28,14 +28,14 @@ def responding(result_type: Any, rules: Sequence[ProblemRule], limits: Sequence[
             "content": _EVENTS,
         },
         202: {"description": "The job is safe; its links say where to look.", **_ACCEPTED},
-        204: _SEEN_TO_THE_END,
+        204: _STREAM_FINISHED,
         **problems({rule.status: rule.title or "The task failed." for rule in rules}),
         **problems({**_SUBMITTING, **_WAITING}),
         **_refusing(limits),
     }
 
 
-def responding_many(limits: Sequence[Limiting]) -> Responses:
+def responding_many(limits: Sequence[LimitPolicy]) -> Responses:
     """Describe every answer to a request that submits a batch of a task with these limits."""
     return {
         202: {
@@ -48,10 +48,10 @@ def responding_many(limits: Sequence[Limiting]) -> Responses:
     }
 
 
-def _refusing(limits: Sequence[Limiting]) -> Responses:
+def _refusing(limits: Sequence[LimitPolicy]) -> Responses:
     """Describe the answers that ask a client to come back: 429 only where a limit refuses jobs."""
-    refusing = problems({503: _REDUCED})
-    if any(limit.when_full == "reject" for limit in limits):
+    refusing = problems({503: _UNAVAILABLE})
+    if any(limit.on_limit == "reject" for limit in limits):
         refusing |= problems(
             {429: "A limit is reached: `violated-policies` names it, Retry-After says when to try again."}
         )
@@ -62,7 +62,7 @@ def _refusing(limits: Sequence[Limiting]) -> Responses:
 
 MALFORMED = {422: "The request does not fit."}
 
-SEEING = {
+JOB_ERRORS = {
     403: "Its id can be guessed, and opens nothing here.",
     404: "There is no such job, or it is someone else's.",
     410: "It was kept long enough.",
@@ -94,7 +94,7 @@ _WAITING = {
     504: "The job ran out of time while the request waited.",
 }
 
-_REDUCED = "Jobs cannot be taken at the moment, or too many wait in the queue; nothing was done."
+_UNAVAILABLE = "Jobs cannot be taken at the moment, or too many wait in the queue; nothing was done."
 
 _ENDING = {409: "It was cancelled.", 500: "It failed; other statuses as its problem says.", 504: "It ran out of time."}
 
@@ -125,27 +125,27 @@ _ACCEPTED: dict[str, Any] = {
     "headers": {"Location": {"description": "Where it is.", "schema": {"type": "string"}}, **_RETRY_AFTER},
 }
 
-_SEEN_TO_THE_END = {"description": "The job has ended, and this client has seen its end."}
+_STREAM_FINISHED = {"description": "The job has ended, and this client has seen its end."}
 
-SEEN: Responses = problems(SEEING)
+JOB_RESPONSES: Responses = problems(JOB_ERRORS)
 
 CURRENT: Responses = problems(
-    {403: "A key can be guessed, and opens nothing here.", 404: "There is none.", 503: SEEING[503]}
+    {403: "A key can be guessed, and opens nothing here.", 404: "There is none.", 503: JOB_ERRORS[503]}
 )
 
-BATCH_SEEN: Responses = problems(
-    {403: SEEING[403], 404: "There is no such batch, or it is someone else's.", 503: SEEING[503]}
+BATCH_RESPONSES: Responses = problems(
+    {403: JOB_ERRORS[403], 404: "There is no such batch, or it is someone else's.", 503: JOB_ERRORS[503]}
 )
 
-BATCH_STREAM: Responses = {200: {"description": "The events.", "content": _EVENTS}, **BATCH_SEEN}
+BATCH_STREAM: Responses = {200: {"description": "The events.", "content": _EVENTS}, **BATCH_RESPONSES}
 
 RESULT: Responses = {
-    **problems({**SEEING, **_ENDING}),
+    **problems({**JOB_ERRORS, **_ENDING}),
     202: {"description": "There is none yet.", **_ACCEPTED},
 }
 
 STREAM: Responses = {
     200: {"description": "The events.", "content": _EVENTS},
-    204: _SEEN_TO_THE_END,
-    **problems({400: "Last-Event-ID is malformed.", **SEEING}),
+    204: _STREAM_FINISHED,
+    **problems({400: "Last-Event-ID is malformed.", **JOB_ERRORS}),
 }

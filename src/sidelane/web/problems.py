@@ -11,10 +11,10 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from sidelane.data.saved import Saved
+from sidelane.files.request_uploads import Saved
 from sidelane.model.errors import JobFailed, JobRefused, LimitReached, QueueFull, SidelaneError
 from sidelane.model.problem import Problem
-from sidelane.web.limits import limit_fields, whole_seconds
+from sidelane.web.ratelimit_headers import limit_fields, whole_seconds
 
 logger = logging.getLogger(__name__)
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from sidelane.data.saved import Saved
-from sidelane.engine.task import Call
-from sidelane.model.errors import JobRefused, NotFinished, SidelaneError
+from sidelane.files.request_uploads import Saved
+from sidelane.model.errors import JobRefused, ResultNotReady, SidelaneError
 from sidelane.model.ids import is_traceparent
 from sidelane.model.job import JobRecord
-from sidelane.web.batch_desk import BatchDesk
-from sidelane.web.connection import while_connected
-from sidelane.web.cursors import cursor
-from sidelane.web.desk import Desk
+from sidelane.tasks.task import Call
+from sidelane.web.batch_views import BatchViews
+from sidelane.web.cursor import parse_cursor
+from sidelane.web.disconnect import run_while_connected
 from sidelane.web.idempotency import HEADER, check_all_same, check_new, check_same, keyed, keyed_batch
-from sidelane.web.negotiation import wishes
+from sidelane.web.job_views import JobViews
+from sidelane.web.negotiation import parse_preferences
 from sidelane.web.problems import error_response
 
 
@@ -26,7 +26,7 @@ class Responder:
     """Answers one request with one job: `return await respond(answer.call(question))`; or with a batch, `respond.many(calls)`."""
 
     def __init__(
-        self, request: Request, open_desk: Callable[[], BatchDesk], viewer: Callable[[], str | None], saved: Saved
+        self, request: Request, open_desk: Callable[[], BatchViews], viewer: Callable[[], str | None], saved: Saved
     ) -> None:
         self._request = request
         self._open_desk = open_desk
@@ -60,9 +60,9 @@ class Responder:
         await self._saved.remove()
         return error_response(error)
 
-    async def _answer(self, call: Call[Any], desk: Desk, user: str | None, *, stream: bool) -> Response:
+    async def _answer(self, call: Call[Any], desk: JobViews, user: str | None, *, stream: bool) -> Response:
         headers = self._request.headers
-        resumed = cursor(headers.get("last-event-id"))
+        resumed = parse_cursor(headers.get("last-event-id"))
         if resumed is not None:  # a client that comes back after a broken stream must not submit again
             job_id, after = resumed
             await self._saved.remove()
@@ -70,26 +70,26 @@ class Responder:
         desk.access.check_may_submit(call.options.user or user)
         desk.path(self._request, call.options.id or "any")  # without routes to link to, nothing is submitted
         record = await self._submit(call, desk, user)
-        wish = wishes(headers, stream=stream)
+        wish = parse_preferences(headers, stream=stream)
         if wish.stream:
             return await desk.stream(self._request, record, None)
         if wish.wait is None:
             return await desk.accepted(self._request, record, wish.applied)
         try:
             return await self._waited(record, desk, wish.wait, wish.applied)
-        except NotFinished:
+        except ResultNotReady:
             return await desk.accepted(self._request, await desk.client.record(record.id), wish.applied)
 
-    async def _waited(self, record: JobRecord, desk: Desk, seconds: float, applied: str | None) -> Response:
+    async def _waited(self, record: JobRecord, desk: JobViews, seconds: float, applied: str | None) -> Response:
         """Answer with the result. Raises `NotFinished` when it is not there in time, or the client has gone before."""
         async with desk.listening.to(record):
-            await while_connected(self._request.receive, desk.client.wait(record.id, seconds))
+            await run_while_connected(self._request.receive, desk.client.wait(record.id, seconds))
         return await desk.result(record, applied)
 
     async def _answer_many(
         self,
         calls: list[Call[Any]],
-        batches: BatchDesk,
+        batches: BatchViews,
         user: str | None,
         then: Call[Any] | Sequence[Call[Any]],
         keep: float | None,
@@ -115,7 +115,7 @@ class Responder:
             await check_all_same(client, calls, batch)
         return await batches.accepted(self._request, batch)
 
-    async def _submit(self, call: Call[Any], desk: Desk, user: str | None) -> JobRecord:
+    async def _submit(self, call: Call[Any], desk: JobViews, user: str | None) -> JobRecord:
         headers = self._request.headers
         if call.options.user is None and user is not None:
             call = call.with_options(user=user)

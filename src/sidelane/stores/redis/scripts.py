@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sidelane.stores import problems
-from sidelane.stores.texts import dumps, problem_text
+from sidelane.stores.serialization import dump_problem, dumps
 
 _HERE = Path(__file__).parent
 
@@ -67,7 +67,7 @@ def _shared(name: str) -> str:
 def _problems() -> dict[str, str]:
     """Write the problems that stores find as texts of Lua, and what the history keeps of losses."""
     texts = {
-        name: problem_text(getattr(problems, name))
+        name: dump_problem(getattr(problems, name))
         for name in ("NOT_STARTED_IN_TIME", "DEADLINE_PASSED", "WORKER_LOST", "WORKERS_LOST", "NOT_ANSWERED")
     }
     texts["LOSS"] = dumps([texts["WORKER_LOST"], "", ""])

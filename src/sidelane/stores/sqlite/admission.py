@@ -4,16 +4,16 @@ from collections import Counter
 
 import apsw
 
-from sidelane.model.job import JobSpec, Refusal
-from sidelane.stores.problems import batch_sealed, batch_unknown, limits_reached, queue_full
-from sidelane.stores.sqlite import pace
-from sidelane.stores.sqlite.bonds import Bonds
+from sidelane.model.job import JobSpec, Rejection
+from sidelane.stores.problems import batch_sealed, batch_unknown, limit_hit, queue_full
+from sidelane.stores.sqlite import throughput
+from sidelane.stores.sqlite.bonds import AppliedLimits
 from sidelane.stores.sqlite.records import row_by_seq
-from sidelane.stores.sqlite.room import Room
-from sidelane.stores.sqlite.rows import all_rows, first_row, only_value
+from sidelane.stores.sqlite.room import LimitCapacity
+from sidelane.stores.sqlite.sql import all_rows, first, scalar
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.stopping import stop
-from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.stopping import cancel_job
+from sidelane.stores.sqlite.touched import ChangeSet
 
 _SQL = statements(__file__)
 _SEALED = _SQL["sealed"]
@@ -29,7 +29,7 @@ class Admission:
     def __init__(self, connection: apsw.Connection, now: float) -> None:
         self._connection = connection
         self._now = now
-        self._room = Room(connection, now)
+        self._room = LimitCapacity(connection, now)
         self._coming: Counter[str] = Counter()
         self._queued: dict[tuple[str, int], int] = {}  # counted, by queue and most
         self._replaced_more = 0
@@ -40,31 +40,31 @@ class Admission:
         self._coming.clear()
         self._queued.clear()
 
-    def take(self, spec: JobSpec, bonds: Bonds) -> None:
+    def take(self, spec: JobSpec, bonds: AppliedLimits) -> None:
         """Count a new job in."""
         self._coming[spec.queue] += 1
         self._room.take(bonds.submitted)
 
-    def refusal(self, spec: JobSpec, bonds: Bonds) -> Refusal | None:
+    def refusal(self, spec: JobSpec, bonds: AppliedLimits) -> Rejection | None:
         """Say what keeps a new job out, if anything does."""
         if spec.batch is not None:
-            found = first_row(self._connection, _SEALED, spec.batch)
+            found = first(self._connection, _SEALED, spec.batch)
             if found is None:
-                return Refusal(batch_unknown(spec.batch))
+                return Rejection(batch_unknown(spec.batch))
             if found[0]:
-                return Refusal(batch_sealed(spec.batch))
+                return Rejection(batch_sealed(spec.batch))
         if spec.max_queued is not None and self._is_full(spec.queue, spec.max_queued):
-            return queue_full(spec.queue, spec.max_queued, pace.rate(self._connection, spec.queue, self._now))
+            return queue_full(spec.queue, spec.max_queued, throughput.rate(self._connection, spec.queue, self._now))
         reached = self._room.reached(bonds.submitted)
-        return limits_reached(reached) if reached else None
+        return limit_hit(reached) if reached else None
 
     def _is_full(self, queue: str, most: int) -> bool:
         key = (queue, most)
         if key not in self._queued:
-            self._queued[key] = int(only_value(self._connection, _QUEUED, *key))
+            self._queued[key] = int(scalar(self._connection, _QUEUED, *key))
         return self._queued[key] + self._coming[queue] >= most
 
-    def stop_older(self, bonds: Bonds, touched: Touched) -> None:
+    def stop_older(self, bonds: AppliedLimits, touched: ChangeSet) -> None:
         """Stop the oldest jobs of each limit that replaces, as many as have to go for a new one. They must be in the tables.
 
         Where there are very many, since the limit had more slots once, the rest is for those who come later.
@@ -74,4 +74,4 @@ class Admission:
             older = all_rows(self._connection, _REPLACED, bond.id, bond.limit.most, room)
             self._replaced_more += max(0, len(older) - 1)
             for (seq,) in older:
-                stop(self._connection, row_by_seq(self._connection, seq), self._now, touched)
+                cancel_job(self._connection, row_by_seq(self._connection, seq), self._now, touched)

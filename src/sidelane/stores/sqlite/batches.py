@@ -7,11 +7,11 @@ import apsw
 
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.job import State
-from sidelane.stores.sqlite import arrivals
-from sidelane.stores.sqlite.rows import all_rows, first_row, the_row
+from sidelane.stores.serialization import dump_batch, load_batch
+from sidelane.stores.sqlite import enqueue
+from sidelane.stores.sqlite.sql import all_rows, first, one
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import Touched
-from sidelane.stores.texts import batch_of, batch_text
+from sidelane.stores.sqlite.touched import ChangeSet
 
 _SQL = statements(__file__)
 _RECORD = _SQL["record"]
@@ -26,20 +26,20 @@ _REMOVE = _SQL["remove"]
 
 def open_new(connection: apsw.Connection, spec: BatchSpec, now: float) -> None:
     """Make a batch, unless one of this id is there."""
-    connection.execute(_OPEN, (spec.id, batch_text(spec), spec.keep, now))
+    connection.execute(_OPEN, (spec.id, dump_batch(spec), spec.retention, now))
 
 
 def batch(connection: apsw.Connection, batch_id: str) -> BatchRecord | None:
-    found = first_row(connection, _RECORD, batch_id)
+    found = first(connection, _RECORD, batch_id)
     return _record(found) if found else None
 
 
 def the_batch(connection: apsw.Connection, batch_id: str) -> BatchRecord:
     """Give the record of a batch that is there for sure."""
-    return _record(the_row(connection, _RECORD, batch_id))
+    return _record(one(connection, _RECORD, batch_id))
 
 
-def seal(connection: apsw.Connection, batch_id: str, now: float, touched: Touched) -> None:
+def seal(connection: apsw.Connection, batch_id: str, now: float, touched: ChangeSet) -> None:
     """Let no more jobs join, and end the batch if none of those that have is unfinished."""
     connection.execute(_SEAL, (batch_id,))
     if connection.changes():
@@ -47,14 +47,14 @@ def seal(connection: apsw.Connection, batch_id: str, now: float, touched: Touche
         _end_if_over(connection, batch_id, now, touched)
 
 
-def count_end(connection: apsw.Connection, batch_id: str, state: State, now: float, touched: Touched) -> None:
+def count_end(connection: apsw.Connection, batch_id: str, state: State, now: float, touched: ChangeSet) -> None:
     """Count the end of one of a batch's jobs; the last one of a sealed batch ends the batch."""
     connection.execute(_COUNT[state], (batch_id, 1))
     touched.batches.add(batch_id)
     _end_if_over(connection, batch_id, now, touched)
 
 
-def reopen(connection: apsw.Connection, batch_id: str, state: State, touched: Touched) -> None:
+def reopen(connection: apsw.Connection, batch_id: str, state: State, touched: ChangeSet) -> None:
     """Take the end of a job back, which comes again: so will that of its batch."""
     connection.execute(_COUNT[state], (batch_id, -1))
     connection.execute(_REOPEN, (batch_id,))
@@ -68,7 +68,7 @@ def forget(connection: apsw.Connection, now: float, limit: int) -> bool:
     return len(removable) == limit
 
 
-def _end_if_over(connection: apsw.Connection, batch_id: str, now: float, touched: Touched) -> None:
+def _end_if_over(connection: apsw.Connection, batch_id: str, now: float, touched: ChangeSet) -> None:
     connection.execute(_END, (batch_id, now))
     if not connection.changes():
         return
@@ -78,13 +78,13 @@ def _end_if_over(connection: apsw.Connection, batch_id: str, now: float, touched
         for place, follow_up in enumerate(record.spec.follow_ups)
         if record.state in follow_up.on
     ]
-    arrivals.insert_where_free(connection, specs, now, touched)
+    enqueue.insert_if_absent(connection, specs, now, touched)
 
 
 def _record(found: tuple[Any, ...]) -> BatchRecord:
     spec, submitted, sealed, total, succeeded, failed, cancelled, ends, ended = found
     return BatchRecord(
-        spec=batch_of(spec),
+        spec=load_batch(spec),
         submitted=submitted,
         sealed=bool(sealed),
         total=total,

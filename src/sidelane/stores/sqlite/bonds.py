@@ -10,21 +10,21 @@ from typing import Final, NamedTuple
 import apsw
 
 from sidelane.model.limit import Limit
-from sidelane.stores.sqlite.rows import only_value
+from sidelane.stores.serialization import dump_limit, load_limit
+from sidelane.stores.sqlite.sql import scalar
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.texts import limit_of, limit_text
 
 _LIMITS = statements(__file__)["limits"]
 
-KEPT: Final = 1
-STARTED: Final = 2
-REPLACEABLE: Final = 4
+HELD_WHILE_UNFINISHED: Final = 1
+CHECKED_AT_START: Final = 2
+REPLACES_OLDER: Final = 4
 
 _SHARED = 8192  # limits that come again with other jobs
-_UNDER_WAY = 2048  # jobs whose next step comes soon
+_WHILE_UNFINISHED = 2048  # jobs whose next step comes soon
 
 
-class Bond(NamedTuple):
+class AppliedLimit(NamedTuple):
     """A limit with what is told of it again and again."""
 
     id: str
@@ -32,59 +32,59 @@ class Bond(NamedTuple):
     asks: int  # flags
 
 
-class Bonds(NamedTuple):
+class AppliedLimits(NamedTuple):
     """The limits of one job by when they count. A limit that is there twice has one slot."""
 
     limits: tuple[Limit, ...] = ()
     text: str | None = None  # all of them, for the database
-    submitted: Sequence[Bond] = ()  # those that are checked at its submit
-    kept: Sequence[Bond] = ()  # those whose slots it has from its submit to its end
+    submitted: Sequence[AppliedLimit] = ()  # those that are checked at its submit
+    kept: Sequence[AppliedLimit] = ()  # those whose slots it has from its submit to its end
     kept_slots: Sequence[str] = ()  # and their ids
-    started: Sequence[Bond] = ()  # those that are checked at each start
+    started: Sequence[AppliedLimit] = ()  # those that are checked at each start
     running_slots: Sequence[str] = ()  # ids of those whose slots it has while it runs
-    replacing: Sequence[Bond] = ()  # those for which it stops older jobs, and newer ones may stop it
+    replacing: Sequence[AppliedLimit] = ()  # those for which it stops older jobs, and newer ones may stop it
     flags: int = 0  # which of these there are, for `jobs.limited`
 
 
-NONE: Final = Bonds()
+NONE: Final = AppliedLimits()
 
 
-def bonds_of(limits: tuple[Limit, ...]) -> Bonds:
+def applied_limits(limits: tuple[Limit, ...]) -> AppliedLimits:
     """Sort the limits of a job."""
-    return _sorted("\n".join(map(limit_text, limits))) if limits else NONE
+    return _sorted("\n".join(map(dump_limit, limits))) if limits else NONE
 
 
-def bonds_of_text(text: str | None) -> Bonds:
+def load_applied_limits(text: str | None) -> AppliedLimits:
     """Sort the limits of a job as they are in the database."""
     return _sorted(text) if text else NONE
 
 
-def bonds_of_job(connection: apsw.Connection, seq: int) -> Bonds:
+def applied_limits_of_job(connection: apsw.Connection, seq: int) -> AppliedLimits:
     """Look up and sort the limits of a job that is there."""
-    return bonds_of_text(only_value(connection, _LIMITS, seq))
+    return load_applied_limits(scalar(connection, _LIMITS, seq))
 
 
 @lru_cache(_SHARED)
-def _read(text: str) -> Bond:
-    limit = limit_of(text)
-    asks = STARTED if limit.at_start else KEPT if limit.window is None else 0
-    if limit.when_full == "replace":
-        asks |= REPLACEABLE
-    return Bond(limit.id, limit, asks)
+def _read(text: str) -> AppliedLimit:
+    limit = load_limit(text)
+    asks = CHECKED_AT_START if limit.at_start else HELD_WHILE_UNFINISHED if limit.window is None else 0
+    if limit.on_limit == "replace":
+        asks |= REPLACES_OLDER
+    return AppliedLimit(limit.id, limit, asks)
 
 
-@lru_cache(_UNDER_WAY)
-def _sorted(text: str) -> Bonds:
+@lru_cache(_WHILE_UNFINISHED)
+def _sorted(text: str) -> AppliedLimits:
     bonds = [_read(line) for line in text.split("\n")]
-    kept = [bond for bond in bonds if bond.asks & KEPT]
+    kept = [bond for bond in bonds if bond.asks & HELD_WHILE_UNFINISHED]
     kept_slots = _slots(kept)
-    started = [bond for bond in bonds if bond.asks & STARTED and bond.id not in kept_slots]
-    submitted = [bond for bond in bonds if not bond.asks & STARTED]
-    replacing = [bond for bond in bonds if bond.asks & REPLACEABLE]
-    flags = KEPT * bool(kept) + STARTED * bool(started) + REPLACEABLE * bool(replacing)
+    started = [bond for bond in bonds if bond.asks & CHECKED_AT_START and bond.id not in kept_slots]
+    submitted = [bond for bond in bonds if not bond.asks & CHECKED_AT_START]
+    replacing = [bond for bond in bonds if bond.asks & REPLACES_OLDER]
+    flags = HELD_WHILE_UNFINISHED * bool(kept) + CHECKED_AT_START * bool(started) + REPLACES_OLDER * bool(replacing)
     limits = tuple([bond.limit for bond in bonds])
-    return Bonds(limits, text, submitted, kept, kept_slots, started, _slots(started), replacing, flags)
+    return AppliedLimits(limits, text, submitted, kept, kept_slots, started, _slots(started), replacing, flags)
 
 
-def _slots(bonds: Sequence[Bond]) -> Sequence[str]:
+def _slots(bonds: Sequence[AppliedLimit]) -> Sequence[str]:
     return list(dict.fromkeys([bond.id for bond in bonds if bond.limit.window is None])) if bonds else ()

@@ -3,28 +3,28 @@
 import apsw
 
 from sidelane.stores.sqlite.records import row_by_seq
-from sidelane.stores.sqlite.rows import all_rows, first_row
+from sidelane.stores.sqlite.sql import all_rows, first
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.stopping import stop
-from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.stopping import cancel_job
+from sidelane.stores.sqlite.touched import ChangeSet
 
 _SQL = statements(__file__)
 _NEXT = _SQL["next"]
 _CHILDREN = _SQL["children"]
 _DONE = _SQL["done"]
 
-MOST = 200  # children stopped in one step
+MAX_CHILDREN = 200  # children stopped in one step
 
 
-def cascade(connection: apsw.Connection, now: float, touched: Touched, limit: int = MOST) -> bool:
+def cancel_children(connection: apsw.Connection, now: float, touched: ChangeSet, limit: int = MAX_CHILDREN) -> bool:
     """Stop up to `limit` children of jobs that have ended as cancelled (`ending` notes them); tell whether more are left."""
-    while (found := first_row(connection, _NEXT)) is not None:
+    while (found := first(connection, _NEXT)) is not None:
         if limit <= 0:
             return True
         children = all_rows(connection, _CHILDREN, *found, limit)
         if len(children) < limit:
             connection.execute(_DONE, found[:1])
         for (seq,) in children:
-            stop(connection, row_by_seq(connection, seq), now, touched)
+            cancel_job(connection, row_by_seq(connection, seq), now, touched)
         limit -= len(children)
     return False

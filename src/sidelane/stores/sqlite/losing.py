@@ -2,31 +2,31 @@
 
 import apsw
 
-from sidelane.model.job import Failure, State, isolates
+from sidelane.model.job import Failure, State, is_isolated_after
 from sidelane.stores.problems import WORKERS_LOST
-from sidelane.stores.sqlite.arrivals import put_back
-from sidelane.stores.sqlite.ending import CANCELLED, End, end, keep_failure
+from sidelane.stores.sqlite.enqueue import return_to_queue
+from sidelane.stores.sqlite.finalize import CANCELLED, Finish, finish_job, record_failure
 from sidelane.stores.sqlite.records import Row
-from sidelane.stores.sqlite.rows import the_row
+from sidelane.stores.sqlite.sql import one
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.touched import ChangeSet
 
 _BUDGET = statements(__file__)["budget"]
 
 
-def lose(
-    connection: apsw.Connection, row: Row, loss: Failure, now: float, touched: Touched, *, settled: str | None = None
+def lose_lease(
+    connection: apsw.Connection, row: Row, loss: Failure, now: float, touched: ChangeSet, *, settled: str | None = None
 ) -> None:
     """Take the lease of a running job back; `loss` says how it was lost."""
     if row.cancelling:
-        end(connection, row, CANCELLED, now, touched, settled=settled)
+        finish_job(connection, row, CANCELLED, now, touched, settled=settled)
         return
-    keep_failure(connection, row, loss, now)
-    budget, isolable = the_row(connection, _BUDGET, row.seq)
+    record_failure(connection, row, loss, now)
+    budget, isolable = one(connection, _BUDGET, row.seq)
     losses = row.losses + 1
-    row = row._replace(losses=losses, isolated=int(isolable and isolates(losses, budget)))
+    row = row._replace(losses=losses, isolated=int(isolable and is_isolated_after(losses, budget)))
     if losses > budget:
         problem = WORKERS_LOST if budget and not row.outside else loss.problem
-        end(connection, row, End(State.FAILED, problem=problem), now, touched, settled=settled)
+        finish_job(connection, row, Finish(State.FAILED, problem=problem), now, touched, settled=settled)
     else:
-        put_back(connection, row, now, touched, settled=settled)
+        return_to_queue(connection, row, now, touched, settled=settled)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import apsw
 
 from sidelane.stores.contract import batch_topic, job_topic
-from sidelane.stores.sqlite.rows import all_rows
+from sidelane.stores.sqlite.sql import all_rows
 from sidelane.stores.sqlite.statements import statements
 
 _SQL = statements(__file__)
@@ -18,12 +18,12 @@ _RAISE = _SQL["raise"]
 _JOB = job_topic("")
 _BATCH = batch_topic("")
 
-Mark = tuple[int, ...] | None
+Version = tuple[int, ...] | None
 
 
-def look(connection: apsw.Connection, topics: Iterable[str]) -> dict[str, Mark]:
+def versions_of(connection: apsw.Connection, topics: Iterable[str]) -> dict[str, Version]:
     """Give the marks of these topics; None for what is not there."""
-    found: dict[str, Mark] = dict.fromkeys(topics)
+    found: dict[str, Version] = dict.fromkeys(topics)
     jobs = [topic.removeprefix(_JOB) for topic in found if topic.startswith(_JOB)]
     batches = [topic.removeprefix(_BATCH) for topic in found if topic.startswith(_BATCH)]
     counted = [topic for topic in found if not topic.startswith((_JOB, _BATCH))]
@@ -39,6 +39,6 @@ def look(connection: apsw.Connection, topics: Iterable[str]) -> dict[str, Mark]:
     return found
 
 
-def raise_counts(connection: apsw.Connection, topics: Iterable[str]) -> None:
+def bump(connection: apsw.Connection, topics: Iterable[str]) -> None:
     """Count one change of each of these topics."""
     connection.executemany(_RAISE, [(topic,) for topic in topics])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import apsw
 
 from sidelane.model.limit import Limit
-from sidelane.stores.sqlite.rows import only_value
+from sidelane.stores.sqlite.sql import scalar
 from sidelane.stores.sqlite.statements import statements
 
 _SQL = statements(__file__)
@@ -21,7 +21,7 @@ _NEXT_TO_NOTHING = 1e-6  # seconds: times since 1970 are no more exact than that
 
 def arrival(connection: apsw.Connection, bound: str) -> float | None:
     """Give the moment when all of a rate's burst is free again, as it was written; None where nothing was."""
-    kept: float | None = only_value(connection, _ARRIVAL, bound)
+    kept: float | None = scalar(connection, _ARRIVAL, bound)
     return kept
 
 

@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 import apsw
 
 from sidelane.model.errors import StoreError
-from sidelane.stores.sqlite.database import Database, patiently
-from sidelane.stores.sqlite.faults import store_error
-from sidelane.stores.sqlite.gathering import Errand, Gathering
+from sidelane.stores.sqlite.connection import Database, retry_while_busy
+from sidelane.stores.sqlite.errors import store_error
+from sidelane.stores.sqlite.executor import BatchingThread, Request
 
 T = TypeVar("T")
 
 
-class Reader:
+class ReadExecutor:
     """Runs reading verbs on a connection and a thread of its own."""
 
     def __init__(
@@ -27,7 +27,7 @@ class Reader:
         self._database = database
         self._connection = connection
         self._clock = clock
-        self._gathering = Gathering("sidelane-reader", loop, self._read)
+        self._gathering = BatchingThread("sidelane-reader", loop, self._read)
 
     def call(self, verb: Callable[[apsw.Connection, float], T]) -> "asyncio.Future[T]":
         """Run a verb within the next snapshot."""
@@ -37,15 +37,15 @@ class Reader:
         await self._gathering.close()
         self._connection.close()
 
-    def _read(self, group: list[Errand[Any]]) -> None:
+    def _read(self, group: list[Request[Any]]) -> None:
         try:
             self._database.check_there()
-            patiently(lambda: self._look(group), self._database.patience)
+            retry_while_busy(lambda: self._look(group), self._database.patience)
         except (apsw.Error, StoreError) as error:
             for call in group:
                 call.error = error if isinstance(error, StoreError) else store_error(error, self._database.path)
 
-    def _look(self, group: list[Errand[Any]]) -> None:
+    def _look(self, group: list[Request[Any]]) -> None:
         connection = self._connection
         now = self._clock()
         connection.execute("BEGIN")

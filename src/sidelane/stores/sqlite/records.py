@@ -5,11 +5,11 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from sidelane.model.job import Failure, JobRecord, JobSpec, Lease, State
-from sidelane.stores.sqlite.bonds import bonds_of_text
-from sidelane.stores.sqlite.lines import Line
-from sidelane.stores.sqlite.rows import all_rows, first_row, the_row
+from sidelane.stores.serialization import load_follow_ups, load_labels, load_problem
+from sidelane.stores.sqlite.bonds import load_applied_limits
+from sidelane.stores.sqlite.fair_queue import UserQueue
+from sidelane.stores.sqlite.sql import all_rows, first, one
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.texts import follow_ups_of, labels_of, problem_of
 
 _SQL = statements(__file__)
 RECORD: Final = _SQL["record"]
@@ -19,13 +19,13 @@ _ROW_BY_ID = _SQL["row"] + " WHERE id = ?"
 _ROW_BY_SEQ = _SQL["row"] + " WHERE seq = ?"
 _HISTORY = _SQL["history"]
 
-PARKED: Final = -1
+BLOCKED: Final = -1
 READY: Final = 0
 WAITING: Final = 1
 RUNNING: Final = 2
 CODES: Final = {State.SUCCEEDED: 3, State.FAILED: 4, State.CANCELLED: 5}
 STATES: Final = {
-    PARKED: State.QUEUED, READY: State.QUEUED, WAITING: State.QUEUED, RUNNING: State.RUNNING,
+    BLOCKED: State.QUEUED, READY: State.QUEUED, WAITING: State.QUEUED, RUNNING: State.RUNNING,
     **{code: state for state, code in CODES.items()},
 }  # fmt: skip
 
@@ -64,9 +64,9 @@ class Row(NamedTuple):
     ended: float | None
 
     @property
-    def line(self) -> Line:
+    def line(self) -> UserQueue:
         """Where the job stands while it is ready."""
-        return Line(self.queue, self.isolated, self.priority, self.user)
+        return UserQueue(self.queue, self.isolated, self.priority, self.user)
 
     def held_by(self, lease: Lease) -> bool:
         """Tell whether the job runs under exactly this lease (rules 1)."""
@@ -83,26 +83,26 @@ class Row(NamedTuple):
 
 
 def row_by_id(connection: apsw.Connection, job_id: str) -> Row | None:
-    found = first_row(connection, _ROW_BY_ID, job_id)
+    found = first(connection, _ROW_BY_ID, job_id)
     return Row._make(found) if found else None
 
 
 def row_by_seq(connection: apsw.Connection, seq: int) -> Row:
-    return Row._make(the_row(connection, _ROW_BY_SEQ, seq))
+    return Row._make(one(connection, _ROW_BY_SEQ, seq))
 
 
 def record_by_id(connection: apsw.Connection, job_id: str) -> JobRecord | None:
-    found = first_row(connection, _RECORD_BY_ID, job_id)
+    found = first(connection, _RECORD_BY_ID, job_id)
     return _with_history(connection, found) if found else None
 
 
-def the_record(connection: apsw.Connection, job_id: str) -> JobRecord:
+def job_record(connection: apsw.Connection, job_id: str) -> JobRecord:
     """Give the record of a job that is there for sure."""
-    return _with_history(connection, the_row(connection, _RECORD_BY_ID, job_id))
+    return _with_history(connection, one(connection, _RECORD_BY_ID, job_id))
 
 
 def record_by_seq(connection: apsw.Connection, seq: int) -> JobRecord:
-    return _with_history(connection, the_row(connection, _RECORD_BY_SEQ, seq))
+    return _with_history(connection, one(connection, _RECORD_BY_SEQ, seq))
 
 
 def _with_history(connection: apsw.Connection, found: tuple[Any, ...]) -> JobRecord:
@@ -113,7 +113,7 @@ def _with_history(connection: apsw.Connection, found: tuple[Any, ...]) -> JobRec
 
 def history(connection: apsw.Connection, seq: int) -> tuple[Failure, ...]:
     return tuple(
-        Failure(problem=problem_of(problem), error=error, traceback=traceback, attempt=attempt, at=at)
+        Failure(problem=load_problem(problem), error=error, traceback=traceback, attempt=attempt, at=at)
         for problem, error, traceback, attempt, at in all_rows(connection, _HISTORY, seq)
     )
 
@@ -133,22 +133,22 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         state=STATES[state],
         attempt=attempt,
         failures=failures,
-        losses=losses,
+        worker_losses=losses,
         isolated=bool(isolated),
         ends=ends,
         submitted=submitted,
         due=due if state == WAITING else None,
         started=started,
         ended=ended,
-        cancelling=bool(cancelling),
-        parked=parked if state == PARKED else None,
+        cancel_requested=bool(cancelling),
+        waiting_for_limit=parked if state == BLOCKED else None,
         worker=worker,
-        outside=Lease(spec.id, attempt, nonce) if outside else None,
+        external_lease=Lease(spec.id, attempt, nonce) if outside else None,
         last=last,
         ordinal=ordinal,
         progress=progress,
         result=result,
-        problem=problem_of(problem) if problem else None,
+        problem=load_problem(problem) if problem else None,
         history=history,
     )
 
@@ -169,22 +169,22 @@ def _spec(found: list[Any]) -> JobSpec:
         priority=priority,
         key=key,
         unique=unique,
-        labels=labels_of(labels),
+        labels=load_labels(labels),
         delay=delay,
         run_at=run_at,
-        start_within=start_within,
+        expires=start_within,
         deadline=deadline,
-        losses=losses,
+        max_worker_losses=losses,
         isolable=bool(isolable),
-        keep=keep,
+        retention=keep,
         abandon_after=abandon_after,
         parent=parent,
         trace=trace,
-        follow_ups=follow_ups_of(follow_ups),
-        limits=bonds_of_text(limits).limits,
+        follow_ups=load_follow_ups(follow_ups),
+        limits=load_applied_limits(limits).limits,
         max_queued=max_queued,
         batch=batch,
         cascade=bool(cascade),
-        given=labels_of(given),
-        remember=remember,
+        placeholders=load_labels(given),
+        id_retention=remember,
     )

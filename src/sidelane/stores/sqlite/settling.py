@@ -2,16 +2,16 @@
 
 import apsw
 
-from sidelane.stores.sqlite.cascade import cascade
-from sidelane.stores.sqlite.parking import wake
-from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.blocked_jobs import unblock
+from sidelane.stores.sqlite.cascade import cancel_children
+from sidelane.stores.sqlite.touched import ChangeSet
 
 
-def settle(connection: apsw.Connection, now: float, touched: Touched) -> None:
+def run_post_actions(connection: apsw.Connection, now: float, touched: ChangeSet) -> None:
     """Stop the children of what was cancelled, and wake jobs that are parked at limits that may have room."""
     if touched.parents:
         touched.parents = False
-        cascade(connection, now, touched)
+        cancel_children(connection, now, touched)
     if touched.freed:
-        wake(connection, touched.freed, now, touched)
+        unblock(connection, touched.freed, now, touched)
         touched.freed.clear()

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import apsw
 
-from sidelane.stores.sqlite.bonds import Bonds
-from sidelane.stores.sqlite.rows import only_value
+from sidelane.stores.sqlite.bonds import AppliedLimits
+from sidelane.stores.sqlite.sql import scalar
 from sidelane.stores.sqlite.statements import statements
 
 _SQL = statements(__file__)
@@ -18,10 +18,10 @@ _NOT_REPLACED = _SQL["not_replaced"]
 
 def held(connection: apsw.Connection, bound: str, most: int) -> int:
     """Count the slots of a limit that are taken, up to `most`."""
-    return int(only_value(connection, _HELD, bound, most))
+    return int(scalar(connection, _HELD, bound, most))
 
 
-def take_kept(connection: apsw.Connection, jobs: Iterable[tuple[int, Bonds]]) -> None:
+def acquire_held(connection: apsw.Connection, jobs: Iterable[tuple[int, AppliedLimits]]) -> None:
     """Give unfinished jobs the slots that they have until their end, and let newer ones find those that they may stop."""
     kept, replaceable = [], []
     for seq, bonds in jobs:
@@ -32,17 +32,17 @@ def take_kept(connection: apsw.Connection, jobs: Iterable[tuple[int, Bonds]]) ->
         connection.executemany(_MAY_BE_REPLACED, replaceable)
 
 
-def take_running(connection: apsw.Connection, jobs: Iterable[tuple[int, Bonds]]) -> None:
+def acquire_running(connection: apsw.Connection, jobs: Iterable[tuple[int, AppliedLimits]]) -> None:
     """Give jobs that start the slots that they have while they run."""
     connection.executemany(_TAKE, [(bound, seq, 1) for seq, bonds in jobs for bound in bonds.running_slots])
 
 
-def give_back(connection: apsw.Connection, seq: int, bounds: Iterable[str]) -> None:
+def release(connection: apsw.Connection, seq: int, bounds: Iterable[str]) -> None:
     """Take a job's slots of these limits away from it."""
     connection.executemany(_GIVE_BACK, [(bound, seq) for bound in bounds])
 
 
-def not_replaceable(connection: apsw.Connection, seq: int, bonds: Bonds) -> None:
+def clear_replaceable(connection: apsw.Connection, seq: int, bonds: AppliedLimits) -> None:
     """Let a job that has ended, or was asked to stop, be found by newer ones no more."""
     if bonds.replacing:
         connection.executemany(_NOT_REPLACED, [(bond.id, seq) for bond in bonds.replacing])

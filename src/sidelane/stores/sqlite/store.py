@@ -8,25 +8,19 @@ from typing import TypeVar
 import apsw
 
 from sidelane.model.batch import BatchRecord, BatchSpec
-from sidelane.model.event import Cursor, Reading
-from sidelane.model.job import Gone, JobRecord, JobSpec, Lease, Query, Refusal, Submission
-from sidelane.model.outcome import Append, Report, Verdict
-from sidelane.model.schedule import Firing, Schedule, Timetable
-from sidelane.model.worker import ClaimRequest, Claims, LimitStats, Place, QueueStats, Swept, WorkerInfo
-from sidelane.stores.contract import Wakeups
-from sidelane.stores.pieces import (
-    Weight,
-    pieces,
-    weight_of_append,
-    weight_of_one,
-    weight_of_report,
-    weight_of_spec,
-)
-from sidelane.stores.sqlite.dangers import dangers_of
-from sidelane.stores.sqlite.database import Database
-from sidelane.stores.sqlite.marks import Mark, look
-from sidelane.stores.sqlite.reader import Reader
-from sidelane.stores.sqlite.touched import Touched
+from sidelane.model.event import Cursor, EventPage
+from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
+from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
+from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
+from sidelane.model.worker import ClaimRequest, Claims, LimitStats, QueuePosition, QueueStats, SweepResult, WorkerInfo
+from sidelane.stores.chunking import Cost, chunks, cost_of_append, cost_of_one, cost_of_result, cost_of_spec
+from sidelane.stores.contract import Subscription
+from sidelane.stores.sqlite.connection import Database
+from sidelane.stores.sqlite.health import durability_warnings
+from sidelane.stores.sqlite.marks import Version, versions_of
+from sidelane.stores.sqlite.notifications import Notifier
+from sidelane.stores.sqlite.reader import ReadExecutor
+from sidelane.stores.sqlite.touched import ChangeSet
 from sidelane.stores.sqlite.verbs.append import append
 from sidelane.stores.sqlite.verbs.batches import get_batch, open_batch, seal_batch
 from sidelane.stores.sqlite.verbs.cancel import cancel
@@ -54,8 +48,7 @@ from sidelane.stores.sqlite.verbs.stats import stats
 from sidelane.stores.sqlite.verbs.submit import submit
 from sidelane.stores.sqlite.verbs.sweep import sweep
 from sidelane.stores.sqlite.verbs.workers import workers
-from sidelane.stores.sqlite.watching import Watching
-from sidelane.stores.sqlite.writer import Writer
+from sidelane.stores.sqlite.writer import WriteExecutor
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -65,82 +58,86 @@ class SqliteStore:
     """Jobs in one SQLite database. It belongs to the event loop that opened it."""
 
     def __init__(
-        self, writer: Writer, watching: Watching, readers: tuple[Reader, Reader] | None, dangers: Sequence[str]
+        self,
+        writer: WriteExecutor,
+        watching: Notifier,
+        readers: tuple[ReadExecutor, ReadExecutor] | None,
+        dangers: Sequence[str],
     ) -> None:
         self._writer = writer
         self._watching = watching
         self._readers = readers  # none in memory: there everything goes through the one connection
         self.description = f"SQLite {apsw.sqlite_lib_version()}"
-        self.dangers = dangers
+        self.durability_warnings = dangers
 
     @classmethod
     async def open(cls, path: str, clock: Callable[[], float]) -> "SqliteStore":
         """Open the database in the file `path` (or `:memory:`), making it where there is none."""
         loop = asyncio.get_running_loop()
         database = Database(path)
-        watching = Watching(loop)
+        watching = Notifier(loop)
         connection = await asyncio.to_thread(database.open_writer)
         readers = None
         if database.shared:
             quick, slow, poller = [await asyncio.to_thread(database.open_reader) for _ in range(3)]
-            readers = Reader(database, quick, clock, loop), Reader(database, slow, clock, loop)
+            readers = ReadExecutor(database, quick, clock, loop), ReadExecutor(database, slow, clock, loop)
             watching.poll(poller)
-        writer = Writer(database, connection, clock, loop, watching)
-        return cls(writer, watching, readers, await asyncio.to_thread(dangers_of, database))
+        writer = WriteExecutor(database, connection, clock, loop, watching)
+        return cls(writer, watching, readers, await asyncio.to_thread(durability_warnings, database))
 
-    async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Refusal]:
-        return await self._cut(submit, specs, weight_of_spec)
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
+        return await self._cut(submit, specs, cost_of_spec)
 
     async def claim(self, request: ClaimRequest) -> Claims:
         return await self._writer.call(
             lambda connection, now, touched: claim(connection, now, touched, request), items=request.limit
         )
 
-    async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[Verdict]:
+    async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[LeaseStatus]:
         return await self._writer.call(
             lambda connection, now, touched: heartbeat(connection, now, touched, worker, leases, lease),
             items=len(leases),
             durable=False,
         )
 
-    async def append(self, appends: Sequence[Append]) -> list[bool]:
-        return await self._cut(append, appends, weight_of_append, durable=False)
+    async def append(self, appends: Sequence[EventAppend]) -> list[bool]:
+        return await self._cut(append, appends, cost_of_append, durable=False)
 
-    async def finish(self, reports: Sequence[Report]) -> list[bool]:
-        return await self._cut(finish, reports, weight_of_report)
+    async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]:
+        return await self._cut(finish, reports, cost_of_result)
 
     async def cancel(self, ids: Sequence[str]) -> list[JobRecord | None]:
-        return await self._cut(cancel, ids, weight_of_one)
+        return await self._cut(cancel, ids, cost_of_one)
 
-    async def requeue(self, ids: Sequence[str], *, arguments: str | None = None) -> list[JobRecord | Refusal | None]:
+    async def requeue(self, ids: Sequence[str], *, arguments: str | None = None) -> list[JobRecord | Rejection | None]:
         return await self._cut(
             lambda connection, now, touched, piece: requeue(connection, now, touched, piece, arguments),
             ids,
-            lambda _id: Weight(1, len(arguments or "")),
+            lambda _id: Cost(1, len(arguments or "")),
         )
 
     async def remove(self, ids: Sequence[str]) -> list[bool]:
-        return await self._cut(remove, ids, weight_of_one)
+        return await self._cut(remove, ids, cost_of_one)
 
-    async def get(self, ids: Sequence[str]) -> list[JobRecord | Gone | None]:
+    async def get(self, ids: Sequence[str]) -> list[JobRecord | Tombstone | None]:
         return await self._read(lambda connection, now: get(connection, now, ids))
 
-    async def find(self, query: Query) -> list[JobRecord]:
+    async def list_jobs(self, query: Query) -> list[JobRecord]:
         if query.finds_nothing:
             return []
         return await self._read(lambda connection, now: find(connection, now, query), slow=True)
 
-    async def position(self, job_id: str) -> Place | None:
+    async def queue_position(self, job_id: str) -> QueuePosition | None:
         return await self._read(lambda connection, now: position(connection, now, job_id))
 
-    async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> Reading | None:
+    async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> EventPage | None:
         return await self._read(lambda connection, now: read(connection, now, job_id, after, limit))
 
-    def watch(self, *topics: str) -> AbstractAsyncContextManager[Wakeups]:
+    def watch(self, *topics: str) -> AbstractAsyncContextManager[Subscription]:
         return self._watching.watch(topics, self._marks if self._readers else None)
 
-    async def listen(self, ids: Sequence[str]) -> None:
-        for piece, weight in pieces(ids, weight_of_one):
+    async def touch_listeners(self, ids: Sequence[str]) -> None:
+        for piece, weight in chunks(ids, cost_of_one):
             await self._writer.call(
                 _over(listen, piece),
                 items=weight.items,
@@ -168,32 +165,32 @@ class SqliteStore:
     async def get_batch(self, batch_id: str) -> BatchRecord | None:
         return await self._read(lambda connection, now: get_batch(connection, now, batch_id))
 
-    async def keep_schedule(self, schedule: Schedule) -> None:
+    async def upsert_schedule(self, schedule: Schedule) -> None:
         await self._writer.call(lambda connection, now, touched: keep_schedule(connection, now, touched, schedule))
 
-    async def schedules(self) -> Timetable:
+    async def list_schedules(self) -> ScheduleList:
         return await self._read(schedules)
 
-    async def fire(self, firing: Firing) -> bool:
+    async def fire(self, firing: ScheduleTick) -> bool:
         return await self._writer.call(
             lambda connection, now, touched: fire(connection, now, touched, firing), items=1 + len(firing.specs)
         )
 
-    async def enable_schedule(self, name: str, enabled: bool = True) -> bool:
+    async def set_schedule_enabled(self, name: str, enabled: bool = True) -> bool:
         return await self._writer.call(
             lambda connection, now, touched: enable_schedule(connection, now, touched, name, enabled)
         )
 
-    async def forget_schedule(self, name: str) -> bool:
+    async def delete_schedule(self, name: str) -> bool:
         return await self._writer.call(lambda connection, now, touched: forget_schedule(connection, now, touched, name))
 
-    async def sweep(self, *, lease: float, limit: int = 200) -> Swept:
+    async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
         return await self._writer.call(
             lambda connection, now, touched: sweep(connection, now, touched, lease, limit),
             durable=False,  # what a power cut undoes of it, the next sweep does again
         )
 
-    async def remember(self, name: str, value: str) -> str:
+    async def get_or_set(self, name: str, value: str) -> str:
         return await self._writer.call(lambda connection, now, touched: remember(connection, now, touched, name, value))
 
     async def close(self) -> None:
@@ -202,15 +199,15 @@ class SqliteStore:
 
     async def _cut(
         self,
-        verb: Callable[[apsw.Connection, float, Touched, Sequence[Item]], list[T]],
+        verb: Callable[[apsw.Connection, float, ChangeSet, Sequence[Item]], list[T]],
         items: Sequence[Item],
-        weigh: Callable[[Item], Weight],
+        weigh: Callable[[Item], Cost],
         *,
         durable: bool = True,
     ) -> list[T]:
         """Run a verb over all items, a piece at a time, so that other calls have their turn in between."""
         answers: list[T] = []
-        for piece, weight in pieces(items, weigh):
+        for piece, weight in chunks(items, weigh):
             answers += await self._writer.call(
                 _over(verb, piece),
                 items=weight.items,
@@ -225,11 +222,11 @@ class SqliteStore:
             return await self._writer.call(lambda connection, now, _touched: verb(connection, now), durable=False)
         return await self._readers[slow].call(verb)
 
-    async def _marks(self, topics: Sequence[str]) -> dict[str, Mark]:
-        return await self._read(lambda connection, _now: look(connection, topics))
+    async def _marks(self, topics: Sequence[str]) -> dict[str, Version]:
+        return await self._read(lambda connection, _now: versions_of(connection, topics))
 
 
 def _over(
-    verb: Callable[[apsw.Connection, float, Touched, Sequence[Item]], T], items: Sequence[Item]
-) -> Callable[[apsw.Connection, float, Touched], T]:
+    verb: Callable[[apsw.Connection, float, ChangeSet, Sequence[Item]], T], items: Sequence[Item]
+) -> Callable[[apsw.Connection, float, ChangeSet], T]:
     return lambda connection, now, touched: verb(connection, now, touched, items)

@@ -6,7 +6,7 @@ from sidelane.stores.contract import batch_topic, job_topic, queue_topic, worker
 
 
 @dataclass(slots=True)
-class Touched:
+class ChangeSet:
     """The jobs, batches, queues and workers whose topics the commit hints at, and what `settling` has to see to."""
 
     jobs: set[str] = field(default_factory=set)

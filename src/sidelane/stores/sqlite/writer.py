@@ -11,20 +11,20 @@ import apsw
 
 from sidelane.model.errors import StoreError
 from sidelane.stores.sqlite import marks
-from sidelane.stores.sqlite.database import Database, patiently, roll_back
-from sidelane.stores.sqlite.faults import store_error
-from sidelane.stores.sqlite.gathering import Errand, Gathering
-from sidelane.stores.sqlite.settling import settle
-from sidelane.stores.sqlite.touched import Touched
-from sidelane.stores.sqlite.watching import Watching
+from sidelane.stores.sqlite.connection import Database, retry_while_busy, roll_back
+from sidelane.stores.sqlite.errors import store_error
+from sidelane.stores.sqlite.executor import BatchingThread, Request
+from sidelane.stores.sqlite.notifications import Notifier
+from sidelane.stores.sqlite.settling import run_post_actions
+from sidelane.stores.sqlite.touched import ChangeSet
 
 T = TypeVar("T")
 
-_CROWDED = 0.1  # seconds after another process wrote during which we step aside between groups
-_ASIDE = 0.002
+_CONTENTION_WINDOW = 0.1  # seconds after another process wrote during which we step aside between groups
+_YIELD_TIME = 0.002
 
 
-class Writer:
+class WriteExecutor:
     """Runs writing verbs on a connection and a thread of its own."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Writer:
         connection: apsw.Connection,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
-        watching: Watching,
+        watching: Notifier,
     ) -> None:
         self._database = database
         self._connection = connection
@@ -41,11 +41,11 @@ class Writer:
         self._watching = watching
         self._full: bool | None = None  # whether commits are synced now
         self._crowded_until = -math.inf
-        self._gathering = Gathering("sidelane-writer", loop, self._write)
+        self._gathering = BatchingThread("sidelane-writer", loop, self._write)
 
     def call(
         self,
-        verb: Callable[[apsw.Connection, float, Touched], T],
+        verb: Callable[[apsw.Connection, float, ChangeSet], T],
         *,
         items: int = 1,
         size: int = 0,
@@ -58,8 +58,8 @@ class Writer:
         await self._gathering.close()
         self._connection.close()
 
-    def _write(self, group: list[Errand[Any]]) -> None:
-        touched = Touched()
+    def _write(self, group: list[Request[Any]]) -> None:
+        touched = ChangeSet()
         try:
             self._database.check_there()
             self._transact(group, touched)
@@ -75,19 +75,19 @@ class Writer:
             for call in group:
                 call.error = store_error(error, self._database.path)
 
-    def _transact(self, group: list[Errand[Any]], touched: Touched) -> None:
+    def _transact(self, group: list[Request[Any]], touched: ChangeSet) -> None:
         connection = self._connection
         if self._full is not (full := any(call.durable for call in group)):
             connection.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = NORMAL")
             self._full = full
-        patiently(self._begin, self._database.patience)
+        retry_while_busy(self._begin, self._database.patience)
         now = self._clock()
         for call in group:
             call.error = None
             connection.execute("SAVEPOINT call")
             try:
                 call.result = call.run(connection, now, touched)
-                settle(connection, now, touched)
+                run_post_actions(connection, now, touched)
             except apsw.Error:  # SQLite may have given up the whole transaction
                 raise
             except Exception as error:  # noqa: BLE001 - whoever called is told
@@ -95,8 +95,8 @@ class Writer:
                 call.error = error
             connection.execute("RELEASE call")
         counted = touched.counted()
-        marks.raise_counts(connection, counted)
-        changed = marks.look(connection, self._watching.among(touched.topics()))
+        marks.bump(connection, counted)
+        changed = marks.versions_of(connection, self._watching.among(touched.topics()))
         connection.execute("COMMIT")
         self._watching.hint(changed)
         self._step_aside()
@@ -105,10 +105,10 @@ class Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
-            self._crowded_until = time.monotonic() + _CROWDED
+            self._crowded_until = time.monotonic() + _CONTENTION_WINDOW
             raise
 
     def _step_aside(self) -> None:
         """Leave the lock for a moment where other processes write too: whoever polls for it would hardly ever get it."""
         if time.monotonic() < self._crowded_until:
-            time.sleep(random.uniform(_ASIDE / 2, _ASIDE))
+            time.sleep(random.uniform(_YIELD_TIME / 2, _YIELD_TIME))

@@ -14,7 +14,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOT
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
-from sidelane.model.errors import TransportUnusable
+from sidelane.model.errors import TransportMisconfigured
 
 EMULATOR = "PUBSUB_EMULATOR_HOST"
 SCOPES = ("https://www.googleapis.com/auth/pubsub",)
@@ -75,7 +75,7 @@ class Connection:
         async with self._opening:
             await self._identity()
         if not self._project:
-            raise TransportUnusable(
+            raise TransportMisconfigured(
                 f"No project is known for Pub/Sub's {collection}/{name}: give `project`, the full path, or set "
                 "GOOGLE_CLOUD_PROJECT."
             )

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from sidelane.model.message import Message
 
 
-class Verbs(Protocol):
+class DeliveryActions(Protocol):
     """What can be done about a delivery, by who received it."""
 
     async def acknowledge(self, delivery: "PubSubDelivery") -> None: ...
@@ -18,7 +18,7 @@ class Verbs(Protocol):
 class PubSubDelivery:
     """One message, delivered once."""
 
-    def __init__(self, received: Any, verbs: Verbs, *, hold: float) -> None:
+    def __init__(self, received: Any, verbs: DeliveryActions, *, hold: float) -> None:
         self.ack_id: str = received.ack_id
         self.count: int = max(1, received.delivery_attempt)
         self.raw = received.message

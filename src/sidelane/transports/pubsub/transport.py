@@ -6,15 +6,15 @@ from typing import Any
 
 from google.pubsub_v1 import types
 
-from sidelane.model.errors import TransportError, TransportUnusable
+from sidelane.model.errors import TransportError, TransportMisconfigured
 from sidelane.model.message import Message
-from sidelane.transports.address import PubSub
 from sidelane.transports.contract import Receiver
+from sidelane.transports.endpoints import PubSub
 from sidelane.transports.pubsub.connection import ONE_TRY, TRYING, Connection
 from sidelane.transports.pubsub.delivery import PubSubDelivery
-from sidelane.transports.pubsub.faults import FAULTS, fault
-from sidelane.transports.pubsub.receiving import PubSubReceiver
-from sidelane.transports.pubsub.sending import LARGEST, Sending
+from sidelane.transports.pubsub.errors import FAULTS, fault
+from sidelane.transports.pubsub.publisher import MAX_BYTES, PublishCall
+from sidelane.transports.pubsub.receiver import PubSubReceiver
 
 LONGEST_TEXT = 1_024
 MOST_ATTRIBUTES = 100
@@ -24,7 +24,7 @@ MOST_ATTRIBUTES = 100
 class PubSubTransport:
     """One topic, one subscription, or both."""
 
-    largest = LARGEST - 10_000  # Pub/Sub counts the frames of a message and its attributes too
+    largest = MAX_BYTES - 10_000  # Pub/Sub counts the frames of a message and its attributes too
     redelivers = 31 * 86_400.0
 
     def __init__(self, address: PubSub) -> None:
@@ -38,9 +38,9 @@ class PubSubTransport:
     async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
         topic = self._address.topic
         if topic is None:
-            return [TransportUnusable(f"{self._address}: give a topic to send to.") for _ in messages]
+            return [TransportMisconfigured(f"{self._address}: give a topic to send to.") for _ in messages]
         too_large = {
-            place: TransportUnusable(f"A message of {size:,} bytes: Pub/Sub takes {self.largest:,}.")
+            place: TransportMisconfigured(f"A message of {size:,} bytes: Pub/Sub takes {self.largest:,}.")
             for place, message in enumerate(messages)
             if (size := message.size) > self.largest
         }
@@ -48,7 +48,7 @@ class PubSubTransport:
         async def publish(some: Sequence[Any]) -> None:
             await self._publish(topic, some)
 
-        sending = Sending(messages, publish)
+        sending = PublishCall(messages, publish)
         await sending.run([place for place in range(len(messages)) if place not in too_large])
         return [(too_large | sending.answers)[place] for place in range(len(messages))]
 
@@ -57,7 +57,7 @@ class PubSubTransport:
         """Open the way in; messages are held for whole seconds, 10 to 600. Raises `TransportUnusable` too."""
         name = self._address.subscription
         if name is None:
-            raise TransportUnusable(f"{self._address}: give a subscription to receive from.")
+            raise TransportMisconfigured(f"{self._address}: give a subscription to receive from.")
         try:
             path = await self._connection.path("subscriptions", name)
             receiver = PubSubReceiver(await self._connection.subscriber(), path, hold=hold, put_aside=self._put_aside)
@@ -109,7 +109,7 @@ class PubSubTransport:
             raise fault(error, f"subscription {subscription}", needs="roles/pubsub.viewer") from error
         topic = str(about.dead_letter_policy.dead_letter_topic)
         if not topic:
-            raise TransportUnusable(
+            raise TransportMisconfigured(
                 f"Subscription {subscription} has no dead-letter topic: give `dead_letters`, or set its policy."
             )
         return topic

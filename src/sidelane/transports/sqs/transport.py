@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 
-from sidelane.model.errors import TransportError, TransportUnusable
+from sidelane.model.errors import TransportError, TransportMisconfigured
 from sidelane.model.message import Message
-from sidelane.transports.address import Sqs
 from sidelane.transports.contract import Receiver
-from sidelane.transports.sqs.connection import RETENTION, USUAL, Connection, connect
-from sidelane.transports.sqs.receiving import SqsReceiver
+from sidelane.transports.endpoints import Sqs
+from sidelane.transports.sqs.queue import LEGACY_MAX_SIZE, RETENTION, SqsQueue, connect
+from sidelane.transports.sqs.receiver import SqsReceiver
 
 REASON = 1000
 """How many characters of a reason go with a rejected message."""
@@ -24,14 +24,14 @@ class SqsTransport:
 
     def __init__(self, address: Sqs) -> None:
         self._address = address
-        self._connection: Connection | None = None
+        self._connection: SqsQueue | None = None
         self._connecting = asyncio.Lock()
         self._dead_letters: SqsTransport | None = None
 
     @property
     def largest(self) -> int:
         """How many bytes a message may have: what every queue takes, and what this one takes once it was asked."""
-        return USUAL if self._connection is None else self._connection.largest
+        return LEGACY_MAX_SIZE if self._connection is None else self._connection.largest
 
     @property
     def redelivers(self) -> float:
@@ -66,7 +66,7 @@ class SqsTransport:
         finally:
             await receiver.close()
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> SqsQueue:
         async with self._connecting:
             if self._connection is None:
                 self._connection = await connect(self._address)
@@ -84,7 +84,7 @@ class SqsTransport:
             self._dead_letters = SqsTransport(replace(self._address, queue=target, dead_letters=None))
         letter = replace(message, attributes={**message.attributes, "reason": reason[:REASON]})
         (error,) = await self._dead_letters.send([letter])
-        if isinstance(error, TransportUnusable):
+        if isinstance(error, TransportMisconfigured):
             logger.error("a message in %s cannot be used and stays: %s (%s)", self._address, reason, error)
             return False
         if error is not None:

@@ -3,19 +3,19 @@
 import apsw
 
 from sidelane.model.batch import BatchRecord, BatchSpec
-from sidelane.stores.checking import check_batch
 from sidelane.stores.sqlite import batches
-from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.validation import check_batch
 
 
-def open_batch(connection: apsw.Connection, now: float, _touched: Touched, spec: BatchSpec) -> BatchRecord:
+def open_batch(connection: apsw.Connection, now: float, _touched: ChangeSet, spec: BatchSpec) -> BatchRecord:
     """Make a batch, or give the one that is there. Raises `JobRefused` where its follow-ups are no jobs."""
     check_batch(spec)
     batches.open_new(connection, spec, now)
     return batches.the_batch(connection, spec.id)
 
 
-def seal_batch(connection: apsw.Connection, now: float, touched: Touched, batch_id: str) -> BatchRecord | None:
+def seal_batch(connection: apsw.Connection, now: float, touched: ChangeSet, batch_id: str) -> BatchRecord | None:
     """Let no more jobs join a batch."""
     batches.seal(connection, batch_id, now, touched)
     return batches.batch(connection, batch_id)

@@ -6,18 +6,18 @@ import apsw
 
 from sidelane.model.ids import new_epoch, new_nonce
 from sidelane.model.job import Lease
-from sidelane.model.limit import Reached
+from sidelane.model.limit import LimitHit
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
-from sidelane.stores.sqlite import lines, pace, parking, slots
-from sidelane.stores.sqlite.bonds import STARTED, Bonds, bonds_of_job
-from sidelane.stores.sqlite.ending import end_late
-from sidelane.stores.sqlite.lines import Candidate, Line, Picking
-from sidelane.stores.sqlite.promotion import promote
+from sidelane.stores.sqlite import blocked_jobs, fair_queue, slots, throughput
+from sidelane.stores.sqlite.bonds import CHECKED_AT_START, AppliedLimits, applied_limits_of_job
+from sidelane.stores.sqlite.fair_queue import Candidate, FairSelection, UserQueue
+from sidelane.stores.sqlite.finalize import expire
+from sidelane.stores.sqlite.promotion import promote_due
 from sidelane.stores.sqlite.records import record_by_seq
-from sidelane.stores.sqlite.room import Room
-from sidelane.stores.sqlite.rows import all_rows, first_row, only_value, the_row
+from sidelane.stores.sqlite.room import LimitCapacity
+from sidelane.stores.sqlite.sql import all_rows, first, one, scalar
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.touched import ChangeSet
 
 _SQL = statements(__file__)
 _REPEATED = _SQL["repeated"]
@@ -32,7 +32,7 @@ _RENEW_WORKER = _SQL["renew_worker"]
 _MOST_ASIDE = 200  # jobs that one claim sees to on its way: due ones, late ones, those whose limits are full
 
 
-def claim(connection: apsw.Connection, now: float, touched: Touched, request: ClaimRequest) -> Claims:
+def claim(connection: apsw.Connection, now: float, touched: ChangeSet, request: ClaimRequest) -> Claims:
     """Take what the request has room for; a repeat gets the same jobs again."""
     repeated = [seq for (seq,) in all_rows(connection, _REPEATED, request.worker, request.request)]
     if repeated:
@@ -41,7 +41,7 @@ def claim(connection: apsw.Connection, now: float, touched: Touched, request: Cl
     if request.ids:
         claiming.take_ids(request.ids)
         return Claims(claiming.answer())
-    open_queues = [queue for queue in request.queues if not first_row(connection, _PAUSED, queue)]
+    open_queues = [queue for queue in request.queues if not first(connection, _PAUSED, queue)]
     for queue in open_queues:
         claiming.take_from(queue, request.queues[queue])
     return Claims(claiming.answer(), claiming.next_due(open_queues), claiming.isolated_waits(open_queues))
@@ -50,16 +50,16 @@ def claim(connection: apsw.Connection, now: float, touched: Touched, request: Cl
 class _Claiming:
     """One claim under way: what it wants, what it has taken, and what it sets aside: late jobs, and those whose limits are full."""
 
-    def __init__(self, connection: apsw.Connection, now: float, touched: Touched, request: ClaimRequest) -> None:
+    def __init__(self, connection: apsw.Connection, now: float, touched: ChangeSet, request: ClaimRequest) -> None:
         self.taken: list[int] = []
         self._connection = connection
         self._now = now
         self._touched = touched
         self._request = request
-        self._room = Room(connection, now)
-        self._bonds: dict[int, Bonds] = {}  # of jobs that it wants
+        self._room = LimitCapacity(connection, now)
+        self._bonds: dict[int, AppliedLimits] = {}  # of jobs that it wants
         self._late: list[int] = []
-        self._full: list[tuple[int, Reached]] = []
+        self._full: list[tuple[int, LimitHit]] = []
         self._aside = 0
 
     def wants(self, candidate: Candidate) -> bool:
@@ -71,10 +71,10 @@ class _Claiming:
                 self._late.append(candidate.seq)
                 self._aside += 1
             return False
-        return not candidate.limited & STARTED or self._has_room(candidate.seq)
+        return not candidate.limited & CHECKED_AT_START or self._has_room(candidate.seq)
 
     def takes(self, candidate: Candidate) -> None:
-        if candidate.limited & STARTED:
+        if candidate.limited & CHECKED_AT_START:
             self._room.take(self._bonds[candidate.seq].started)
 
     @property
@@ -85,13 +85,13 @@ class _Claiming:
         """Take up to `free` jobs of a queue."""
         due = self._next_due(queue)
         if due is not None and due <= self._now:
-            promote(self._connection, queue, self._now, self._touched, _MOST_ASIDE)
-            parking.wake_in_time(self._connection, self._now, self._touched, _MOST_ASIDE)
+            promote_due(self._connection, queue, self._now, self._touched, _MOST_ASIDE)
+            blocked_jobs.unblock_due(self._connection, self._now, self._touched, _MOST_ASIDE)
         room = min(free, self._request.limit - len(self.taken))
         before = len(self.taken)
         isolated = int(self._request.isolated)
-        for priority in lines.priorities(self._connection, queue, isolated) if room > 0 else ():
-            picking = Picking(self._connection, queue, isolated, priority)
+        for priority in fair_queue.priorities(self._connection, queue, isolated) if room > 0 else ():
+            picking = FairSelection(self._connection, queue, isolated, priority)
             picked = picking.pick(room, self)
             self._take(picked)
             picking.settle()
@@ -99,20 +99,20 @@ class _Claiming:
             room -= len(picked)
             if room <= 0 or self.has_enough:
                 break
-        pace.count(self._connection, queue, len(self.taken) - before, self._now)
+        throughput.count(self._connection, queue, len(self.taken) - before, self._now)
 
     def take_ids(self, ids: Sequence[str]) -> None:
         """Take these very jobs, out of turn, where the worker may run them."""
         for job_id in dict.fromkeys(ids):
-            found = first_row(self._connection, _BY_ID, job_id, self._now)
+            found = first(self._connection, _BY_ID, job_id, self._now)
             if len(self.taken) >= self._request.limit or found is None:
                 continue
-            line, candidate = Line(*found[:4]), Candidate(*found[4:])
-            if self.wants(candidate) and not first_row(self._connection, _PAUSED, line.queue):
+            line, candidate = UserQueue(*found[:4]), Candidate(*found[4:])
+            if self.wants(candidate) and not first(self._connection, _PAUSED, line.queue):
                 self.takes(candidate)
                 self._take([candidate.seq])
-                lines.leave(self._connection, line, candidate.seq)
-                pace.count(self._connection, line.queue, 1, self._now)
+                fair_queue.remove(self._connection, line, candidate.seq)
+                throughput.count(self._connection, line.queue, 1, self._now)
         self._put_aside()
 
     def next_due(self, queues: Sequence[str]) -> float | None:
@@ -152,7 +152,7 @@ class _Claiming:
                 for place, seq in enumerate(picked, len(self.taken))
             ],
         )  # fmt: skip
-        slots.take_running(self._connection, [(seq, self._bonds[seq]) for seq in picked if seq in self._bonds])
+        slots.acquire_running(self._connection, [(seq, self._bonds[seq]) for seq in picked if seq in self._bonds])
         self._room.settle()
         if not self.taken:
             self._connection.execute(_RENEW_WORKER, (request.worker, expires, request.lease))
@@ -165,7 +165,7 @@ class _Claiming:
     def _has_room(self, seq: int) -> bool:
         """Tell whether the limits of a job let it start; else it is to be parked at the first that does not."""
         if seq not in self._bonds:
-            self._bonds[seq] = bonds_of_job(self._connection, seq)
+            self._bonds[seq] = applied_limits_of_job(self._connection, seq)
         reached = self._room.reached(self._bonds[seq].started)
         if reached and not self.has_enough:
             self._full.append((seq, reached[0]))
@@ -176,15 +176,15 @@ class _Claiming:
         """End what is too late, and park what has no room."""
         self._room.settle()  # it may have seen that the clock stepped back
         for seq in self._late:
-            end_late(self._connection, seq, self._now, self._touched)
+            expire(self._connection, seq, self._now, self._touched)
         self._late.clear()
-        parking.park(self._connection, self._full, self._now, self._touched)
+        blocked_jobs.block(self._connection, self._full, self._now, self._touched)
         self._full.clear()
 
     def _next_due(self, queue: str) -> float | None:
         """Tell when the next job of a queue may start that waits for a time, its own or that of a rate."""
-        due: float | None = only_value(self._connection, _NEXT_DUE, queue)
-        wake = parking.next_wake(self._connection, queue)
+        due: float | None = scalar(self._connection, _NEXT_DUE, queue)
+        wake = blocked_jobs.next_unblock(self._connection, queue)
         return wake if due is None else due if wake is None else min(due, wake)
 
 
@@ -192,7 +192,7 @@ def _answer(connection: apsw.Connection, seqs: Sequence[int], now: float) -> tup
     claimed = []
     for seq in seqs:
         record = record_by_seq(connection, seq)
-        attempt, nonce, deadline = the_row(connection, _GIVEN, seq)
+        attempt, nonce, deadline = one(connection, _GIVEN, seq)
         lease = Lease(record.id, attempt, nonce)
         claimed.append(Claimed(record, lease, None if deadline is None else deadline - now))
     return tuple(claimed)

@@ -4,7 +4,7 @@ import apsw
 
 from sidelane.model.job import JobRecord, Query
 from sidelane.stores.sqlite.records import RECORD, STATES, record
-from sidelane.stores.sqlite.rows import all_rows
+from sidelane.stores.sqlite.sql import all_rows
 
 _LABEL = (
     "EXISTS (SELECT 1 FROM json_each(s.labels) l WHERE l.key = ? AND l.value = ?)"  # a path would need its own quoting

@@ -5,8 +5,8 @@ import apsw
 from sidelane.model.limit import Limit
 from sidelane.model.worker import LimitStats
 from sidelane.stores.sqlite import rates
-from sidelane.stores.sqlite.bonds import bonds_of_text
-from sidelane.stores.sqlite.rows import all_rows, only_value
+from sidelane.stores.sqlite.bonds import load_applied_limits
+from sidelane.stores.sqlite.sql import all_rows, scalar
 from sidelane.stores.sqlite.statements import statements
 
 _SQL = statements(__file__)
@@ -27,15 +27,15 @@ def limits(connection: apsw.Connection, now: float) -> list[LimitStats]:
         used = burst - rates.room(limit, tat, now)
         if used or bound in parked:
             after = rates.wait(limit, tat, now)
-            found[bound] = LimitStats(id=bound, most=burst, held=used, parked=parked.get(bound, 0), after=after)
+            found[bound] = LimitStats(id=bound, most=burst, held=used, waiting=parked.get(bound, 0), after=after)
     for bound in held.keys() | parked.keys() - found.keys():
         found[bound] = LimitStats(
-            id=bound, most=_most(connection, bound), held=held.get(bound, 0), parked=parked.get(bound, 0)
+            id=bound, most=_most(connection, bound), held=held.get(bound, 0), waiting=parked.get(bound, 0)
         )
     return [found[bound] for bound in sorted(found)]
 
 
 def _most(connection: apsw.Connection, bound: str) -> int:
     """Give how many slots a limit has, as the newest of the jobs there says it."""
-    declared = bonds_of_text(only_value(connection, _NEWEST, bound)).limits
+    declared = load_applied_limits(scalar(connection, _NEWEST, bound)).limits
     return next((limit.most for limit in declared if limit.id == bound and limit.window is None), 0)

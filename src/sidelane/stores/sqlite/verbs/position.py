@@ -2,9 +2,9 @@
 
 import apsw
 
-from sidelane.model.worker import Place
-from sidelane.stores.sqlite import pace
-from sidelane.stores.sqlite.rows import first_row, only_value
+from sidelane.model.worker import QueuePosition
+from sidelane.stores.sqlite import throughput
+from sidelane.stores.sqlite.sql import first, scalar
 from sidelane.stores.sqlite.statements import statements
 
 _SQL = statements(__file__)
@@ -16,13 +16,13 @@ _FURTHEST = 1000
 _SLOWEST = 1 / 3600  # jobs a second; of a queue that moves less, or is paused, nobody knows
 
 
-def position(connection: apsw.Connection, now: float, job_id: str) -> Place | None:
+def position(connection: apsw.Connection, now: float, job_id: str) -> QueuePosition | None:
     """Count up to 1,000; None for a job that is not ready."""
-    found = first_row(connection, _PLACE, job_id)
+    found = first(connection, _PLACE, job_id)
     if found is None:
         return None
     *line, seq = found
-    above = int(only_value(connection, _ABOVE, *line, _FURTHEST))
-    before = above + int(only_value(connection, _OLDER, *line, seq, _FURTHEST - above))
-    rate = pace.rate_going_on(connection, line[0], now)
-    return Place(before, before / rate if rate >= _SLOWEST else None)
+    above = int(scalar(connection, _ABOVE, *line, _FURTHEST))
+    before = above + int(scalar(connection, _OLDER, *line, seq, _FURTHEST - above))
+    rate = throughput.expected_rate(connection, line[0], now)
+    return QueuePosition(before, before / rate if rate >= _SLOWEST else None)

@@ -2,12 +2,12 @@
 
 import apsw
 
-from sidelane.model.event import END, Cursor, Event, Reading
-from sidelane.model.job import end_data
+from sidelane.model.event import END, Cursor, Event, EventPage
+from sidelane.model.job import end_event_payload
+from sidelane.stores.serialization import load_problem
 from sidelane.stores.sqlite.records import RUNNING, STATES
-from sidelane.stores.sqlite.rows import first_row
+from sidelane.stores.sqlite.sql import first
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.texts import problem_of
 
 _SQL = statements(__file__)
 _JOB = _SQL["job"]
@@ -18,9 +18,9 @@ MOST_BYTES = 262_144
 """What one reading holds, give or take its last event: this bounds the memory of whoever does not read on."""
 
 
-def read(connection: apsw.Connection, _now: float, job_id: str, after: Cursor | None, limit: int) -> Reading | None:
+def read(connection: apsw.Connection, _now: float, job_id: str, after: Cursor | None, limit: int) -> EventPage | None:
     """Give up to `limit` events after the cursor, or from the beginning where the log does not know the cursor."""
-    found = first_row(connection, _JOB, job_id)
+    found = first(connection, _JOB, job_id)
     if found is None:
         return None
     seq, state, epoch, last, ended, result, problem = found
@@ -29,13 +29,13 @@ def read(connection: apsw.Connection, _now: float, job_id: str, after: Cursor | 
     gap = False
     if after is not None and number > 0:
         at_end = finished and (after.epoch, number) == (epoch, last)
-        gap = not at_end and not first_row(connection, _REACHED, seq, number, after.epoch)
+        gap = not at_end and not first(connection, _REACHED, seq, number, after.epoch)
         number = 0 if gap else number
     events, whole = _events(connection, seq, number, limit)
     if finished and number < last and whole and len(events) < limit:
-        data = end_data(job_id, STATES[state], result, problem_of(problem) if problem else None)
+        data = end_event_payload(job_id, STATES[state], result, load_problem(problem) if problem else None)
         events.append(Event(last, epoch, ended, END, data))
-    return Reading(tuple(events), last, gap, finished)
+    return EventPage(tuple(events), last, gap, finished)
 
 
 def _events(connection: apsw.Connection, seq: int, number: int, limit: int) -> tuple[list[Event], bool]:

@@ -2,13 +2,13 @@
 
 import apsw
 
-from sidelane.model.schedule import Firing, Schedule, ScheduleRecord, Timetable
-from sidelane.stores.checking import check_schedule
-from sidelane.stores.sqlite import arrivals
-from sidelane.stores.sqlite.rows import all_rows, first_row
+from sidelane.model.schedule import Schedule, ScheduleList, ScheduleRecord, ScheduleTick
+from sidelane.stores.serialization import dump_schedule, load_schedule
+from sidelane.stores.sqlite import enqueue
+from sidelane.stores.sqlite.sql import all_rows, first
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import Touched
-from sidelane.stores.texts import schedule_of, schedule_text
+from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.validation import check_schedule
 
 _SQL = statements(__file__)
 _KNOWN = _SQL["known"]
@@ -21,50 +21,50 @@ _DISABLE = _SQL["disable"]
 _FORGET = _SQL["forget"]
 
 
-def keep_schedule(connection: apsw.Connection, now: float, _touched: Touched, schedule: Schedule) -> None:
+def keep_schedule(connection: apsw.Connection, now: float, _touched: ChangeSet, schedule: Schedule) -> None:
     """Keep a schedule. A new one, or one that has changed, is due at once, so that somebody works its next firing out.
 
     Raises `JobRefused` where what it submits is no job.
     """
     check_schedule(schedule)
-    definition = schedule_text(schedule)
+    definition = dump_schedule(schedule)
     for name in (schedule.name, *schedule.aliases):
-        if first_row(connection, _KNOWN, name):
+        if first(connection, _KNOWN, name):
             connection.execute(_CHANGE, (name, schedule.name, definition))
             return
     connection.execute(_INSERT, (schedule.name, definition, now))
 
 
-def schedules(connection: apsw.Connection, now: float) -> Timetable:
+def schedules(connection: apsw.Connection, now: float) -> ScheduleList:
     """List all schedules by name."""
-    return Timetable(
+    return ScheduleList(
         now,
         tuple(
-            ScheduleRecord(schedule=schedule_of(definition), enabled=bool(enabled), last=last, next=next_at, job=job)
+            ScheduleRecord(schedule=load_schedule(definition), enabled=bool(enabled), last=last, next=next_at, job=job)
             for definition, enabled, last, next_at, job in all_rows(connection, _ALL)
         ),
     )
 
 
-def fire(connection: apsw.Connection, now: float, touched: Touched, firing: Firing) -> bool:
+def fire(connection: apsw.Connection, now: float, touched: ChangeSet, firing: ScheduleTick) -> bool:
     """Take a step that nobody has taken yet, and make the jobs it submits."""
     job = firing.specs[-1].id if firing.specs else None
     connection.execute(_STEP, (firing.name, firing.previous, firing.at, firing.next, job))
     if not connection.changes():
         return False
-    arrivals.insert_where_free(connection, firing.specs, now, touched)
+    enqueue.insert_if_absent(connection, firing.specs, now, touched)
     return True
 
 
-def enable_schedule(connection: apsw.Connection, now: float, _touched: Touched, name: str, enabled: bool) -> bool:
+def enable_schedule(connection: apsw.Connection, now: float, _touched: ChangeSet, name: str, enabled: bool) -> bool:
     """Let a schedule fire or not; one that was disabled counts from now."""
     if enabled:
         connection.execute(_ENABLE, (name, now))
     else:
         connection.execute(_DISABLE, (name,))
-    return first_row(connection, _KNOWN, name) is not None
+    return first(connection, _KNOWN, name) is not None
 
 
-def forget_schedule(connection: apsw.Connection, _now: float, _touched: Touched, name: str) -> bool:
+def forget_schedule(connection: apsw.Connection, _now: float, _touched: ChangeSet, name: str) -> bool:
     connection.execute(_FORGET, (name,))
     return connection.changes() > 0

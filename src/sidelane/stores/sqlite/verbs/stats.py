@@ -3,8 +3,8 @@
 import apsw
 
 from sidelane.model.worker import QueueStats
-from sidelane.stores.sqlite import pace
-from sidelane.stores.sqlite.rows import all_rows
+from sidelane.stores.sqlite import throughput
+from sidelane.stores.sqlite.sql import all_rows
 from sidelane.stores.sqlite.statements import statements
 
 _STATS = statements(__file__)["stats"]
@@ -18,10 +18,10 @@ def stats(connection: apsw.Connection, now: float) -> list[QueueStats]:
             paused=bool(paused),
             ready=ready,
             delayed=delayed,
-            parked=parked,
+            waiting_for_limit=parked,
             running=running,
             oldest=None if since is None else max(0.0, now - since),
-            rate=pace.rate_of(starts, paced, now),
+            rate=throughput.rate_of(starts, paced, now),
         )
         for name, paused, ready, delayed, parked, running, since, starts, paced in all_rows(connection, _STATS)
     ]

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 import apsw
 
-from sidelane.model.job import JobSpec, Refusal, Submission
-from sidelane.stores.checking import problem_with
+from sidelane.model.job import JobSpec, Rejection, Submission
 from sidelane.stores.problems import removed_before
-from sidelane.stores.sqlite import arrivals
+from sidelane.stores.sqlite import enqueue
 from sidelane.stores.sqlite.admission import Admission
-from sidelane.stores.sqlite.bonds import Bonds, bonds_of
-from sidelane.stores.sqlite.records import the_record
-from sidelane.stores.sqlite.rows import first_row, only_value
+from sidelane.stores.sqlite.bonds import AppliedLimits, applied_limits
+from sidelane.stores.sqlite.records import job_record
+from sidelane.stores.sqlite.sql import first, scalar
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.validation import spec_problem
 
 _SQL = statements(__file__)
 _BY_UNIQUE = _SQL["by_unique"]
@@ -22,15 +22,15 @@ _GONE = _SQL["gone"]
 
 
 def submit(
-    connection: apsw.Connection, now: float, touched: Touched, specs: Sequence[JobSpec]
-) -> list[Submission | Refusal]:
+    connection: apsw.Connection, now: float, touched: ChangeSet, specs: Sequence[JobSpec]
+) -> list[Submission | Rejection]:
     """Answer each spec with a job: a new one, or the one that has its id or its unique key; or say what keeps it out."""
     submitting = _Submitting(connection, now, touched)
     answers = [submitting.submit(spec) for spec in specs]
     submitting.write()
     return [
         answer
-        if isinstance(answer, Refusal)
+        if isinstance(answer, Rejection)
         else _submission(connection, answer, submitting.new.pop(answer, None) is spec)
         for spec, answer in zip(specs, answers, strict=True)
     ]
@@ -39,28 +39,28 @@ def submit(
 class _Submitting:
     """One submit under way. New jobs are written together, or before one of them could be stopped by the next."""
 
-    def __init__(self, connection: apsw.Connection, now: float, touched: Touched) -> None:
+    def __init__(self, connection: apsw.Connection, now: float, touched: ChangeSet) -> None:
         self.new: dict[str, JobSpec] = {}
         self._connection = connection
         self._now = now
         self._touched = touched
         self._admission = Admission(connection, now)
-        self._unwritten: list[tuple[JobSpec, Bonds]] = []
+        self._unwritten: list[tuple[JobSpec, AppliedLimits]] = []
         self._unique: dict[tuple[str, str], str] = {}  # of what is not written
 
-    def submit(self, spec: JobSpec) -> Refusal | str:
+    def submit(self, spec: JobSpec) -> Rejection | str:
         """Give the id of the job that is there or will be."""
-        problem = problem_with(spec)
+        problem = spec_problem(spec)
         if problem:
-            return Refusal(problem)
-        if spec.id in self.new or first_row(self._connection, _EXISTS, spec.id):
+            return Rejection(problem)
+        if spec.id in self.new or first(self._connection, _EXISTS, spec.id):
             return spec.id
-        if spec.remember > 0 and first_row(self._connection, _GONE, spec.id):
-            return Refusal(removed_before(spec.id))
+        if spec.id_retention > 0 and first(self._connection, _GONE, spec.id):
+            return Rejection(removed_before(spec.id))
         holder = self._unique_holder(spec)
         if holder is not None:
             return holder
-        bonds = bonds_of(spec.limits)
+        bonds = applied_limits(spec.limits)
         refusal = self._admission.refusal(spec, bonds)
         if refusal is not None:
             return refusal
@@ -76,7 +76,7 @@ class _Submitting:
 
     def write(self) -> None:
         """Write down what was admitted."""
-        arrivals.insert(self._connection, self._unwritten, self._now, self._touched)
+        enqueue.insert(self._connection, self._unwritten, self._now, self._touched)
         self._admission.settle()
         self._unwritten.clear()
         self._unique.clear()
@@ -88,9 +88,9 @@ class _Submitting:
         key = (spec.user or "", spec.unique)
         if key in self._unique:
             return self._unique[key]
-        holder: str | None = only_value(self._connection, _BY_UNIQUE, *key)
+        holder: str | None = scalar(self._connection, _BY_UNIQUE, *key)
         return holder
 
 
 def _submission(connection: apsw.Connection, job_id: str, created: bool) -> Submission:
-    return Submission(the_record(connection, job_id), created)
+    return Submission(job_record(connection, job_id), created)

@@ -6,20 +6,20 @@ import apsw
 
 from sidelane.model.ids import new_epoch
 from sidelane.model.job import Failure
-from sidelane.model.worker import Swept
+from sidelane.model.worker import SweepResult
 from sidelane.stores.contract import worker_topic
 from sidelane.stores.problems import NOT_ANSWERED, WORKER_LOST
-from sidelane.stores.sqlite import parking, rates
-from sidelane.stores.sqlite.cascade import cascade
-from sidelane.stores.sqlite.ending import end_late
-from sidelane.stores.sqlite.losing import lose
-from sidelane.stores.sqlite.promotion import promote
+from sidelane.stores.sqlite import blocked_jobs, rates
+from sidelane.stores.sqlite.cascade import cancel_children
+from sidelane.stores.sqlite.finalize import expire
+from sidelane.stores.sqlite.losing import lose_lease
+from sidelane.stores.sqlite.promotion import promote_due
 from sidelane.stores.sqlite.records import row_by_seq
-from sidelane.stores.sqlite.retention import forget
-from sidelane.stores.sqlite.rows import all_rows, the_row
+from sidelane.stores.sqlite.retention import prune
+from sidelane.stores.sqlite.sql import all_rows, one
 from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.stopping import stop
-from sidelane.stores.sqlite.touched import Touched
+from sidelane.stores.sqlite.stopping import cancel_job
+from sidelane.stores.sqlite.touched import ChangeSet
 
 _SQL = statements(__file__)
 _TIMES = _SQL["times"]
@@ -42,7 +42,7 @@ _QUEUES = _SQL["queues"]
 _CLAMPED = 1000  # at once, after the clock has stepped back
 
 
-def sweep(connection: apsw.Connection, now: float, touched: Touched, lease: float, limit: int) -> Swept:
+def sweep(connection: apsw.Connection, now: float, touched: ChangeSet, lease: float, limit: int) -> SweepResult:
     """Take back expired leases, end what is too late, make ready what is due, forget what was kept long enough."""
     sweeping = _Sweeping(connection, now, touched, limit)
     lost = 0
@@ -53,10 +53,10 @@ def sweep(connection: apsw.Connection, now: float, touched: Touched, lease: floa
     sweeping.make_due_ready()
     sweeping.stop_children()
     sweeping.wake_parked()
-    forgotten = forget(connection, now, touched, limit)
+    forgotten = prune(connection, now, touched, limit)
     dies = min((at for (at,) in all_rows(connection, _NEXT_DEAD) if at is not None), default=None)
-    (fires,) = the_row(connection, _NEXT_FIRING)
-    return Swept(
+    (fires,) = one(connection, _NEXT_FIRING)
+    return SweepResult(
         lost=lost, ended=ended, removed=forgotten.jobs, more=sweeping.more or forgotten.more,
         next_loss=None if dies is None else max(0.0, dies - now),
         next_firing=None if fires is None else fires - now,
@@ -66,7 +66,7 @@ def sweep(connection: apsw.Connection, now: float, touched: Touched, lease: floa
 class _Sweeping:
     """One sweep under way. `more` is set when a part of it met its limit."""
 
-    def __init__(self, connection: apsw.Connection, now: float, touched: Touched, limit: int) -> None:
+    def __init__(self, connection: apsw.Connection, now: float, touched: ChangeSet, limit: int) -> None:
         self.more = False
         self._connection = connection
         self._now = now
@@ -78,7 +78,7 @@ class _Sweeping:
 
         Where nobody has swept for long (a restart, a sleep, a step of the clock), they first get a whole lease to renew.
         """
-        swept, patient = the_row(self._connection, _TIMES)
+        swept, patient = one(self._connection, _TIMES)
         if swept is not None and swept > self._now:
             if not self._clamp():
                 return False
@@ -129,7 +129,7 @@ class _Sweeping:
         """End queued jobs whose deadline or time to start has passed."""
         late = all_rows(self._connection, _LATE, self._now, self._limit)
         for (seq,) in late:
-            end_late(self._connection, seq, self._now, self._touched)
+            expire(self._connection, seq, self._now, self._touched)
         self.more = self.more or len(late) == self._limit
         return len(late)
 
@@ -139,7 +139,7 @@ class _Sweeping:
         ended = 0
         for (seq,) in abandoned:
             row = row_by_seq(self._connection, seq)
-            ended += stop(self._connection, row, self._now, self._touched)
+            ended += cancel_job(self._connection, row, self._now, self._touched)
             self._connection.execute(_NO_LISTENER, (seq,))
         self.more = self.more or len(abandoned) == self._limit
         return ended
@@ -148,27 +148,29 @@ class _Sweeping:
         """Make delayed jobs ready whose time has come."""
         room = self._limit
         for (queue,) in all_rows(self._connection, _QUEUES):
-            room -= promote(self._connection, queue, self._now, self._touched, room)
+            room -= promote_due(self._connection, queue, self._now, self._touched, room)
             if room <= 0:
                 self.more = True
                 return
 
     def stop_children(self) -> None:
         """Stop children of cancelled jobs that were too many for one step."""
-        if cascade(self._connection, self._now, self._touched, self._limit):
+        if cancel_children(self._connection, self._now, self._touched, self._limit):
             self.more = True
 
     def wake_parked(self) -> None:
         """Wake jobs at rates whose time has come, and those who wait for others that were woken and nobody claims."""
-        if parking.wake_in_time(self._connection, self._now, self._touched, self._limit):
+        if blocked_jobs.unblock_due(self._connection, self._now, self._touched, self._limit):
             self.more = True
-        parking.wake_past_woken(self._connection, self._now, self._touched, self._limit)
+        blocked_jobs.unblock_beyond_reserved(self._connection, self._now, self._touched, self._limit)
 
     def _lose(self, found: Sequence[tuple[int]]) -> int:
         """Take leases back, and tell how many. Nobody is blamed and nobody is spared (rules 7)."""
         for (seq,) in found:
             row = row_by_seq(self._connection, seq)
             problem = NOT_ANSWERED if row.outside else WORKER_LOST
-            lose(self._connection, row._replace(epoch=new_epoch()), Failure(problem=problem), self._now, self._touched)
+            lose_lease(
+                self._connection, row._replace(epoch=new_epoch()), Failure(problem=problem), self._now, self._touched
+            )
         self.more = self.more or len(found) >= self._limit
         return len(found)

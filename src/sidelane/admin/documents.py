@@ -1,0 +1,196 @@
+"""JSON documents of what the store keeps, for `--json`. Times are ISO 8601 in UTC, durations seconds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sidelane.callbacks.status import CallbackRecord
+from sidelane.model.batch import BatchRecord
+from sidelane.model.event import Event
+from sidelane.model.job import Failure, FollowUp, JobRecord, Tombstone
+from sidelane.model.schedule import ScheduleRecord
+from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
+from sidelane.tasks.internal_queues import without_internal
+
+Document = dict[str, Any]
+
+
+def job_document(record: JobRecord) -> Document:
+    """Everything about a job but its log. What is empty is null, so that every job has the same members."""
+    spec = record.spec
+    return {
+        "id": record.id,
+        "state": str(record.state),
+        "cancelling": record.cancel_requested,
+        "task": spec.task,
+        "version": spec.version,
+        "queue": spec.queue,
+        "user": spec.user,
+        "priority": spec.priority,
+        "key": spec.key,
+        "unique": spec.unique,
+        "labels": dict(spec.labels),
+        "parent": spec.parent,
+        "batch": spec.batch,
+        "limits": [limit.id for limit in spec.limits],
+        "waiting_for_limit": record.waiting_for_limit,
+        "trace": spec.trace,
+        "arguments": parsed(spec.arguments),
+        "submitted": time_text(record.submitted),
+        "due": time_text(record.due),
+        "started": time_text(record.started),
+        "ended": time_text(record.ended),
+        "attempt": record.attempt,
+        "failures": record.failures,
+        "worker_losses": record.worker_losses,
+        "isolated": record.isolated,
+        "worker": record.worker,
+        "events": record.last,
+        "progress": parsed(record.progress),
+        "result": parsed(record.result),
+        "problem": record.problem.document() if record.problem else None,
+    }
+
+
+def failure_document(failure: Failure) -> Document:
+    """One attempt's failure, as operators may see it."""
+    return {
+        "attempt": failure.attempt,
+        "at": time_text(failure.at),
+        "problem": failure.problem.document(),
+        "error": failure.error,
+        "traceback": failure.traceback,
+    }
+
+
+def worker_document(worker: WorkerInfo) -> Document:
+    """One live worker."""
+    return {
+        "id": worker.id,
+        "name": worker.name,
+        "host": worker.host,
+        "pid": worker.pid,
+        "health": worker.health,
+        "slots": worker.slots,
+        "running": worker.running,
+        "queues": without_internal(worker.queues),
+        "tasks": without_internal(worker.tasks),
+        "started": time_text(worker.started),
+    }
+
+
+def queue_document(queue: QueueStats, workers: Sequence[WorkerInfo]) -> Document:
+    """One queue, with the names of the live workers that serve it. `rate` is jobs started in a second."""
+    return {
+        "name": queue.name,
+        "paused": queue.paused,
+        "ready": queue.ready,
+        "waiting_for_limit": queue.waiting_for_limit,
+        "delayed": queue.delayed,
+        "running": queue.running,
+        "oldest": queue.oldest,
+        "rate": queue.rate,
+        "workers": [worker.name for worker in workers if queue.name in worker.queues],
+    }
+
+
+def limit_document(limit: LimitStats) -> Document:
+    """One limit in use. `after` is in how many seconds one more may come, of a rate."""
+    return {
+        "id": limit.id,
+        "held": limit.held,
+        "most": limit.most,
+        "waiting_for_limit": limit.waiting,
+        "after": limit.after,
+    }
+
+
+def schedule_document(record: ScheduleRecord, next_firing: float | None) -> Document:
+    """One schedule; `next` is worked out where the store does not have it yet."""
+    schedule = record.schedule
+    return {
+        "name": schedule.name,
+        "cron": schedule.cron,
+        "every": schedule.every,
+        "timezone": schedule.timezone,
+        "task": schedule.spec.task,
+        "queue": schedule.spec.queue,
+        "arguments": parsed(schedule.spec.arguments),
+        "catch_up": schedule.catch_up,
+        "enabled": record.enabled,
+        "last": time_text(record.last) if record.job else None,
+        "next": time_text(next_firing),
+        "job": record.job,
+    }
+
+
+def batch_document(batch: BatchRecord) -> Document:
+    """One batch with its counts."""
+    return {
+        "id": batch.id,
+        "state": str(batch.state),
+        "sealed": batch.sealed,
+        "user": batch.spec.user,
+        "total": batch.total,
+        "unfinished": batch.unfinished,
+        "succeeded": batch.succeeded,
+        "failed": batch.failed,
+        "cancelled": batch.cancelled,
+        "submitted": time_text(batch.submitted),
+        "ended": time_text(batch.ended),
+        "retention": batch.spec.retention,
+    }
+
+
+def follow_up_document(follow_up: FollowUp) -> Document:
+    """A job that is submitted when another, or a batch, ends in one of these states."""
+    return {
+        "on": sorted(follow_up.on),
+        "task": follow_up.spec.task,
+        "queue": follow_up.spec.queue,
+        "placeholders": dict(follow_up.spec.placeholders),
+    }
+
+
+def callback_document(record: CallbackRecord) -> Document:
+    """One callback of a job. `id` and `state` are null while it waits for the end."""
+    return {
+        "id": record.id,
+        "state": None if record.state is None else str(record.state),
+        "to": record.to,
+        "on": record.on,
+        "progress": record.progress,
+        "attempts": record.attempts,
+        "status": record.status,
+        "problem": record.problem or None,
+        "next_try": time_text(record.next_try),
+        "ended": time_text(record.ended),
+    }
+
+
+def event_document(event: Event) -> Document:
+    """One event of a job's log."""
+    return {"number": event.number, "at": time_text(event.at), "event": event.name, "data": parsed(event.data)}
+
+
+def parsed(text: str | None) -> Any:
+    """Read JSON text that a store keeps."""
+    return None if text is None else json.loads(text)
+
+
+def time_text(at: float | None) -> str | None:
+    """Write a time as ISO 8601."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def problem_words(document: Mapping[str, Any]) -> str:
+    """Return a problem document on one line: its status, then its detail or title."""
+    return f"{document['status']} {document.get('detail') or document['title']}"
+
+
+def unknown_words(found: Tombstone | None) -> str:
+    """Return why a job cannot be shown."""
+    return "was removed: its retention has passed" if found is not None else "there is no such job"

@@ -1,0 +1,122 @@
+"""Which hosts and addresses callbacks may reach: none of the house's own, unless its settings say so."""
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from sidelane.model.errors import ArgumentsError
+from sidelane.model.settings import Settings
+
+IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in (
+        "169.254.169.254",
+        "169.254.170.2",
+        "169.254.170.23",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+    )
+)
+"""Where clouds tell a machine its own credentials. One of them is a public address."""
+
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+GLOBAL = ipaddress.IPv6Network("2000::/3")
+COMPATIBLE = ipaddress.IPv6Network("::/96")
+
+PRIVATE_NETWORKS = frozenset({"private", "loopback", "link-local"})
+"""The kinds of address that `private_callbacks` opens."""
+
+
+class AddressRefused(ArgumentsError):
+    """The receiver is at an address, or has a name, that callbacks may not reach."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressPolicy:
+    """What may be reached. `hosts`: these alone, where there are any; "*.example.com" stands for all below example.com."""
+
+    private: bool = False
+    hosts: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Read it from the settings."""
+        hosts = (host.strip().lower().rstrip(".") for host in settings.callback_hosts.split(","))
+        return cls(private=settings.allow_private_callbacks, hosts=frozenset(host for host in hosts if host))
+
+    def check_host(self, host: str) -> None:
+        """Check a host before anything is looked up. Raises `AddressRefused`."""
+        name = host.lower().rstrip(".")
+        if self.hosts and not any(_covers(allowed, name) for allowed in self.hosts):
+            raise AddressRefused(f"Callbacks may not reach {host}: it is none of SIDELANE_CALLBACK_HOSTS.")
+        if not self.private and (name == "localhost" or name.endswith(".localhost")):
+            raise _refused(host, host, "loopback")
+        literal = _literal(name)
+        if literal is not None:
+            self.check_addresses(host, [literal])
+
+    def check_addresses(self, host: str, addresses: Sequence[str]) -> None:
+        """Check what a host has come to: one address that may not be reached refuses it. Raises `AddressRefused`."""
+        for address in addresses:
+            kind = address_class(address)
+            if kind is not None and not (self.private and kind in PRIVATE_NETWORKS):
+                raise _refused(host, address, kind)
+
+
+def address_class(address: str) -> str | None:
+    """Say what kind of address this is that is not for everybody; None: a public one.
+
+    An IPv4 address inside an IPv6 address (mapped, compatible, 6to4, NAT64) counts as itself.
+    """
+    ip = _embedded(ipaddress.ip_address(address.partition("%")[0]))
+    kinds = {
+        "metadata": ip in METADATA,
+        "unspecified": ip.is_unspecified,
+        "multicast": ip.is_multicast,
+        "loopback": ip.is_loopback,
+        "link-local": ip.is_link_local,
+        "private": ip.is_private and not ip.is_reserved,
+        "reserved": not ip.is_global or ip.is_reserved or (ip.version == 6 and ip not in GLOBAL),
+    }
+    return next((kind for kind, so in kinds.items() if so), None)
+
+
+def _embedded(ip: IP) -> IP:
+    """Give the IPv4 address inside an IPv6 address, where there is one."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip.ipv4_mapped or ip.sixtofour:
+        return ip.ipv4_mapped or ip.sixtofour or ip
+    if ip in NAT64 or (ip in COMPATIBLE and int(ip) > 1):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip
+
+
+def _literal(host: str) -> str | None:
+    """Give the address that a host already is, in any form that a resolver takes for one: 127.1 and 2130706433 too."""
+    try:
+        return str(ipaddress.ip_address(host.partition("%")[0]))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None
+
+
+def _covers(allowed: str, host: str) -> bool:
+    return host.endswith(allowed[1:]) if allowed.startswith("*.") else host == allowed
+
+
+def _refused(host: str, address: str, kind: str) -> AddressRefused:
+    named = host if host == address else f"{host} ({address})"
+    opened = " SIDELANE_ALLOW_PRIVATE_CALLBACKS=true opens those." if kind in PRIVATE_NETWORKS else ""
+    return AddressRefused(f"Callbacks may not reach {named}: it is a {kind} address.{opened}")

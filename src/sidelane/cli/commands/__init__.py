@@ -1,0 +1,1 @@
+"""The commands of `sidelane`, one module a command group."""

@@ -1,0 +1,69 @@
+"""`sidelane config`: each setting, its value, where it came from, and what it is for."""
+
+from typing import Any
+
+from rich.text import Text
+
+from sidelane.cli.locate import load_lane
+from sidelane.cli.options import AsJson, LaneName
+from sidelane.cli.output.console import output, print_json, stderr, write
+from sidelane.cli.output.tables import Columns, fit_table
+from sidelane.configuration import PREFIX, Configuration, load_settings
+from sidelane.model.settings import Settings
+from sidelane.stores.factory import MASK, redact_url
+
+COLUMNS = Columns(headers=("SETTING", "VALUE", "FROM", "FOR"), wrapping=("FOR",))
+
+FILE = "pyproject.toml"
+
+
+def config(*, as_json: AsJson = False, lane: LaneName = None) -> None:
+    """Print every setting: its value, where it came from, and what it is for."""
+    configuration = load_lane(lane).configuration if lane is not None else load_settings()
+    if as_json:
+        print_json(_document(configuration))
+        return
+    console = output()
+    write(console, fit_table(console, COLUMNS, [_row(name, configuration) for name in Settings.model_fields]))
+    stderr().print(
+        f"Set them as {PREFIX}<SETTING> in the environment, or under [tool.sidelane] in {configuration.root / FILE}.",
+        style="dim",
+    )
+
+
+def _document(configuration: Configuration) -> dict[str, Any]:
+    return {
+        name: {
+            "value": _shown(name, getattr(configuration.settings, name)),
+            "from": configuration.origins[name],
+            "default": field.default,
+            "description": field.description,
+            "variable": PREFIX + name.upper(),
+        }
+        for name, field in Settings.model_fields.items()
+    }
+
+
+def _row(name: str, configuration: Configuration) -> list[Text]:
+    origin = configuration.origins[name]
+    chosen = origin != "default"
+    value = _shown(name, getattr(configuration.settings, name))
+    return [
+        Text(name, "bold"),
+        Text(_written(value), "cyan" if chosen else ""),
+        Text(FILE if FILE in origin else origin, "" if chosen else "dim"),
+        Text(Settings.model_fields[name].description or "", "dim"),
+    ]
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Give a setting's value as it may be seen."""
+    if name == "secret":
+        return MASK if value else ""
+    if name == "store":
+        return redact_url(value)
+    return value
+
+
+def _written(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value) or "—"

@@ -1,0 +1,131 @@
+"""How far a batch has come: a sheet, a bar that moves, or a document a line."""
+
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sidelane.admin.documents import batch_document
+from sidelane.cli.output.chains import follows_words
+from sidelane.cli.output.console import output, print_json_line, stderr, write
+from sidelane.cli.output.states import DOTS, STYLES
+from sidelane.cli.output.time_format import duration, relative_time, timestamp
+from sidelane.model.batch import BatchRecord
+
+WIDTH, NARROWEST = 40, 10
+"""Columns of a batch's bar, where there is room, and at least."""
+
+
+class BatchView(Protocol):
+    """Shows a batch that is being watched."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def show(self, record: BatchRecord) -> None: ...
+
+
+class BatchLines:
+    """One JSON document a line, whenever something has changed; the end is the last."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def show(self, record: BatchRecord) -> None:
+        print_json_line(batch_document(record))
+
+
+class BatchProgress:
+    """A bar of its jobs, by how they ended, that moves until the batch has ended and then stays."""
+
+    def __init__(self) -> None:
+        self._console = stderr()
+        self._record: BatchRecord | None = None
+        self._live = Live(console=self._console, get_renderable=self._line, refresh_per_second=4)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, record: BatchRecord) -> None:
+        self._record = record
+        self._live.refresh()
+
+    def _line(self) -> Text:
+        record = self._record
+        return Text() if record is None else batch_line(record, time.time(), self._console.width)
+
+
+def print_batch(record: BatchRecord) -> None:
+    """Print how far a batch has come."""
+    console, now = output(), time.time()
+    write(console, Text.assemble("Batch ", (record.id, "bold"), "  ", batch_state(record)))
+    write(console, Text("  ").append(segments(record)).append("  ").append(counts(record)))
+    facts = [
+        ("user", record.spec.user or ""),
+        ("submitted", f"{relative_time(record.submitted, now)}  ({timestamp(record.submitted)})"),
+        ("sealed", "yes" if record.sealed else "no: jobs may still join"),
+        ("ended", "" if record.ended is None else f"{relative_time(record.ended, now)}  ({timestamp(record.ended)})"),
+        ("took", "" if record.ended is None else duration(record.ended - record.submitted)),
+        *((follows_words(each), each.spec.task) for each in record.spec.follow_ups),
+        ("kept", f"for {duration(record.spec.retention)} after its end"),
+        ("its jobs", f"sidelane jobs list --batch {record.id}"),
+    ]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        if value:
+            grid.add_row(f"  {name}", value)
+    write(console, grid)
+
+
+def batch_line(record: BatchRecord, now: float, width: int) -> Text:
+    """Say on one line, of so many columns, how far a batch has come."""
+    took = duration((record.ended or now) - record.submitted)
+    words = Text("  ").join([Text(), batch_state(record), counts(record), Text(took, "dim")])
+    bar = segments(record, max(NARROWEST, min(WIDTH, width - words.cell_len)))
+    line = bar.append(words)
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def batch_state(record: BatchRecord) -> Text:
+    return Text(f"{DOTS[record.state]} {record.state}", STYLES[record.state])
+
+
+def segments(record: BatchRecord, width: int = WIDTH) -> Text:
+    """Draw a bar of how a batch's jobs ended; what is grey has not. Each kind that there is shows, however few they are."""
+    kinds = [
+        (record.succeeded, "green"),
+        (record.failed, "red"),
+        (record.cancelled, "magenta"),
+        (record.unfinished if record.total else 1, "bright_black"),
+    ]
+    drawn = [max(1, width * count // max(record.total, 1)) if count else 0 for count, _ in kinds]
+    drawn[drawn.index(max(drawn))] += width - sum(drawn)
+    return Text.assemble(*(("━" * columns, style) for columns, (_, style) in zip(drawn, kinds, strict=True)))
+
+
+def counts(record: BatchRecord) -> Text:
+    """Count a batch's jobs."""
+    ended = record.total - record.unfinished
+    text = Text(f"{ended:,} of {record.total:,}{'' if record.sealed else ' so far'}")
+    for count, name in ((record.failed, "failed"), (record.cancelled, "cancelled")):
+        if count:
+            text.append(f", {count:,} {name}", STYLES[name])
+    return text

@@ -1,0 +1,1 @@
+"""Submitting, reading and following jobs, and the maintenance of a store."""

@@ -1,0 +1,110 @@
+"""The lane for code without an event loop: scripts, Django views, notebooks."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sidelane.client.batch import Batch
+from sidelane.client.client import Client
+from sidelane.model.batch import BatchRecord
+from sidelane.model.errors import JobError
+from sidelane.model.event import Event
+from sidelane.model.job import JobRecord
+from sidelane.tasks.job import Job
+from sidelane.tasks.task import Call
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class SyncClient:
+    """An open lane whose loop runs in a thread of its own; each method blocks until it is done and raises what it raised."""
+
+    def __init__(self, open_lane: Callable[[], AbstractAsyncContextManager[Any]], client: Callable[[], Client]) -> None:
+        self._open_lane = open_lane
+        self._client = client
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sidelane-blocking", daemon=True)
+        self._lane: AbstractAsyncContextManager[Any] | None = None
+
+    def __enter__(self) -> "SyncClient":
+        self._thread.start()
+        try:
+            self._lane = self._open_lane()
+            self._wait(self._lane.__aenter__())
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._lane is not None:
+                self._wait(self._lane.__aexit__(None, None, None))
+        finally:
+            self._end()
+
+    def submit(self, call: Call[R]) -> Job[R]:
+        """Make a call a durable job."""
+        return self._wait(self._client().submit(call))
+
+    def submit_many(
+        self,
+        calls: Iterable[Call[R]],
+        *,
+        then: Call[Any] | Sequence[Call[Any]] = (),
+        id: str | None = None,  # noqa: A002 - named like the option of a call
+        user: str | None = None,
+        keep: float | None = None,
+    ) -> Batch[R]:
+        """Submit calls as one batch; see `Sidelane.submit_many`."""
+        return self._wait(self._client().submit_many(calls, then=then, id=id, user=user, keep=keep))
+
+    def wait(self, batch: Batch[Any], timeout: float | None = None) -> BatchRecord:
+        """Wait up to `timeout` seconds for a batch's end. Raises `NotFinished`."""
+        return self._wait(batch.wait(timeout))
+
+    def results(self, batch: Batch[R], timeout: float | None = None) -> list[R | JobError]:
+        """Wait up to `timeout` seconds for a batch's end, and give the result of each of its jobs, or its error."""
+        return self._wait(batch.results(timeout))
+
+    def result(self, job: Job[R], timeout: float | None = None) -> R:
+        """Wait up to `timeout` seconds for a job's result. Raises `JobFailed`, `JobCancelled`, `NotFinished`."""
+        return self._wait(job.result(timeout))
+
+    def record(self, job: Job[Any]) -> JobRecord:
+        """Look a job up."""
+        return self._wait(job.record())
+
+    def cancel(self, job: Job[Any]) -> JobRecord:
+        """Cancel a job."""
+        return self._wait(job.cancel())
+
+    def requeue(self, job: Job[Any]) -> JobRecord:
+        """Bring a finished job back."""
+        return self._wait(job.requeue())
+
+    def events(self, job: Job[Any]) -> Iterator[Event]:
+        """Follow a job's log to its end."""
+        events = job.events()
+        while True:
+            event = self._wait(anext(events, None))
+            if event is None:
+                return
+            yield event
+
+    def _wait(self, awaitable: Awaitable[T]) -> T:
+        async def run() -> T:
+            return await awaitable
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

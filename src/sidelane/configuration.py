@@ -1,0 +1,72 @@
+"""Where settings come from: the environment, then `[tool.sidelane]` of the project, then the defaults."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sidelane.model.errors import ConfigurationError
+from sidelane.model.settings import Settings
+from sidelane.stores.factory import resolve_path
+
+PREFIX = "SIDELANE_"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings, where each came from, and the project's root they were read at."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    root: Path
+
+
+def load_settings(environ: Mapping[str, str] = os.environ, start: Path | None = None, **given: Any) -> Configuration:
+    """Read every setting. `given` (not None) beats the environment, which beats the project's file.
+
+    Raises `ConfigurationError` on a value that cannot be, naming where it came from.
+    """
+    root, table = _project(start or Path.cwd())
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    sources = [
+        (f"{root / 'pyproject.toml'}, [tool.sidelane]", table),
+        (
+            "environment",
+            {name: value for name in Settings.model_fields if (value := environ.get(PREFIX + name.upper()))},
+        ),
+        ("given in code", {name: value for name, value in given.items() if value is not None}),
+    ]
+    for origin, found in sources:
+        for name, value in found.items():
+            if name not in Settings.model_fields:
+                raise ConfigurationError(f"There is no setting {name!r} ({origin}). `sidelane config` lists them.")
+            values[name] = value
+            origins[name] = f"{PREFIX}{name.upper()} ({origin})" if origin == "environment" else origin
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{item['loc'][0]} ({origins[str(item['loc'][0])]}): {item['msg']}" for item in error.errors()
+        )
+        raise ConfigurationError(f"Settings: {wrong}.") from error
+    files = settings.file_storage if "://" in settings.file_storage else str(root / settings.file_storage)
+    settings = settings.model_copy(update={"store": resolve_path(settings.store, root), "files": files})
+    return Configuration(settings, origins, root)
+
+
+def _project(start: Path) -> tuple[Path, dict[str, Any]]:
+    for folder in (start, *start.parents):
+        file = folder / "pyproject.toml"
+        if file.is_file():
+            try:
+                document = tomllib.loads(file.read_text("utf-8"))
+            except tomllib.TOMLDecodeError as error:
+                raise ConfigurationError(f"{file} is not valid TOML: {error}.") from error
+            table = document.get("tool", {}).get("sidelane", {})
+            return folder, {name.replace("-", "_"): value for name, value in table.items()}
+    return start, {}

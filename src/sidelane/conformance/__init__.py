@@ -1,0 +1,1 @@
+"""Suites that every store and every transport passes, with a reference model."""

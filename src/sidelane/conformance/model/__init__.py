@@ -1,0 +1,1 @@
+"""A reference model of a store, and a state machine that compares both."""

@@ -1,0 +1,60 @@
+"""What is expected of one job, and of one batch."""
+
+from dataclasses import dataclass, field
+
+from sidelane.model.batch import BatchSpec
+from sidelane.model.job import JobSpec, Lease, State
+
+
+@dataclass(slots=True)
+class ExpectedEvent:
+    """One event: its name, its data (of an end: the state), and the stretch of the log that shares an epoch."""
+
+    name: str
+    data: str
+    stretch: tuple[int, int]
+
+
+@dataclass(slots=True, kw_only=True)
+class ReferenceJob:
+    """One job."""
+
+    spec: JobSpec
+    submitted: float
+    due: float
+    state: State = State.QUEUED
+    attempt: int = 0
+    failures: int = 0
+    worker_losses: int = 0
+    isolated: bool = False
+    ends: int = 0
+    ended: float = 0.0
+    listened: float | None = None
+    cancel_requested: bool = False
+    worker: str | None = None
+    lease: Lease | None = None
+    external_lease: float | None = None  # handed over, until this time
+    finished_lease: Lease | None = None  # of the last report that counted, until the next claim or requeue
+    reported: set[Lease] = field(default_factory=set)  # every lease under which a report counted
+    seen: int = 0  # entries of this attempt
+    holes: int = 0  # left by ordinals of this attempt
+    result: str | None = None
+    progress: str | None = None
+    log: list[ExpectedEvent] = field(default_factory=list)
+    removed: bool = False
+
+    def late(self, now: float) -> bool:
+        """Tell whether this queued job can only fail."""
+        spec = self.spec
+        unstarted = spec.expires is not None and self.attempt == 0 and now > self.submitted + spec.expires
+        return unstarted or (spec.deadline is not None and now > self.submitted + spec.deadline)
+
+
+@dataclass(slots=True, kw_only=True)
+class ReferenceBatch:
+    """One batch; what it counts is told by its jobs."""
+
+    spec: BatchSpec
+    sealed: bool = False
+    ended: bool = False
+    ends: int = 0

@@ -1,0 +1,255 @@
+"""A machine that drives a store through random calls and holds it to the expectation after each of them.
+
+class SqliteMachine(StoreMachine):
+    def new_place(self) -> Place: ...
+
+TestSqliteMachine = SqliteMachine.TestCase
+"""
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule
+
+from sidelane.conformance.model.assertions import check_batch, check_limits, check_log, check_queue, check_record
+from sidelane.conformance.model.driver import LEASE, TICK, TICKS_TO_EXPIRE, StoreDriver
+from sidelane.conformance.model.strategies import (
+    batches,
+    entries,
+    hand_overs,
+    isolation,
+    job_ids,
+    numbers,
+    outcomes,
+    queues,
+    specs,
+    workers,
+)
+from sidelane.model.batch import BatchSpec
+from sidelane.model.event import Cursor, NewEvent
+from sidelane.model.ids import new_nonce
+from sidelane.model.job import JobSpec, Rejection
+from sidelane.model.outcome import AttemptResult, EventAppend, Outcome
+from sidelane.model.worker import ClaimRequest, WorkerInfo
+
+
+class StoreMachine(StoreDriver):
+    """The rules. A subclass brings `new_place`; `connections` says how many stores to open there."""
+
+    # What users do.
+
+    @initialize(spec=batches, wanted=st.lists(specs, min_size=2, max_size=6), piece=st.sampled_from([200, 1, 3]))
+    def begin(self, spec: BatchSpec, wanted: list[JobSpec], piece: int) -> None:
+        self.piece = piece
+        self.run(self.store.open_batch(spec))
+        self.expected.open_batch(spec)
+        self.submit(wanted)
+
+    @rule(wanted=st.lists(specs, min_size=1, max_size=4))
+    def submit_some(self, wanted: list[JobSpec]) -> None:
+        self.submit(wanted)
+
+    @rule(spec=specs, names=st.sets(job_ids, min_size=2))
+    def submit_alike(self, spec: JobSpec, names: set[str]) -> None:
+        self.submit([replace(spec, id=name) for name in sorted(names)])
+
+    @rule(job_id=job_ids)
+    def cancel(self, job_id: str) -> None:
+        self.run(self.store.cancel([job_id]))
+        self.expected.cancel(job_id)
+
+    @rule(which=numbers, arguments=st.sampled_from([None, None, '{"n": 1}']))
+    def requeue(self, which: int, arguments: str | None) -> None:
+        """Requeue one of those that have ended; what becomes of one with a deadline or a listener after that is left open."""
+        ended = [
+            job.spec.id
+            for job in self.expected.jobs.values()
+            if job.state.finished and not (job.spec.deadline or job.spec.expires or job.spec.abandon_after)
+        ]
+        if ended:
+            job_id = ended[which % len(ended)]
+            (answer,) = self.run(self.store.requeue([job_id], arguments=arguments))
+            assert isinstance(answer, Rejection) != self.expected.requeue(job_id, arguments)
+
+    @rule(job_id=job_ids)
+    def remove(self, job_id: str) -> None:
+        assert self.run(self.store.remove([job_id])) == [self.expected.remove(job_id)]
+
+    @rule(sure=st.sampled_from([False, False, True]))
+    def seal_batch(self, sure: bool) -> None:
+        if sure:
+            self.run(self.store.seal_batch("m"))
+            self.expected.seal_batch("m")
+
+    @rule(job_id=job_ids)
+    def listen(self, job_id: str) -> None:
+        self.run(self.store.touch_listeners([job_id]))
+        self.expected.listen(job_id)
+
+    @rule(queue=queues, paused=st.booleans())
+    def pause(self, queue: str, paused: bool) -> None:
+        self.run(self.store.pause(queue, paused))
+        (self.expected.paused.add if paused else self.expected.paused.discard)(queue)
+
+    # What workers do.
+
+    @rule(
+        worker=workers,
+        first=queues,
+        slots=st.tuples(st.integers(1, 3), st.integers(0, 3)),
+        limit=st.integers(1, 4),
+        newest=st.sampled_from([None, None, 1]),
+        isolated=isolation,
+        again=st.booleans(),
+    )
+    def claim(
+        self,
+        worker: str,
+        first: str,
+        slots: tuple[int, int],
+        limit: int,
+        newest: int | None,
+        isolated: bool,
+        again: bool,
+    ) -> None:
+        tasks = None if newest is None else {"t": newest, "follow": 1}
+        free = dict(zip((first, "y" if first == "x" else "x"), slots, strict=True))
+        request = ClaimRequest(
+            request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE, tasks=tasks, isolated=isolated
+        )
+        self.claim_as(request, again)
+
+    @rule(
+        worker=workers,
+        limit=st.integers(1, 4),
+        isolated=isolation,
+        outcome=outcomes,
+        said=entries,
+        again=st.booleans(),
+    )
+    def work(
+        self, worker: str, limit: int, isolated: bool, outcome: Outcome, said: tuple[NewEvent, ...], again: bool
+    ) -> None:
+        """Claim, and let all that was claimed end alike."""
+        free = {"x": limit, "y": limit}
+        request = ClaimRequest(
+            request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE, isolated=isolated
+        )
+        leases = self.claim_as(request, False)
+        reports = [AttemptResult(lease=lease, outcome=self.meant(outcome, lease), entries=said) for lease in leases]
+        for _ in range(1 + again):
+            expected = [self.expected.finish(report) for report in reports]
+            assert self.run(self.store.finish(reports)) == expected
+
+    @rule(worker=workers, limit=st.integers(1, 4), outcome=hand_overs, said=entries, again=st.booleans())
+    def hand_over(self, worker: str, limit: int, outcome: Outcome, said: tuple[NewEvent, ...], again: bool) -> None:
+        """Claim, and hand all that was claimed over; the rules for leases find it there."""
+        self.work(worker, limit, False, outcome, said, again)
+
+    @rule(worker=workers, job_ids=st.sets(job_ids, min_size=1, max_size=3))
+    def claim_by_id(self, worker: str, job_ids: set[str]) -> None:
+        chosen = tuple(sorted(job_ids))
+        self.claim_as(ClaimRequest(request=new_nonce(), worker=worker, ids=chosen, limit=3, lease=LEASE), False)
+
+    @precondition(lambda self: self.leases)
+    @rule(which=numbers, ordinal=st.sampled_from([0, 0, 0, -1, 2]), said=entries, again=st.booleans())
+    def append(self, which: int, ordinal: int, said: tuple[NewEvent, ...], again: bool) -> None:
+        lease = self.lease(which)
+        append = EventAppend(lease=lease, ordinal=self.ordinal(lease, ordinal), entries=said)
+        for _ in range(1 + again):
+            assert self.run(self.store.append([append])) == [self.expected.append(append)]
+
+    @precondition(lambda self: self.leases)
+    @rule(which=numbers, ordinal=st.sampled_from([0, 0, -1, 1]), outcome=outcomes, said=entries, again=st.booleans())
+    def finish(self, which: int, ordinal: int, outcome: Outcome, said: tuple[NewEvent, ...], again: bool) -> None:
+        lease = self.lease(which)
+        outcome = self.meant(outcome, lease)
+        report = AttemptResult(lease=lease, outcome=outcome, ordinal=self.ordinal(lease, ordinal), entries=said)
+        if self.forgotten(lease):
+            self.run(self.store.finish([report]))
+            return
+        for _ in range(1 + again):
+            assert self.run(self.store.finish([report])) == [self.expected.finish(report)]
+
+    @rule(worker=workers)
+    def heartbeat(self, worker: str) -> None:
+        """Name every lease the worker ever had."""
+        named = [lease for whose, lease in self.leases if whose == worker]
+        info = WorkerInfo(id=worker, name=worker)
+        verdicts = self.run(self.store.heartbeat(info, named, lease=LEASE))
+        assert verdicts == [self.expected.verdict(lease) for lease in named]
+
+    # What time does.
+
+    @rule(ticks=st.integers(1, 4))
+    def pass_time(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self.tick()
+
+    @rule(worker=workers)
+    def a_worker_dies(self, worker: str) -> None:
+        self.beat_all()
+        for number in range(TICKS_TO_EXPIRE):
+            expiring = self.running(worker) if number == TICKS_TO_EXPIRE - 1 else []
+            self.tick(silent={job.lease for job in self.running(worker)}, dead=worker, expiring=expiring)
+
+    @precondition(lambda self: self.leases)
+    @rule(which=numbers)
+    def a_worker_gives_a_job_up(self, which: int) -> None:
+        lease = self.lease(which)
+        job = self.expected.jobs[lease.job_id]
+        if job.lease != lease or job.external_lease is not None:
+            return
+        self.beat_all()
+        for number in range(TICKS_TO_EXPIRE):
+            self.tick(silent={lease}, expiring=[job] if number == TICKS_TO_EXPIRE - 1 else [])
+
+    @rule()
+    def everything_sleeps(self) -> None:
+        """Nothing is lost by it; a lease later, time is as it was."""
+        self.clock.advance(20 * TICK)
+        self.expected.patient_until = self.clock() + LEASE
+        for _ in range(2):
+            assert self.sweep() == 0
+        self.expected.sweep()
+        for _ in range(TICKS_TO_EXPIRE):
+            self.tick()
+
+    # What must be true.
+
+    @invariant()
+    def every_job_is_as_expected(self) -> None:
+        records = self.records()
+        unremoved = {name: job for name, job in self.expected.jobs.items() if not job.removed}
+        assert records.keys() == unremoved.keys()
+        readings = self.run_all(map(self.store.read, unremoved))
+        for (name, expected), reading in zip(unremoved.items(), readings, strict=True):
+            check_record(expected, records[name])
+            assert reading is not None
+            assert (reading.gap, reading.last) == (False, len(expected.log))
+            check_log(expected, reading.events)
+
+    @invariant()
+    def limits_batches_and_queues_count_what_they_have(self) -> None:
+        records = list(self.records().values())
+        check_limits(self.expected, records, self.run(self.store.limits()))
+        for stats in self.run(self.store.stats()):
+            check_queue(records, stats)
+        for batch_id, batch in self.expected.batches.items():
+            found = self.run(self.store.get_batch(batch_id))
+            check_batch(batch, self.expected.counts(batch_id), found)
+
+    @rule(job_id=job_ids, which=numbers, limit=st.integers(1, 5))
+    def read_from_a_cursor(self, job_id: str, which: int, limit: int) -> None:
+        reading = self.run(self.store.read(job_id))
+        assert (reading is None) == (job_id not in self.expected.jobs or self.expected.jobs[job_id].removed)
+        if reading is None or not reading.events:
+            return
+        place = which % len(reading.events)
+        event = reading.events[place]
+        resumed = self.run(self.store.read(job_id, after=event.cursor, limit=limit))
+        assert resumed is not None
+        assert (resumed.events, resumed.gap) == (reading.events[place + 1 :][:limit], False)
+        beyond = self.run(self.store.read(job_id, after=Cursor(event.epoch, reading.last + 1)))
+        assert beyond is not None
+        assert (beyond.events, beyond.gap) == (reading.events, True)

@@ -1,0 +1,107 @@
+"""What the machine draws from: random jobs, and what workers say of them."""
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from sidelane.model.batch import BatchSpec
+from sidelane.model.event import NewEvent
+from sidelane.model.job import FINISHED, REMOVED, Failure, FollowUp, JobSpec, State
+from sidelane.model.limit import Limit
+from sidelane.model.outcome import Cancelled, Dispatched, Failed, Lost, Outcome, Released, Retried, Succeeded
+from sidelane.model.problem import Problem
+
+WORKERS = ("w1", "w2")
+BROKEN = Failure(problem=Problem(status=500, detail="it broke"))
+
+WAIT = Limit(name="few", key="k", most=1, on_limit="wait")
+GPU = Limit(name="gpu", key="k", most=2, on_limit="wait")
+REJECT = Limit(name="few", key="k", most=2, on_limit="reject")
+REPLACE = Limit(name="chat", key="k", most=1, on_limit="replace")
+ASKED = Limit(name="asked", key="k", most=1, on_limit="reject", window=7.1, burst=2)
+SPREAD = Limit(name="spread", key="k", most=1, on_limit="wait", window=7.1, burst=1)
+AT_START = (WAIT, GPU, REPLACE, SPREAD)
+
+job_ids = st.sampled_from("abcdefghijkl")
+queues = st.sampled_from("xy")
+workers = st.sampled_from(WORKERS)
+numbers = st.integers(0, 1_000)
+isolation = st.sampled_from([False, False, True])
+delays = st.sampled_from([0.0, 0.0, 0.0, 5.0, 13.0])
+entries = st.lists(
+    st.builds(NewEvent, st.sampled_from(["token", "progress", "stage"]), st.sampled_from(['"x"', "1", '{"n": null}'])),
+    max_size=3,
+).map(tuple)
+timeouts = st.sampled_from([5.0, 13.0, 37.0, 500.0])
+told = st.builds(
+    JobSpec,
+    id=st.just(""),
+    task=st.just("send"),
+    queue=queues,
+    keep=st.sampled_from([23.0, 500.0]),
+    limits=st.sampled_from([(), (), (WAIT,)]),
+    losses=st.just(9),
+    cascade=st.booleans(),
+)
+hand_overs = st.builds(Dispatched, timeouts, told)
+outcomes: st.SearchStrategy[Outcome] = st.one_of(
+    st.builds(Succeeded, st.sampled_from(["1", '{"n": 2}', "null"])),
+    st.builds(Retried, st.just(BROKEN), delays),
+    st.just(Failed(BROKEN)),
+    st.just(Cancelled()),
+    st.builds(Released, delays),
+    st.just(Lost(BROKEN)),
+    hand_overs,
+)
+limits = st.sampled_from(
+    [(), (), (), (WAIT,), (WAIT, GPU), (GPU, WAIT), (REJECT,), (REJECT, GPU), (REPLACE,), (ASKED,), (SPREAD, GPU)]
+)
+follow_ups = st.lists(
+    st.builds(
+        FollowUp,
+        st.sampled_from([FINISHED, REMOVED, frozenset({State.SUCCEEDED}), frozenset({State.FAILED, State.CANCELLED})]),
+        st.builds(
+            JobSpec,
+            id=st.just(""),
+            task=st.just("follow"),
+            user=st.just("w"),
+            queue=queues,
+            keep=st.sampled_from([23.0, 500.0]),
+            limits=st.sampled_from([(), (), (WAIT,)]),
+        ),
+    ),
+    max_size=2,
+).map(tuple)
+
+
+def _decided(spec: JobSpec) -> JobSpec:
+    """Leave out what depends on whether a sweep ends parents or children first, and who replaces its own parent."""
+    if spec.cascade and spec.limits != (REPLACE,):
+        return replace(spec, max_worker_losses=9, expires=None, deadline=None)
+    return replace(spec, cascade=False)
+
+
+specs = st.builds(
+    JobSpec,
+    id=job_ids,
+    task=st.just("t"),
+    version=st.sampled_from([1, 1, 2]),
+    queue=queues,
+    user=st.sampled_from([None, "u", "v"]),
+    priority=st.sampled_from([0, 0, 5, -5]),
+    unique=st.sampled_from([None, None, None, "k"]),
+    delay=delays,
+    start_within=st.sampled_from([None, None, None, 17.0]),
+    deadline=st.sampled_from([None, None, None, 31.0]),
+    losses=st.sampled_from([0, 1, 3]),
+    isolable=st.sampled_from([True, True, False]),
+    keep=st.sampled_from([500.0, 500.0, 23.0]),
+    abandon_after=st.sampled_from([None, None, None, 7.0]),
+    parent=st.sampled_from([None, None, None, "a", "b"]),
+    follow_ups=follow_ups,
+    limits=limits,
+    max_queued=st.sampled_from([None, None, None, 3]),
+    batch=st.sampled_from([None, None, "m"]),
+    cascade=st.booleans(),
+).map(_decided)
+batches = st.builds(BatchSpec, id=st.just("m"), follow_ups=follow_ups)

@@ -1,0 +1,182 @@
+"""Finding: looking jobs up by what they are, and the whole store at a glance."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sidelane.conformance.stores.actions import (
+    LEASE,
+    beat,
+    failure,
+    finish,
+    pass_time,
+    record,
+    specs,
+    start,
+    submit,
+    take_job,
+)
+from sidelane.conformance.stores.fixtures import StoreSuite
+from sidelane.model.batch import BatchSpec
+from sidelane.model.job import JobSpec, Query, State
+from sidelane.model.outcome import Failed, Retried, Succeeded
+from sidelane.model.worker import QueueStats, WorkerInfo
+from sidelane.stores.clock import ManualClock
+from sidelane.stores.contract import Store
+
+
+async def found(store: Store, query: Query) -> list[str]:
+    return [job.id for job in await store.list_jobs(query)]
+
+
+async def before(store: Store, job_id: str) -> int:
+    """Tell how many stand before a ready job."""
+    place = await store.queue_position(job_id)
+    assert place is not None
+    return place.before
+
+
+class Finding(StoreSuite):
+    """Queries answer newest first."""
+
+    async def test_jobs_are_found_newest_first(self, store: Store) -> None:
+        await submit(store, *specs("c", "a", "b"))
+        assert await found(store, Query()) == ["b", "a", "c"]
+
+    async def test_jobs_are_found_by_each_of_their_marks(self, store: Store) -> None:
+        await store.open_batch(BatchSpec(id="many"))
+        await submit(
+            store,
+            JobSpec(id="a", task="answer", user="u", key="k"),
+            JobSpec(id="b", task="answer", queue="x", parent="a"),
+            JobSpec(id="c", task="speak", user="u", labels={"tier": "gold", "zone": "1"}, batch="many"),
+            JobSpec(id="d", task="speak", user="v", key="k", labels={"tier": "gold"}, batch="many"),
+        )
+        assert await found(store, Query(task="answer")) == ["b", "a"]
+        assert await found(store, Query(queue="x")) == ["b"]
+        assert await found(store, Query(user="u")) == ["c", "a"]
+        assert await found(store, Query(key="k")) == ["d", "a"]
+        assert await found(store, Query(key="k", user="u")) == ["a"]
+        assert await found(store, Query(parent="a")) == ["b"]
+        assert await found(store, Query(batch="many")) == ["d", "c"]
+        assert await found(store, Query(batch="many", user="u")) == ["c"]
+        assert await found(store, Query(labels={"tier": "gold"})) == ["d", "c"]
+        assert await found(store, Query(labels={"tier": "gold", "zone": "1"})) == ["c"]
+        assert await found(store, Query(task="speak", labels={"tier": "tin"})) == []
+
+    async def test_an_empty_text_is_no_mark_and_finds_no_job(self, store: Store) -> None:
+        await submit(store, *specs("bare"), JobSpec(id="whole", task="t", user="u", key="k", parent="bare"))
+        for mark in ("user", "key", "parent", "batch", "task", "queue"):
+            marked: dict[str, Any] = {mark: ""}
+            assert await found(store, Query(**marked)) == []
+            assert await found(store, Query(**{"key": "k", **marked})) == []
+
+    async def test_jobs_are_found_by_state(self, store: Store) -> None:
+        for job_id, outcome in ("ok", Succeeded("1")), ("bad", Failed(failure())), ("again", Retried(failure())):
+            await finish(store, await start(store, *specs(job_id)), outcome)
+        await start(store, *specs("busy"))
+        assert await found(store, Query(states=frozenset({State.FAILED}))) == ["bad"]
+        assert await found(store, Query(states=frozenset({State.SUCCEEDED, State.RUNNING}))) == ["busy", "ok"]
+        assert await found(store, Query(states=frozenset({State.QUEUED}))) == ["again"]
+        assert await found(store, Query(states=frozenset())) == []
+
+    async def test_what_is_found_is_the_record_without_its_history(self, store: Store) -> None:
+        await finish(store, await start(store, *specs("a")), Retried(failure()))
+        whole = await record(store, "a")
+        assert whole.history
+        assert await store.list_jobs(Query()) == [replace(whole, history=())]
+
+    async def test_pages_go_on_from_the_last_job_seen_and_miss_none(self, store: Store) -> None:
+        await submit(store, *specs(*(f"j{n}" for n in range(12)), user="u"), *specs("other", user="v"))
+        pages: list[str] = []
+        before = None
+        for _ in range(4):
+            page = await store.list_jobs(Query(user="u", before=before, limit=5))
+            pages += [job.id for job in page]
+            before = page[-1].sequence if page else before
+        assert pages == [f"j{n}" for n in reversed(range(12))]
+
+    async def test_names_are_compared_as_they_are(self, store: Store) -> None:
+        await submit(store, JobSpec(id="a", task="t", user="a%_*[b]'\"", labels={"a.b": "$.c"}))
+        assert await found(store, Query(user="a%_*[b]'\"")) == ["a"]
+        assert await found(store, Query(labels={"a.b": "$.c"})) == ["a"]
+        assert await found(store, Query(user="a%")) == []
+
+
+class Position(StoreSuite):
+    """How many ready jobs stand before one."""
+
+    async def test_position_counts_the_ready_jobs_before_a_job_by_priority_then_age(self, store: Store) -> None:
+        await submit(store, *specs("a", "b", "c"), *specs("high", priority=1), *specs("x", queue="other"))
+        await submit(store, JobSpec(id="delayed", task="t", priority=9, delay=60))
+        positions = {job_id: await before(store, job_id) for job_id in ("high", "a", "b", "c", "x")}
+        assert positions == {"high": 0, "a": 1, "b": 2, "c": 3, "x": 0}
+
+    async def test_only_ready_jobs_have_a_position(self, store: Store) -> None:
+        await submit(store, JobSpec(id="delayed", task="t", delay=60), *specs("running", "ended"))
+        await take_job(store, "running")
+        await store.cancel(["ended"])
+        for job_id in "delayed", "running", "ended", "nobody":
+            assert await store.queue_position(job_id) is None
+
+    async def test_position_counts_no_further_than_a_thousand(self, store: Store) -> None:
+        await submit(store, *specs(*(f"j{n}" for n in range(1102))))
+        assert [await before(store, f"j{n}") for n in (999, 1000, 1101)] == [999, 1000, 1000]
+
+
+class AtAGlance(StoreSuite):
+    """Queues and workers."""
+
+    async def test_stats_count_the_unfinished_jobs_of_every_queue(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a", "b", "c", queue="x"), *specs("d", queue="y"))
+        await submit(store, JobSpec(id="e", task="t", queue="x", delay=60))
+        await take_job(store, "a")
+        await store.pause("y")
+        clock.advance(7)
+        counted = {each.name: each for each in await store.stats()}
+        assert [counted[name].oldest for name in "xy"] == pytest.approx([7, 7])
+        assert replace(counted["x"], oldest=None, rate=0.0) == QueueStats(name="x", ready=2, delayed=1, running=1)
+        assert replace(counted["y"], oldest=None) == QueueStats(name="y", paused=True, ready=1)
+
+    async def test_a_delayed_job_that_is_due_counts_as_ready(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, JobSpec(id="a", task="t", delay=5))
+        await pass_time(store, clock, 8)
+        (counted,) = await store.stats()
+        assert (counted.ready, counted.delayed) == (1, 0)
+        assert counted.oldest == pytest.approx(3)
+
+    async def test_a_queue_stays_in_the_stats_when_all_its_jobs_have_ended(self, store: Store) -> None:
+        await submit(store, *specs("a", queue="x"))
+        await store.cancel(["a"])
+        assert await store.stats() == [QueueStats(name="x")]
+
+    async def test_workers_are_listed_as_they_describe_themselves(self, store: Store) -> None:
+        worker = WorkerInfo(
+            id="w1",
+            name="gpu-1",
+            host="h",
+            pid=7,
+            queues={"x": 3},
+            tasks={"t": 2},
+            slots=3,
+            running=1,
+            started=12.5,
+            health="the disk is full",
+        )
+        await store.heartbeat(replace(worker, running=0), [], lease=LEASE)
+        await store.heartbeat(worker, [], lease=LEASE)
+        assert await store.workers() == [worker]
+
+    async def test_a_worker_whose_heartbeats_stopped_is_not_listed(self, store: Store, clock: ManualClock) -> None:
+        await beat(store, "w1")
+        for _ in range(9):
+            await beat(store, "w2")
+            await pass_time(store, clock, LEASE / 3)
+        assert [worker.id for worker in await store.workers()] == ["w2"]
+
+    async def test_a_worker_that_says_it_has_stopped_is_forgotten(self, store: Store) -> None:
+        await beat(store, "w1")
+        assert len(await store.workers()) == 1
+        await store.heartbeat(WorkerInfo(id="w1", name="w1", health="stopped"), [], lease=LEASE)
+        assert await store.workers() == []

@@ -1,0 +1,131 @@
+"""Retried calls: a reply may be lost, so every call may come twice (rules 3)."""
+
+from sidelane.conformance.stores.actions import (
+    FOLLOW,
+    LEASE,
+    append,
+    beat,
+    failure,
+    finish,
+    ids,
+    log,
+    pass_time,
+    record,
+    specs,
+    start,
+    submit,
+    take,
+    take_job,
+    tokens,
+)
+from sidelane.conformance.stores.fixtures import StoreSuite
+from sidelane.model.job import JobSpec, State
+from sidelane.model.outcome import AttemptResult, Failed, LeaseStatus, Outcome, Released, Retried, Succeeded
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.clock import ManualClock
+from sidelane.stores.contract import Store
+
+
+class RepeatedClaims(StoreSuite):
+    """A claim carries a request id: a repeat gives the same jobs."""
+
+    async def test_a_repeated_claim_gives_the_same_jobs_under_the_same_leases(self, store: Store) -> None:
+        await submit(store, *specs("a1", "a2", "a3", user="a"), *specs("b1", "b2", user="b"))
+        request = ClaimRequest(request="r", worker="w", queues={"default": 3}, limit=3, lease=LEASE)
+        first = await store.claim(request)
+        second = await store.claim(request)
+        assert ids(first.jobs) == ["a1", "b1", "a2"]
+        assert [each.lease for each in second.jobs] == [each.lease for each in first.jobs]
+        assert [each.record for each in second.jobs] == [each.record for each in first.jobs]
+        assert ids(await take(store, worker="other")) == ["b2", "a3"]
+
+    async def test_a_repeated_claim_by_id_gives_the_same_lease(self, store: Store) -> None:
+        await submit(store, *specs("a", "b"))
+        request = ClaimRequest(request="r", worker="w", ids=("b",), lease=LEASE)
+        first = await store.claim(request)
+        assert (await store.claim(request)).jobs == first.jobs
+        assert ids(first.jobs) == ["b"]
+
+    async def test_a_lease_of_a_repeated_claim_can_finish(self, store: Store) -> None:
+        await submit(store, *specs("a"))
+        request = ClaimRequest(request="r", worker="w", queues={"default": 1}, lease=LEASE)
+        await store.claim(request)
+        (claimed,) = (await store.claim(request)).jobs
+        assert await finish(store, claimed, Succeeded("1"))
+
+    async def test_another_request_gives_other_jobs(self, store: Store) -> None:
+        await submit(store, *specs("a", "b"))
+        for name, job_id in ("r1", "a"), ("r2", "b"):
+            request = ClaimRequest(request=name, worker="w", queues={"default": 1}, lease=LEASE)
+            assert ids((await store.claim(request)).jobs) == [job_id]
+
+    async def test_a_repeated_claim_never_gives_a_job_whose_lease_is_gone(self, store: Store) -> None:
+        await submit(store, *specs("a", "b"))
+        request = ClaimRequest(request="r", worker="w", queues={"default": 2}, limit=2, lease=LEASE)
+        first = (await store.claim(request)).jobs
+        await finish(store, first[0], Succeeded("1"))
+        again = (await store.claim(request)).jobs
+        assert [each.lease for each in again] == [first[1].lease]
+
+
+class RepeatedFinishes(StoreSuite):
+    """A finish repeated under its lease answers yes, and ends nothing twice."""
+
+    async def test_a_finish_repeated_under_its_lease_answers_yes_and_changes_nothing(self, store: Store) -> None:
+        outcomes: dict[str, Outcome] = {"s": Succeeded("1"), "f": Failed(failure()), "r": Retried(failure(), 60)}
+        for job_id, outcome in {**outcomes, "l": Released(60)}.items():
+            claimed = await start(store, JobSpec(id=job_id, task="t", follow_ups=(FOLLOW,)))
+            assert await finish(store, claimed, outcome, *tokens("one"))
+            before = await record(store, job_id), await log(store, job_id), await store.get([f"{job_id}.2.0"])
+            assert await finish(store, claimed, outcome, *tokens("one"))
+            after = await record(store, job_id), await log(store, job_id), await store.get([f"{job_id}.2.0"])
+            assert after == before
+
+    async def test_a_finish_repeated_in_the_same_call_ends_once(self, store: Store) -> None:
+        claimed = await start(store, *specs("a"))
+        report = AttemptResult(lease=claimed.lease, outcome=Succeeded("1"), entries=tokens("one"))
+        assert await store.finish([report, report]) == [True, True]
+        assert (await record(store, "a")).ends == 1
+
+    async def test_a_repeated_retry_is_harmless_once_the_job_runs_again(self, store: Store) -> None:
+        first = await start(store, *specs("a"))
+        await finish(store, first, Retried(failure()))
+        second = await take_job(store, "a", worker="other")
+        before = await record(store, "a")
+        await finish(store, first, Retried(failure()))
+        assert await record(store, "a") == before
+        assert await beat(store, "other", second.lease) == [LeaseStatus.HELD]
+
+    async def test_a_finish_after_its_lease_was_swept_answers_no_however_often(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        claimed = await start(store, *specs("a"))
+        await pass_time(store, clock, 3 * LEASE)
+        assert not await finish(store, claimed, Succeeded("1"))
+        assert not await finish(store, claimed, Succeeded("1"))
+        assert (await record(store, "a")).state is State.QUEUED
+
+
+class RepeatedWrites(StoreSuite):
+    """Every other call does no harm twice."""
+
+    async def test_a_submit_an_append_and_a_heartbeat_repeated_do_no_harm(self, store: Store) -> None:
+        await store.submit(specs("a"))
+        await store.submit(specs("a"))
+        (claimed,) = await take(store)
+        assert [await append(store, claimed, 1, "one") for _ in range(2)] == [True, True]
+        assert [await beat(store, "w", claimed.lease) for _ in range(2)] == [[LeaseStatus.HELD], [LeaseStatus.HELD]]
+        assert len(await log(store, "a")) == 1
+
+    async def test_a_name_is_remembered_once(self, store: Store) -> None:
+        assert await store.get_or_set("secret", "one") == "one"
+        assert await store.get_or_set("secret", "two") == "one"
+        assert await store.get_or_set("other", "two") == "two"
+
+    async def test_pausing_twice_is_pausing_once(self, store: Store) -> None:
+        await submit(store, *specs("a"))
+        await store.pause("default")
+        await store.pause("default")
+        await store.pause("default", False)
+        assert ids(await take(store)) == ["a"]
+        await store.pause("default", False)

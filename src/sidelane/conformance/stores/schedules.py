@@ -1,0 +1,242 @@
+"""Schedules: a step from one firing to the next counts once, whoever takes it (rules 13)."""
+
+from dataclasses import replace
+
+import pytest
+
+from sidelane.conformance.stores.actions import (
+    LEASE,
+    PATIENCE,
+    UNKEEPABLE,
+    ids,
+    record,
+    slots,
+    specs,
+    states,
+    submit,
+    take,
+)
+from sidelane.conformance.stores.fixtures import StoreSuite
+from sidelane.model.errors import JobRefused
+from sidelane.model.job import JobSpec, Query, State
+from sidelane.model.schedule import Schedule, ScheduleRecord, ScheduleTick
+from sidelane.stores.clock import ManualClock
+from sidelane.stores.contract import Store, queue_topic
+
+HOURLY = Schedule(name="stocks", spec=JobSpec(id="", task="refresh"), every=3600.0)
+
+
+async def scheduled(store: Store, name: str = "stocks") -> ScheduleRecord:
+    """Look up a schedule that must be there."""
+    (found,) = [each for each in (await store.list_schedules()).records if each.schedule.name == name]
+    return found
+
+
+async def names(store: Store) -> list[str]:
+    return [each.schedule.name for each in (await store.list_schedules()).records]
+
+
+def firing(previous: float, at: float, *job_ids: str, name: str = "stocks") -> ScheduleTick:
+    return ScheduleTick(name=name, previous=previous, at=at, next=at + 3600, specs=tuple(specs(*job_ids)))
+
+
+class Scheduling(StoreSuite):
+    """What is kept of a schedule."""
+
+    async def test_a_new_schedule_counts_from_now_and_is_to_be_worked_out_at_once(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await store.upsert_schedule(HOURLY)
+        clock.advance(5)
+        table = await store.list_schedules()
+        assert table.now == clock()
+        assert table.records == (ScheduleRecord(schedule=HOURLY, enabled=True, last=clock() - 5, next=0.0),)
+
+    async def test_a_schedule_keeps_every_field_of_its_definition(self, store: Store) -> None:
+        spec = JobSpec(
+            id="", task="answer", version=2, arguments='{"q": "\u00fc"}', queue="x", user="u", priority=3,
+            labels={"a": "b"}, limits=(slots(1, "wait"),), placeholders={"a": "b"}, retention=5.0,
+        )  # fmt: skip
+        schedule = Schedule(
+            name="daily.news", spec=spec, cron="0 6 * * *", timezone="Asia/Seoul", catch_up="all", aliases=("news", "n")
+        )
+        await store.upsert_schedule(schedule)
+        assert (await scheduled(store, "daily.news")).schedule == schedule
+
+    async def test_a_schedule_that_could_not_be_kept_or_could_submit_no_job_is_refused(self, store: Store) -> None:
+        wrong = [replace(HOURLY, name="\ud800"), *(replace(HOURLY, spec=spec) for spec in UNKEEPABLE)]
+        for schedule in wrong:
+            with pytest.raises(JobRefused) as refused:
+                await store.upsert_schedule(schedule)
+            assert refused.value.problem().status == 422
+        assert await names(store) == []
+
+    async def test_schedules_are_listed_by_name(self, store: Store) -> None:
+        for name in "cab":
+            await store.upsert_schedule(replace(HOURLY, name=name))
+        assert await names(store) == ["a", "b", "c"]
+
+    async def test_keeping_the_same_schedule_again_changes_nothing(self, store: Store, clock: ManualClock) -> None:
+        await store.upsert_schedule(HOURLY)
+        assert await store.fire(firing(clock(), clock() + 1, "a"))
+        before = await scheduled(store)
+        clock.advance(5)
+        await store.upsert_schedule(HOURLY)
+        assert await scheduled(store) == before
+
+    async def test_a_changed_schedule_goes_on_from_its_last_firing_and_is_worked_out_anew(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await store.upsert_schedule(HOURLY)
+        await store.fire(firing(clock(), clock() + 1, "a"))
+        clock.advance(5)
+        changed = replace(HOURLY, every=60.0)
+        await store.upsert_schedule(changed)
+        found = await scheduled(store)
+        assert (found.schedule, found.last, found.next, found.job) == (changed, clock() - 4, 0.0, "a")
+        assert found.enabled
+
+    async def test_a_changed_schedule_that_is_disabled_stays_so(self, store: Store, clock: ManualClock) -> None:
+        await store.upsert_schedule(HOURLY)
+        await store.set_schedule_enabled("stocks", False)
+        changed = replace(HOURLY, every=60.0)
+        await store.upsert_schedule(changed)
+        found = await scheduled(store)
+        assert (found.schedule, found.enabled, found.next, found.last) == (changed, False, None, clock())
+
+    @pytest.mark.parametrize("enabled", [True, False])
+    async def test_a_schedule_with_another_name_is_known_by_its_alias(
+        self, store: Store, clock: ManualClock, enabled: bool
+    ) -> None:
+        await store.upsert_schedule(HOURLY)
+        await store.fire(firing(clock(), clock() + 1, "a"))
+        await store.set_schedule_enabled("stocks", enabled)
+        clock.advance(100)
+        await store.upsert_schedule(replace(HOURLY, name="shares", aliases=("older", "stocks")))
+        assert await names(store) == ["shares"]
+        found = await scheduled(store, "shares")
+        assert (found.enabled, found.last, found.job) == (enabled, clock() - 99, "a")
+        assert not await store.fire(firing(found.last, clock(), "b"))
+        assert await store.fire(firing(found.last, clock(), "b", name="shares")) == enabled
+
+    async def test_a_forgotten_schedule_is_gone_and_counts_anew_when_it_comes_again(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await store.upsert_schedule(HOURLY)
+        assert await store.delete_schedule("stocks")
+        assert not await store.delete_schedule("stocks")
+        assert await names(store) == []
+        clock.advance(50)
+        await store.upsert_schedule(HOURLY)
+        assert await scheduled(store) == ScheduleRecord(schedule=HOURLY, enabled=True, last=clock(), next=0.0)
+
+
+class Firings(StoreSuite):
+    """How a schedule takes its steps."""
+
+    async def test_a_firing_submits_its_jobs_and_moves_the_schedule_on(self, store: Store, clock: ManualClock) -> None:
+        await store.upsert_schedule(HOURLY)
+        start = clock()
+        clock.advance(10)
+        assert await store.fire(firing(start, start + 7, "a", "b"))
+        found = await scheduled(store)
+        assert (found.last, found.next, found.job, found.enabled) == (start + 7, start + 3607, "b", True)
+        assert ids(await take(store)) == ["a", "b"]
+        assert (await record(store, "a")).submitted == clock()
+
+    async def test_a_step_that_was_taken_is_not_taken_again(self, store: Store, clock: ManualClock) -> None:
+        await store.upsert_schedule(HOURLY)
+        step = firing(clock(), clock() + 1, "a")
+        assert await store.fire(step)
+        for again in step, firing(step.previous, clock() + 1, "b"), firing(clock() - 9, clock() + 2, "c"):
+            assert not await store.fire(again)
+        assert await store.get(["b", "c"]) == [None, None]
+        assert (await scheduled(store)).job == "a"
+        assert await store.fire(firing(step.at, clock() + 9, "d"))
+
+    async def test_a_step_without_jobs_only_moves_the_schedule_on(self, store: Store, clock: ManualClock) -> None:
+        await store.upsert_schedule(HOURLY)
+        await store.fire(firing(clock(), clock() + 1, "a"))
+        assert await store.fire(firing(clock() + 1, clock() + 2))
+        found = await scheduled(store)
+        assert (found.last, found.job) == (clock() + 2, "a")
+        assert await store.fire(ScheduleTick(name="stocks", previous=clock() + 2, at=clock() + 2, next=clock() + 60))
+        found = await scheduled(store)
+        assert (found.last, found.next) == (clock() + 2, clock() + 60)
+
+    async def test_an_odd_time_is_compared_as_it_was_told(self, store: Store, clock: ManualClock) -> None:
+        clock.set(1_798_761_600.123457)
+        await store.upsert_schedule(HOURLY)
+        for number in range(20):
+            last = (await scheduled(store)).last
+            assert await store.fire(firing(last, last + 0.1 + number / 7, f"j{number}"))
+        assert len(await store.list_jobs(Query())) == 20
+
+    async def test_what_is_not_there_or_disabled_does_not_fire(self, store: Store, clock: ManualClock) -> None:
+        assert not await store.fire(firing(clock(), clock(), "a"))
+        await store.upsert_schedule(HOURLY)
+        await store.set_schedule_enabled("stocks", False)
+        assert not await store.fire(firing(clock(), clock(), "a"))
+        assert await store.get(["a"]) == [None]
+
+    async def test_a_schedule_that_is_enabled_again_counts_from_then(self, store: Store, clock: ManualClock) -> None:
+        await store.upsert_schedule(HOURLY)
+        start = clock()
+        assert await store.set_schedule_enabled("stocks", False)
+        found = await scheduled(store)
+        assert (found.enabled, found.next, found.last) == (False, None, start)
+        clock.advance(9000)
+        for _ in range(2):
+            assert await store.set_schedule_enabled("stocks")
+            found = await scheduled(store)
+            assert (found.enabled, found.next, found.last) == (True, 0.0, start + 9000)
+        assert not await store.fire(firing(start, clock(), "a"))
+        assert await store.fire(firing(start + 9000, clock(), "a"))
+
+    async def test_enabling_what_is_enabled_changes_nothing(self, store: Store, clock: ManualClock) -> None:
+        await store.upsert_schedule(HOURLY)
+        await store.fire(firing(clock(), clock() + 1, "a"))
+        before = await scheduled(store)
+        clock.advance(5)
+        assert await store.set_schedule_enabled("stocks")
+        assert await scheduled(store) == before
+        assert not await store.set_schedule_enabled("nothing")
+        assert not await store.set_schedule_enabled("nothing", False)
+
+    async def test_a_firing_hints_at_the_queue_of_its_job(self, store: Store, clock: ManualClock) -> None:
+        await store.upsert_schedule(HOURLY)
+        async with store.watch(queue_topic("default")) as wakeups:
+            await store.fire(firing(clock(), clock() + 1, "a"))
+            assert await wakeups.wait(PATIENCE)
+
+    async def test_a_job_that_is_there_already_is_not_submitted_again(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a"))
+        await store.upsert_schedule(HOURLY)
+        assert await store.fire(firing(clock(), clock() + 1, "a"))
+        assert ids(await take(store)) == ["a"]
+
+    async def test_many_missed_firings_are_made_up_for_in_one_step(self, store: Store, clock: ManualClock) -> None:
+        many = [f"j{n}" for n in range(450)]
+        await store.upsert_schedule(HOURLY)
+        assert await store.fire(firing(clock(), clock() + 1, *many))
+        assert set(await states(store, *many)) == {State.QUEUED}
+        assert (await scheduled(store)).job == "j449"
+
+    async def test_sweeps_tell_when_the_next_schedule_fires(self, store: Store, clock: ManualClock) -> None:
+        assert (await store.sweep(lease=LEASE)).next_firing is None
+        for name in "ab":
+            await store.upsert_schedule(replace(HOURLY, name=name))
+        told = (await store.sweep(lease=LEASE)).next_firing
+        assert told is not None
+        assert told <= 0
+        start = clock()
+        await store.fire(ScheduleTick(name="a", previous=start, at=start, next=start + 90))
+        await store.fire(ScheduleTick(name="b", previous=start, at=start, next=start + 60))
+        clock.advance(20)
+        assert (await store.sweep(lease=LEASE)).next_firing == pytest.approx(40)
+        await store.set_schedule_enabled("b", False)
+        assert (await store.sweep(lease=LEASE)).next_firing == pytest.approx(70)
+        clock.advance(80)
+        assert (await store.sweep(lease=LEASE)).next_firing == pytest.approx(-10)
+        await store.delete_schedule("a")
+        assert (await store.sweep(lease=LEASE)).next_firing is None

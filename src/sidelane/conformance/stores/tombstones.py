@@ -1,0 +1,186 @@
+"""After the removal: what it submits, and how long the id of what was removed stays taken."""
+
+from dataclasses import replace
+
+from sidelane.conformance.stores.actions import (
+    FOLLOW,
+    PATIENCE,
+    failure,
+    finish,
+    ids,
+    parked,
+    pass_time,
+    record,
+    refusal,
+    slots,
+    specs,
+    start,
+    states,
+    submit,
+    take,
+    take_job,
+)
+from sidelane.conformance.stores.fixtures import StoreSuite
+from sidelane.model.batch import BatchSpec
+from sidelane.model.job import REMOVED, FollowUp, JobRecord, JobSpec, State, Submission, Tombstone
+from sidelane.model.outcome import Failed, Succeeded
+from sidelane.stores.clock import ManualClock
+from sidelane.stores.contract import Store, queue_topic
+
+CLEAN = FollowUp(REMOVED, JobSpec(id="", task="clean", queue="side"))
+"""A follow-up of the removal."""
+
+
+class AfterRemoval(StoreSuite):
+    """Follow-ups that are submitted in the very step that removes their job."""
+
+    async def test_retention_submits_them_with_no_parent(self, store: Store, clock: ManualClock) -> None:
+        template = replace(
+            CLEAN.spec, arguments='{"n": 1}', user="u", parent="someone", delay=30, retention=77, trace="t"
+        )
+        await submit(store, JobSpec(id="a", task="t", retention=5, follow_ups=(FollowUp(REMOVED, template),)))
+        await store.cancel(["a"])
+        async with store.watch(queue_topic("side")) as wakeups:
+            await pass_time(store, clock, 8)
+            assert await wakeups.wait(PATIENCE)
+        assert await store.get(["a"]) == [Tombstone("a", None)]
+        job = await record(store, "a.removed.0")
+        assert job.spec == replace(template, id="a.removed.0", parent=None)
+        assert job.state is State.QUEUED
+
+    async def test_remove_submits_them_once(self, store: Store) -> None:
+        await submit(store, *(JobSpec(id=name, task="t", follow_ups=(CLEAN,)) for name in "ab"))
+        await store.cancel(["a"])
+        assert await store.remove(["a", "b", "a"]) == [True, False, False]
+        assert await store.remove(["a"]) == [False]
+        assert await states(store, "a.removed.0") == [State.QUEUED]
+        assert await store.get(["b.removed.0"]) == [None]
+        assert ids(await take(store, queues={"side": 9})) == ["a.removed.0"]
+
+    async def test_no_end_submits_them(self, store: Store) -> None:
+        spec = JobSpec(id="a", task="t", follow_ups=(CLEAN, FOLLOW, CLEAN))
+        await finish(store, await start(store, spec), Failed(failure()))
+        await store.requeue(["a"])
+        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await store.requeue(["a"])
+        await store.cancel(["a"])
+        wanted = [f"a.{step}.{place}" for step in (1, 2, 3, "removed") for place in range(3)]
+        found = [name for name, job in zip(wanted, await store.get(wanted), strict=True) if job is not None]
+        assert found == ["a.1.1", "a.2.1", "a.3.1"]
+
+    async def test_each_has_an_id_by_its_place(self, store: Store) -> None:
+        await submit(store, JobSpec(id="a", task="t", follow_ups=(CLEAN, FOLLOW, CLEAN)))
+        await store.cancel(["a"])
+        await store.cancel(["a.1.1"])
+        assert await store.remove(["a"]) == [True]
+        assert ids(await take(store, queues={"side": 9, "default": 9})) == ["a.removed.0", "a.removed.2"]
+
+    async def test_they_join_a_batch_that_is_open_and_wait_at_their_limits(self, store: Store) -> None:
+        await store.open_batch(BatchSpec(id="many"))
+        one = slots(1, "wait")
+        await submit(store, replace(CLEAN.spec, id="first", limits=(one,)))
+        template = replace(CLEAN.spec, batch="many", limits=(one, slots(1, "reject", "mine")), max_queued=1)
+        await submit(store, *(JobSpec(id=name, task="t", follow_ups=(FollowUp(REMOVED, template),)) for name in "ab"))
+        await store.cancel(["a", "b"])
+        await store.remove(["a"])
+        await store.seal_batch("many")
+        await store.remove(["b"])
+        batch = await store.get_batch("many")
+        assert batch is not None
+        assert (batch.total, batch.unfinished) == (1, 1)
+        assert ids(await take(store, queues={"side": 9})) == ["first"]
+        assert await parked(store, "a.removed.0", "b.removed.0") == ["few/k"] * 2
+
+    async def test_they_have_a_removal_of_their_own(self, store: Store) -> None:
+        first = replace(CLEAN, spec=replace(CLEAN.spec, follow_ups=(CLEAN,)))
+        await submit(store, JobSpec(id="a", task="t", follow_ups=(first,)))
+        for name in "a", "a.removed.0", "a.removed.0.removed.0":
+            await store.cancel([name])
+            assert await store.remove([name]) == [True]
+
+    async def test_many_are_removed_and_followed_in_pieces(self, store: Store, clock: ManualClock) -> None:
+        many = [f"j{n}" for n in range(250)]
+        await submit(store, *(JobSpec(id=name, task="t", retention=5, follow_ups=(CLEAN,)) for name in many))
+        await store.cancel(many)
+        clock.advance(6)
+        removed = [(await store.sweep(lease=10)).removed for _ in range(3)]
+        assert (sum(removed), max(removed)) == (250, 200)
+        assert set(await states(store, *(f"{name}.removed.0" for name in many))) == {State.QUEUED}
+
+
+class Remembered(StoreSuite):
+    """An id may stay taken for longer than its job is kept (rules 13)."""
+
+    async def test_a_removed_job_is_remembered_as_long_as_it_asked(self, store: Store, clock: ManualClock) -> None:
+        spec = JobSpec(id="a", task="t", user="u", retention=5, id_retention=60)
+        await submit(store, spec)
+        await store.cancel(["a"])
+        await pass_time(store, clock, 40)
+        assert await store.get(["a"]) == [Tombstone("a", "u")]
+        assert (await refusal(store, spec)).problem.status == 410
+        await pass_time(store, clock, 40)
+        assert await store.get(["a"]) == [None]
+        await submit(store, spec)
+
+    async def test_one_that_was_kept_for_longer_is_remembered_for_longer(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        spec = JobSpec(id="a", task="t", retention=60, id_retention=5)
+        await submit(store, spec)
+        await store.cancel(["a"])
+        await store.remove(["a"])
+        await pass_time(store, clock, 50)
+        assert (await refusal(store, spec)).problem.status == 410
+        await pass_time(store, clock, 30)
+        await submit(store, spec)
+
+    async def test_another_job_of_the_same_id_does_not_shorten_the_memory(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        remembered, brief = (
+            JobSpec(id="a", task="t", id_retention=60, retention=5),
+            JobSpec(id="a", task="t", retention=5),
+        )
+        for spec in (remembered, brief):
+            await submit(store, spec)
+            await store.cancel(["a"])
+            await store.remove(["a"])
+        await pass_time(store, clock, 40)
+        assert (await refusal(store, remembered)).problem.status == 410
+
+    async def test_a_submit_that_asks_for_no_memory_is_not_kept_out(self, store: Store) -> None:
+        remembered = JobSpec(id="a", task="t", id_retention=60)
+        await submit(store, remembered)
+        await store.cancel(["a"])
+        await store.remove(["a"])
+        await refusal(store, remembered)
+        await submit(store, *specs("a"))
+        (answer,) = await store.submit([remembered])
+        assert isinstance(answer, Submission)
+        assert (answer.created, answer.record.spec) == (False, *specs("a"))
+
+    async def test_a_job_that_is_there_is_the_answer_and_the_memory_comes_before_the_unique_key(
+        self, store: Store
+    ) -> None:
+        spec = JobSpec(id="a", task="t", unique="k", id_retention=60)
+        await submit(store, spec)
+        (again,) = await store.submit([spec])
+        assert isinstance(again, Submission)
+        assert not again.created
+        await store.cancel(["a"])
+        await store.remove(["a"])
+        await submit(store, JobSpec(id="b", task="t", unique="k"))
+        refused, other = await store.submit([spec, replace(spec, id="c")])
+        assert not isinstance(refused, Submission)
+        assert refused.problem.status == 410
+        assert isinstance(other, Submission)
+        assert (other.created, other.record.id) == (False, "b")
+
+    async def test_a_refusal_keeps_no_other_out_of_the_same_call(self, store: Store) -> None:
+        spec = JobSpec(id="a", task="t", id_retention=60)
+        await submit(store, spec)
+        await store.cancel(["a"])
+        await store.remove(["a"])
+        answers = await store.submit([spec, replace(spec, id="b"), *specs("c")])
+        assert [isinstance(answer, Submission) for answer in answers] == [False, True, True]
+        assert [isinstance(job, JobRecord) for job in await store.get(["a", "b", "c"])] == [False, True, True]

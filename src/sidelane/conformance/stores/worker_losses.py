@@ -1,0 +1,335 @@
+"""Losses: leases swept away have a budget of their own, and a job that keeps losing them is isolated (rules 7)."""
+
+import pytest
+
+from sidelane.conformance.stores.actions import (
+    LEASE,
+    beat,
+    end_of,
+    failure,
+    finish,
+    ids,
+    pass_time,
+    record,
+    specs,
+    start,
+    submit,
+    take,
+    take_job,
+)
+from sidelane.conformance.stores.fixtures import StoreSuite
+from sidelane.model.ids import new_nonce
+from sidelane.model.job import JobSpec, State
+from sidelane.model.outcome import AttemptResult, Cancelled, Dispatched, LeaseStatus, Lost, Released, Retried, Succeeded
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.clock import ManualClock
+from sidelane.stores.contract import Store
+
+
+async def lose(store: Store, clock: ManualClock, *job_ids: str, worker: str = "dead") -> None:
+    """Let one worker claim these jobs and die."""
+    for job_id in job_ids:
+        await take_job(store, job_id, worker=worker)
+    await pass_time(store, clock, 3 * LEASE)
+
+
+async def losses(store: Store, *job_ids: str) -> list[int]:
+    return [(await record(store, job_id)).worker_losses for job_id in job_ids]
+
+
+class Losses(StoreSuite):
+    """What a lost lease costs."""
+
+    async def test_a_job_that_must_not_run_twice_fails_at_its_first_loss(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await start(store, JobSpec(id="a", task="t", max_worker_losses=0))
+        await pass_time(store, clock, 3 * LEASE)
+        job = await record(store, "a")
+        assert (job.state, job.worker_losses) == (State.FAILED, 1)
+        assert job.problem is not None
+
+    async def test_out_of_losses_a_job_fails_with_a_reason(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a"))
+        for number in range(1, 4):
+            await lose(store, clock, "a", worker=f"w{number}")
+            job = await record(store, "a")
+            assert (job.state, job.worker_losses, len(job.history)) == (State.QUEUED, number, number)
+        await lose(store, clock, "a", worker="w4")
+        job = await record(store, "a")
+        assert (job.state, job.worker_losses, job.failures, job.attempt) == (State.FAILED, 4, 0, 4)
+        assert [each.attempt for each in job.history] == [1, 2, 3, 4]
+        assert job.problem is not None
+        assert job.problem.detail
+        assert (await end_of(store, "a"))["problem"] == job.problem.document()
+
+    async def test_a_job_without_a_budget_never_runs_again_whoever_ran_beside_it(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await submit(store, *specs("a"), JobSpec(id="b", task="t", max_worker_losses=0))
+        await lose(store, clock, "a", worker="w1")
+        await lose(store, clock, "a", "b", worker="w2")
+        job = await record(store, "b")
+        assert (job.state, job.attempt, job.worker_losses) == (State.FAILED, 1, 1)
+
+    async def test_a_child_process_that_died_is_a_loss_at_once(self, store: Store) -> None:
+        assert await finish(store, await start(store, *specs("a")), Lost(failure("killed")))
+        job = await record(store, "a")
+        assert (job.state, job.failures, job.worker_losses, job.worker) == (State.QUEUED, 0, 1, None)
+        assert [each.problem.detail for each in job.history] == ["killed"]
+
+    async def test_a_child_process_that_died_once_too_often_fails_its_job(self, store: Store) -> None:
+        claimed = await start(store, JobSpec(id="a", task="t", max_worker_losses=0))
+        for _ in range(2):
+            assert await finish(store, claimed, Lost(failure("killed")))
+        job = await record(store, "a")
+        assert (job.state, job.worker_losses, job.failures) == (State.FAILED, 1, 0)
+        assert job.problem is not None
+        assert job.problem.detail == "killed"
+
+    async def test_a_loss_of_a_job_that_was_asked_to_stop_cancels_it(self, store: Store) -> None:
+        claimed = await start(store, *specs("a"))
+        await store.cancel(["a"])
+        await finish(store, claimed, Lost(failure()))
+        job = await record(store, "a")
+        assert (job.state, job.worker_losses) == (State.CANCELLED, 0)
+
+    async def test_failures_cost_no_loss_and_losses_no_failure(self, store: Store, clock: ManualClock) -> None:
+        await finish(store, await start(store, *specs("a")), Retried(failure()))
+        await lose(store, clock, "a")
+        job = await record(store, "a")
+        assert (job.attempt, job.failures, job.worker_losses, len(job.history)) == (2, 1, 1, 2)
+
+    async def test_released_costs_nothing_and_the_next_attempt_is_still_higher(self, store: Store) -> None:
+        await finish(store, await start(store, JobSpec(id="a", task="t", max_worker_losses=0)), Released())
+        job = await record(store, "a")
+        assert (job.state, job.failures, job.worker_losses, job.worker, job.history) == (State.QUEUED, 0, 0, None, ())
+        assert (await take_job(store, "a")).lease.attempt == 2
+
+    async def test_a_cancelled_attempt_costs_nothing(self, store: Store) -> None:
+        claimed = await start(store, *specs("a"))
+        await store.cancel(["a"])
+        await finish(store, claimed, Cancelled())
+        job = await record(store, "a")
+        assert (job.failures, job.worker_losses) == (0, 0)
+
+
+class DeadWorkers(StoreSuite):
+    """When a worker dies, each of its jobs takes a loss: nobody is blamed and nobody is spared."""
+
+    async def test_when_a_worker_dies_each_of_its_jobs_takes_a_loss(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a", "b", "c", "d"))
+        await lose(store, clock, "a", "b", worker="w1")
+        await lose(store, clock, "a", worker="w2")
+        assert await losses(store, "a", "b", "c", "d") == [2, 1, 0, 0]
+        await lose(store, clock, "a", "b", "c", worker="w3")
+        assert await losses(store, "a", "b", "c", "d") == [3, 2, 1, 0]
+
+    async def test_many_leases_of_a_dead_worker_are_taken_in_steps_that_say_so(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        many = [f"j{n}" for n in range(250)]
+        await submit(store, *specs(*many))
+        await take(store, worker="dead", limit=250)
+        clock.advance(1.4 * LEASE)
+        first = await store.sweep(lease=10 * LEASE, limit=100)
+        assert (first.lost, first.more) == (0, False)
+        for _ in range(3):
+            clock.advance(4 * LEASE)
+            await store.sweep(lease=10 * LEASE, limit=100)
+        found = 0
+        for _ in range(20):
+            swept = await store.sweep(lease=10 * LEASE, limit=100)
+            assert swept.lost <= 100
+            found += swept.lost
+            if not swept.more:
+                break
+        assert await losses(store, *many) == [1] * 250
+
+    async def test_one_killer_among_two_hundred_dies_and_nobody_with_it(self, store: Store, clock: ManualClock) -> None:
+        others = [f"j{n}" for n in range(199)]
+        await submit(store, *specs("killer"), *specs(*others))
+        for number in range(100):
+            claimed = await take(store, worker=f"w{number}", limit=64)
+            claimed += await take(store, worker=f"i{number}", limit=1, isolated=True)
+            if not claimed:
+                break
+            doomed = {each.record.id for each in claimed} & {"killer"}
+            alone = doomed and (await record(store, "killer")).isolated
+            ends = [each for each in claimed if each.record.id not in doomed and (alone or not doomed)]
+            await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1")) for each in ends])
+            if doomed:
+                await pass_time(store, clock, 3 * LEASE)
+        killer = await record(store, "killer")
+        assert (killer.state, killer.attempt, killer.worker_losses) == (State.FAILED, 4, 4)
+        ends_of_others = [(await record(store, job_id)).state for job_id in others]
+        assert ends_of_others == [State.SUCCEEDED] * 199
+
+    async def test_jobs_of_other_workers_take_no_loss(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a", "b"))
+        await take_job(store, "a", worker="dead")
+        alive = await take_job(store, "b", worker="alive")
+        for _ in range(9):
+            assert await beat(store, "alive", alive.lease) == [LeaseStatus.HELD]
+            await pass_time(store, clock, LEASE / 3)
+        assert await losses(store, "a", "b") == [1, 0]
+        assert (await record(store, "b")).state is State.RUNNING
+
+    async def test_leases_that_a_living_worker_no_longer_renews_cost_their_jobs_a_loss(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await submit(store, *specs("a", "b", "c"))
+        await lose(store, clock, "a", worker="w1")
+        for job_id in "ab":
+            await take_job(store, job_id, worker="w")
+        held = await take_job(store, "c", worker="w")
+        for _ in range(9):
+            assert await beat(store, "w", held.lease) == [LeaseStatus.HELD]
+            await pass_time(store, clock, LEASE / 3)
+        assert await losses(store, "a", "b", "c") == [2, 1, 0]
+        assert (await record(store, "c")).state is State.RUNNING
+
+    @pytest.mark.parametrize("beats", [False, True])
+    async def test_a_worker_that_claimed_lately_is_not_dead_yet(
+        self, store: Store, clock: ManualClock, beats: bool
+    ) -> None:
+        await submit(store, *specs("a", "b"))
+        await lose(store, clock, "a", worker="w1")
+        first = await take_job(store, "a", worker="w2")
+        if beats:
+            assert await beat(store, "w2", first.lease) == [LeaseStatus.HELD]
+        await pass_time(store, clock, 0.8 * LEASE)
+        await take_job(store, "b", worker="w2")
+        assert (await pass_time(store, clock, 0.75 * LEASE)).lost == 0
+        assert (await pass_time(store, clock, LEASE)).lost == 2
+        assert await losses(store, "a", "b") == [2, 1]
+
+
+async def isolate(store: Store, clock: ManualClock, *job_ids: str) -> None:
+    """Let these jobs, which are there, lose two leases."""
+    for number in range(2):
+        await lose(store, clock, *job_ids, worker=f"lost-{number}")
+
+
+async def waits_isolated(store: Store, *, isolated: bool = False, tasks: dict[str, int] | None = None) -> bool:
+    """Claim nothing that is there, and give what the answer says of isolated jobs."""
+    request = ClaimRequest(
+        request=new_nonce(), worker="w", queues={"default": 1}, limit=1, lease=LEASE, tasks=tasks, isolated=isolated
+    )
+    return (await store.claim(request)).isolated
+
+
+class Isolation(StoreSuite):
+    """A job that lost its second lease is handed out to those alone who ask for isolated jobs."""
+
+    @pytest.mark.parametrize(("budget", "second"), [(1, True), (2, False), (3, False), (9, False)])
+    async def test_a_job_is_isolated_from_its_second_loss_or_its_last(
+        self, store: Store, clock: ManualClock, budget: int, second: bool
+    ) -> None:
+        await submit(store, JobSpec(id="a", task="t", max_worker_losses=budget))
+        await lose(store, clock, "a", worker="w1")
+        assert (await record(store, "a")).isolated is second
+        if budget > 1:
+            await lose(store, clock, "a", worker="w2")
+            assert (await record(store, "a")).isolated
+
+    async def test_a_first_loss_costs_no_place(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a", "b", user="u"))
+        await lose(store, clock, "a")
+        assert ids(await take(store)) == ["a", "b"]
+
+    async def test_a_claim_takes_isolated_jobs_or_the_others(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a", "b"))
+        await isolate(store, clock, "a", "b")
+        await submit(store, *specs("c", "d"))
+        assert ids(await take(store, limit=9)) == ["c", "d"]
+        assert ids(await take(store, limit=1, isolated=True)) == ["a"]
+        assert ids(await take(store, limit=9, isolated=True)) == ["b"]
+
+    async def test_a_claim_by_id_takes_either(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a", "b"))
+        await isolate(store, clock, "a")
+        assert ids(await take(store, ids=("a", "b"))) == ["a", "b"]
+
+    async def test_an_ordinary_claim_says_that_an_isolated_job_waits(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a"))
+        assert not await waits_isolated(store, tasks={})
+        await isolate(store, clock, "a")
+        assert await waits_isolated(store)
+        assert await waits_isolated(store, tasks={"t": 1})
+        assert not await waits_isolated(store, tasks={"other": 1})
+        assert not await waits_isolated(store, tasks={"other": 1}, isolated=True)
+        await store.pause("default")
+        assert not await waits_isolated(store)
+        await store.pause("default", False)
+        await take(store, isolated=True)
+        assert not await waits_isolated(store)
+
+    async def test_isolated_jobs_of_a_newer_version_are_not_told_of(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, JobSpec(id="a", task="t", version=2))
+        await isolate(store, clock, "a")
+        assert not await waits_isolated(store, tasks={"t": 1})
+        assert await waits_isolated(store, tasks={"t": 2})
+
+    async def test_isolated_jobs_go_by_priority_and_then_by_user(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a", "b", user="u"), *specs("c", user="v"), JobSpec(id="d", task="t", priority=1))
+        await isolate(store, clock, "a", "b", "c", "d")
+        assert ids(await take(store, isolated=True)) == ["d", "a", "c", "b"]
+
+    async def test_many_isolated_jobs_never_hide_another(self, store: Store, clock: ManualClock) -> None:
+        many = [f"s{n}" for n in range(250)]
+        await submit(store, *(JobSpec(id=each, task="t", max_worker_losses=1) for each in many))
+        await take(store, worker="dead", limit=250)
+        await pass_time(store, clock, 4 * LEASE)
+        await submit(store, *specs("calm"))
+        assert ids(await take(store, limit=1)) == ["calm"]
+        assert len(await take(store, limit=300, isolated=True)) == 250
+
+    async def test_a_job_that_may_not_be_isolated_never_is(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, JobSpec(id="a", task="t", isolable=False))
+        await isolate(store, clock, "a")
+        job = await record(store, "a")
+        assert (job.isolated, job.worker_losses) == (False, 2)
+        assert ids(await take(store)) == ["a"]
+
+    async def test_an_isolated_job_stays_so_when_it_is_released_or_tried_again(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await submit(store, *specs("a"))
+        await isolate(store, clock, "a")
+        for outcome in Released(), Retried(failure()), Released(5.0):
+            await finish(store, await take_job(store, "a"), outcome)
+            assert (await record(store, "a")).isolated
+        clock.advance(6.0)
+        assert ids(await take(store)) == []
+        assert ids(await take(store, isolated=True)) == ["a"]
+
+    async def test_a_requeued_job_is_isolated_no_more(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a"))
+        await isolate(store, clock, "a")
+        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await store.requeue(["a"])
+        job = await record(store, "a")
+        assert (job.isolated, job.worker_losses) == (False, 0)
+        assert ids(await take(store)) == ["a"]
+
+    async def test_an_isolated_job_can_be_cancelled_while_it_waits(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs("a"))
+        await isolate(store, clock, "a")
+        await store.cancel(["a"])
+        assert (await record(store, "a")).state is State.CANCELLED
+        assert not await waits_isolated(store)
+        assert ids(await take(store, isolated=True)) == []
+
+    async def test_a_hand_over_without_an_answer_is_counted_as_no_death_of_a_worker(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await submit(store, JobSpec(id="a", task="t", max_worker_losses=1, isolable=False))
+        for number in range(2):
+            told = JobSpec(id=f"told-{number}", task="send", queue="other")
+            await finish(store, await take_job(store, "a"), Dispatched(1.0, told))
+            await pass_time(store, clock, 3 * LEASE)
+        job = await record(store, "a")
+        assert (job.state, job.worker_losses) == (State.FAILED, 2)
+        assert job.problem is not None
+        assert job.problem.title == "No answer"

@@ -1,0 +1,66 @@
+"""Rejecting: messages that cannot be used are put aside, never lost."""
+
+import pytest
+
+from sidelane.conformance.transports.fixtures import (
+    DeadLetters,
+    Subject,
+    TransportPlace,
+    bodies,
+    messages,
+    nothing,
+    opened,
+    send,
+    take,
+)
+from sidelane.model.message import Message
+
+
+class Rejecting(Subject):
+    """What becomes of messages that cannot be used."""
+
+    @pytest.mark.parametrize("dead_letters", ["given", "own"])
+    async def test_what_is_rejected_is_a_dead_letter_with_the_reason(
+        self, place: TransportPlace, dead_letters: DeadLetters
+    ) -> None:
+        way = await place.way(dead_letters=dead_letters)
+        async with opened(way.open()) as transport, opened(way.open_dead_letters()) as buried:
+            sent = Message(body="not json", id="a", attributes={"from": "é"})
+            await send(transport, sent)
+            async with transport.receiving() as receiver:
+                (delivery,) = await take(receiver)
+                await delivery.reject("The message is not JSON.")
+                await delivery.reject("And again.")
+            async with transport.receiving() as receiver:
+                await nothing(receiver)
+            async with buried.receiving() as receiver:
+                (letter,) = await take(receiver)
+                await letter.ack()
+                assert letter.message.body == sent.body
+                assert letter.message.attributes["from"] == "é"
+                assert letter.message.attributes["reason"] == "The message is not JSON."
+                await nothing(receiver)
+
+    async def test_a_long_reason_is_cut(self, place: TransportPlace) -> None:
+        way = await place.way(dead_letters="given")
+        async with opened(way.open()) as transport, opened(way.open_dead_letters()) as buried:
+            await send(transport, *messages("a"))
+            async with transport.receiving() as receiver, buried.receiving() as letters:
+                await (await take(receiver))[0].reject("말" * 100_000)
+                (letter,) = await take(letters)
+                assert letter.message.attributes["reason"].startswith("말말말")
+
+    @pytest.mark.parametrize("dead_letters", ["none", "missing"])
+    async def test_where_dead_letters_have_no_place_what_is_rejected_stays(
+        self, place: TransportPlace, dead_letters: DeadLetters, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        way = await place.way(dead_letters=dead_letters)
+        async with opened(way.open()) as transport:
+            await send(transport, *messages("a"))
+            async with transport.receiving() as receiver:
+                (delivery,) = await take(receiver)
+                await delivery.reject("The message is not JSON.")
+                assert "The message is not JSON." in caplog.text
+                await nothing(receiver)  # not at once, for it would come again and again
+            async with transport.receiving() as receiver:
+                assert bodies(await take(receiver)) == ["a"]

@@ -1,0 +1,42 @@
+"""Ordering: the messages of one group come one after the other."""
+
+from collections import defaultdict
+
+from sidelane.conformance.transports.fixtures import Subject, TransportPlace, bodies, messages, opened, send, take
+from sidelane.model.message import Message
+
+
+class Ordering(Subject):
+    """Groups, where the way was set up for them."""
+
+    async def test_messages_of_one_group_come_in_the_order_they_were_sent(self, place: TransportPlace) -> None:
+        numbers = [f"{number:02}" for number in range(12)]
+        async with opened((await place.way(ordered=True)).open()) as transport:
+            await send(transport, *(each for n in numbers for g in "ab" for each in messages(n + g, group=g)))
+            came = defaultdict(list)
+            async with transport.receiving() as receiver:
+                for _ in range(24):
+                    (delivery,) = await take(receiver)
+                    came[delivery.message.group].append(delivery.message.body)
+                    await delivery.ack()
+            assert came == {group: [number + group for number in numbers] for group in "ab"}
+
+    async def test_a_message_that_is_held_keeps_back_its_own_group_alone(self, place: TransportPlace) -> None:
+        async with opened((await place.way(ordered=True)).open()) as transport:
+            await send(transport, *messages("a1", "a2", group="a"), *messages("b1", "b2", group="b"))
+            async with transport.receiving() as receiver:
+                (held,) = await take(receiver)
+                other = "b" if held.message.group == "a" else "a"
+                for number in "12":
+                    (delivery,) = await take(receiver)
+                    assert delivery.message.body == f"{other}{number}"
+                    await delivery.ack()
+                await held.ack()
+                assert bodies(await take(receiver)) == [f"{held.message.group}2"]
+
+    async def test_messages_without_a_group_go_there_too_and_wait_for_no_other(self, place: TransportPlace) -> None:
+        async with opened((await place.way(ordered=True)).open()) as transport:
+            await send(transport, *messages("a", "b"), Message(body="c"), Message(body="c"))
+            async with transport.receiving() as receiver:
+                one_by_one = [(await take(receiver))[0] for _ in range(4)]
+                assert bodies(one_by_one) == ["a", "b", "c", "c"]

@@ -1,0 +1,1 @@
+"""Consumers: messages that become jobs."""

@@ -1,1 +1,0 @@
-"""What runs jobs: tasks and calls, handles on jobs, and the worker."""

@@ -1,0 +1,1 @@
+"""External tasks: dispatched to workers elsewhere, completed by messages or over HTTP."""

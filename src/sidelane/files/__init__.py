@@ -1,0 +1,1 @@
+"""Files that jobs work on: storage, references, signed URLs."""

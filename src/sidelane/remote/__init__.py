@@ -1,1 +1,0 @@
-"""Work handed out to others, and messages of others turned into jobs."""

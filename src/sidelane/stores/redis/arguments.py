@@ -1,0 +1,189 @@
+"""Values as the arguments of scripts: flat lists of texts and numbers, read by the scripts in the same order."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+from msgpack import packb
+
+from sidelane.model.batch import BatchSpec
+from sidelane.model.codec import escape_surrogates
+from sidelane.model.event import NewEvent
+from sidelane.model.job import Failure, FollowUp, JobSpec, Lease, Query, State
+from sidelane.model.limit import Limit
+from sidelane.model.outcome import (
+    AttemptResult,
+    Cancelled,
+    Dispatched,
+    EventAppend,
+    Failed,
+    Lost,
+    Released,
+    Retried,
+    Succeeded,
+)
+from sidelane.model.schedule import ScheduleTick
+from sidelane.model.worker import ClaimRequest
+from sidelane.stores.serialization import dump_batch, dump_limits, dump_problem, dump_spec, dumps
+from sidelane.stores.validation import valid_outcome
+
+CODES = {State.QUEUED: "012", State.RUNNING: "3", State.SUCCEEDED: "4", State.FAILED: "5", State.CANCELLED: "6"}
+WAITING = 1
+_REMOVED = "7"
+STATES = (State.QUEUED, State.QUEUED, State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+Argument = str | int
+
+
+def new_job(spec: JobSpec) -> list[Any]:
+    """The arguments of one new job: id, what was asked for, and the fields that scripts decide by."""
+    return [spec.id, _text_of(spec, "id"), fields_of(spec)]
+
+
+def specification(spec: JobSpec) -> list[Any]:
+    """The arguments of one job that is submitted, and may be refused."""
+    return [*new_job(spec), spec.max_queued]
+
+
+def fields_of(spec: JobSpec) -> list[Any]:
+    """The 22 fields in the order that `arrivals.lua` takes them. Numbers that a script could not hold exactly go as text."""
+    return [
+        spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), *_PLAIN(spec),
+        _follow_ups(spec.follow_ups), *_limits(spec.limits), spec.batch, spec.cascade, spec.id_retention, spec.isolable,
+    ]  # fmt: skip
+
+
+_PLAIN = attrgetter(
+    "key",
+    "unique",
+    "delay",
+    "run_at",
+    "expires",
+    "deadline",
+    "max_worker_losses",
+    "retention",
+    "abandon_after",
+    "parent",
+)
+
+
+def _limits(limits: tuple[Limit, ...]) -> tuple[str | None, list[str] | None]:
+    """The text of the limits without their keys, which is the same for many jobs, and the keys."""
+    if not limits:
+        return None, None
+    return _text_without_keys(tuple(map(_POLICY, limits))), [limit.key for limit in limits]
+
+
+@lru_cache(maxsize=1000)
+def _text_without_keys(policies: tuple[tuple[Any, ...], ...]) -> str | None:
+    return dump_limits(tuple(Limit(key="", **dict(zip(_POLICY_NAMES, policy, strict=True))) for policy in policies))
+
+
+_POLICY_NAMES = ("name", "most", "on_limit", "window", "burst")
+_POLICY = attrgetter(*_POLICY_NAMES)
+
+
+def lease_fields(lease: Lease) -> list[Argument]:
+    return [lease.job_id, lease.attempt, lease.nonce]
+
+
+def append_fields(append: EventAppend) -> list[Argument]:
+    return [*lease_fields(append.lease), append.ordinal, *_entries(append.entries)]
+
+
+def report_fields(report: AttemptResult) -> list[Any]:
+    """The arguments of one report, in the order that `finish.lua` takes them."""
+    name = delay = text = kept = ""
+    sending = None
+    match valid_outcome(report.outcome):
+        case Succeeded(result):
+            name, text = "succeeded", escape_surrogates(result)
+        case Failed(failure):
+            name, text, kept = "failed", dump_problem(failure.problem), _failure(failure)
+        case Cancelled():
+            name = "cancelled"
+        case Retried(failure, seconds):
+            name, delay, kept = "retried", _seconds(seconds), _failure(failure)
+        case Released(seconds):
+            name, delay = "released", _seconds(seconds)
+        case Lost(failure):
+            name, text, kept = "lost", dump_problem(failure.problem), _failure(failure)
+        case Dispatched(seconds, spec):
+            name, delay, sending = "handed over", _seconds(seconds), new_job(spec)
+    return [*lease_fields(report.lease), report.ordinal, name, delay, text, kept, sending, *_entries(report.entries)]
+
+
+def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) -> list[Argument]:
+    """The arguments of a claim; `watcher` waits for jobs of the `watched` queues, if any are."""
+    isolated = int(request.isolated)
+    fields: list[Argument] = [request.worker, request.request, request.limit, repr(request.lease), isolated]
+    fields.append(-1 if request.tasks is None else len(request.tasks))
+    for task, version in (request.tasks or {}).items():
+        fields += [task, version]
+    fields += [len(request.ids), *request.ids, len(request.queues)]
+    for queue, slots in request.queues.items():
+        fields += [queue, slots]
+    full = set(watched).intersection(request.full)
+    return [*fields, watcher if watched else "", len(full), *full]
+
+
+def query_fields(query: Query) -> list[Argument | None]:
+    """The conditions of a query that `find.lua` checks."""
+    states = "" if query.states is None else "".join(CODES[state] for state in query.states) or "none"
+    return [states, query.task, query.queue, query.user, query.key, query.parent, query.batch]
+
+
+def batch_fields(spec: BatchSpec) -> list[Any]:
+    """The arguments of a batch, in the order that `open_batch.lua` takes them."""
+    return [spec.id, dump_batch(spec), spec.retention, _follow_ups(spec.follow_ups)]
+
+
+def firing_fields(firing: ScheduleTick) -> list[Any]:
+    """The arguments of a step of a schedule, in the order that `fire.lua` takes them."""
+    jobs = [field for spec in firing.specs for field in new_job(spec)]
+    return [firing.name, firing.previous, firing.at, firing.next, len(firing.specs), *jobs]
+
+
+def _failure(failure: Failure) -> str:
+    return dumps([dump_problem(failure.problem), failure.error, failure.traceback])
+
+
+def _entries(entries: Iterable[NewEvent]) -> list[Argument]:
+    flat: list[Argument] = [0]
+    for entry in entries:
+        flat += [escape_surrogates(entry.name), escape_surrogates(entry.data)]
+    flat[0] = len(flat) // 2
+    return flat
+
+
+def _text_of(spec: JobSpec, *left_out: str) -> str:
+    """What was asked for, as `rows.lua` keeps it. Limits stand in the row."""
+    document = dump_spec(spec)
+    for name in (*left_out, "limits"):
+        document.pop(name, None)
+    arguments = document.pop("arguments", None)
+    text = dumps(document)
+    return text if arguments is None else f"{text}\n{escape_surrogates(arguments)}"
+
+
+def _follow_ups(follow_ups: Iterable[FollowUp]) -> bytes | None:
+    """The follow-ups as `ending.lua` needs them: states, the template's text after its parent, fields."""
+    if not follow_ups:
+        return None
+    packed: bytes = packb(
+        [
+            [
+                "".join(CODES[state] for state in follow.on) or _REMOVED,
+                _text_of(follow.spec, "id", "parent")[1:],
+                fields_of(follow.spec),
+            ]
+            for follow in follow_ups
+        ],
+        use_bin_type=False,
+    )
+    return packed
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else repr(float(seconds))

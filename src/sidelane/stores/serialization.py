@@ -1,0 +1,159 @@
+"""How values become JSON text inside a store, and come back equal."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from operator import attrgetter
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from sidelane.model.batch import BatchSpec
+from sidelane.model.job import FollowUp, JobSpec, State
+from sidelane.model.limit import Limit
+from sidelane.model.problem import Problem
+from sidelane.model.schedule import Schedule
+from sidelane.model.worker import WorkerInfo
+
+
+def dumps(value: object) -> str:
+    """Write JSON text. Half a surrogate pair, which a task's words may hold, is escaped."""
+    try:
+        return to_json(value).decode()
+    except PydanticSerializationError:
+        return json.dumps(value, separators=(",", ":"))
+
+
+def dump_problem(problem: Problem) -> str:
+    return dumps(_non_default_fields(problem))
+
+
+def load_problem(text: str) -> Problem:
+    return Problem(**json.loads(text))
+
+
+def dump_worker(worker: WorkerInfo) -> str:
+    return dumps(_non_default_fields(worker))
+
+
+def load_worker(text: str) -> WorkerInfo:
+    return WorkerInfo(**json.loads(text))
+
+
+def dump_labels(labels: Mapping[str, str]) -> str | None:
+    return dumps(dict(labels)) if labels else None
+
+
+def load_labels(text: str | None) -> dict[str, str]:
+    return json.loads(text) if text else {}
+
+
+def dump_follow_ups(follow_ups: tuple[FollowUp, ...]) -> str | None:
+    return dumps(_follow_ups_document(follow_ups)) if follow_ups else None
+
+
+def load_follow_ups(text: str | None) -> tuple[FollowUp, ...]:
+    return _follow_ups(json.loads(text)) if text else ()
+
+
+def dump_limits(limits: tuple[Limit, ...]) -> str | None:
+    return dumps(_limits_document(limits)) if limits else None
+
+
+def load_limits(text: str | None) -> tuple[Limit, ...]:
+    return _limits(json.loads(text)) if text else ()
+
+
+def dump_limit(limit: Limit) -> str:
+    """Write one limit, in one line."""
+    return dumps(_FIELDS[Limit].members(limit))
+
+
+def load_limit(text: str) -> Limit:
+    return Limit(**dict(zip(_FIELDS[Limit].names, json.loads(text), strict=True)))
+
+
+def dump_batch(batch: BatchSpec) -> str:
+    document = _non_default_fields(batch)
+    if batch.follow_ups:
+        document["follow_ups"] = _follow_ups_document(batch.follow_ups)
+    return dumps(document)
+
+
+def load_batch(text: str) -> BatchSpec:
+    document = json.loads(text)
+    return BatchSpec(**{**document, "follow_ups": _follow_ups(document.get("follow_ups", []))})
+
+
+def dump_schedule(schedule: Schedule) -> str:
+    return dumps({**_non_default_fields(schedule), "spec": dump_spec(schedule.spec)})
+
+
+def load_schedule(text: str) -> Schedule:
+    document = json.loads(text)
+    aliases = tuple(document.get("aliases", ()))
+    return Schedule(**{**document, "spec": load_spec(document["spec"]), "aliases": aliases})
+
+
+def _follow_ups_document(follow_ups: tuple[FollowUp, ...]) -> list[Any]:
+    return [[sorted(follow_up.on), dump_spec(follow_up.spec)] for follow_up in follow_ups]
+
+
+def _follow_ups(document: list[Any]) -> tuple[FollowUp, ...]:
+    return tuple(FollowUp(frozenset(map(State, on)), load_spec(spec)) for on, spec in document)
+
+
+def dump_spec(spec: JobSpec) -> dict[str, Any]:
+    """Give what a spec holds beyond its defaults, ready for JSON."""
+    document = _non_default_fields(spec)
+    if spec.follow_ups:
+        document["follow_ups"] = _follow_ups_document(spec.follow_ups)
+    if spec.limits:
+        document["limits"] = _limits_document(spec.limits)
+    return document
+
+
+def load_spec(document: dict[str, Any]) -> JobSpec:
+    """Make the spec of what `spec_document` gave."""
+    if "follow_ups" in document:
+        document = {**document, "follow_ups": _follow_ups(document["follow_ups"])}
+    if "limits" in document:
+        document = {**document, "limits": _limits(document["limits"])}
+    return JobSpec(**document)
+
+
+def _limits_document(limits: tuple[Limit, ...]) -> list[Any]:
+    return [_non_default_fields(limit) for limit in limits]
+
+
+def _limits(document: list[Any]) -> tuple[Limit, ...]:
+    return tuple(Limit(**each) for each in document)
+
+
+Kept = Problem | WorkerInfo | JobSpec | Limit | BatchSpec | Schedule
+"""The frozen values that are kept as JSON objects."""
+
+
+class _Fields:
+    """The fields of a frozen value: their names, their defaults, and a way to get all of them at once."""
+
+    def __init__(self, kind: type[Kept]) -> None:
+        found = fields(kind)
+        self.names = [field.name for field in found]
+        self.defaults = [
+            field.default_factory() if field.default_factory is not MISSING else field.default for field in found
+        ]
+        self.members = attrgetter(*self.names)
+
+
+_FIELDS = {kind: _Fields(kind) for kind in (Problem, WorkerInfo, JobSpec, Limit, BatchSpec, Schedule)}
+
+
+def _non_default_fields(value: Kept) -> dict[str, Any]:
+    """Give the fields that differ from their defaults; what is not there is the default when it comes back."""
+    known = _FIELDS[type(value)]
+    return {
+        name: dict(member) if type(member) is not str and isinstance(member, Mapping) else member
+        for name, member, default in zip(known.names, known.members(value), known.defaults, strict=True)
+        if member is not default and member != default
+    }

@@ -1,0 +1,35 @@
+"""One watch of a store's topics, as every store hands it out."""
+
+import asyncio
+
+
+class TopicSubscription:
+    """The hints of one watch."""
+
+    def __init__(self) -> None:
+        self._is_hinted = False
+        self._waiting: asyncio.Future[bool] | None = None
+
+    def hint(self) -> None:
+        self._is_hinted = True
+        self._end_wait(True)
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait for a hint since the last call; false when `timeout` seconds passed without one. One caller at a time."""
+        if not self._is_hinted:
+            loop = asyncio.get_running_loop()
+            self._waiting = loop.create_future()
+            # a timer of our own: a stream waits for each of its tokens, and asyncio.timeout() costs more than the rest of that
+            timer = None if timeout is None else loop.call_later(timeout, self._end_wait, False)
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+                if timer is not None:
+                    timer.cancel()
+        hinted, self._is_hinted = self._is_hinted, False
+        return hinted
+
+    def _end_wait(self, hinted: bool) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(hinted)

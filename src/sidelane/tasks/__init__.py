@@ -1,0 +1,1 @@
+"""Declaring tasks: the decorator, calls, resources, placeholders, the registry."""

@@ -1,0 +1,177 @@
+"""What a lane knows: its tasks by name, how errors become problems, what wraps attempts, which resources are replaced."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from sidelane.model.errors import ConfigurationError, TaskDeclarationError
+from sidelane.model.job import JobRecord
+from sidelane.model.limit import LimitPolicy
+from sidelane.model.options import Callback
+from sidelane.model.problem import Problem
+from sidelane.tasks.limit_binding import are_compatible
+from sidelane.tasks.placeholders import PREVIOUS_FAILURE, FinishedJob
+from sidelane.tasks.resources import Resource
+from sidelane.tasks.task import Call, Task
+
+AnyTask = Task[..., Any, Any]
+
+PayloadBuilder = Callable[[FinishedJob], Any]
+"""Makes the body of a callback of how a job ended: text, or what JSON can hold; a coroutine function may too."""
+
+PayloadBuilderT = TypeVar("PayloadBuilderT", bound=PayloadBuilder)
+
+Middleware = Callable[[Any], AbstractAsyncContextManager[None]]
+"""Wraps an attempt: called with its context, entered before the task runs, left after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRule:
+    """How exceptions of some types become problems."""
+
+    types: tuple[type[BaseException], ...]
+    status: int
+    title: str
+    final: bool
+    detail: Callable[[Any], str] | None = None
+
+    def problem(self, error: BaseException) -> Problem:
+        detail = self.detail(error) if self.detail else str(error)
+        return Problem(status=self.status, title=self.title, detail=detail)
+
+
+def _nobody_tells(callback: Callback) -> Call[Any]:
+    raise ConfigurationError("This lane has nothing that delivers callbacks.")
+
+
+def _nobody_listens(record: JobRecord) -> None:
+    """Hear that a job has said how far it is."""
+
+
+@dataclass(slots=True)
+class Registry:
+    """Everything declared on one lane.
+
+    `telling` makes the call that tells a receiver of a job, and raises `ArgumentsError` where that cannot be. `progressed` hears of
+    each job whose log has got an event of progress.
+    """
+
+    tasks: dict[str, AnyTask] = field(default_factory=dict)  # by name and by alias
+    rules: list[ProblemRule] = field(default_factory=list)
+    middleware: list[Middleware] = field(default_factory=list)
+    overrides: dict[Resource[Any], Any] = field(default_factory=dict)
+    file_cleanup_call: Call[None] | None = None  # follows the removal of each job that may hold files
+    payload_builders: dict[str, PayloadBuilder] = field(default_factory=dict)  # of callbacks, by name
+    callback_factory: Callable[[Callback], Call[Any]] = field(default=_nobody_tells)
+    on_progress: Callable[[JobRecord], None] = field(default=_nobody_listens)
+    _limits: dict[str, LimitPolicy] = field(default_factory=dict)  # by name
+    _hook: AnyTask | None = None
+    _letter: Call[Any] | None = None
+
+    @property
+    def dead_letter_call(self) -> Call[Any] | None:
+        """The call that follows each job that fails for good, where the lane wants one."""
+        if self._letter is None and self._hook is not None:
+            self._letter = self._hook.call(PREVIOUS_FAILURE)
+        return self._letter
+
+    def set_dead_letter_handler(self, task: AnyTask) -> None:
+        """Let this task be told of each dead letter. Raises `TaskDeclarationError` when another is, or it takes no letter."""
+        if self._hook is not None:
+            raise TaskDeclarationError(
+                f"Task {task.name!r}: this lane has @lane.dead_letter already: {_place(self._hook.function)}."
+            )
+        if len(task.signature.names) != 1:
+            raise TaskDeclarationError(
+                f"Task {task.name!r}: @lane.dead_letter takes one argument, how a job has ended: `letter: Ended`."
+            )
+        if any(counted.declared.per == "user" for counted in task.policy.limits):
+            raise TaskDeclarationError(f"Task {task.name!r}: dead letters have no user whom a limit could count.")
+        self._hook = task
+
+    def add(self, task: AnyTask) -> None:
+        """Register a task under its name and aliases. Raises `TaskDeclarationError` when one is taken."""
+        for name in (task.name, *task.aliases):
+            other = self.tasks.get(name)
+            if other is not None:
+                raise TaskDeclarationError(
+                    f"Task name {name!r} is taken: {_place(other.function)} has it, and {_place(task.function)} wants it. "
+                    "Give one of them another `name=`."
+                )
+        for counted in task.policy.limits:
+            other_limit = self._limits.setdefault(counted.name, counted.declared)
+            if not are_compatible(counted.declared, other_limit):
+                raise TaskDeclarationError(
+                    f"Task {task.name!r}: its limit {counted.name!r} is {counted.declared}, and elsewhere {other_limit}. "
+                    "What a name counts is either slots or one and the same rate."
+                )
+        for name in (task.name, *task.aliases):
+            self.tasks[name] = task
+
+    def add_payload_builder(self, function: PayloadBuilderT) -> PayloadBuilderT:
+        """Register a function that makes the bodies of callbacks, by its name. Raises `ConfigurationError` when that is taken."""
+        name = getattr(function, "__name__", "")
+        if not name.isidentifier():
+            raise ConfigurationError(f"@lane.callback_body marks a function with a name, and {function!r} has none.")
+        other = self.payload_builders.setdefault(name, function)
+        if other is not function:
+            raise ConfigurationError(
+                f"@lane.callback_body: the name {name!r} is taken by {_place(other)}; {_place(function)} needs another."
+            )
+        return function
+
+    def add_rule(self, rule: ProblemRule) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
+        """Add a rule, and give the decorator of a function that says its problem's detail."""
+        place = len(self.rules)
+        self.rules.append(rule)
+
+        def decorate(detail: Callable[[Any], str]) -> Callable[[Any], str]:
+            self.rules[place] = replace(rule, detail=detail)
+            return detail
+
+        return decorate
+
+    @contextmanager
+    def overriding(self, resource: Resource[Any], value: object) -> Iterator[None]:
+        """Have this value in place of a resource within the block."""
+        before = dict(self.overrides)
+        self.overrides[resource] = value
+        try:
+            yield
+        finally:
+            self.overrides.clear()
+            self.overrides.update(before)
+
+    def check(self) -> None:
+        """Resolve every task's annotations, so that a wrong one is found at the start. Raises `TaskDeclarationError`."""
+        for task in self.tasks.values():
+            _ = task.signature.arguments, task.signature.result
+        _ = self.dead_letter_call
+
+    def known(self, without: Iterable[Resource[Any]] = ()) -> dict[str, int]:
+        """Map each known name to the newest version understood, leaving out tasks that use one of these resources."""
+        missing = frozenset(without)
+        return {name: task.version for name, task in self.tasks.items() if not missing & _resources(task)}
+
+    def rule(self, error: BaseException) -> ProblemRule | None:
+        """Find how this error becomes a problem: the rule that names its closest type."""
+        for type_ in type(error).__mro__:
+            for rule in reversed(self.rules):
+                if type_ in rule.types:
+                    return rule
+        return None
+
+
+def _resources(task: AnyTask) -> set[Resource[Any]]:
+    found: set[Resource[Any]] = set()
+    waiting = [used for used in task.signature.uses.values() if isinstance(used, Resource)]
+    while waiting:
+        resource = waiting.pop()
+        found.add(resource)
+        waiting.extend(used for used in resource.uses.values() if isinstance(used, Resource))
+    return found
+
+
+def _place(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"

@@ -1,0 +1,186 @@
+"""What a task's function takes and gives, read from its annotations."""
+
+import inspect
+import typing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from functools import cached_property
+from itertools import takewhile
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from sidelane.files.file import File
+from sidelane.model.codec import Codec
+from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, TaskDeclarationError
+from sidelane.tasks.placeholders import Placeholder
+from sidelane.tasks.resources import dependencies_of
+
+R = TypeVar("R")
+
+Kind = Literal["coroutine", "async generator", "function", "generator"]
+
+
+class Result(Generic[R]):
+    """What a generator task yields to give its typed result: `yield Result(report)`. The last one counts."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: R) -> None:
+        self.value = value
+
+
+class Signature:
+    """A task function's parameters, resources, kind and result type. Annotations are resolved when first needed."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._signature = inspect.signature(function)
+        self.uses = dependencies_of(function)
+        self.kind: Kind = _kind(function)
+        for parameter in self._signature.parameters.values():
+            if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                raise TaskDeclarationError(
+                    f"Task {function.__qualname__!r}: parameter {str(parameter)!r} has no name of its own. "
+                    "Arguments are stored by name, so '*args', '**kwargs' and positional-only parameters cannot be."
+                )
+        self._partial: dict[tuple[str, ...], Codec[BaseModel]] = {}
+        self._positional = [
+            parameter.name
+            for parameter in self._signature.parameters.values()
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the arguments, in their order: the parameters that the worker does not fill in."""
+        return [name for name in self._signature.parameters if name not in self.uses]
+
+    @property
+    def on_loop(self) -> bool:
+        """Whether the function runs on the event loop, rather than beside it."""
+        return self.kind in ("coroutine", "async generator")
+
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        """The pydantic model of the stored arguments."""
+        return self._model(self.names)
+
+    def _model(self, names: Iterable[str]) -> type[BaseModel]:
+        fields: dict[str, Any] = {}
+        for parameter in map(self._signature.parameters.__getitem__, names):
+            annotation = self._hints.get(parameter.name, Any)
+            fields[parameter.name] = (annotation, ... if parameter.default is parameter.empty else parameter.default)
+        try:
+            return create_model(self._function.__name__, __config__=_ARGUMENTS, **fields)
+        except Exception as error:
+            raise TaskDeclarationError(
+                f"Task {self._function.__qualname__!r}: its parameters have no JSON form: {error}"
+            ) from error
+
+    @cached_property
+    def _codec(self) -> Codec[BaseModel]:
+        return Codec(self.arguments)
+
+    @cached_property
+    def result(self) -> Codec[Any]:
+        """The codec of the result."""
+        if typing.get_origin(self.result_type) in (AsyncIterator, AsyncGenerator):
+            raise TaskDeclarationError(
+                f"Task {self._function.__qualname__!r}: it is to give an asynchronous iterator, and has no `yield`."
+            )
+        try:
+            return Codec(self.result_type)
+        except Exception as error:
+            raise TaskDeclarationError(
+                f"Task {self._function.__qualname__!r}: its result has no JSON form: {error}"
+            ) from error
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, str]]:
+        """Bind and check a call's arguments. Give the JSON object of those that are known, and where the others come from.
+
+        Raises `ArgumentsError`.
+        """
+        name = self._function.__name__
+        bound = dict(zip(self._positional, args, strict=False))
+        if len(args) > len(self._positional) or (kwargs and not self._are_new(kwargs, bound)):
+            raise ArgumentsError(f"{name}: {self._misfit(args, kwargs)}.")
+        bound.update(kwargs)
+        for used in self.uses:
+            if used in bound:
+                raise ArgumentsError(f"{name}: {used!r} is filled in by the worker; a call cannot give it.")
+        given = {name: value.source for name, value in bound.items() if isinstance(value, Placeholder)}
+        codec = self._codec_without(given) if given else self._codec
+        try:
+            text = codec.encode({name: value for name, value in bound.items() if name not in given} if given else bound)
+        except TypeError as error:
+            raise ArgumentsError(f"{name}: {error}.") from error
+        return text, given
+
+    @cached_property
+    def holds_files(self) -> bool:
+        """Whether a job may hold files: they stand in the types of its arguments or its result."""
+        return self._codec.has(File) or self.result.has(File)
+
+    def known(self, text: str, given: Mapping[str, str]) -> list[Any]:
+        """Give the values of a call's arguments in the order of the parameters, up to the first that is not known yet."""
+        values = (self._codec_without(given) if given else self._codec).decode(text).__dict__
+        return [values[name] for name in takewhile(values.__contains__, self.names)]
+
+    def _codec_without(self, given: Mapping[str, str]) -> Codec[BaseModel]:
+        """Give the codec of the other arguments, those that a call knows."""
+        known = tuple(name for name in self.names if name not in given)
+        if known not in self._partial:
+            self._partial[known] = Codec(self._model(known))
+        return self._partial[known]
+
+    def _are_new(self, kwargs: dict[str, Any], bound: dict[str, Any]) -> bool:
+        return kwargs.keys() <= self._signature.parameters.keys() and kwargs.keys().isdisjoint(bound)
+
+    def _misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Say in Python's own words why these arguments cannot be bound."""
+        try:
+            self._signature.bind_partial(*args, **kwargs)
+        except TypeError as error:
+            return str(error)
+        return "these arguments do not fit"
+
+    def decode(self, text: str, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Read stored arguments back as keyword arguments; `context` is for their validation. Raises `ArgumentsDoNotFit`."""
+        try:
+            model = self._codec.decode(text, context)
+        except TypeError as error:
+            raise ArgumentsMismatch(f"{self._function.__name__}: the stored arguments do not fit: {error}.") from error
+        return dict(model.__dict__)  # a model's fields, and nothing else: it has no others
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        try:
+            return typing.get_type_hints(self._function, include_extras=True)
+        except NameError as error:
+            raise TaskDeclarationError(
+                f"Task {self._function.__qualname__!r}: an annotation cannot be resolved: {error}. "
+                "Import its name outside `if TYPE_CHECKING`."
+            ) from error
+
+    @property
+    def result_type(self) -> Any:
+        """The type of the result: what the function returns, or what a generator yields as `Result`, else text."""
+        annotation = self._hints.get("return", Any)
+        if self.kind in ("coroutine", "function"):
+            return annotation
+        yielded = (typing.get_args(annotation) or (str,))[0]
+        for member in (yielded, *typing.get_args(yielded)):
+            if typing.get_origin(member) is Result:
+                return typing.get_args(member)[0]
+        return str
+
+
+_ARGUMENTS = ConfigDict(extra="forbid", arbitrary_types_allowed=False, protected_namespaces=())
+
+
+def _kind(function: Callable[..., Any]) -> Kind:
+    if inspect.isasyncgenfunction(function):
+        return "async generator"
+    if inspect.iscoroutinefunction(function):
+        return "coroutine"
+    return "generator" if inspect.isgeneratorfunction(function) else "function"

@@ -1,0 +1,318 @@
+"""Tasks and calls: a registered function with its policy, and that function with its arguments and options."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
+
+from sidelane.files.file import ID_PREFIX
+from sidelane.files.files import Files
+from sidelane.model.codec import check_size
+from sidelane.model.errors import ArgumentsError, ArgumentsMismatch
+from sidelane.model.ids import new_id
+from sidelane.model.job import REMOVED, FollowUp, JobRecord, JobSpec, Lease, State
+from sidelane.model.limit import Limit
+from sidelane.model.options import Callback, Disconnect, OptionFields, Options
+from sidelane.model.retry import Retry
+from sidelane.model.settings import Settings
+from sidelane.tasks.internal_queues import INTERNAL_PREFIX
+from sidelane.tasks.job import Job
+from sidelane.tasks.limit_binding import LimitKeys, NamedLimit, as_waiting
+from sidelane.tasks.placeholders import RESULT_OF_PARENT
+from sidelane.tasks.resources import uses_exclusive
+from sidelane.tasks.signature import Signature
+
+P = ParamSpec("P")
+O_co = TypeVar("O_co", covariant=True)  # what the function itself returns
+R = TypeVar("R")
+
+Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
+"""Turns the arguments stored by an older version of a task into today's: `upgrade(arguments, version)`."""
+
+Mode = Literal["loop", "thread", "process", "remote"]
+
+DispatchFactory = Callable[[JobRecord, Lease, float, str | None], JobSpec]
+"""Makes the job that sends another outside: `hand_over(record, lease, seconds, arguments)`, with the arguments where its record
+does not hold them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a task's jobs are treated unless a call's options say otherwise. Durations are seconds."""
+
+    queue: str
+    timeout: float | None
+    retry: Retry
+    retention: float
+    cancel_grace: float
+    expires: float | None = None
+    deadline: float | None = None
+    max_worker_losses: int = 3
+    priority: int = 0
+    limits: tuple[NamedLimit, ...] = ()  # its queue's too
+    max_queued: int | None = None
+    on_disconnect: Disconnect = "continue"
+    callbacks: tuple[Callback, ...] = ()
+
+
+class Lane(Protocol):
+    """What tasks ask of the lane they are registered with."""
+
+    @property
+    def registry(self) -> Any: ...  # a Registry; named so, it and its tasks would import each other
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def files(self) -> Files: ...
+
+    def load(self) -> None: ...
+    def open(self) -> AbstractAsyncContextManager[Any]: ...
+    def worker(self, *, name: str, queues: Mapping[str, int | None], isolated: bool) -> Any: ...  # a Worker; likewise
+    async def submit(self, call: "Call[R]") -> Job[R]: ...
+    def job(self, task: "Task[..., Any, R]", job_id: str) -> Job[R]: ...
+
+
+class Task(Generic[P, O_co, R]):
+    """A registered function: call it and it is just called; `call`, `submit` and `options` make jobs of it.
+
+    await answer(question, llm=fake)                 # the plain function, in a test
+    job = await answer.submit(question)              # a durable job
+    await lane.submit(answer.options(user="u7", priority=10).call(question))
+    """
+
+    hand_over: DispatchFactory | None = None  # where its jobs do not run here
+
+    def __init__(
+        self,
+        function: Callable[P, O_co],
+        *,
+        lane: Lane,
+        name: str,
+        policy: Policy,
+        process: bool = False,
+        version: int = 1,
+        upgrade: Upgrade | None = None,
+        aliases: tuple[str, ...] = (),
+        options: Options | None = None,
+    ) -> None:
+        self.function = function
+        self.name = name
+        self.policy = policy
+        self.version = version
+        self.upgrade = upgrade
+        self.aliases = aliases
+        self.signature = Signature(function)
+        self.mode: Mode = "process" if process else "loop" if self.signature.on_loop else "thread"
+        self.lane = lane
+        self._options = options or Options()
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", name)
+        self.__module__ = function.__module__
+        self.__wrapped__ = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> O_co:
+        """Call the function itself, here and now: no job, no queue."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<task {self.name}>"
+
+    def options(self, **options: Unpack[OptionFields]) -> "Task[P, O_co, R]":
+        """Give this task with options for the calls made from it. Raises `ArgumentsError` on one that cannot be."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._options = replace(self._options, **options)
+        return twin
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> "Call[R]":
+        """Make a call: a value to submit, schedule or test. Raises `ArgumentsError` when the arguments do not fit."""
+        arguments, given = self.signature.encode(args, kwargs)
+        return Call(self, arguments, self._options, given)
+
+    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Submit a call of these arguments to the open lane."""
+        return await self.lane.submit(self.call(*args, **kwargs))
+
+    @property
+    def isolable(self) -> bool:
+        """Whether an isolation worker may run its jobs: another process can import it, and open all it uses (rules 7)."""
+        return (
+            self.mode != "remote"
+            and not self.name.startswith(INTERNAL_PREFIX)
+            and not uses_exclusive(self.signature.uses)
+            and self._is_importable
+        )
+
+    @property
+    def _is_importable(self) -> bool:
+        module = sys.modules.get(self.function.__module__)
+        if module is None or module.__name__ == "__main__":
+            return False
+        return self._is(getattr(module, self.__name__, None)) or any(map(self._is, vars(module).values()))
+
+    def _is(self, found: object) -> bool:
+        return isinstance(found, Task) and found.name == self.name and found.lane is self.lane
+
+    def job(self, job_id: str) -> Job[R]:
+        """Give the typed handle on a job of this task."""
+        return self.lane.job(self, job_id)
+
+    def decode_arguments(self, text: str, version: int) -> dict[str, Any]:
+        """Read the arguments a job was submitted with, upgraded where an older version of the task stored them.
+
+        Raises `ArgumentsDoNotFit`.
+        """
+        if version < self.version and self.upgrade is not None:
+            text = _upgraded(self.upgrade, text, version, self.name)
+        return self.signature.decode(text, self.lane.files.context)
+
+    def decode_result(self, text: str) -> R:
+        """Read a result. Raises TypeError where the task has changed and it does not fit its type any more."""
+        result: R = self.signature.result.decode(text, self.lane.files.context)
+        return result
+
+
+def _upgraded(upgrade: Upgrade, text: str, version: int, name: str) -> str:
+    try:
+        return json.dumps(upgrade(json.loads(text), version))
+    except Exception as error:
+        raise ArgumentsMismatch(f"{name}: its arguments of version {version} could not be upgraded.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R]):
+    """A task with its arguments (as JSON text) and options: a value, not yet submitted.
+
+    `given` says where those arguments come from that are not known yet. Raises `ArgumentsError` on a chain that leads back to
+    this very call.
+    """
+
+    task: Task[..., Any, R]
+    arguments: str
+    options: Options = field(default_factory=Options)
+    placeholders: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (
+            self.options.follows
+            and not self.placeholders
+            and any(self._is_same_as(call) for call in _all_following(self))
+        ):
+            raise ArgumentsError(f"{self.task.name}: this call follows itself, with the same arguments.")
+
+    def with_options(self, **options: Unpack[OptionFields]) -> "Call[R]":
+        """Give this call with other options."""
+        return replace(self, options=replace(self.options, **options))
+
+    def spec(
+        self, *, parent: str | None = None, trace: str | None = None, batch: str | None = None, cascade: bool = False
+    ) -> JobSpec:
+        """Say everything the store must know of this call. Raises `ArgumentsError`, `PayloadTooLarge`."""
+        if self.placeholders:
+            name, source = next(iter(self.placeholders.items()))
+            raise ArgumentsError(
+                f"{self.task.name}: {name}={source.upper()} is known only when another job has ended: give this call as "
+                "then=… or on_failure=… of another."
+            )
+        options, limit = self.options, self.task.lane.settings.payload_limit
+        check_size(self.arguments, limit, "The call of", self.task.name)
+        if options.follows:
+            everything = self.arguments + "".join(call.arguments for call in _all_following(self))
+            check_size(everything, limit, "The chain of", self.task.name)
+        spec = self._spec(options.id or new_id(), options.user, parent, trace)
+        return replace(spec, batch=batch, cascade=cascade) if batch or cascade else spec
+
+    def template(self, *, user: str | None = None, trace: str | None = None, source: str = RESULT_OF_PARENT) -> JobSpec:
+        """Say it of a call that is submitted when something else has ended: the store fills in its id and parent.
+
+        `user` is whose it is unless its options say, `source` where `RESULT` comes from. It is admitted as if every limit said
+        "wait", and however many jobs wait (rules 9); a task's `on_disconnect` is for those who asked for a job and does not hold.
+        """
+        spec = self._spec("", self.options.user or user, None, trace)
+        given = {name: source if of == RESULT_OF_PARENT else of for name, of in self.placeholders.items()}
+        nobody_listens = self.options.on_disconnect is None
+        return as_waiting(
+            replace(spec, placeholders=given, abandon_after=None if nobody_listens else spec.abandon_after)
+        )
+
+    def _spec(self, job_id: str, user: str | None, parent: str | None, trace: str | None) -> JobSpec:
+        options, policy = self.options, self.task.policy
+        on_disconnect = policy.on_disconnect if options.on_disconnect is None else options.on_disconnect
+        return JobSpec(
+            id=job_id,
+            task=self.task.name,
+            version=self.task.version,
+            arguments=self.arguments,
+            queue=policy.queue,
+            user=user,
+            priority=policy.priority if options.priority is None else options.priority,
+            key=options.key,
+            unique=options.unique,
+            labels=options.labels,
+            delay=options.delay,
+            run_at=options.run_at,
+            expires=policy.expires if options.expires is None else options.expires,
+            deadline=policy.deadline if options.deadline is None else options.deadline,
+            max_worker_losses=policy.max_worker_losses,
+            isolable=self.task.isolable,
+            retention=policy.retention,
+            abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
+            parent=parent,
+            trace=trace,
+            follow_ups=self._follow_ups(user, trace),
+            limits=self._limits(user) if policy.limits else (),
+            max_queued=policy.max_queued,
+        )
+
+    def _limits(self, user: str | None) -> tuple[Limit, ...]:
+        task = self.task
+        counting = LimitKeys(
+            task=task.name, queue=task.policy.queue, user=user,
+            arguments=lambda: task.signature.known(self.arguments, self.placeholders),
+        )  # fmt: skip
+        return counting.bind(task.policy.limits)
+
+    def _follow_ups(self, user: str | None, trace: str | None) -> tuple[FollowUp, ...]:
+        registry, options = self.task.lane.registry, self.options
+        following = [
+            FollowUp(frozenset({state}), call.template(user=user, trace=trace)) for state, call in options.following
+        ]
+        following += [
+            FollowUp(callback.states, registry.telling(callback).template(trace=trace))
+            for callback in options.callbacks(self.task.policy.callbacks)
+        ]
+        letter: Call[None] | None = registry.letter
+        if letter is not None and letter.task.name != self.task.name:  # nothing follows what tells of dead letters
+            following.append(FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
+        removal: Call[None] | None = registry.removal
+        if removal is not None and self._may_hold_files:
+            following.append(FollowUp(REMOVED, removal.template(trace=trace)))
+        return tuple(following)
+
+    @property
+    def _may_hold_files(self) -> bool:
+        """Whether its job may hold files: its own, or those of what follows it."""
+        return (
+            ID_PREFIX in self.arguments
+            or self.task.signature.holds_files
+            or (self.options.follows and any(ID_PREFIX in call.arguments for call in _all_following(self)))
+        )
+
+    def _is_same_as(self, other: "Call[Any]") -> bool:
+        return (self.task.name, self.arguments, {}) == (other.task.name, other.arguments, other.placeholders)
+
+
+def ensure_call(value: Call[R]) -> Call[R]:
+    """Give a call back. Raises `ArgumentsError` on what is none: most often a task without its arguments."""
+    if not isinstance(value, Call):
+        raise ArgumentsError(f"{value!r} is no call: `task.call(…)` makes one.")
+    return value
+
+
+def _all_following(call: Call[Any]) -> "Iterator[Call[Any]]":
+    for _, follower in call.options.following:
+        if isinstance(follower, Call):
+            yield follower
+            yield from _all_following(follower)
