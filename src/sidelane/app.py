@@ -238,16 +238,16 @@ class Sidelane:
         then: Call[Any] | Sequence[Call[Any]] = (),
         id: str | None = None,  # noqa: A002 - named like the option of a call
         user: str | None = None,
-        keep: float | None = None,
+        retention: float | None = None,
     ) -> Batch[R]:
-        """Submit calls as one batch, whose end submits the calls of `then`; it is kept for `keep` seconds after that.
+        """Submit calls as one batch, whose end submits the calls of `then`; it is kept for `retention` seconds after that.
 
         `user` is whose the batch is, and whose its calls are that name none. All calls are checked before the first is submitted;
         what the store refuses is listed in the batch, and raised where it refuses all. A repeat with the same `id`, of calls with
         ids, submits what is missing. Raises `NotOpen`, `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`,
         `JobConflict`, `StoreUnavailable`.
         """
-        return await self.client.submit_many(calls, then=then, id=id, user=user, keep=keep)
+        return await self.client.submit_many(calls, then=then, id=id, user=user, retention=retention)
 
     def batch(self, batch_id: str) -> Batch[Any]:
         """Give the handle on a batch. Raises `NotOpen`."""

@@ -129,7 +129,7 @@ def test_two_functions_that_make_bodies_need_two_names(lane: Sidelane) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.8:8080", "[::1]", "169.254.169.254", "2130706433"])
 async def test_an_address_inside_is_refused_where_the_call_is_made(host: str, make_lane: MakeLane) -> None:
-    lane = make_lane(private_callbacks=False)
+    lane = make_lane(allow_private_callbacks=False)
 
     @lane.task
     async def quick() -> None: ...

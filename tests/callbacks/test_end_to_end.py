@@ -70,7 +70,7 @@ async def test_the_backend_hears_of_its_job_and_of_its_failure(lane: Sidelane, r
 
 
 async def test_a_url_of_the_request_that_leads_inside_is_a_422(make_lane: MakeLane, receiver: Receiver) -> None:
-    lane = make_lane(private_callbacks=False)
+    lane = make_lane(allow_private_callbacks=False)
     app = service(lane, "https://be.example.com/jobs")
     asked = {"member_id": 3, "content": "…"}
     async with lane.open(), called(app) as client:

@@ -37,7 +37,7 @@ async def test_a_callback_that_stalls_takes_no_slot_of_a_users_job(make_lane: Ma
 async def test_a_receiver_that_stalls_holds_few_slots_and_delays_no_other(
     make_lane: MakeLane, receiver: Receiver
 ) -> None:
-    lane = make_lane(callbacks_at_once=2)
+    lane = make_lane(callback_concurrency=2)
 
     @lane.task
     async def told(number: int) -> int:
@@ -113,7 +113,7 @@ async def test_progress_is_told_while_the_job_runs_and_the_end_after_it(lane: Si
 async def test_progress_that_came_while_a_callback_was_under_way_is_told_after_it(
     lane: Sidelane, receiver: Receiver, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(progress_callbacks, "APART", 0.02)
+    monkeypatch.setattr(progress_callbacks, "MIN_INTERVAL", 0.02)
     answer, further, go = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def slowly(writer: asyncio.StreamWriter) -> None:

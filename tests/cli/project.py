@@ -24,7 +24,7 @@ CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LANE = """
 from sidelane import Queue, Sidelane
 
-lane = Sidelane(tasks=["shop.tasks"], queues=[Queue("chat"), Queue("gpu", concurrency=1)])
+lane = Sidelane(tasks=["shop.tasks"], queues=[Queue("chat"), Queue("gpu", worker_concurrency=1)])
 """
 
 TASKS = """
@@ -70,7 +70,7 @@ async def edition() -> int:
 
 PYPROJECT = """
 [tool.sidelane]
-lease = 2.0
+lease_duration = 2.0
 """
 
 

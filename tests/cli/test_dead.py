@@ -255,7 +255,7 @@ def test_with_the_lane_other_arguments_are_checked_against_the_task(shelf: Shelf
 
 @pytest.mark.usefixtures("modules")
 def test_what_is_filled_in_at_the_start_may_be_left_out_of_other_arguments(shelf: Shelf, sidelane: Command) -> None:
-    shelf.fail("one", BUSY, arguments="{}", given={"question": "result"})
+    shelf.fail("one", BUSY, arguments="{}", placeholders={"question": "result"})
     assert sidelane("dead", "requeue", "one", "--input", "{}", "--lane", "shop.lane:lane").code == 0
 
 

@@ -257,7 +257,7 @@ def test_show_tells_what_a_job_follows_and_what_follows_it(shelf: Shelf, sidelan
     shelf.call(lambda store: store.open_batch(BatchSpec(id="night")))
     shelf.submit("one")
     shelf.submit(
-        "two", parent="one", cascade=True, batch="night", given={"text": "result"}, follow_ups=(then, tell)
+        "two", parent="one", cascade=True, batch="night", placeholders={"text": "result"}, follow_ups=(then, tell)
     )  # fmt: skip
     facts = dict(re.findall(r"^  (\S.*?)  +(\S.*)$", sidelane("jobs", "show", "two").out, re.MULTILINE))
     assert facts["parent"] == "one, and is cancelled with it"

@@ -22,10 +22,10 @@ OUTSIDE = """
 from sidelane import Call, Message, Sqs
 
 NOWHERE = {"region": "eu-west-1", "endpoint_url": "http://127.0.0.1:1"}
-analyse = lane.remote("analyse", input=str, result=str, via=Sqs("offers"), reply=Sqs("results", **NOWHERE))
+analyse = lane.external_task("analyse", input=str, result=str, via=Sqs("offers"), reply=Sqs("results", **NOWHERE))
 
 
-@lane.intake(Sqs("requests", **NOWHERE))
+@lane.consumer(Sqs("requests", **NOWHERE))
 def requests(message: Message) -> Call[str]:
     return answer.call(message.body)
 """

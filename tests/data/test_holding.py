@@ -231,7 +231,7 @@ async def test_a_schedule_takes_no_file(shop: Shop) -> None:
 
 @pytest.mark.parametrize("location", ["folder"], indirect=True)
 async def test_a_job_without_files_costs_nothing_and_asks_nobody(make_lane: MakeLane) -> None:
-    lane = make_lane(files="s3://nowhere-at-all")
+    lane = make_lane(file_storage="s3://nowhere-at-all")
     shop = Shop(lane)
     async with lane.open(workers=1):
         job = await shop.talk.submit("hello")

@@ -80,7 +80,7 @@ async def test_what_is_no_text_of_a_message_is_not_read_as_one(files: Files, mon
     sound = await files.save(b"\xff\xfe")
     with pytest.raises(UnknownFile, match="no text"):
         await files.get_text(f"#{sound.id}")
-    monkeypatch.setattr("sidelane.files.files.LARGEST_TEXT", 1)
+    monkeypatch.setattr("sidelane.files.files.MAX_TEXT_SIZE", 1)
     with pytest.raises(UnknownFile):
         await files.get_text(f"#{sound.id}")
 

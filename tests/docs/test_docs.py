@@ -62,7 +62,7 @@ def test_every_decision_is_numbered_once() -> None:
 async def test_the_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIDELANE_STORE", f"sqlite:///{tmp_path / 'jobs.db'}")
     hello = module_of((ROOT / "docs" / "quickstart.md").read_text("utf-8"), tmp_path, monkeypatch)
-    async with hello.lane.running(workers=1):
+    async with hello.lane.open(workers=1):
         transport = httpx2.ASGITransport(app=hello.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
             accepted = await client.post("/count/2")

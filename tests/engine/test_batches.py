@@ -402,7 +402,7 @@ async def test_a_script_without_a_loop_submits_a_batch_and_waits_for_it(make_lan
     other.task(double)
 
     def script() -> list[Any]:
-        with lane.blocking() as b:
+        with lane.sync_client() as b:
             batch = b.submit_many([working.call(1), working.call(2)], id="night")
             assert b.wait(batch, timeout=SOON).succeeded == 2
             found: list[Any] = b.results(batch)

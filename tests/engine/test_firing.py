@@ -35,7 +35,7 @@ async def test_every_firing_is_on_time_and_made_once_however_many_processes_have
     """Three lanes on one file, each with its own connection and upkeep, as three processes would have."""
     every, seen = 0.5, 6
     # without a look at the time of a firing, each would wait for a sweep: 2 s
-    lanes = [make_lane(lease=8.0) for _ in range(3)]
+    lanes = [make_lane(lease_duration=8.0) for _ in range(3)]
     firings: list[ScheduleTick] = []
 
     def noted(store: Store) -> Store:
@@ -161,7 +161,7 @@ async def test_without_schedules_nobody_asks_for_them(lane: Sidelane, monkeypatc
 async def test_upkeep_sees_a_clock_that_stepped_back_although_nothing_is_to_fire_for_days(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidelane.client.maintenance.FIRINGS_INTERVAL", 0.2)
+    monkeypatch.setattr("sidelane.client.maintenance.SCHEDULES_INTERVAL", 0.2)
 
     @lane.task
     async def refresh() -> None: ...
@@ -185,7 +185,7 @@ async def test_upkeep_sees_a_clock_that_stepped_back_although_nothing_is_to_fire
 async def test_upkeep_says_once_that_the_store_is_away_and_goes_on_when_it_is_back(
     make_lane: MakeLane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, verb: str, trouble: str
 ) -> None:
-    lane = make_lane(lease=0.4)
+    lane = make_lane(lease_duration=0.4)
 
     @lane.task
     async def refresh() -> None: ...

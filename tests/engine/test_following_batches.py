@@ -110,7 +110,7 @@ async def test_a_batch_that_has_not_changed_is_not_told_of_again(
     @lane.task
     async def note() -> None: ...
 
-    monkeypatch.setattr("sidelane.client.event_stream.LONGEST_SILENCE", 0.01)  # it is looked at again and again
+    monkeypatch.setattr("sidelane.client.event_stream.MAX_POLL_INTERVAL", 0.01)  # it is looked at again and again
     async with harness(lane) as t:
         batch = await lane.submit_many([note.call()])
         records = [record async for record in stream_batch(t.client.store, batch.id, timeout=0.3)]

@@ -159,7 +159,7 @@ async def test_an_isolation_worker_leaves_with_a_task_that_outlives_its_grace(la
 
 
 async def test_an_idle_isolation_worker_ends(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "IDLE", 0.3)
+    monkeypatch.setattr(isolation, "IDLE_TIMEOUT", 0.3)
     job = await lost(lane, tasks.where.call())
     async with working(lane):
         pid = await job.result(SOON)

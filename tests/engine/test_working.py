@@ -101,7 +101,7 @@ async def test_a_job_that_does_not_start_in_time_fails(lane: Sidelane) -> None:
 
 
 async def test_cancel_reaches_a_running_coroutine_which_may_still_speak(make_lane: Any) -> None:
-    lane: Sidelane = make_lane(lease=60.0)
+    lane: Sidelane = make_lane(lease_duration=60.0)
 
     @lane.task
     async def slow(ctx: Context = Use(Context)) -> None:
@@ -252,7 +252,7 @@ async def test_hundreds_of_jobs_run_at_once_in_one_process(make_lane: Any) -> No
 
 
 async def test_a_drain_lets_jobs_finish_and_gives_back_the_rest_at_no_cost(make_lane: Any) -> None:
-    lane: Sidelane = make_lane(drain=0.5, cancel_grace=0.2)
+    lane: Sidelane = make_lane(shutdown_timeout=0.5, cancel_grace=0.2)
 
     @lane.task
     async def wait(seconds: float) -> str:
@@ -274,7 +274,7 @@ async def test_a_drain_lets_jobs_finish_and_gives_back_the_rest_at_no_cost(make_
 
 
 async def test_stopping_now_gives_everything_back_at_once(make_lane: Any) -> None:
-    lane: Sidelane = make_lane(drain=60)
+    lane: Sidelane = make_lane(shutdown_timeout=60)
 
     @lane.task
     async def wait() -> None:
@@ -295,7 +295,7 @@ async def test_stopping_now_gives_everything_back_at_once(make_lane: Any) -> Non
 
 
 async def test_tasks_whose_resource_fails_wait_until_it_opens(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidelane.worker.worker.RETRY_RESOURCES", 0.1)
+    monkeypatch.setattr("sidelane.worker.worker.RESOURCE_RETRY_INTERVAL", 0.1)
     broken = True
 
     @lane.resource
@@ -408,7 +408,7 @@ async def test_a_freed_slot_of_a_full_queue_is_taken_at_once(lane: Sidelane) -> 
 async def test_an_attempt_past_its_time_whose_report_does_not_get_out_is_not_renewed(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidelane.worker.attempt.SETTLING", 0.1)
+    monkeypatch.setattr("sidelane.worker.attempt.REPORT_TIMEOUT", 0.1)
     started, way_out = asyncio.Event(), asyncio.Event()
 
     @lane.task(timeout=0.2, cancel_grace=0.1)

@@ -113,7 +113,7 @@ async def test_what_comes_back_in_another_type_is_a_failure_that_may_be_tried_ag
 
 
 async def test_no_answer_in_time_is_a_loss_and_a_new_hand_over(lane: Sidelane) -> None:
-    analyse = declared(lane, timeout=60, losses=1)
+    analyse = declared(lane, timeout=60, max_worker_losses=1)
     async with harness(lane) as t:
         job = await analyse.submit(AnalyseIn(audio="a"))
         await t.drain()
@@ -222,7 +222,7 @@ def test_nothing_could_come_back_without_a_reply_or_the_address_of_the_jobs(make
     lane = make_lane(jobs_url="")
     with pytest.raises(ConfigurationError, match="SIDELANE_JOBS_URL"):
         declared(lane)
-    declared(lane, reply=Sqs("results"))
+    declared(lane, replies_from=Sqs("results"))
     lane.external_task("own", input=int, result=int, send_to=OFFERS, encode=lambda offer: {"id": offer.job})
 
 
@@ -230,7 +230,7 @@ def test_what_shares_a_reply_address_reads_it_alike(lane: Sidelane) -> None:
     def decode(message: object) -> CompletionMessage | None:
         return None
 
-    declared(lane, reply=Sqs("results"), decode=decode)
+    declared(lane, replies_from=Sqs("results"), decode=decode)
     lane.external_task("second", input=int, result=int, send_to=OFFERS, replies_from=Sqs("results"), decode=decode)
     with pytest.raises(ConfigurationError, match=r"audio\.analyse"):
         lane.external_task("third", input=int, result=int, send_to=OFFERS, replies_from=Sqs("results"))
@@ -239,15 +239,15 @@ def test_what_shares_a_reply_address_reads_it_alike(lane: Sidelane) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"via": PubSub(subscription="s")}, "topic"),
-        ({"reply": PubSub(topic="t")}, "subscription"),
+        ({"send_to": PubSub(subscription="s")}, "topic"),
+        ({"replies_from": PubSub(topic="t")}, "subscription"),
         ({"timeout": None}, "no answer"),
         ({"timeout": 0}, "above 0"),
     ],
 )
 def test_what_cannot_be_is_refused_when_it_is_declared(lane: Sidelane, fields: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        lane.external_task("wrong", **{"input": int, "result": int, "via": OFFERS, **fields})  # type: ignore[arg-type]
+        lane.external_task("wrong", **{"input": int, "result": int, "send_to": OFFERS, **fields})  # type: ignore[arg-type]
 
 
 def test_a_url_that_is_none_is_refused_at_once() -> None:

@@ -238,7 +238,7 @@ async def test_a_message_that_nothing_can_be_made_of_goes_to_the_dead_letters_wi
 async def test_a_message_that_a_bug_breaks_over_comes_again(
     lane: Sidelane, answer: Answer, moto: Moto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(receiver, "AGAIN", 0.0)
+    monkeypatch.setattr(receiver, "RETRY_DELAY", 0.0)
     line, seen = sqs_line(moto), list[str]()
 
     @lane.consumer(line.address)

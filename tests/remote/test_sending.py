@@ -92,7 +92,7 @@ async def test_a_receiver_that_is_away_is_told_again_under_the_same_id(lane: Sid
 
 
 async def test_an_address_that_does_not_answer_holds_up_no_other(make_lane: MakeLane, receiver: Receiver) -> None:
-    lane = make_lane(drain=0.0, cancel_grace=0.1, concurrency=110)
+    lane = make_lane(shutdown_timeout=0.0, cancel_grace=0.1, concurrency=110)
     async with receiving() as dead:
         dead.replies += [stalled] * 110  # more than there are slots for sending
         silent = lane.external_task("silent", input=int, result=int, send_to=Http(dead.url))
@@ -139,7 +139,7 @@ async def test_a_receiver_that_stays_away_fails_the_job_before_its_time_is_over(
 
 
 async def test_a_private_receiver_is_refused_unless_the_settings_allow_it(make_lane: MakeLane) -> None:
-    lane = make_lane(private_callbacks=False)
+    lane = make_lane(allow_private_callbacks=False)
     analyse = declared(lane, Http("http://127.0.0.1:9/offers"))
     async with lane.open(workers=1):
         found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
@@ -179,7 +179,7 @@ async def test_an_offer_over_what_a_message_may_be_points_to_its_data_and_a_repl
     make_lane: MakeLane, moto: Moto
 ) -> None:
     offers, replies = moto.queue(), moto.queue()
-    lane = make_lane(files="s3://large-messages")
+    lane = make_lane(file_storage="s3://large-messages")
     moto.bucket("large-messages")
     analyse = declared(lane, Sqs(offers), reply=Sqs(replies))
     async with lane.open(workers=1):
@@ -213,7 +213,7 @@ async def test_an_offer_has_links_to_its_files_where_others_can_reach_these(
 ) -> None:
     moto.bucket("recordings")
     for files, reachable in (("s3://recordings", True), (str(tmp_path / "files"), False)):
-        lane = make_lane(files=files, store=f"sqlite:///{tmp_path / str(reachable)}.db")
+        lane = make_lane(file_storage=files, store=f"sqlite:///{tmp_path / str(reachable)}.db")
         task = lane.external_task("listen", input=Recording, result=Report, send_to=Http(receiver.url))
         async with lane.open(workers=1):
             saved = await lane.files.save(b"a voice", name="a.wav")
@@ -229,7 +229,7 @@ async def test_an_offer_has_links_to_its_files_where_others_can_reach_these(
 
 
 async def test_an_offer_that_can_go_neither_way_fails_the_job(make_lane: MakeLane, moto: Moto, tmp_path: Path) -> None:
-    lane = make_lane(files=str(tmp_path / "files"))
+    lane = make_lane(file_storage=str(tmp_path / "files"))
     analyse = declared(lane, Sqs(moto.queue()))
     own = lane.external_task(
         "own",

@@ -150,7 +150,7 @@ async def test_an_offer_that_cannot_be_read_goes_to_the_dead_letters_with_the_re
 async def test_an_offer_of_a_task_that_nobody_knows_is_left_to_others_and_answered_in_the_end(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "AGAIN", 0.0)
+    monkeypatch.setattr(source, "RETRY_DELAY", 0.0)
     async with serving(customer):
         made = [customer.offer(name) for name in ("nobody.knows", "sidelane.send")]
         newer = customer.offer("tell", 1, version=2)
@@ -228,7 +228,7 @@ async def test_what_is_larger_than_a_message_goes_by_a_bucket_that_both_sides_re
     for url in urls:
         moto.sqs.set_queue_attributes(QueueUrl=url, Attributes={"MaximumMessageSize": "16384"})
     offered, replied = map(Sqs, urls)
-    home = make_lane(files="s3://both/files")
+    home = make_lane(file_storage="s3://both/files")
     echo = home.external_task("echo", input=str, result=str, send_to=offered, replies_from=replied)
     text = "long " * 10_000
     with studio.lane.files.kept_in("s3://both/files"):

@@ -105,7 +105,7 @@ async def test_every_hand_over_comes_to_one_right_outcome_over_sqs(
     make_lane: MakeLane, moto: Moto, count: int, timeout: float, mischief: int, record_property: Any
 ) -> None:
     via, reply = Sqs(moto.queue()), Sqs(moto.queue())
-    lane = make_lane(lease=1.0, jobs_url="")
+    lane = make_lane(lease_duration=1.0, jobs_url="")
     happened = await check(
         lane, via, reply, count, timeout=timeout, mischief=mischief, empty=lambda: not moto.count(reply.queue)
     )
@@ -124,7 +124,7 @@ async def test_every_hand_over_comes_to_one_right_outcome_over_pubsub(
     for topic in (offers, results):
         pubsub.subscription(topic, f"{topic}-sub")
     pubsub.misbehave(lose=0.05, duplicate=0.2, seed=count)
-    lane = make_lane(lease=1.0, jobs_url="")
+    lane = make_lane(lease_duration=1.0, jobs_url="")
     happened = await check(
         lane, PubSub(topic=offers), PubSub(subscription=f"{results}-sub"), count, timeout=timeout, mischief=mischief,
         empty=lambda: pubsub.empty(f"{results}-sub"),

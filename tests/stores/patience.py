@@ -12,6 +12,6 @@ from sidelane.stores.redis import connection
 def little_patience() -> Iterator[None]:
     """Give calls up after a moment that would be repeated for seconds, or wait for seconds for replicas."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection, "PATIENCE", 0.2)
-        patch.setattr(connection, "COPIED_WITHIN", 0.2)
+        patch.setattr(connection, "RETRY_TIMEOUT", 0.2)
+        patch.setattr(connection, "REPLICATION_TIMEOUT", 0.2)
         yield

@@ -152,7 +152,7 @@ class TestStreams:
     async def test_a_stream_that_the_service_ends_goes_on_in_another(
         self, pubsub: RunningPubSub, transport: Transport, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(streaming_pull, "LIVED", 0.0)
+        monkeypatch.setattr(streaming_pull, "STABLE_AFTER", 0.0)
         async with transport.receiving(hold=1.0) as receiver:  # what goes down with a stream comes again after that
             for body in "ab":
                 receiving = asyncio.create_task(take(receiver))

@@ -124,7 +124,7 @@ class TestTroubles:
     async def test_a_service_that_does_not_answer_is_not_waited_for(
         self, moto: Moto, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("sidelane.transports.sqs.queue.ANSWER", 0.2)
+        monkeypatch.setattr("sidelane.transports.sqs.queue.CALL_TIMEOUT", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as listening:  # it takes connections, and that is all
             error = await said(Sqs(f"http://127.0.0.1:{listening.getsockname()[1]}/123456789012/offers"))
         assert type(error) is TransportUnavailable

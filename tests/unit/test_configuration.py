@@ -22,8 +22,8 @@ def test_a_relative_store_counts_from_the_projects_root(tmp_path: Path) -> None:
 
 
 def test_the_environment_beats_the_project_and_code_beats_both(tmp_path: Path) -> None:
-    inner = project(tmp_path, "lease = 4\ndrain = 5\nkeep = 6")
-    found = load_settings({"SIDELANE_SHUTDOWN_TIMEOUT": "50", "SIDELANE_RETENTION": "60"}, inner, keep=600)
+    inner = project(tmp_path, "lease_duration = 4\nshutdown_timeout = 5\nretention = 6")
+    found = load_settings({"SIDELANE_SHUTDOWN_TIMEOUT": "50", "SIDELANE_RETENTION": "60"}, inner, retention=600)
     assert (found.settings.lease_duration, found.settings.shutdown_timeout, found.settings.retention) == (4, 50, 600)
     assert found.origins["lease_duration"].endswith("pyproject.toml, [tool.sidelane]")
     assert found.origins["shutdown_timeout"] == "SIDELANE_SHUTDOWN_TIMEOUT (environment)"

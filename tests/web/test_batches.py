@@ -219,7 +219,7 @@ async def test_the_stream_of_a_batch_that_has_ended_is_the_batch_and_its_end(cli
 
 
 async def test_in_silence_the_stream_says_that_it_is_there(make: MakeService) -> None:
-    service = make(ping=0.05)
+    service = make(sse_ping_interval=0.05)
     async with service.lane.open(), called(service) as client:
         batch = (await client.post("/many/held", json=[{}])).json()
         following = asyncio.create_task(client.get(batch["links"]["events"]))

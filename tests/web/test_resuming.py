@@ -137,7 +137,7 @@ async def test_a_requeued_job_goes_on_for_who_has_seen_its_first_end(server: Ser
 
 
 async def test_an_end_that_a_requeue_undid_is_not_told(make: MakeService) -> None:
-    service = make(workers=0, ping=0.1)
+    service = make(workers=0, sse_ping_interval=0.1)
     async with served(service.app) as server:
         job = (await server.client.post("/do/echo")).json()
         await server.client.post(job["links"]["cancel"])

@@ -144,7 +144,7 @@ async def test_everyone_who_listens_hears_everything(server: Server, service: Se
 
 
 async def test_in_silence_a_stream_sends_comments(make: MakeService) -> None:
-    service = make(ping=0.1)
+    service = make(sse_ping_interval=0.1)
     async with served(service.app) as server, server.stream("/do/held", "POST") as stream:
         assert [frame.event for frame in await stream.until_silent()] == ["job"]
         for _ in range(2):

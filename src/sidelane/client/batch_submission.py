@@ -33,7 +33,7 @@ def batch_spec(
     *,
     batch_id: str | None,
     user: str | None,
-    keep: float | None,
+    retention: float | None,
     trace: str | None,
     settings: Settings,
 ) -> BatchSpec:
@@ -42,16 +42,16 @@ def batch_spec(
     batch_id = batch_id or new_id()
     if len(batch_id) > MAX_ID_LENGTH:
         raise ArgumentsError(f"id={batch_id!r}: the id of a batch has at most {MAX_ID_LENGTH} characters.")
-    keep = settings.retention if keep is None else keep
-    if not (keep >= 0 and math.isfinite(keep)):
-        raise ArgumentsError(f"keep={keep}: this is a number of seconds, not below 0.")
+    retention = settings.retention if retention is None else retention
+    if not (retention >= 0 and math.isfinite(retention)):
+        raise ArgumentsError(f"retention={retention}: this is a number of seconds, not below 0.")
     following = (then,) if isinstance(then, Call) else then
     templates = [call.template(user=user, trace=trace, source=BATCH + batch_id) for call in following]
     if any(map(mentions_files, templates)):
         raise ArgumentsError("What follows a batch takes no file: no job of the batch would hold it.")
     check_size("".join(map(_arguments, templates)), settings.payload_limit, "What follows the batch")
     follow_ups = tuple(FollowUp(FINISHED, template) for template in templates)
-    return BatchSpec(id=batch_id, user=user, retention=keep, follow_ups=follow_ups)
+    return BatchSpec(id=batch_id, user=user, retention=retention, follow_ups=follow_ups)
 
 
 async def submit_batch(

@@ -116,7 +116,7 @@ class Client:
         then: Call[Any] | Sequence[Call[Any]] = (),
         id: str | None = None,  # noqa: A002 - named like the option of a call
         user: str | None = None,
-        keep: float | None = None,
+        retention: float | None = None,
         trace: str | None = None,
     ) -> Batch[R]:
         """Submit calls as one batch, whose end submits the calls of `then`; `keep` is how long it is kept after that (seconds).
@@ -126,7 +126,7 @@ class Client:
         `PayloadTooLarge`, `JobConflict` where the id is that of somebody else's batch, and `StoreUnavailable`. The calls that the
         store refuses are listed in the batch; where it refuses all, the first refusal is raised, as by `submit`.
         """
-        batch = batch_spec(then, batch_id=id, user=user, keep=keep, trace=trace, settings=self.settings)
+        batch = batch_spec(then, batch_id=id, user=user, retention=retention, trace=trace, settings=self.settings)
         return await submit_batch(batch, calls, self._holding, self, trace)
 
     def batch(self, batch_id: str) -> Batch[Any]:

@@ -66,7 +66,7 @@ def declare_file_removal(lane: Lane, own: InternalTaskDecorator) -> None:
         retry=CLEANUP_RETRY,
         retention=CLEANUP_RETENTION,
     )
-    lane.registry.removal = task.call()
+    lane.registry.file_cleanup_call = task.call()
 
 
 class FileReferenceTracker:

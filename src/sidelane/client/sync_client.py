@@ -60,10 +60,10 @@ class SyncClient:
         then: Call[Any] | Sequence[Call[Any]] = (),
         id: str | None = None,  # noqa: A002 - named like the option of a call
         user: str | None = None,
-        keep: float | None = None,
+        retention: float | None = None,
     ) -> Batch[R]:
         """Submit calls as one batch; see `Sidelane.submit_many`."""
-        return self._wait(self._client().submit_many(calls, then=then, id=id, user=user, keep=keep))
+        return self._wait(self._client().submit_many(calls, then=then, id=id, user=user, retention=retention))
 
     def wait(self, batch: Batch[Any], timeout: float | None = None) -> BatchRecord:
         """Wait up to `timeout` seconds for a batch's end. Raises `NotFinished`."""

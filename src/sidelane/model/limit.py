@@ -139,7 +139,7 @@ def validate_limits(limits: object) -> str | None:
         isinstance(each, ConcurrencyLimit | RateLimit) for each in limits
     ):
         return f"limits={limits!r}: this is a list of Concurrent(…) and Rate(…)."
-    return next((wrong for each in limits if (wrong := each.wrong())), None)
+    return next((wrong for each in limits if (wrong := each.invalid_reason())), None)
 
 
 def _is_count(value: object) -> bool:

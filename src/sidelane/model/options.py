@@ -169,7 +169,7 @@ class Options:
                     f"{name}={call!r}: a call that follows gets its id from its parent; leave out id=…."
                 )
             if unknown in call.placeholders.values():
-                raise ArgumentsError(f"{name}={call!r}: there is no {unknown.upper()} when a job has {state}.")
+                raise ArgumentsError(f"{name}={call!r}: there is no PREVIOUS_{unknown.upper()} when a job has {state}.")
         if _depth(self) > MAX_CHAIN_DEPTH:
             raise ArgumentsError(f"More than {MAX_CHAIN_DEPTH} calls would follow one after the other.")
         if _count(self) > MAX_FOLLOW_UPS:

@@ -123,7 +123,7 @@ def _callbacks(task: Task[..., Any, Any], given: Callbacks) -> tuple[Callback, .
     try:
         callbacks = callbacks_of(given)
         for callback in callbacks:
-            task.lane.registry.telling(callback)
+            task.lane.registry.callback_factory(callback)
     except ArgumentsError as error:
         raise TaskDeclarationError(f"Task {task.name!r}: {error}") from error
     return callbacks

@@ -213,7 +213,7 @@ class Call(Generic[R]):
         if self.placeholders:
             name, source = next(iter(self.placeholders.items()))
             raise ArgumentsError(
-                f"{self.task.name}: {name}={source.upper()} is known only when another job has ended: give this call as "
+                f"{self.task.name}: {name}=PREVIOUS_{source.upper()} is known only when another job has ended: give this call as "
                 "then=… or on_failure=… of another."
             )
         options, limit = self.options, self.task.lane.settings.payload_limit
@@ -280,13 +280,13 @@ class Call(Generic[R]):
             FollowUp(frozenset({state}), call.template(user=user, trace=trace)) for state, call in options.following
         ]
         following += [
-            FollowUp(callback.states, registry.telling(callback).template(trace=trace))
+            FollowUp(callback.states, registry.callback_factory(callback).template(trace=trace))
             for callback in options.callbacks(self.task.policy.callbacks)
         ]
-        letter: Call[None] | None = registry.letter
+        letter: Call[None] | None = registry.dead_letter_call
         if letter is not None and letter.task.name != self.task.name:  # nothing follows what tells of dead letters
             following.append(FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
-        removal: Call[None] | None = registry.removal
+        removal: Call[None] | None = registry.file_cleanup_call
         if removal is not None and self._may_hold_files:
             following.append(FollowUp(REMOVED, removal.template(trace=trace)))
         return tuple(following)

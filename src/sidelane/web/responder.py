@@ -44,7 +44,7 @@ class Responder:
             return await self._refused(error)
 
     async def many(
-        self, calls: Iterable[Call[Any]], *, then: Call[Any] | Sequence[Call[Any]] = (), keep: float | None = None
+        self, calls: Iterable[Call[Any]], *, then: Call[Any] | Sequence[Call[Any]] = (), retention: float | None = None
     ) -> Response:
         """Submit the calls as one batch and answer 202 with it; `then` and `keep` as for `Sidelane.submit_many`.
 
@@ -92,7 +92,7 @@ class Responder:
         batches: BatchViews,
         user: str | None,
         then: Call[Any] | Sequence[Call[Any]],
-        keep: float | None,
+        retention: float | None,
     ) -> Response:
         batches.access.check_may_submit(user)
         for call in calls:
@@ -106,7 +106,9 @@ class Responder:
             batch_id, calls = keyed_batch(calls, key, user)
         client = batches.client
         try:
-            batch = await client.submit_many(calls, then=then, id=batch_id, user=user, keep=keep, trace=self._trace())
+            batch = await client.submit_many(
+                calls, then=then, id=batch_id, user=user, retention=retention, trace=self._trace()
+            )
         except JobRefused:
             if batch_id is not None:
                 await check_new(client, batch_id)

@@ -107,7 +107,7 @@ class JobPage(BaseModel):
 
 
 def job_document(
-    record: JobRecord, links: Links, *, place: QueuePosition | None = None, served: bool | None = None
+    record: JobRecord, links: Links, *, place: QueuePosition | None = None, has_worker: bool | None = None
 ) -> JobDocument:
     """Show a job to its submitter."""
     return JobDocument(
@@ -117,9 +117,9 @@ def job_document(
         attempt=record.attempt,
         cancelling=record.cancel_requested,
         position=None if place is None else place.before,
-        expected_wait=None if place is None or place.wait is None else round(place.wait, 1),
-        parked=_parked(record),
-        served=served,
+        estimated_wait=None if place is None or place.wait is None else round(place.wait, 1),
+        waiting_for_limit=_parked(record),
+        has_worker=has_worker,
         progress=Progress(**json.loads(record.progress)) if record.progress else None,
         submitted=_time(record.submitted),
         started=None if record.started is None else _time(record.started),
