@@ -417,7 +417,7 @@ async def test_an_ended_batch_is_kept_as_long_as_was_asked_for(lane: Sidelane) -
     async def note() -> None: ...
 
     async with harness(lane) as t:
-        batch = await lane.submit_many([note.call()], keep=100)
+        batch = await lane.submit_many([note.call()], retention=100)
         await t.drain()
         await t.advance(50)
         assert (await batch.record()).succeeded == 1

@@ -46,12 +46,12 @@ class Responder:
     async def many(
         self, calls: Iterable[Call[Any]], *, then: Call[Any] | Sequence[Call[Any]] = (), retention: float | None = None
     ) -> Response:
-        """Submit the calls as one batch and answer 202 with it; `then` and `keep` as for `Sidelane.submit_many`.
+        """Submit the calls as one batch and answer 202 with it; `then` and `retention` as for `Sidelane.submit_many`.
 
         The calls that are refused are listed in the answer; where all are, it is the problem of the first, and there is no batch.
         """
         try:
-            return await self._answer_many(list(calls), self._open_desk(), self._viewer(), then, keep)
+            return await self._answer_many(list(calls), self._open_desk(), self._viewer(), then, retention)
         except SidelaneError as error:
             return await self._refused(error)
 
