@@ -24,25 +24,27 @@ from sidelane.client.sync_client import SyncClient
 from sidelane.configuration import Configuration, load_settings
 from sidelane.consumers.consumer import Consumer, ConsumerRegistry, MessageHandler
 from sidelane.consumers.receiver import message_receivers
+from sidelane.external.completion import CompletionHandler
 from sidelane.external.dispatch import declare_dispatch
 from sidelane.external.http_endpoint import SendTarget
 from sidelane.external.reply_receiver import reply_receivers
 from sidelane.external.task import DecodeResult, EncodeInput, ExternalTask, Routing, make_external_task
-from sidelane.files.files import Files
-from sidelane.model.errors import ConfigurationError, LaneNotOpen, UnknownQueue
+from sidelane.model.errors import ConfigurationError, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
 from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
 from sidelane.remote_worker.worker import message_worker
+from sidelane.services import Services
 from sidelane.stores.factory import is_in_memory, open_store, redact_url
 from sidelane.tasks.decorator import PolicyOptions, TaskDecorator, TaskOptions, make_task
-from sidelane.tasks.internal_queues import INTERNAL_QUEUES, check_not_internal
+from sidelane.tasks.internal_queues import check_not_internal
 from sidelane.tasks.job import Job
-from sidelane.tasks.registry import Middleware, PayloadBuilderT, ProblemRule, Registry
+from sidelane.tasks.registry import Middleware, PayloadBuilderT, ProblemRule
 from sidelane.tasks.resources import Resource, ResourceDecorator, declare_resource
 from sidelane.tasks.task import Call, Task
 from sidelane.transports.endpoints import Address
 from sidelane.transports.factory import TransportPool
+from sidelane.worker.background_service import BackgroundService
 from sidelane.worker.capacity import WorkerCapacity
 from sidelane.worker.embedding import run_in_background
 from sidelane.worker.fetcher import QueueShare, internal_share
@@ -89,20 +91,18 @@ class Sidelane:
         if len(self.queues) < len(queues):
             raise ConfigurationError("Two queues of this lane have the same name.")
         self.queues.setdefault(DEFAULT_QUEUE, Queue(DEFAULT_QUEUE))
-        self.registry = Registry()
+        self.services = Services(self.settings)
+        self.registry, self.files = self.services.registry, self.services.files
         self.schedules = Schedules(lambda: self.client)
-        self.transports = TransportPool()
         self.consumers = ConsumerRegistry()
-        self.poster = WebhookClient(AddressPolicy.of(self.settings))
-        self.secrets = Secrets(secrets)
-        self.callback_delivery = declare_callbacks(self, self._own)
-        self._progress = ProgressNotifier(self, self.callback_delivery)
-        self.registry.on_progress = self._progress.heard
         self._modules = tasks
-        self._client: Client | None = None
-        self.files = Files(self.settings.file_storage, url=self.settings.files_url, client=lambda: self.client)
-        declare_file_removal(self, self._own)
-        declare_dispatch(self, self._own)
+        self._webhooks = WebhookClient(AddressPolicy.of(self.settings))
+        known_secrets = Secrets(secrets)
+        self.callback_delivery = declare_callbacks(self, self.services, self._webhooks, known_secrets)
+        self._progress = ProgressNotifier(self.services, self.callback_delivery)
+        self.completions = CompletionHandler(self.services, on_progress=self._progress.on_progress)
+        declare_dispatch(self, self.services, self._webhooks, known_secrets)
+        declare_file_removal(self)
 
     @property
     def settings(self) -> Settings:
@@ -111,10 +111,8 @@ class Sidelane:
 
     @property
     def client(self) -> Client:
-        """The open store. Raises `NotOpen`."""
-        if self._client is None:
-            raise LaneNotOpen
-        return self._client
+        """The open store. Raises `LaneNotOpen`."""
+        return self.services.client
 
     @property
     def task(self) -> TaskDecorator:
@@ -154,7 +152,9 @@ class Sidelane:
         way = Routing(send_to=send_to, replies_from=replies_from, encode=encode, decode=decode)
         check_not_internal(name)
         queue = self._queue(name, fields)
-        task = make_external_task(self, name, takes=input, gives=result, way=way, fields=fields, queue=queue)
+        task = make_external_task(
+            self, self.completions, name, takes=input, gives=result, way=way, fields=fields, queue=queue
+        )
         self.registry.add(task)
         return task
 
@@ -335,7 +335,8 @@ class Sidelane:
             submitter=self.client,
             shares=[share] if isolated else [share, internal_share()],
             name=name,
-            attendants=[] if isolated else [*reply_receivers(self), *message_receivers(self)],
+            attendants=[] if isolated else self._receivers(),
+            on_progress=self._progress.on_progress,
             exit_when_stuck=exit_when_stuck or isolated,
         )
 
@@ -373,17 +374,12 @@ class Sidelane:
     @asynccontextmanager
     async def opened_with(self, client: Client) -> AsyncIterator[None]:
         """Use a client that is open already, for as long as the block. Raises `ConfigurationError` if the lane is open."""
-        if self._client is not None:
-            raise ConfigurationError("This lane is open already in this process.")
-        async with AsyncExitStack() as stack:
-            for close in (self.transports.close, self.poster.close, self._progress.close):
-                stack.push_async_callback(close)
-            self._client = client
-            try:
+        with self.services.use(client):
+            async with AsyncExitStack() as stack:
+                for close in (self.services.transports.close, self._webhooks.close, self._progress.close):
+                    stack.push_async_callback(close)
                 await self.schedules.keep()
                 yield
-            finally:
-                self._client = None
 
     def _share(self, wanted: Mapping[str, int | None], slots: int, *, strict: bool) -> QueueShare:
         """Give the share of a worker that serves these queues."""
@@ -399,7 +395,7 @@ class Sidelane:
         name = fields.get("name") or function.__name__
         check_not_internal(name)
         queue = self._queue(name, fields)
-        task = make_task(function, fields, lane=self, queue=queue, settings=self.settings)
+        task = make_task(function, fields, lane=self, queue=queue)
         self.registry.add(task)
         return task
 
@@ -413,11 +409,9 @@ class Sidelane:
             )
         return self.queues[name]
 
-    def _own(self, function: Callable[..., Any], **fields: Unpack[TaskOptions]) -> Task[..., Any, Any]:
-        """Register a task of Sidelane's own, which does side work."""
-        task = make_task(function, fields, lane=self, queue=INTERNAL_QUEUES[fields["queue"]], settings=self.settings)
-        self.registry.add(task)
-        return task
+    def _receivers(self) -> list[BackgroundService]:
+        """Make what receives replies and consumed messages beside the jobs of a worker."""
+        return [*reply_receivers(self.services, self.completions), *message_receivers(self.consumers, self.services)]
 
     def _dead_letter(self, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskOptions]) -> Any:
         if function is None:

@@ -55,7 +55,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, start: Path | None = 
         )
         raise ConfigurationError(f"Settings: {wrong}.") from error
     files = settings.file_storage if "://" in settings.file_storage else str(root / settings.file_storage)
-    settings = settings.model_copy(update={"store": resolve_path(settings.store, root), "files": files})
+    settings = settings.model_copy(update={"store": resolve_path(settings.store, root), "file_storage": files})
     return Configuration(settings, origins, root)
 
 

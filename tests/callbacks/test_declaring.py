@@ -98,7 +98,7 @@ async def test_a_function_that_was_not_marked_is_refused_where_it_is_named(lane:
         return ""
 
     with pytest.raises(
-        TaskDeclarationError, match=r"Task 'quick': body=form: mark the function with @lane\.callback_body"
+        TaskDeclarationError, match=r"Task 'quick': body=form: mark the function with @lane\.callback_payload"
     ):
 
         @lane.task(callback=Webhook(BE, body=form))

@@ -183,6 +183,6 @@ async def test_a_closed_lane_says_how_to_open_it(lane: Sidelane) -> None:
 
 async def test_a_lane_opens_once_in_a_process(lane: Sidelane) -> None:
     async with lane.open():
-        with pytest.raises(ConfigurationError, match="open already"):
+        with pytest.raises(ConfigurationError, match="already open"):
             async with lane.open():
                 pass

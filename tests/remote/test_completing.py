@@ -17,7 +17,7 @@ from sidelane import (
     State,
     UnknownFile,
 )
-from sidelane.external.completion import CompletionHandler, CompletionStatus
+from sidelane.external.completion import CompletionStatus
 from sidelane.model.errors import MalformedMessage
 from sidelane.testing import harness
 from sidelane.testing.harness import Harness
@@ -46,9 +46,7 @@ async def test_what_cannot_be_kept_is_malformed_and_changes_nothing(lane: Sidela
     async with harness(lane) as t:
         job = await outside(double, t)
         with pytest.raises(MalformedMessage):
-            await CompletionHandler(lane.client, lane.registry).apply(
-                CompletionMessage(job=job.id, **fields), trusting=["double"]
-            )
+            await lane.completions.apply(CompletionMessage(job=job.id, **fields), trusting=["double"])
         assert ((await job.record()).state, await t.events(job)) == (State.RUNNING, [])
 
 
@@ -59,9 +57,7 @@ async def test_a_result_that_is_none_fails_the_job_and_is_in_the_log(
     double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
     async with harness(lane) as t:
         job = await outside(double, t)
-        await CompletionHandler(lane.client, lane.registry).apply(
-            CompletionMessage(job=job.id, result=result), trusting=["double"]
-        )
+        await lane.completions.apply(CompletionMessage(job=job.id, result=result), trusting=["double"])
         record = await job.record()
         assert record.problem is not None
         assert (record.state, record.problem.title) == (State.FAILED, "Wrong result")
@@ -74,9 +70,7 @@ async def test_a_problem_that_is_huge_is_cut(lane: Sidelane) -> None:
     async with harness(lane) as t:
         job = await outside(double, t)
         problem = {"status": 502, "title": "no", "detail": "x" * 100_000, "more": ["y"] * 100_000}
-        await CompletionHandler(lane.client, lane.registry).apply(
-            CompletionMessage(job=job.id, problem=problem), trusting=["double"]
-        )
+        await lane.completions.apply(CompletionMessage(job=job.id, problem=problem), trusting=["double"])
         record = await job.record()
         assert record.problem is not None
         assert (record.problem.status, record.problem.title) == (502, "no")
@@ -87,7 +81,7 @@ async def test_a_key_means_the_one_hand_over_that_has_it(lane: Sidelane) -> None
     double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
     other = lane.external_task("other", input=int, result=int, send_to=Sqs("offers"))
     async with harness(lane) as t:
-        completing = CompletionHandler(lane.client, lane.registry)
+        completing = lane.completions
         meant, others = [await outside(task, t, key="take 7") for task in (double, other)]
         waiting = await double.options(key="take 7", delay=60).submit(7)
         answers = [
@@ -103,7 +97,7 @@ async def test_a_key_means_the_one_hand_over_that_has_it(lane: Sidelane) -> None
 async def test_a_key_that_two_jobs_outside_have_means_neither_unless_a_token_tells(lane: Sidelane) -> None:
     double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
     async with harness(lane) as t:
-        completing = CompletionHandler(lane.client, lane.registry)
+        completing = lane.completions
         older, newer = [await outside(double, t, key="take 7") for _ in range(2)]
         with pytest.raises(MalformedMessage, match="More than one job of this key is outside"):
             await completing.apply(CompletionMessage(key="take 7", result=1), trusting=["double"])
@@ -122,7 +116,7 @@ async def test_what_the_outside_says_to_operators_alone_is_in_the_history_and_no
         reply = CompletionMessage(
             job=job.id, problem=Problem(status=502, detail="too loud"), error="OSError: /dev/ear is busy"
         )
-        await CompletionHandler(lane.client, lane.registry).apply(reply, trusting=["double"])
+        await lane.completions.apply(reply, trusting=["double"])
         record = await job.record()
         assert record.history[0].error == "outside: OSError: /dev/ear is busy"
         assert "/dev/ear" not in str(record.problem)
@@ -132,7 +126,7 @@ async def test_a_reply_without_a_token_that_nobody_trusts_is_forged(lane: Sidela
     double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
     async with harness(lane) as t:
         job = await outside(double, t)
-        answered = await CompletionHandler(lane.client, lane.registry).apply(CompletionMessage(job=job.id, result=1))
+        answered = await lane.completions.apply(CompletionMessage(job=job.id, result=1))
         assert (answered.answer, (await job.record()).state) == (CompletionStatus.FORGED, State.RUNNING)
 
 
@@ -142,13 +136,13 @@ async def test_the_files_of_a_result_from_outside_are_kept_with_the_job(lane: Si
         job = await outside(draw, t)
         file = await lane.files.save(b"drawn")
         reply = CompletionMessage(job=job.id, result=file.model_dump())
-        await CompletionHandler(lane.client, lane.registry).apply(reply, trusting=["draw"])
+        await lane.completions.apply(reply, trusting=["draw"])
         drawn = await job.result(timeout=0)
         assert await drawn.read() == b"drawn"
         assert await lane.files.holds.held(job.id) == [file.id.rpartition(":")[2]]
         late = await lane.files.save(b"late")
         again = CompletionMessage(job=job.id, result=late.model_dump())
-        answered = await CompletionHandler(lane.client, lane.registry).apply(again, trusting=["draw"])
+        answered = await lane.completions.apply(again, trusting=["draw"])
         assert answered.answer is CompletionStatus.LATE
         assert len(await lane.files.holds.held(job.id)) == 1
         await t.deliver()  # a job stays as long as its offer is under way

@@ -70,14 +70,14 @@ def body(member: int = 3, content: str = "good") -> str:
 @asynccontextmanager
 async def taking_in(t: Harness, lane: Sidelane) -> AsyncIterator[MessageReceiver]:
     """Take messages in as a worker does, beside a lane under test."""
-    (attendant,) = receiver.message_receivers(lane)
+    (attendant,) = receiver.message_receivers(lane.consumers, lane.services)
     running = asyncio.create_task(attendant.run())
     try:
         yield attendant
     finally:
         running.cancel()
         await asyncio.wait([running])
-        await lane.transports.close()
+        await lane.services.transports.close()
 
 
 async def test_a_worker_whose_driver_is_not_installed_says_so_before_it_starts(

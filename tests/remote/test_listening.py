@@ -307,4 +307,4 @@ async def test_remotes_that_share_an_address_have_one_listener(lane: Sidelane) -
     for name, reply in (("one", "results"), ("two", "results"), ("three", "others"), ("four", None)):
         lane.external_task(name, input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(reply) if reply else None)
     async with harness(lane):
-        assert len(reply_receivers(lane)) == 2
+        assert len(reply_receivers(lane.services, lane.completions)) == 2

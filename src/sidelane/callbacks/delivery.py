@@ -3,26 +3,20 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic_core import to_json
 
 from sidelane.callbacks.events import fit_message, job_event
 from sidelane.callbacks.http_client import EndpointGone, NotDelivered, WebhookClient
-from sidelane.callbacks.message_callback import MessageCallback
 from sidelane.callbacks.payload import webhook_body
 from sidelane.callbacks.secrets import SecretError, Secrets
 from sidelane.callbacks.signing import webhook_headers
 from sidelane.callbacks.ssrf import AddressRefused
-from sidelane.callbacks.url import parse_url
-from sidelane.callbacks.webhook import FINISHED_STATES, On, Webhook
-from sidelane.client.client import Client
-from sidelane.files.files import Files
+from sidelane.callbacks.webhook import FINISHED_STATES, On, WebhookTarget
 from sidelane.model.errors import (
-    ArgumentsError,
     JobError,
     PermanentFailure,
     RetryLater,
@@ -32,24 +26,21 @@ from sidelane.model.errors import (
 from sidelane.model.job import JobRecord
 from sidelane.model.limit import ConcurrencyLimit
 from sidelane.model.message import Message
-from sidelane.model.options import Callback
 from sidelane.model.problem import Problem
 from sidelane.model.retry import Delays, Retry
-from sidelane.model.settings import Settings
+from sidelane.services import Services
 from sidelane.tasks.context import Context
-from sidelane.tasks.decorator import InternalTaskDecorator
-from sidelane.tasks.internal_queues import CALLBACK_QUEUE
+from sidelane.tasks.decorator import add_internal_task
+from sidelane.tasks.internal_queues import CALLBACK_QUEUE, CALLBACK_TASK
 from sidelane.tasks.placeholders import finished_job
-from sidelane.tasks.registry import PayloadBuilder, ProblemRule, Registry
+from sidelane.tasks.registry import PayloadBuilder, ProblemRule
 from sidelane.tasks.resources import Use
-from sidelane.tasks.task import Call, Task
+from sidelane.tasks.task import Lane, Task
 from sidelane.transports import cloudevents
 from sidelane.transports.endpoints import PubSub, Sqs
-from sidelane.transports.factory import TransportPool
 
-CALLBACK = "sidelane.callback"
 PROGRESS = "sidelane.progress"
-"""The tasks that tell of an end, and of how far a job is."""
+"""The task that tells how far a job is."""
 
 WEBHOOK_RETRY = Retry(
     attempts=10, backoff=Delays((5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0))
@@ -71,19 +62,6 @@ RETENTION = 60.0
 PER_RECEIVER = "callbacks-per-receiver"
 """The limit that keeps a receiver that does not answer from taking all slots."""
 
-MAX_NAME_LENGTH = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookTarget:
-    """Where a webhook goes, as its job keeps it."""
-
-    url: str
-    secret: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    kind: Literal["webhook"] = "webhook"
-
-
 CallbackTarget = Annotated[WebhookTarget | Sqs | PubSub, Field(discriminator="kind")]
 
 
@@ -99,28 +77,9 @@ class UnknownPayload(NotDelivered):
     """The worker knows no function of this name that makes bodies."""
 
 
-class Lane(Protocol):
-    """What callbacks ask of the lane they belong to."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def registry(self) -> Registry: ...
-    @property
-    def client(self) -> Client: ...
-    @property
-    def poster(self) -> WebhookClient: ...
-    @property
-    def secrets(self) -> Secrets: ...
-    @property
-    def transports(self) -> TransportPool: ...
-    @property
-    def files(self) -> Files: ...
-
-
-def declare_callbacks(lane: Lane, own: InternalTaskDecorator) -> "CallbackDelivery":
-    """Register the tasks that tell receivers, and let calls have callbacks."""
-    delivering = CallbackDelivery(lane)
+def declare_callbacks(lane: Lane, services: Services, webhooks: WebhookClient, secrets: Secrets) -> "CallbackDelivery":
+    """Register the tasks that deliver callbacks."""
+    delivering = CallbackDelivery(services, webhooks, secrets)
 
     async def callback(
         to: CallbackTarget,
@@ -144,14 +103,14 @@ def declare_callbacks(lane: Lane, own: InternalTaskDecorator) -> "CallbackDelive
         return await delivering.tell(to, body, job, f"{ctx.job_id}.{job.last}")
 
     limits = [ConcurrencyLimit(lane.settings.callback_concurrency, per="user", on_limit="wait", name=PER_RECEIVER)]
-    delivering.end = own(
-        callback, name=CALLBACK, queue=CALLBACK_QUEUE, timeout=TIMEOUT, max_worker_losses=MAX_WORKER_LOSSES, limits=limits,
-        retry=WEBHOOK_RETRY,
+    delivering.end = add_internal_task(
+        lane, callback, name=CALLBACK_TASK, queue=CALLBACK_QUEUE, timeout=TIMEOUT, max_worker_losses=MAX_WORKER_LOSSES,
+        limits=limits, retry=WEBHOOK_RETRY,
     )  # fmt: skip
-    delivering.progress = own(
-        progress, name=PROGRESS, queue=CALLBACK_QUEUE, timeout=TIMEOUT, limits=limits, retry=PROGRESS_RETRY, retention=RETENTION
+    delivering.progress = add_internal_task(
+        lane, progress, name=PROGRESS, queue=CALLBACK_QUEUE, timeout=TIMEOUT, limits=limits, retry=PROGRESS_RETRY,
+        retention=RETENTION,
     )  # fmt: skip
-    lane.registry.callback_factory = delivering.telling
     lane.registry.rules += [
         ProblemRule((NotDelivered, SecretError), 502, "Not delivered", final=False),
         ProblemRule((EndpointGone,), 410, "Receiver gone", final=True),
@@ -166,33 +125,15 @@ class CallbackDelivery:
     end: Task[..., Any, DeliveryResult]
     progress: Task[..., Any, DeliveryResult]
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
-
-    def telling(self, callback: Callback) -> Call[DeliveryResult]:
-        """Make the call that tells a receiver of the job that it follows.
-
-        Its user is the receiver: so receivers take turns, and each has slots of its own. Raises `ArgumentsError`.
-        """
-        match callback:
-            case Webhook():
-                receiver = parse_url(callback.url)
-                self._lane.poster.reach.check_host(receiver.host)
-                to: WebhookTarget | Sqs | PubSub = WebhookTarget(
-                    url=callback.url, secret=callback.secret, headers=callback.headers
-                )
-                name = receiver.name
-            case MessageCallback():
-                to, name = callback.to, str(callback.to)[:MAX_NAME_LENGTH]
-            case _:
-                raise ArgumentsError(f"callback={callback!r}: this takes Webhook(…) and Notice(…), one or several.")
-        body = self._name_of(callback.body)
-        return self.end.options(user=name).call(to, body, callback.on, callback.progress)
+    def __init__(self, services: Services, webhooks: WebhookClient, secrets: Secrets) -> None:
+        self._services = services
+        self._webhooks = webhooks
+        self._secrets = secrets
 
     async def job(self, ctx: Context) -> JobRecord:
         """Look up the job that is told of. Raises `GiveUp` where it is gone, `TryLater` while the store is away."""
         try:
-            return await self._lane.client.record(ctx.parent or "")
+            return await self._services.client.record(ctx.parent or "")
         except JobError as error:
             raise PermanentFailure(Problem(status=410, title="Nothing to tell", detail=str(error))) from error
         except StoreUnavailable as error:
@@ -216,7 +157,7 @@ class CallbackDelivery:
 
     async def preview(self, callback: JobRecord) -> tuple[str, str]:
         """Say, of a job that delivers a callback, whom it tells what."""
-        job = await self._lane.client.record(callback.spec.parent or "")
+        job = await self._services.client.record(callback.spec.parent or "")
         called = self.end.decode_arguments(callback.spec.arguments, callback.spec.version)
         receiver = callback.spec.user or ""
         if called["body"] is not None:
@@ -226,19 +167,19 @@ class CallbackDelivery:
         return receiver, cloudevents.write(job_event(job, callback.id, self._source))
 
     async def _post(self, to: WebhookTarget, text: str, message_id: str) -> DeliveryResult:
-        secrets = [] if to.secret is None else await self._lane.secrets.of(to.secret)
+        secrets = [] if to.secret is None else await self._secrets.of(to.secret)
         named = {name.lower() for name in to.headers}
         form = {} if "content-type" in named else {"Content-Type": "application/json"}
         headers = {**form, **to.headers, **webhook_headers(message_id, text, secrets)}
-        answer = await self._lane.poster.deliver(to.url, text.encode(), headers)
+        answer = await self._webhooks.deliver(to.url, text.encode(), headers)
         return DeliveryResult(status=answer.status)
 
     async def _send(self, to: Sqs | PubSub, job: JobRecord, text: str | None, message_id: str) -> None:
         try:
-            transport = await self._lane.transports.to(to)
+            transport = await self._services.transports.to(to)
             if text is None:
                 message = await fit_message(
-                    job_event(job, message_id, self._source), transport.largest, self._lane.files
+                    job_event(job, message_id, self._source), transport.largest, self._services.files
                 )
             else:
                 message = Message(body=text, id=message_id, group=job.id)
@@ -250,21 +191,11 @@ class CallbackDelivery:
 
     @property
     def _source(self) -> str:
-        return self._lane.settings.jobs_url or "sidelane"
-
-    def _name_of(self, body: PayloadBuilder | None) -> str | None:
-        if body is None:
-            return None
-        for name, known in self._lane.registry.payload_builders.items():
-            if known is body:
-                return name
-        raise ArgumentsError(
-            f"body={getattr(body, '__name__', body)}: mark the function with @lane.callback_body: workers find it by its name."
-        )
+        return self._services.settings.jobs_url or "sidelane"
 
     async def _made(self, name: str, job: JobRecord) -> str:
         """Have the function of this name make the body."""
-        function = self._lane.registry.payload_builders.get(name)
+        function = self._services.registry.payload_builders.get(name)
         if function is None:
             raise UnknownPayload(f"No function named {name!r} is marked with @lane.callback_body here.")
         told = replace(finished_job(job), at=job.ended or time.time())

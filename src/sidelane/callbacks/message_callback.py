@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from sidelane.callbacks.webhook import FINISHED_STATES, On, check_states
 from sidelane.model.errors import ArgumentsError
 from sidelane.model.job import State
+from sidelane.model.settings import Settings
 from sidelane.tasks.registry import PayloadBuilder
 from sidelane.transports.endpoints import Address, PubSub
+
+MAX_NAME_LENGTH = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +36,7 @@ class MessageCallback:
     def states(self) -> frozenset[State]:
         """The ends that are told."""
         return FINISHED_STATES[self.on]
+
+    def destination(self, settings: Settings) -> tuple[str, Address]:
+        """Return its queue's or topic's name, and its target."""
+        return str(self.to)[:MAX_NAME_LENGTH], self.to

@@ -5,9 +5,11 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sidelane.callbacks.delivery import CALLBACK, CallbackDelivery, Lane
+from sidelane.callbacks.delivery import CallbackDelivery
 from sidelane.model.errors import ArgumentsError, SidelaneError
 from sidelane.model.job import JobRecord, JobSpec, State
+from sidelane.services import Services
+from sidelane.tasks.internal_queues import CALLBACK_TASK
 
 MIN_INTERVAL = 1.0
 """Seconds between two callbacks of one job's progress to one receiver, at least."""
@@ -22,13 +24,13 @@ class ProgressNotifier:
     another is submitted after it.
     """
 
-    def __init__(self, lane: Lane, delivering: CallbackDelivery) -> None:
-        self._lane = lane
+    def __init__(self, services: Services, delivering: CallbackDelivery) -> None:
+        self._services = services
         self._delivering = delivering
         self._news: set[str] = set()
         self._telling: dict[str, asyncio.Task[None]] = {}
 
-    def heard(self, job: JobRecord) -> None:
+    def on_progress(self, job: JobRecord) -> None:
         """Hear that the log of a job has got progress."""
         if not any(True for _ in self._specs(job)):
             return
@@ -59,7 +61,7 @@ class ProgressNotifier:
 
     async def _submitted(self, job: JobRecord) -> bool:
         """Submit what tells of it. False where one was there that may have read what came before."""
-        answers = [await self._lane.client.submit_spec(spec) for spec in self._specs(job)]
+        answers = [await self._services.client.submit_spec(spec) for spec in self._specs(job)]
         return all(answer.created or answer.record.state is State.QUEUED for answer in answers)
 
     def _specs(self, job: JobRecord) -> Iterator[JobSpec]:
@@ -67,7 +69,7 @@ class ProgressNotifier:
         end, progress = self._delivering.end, self._delivering.progress
         for place, follow_up in enumerate(job.spec.follow_ups):
             template = follow_up.spec
-            if template.task != CALLBACK:
+            if template.task != CALLBACK_TASK:
                 continue
             try:
                 wanted = end.decode_arguments(template.arguments, template.version)

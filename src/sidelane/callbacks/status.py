@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sidelane.callbacks.delivery import CALLBACK
 from sidelane.callbacks.url import parse_url
 from sidelane.client.client import Client
 from sidelane.model.errors import ArgumentsError
 from sidelane.model.job import JobRecord, JobSpec, Query, State
+from sidelane.tasks.internal_queues import CALLBACK_TASK
 
 MAX_CALLBACKS = 200
 """Callbacks of one job that are looked up: of its last ends, where it ended often."""
@@ -40,7 +40,7 @@ async def callbacks_of(client: Client, job_id: str) -> list[CallbackRecord]:
     records = [_record(each) for each in await _delivering(client, job)]
     if job.state.finished:
         return records
-    waiting = (each.spec for each in job.spec.follow_ups if each.spec.task == CALLBACK)
+    waiting = (each.spec for each in job.spec.follow_ups if each.spec.task == CALLBACK_TASK)
     return [*records, *(CallbackRecord(**_told(spec)) for spec in waiting)]
 
 
@@ -51,7 +51,7 @@ async def redeliver_callbacks(client: Client, some_id: str) -> list[CallbackReco
     """
     job = await client.record(some_id)
     wanted = [job]
-    if job.spec.task != CALLBACK:
+    if job.spec.task != CALLBACK_TASK:
         wanted = [each for each in await _delivering(client, job) if each.id.startswith(f"{job.id}.{job.ends}.")]
     return [_record(await _again(client, each)) for each in wanted]
 
@@ -63,7 +63,7 @@ async def _again(client: Client, callback: JobRecord) -> JobRecord:
 
 
 async def _delivering(client: Client, job: JobRecord) -> list[JobRecord]:
-    found = await client.find(Query(parent=job.id, task=CALLBACK, limit=MAX_CALLBACKS))
+    found = await client.find(Query(parent=job.id, task=CALLBACK_TASK, limit=MAX_CALLBACKS))
     whole = await client.store.get([each.id for each in reversed(found)])  # with their failures
     return [each for each in whole if isinstance(each, JobRecord)]
 

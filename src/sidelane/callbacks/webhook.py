@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
+from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.url import parse_url
 from sidelane.model.errors import ArgumentsError
 from sidelane.model.job import FINISHED, State
+from sidelane.model.settings import Settings
 from sidelane.tasks.registry import PayloadBuilder
 
 On = Literal["end", "success", "failure"]
@@ -19,6 +21,16 @@ NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, 5.6.2
 
 OURS = re.compile(r"host|connection|content-length|transfer-encoding|webhook-.*", re.IGNORECASE)
 """Headers that are nobody else's to set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookTarget:
+    """Where a webhook goes, as its job keeps it."""
+
+    url: str
+    secret: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    kind: Literal["webhook"] = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,12 @@ class Webhook:
     def states(self) -> frozenset[State]:
         """The ends that are told."""
         return FINISHED_STATES[self.on]
+
+    def destination(self, settings: Settings) -> tuple[str, WebhookTarget]:
+        """Return its receiver's host and port, and its target. Raises `AddressRefused`."""
+        url = parse_url(self.url)
+        AddressPolicy.of(settings).check_host(url.host)
+        return url.name, WebhookTarget(url=self.url, secret=self.secret, headers=self.headers)
 
 
 def _check_secret(name: object) -> None:

@@ -21,14 +21,12 @@ from sidelane.model.job import REMOVED, JobSpec, Rejection, Submission, Tombston
 from sidelane.model.retry import Exponential, Retry
 from sidelane.stores.contract import Store
 from sidelane.tasks.context import Context
-from sidelane.tasks.decorator import InternalTaskDecorator
-from sidelane.tasks.internal_queues import FILE_QUEUE
+from sidelane.tasks.decorator import add_internal_task
+from sidelane.tasks.internal_queues import FILE_CLEANUP_TASK, FILE_QUEUE
 from sidelane.tasks.resources import Use
 from sidelane.tasks.task import Lane
 
 logger = logging.getLogger(__name__)
-
-REMOVE_FILES = "sidelane.remove_files"
 
 MOST_FILES = 1000
 """How many files a call may name: each is looked for, also where a client's text only mentions it."""
@@ -43,7 +41,7 @@ _TYPED = re.compile(rf'"file":"({ID.pattern})"')
 
 def can_reference_files(spec: JobSpec) -> bool:
     """Tell whether a job is of the kind that holds files: something sees to them then when it is removed."""
-    return any(follow_up.on == REMOVED and follow_up.spec.task == REMOVE_FILES for follow_up in spec.follow_ups)
+    return any(follow_up.on == REMOVED and follow_up.spec.task == FILE_CLEANUP_TASK for follow_up in spec.follow_ups)
 
 
 def mentions_files(spec: JobSpec) -> bool:
@@ -51,22 +49,22 @@ def mentions_files(spec: JobSpec) -> bool:
     return any(_texts(spec))
 
 
-def declare_file_removal(lane: Lane, own: InternalTaskDecorator) -> None:
+def declare_file_removal(lane: Lane) -> None:
     """Give a lane the task that lets go of the files of a job that was removed."""
 
     async def remove_files(ctx: Context = Use(Context)) -> None:
         job_id = ctx.job_id.rpartition(".removed.")[0]
         await lane.files.holds.let_go(job_id, await lane.files.holds.held(job_id))
 
-    task = own(
+    add_internal_task(
+        lane,
         remove_files,
-        name=REMOVE_FILES,
+        name=FILE_CLEANUP_TASK,
         queue=FILE_QUEUE,
         timeout=CLEANUP_TIMEOUT,
         retry=CLEANUP_RETRY,
         retention=CLEANUP_RETENTION,
     )
-    lane.registry.file_cleanup_call = task.call()
 
 
 class FileReferenceTracker:

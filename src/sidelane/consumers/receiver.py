@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Protocol
 
 from sidelane.client.client import Client
 from sidelane.consumers.consumer import Consumer
@@ -20,6 +19,7 @@ from sidelane.model.errors import (
 )
 from sidelane.model.job import JobSpec
 from sidelane.outage import RetryUntilAvailable
+from sidelane.services import Services
 from sidelane.transports.contract import Delivery, Receiver
 from sidelane.transports.factory import TransportPool, require_driver
 from sidelane.transports.receive_loop import ReceiveLoop
@@ -140,19 +140,8 @@ class MessageReceiver:
                 return
 
 
-class Lane(Protocol):
-    """A lane, as its intakes need it."""
-
-    @property
-    def client(self) -> Client: ...
-    @property
-    def transports(self) -> TransportPool: ...
-    @property
-    def consumers(self) -> Iterable[Consumer]: ...
-
-
-def message_receivers(lane: Lane) -> list[MessageReceiver]:
-    """Give what takes in the messages of each of a lane's intakes. Raises `NotOpen`, `MissingExtra`."""
-    for intake in lane.consumers:
-        require_driver(intake.address)
-    return [MessageReceiver(intake, lane.client, lane.transports) for intake in lane.consumers]
+def message_receivers(consumers: Iterable[Consumer], services: Services) -> list[MessageReceiver]:
+    """Return a receiver for each consumer. Raises `LaneNotOpen`, `MissingExtra`."""
+    for consumer in consumers:
+        require_driver(consumer.address)
+    return [MessageReceiver(consumer, services.client, services.transports) for consumer in consumers]

@@ -1,6 +1,6 @@
 """Applying what comes from outside to the jobs that are there: whose word counts, and what it does."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
@@ -16,7 +16,8 @@ from sidelane.model.event import PROGRESS, TOKEN, NewEvent, named_event, progres
 from sidelane.model.job import Failure, JobRecord, Lease, Query, State
 from sidelane.model.outcome import AttemptResult, EventAppend, Failed, Outcome, Retried, Succeeded
 from sidelane.model.problem import Problem
-from sidelane.tasks.registry import AnyTask, Registry
+from sidelane.services import Services
+from sidelane.tasks.registry import AnyTask
 from sidelane.transports.job_messages import CompletionMessage, EmittedEvent
 from sidelane.worker.outcome import WrongResult, add_job_context, classify_error, log_outcome
 
@@ -50,9 +51,14 @@ class CompletionResult:
 class CompletionHandler:
     """Ends and feeds jobs that are handed over, as their outside workers say."""
 
-    def __init__(self, client: Client, registry: Registry) -> None:
-        self._client = client
-        self._registry = registry
+    def __init__(self, services: Services, *, on_progress: Callable[[JobRecord], None]) -> None:
+        self._services = services
+        self._registry = services.registry
+        self._on_progress = on_progress
+
+    @property
+    def _client(self) -> Client:
+        return self._services.client
 
     async def lease(self, job_id: str, token: str) -> Lease | None:
         """Give the lease that a token of this job is the right to; None where it is forged."""
@@ -119,7 +125,7 @@ class CompletionHandler:
             seen = expected is not None and ordinal + len(entries) <= expected
             (held,) = await store.append([EventAppend(lease=lease, ordinal=ordinal + own, entries=entries)])
             if held and any(entry.name == PROGRESS for entry in entries):
-                self._registry.on_progress(record)
+                self._on_progress(record)
             return CompletionResult(
                 (CompletionStatus.REPEATED if seen else CompletionStatus.ACCEPTED) if held else CompletionStatus.LATE
             )

@@ -5,18 +5,19 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic_core import to_json
 
-from sidelane.callbacks.http_client import NotDelivered
+from sidelane.callbacks.http_client import NotDelivered, WebhookClient
+from sidelane.callbacks.secrets import Secrets
 from sidelane.client.client import Client
 from sidelane.external.completion_token import PURPOSE, make_token
 from sidelane.external.file_links import with_file_urls
-from sidelane.external.http_dispatch import PostingLane, post_dispatch
+from sidelane.external.http_dispatch import post_dispatch
 from sidelane.external.http_endpoint import Http
 from sidelane.external.outbox import DISPATCH_TASK
-from sidelane.external.task import ExternalTask, RemoteLane
+from sidelane.external.task import ExternalTask
 from sidelane.files.references import MAX_URL_LIFETIME
 from sidelane.model.errors import (
     ConfigurationError,
@@ -33,10 +34,12 @@ from sidelane.model.message import Message
 from sidelane.model.outcome import AttemptResult, Failed, Retried
 from sidelane.model.problem import Problem
 from sidelane.model.retry import Exponential, Retry
+from sidelane.services import Services
 from sidelane.tasks.context import Context
-from sidelane.tasks.decorator import InternalTaskDecorator
+from sidelane.tasks.decorator import add_internal_task
 from sidelane.tasks.internal_queues import DISPATCH_QUEUE
 from sidelane.tasks.resources import Use
+from sidelane.tasks.task import Lane
 from sidelane.transports.job_messages import SOURCE, DispatchedJob, data_of, dispatched_message, with_dataref
 from sidelane.worker.outcome import add_job_context
 
@@ -56,13 +59,9 @@ OTHER_WORKER_DELAY = 1.0
 logger = logging.getLogger(__name__)
 
 
-class SendingLane(RemoteLane, PostingLane, Protocol):
-    """What sending asks of the lane."""
-
-
-def declare_dispatch(lane: SendingLane, own: InternalTaskDecorator) -> None:
+def declare_dispatch(lane: Lane, services: Services, webhooks: WebhookClient, secrets: Secrets) -> None:
     """Register the task that sends offers."""
-    sending = Dispatcher(lane)
+    sending = Dispatcher(services, webhooks, secrets)
 
     async def send(
         job: str, attempt: int, nonce: str, to: str, arguments: str | None = None, *,
@@ -71,8 +70,8 @@ def declare_dispatch(lane: SendingLane, own: InternalTaskDecorator) -> None:
         await sending.send(Lease(job, attempt, nonce), arguments, ctx)
 
     limits = [ConcurrencyLimit(MAX_CONCURRENT, per="user", on_limit="wait", name=PER_ENDPOINT)]
-    own(
-        send, name=DISPATCH_TASK, queue=DISPATCH_QUEUE, timeout=TIMEOUT, max_worker_losses=10, limits=limits,
+    add_internal_task(
+        lane, send, name=DISPATCH_TASK, queue=DISPATCH_QUEUE, timeout=TIMEOUT, max_worker_losses=10, limits=limits,
         retry=Retry(attempts=10, backoff=RETRY_BACKOFF),
     )  # fmt: skip
 
@@ -113,29 +112,33 @@ class DispatchFailed(SidelaneError):
 class Dispatcher:
     """Sends offers of one lane's jobs."""
 
-    def __init__(self, lane: SendingLane) -> None:
-        self._lane = lane
+    def __init__(self, services: Services, webhooks: WebhookClient, secrets: Secrets) -> None:
+        self._services = services
+        self._webhooks = webhooks
+        self._secrets = secrets
 
     async def send(self, lease: Lease, arguments: str | None, ctx: Context) -> None:
         """Send the offer of a job that is outside under this lease; `arguments` where its record does not hold them.
 
         What may work later raises `TryLater`. When its time is over, or it never will, the attempt ends as failed.
         """
-        began, store = time.monotonic(), self._lane.client.store
+        began, store = time.monotonic(), self._services.client.store
         try:
             (record,) = await store.get([lease.job_id])
         except StoreUnavailable as error:
             raise RetryLater(RETRY_BACKOFF.delay(ctx.attempt)) from error
         if not isinstance(record, JobRecord) or record.external_lease != lease:
             return  # it has ended meanwhile, or its time is over
-        task = self._lane.registry.tasks.get(record.spec.task)
+        task = self._services.registry.tasks.get(record.spec.task)
         if not isinstance(task, ExternalTask):
             raise RetryLater(OTHER_WORKER_DELAY)
         left = ctx.remaining or task.policy.timeout or TIMEOUT
         try:
-            offer = await dispatch_message(self._lane.client, task, record, lease, arguments=arguments, seconds=left)
+            offer = await dispatch_message(
+                self._services.client, task, record, lease, arguments=arguments, seconds=left
+            )
             if task.signature.holds_files:
-                offer = replace(offer, input=await with_file_urls(self._lane.files, offer.input, left))
+                offer = replace(offer, input=await with_file_urls(self._services.files, offer.input, left))
             await self._deliver(task, offer)
         except (TransportUnavailable, FilesUnavailable, NotDelivered, StoreUnavailable) as error:
             wait = max(RETRY_BACKOFF.delay(ctx.attempt), getattr(error, "retry_after", None) or 0.0)
@@ -150,12 +153,12 @@ class Dispatcher:
 
     async def _deliver(self, task: ExternalTask[Any, Any], offer: DispatchedJob) -> None:
         """Raises `TransportUnavailable` or `NotDelivered` where it may work later, another error where it never will."""
-        message = _message(task, offer, self._lane.client.settings.jobs_url or SOURCE)
+        message = _message(task, offer, self._services.client.settings.jobs_url or SOURCE)
         via = task.routing.send_to
         if isinstance(via, Http):
-            await post_dispatch(self._lane, via, message, offer.traceparent)
+            await post_dispatch(self._webhooks, self._secrets, via, message, offer.traceparent)
             return
-        transport = await self._lane.transports.to(via)
+        transport = await self._services.transports.to(via)
         size = message.size
         if size > transport.largest:
             if task.routing.encode is not None:
@@ -169,7 +172,7 @@ class Dispatcher:
         """Put the data of an offer into a file, and a link to it in their place. Raises `TransportUnusable`."""
         lasts = min(max(offer.timeout, 1.0), MAX_URL_LIFETIME)
         try:
-            link = await self._lane.files.put_text(data_of(message), name=f"{offer.id}.json", lasts=lasts)
+            link = await self._services.files.put_text(data_of(message), name=f"{offer.id}.json", lasts=lasts)
         except FilesUnavailable:
             raise
         except SidelaneError as error:
@@ -191,7 +194,7 @@ class Dispatcher:
         delay = task.policy.retry.next_delay(record.failures + 1, met)
         outcome = Failed(failure) if delay is None else Retried(failure, delay)
         try:
-            await self._lane.client.store.finish(
+            await self._services.client.store.finish(
                 [AttemptResult(lease=lease, outcome=add_job_context(outcome, record.id, lease.attempt))]
             )
         except StoreUnavailable:

@@ -1,7 +1,6 @@
 """Offering by HTTP: one POST, signed where a secret is named, and what the answer means."""
 
 from http import HTTPStatus
-from typing import Protocol
 
 from sidelane.callbacks.http_client import NotDelivered, WebhookClient
 from sidelane.callbacks.secrets import Secrets
@@ -14,29 +13,22 @@ MAX_RETRY_AFTER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, H
 """The answers of 400 to 499 that ask for another try."""
 
 
-class PostingLane(Protocol):
-    """What offering by HTTP asks of the lane."""
-
-    @property
-    def poster(self) -> WebhookClient: ...
-    @property
-    def secrets(self) -> Secrets: ...
-
-
-async def post_dispatch(lane: PostingLane, via: Http, message: Message, traceparent: str | None) -> None:
+async def post_dispatch(
+    webhooks: WebhookClient, secrets: Secrets, via: Http, message: Message, traceparent: str | None
+) -> None:
     """Post an offer to a receiver that takes it, with a status of 200 to 299.
 
     Raises `NotDelivered` where another try may help, `TransportUnusable` on an answer that is final, `AddressRefused`,
     `UnknownSecret`, `MissingExtra`.
     """
-    secrets = await lane.secrets.of(via.secret) if via.secret else []
+    valid = await secrets.of(via.secret) if via.secret else []
     headers = {
         "content-type": message.attributes.get("content-type", "text/plain; charset=utf-8"),
         **({"traceparent": traceparent} if traceparent else {}),
-        **webhook_headers(message.id, message.body, secrets),
+        **webhook_headers(message.id, message.body, valid),
         **via.headers,
     }
-    answer = await lane.poster.post(via.url, message.body.encode(), headers)
+    answer = await webhooks.post(via.url, message.body.encode(), headers)
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return
     words = f"{via} answered {answer.status}" + (f": {answer.text}" if answer.text else ".")

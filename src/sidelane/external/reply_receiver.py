@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from sidelane.external.completion import CompletionHandler, CompletionResult, CompletionStatus
-from sidelane.external.task import DecodeResult, RemoteLane, external_tasks
+from sidelane.external.task import DecodeResult, external_tasks
 from sidelane.model.errors import (
     ConfigurationError,
     FileError,
@@ -20,9 +20,10 @@ from sidelane.model.errors import (
     UnknownTask,
 )
 from sidelane.outage import RetryUntilAvailable
+from sidelane.services import Services
 from sidelane.transports.contract import Delivery, Receiver
 from sidelane.transports.endpoints import Address
-from sidelane.transports.factory import TransportPool, require_driver
+from sidelane.transports.factory import require_driver
 from sidelane.transports.job_messages import CompletionMessage, fetch_data, read_claim, read_reply
 from sidelane.transports.receive_loop import ReceiveLoop
 
@@ -58,13 +59,20 @@ logger = logging.getLogger(__name__)
 class ReplyReceiver:
     """Takes the replies of one address, for all tasks of this lane that have it, and applies each before it is acknowledged."""
 
-    def __init__(self, address: Address, tasks: frozenset[str], decode: DecodeResult | None, lane: RemoteLane) -> None:
+    def __init__(
+        self,
+        address: Address,
+        tasks: frozenset[str],
+        decode: DecodeResult | None,
+        services: Services,
+        completions: CompletionHandler,
+    ) -> None:
         self._address = address
         self._tasks = tasks
         self._decode = decode
-        self._files = lane.files
-        self._transports: TransportPool = lane.transports
-        self._completing = CompletionHandler(lane.client, lane.registry)
+        self._files = services.files
+        self._transports = services.transports
+        self._completing = completions
         self._early = Counter[str]()  # how often each was
         self._receiving = ReceiveLoop(f"receive the replies of {address}")
         self._applying = RetryUntilAvailable(f"apply the replies of {address}")
@@ -195,14 +203,17 @@ class ReplyReceiver:
         await delivery.ack()
 
 
-def reply_receivers(lane: RemoteLane) -> list[ReplyReceiver]:
+def reply_receivers(services: Services, completions: CompletionHandler) -> list[ReplyReceiver]:
     """Make a listener for each address that replies of this lane's tasks come to. Raises `NotOpen`, `MissingExtra`."""
     names: dict[Address, set[str]] = {}
     decodes: dict[Address, DecodeResult | None] = {}
-    for task in external_tasks(lane.registry):
+    for task in external_tasks(services.registry):
         if task.routing.replies_from is not None:
             names.setdefault(task.routing.replies_from, set()).update((task.name, *task.aliases))
             decodes[task.routing.replies_from] = task.routing.decode
     for address in names:
         require_driver(address)
-    return [ReplyReceiver(address, frozenset(tasks), decodes[address], lane) for address, tasks in names.items()]
+    return [
+        ReplyReceiver(address, frozenset(tasks), decodes[address], services, completions)
+        for address, tasks in names.items()
+    ]

@@ -4,13 +4,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from sidelane.client.client import Client
 from sidelane.external.completion import CompletionHandler, CompletionStatus
 from sidelane.external.http_endpoint import SendTarget
 from sidelane.external.outbox import DISPATCH_TASK, dispatch_spec
-from sidelane.files.files import Files
 from sidelane.model.errors import ConfigurationError, SidelaneError, TaskDeclarationError, UnknownJob
 from sidelane.model.job import JobRecord, JobSpec, Lease
 from sidelane.model.message import Message
@@ -20,7 +18,6 @@ from sidelane.tasks.decorator import PolicyOptions, TaskOptions, make_task
 from sidelane.tasks.registry import Registry
 from sidelane.tasks.task import Lane, Task
 from sidelane.transports.endpoints import Address, PubSub
-from sidelane.transports.factory import TransportPool
 from sidelane.transports.job_messages import CompletionMessage, DispatchedJob
 
 I = TypeVar("I")  # noqa: E741 - the input
@@ -37,17 +34,6 @@ class NotCallableHere(SidelaneError):
     """This task runs outside: submit a call of it instead of calling it."""
 
 
-class RemoteLane(Lane, Protocol):
-    """What hand-overs ask of the lane."""
-
-    @property
-    def client(self) -> Client: ...
-    @property
-    def transports(self) -> TransportPool: ...
-    @property
-    def files(self) -> Files: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
     """How a task's jobs go outside, and how what becomes of them comes back."""
@@ -61,12 +47,14 @@ class Routing:
 class ExternalTask(Task[[I], Any, R], Generic[I, R]):
     """A task that runs outside. Its jobs end by a reply, by HTTP, or as the application itself says here."""
 
-    def __init__(self, function: Callable[..., Any], *, outside: RemoteLane, way: Routing, **fields: Any) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, completions: CompletionHandler, way: Routing, **fields: Any
+    ) -> None:
         super().__init__(function, **fields)
         self.routing = way
         self.mode = "remote"
         self.hand_over = self._sending
-        self._outside = outside
+        self._completions = completions
 
     async def complete(self, job_id: str, result: R) -> bool:
         """End a job that is outside with its result, on the application's own word; false where it is outside no more.
@@ -83,8 +71,7 @@ class ExternalTask(Task[[I], Any, R], Generic[I, R]):
         return await self._apply(CompletionMessage(job=job_id, problem=problem, retry=retry))
 
     async def _apply(self, reply: CompletionMessage) -> bool:
-        completing = CompletionHandler(self._outside.client, self._outside.registry)
-        answered = await completing.apply(reply, trusting=(self.name, *self.aliases))
+        answered = await self._completions.apply(reply, trusting=(self.name, *self.aliases))
         if answered.answer in (
             CompletionStatus.UNKNOWN,
             CompletionStatus.FORGED,
@@ -93,12 +80,13 @@ class ExternalTask(Task[[I], Any, R], Generic[I, R]):
         return answered.answer is not CompletionStatus.LATE
 
     def _sending(self, record: JobRecord, lease: Lease, seconds: float, arguments: str | None) -> JobSpec:
-        send = self._outside.registry.tasks[DISPATCH_TASK]
+        send = self.lane.registry.tasks[DISPATCH_TASK]
         return dispatch_spec(send, record, lease, seconds=seconds, arguments=arguments, to=str(self.routing.send_to))
 
 
 def make_external_task(
-    lane: RemoteLane,
+    lane: Lane,
+    completions: CompletionHandler,
     name: str,
     *,
     takes: type[I],
@@ -112,8 +100,8 @@ def make_external_task(
     if wrong:
         raise ConfigurationError(f"ExternalTask task {name!r}: {wrong}")
     named: TaskOptions = {"name": name, "process": False, **fields}
-    make = partial(ExternalTask[I, R], outside=lane, way=way)
-    task = make_task(_elsewhere(name, takes, gives), named, lane=lane, queue=queue, settings=lane.settings, make=make)
+    make = partial(ExternalTask[I, R], completions=completions, way=way)
+    task = make_task(_elsewhere(name, takes, gives), named, lane=lane, queue=queue, make=make)
     if task.policy.timeout is None or not math.isfinite(task.policy.timeout):
         raise TaskDeclarationError(f"Task {name!r}: timeout=None: nobody would notice that no answer comes.")
     if not isinstance(task, ExternalTask):  # what `make` gave
@@ -126,7 +114,7 @@ def external_tasks(registry: Registry) -> list[ExternalTask[Any, Any]]:
     return [task for name, task in registry.tasks.items() if isinstance(task, ExternalTask) and name == task.name]
 
 
-def _wrong(lane: RemoteLane, way: Routing) -> str:
+def _wrong(lane: Lane, way: Routing) -> str:
     if isinstance(way.send_to, PubSub) and way.send_to.topic is None:
         return "via=PubSub(…) needs a topic to send to."
     if isinstance(way.replies_from, PubSub) and way.replies_from.subscription is None:

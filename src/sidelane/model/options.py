@@ -1,13 +1,14 @@
 """What a caller may choose about one submission, apart from the task's arguments."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 from sidelane.model.errors import ArgumentsError, ConfigurationError
 from sidelane.model.ids import is_id
 from sidelane.model.job import JobSpec, State
+from sidelane.model.settings import Settings
 
 PRIORITIES = range(-1000, 1001)
 
@@ -47,12 +48,22 @@ MAX_CALLBACKS = 20
 
 
 class Callback(Protocol):
-    """Whom to tell of a job, as its options know it: a `Webhook` or a `Notice`. `states`: the ends it is told of."""
+    """A `Webhook` or a `MessageCallback`. `states`: the final states in which it is sent; `on`: the same in a word."""
 
+    @property
+    def on(self) -> str: ...
     @property
     def states(self) -> frozenset[State]: ...
     @property
     def progress(self) -> bool: ...
+    @property
+    def body(self) -> Callable[..., Any] | None: ...
+    def destination(self, settings: Settings) -> tuple[str, object]:
+        """Return its receiver's name, and its target as the delivery job stores it.
+
+        Raises `ArgumentsError` if the settings do not allow callbacks to reach it.
+        """
+        ...
 
 
 Callbacks = Callback | Sequence[Callback]
@@ -180,8 +191,8 @@ def callbacks_of(given: object) -> tuple[Callback, ...]:
     """Give the callbacks that are one or several. Raises `ArgumentsError` on anything else."""
     several = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     for each in several:
-        if not hasattr(each, "states"):
-            raise ArgumentsError(f"callback={each!r}: this takes Webhook(…) and Notice(…), one or several.")
+        if not hasattr(each, "destination"):
+            raise ArgumentsError(f"callback={each!r}: this takes Webhook(…) and MessageCallback(…), one or several.")
     if len(several) > MAX_CALLBACKS:
         raise ArgumentsError(f"A call has at most {MAX_CALLBACKS} callbacks.")
     return several

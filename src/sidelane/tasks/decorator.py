@@ -12,6 +12,7 @@ from sidelane.model.options import PRIORITIES, Callback, Callbacks, Disconnect, 
 from sidelane.model.queue import Queue
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
+from sidelane.tasks.internal_queues import INTERNAL_QUEUES
 from sidelane.tasks.limit_binding import NamedLimit, named_limits
 from sidelane.tasks.signature import Result
 from sidelane.tasks.task import Lane, Policy, Task, Upgrade
@@ -85,19 +86,12 @@ class TaskDecorator(Protocol):
     def __call__(self, **fields: Unpack[TaskOptions]) -> "TaskDecorator": ...
 
 
-class InternalTaskDecorator(Protocol):
-    """Registers a task of Sidelane's own, which does side work."""
-
-    def __call__(self, function: Callable[..., Any], **fields: Unpack[TaskOptions]) -> Task[..., Any, Any]: ...
-
-
 def make_task(
     function: Callable[..., Any],
     fields: TaskOptions,
     *,
     lane: Lane,
     queue: Queue,
-    settings: Settings,
     make: Callable[..., Task[..., Any, Any]] = Task,
 ) -> Task[..., Any, Any]:
     """Make a task of a function, of the kind that `make` makes. Raises `TaskDeclarationError` on a policy that cannot be."""
@@ -106,7 +100,7 @@ def make_task(
         function,
         lane=lane,
         name=name,
-        policy=_policy(fields, queue, settings),
+        policy=_policy(fields, queue, lane.settings),
         process=fields.get("process", False),
         version=fields.get("version", 1),
         upgrade=fields.get("upgrade"),
@@ -119,11 +113,18 @@ def make_task(
     return task
 
 
+def add_internal_task(lane: Lane, function: Callable[..., Any], **fields: Unpack[TaskOptions]) -> Task[..., Any, Any]:
+    """Register a task that does side work on an internal queue."""
+    task = make_task(function, fields, lane=lane, queue=INTERNAL_QUEUES[fields["queue"]])
+    lane.registry.add(task)
+    return task
+
+
 def _callbacks(task: Task[..., Any, Any], given: Callbacks) -> tuple[Callback, ...]:
     try:
         callbacks = callbacks_of(given)
         for callback in callbacks:
-            task.lane.registry.callback_factory(callback)
+            task.lane.registry.callback_call(callback, task.lane.settings)
     except ArgumentsError as error:
         raise TaskDeclarationError(f"Task {task.name!r}: {error}") from error
     return callbacks

@@ -14,6 +14,10 @@ DISPATCH_QUEUE = "sidelane.sending"
 FILE_QUEUE = "sidelane.files"
 """Callbacks; hand-overs on their way out; files whose jobs are gone."""
 
+CALLBACK_TASK = "sidelane.callback"
+FILE_CLEANUP_TASK = "sidelane.remove_files"
+"""Internal tasks that calls add to their jobs as follow-ups, by the name they are registered under."""
+
 INTERNAL_QUEUES = {
     queue.name: queue for queue in (Queue(CALLBACK_QUEUE, 500), Queue(DISPATCH_QUEUE, 100), Queue(FILE_QUEUE, 10))
 }

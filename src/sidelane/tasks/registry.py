@@ -5,11 +5,12 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from sidelane.model.errors import ConfigurationError, TaskDeclarationError
-from sidelane.model.job import JobRecord
+from sidelane.model.errors import ArgumentsError, ConfigurationError, TaskDeclarationError
 from sidelane.model.limit import LimitPolicy
 from sidelane.model.options import Callback
 from sidelane.model.problem import Problem
+from sidelane.model.settings import Settings
+from sidelane.tasks.internal_queues import CALLBACK_TASK, FILE_CLEANUP_TASK
 from sidelane.tasks.limit_binding import are_compatible
 from sidelane.tasks.placeholders import PREVIOUS_FAILURE, FinishedJob
 from sidelane.tasks.resources import Resource
@@ -41,33 +42,19 @@ class ProblemRule:
         return Problem(status=self.status, title=self.title, detail=detail)
 
 
-def _nobody_tells(callback: Callback) -> Call[Any]:
-    raise ConfigurationError("This lane has nothing that delivers callbacks.")
-
-
-def _nobody_listens(record: JobRecord) -> None:
-    """Hear that a job has said how far it is."""
-
-
 @dataclass(slots=True)
 class Registry:
-    """Everything declared on one lane.
-
-    `telling` makes the call that tells a receiver of a job, and raises `ArgumentsError` where that cannot be. `progressed` hears of
-    each job whose log has got an event of progress.
-    """
+    """Everything declared on one lane."""
 
     tasks: dict[str, AnyTask] = field(default_factory=dict)  # by name and by alias
     rules: list[ProblemRule] = field(default_factory=list)
     middleware: list[Middleware] = field(default_factory=list)
     overrides: dict[Resource[Any], Any] = field(default_factory=dict)
-    file_cleanup_call: Call[None] | None = None  # follows the removal of each job that may hold files
     payload_builders: dict[str, PayloadBuilder] = field(default_factory=dict)  # of callbacks, by name
-    callback_factory: Callable[[Callback], Call[Any]] = field(default=_nobody_tells)
-    on_progress: Callable[[JobRecord], None] = field(default=_nobody_listens)
     _limits: dict[str, LimitPolicy] = field(default_factory=dict)  # by name
     _hook: AnyTask | None = None
     _letter: Call[Any] | None = None
+    _file_cleanup: Call[Any] | None = None
 
     @property
     def dead_letter_call(self) -> Call[Any] | None:
@@ -75,6 +62,33 @@ class Registry:
         if self._letter is None and self._hook is not None:
             self._letter = self._hook.call(PREVIOUS_FAILURE)
         return self._letter
+
+    @property
+    def file_cleanup_call(self) -> Call[Any]:
+        """The call that follows the removal of each job that may reference files."""
+        if self._file_cleanup is None:
+            self._file_cleanup = self.tasks[FILE_CLEANUP_TASK].call()
+        return self._file_cleanup
+
+    def callback_call(self, callback: Callback, settings: Settings) -> Call[Any]:
+        """Return the call that delivers a callback of the job it follows. Raises `ArgumentsError`.
+
+        Its user is the receiver, so that receivers share the queue fairly and each has slots of its own.
+        """
+        receiver, target = callback.destination(settings)
+        deliver = self.tasks[CALLBACK_TASK].options(user=receiver)
+        return deliver.call(target, self._payload_builder_name(callback.body), callback.on, callback.progress)
+
+    def _payload_builder_name(self, builder: PayloadBuilder | None) -> str | None:
+        if builder is None:
+            return None
+        for name, known in self.payload_builders.items():
+            if known is builder:
+                return name
+        raise ArgumentsError(
+            f"body={getattr(builder, '__name__', builder)}: mark the function with @lane.callback_payload: workers find it by its "
+            "name."
+        )
 
     def set_dead_letter_handler(self, task: AnyTask) -> None:
         """Let this task be told of each dead letter. Raises `TaskDeclarationError` when another is, or it takes no letter."""

@@ -275,20 +275,19 @@ class Call(Generic[R]):
         return counting.bind(task.policy.limits)
 
     def _follow_ups(self, user: str | None, trace: str | None) -> tuple[FollowUp, ...]:
-        registry, options = self.task.lane.registry, self.options
+        registry, settings, options = self.task.lane.registry, self.task.lane.settings, self.options
         following = [
             FollowUp(frozenset({state}), call.template(user=user, trace=trace)) for state, call in options.following
         ]
         following += [
-            FollowUp(callback.states, registry.callback_factory(callback).template(trace=trace))
+            FollowUp(callback.states, registry.callback_call(callback, settings).template(trace=trace))
             for callback in options.callbacks(self.task.policy.callbacks)
         ]
         letter: Call[None] | None = registry.dead_letter_call
         if letter is not None and letter.task.name != self.task.name:  # nothing follows what tells of dead letters
             following.append(FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
-        removal: Call[None] | None = registry.file_cleanup_call
-        if removal is not None and self._may_hold_files:
-            following.append(FollowUp(REMOVED, removal.template(trace=trace)))
+        if self._may_hold_files:
+            following.append(FollowUp(REMOVED, registry.file_cleanup_call.template(trace=trace)))
         return tuple(following)
 
     @property

@@ -2,19 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from sidelane.app import Sidelane
-from sidelane.callbacks.delivery import CALLBACK
 from sidelane.client.client import Client
 from sidelane.client.event_stream import read_all
 from sidelane.client.periodic_enqueuer import PeriodicEnqueuer
 from sidelane.consumers.consumer import Consumer, trace_of
-from sidelane.external.completion import CompletionHandler, CompletionStatus
+from sidelane.external.completion import CompletionStatus
 from sidelane.external.dispatch import dispatch_message
 from sidelane.external.outbox import DispatchInfo, dispatch_id
 from sidelane.external.task import ExternalTask
@@ -27,9 +26,8 @@ from sidelane.model.problem import Problem
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.factory import open_store
-from sidelane.tasks.internal_queues import CALLBACK_QUEUE, DISPATCH_QUEUE
+from sidelane.tasks.internal_queues import CALLBACK_QUEUE, CALLBACK_TASK, DISPATCH_QUEUE
 from sidelane.tasks.job import Job
-from sidelane.tasks.registry import Registry
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.task import Call, Task
 from sidelane.transports.job_messages import CompletionMessage, DispatchedJob
@@ -38,9 +36,6 @@ from sidelane.worker.child_pool import ChildPool
 from sidelane.worker.reporter import Reporter
 
 R = TypeVar("R")
-
-Preview = Callable[[JobRecord], Awaitable[tuple[str, str]]]
-"""Says of a job that delivers a callback whom it tells what."""
 
 MAX_PER_CLAIM = 100
 
@@ -61,10 +56,12 @@ OUTBOUND_QUEUES = (CALLBACK_QUEUE, DISPATCH_QUEUE)
 class Harness:
     """A lane under test. Everything goes through the real store and the real serialisation; nothing runs on its own."""
 
-    def __init__(self, client: Client, registry: Registry, clock: ManualClock, preview: Preview) -> None:
+    def __init__(self, lane: Sidelane, client: Client, clock: ManualClock) -> None:
+        registry = lane.registry
         self.client = client
         self.clock = clock
-        self._preview = preview
+        self._preview = lane.callback_delivery.preview
+        self._completions = lane.completions
         self._registry = registry
         self._resources = Resources(registry.overrides)
         self._children = ChildPool()
@@ -99,7 +96,7 @@ class Harness:
 
     async def callbacks(self, job: Job[Any]) -> list[tuple[str, str]]:
         """List what the callbacks of a job's ends say: to whom, and the body."""
-        found = await self.client.find(Query(parent=job.id, task=CALLBACK))
+        found = await self.client.find(Query(parent=job.id, task=CALLBACK_TASK))
         return [await self._preview(callback) for callback in reversed(found)]
 
     async def _drain(self, *, outward: bool) -> int:
@@ -171,8 +168,7 @@ class Harness:
         return await dispatch_message(self.client, task, record, lease, arguments=sent.arguments, seconds=left)
 
     async def _end(self, reply: CompletionMessage) -> None:
-        completing = CompletionHandler(self.client, self._registry)
-        answered = await completing.apply(reply, trusting=self._registry.tasks)
+        answered = await self._completions.apply(reply, trusting=self._registry.tasks)
         if answered.answer is not CompletionStatus.ACCEPTED:
             raise JobConflict(f"Job {reply.job!r} is not outside.")
 
@@ -211,7 +207,7 @@ async def harness(lane: Sidelane) -> AsyncIterator[Harness]:
         stack.enter_context(lane.files.kept_in(folder))
         store = await open_store("sqlite://:memory:", clock=clock)
         client = Client(store, settings=lane.settings, files=lane.files)
-        opened = Harness(client, lane.registry, clock, lane.callback_delivery.preview)
+        opened = Harness(lane, client, clock)
         stack.push_async_callback(opened.close)
         await stack.enter_async_context(lane.opened_with(client))
         yield opened

@@ -13,7 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 from sidelane.app import Sidelane
-from sidelane.external.completion import CompletionHandler, CompletionResult, CompletionStatus
+from sidelane.external.completion import CompletionResult, CompletionStatus
 from sidelane.external.task import ExternalTask
 from sidelane.model.errors import MalformedMessage, PayloadTooLarge, UnknownTask
 from sidelane.model.job import JobRecord
@@ -73,7 +73,7 @@ def _reading(form: type[F], make: Callable[..., CompletionMessage]) -> Read:
 
 
 async def _heard(lane: Sidelane, request: Request, job_id: str, token: str | None, read: Read) -> Response:
-    completing = CompletionHandler(lane.client, lane.registry)
+    completing = lane.completions
     if token is None or await completing.lease(job_id, token) is None:
         return problem_response(
             Problem(status=403, detail="The token is missing, or is none that speaks for this job.")

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sidelane.model.event import PROGRESS
 from sidelane.model.ids import new_nonce
-from sidelane.model.job import Lease
+from sidelane.model.job import JobRecord, Lease
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.settings import Settings
 from sidelane.model.worker import OK, STOPPED, Claimed, WorkerInfo
@@ -49,7 +49,8 @@ class Worker:
 
     The first of `shares` is its users', whose slots it is known by; side work has slots of its own. If it is of isolated jobs, this
     is an isolation worker, which opens resources when they are needed. `open_source` opens the heartbeat's own connection;
-    `attendants` run beside the jobs. `exit_when_stuck`: end the process when its loop is blocked for a lease.
+    `attendants` run beside the jobs. `on_progress` is called with each job that reports progress.
+    `exit_when_stuck`: end the process when its loop is blocked for a lease.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Worker:
         shares: Sequence[QueueShare],
         name: str = "worker",
         attendants: Sequence[BackgroundService] = (),
+        on_progress: Callable[[JobRecord], None] = lambda record: None,
         exit_when_stuck: bool = False,
     ) -> None:
         self.name = name
@@ -76,6 +78,7 @@ class Worker:
             registry, settings, name=name, queues=list(self._slots[0].queues), slots=self._slots[0].total
         )
         self._attendants = attendants
+        self._on_progress = on_progress
         self._attempts: dict[Lease, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._started = time.time()
@@ -300,7 +303,7 @@ class Worker:
     def _on_appended(self, append: EventAppend) -> None:
         attempt = self._attempts.get(append.lease)
         if attempt is not None and any(entry.name == PROGRESS for entry in append.entries):
-            self._registry.on_progress(attempt.record)
+            self._on_progress(attempt.record)
 
     def _on_lost(self, append: EventAppend) -> None:
         self._on_verdicts([(append.lease, LeaseStatus.LOST)])
