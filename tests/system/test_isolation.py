@@ -19,12 +19,12 @@ from sidelane.model.job import JobRecord, JobSpec
 from sidelane.model.outcome import AttemptResult
 from sidelane.model.worker import ClaimRequest
 from sidelane.tasks.task import Call
-from tests.engine.test_isolation import LOST
 from tests.system import shop
 from tests.system.places import ON_EVERY_STORE
 from tests.system.processes import alive
 from tests.system.scene import Scene
 from tests.system.waiting import until
+from tests.worker.test_isolation_workers import LOST
 
 WORKERS = ("w1", "w2")
 

@@ -11,7 +11,7 @@ from examples.stock_chat.demo.stream import ServerEvent, server_events
 from sidelane import Sidelane, State
 from sidelane.model.job import Query
 from sidelane.model.worker import OK
-from sidelane.worker.embedding import run_in_background
+from sidelane.worker.worker import run_in_background
 from tests.contract.servers import RunningServer
 from tests.system import shop
 from tests.system.places import ON_SERVERS

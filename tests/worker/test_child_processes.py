@@ -14,7 +14,7 @@ import pytest
 
 from sidelane import PREVIOUS_FAILURE, PREVIOUS_RESULT, JobCancelled, JobFailed, Sidelane
 from sidelane.worker.child_protocol import pack
-from tests.engine.process_tasks import (
+from tests.worker.process_tasks import (
     block,
     conflicting,
     die,
@@ -130,7 +130,7 @@ async def test_a_child_knows_what_it_submitted_by_its_id_alone(running: Sidelane
     with pytest.raises(JobFailed):
         await job.result(SOON)
     assert (
-        "NotOpen: A task with process=True knows the jobs it submits by their ids"
+        "LaneNotOpen: A task with process=True has only the ids of the jobs it submits"
         in (await job.record()).history[0].error
     )
 

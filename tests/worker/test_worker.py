@@ -28,8 +28,8 @@ from sidelane.model.outcome import AttemptResult, EventAppend, Released, Succeed
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
 from sidelane.stores.contract import Store
 from sidelane.worker.event_buffer import MAX_BUFFERED
-from sidelane.worker.task_channel import ThreadChannel
-from sidelane.worker.watchdog import HEARTBEATS_PER_LEASE
+from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE
+from sidelane.worker.task_channel import MAX_IN_FLIGHT
 
 SOON = 10.0
 
@@ -465,7 +465,7 @@ async def test_a_worker_closes_what_it_opened_in_turn(lane: Sidelane) -> None:
 async def test_a_task_waits_where_the_store_is_too_slow_for_its_words(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    words, most = 5000, MAX_BUFFERED + ThreadChannel.MOST_CROSSING + 1
+    words, most = 5000, MAX_BUFFERED + MAX_IN_FLIGHT + 1
     said = 0
     over = threading.Event()
 

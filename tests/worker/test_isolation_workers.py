@@ -20,9 +20,9 @@ from sidelane.tasks.job import Job
 from sidelane.tasks.task import Call
 from sidelane.worker import isolation
 from sidelane.worker.worker import Worker
-from tests.engine import isolation_tasks as tasks
 from tests.system.processes import alive
 from tests.system.waiting import until
+from tests.worker import isolation_tasks as tasks
 
 SOON = 30.0
 LOST = Lost(Failure(problem=Problem(detail="killed")))
@@ -31,7 +31,7 @@ LOST = Lost(Failure(problem=Problem(detail="killed")))
 @pytest.fixture
 async def lane(tmp_path: Path) -> AsyncIterator[Sidelane]:
     files = str(tmp_path / "files")
-    tasks.lane.configuration.settings.__dict__.update(store=f"sqlite:///{tmp_path / 'jobs.db'}", files=files)
+    tasks.lane.configuration.settings.__dict__.update(store=f"sqlite:///{tmp_path / 'jobs.db'}", file_storage=files)
     with tasks.lane.files.kept_in(files):
         async with tasks.lane.open():
             yield tasks.lane

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from sidelane.worker.weighted_queues import WeightedQueues
+from sidelane.worker.capacity import WeightedQueues
 
 
 class Bench:
