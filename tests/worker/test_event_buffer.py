@@ -13,7 +13,7 @@ LEASE = Lease("job", 1, "nonce")
 
 
 @given(st.lists(st.one_of(st.integers(0, 300), st.just("take"), st.just("written")), max_size=40))
-def test_ordinals_have_no_holes_and_nothing_is_lost_or_doubled(steps: list[int | str]) -> None:
+def test_ordinals_have_no_gaps_and_no_event_is_lost_or_repeated(steps: list[int | str]) -> None:
     emission, put = EventBuffer(LEASE, lambda emission: None), 0
     got: list[str] = []
     in_flight = None
@@ -39,7 +39,7 @@ def test_ordinals_have_no_holes_and_nothing_is_lost_or_doubled(steps: list[int |
     assert got == [str(number) for number in range(put)]
 
 
-async def test_the_rest_takes_with_it_what_is_under_way() -> None:
+async def test_drain_includes_events_that_are_being_written() -> None:
     emission = EventBuffer(LEASE, lambda emission: None)
     emission.add(NewEvent("a", "1"))
     assert emission.next_append() is not None
@@ -48,7 +48,7 @@ async def test_the_rest_takes_with_it_what_is_under_way() -> None:
     emission.on_written(held=True)
 
 
-async def test_the_rest_waits_while_it_is_too_much_for_one_report() -> None:
+async def test_drain_waits_while_the_events_are_too_large_for_one_result() -> None:
     emission = EventBuffer(LEASE, lambda emission: None)
     for _ in range(3):
         emission.add(NewEvent("big", "x" * (MAX_BYTES_PER_RESULT // 2)))
@@ -61,7 +61,7 @@ async def test_the_rest_waits_while_it_is_too_much_for_one_report() -> None:
     assert (ordinal, len(entries)) == (2, 2)
 
 
-async def test_a_lost_lease_lets_nobody_wait() -> None:
+async def test_lost_lease_ends_the_wait_of_drain() -> None:
     emission = EventBuffer(LEASE, lambda emission: None)
     for _ in range(3):
         emission.add(NewEvent("big", "x" * (MAX_BYTES_PER_RESULT // 2)))
@@ -72,7 +72,7 @@ async def test_a_lost_lease_lets_nobody_wait() -> None:
     assert (await rest)[1] == ()
 
 
-def test_large_entries_go_in_appends_of_bounded_size() -> None:
+def test_large_events_are_split_into_appends_of_bounded_size() -> None:
     emission = EventBuffer(LEASE, lambda emission: None)
     for _ in range(4):
         emission.add(NewEvent("big", "x" * (MAX_BYTES_PER_APPEND // 2)))
