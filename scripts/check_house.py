@@ -51,7 +51,10 @@ def docstring_faults(node: ast.Module | Documented, line: int) -> Iterator[tuple
         yield line, f"the docstring begins with {first[0]}: say Return, Raise, Wait, Send or what it does"
     for sentence in sentences(docstring):
         if len(sentence.split()) > MAX_WORDS:
-            yield line, f"a sentence of {len(sentence.split())} words in the docstring; at most {MAX_WORDS}: {sentence[:60]}"
+            yield (
+                line,
+                f"a sentence of {len(sentence.split())} words in the docstring; at most {MAX_WORDS}: {sentence[:60]}",
+            )
 
 
 def sentences(docstring: str) -> Iterator[str]:

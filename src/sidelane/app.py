@@ -44,12 +44,8 @@ from sidelane.tasks.resources import Resource, ResourceDecorator, declare_resour
 from sidelane.tasks.task import Call, Task
 from sidelane.transports.endpoints import Address
 from sidelane.transports.factory import TransportPool
-from sidelane.worker.background_service import BackgroundService
-from sidelane.worker.capacity import WorkerCapacity
-from sidelane.worker.embedding import run_in_background
-from sidelane.worker.fetcher import QueueShare, internal_share
-from sidelane.worker.weighted_queues import WeightedQueues
-from sidelane.worker.worker import Worker
+from sidelane.worker.capacity import QueueShare, WeightedQueues, WorkerCapacity, internal_share
+from sidelane.worker.worker import BackgroundService, Worker, run_in_background
 
 In = TypeVar("In")
 R = TypeVar("R")
@@ -332,10 +328,10 @@ class Sidelane:
             open_source=lambda: open_store(self.settings.store),
             registry=self.registry,
             settings=self.settings.model_copy(update=changed),
-            submitter=self.client,
+            client=self.client,
             shares=[share] if isolated else [share, internal_share()],
             name=name,
-            attendants=[] if isolated else self._receivers(),
+            background_services=[] if isolated else self._receivers(),
             on_progress=self._progress.on_progress,
             exit_when_stuck=exit_when_stuck or isolated,
         )

@@ -18,8 +18,7 @@ from sidelane.remote_worker import source
 from sidelane.testing import harness
 from sidelane.transports.factory import TransportPool
 from sidelane.transports.job_messages import dispatched_message, read_reply, with_dataref
-from sidelane.worker.embedding import run_in_background
-from sidelane.worker.worker import Worker
+from sidelane.worker.worker import Worker, run_in_background
 from tests.remote import studio
 from tests.remote.conftest import MakeLane
 from tests.remote.lines import Line, sqs_line

@@ -14,7 +14,7 @@ from sidelane.model.job import Submission
 from sidelane.stores.contract import Store, job_topic, queue_topic
 from sidelane.stores.factory import open_store
 from sidelane.stores.redis import notifications
-from sidelane.worker.embedding import run_in_background
+from sidelane.worker.worker import run_in_background
 from tests.contract.servers import EVERY_KIND, RunningServer
 from tests.stores.patience import little_patience
 from tests.stores.proxy import Proxy, between

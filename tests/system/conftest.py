@@ -10,9 +10,9 @@ import pytest
 from sidelane.stores.contract import Store
 from sidelane.stores.factory import open_store
 from tests.contract.servers import RunningServer
-from tests.system.places import SQLITE
+from tests.system.process_scenario import ProcessScenario
 from tests.system.processes import Processes
-from tests.system.scene import Scene
+from tests.system.store_urls import SQLITE
 
 LEASE = 1.0
 """Short, so that the tests are."""
@@ -73,7 +73,7 @@ async def store(processes: Processes) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def scene(processes: Processes, store: Store) -> AsyncIterator[Scene]:
+async def scenario(processes: Processes, store: Store) -> AsyncIterator[ProcessScenario]:
     """Processes and store together."""
     async with AsyncExitStack() as clients:
-        yield Scene(processes, store, clients)
+        yield ProcessScenario(processes, store, clients)

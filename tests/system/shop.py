@@ -14,7 +14,7 @@ from sidelane import Context, Exponential, FinishedBatch, Result, Retry, Sidelan
 FOLDER = Path(os.environ.get("SHOP_FOLDER", "."))
 WORKER = os.environ.get("SHOP_WORKER", "")
 
-DIARY = "diary.jsonl"
+NOTES = "notes.jsonl"
 
 lane = Sidelane()
 
@@ -27,7 +27,7 @@ def machine_time() -> float:
 def note(what: str, **said: Any) -> None:
     """Append a line to the diary, in one write, so that many processes can."""
     line = json.dumps({"what": what, "worker": WORKER, "pid": os.getpid(), "at": machine_time(), **said}) + "\n"
-    diary = os.open(FOLDER / DIARY, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    diary = os.open(FOLDER / NOTES, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(diary, line.encode())
     finally:
@@ -79,7 +79,7 @@ async def deliver(seconds: float, number: int, *, ctx: Context = Use(Context)) -
 
 
 def square(number: int) -> int:
-    """Give what `work` and `deliver` make of a number."""
+    """Return what `work` and `deliver` make of a number."""
     return number * number
 
 

@@ -14,12 +14,12 @@ from sidelane.model.codec import check_size
 from sidelane.model.errors import JobFailed, MalformedMessage, PayloadTooLarge, SidelaneError, UnknownTask
 from sidelane.model.event import PROGRESS, TOKEN, NewEvent, named_event, progress_event, token_event
 from sidelane.model.job import Failure, JobRecord, Lease, Query, State
-from sidelane.model.outcome import AttemptResult, EventAppend, Failed, Outcome, Retried, Succeeded
+from sidelane.model.outcome import AttemptResult, EventAppend, Outcome, Succeeded
 from sidelane.model.problem import Problem
 from sidelane.services import Services
 from sidelane.tasks.registry import AnyTask
 from sidelane.transports.job_messages import CompletionMessage, EmittedEvent
-from sidelane.worker.outcome import WrongResult, add_job_context, classify_error, log_outcome
+from sidelane.worker.outcome import WrongResult, add_job_context, classify_error, report_end, retry_or_fail
 
 MAX_PROBLEM_SIZE = 16_384
 """Bytes of a problem document; of a larger one the title and the beginning of the detail are kept."""
@@ -136,7 +136,7 @@ class CompletionHandler:
         report = AttemptResult(lease=lease, outcome=outcome, ordinal=ordinal + own, entries=entries)
         (held,) = await store.finish([report])
         if held and current:
-            log_outcome(record.id, task.name, lease.attempt, outcome)
+            report_end(record, outcome)
         answer = (
             (CompletionStatus.ACCEPTED if current else CompletionStatus.REPEATED) if held else CompletionStatus.LATE
         )
@@ -193,8 +193,7 @@ def _problematic(
     found = _proper(problem if isinstance(problem, Problem) else Problem.of(problem))
     error = JobFailed(found)
     failure = Failure(problem=found, error=f"outside: {words or error}"[:1000])
-    delay = None if final else task.policy.retry.next_delay(record.failures + 1, error)
-    return Failed(failure) if delay is None else Retried(failure, delay)
+    return retry_or_fail(failure, error, failures=record.failures, retry=task.policy.retry, final=final)
 
 
 def _proper(problem: Problem) -> Problem:

@@ -31,7 +31,7 @@ from sidelane.model.errors import (
 from sidelane.model.job import Failure, JobRecord, Lease
 from sidelane.model.limit import ConcurrencyLimit
 from sidelane.model.message import Message
-from sidelane.model.outcome import AttemptResult, Failed, Retried
+from sidelane.model.outcome import AttemptResult
 from sidelane.model.problem import Problem
 from sidelane.model.retry import Exponential, Retry
 from sidelane.services import Services
@@ -41,7 +41,7 @@ from sidelane.tasks.internal_queues import DISPATCH_QUEUE
 from sidelane.tasks.resources import Use
 from sidelane.tasks.task import Lane
 from sidelane.transports.job_messages import SOURCE, DispatchedJob, data_of, dispatched_message, with_dataref
-from sidelane.worker.outcome import add_job_context
+from sidelane.worker.outcome import add_job_context, report_end, retry_or_fail
 
 TIMEOUT = 60.0
 """Seconds one try may take."""
@@ -191,14 +191,14 @@ class Dispatcher:
         words = f"{type(error).__name__}: {error}"[:1000]
         logger.error("job %s could not be handed over to %s: %s", record.id, task.routing.send_to, words)
         failure = Failure(problem=met.problem(), error=words)
-        delay = task.policy.retry.next_delay(record.failures + 1, met)
-        outcome = Failed(failure) if delay is None else Retried(failure, delay)
+        ended = retry_or_fail(failure, met, failures=record.failures, retry=task.policy.retry)
+        outcome = add_job_context(ended, record.id, lease.attempt)
         try:
-            await self._services.client.store.finish(
-                [AttemptResult(lease=lease, outcome=add_job_context(outcome, record.id, lease.attempt))]
-            )
+            (held,) = await self._services.client.store.finish([AttemptResult(lease=lease, outcome=outcome)])
         except StoreUnavailable:
             raise RetryLater(OTHER_WORKER_DELAY) from error
+        if held:
+            report_end(record, outcome)
 
 
 def _message(task: ExternalTask[Any, Any], offer: DispatchedJob, source: str) -> Message:

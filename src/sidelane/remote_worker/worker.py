@@ -20,10 +20,8 @@ from sidelane.tasks.task import Task
 from sidelane.transports.endpoints import Address
 from sidelane.transports.factory import TransportPool
 from sidelane.transports.receive_loop import require_receivable, require_sendable
-from sidelane.worker.capacity import WorkerCapacity
-from sidelane.worker.fetcher import QueueShare
-from sidelane.worker.watchdog import HEARTBEATS_PER_LEASE
-from sidelane.worker.weighted_queues import WeightedQueues
+from sidelane.worker.capacity import QueueShare, WeightedQueues, WorkerCapacity
+from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE
 from sidelane.worker.worker import Worker
 
 R = TypeVar("R")
@@ -70,10 +68,10 @@ async def message_worker(
             open_source=beats,
             registry=registry,
             settings=settings.model_copy(update={"payload_limit": limit}),
-            submitter=NullClient(),
+            client=NullClient(),
             shares=[QueueShare(WorkerCapacity(settings.concurrency, {queue: None}), WeightedQueues({queue: 1}))],
             name=name,
-            attendants=[source],
+            background_services=[source],
             exit_when_stuck=exit_when_stuck,
         )
 

@@ -55,7 +55,7 @@ class Context:
     trace: str | None = None
     remaining: float | None = None
     payload_limit: int = 1_048_576
-    voice: TaskChannel = field(repr=False, compare=False)
+    channel: TaskChannel = field(repr=False, compare=False)
 
     @property
     def idempotency_key(self) -> str:
@@ -64,15 +64,15 @@ class Context:
 
     def progress(self, percent: float, message: str = "") -> Awaitable[None]:
         """Report how far the job is, from 0 to 100. It is on its way at once; awaiting it only waits for room."""
-        return self.voice.put(progress_event(percent, message, self.payload_limit))
+        return self.channel.put(progress_event(percent, message, self.payload_limit))
 
     def emit(self, name: str, data: object) -> Awaitable[None]:
         """Add an event of the task's own to the job's log. Raises ValueError on a reserved name."""
-        return self.voice.put(named_event(name, data, self.payload_limit))
+        return self.channel.put(named_event(name, data, self.payload_limit))
 
     def check(self) -> None:
         """Raise `Stopped` when the attempt was cancelled or its time is over: for tasks in threads and processes."""
-        if self.voice.stopping():
+        if self.channel.stopping():
             raise Stopped
 
     def submit(self, call: Call[R], *, cancel: Literal["leave", "cascade"] = "leave") -> Pending[Job[R]]:
@@ -86,7 +86,7 @@ class Context:
         if ensure_call(call).options.user is None and self.user is not None:
             call = call.with_options(user=self.user)
         spec = call.spec(parent=self.job_id, trace=self.trace, cascade=cancel == "cascade")
-        return self.voice.submit(call.task, spec)
+        return self.channel.submit(call.task, spec)
 
 
 class Completed:

@@ -69,7 +69,7 @@ class Harness:
         self._reporter = Reporter(client.store, on_lost=lambda append: None, on_reported=lambda report, held: None)
         self._runtime = Runtime(
             registry=registry, resources=self._resources, settings=client.settings, threads=self._threads,
-            children=self._children, submitter=client, reporting=self._reporter, confirm=self._confirm,
+            children=self._children, client=client, reporter=self._reporter, confirm_lease=self._confirm_lease,
         )  # fmt: skip
         self._firings = PeriodicEnqueuer(client.store)
         self._loops = [
@@ -103,7 +103,7 @@ class Harness:
         count = 0
         while attempts := await self._claim(outward):
             await asyncio.gather(*(attempt.start() for attempt in attempts))
-            await self._reporter.settled()
+            await self._reporter.wait_reported()
             count += len(attempts)
         return count
 
@@ -192,7 +192,7 @@ class Harness:
             isolated=isolated,
         )  # fmt: skip
 
-    async def _confirm(self, lease: Lease) -> bool:
+    async def _confirm_lease(self, lease: Lease) -> bool:
         """Nobody else takes a lease here."""
         return True
 

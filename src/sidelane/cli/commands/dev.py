@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from sidelane.cli.commands.dev_process import DevProcess
+from sidelane.cli.commands.dev_process import dev_process
 from sidelane.cli.options import Concurrency, LogLevel, QueueSlots, level_of, passed_on, slots_by_queue
 from sidelane.cli.output.prefixed import SELF, PrefixedOutput
 from sidelane.model.errors import ConfigurationError, MissingExtra
-from sidelane.processes.supervisor import names_of
+from sidelane.processes.supervisor import SupervisedProcess, process_names
 
 BACKLOG = 512
 
@@ -63,7 +63,7 @@ def dev(
     slots_by_queue(queues)  # what is wrong with it is said here once, not by each worker
     options = passed_on(level, queues, concurrency)
     folders = reload_dir or [Path.cwd()]
-    names = names_of("worker", workers)
+    names = process_names("worker", workers)
     with _listen(host, port) as listening:
         terminal = PrefixedOutput(["api", *names])
         terminal.say(SELF, f"the API is at {_address(host, listening)}")
@@ -77,19 +77,19 @@ def _address(host: str, listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
 
-def _api(application: str, level: str, file: int, terminal: PrefixedOutput) -> DevProcess:
+def _api(application: str, level: str, file: int, terminal: PrefixedOutput) -> SupervisedProcess:
     arguments = ["api", application, "--file", str(file), "--log-level", level]
-    return DevProcess("api", arguments, signal.SIGTERM, terminal, [file])
+    return dev_process("api", arguments, signal.SIGTERM, terminal, [file])
 
 
-def _worker(name: str, lane: str, options: Sequence[str], terminal: PrefixedOutput) -> DevProcess:
-    return DevProcess(name, ["worker", lane, "--name", name, "--prefixed", *options], signal.SIGQUIT, terminal)
+def _worker(name: str, lane: str, options: Sequence[str], terminal: PrefixedOutput) -> SupervisedProcess:
+    return dev_process(name, ["worker", lane, "--name", name, "--prefixed", *options], signal.SIGQUIT, terminal)
 
 
 class Development:
     """Everything `sidelane dev` runs, until Ctrl-C."""
 
-    def __init__(self, kept: Sequence[DevProcess], folders: Sequence[Path], terminal: PrefixedOutput) -> None:
+    def __init__(self, kept: Sequence[SupervisedProcess], folders: Sequence[Path], terminal: PrefixedOutput) -> None:
         self._kept = kept
         self._folders = folders
         self._terminal = terminal

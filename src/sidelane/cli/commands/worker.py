@@ -24,7 +24,7 @@ from sidelane.cli.output.logs import log_to_stderr
 from sidelane.cli.worker_main import run_and_exit, run_worker, tasks_of
 from sidelane.external.task import external_tasks
 from sidelane.processes.child import CliProcess, exit_with_parent
-from sidelane.processes.supervisor import Supervisor, names_of
+from sidelane.processes.supervisor import Supervisor, process_names
 from sidelane.stores.factory import redact_url
 from sidelane.tasks.internal_queues import without_internal
 from sidelane.transports.endpoints import Address
@@ -70,7 +70,7 @@ def worker(
     log_to_stderr("" if prefixed else name, level)
     if processes > 1:
         common = ["worker", *([lane] if lane else []), *passed_on(level, queues, concurrency, strict=strict)]
-        children = [CliProcess(each, [*common, "--name", each]) for each in names_of(name, processes)]
+        children = [CliProcess(each, [*common, "--name", each]) for each in process_names(name, processes)]
         raise typer.Exit(asyncio.run(Supervisor(children).run()))
     found = load_lane(lane)
     debug = bool(ctx.find_root().params.get("debug"))

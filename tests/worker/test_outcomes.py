@@ -38,7 +38,7 @@ class Upstream(Exception):
     pass
 
 
-def test_of_an_error_of_ours_the_traceback_is_that_of_what_it_was_raised_from_alone(lane: Sidelane) -> None:
+def test_traceback_of_an_internal_error_is_that_of_its_cause(lane: Sidelane) -> None:
     ours = PermanentFailure("It cannot be done.")
     try:
         raise Upstream("busy")
@@ -50,7 +50,7 @@ def test_of_an_error_of_ours_the_traceback_is_that_of_what_it_was_raised_from_al
     assert "PermanentFailure" not in outcome.failure.traceback
 
 
-async def test_a_plain_function_runs_in_a_thread(lane: Sidelane) -> None:
+async def test_sync_function_runs_in_a_thread(lane: Sidelane) -> None:
     import threading
 
     @lane.task
@@ -61,7 +61,7 @@ async def test_a_plain_function_runs_in_a_thread(lane: Sidelane) -> None:
         assert await t.run(where.call()) != threading.main_thread().name
 
 
-async def test_text_that_is_yielded_becomes_tokens_and_the_result(lane: Sidelane) -> None:
+async def test_yielded_text_becomes_tokens_and_the_result(lane: Sidelane) -> None:
     @lane.task
     async def answer() -> AsyncIterator[str]:
         yield "Because "
@@ -76,7 +76,7 @@ async def test_text_that_is_yielded_becomes_tokens_and_the_result(lane: Sidelane
         assert events[0].data == '{"text":"Because "}'
 
 
-async def test_models_become_named_events_and_result_the_typed_result(lane: Sidelane) -> None:
+async def test_yielded_models_become_named_events_and_result_the_typed_result(lane: Sidelane) -> None:
     @lane.task
     def analyse() -> Iterator[str | Step | Result[Report]]:
         yield Step(name="read")
@@ -89,7 +89,7 @@ async def test_models_become_named_events_and_result_the_typed_result(lane: Side
         assert [event.name for event in await t.events(analyse.job(record.id))] == ["step", "token", "end"]
 
 
-async def test_what_was_yielded_stays_as_partial(lane: Sidelane) -> None:
+async def test_failed_job_keeps_yielded_text_as_partial_result(lane: Sidelane) -> None:
     @lane.task
     async def answer() -> AsyncIterator[str]:
         yield "Half an "
@@ -102,7 +102,7 @@ async def test_what_was_yielded_stays_as_partial(lane: Sidelane) -> None:
         assert failed.value.partial == "Half an ans"
 
 
-async def test_a_retry_starts_over_and_says_so(lane: Sidelane) -> None:
+async def test_retry_starts_over_with_an_attempt_event(lane: Sidelane) -> None:
     tries: list[int] = []
 
     @lane.task(retry=Retry(attempts=2, backoff=Fixed(10)))
@@ -125,7 +125,7 @@ async def test_a_retry_starts_over_and_says_so(lane: Sidelane) -> None:
         assert names == ["token", "attempt", "token", "end"]
 
 
-async def test_a_task_that_fails_too_often_is_failed_with_its_history(lane: Sidelane) -> None:
+async def test_job_that_fails_too_often_keeps_its_history(lane: Sidelane) -> None:
     @lane.task(retry=Retry(attempts=3, backoff=Fixed(0)))
     async def never() -> None:
         raise RuntimeError("secret words")
@@ -143,7 +143,7 @@ async def test_a_task_that_fails_too_often_is_failed_with_its_history(lane: Side
         assert failed.value.problem().status == 500
 
 
-async def test_only_the_errors_that_are_worth_it_are_retried(lane: Sidelane) -> None:
+async def test_only_listed_errors_are_retried(lane: Sidelane) -> None:
     @lane.task(retry=Retry(attempts=5, backoff=Fixed(0), only=(Upstream,)))
     async def picky() -> None:
         raise ValueError
@@ -154,7 +154,7 @@ async def test_only_the_errors_that_are_worth_it_are_retried(lane: Sidelane) -> 
         assert (await t.submitted(picky))[0].attempt == 1
 
 
-async def test_the_errors_that_are_never_worth_it_are_not_retried(lane: Sidelane) -> None:
+async def test_excluded_errors_are_not_retried(lane: Sidelane) -> None:
     @lane.task(retry=Retry(attempts=3, backoff=Fixed(0), only=(LookupError,), never=(KeyError,)))
     async def picky(error: str) -> None:
         raise KeyError if error == "key" else IndexError
@@ -166,7 +166,7 @@ async def test_the_errors_that_are_never_worth_it_are_not_retried(lane: Sidelane
             assert (await job.record()).attempt == attempts
 
 
-async def test_give_up_is_final_and_public(lane: Sidelane) -> None:
+async def test_permanent_failure_is_final_and_public(lane: Sidelane) -> None:
     @lane.task(retry=Retry(attempts=5))
     async def hopeless() -> None:
         raise PermanentFailure(Problem(status=409, title="Sold out", detail="There is none left."))
@@ -178,7 +178,7 @@ async def test_give_up_is_final_and_public(lane: Sidelane) -> None:
         assert (document["status"], document["title"], document["attempt"]) == (409, "Sold out", 1)
 
 
-async def test_try_later_costs_nothing(lane: Sidelane) -> None:
+async def test_retry_later_counts_no_failure(lane: Sidelane) -> None:
     tries: list[int] = []
 
     @lane.task
@@ -198,7 +198,7 @@ async def test_try_later_costs_nothing(lane: Sidelane) -> None:
         assert (record.attempt, record.failures, record.worker_losses) == (4, 0, 0)
 
 
-async def test_an_http_exception_becomes_that_problem(lane: Sidelane) -> None:
+async def test_http_exception_becomes_its_problem(lane: Sidelane) -> None:
     @lane.task(retry=Retry(attempts=5))
     async def teapot() -> None:
         raise HTTPException(418, "I am a teapot.")
@@ -210,7 +210,7 @@ async def test_an_http_exception_becomes_that_problem(lane: Sidelane) -> None:
         assert (await t.submitted(teapot))[0].attempt == 1
 
 
-async def test_errors_map_to_problems(lane: Sidelane) -> None:
+async def test_problem_rules_map_errors_to_problems(lane: Sidelane) -> None:
     lane.problem(Upstream, status=502, title="Model unavailable")
 
     @lane.problem(KeyError, status=404, final=True)
@@ -231,7 +231,7 @@ async def test_errors_map_to_problems(lane: Sidelane) -> None:
 
 
 @pytest.mark.parametrize("value", ["text", object(), {"score": "many"}])
-async def test_a_result_of_another_type_is_a_failure(lane: Sidelane, value: Any) -> None:
+async def test_result_of_another_type_is_a_failure(lane: Sidelane, value: Any) -> None:
     @lane.task
     async def analyse() -> Report:
         return value  # type: ignore[no-any-return]
@@ -241,7 +241,7 @@ async def test_a_result_of_another_type_is_a_failure(lane: Sidelane, value: Any)
             await t.run(analyse.call())
 
 
-async def test_a_result_over_the_limit_is_a_final_failure(make_lane: Any) -> None:
+async def test_result_over_the_size_limit_is_a_final_failure(make_lane: Any) -> None:
     lane: Sidelane = make_lane(payload_limit=2000)
 
     @lane.task(retry=Retry(attempts=3))
@@ -254,7 +254,7 @@ async def test_a_result_over_the_limit_is_a_final_failure(make_lane: Any) -> Non
         assert failed.value.problem().status == 413
 
 
-async def test_a_task_that_exits_fails_alone(lane: Sidelane) -> None:
+async def test_task_that_exits_fails_without_ending_its_worker(lane: Sidelane) -> None:
     @lane.task
     async def leave() -> None:
         raise SystemExit(3)
@@ -264,7 +264,7 @@ async def test_a_task_that_exits_fails_alone(lane: Sidelane) -> None:
             await t.run(leave.call())
 
 
-async def test_yielding_something_else_is_a_failure(lane: Sidelane) -> None:
+async def test_yielding_an_unsupported_type_is_a_failure(lane: Sidelane) -> None:
     @lane.task
     async def odd() -> AsyncIterator[str]:
         yield 7  # type: ignore[misc]
@@ -281,14 +281,14 @@ def test_backoff_grows_and_stays_within_its_bounds() -> None:
         assert 0.9 * exact <= backoff.delay(failures) <= 1.1 * exact
 
 
-def test_jitter_spreads_the_waits_over_all_their_width() -> None:
+def test_jitter_spreads_delays_over_its_whole_range() -> None:
     edges = iter((0.0, 0.5, 1.0))
     backoff = Exponential(first=10, jitter=0.2, random=lambda: next(edges))
     assert [backoff.delay(1) for _ in range(3)] == [9, 10, 11]
     assert len({Exponential().delay(1) for _ in range(50)}) > 40
 
 
-async def test_sidelanes_own_errors_in_a_task_stay_inside(lane: Sidelane) -> None:
+async def test_messages_of_internal_errors_are_not_public(lane: Sidelane) -> None:
     @lane.task
     async def leaky() -> None:
         raise StoreUnavailable("The file /var/lib/secret.db was moved.")
@@ -299,7 +299,7 @@ async def test_sidelanes_own_errors_in_a_task_stay_inside(lane: Sidelane) -> Non
         assert "secret" not in str(failed.value.problem().document())
 
 
-async def test_what_json_does_not_hold_is_found_where_it_is_given(lane: Sidelane) -> None:
+async def test_values_that_json_cannot_hold_are_rejected_at_once(lane: Sidelane) -> None:
     @lane.task
     async def share(of: float) -> float:
         return float("nan")

@@ -6,7 +6,7 @@ from sidelane import ConcurrencyLimit, Queue, RateLimit, ResultNotReady, Sidelan
 from sidelane.testing import harness
 
 
-async def test_a_drain_runs_all_jobs_of_a_limit_one_after_the_other(lane: Sidelane) -> None:
+async def test_drain_runs_all_jobs_of_a_concurrency_limit_in_turn(lane: Sidelane) -> None:
     running = most = 0
 
     @lane.task(limits=[ConcurrencyLimit(1, per="task", on_limit="wait")])
@@ -23,7 +23,7 @@ async def test_a_drain_runs_all_jobs_of_a_limit_one_after_the_other(lane: Sidela
         assert most == 1
 
 
-async def test_a_drain_ends_when_only_parked_jobs_are_left(lane: Sidelane) -> None:
+async def test_drain_ends_when_only_blocked_jobs_are_left(lane: Sidelane) -> None:
     @lane.task(limits=[RateLimit("2/minute", per="task", on_limit="wait")])
     async def call_out() -> None: ...
 
@@ -39,7 +39,7 @@ async def test_a_drain_ends_when_only_parked_jobs_are_left(lane: Sidelane) -> No
         assert await t.drain() == 0
 
 
-async def test_a_drain_looks_past_many_jobs_that_a_limit_holds_back() -> None:
+async def test_drain_looks_past_many_blocked_jobs() -> None:
     lane = Sidelane(store="sqlite://:memory:", queues=[Queue("chat")])
 
     @lane.task(queue="chat", limits=[RateLimit("1/minute", per="task", on_limit="wait")])

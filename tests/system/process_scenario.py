@@ -1,4 +1,4 @@
-"""One test's scene: processes on one store, and the store as the test's own process sees it."""
+"""One test's scenario: processes on one store, and the store as the test's own process sees it."""
 
 import json
 from contextlib import AsyncExitStack
@@ -9,13 +9,13 @@ from httpx2 import AsyncClient
 from sidelane.model.job import FINISHED, JobRecord, JobSpec, Submission
 from sidelane.stores.contract import Store
 from sidelane.tasks.task import Call
-from tests.system.processes import SHOP, Processes, Started, port_of
+from tests.system.processes import SHOP, Processes, RunningProcess, port_of
 from tests.system.waiting import until
 
-STARTS_WITHIN = 20.0
+START_TIMEOUT = 20.0
 
 
-class Scene:
+class ProcessScenario:
     """What tests do with the store and the processes on it. The test's own process does not sweep."""
 
     def __init__(self, processes: Processes, store: Store, clients: AsyncExitStack) -> None:
@@ -23,26 +23,26 @@ class Scene:
         self.store = store
         self._clients = clients
 
-    async def worker(self, name: str, lane: str = SHOP, **environment: str) -> Started:
+    async def worker(self, name: str, lane: str = SHOP, **environment: str) -> RunningProcess:
         """Start a worker and wait until it says that it lives."""
         started = self.processes.worker(name, lane, **environment)
 
         async def lives() -> bool:
-            assert not started.ended, f"worker {name} ended"
+            assert not started.exited, f"worker {name} ended"
             return any(worker.pid == started.pid for worker in await self.store.workers())
 
-        await until(lives, f"worker {name} is there", within=STARTS_WITHIN)
+        await until(lives, f"worker {name} is there", within=START_TIMEOUT)
         return started
 
-    async def api(self, *, under: tuple[str, ...] = (), loop: str = "asyncio") -> tuple[Started, AsyncClient]:
+    async def api(self, *, under: tuple[str, ...] = (), loop: str = "asyncio") -> tuple[RunningProcess, AsyncClient]:
         """Start the HTTP service, wait until it listens, and give it with a client for it."""
         api = self.processes.api(under=under, loop=loop)
 
         def port() -> int | None:
-            assert not api.ended, "the service ended"
+            assert not api.exited, "the service ended"
             return port_of(api)
 
-        number = await until(port, "the service listens", within=STARTS_WITHIN)
+        number = await until(port, "the service listens", within=START_TIMEOUT)
         client = AsyncClient(base_url=f"http://127.0.0.1:{number}", timeout=20.0, trust_env=False)
         return api, await self._clients.enter_async_context(client)
 
@@ -69,7 +69,7 @@ class Scene:
         assert not lost, f"{len(lost)} of {len(jobs)} jobs are lost: {lost[:5]}"
         return [record for record in found if isinstance(record, JobRecord)]
 
-    async def finished(self, jobs: list[str], *, within: float = 15.0) -> list[JobRecord]:
+    async def wait_all_finished(self, jobs: list[str], *, within: float = 15.0) -> list[JobRecord]:
         """Wait until all of these jobs have finished and give their records."""
 
         async def over() -> bool:
@@ -78,22 +78,22 @@ class Scene:
         await until(over, f"{len(jobs)} jobs finish", within=within)
         return await self.records(jobs)
 
-    async def ended(self, job: str, *, within: float = 15.0) -> JobRecord:
+    async def wait_finished(self, job: str, *, within: float = 15.0) -> JobRecord:
         """Wait until a job has finished and give its record."""
-        (record,) = await self.finished([job], within=within)
+        (record,) = await self.wait_all_finished([job], within=within)
         return record
 
-    async def started(self, job: str, attempt: int = 1, *, within: float = 10.0) -> dict[str, Any]:
+    async def wait_started(self, job: str, attempt: int = 1, *, within: float = 10.0) -> dict[str, Any]:
         """Wait until a task has noted the start of this attempt, and give that note."""
 
         def begun() -> dict[str, Any]:
-            notes = self.processes.diary("start", job)
+            notes = self.processes.notes("start", job)
             return next((note for note in notes if note["attempt"] == attempt), {})
 
         return await until(begun, f"attempt {attempt} begins", within=within)
 
-    async def log(self, job: str) -> list[tuple[str, Any]]:
-        """Give a job's log, event by event: its name and data. The numbers of a log have no holes."""
+    async def event_log(self, job: str) -> list[tuple[str, Any]]:
+        """Return a job's log, event by event: its name and data. The numbers of a log have no holes."""
         reading = await self.store.read(job, limit=100_000)
         assert reading is not None
         numbers = [event.number for event in reading.events]
@@ -101,8 +101,8 @@ class Scene:
         return [(event.name, json.loads(event.data)) for event in reading.events]
 
 
-def attempts_of(events: list[tuple[str, Any]]) -> list[str]:
-    """Give the text that each attempt of a log said."""
+def text_by_attempt(events: list[tuple[str, Any]]) -> list[str]:
+    """Return the text that each attempt of a log said."""
     said = [""]
     for name, data in events:
         if name == "attempt":

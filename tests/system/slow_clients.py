@@ -15,7 +15,7 @@ ROOM = 4096
 PATIENCE = 30.0
 
 
-class Told(NamedTuple):
+class ReceivedEvent(NamedTuple):
     """One event as a client got it: its id (empty where it has none), its name, and its data."""
 
     id: str
@@ -23,10 +23,10 @@ class Told(NamedTuple):
     data: Any
 
 
-class Slow(Protocol):
+class SlowClient(Protocol):
     """A connected client."""
 
-    def read(self) -> Iterator[Told]:
+    def read(self) -> Iterator[ReceivedEvent]:
         """Read events until the server ends."""
         ...
 
@@ -54,7 +54,7 @@ class SlowStream:
         self._connection.sendall(request.encode())
         self._response = HTTPResponse(self._connection)
 
-    def read(self) -> Iterator[Told]:
+    def read(self) -> Iterator[ReceivedEvent]:
         self._response.begin()
         assert self._response.status == 200
         fields: dict[str, str] = {}
@@ -63,7 +63,7 @@ class SlowStream:
             if name and colon:
                 fields[name] = value
             elif "data" in fields:
-                yield Told(fields.get("id", ""), fields["event"], json.loads(fields["data"]))
+                yield ReceivedEvent(fields.get("id", ""), fields["event"], json.loads(fields["data"]))
                 fields = {}
 
     def close(self) -> None:
@@ -83,10 +83,10 @@ class SlowSocket:
         self._open = ExitStack()
         self._socket = self._open.enter_context(opening)
 
-    def read(self) -> Iterator[Told]:
+    def read(self) -> Iterator[ReceivedEvent]:
         for text in self._socket:
             message = json.loads(text)
-            yield Told(message.get("id", ""), message["event"], message["data"])
+            yield ReceivedEvent(message.get("id", ""), message["event"], message["data"])
 
     def close(self) -> None:
         with suppress(OSError):  # the server has closed it

@@ -28,8 +28,8 @@ from sidelane.model.outcome import AttemptResult, EventAppend, Released, Succeed
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
 from sidelane.stores.contract import Store
 from sidelane.worker.event_buffer import MAX_BUFFERED
-from sidelane.worker.task_channel import ThreadChannel
-from sidelane.worker.watchdog import HEARTBEATS_PER_LEASE
+from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE
+from sidelane.worker.task_channel import MAX_IN_FLIGHT
 
 SOON = 10.0
 
@@ -42,7 +42,7 @@ async def until(job: Job[Any], holds: Callable[[JobRecord], bool]) -> JobRecord:
     return record
 
 
-async def test_a_timeout_stops_the_task_and_says_so(lane: Sidelane) -> None:
+async def test_timeout_stops_the_task_and_fails_the_job(lane: Sidelane) -> None:
     cleaned = asyncio.Event()
 
     @lane.task(timeout=0.1)
@@ -59,7 +59,7 @@ async def test_a_timeout_stops_the_task_and_says_so(lane: Sidelane) -> None:
         assert cleaned.is_set()
 
 
-async def test_a_timeout_counts_as_a_failure_that_may_be_retried(lane: Sidelane) -> None:
+async def test_timeout_counts_as_a_failure_that_may_be_retried(lane: Sidelane) -> None:
     tries: list[float] = []
 
     @lane.task(timeout=0.1, retry=Retry(attempts=2, backoff=Fixed(0)))
@@ -74,7 +74,7 @@ async def test_a_timeout_counts_as_a_failure_that_may_be_retried(lane: Sidelane)
         assert (await job.record()).failures == 1
 
 
-async def test_a_deadline_holds_over_all_attempts(lane: Sidelane) -> None:
+async def test_deadline_spans_all_attempts(lane: Sidelane) -> None:
     @lane.task(deadline=0.5, retry=Retry(attempts=100, backoff=Fixed(0.05)))
     async def never() -> None:
         raise RuntimeError
@@ -90,7 +90,7 @@ async def test_a_deadline_holds_over_all_attempts(lane: Sidelane) -> None:
             assert failed.value.problem().status == 504
 
 
-async def test_a_job_that_does_not_start_in_time_fails(lane: Sidelane) -> None:
+async def test_job_that_does_not_start_before_it_expires_fails(lane: Sidelane) -> None:
     @lane.task(expires=0.2)
     async def chat() -> None: ...
 
@@ -100,7 +100,7 @@ async def test_a_job_that_does_not_start_in_time_fails(lane: Sidelane) -> None:
         assert failed.value.problem().status in (503, 504)
 
 
-async def test_cancel_reaches_a_running_coroutine_which_may_still_speak(make_lane: Any) -> None:
+async def test_cancelled_coroutine_may_still_emit_events(make_lane: Any) -> None:
     lane: Sidelane = make_lane(lease_duration=60.0)
 
     @lane.task
@@ -144,7 +144,7 @@ async def test_cancel_closes_a_generator_and_keeps_its_partial(lane: Sidelane) -
         assert closed.is_set()
 
 
-async def test_a_thread_stops_when_it_checks(lane: Sidelane) -> None:
+async def test_thread_stops_at_its_next_check(lane: Sidelane) -> None:
     @lane.task
     def loop(ctx: Context = Use(Context)) -> None:
         ctx.progress(1)
@@ -160,7 +160,7 @@ async def test_a_thread_stops_when_it_checks(lane: Sidelane) -> None:
             await job.result(SOON)
 
 
-async def test_a_thread_that_hangs_on_is_reported_without_it_and_keeps_its_slot(make_lane: Any) -> None:
+async def test_thread_that_outlives_its_grace_is_reported_and_keeps_its_slot(make_lane: Any) -> None:
     lane: Sidelane = make_lane(concurrency=1)
     release = threading.Event()
 
@@ -182,7 +182,7 @@ async def test_a_thread_that_hangs_on_is_reported_without_it_and_keeps_its_slot(
         assert await job.result(SOON) == "ran"
 
 
-async def test_a_coroutine_that_swallows_its_cancellation_is_reported_without_it(lane: Sidelane) -> None:
+async def test_coroutine_that_suppresses_its_cancellation_is_reported_after_its_grace(lane: Sidelane) -> None:
     release = asyncio.Event()
 
     @lane.task(cancel_grace=0.1)
@@ -220,7 +220,7 @@ async def test_success_wins_over_a_cancel_request(lane: Sidelane) -> None:
         assert await job.result(SOON) == "done anyway"
 
 
-async def test_a_queue_runs_no_more_at_once_than_it_may(lane: Sidelane) -> None:
+async def test_queue_runs_no_more_jobs_at_once_than_its_limit(lane: Sidelane) -> None:
     running = most = 0
 
     @lane.task(queue="gpu")
@@ -251,7 +251,7 @@ async def test_hundreds_of_jobs_run_at_once_in_one_process(make_lane: Any) -> No
             await job.result(SOON)
 
 
-async def test_a_drain_lets_jobs_finish_and_gives_back_the_rest_at_no_cost(make_lane: Any) -> None:
+async def test_drain_lets_jobs_finish_and_releases_the_rest_at_no_cost(make_lane: Any) -> None:
     lane: Sidelane = make_lane(shutdown_timeout=0.5, cancel_grace=0.2)
 
     @lane.task
@@ -273,7 +273,7 @@ async def test_a_drain_lets_jobs_finish_and_gives_back_the_rest_at_no_cost(make_
         assert await lane.client.store.workers() == []
 
 
-async def test_stopping_now_gives_everything_back_at_once(make_lane: Any) -> None:
+async def test_stop_now_releases_running_jobs_at_once(make_lane: Any) -> None:
     lane: Sidelane = make_lane(shutdown_timeout=60)
 
     @lane.task
@@ -294,7 +294,9 @@ async def test_stopping_now_gives_everything_back_at_once(make_lane: Any) -> Non
         assert (record.state, record.worker_losses) == (State.QUEUED, 0)
 
 
-async def test_tasks_whose_resource_fails_wait_until_it_opens(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_jobs_whose_resource_fails_to_open_wait_until_it_opens(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sidelane.worker.worker.RESOURCE_RETRY_INTERVAL", 0.1)
     broken = True
 
@@ -326,7 +328,7 @@ async def test_tasks_whose_resource_fails_wait_until_it_opens(lane: Sidelane, mo
         await running
 
 
-async def test_a_worker_takes_only_what_it_knows(lane: Sidelane) -> None:
+async def test_worker_claims_only_tasks_and_versions_it_knows(lane: Sidelane) -> None:
     @lane.task
     async def known() -> str:
         return "ok"
@@ -343,7 +345,7 @@ async def test_a_worker_takes_only_what_it_knows(lane: Sidelane) -> None:
             assert (await lane.client.record(name)).attempt == 0
 
 
-async def test_events_are_followed_live_and_resumed_from_any_place(lane: Sidelane) -> None:
+async def test_events_are_streamed_live_and_resumed_from_any_position(lane: Sidelane) -> None:
     go = asyncio.Semaphore(0)
 
     @lane.task
@@ -366,7 +368,7 @@ async def test_events_are_followed_live_and_resumed_from_any_place(lane: Sidelan
         assert [event.name async for event in job.events(after)] == ["end"]
 
 
-def test_a_script_without_a_loop_submits_and_waits(lane: Sidelane) -> None:
+def test_script_without_an_event_loop_submits_and_waits(lane: Sidelane) -> None:
     @lane.task
     async def answer() -> AsyncIterator[str]:
         yield "yes"
@@ -393,7 +395,7 @@ def test_a_script_without_a_loop_submits_and_waits(lane: Sidelane) -> None:
         thread.join()
 
 
-async def test_a_freed_slot_of_a_full_queue_is_taken_at_once(lane: Sidelane) -> None:
+async def test_freed_slot_of_a_full_queue_is_used_at_once(lane: Sidelane) -> None:
     @lane.task(queue="gpu")
     async def heavy() -> None:
         await asyncio.sleep(0.05)
@@ -405,7 +407,7 @@ async def test_a_freed_slot_of_a_full_queue_is_taken_at_once(lane: Sidelane) -> 
         assert time.monotonic() - began < 8.0  # below what an idle worker waits for one hint
 
 
-async def test_an_attempt_past_its_time_whose_report_does_not_get_out_is_not_renewed(
+async def test_lease_is_not_renewed_when_a_timed_out_attempt_cannot_be_reported(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidelane.worker.attempt.REPORT_TIMEOUT", 0.1)
@@ -438,7 +440,7 @@ async def test_an_attempt_past_its_time_whose_report_does_not_get_out_is_not_ren
         await running
 
 
-async def test_a_worker_closes_what_it_opened_in_turn(lane: Sidelane) -> None:
+async def test_worker_closes_resources_in_reverse_order(lane: Sidelane) -> None:
     log: list[str] = []
 
     @lane.resource
@@ -462,10 +464,10 @@ async def test_a_worker_closes_what_it_opened_in_turn(lane: Sidelane) -> None:
 
 
 @pytest.mark.parametrize("kind", ["coroutine", "async generator", "function", "generator"])
-async def test_a_task_waits_where_the_store_is_too_slow_for_its_words(
+async def test_task_that_emits_faster_than_the_store_writes_has_to_wait(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    words, most = 5000, MAX_BUFFERED + ThreadChannel.MOST_CROSSING + 1
+    words, most = 5000, MAX_BUFFERED + MAX_IN_FLIGHT + 1
     said = 0
     over = threading.Event()
 
@@ -527,7 +529,7 @@ async def test_a_task_waits_where_the_store_is_too_slow_for_its_words(
         assert len([event async for event in job.events()]) == words + 1
 
 
-async def test_a_resource_that_fails_for_one_attempt_stops_nothing_else(lane: Sidelane) -> None:
+async def test_attempt_resource_that_fails_once_costs_one_attempt(lane: Sidelane) -> None:
     opened = 0
 
     @lane.resource(scope="attempt")
@@ -546,7 +548,7 @@ async def test_a_resource_that_fails_for_one_attempt_stops_nothing_else(lane: Si
         assert await (await use.submit()).result(SOON) == "session"
 
 
-async def test_a_task_may_raise_anything_and_it_is_its_failure(lane: Sidelane) -> None:
+async def test_any_exception_of_a_task_is_its_failure(lane: Sidelane) -> None:
     class Panic(BaseException):
         """What native code raises, and nobody catches as an Exception."""
 
@@ -567,7 +569,7 @@ async def test_a_task_may_raise_anything_and_it_is_its_failure(lane: Sidelane) -
             assert (record.attempt, record.worker_losses) == (1, 0)
 
 
-async def test_a_job_that_nobody_serves_is_said_in_the_log(lane: Sidelane, caplog: pytest.LogCaptureFixture) -> None:
+async def test_job_that_no_worker_can_run_is_logged_once(lane: Sidelane, caplog: pytest.LogCaptureFixture) -> None:
     @lane.task(queue="gpu")
     async def heavy() -> None: ...
 
@@ -600,7 +602,7 @@ class LateAnswers:
 
 
 @pytest.mark.parametrize("taken", [True, False])
-async def test_a_job_whose_lease_was_lost_before_its_start_does_not_start(lane: Sidelane, taken: bool) -> None:
+async def test_job_whose_lease_was_lost_before_its_start_does_not_start(lane: Sidelane, taken: bool) -> None:
     started = []
 
     @lane.task

@@ -14,7 +14,7 @@ import pytest
 
 from sidelane import PREVIOUS_FAILURE, PREVIOUS_RESULT, JobCancelled, JobFailed, Sidelane
 from sidelane.worker.child_protocol import pack
-from tests.engine.process_tasks import (
+from tests.worker.process_tasks import (
     block,
     conflicting,
     die,
@@ -49,14 +49,14 @@ async def running(tmp_path: Path) -> AsyncIterator[Sidelane]:
         yield lane
 
 
-async def test_a_child_is_another_process_and_stays_warm_with_its_resources(running: Sidelane) -> None:
+async def test_child_process_and_its_resources_are_reused(running: Sidelane) -> None:
     first, model = await (await where.submit()).result(SOON)
     assert first != os.getpid()
     assert model == f"model of {first}"
     assert await (await where.submit()).result(SOON) == (first, model)
 
 
-async def test_a_child_is_heard_while_it_works(running: Sidelane) -> None:
+async def test_events_of_a_child_are_written_while_it_runs(running: Sidelane) -> None:
     job = await running.submit(stream.options(user="u1").call())
     assert await job.result(SOON) == "done"
     assert [(event.name, event.data) async for event in job.events()][:2] == [
@@ -65,12 +65,12 @@ async def test_a_child_is_heard_while_it_works(running: Sidelane) -> None:
     ]
 
 
-async def test_a_timeout_kills_the_child(running: Sidelane) -> None:
+async def test_timeout_kills_the_child(running: Sidelane) -> None:
     with pytest.raises(JobFailed, match=r"did not end within 0\.5 seconds"):
         await (await spin.submit()).result(SOON)
 
 
-async def test_a_child_that_is_killed_is_gone(running: Sidelane) -> None:
+async def test_timed_out_child_process_exits(running: Sidelane) -> None:
     job = await block.submit()
     async with aclosing(job.events()) as events:
         pid = int((await anext(events)).data)
@@ -82,7 +82,7 @@ async def test_a_child_that_is_killed_is_gone(running: Sidelane) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_cancel_reaches_the_child(running: Sidelane) -> None:
+async def test_cancel_reaches_the_child(running: Sidelane) -> None:
     job = await polite.submit()
     async with aclosing(job.events()) as events:
         assert (await anext(events)).name == "progress"
@@ -91,7 +91,7 @@ async def test_a_cancel_reaches_the_child(running: Sidelane) -> None:
         await job.result(SOON)
 
 
-async def test_a_child_that_dies_is_a_loss_reported_at_once(running: Sidelane) -> None:
+async def test_child_that_dies_is_reported_as_a_worker_loss_at_once(running: Sidelane) -> None:
     job = await die.submit()
     with pytest.raises(JobFailed, match="stopped without a word"):
         await job.result(SOON)
@@ -100,7 +100,7 @@ async def test_a_child_that_dies_is_a_loss_reported_at_once(running: Sidelane) -
     assert ["exit status 3" in each.error for each in record.history] == [True, True]
 
 
-async def test_an_error_in_the_child_keeps_its_words_for_operators(running: Sidelane) -> None:
+async def test_error_message_of_a_child_is_for_operators_only(running: Sidelane) -> None:
     job = await fail.submit()
     with pytest.raises(JobFailed) as failed:
         await job.result(SOON)
@@ -109,7 +109,7 @@ async def test_an_error_in_the_child_keeps_its_words_for_operators(running: Side
     assert "in the child" not in str(failed.value.problem().document())
 
 
-async def test_a_child_submits_jobs_of_its_own(running: Sidelane) -> None:
+async def test_task_in_a_child_submits_jobs(running: Sidelane) -> None:
     job = await running.submit(submitting.options(user="u1").call(3))
     ids = await job.result(SOON)
     assert [await double.job(each).result(SOON) for each in ids] == [0, 2, 4]
@@ -117,7 +117,7 @@ async def test_a_child_submits_jobs_of_its_own(running: Sidelane) -> None:
     assert (spec.parent, spec.user) == (job.id, "u1")
 
 
-async def test_a_child_in_a_thread_waits_for_the_answer(running: Sidelane) -> None:
+async def test_thread_task_in_a_child_waits_for_its_submit(running: Sidelane) -> None:
     await running.submit(double.options(id="d", user="u1").call(1))
     job = await running.submit(submitting_from_a_thread.options(user="u1").call())
     child, created = await job.result(SOON)
@@ -125,22 +125,22 @@ async def test_a_child_in_a_thread_waits_for_the_answer(running: Sidelane) -> No
     assert (record.spec.parent, record.spec.user, created) == (job.id, "u2", False)
 
 
-async def test_a_child_knows_what_it_submitted_by_its_id_alone(running: Sidelane) -> None:
+async def test_task_in_a_child_has_only_the_ids_of_submitted_jobs(running: Sidelane) -> None:
     job = await following.submit()
     with pytest.raises(JobFailed):
         await job.result(SOON)
     assert (
-        "NotOpen: A task with process=True knows the jobs it submits by their ids"
+        "LaneNotOpen: A task with process=True has only the ids of the jobs it submits"
         in (await job.record()).history[0].error
     )
 
 
-async def test_a_child_is_told_why_its_submit_is_refused(running: Sidelane) -> None:
+async def test_rejected_submit_raises_in_the_child(running: Sidelane) -> None:
     await running.submit(double.options(id="taken", user="u1").call(1))
     assert await (await conflicting.submit()).result(SOON) == "The id of this job is taken."
 
 
-async def test_a_child_is_given_what_came_before(running: Sidelane) -> None:
+async def test_child_receives_previous_result_and_failure(running: Sidelane) -> None:
     job = await double.options(then=told.call(PREVIOUS_RESULT)).submit(4)
     await job.result(SOON)
     assert await told.job(f"{job.id}.1.0").result(SOON) == (8, "")
@@ -159,7 +159,7 @@ IDLE, RUNNING, REPORTING, HALF_ASKED = (
 
 
 @pytest.mark.parametrize("moment", [IDLE, RUNNING, REPORTING, HALF_ASKED])
-def test_a_child_whose_worker_is_killed_ends_without_a_word(moment: str) -> None:
+def test_child_of_a_killed_worker_exits_silently(moment: str) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         child = subprocess.Popen(

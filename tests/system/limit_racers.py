@@ -1,8 +1,8 @@
-"""Processes that race for one limit: `python -m tests.system.racing <url> <folder> <when full> <processes> <submits of each>`.
+"""Processes that race for one limit: `python -m tests.system.limit_racers <url> <folder> <on limit> <processes> <submits of each>`.
 
-One process forks the others, so that fifty cost little. Each holds what it gets for a moment and keeps a file of its own about it:
-a line for each time it held a slot, with the attempt and from when to when on this machine's one monotonic clock. A line says less
-than was held: it begins after the answer that gave the slot, and ends before the call that gives it back.
+One process forks the others, so that fifty cost little. Each keeps what it acquires for a moment and writes a file of its own: a
+line for each time it had a slot, with the attempt and the time span on this machine's one monotonic clock. The span is shorter than the
+slot was taken: it begins after the answer that acquired the slot, and ends before the call that releases it.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ from sidelane.stores.factory import open_store
 
 T = TypeVar("T")
 
-MOST = 3
+LIMIT = 3
 
-LONGEST_HOLD, LONGEST_REST = 0.02, 0.3
-"""Seconds; who gets nothing rests, so that those who have something get on."""
+MAX_HOLD, MAX_PAUSE = 0.02, 0.3
+"""Seconds; a racer that acquires nothing pauses, so that the others make progress."""
 
 LEASE = 60.0
 
@@ -42,12 +42,12 @@ LEASE = 60.0
 class Racer:
     """One process on its own connection to the store."""
 
-    def __init__(self, store: Store, name: str, when_full: OnLimit, book: TextIO) -> None:
+    def __init__(self, store: Store, name: str, on_limit: OnLimit, log: TextIO) -> None:
         self._store = store
         self._name = name
-        self._limit = Limit(name="race", key="all", most=MOST, on_limit=when_full)
-        self._book = book
-        self._dice = random.Random(name)
+        self._limit = Limit(name="race", key="all", most=LIMIT, on_limit=on_limit)
+        self._log = log
+        self._rng = random.Random(name)
 
     async def run(self, submissions: int) -> None:
         """Submit so many jobs one after the other, running one between two of them, and help until nothing is left."""
@@ -57,10 +57,10 @@ class Racer:
             taken = isinstance(answer, Submission)
             self._write(submitted=job.id, taken=taken)
             if not taken:
-                await self._rest(LONGEST_REST)
-            elif self._limit.on_limit == "reject":  # it is in already, and nobody else claims it
+                await self._pause(MAX_PAUSE)
+            elif self._limit.on_limit == "reject":  # it is admitted already, and no other racer claims it
                 with self._holding(job.id):
-                    await self._rest(LONGEST_HOLD)
+                    await self._pause(MAX_HOLD)
                 while not await self._run_job(await self._claim(job.id)):
                     pass
             else:
@@ -69,7 +69,7 @@ class Racer:
             await self._run_job(await self._claim())
 
     async def _claim(self, *ids: str) -> Claimed | None:
-        """Claim this job, or whatever there is, isolated or not."""
+        """Claim this job, or any job, isolated or not."""
         claims = Claims()
         for isolated in False, True:
             request = ClaimRequest(
@@ -82,46 +82,46 @@ class Racer:
         return next(iter(claims.jobs), None)
 
     async def _run_job(self, claimed: Claimed | None) -> bool:
-        """Hold what was claimed for a moment, and end that attempt. Tell whether the job has ended with it: mostly."""
+        """Keep what was claimed for a moment, end that attempt, and return whether the job has ended too."""
         if claimed is None:
-            await self._rest(LONGEST_REST)
+            await self._pause(MAX_PAUSE)
             return False
         with self._holding(claimed.record.id, claimed.lease.attempt):
-            await self._rest(LONGEST_HOLD)
+            await self._pause(MAX_HOLD)
         again = Retried(Failure(problem=Problem(detail="once more")))
         outcomes: list[Outcome] = [Succeeded("1"), again, Released()]
-        (outcome,) = self._dice.choices(outcomes, weights=[8, 1, 1])
+        (outcome,) = self._rng.choices(outcomes, weights=[8, 1, 1])
         report = AttemptResult(lease=claimed.lease, outcome=outcome)
         assert await repeated(lambda: self._store.finish([report])) == [True]
         return isinstance(outcome, Succeeded)
 
     @contextmanager
     def _holding(self, job: str, attempt: int = 0) -> Iterator[None]:
-        """Write down from when to when this process surely holds a slot; attempt 0 is the job that waits."""
+        """Write from when to when this process surely has a slot; attempt 0 is the job that waits."""
         since = time.monotonic()
         yield
         self._write(held=job, attempt=attempt, since=since, until=time.monotonic())
 
-    async def _rest(self, longest: float) -> None:
-        await asyncio.sleep(self._dice.uniform(0.0, longest))
+    async def _pause(self, longest: float) -> None:
+        await asyncio.sleep(self._rng.uniform(0.0, longest))
 
     def _write(self, **line: Any) -> None:
-        self._book.write(json.dumps(line) + "\n")
+        self._log.write(json.dumps(line) + "\n")
 
 
 async def repeated(call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call until the store answers: so many wait for it that it may be too long for one."""
+    """Repeat a call until the store answers: with so many racers one call may time out."""
     while True:
         with suppress(StoreUnavailable):
             return await call()
 
 
-async def take_part(url: str, book: Path, when_full: OnLimit, submissions: int, start: Barrier) -> None:
+async def take_part(url: str, path: Path, on_limit: OnLimit, submissions: int, start: Barrier) -> None:
     """Open the store, wait for all others to have done so, and race."""
     store = await open_store(url)
     await asyncio.to_thread(start.wait)
-    with book.open("w") as file:
-        await Racer(store, book.stem, when_full, file).run(submissions)
+    with path.open("w") as file:
+        await Racer(store, path.stem, on_limit, file).run(submissions)
     await store.close()
 
 
@@ -130,14 +130,14 @@ async def opened_once(url: str) -> None:
     await (await open_store(url)).close()
 
 
-def main(url: str, folder: str, when_full: OnLimit, processes: int, submissions: int) -> int:
+def main(url: str, folder: str, on_limit: OnLimit, processes: int, submissions: int) -> int:
     """Fork the processes, and wait for them; 0 when all ended well."""
     asyncio.run(opened_once(url))
     forking = get_context("fork")
     start = forking.Barrier(processes)
 
     def one(number: int) -> None:
-        asyncio.run(take_part(url, Path(folder) / f"racer{number}.jsonl", when_full, submissions, start))
+        asyncio.run(take_part(url, Path(folder) / f"racer{number}.jsonl", on_limit, submissions, start))
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exit ends the daemons among its children too
     racers = [forking.Process(target=one, args=(number,), daemon=True) for number in range(processes)]
@@ -149,5 +149,5 @@ def main(url: str, folder: str, when_full: OnLimit, processes: int, submissions:
 
 
 if __name__ == "__main__":
-    _, url, folder, when_full, processes, submissions = sys.argv
-    sys.exit(main(url, folder, when_full, int(processes), int(submissions)))  # type: ignore[arg-type]
+    _, url, folder, on_limit, processes, submissions = sys.argv
+    sys.exit(main(url, folder, on_limit, int(processes), int(submissions)))  # type: ignore[arg-type]

@@ -4,23 +4,25 @@ import asyncio
 
 from sidelane import State
 from tests.system import shop
-from tests.system.places import ON_EVERY_STORE
-from tests.system.scene import Scene
+from tests.system.process_scenario import ProcessScenario
+from tests.system.store_urls import ON_EVERY_STORE
 from tests.system.waiting import until
 
 GOOD = 200
 
 
 @ON_EVERY_STORE
-async def test_a_task_that_kills_its_process_fails_within_its_budget_and_200_good_ones_succeed(scene: Scene) -> None:
-    first = await scene.submit(*(shop.work.call(0.2, number) for number in range(GOOD // 2)))
-    (poison,) = await scene.submit(shop.die.call())
-    jobs = first + await scene.submit(*(shop.work.call(0.2, number) for number in range(GOOD // 2, GOOD)))
+async def test_poison_job_fails_within_its_loss_budget_and_200_good_jobs_succeed(
+    scenario: ProcessScenario,
+) -> None:
+    first = await scenario.submit(*(shop.work.call(0.2, number) for number in range(GOOD // 2)))
+    (poison,) = await scenario.submit(shop.die.call())
+    jobs = first + await scenario.submit(*(shop.work.call(0.2, number) for number in range(GOOD // 2, GOOD)))
 
     async with asyncio.TaskGroup() as group:
-        keepers = [group.create_task(_keep_running(scene, name)) for name in ("w1", "w2")]
-        record = await scene.ended(poison, within=22)
-        good = await scene.finished(jobs, within=15)
+        keepers = [group.create_task(_keep_running(scenario, name)) for name in ("w1", "w2")]
+        record = await scenario.wait_finished(poison, within=22)
+        good = await scenario.wait_all_finished(jobs, within=15)
         for keeper in keepers:
             keeper.cancel()
 
@@ -37,8 +39,8 @@ async def test_a_task_that_kills_its_process_fails_within_its_budget_and_200_goo
     )
 
 
-async def _keep_running(scene: Scene, name: str) -> None:
+async def _keep_running(scenario: ProcessScenario, name: str) -> None:
     """Run a worker, and start it again whenever it has died, as a supervisor does."""
     while True:
-        worker = scene.processes.worker(name, SIDELANE_CONCURRENCY="32")
-        await until(lambda: worker.ended, f"{name} dies", within=60)  # noqa: B023 - awaited at once
+        worker = scenario.processes.worker(name, SIDELANE_CONCURRENCY="32")
+        await until(lambda: worker.exited, f"{name} dies", within=60)  # noqa: B023 - awaited at once

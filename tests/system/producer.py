@@ -1,4 +1,4 @@
-"""A process that submits jobs until it is killed or told to end: `python -m tests.system.producing <name>`."""
+"""A process that submits jobs until it is killed or told to end: `python -m tests.system.producer <name>`."""
 
 import asyncio
 import random
@@ -11,13 +11,13 @@ PACE = 0.04
 
 async def main(name: str) -> None:
     told = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
-    number, dice = 0, random.Random(name)
+    number, rng = 0, random.Random(name)
     async with lane.open():
         while not told.done():
             number += 1
             job = f"{name}-{number}"
             note("submit", job=job, number=number)
-            await deliver.options(id=job).submit(dice.uniform(0.0, 0.8), number)
+            await deliver.options(id=job).submit(rng.uniform(0.0, 0.8), number)
             note("ack", job=job)
             await asyncio.sleep(PACE)
 

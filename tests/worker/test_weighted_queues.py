@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from sidelane.worker.weighted_queues import WeightedQueues
+from sidelane.worker.capacity import WeightedQueues
 
 
 class Bench:
@@ -45,7 +45,7 @@ class Bench:
 
 
 @pytest.mark.parametrize("room", [1, 2, 3, 7, 100])
-def test_queues_are_served_by_their_weights(room: int) -> None:
+def test_queues_get_shares_by_their_weights(room: int) -> None:
     bench = Bench(WeightedQueues({"a": 5, "b": 3, "c": 1}), dict.fromkeys("abc", 100_000))
     for _ in range(900 // room):
         bench.fill(room)
@@ -53,27 +53,27 @@ def test_queues_are_served_by_their_weights(room: int) -> None:
     assert {queue: round(9 * count / total, 1) for queue, count in bench.done.items()} == {"a": 5, "b": 3, "c": 1}
 
 
-def test_turns_are_spread_out_rather_than_bunched() -> None:
+def test_shares_are_interleaved() -> None:
     bench = Bench(WeightedQueues({"a": 2, "b": 1}), dict.fromkeys("ab", 100))
     assert [next(iter(bench.fill(1).elements())) for _ in range(6)] == ["a", "b", "a", "a", "b", "a"]
 
 
 @pytest.mark.parametrize("room", [1, 4, 30])
-def test_what_one_queue_does_not_need_goes_to_the_others(room: int) -> None:
+def test_unused_share_goes_to_other_queues(room: int) -> None:
     bench = Bench(WeightedQueues({"a": 1, "b": 1, "c": 1}), {"a": 1000, "b": 0, "c": 0})
     for _ in range(10):
         assert bench.fill(room) == {"a": room}
     assert bench.claims <= 12  # only the first had to find out that the others are empty
 
 
-def test_an_idle_worker_asks_once() -> None:
+def test_idle_worker_claims_once() -> None:
     bench = Bench(WeightedQueues({"a": 1, "b": 1, "c": 1}), dict.fromkeys("abc", 0))
     for number in range(1, 5):
         assert not bench.fill(10)
         assert bench.claims == number
 
 
-def test_a_job_for_an_idle_worker_takes_one_claim() -> None:
+def test_job_for_an_idle_worker_takes_one_claim() -> None:
     bench = Bench(WeightedQueues({"a": 1, "b": 1, "c": 1}), dict.fromkeys("abc", 0))
     bench.fill(10)
     for queue in "abc":
@@ -83,7 +83,7 @@ def test_a_job_for_an_idle_worker_takes_one_claim() -> None:
 
 
 @pytest.mark.parametrize("room", [1, 3, 10])
-def test_a_queue_that_was_empty_gets_its_share_as_soon_as_it_has_jobs(room: int) -> None:
+def test_queue_that_was_empty_gets_its_share_as_soon_as_it_has_jobs(room: int) -> None:
     bench = Bench(WeightedQueues({"flood": 1, "late": 1}), {"flood": 10_000, "late": 0})
     for _ in range(20):
         bench.fill(room)
@@ -95,7 +95,7 @@ def test_a_queue_that_was_empty_gets_its_share_as_soon_as_it_has_jobs(room: int)
 
 
 @pytest.mark.parametrize("room", [1, 2, 5])
-def test_a_small_queue_among_big_ones_waits_for_one_round_at_most(room: int) -> None:
+def test_low_weight_queue_waits_for_at_most_one_round(room: int) -> None:
     weights = {"small": 1, "big": 1000, "huge": 1000}
     bench = Bench(WeightedQueues(weights), {"small": 1, "big": 100_000, "huge": 100_000})
     while not bench.done["small"]:
@@ -103,7 +103,7 @@ def test_a_small_queue_among_big_ones_waits_for_one_round_at_most(room: int) -> 
     assert bench.done.total() <= sum(weights.values()) + room
 
 
-def test_a_queue_is_not_taken_to_be_empty_because_there_was_no_room_for_its_share() -> None:
+def test_queue_whose_share_did_not_fit_does_not_count_as_empty() -> None:
     bench = Bench(WeightedQueues({"a": 1, "b": 1, "c": 1}), {"a": 1000, "b": 1000, "c": 0})
     bench.fill(6)
     bench.waiting["c"] = 1
@@ -111,12 +111,12 @@ def test_a_queue_is_not_taken_to_be_empty_because_there_was_no_room_for_its_shar
     assert bench.turns.allocate(dict.fromkeys("abc", 6), 6) == {"c": 2, "a": 3, "b": 3}
 
 
-def test_a_full_queue_leaves_its_share_to_those_with_slots() -> None:
+def test_full_queue_leaves_its_share_to_queues_with_free_slots() -> None:
     bench = Bench(WeightedQueues({"gpu": 1, "chat": 1}), {"gpu": 100, "chat": 100}, caps={"gpu": 1})
     assert bench.fill(10) == {"gpu": 1, "chat": 9}
 
 
-def test_strict_serves_each_queue_before_the_next() -> None:
+def test_strict_order_empties_each_queue_before_the_next() -> None:
     bench = Bench(WeightedQueues({"first": 1, "second": 100}, strict=True), {"first": 15, "second": 15})
     assert [bench.fill(10) for _ in range(3)] == [{"first": 10}, {"first": 5, "second": 5}, {"second": 10}]
     assert bench.claims == 3

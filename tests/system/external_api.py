@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Response
 
 from sidelane.web import Jobs, Responder
-from tests.system.outside_shop import Text, count_by_http, lane
+from tests.system.external_app import Text, count_by_http, lane
 
 jobs = Jobs(lane, user=None)
 app = FastAPI(lifespan=lane.lifespan)

@@ -14,10 +14,10 @@ def record(queue: str = "chat", losses: int = 0) -> JobRecord:
     )
 
 
-def test_a_queue_has_room_for_its_own_limit_and_no_more() -> None:
+def test_queue_has_no_more_free_slots_than_its_own_limit() -> None:
     slots = WorkerCapacity(4, {"chat": None, "gpu": 1})
     assert slots.free_by_queue() == {"chat": 4, "gpu": 1}
-    slots.take(record("gpu"))
+    slots.acquire(record("gpu"))
     assert slots.free_by_queue() == {"chat": 4}
     slots.release(record("gpu"))
     assert slots.free_by_queue() == {"chat": 4, "gpu": 1}

@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 
-from tests.system.processes import Started
-from tests.system.scene import Scene
+from tests.system.process_scenario import ProcessScenario
+from tests.system.processes import RunningProcess
 from tests.system.waiting import until
 
 WRITERS, ROUNDS, SECONDS = 4, 3, 2.0
 
-LONGEST_WAIT = 0.5
+MAX_WAIT = 0.5
 
 
 @pytest.mark.long
-async def test_with_four_processes_writing_no_wait_is_over_half_a_second(
-    scene: Scene, record_property: Callable[[str, object], None]
+async def test_no_write_waits_over_half_a_second_with_four_writing_processes(
+    scenario: ProcessScenario, record_property: Callable[[str, object], None]
 ) -> None:
     names = [f"writer-{number}" for number in range(WRITERS)]
     writers = [
-        scene.processes.python(name, "tests.system.writing", scene.processes.store, name, str(SECONDS))
+        scenario.processes.python(name, "tests.system.writer", scenario.processes.store, name, str(SECONDS))
         for name in names
     ]
     await until(lambda: all(map(answers, writers)), "the writers are ready", within=20)
@@ -31,18 +31,18 @@ async def test_with_four_processes_writing_no_wait_is_over_half_a_second(
     writes = [[each["writes"] for each in results] for results in rounds]
     record_property("four_writers", {"longest_wait_s": [round(each, 3) for each in longest], "writes": writes})
     print(f"longest waits {longest} s, writes {writes}")
-    assert max(longest) <= LONGEST_WAIT
+    assert max(longest) <= MAX_WAIT
 
 
-async def one_round(writers: list[Started]) -> list[Any]:
+async def one_round(writers: list[RunningProcess]) -> list[Any]:
     """Let all of them write for a while, and give what each says of it."""
     before = len(answers(writers[0]))
     for writer in writers:
-        writer.tell("go")
+        writer.send_line("go")
     await until(lambda: all(len(answers(writer)) > before for writer in writers), "a round ends", within=SECONDS + 8)
     return [answers(writer)[-1] for writer in writers]
 
 
-def answers(writer: Started) -> list[Any]:
-    assert not writer.ended, "a writer ended"
+def answers(writer: RunningProcess) -> list[Any]:
+    assert not writer.exited, "a writer ended"
     return [json.loads(line) for line in writer.log.read_text().splitlines()]

@@ -12,10 +12,10 @@ import pytest
 
 from sidelane import JobRecord, State
 from sidelane.model.job import Query
-from tests.system.places import ON_EVERY_STORE
-from tests.system.processes import Processes, Started
-from tests.system.scene import Scene
+from tests.system.process_scenario import ProcessScenario
+from tests.system.processes import Processes, RunningProcess
 from tests.system.shop import square
+from tests.system.store_urls import ON_EVERY_STORE
 from tests.system.waiting import until
 
 PRODUCERS, WORKERS = 2, 3
@@ -40,12 +40,12 @@ class Findings:
 
 def examine(processes: Processes, records: Sequence[JobRecord], killed: Collection[int]) -> Findings:
     """Compare what was noted outside with what the store says."""
-    numbers = {note["job"]: note["number"] for note in processes.diary("submit")}
+    numbers = {note["job"]: note["number"] for note in processes.notes("submit")}
     there = {record.id: record for record in records}
-    starts, effects = processes.diary("start"), processes.diary("effect")
+    starts, effects = processes.notes("start"), processes.notes("effect")
     attempts = [Counter((note["job"], note["attempt"]) for note in notes) for notes in (starts, effects)]
     return Findings(
-        lost=[note["job"] for note in processes.diary("ack") if note["job"] not in there],
+        lost=[note["job"] for note in processes.notes("ack") if note["job"] not in there],
         unexpected=[job for job in there if job not in numbers],
         stuck=[job for job, record in there.items() if not record.state.finished],
         failed=[job for job, record in there.items() if record.state in {State.FAILED, State.CANCELLED}],
@@ -67,38 +67,38 @@ def examine(processes: Processes, records: Sequence[JobRecord], killed: Collecti
 
 @pytest.mark.long
 @ON_EVERY_STORE
-async def test_nothing_is_lost_and_nothing_done_twice_without_a_loss_while_processes_are_killed(
-    scene: Scene, record_property: Callable[[str, object], None]
+async def test_random_kills_lose_no_job_and_repeat_none_without_a_worker_loss(
+    scenario: ProcessScenario, record_property: Callable[[str, object], None]
 ) -> None:
-    dice, kills = random.Random(SEED), Counter[str]()
+    rng, kills = random.Random(SEED), Counter[str]()
     killed: set[int] = set()  # worker processes
-    producers = [producer(scene, number, 0) for number in range(PRODUCERS)]
-    workers = [scene.processes.worker(f"w{number}") for number in range(WORKERS)]
-    await until(lambda: scene.processes.diary("effect"), "work is being done", within=20)
+    producers = [producer(scenario, number, 0) for number in range(PRODUCERS)]
+    workers = [scenario.processes.worker(f"w{number}") for number in range(WORKERS)]
+    await until(lambda: scenario.processes.notes("effect"), "work is being done", within=20)
 
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        await asyncio.sleep(dice.uniform(0.3, 1.2))
+        await asyncio.sleep(rng.uniform(0.3, 1.2))
         kills.update([kind := "producers" if kills.total() % 5 == 2 else "workers"])
         if kind == "workers":
-            victim = dice.randrange(WORKERS)
+            victim = rng.randrange(WORKERS)
             killed.add(workers[victim].pid)
             workers[victim].kill()
-            workers[victim] = scene.processes.worker(f"w{victim}")
+            workers[victim] = scenario.processes.worker(f"w{victim}")
         else:
-            victim = dice.randrange(PRODUCERS)
+            victim = rng.randrange(PRODUCERS)
             producers[victim].kill()
-            producers[victim] = producer(scene, victim, kills["producers"])
+            producers[victim] = producer(scenario, victim, kills["producers"])
     for each in producers:
-        each.tell("enough")
-    await until(lambda: all(each.ended for each in producers), "the producers have ended", within=10)
+        each.send_line("enough")
+    await until(lambda: all(each.exited for each in producers), "the producers have ended", within=10)
 
     async def quiet() -> bool:
-        return not await scene.store.list_jobs(Query(states=frozenset({State.QUEUED, State.RUNNING}), limit=1))
+        return not await scenario.store.list_jobs(Query(states=frozenset({State.QUEUED, State.RUNNING}), limit=1))
 
     await until(quiet, "nothing is left to do", within=20)
-    records = await scene.store.list_jobs(Query(limit=100_000))
-    findings = examine(scene.processes, records, killed)
+    records = await scenario.store.list_jobs(Query(limit=100_000))
+    findings = examine(scenario.processes, records, killed)
     nothing: list[str] = []
     assert findings == Findings(
         lost=nothing,
@@ -113,12 +113,12 @@ async def test_nothing_is_lost_and_nothing_done_twice_without_a_loss_while_proce
     assert sum(record.worker_losses for record in records) > 0, "some of it went wrong on the way"
     figures: dict[str, Any] = {
         "jobs": len(records), "killed": dict(kills), "losses": sum(record.worker_losses for record in records),
-        "effects_repeated_after_a_loss": len(scene.processes.diary("effect")) - len(records),
+        "effects_repeated_after_a_loss": len(scenario.processes.notes("effect")) - len(records),
     }  # fmt: skip
     record_property("history", figures)
     print(figures)
 
 
-def producer(scene: Scene, number: int, generation: int) -> Started:
+def producer(scenario: ProcessScenario, number: int, generation: int) -> RunningProcess:
     name = f"producer-{number}-{generation}"
-    return scene.processes.python(name, "tests.system.producing", name)
+    return scenario.processes.python(name, "tests.system.producer", name)

@@ -20,9 +20,9 @@ from sidelane.tasks.job import Job
 from sidelane.tasks.task import Call
 from sidelane.worker import isolation
 from sidelane.worker.worker import Worker
-from tests.engine import isolation_tasks as tasks
 from tests.system.processes import alive
 from tests.system.waiting import until
+from tests.worker import isolation_tasks as tasks
 
 SOON = 30.0
 LOST = Lost(Failure(problem=Problem(detail="killed")))
@@ -31,7 +31,7 @@ LOST = Lost(Failure(problem=Problem(detail="killed")))
 @pytest.fixture
 async def lane(tmp_path: Path) -> AsyncIterator[Sidelane]:
     files = str(tmp_path / "files")
-    tasks.lane.configuration.settings.__dict__.update(store=f"sqlite:///{tmp_path / 'jobs.db'}", files=files)
+    tasks.lane.configuration.settings.__dict__.update(store=f"sqlite:///{tmp_path / 'jobs.db'}", file_storage=files)
     with tasks.lane.files.kept_in(files):
         async with tasks.lane.open():
             yield tasks.lane
@@ -69,7 +69,7 @@ async def pid_of(job: Job[Any]) -> int:
     raise AssertionError("it never said")
 
 
-async def test_an_isolated_job_runs_in_another_process(lane: Sidelane) -> None:
+async def test_isolated_job_runs_in_another_process(lane: Sidelane) -> None:
     jobs = [await lost(lane, call) for call in (tasks.where.call(), tasks.where_in_a_thread.call())]
     ordinary = await lane.submit(tasks.where.call())
     async with working(lane):
@@ -78,13 +78,13 @@ async def test_an_isolated_job_runs_in_another_process(lane: Sidelane) -> None:
     assert os.getpid() != first == second, "one isolation worker ran both, one after the other"
 
 
-async def test_a_job_that_lost_one_worker_is_not_isolated(lane: Sidelane) -> None:
+async def test_job_that_lost_one_worker_is_not_isolated(lane: Sidelane) -> None:
     job = await lost(lane, tasks.where.call(), times=1)
     async with working(lane):
         assert await job.result(SOON) == os.getpid()
 
 
-async def test_an_isolated_job_uses_resources_files_events_and_jobs_of_its_own_as_any_other(
+async def test_isolated_job_uses_resources_files_events_and_submits_like_any_other(
     lane: Sidelane, tmp_path: Path
 ) -> None:
     file = await lane.files.save(b"said", name="said.txt")
@@ -106,7 +106,7 @@ async def test_an_isolated_job_uses_resources_files_events_and_jobs_of_its_own_a
     assert failed == (isolated, 4)
 
 
-async def test_a_task_with_an_exclusive_resource_is_never_isolated(lane: Sidelane) -> None:
+async def test_task_with_an_exclusive_resource_is_never_isolated(lane: Sidelane) -> None:
     job = await lost(lane, tasks.on_gpu.call())
     record = await job.record()
     assert (record.worker_losses, record.isolated, record.spec.isolable) == (2, False, False)
@@ -114,7 +114,7 @@ async def test_a_task_with_an_exclusive_resource_is_never_isolated(lane: Sidelan
         assert await job.result(SOON) == os.getpid()
 
 
-async def test_a_task_that_another_process_cannot_import_is_never_isolated(lane: Sidelane) -> None:
+async def test_task_that_another_process_cannot_import_is_never_isolated(lane: Sidelane) -> None:
     @lane.task(name="local")
     async def local() -> int:
         return os.getpid()
@@ -127,7 +127,7 @@ async def test_a_task_that_another_process_cannot_import_is_never_isolated(lane:
         del lane.registry.tasks["local"]
 
 
-async def test_a_task_that_kills_its_process_kills_isolation_workers_alone(lane: Sidelane) -> None:
+async def test_isolated_poison_job_kills_only_isolation_workers(lane: Sidelane) -> None:
     poison = await lost(lane, tasks.dies.call())
     async with working(lane) as worker:
         others = [await lane.submit(tasks.waits.call(0.1)) for _ in range(10)]
@@ -139,7 +139,7 @@ async def test_a_task_that_kills_its_process_kills_isolation_workers_alone(lane:
     assert (record.attempt, record.worker_losses) == (4, 4)
 
 
-async def test_a_job_whose_resource_does_not_open_waits_in_isolation_too(lane: Sidelane) -> None:
+async def test_isolated_job_whose_resource_fails_to_open_waits(lane: Sidelane) -> None:
     job = await lost(lane, tasks.with_broken.call())
     beside = await lost(lane, tasks.where.call())
     async with working(lane):
@@ -148,7 +148,7 @@ async def test_a_job_whose_resource_does_not_open_waits_in_isolation_too(lane: S
         assert (record.state, record.failures, record.worker_losses) == (State.QUEUED, 0, 2)
 
 
-async def test_an_isolation_worker_leaves_with_a_task_that_outlives_its_grace(lane: Sidelane) -> None:
+async def test_isolation_worker_exits_with_a_task_that_outlives_its_grace(lane: Sidelane) -> None:
     stuck = await lost(lane, tasks.hangs.call())
     later = await lost(lane, tasks.waits.call(0.1))
     async with working(lane):
@@ -158,7 +158,7 @@ async def test_an_isolation_worker_leaves_with_a_task_that_outlives_its_grace(la
     assert (await stuck.record()).worker_losses == 2, "its end was reported"
 
 
-async def test_an_idle_isolation_worker_ends(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_isolation_worker_exits(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "IDLE_TIMEOUT", 0.3)
     job = await lost(lane, tasks.where.call())
     async with working(lane):
@@ -166,14 +166,14 @@ async def test_an_idle_isolation_worker_ends(lane: Sidelane, monkeypatch: pytest
         await until(lambda: not alive(pid), "it has ended", within=SOON)
 
 
-async def test_isolated_jobs_run_side_by_side_in_at_most_two_processes_of_a_small_worker(lane: Sidelane) -> None:
+async def test_small_worker_runs_isolated_jobs_in_at_most_two_processes(lane: Sidelane) -> None:
     jobs = [await lost(lane, tasks.waits.call(0.5)) for _ in range(6)]
     async with working(lane):
         pids = [await job.result(SOON) for job in jobs]
     assert len({*pids}) == 2
 
 
-async def test_a_drained_worker_lets_its_isolated_job_finish(lane: Sidelane) -> None:
+async def test_drained_worker_lets_its_isolated_job_finish(lane: Sidelane) -> None:
     job = await lost(lane, tasks.waits.call(1.0))
     async with working(lane):
         pid = await pid_of(job)
@@ -181,7 +181,7 @@ async def test_a_drained_worker_lets_its_isolated_job_finish(lane: Sidelane) -> 
     assert not alive(pid)
 
 
-async def test_a_worker_that_stops_at_once_gives_its_isolated_job_back(lane: Sidelane) -> None:
+async def test_worker_that_stops_now_releases_its_isolated_job(lane: Sidelane) -> None:
     job = await lost(lane, tasks.waits.call(60.0))
     async with working(lane) as worker:
         pid = await pid_of(job)
@@ -191,7 +191,7 @@ async def test_a_worker_that_stops_at_once_gives_its_isolated_job_back(lane: Sid
     assert (record.state, record.worker_losses, record.isolated) == (State.QUEUED, 2, True)
 
 
-async def test_a_cancel_reaches_an_isolated_job(lane: Sidelane) -> None:
+async def test_cancel_reaches_an_isolated_job(lane: Sidelane) -> None:
     job = await lost(lane, tasks.waits.call(60.0))
     async with working(lane):
         await pid_of(job)
@@ -199,7 +199,7 @@ async def test_a_cancel_reaches_an_isolated_job(lane: Sidelane) -> None:
         await until(lambda: _state_is(job, State.CANCELLED), "it is cancelled", within=SOON)
 
 
-async def test_a_worker_says_why_it_cannot_start_an_isolation_worker(
+async def test_worker_health_says_why_no_isolation_worker_can_be_started(
     lane: Sidelane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = replace(tasks.where.call().spec(), id="a")

@@ -14,8 +14,8 @@ from examples.stock_chat.demo.stream import ServerEvent, server_events
 from sidelane import JobRecord, State
 from sidelane.model.job import Query
 from tests.contract.servers import RunningServer
-from tests.system.places import ON_SERVERS
-from tests.system.scene import Scene
+from tests.system.process_scenario import ProcessScenario
+from tests.system.store_urls import ON_SERVERS
 from tests.system.waiting import until
 
 SEED = 14
@@ -65,7 +65,7 @@ class Reader:
         return bool(self.seen) and self.seen[-1].name == "end"
 
 
-async def crash_now_and_then(server: RunningServer, dice: random.Random) -> None:
+async def crash_now_and_then(server: RunningServer, rng: random.Random) -> None:
     """Have the server lose up to the last second of what it wrote, in the middle of a command if need be, and come back.
 
     The file of Redis is written anew before the next crash, as docs/stores.md asks for.
@@ -74,11 +74,11 @@ async def crash_now_and_then(server: RunningServer, dice: random.Random) -> None
         if server.kind == "redis":
             await asyncio.to_thread(server.rewrite)
         marks = [server.written]
-        until_then = time.monotonic() + dice.uniform(1.0, 2.0)
+        until_then = time.monotonic() + rng.uniform(1.0, 2.0)
         while time.monotonic() < until_then:
             await asyncio.sleep(AGAIN)
             marks.append(server.written)
-        left = dice.randrange(marks[-int(LOST / AGAIN)], marks[-1])
+        left = rng.randrange(marks[-int(LOST / AGAIN)], marks[-1])
         await asyncio.to_thread(server.crash, left)
         await asyncio.to_thread(server.start)
 
@@ -91,12 +91,12 @@ def lease() -> float:
 
 @pytest.mark.long
 @ON_SERVERS
-async def test_whatever_tails_are_lost_every_job_that_is_left_ends_and_every_reader_learns_the_truth(
-    scene: Scene, server: RunningServer, record_property: Callable[[str, object], None]
+async def test_lost_writes_leave_no_job_stuck_and_every_reader_consistent(
+    scenario: ProcessScenario, server: RunningServer, record_property: Callable[[str, object], None]
 ) -> None:
     for name in ("w1", "w2"):
-        await scene.worker(name)
-    _, http = await scene.api()
+        await scenario.worker(name)
+    _, http = await scenario.api()
     readers: list[Reader] = []
     reading: list[asyncio.Task[None]] = []
     crashing = asyncio.create_task(crash_now_and_then(server, random.Random(SEED)))
@@ -109,22 +109,22 @@ async def test_whatever_tails_are_lost_every_job_that_is_left_ends_and_every_rea
     await crashing
 
     async def quiet() -> bool:
-        return not await scene.store.list_jobs(Query(states=frozenset({State.QUEUED, State.RUNNING}), limit=1))
+        return not await scenario.store.list_jobs(Query(states=frozenset({State.QUEUED, State.RUNNING}), limit=1))
 
     await until(quiet, "nothing is left to do", within=30)
     async with asyncio.timeout(20):
         await asyncio.gather(*reading)
         for reader in readers:
             await reader.read_once()  # who had seen an end that was lost is told so, and what came of it
-    found = await scene.store.get([reader.job for reader in readers])
+    found = await scenario.store.get([reader.job for reader in readers])
     for reader, record in zip(readers, found, strict=True):
         assert reader.unknown == (record is None)
         if isinstance(record, JobRecord):
             assert (record.state, record.failures) == (State.SUCCEEDED, 0), record
-            log = await scene.log(reader.job)
+            log = await scenario.event_log(reader.job)
             assert [(event.name, event.data) for event in reader.seen] == log
             assert [event.number for event in reader.seen] == list(range(1, len(log) + 1))
-    (stats,) = await scene.store.stats()
+    (stats,) = await scenario.store.stats()
     assert (stats.ready, stats.delayed, stats.running) == (0, 0, 0)
 
     kept = [record for record in found if isinstance(record, JobRecord)]
