@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import apsw
-
 from sidelane.model.ids import new_id, new_nonce
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import AttemptResult, Succeeded
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.sqlite.connection import Database
-from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.sqlite.sql import Transaction
 from sidelane.stores.sqlite.verbs.claim import claim
 from sidelane.stores.sqlite.verbs.finish import finish
 from sidelane.stores.sqlite.verbs.submit import submit
@@ -46,24 +44,24 @@ class Bare:
         self.connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
 
     @contextmanager
-    def transaction(self) -> Iterator[tuple[apsw.Connection, float, ChangeSet]]:
+    def transaction(self) -> Iterator[Transaction]:
         self.connection.execute("BEGIN IMMEDIATE")
-        yield self.connection, time.time(), ChangeSet()
+        yield Transaction(self.connection, time.time())
         self.connection.execute("COMMIT")
 
     def submit(self, count: int, users: int = 1) -> None:
         """Put jobs in the queue."""
         for batch in specs(count, users):
-            with self.transaction() as step:
-                submit(*step, batch)
+            with self.transaction() as tx:
+                submit(tx, batch)
 
     def drain(self) -> None:
         """Run the queue empty: each transaction finishes what the last one claimed, and claims more."""
         reports: list[AttemptResult] = []
         while True:
-            with self.transaction() as step:
-                finish(*step, reports)
-                claimed = claim(*step, request()).jobs
+            with self.transaction() as tx:
+                finish(tx, reports)
+                claimed = claim(tx, request()).jobs
             if not claimed:
                 return
             reports = [AttemptResult(lease=each.lease, outcome=Succeeded("null")) for each in claimed]
@@ -71,8 +69,8 @@ class Bare:
     def claim_only(self) -> float:
         """Claim one batch, and tell how many seconds it took."""
         began = time.perf_counter()
-        with self.transaction() as step:
-            assert len(claim(*step, request()).jobs) == BATCH
+        with self.transaction() as tx:
+            assert len(claim(tx, request()).jobs) == BATCH
         return time.perf_counter() - began
 
     def close(self) -> None:

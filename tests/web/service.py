@@ -82,7 +82,7 @@ class Service:
     def is_watched(self, job_id: str) -> bool:
         """Tell whether someone follows a job's log in this process."""
         store: Any = self.lane.client.store
-        return job_topic(job_id) in store._watching._watches
+        return job_topic(job_id) in store._notifier._watches
 
     async def left(self, job_id: str) -> None:
         """Wait until nobody does any more."""

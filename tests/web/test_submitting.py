@@ -231,7 +231,7 @@ async def test_a_store_that_cannot_be_reached_is_503_and_nothing_is_half_done(
 ) -> None:
     async with service.lane.open(), called(service) as client:
         store: Any = service.lane.client.store
-        store._writer._database.patience = 0.2
+        store._writer._database.busy_timeout = 0.2
         other = apsw.Connection(service.lane.settings.store.removeprefix("sqlite:///"))
         other.execute("BEGIN EXCLUSIVE")
         answer = await client.post("/do/echo", headers={"Idempotency-Key": "once"})

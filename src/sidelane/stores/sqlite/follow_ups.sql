@@ -1,4 +1,4 @@
--- What follows a job.
+-- Follow-up jobs.
 -- Tables: specs.
 
 -- :follow_ups
