@@ -52,7 +52,7 @@ local function limits_of(row)
   limits = { all = cjson.decode(text), starting = {}, running = {}, unfinished = {}, replacing = {} }
   limits_by_text[text] = limits
   for place, limit in ipairs(limits.all) do
-    limit.place, limit.at_start = place, limit.when_full ~= nil and limit.when_full ~= 'reject'
+    limit.place, limit.at_start = place, limit.on_limit ~= nil and limit.when_full ~= 'reject'
     limit.prefix, limit.keys = P .. (limit.window and 'rate:' or 'slots:') .. limit.name .. '/', {}
     limit.burst = limit.burst or 1
     limit.every = limit.window and limit.window / limit.most
@@ -61,7 +61,7 @@ local function limits_of(row)
     if limit.at_start then
       table.insert(limits.starting, limit)
     end
-    if limit.when_full == 'replace' then
+    if limit.on_limit == 'replace' then
       table.insert(limits.replacing, limit)
     end
     if not limit.window then
