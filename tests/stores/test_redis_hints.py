@@ -39,17 +39,17 @@ async def test_one_arrival_wakes_one_of_many_watchers(server: RunningServer, sto
 
 async def test_a_hint_goes_past_a_watcher_that_is_gone(store: Store, admin: "Redis") -> None:
     async with store.watch(queue_topic("default")) as wakeups:
-        await admin.zadd("{sidelane}:waiting:default", {"gone": 0})
+        await admin.zadd("{sidelane}:watchers:default", {"gone": 0})
         await submit(store, *specs("a"))
         assert await wakeups.wait(PATIENCE)
-        assert await admin.zrange("{sidelane}:waiting:default", 0, -1) == []
+        assert await admin.zrange("{sidelane}:watchers:default", 0, -1) == []
 
 
 async def test_those_who_watch_no_more_leave_nothing_behind(store: Store, admin: "Redis") -> None:
     async with store.watch(queue_topic("default")):
         await take(store, tasks={"t": 1})
-        assert await admin.exists("{sidelane}:waiting:default", "{sidelane}:knows") == 2
-    assert await admin.exists("{sidelane}:waiting:default", "{sidelane}:knows") == 0
+        assert await admin.exists("{sidelane}:watchers:default", "{sidelane}:watcher_tasks") == 2
+    assert await admin.exists("{sidelane}:watchers:default", "{sidelane}:watcher_tasks") == 0
 
 
 async def claim(

@@ -29,14 +29,14 @@ _CONNECTIONS = 16
 
 _ACKNOWLEDGED = frozenset(
     {
-        "submit", "finish", "cancel", "requeue", "remove", "remember", "open_batch", "seal_batch",
-        "keep_schedule", "fire", "enable_schedule", "forget_schedule",
+        "submit", "finish", "cancel", "requeue", "remove", "get_or_set", "open_batch", "seal_batch",
+        "upsert_schedule", "fire", "set_schedule_enabled", "delete_schedule",
     }
 )  # fmt: skip
 """The verbs whose writes must be on replicas too, where the address says so."""
 
 # A call that is repeated may find nothing left to write, and WAIT waits for what its own connection has written.
-_MARK = "#!lua flags=allow-oom\nredis.call('SET', KEYS[1] .. ':copied', '')"
+_MARK = "#!lua flags=allow-oom\nredis.call('SET', KEYS[1] .. ':replication_mark', '')"
 
 T = TypeVar("T")
 

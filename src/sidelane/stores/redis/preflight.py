@@ -7,7 +7,7 @@ from sidelane.stores.redis.connection import Server
 from sidelane.stores.redis.discovery import read_info
 
 OLDEST = (7, 0)
-SCHEMA = 3
+SCHEMA = 4
 
 
 class ServerInfo(NamedTuple):
