@@ -53,14 +53,14 @@ class RedisStore:
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = time.time) -> "RedisStore":
         """Open the store at `url` after checking its server. Raises `StoreError` or `ConfigurationError`."""
-        address = RedisUrl.parse(url)
-        server = Server(address, clock)
+        parsed = RedisUrl.parse(url)
+        server = Server(parsed, clock)
         try:
-            info = await preflight.check_server(server, address.prefix, address.name)
+            info = await preflight.check_server(server, parsed.prefix, parsed.name)
         except BaseException:
             await server.close()
             raise
-        return cls(server, Notifier(address, server), address.prefix, info)
+        return cls(server, Notifier(parsed, server), parsed.prefix, info)
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
         problems = [spec_problem(spec) for spec in specs]
