@@ -16,7 +16,7 @@ from sidelane.files.files import Files
 from sidelane.files.storage import NO_HEADERS, ObjectStorage
 from tests.contract.servers import RunningServer
 from tests.data.conftest import MakeLane, everything
-from tests.stores.patience import little_patience
+from tests.stores.short_timeouts import short_timeouts
 
 in_a_folder = pytest.mark.parametrize("location", ["folder"], indirect=True)
 
@@ -241,7 +241,7 @@ async def test_a_file_waits_where_the_store_cannot_say_whether_its_job_is_there(
         async with lane.open():
             file = await lane.files.save(b"hello")
             server.stop()
-            with little_patience(), pytest.raises(StoreUnavailable):
+            with short_timeouts(), pytest.raises(StoreUnavailable):
                 await size.submit(file)
             assert await file.read() == b"hello"
             assert await lane.files.objects.has(references.unreferenced(key(file)))  # so that it is looked at in a day

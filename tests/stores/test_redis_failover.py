@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from sidelane import Job, Sidelane
-from sidelane.conformance.stores.actions import LEASE, finish, record, specs, start, submit, take
+from sidelane.conformance.stores.actions import LEASE, claim, finish, record, specs, start, submit
 from sidelane.model.errors import StoreMisconfigured, StoreUnavailable
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import State
@@ -19,7 +19,7 @@ from sidelane.stores.contract import Store, job_topic
 from sidelane.stores.factory import open_store
 from tests.contract.groups import SERVICE, Cluster, Guarded, running, slot_of, until, until_it_follows
 from tests.contract.servers import EVERY_KIND, RunningServer, free_port
-from tests.stores.patience import little_patience
+from tests.stores.short_timeouts import short_timeouts
 
 SOON = 15.0
 """Seconds a failover may take here, where all wait for half a second before they call a server dead."""
@@ -93,7 +93,7 @@ async def test_kill_9_of_the_primary_under_load_loses_nothing_that_replicas_had_
         so_far = len(shop.ended)
         assert await wakeups.wait(SOON), "a reader is woken when the connection is back"
         await again(lambda: other.submit(specs("seen", queue="other")))
-        (claimed,) = await again(lambda: take(other, queues={"other": 1}))
+        (claimed,) = await again(lambda: claim(other, queues={"other": 1}))
         assert await wakeups.wait(10), "and hears what happens at the new primary"
         assert await finish(other, claimed, Succeeded("1"))
         await shop.reaches(so_far + 50)
@@ -175,7 +175,7 @@ async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_however_of
     replica = guarded.servers[2]
     replica.send(signal.SIGSTOP)
     for _ in range(2):
-        with little_patience(), pytest.raises(StoreUnavailable, match=r"1 replicas.*SIDELANE_STORE asks for 2"):
+        with short_timeouts(), pytest.raises(StoreUnavailable, match=r"1 replicas.*SIDELANE_STORE asks for 2"):
             await store.submit(specs("b"))
     replica.send(signal.SIGCONT)
     await store.submit(specs("b"))
@@ -214,7 +214,7 @@ async def test_what_is_wrong_with_the_sentinels_is_said_and_names_the_setting(tm
 
 
 async def test_sentinels_that_are_all_away_are_unavailable_not_wrong() -> None:
-    with little_patience(), pytest.raises(StoreUnavailable, match=r"no sentinel answers.*SIDELANE_STORE"):
+    with short_timeouts(), pytest.raises(StoreUnavailable, match=r"no sentinel answers.*SIDELANE_STORE"):
         await open_store(f"redis+sentinel://127.0.0.1:{free_port()}/{SERVICE}")
 
 
@@ -242,7 +242,7 @@ async def test_a_slot_that_goes_to_another_node_takes_the_store_along(cluster: C
         source.tell("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id_of(target))
         (first, *_) = source.tell("CLUSTER", "GETKEYSINSLOT", slot, 1)
         source.tell("MIGRATE", "127.0.0.1", target.port, first, 0, 5000)
-        with little_patience(), pytest.raises(StoreUnavailable, match="moved to another node"):
+        with short_timeouts(), pytest.raises(StoreUnavailable, match="moved to another node"):
             await store.submit(specs("late"))
         while keys := source.tell("CLUSTER", "GETKEYSINSLOT", slot, 100):
             source.tell("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
@@ -250,7 +250,7 @@ async def test_a_slot_that_goes_to_another_node_takes_the_store_along(cluster: C
             node.tell("CLUSTER", "SETSLOT", slot, "NODE", cluster.id_of(target))
         assert await wakeups.wait(5), "a reader is woken when its topics have moved"
         assert await store.get(["late"]) == [None], "nothing was half written"
-        assert [each.record.id for each in await take(store)] == ["waiting"]
+        assert [each.record.id for each in await claim(store)] == ["waiting"]
         assert await wakeups.wait(10)
     assert await finish(store, running_one, Succeeded("1"))
     await store.close()
@@ -308,5 +308,5 @@ async def test_what_is_wrong_with_a_cluster_is_said_and_names_the_setting(cluste
     server.stop()
     with pytest.raises(StoreMisconfigured, match=r"database.*SIDELANE_STORE"):
         await open_store(f"redis://127.0.0.1:{cluster.nodes[0].port}/99")
-    with little_patience(), pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
+    with short_timeouts(), pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
         await open_store(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{free_port()}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidelane import Sidelane
-from sidelane.conformance.stores.actions import specs, submit, take, take_job
+from sidelane.conformance.stores.actions import claim, claim_job, specs, submit
 from sidelane.model.errors import StoreUnavailable
 from sidelane.model.job import Submission
 from sidelane.stores.contract import Store, job_topic, queue_topic
@@ -16,8 +16,8 @@ from sidelane.stores.factory import open_store
 from sidelane.stores.redis import notifications
 from sidelane.worker.worker import run_in_background
 from tests.contract.servers import EVERY_KIND, RunningServer
-from tests.stores.patience import little_patience
 from tests.stores.proxy import Proxy, between
+from tests.stores.short_timeouts import short_timeouts
 
 ANSWER = 0.5
 """Seconds until a server that does not answer counts as gone, as these tests set them in the URL."""
@@ -94,13 +94,13 @@ async def test_calls_under_way_when_their_connections_are_cut_go_through_once(st
     await asyncio.wait(submitting, return_when=asyncio.FIRST_COMPLETED)
     proxy.reset()
     assert all(isinstance(answer, Submission) for (answer,) in await asyncio.gather(*submitting))
-    assert len(await take(store, limit=1000)) == 200
+    assert len(await claim(store, limit=1000)) == 200
 
 
 async def test_a_server_that_refuses_connections_is_unavailable_until_it_takes_them(store: Store, proxy: Proxy) -> None:
     proxy.refuse()
     proxy.reset()
-    with little_patience(), pytest.raises(StoreUnavailable, match="cannot be reached"):
+    with short_timeouts(), pytest.raises(StoreUnavailable, match="cannot be reached"):
         await store.submit(specs("a"))
     await proxy.open()
     await submit(store, *specs("a"))
@@ -112,21 +112,21 @@ async def test_over_a_slow_network_everything_comes_later_and_nothing_else_chang
     async with store.watch(queue_topic("default")) as wakeups:
         await submit(store, *specs("a"))
         assert await wakeups.wait(10)
-    assert len(await take(store)) == 1
+    assert len(await claim(store)) == 1
     await store.close()
 
 
 async def test_hints_that_have_fallen_silent_are_replaced(
     store: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifications, "QUIET", 0.2)
+    monkeypatch.setattr(notifications, "PING_INTERVAL", 0.2)
     await submit(store, *specs("a"))
     async with store.watch(job_topic("a")) as wakeups:
         proxy.stall()
         assert await wakeups.wait(10), "whoever watches is woken, for hints may have been missed"
         while await wakeups.wait(0.5):
             pass
-        await take_job(store, "a")
+        await claim_job(store, "a")
         assert await wakeups.wait(10)
 
 

@@ -18,10 +18,10 @@ from sidelane.stores.contract import Store, job_topic
 LEASE = 10.0
 """The duration of every lease in the suite, in seconds."""
 
-PATIENCE = 5.0
+HINT_TIMEOUT = 5.0
 """How long a hint may take, in seconds of the wall clock."""
 
-FOLLOW = FollowUp(FINISHED, JobSpec(id="", task="follow"))
+FOLLOW_UP = FollowUp(FINISHED, JobSpec(id="", task="follow"))
 """A follow-up of every end."""
 
 
@@ -31,22 +31,22 @@ def specs(
     return [JobSpec(id=id_, task="t", queue=queue, user=user, priority=priority, limits=limits) for id_ in ids]
 
 
-def slots(most: int, when_full: OnLimit, name: str = "few", key: str = "k") -> Limit:
+def slot_limit(most: int, when_full: OnLimit, name: str = "few", key: str = "k") -> Limit:
     """A limit of so many slots."""
     return Limit(name=name, key=key, most=most, on_limit=when_full)
 
 
-def rate(most: int, window: float, when_full: OnLimit, burst: int = 1, name: str = "often") -> Limit:
+def rate_limit(most: int, window: float, when_full: OnLimit, burst: int = 1, name: str = "often") -> Limit:
     """A limit of so many in a time (seconds)."""
     return Limit(name=name, key="k", most=most, on_limit=when_full, window=window, burst=burst)
 
 
-UNKEEPABLE = (
+INVALID_SPECS = (
     JobSpec(id="", task="\ud800"),
     JobSpec(id="", task="t", max_worker_losses=2**70),
     JobSpec(id="", task="t", retention=math.nan),
     JobSpec(id="", task="t", id_retention=math.nan),
-    JobSpec(id="", task="t", limits=(slots(0, "wait"),)),
+    JobSpec(id="", task="t", limits=(slot_limit(0, "wait"),)),
 )
 """Templates that no store could make a job of."""
 
@@ -61,14 +61,14 @@ async def submit(store: Store, *wanted: JobSpec) -> list[JobRecord]:
     return records
 
 
-async def refusal(store: Store, spec: JobSpec) -> Rejection:
+async def submit_rejected(store: Store, spec: JobSpec) -> Rejection:
     """Submit a job that must be refused."""
     (answer,) = await store.submit([spec])
     assert isinstance(answer, Rejection)
     return answer
 
 
-async def take(
+async def claim(
     store: Store,
     *,
     worker: str = "w",
@@ -88,9 +88,9 @@ async def take(
     return list((await store.claim(request)).jobs)
 
 
-async def take_job(store: Store, job_id: str, *, worker: str = "w") -> Claimed:
+async def claim_job(store: Store, job_id: str, *, worker: str = "w") -> Claimed:
     """Claim one job by its id; it must be there to claim."""
-    claimed = await take(store, worker=worker, ids=(job_id,))
+    claimed = await claim(store, worker=worker, ids=(job_id,))
     assert [each.record.id for each in claimed] == [job_id]
     return claimed[0]
 
@@ -98,7 +98,7 @@ async def take_job(store: Store, job_id: str, *, worker: str = "w") -> Claimed:
 async def start(store: Store, spec: JobSpec, *, worker: str = "w") -> Claimed:
     """Submit a new job and claim it."""
     await submit(store, spec)
-    return await take_job(store, spec.id, worker=worker)
+    return await claim_job(store, spec.id, worker=worker)
 
 
 def ids(claimed: Sequence[Claimed]) -> list[str]:
@@ -110,10 +110,10 @@ def failure(detail: str = "it broke", *, status: int = 500) -> Failure:
 
 
 def tokens(*texts: str) -> tuple[NewEvent, ...]:
-    return tuple(NewEvent("token", json.dumps(text)) for text in texts)
+    return tuple(NewEvent("token", json.dumps(text)) for text in event_texts)
 
 
-async def append(store: Store, claimed: Claimed, ordinal: int, *said: str) -> bool:
+async def append_tokens(store: Store, claimed: Claimed, ordinal: int, *said: str) -> bool:
     """EventAppend tokens whose first has this ordinal."""
     (counted,) = await store.append([EventAppend(lease=claimed.lease, ordinal=ordinal, entries=tokens(*said))])
     return counted
@@ -126,7 +126,7 @@ async def finish(store: Store, claimed: Claimed, outcome: Outcome, *entries: New
     return counted
 
 
-async def beat(store: Store, worker: str, *leases: Lease) -> list[LeaseStatus]:
+async def heartbeat(store: Store, worker: str, *leases: Lease) -> list[LeaseStatus]:
     """Send one heartbeat that names these leases."""
     return await store.heartbeat(WorkerInfo(id=worker, name=worker), leases, lease=LEASE)
 
@@ -158,17 +158,17 @@ async def states(store: Store, *job_ids: str) -> list[State]:
     return [(await record(store, job_id)).state for job_id in job_ids]
 
 
-async def parked(store: Store, *job_ids: str) -> list[str | None]:
+async def blocking_limits(store: Store, *job_ids: str) -> list[str | None]:
     """Tell at which limit each of these jobs waits."""
     return [(await record(store, job_id)).waiting_for_limit for job_id in job_ids]
 
 
-async def held(store: Store) -> dict[str, tuple[int, int]]:
+async def limit_usage(store: Store) -> dict[str, tuple[int, int]]:
     """Tell of each limit in use how many of its slots are taken, and how many jobs wait for one."""
     return {each.id: (each.held, each.waiting) for each in await store.limits()}
 
 
-async def log(store: Store, job_id: str) -> list[Event]:
+async def read_log(store: Store, job_id: str) -> list[Event]:
     """Read a job's whole log."""
     events: list[Event] = []
     after: Cursor | None = None
@@ -183,14 +183,14 @@ async def log(store: Store, job_id: str) -> list[Event]:
     return events
 
 
-async def texts(store: Store, job_id: str) -> list[str]:
+async def event_texts(store: Store, job_id: str) -> list[str]:
     """Read the names of a job's events, with their data where they are tokens."""
-    return [json.loads(event.data) if event.name == "token" else event.name for event in await log(store, job_id)]
+    return [json.loads(event.data) if event.name == "token" else event.name for event in await read_log(store, job_id)]
 
 
-async def end_of(store: Store, job_id: str) -> dict[str, Any]:
+async def end_event(store: Store, job_id: str) -> dict[str, Any]:
     """Read what the end event of an ended job says."""
-    last = (await log(store, job_id))[-1]
+    last = (await read_log(store, job_id))[-1]
     assert last.name == END
     said: dict[str, Any] = json.loads(last.data)
     assert said["id"] == job_id
@@ -198,7 +198,7 @@ async def end_of(store: Store, job_id: str) -> dict[str, Any]:
     return said
 
 
-async def follow_to_the_end(store: Store, job_id: str) -> list[Event]:
+async def follow_to_end(store: Store, job_id: str) -> list[Event]:
     """Read a job's log to its end event as every reader should: subscribe, read, then wait."""
     said: list[Event] = []
     async with store.watch(job_topic(job_id)) as wakeups:
@@ -208,5 +208,5 @@ async def follow_to_the_end(store: Store, job_id: str) -> list[Event]:
             assert not reading.gap
             said += reading.events
             if not reading.events:
-                assert await wakeups.wait(PATIENCE)
+                assert await wakeups.wait(HINT_TIMEOUT)
     return said

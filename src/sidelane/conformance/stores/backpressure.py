@@ -3,16 +3,16 @@
 import pytest
 
 from sidelane.conformance.stores.actions import (
+    claim,
+    claim_job,
     failure,
     finish,
     ids,
-    refusal,
-    slots,
+    slot_limit,
     specs,
     start,
     submit,
-    take,
-    take_job,
+    submit_rejected,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import FINISHED, FollowUp, JobRecord, JobSpec, Submission
@@ -30,7 +30,7 @@ class BackPressure(StoreSuite):
 
     async def test_a_job_too_many_is_refused_and_the_refusal_says_when_to_try_again(self, store: Store) -> None:
         await submit(store, *wanted("a", "b"))
-        refused = await refusal(store, *wanted("c"))
+        refused = await submit_rejected(store, *wanted("c"))
         assert refused.problem.status == 503
         assert refused.problem.type.endswith("#temporary-reduced-capacity")
         assert refused.reached == ()
@@ -39,23 +39,23 @@ class BackPressure(StoreSuite):
         assert await store.get(["c"]) == [None]
 
     async def test_jobs_that_are_delayed_will_be_retried_or_are_parked_wait_too(self, store: Store) -> None:
-        one = slots(1, "wait")
+        one = slot_limit(1, "wait")
         await finish(store, await start(store, *specs("retried")), Retried(failure(), delay=60))
         await start(store, *specs("holder", limits=(one,)))
         await submit(store, *specs("parked", limits=(one,)), *wanted("delayed", most=9, delay=60))
-        assert await take(store) == []
+        assert await claim(store) == []
         (counted,) = await store.stats()
         assert (counted.delayed, counted.waiting_for_limit, counted.queued) == (2, 1, 3)
-        await refusal(store, *wanted("a", most=3))
+        await submit_rejected(store, *wanted("a", most=3))
         await submit(store, *wanted("a", most=4))
 
     async def test_jobs_that_run_or_have_ended_make_room(self, store: Store) -> None:
         await submit(store, *wanted("a", "b"))
-        await take_job(store, "a")
+        await claim_job(store, "a")
         await submit(store, *wanted("c"))
         await store.cancel(["b"])
         await submit(store, *wanted("d"))
-        await refusal(store, *wanted("e"))
+        await submit_rejected(store, *wanted("e"))
 
     async def test_of_the_jobs_of_one_call_as_many_are_taken_as_there_is_room_for(self, store: Store) -> None:
         answers = await store.submit(wanted("a", "b", "c"))
@@ -78,12 +78,12 @@ class BackPressure(StoreSuite):
         await finish(store, claimed, Failed(failure()))
         (back,) = await store.requeue(["a"])
         assert isinstance(back, JobRecord)
-        assert sorted(ids(await take(store))) == ["a", "a.1.0", "b"]
+        assert sorted(ids(await claim(store))) == ["a", "a.1.0", "b"]
 
     async def test_a_full_queue_refuses_before_any_limit_does(self, store: Store) -> None:
-        limit = slots(1, "reject")
+        limit = slot_limit(1, "reject")
         await submit(store, *specs("a", limits=(limit,)))
-        refused = await refusal(store, JobSpec(id="b", task="t", max_queued=1, limits=(limit,)))
+        refused = await submit_rejected(store, JobSpec(id="b", task="t", max_queued=1, limits=(limit,)))
         assert refused.problem.status == 503
 
 
@@ -91,12 +91,12 @@ async def work(store: Store, clock: ManualClock, *, each: int, pause: float, rou
     """Let so many jobs start with a pause (seconds) after each round."""
     for number in range(rounds):
         await submit(store, *specs(*(f"r{clock():.0f}-{number}-{n}" for n in range(each))))
-        claimed = await take(store)
+        claimed = await claim(store)
         await store.finish([AttemptResult(lease=one.lease, outcome=Succeeded("1")) for one in claimed])
         clock.advance(pause)
 
 
-class Pace(StoreSuite):
+class Throughput(StoreSuite):
     """How fast a queue moves, and how long a job in it may wait."""
 
     async def test_the_rate_of_a_queue_is_how_many_of_its_jobs_start_in_a_second(
@@ -158,7 +158,7 @@ class Pace(StoreSuite):
     ) -> None:
         await work(store, clock, each=1, pause=20, rounds=60)
         await submit(store, *wanted("a", most=1))
-        assert (await refusal(store, *wanted("b", most=1))).retry_after == pytest.approx(20, rel=0.4)
+        assert (await submit_rejected(store, *wanted("b", most=1))).retry_after == pytest.approx(20, rel=0.4)
 
     async def test_a_clock_that_steps_back_does_the_rate_no_harm(self, store: Store, clock: ManualClock) -> None:
         await work(store, clock, each=10, pause=5, rounds=20)

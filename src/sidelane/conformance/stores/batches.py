@@ -5,20 +5,20 @@ import math
 import pytest
 
 from sidelane.conformance.stores.actions import (
+    HINT_TIMEOUT,
+    INVALID_SPECS,
     LEASE,
-    PATIENCE,
-    UNKEEPABLE,
+    claim,
+    claim_job,
     failure,
     finish,
     pass_time,
     record,
-    refusal,
-    slots,
+    slot_limit,
     specs,
     states,
     submit,
-    take,
-    take_job,
+    submit_rejected,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.batch import BatchRecord, BatchSpec
@@ -65,7 +65,7 @@ async def follow_ups(store: Store, end: int = 1) -> list[int]:
     return [place for place, job in enumerate(found) if job is not None]
 
 
-class Batching(StoreSuite):
+class BatchMembers(StoreSuite):
     """Who joins a batch, and how its jobs are counted."""
 
     async def test_a_batch_keeps_its_spec_and_is_empty_at_first(self, store: Store, clock: ManualClock) -> None:
@@ -89,7 +89,7 @@ class Batching(StoreSuite):
             BatchSpec(id="not an id"),
             BatchSpec(id="many", user="\ud800"),
             BatchSpec(id="many", retention=math.nan),
-            *(BatchSpec(id="many", follow_ups=(THEN, FollowUp(FINISHED, spec))) for spec in UNKEEPABLE),
+            *(BatchSpec(id="many", follow_ups=(THEN, FollowUp(FINISHED, spec))) for spec in INVALID_SPECS),
         ]
         for spec in wrong:
             with pytest.raises(JobRefused) as refused:
@@ -106,7 +106,7 @@ class Batching(StoreSuite):
         assert await counts(store) == (5, 0, 0, 0)
         outcomes: dict[str, Outcome] = {"a": Succeeded("1"), "b": Failed(failure()), "c": Cancelled()}
         for job_id, outcome in outcomes.items():
-            await finish(store, await take_job(store, job_id), outcome)
+            await finish(store, await claim_job(store, job_id), outcome)
         await store.cancel(["d"])
         assert await counts(store) == (5, 1, 1, 2)
         assert (await batch(store)).unfinished == 1
@@ -114,7 +114,7 @@ class Batching(StoreSuite):
     async def test_losses_and_lateness_end_jobs_of_a_batch_too(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many"))
         await submit(store, JobSpec(id="lost", task="t", batch="many", max_worker_losses=0))
-        await take_job(store, "lost")
+        await claim_job(store, "lost")
         await submit(store, JobSpec(id="late", task="t", batch="many", expires=5))
         await submit(store, JobSpec(id="abandoned", task="t", batch="many", abandon_after=5))
         await store.touch_listeners(["abandoned"])
@@ -126,14 +126,14 @@ class Batching(StoreSuite):
     async def test_what_comes_back_to_its_queue_has_not_ended(self, store: Store, clock: ManualClock) -> None:
         await opened(store, "a", "b", "c")
         for job_id, outcome in ("a", Retried(failure())), ("b", Released()):
-            await finish(store, await take_job(store, job_id), outcome)
-        await take_job(store, "c")
+            await finish(store, await claim_job(store, job_id), outcome)
+        await claim_job(store, "c")
         await pass_time(store, clock, 3 * LEASE)
         assert await counts(store) == (3, 0, 0, 0)
         assert (await batch(store)).ended is None
 
     async def test_a_job_joins_no_batch_that_is_not_there(self, store: Store) -> None:
-        assert (await refusal(store, *members("a"))).problem.status == 422
+        assert (await submit_rejected(store, *members("a"))).problem.status == 422
         assert await store.get(["a"]) == [None]
 
     async def test_a_job_joins_no_batch_that_is_sealed(self, store: Store) -> None:
@@ -159,7 +159,7 @@ class Batching(StoreSuite):
 
     async def test_a_job_that_is_refused_is_not_counted(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
-        limit = slots(1, "reject")
+        limit = slot_limit(1, "reject")
         await store.submit([JobSpec(id=job_id, task="t", batch="many", limits=(limit,)) for job_id in "abc"])
         assert await counts(store) == (1, 0, 0, 0)
 
@@ -167,7 +167,7 @@ class Batching(StoreSuite):
         many = [f"j{n}" for n in range(450)]
         await opened(store, *many)
         assert await counts(store) == (450, 0, 0, 0)
-        claimed = await take(store, limit=450)
+        claimed = await claim(store, limit=450)
         await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1")) for each in claimed[:250]])
         await store.cancel([each.record.id for each in claimed[250:]])
         await store.finish([AttemptResult(lease=each.lease, outcome=Cancelled()) for each in claimed[250:]])
@@ -181,7 +181,7 @@ class Batching(StoreSuite):
         assert [(await batch(store, name)).total for name in "xy"] == [2, 1]
 
 
-class BatchEnds(StoreSuite):
+class BatchCompletion(StoreSuite):
     """When a batch ends, and what its end submits."""
 
     @pytest.mark.parametrize(
@@ -197,10 +197,10 @@ class BatchEnds(StoreSuite):
         self, store: Store, clock: ManualClock, outcome: Outcome, state: State, expected: list[int]
     ) -> None:
         await opened(store, "a", "b")
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         assert ((await batch(store)).ended, await follow_ups(store)) == (None, [])
         clock.advance(5)
-        await finish(store, await take_job(store, "b"), outcome)
+        await finish(store, await claim_job(store, "b"), outcome)
         found = await batch(store)
         assert (found.state, found.ended, found.ends) == (state, clock(), 1)
         assert await follow_ups(store) == expected
@@ -230,7 +230,7 @@ class BatchEnds(StoreSuite):
 
     async def test_a_batch_whose_jobs_have_ended_ends_with_the_seal(self, store: Store, clock: ManualClock) -> None:
         await opened(store, "a", seal=False)
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         clock.advance(3)
         sealed = await store.seal_batch("many")
         assert sealed == await batch(store)
@@ -254,7 +254,7 @@ class BatchEnds(StoreSuite):
 
     async def test_a_repeated_end_of_a_job_is_counted_once(self, store: Store) -> None:
         await opened(store, "a", "b")
-        claimed = await take_job(store, "a")
+        claimed = await claim_job(store, "a")
         for _ in range(3):
             await finish(store, claimed, Succeeded("1"))
             await store.cancel(["a"])
@@ -262,13 +262,13 @@ class BatchEnds(StoreSuite):
 
     async def test_a_requeued_job_opens_its_batch_again(self, store: Store) -> None:
         await opened(store, "a", "b")
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
-        await finish(store, await take_job(store, "b"), Failed(failure()))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "b"), Failed(failure()))
         await store.requeue(["b"])
         found = await batch(store)
         assert (found.state, found.ended, found.sealed, found.unfinished) == (State.RUNNING, None, True, 1)
         assert await counts(store) == (2, 1, 0, 0)
-        await finish(store, await take_job(store, "b"), Succeeded("2"))
+        await finish(store, await claim_job(store, "b"), Succeeded("2"))
         found = await batch(store)
         assert (found.state, found.ends) == (State.SUCCEEDED, 2)
         assert (await follow_ups(store, 1), await follow_ups(store, 2)) == ([1, 2], [0, 2])
@@ -292,7 +292,7 @@ class BatchEnds(StoreSuite):
         assert (await batch(store, "sealed")).total == 1
         await store.open_batch(BatchSpec(id="unknown"))
         for name in "sealed", "unknown":
-            await finish(store, await take_job(store, f"{name}.1.0"), Succeeded("1"))
+            await finish(store, await claim_job(store, f"{name}.1.0"), Succeeded("1"))
         await store.cancel(["member"])
         await store.seal_batch("unknown")
         assert [(await batch(store, name)).ended is not None for name in ("sealed", "unknown")] == [True, True]
@@ -305,20 +305,20 @@ class BatchEnds(StoreSuite):
         await store.cancel(["a"])
         assert await counts(store) == (1, 0, 0, 0)
         await store.seal_batch("many")
-        await finish(store, await take_job(store, "a.1.0"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a.1.0"), Succeeded("1"))
         assert (await batch(store)).state is State.SUCCEEDED
 
     async def test_a_change_of_a_batch_hints_at_its_topic(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         async with store.watch(batch_topic("many")) as wakeups:
             await submit(store, *members("a"))
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
             await store.seal_batch("many")
-            assert await wakeups.wait(PATIENCE)
-            await finish(store, await take_job(store, "a"), Failed(failure()))
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
+            await finish(store, await claim_job(store, "a"), Failed(failure()))
+            assert await wakeups.wait(HINT_TIMEOUT)
             await store.requeue(["a"])
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
 
 
 class BatchRetention(StoreSuite):
@@ -353,10 +353,10 @@ class BatchRetention(StoreSuite):
     async def test_jobs_that_go_before_their_batch_stay_counted(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many"))
         await submit(store, JobSpec(id="a", task="t", batch="many", retention=5), *members("b"))
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         await store.seal_batch("many")
         await pass_time(store, clock, 10)
-        await finish(store, await take_job(store, "b"), Succeeded("1"))
+        await finish(store, await claim_job(store, "b"), Succeeded("1"))
         assert (await batch(store)).state is State.SUCCEEDED
         await store.remove(["b"])
         assert await counts(store) == (2, 2, 0, 0)
@@ -369,7 +369,7 @@ class BatchRetention(StoreSuite):
         await pass_time(store, clock, 20)
         assert await store.get_batch("many") is None
         await store.requeue(["a"])
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         assert await states(store, "a") == [State.SUCCEEDED]
         assert await store.get_batch("many") is None
 
@@ -383,7 +383,7 @@ class BatchRetention(StoreSuite):
         for _ in range(3):
             await store.sweep(lease=LEASE)
         assert await states(store, "a") == [State.FAILED]
-        await finish(store, await take_job(store, "a.1.0"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a.1.0"), Succeeded("1"))
         assert await states(store, "a.1.0") == [State.SUCCEEDED]
 
     async def test_many_batches_go_in_pieces(self, store: Store, clock: ManualClock) -> None:

@@ -4,19 +4,19 @@ import pytest
 
 from sidelane.conformance.stores.actions import (
     LEASE,
-    beat,
-    end_of,
+    claim,
+    claim_job,
+    end_event,
+    event_texts,
     failure,
     finish,
+    heartbeat,
     ids,
     pass_time,
     record,
     specs,
     start,
     submit,
-    take,
-    take_job,
-    texts,
     tokens,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
@@ -26,7 +26,7 @@ from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
 
-class Cancelling(StoreSuite):
+class Cancellation(StoreSuite):
     """A queued job ends at once; a running one is asked, and how it ends decides."""
 
     async def test_a_queued_job_is_cancelled_at_once(self, store: Store, clock: ManualClock) -> None:
@@ -37,16 +37,16 @@ class Cancelling(StoreSuite):
         for job_id in "ab":
             job = await record(store, job_id)
             assert (job.state, job.ended, job.cancel_requested) == (State.CANCELLED, clock(), False)
-            assert (await end_of(store, job_id))["state"] == "cancelled"
-        assert await take(store) == []
+            assert (await end_event(store, job_id))["state"] == "cancelled"
+        assert await claim(store) == []
 
     async def test_a_running_job_is_asked_to_stop_and_runs_on(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        assert await beat(store, "w", claimed.lease) == [LeaseStatus.HELD]
+        assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
         (asked,) = await store.cancel(["a"])
         assert asked is not None
         assert (asked.state, asked.cancel_requested, asked.worker) == (State.RUNNING, True, "w")
-        assert await beat(store, "w", claimed.lease) == [LeaseStatus.CANCEL]
+        assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.CANCEL]
 
     async def test_a_finished_job_stays_as_it_is(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"))
@@ -59,7 +59,7 @@ class Cancelling(StoreSuite):
         await submit(store, *specs("b"))
         once = await store.cancel(["a", "b"])
         assert await store.cancel(["a", "b"]) == once
-        assert await texts(store, "b") == ["end"]
+        assert await event_texts(store, "b") == ["end"]
 
     @pytest.mark.parametrize(
         ("outcome", "state"),
@@ -79,8 +79,8 @@ class Cancelling(StoreSuite):
         await store.cancel(["a"])
         assert await finish(store, claimed, outcome, *tokens("one"))
         assert (await record(store, "a")).state is state
-        assert (await end_of(store, "a"))["state"] == state
-        assert await texts(store, "a") == ["one", "end"]
+        assert (await end_event(store, "a"))["state"] == state
+        assert await event_texts(store, "a") == ["one", "end"]
 
     async def test_a_cancel_request_makes_a_lost_lease_cancelled(self, store: Store, clock: ManualClock) -> None:
         follow = FollowUp(frozenset({State.CANCELLED}), JobSpec(id="", task="follow"))
@@ -90,7 +90,7 @@ class Cancelling(StoreSuite):
         await pass_time(store, clock, 3 * LEASE)
         for job_id in "ab":
             assert (await record(store, job_id)).state is State.CANCELLED
-            assert (await end_of(store, job_id))["state"] == "cancelled"
+            assert (await end_event(store, job_id))["state"] == "cancelled"
             assert (await record(store, f"{job_id}.1.0")).state is State.QUEUED
 
     async def test_a_task_may_cancel_itself_without_being_asked(self, store: Store) -> None:
@@ -103,11 +103,11 @@ class Cancelling(StoreSuite):
         await finish(store, claimed, Cancelled())
         await store.requeue(["a"])
         assert not (await record(store, "a")).cancel_requested
-        again = await take_job(store, "a")
-        assert await beat(store, "w", again.lease) == [LeaseStatus.HELD]
+        again = await claim_job(store, "a")
+        assert await heartbeat(store, "w", again.lease) == [LeaseStatus.HELD]
 
 
-class Requeueing(StoreSuite):
+class Requeue(StoreSuite):
     """A finished job comes back with fresh budgets, under a higher attempt."""
 
     async def test_requeue_brings_back_every_kind_of_finished_job(self, store: Store) -> None:
@@ -121,18 +121,18 @@ class Requeueing(StoreSuite):
             assert (job.state, job.attempt, job.ends, job.failures, job.worker_losses) == (State.QUEUED, 1, 1, 0, 0)
             assert (job.result, job.problem, job.history, job.ended) == (None, None, (), None)
             assert (job.worker, job.cancel_requested) == (None, False)
-        assert sorted(ids(await take(store))) == ["c", "f", "s"]
+        assert sorted(ids(await claim(store))) == ["c", "f", "s"]
 
     async def test_requeue_gives_fresh_budgets(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", max_worker_losses=1))
-        await finish(store, await take_job(store, "a"), Retried(failure()))
+        await finish(store, await claim_job(store, "a"), Retried(failure()))
         for number in range(2):
-            await take_job(store, "a", worker=f"w{number}")
+            await claim_job(store, "a", worker=f"w{number}")
             await pass_time(store, clock, 3 * LEASE)
         job = await record(store, "a")
         assert (job.state, job.attempt, job.failures, job.worker_losses) == (State.FAILED, 3, 1, 2)
         await store.requeue(["a"])
-        await take_job(store, "a", worker="w3")
+        await claim_job(store, "a", worker="w3")
         await pass_time(store, clock, 3 * LEASE)
         job = await record(store, "a")
         assert (job.state, job.attempt, job.failures, job.worker_losses) == (State.QUEUED, 4, 0, 1)
@@ -140,10 +140,10 @@ class Requeueing(StoreSuite):
     async def test_the_old_end_stays_in_the_log_and_numbering_goes_on(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Failed(failure()), *tokens("one"))
         await store.requeue(["a"])
-        assert await texts(store, "a") == ["one", "end"]
-        await finish(store, await take_job(store, "a"), Succeeded("2"), *tokens("two"))
-        assert await texts(store, "a") == ["one", "end", "two", "end"]
-        assert (await end_of(store, "a"))["state"] == "succeeded"
+        assert await event_texts(store, "a") == ["one", "end"]
+        await finish(store, await claim_job(store, "a"), Succeeded("2"), *tokens("two"))
+        assert await event_texts(store, "a") == ["one", "end", "two", "end"]
+        assert (await end_event(store, "a"))["state"] == "succeeded"
 
     async def test_a_requeued_job_calls_back_again_once(self, store: Store) -> None:
         follow_ups = (
@@ -152,7 +152,7 @@ class Requeueing(StoreSuite):
         )
         await finish(store, await start(store, JobSpec(id="a", task="t", follow_ups=follow_ups)), Failed(failure()))
         await store.requeue(["a"])
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         await store.requeue(["a"])
         await store.cancel(["a"])
         assert (await record(store, "a")).ends == 3
@@ -198,4 +198,4 @@ class Requeueing(StoreSuite):
         await store.cancel(["a"])
         clock.advance(100)
         await store.requeue(["a"])
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]

@@ -1,23 +1,23 @@
 """Chains: jobs that stop with their parent, whoever stopped it."""
 
 from sidelane.conformance.stores.actions import (
+    HINT_TIMEOUT,
     LEASE,
-    PATIENCE,
-    beat,
-    end_of,
+    claim,
+    claim_job,
+    end_event,
     failure,
     finish,
-    held,
+    heartbeat,
     ids,
+    limit_usage,
     pass_time,
     record,
-    slots,
+    slot_limit,
     specs,
     start,
     states,
     submit,
-    take,
-    take_job,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import FollowUp, JobRecord, JobSpec, State
@@ -30,19 +30,19 @@ def children(*job_ids: str, parent: str = "a") -> list[JobSpec]:
     return [JobSpec(id=job_id, task="t", parent=parent, cascade=True) for job_id in job_ids]
 
 
-class Cascades(StoreSuite):
+class CascadingCancellation(StoreSuite):
     """`cascade`: a child is stopped when its parent ends as cancelled."""
 
     async def test_queued_children_are_cancelled_at_once_and_running_ones_are_asked(self, store: Store) -> None:
         await submit(store, *specs("a"), *children("queued", "running"))
         await submit(store, JobSpec(id="delayed", task="t", parent="a", cascade=True, delay=60))
-        claimed = await take_job(store, "running")
+        claimed = await claim_job(store, "running")
         async with store.watch(worker_topic("w")) as wakeups:
             await store.cancel(["a"])
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
         assert await states(store, "a", "queued", "delayed") == [State.CANCELLED] * 3
-        assert (await end_of(store, "queued"))["state"] == "cancelled"
-        assert await beat(store, "w", claimed.lease) == [LeaseStatus.CANCEL]
+        assert (await end_event(store, "queued"))["state"] == "cancelled"
+        assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.CANCEL]
 
     async def test_children_that_do_not_cascade_and_jobs_of_others_run_on(self, store: Store) -> None:
         await submit(store, *specs("a", "b"), JobSpec(id="free", task="t", parent="a"), *children("other", parent="b"))
@@ -66,7 +66,7 @@ class Cascades(StoreSuite):
         assert await states(store, "child-a", "child-b") == [State.QUEUED] * 2
 
     async def test_whoever_cancels_the_parent_its_children_stop(self, store: Store, clock: ManualClock) -> None:
-        one = slots(1, "replace")
+        one = slot_limit(1, "replace")
         claimed = await start(store, *specs("itself"))
         await start(store, *specs("lost"))
         await store.cancel(["lost"])
@@ -83,7 +83,7 @@ class Cascades(StoreSuite):
 
     async def test_children_of_children_stop_too(self, store: Store) -> None:
         await submit(store, *specs("a"), *children("b"), *children("c", "d", parent="b"), *children("e", parent="d"))
-        claimed = await take_job(store, "d")
+        claimed = await claim_job(store, "d")
         await store.cancel(["a"])
         await store.sweep(lease=LEASE)
         assert await states(store, *"abcde") == [*[State.CANCELLED] * 3, State.RUNNING, State.QUEUED]
@@ -112,19 +112,19 @@ class Cascades(StoreSuite):
 
     async def test_a_child_that_stops_gives_its_slots_back_and_has_its_follow_ups(self, store: Store) -> None:
         follow = FollowUp(frozenset({State.CANCELLED}), JobSpec(id="", task="follow"))
-        limits = slots(1, "reject", "mine"), slots(1, "wait", "gpu")
+        limits = slot_limit(1, "reject", "mine"), slot_limit(1, "wait", "gpu")
         await submit(store, *specs("a"), *specs("holder", limits=(limits[1],)))
-        holder = await take_job(store, "holder")
+        holder = await claim_job(store, "holder")
         await submit(
             store, JobSpec(id="child", task="t", parent="a", cascade=True, limits=limits, follow_ups=(follow,))
         )
-        assert ids(await take(store, ids=("child",))) == []
-        assert await held(store) == {"mine/k": (1, 0), "gpu/k": (1, 1)}
+        assert ids(await claim(store, ids=("child",))) == []
+        assert await limit_usage(store) == {"mine/k": (1, 0), "gpu/k": (1, 1)}
         await store.cancel(["a"])
-        assert await held(store) == {"gpu/k": (1, 0)}
+        assert await limit_usage(store) == {"gpu/k": (1, 0)}
         assert await states(store, "child.1.0") == [State.QUEUED]
         await finish(store, holder, Succeeded("1"))
-        assert await held(store) == {}
+        assert await limit_usage(store) == {}
 
     async def test_what_the_end_of_a_parent_submits_does_not_stop_with_it(self, store: Store) -> None:
         follow = FollowUp(frozenset({State.CANCELLED}), JobSpec(id="", task="follow", cascade=True))
@@ -138,7 +138,7 @@ class Cascades(StoreSuite):
         await store.cancel(["a"])
         await store.requeue(["child"])
         await store.sweep(lease=LEASE)
-        claimed = await take_job(store, "child")
+        claimed = await claim_job(store, "child")
         await store.sweep(lease=LEASE)
         assert not (await record(store, "child")).cancel_requested
         assert await finish(store, claimed, Succeeded("1"))

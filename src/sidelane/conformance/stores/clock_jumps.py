@@ -2,7 +2,18 @@
 
 import pytest
 
-from sidelane.conformance.stores.actions import LEASE, beat, finish, ids, pass_time, record, specs, start, submit, take
+from sidelane.conformance.stores.actions import (
+    LEASE,
+    claim,
+    finish,
+    heartbeat,
+    ids,
+    pass_time,
+    record,
+    specs,
+    start,
+    submit,
+)
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import JobSpec, State
 from sidelane.model.outcome import LeaseStatus, Succeeded
@@ -10,7 +21,7 @@ from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
 
-class Jumps(StoreSuite):
+class ClockJumps(StoreSuite):
     """A restart, a laptop's sleep, a step of the clock."""
 
     async def test_a_sweep_after_a_long_silence_expires_nothing(self, store: Store, clock: ManualClock) -> None:
@@ -19,7 +30,7 @@ class Jumps(StoreSuite):
         clock.advance(100 * LEASE)
         assert (await store.sweep(lease=LEASE)).lost == 0
         assert (await store.sweep(lease=LEASE)).lost == 0
-        assert await beat(store, "w", claimed.lease) == [LeaseStatus.HELD]
+        assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
         assert await finish(store, claimed, Succeeded("1"))
 
     async def test_after_a_long_silence_nothing_expires_for_one_whole_lease(
@@ -62,15 +73,15 @@ class Jumps(StoreSuite):
         await submit(store, JobSpec(id="a", task="t", delay=30))
         clock.advance(-3600)
         await pass_time(store, clock, LEASE)
-        assert await take(store) == []
+        assert await claim(store) == []
         await pass_time(store, clock, 30)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
     async def test_a_clock_that_steps_back_hides_no_ready_job(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         clock.advance(-3600)
         await submit(store, *specs("b"))
-        assert ids(await take(store)) == ["a", "b"]
+        assert ids(await claim(store)) == ["a", "b"]
 
     async def test_a_clock_that_steps_back_does_not_move_the_time_a_user_named(
         self, store: Store, clock: ManualClock
@@ -79,9 +90,9 @@ class Jumps(StoreSuite):
         await submit(store, JobSpec(id="a", task="t", run_at=clock() + 30))
         clock.advance(-100)
         await pass_time(store, clock, 100)
-        assert await take(store) == []
+        assert await claim(store) == []
         await pass_time(store, clock, 31)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
     async def test_a_clock_that_steps_forward_takes_no_lease_that_is_being_renewed(
         self, store: Store, clock: ManualClock
@@ -91,7 +102,7 @@ class Jumps(StoreSuite):
         clock.advance(3600)
         for _ in range(9):
             assert (await pass_time(store, clock, LEASE / 3)).lost == 0
-            assert await beat(store, "w", claimed.lease) == [LeaseStatus.HELD]
+            assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
 
     async def test_times_that_come_out_are_the_stores(self, store: Store, clock: ManualClock) -> None:
         clock.set(1_000_000.25)

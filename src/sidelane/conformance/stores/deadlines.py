@@ -3,20 +3,20 @@
 import pytest
 
 from sidelane.conformance.stores.actions import (
-    FOLLOW,
+    FOLLOW_UP,
     LEASE,
-    beat,
-    end_of,
+    claim,
+    claim_job,
+    end_event,
     failure,
     finish,
+    heartbeat,
     ids,
     pass_time,
     record,
     specs,
     start,
     submit,
-    take,
-    take_job,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import JobRecord, JobSpec, State
@@ -35,23 +35,23 @@ class Deadlines(StoreSuite):
         await submit(store, JobSpec(id="a", task="t", expires=30), JobSpec(id="b", task="t", deadline=30))
         await submit(store, *specs("c"))
         clock.advance(31)
-        assert ids(await take(store)) == ["c"]
+        assert ids(await claim(store)) == ["c"]
         for job_id in "ab":
             job = await record(store, job_id)
             assert (job.state, job.attempt) == (State.FAILED, 0)
             assert job.problem is not None
-            assert (await end_of(store, job_id))["problem"] == job.problem.document()
+            assert (await end_event(store, job_id))["problem"] == job.problem.document()
 
     async def test_a_job_too_late_to_start_is_not_claimed_by_its_id_either(
         self, store: Store, clock: ManualClock
     ) -> None:
         await submit(store, JobSpec(id="a", task="t", expires=30))
         clock.advance(31)
-        assert await take(store, ids=("a",)) == []
+        assert await claim(store, ids=("a",)) == []
         assert (await record(store, "a")).state is State.FAILED
 
     async def test_a_sweep_ends_what_is_too_late_to_start(self, store: Store, clock: ManualClock) -> None:
-        await submit(store, JobSpec(id="a", task="t", expires=30, follow_ups=(FOLLOW,)))
+        await submit(store, JobSpec(id="a", task="t", expires=30, follow_ups=(FOLLOW_UP,)))
         await submit(store, JobSpec(id="b", task="t", deadline=30, delay=3600))
         assert (await pass_time(store, clock, 29)).ended == 0
         assert (await pass_time(store, clock, 12)).ended == 2
@@ -62,29 +62,29 @@ class Deadlines(StoreSuite):
     async def test_a_job_that_started_in_time_may_start_again_later(self, store: Store, clock: ManualClock) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", expires=30)), Retried(failure(), 60))
         await pass_time(store, clock, 61)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
     async def test_a_job_that_was_started_and_released_has_started(self, store: Store, clock: ManualClock) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", expires=30)), Released(60))
         await pass_time(store, clock, 61)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
     async def test_remaining_is_what_the_deadline_leaves(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", deadline=100), *specs("b"))
         clock.advance(30)
-        first = await take_job(store, "a")
+        first = await claim_job(store, "a")
         assert first.remaining == pytest.approx(70)
         await finish(store, first, Retried(failure()))
         clock.advance(30)
-        assert (await take_job(store, "a")).remaining == pytest.approx(40)
-        assert (await take_job(store, "b")).remaining is None
+        assert (await claim_job(store, "a")).remaining == pytest.approx(40)
+        assert (await claim_job(store, "b")).remaining is None
 
     async def test_a_sweep_leaves_a_running_job_past_its_deadline_to_its_worker(
         self, store: Store, clock: ManualClock
     ) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", deadline=LEASE))
         for _ in range(9):
-            assert await beat(store, "w", claimed.lease) == [LeaseStatus.HELD]
+            assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
             await pass_time(store, clock, LEASE / 3)
         assert await finish(store, claimed, Succeeded("1"))
         assert (await record(store, "a")).state is State.SUCCEEDED
@@ -107,7 +107,7 @@ class Deadlines(StoreSuite):
         assert {job.state for job in found if isinstance(job, JobRecord)} == {State.FAILED}
 
 
-class Abandoning(StoreSuite):
+class AbandonedJobs(StoreSuite):
     """`abandon_after`: a job that somebody listened to ends when the last listener has been gone that long."""
 
     async def test_a_job_that_nobody_ever_listened_to_is_not_abandoned(self, store: Store, clock: ManualClock) -> None:
@@ -123,7 +123,7 @@ class Abandoning(StoreSuite):
         assert (await pass_time(store, clock, 19)).ended == 0
         assert (await pass_time(store, clock, 5)).ended == 1
         assert (await record(store, "a")).state is State.CANCELLED
-        assert (await end_of(store, "a"))["state"] == "cancelled"
+        assert (await end_event(store, "a"))["state"] == "cancelled"
 
     async def test_listening_starts_the_time_anew(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", abandon_after=20))
@@ -139,7 +139,7 @@ class Abandoning(StoreSuite):
         await store.touch_listeners(["a"])
         verdicts = []
         for _ in range(9):
-            verdicts += await beat(store, "w", claimed.lease)
+            verdicts += await heartbeat(store, "w", claimed.lease)
             await pass_time(store, clock, LEASE / 3)
         job = await record(store, "a")
         assert (job.state, job.cancel_requested) == (State.RUNNING, True)

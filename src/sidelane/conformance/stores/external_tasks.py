@@ -6,28 +6,28 @@ from dataclasses import replace
 import pytest
 
 from sidelane.conformance.stores.actions import (
-    FOLLOW,
+    FOLLOW_UP,
+    HINT_TIMEOUT,
+    INVALID_SPECS,
     LEASE,
-    PATIENCE,
-    UNKEEPABLE,
-    append,
-    beat,
-    end_of,
+    append_tokens,
+    blocking_limits,
+    claim,
+    claim_job,
+    end_event,
+    event_texts,
     failure,
     finish,
-    held,
+    heartbeat,
     ids,
-    parked,
+    limit_usage,
     pass_time,
     record,
-    slots,
+    slot_limit,
     specs,
     start,
     states,
     submit,
-    take,
-    take_job,
-    texts,
     tokens,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
@@ -75,7 +75,7 @@ async def outside(store: Store, spec: JobSpec, timeout: float = TIMEOUT, *, work
     return claimed
 
 
-class HandingOver(StoreSuite):
+class Dispatching(StoreSuite):
     """What the hand-over itself makes of a job."""
 
     async def test_a_handed_over_job_runs_on_under_its_lease_and_no_worker_holds_it(
@@ -96,20 +96,20 @@ class HandingOver(StoreSuite):
         claimed = await start(store, *specs("a"))
         async with store.watch(job_topic("a")) as wakeups, store.watch(queue_topic("side")) as wakeups_of_queue:
             await hand_over(store, claimed)
-            assert await wakeups.wait(PATIENCE)
-            assert await wakeups_of_queue.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
+            assert await wakeups_of_queue.wait(HINT_TIMEOUT)
         job = await record(store, "a.sending")
         assert (job.spec, job.state, job.submitted) == (sending("a"), State.QUEUED, clock())
-        assert ids(await take(store, queues={"side": 1})) == ["a.sending"]
+        assert ids(await claim(store, queues={"side": 1})) == ["a.sending"]
 
     async def test_last_entries_are_kept_and_numbered_on_outside(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await append(store, claimed, 1, "one")
+        await append_tokens(store, claimed, 1, "one")
         report = replace(handing_over(claimed), ordinal=2, entries=tokens("two"))
         assert await store.finish([report]) == [True]
-        assert await texts(store, "a") == ["one", "two"]
-        assert await append(store, claimed, 2, "seen", "three")
-        assert await texts(store, "a") == ["one", "two", "three"]
+        assert await event_texts(store, "a") == ["one", "two"]
+        assert await append_tokens(store, claimed, 2, "seen", "three")
+        assert await event_texts(store, "a") == ["one", "two", "three"]
 
     async def test_a_report_that_comes_again_changes_nothing_and_is_answered_alike(
         self, store: Store, clock: ManualClock
@@ -117,7 +117,7 @@ class HandingOver(StoreSuite):
         claimed = await outside(store, A)
         await store.cancel(["a.sending"])
         await store.remove(["a.sending"])
-        await append(store, claimed, 1, "one")
+        await append_tokens(store, claimed, 1, "one")
         await pass_time(store, clock, TIMEOUT / 2)
         before = await store.get(["a", "a.sending"])
         await hand_over(store, claimed)
@@ -130,7 +130,7 @@ class HandingOver(StoreSuite):
         assert await record(store, "a.sending") == there
 
     async def test_what_tells_the_outside_passes_every_limit(self, store: Store) -> None:
-        full = slots(1, "reject")
+        full = slot_limit(1, "reject")
         await submit(store, replace(sending("b"), limits=(full,)))
         claimed = await start(store, *specs("a"))
         told = replace(sending("a"), limits=(full,), max_queued=1)
@@ -139,13 +139,13 @@ class HandingOver(StoreSuite):
 
     async def test_who_could_not_be_told_fails_the_job_and_no_other(self, store: Store) -> None:
         wrong: list[Outcome] = [
-            *(Dispatched(TIMEOUT, replace(spec, id=f"told{place}")) for place, spec in enumerate(UNKEEPABLE)),
+            *(Dispatched(TIMEOUT, replace(spec, id=f"told{place}")) for place, spec in enumerate(INVALID_SPECS)),
             Dispatched(TIMEOUT, JobSpec(id="no id", task="send")),
             Dispatched(math.nan, sending("x")),
         ]
         names = [f"j{place}" for place in range(len(wrong))]
         await submit(store, *specs(*names, "last"))
-        claimed = await take(store)
+        claimed = await claim(store)
         reports = [
             AttemptResult(lease=each.lease, outcome=outcome) for each, outcome in zip(claimed, wrong, strict=False)
         ]
@@ -154,7 +154,7 @@ class HandingOver(StoreSuite):
             job = await record(store, name)
             assert (job.state, job.problem and job.problem.status) == (State.FAILED, 422)
         assert await states(store, "last", "last.sending") == [State.RUNNING, State.QUEUED]
-        assert ids(await take(store, queues={"side": 99, "default": 99})) == ["last.sending"]
+        assert ids(await claim(store, queues={"side": 99, "default": 99})) == ["last.sending"]
 
     async def test_a_claim_that_comes_again_does_not_give_it_back(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
@@ -166,7 +166,7 @@ class HandingOver(StoreSuite):
     async def test_many_are_handed_over_in_one_call(self, store: Store) -> None:
         many = [f"j{n}" for n in range(250)]
         await submit(store, *specs(*many))
-        claimed = await take(store, limit=250)
+        claimed = await claim(store, limit=250)
         assert await store.finish([handing_over(each) for each in claimed]) == [True] * 250
         assert set(await states(store, *(f"{name}.sending" for name in many))) == {State.QUEUED}
         assert [each.external_lease for each in await store.list_jobs(Query(task="t", limit=250))] == [
@@ -174,17 +174,17 @@ class HandingOver(StoreSuite):
         ]
 
 
-class Outside(StoreSuite):
+class ExternalJobs(StoreSuite):
     """What becomes of a job while it is handed over."""
 
     async def test_who_shows_the_lease_may_write_and_end_it(self, store: Store) -> None:
-        claimed = await outside(store, replace(A, follow_ups=(FOLLOW,)))
-        assert await append(store, claimed, 1, "one")
+        claimed = await outside(store, replace(A, follow_ups=(FOLLOW_UP,)))
+        assert await append_tokens(store, claimed, 1, "one")
         assert await finish(store, claimed, Succeeded('"done"'), *tokens("two"), ordinal=2)
         job = await record(store, "a")
         assert (job.state, job.result, job.worker, job.external_lease) == (State.SUCCEEDED, '"done"', None, None)
         assert (job.attempt, job.failures, job.worker_losses, job.ends) == (1, 0, 0, 1)
-        assert await texts(store, "a") == ["one", "two", "end"]
+        assert await event_texts(store, "a") == ["one", "two", "end"]
         assert await states(store, "a.1.0") == [State.QUEUED]
 
     async def test_it_ends_as_any_attempt_does(self, store: Store) -> None:
@@ -200,7 +200,7 @@ class Outside(StoreSuite):
             job = await record(store, f"j{place}")
             assert (job.state, job.failures) == (state, failures)
             assert (job.worker_losses, job.external_lease) == (0, None)
-        await hand_over(store, await take_job(store, "j2"))
+        await hand_over(store, await claim_job(store, "j2"))
         assert (await record(store, "j2")).attempt == 2
 
     async def test_an_end_that_comes_again_is_answered_alike_and_one_too_late_changes_nothing(
@@ -211,7 +211,7 @@ class Outside(StoreSuite):
         before = await record(store, "a")
         assert await finish(store, claimed, Succeeded("2"))
         assert await store.finish([handing_over(claimed)]) == [True]
-        assert not await append(store, claimed, 1, "late")
+        assert not await append_tokens(store, claimed, 1, "late")
         assert await record(store, "a") == before
 
     async def test_without_its_very_lease_nothing_changes(self, store: Store) -> None:
@@ -220,31 +220,31 @@ class Outside(StoreSuite):
         for lease in replace(claimed.lease, nonce=new_nonce()), replace(claimed.lease, attempt=2):
             forged = replace(claimed, lease=lease)
             assert not await finish(store, forged, Succeeded("1"))
-            assert not await append(store, forged, 1, "one")
+            assert not await append_tokens(store, forged, 1, "one")
             assert await store.finish([handing_over(forged)]) == [False]
         assert await record(store, "a") == before
 
     async def test_a_heartbeat_says_lost_and_renews_nothing(self, store: Store, clock: ManualClock) -> None:
         claimed = await outside(store, A)
         for _ in range(8):
-            assert await beat(store, "w", claimed.lease) == [LeaseStatus.LOST]
+            assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.LOST]
             assert (await pass_time(store, clock, LEASE / 3)).lost == 0
             assert (await record(store, "a")).external_lease == claimed.lease
         lost = 0
         for _ in range(3):
-            assert await beat(store, "w", claimed.lease) == [LeaseStatus.LOST]
+            assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.LOST]
             lost += (await pass_time(store, clock, LEASE / 3)).lost
         assert lost == 1
 
     async def test_its_slots_are_kept_until_it_ends(self, store: Store) -> None:
-        limits = slots(1, "wait"), slots(1, "reject", "mine")
+        limits = slot_limit(1, "wait"), slot_limit(1, "reject", "mine")
         claimed = await outside(store, replace(A, limits=limits))
         await submit(store, *specs("b", limits=limits[:1]))
-        assert await take(store) == []
-        assert await held(store) == {"few/k": (1, 1), "mine/k": (1, 0)}
+        assert await claim(store) == []
+        assert await limit_usage(store) == {"few/k": (1, 1), "mine/k": (1, 0)}
         await finish(store, claimed, Succeeded("1"))
-        assert await held(store) == {}
-        assert ids(await take(store)) == ["b"]
+        assert await limit_usage(store) == {}
+        assert ids(await claim(store)) == ["b"]
 
     async def test_it_is_neither_removed_nor_requeued(self, store: Store) -> None:
         await outside(store, A)
@@ -260,12 +260,12 @@ class Outside(StoreSuite):
         job = await record(store, "a")
         assert (job.state, job.external_lease, job.failures) == (State.QUEUED, None, 0)
         assert not await finish(store, claimed, Succeeded("late"))
-        again = await take_job(store, "a")
+        again = await claim_job(store, "a")
         await finish(store, again, Dispatched(TIMEOUT, JobSpec(id="again", task="send")))
         assert (await record(store, "a")).external_lease == again.lease
 
 
-class Unwanted(StoreSuite):
+class ExternalJobCancellation(StoreSuite):
     """Nobody outside can be asked to stop, so a handed-over job ends at once (rules 8)."""
 
     async def test_one_that_was_asked_to_stop_is_cancelled_and_nobody_is_told(self, store: Store) -> None:
@@ -274,12 +274,12 @@ class Unwanted(StoreSuite):
         await hand_over(store, claimed)
         await hand_over(store, claimed)
         assert await states(store, "a") == [State.CANCELLED]
-        assert (await end_of(store, "a"))["state"] == "cancelled"
+        assert (await end_event(store, "a"))["state"] == "cancelled"
         assert await store.get(["a.sending"]) == [None]
 
     async def test_cancelling_ends_it_at_once(self, store: Store, clock: ManualClock) -> None:
-        claimed = await outside(store, replace(A, follow_ups=(FOLLOW,)))
-        await append(store, claimed, 1, "one")
+        claimed = await outside(store, replace(A, follow_ups=(FOLLOW_UP,)))
+        await append_tokens(store, claimed, 1, "one")
         clock.advance(3)
         assert await store.cancel(["a"]) == await store.get(["a"])
         job = await record(store, "a")
@@ -289,8 +289,8 @@ class Unwanted(StoreSuite):
             False,
             None,
         )
-        assert await texts(store, "a") == ["one", "end"]
-        assert (await end_of(store, "a"))["state"] == "cancelled"
+        assert await event_texts(store, "a") == ["one", "end"]
+        assert (await end_event(store, "a"))["state"] == "cancelled"
         assert await states(store, "a.1.0") == [State.QUEUED]
         for outcome in Succeeded("late"), Dispatched(TIMEOUT, sending("a")):
             assert not await finish(store, claimed, outcome)
@@ -307,13 +307,13 @@ class Unwanted(StoreSuite):
         assert await states(store, "a") == [State.CANCELLED]
 
     async def test_a_newcomer_that_replaces_it_starts_at_once(self, store: Store) -> None:
-        limit = slots(1, "replace")
+        limit = slot_limit(1, "replace")
         await outside(store, replace(A, limits=(limit,)))
         await submit(store, *specs("b", limits=(limit,)))
         assert await states(store, "a") == [State.CANCELLED]
-        assert await parked(store, "b") == [None]
-        assert ids(await take(store)) == ["b"]
-        assert await held(store) == {"few/k": (1, 0)}
+        assert await blocking_limits(store, "b") == [None]
+        assert ids(await claim(store)) == ["b"]
+        assert await limit_usage(store) == {"few/k": (1, 0)}
 
     async def test_it_is_cancelled_with_its_parent_and_so_is_what_tells_the_outside(self, store: Store) -> None:
         await submit(store, *specs("parent"))
@@ -323,7 +323,7 @@ class Unwanted(StoreSuite):
         assert await states(store, "a", "a.sending") == [State.CANCELLED] * 2
 
 
-class Unanswered(StoreSuite):
+class ExternalJobTimeout(StoreSuite):
     """When nobody outside ends it in time, that is a loss, of this job alone (rules 7)."""
 
     async def test_without_an_answer_in_time_it_is_lost_and_starts_again(
@@ -335,10 +335,10 @@ class Unanswered(StoreSuite):
         job = await record(store, "a")
         assert (job.state, job.worker_losses, job.failures, job.external_lease) == (State.QUEUED, 1, 0, None)
         assert [(each.attempt, each.problem.status) for each in job.history] == [(1, 504)]
-        again = await take_job(store, "a")
+        again = await claim_job(store, "a")
         for outcome in Succeeded("late"), Dispatched(TIMEOUT, sending("late")):
             assert not await finish(store, claimed, outcome)
-        assert not await append(store, claimed, 1, "late")
+        assert not await append_tokens(store, claimed, 1, "late")
         assert (await record(store, "a")).worker == "w"
         assert await store.get(["late.sending"]) == [None]
         assert await finish(store, again, Succeeded("1"))
@@ -348,32 +348,32 @@ class Unanswered(StoreSuite):
     ) -> None:
         claimed = await outside(store, A)
         clock.advance(2 * TIMEOUT)
-        assert await append(store, claimed, 1, "one")
+        assert await append_tokens(store, claimed, 1, "one")
         assert await finish(store, claimed, Succeeded("1"))
         assert await states(store, "a") == [State.SUCCEEDED]
 
     async def test_out_of_losses_it_fails_with_a_reason(self, store: Store, clock: ManualClock) -> None:
-        await outside(store, JobSpec(id="never", task="t", max_worker_losses=0, follow_ups=(FOLLOW,)))
+        await outside(store, JobSpec(id="never", task="t", max_worker_losses=0, follow_ups=(FOLLOW_UP,)))
         await outside(store, JobSpec(id="once", task="t", max_worker_losses=1))
         await pass_time(store, clock, TIMEOUT + LEASE)
         assert await states(store, "never", "once") == [State.FAILED, State.QUEUED]
-        await hand_over(store, await take_job(store, "once"))
+        await hand_over(store, await claim_job(store, "once"))
         await pass_time(store, clock, TIMEOUT + LEASE)
         for name, count in ("never", 1), ("once", 2):
             job = await record(store, name)
             assert (job.state, job.worker_losses, job.failures, len(job.history)) == (State.FAILED, count, 0, count)
             assert job.problem is not None
-            assert (await end_of(store, name))["problem"] == job.problem.document()
+            assert (await end_event(store, name))["problem"] == job.problem.document()
             assert job.problem.status == 504
         assert await states(store, "never.1.0") == [State.QUEUED]
 
     async def test_it_outlives_the_worker_that_handed_it_over(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("b", "c"))
-        await take_job(store, "b", worker="before")
+        await claim_job(store, "b", worker="before")
         await pass_time(store, clock, 3 * LEASE)
         claimed = await outside(store, A, 6 * LEASE)
         for job_id in "bc":
-            await take_job(store, job_id)
+            await claim_job(store, job_id)
         await pass_time(store, clock, 3 * LEASE)
         assert [(await record(store, job_id)).worker_losses for job_id in "abc"] == [0, 2, 1]
         assert (await record(store, "a")).external_lease == claimed.lease
@@ -384,13 +384,13 @@ class Unanswered(StoreSuite):
         await pass_time(store, clock, TIMEOUT + LEASE)
         await submit(store, *specs("b"))
         for job_id in "ab":
-            await finish(store, await take_job(store, job_id), Dispatched(TIMEOUT, sending("none")))
+            await finish(store, await claim_job(store, job_id), Dispatched(TIMEOUT, sending("none")))
         assert (await pass_time(store, clock, TIMEOUT + LEASE)).lost == 2
         assert [(await record(store, job_id)).worker_losses for job_id in "ab"] == [2, 1]
 
     async def test_a_sweep_takes_no_more_of_them_than_it_is_told_to(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs(*(f"j{n}" for n in range(25))))
-        await store.finish([handing_over(each, 1.0) for each in await take(store)])
+        await store.finish([handing_over(each, 1.0) for each in await claim(store)])
         await store.sweep(lease=LEASE, limit=10)
         lost = []
         for _ in range(6):
@@ -424,7 +424,7 @@ class Unanswered(StoreSuite):
     async def test_a_deadline_that_passes_outside_ends_it_when_no_answer_came(
         self, store: Store, clock: ManualClock
     ) -> None:
-        spec = replace(A, deadline=LEASE, follow_ups=(FOLLOW,))
+        spec = replace(A, deadline=LEASE, follow_ups=(FOLLOW_UP,))
         await outside(store, spec)
         answered = await outside(store, replace(spec, id="b"))
         await pass_time(store, clock, 2 * LEASE)
@@ -432,5 +432,5 @@ class Unanswered(StoreSuite):
         assert await finish(store, answered, Succeeded("1"))
         await pass_time(store, clock, 2 * LEASE)
         assert await states(store, "a", "b") == [State.FAILED, State.SUCCEEDED]
-        assert (await end_of(store, "a"))["problem"]["title"] == "Deadline passed"
+        assert (await end_event(store, "a"))["problem"]["title"] == "Deadline passed"
         assert await states(store, "a.1.0") == [State.QUEUED]

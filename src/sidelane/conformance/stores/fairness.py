@@ -5,7 +5,7 @@ from itertools import cycle
 
 import pytest
 
-from sidelane.conformance.stores.actions import failure, finish, ids, specs, submit, take, take_job
+from sidelane.conformance.stores.actions import claim, claim_job, failure, finish, ids, specs, submit
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Retried
@@ -15,7 +15,7 @@ from sidelane.stores.contract import Store
 
 async def take_singly(store: Store, count: int, queue: str = "default") -> list[str]:
     """Claim one job a call."""
-    return [job_id for _ in range(count) for job_id in ids(await take(store, queues={queue: 1}, limit=1))]
+    return [job_id for _ in range(count) for job_id in ids(await claim(store, queues={queue: 1}, limit=1))]
 
 
 class Fairness(StoreSuite):
@@ -24,7 +24,7 @@ class Fairness(StoreSuite):
     async def test_priority_goes_first_then_users_in_turn_then_age(self, store: Store) -> None:
         await submit(store, *specs("a1", "a2", "a3", user="a"), *specs("b1", "b2", user="b"))
         await submit(store, *specs("low", user="c", priority=-1), *specs("high", "high2", user="a", priority=5))
-        assert ids(await take(store)) == ["high", "high2", "a1", "b1", "a2", "b2", "a3", "low"]
+        assert ids(await claim(store)) == ["high", "high2", "a1", "b1", "a2", "b2", "a3", "low"]
 
     async def test_jobs_of_one_user_go_by_age(self, store: Store) -> None:
         names = [f"j{n}" for n in (3, 1, 2, 9, 5)]
@@ -34,22 +34,22 @@ class Fairness(StoreSuite):
     async def test_one_claim_of_many_goes_in_the_order_of_many_claims_of_one(self, store: Store) -> None:
         await submit(store, *specs("a1", "a2", "a3", user="a", queue="x"), *specs("b1", "c1", queue="x"))
         await submit(store, *specs("A1", "A2", "A3", user="a", queue="y"), *specs("B1", "C1", queue="y"))
-        together = ids(await take(store, queues={"x": 9}))
+        together = ids(await claim(store, queues={"x": 9}))
         assert [name.upper() for name in together] == await take_singly(store, 5, "y")
 
     async def test_jobs_without_a_user_share_one(self, store: Store) -> None:
         await submit(store, *specs("n1", "n2", "n3"), *specs("u1", "u2", user="u"))
-        assert ids(await take(store)) == ["n1", "u1", "n2", "u2", "n3"]
+        assert ids(await claim(store)) == ["n1", "u1", "n2", "u2", "n3"]
 
     async def test_a_newcomer_goes_before_the_rest_of_a_flood(self, store: Store) -> None:
         await submit(store, *specs(*(f"f{n}" for n in range(100)), user="flooder"))
-        await take(store, limit=10)
+        await claim(store, limit=10)
         await submit(store, *specs("new", user="newcomer"))
         assert await take_singly(store, 1) == ["new"]
 
     async def test_a_user_saves_no_turns_while_away(self, store: Store) -> None:
         await submit(store, *specs("v0", user="v"), *specs(*(f"f{n}" for n in range(60)), user="flooder"))
-        await take(store, limit=40)
+        await claim(store, limit=40)
         await submit(store, *specs(*(f"v{n}" for n in range(1, 20)), user="v"))
         taken = await take_singly(store, 10)
         assert abs(sum(name.startswith("v") for name in taken) - 5) <= 1
@@ -58,15 +58,15 @@ class Fairness(StoreSuite):
         await submit(store, *specs(*(f"f{n}" for n in range(200)), user="flooder"))
         await submit(store, *(JobSpec(id=f"u{n}-{k}", task="t", user=f"u{n}") for n in range(10) for k in range(3)))
         for count in range(1, 4):
-            taken = await take(store, limit=11)
+            taken = await claim(store, limit=11)
             assert sorted(each.record.spec.user or "" for each in taken) == sorted(
                 ["flooder", *(f"u{n}" for n in range(10))]
             ), f"round {count}"
 
     async def test_turns_are_counted_in_each_queue_and_priority_alone(self, store: Store) -> None:
         await submit(store, *specs("x1", "x2", "x3", user="a", queue="x"), *specs("p1", "p2", user="a", priority=3))
-        await take(store, queues={"x": 3})
-        await take(store, limit=2)
+        await claim(store, queues={"x": 3})
+        await claim(store, limit=2)
         await submit(store, *specs("a1", "a2", user="a"), *specs("b1", user="b"))
         assert await take_singly(store, 3) == ["a1", "b1", "a2"]
 
@@ -91,14 +91,14 @@ class Fairness(StoreSuite):
 
     async def test_a_job_that_waits_for_its_retry_takes_no_turn(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a1", "a2", user="a"), *specs("b1", "b2", user="b"))
-        await finish(store, await take_job(store, "a1"), Retried(failure(), delay=60))
+        await finish(store, await claim_job(store, "a1"), Retried(failure(), delay=60))
         assert sorted(await take_singly(store, 2)) == ["a2", "b1"]
         clock.advance(61)
         assert sorted(await take_singly(store, 2)) == ["a1", "b2"]
 
     async def test_a_retried_job_that_is_due_goes_by_its_age(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a1", "a2", user="a"))
-        await finish(store, await take_job(store, "a1"), Retried(failure(), delay=5))
+        await finish(store, await claim_job(store, "a1"), Retried(failure(), delay=5))
         clock.advance(6)
         assert await take_singly(store, 2) == ["a1", "a2"]
 
@@ -111,7 +111,7 @@ class Fairness(StoreSuite):
         await submit(store, *(JobSpec(id=f"{user}-{n}", task="t", user=user) for user in users[1:] for n in range(20)))
         served: Counter[str] = Counter()
         for size in cycle(sizes):
-            taken = await take(store, limit=min(size, 200 - served.total()))
+            taken = await claim(store, limit=min(size, 200 - served.total()))
             served.update(each.record.spec.user or "" for each in taken)
             if served.total() == 200:
                 break
@@ -126,6 +126,6 @@ class Fairness(StoreSuite):
 
     async def test_an_urgent_job_goes_before_the_thousand_others_of_its_user(self, store: Store) -> None:
         await submit(store, *specs(*(f"n{n}" for n in range(1000)), user="u", priority=-10))
-        await take(store, limit=10)
+        await claim(store, limit=10)
         await submit(store, *specs("urgent", user="u", priority=10))
         assert await take_singly(store, 1) == ["urgent"]

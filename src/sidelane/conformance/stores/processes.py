@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sidelane.conformance.stores.actions import follow_to_the_end, specs, submit, take
+from sidelane.conformance.stores.actions import claim, follow_to_end, specs, submit
 from sidelane.conformance.stores.fixtures import StoreFactory, StoreSuite
 from sidelane.conformance.stores.invariants import check
 from sidelane.conformance.worker_processes import CALLS_OF_THE_STORY, FEW, LEASE, PRELOADED, main
@@ -81,7 +81,7 @@ class Processes(StoreSuite):
         racer = await Racer.start("race", place, "r", 1)
         await submit(living, *specs("a", "b"))
         async with asyncio.timeout(10):
-            following = asyncio.create_task(follow_to_the_end(living, "a"))
+            following = asyncio.create_task(follow_to_end(living, "a"))
             await asyncio.sleep(0.05)
             racer.go()
             events = await following
@@ -193,7 +193,7 @@ async def recover(store: Store) -> None:
     async with asyncio.timeout(30):
         while await store.list_jobs(Query(states=UNFINISHED, limit=1)):
             await store.sweep(lease=LEASE)
-            claimed = await take(store, worker="recovery", limit=200, lease=LEASE)
-            claimed += await take(store, worker="recovery", limit=200, lease=LEASE, isolated=True)
+            claimed = await claim(store, worker="recovery", limit=200, lease=LEASE)
+            claimed += await claim(store, worker="recovery", limit=200, lease=LEASE, isolated=True)
             await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded('"again"')) for each in claimed])
             await asyncio.sleep(0 if claimed else LEASE / 6)

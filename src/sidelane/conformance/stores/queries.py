@@ -7,15 +7,15 @@ import pytest
 
 from sidelane.conformance.stores.actions import (
     LEASE,
-    beat,
+    claim_job,
     failure,
     finish,
+    heartbeat,
     pass_time,
     record,
     specs,
     start,
     submit,
-    take_job,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.batch import BatchSpec
@@ -37,7 +37,7 @@ async def before(store: Store, job_id: str) -> int:
     return place.before
 
 
-class Finding(StoreSuite):
+class JobQueries(StoreSuite):
     """Queries answer newest first."""
 
     async def test_jobs_are_found_newest_first(self, store: Store) -> None:
@@ -104,7 +104,7 @@ class Finding(StoreSuite):
         assert await found(store, Query(user="a%")) == []
 
 
-class Position(StoreSuite):
+class QueuePositions(StoreSuite):
     """How many ready jobs stand before one."""
 
     async def test_position_counts_the_ready_jobs_before_a_job_by_priority_then_age(self, store: Store) -> None:
@@ -115,7 +115,7 @@ class Position(StoreSuite):
 
     async def test_only_ready_jobs_have_a_position(self, store: Store) -> None:
         await submit(store, JobSpec(id="delayed", task="t", delay=60), *specs("running", "ended"))
-        await take_job(store, "running")
+        await claim_job(store, "running")
         await store.cancel(["ended"])
         for job_id in "delayed", "running", "ended", "nobody":
             assert await store.queue_position(job_id) is None
@@ -125,13 +125,13 @@ class Position(StoreSuite):
         assert [await before(store, f"j{n}") for n in (999, 1000, 1101)] == [999, 1000, 1000]
 
 
-class AtAGlance(StoreSuite):
+class Statistics(StoreSuite):
     """Queues and workers."""
 
     async def test_stats_count_the_unfinished_jobs_of_every_queue(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", "c", queue="x"), *specs("d", queue="y"))
         await submit(store, JobSpec(id="e", task="t", queue="x", delay=60))
-        await take_job(store, "a")
+        await claim_job(store, "a")
         await store.pause("y")
         clock.advance(7)
         counted = {each.name: each for each in await store.stats()}
@@ -169,14 +169,14 @@ class AtAGlance(StoreSuite):
         assert await store.workers() == [worker]
 
     async def test_a_worker_whose_heartbeats_stopped_is_not_listed(self, store: Store, clock: ManualClock) -> None:
-        await beat(store, "w1")
+        await heartbeat(store, "w1")
         for _ in range(9):
-            await beat(store, "w2")
+            await heartbeat(store, "w2")
             await pass_time(store, clock, LEASE / 3)
         assert [worker.id for worker in await store.workers()] == ["w2"]
 
     async def test_a_worker_that_says_it_has_stopped_is_forgotten(self, store: Store) -> None:
-        await beat(store, "w1")
+        await heartbeat(store, "w1")
         assert len(await store.workers()) == 1
         await store.heartbeat(WorkerInfo(id="w1", name="w1", health="stopped"), [], lease=LEASE)
         assert await store.workers() == []

@@ -1,6 +1,16 @@
 """Retention: what has ended is kept as long as it asked for, then forgotten in pieces (rules 11)."""
 
-from sidelane.conformance.stores.actions import finish, log, pass_time, record, specs, start, submit, take_job, tokens
+from sidelane.conformance.stores.actions import (
+    claim_job,
+    finish,
+    pass_time,
+    read_log,
+    record,
+    specs,
+    start,
+    submit,
+    tokens,
+)
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import FINISHED, FollowUp, JobSpec, Query, Tombstone
 from sidelane.model.outcome import Succeeded
@@ -22,10 +32,10 @@ class Retention(StoreSuite):
     ) -> None:
         await submit(store, JobSpec(id="a", task="t", user="u", retention=30))
         await pass_time(store, clock, 40)
-        claimed = await take_job(store, "a")
+        claimed = await claim_job(store, "a")
         await finish(store, claimed, Succeeded("1"), *tokens("one"))
         assert (await pass_time(store, clock, 29)).removed == 0
-        assert len(await log(store, "a")) == 2
+        assert len(await read_log(store, "a")) == 2
         assert (await pass_time(store, clock, 4)).removed == 1
         assert await store.get(["a"]) == [Tombstone("a", "u")]
         assert await store.read("a") is None
@@ -65,7 +75,7 @@ class Retention(StoreSuite):
         await pass_time(store, clock, 20)
         await store.requeue(["a"])
         await pass_time(store, clock, 20)
-        await finish(store, await take_job(store, "a"), Succeeded("2"))
+        await finish(store, await claim_job(store, "a"), Succeeded("2"))
         await pass_time(store, clock, 25)
         assert (await record(store, "a")).result == "2"
         await pass_time(store, clock, 10)
@@ -77,7 +87,7 @@ class Retention(StoreSuite):
         await finish(store, claimed, Succeeded("1"))
         await pass_time(store, clock, 50)
         assert (await record(store, "a")).result == "1"
-        await finish(store, await take_job(store, "a.1.0"), Succeeded("2"))
+        await finish(store, await claim_job(store, "a.1.0"), Succeeded("2"))
         await pass_time(store, clock, 10)
         assert await store.get(["a"]) == [Tombstone("a", None)]
         await record(store, "a.1.0")

@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 
 from sidelane.conformance.stores.actions import (
+    HINT_TIMEOUT,
+    INVALID_SPECS,
     LEASE,
-    PATIENCE,
-    UNKEEPABLE,
+    claim,
     ids,
     record,
-    slots,
+    slot_limit,
     specs,
     states,
     submit,
-    take,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.errors import JobRefused
@@ -40,7 +40,7 @@ def firing(previous: float, at: float, *job_ids: str, name: str = "stocks") -> S
     return ScheduleTick(name=name, previous=previous, at=at, next=at + 3600, specs=tuple(specs(*job_ids)))
 
 
-class Scheduling(StoreSuite):
+class ScheduleDefinitions(StoreSuite):
     """What is kept of a schedule."""
 
     async def test_a_new_schedule_counts_from_now_and_is_to_be_worked_out_at_once(
@@ -55,7 +55,7 @@ class Scheduling(StoreSuite):
     async def test_a_schedule_keeps_every_field_of_its_definition(self, store: Store) -> None:
         spec = JobSpec(
             id="", task="answer", version=2, arguments='{"q": "\u00fc"}', queue="x", user="u", priority=3,
-            labels={"a": "b"}, limits=(slots(1, "wait"),), placeholders={"a": "b"}, retention=5.0,
+            labels={"a": "b"}, limits=(slot_limit(1, "wait"),), placeholders={"a": "b"}, retention=5.0,
         )  # fmt: skip
         schedule = Schedule(
             name="daily.news", spec=spec, cron="0 6 * * *", timezone="Asia/Seoul", catch_up="all", aliases=("news", "n")
@@ -64,7 +64,7 @@ class Scheduling(StoreSuite):
         assert (await scheduled(store, "daily.news")).schedule == schedule
 
     async def test_a_schedule_that_could_not_be_kept_or_could_submit_no_job_is_refused(self, store: Store) -> None:
-        wrong = [replace(HOURLY, name="\ud800"), *(replace(HOURLY, spec=spec) for spec in UNKEEPABLE)]
+        wrong = [replace(HOURLY, name="\ud800"), *(replace(HOURLY, spec=spec) for spec in INVALID_SPECS)]
         for schedule in wrong:
             with pytest.raises(JobRefused) as refused:
                 await store.upsert_schedule(schedule)
@@ -131,7 +131,7 @@ class Scheduling(StoreSuite):
         assert await scheduled(store) == ScheduleRecord(schedule=HOURLY, enabled=True, last=clock(), next=0.0)
 
 
-class Firings(StoreSuite):
+class ScheduleTicks(StoreSuite):
     """How a schedule takes its steps."""
 
     async def test_a_firing_submits_its_jobs_and_moves_the_schedule_on(self, store: Store, clock: ManualClock) -> None:
@@ -141,7 +141,7 @@ class Firings(StoreSuite):
         assert await store.fire(firing(start, start + 7, "a", "b"))
         found = await scheduled(store)
         assert (found.last, found.next, found.job, found.enabled) == (start + 7, start + 3607, "b", True)
-        assert ids(await take(store)) == ["a", "b"]
+        assert ids(await claim(store)) == ["a", "b"]
         assert (await record(store, "a")).submitted == clock()
 
     async def test_a_step_that_was_taken_is_not_taken_again(self, store: Store, clock: ManualClock) -> None:
@@ -207,13 +207,13 @@ class Firings(StoreSuite):
         await store.upsert_schedule(HOURLY)
         async with store.watch(queue_topic("default")) as wakeups:
             await store.fire(firing(clock(), clock() + 1, "a"))
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
 
     async def test_a_job_that_is_there_already_is_not_submitted_again(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         await store.upsert_schedule(HOURLY)
         assert await store.fire(firing(clock(), clock() + 1, "a"))
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
     async def test_many_missed_firings_are_made_up_for_in_one_step(self, store: Store, clock: ManualClock) -> None:
         many = [f"j{n}" for n in range(450)]

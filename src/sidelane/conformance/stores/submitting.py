@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from sidelane.conformance.stores.actions import finish, rate, record, refusal, slots, specs, start, submit, take_job
+from sidelane.conformance.stores.actions import (
+    claim_job,
+    finish,
+    rate_limit,
+    record,
+    slot_limit,
+    specs,
+    start,
+    submit,
+    submit_rejected,
+)
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.batch import BatchSpec
 from sidelane.model.job import (
@@ -22,7 +32,7 @@ from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
 
-class Submitting(StoreSuite):
+class Submits(StoreSuite):
     """What a submit makes, and what it answers where there is a job already."""
 
     async def test_a_submitted_job_is_queued_and_nothing_has_happened_to_it(
@@ -66,7 +76,11 @@ class Submitting(StoreSuite):
             parent="its-parent",
             trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             follow_ups=(FollowUp(frozenset({State.FAILED}), later), FollowUp(REMOVED, after)),
-            limits=(slots(2, "reject", key="\u00e9 /:'"), slots(1, "wait", "w"), rate(3, 7.5, "reject", burst=2)),
+            limits=(
+                slot_limit(2, "reject", key="\u00e9 /:'"),
+                slot_limit(1, "wait", "w"),
+                rate_limit(3, 7.5, "reject", burst=2),
+            ),
             max_queued=7,
             batch="many",
             cascade=True,
@@ -80,7 +94,7 @@ class Submitting(StoreSuite):
     async def test_a_mark_that_is_an_empty_text_is_refused_and_none_is_none(self, store: Store) -> None:
         for mark in ("user", "key", "unique", "parent", "trace", "batch"):
             marked: dict[str, Any] = {mark: ""}
-            refused = await refusal(store, JobSpec(id="a", task="t", **marked))
+            refused = await submit_rejected(store, JobSpec(id="a", task="t", **marked))
             assert mark in refused.problem.detail
         assert await store.get(["a"]) == [None]
 
@@ -131,7 +145,7 @@ class Submitting(StoreSuite):
         assert not any(isinstance(job, Tombstone) for job in found)
 
 
-class Unique(StoreSuite):
+class UniqueKeys(StoreSuite):
     """One unfinished job per user and unique key."""
 
     async def test_a_unique_key_that_is_taken_answers_with_the_job_that_has_it(self, store: Store) -> None:
@@ -173,7 +187,7 @@ class Unique(StoreSuite):
         assert answer.record.id == "a"
 
 
-class Pieces(StoreSuite):
+class ChunkedCalls(StoreSuite):
     """Calls too large for one transaction are cut, and each item is atomic and has its own answer (rules 16)."""
 
     async def test_a_call_of_a_thousand_items_answers_each(self, store: Store) -> None:
@@ -204,4 +218,4 @@ class Pieces(StoreSuite):
         await submit(store, *specs("b"))
         answers = await store.submit(specs("a", "b", "c"))
         assert [each.created for each in answers if isinstance(each, Submission)] == [True, False, True]
-        await take_job(store, "c")
+        await claim_job(store, "c")

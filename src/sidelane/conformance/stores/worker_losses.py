@@ -4,18 +4,18 @@ import pytest
 
 from sidelane.conformance.stores.actions import (
     LEASE,
-    beat,
-    end_of,
+    claim,
+    claim_job,
+    end_event,
     failure,
     finish,
+    heartbeat,
     ids,
     pass_time,
     record,
     specs,
     start,
     submit,
-    take,
-    take_job,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.ids import new_nonce
@@ -29,7 +29,7 @@ from sidelane.stores.contract import Store
 async def lose(store: Store, clock: ManualClock, *job_ids: str, worker: str = "dead") -> None:
     """Let one worker claim these jobs and die."""
     for job_id in job_ids:
-        await take_job(store, job_id, worker=worker)
+        await claim_job(store, job_id, worker=worker)
     await pass_time(store, clock, 3 * LEASE)
 
 
@@ -37,7 +37,7 @@ async def losses(store: Store, *job_ids: str) -> list[int]:
     return [(await record(store, job_id)).worker_losses for job_id in job_ids]
 
 
-class Losses(StoreSuite):
+class WorkerLosses(StoreSuite):
     """What a lost lease costs."""
 
     async def test_a_job_that_must_not_run_twice_fails_at_its_first_loss(
@@ -61,7 +61,7 @@ class Losses(StoreSuite):
         assert [each.attempt for each in job.history] == [1, 2, 3, 4]
         assert job.problem is not None
         assert job.problem.detail
-        assert (await end_of(store, "a"))["problem"] == job.problem.document()
+        assert (await end_event(store, "a"))["problem"] == job.problem.document()
 
     async def test_a_job_without_a_budget_never_runs_again_whoever_ran_beside_it(
         self, store: Store, clock: ManualClock
@@ -104,7 +104,7 @@ class Losses(StoreSuite):
         await finish(store, await start(store, JobSpec(id="a", task="t", max_worker_losses=0)), Released())
         job = await record(store, "a")
         assert (job.state, job.failures, job.worker_losses, job.worker, job.history) == (State.QUEUED, 0, 0, None, ())
-        assert (await take_job(store, "a")).lease.attempt == 2
+        assert (await claim_job(store, "a")).lease.attempt == 2
 
     async def test_a_cancelled_attempt_costs_nothing(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
@@ -130,7 +130,7 @@ class DeadWorkers(StoreSuite):
     ) -> None:
         many = [f"j{n}" for n in range(250)]
         await submit(store, *specs(*many))
-        await take(store, worker="dead", limit=250)
+        await claim(store, worker="dead", limit=250)
         clock.advance(1.4 * LEASE)
         first = await store.sweep(lease=10 * LEASE, limit=100)
         assert (first.lost, first.more) == (0, False)
@@ -150,8 +150,8 @@ class DeadWorkers(StoreSuite):
         others = [f"j{n}" for n in range(199)]
         await submit(store, *specs("killer"), *specs(*others))
         for number in range(100):
-            claimed = await take(store, worker=f"w{number}", limit=64)
-            claimed += await take(store, worker=f"i{number}", limit=1, isolated=True)
+            claimed = await claim(store, worker=f"w{number}", limit=64)
+            claimed += await claim(store, worker=f"i{number}", limit=1, isolated=True)
             if not claimed:
                 break
             doomed = {each.record.id for each in claimed} & {"killer"}
@@ -167,10 +167,10 @@ class DeadWorkers(StoreSuite):
 
     async def test_jobs_of_other_workers_take_no_loss(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b"))
-        await take_job(store, "a", worker="dead")
-        alive = await take_job(store, "b", worker="alive")
+        await claim_job(store, "a", worker="dead")
+        alive = await claim_job(store, "b", worker="alive")
         for _ in range(9):
-            assert await beat(store, "alive", alive.lease) == [LeaseStatus.HELD]
+            assert await heartbeat(store, "alive", alive.lease) == [LeaseStatus.HELD]
             await pass_time(store, clock, LEASE / 3)
         assert await losses(store, "a", "b") == [1, 0]
         assert (await record(store, "b")).state is State.RUNNING
@@ -181,10 +181,10 @@ class DeadWorkers(StoreSuite):
         await submit(store, *specs("a", "b", "c"))
         await lose(store, clock, "a", worker="w1")
         for job_id in "ab":
-            await take_job(store, job_id, worker="w")
-        held = await take_job(store, "c", worker="w")
+            await claim_job(store, job_id, worker="w")
+        held = await claim_job(store, "c", worker="w")
         for _ in range(9):
-            assert await beat(store, "w", held.lease) == [LeaseStatus.HELD]
+            assert await heartbeat(store, "w", held.lease) == [LeaseStatus.HELD]
             await pass_time(store, clock, LEASE / 3)
         assert await losses(store, "a", "b", "c") == [2, 1, 0]
         assert (await record(store, "c")).state is State.RUNNING
@@ -195,11 +195,11 @@ class DeadWorkers(StoreSuite):
     ) -> None:
         await submit(store, *specs("a", "b"))
         await lose(store, clock, "a", worker="w1")
-        first = await take_job(store, "a", worker="w2")
+        first = await claim_job(store, "a", worker="w2")
         if beats:
-            assert await beat(store, "w2", first.lease) == [LeaseStatus.HELD]
+            assert await heartbeat(store, "w2", first.lease) == [LeaseStatus.HELD]
         await pass_time(store, clock, 0.8 * LEASE)
-        await take_job(store, "b", worker="w2")
+        await claim_job(store, "b", worker="w2")
         assert (await pass_time(store, clock, 0.75 * LEASE)).lost == 0
         assert (await pass_time(store, clock, LEASE)).lost == 2
         assert await losses(store, "a", "b") == [2, 1]
@@ -236,20 +236,20 @@ class Isolation(StoreSuite):
     async def test_a_first_loss_costs_no_place(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", user="u"))
         await lose(store, clock, "a")
-        assert ids(await take(store)) == ["a", "b"]
+        assert ids(await claim(store)) == ["a", "b"]
 
     async def test_a_claim_takes_isolated_jobs_or_the_others(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b"))
         await isolate(store, clock, "a", "b")
         await submit(store, *specs("c", "d"))
-        assert ids(await take(store, limit=9)) == ["c", "d"]
-        assert ids(await take(store, limit=1, isolated=True)) == ["a"]
-        assert ids(await take(store, limit=9, isolated=True)) == ["b"]
+        assert ids(await claim(store, limit=9)) == ["c", "d"]
+        assert ids(await claim(store, limit=1, isolated=True)) == ["a"]
+        assert ids(await claim(store, limit=9, isolated=True)) == ["b"]
 
     async def test_a_claim_by_id_takes_either(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b"))
         await isolate(store, clock, "a")
-        assert ids(await take(store, ids=("a", "b"))) == ["a", "b"]
+        assert ids(await claim(store, ids=("a", "b"))) == ["a", "b"]
 
     async def test_an_ordinary_claim_says_that_an_isolated_job_waits(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
@@ -262,7 +262,7 @@ class Isolation(StoreSuite):
         await store.pause("default")
         assert not await waits_isolated(store)
         await store.pause("default", False)
-        await take(store, isolated=True)
+        await claim(store, isolated=True)
         assert not await waits_isolated(store)
 
     async def test_isolated_jobs_of_a_newer_version_are_not_told_of(self, store: Store, clock: ManualClock) -> None:
@@ -274,23 +274,23 @@ class Isolation(StoreSuite):
     async def test_isolated_jobs_go_by_priority_and_then_by_user(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", user="u"), *specs("c", user="v"), JobSpec(id="d", task="t", priority=1))
         await isolate(store, clock, "a", "b", "c", "d")
-        assert ids(await take(store, isolated=True)) == ["d", "a", "c", "b"]
+        assert ids(await claim(store, isolated=True)) == ["d", "a", "c", "b"]
 
     async def test_many_isolated_jobs_never_hide_another(self, store: Store, clock: ManualClock) -> None:
         many = [f"s{n}" for n in range(250)]
         await submit(store, *(JobSpec(id=each, task="t", max_worker_losses=1) for each in many))
-        await take(store, worker="dead", limit=250)
+        await claim(store, worker="dead", limit=250)
         await pass_time(store, clock, 4 * LEASE)
         await submit(store, *specs("calm"))
-        assert ids(await take(store, limit=1)) == ["calm"]
-        assert len(await take(store, limit=300, isolated=True)) == 250
+        assert ids(await claim(store, limit=1)) == ["calm"]
+        assert len(await claim(store, limit=300, isolated=True)) == 250
 
     async def test_a_job_that_may_not_be_isolated_never_is(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", isolable=False))
         await isolate(store, clock, "a")
         job = await record(store, "a")
         assert (job.isolated, job.worker_losses) == (False, 2)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
     async def test_an_isolated_job_stays_so_when_it_is_released_or_tried_again(
         self, store: Store, clock: ManualClock
@@ -298,20 +298,20 @@ class Isolation(StoreSuite):
         await submit(store, *specs("a"))
         await isolate(store, clock, "a")
         for outcome in Released(), Retried(failure()), Released(5.0):
-            await finish(store, await take_job(store, "a"), outcome)
+            await finish(store, await claim_job(store, "a"), outcome)
             assert (await record(store, "a")).isolated
         clock.advance(6.0)
-        assert ids(await take(store)) == []
-        assert ids(await take(store, isolated=True)) == ["a"]
+        assert ids(await claim(store)) == []
+        assert ids(await claim(store, isolated=True)) == ["a"]
 
     async def test_a_requeued_job_is_isolated_no_more(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         await isolate(store, clock, "a")
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         await store.requeue(["a"])
         job = await record(store, "a")
         assert (job.isolated, job.worker_losses) == (False, 0)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
     async def test_an_isolated_job_can_be_cancelled_while_it_waits(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
@@ -319,7 +319,7 @@ class Isolation(StoreSuite):
         await store.cancel(["a"])
         assert (await record(store, "a")).state is State.CANCELLED
         assert not await waits_isolated(store)
-        assert ids(await take(store, isolated=True)) == []
+        assert ids(await claim(store, isolated=True)) == []
 
     async def test_a_hand_over_without_an_answer_is_counted_as_no_death_of_a_worker(
         self, store: Store, clock: ManualClock
@@ -327,7 +327,7 @@ class Isolation(StoreSuite):
         await submit(store, JobSpec(id="a", task="t", max_worker_losses=1, isolable=False))
         for number in range(2):
             told = JobSpec(id=f"told-{number}", task="send", queue="other")
-            await finish(store, await take_job(store, "a"), Dispatched(1.0, told))
+            await finish(store, await claim_job(store, "a"), Dispatched(1.0, told))
             await pass_time(store, clock, 3 * LEASE)
         job = await record(store, "a")
         assert (job.state, job.worker_losses) == (State.FAILED, 2)

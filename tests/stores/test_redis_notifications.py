@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from sidelane.conformance.stores.actions import PATIENCE, failure, finish, ids, specs, submit, take, take_job
+from sidelane.conformance.stores.actions import HINT_TIMEOUT, claim, claim_job, failure, finish, ids, specs, submit
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Lost
@@ -39,20 +39,20 @@ async def test_one_arrival_wakes_one_of_many_watchers(server: RunningServer, sto
 
 async def test_a_hint_goes_past_a_watcher_that_is_gone(store: Store, admin: "Redis") -> None:
     async with store.watch(queue_topic("default")) as wakeups:
-        await admin.zadd("{sidelane}:waiting:default", {"gone": 0})
+        await admin.zadd("{sidelane}:watchers:default", {"gone": 0})
         await submit(store, *specs("a"))
-        assert await wakeups.wait(PATIENCE)
-        assert await admin.zrange("{sidelane}:waiting:default", 0, -1) == []
+        assert await wakeups.wait(HINT_TIMEOUT)
+        assert await admin.zrange("{sidelane}:watchers:default", 0, -1) == []
 
 
 async def test_those_who_watch_no_more_leave_nothing_behind(store: Store, admin: "Redis") -> None:
     async with store.watch(queue_topic("default")):
-        await take(store, tasks={"t": 1})
-        assert await admin.exists("{sidelane}:waiting:default", "{sidelane}:knows") == 2
-    assert await admin.exists("{sidelane}:waiting:default", "{sidelane}:knows") == 0
+        await claim(store, tasks={"t": 1})
+        assert await admin.exists("{sidelane}:watchers:default", "{sidelane}:watcher_tasks") == 2
+    assert await admin.exists("{sidelane}:watchers:default", "{sidelane}:watcher_tasks") == 0
 
 
-async def claim(
+async def claim_queues(
     store: Store, queues: dict[str, int], limit: int, full: tuple[str, ...] = (), *, isolated: bool = False
 ) -> list[str]:
     """Claim for a group of queues as a worker does: those with room, and those without."""
@@ -71,48 +71,48 @@ async def test_a_claim_for_one_group_of_queues_leaves_its_watcher_waiting_for_th
     store: Store, limit: int
 ) -> None:
     async with store.watch(queue_topic("a")) as own, store.watch(queue_topic("b"), queue_topic("c")) as other:
-        await claim(store, {"b": 9, "c": 9}, 9)
+        await claim_queues(store, {"b": 9, "c": 9}, 9)
         await submit(store, *specs("one", queue="a"))
-        assert await own.wait(PATIENCE)
-        assert await claim(store, {"a": 9}, limit) == ["one"]
+        assert await own.wait(HINT_TIMEOUT)
+        assert await claim_queues(store, {"a": 9}, limit) == ["one"]
         for queue in "bc":
             await submit(store, *specs(f"in-{queue}", queue=queue))
-            assert await other.wait(PATIENCE)
-            assert await claim(store, {"b": 9, "c": 9}, 9) == [f"in-{queue}"]
+            assert await other.wait(HINT_TIMEOUT)
+            assert await claim_queues(store, {"b": 9, "c": 9}, 9) == [f"in-{queue}"]
         assert not await is_hinted_at(own)
 
 
 async def test_a_watcher_is_not_woken_for_a_queue_it_has_no_room_for(server: RunningServer, store: Store) -> None:
     idle = await open_store(server.url())
     async with store.watch(queue_topic("a"), queue_topic("b")) as wakeups:
-        await claim(store, {"b": 1}, 9, full=("a",))
+        await claim_queues(store, {"b": 1}, 9, full=("a",))
         await submit(store, *specs("before", queue="a"))
         assert not await is_hinted_at(wakeups)
         async with idle.watch(queue_topic("a")) as others:
             await submit(store, *specs("one", queue="a"))
-            assert await others.wait(PATIENCE)
+            assert await others.wait(HINT_TIMEOUT)
         await submit(store, *specs("two", queue="b"))
-        assert await wakeups.wait(PATIENCE)
-        assert await claim(store, {"a": 1, "b": 1}, 9) == ["before", "two"]
+        assert await wakeups.wait(HINT_TIMEOUT)
+        assert await claim_queues(store, {"a": 1, "b": 1}, 9) == ["before", "two"]
     await idle.close()
 
 
 async def test_a_queue_that_filled_up_is_waited_for_again_after_a_claim_with_room_for_it(store: Store) -> None:
     async with store.watch(queue_topic("a"), queue_topic("b")) as wakeups:
         await submit(store, *specs("one", queue="a"))
-        assert await wakeups.wait(PATIENCE)
-        assert await claim(store, {"a": 1, "b": 1}, 9) == ["one"]
-        await claim(store, {"b": 1}, 9, full=("a",))
-        await claim(store, {"a": 1, "b": 1}, 9)
+        assert await wakeups.wait(HINT_TIMEOUT)
+        assert await claim_queues(store, {"a": 1, "b": 1}, 9) == ["one"]
+        await claim_queues(store, {"b": 1}, 9, full=("a",))
+        await claim_queues(store, {"a": 1, "b": 1}, 9)
         await submit(store, *specs("two", queue="a"))
-        assert await wakeups.wait(PATIENCE)
+        assert await wakeups.wait(HINT_TIMEOUT)
 
 
 async def make_isolated(store: Store, job_id: str) -> None:
     """Submit a job that loses two workers."""
     await submit(store, JobSpec(id=job_id, task="t", queue="a"))
     for _ in range(2):
-        await finish(store, await take_job(store, job_id), Lost(failure()))
+        await finish(store, await claim_job(store, job_id), Lost(failure()))
 
 
 async def test_an_isolated_job_wakes_an_isolation_worker_and_another_job_does_not(
@@ -120,15 +120,15 @@ async def test_an_isolated_job_wakes_an_isolation_worker_and_another_job_does_no
 ) -> None:
     isolation = await open_store(server.url())
     async with store.watch(queue_topic("a")) as ordinary, isolation.watch(queue_topic("a")) as isolated:
-        await claim(store, {"a": 9}, 9)
-        await claim(isolation, {"a": 1}, 1, isolated=True)
+        await claim_queues(store, {"a": 9}, 9)
+        await claim_queues(isolation, {"a": 1}, 1, isolated=True)
         await submit(store, *specs("calm", queue="a"))
-        assert await ordinary.wait(PATIENCE)
+        assert await ordinary.wait(HINT_TIMEOUT)
         assert not await is_hinted_at(isolated)
-        assert await claim(store, {"a": 9}, 9) == ["calm"]
+        assert await claim_queues(store, {"a": 9}, 9) == ["calm"]
         await make_isolated(store, "poison")
-        assert await isolated.wait(PATIENCE)
-        assert await claim(isolation, {"a": 1}, 1, isolated=True) == ["poison"]
+        assert await isolated.wait(HINT_TIMEOUT)
+        assert await claim_queues(isolation, {"a": 1}, 1, isolated=True) == ["poison"]
     await isolation.close()
 
 
@@ -136,10 +136,10 @@ async def test_without_an_isolation_worker_an_isolated_job_wakes_another_that_ca
     async with store.watch(queue_topic("a")) as ordinary:
         await make_isolated(store, "poison")
         while await is_hinted_at(ordinary):  # for the claims before it was isolated
-            await claim(store, {"a": 9}, 9)
+            await claim_queues(store, {"a": 9}, 9)
         await store.cancel(["poison"])
-        await claim(store, {"a": 9}, 9)
+        await claim_queues(store, {"a": 9}, 9)
         await make_isolated(store, "another")
-        assert await ordinary.wait(PATIENCE)
+        assert await ordinary.wait(HINT_TIMEOUT)
         request = ClaimRequest(request=new_nonce(), worker="w", queues={"a": 9}, limit=9, tasks={"t": 1})
         assert (await store.claim(request)).isolated

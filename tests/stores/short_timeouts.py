@@ -9,7 +9,7 @@ from sidelane.stores.redis import connection
 
 
 @contextmanager
-def little_patience() -> Iterator[None]:
+def short_timeouts() -> Iterator[None]:
     """Give calls up after a moment that would be repeated for seconds, or wait for seconds for replicas."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connection, "RETRY_TIMEOUT", 0.2)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from sidelane.conformance.stores.actions import finish, specs, start, submit, texts, tokens
+from sidelane.conformance.stores.actions import event_texts, finish, specs, start, submit, tokens
 from sidelane.model.errors import ConfigurationError, StoreMisconfigured, StoreUnavailable
 from sidelane.model.outcome import Succeeded
 from sidelane.stores.contract import job_topic
 from sidelane.stores.factory import open_store, redact_url
 from sidelane.stores.redis.url import RedisUrl
 from tests.contract.servers import EVERY_KIND, RunningServer, free_port
-from tests.stores.patience import little_patience
+from tests.stores.short_timeouts import short_timeouts
 
 
 @pytest.fixture(params=EVERY_KIND)
@@ -36,7 +36,7 @@ async def use(url: str) -> None:
             assert await wakeups.wait(10)
             assert await finish(store, claimed, Succeeded("1"), *tokens("one"))
             assert await wakeups.wait(10)
-        assert await texts(store, "a") == ["one", "end"]
+        assert await event_texts(store, "a") == ["one", "end"]
     finally:
         await store.close()
 
@@ -55,16 +55,16 @@ async def use(url: str) -> None:
     ],
 )
 def test_an_address_says_whom_to_ask_for_what(url: str, hosts: list[str], service: str, database: int) -> None:
-    address = RedisUrl.parse(url)
-    assert [f"{place['host']}:{place['port']}" for place in address.hosts] == hosts
-    assert (address.service, address.options.get("db", 0)) == (service, database)
+    parsed = RedisUrl.parse(url)
+    assert [f"{place['host']}:{place['port']}" for place in parsed.hosts] == hosts
+    assert (parsed.service, parsed.options.get("db", 0)) == (service, database)
 
 
 def test_users_and_passwords_are_for_the_server_and_those_of_sentinels_for_them() -> None:
-    address = RedisUrl.parse("redis+sentinel://me:p%2Fw@h/shop?sentinel_username=s&sentinel_password=t&wait=2")
-    assert (address.options["username"], address.options["password"]) == ("me", "p/w")
-    assert (address.sentinel["username"], address.sentinel["password"]) == ("s", "t")
-    assert address.copies == 2
+    parsed = RedisUrl.parse("redis+sentinel://me:p%2Fw@h/shop?sentinel_username=s&sentinel_password=t&wait=2")
+    assert (parsed.options["username"], parsed.options["password"]) == ("me", "p/w")
+    assert (parsed.sentinel["username"], parsed.sentinel["password"]) == ("s", "t")
+    assert parsed.min_replicas == 2
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ async def test_a_socket_leads_to_the_store_and_asks_for_its_password(server: Run
         with pytest.raises(StoreMisconfigured, match=r"password.*SIDELANE_STORE"):
             await open_store(wrong)
     await use(f"unix://:right@{tmp_path}/redis.sock")
-    with little_patience(), pytest.raises(StoreUnavailable, match=r"No such file.*SIDELANE_STORE"):
+    with short_timeouts(), pytest.raises(StoreUnavailable, match=r"No such file.*SIDELANE_STORE"):
         await open_store(f"unix://{tmp_path}/other.sock")
 
 
@@ -214,7 +214,7 @@ async def test_tls_leads_to_the_store_and_trusts_nobody_unasked(
         await open_store(url)
     with pytest.raises(StoreMisconfigured, match=r"not trusted.*SIDELANE_STORE"):
         await open_store(f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path}/cert.pem")
-    with little_patience():
+    with short_timeouts():
         with pytest.raises(StoreUnavailable, match=r"whether SIDELANE_STORE is right about TLS"):
             await open_store(f"rediss://127.0.0.1:{server.port}?socket_connect_timeout=0.5")
         with pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelane.conformance.stores.actions import finish, ids, record, start, submit, take, take_job, texts
+from sidelane.conformance.stores.actions import claim, claim_job, event_texts, finish, ids, record, start, submit
 from sidelane.model.job import FINISHED, FollowUp, JobSpec, Rejection, State
 from sidelane.model.outcome import Succeeded
 from sidelane.model.worker import ClaimRequest
@@ -34,7 +34,7 @@ async def test_the_largest_numbers_come_back_as_they_went_in(store: Store) -> No
     await submit(store, spec, never)
     assert (await record(store, "a")).spec == spec
     assert (await record(store, "b")).due == math.inf
-    assert await finish(store, await take_job(store, "a"), Succeeded("1"))
+    assert await finish(store, await claim_job(store, "a"), Succeeded("1"))
     assert (await record(store, "a")).state is State.SUCCEEDED
     await store.cancel(["b"])
 
@@ -59,12 +59,12 @@ async def test_follow_ups_of_follow_ups_come_each_in_their_turn(store: Store) ->
     await finish(
         store, await start(store, JobSpec(id="a", task="t", follow_ups=(FollowUp(FINISHED, middle),))), Succeeded("1")
     )
-    await finish(store, await take_job(store, "a.1.0"), Succeeded("2"))
-    (claimed,) = await take(store)
+    await finish(store, await claim_job(store, "a.1.0"), Succeeded("2"))
+    (claimed,) = await claim(store)
     assert (claimed.record.id, claimed.record.spec.parent) == ("a.1.0.1.0", "a.1.0")
     assert claimed.record.spec.arguments == last.arguments
     assert claimed.record.spec.user == "é"
-    assert await texts(store, "a") == ["end"]
+    assert await event_texts(store, "a") == ["end"]
 
 
 async def test_a_follow_up_that_could_never_be_submitted_is_refused_with_its_parent(store: Store) -> None:
