@@ -8,7 +8,9 @@ from sidelane.web.negotiation import ResponsePreference, accepts_stream, parse_p
 
 def asked(*prefer: str, accept: str = "", stream: bool = False) -> ResponsePreference:
     pairs = [("prefer", value) for value in prefer] + ([("accept", accept)] if accept else [])
-    return parse_preferences(Headers(raw=[(name.encode(), value.encode()) for name, value in pairs]), stream=stream)
+    return parse_preferences(
+        Headers(raw=[(name.encode(), value.encode()) for name, value in pairs]), default_stream=stream
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,10 +68,10 @@ def test_an_endpoint_streams_to_those_who_say_nothing_at_all() -> None:
 def test_quality_decides_between_a_stream_and_json(accept: str, stream: bool) -> None:
     assert accepts_stream([accept]) is stream
     assert accepts_stream(accept.split(",")) is stream  # as several headers
-    assert accepts_stream([accept], undecided=not stream) is stream
+    assert accepts_stream([accept], default=not stream) is stream
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "text/html", "text/*"])
 def test_whoever_names_neither_gets_what_the_endpoint_says(accept: str) -> None:
-    assert accepts_stream([accept], undecided=True)
+    assert accepts_stream([accept], default=True)
     assert not accepts_stream([accept])

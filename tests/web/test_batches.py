@@ -9,7 +9,7 @@ import pytest
 from fastapi import Depends, FastAPI, Response
 
 from sidelane.model.job import Query
-from sidelane.web import Jobs, Responder, schemas
+from sidelane.web import Jobs, Responder, event_schemas
 from tests.web.clients import Server, frames_of
 from tests.web.conftest import BOTH_STORES, MakeService, called
 from tests.web.service import Service, whose
@@ -203,7 +203,7 @@ async def test_a_stream_tells_of_every_change_and_then_of_the_end(server: Server
         assert (end.event, end.data) == ("end", {"id": batch["id"], "state": "succeeded"})
         for frame in (first, second, last, end):
             assert frame.id is None
-            jsonschema.validate(frame.data, schemas()[frame.event])
+            jsonschema.validate(frame.data, event_schemas()[frame.event])
 
 
 async def test_the_stream_of_a_batch_that_has_ended_is_the_batch_and_its_end(client: httpx2.AsyncClient) -> None:

@@ -298,7 +298,7 @@ async def test_a_receiver_with_a_form_of_its_own_completes_in_it(scene: Scene) -
     assert await job.result(timeout=0) == Report(score=0.25)
 
 
-@with_fields(keep=0.0)
+@with_fields(retention=0.0)
 async def test_an_answer_for_a_job_that_is_gone_comes_too_late(scene: Scene) -> None:
     job, offer = await scene.offered()
     await job.cancel()

@@ -3,7 +3,7 @@
 import pytest
 
 from sidelane.model.limit import Limit, LimitHit
-from sidelane.web.ratelimit_headers import limit_fields, whole_seconds
+from sidelane.web.problems import limit_fields, whole_seconds
 
 SLOTS = Limit(name="chat-per-user", key="ann", most=3)
 RATE = Limit(name="per-minute", key="ann", most=10, window=60.0, burst=10)

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from sidelane.model.event import Cursor
-from sidelane.web import schemas
+from sidelane.web import event_schemas
 from tests.web.clients import EVENT_STREAM, Frame, Server, frames_of, served
 from tests.web.conftest import MakeService
 from tests.web.service import Service
@@ -75,7 +75,7 @@ async def test_everything_a_stream_sends_is_as_the_published_table_says(
     client: httpx2.AsyncClient, service: Service, name: str
 ) -> None:
     service.pace.allow(10)
-    published = schemas()
+    published = event_schemas()
     for frame in await streamed(client, name, **{"talk": {"words": 2}, "draw": {"points": 2}}.get(name, {})):
         if frame.event in published:
             jsonschema.validate(frame.data, published[frame.event], jsonschema.Draft202012Validator)
