@@ -1,4 +1,4 @@
-"""A store that becomes unavailable: what was submitted before is answered as such, and the log stays short."""
+"""Outages of the store: a job that was submitted before is answered 202, and the log has one line per request."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ import pytest
 from sidelane.model.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from sidelane.model.job import Query
 from tests.web.clients import EVENT_STREAM, frames_of
-from tests.web.conftest import MakeService, called
+from tests.web.conftest import MakeService, open_client
 from tests.web.service import Service
 
 AFTER_SUBMIT = ("get", "get_batch", "get_or_set", "queue_position", "read", "touch_listeners", "workers")
@@ -24,7 +24,7 @@ def service(make: MakeService) -> Service:
 @pytest.fixture
 async def client(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the service without a worker, so that jobs stay queued."""
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         yield client
 
 
@@ -62,7 +62,7 @@ async def test_links_have_no_token_if_the_secret_is_in_the_unavailable_store(
     make: MakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = make()
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         break_store(monkeypatch, service, *AFTER_SUBMIT, error=StoreUnavailable)
         one, many = await client.post("/do/echo"), await client.post("/many/echo", json=[{}])
         monkeypatch.undo()
