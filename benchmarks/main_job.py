@@ -36,7 +36,7 @@ async def drained(path: Path) -> float:
     @lane.task
     async def noop(number: int) -> None: ...
 
-    async with lane.running():
+    async with lane.open():
         store = lane.client.store
         calls = [noop.call(number) for number in range(JOBS)]
         for place in range(0, JOBS, 200):
@@ -92,7 +92,7 @@ async def _starts(store: Path) -> list[float]:
         return 0
 
     waits = []
-    async with lane.running():
+    async with lane.open():
         await (await started.submit()).result(30)
         for _ in range(200):
             began = time.monotonic_ns()

@@ -39,7 +39,7 @@ class SidelanePeer(contest.Peer):
         ]
 
     async def open(self) -> None:
-        self._running: AbstractAsyncContextManager[Sidelane] = lane.running()
+        self._running: AbstractAsyncContextManager[Sidelane] = lane.open()
         await self._running.__aenter__()
 
     async def close(self) -> None:

@@ -67,7 +67,7 @@ async def worker(scenario: ProcessScenario, address: str) -> RunningProcess:
 
 def foreign(processes: Processes, queues: dict[str, str], offers: str, **environment: str) -> RunningProcess:
     """Start a worker that knows nothing of us."""
-    program = str(ROOT / "examples" / "foreign_worker.py")
+    program = str(ROOT / "examples" / "external_worker.py")
     return processes.start("foreign", sys.executable, "-I", program, OFFERS=queues[offers], HOLD=HOLD, **environment)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from httpx2 import AsyncClient
 
-from examples.stock_chat.demo.stream import server_events
+from examples.stock_chat.demo.server_events import server_events
 from sidelane import State
 from sidelane.stores.factory import open_store
 from tests.contract.servers import RunningServer

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from httpx2 import AsyncClient, HTTPError
 
-from examples.stock_chat.demo.stream import ServerEvent, server_events
+from examples.stock_chat.demo.server_events import ServerEvent, server_events
 from sidelane import JobRecord, State
 from sidelane.model.job import Query
 from tests.contract.servers import RunningServer

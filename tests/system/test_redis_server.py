@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from redis.asyncio import Redis
 
-from examples.stock_chat.demo.stream import ServerEvent, server_events
+from examples.stock_chat.demo.server_events import ServerEvent, server_events
 from sidelane import Sidelane, State
 from sidelane.model.job import Query
 from sidelane.model.worker import OK

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from httpx2 import AsyncClient
 
-from examples.stock_chat.demo.stream import server_events
+from examples.stock_chat.demo.server_events import server_events
 from sidelane import State
 from tests.system import shop
 from tests.system.process_scenario import ProcessScenario

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from examples.stock_chat.demo.stream import ServerEvent, server_events
+from examples.stock_chat.demo.server_events import ServerEvent, server_events
 from sidelane import State
 from tests.system import shop
 from tests.system.process_scenario import ProcessScenario, text_by_attempt

@@ -40,9 +40,9 @@ from sidelane.transports.job_messages import (
     read_reply,
 )
 from sidelane.transports.sqs import codec
-from sidelane.web.cursor import parse_cursor
-from sidelane.web.idempotency import check_key, content_of
+from sidelane.web.idempotency import check_key, without_file_ids
 from sidelane.web.negotiation import parse_preferences
+from sidelane.web.sse import parse_cursor
 
 MIB = 1024 * 1024
 
@@ -186,7 +186,7 @@ SHORT: Mapping[str, tuple[Callable[[str], Any], list[Shape]]] = {
     "a file's id": (key_of, FILES),
     "a file": (File.model_validate_json, [between('{"file":"sidelane-file:', "0", '"}'), *PLAIN]),
     "files in arguments": (lambda text: files_named([text]), FILES),
-    "arguments that are compared": (content_of, FILES),
+    "arguments that are compared": (without_file_ids, FILES),
     "attributes in one": (lambda text: codec.from_entry({"Body": "", "MessageId": "", "MessageAttributes": {
         codec.MORE: {"StringValue": text}}}), [*PLAIN, *repeated("[", "{"), between('{"a":"', "a", '"}')]),
     "a completion": (lambda text: read_form(CompletionForm, text), [*PLAIN, *BODIES]),

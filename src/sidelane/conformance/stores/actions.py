@@ -110,7 +110,7 @@ def failure(detail: str = "it broke", *, status: int = 500) -> Failure:
 
 
 def tokens(*texts: str) -> tuple[NewEvent, ...]:
-    return tuple(NewEvent("token", json.dumps(text)) for text in event_texts)
+    return tuple(NewEvent("token", json.dumps(text)) for text in texts)
 
 
 async def append_tokens(store: Store, claimed: Claimed, ordinal: int, *said: str) -> bool:

@@ -1,27 +1,27 @@
-"""What has been seen of one answer, and what it looked like on the console."""
+"""Events of one streamed answer, printed and recorded."""
 
 import time
 
 from rich.console import Console
 
 from examples.stock_chat.demo.failure import expect
-from examples.stock_chat.demo.stream import ServerEvent
+from examples.stock_chat.demo.server_events import ServerEvent
 
 
-class Watched:
-    """Shows an answer's events as they come, and keeps them."""
+class AnswerLog:
+    """Prints and records the events of an answer."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._began = time.monotonic()
-        self.events: list[ServerEvent] = []  # those of the job's log; the snapshot that comes first is not in it
+        self.events: list[ServerEvent] = []  # without the `job` snapshot, which is not in the job's log
         self.links: dict[str, str] = {}
         self.first_token: float | None = None  # seconds after the question
         self.tokens = 0  # of all attempts
         self.text = ""  # of the last attempt
 
-    def see(self, event: ServerEvent) -> None:
-        """Take one event of a stream."""
+    def add(self, event: ServerEvent) -> None:
+        """Record one event of a stream."""
         if event.name == "job":
             self.links = event.data["links"]
             return
@@ -43,16 +43,16 @@ class Watched:
             self.first_token = time.monotonic() - self._began
         self._console.out(text, end="", style="green", highlight=False)
 
-    def note(self, words: str) -> None:
-        """Say something between the tokens."""
-        self._console.print(f"\n[bold]· {words}[/bold]", highlight=False)
+    def note(self, text: str) -> None:
+        """Print a note between the tokens."""
+        self._console.print(f"\n[bold]· {text}[/bold]", highlight=False)
 
     @property
     def last(self) -> ServerEvent:
         return self.events[-1]
 
     def check(self, result: str) -> None:
-        """Raise `DemoFailed` unless every event came once, in order, up to the end, and the text is the job's result."""
+        """Raise `DemoFailed` unless every event was received once, in order, to the end, and the text is the job's result."""
         numbers = [event.number for event in self.events]
         expect(numbers == list(range(1, len(numbers) + 1)), f"events are missing or came twice: {numbers}")
         expect(self.events[0].name == "start", f"the stream began with `{self.events[0].name}`, not with `start`")

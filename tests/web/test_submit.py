@@ -1,4 +1,4 @@
-"""A submit is answered 202 with links, or as the request's headers ask, or with a problem and nothing done."""
+"""Submits are answered 202 with links, or as the request's headers ask; a refused request submits nothing."""
 
 import asyncio
 from datetime import datetime
@@ -13,7 +13,7 @@ from sidelane.model.job import Query
 from sidelane.web.job_views import retry_after
 from sidelane.web.schemas import JobDocument
 from tests.web.clients import Server, frames_of
-from tests.web.conftest import MakeService, called
+from tests.web.conftest import MakeService, open_client
 from tests.web.service import Service
 
 PROBLEM = "application/problem+json"
@@ -22,13 +22,13 @@ PROBLEM = "application/problem+json"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-async def jobs_of(client: Client) -> int:
+async def count_jobs(client: Client) -> int:
     return len(await client.find(Query()))
 
 
-async def test_a_submit_is_answered_202_with_links_to_follow(make: MakeService) -> None:
+async def test_submit_is_answered_202_with_links(make: MakeService) -> None:
     service = make()
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         answer = await client.post("/do/held")
     document = answer.json()
     here = f"/jobs/{document['id']}"
@@ -47,14 +47,14 @@ async def test_a_submit_is_answered_202_with_links_to_follow(make: MakeService) 
 
 
 @pytest.mark.parametrize(("sent", "kept"), [(TRACE, TRACE), ("00-made-up-01", None), (None, None)])
-async def test_the_trace_of_a_request_travels_with_its_job(
+async def test_job_has_the_traceparent_of_its_request(
     client: httpx2.AsyncClient, service: Service, sent: str | None, kept: str | None
 ) -> None:
     answer = await client.post("/do/echo", headers={"traceparent": sent} if sent else {})
     assert (await service.lane.client.record(answer.json()["id"])).spec.trace == kept
 
 
-async def test_every_link_leads_somewhere(client: httpx2.AsyncClient, service: Service) -> None:
+async def test_every_link_works(client: httpx2.AsyncClient, service: Service) -> None:
     links = (await client.post("/do/echo", json={"text": "hi"})).json()["links"]
     assert (await client.get(links["events"])).text.count("event: end\n") == 1
     assert (await client.get(links["self"])).json()["state"] == "succeeded"
@@ -62,7 +62,7 @@ async def test_every_link_leads_somewhere(client: httpx2.AsyncClient, service: S
     assert (await client.post(links["cancel"])).json()["state"] == "succeeded"
 
 
-async def test_links_hold_where_the_application_is_mounted(service: Service) -> None:
+async def test_links_include_the_root_path(service: Service) -> None:
     transport = httpx2.ASGITransport(app=service.app, root_path="/api/v1")
     async with (
         service.lane.open(workers=1),
@@ -73,9 +73,9 @@ async def test_links_hold_where_the_application_is_mounted(service: Service) -> 
     assert answer.json()["links"]["result"].startswith("/api/v1/jobs/")
 
 
-async def test_a_job_in_front_is_in_the_position_and_the_more_of_them_the_later_to_retry(make: MakeService) -> None:
+async def test_position_and_retry_after_grow_with_the_jobs_ahead(make: MakeService) -> None:
     service = make()
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         first = await client.post("/do/echo")
         for _ in range(30):
             await client.post("/do/echo")
@@ -85,28 +85,26 @@ async def test_a_job_in_front_is_in_the_position_and_the_more_of_them_the_later_
 
 
 @pytest.mark.parametrize(
-    ("expected", "position", "seconds"),
+    ("wait", "position", "seconds"),
     [(0.0, 0, 1), (0.4, 3, 1), (12.3, 5, 13), (300.0, 5, 30), (None, 25, 3), (None, None, 1), (None, 1000, 30)],
 )
-def test_it_is_worth_looking_again_about_when_the_job_may_start(
-    expected: float | None, position: int | None, seconds: int
-) -> None:
-    members: dict[str, Any] = {"estimated_wait": expected, "position": position}
+def test_retry_after_is_about_when_the_job_may_start(wait: float | None, position: int | None, seconds: int) -> None:
+    members: dict[str, Any] = {"estimated_wait": wait, "position": position}
     assert retry_after(JobDocument.model_construct(**members)) == seconds
 
 
-async def test_a_job_that_no_live_worker_serves_says_so(make: MakeService) -> None:
+async def test_has_worker_is_false_without_a_live_worker(make: MakeService) -> None:
     service = make()
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         answer = await client.post("/do/echo")
         assert answer.json()["has_worker"] is False
         assert (await client.get(answer.headers["Location"])).json()["has_worker"] is False
 
 
-async def test_a_job_that_a_live_worker_serves_says_so(client: httpx2.AsyncClient) -> None:
+async def test_has_worker_is_true_with_a_live_worker(client: httpx2.AsyncClient) -> None:
     async with asyncio.timeout(5):
         while not (await client.post("/do/echo")).json()["has_worker"]:
-            await asyncio.sleep(0.01)  # the worker's first heartbeat has no event of its own
+            await asyncio.sleep(0.01)  # the worker's first heartbeat has no event
 
 
 # --- Accept ---------------------------------------------------------------------------------------------------------
@@ -121,7 +119,7 @@ async def test_a_job_that_a_live_worker_serves_says_so(client: httpx2.AsyncClien
         "text/event-stream, */*;q=0.1",
     ],
 )
-async def test_a_client_that_prefers_an_event_stream_gets_it(client: httpx2.AsyncClient, accept: str) -> None:
+async def test_client_that_prefers_an_event_stream_gets_it(client: httpx2.AsyncClient, accept: str) -> None:
     answer = await client.post("/do/echo", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
     assert answer.headers["Location"] == f"/jobs/{frames_of(answer.text)[1].data['id']}"
@@ -147,7 +145,7 @@ async def test_any_other_client_gets_json(client: httpx2.AsyncClient, accept: st
         ({"Prefer": "wait=10"}, "application/json"),
     ],
 )
-async def test_an_endpoint_may_prefer_to_stream(client: httpx2.AsyncClient, headers: dict[str, str], kind: str) -> None:
+async def test_endpoint_may_stream_by_default(client: httpx2.AsyncClient, headers: dict[str, str], kind: str) -> None:
     answer = await client.post("/do/echo?stream=true", headers=headers)
     assert answer.headers["Content-Type"].partition(";")[0] == kind
 
@@ -155,29 +153,27 @@ async def test_an_endpoint_may_prefer_to_stream(client: httpx2.AsyncClient, head
 # --- Prefer ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_client_that_waits_gets_the_result(client: httpx2.AsyncClient) -> None:
+async def test_client_that_waits_gets_the_result(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/do/echo", json={"text": "hi"}, headers={"Prefer": "respond-async, wait=10"})
     assert (answer.status_code, answer.json()) == (200, "hi")
     assert answer.headers["Preference-Applied"] == "wait=10"
     assert "Prefer" in answer.headers["Vary"]
 
 
-async def test_a_client_that_has_waited_long_enough_gets_the_202(client: httpx2.AsyncClient) -> None:
+async def test_client_gets_the_202_when_its_wait_is_over(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/do/held", headers={"Prefer": "wait=0.2"})
     assert (answer.status_code, answer.json()["state"]) == (202, "running")
     assert answer.headers["Preference-Applied"] == "wait=0.2"
     assert answer.headers["Location"] == answer.json()["links"]["self"]
 
 
-async def test_a_client_that_waits_for_a_failure_gets_its_problem(client: httpx2.AsyncClient) -> None:
+async def test_client_that_waits_gets_the_problem_of_a_failed_job(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/do/upstream", headers={"Prefer": "wait=10"})
     assert (answer.status_code, answer.headers["Content-Type"]) == (502, PROBLEM)
     assert answer.json()["title"] == "Model failed"
 
 
-async def test_a_client_that_waits_for_a_job_that_is_cancelled_gets_a_conflict(
-    client: httpx2.AsyncClient, service: Service
-) -> None:
+async def test_client_that_waits_gets_409_if_the_job_is_cancelled(client: httpx2.AsyncClient, service: Service) -> None:
     waiting = asyncio.create_task(client.post("/do/held?key=it", headers={"Prefer": "wait=10"}))
     await service.pace.running.wait()
     found = (await client.get("/jobs/current?key=it")).json()
@@ -192,44 +188,44 @@ async def test_respond_async_alone_is_applied(client: httpx2.AsyncClient) -> Non
 
 
 @pytest.mark.parametrize("prefer", ["wait=soon", "wait=-1", "wait=nan", "wait", "handling=lenient", ";;,=,"])
-async def test_a_preference_that_makes_no_sense_is_ignored(client: httpx2.AsyncClient, prefer: str) -> None:
+async def test_invalid_preference_is_ignored(client: httpx2.AsyncClient, prefer: str) -> None:
     answer = await client.post("/do/echo", headers={"Prefer": prefer})
     assert answer.status_code == 202
     assert "Preference-Applied" not in answer.headers
 
 
-async def test_a_client_that_goes_while_it_waits_is_not_waited_for(server: Server, service: Service) -> None:
+async def test_disconnect_ends_the_wait_for_a_result(server: Server, service: Service) -> None:
     with pytest.raises(httpx2.ReadTimeout):
         await server.client.post("/do/watched", headers={"Prefer": "wait=60"}, timeout=0.3)
     async with asyncio.timeout(5):
-        await service.pace.stopped.wait()  # on_disconnect cancels what nobody waits for any more
+        await service.pace.stopped.wait()  # on_disconnect cancels the job
 
 
-# --- what cannot be -------------------------------------------------------------------------------------------------
+# --- refused requests -----------------------------------------------------------------------------------------------
 
 
-async def test_arguments_that_do_not_fit_are_a_problem_and_no_job(client: httpx2.AsyncClient, service: Service) -> None:
+async def test_invalid_arguments_are_422_and_submit_no_job(client: httpx2.AsyncClient, service: Service) -> None:
     for arguments in ({"words": "many"}, {}, {"words": 1, "more": 2}):
         answer = await client.post("/do/talk", json=arguments)
         assert (answer.status_code, answer.headers["Content-Type"]) == (422, PROBLEM)
         assert "words" in answer.json()["detail"] or "more" in answer.json()["detail"]
-    assert await jobs_of(service.lane.client) == 0
+    assert await count_jobs(service.lane.client) == 0
 
 
-async def test_arguments_over_the_limit_are_413_and_no_job(make: MakeService) -> None:
+async def test_arguments_over_the_size_limit_are_413_and_submit_no_job(make: MakeService) -> None:
     service = make(payload_limit=2000)
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         assert (await client.post("/do/echo", json={"text": "x" * 1900})).status_code == 202
         answer = await client.post("/do/echo", json={"text": "x" * 2000})
         assert (answer.status_code, answer.headers["Content-Type"]) == (413, PROBLEM)
         assert "2,000" in answer.json()["detail"]
-        assert await jobs_of(service.lane.client) == 1
+        assert await count_jobs(service.lane.client) == 1
 
 
-async def test_a_store_that_cannot_be_reached_is_503_and_nothing_is_half_done(
+async def test_unavailable_store_is_503_and_nothing_is_submitted(
     service: Service,
 ) -> None:
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         store: Any = service.lane.client.store
         store._writer._database.busy_timeout = 0.2
         other = apsw.Connection(service.lane.settings.store.removeprefix("sqlite:///"))
@@ -240,7 +236,7 @@ async def test_a_store_that_cannot_be_reached_is_503_and_nothing_is_half_done(
         assert (answer.status_code, answer.headers["Content-Type"]) == (503, PROBLEM)
         assert int(answer.headers["Retry-After"]) >= 1
         assert "jobs.db" not in answer.text
-        assert await jobs_of(service.lane.client) == 0
+        assert await count_jobs(service.lane.client) == 0
         again = await client.post("/do/echo", headers={"Idempotency-Key": "once"})
         assert again.status_code == 202
-        assert await jobs_of(service.lane.client) == 1
+        assert await count_jobs(service.lane.client) == 1

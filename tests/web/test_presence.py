@@ -1,4 +1,4 @@
-"""Who listens: jobs that stop when nobody does any more, readers that are slow, and what they leave behind."""
+"""Listeners: jobs with `on_disconnect` are cancelled without them; slow readers; resources after a disconnect."""
 
 import asyncio
 import gc
@@ -11,11 +11,11 @@ import pytest
 
 from sidelane import CancelAfter
 from sidelane.model.job import State
-from tests.web.clients import Server, served
+from tests.web.clients import Server, run_server
 from tests.web.conftest import MakeService
-from tests.web.service import ABANDONED_AFTER, Service
+from tests.web.service import GRACE_PERIOD, Service
 
-LONG = 2.5 * ABANDONED_AFTER
+LONGER_THAN_GRACE = 2.5 * GRACE_PERIOD
 
 
 async def state_of(service: Service, job_id: str) -> State:
@@ -31,58 +31,58 @@ async def stopped(service: Service, within: float = 10.0) -> bool:
     return True
 
 
-async def test_a_job_is_cancelled_when_its_last_listener_has_gone(server: Server, service: Service) -> None:
+async def test_job_is_cancelled_after_its_last_listener_disconnects(server: Server, service: Service) -> None:
     async with server.stream("/do/watched", "POST") as first:
         (job,) = await first.until("job")
         async with server.stream(job.data["links"]["events"]):
             pass
-        assert not await stopped(service, LONG)  # the first still listens
+        assert not await stopped(service, LONGER_THAN_GRACE)  # the first is still connected
         assert await state_of(service, job.data["id"]) is State.RUNNING
     assert await stopped(service)
     async with server.stream(job.data["links"]["events"]) as late:
         assert (await late.rest())[-1].data["state"] == "cancelled"
 
 
-async def test_the_wait_begins_when_the_last_listener_goes(
+async def test_grace_period_begins_when_the_last_listener_disconnects(
     server: Server, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long before the next renewal the store hears of a listener that goes, and counts from then on."""
-    heard: asyncio.Queue[list[str]] = asyncio.Queue()
+    """A disconnect is reported at once, long before the next renewal, and the grace period counts from then on."""
+    touched: asyncio.Queue[list[str]] = asyncio.Queue()
     store = service.lane.client.store
-    listen = store.touch_listeners
+    touch_listeners = store.touch_listeners
 
-    async def overheard(ids: Sequence[str]) -> None:
-        await listen(ids)
-        heard.put_nowait(list(ids))
+    async def recorded(ids: Sequence[str]) -> None:
+        await touch_listeners(ids)
+        touched.put_nowait(list(ids))
 
-    monkeypatch.setattr(store, "touch_listeners", overheard)
+    monkeypatch.setattr(store, "touch_listeners", recorded)
     call = service.tasks["watched"].options(on_disconnect=CancelAfter(after=600), user="ann").call()
     events = f"/jobs/{(await service.lane.submit(call)).id}/events"
     async with asyncio.timeout(10), server.stream(events) as first:
         (job,) = await first.until("job")
-        assert await heard.get() == [job.data["id"]]
+        assert await touched.get() == [job.data["id"]]
         async with server.stream(events) as second:
             await second.until("job")
-            assert await heard.get() == [job.data["id"]]
+            assert await touched.get() == [job.data["id"]]
         await first.response.aclose()
-        assert await heard.get() == [job.data["id"]]
-    assert heard.empty()  # one that goes before the last says nothing
+        assert await touched.get() == [job.data["id"]]
+    assert touched.empty()  # a disconnect that leaves other listeners is not reported
 
 
-async def test_a_websocket_and_a_waiting_request_listen_too(server: Server, service: Service) -> None:
-    from tests.web.test_sockets import socket as open_socket
+async def test_websocket_and_waiting_request_count_as_listeners(server: Server, service: Service) -> None:
+    from tests.web.test_websocket import open_socket
 
     waiting = asyncio.create_task(server.client.post("/do/watched?key=it", headers={"Prefer": "wait=60"}))
     await service.pace.running.wait()
-    assert not await stopped(service, LONG)
+    assert not await stopped(service, LONGER_THAN_GRACE)
     job = (await server.client.get("/jobs/current?key=it")).json()
     async with open_socket(server, job["links"]["events"]):
         waiting.cancel()
-        assert not await stopped(service, LONG)
+        assert not await stopped(service, LONGER_THAN_GRACE)
     assert await stopped(service)
 
 
-async def test_a_client_that_comes_back_in_time_keeps_its_job(server: Server, service: Service) -> None:
+async def test_job_survives_if_its_client_reconnects_in_time(server: Server, service: Service) -> None:
     async with server.stream("/do/watched", "POST", json={"words": 4}) as stream:
         (job,) = await stream.until("job")
     for _ in range(3):
@@ -94,47 +94,47 @@ async def test_a_client_that_comes_back_in_time_keeps_its_job(server: Server, se
         assert (await stream.rest())[-1].data["state"] == "succeeded"
 
 
-async def test_the_wait_of_one_job_is_not_that_of_another(server: Server, service: Service) -> None:
-    """A listener with a long wait must not make the store hear too late of one with a short wait."""
+async def test_long_grace_period_of_one_job_does_not_delay_renewals_of_another(
+    server: Server, service: Service
+) -> None:
+    """The renewal interval follows the shortest grace period, even if a job with a long one was first."""
     patient = service.tasks["watched"].options(on_disconnect=CancelAfter(after=600), user="ann").call()
     patient_job = await service.lane.submit(patient)
     async with server.stream(f"/jobs/{patient_job.id}/events"), server.stream("/do/watched", "POST") as stream:
         (job,) = await stream.until("job")
-        assert not await stopped(service, LONG)
+        assert not await stopped(service, LONGER_THAN_GRACE)
         assert await state_of(service, job.data["id"]) is State.RUNNING
 
 
-async def test_a_job_goes_on_without_listeners_where_nothing_else_is_said(server: Server, service: Service) -> None:
+async def test_job_with_on_disconnect_continue_runs_without_listeners(server: Server, service: Service) -> None:
     async with server.stream("/do/unwatched", "POST") as stream:
         (job,) = await stream.until("job")
     await service.pace.running.wait()
-    assert not await stopped(service, LONG)
+    assert not await stopped(service, LONGER_THAN_GRACE)
     service.pace.allow()
     async with server.stream(job.data["links"]["events"]) as stream:
         assert (await stream.rest())[-1].data["state"] == "succeeded"
 
 
-async def test_a_job_that_nobody_has_ever_followed_goes_on(client: httpx2.AsyncClient, service: Service) -> None:
+async def test_job_that_never_had_a_listener_is_not_cancelled(client: httpx2.AsyncClient, service: Service) -> None:
     job = (await client.post("/do/watched")).json()
-    assert not await stopped(service, LONG)
+    assert not await stopped(service, LONGER_THAN_GRACE)
     service.pace.allow()
     assert '"succeeded"' in (await client.get(job["links"]["events"])).text
 
 
-async def test_a_client_that_goes_is_noticed_at_once_and_leaves_nothing_behind(
-    server: Server, service: Service
-) -> None:
+async def test_disconnect_is_noticed_at_once_and_leaves_no_subscription(server: Server, service: Service) -> None:
     service.pace.allow()
     async with server.stream("/do/paced", "POST", json={"words": 2}) as stream:
         job_id = (await stream.until("token"))[0].data["id"]
-        assert service.is_watched(job_id)
-    await service.left(job_id)
+        assert service.is_subscribed(job_id)
+    await service.wait_unsubscribed(job_id)
 
 
-async def test_a_slow_reader_takes_bounded_memory_and_holds_nobody_up(make: MakeService) -> None:
-    """Some clients open the stream of 20 MB and do not read a byte of it; others read it all meanwhile."""
+async def test_slow_readers_use_bounded_memory_and_delay_nobody(make: MakeService) -> None:
+    """Some clients open a stream of 20 MB and never read it; another client reads all of it meanwhile."""
     service = make()
-    async with served(service.app) as server:
+    async with run_server(service.app) as server:
         text = "x" * 100_000
         job = (await server.client.post("/do/repeat", json={"text": text, "times": 200})).json()
         async with server.stream(job["links"]["events"]) as stream:
@@ -150,16 +150,16 @@ async def test_a_slow_reader_takes_bounded_memory_and_holds_nobody_up(make: Make
             assert size == 200 * len(text)
             assert (await server.client.get("/light")).json() == "ok"
             gc.collect()
-            held, _ = tracemalloc.get_traced_memory()
+            allocated, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
             for connection in slow:
                 connection.close()
-        assert held < 10 * 4_000_000
+        assert allocated < 10 * 4_000_000
 
 
 def unread(port: int, path: str) -> socket.socket:
-    """Ask for a stream, and never read it."""
+    """Request a stream and never read it."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", port))
@@ -168,16 +168,16 @@ def unread(port: int, path: str) -> socket.socket:
 
 
 @pytest.mark.parametrize("streams", [100])
-async def test_a_hundred_streams_of_one_job_all_hear_the_end(make: MakeService, streams: int) -> None:
+async def test_hundred_streams_of_one_job_all_receive_the_end(make: MakeService, streams: int) -> None:
     service = make()
-    async with served(service.app) as server:
+    async with run_server(service.app) as server:
         job = (await server.client.post("/do/paced", json={"words": 3})).json()
 
-        async def listen() -> list[str]:
+        async def event_names() -> list[str]:
             async with server.stream(job["links"]["events"]) as stream:
                 return [frame.event for frame in await stream.rest()]
 
-        listening = [asyncio.create_task(listen()) for _ in range(streams)]
+        streaming = [asyncio.create_task(event_names()) for _ in range(streams)]
         service.pace.allow(3)
-        heard = await asyncio.gather(*listening)
-    assert heard == [["job", "token", "token", "token", "end"]] * streams
+        received = await asyncio.gather(*streaming)
+    assert received == [["job", "token", "token", "token", "end"]] * streams

@@ -1,4 +1,4 @@
-"""Reading server-sent events by hand: all a client needs to follow a job and to resume."""
+"""Parser of server-sent events: all that a client needs to stream a job and resume."""
 
 import json
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from httpx2 import Response
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
-    """One event of a stream. `id` is empty on those that cannot be resumed from."""
+    """One event of a stream. `id` is empty if a stream cannot be resumed after it."""
 
     id: str
     name: str
@@ -18,7 +18,7 @@ class ServerEvent:
 
     @property
     def job_id(self) -> str:
-        """The job whose log it is from."""
+        """The id of its job."""
         return self.id.partition(":")[0]
 
     @property

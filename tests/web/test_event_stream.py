@@ -1,4 +1,4 @@
-"""An event stream tells a job as it stands, then its log, then its end: each event by the published table."""
+"""Event streams: the job, then its log, then its end; every event by the published schemas."""
 
 import asyncio
 import json
@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 
 from sidelane.model.event import Cursor
-from sidelane.web import schemas
-from tests.web.clients import EVENT_STREAM, Frame, Server, frames_of, served
+from sidelane.web import event_schemas
+from tests.web.clients import EVENT_STREAM, Frame, Server, frames_of, run_server
 from tests.web.conftest import MakeService
 from tests.web.service import Service
 
@@ -24,7 +24,7 @@ async def streamed(client: httpx2.AsyncClient, name: str, **arguments: object) -
     return events(frames_of(answer.text))
 
 
-async def test_a_stream_says_where_the_job_is_and_passes_proxies_unbuffered(client: httpx2.AsyncClient) -> None:
+async def test_stream_has_location_and_disables_proxy_buffering(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/do/echo", headers=EVENT_STREAM)
     assert answer.headers["X-Accel-Buffering"] == "no"
     assert {"no-cache", "no-transform"} <= {part.strip() for part in answer.headers["Cache-Control"].split(",")}
@@ -34,7 +34,7 @@ async def test_a_stream_says_where_the_job_is_and_passes_proxies_unbuffered(clie
     assert document["state"] == "succeeded"
 
 
-async def test_a_stream_says_how_soon_to_come_back_then_how_the_job_stands(client: httpx2.AsyncClient) -> None:
+async def test_stream_begins_with_the_reconnect_delay_and_the_job(client: httpx2.AsyncClient) -> None:
     frames = frames_of((await client.post("/do/echo", headers=EVENT_STREAM)).text)
     assert frames[0].retry is not None
     assert 500 <= frames[0].retry <= 10_000
@@ -42,27 +42,27 @@ async def test_a_stream_says_how_soon_to_come_back_then_how_the_job_stands(clien
     assert frames[1].data["links"]["self"] == f"/jobs/{frames[1].data['id']}"
 
 
-async def test_a_stream_ends_with_one_end_that_holds_the_result(client: httpx2.AsyncClient) -> None:
+async def test_stream_ends_with_one_end_event_with_the_result(client: httpx2.AsyncClient) -> None:
     first, *_, last = frames = await streamed(client, "echo", text="hi")
     assert [frame.event for frame in frames] == ["job", "end"]
     assert last.data == {"id": first.data["id"], "state": "succeeded", "result": "hi"}
 
 
-async def test_tokens_come_in_order_and_joined_they_are_the_result(client: httpx2.AsyncClient) -> None:
-    _, *tokens, end = await streamed(client, "talk", words=700)  # more than are read at once
+async def test_tokens_are_in_order_and_their_concatenation_is_the_result(client: httpx2.AsyncClient) -> None:
+    _, *tokens, end = await streamed(client, "talk", words=700)  # more than one page
     assert {frame.event for frame in tokens} == {"token"}
     assert "".join(frame.data["text"] for frame in tokens) == end.data["result"]
     assert end.data["result"].split() == [f"word{number}" for number in range(700)]
 
 
-async def test_the_id_of_an_event_names_its_job_and_its_place(client: httpx2.AsyncClient) -> None:
+async def test_event_id_has_the_job_id_and_the_event_number(client: httpx2.AsyncClient) -> None:
     job, *logged = await streamed(client, "talk", words=5)
     cursors = [Cursor.parse(frame.id or "") for frame in logged]
     assert {job_id for job_id, _ in cursors} == {job.data["id"]}
     assert [cursor.number for _, cursor in cursors] == [1, 2, 3, 4, 5, 6]
 
 
-async def test_what_a_task_emits_comes_under_its_own_name(client: httpx2.AsyncClient) -> None:
+async def test_emitted_events_keep_their_names(client: httpx2.AsyncClient) -> None:
     frames = await streamed(client, "draw", points=1)
     assert [frame.event for frame in frames] == ["job", "progress", "note", "chart", "token", "end"]
     assert frames[1].data == {"percent": 50, "message": "drawing"}
@@ -70,18 +70,18 @@ async def test_what_a_task_emits_comes_under_its_own_name(client: httpx2.AsyncCl
     assert frames[3].data == frames[5].data["result"] == {"title": "<chart>", "points": [0.0]}
 
 
-@pytest.mark.parametrize("name", ["echo", "talk", "draw", "flaky", "broken", "upstream", "hopeless", "slow"])
-async def test_everything_a_stream_sends_is_as_the_published_table_says(
+@pytest.mark.parametrize("name", ["echo", "talk", "draw", "flaky", "broken", "upstream", "no_credit", "slow"])
+async def test_all_streamed_events_match_the_published_schemas(
     client: httpx2.AsyncClient, service: Service, name: str
 ) -> None:
     service.pace.allow(10)
-    published = schemas()
+    published = event_schemas()
     for frame in await streamed(client, name, **{"talk": {"words": 2}, "draw": {"points": 2}}.get(name, {})):
         if frame.event in published:
             jsonschema.validate(frame.data, published[frame.event], jsonschema.Draft202012Validator)
 
 
-async def test_a_retry_is_announced_and_what_came_before_it_is_void(server: Server, service: Service) -> None:
+async def test_retry_is_announced_by_an_attempt_event(server: Server, service: Service) -> None:
     async with server.stream("/do/flaky", "POST") as stream:
         before = await stream.until("token")
         service.pace.allow()
@@ -95,7 +95,7 @@ async def test_a_retry_is_announced_and_what_came_before_it_is_void(server: Serv
     assert len(rest) == 3
 
 
-async def test_the_end_of_a_failed_job_holds_its_problem(client: httpx2.AsyncClient) -> None:
+async def test_end_of_a_failed_job_has_its_problem(client: httpx2.AsyncClient) -> None:
     frames = await streamed(client, "upstream")
     end = frames[-1].data
     assert end["state"] == "failed"
@@ -105,7 +105,7 @@ async def test_the_end_of_a_failed_job_holds_its_problem(client: httpx2.AsyncCli
     assert end["problem"]["job_id"] == end["id"]
 
 
-async def test_the_words_of_an_exception_are_not_told(client: httpx2.AsyncClient) -> None:
+async def test_message_of_an_exception_is_not_streamed(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/do/broken", headers=EVENT_STREAM)
     end = frames_of(answer.text)[-1].data
     assert end["problem"]["status"] == 500
@@ -114,7 +114,7 @@ async def test_the_words_of_an_exception_are_not_told(client: httpx2.AsyncClient
     assert "ValueError" not in answer.text
 
 
-async def test_the_end_of_a_cancelled_job_says_so(server: Server, service: Service) -> None:
+async def test_end_of_a_cancelled_job_has_its_state(server: Server, service: Service) -> None:
     async with server.stream("/do/held", "POST") as stream:
         (job,) = await stream.until("job")
         await service.pace.running.wait()
@@ -123,7 +123,7 @@ async def test_the_end_of_a_cancelled_job_says_so(server: Server, service: Servi
     assert end.data == {"id": job.data["id"], "state": "cancelled"}
 
 
-async def test_each_token_comes_as_soon_as_it_is_made(server: Server, service: Service) -> None:
+async def test_each_token_is_sent_immediately(server: Server, service: Service) -> None:
     async with server.stream("/do/paced", "POST", json={"words": 3}) as stream:
         for number in range(3):
             service.pace.allow()
@@ -131,21 +131,21 @@ async def test_each_token_comes_as_soon_as_it_is_made(server: Server, service: S
         assert [frame.event for frame in await stream.rest()] == ["end"]
 
 
-async def test_everyone_who_listens_hears_everything(server: Server, service: Service) -> None:
+async def test_all_streams_of_a_job_get_the_same_events(server: Server, service: Service) -> None:
     async with server.stream("/do/paced", "POST", json={"words": 2}) as first:
         (job,) = await first.until("job")
         links = job.data["links"]
         async with server.stream(links["events"]) as second, server.stream(f"{links['self']}/events") as third:
             service.pace.allow(2)
-            heard = [await stream.rest() for stream in (first, second, third)]
-    told = [[(frame.event, frame.id) for frame in frames if frame.event != "job"] for frames in heard]
-    assert told[0] == told[1] == told[2]
-    assert len(told[0]) == 3
+            received = [await stream.rest() for stream in (first, second, third)]
+    identified = [[(frame.event, frame.id) for frame in frames if frame.event != "job"] for frames in received]
+    assert identified[0] == identified[1] == identified[2]
+    assert len(identified[0]) == 3
 
 
-async def test_in_silence_a_stream_sends_comments(make: MakeService) -> None:
+async def test_silent_stream_sends_pings(make: MakeService) -> None:
     service = make(sse_ping_interval=0.1)
-    async with served(service.app) as server, server.stream("/do/held", "POST") as stream:
+    async with run_server(service.app) as server, server.stream("/do/held", "POST") as stream:
         assert [frame.event for frame in await stream.until_silent()] == ["job"]
         for _ in range(2):
             assert await stream.until_silent() == []
@@ -153,7 +153,7 @@ async def test_in_silence_a_stream_sends_comments(make: MakeService) -> None:
         assert [frame.event for frame in await stream.rest()] == ["end"]
 
 
-async def test_a_client_with_only_onmessage_gets_the_names_in_the_data(client: httpx2.AsyncClient) -> None:
+async def test_unnamed_events_have_their_names_in_the_data(client: httpx2.AsyncClient) -> None:
     job = (await client.post("/do/echo", json={"text": "hi"})).json()
     frames = events(frames_of((await client.get(job["links"]["events"], params={"events": "message"})).text))
     assert {frame.event for frame in frames} == {"message"}
@@ -163,7 +163,7 @@ async def test_a_client_with_only_onmessage_gets_the_names_in_the_data(client: h
     assert [frame.id is None for frame in frames] == [True, False]
 
 
-async def test_data_is_json_that_browsers_can_read(client: httpx2.AsyncClient) -> None:
+async def test_event_data_is_strict_json(client: httpx2.AsyncClient) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
@@ -174,13 +174,13 @@ async def test_data_is_json_that_browsers_can_read(client: httpx2.AsyncClient) -
         json.loads(text, parse_constant=refuse)
 
 
-async def test_a_log_that_cannot_be_read_ends_the_stream_without_an_end(
+async def test_stream_stops_without_an_end_if_the_log_is_unavailable(
     server: Server, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sidelane.model.errors import StoreUnavailable
 
     async def unavailable(*args: object, **options: object) -> None:
-        raise StoreUnavailable("The store /secret/path is away.")
+        raise StoreUnavailable("The store /secret/path is unavailable.")
 
     async with server.stream("/do/paced", "POST", json={"words": 2}) as stream:
         service.pace.allow()
@@ -195,9 +195,9 @@ async def test_a_log_that_cannot_be_read_ends_the_stream_without_an_end(
         assert [frame.event for frame in await stream.rest()] == ["job", "token", "end"]
 
 
-async def test_a_server_that_stops_does_not_wait_for_open_streams(make: MakeService) -> None:
+async def test_stopping_server_does_not_wait_for_open_streams(make: MakeService) -> None:
     service = make()
-    async with asyncio.timeout(10), served(service.app) as server, server.stream("/do/held", "POST") as stream:
+    async with asyncio.timeout(10), run_server(service.app) as server, server.stream("/do/held", "POST") as stream:
         await stream.until("job")
         server.uvicorn.should_exit = True
         with pytest.raises(httpx2.RemoteProtocolError):

@@ -1,4 +1,4 @@
-"""What is published: the OpenAPI document shows every answer, and the table of events is frozen."""
+"""The OpenAPI document describes every response, and the schemas of events are frozen."""
 
 import json
 from collections.abc import AsyncIterator
@@ -13,14 +13,14 @@ from pydantic import BaseModel
 
 from sidelane import ConcurrencyLimit, Queue, RateLimit, Result, Sidelane
 from sidelane.model.event import RESERVED
-from sidelane.web import Jobs, Responder, schemas
-from sidelane.web.events import TABLE
+from sidelane.web import Jobs, Responder, event_schemas
+from sidelane.web.schemas import JOB_EVENTS
 
 GOLDEN = Path(__file__).with_name("golden") / "events.json"
 
 
 class Report(BaseModel):
-    """A result with members."""
+    """A result with fields."""
 
     grade: float
     remarks: list[str]
@@ -28,7 +28,7 @@ class Report(BaseModel):
 
 @pytest.fixture
 def document(tmp_path: Path) -> dict[str, Any]:
-    """The OpenAPI document of an application with a task of every kind of result."""
+    """The OpenAPI document of an application with tasks of every kind of result."""
     small = Queue("small", limits=[RateLimit("5/s", per="queue")])
     lane = Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}", queues=[small])
     jobs = Jobs(lane, user=lambda: "ann")
@@ -65,8 +65,8 @@ def document(tmp_path: Path) -> dict[str, Any]:
     @lane.task(queue="small")
     async def queued(text: str) -> None: ...
 
-    @app.post("/asks", responses=jobs.responses(ask, many=True))
-    async def asks(respond: Respond) -> Response:
+    @app.post("/ask-many", responses=jobs.responses(ask, many=True))
+    async def ask_many(respond: Respond) -> Response:
         return Response()
 
     for task in (analyse, answer, draw, forget, count, ask, patient, queued):
@@ -78,43 +78,43 @@ def document(tmp_path: Path) -> dict[str, Any]:
     return app.openapi()
 
 
-def test_the_document_is_valid(document: dict[str, Any]) -> None:
+def test_openapi_document_is_valid(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
 @pytest.mark.parametrize("name", ["analyse", "answer", "draw", "forget", "count"])
-def test_an_endpoint_that_responds_with_a_job_shows_every_answer(document: dict[str, Any], name: str) -> None:
+def test_endpoint_that_responds_with_a_job_documents_every_response(document: dict[str, Any], name: str) -> None:
     answers = document["paths"][f"/{name}"]["post"]["responses"]
     assert set(answers) >= {"200", "202", "204", "400", "404", "409", "410", "413", "422", "500", "503", "504"}
     assert set(answers["200"]["content"]) == {"application/json", "text/event-stream"}
     assert answers["202"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/JobDocument"}
     assert {"Location", "Retry-After"} <= set(answers["202"]["headers"])
     assert "content" not in answers["204"]
-    for status, shown in answers.items():
+    for status, response in answers.items():
         if status >= "400":
-            assert set(shown["content"]) == {"application/problem+json"}, status
+            assert set(response["content"]) == {"application/problem+json"}, status
 
 
-@pytest.mark.parametrize(("name", "refuses"), [("answer", False), ("patient", False), ("ask", True), ("queued", True)])
-def test_429_is_shown_where_a_limit_of_the_task_or_its_queue_refuses(
-    document: dict[str, Any], name: str, refuses: bool
+@pytest.mark.parametrize(("name", "rejects"), [("answer", False), ("patient", False), ("ask", True), ("queued", True)])
+def test_429_is_documented_if_a_limit_of_the_task_or_queue_rejects(
+    document: dict[str, Any], name: str, rejects: bool
 ) -> None:
     answers = document["paths"][f"/{name}"]["post"]["responses"]
-    assert ("429" in answers) is refuses
+    assert ("429" in answers) is rejects
     assert set(answers["503"]["headers"]) == {"Retry-After"}
-    if refuses:
+    if rejects:
         assert set(answers["429"]["headers"]) == {"Retry-After", "RateLimit-Policy", "RateLimit"}
 
 
-def test_an_endpoint_that_responds_with_a_batch_shows_every_answer(document: dict[str, Any]) -> None:
-    answers = document["paths"]["/asks"]["post"]["responses"]
+def test_endpoint_that_responds_with_a_batch_documents_every_response(document: dict[str, Any]) -> None:
+    answers = document["paths"]["/ask-many"]["post"]["responses"]
     assert set(answers) >= {"202", "400", "403", "409", "413", "422", "429", "500", "503"}
     assert not set(answers) & {"204", "404", "410", "504"}
     assert answers["202"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/BatchDocument"}
     assert {"Location", "Retry-After"} <= set(answers["202"]["headers"])
 
 
-def test_the_result_is_shown_with_its_type(document: dict[str, Any]) -> None:
+def test_result_is_documented_with_its_type(document: dict[str, Any]) -> None:
     def schema(name: str) -> Any:
         return document["paths"][f"/{name}"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
 
@@ -126,7 +126,7 @@ def test_the_result_is_shown_with_its_type(document: dict[str, Any]) -> None:
     assert schema("count")["additionalProperties"] == {"type": "integer"}
 
 
-def test_the_routes_of_jobs_show_every_answer(document: dict[str, Any]) -> None:
+def test_job_routes_document_every_response(document: dict[str, Any]) -> None:
     shown = {path: set(item["get"]["responses"]) for path, item in document["paths"].items() if "get" in item}
     shown |= {path: set(item["post"]["responses"]) for path, item in document["paths"].items() if "get" not in item}
     assert shown["/jobs/{job_id}"] >= {"200", "404", "410"}
@@ -140,10 +140,10 @@ def test_the_routes_of_jobs_show_every_answer(document: dict[str, Any]) -> None:
     events = document["paths"]["/jobs/{job_id}/events"]["get"]["responses"]
     assert set(events["200"]["content"]) == {"text/event-stream"}
     for tail in ("complete", "events"):
-        told = document["paths"][f"/jobs/{{job_id}}/{tail}"]["post"]
-        assert set(told["responses"]) >= {"204", "403", "409", "413", "422", "503"}
-        assert told["security"] == [{"completionToken": []}]
-        assert "ordinal" in told["requestBody"]["content"]["application/json"]["schema"]["properties"]
+        operation = document["paths"][f"/jobs/{{job_id}}/{tail}"]["post"]
+        assert set(operation["responses"]) >= {"204", "403", "409", "413", "422", "503"}
+        assert operation["security"] == [{"completionToken": []}]
+        assert "ordinal" in operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
     for item in document["paths"].values():
         for operation in item.values():
             for status, answer in operation["responses"].items():
@@ -151,15 +151,15 @@ def test_the_routes_of_jobs_show_every_answer(document: dict[str, Any]) -> None:
                     assert set(answer["content"]) == {"application/problem+json"}
 
 
-def test_the_table_of_events_is_frozen() -> None:
-    """What clients rely on: a member may be added here on purpose, and none changed or removed."""
-    assert json.loads(GOLDEN.read_text("utf-8")) == schemas()
+def test_event_schemas_are_frozen() -> None:
+    """Clients rely on them: fields may be added here on purpose, but never changed or removed."""
+    assert json.loads(GOLDEN.read_text("utf-8")) == event_schemas()
 
 
-def test_every_schema_is_one() -> None:
-    for schema in schemas().values():
+def test_event_schemas_are_valid() -> None:
+    for schema in event_schemas().values():
         jsonschema.Draft202012Validator.check_schema(schema)
 
 
-def test_no_task_can_emit_an_event_of_the_table_under_its_own_meaning() -> None:
-    assert set(TABLE) <= RESERVED
+def test_tasks_cannot_emit_events_with_reserved_names() -> None:
+    assert set(JOB_EVENTS) <= RESERVED
