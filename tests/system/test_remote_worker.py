@@ -1,4 +1,4 @@
-"""`sidelane serve` in real processes: what becomes of a job whose worker is killed, or told to stop, in the middle."""
+"""`sidelane remote-worker` in real processes: what becomes of a job whose worker is killed, or told to stop, in the middle."""
 
 import signal
 import sys
@@ -15,9 +15,9 @@ LANE = "tests.system.remote_app:lane"
 
 def serve(processes: Processes, name: str, **settings: str) -> RunningProcess:
     """Start a worker that has no store, and must need none."""
-    command = [sys.executable, "-m", "sidelane.cli", "serve", SHOP, "--name", name]
+    command = [sys.executable, "-m", "sidelane.cli", "remote-worker", SHOP, "--name", name]
     command += ["--concurrency", "1"]  # so that none asks for more: moto gives messages to those who have gone, too
-    addresses = ["--offers", f"sqs://{OFFERS}", "--replies", f"sqs://{RESULTS}"]
+    addresses = ["--receive-from", f"sqs://{OFFERS}", "--reply-to", f"sqs://{RESULTS}"]
     none = {"SIDELANE_STORE": "sqlite:////nowhere/at/all.db"}
     return processes.start(name, *command, *addresses, SHOP_WORKER=name, **none, **settings)
 

@@ -1,4 +1,4 @@
-"""Finding the lane by the name given, in the setting, or in what the application imports."""
+"""Finding the lane: by reference, by the setting, or in the modules that an application imports."""
 
 import sys
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.cli.project import Project
 
 @pytest.fixture(autouse=True)
 def modules(project: Project) -> Iterator[None]:
-    """Forget the project's modules after each test, for the next one has others of the same names; hide the other tests' lanes."""
+    """Unload the project's modules after each test, and hide the lanes of other tests."""
     there = list(sys.modules.items())
     others = ("tests.", "examples.", "benchmarks.")
     hidden = {name: module for name, module in there if name.startswith(others) and _has_lane(module)}
@@ -39,7 +39,7 @@ def test_a_lane_is_named_by_module_and_attribute() -> None:
     assert "answer" in lane.registry.tasks
 
 
-def test_a_module_with_one_lane_names_it_alone() -> None:
+def test_a_module_with_one_lane_is_enough() -> None:
     assert load_lane("shop.lane") is load_lane("shop.lane:lane")
 
 
@@ -52,12 +52,12 @@ def test_the_lane_is_found_in_what_the_application_imports(project: Project) -> 
     assert load_lane("main:app") is load_lane("shop.lane:lane")
 
 
-def test_the_setting_names_the_lane_where_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_setting_is_the_default_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIDELANE_LANE", "shop.lane:lane")
     assert load_lane(None) is load_lane("shop.lane:lane")
 
 
-def test_no_lane_at_all_says_how_to_name_one(project: Project) -> None:
+def test_a_missing_lane_is_explained(project: Project) -> None:
     with pytest.raises(ConfigurationError, match="SIDELANE_LANE"):
         load_lane(None)
     project.write("other.py", "app = object()\n")
@@ -65,15 +65,13 @@ def test_no_lane_at_all_says_how_to_name_one(project: Project) -> None:
         load_lane("other:app")
 
 
-def test_two_lanes_must_be_told_apart(project: Project) -> None:
+def test_a_module_with_two_lanes_is_ambiguous(project: Project) -> None:
     project.write("other.py", "from sidelane import Sidelane\nred = Sidelane()\nblue = Sidelane()\n")
     with pytest.raises(ConfigurationError, match=r"other:red, other:blue"):
         load_lane("other")
 
 
-def test_where_there_is_more_than_one_lane_the_setting_decides(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_setting_decides_between_several_lanes(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.write("other.py", "from sidelane import Sidelane\nred = Sidelane()\nblue = Sidelane()\n")
     monkeypatch.setenv("SIDELANE_LANE", "other:blue")
     assert load_lane("other") is load_lane("other:blue")
@@ -85,28 +83,28 @@ def test_where_there_is_more_than_one_lane_the_setting_decides(
     [
         ("nowhere.lane:lane", "There is no module 'nowhere.lane'"),
         ("shop.lane:lame", "It has shop.lane:lane"),
-        ("shop/lane.py:lane", "named with dots"),
-        (":lane", "named with dots"),
+        ("shop/lane.py:lane", "module with dots"),
+        (":lane", "module with dots"),
     ],
 )
-def test_a_reference_that_leads_nowhere_says_what_would_help(reference: str, words: str) -> None:
+def test_an_invalid_reference_is_explained(reference: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         load_lane(reference)
 
 
-def test_a_module_that_breaks_is_named_with_the_line(project: Project) -> None:
+def test_an_import_error_names_file_and_line(project: Project) -> None:
     broken = project.write("shop/tasks.py", "x = 1\ny = 1 // 0\n")
     with pytest.raises(ConfigurationError, match=rf"ZeroDivisionError.*{broken}, line 2"):
         load_lane("shop.lane:lane")
 
 
-def test_a_module_that_is_no_python_is_named_with_the_line(project: Project) -> None:
+def test_a_syntax_error_names_file_and_line(project: Project) -> None:
     broken = project.write("main.py", "x = 1\nthis is no python\n")
     with pytest.raises(ConfigurationError, match=rf"SyntaxError.*{broken}, line 2"):
         load_lane("main:app")
 
 
-def test_an_import_that_is_missing_inside_is_not_taken_for_the_module_itself(project: Project) -> None:
+def test_a_missing_inner_import_is_not_mistaken_for_the_module(project: Project) -> None:
     project.write("main.py", "import surely_not_installed\n")
     with pytest.raises(ConfigurationError, match=r"main cannot be imported.*surely_not_installed"):
         load_lane("main:app")

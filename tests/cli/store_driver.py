@@ -1,4 +1,4 @@
-"""A store seen from outside, one call at a time: to put jobs in whatever state a test wants, and to look at them."""
+"""Puts jobs into any state in a store, acting as client and worker."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,37 +28,37 @@ WORKER = WorkerInfo(
 LEASE = 60.0
 
 
-class Shelf:
-    """Opens the store for each call; the commands under test open it by themselves."""
+class StoreDriver:
+    """Opens the store for each call, because the commands under test open it themselves."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def submit(self, job_id: str, task: str = "answer", **fields: Any) -> str:
-        """Put a job in the store."""
+        """Submit a job."""
         spec = JobSpec(id=job_id, task=task, **{"queue": "chat", "arguments": '{"question":"Why?"}', **fields})
         self.call(lambda store: store.submit([spec]))
         return job_id
 
     def claim(self, job_id: str) -> Lease:
-        """Have the worker take a job."""
-        (claimed,) = self.ask_for(job_id)
+        """Claim a job, and return its lease."""
+        (claimed,) = self.try_claim(job_id)
         return claimed.lease
 
-    def ask_for(self, job_id: str) -> tuple[Claimed, ...]:
-        """Have the worker ask for a job, and give what it gets."""
+    def try_claim(self, job_id: str) -> tuple[Claimed, ...]:
+        """Ask for a job, and return what the store gives to the worker."""
         request = ClaimRequest(
             request=new_nonce(), worker=WORKER.id, queues={"chat": 1, "gpu": 1, "mail": 1}, ids=(job_id,), lease=LEASE
         )
         return self.call(lambda store: store.claim(request)).jobs
 
     def fail(self, job_id: str, failure: Failure, **fields: Any) -> str:
-        """Put a job in the store that failed for good."""
+        """Submit a job and let it fail for good."""
         self.finish(self.claim(self.submit(job_id, **fields)), Failed(failure))
         return job_id
 
     def fail_all(self, specs: Sequence[JobSpec], failure: Failure) -> None:
-        """Put jobs of the queue `chat` in the store that failed for good."""
+        """Submit jobs of the queue `chat` and let them fail for good."""
         request = ClaimRequest(
             request=new_nonce(), worker=WORKER.id, queues={"chat": len(specs)}, limit=len(specs), lease=LEASE
         )
@@ -72,36 +72,36 @@ class Shelf:
         assert self.call(fail) == len(specs)
 
     def emit(self, lease: Lease, *entries: NewEvent) -> None:
-        """Have the worker write to the job's log."""
+        """Append events to a job's log."""
         append = EventAppend(lease=lease, ordinal=1, entries=entries)
         assert self.call(lambda store: store.append([append])) == [True]
 
     def finish(self, lease: Lease, outcome: Outcome, *entries: NewEvent) -> None:
-        """Have the worker report."""
+        """Report the outcome of an attempt."""
         report = AttemptResult(lease=lease, outcome=outcome, entries=entries)
         assert self.call(lambda store: store.finish([report])) == [True]
 
-    def beat(self, worker: WorkerInfo = WORKER, leases: Sequence[Lease] = ()) -> None:
-        """Have a worker say that it is alive."""
+    def heartbeat(self, worker: WorkerInfo = WORKER, leases: Sequence[Lease] = ()) -> None:
+        """Send a worker's heartbeat."""
         self.call(lambda store: store.heartbeat(worker, leases, lease=LEASE))
 
     def record(self, job_id: str) -> JobRecord:
-        """Look a job up."""
+        """Return a job's record."""
         (found,) = self.call(lambda store: store.get([job_id]))
         assert isinstance(found, JobRecord)
         return found
 
     def workers(self) -> list[WorkerInfo]:
-        """List the live workers."""
+        """Return the live workers."""
         return self.call(lambda store: store.workers())
 
-    def call(self, verb: Callable[[Store], Awaitable[T]]) -> T:
-        """Have the store do something, and give what it answers."""
+    def call(self, method: Callable[[Store], Awaitable[T]]) -> T:
+        """Call the store, and return its answer."""
 
         async def call() -> T:
             store = await open_store(self.url)
             try:
-                return await verb(store)
+                return await method(store)
             finally:
                 await store.close()
 

@@ -1,4 +1,4 @@
-"""How times, ages and log lines read."""
+"""Formats of times, durations, rates and log lines."""
 
 import logging
 import sys
@@ -22,7 +22,7 @@ from sidelane.stores.factory import redact_url
         (604_800, "7 days"),
     ],
 )
-def test_durations_read_as_people_say_them(seconds: float, words: str) -> None:
+def test_durations_are_formatted(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
@@ -37,7 +37,7 @@ def test_durations_read_as_people_say_them(seconds: float, words: str) -> None:
         (-86_000, "1 day ago"),
     ],
 )
-def test_ages_read_as_people_say_them(then: float, words: str) -> None:
+def test_relative_times_are_formatted(then: float, words: str) -> None:
     assert relative_time(then, 1000.0) == words
 
 
@@ -53,17 +53,17 @@ def test_ages_read_as_people_say_them(then: float, words: str) -> None:
         ("1.5h", 5400),
     ],
 )
-def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+def test_durations_are_parsed(text: str, seconds: float) -> None:
     assert duration_of(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "2 fortnights", "2h or so", "-2h"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_invalid_durations_are_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="write a duration"):
         duration_of(text)
 
 
-def test_a_time_is_so_long_ago_or_a_date() -> None:
+def test_times_are_parsed_as_ago_or_as_a_date() -> None:
     assert time_at("2h", 10_000.0) == 2800.0
     assert time_at("2026-05-01T09:30+00:00", 0.0) == 1_777_627_800.0
     assert time_at("2026-05-02", 0.0) - time_at("2026-05-01", 0.0) == 86_400.0
@@ -84,27 +84,27 @@ def test_a_time_is_so_long_ago_or_a_date() -> None:
         (0.0, ""),
     ],
 )
-def test_a_rate_is_told_in_the_unit_in_which_it_counts(rate: float, words: str) -> None:
+def test_rates_are_formatted_in_a_suitable_unit(rate: float, words: str) -> None:
     assert format_rate(rate) == words
 
 
-def line(speaker: str, logger: str, level: int = logging.INFO, **more: object) -> str:
+def line(worker: str, logger: str, level: int = logging.INFO, **more: object) -> str:
     record = logging.LogRecord(logger, level, __file__, 1, "it is %s", ("so",), None)
     record.__dict__.update(more)
-    return LogFormatter(speaker, coloured=False).format(record)
+    return LogFormatter(worker, coloured=False).format(record)
 
 
-def test_a_log_line_has_time_level_and_who_speaks() -> None:
+def test_a_log_line_has_time_level_and_worker_name() -> None:
     assert line("w1", "sidelane.worker.worker")[2::3][:2] == "::"
     assert line("w1", "sidelane.worker.worker")[9:] == "INFO  w1  it is so"
     assert line("", "sidelane.worker.worker", logging.WARNING)[9:] == "WARN  it is so"
 
 
-def test_a_log_line_names_loggers_that_are_not_ours() -> None:
+def test_a_log_line_names_the_applications_loggers() -> None:
     assert line("w1", "shop.tasks")[9:] == "INFO  w1  shop.tasks: it is so"
 
 
-def test_tracebacks_stand_below_their_line() -> None:
+def test_tracebacks_are_indented_below_their_log_line() -> None:
     assert line("w1", "sidelane", traceback="Traceback:\n  line 7\n").splitlines()[1:] == [
         "    Traceback:",
         "      line 7",
@@ -112,8 +112,8 @@ def test_tracebacks_stand_below_their_line() -> None:
     try:
         raise ValueError("odd")
     except ValueError:
-        said = line("w1", "sidelane", exc_info=sys.exc_info())
-    assert said.splitlines()[-1] == "    ValueError: odd"
+        result = line("w1", "sidelane", exc_info=sys.exc_info())
+    assert result.splitlines()[-1] == "    ValueError: odd"
 
 
 def test_a_password_in_a_stores_url_is_never_shown() -> None:
