@@ -50,7 +50,7 @@ def current_user_id(request: Request) -> str:
     return request.headers["X-User"]
 """,
 }
-"""The modules that the front page leaves to the reader."""
+"""The modules that the page about the shop leaves to the reader."""
 
 
 class Question(BaseModel):
@@ -94,10 +94,10 @@ def no_shop() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_shop")
-async def test_the_front_page_refuses_a_second_question_and_answers_the_first(
+async def test_shop_page_rejects_a_second_question_and_answers_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "shop.md").read_text("utf-8"), re.DOTALL)
     pieces = re.split(r"(?m)^# (shop/\w+\.py)$", block)
     files = {**YOURS, **dict(zip(pieces[1::2], pieces[2::2], strict=True))}
     (tmp_path / "shop").mkdir()
