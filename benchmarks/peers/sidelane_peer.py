@@ -1,4 +1,4 @@
-"""Sidelane as its docs show it, with its default settings; it runs in the project's own environment."""
+"""Sidelane as in its docs, with default settings; it runs in the project's environment."""
 
 import asyncio
 from collections.abc import Sequence
