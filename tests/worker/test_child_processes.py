@@ -9,11 +9,12 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from sidelane import PREVIOUS_FAILURE, PREVIOUS_RESULT, JobCancelled, JobFailed, Sidelane
-from sidelane.worker.child_protocol import pack
+from sidelane.worker.child_protocol import pack, write_line
 from tests.worker.process_tasks import (
     block,
     conflicting,
@@ -182,3 +183,13 @@ def test_child_of_a_killed_worker_exits_silently(moment: str) -> None:
         finally:
             child.kill()
     assert (stderr, child.returncode) == (b"", 0)
+
+
+async def test_writes_to_a_child_that_is_gone_are_ignored_on_every_event_loop() -> None:
+    class Reset:
+        """A writer whose socket was reset, as on uvloop."""
+
+        def write(self, line: bytes) -> None:
+            raise RuntimeError("unable to perform operation on a closed transport")
+
+    write_line(cast(Any, Reset()), b"{}")
