@@ -1,4 +1,4 @@
-"""A process that submits a batch: `python -m tests.system.batch_submitter <batch> <jobs>`; again, it submits what is missing."""
+"""Process that submits a batch: `python -m tests.system.batch_submitter <batch> <jobs>`; again, it submits what is missing."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""The HTTP service of that lane."""
+"""HTTP service of the lane of external tasks."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""A lane whose work is done elsewhere: offers go by SQS, and answers come back by SQS or by HTTP."""
+"""Lane of external tasks: dispatched over SQS, completed over SQS or HTTP."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A service that the backend speaks to over Pub/Sub alone: feedback comes in as messages, and goes out as messages."""
+"""Service that receives requests and sends feedback over Pub/Sub only."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ REQUESTS = PubSub(subscription="leafresh-feedback-sub", dead_letters=DEAD_LETTER
 
 
 class Feedback(BaseModel):
-    """What the backend asks for."""
+    """A request of the backend."""
 
     memberId: int  # noqa: N815 - the backend's own form
     content: str
@@ -37,7 +37,7 @@ class Feedback(BaseModel):
 
 @lane.callback_payload
 def for_the_backend(job: FinishedJob) -> dict[str, Any]:
-    """Say it in the backend's own form: a status takes the text's place where there is none."""
+    """Return the backend's own form: if there is no text, the status takes its place."""
     failed = job.problem or {"status": 500}
     content = job.result if job.state is State.SUCCEEDED else failed["status"]
     return {"memberId": job.arguments["feedback"]["memberId"], "content": content}
@@ -45,7 +45,7 @@ def for_the_backend(job: FinishedJob) -> dict[str, Any]:
 
 @lane.callback_payload
 def for_operators(job: FinishedJob) -> dict[str, Any]:
-    """Say what was asked for and what became of it."""
+    """Return the request, the attempts and the problem."""
     return {"asked": job.arguments["feedback"], "attempts": job.attempts, "problem": job.problem}
 
 

@@ -1,4 +1,4 @@
-"""A lane whose tasks have limits: at the submit, at the start, and such that the newcomer takes the place of the older."""
+"""Lane whose tasks have limits of every kind: reject, wait and replace."""
 
 from sidelane import ConcurrencyLimit, Context, Sidelane, Use
 from tests.system.shop import WORKER, note, opened

@@ -1,4 +1,4 @@
-"""A lane whose receivers are on this machine."""
+"""Lane whose webhook receivers are on this machine."""
 
 from sidelane import Sidelane
 
@@ -7,5 +7,5 @@ lane = Sidelane(settings={"allow_private_callbacks": True}, secrets={"be": "whse
 
 @lane.task
 async def add(a: int, b: int) -> int:
-    """Do what takes no time."""
+    """Add two numbers, which takes no time."""
     return a + b

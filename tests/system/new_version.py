@@ -1,4 +1,4 @@
-"""The lane after its tasks were renamed and changed."""
+"""Lane after its tasks were renamed and changed."""
 
 from typing import Any
 

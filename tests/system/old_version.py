@@ -1,4 +1,4 @@
-"""The lane as it was before its tasks were renamed and changed."""
+"""Lane before its tasks were renamed and changed."""
 
 from sidelane import Context, Sidelane, Use
 from tests.system.shop import note

@@ -1,4 +1,4 @@
-"""One test's scenario: processes on one store, and the store as the test's own process sees it."""
+"""Scenario of one test: processes on one store, and the store as the test's own process sees it."""
 
 import json
 from contextlib import AsyncExitStack
@@ -24,18 +24,18 @@ class ProcessScenario:
         self._clients = clients
 
     async def worker(self, name: str, lane: str = SHOP, **environment: str) -> RunningProcess:
-        """Start a worker and wait until it says that it lives."""
+        """Start a worker and wait for its first heartbeat."""
         started = self.processes.worker(name, lane, **environment)
 
-        async def lives() -> bool:
+        async def registered() -> bool:
             assert not started.exited, f"worker {name} ended"
             return any(worker.pid == started.pid for worker in await self.store.workers())
 
-        await until(lives, f"worker {name} is there", within=START_TIMEOUT)
+        await until(registered, f"worker {name} is there", within=START_TIMEOUT)
         return started
 
     async def api(self, *, under: tuple[str, ...] = (), loop: str = "asyncio") -> tuple[RunningProcess, AsyncClient]:
-        """Start the HTTP service, wait until it listens, and give it with a client for it."""
+        """Start the HTTP service, wait until it listens, and return it with a client for it."""
         api = self.processes.api(under=under, loop=loop)
 
         def port() -> int | None:
@@ -47,11 +47,11 @@ class ProcessScenario:
         return api, await self._clients.enter_async_context(client)
 
     async def submit(self, *calls: Call[Any]) -> list[str]:
-        """Submit calls straight to the store and give the ids of their jobs."""
+        """Submit calls straight to the store and return the ids of their jobs."""
         return await self.submit_specs(*(call.spec() for call in calls))
 
     async def submit_specs(self, *specs: JobSpec) -> list[str]:
-        """Submit what another edition of the shop would."""
+        """Submit specs, e.g. those of another version of the shop, and return the ids of their jobs."""
         for answer in await self.store.submit(specs):
             assert isinstance(answer, Submission)
             assert answer.created
@@ -70,30 +70,30 @@ class ProcessScenario:
         return [record for record in found if isinstance(record, JobRecord)]
 
     async def wait_all_finished(self, jobs: list[str], *, within: float = 15.0) -> list[JobRecord]:
-        """Wait until all of these jobs have finished and give their records."""
+        """Wait until all of these jobs have finished and return their records."""
 
-        async def over() -> bool:
+        async def all_finished() -> bool:
             return all(record.state in FINISHED for record in await self.records(jobs))
 
-        await until(over, f"{len(jobs)} jobs finish", within=within)
+        await until(all_finished, f"{len(jobs)} jobs finish", within=within)
         return await self.records(jobs)
 
     async def wait_finished(self, job: str, *, within: float = 15.0) -> JobRecord:
-        """Wait until a job has finished and give its record."""
+        """Wait until a job has finished and return its record."""
         (record,) = await self.wait_all_finished([job], within=within)
         return record
 
     async def wait_started(self, job: str, attempt: int = 1, *, within: float = 10.0) -> dict[str, Any]:
-        """Wait until a task has noted the start of this attempt, and give that note."""
+        """Wait until a task has noted the start of this attempt, and return the note."""
 
-        def begun() -> dict[str, Any]:
+        def start_note() -> dict[str, Any]:
             notes = self.processes.notes("start", job)
             return next((note for note in notes if note["attempt"] == attempt), {})
 
-        return await until(begun, f"attempt {attempt} begins", within=within)
+        return await until(start_note, f"attempt {attempt} begins", within=within)
 
     async def event_log(self, job: str) -> list[tuple[str, Any]]:
-        """Return a job's log, event by event: its name and data. The numbers of a log have no holes."""
+        """Return the name and data of each event of a job's log. The numbers of a log have no holes."""
         reading = await self.store.read(job, limit=100_000)
         assert reading is not None
         numbers = [event.number for event in reading.events]
@@ -102,11 +102,11 @@ class ProcessScenario:
 
 
 def text_by_attempt(events: list[tuple[str, Any]]) -> list[str]:
-    """Return the text that each attempt of a log said."""
-    said = [""]
+    """Return the text of each attempt in a log."""
+    texts = [""]
     for name, data in events:
         if name == "attempt":
-            said.append("")
+            texts.append("")
         elif name == "token":
-            said[-1] += data["text"]
-    return said
+            texts[-1] += data["text"]
+    return texts

@@ -1,4 +1,4 @@
-"""Real processes for tests: each with a log of its own in one folder, each ended by its own id."""
+"""Real processes for tests: each has a log of its own in one folder."""
 
 import json
 import os
@@ -45,7 +45,7 @@ class RunningProcess:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it as a crash does: no warning, no farewell."""
+        """Kill it, as a crash does."""
         self.process.kill()
         self.process.wait()
 
@@ -91,7 +91,7 @@ class Processes:
         return self.start(name, *under, sys.executable, *uvicorn)
 
     def python(self, name: str, module: str, *arguments: str) -> RunningProcess:
-        """Start `python -m <module> ...`, which can be spoken to on its standard input."""
+        """Start `python -m <module> ...`; `send_line` writes to its standard input."""
         return self.start(name, sys.executable, "-m", module, *arguments)
 
     def start(self, name: str, *command: str, **environment: str) -> RunningProcess:
@@ -106,17 +106,17 @@ class Processes:
         return started
 
     def named(self, name: str) -> list[RunningProcess]:
-        """Return the processes of this name, the dead ones too."""
+        """Return the processes of this name, including those that have exited."""
         return [started for started in self._started if started.name == name]
 
     def open_gate(self, worker: str) -> None:
-        """Let the `hold` tasks of that worker go on."""
+        """Let the `hold` tasks of that worker continue."""
         (self.folder / gate_of(worker)).touch()
 
     def notes(self, what: str, job: str | None = None) -> list[dict[str, Any]]:
-        """Read what the tasks noted. The last line may be under way still."""
-        diary = self.folder / NOTES
-        lines = diary.read_text().splitlines(keepends=True) if diary.exists() else []
+        """Return the notes of the tasks. The last line may be incomplete."""
+        file = self.folder / NOTES
+        lines = file.read_text().splitlines(keepends=True) if file.exists() else []
         notes = [json.loads(line) for line in lines if line.endswith("\n")]
         return [each for each in notes if each["what"] == what and job in (None, each["job"])]
 
@@ -136,18 +136,18 @@ class Processes:
                 started.process.stdin.close()
 
     def report(self) -> str:
-        """Return the last words of each, for a test that failed."""
+        """Return the last lines of each log, for a test that failed."""
         return "\n\n".join(f"--- {each.name} ({each.status}) ---\n{each.log_tail()}" for each in self._started)
 
 
 def port_of(api: RunningProcess) -> int | None:
-    """Read from uvicorn's log which port it serves, once it does."""
+    """Return the port that uvicorn listens on, from its log, once it does."""
     _, found, rest = api.log.read_text(errors="replace").partition("running on http://127.0.0.1:")
     return int(rest.split()[0]) if found else None
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process lives; one that has ended and was not asked about yet does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:

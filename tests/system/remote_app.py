@@ -1,4 +1,4 @@
-"""The shop's work done far away: its lane hands over what workers without the store take from SQS."""
+"""Lane that dispatches the shop's tasks over SQS to remote workers."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Clients of event streams and WebSockets that connect, and read when they feel like it: until then, not a byte is taken."""
+"""Clients of event streams and WebSockets that connect and read later; until then they receive nothing."""
 
 import json
 import socket
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple, Protocol
 
 from websockets.sync.client import connect
 
-ROOM = 4096
-"""Bytes that a client's side of the connection takes unread, about."""
+RECEIVE_BUFFER = 4096
+"""Bytes that the client's end of the connection buffers, about."""
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 class ReceivedEvent(NamedTuple):
-    """One event as a client got it: its id (empty where it has none), its name, and its data."""
+    """One event as a client received it: its id ("" if it has none), its name and its data."""
 
     id: str
     name: str
@@ -31,15 +31,15 @@ class SlowClient(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the connection, or break it off."""
+        """Close the connection, wherever it is."""
         ...
 
 
 def connected(port: int) -> socket.socket:
-    """Connect with hardly any room for what comes."""
+    """Connect with a very small receive buffer."""
     connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
-    connection.settimeout(PATIENCE)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    connection.settimeout(TIMEOUT)
     connection.connect(("127.0.0.1", port))
     return connection
 

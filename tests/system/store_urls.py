@@ -1,4 +1,4 @@
-"""Where the processes of a test keep their jobs: one SQLite file, unless a test asks for servers, or for every store."""
+"""Kinds of stores for tests with processes: one SQLite file, unless a test asks for servers, or for every store."""
 
 import pytest
 
@@ -8,7 +8,7 @@ SQLITE = "sqlite"
 
 _FIRST_SERVER = pytest.param(KINDS[0], marks=pytest.mark.long)
 _SECOND_SERVER = pytest.param(KINDS[1], marks=pytest.mark.soak)
-"""Which store keeps the jobs is no matter to processes: each meets the whole contract. The second server takes minutes."""
+"""Every store meets the whole contract, so most tests need one. The second server takes minutes."""
 
 ON_SERVERS = pytest.mark.parametrize("kind", [KINDS[0], _SECOND_SERVER], indirect=True)
 """Run the test on Valkey and, with -m soak, on Redis."""
@@ -22,4 +22,4 @@ ON_BOTH_STORES = pytest.mark.parametrize(
     ids=[SQLITE, KINDS[0]],
     indirect=True,
 )
-"""Run the test on SQLite and, with -m long, on Valkey, which syncs as servers do: no one kills it."""
+"""Run the test on SQLite and, with -m long, on Valkey, which syncs once a second: these tests do not kill it."""

@@ -1,4 +1,4 @@
-"""A batch ends once, whoever dies on the way."""
+"""A batch ends once, although submitters and workers are killed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A worker that is killed while it delivers a callback loses it to another, which delivers it as the same."""
+"""Callbacks of killed workers are delivered again by others, with the same id."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A cancel reaches a running task at once."""
+"""Cancelling reaches running tasks at once."""
 
 import asyncio
 import statistics

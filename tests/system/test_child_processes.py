@@ -1,4 +1,4 @@
-"""Tasks in child processes: what a timeout cannot stop elsewhere, it stops here, and nothing else feels it."""
+"""Tasks in child processes: timeouts kill them, and no other job is affected."""
 
 import signal
 

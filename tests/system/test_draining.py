@@ -1,4 +1,4 @@
-"""A worker that is told to stop finishes its jobs, or gives them back at no cost."""
+"""A worker that is stopped finishes its jobs, or releases them at no cost."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""What was acknowledged is on the disk."""
+"""What was acknowledged is on disk."""
 
 import asyncio
 import re
@@ -59,7 +59,7 @@ def _call(text: str) -> SystemCall:
 
 
 def synced_before_reply(calls: list[SystemCall], job: str) -> bool:
-    """Tell whether, of one submit, the log was written, then synced, and only then the 202 was sent."""
+    """Return whether the log was written, then synced, and only then the 202 of this submit was sent."""
     asked = next(place for place, call in enumerate(calls) if call.name == "recvfrom" and f"/sums/{job}?" in call.text)
     connection = calls[asked].file
     replied = next(
@@ -100,6 +100,7 @@ async def test_every_202_is_sent_after_a_sync(scenario: ProcessScenario, process
     assert {job: synced_before_reply(calls, job) for job in alone + together} == dict.fromkeys(alone + together, True)
 
 
+@pytest.mark.row("R9")
 async def test_job_survives_sigkill_of_the_api_right_after_its_202(scenario: ProcessScenario) -> None:
     jobs = []
     for number in range(2):

@@ -1,4 +1,4 @@
-"""Work that others do: offers by SQS to a worker without our package, answers by SQS or by HTTP, whatever dies in between."""
+"""External tasks: dispatched over SQS to a worker without this package, completed over SQS or HTTP, whatever is killed."""
 
 import socket
 import sys
@@ -80,6 +80,7 @@ def counter(processes: Processes, queues: dict[str, str]) -> Iterator[RunningPro
 
 
 @pytest.mark.usefixtures("worker")
+@pytest.mark.row("R23")
 async def test_external_worker_replies_on_the_result_queue(
     scenario: ProcessScenario, counter: RunningProcess, moto: Moto, queues: dict[str, str]
 ) -> None:
@@ -165,6 +166,7 @@ async def test_dispatch_that_kills_external_workers_is_dead_lettered_and_its_job
 
 
 @pytest.mark.usefixtures("worker")
+@pytest.mark.row("R23")
 async def test_external_worker_replies_over_http(processes: Processes, address: str, queues: dict[str, str]) -> None:
     (api,) = processes.named("api")
     counter = foreign(processes, queues, OFFERS_BY_HTTP)

@@ -1,4 +1,4 @@
-"""Who has submitted much waits for it alone: users take turns, and what is urgent goes first."""
+"""Users share a queue fairly, and urgent jobs go first."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""A backend and a worker that know each other through Google Pub/Sub alone: whatever happens, every request has one outcome."""
+"""A backend and a worker connected by Google Pub/Sub only: every request has one outcome."""
 
 import asyncio
 import json
@@ -74,6 +74,7 @@ async def supervised(scenario: ProcessScenario, service: RunningPubSub) -> Async
         keeping.cancel()
 
 
+@pytest.mark.row("R14")
 async def test_every_request_is_answered_and_malformed_ones_are_dead_letters(
     scenario: ProcessScenario, backend: Backend, pubsub: RunningPubSub
 ) -> None:
@@ -100,6 +101,7 @@ async def test_every_request_is_answered_and_malformed_ones_are_dead_letters(
     assert len(scenario.processes.notes("start")) == 3
 
 
+@pytest.mark.row("R14")
 async def test_killed_worker_costs_one_more_attempt_and_the_answer_is_sent_once(
     scenario: ProcessScenario, backend: Backend, pubsub: RunningPubSub
 ) -> None:
@@ -115,6 +117,7 @@ async def test_killed_worker_costs_one_more_attempt_and_the_answer_is_sent_once(
     assert [note["attempt"] for note in scenario.processes.notes("start")] == [1, 2]
 
 
+@pytest.mark.row("R14")
 async def test_request_that_kills_its_workers_becomes_a_dead_letter(
     scenario: ProcessScenario, backend: Backend, pubsub: RunningPubSub
 ) -> None:

@@ -1,4 +1,4 @@
-"""Poison jobs, kills and isolation workers, in real processes: whoever kills a worker is alone with it in the end."""
+"""Poison jobs, kills and isolation workers, in real processes."""
 
 import asyncio
 import os

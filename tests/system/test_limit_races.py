@@ -1,4 +1,4 @@
-"""Processes race for a limit of three, and never do four have it."""
+"""Processes race for a limit of three, and never exceed it."""
 
 import asyncio
 import json
@@ -70,6 +70,6 @@ def written(folder: Path) -> list[dict[str, Any]]:
 
 
 def most_at_once(spans: Iterable[dict[str, Any]]) -> int:
-    """Tell how many spans of time had an instant in common; one that ends when another begins has none with it."""
+    """Return how many time spans overlap at most; one that ends when another begins does not overlap it."""
     turns = [turn for span in spans for turn in ((span["since"], 1), (span["until"], -1))]
     return max(accumulate(change for _, change in sorted(turns)))

@@ -1,7 +1,9 @@
-"""Whatever happens to workers, nobody keeps a slot that nobody holds."""
+"""Slots of limits are freed, whatever happens to workers."""
 
 import time
 from collections.abc import Callable
+
+import pytest
 
 from sidelane import State
 from sidelane.model.job import Rejection, Submission
@@ -19,6 +21,7 @@ RUNNING = {"rooms/stay": limits_app.ROOMS, **{f"screens/{number}": 1 for number 
 
 
 @ON_BOTH_STORES
+@pytest.mark.row("R5")
 async def test_limits_are_free_after_sigkill_of_all_workers_and_a_repeated_submit_is_accepted(
     scenario: ProcessScenario, lease: float, record_property: Callable[[str, object], None]
 ) -> None:

@@ -1,4 +1,4 @@
-"""A network that fails again and again between workers, the service and their server ends no process and no request badly."""
+"""A failing network between workers, HTTP service and server ends no process and no request badly."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""One task that kills its process fails alone."""
+"""A task that kills its process fails without taking good jobs with it."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Producers and workers are killed at random; a history kept outside the store shows that nothing is lost or done twice unseen."""
+"""Random kills of producers and workers: notes outside the store show that no job is lost, or repeated without a worker loss."""
 
 import asyncio
 import random
@@ -67,6 +67,7 @@ def examine(processes: Processes, records: Sequence[JobRecord], killed: Collecti
 
 @pytest.mark.long
 @ON_EVERY_STORE
+@pytest.mark.row("R9")
 async def test_random_kills_lose_no_job_and_repeat_none_without_a_worker_loss(
     scenario: ProcessScenario, record_property: Callable[[str, object], None]
 ) -> None:

@@ -1,4 +1,4 @@
-"""A server that loses its tail again and again while workers work, clients submit and readers read."""
+"""A server loses its last writes again and again while workers, clients and readers are active."""
 
 import asyncio
 import random

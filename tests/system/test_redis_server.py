@@ -1,4 +1,4 @@
-"""Workers and the service while their server is killed, away, full, or comes back without the last it was told."""
+"""Workers and the HTTP service while their server is killed, away, full, or has lost its last writes."""
 
 import asyncio
 import signal
@@ -33,6 +33,7 @@ async def admin(server: RunningServer) -> AsyncIterator["Redis"]:
     await client.aclose()
 
 
+@pytest.mark.row("R9")
 async def test_server_restart_longer_than_a_lease_costs_no_attempt(
     scenario: ProcessScenario, server: RunningServer, lease: float
 ) -> None:

@@ -1,4 +1,4 @@
-"""`sidelane remote-worker` in real processes: what becomes of a job whose worker is killed, or told to stop, in the middle."""
+"""Remote workers that are killed or stopped in the middle of a job."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""Workers of the old edition and of the new one share a store while a deployment rolls out."""
+"""Workers of the old and the new version share a store during a deployment."""
 
 import asyncio
 

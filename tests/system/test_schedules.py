@@ -1,4 +1,4 @@
-"""A schedule fires once at each of its times, whoever is there to see to it."""
+"""A schedule submits one job at each of its times, whichever processes are killed."""
 
 import asyncio
 import random
@@ -27,6 +27,7 @@ SEED = 4
 
 @ON_BOTH_STORES
 @pytest.mark.parametrize("firings", [FEW, pytest.param(FIRINGS, marks=pytest.mark.soak)])
+@pytest.mark.row("R20")
 async def test_schedule_submits_one_job_per_tick_although_workers_are_killed(
     scenario: ProcessScenario, firings: int, record_property: Callable[[str, object], None]
 ) -> None:

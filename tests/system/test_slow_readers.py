@@ -1,4 +1,4 @@
-"""A client that does not read costs little memory, slows nobody, and resumes from the log where it likes."""
+"""Clients that do not read cost little memory, delay no one, and resume from the log."""
 
 import asyncio
 import statistics

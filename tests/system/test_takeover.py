@@ -1,4 +1,4 @@
-"""A worker that is killed or frozen loses its jobs to another, once, and can do no harm afterwards."""
+"""Jobs of killed or frozen workers are taken over once, and late writes are ignored."""
 
 import asyncio
 import signal
@@ -19,6 +19,7 @@ STORY = "".join(f"{number} " for number in range(WORDS))
 
 
 @ON_EVERY_STORE
+@pytest.mark.row("R9")
 async def test_stream_continues_after_its_worker_is_killed(
     scenario: ProcessScenario, lease: float, record_property: Callable[[str, object], None]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Uploads go through an API in constant memory. The benchmark `upload` does the same with 500 MB."""
+"""Uploads pass through the API in constant memory. The benchmark `upload` does the same with 500 MB."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A worker that cannot work says so, and recovers or makes room for another."""
+"""A worker that cannot work reports it, and recovers or leaves its jobs to another."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Several processes write to one file, and none is starved."""
+"""Several processes write to one SQLite file, and none starves."""
 
 import json
 from collections.abc import Callable

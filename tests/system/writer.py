@@ -1,4 +1,4 @@
-"""A process that writes to the store as fast as it can, in rounds: `python -m tests.system.writer <url> <name> <seconds>`.
+"""Process that writes to the store as fast as it can, in rounds: `python -m tests.system.writer <url> <name> <seconds>`.
 
 Each line on standard input starts a round; each round ends with a line of JSON: how many writes, and the longest wait.
 """

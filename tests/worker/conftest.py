@@ -1,4 +1,4 @@
-"""Lanes on a store of their own."""
+"""Fixtures: lanes on stores of their own."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tasks for child processes: these import their module, so it cannot be a test's own."""
+"""Tasks for child processes, which import this module, so it cannot be a test module."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def spin() -> None:
 
 @lane.task(process=True, timeout=0.5, cancel_grace=0.1)
 async def block(ctx: Context = Use(Context)) -> None:
-    """Be deaf to everything but a signal: not even the end of the line to the worker is heard."""
+    """Ignore everything but a signal, even the end of the socket to the worker."""
     await ctx.emit("pid", os.getpid())
     await asyncio.sleep(0)  # lets it out
     time.sleep(60)  # noqa: ASYNC251 - it is meant to block
@@ -77,7 +77,7 @@ def submitting_from_a_thread(ctx: Context = Use(Context)) -> tuple[str, bool]:
 
 
 @lane.task(process=True)
-def told(number: int, what: FinishedJob | None = None) -> tuple[int, str]:
+def tell_previous(number: int, what: FinishedJob | None = None) -> tuple[int, str]:
     return number, what.error if what else ""
 
 

@@ -1,4 +1,4 @@
-"""WorkerCapacity."""
+"""Worker capacity."""
 
 from sidelane.model.job import JobRecord, JobSpec, State
 from sidelane.worker.capacity import WorkerCapacity

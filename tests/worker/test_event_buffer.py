@@ -1,4 +1,4 @@
-"""What an attempt emits: numbered without holes, whatever is written when."""
+"""Event buffer: numbered without gaps, whatever is written when."""
 
 import asyncio
 

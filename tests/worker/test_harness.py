@@ -1,4 +1,4 @@
-"""The lane under test: what `drain` and `advance` do where limits hold jobs back."""
+"""Test harness: `drain` and `advance` with jobs that are blocked on limits."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Isolation workers: a job that lost two workers runs in a process of its own, and there as anywhere else."""
+"""Isolation workers: a job that lost two workers runs in a process of its own."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ from tests.system.processes import alive
 from tests.system.waiting import until
 from tests.worker import isolation_tasks as tasks
 
-SOON = 30.0
+TIMEOUT = 30.0
 LOST = Lost(Failure(problem=Problem(detail="killed")))
 
 
@@ -39,7 +39,7 @@ async def lane(tmp_path: Path) -> AsyncIterator[Sidelane]:
 
 @asynccontextmanager
 async def working(lane: Sidelane, **options: Any) -> AsyncIterator[Worker]:
-    """Run a worker in this process, and let it drain."""
+    """Run a worker in this process, then drain it."""
     worker = lane.worker(name="w", **options)
     running = asyncio.create_task(worker.run())
     yield worker
@@ -48,7 +48,7 @@ async def working(lane: Sidelane, **options: Any) -> AsyncIterator[Worker]:
 
 
 async def lost(lane: Sidelane, call: Call[Any], times: int = 2) -> Job[Any]:
-    """Submit a call whose job loses so many workers at once."""
+    """Submit a job and have it lose so many workers."""
     return await lost_job(lane, await lane.submit(call), times)
 
 
@@ -61,27 +61,27 @@ async def lost_job(lane: Sidelane, job: Job[Any], times: int = 2) -> Job[Any]:
 
 
 async def pid_of(job: Job[Any]) -> int:
-    """Wait until a job of `waits` or `hangs_until_stopped` has said in which process it runs."""
+    """Wait until a job of `waits` has emitted the process that it runs in."""
     async with aclosing(job.events()) as events:
         async for event in events:
             if event.name == "pid":
                 return int(event.data)
-    raise AssertionError("it never said")
+    raise AssertionError("no event had its process")
 
 
 async def test_isolated_job_runs_in_another_process(lane: Sidelane) -> None:
     jobs = [await lost(lane, call) for call in (tasks.where.call(), tasks.where_in_a_thread.call())]
     ordinary = await lane.submit(tasks.where.call())
     async with working(lane):
-        assert await ordinary.result(SOON) == os.getpid()
-        first, second = [await job.result(SOON) for job in jobs]
+        assert await ordinary.result(TIMEOUT) == os.getpid()
+        first, second = [await job.result(TIMEOUT) for job in jobs]
     assert os.getpid() != first == second, "one isolation worker ran both, one after the other"
 
 
 async def test_job_that_lost_one_worker_is_not_isolated(lane: Sidelane) -> None:
     job = await lost(lane, tasks.where.call(), times=1)
     async with working(lane):
-        assert await job.result(SOON) == os.getpid()
+        assert await job.result(TIMEOUT) == os.getpid()
 
 
 async def test_isolated_job_uses_resources_files_events_and_submits_like_any_other(
@@ -94,7 +94,7 @@ async def test_isolated_job_uses_resources_files_events_and_submits_like_any_oth
     ]  # fmt: skip
     jobs = [await lost(lane, call) for call in calls]
     async with working(lane):
-        model, read, told, submitted, child, failed = [cast(Any, await job.result(SOON)) for job in jobs]
+        model, read, told, submitted, child, failed = [cast(Any, await job.result(TIMEOUT)) for job in jobs]
     isolated = read[0]
     assert os.getpid() != isolated
     assert model == (isolated, f"model of {isolated}")
@@ -111,7 +111,7 @@ async def test_task_with_an_exclusive_resource_is_never_isolated(lane: Sidelane)
     record = await job.record()
     assert (record.worker_losses, record.isolated, record.spec.isolable) == (2, False, False)
     async with working(lane):
-        assert await job.result(SOON) == os.getpid()
+        assert await job.result(TIMEOUT) == os.getpid()
 
 
 async def test_task_that_another_process_cannot_import_is_never_isolated(lane: Sidelane) -> None:
@@ -122,7 +122,7 @@ async def test_task_that_another_process_cannot_import_is_never_isolated(lane: S
     try:
         job = await lost(lane, local.call())
         async with working(lane):
-            assert await job.result(SOON) == os.getpid()
+            assert await job.result(TIMEOUT) == os.getpid()
     finally:
         del lane.registry.tasks["local"]
 
@@ -131,9 +131,9 @@ async def test_isolated_poison_job_kills_only_isolation_workers(lane: Sidelane) 
     poison = await lost(lane, tasks.dies.call())
     async with working(lane) as worker:
         others = [await lane.submit(tasks.waits.call(0.1)) for _ in range(10)]
-        assert {await job.result(SOON) for job in others} == {os.getpid()}
+        assert {await job.result(TIMEOUT) for job in others} == {os.getpid()}
         with pytest.raises(JobFailed):
-            await poison.result(SOON)
+            await poison.result(TIMEOUT)
         assert "isolation" not in worker.health
     record = await poison.record()
     assert (record.attempt, record.worker_losses) == (4, 4)
@@ -143,7 +143,7 @@ async def test_isolated_job_whose_resource_fails_to_open_waits(lane: Sidelane) -
     job = await lost(lane, tasks.with_broken.call())
     beside = await lost(lane, tasks.where.call())
     async with working(lane):
-        assert await beside.result(SOON) != os.getpid()
+        assert await beside.result(TIMEOUT) != os.getpid()
         record = await job.record()
         assert (record.state, record.failures, record.worker_losses) == (State.QUEUED, 0, 2)
 
@@ -153,8 +153,8 @@ async def test_isolation_worker_exits_with_a_task_that_outlives_its_grace(lane: 
     later = await lost(lane, tasks.waits.call(0.1))
     async with working(lane):
         with pytest.raises(JobFailed, match="did not end within"):
-            await stuck.result(SOON)
-        assert await later.result(SOON) != os.getpid()
+            await stuck.result(TIMEOUT)
+        assert await later.result(TIMEOUT) != os.getpid()
     assert (await stuck.record()).worker_losses == 2, "its end was reported"
 
 
@@ -162,14 +162,14 @@ async def test_idle_isolation_worker_exits(lane: Sidelane, monkeypatch: pytest.M
     monkeypatch.setattr(isolation, "IDLE_TIMEOUT", 0.3)
     job = await lost(lane, tasks.where.call())
     async with working(lane):
-        pid = await job.result(SOON)
-        await until(lambda: not alive(pid), "it has ended", within=SOON)
+        pid = await job.result(TIMEOUT)
+        await until(lambda: not alive(pid), "it has ended", within=TIMEOUT)
 
 
 async def test_small_worker_runs_isolated_jobs_in_at_most_two_processes(lane: Sidelane) -> None:
     jobs = [await lost(lane, tasks.waits.call(0.5)) for _ in range(6)]
     async with working(lane):
-        pids = [await job.result(SOON) for job in jobs]
+        pids = [await job.result(TIMEOUT) for job in jobs]
     assert len({*pids}) == 2
 
 
@@ -186,7 +186,7 @@ async def test_worker_that_stops_now_releases_its_isolated_job(lane: Sidelane) -
     async with working(lane) as worker:
         pid = await pid_of(job)
         worker.stop_now()
-    await until(lambda: not alive(pid), "it has ended", within=SOON)
+    await until(lambda: not alive(pid), "it has ended", within=TIMEOUT)
     record = await job.record()
     assert (record.state, record.worker_losses, record.isolated) == (State.QUEUED, 2, True)
 
@@ -196,7 +196,7 @@ async def test_cancel_reaches_an_isolated_job(lane: Sidelane) -> None:
     async with working(lane):
         await pid_of(job)
         await job.cancel()
-        await until(lambda: _state_is(job, State.CANCELLED), "it is cancelled", within=SOON)
+        await until(lambda: _state_is(job, State.CANCELLED), "it is cancelled", within=TIMEOUT)
 
 
 async def test_worker_health_says_why_no_isolation_worker_can_be_started(
@@ -209,7 +209,7 @@ async def test_worker_health_says_why_no_isolation_worker_can_be_started(
     for task in {*lane.registry.tasks.values()} - {tasks.where}:
         monkeypatch.setattr(type(task), "isolable", property(lambda each: each is tasks.where))
     async with working(lane) as worker:
-        await until(lambda: "isolation worker" in worker.health, "its health says so", within=SOON)
+        await until(lambda: "isolation worker" in worker.health, "its health says so", within=TIMEOUT)
         assert "nowhere" in worker.health
 
 

@@ -1,4 +1,4 @@
-"""How attempts end: results, retries, failures, and what clients are told."""
+"""Outcomes of attempts: results, retries, failures, and their problems."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any

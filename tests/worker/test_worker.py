@@ -1,4 +1,4 @@
-"""A real worker at work: timeouts, cancels, deadlines, slots, drains, resources that come back."""
+"""Worker: timeouts, cancellation, deadlines, slots, draining, resources that fail."""
 
 import asyncio
 import json
@@ -31,13 +31,13 @@ from sidelane.worker.event_buffer import MAX_BUFFERED
 from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE
 from sidelane.worker.task_channel import MAX_IN_FLIGHT
 
-SOON = 10.0
+TIMEOUT = 10.0
 
 
-async def until(job: Job[Any], holds: Callable[[JobRecord], bool]) -> JobRecord:
-    """Wait for a job's record to be as wanted."""
-    async with asyncio.timeout(SOON):
-        while not holds(record := await job.record()):
+async def until(job: Job[Any], condition: Callable[[JobRecord], bool]) -> JobRecord:
+    """Wait until a condition on a job's record is true, and return the record."""
+    async with asyncio.timeout(TIMEOUT):
+        while not condition(record := await job.record()):
             await asyncio.sleep(0.01)
     return record
 
@@ -54,7 +54,7 @@ async def test_timeout_stops_the_task_and_fails_the_job(lane: Sidelane) -> None:
 
     async with lane.open(workers=1):
         with pytest.raises(JobFailed, match=r"did not end within 0\.1 seconds") as failed:
-            await (await slow.submit()).result(SOON)
+            await (await slow.submit()).result(TIMEOUT)
         assert failed.value.problem().status == 504
         assert cleaned.is_set()
 
@@ -70,7 +70,7 @@ async def test_timeout_counts_as_a_failure_that_may_be_retried(lane: Sidelane) -
 
     async with lane.open(workers=1):
         job = await slow_once.submit()
-        assert await job.result(SOON) == "ok"
+        assert await job.result(TIMEOUT) == "ok"
         assert (await job.record()).failures == 1
 
 
@@ -86,7 +86,7 @@ async def test_deadline_spans_all_attempts(lane: Sidelane) -> None:
     async with lane.open(workers=1):
         for task in (never, slow):
             with pytest.raises(JobFailed) as failed:
-                await (await task.submit()).result(SOON)
+                await (await task.submit()).result(TIMEOUT)
             assert failed.value.problem().status == 504
 
 
@@ -96,7 +96,7 @@ async def test_job_that_does_not_start_before_it_expires_fails(lane: Sidelane) -
 
     async with lane.open():
         with pytest.raises(JobFailed) as failed:
-            await (await chat.submit()).result(SOON)
+            await (await chat.submit()).result(TIMEOUT)
         assert failed.value.problem().status in (503, 504)
 
 
@@ -118,8 +118,8 @@ async def test_cancelled_coroutine_may_still_emit_events(make_lane: Any) -> None
         began = time.monotonic()
         assert (await job.cancel()).cancel_requested
         with pytest.raises(JobCancelled):
-            await job.result(SOON)
-        assert time.monotonic() - began < 15.0  # below a third of a lease: a hint brought it
+            await job.result(TIMEOUT)
+        assert time.monotonic() - began < 15.0  # below a third of a lease: a notification brought it
         assert [event.name async for event in job.events()] == ["progress", "goodbye", "end"]
 
 
@@ -139,7 +139,7 @@ async def test_cancel_closes_a_generator_and_keeps_its_partial(lane: Sidelane) -
         await until(job, lambda record: record.last > 0)
         await job.cancel()
         with pytest.raises(JobCancelled) as cancelled:
-            await job.result(SOON)
+            await job.result(TIMEOUT)
         assert cancelled.value.partial == "Half"
         assert closed.is_set()
 
@@ -157,7 +157,7 @@ async def test_thread_stops_at_its_next_check(lane: Sidelane) -> None:
         await until(job, lambda record: record.progress is not None)
         await job.cancel()
         with pytest.raises(JobCancelled):
-            await job.result(SOON)
+            await job.result(TIMEOUT)
 
 
 async def test_thread_that_outlives_its_grace_is_reported_and_keeps_its_slot(make_lane: Any) -> None:
@@ -166,7 +166,7 @@ async def test_thread_that_outlives_its_grace_is_reported_and_keeps_its_slot(mak
 
     @lane.task(timeout=0.1, cancel_grace=0.1)
     def stubborn() -> None:
-        release.wait(SOON)
+        release.wait(TIMEOUT)
 
     @lane.task
     async def quick() -> str:
@@ -174,19 +174,19 @@ async def test_thread_that_outlives_its_grace_is_reported_and_keeps_its_slot(mak
 
     async with lane.open(workers=1):
         with pytest.raises(JobFailed, match="did not end within"):
-            await (await stubborn.submit()).result(SOON)
+            await (await stubborn.submit()).result(TIMEOUT)
         job = await quick.submit()
         with pytest.raises(ResultNotReady):
             await job.result(0.3)
         release.set()
-        assert await job.result(SOON) == "ran"
+        assert await job.result(TIMEOUT) == "ran"
 
 
 async def test_coroutine_that_suppresses_its_cancellation_is_reported_after_its_grace(lane: Sidelane) -> None:
     release = asyncio.Event()
 
     @lane.task(cancel_grace=0.1)
-    async def deaf(ctx: Context = Use(Context)) -> None:
+    async def stubborn(ctx: Context = Use(Context)) -> None:
         await ctx.progress(1)
         while not release.is_set():
             try:
@@ -195,11 +195,11 @@ async def test_coroutine_that_suppresses_its_cancellation_is_reported_after_its_
                 continue
 
     async with lane.open(workers=1):
-        job = await deaf.submit()
+        job = await stubborn.submit()
         await until(job, lambda record: record.progress is not None)
         await job.cancel()
         with pytest.raises(JobCancelled):
-            await job.result(SOON)
+            await job.result(TIMEOUT)
         release.set()
 
 
@@ -217,7 +217,7 @@ async def test_success_wins_over_a_cancel_request(lane: Sidelane) -> None:
         job = await finishing.submit()
         await until(job, lambda record: record.progress is not None)
         await job.cancel()
-        assert await job.result(SOON) == "done anyway"
+        assert await job.result(TIMEOUT) == "done anyway"
 
 
 async def test_queue_runs_no_more_jobs_at_once_than_its_limit(lane: Sidelane) -> None:
@@ -234,7 +234,7 @@ async def test_queue_runs_no_more_jobs_at_once_than_its_limit(lane: Sidelane) ->
     async with lane.open(workers=1):
         jobs = [await heavy.submit() for _ in range(8)]
         for job in jobs:
-            await job.result(SOON)
+            await job.result(TIMEOUT)
     assert most == 1
 
 
@@ -248,7 +248,7 @@ async def test_hundreds_of_jobs_run_at_once_in_one_process(make_lane: Any) -> No
 
     async with lane.open(workers=1):
         for job in await asyncio.gather(*(meet.submit() for _ in range(300))):
-            await job.result(SOON)
+            await job.result(TIMEOUT)
 
 
 async def test_drain_lets_jobs_finish_and_releases_the_rest_at_no_cost(make_lane: Any) -> None:
@@ -318,11 +318,11 @@ async def test_jobs_whose_resource_fails_to_open_wait_until_it_opens(
         worker = lane.worker()
         running = asyncio.create_task(worker.run())
         waiting = await use.submit()
-        assert await (await light.submit()).result(SOON) == "light"
+        assert await (await light.submit()).result(TIMEOUT) == "light"
         assert "resource 'model' failed to open: ConnectionError: no model yet" in worker.health
         assert (await waiting.record()).attempt == 0
         broken = False
-        assert await waiting.result(SOON) == "model"
+        assert await waiting.result(TIMEOUT) == "model"
         assert worker.health == "ok"
         worker.drain()
         await running
@@ -335,12 +335,12 @@ async def test_worker_claims_only_tasks_and_versions_it_knows(lane: Sidelane) ->
 
     async with lane.open(workers=1):
         job = await known.submit()
-        await job.result(SOON)
+        await job.result(TIMEOUT)
         spec = (await job.record()).spec
         for other in (type(spec)(id="other", task="unknown"), type(spec)(id="newer", task="known", version=2)):
             await lane.client.store.submit([other])
             assert not await lane.client.served(other)
-        assert await (await known.submit()).result(SOON) == "ok"
+        assert await (await known.submit()).result(TIMEOUT) == "ok"
         for name in ("other", "newer"):
             assert (await lane.client.record(name)).attempt == 0
 
@@ -380,7 +380,7 @@ def test_script_without_an_event_loop_submits_and_waits(lane: Sidelane) -> None:
             )
             other.task(name="answer")(answer.function)
             async with other.open(workers=1):
-                await asyncio.to_thread(done.wait, SOON)
+                await asyncio.to_thread(done.wait, TIMEOUT)
 
         asyncio.run(run())
 
@@ -389,7 +389,7 @@ def test_script_without_an_event_loop_submits_and_waits(lane: Sidelane) -> None:
     with lane.sync_client() as b:
         thread.start()
         job = b.submit(answer.call())
-        assert b.result(job, timeout=SOON) == "yes"
+        assert b.result(job, timeout=TIMEOUT) == "yes"
         assert [event.name for event in b.events(job)] == ["token", "end"]
         done.set()
         thread.join()
@@ -403,15 +403,15 @@ async def test_freed_slot_of_a_full_queue_is_used_at_once(lane: Sidelane) -> Non
     async with lane.open(workers=1):
         began = time.monotonic()
         for job in await asyncio.gather(*(heavy.submit() for _ in range(6))):
-            await job.result(SOON)
-        assert time.monotonic() - began < 8.0  # below what an idle worker waits for one hint
+            await job.result(TIMEOUT)
+        assert time.monotonic() - began < 8.0  # below the poll interval of an idle worker
 
 
 async def test_lease_is_not_renewed_when_a_timed_out_attempt_cannot_be_reported(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidelane.worker.attempt.REPORT_TIMEOUT", 0.1)
-    started, way_out = asyncio.Event(), asyncio.Event()
+    started, store_open = asyncio.Event(), asyncio.Event()
 
     @lane.task(timeout=0.2, cancel_grace=0.1)
     async def slow() -> None:
@@ -421,21 +421,21 @@ async def test_lease_is_not_renewed_when_a_timed_out_attempt_cannot_be_reported(
     async with lane.open():
         finish = lane.client.store.finish
 
-        async def held_up(reports: Sequence[AttemptResult]) -> list[bool]:
-            await way_out.wait()
+        async def blocked_finish(reports: Sequence[AttemptResult]) -> list[bool]:
+            await store_open.wait()
             return await finish(reports)
 
-        monkeypatch.setattr(lane.client.store, "finish", held_up)
+        monkeypatch.setattr(lane.client.store, "finish", blocked_finish)
         worker = lane.worker()
         running = asyncio.create_task(worker.run())
         job = await slow.submit()
         await started.wait()
         assert [lease.job_id for lease in worker._leases()] == [job.id]
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(TIMEOUT):
             while worker._leases():
                 await asyncio.sleep(0.01)
-        assert (await job.record()).state is State.RUNNING  # only nobody speaks for it any more
-        way_out.set()
+        assert (await job.record()).state is State.RUNNING  # but its lease is renewed no more
+        store_open.set()
         worker.drain()
         await running
 
@@ -458,7 +458,7 @@ async def test_worker_closes_resources_in_reverse_order(lane: Sidelane) -> None:
         return model
 
     async with lane.open(workers=1):
-        assert await (await use.submit()).result(SOON) == "model on engine"
+        assert await (await use.submit()).result(TIMEOUT) == "model on engine"
         assert log == []
     assert log == ["close model", "close engine"]
 
@@ -467,37 +467,37 @@ async def test_worker_closes_resources_in_reverse_order(lane: Sidelane) -> None:
 async def test_task_that_emits_faster_than_the_store_writes_has_to_wait(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    words, most = 5000, MAX_BUFFERED + MAX_IN_FLIGHT + 1
-    said = 0
+    count_emitted, max_emitted = 5000, MAX_BUFFERED + MAX_IN_FLIGHT + 1
+    emitted = 0
     over = threading.Event()
 
     async def coroutine(ctx: Context = Use(Context)) -> None:
-        for number in range(words):
+        for number in range(count_emitted):
             count()
             await ctx.emit("word", number)
         over.set()
 
     async def async_generator() -> AsyncIterator[str]:
-        for number in range(words):
+        for number in range(count_emitted):
             count()
             yield str(number)
         over.set()
 
     def function(ctx: Context = Use(Context)) -> None:
-        for number in range(words):
+        for number in range(count_emitted):
             count()
             ctx.emit("word", number)
         over.set()
 
     def generator() -> Iterator[str]:
-        for number in range(words):
+        for number in range(count_emitted):
             count()
             yield str(number)
         over.set()
 
     def count() -> None:
-        nonlocal said
-        said += 1
+        nonlocal emitted
+        emitted += 1
 
     tasks: dict[str, Callable[..., Any]] = {
         "coroutine": coroutine,
@@ -517,16 +517,16 @@ async def test_task_that_emits_faster_than_the_store_writes_has_to_wait(
         job = await task.submit()
         await asyncio.sleep(0)
         try:
-            async with asyncio.timeout(SOON):
-                while said <= MAX_BUFFERED:
+            async with asyncio.timeout(TIMEOUT):
+                while emitted <= MAX_BUFFERED:
                     await asyncio.sleep(0.01)
             assert not await asyncio.to_thread(over.wait, 0.5)
-            assert said <= most
+            assert emitted <= max_emitted
         finally:
             open_again.set()
-        await job.result(SOON)
-        assert said == words
-        assert len([event async for event in job.events()]) == words + 1
+        await job.result(TIMEOUT)
+        assert emitted == count_emitted
+        assert len([event async for event in job.events()]) == count_emitted + 1
 
 
 async def test_attempt_resource_that_fails_once_costs_one_attempt(lane: Sidelane) -> None:
@@ -545,12 +545,12 @@ async def test_attempt_resource_that_fails_once_costs_one_attempt(lane: Sidelane
         return session
 
     async with lane.open(workers=1):
-        assert await (await use.submit()).result(SOON) == "session"
+        assert await (await use.submit()).result(TIMEOUT) == "session"
 
 
 async def test_any_exception_of_a_task_is_its_failure(lane: Sidelane) -> None:
     class Panic(BaseException):
-        """What native code raises, and nobody catches as an Exception."""
+        """As raised by native code; not an Exception."""
 
     @lane.task
     async def panics() -> None:
@@ -564,7 +564,7 @@ async def test_any_exception_of_a_task_is_its_failure(lane: Sidelane) -> None:
         for task in (panics, interrupts):
             job = await task.submit()
             with pytest.raises(JobFailed):
-                await job.result(SOON)
+                await job.result(TIMEOUT)
             record = await job.record()
             assert (record.attempt, record.worker_losses) == (1, 0)
 
@@ -583,7 +583,7 @@ async def test_job_that_no_worker_can_run_is_logged_once(lane: Sidelane, caplog:
 
 
 class LateAnswers:
-    """A store whose answers to claims come late, as they do to a worker that was frozen meanwhile."""
+    """A store whose answers to claims come late, as for a worker that was frozen meanwhile."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -617,7 +617,7 @@ async def test_job_whose_lease_was_lost_before_its_start_does_not_start(lane: Si
         job = await note.submit()
         running = asyncio.create_task(worker.run())
         claimed = await late.claimed.get()
-        if taken:  # it runs and ends elsewhere meanwhile
+        if taken:  # it runs and finishes elsewhere meanwhile
             await store.finish([AttemptResult(lease=claimed.lease, outcome=Released())])
             claims = await store.claim(ClaimRequest(request="r", worker="another", ids=(job.id,)))
             await store.finish([AttemptResult(lease=claims.jobs[0].lease, outcome=Succeeded("null"))])
