@@ -10,20 +10,20 @@ from sidelane.model.job import JobSpec
 from sidelane.stores.factory import open_store
 
 
-async def test_three_slashes_name_a_file_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_three_slashes_mean_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = await open_store("sqlite:///jobs.db")
     await store.close()
     assert (tmp_path / "jobs.db").exists()
 
 
-async def test_four_slashes_name_a_file_by_its_whole_path(tmp_path: Path) -> None:
+async def test_four_slashes_mean_an_absolute_path(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/jobs.db")
     await store.close()
     assert (tmp_path / "jobs.db").exists()
 
 
-async def test_a_store_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_in_memory_store_creates_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = await open_store("sqlite://:memory:")
     await store.submit([JobSpec(id="a", task="t")])
@@ -34,14 +34,14 @@ async def test_a_store_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     "url", ["postgresql://u:secret@host/db", "jobs.db", "", "sqlite:", "sqlite://", "sqlite:///", "sqlite://jobs.db"]
 )
-async def test_a_url_that_names_no_store_is_an_error_that_names_the_setting(url: str) -> None:
+async def test_an_unknown_url_is_an_error_that_names_the_setting(url: str) -> None:
     with pytest.raises(ConfigurationError, match="SIDELANE_STORE") as raised:
         await open_store(url)
     assert "sqlite:///" in str(raised.value)
     assert "secret" not in str(raised.value)
 
 
-async def test_redis_without_its_driver_says_which_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_redis_without_its_driver_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("sidelane.stores.redis")]:
         monkeypatch.delitem(sys.modules, name)
     for name in "redis", "redis.asyncio", "redis.asyncio.connection":
@@ -54,7 +54,7 @@ async def test_redis_without_its_driver_says_which_extra_to_install(monkeypatch:
 @pytest.mark.parametrize(
     "url", ["redis://:secret@h:port/0", "redis://:secret@h/?name=not+a+name", "redis://:secret@h/?what=1"]
 )
-async def test_a_redis_url_that_cannot_be_read_names_the_setting(url: str) -> None:
+async def test_an_invalid_redis_url_names_the_setting(url: str) -> None:
     with pytest.raises(ConfigurationError, match="SIDELANE_STORE") as raised:
         await open_store(url)
     assert "secret" not in str(raised.value)

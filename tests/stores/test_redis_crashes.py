@@ -99,9 +99,7 @@ class Reader:
         return [json.loads(event.data) if event.name == "token" else event.name for event in self.seen]
 
 
-async def test_a_reader_of_tokens_that_were_lost_gets_a_gap_and_the_log_as_it_is(
-    server: RunningServer, store: Store
-) -> None:
+async def test_a_reader_of_lost_tokens_gets_a_gap_and_the_log_as_stored(server: RunningServer, store: Store) -> None:
     claimed = await start(store, *specs("a"))
     await append_tokens(store, claimed, 1, "one")
     left = server.written
@@ -124,7 +122,7 @@ async def test_a_reader_of_tokens_that_were_lost_gets_a_gap_and_the_log_as_it_is
     assert (early.gaps, late.gaps) == (1, 1)
 
 
-async def test_an_end_whose_number_is_that_of_a_lost_token_is_not_taken_for_it(
+async def test_an_end_event_is_not_mistaken_for_a_lost_token_of_the_same_number(
     server: RunningServer, store: Store
 ) -> None:
     claimed = await start(store, *specs("a"))
@@ -139,7 +137,7 @@ async def test_an_end_whose_number_is_that_of_a_lost_token_is_not_taken_for_it(
     assert (reader.gaps, reader.texts) == (1, ["gap", "end"])
 
 
-async def test_a_claim_that_was_lost_makes_the_job_run_again_and_its_first_run_changes_nothing(
+async def test_after_a_lost_claim_the_job_runs_again_and_the_first_attempt_changes_nothing(
     server: RunningServer, store: Store
 ) -> None:
     await submit(store, *specs("a"))
@@ -163,7 +161,7 @@ async def test_a_claim_that_was_lost_makes_the_job_run_again_and_its_first_run_c
     assert (await record(store, "a")).result == "2"
 
 
-async def test_an_end_that_was_lost_makes_the_job_run_again_when_its_lease_is_over(
+async def test_after_a_lost_finish_the_job_runs_again_when_its_lease_expires(
     server: RunningServer, store: Store, clock: ManualClock
 ) -> None:
     claimed = await start(store, *specs("a"))
@@ -186,9 +184,7 @@ async def test_an_end_that_was_lost_makes_the_job_run_again_when_its_lease_is_ov
     assert (reader.gaps, reader.texts) == (1, ["one", "two", "end"])
 
 
-async def test_a_submit_that_was_lost_is_no_job_until_it_is_submitted_again(
-    server: RunningServer, store: Store
-) -> None:
+async def test_a_lost_submit_can_be_repeated(server: RunningServer, store: Store) -> None:
     await submit(store, *specs("a"))
     left = server.written
     await submit(store, *specs("b"))
@@ -201,7 +197,7 @@ async def test_a_submit_that_was_lost_is_no_job_until_it_is_submitted_again(
     await submit(store, *specs("b"))
 
 
-async def test_a_cancel_that_was_lost_can_be_asked_for_again(server: RunningServer, store: Store) -> None:
+async def test_a_lost_cancel_can_be_repeated(server: RunningServer, store: Store) -> None:
     claimed = await start(store, *specs("a"))
     left = server.written
     await store.cancel(["a"])
@@ -213,7 +209,7 @@ async def test_a_cancel_that_was_lost_can_be_asked_for_again(server: RunningServ
     assert await event_texts(store, "a") == ["end"]
 
 
-async def test_a_file_that_was_cut_inside_of_a_call_is_right_at_every_later_restart_once_it_was_written_anew(
+async def test_a_file_truncated_within_a_call_is_consistent_after_a_rewrite(
     server: RunningServer, store: Store
 ) -> None:
     claimed = await start(store, *specs("a"))
@@ -347,7 +343,7 @@ def cuts(history: History, dice: random.Random) -> list[int]:
 
 
 @pytest.mark.long
-async def test_wherever_the_file_is_cut_there_is_a_whole_number_of_calls_left_and_every_reader_learns_the_truth(
+async def test_wherever_the_file_is_truncated_whole_calls_are_left_and_every_reader_recovers(
     server: RunningServer, store: Store, clock: ManualClock, tmp_path: Path
 ) -> None:
     dice = random.Random(SEED)

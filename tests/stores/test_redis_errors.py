@@ -56,7 +56,7 @@ async def test_kill_9_and_restart_of_the_server_lose_nothing_acknowledged(server
     assert await event_texts(store, "running") == ["one", "two", "end"]
 
 
-async def test_calls_under_way_while_the_server_restarts_go_through_once(server: RunningServer, store: Store) -> None:
+async def test_calls_during_a_server_restart_take_effect_once(server: RunningServer, store: Store) -> None:
     async def submit_all() -> list[object]:
         answers: list[object] = []
         for number in range(300):
@@ -72,7 +72,7 @@ async def test_calls_under_way_while_the_server_restarts_go_through_once(server:
     assert len(await claim(store, limit=1000)) == 300
 
 
-async def test_watches_are_woken_after_a_restart_and_hear_again(server: RunningServer, store: Store) -> None:
+async def test_watches_are_woken_after_a_restart_and_receive_hints_again(server: RunningServer, store: Store) -> None:
     async with store.watch(queue_topic("default"), job_topic("a")) as wakeups:
         await asyncio.to_thread(server.stop, signal.SIGKILL)
         await asyncio.to_thread(server.start)
@@ -82,7 +82,7 @@ async def test_watches_are_woken_after_a_restart_and_hear_again(server: RunningS
         assert await wakeups.wait(10)
 
 
-async def test_a_quiet_connection_of_hints_is_kept_and_a_dead_one_replaced(
+async def test_a_quiet_notification_connection_is_kept_and_a_dead_one_replaced(
     server: RunningServer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifications, "PING_INTERVAL", 0.2)
@@ -97,7 +97,7 @@ async def test_a_quiet_connection_of_hints_is_kept_and_a_dead_one_replaced(
         assert await wakeups.wait(10)
 
 
-async def test_a_connection_that_was_cut_costs_nothing(store: Store, admin: "Redis") -> None:
+async def test_killed_connections_are_replaced(store: Store, admin: "Redis") -> None:
     await submit(store, *specs("a"))
     async with store.watch(job_topic("a")) as wakeups:
         await admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
@@ -106,7 +106,7 @@ async def test_a_connection_that_was_cut_costs_nothing(store: Store, admin: "Red
         assert await wakeups.wait(10)
 
 
-async def test_a_server_that_is_gone_is_unavailable_and_the_error_names_the_setting(
+async def test_an_unreachable_server_is_unavailable_and_the_error_names_the_setting(
     server: RunningServer, store: Store
 ) -> None:
     server.stop()
@@ -117,12 +117,12 @@ async def test_a_server_that_is_gone_is_unavailable_and_the_error_names_the_sett
     await submit(store, *specs("a"))
 
 
-async def test_scripts_that_the_server_forgot_are_loaded_again(store: Store, admin: "Redis") -> None:
+async def test_flushed_scripts_are_loaded_again(store: Store, admin: "Redis") -> None:
     await admin.script_flush()
     await submit(store, *specs("a"))
 
 
-async def test_a_full_server_refuses_new_work_and_lets_what_runs_finish(store: Store, admin: "Redis") -> None:
+async def test_a_full_server_rejects_new_jobs_and_lets_running_ones_finish(store: Store, admin: "Redis") -> None:
     await submit(store, *specs("a", "b", "c"))
     claimed = await claim_job(store, "a")
     await admin.config_set("maxmemory", "1mb")
@@ -163,7 +163,7 @@ async def test_keys_of_another_schema_are_refused(
         await open_store(server.url())
 
 
-async def test_a_wrong_password_is_an_error_that_names_the_setting_and_tells_no_secret(
+async def test_a_wrong_password_is_an_error_that_names_the_setting_and_no_secret(
     server: RunningServer, admin: "Redis"
 ) -> None:
     await admin.config_set("requirepass", "right")
@@ -176,7 +176,9 @@ async def test_a_wrong_password_is_an_error_that_names_the_setting_and_tells_no_
     await store.close()
 
 
-async def test_a_server_that_may_lose_jobs_is_in_danger(server: RunningServer, store: Store, admin: "Redis") -> None:
+async def test_settings_that_may_lose_jobs_are_durability_warnings(
+    server: RunningServer, store: Store, admin: "Redis"
+) -> None:
     assert store.durability_warnings == []
     await admin.config_set("appendonly", "no")
     await admin.config_set("maxmemory-policy", "allkeys-lru")
@@ -186,7 +188,7 @@ async def test_a_server_that_may_lose_jobs_is_in_danger(server: RunningServer, s
     assert ["noeviction" in danger for danger in later.durability_warnings] == [False, True]
 
 
-async def test_what_may_lose_jobs_is_logged_once_when_a_lane_is_opened(
+async def test_durability_warnings_are_logged_once_when_a_lane_opens(
     server: RunningServer, admin: "Redis", caplog: pytest.LogCaptureFixture
 ) -> None:
     await admin.config_set("appendonly", "no")
@@ -201,7 +203,7 @@ async def test_what_may_lose_jobs_is_logged_once_when_a_lane_is_opened(
     assert "tellnobody" not in caplog.text
 
 
-async def test_a_call_repeated_after_a_lost_reply_does_nothing_twice(store: Store) -> None:
+async def test_a_call_repeated_after_a_lost_reply_takes_effect_once(store: Store) -> None:
     claimed = await start(store, *specs("a"))
     report = AttemptResult(lease=claimed.lease, outcome=Succeeded("1"), entries=tokens("one"))
     assert await asyncio.gather(*(store.finish([report]) for _ in range(20))) == [[True]] * 20
@@ -210,7 +212,7 @@ async def test_a_call_repeated_after_a_lost_reply_does_nothing_twice(store: Stor
     assert await store.finish([AttemptResult(lease=stale, outcome=Succeeded("2"))]) == [False]
 
 
-async def test_stores_of_different_names_share_a_server_and_nothing_else(server: RunningServer, store: Store) -> None:
+async def test_stores_of_different_names_on_one_server_are_separate(server: RunningServer, store: Store) -> None:
     other = await open_store(server.url(name="other"))
     await submit(store, *specs("a"))
     assert await other.get(["a"]) == [None]

@@ -48,7 +48,7 @@ async def store(url: str) -> AsyncIterator[Store]:
     await store.close()
 
 
-async def test_a_connection_that_has_fallen_silent_is_replaced(store: Store, proxy: Proxy) -> None:
+async def test_a_stalled_connection_is_replaced(store: Store, proxy: Proxy) -> None:
     await submit(store, *specs("a"))
     proxy.stall()
     (answer,) = await store.submit(specs("b"))
@@ -56,7 +56,7 @@ async def test_a_connection_that_has_fallen_silent_is_replaced(store: Store, pro
 
 
 @pytest.mark.parametrize("breaks", [Proxy.reset, Proxy.cut])
-async def test_connections_that_broke_while_nobody_used_them_cost_nothing(
+async def test_broken_idle_connections_are_replaced(
     store: Store, proxy: Proxy, breaks: Callable[[Proxy], None]
 ) -> None:
     for number in range(10):
@@ -66,7 +66,7 @@ async def test_connections_that_broke_while_nobody_used_them_cost_nothing(
         await submit(store, *specs(f"j{number}"))
 
 
-async def test_many_connections_that_have_fallen_silent_are_replaced_as_one_is(store: Store, proxy: Proxy) -> None:
+async def test_many_stalled_connections_are_replaced_together(store: Store, proxy: Proxy) -> None:
     await asyncio.gather(*(store.get([f"j{number}"]) for number in range(50)))
     proxy.stall()
     began = time.monotonic()
@@ -74,7 +74,7 @@ async def test_many_connections_that_have_fallen_silent_are_replaced_as_one_is(s
     assert time.monotonic() - began < 10 * ANSWER, "one after the other they would take 16 times as long as one"
 
 
-async def test_a_task_that_calls_again_and_again_can_be_cancelled_at_any_moment(store: Store) -> None:
+async def test_a_task_that_calls_repeatedly_can_be_cancelled_at_any_moment(store: Store) -> None:
     async def call_on() -> None:
         while True:
             await store.get(["a"])
@@ -89,7 +89,7 @@ async def test_a_task_that_calls_again_and_again_can_be_cancelled_at_any_moment(
         assert ended, f"the cancel was swallowed at turn {moment % 40} of the loop"
 
 
-async def test_calls_under_way_when_their_connections_are_cut_go_through_once(store: Store, proxy: Proxy) -> None:
+async def test_calls_on_reset_connections_take_effect_once(store: Store, proxy: Proxy) -> None:
     submitting = [asyncio.create_task(store.submit(specs(f"j{number}"))) for number in range(200)]
     await asyncio.wait(submitting, return_when=asyncio.FIRST_COMPLETED)
     proxy.reset()
@@ -97,7 +97,7 @@ async def test_calls_under_way_when_their_connections_are_cut_go_through_once(st
     assert len(await claim(store, limit=1000)) == 200
 
 
-async def test_a_server_that_refuses_connections_is_unavailable_until_it_takes_them(store: Store, proxy: Proxy) -> None:
+async def test_a_server_that_refuses_connections_is_unavailable(store: Store, proxy: Proxy) -> None:
     proxy.refuse()
     proxy.reset()
     with short_timeouts(), pytest.raises(StoreUnavailable, match="cannot be reached"):
@@ -106,7 +106,7 @@ async def test_a_server_that_refuses_connections_is_unavailable_until_it_takes_t
     await submit(store, *specs("a"))
 
 
-async def test_over_a_slow_network_everything_comes_later_and_nothing_else_changes(proxy: Proxy, url: str) -> None:
+async def test_a_slow_network_only_delays_calls(proxy: Proxy, url: str) -> None:
     proxy.latency = 0.02
     store = await open_store(url)
     async with store.watch(queue_topic("default")) as wakeups:
@@ -116,7 +116,7 @@ async def test_over_a_slow_network_everything_comes_later_and_nothing_else_chang
     await store.close()
 
 
-async def test_hints_that_have_fallen_silent_are_replaced(
+async def test_a_stalled_notification_connection_is_replaced(
     store: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifications, "PING_INTERVAL", 0.2)
@@ -130,9 +130,7 @@ async def test_hints_that_have_fallen_silent_are_replaced(
         assert await wakeups.wait(10)
 
 
-async def test_a_worker_whose_connections_fall_silent_keeps_its_job(
-    server: RunningServer, url: str, proxy: Proxy
-) -> None:
+async def test_a_worker_with_stalled_connections_keeps_its_job(server: RunningServer, url: str, proxy: Proxy) -> None:
     settings = {"lease_duration": 3.0}
     away, near = Sidelane(store=url, settings=settings), Sidelane(store=server.url(), settings=settings)
     begun, go_on = asyncio.Event(), asyncio.Event()

@@ -25,7 +25,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSe
     running.stop()
 
 
-async def test_one_arrival_wakes_one_of_many_watchers(server: RunningServer, store: Store) -> None:
+async def test_a_new_job_wakes_one_of_many_watchers(server: RunningServer, store: Store) -> None:
     async with AsyncExitStack() as stack:
         watches = []
         for _ in range(5):
@@ -37,7 +37,7 @@ async def test_one_arrival_wakes_one_of_many_watchers(server: RunningServer, sto
         assert sorted(woken) == [False, False, False, False, True]
 
 
-async def test_a_hint_goes_past_a_watcher_that_is_gone(store: Store, admin: "Redis") -> None:
+async def test_a_hint_skips_a_watcher_that_is_gone(store: Store, admin: "Redis") -> None:
     async with store.watch(queue_topic("default")) as wakeups:
         await admin.zadd("{sidelane}:watchers:default", {"gone": 0})
         await submit(store, *specs("a"))
@@ -45,7 +45,7 @@ async def test_a_hint_goes_past_a_watcher_that_is_gone(store: Store, admin: "Red
         assert await admin.zrange("{sidelane}:watchers:default", 0, -1) == []
 
 
-async def test_those_who_watch_no_more_leave_nothing_behind(store: Store, admin: "Redis") -> None:
+async def test_closed_watches_leave_no_keys(store: Store, admin: "Redis") -> None:
     async with store.watch(queue_topic("default")):
         await claim(store, tasks={"t": 1})
         assert await admin.exists("{sidelane}:watchers:default", "{sidelane}:watcher_tasks") == 2
@@ -67,9 +67,7 @@ async def is_hinted_at(wakeups: Subscription) -> bool:
 
 
 @pytest.mark.parametrize("limit", [1, 2], ids=["filled", "with room left"])
-async def test_a_claim_for_one_group_of_queues_leaves_its_watcher_waiting_for_the_other(
-    store: Store, limit: int
-) -> None:
+async def test_a_claim_for_some_queues_keeps_the_watcher_waiting_for_the_others(store: Store, limit: int) -> None:
     async with store.watch(queue_topic("a")) as own, store.watch(queue_topic("b"), queue_topic("c")) as other:
         await claim_queues(store, {"b": 9, "c": 9}, 9)
         await submit(store, *specs("one", queue="a"))
@@ -82,7 +80,7 @@ async def test_a_claim_for_one_group_of_queues_leaves_its_watcher_waiting_for_th
         assert not await is_hinted_at(own)
 
 
-async def test_a_watcher_is_not_woken_for_a_queue_it_has_no_room_for(server: RunningServer, store: Store) -> None:
+async def test_a_watcher_is_not_woken_for_a_queue_without_free_slots(server: RunningServer, store: Store) -> None:
     idle = await open_store(server.url())
     async with store.watch(queue_topic("a"), queue_topic("b")) as wakeups:
         await claim_queues(store, {"b": 1}, 9, full=("a",))
@@ -97,7 +95,7 @@ async def test_a_watcher_is_not_woken_for_a_queue_it_has_no_room_for(server: Run
     await idle.close()
 
 
-async def test_a_queue_that_filled_up_is_waited_for_again_after_a_claim_with_room_for_it(store: Store) -> None:
+async def test_a_queue_is_waited_for_again_after_a_claim_with_free_slots(store: Store) -> None:
     async with store.watch(queue_topic("a"), queue_topic("b")) as wakeups:
         await submit(store, *specs("one", queue="a"))
         assert await wakeups.wait(HINT_TIMEOUT)
@@ -115,9 +113,7 @@ async def make_isolated(store: Store, job_id: str) -> None:
         await finish(store, await claim_job(store, job_id), Lost(failure()))
 
 
-async def test_an_isolated_job_wakes_an_isolation_worker_and_another_job_does_not(
-    server: RunningServer, store: Store
-) -> None:
+async def test_only_isolated_jobs_wake_an_isolation_worker(server: RunningServer, store: Store) -> None:
     isolation = await open_store(server.url())
     async with store.watch(queue_topic("a")) as ordinary, isolation.watch(queue_topic("a")) as isolated:
         await claim_queues(store, {"a": 9}, 9)
@@ -132,7 +128,7 @@ async def test_an_isolated_job_wakes_an_isolation_worker_and_another_job_does_no
     await isolation.close()
 
 
-async def test_without_an_isolation_worker_an_isolated_job_wakes_another_that_can_start_one(store: Store) -> None:
+async def test_without_an_isolation_worker_an_isolated_job_wakes_an_ordinary_worker(store: Store) -> None:
     async with store.watch(queue_topic("a")) as ordinary:
         await make_isolated(store, "poison")
         while await is_hinted_at(ordinary):  # for the claims before it was isolated

@@ -54,13 +54,15 @@ async def use(url: str) -> None:
         ("rediss+cluster://h:1,i", ["h:1", "i:6379"], "", 0),
     ],
 )
-def test_an_address_says_whom_to_ask_for_what(url: str, hosts: list[str], service: str, database: int) -> None:
+def test_a_url_is_parsed_into_hosts_service_and_database(
+    url: str, hosts: list[str], service: str, database: int
+) -> None:
     parsed = RedisUrl.parse(url)
     assert [f"{place['host']}:{place['port']}" for place in parsed.hosts] == hosts
     assert (parsed.service, parsed.options.get("db", 0)) == (service, database)
 
 
-def test_users_and_passwords_are_for_the_server_and_those_of_sentinels_for_them() -> None:
+def test_logins_of_server_and_sentinels_are_separate() -> None:
     parsed = RedisUrl.parse("redis+sentinel://me:p%2Fw@h/shop?sentinel_username=s&sentinel_password=t&wait=2")
     assert (parsed.options["username"], parsed.options["password"]) == ("me", "p/w")
     assert (parsed.sentinel["username"], parsed.sentinel["password"]) == ("s", "t")
@@ -92,7 +94,7 @@ def test_users_and_passwords_are_for_the_server_and_those_of_sentinels_for_them(
         ("redis+sentinels://:secret@h/shop", "names no store"),
     ],
 )
-async def test_a_url_in_a_wrong_form_says_what_is_wrong_with_it(url: str, said: str) -> None:
+async def test_a_malformed_url_is_an_error_that_says_why(url: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as raised:
         await open_store(url)
     assert "SIDELANE_STORE" in str(raised.value)
@@ -117,7 +119,7 @@ def test_a_url_is_shown_without_its_passwords(url: str, shown: str) -> None:
     assert redact_url(url) == shown
 
 
-async def test_a_socket_leads_to_the_store_and_asks_for_its_password(server: RunningServer, tmp_path: Path) -> None:
+async def test_a_unix_socket_works_and_checks_the_password(server: RunningServer, tmp_path: Path) -> None:
     url = f"unix://{tmp_path}/redis.sock"
     await use(f"{url}?db=1")
     server.tell("CONFIG", "SET", "requirepass", "right")
@@ -129,12 +131,12 @@ async def test_a_socket_leads_to_the_store_and_asks_for_its_password(server: Run
         await open_store(f"unix://{tmp_path}/other.sock")
 
 
-async def test_a_database_that_is_not_there_is_an_error_that_names_the_setting(server: RunningServer) -> None:
+async def test_a_missing_database_is_an_error_that_names_the_setting(server: RunningServer) -> None:
     with pytest.raises(StoreMisconfigured, match=r"no such database.*SIDELANE_STORE"):
         await open_store(f"redis://127.0.0.1:{server.port}/1000")
 
 
-async def test_a_user_with_the_rights_in_the_docs_is_enough_and_one_with_fewer_is_refused_at_once(
+async def test_the_documented_permissions_suffice_and_fewer_are_refused_at_open(
     server: RunningServer,
 ) -> None:
     rights = documented_rights()
@@ -175,7 +177,7 @@ async def pretender(answer: bytes) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("version", ["6.2.14", "3.0.7"])
-async def test_a_server_too_old_is_refused_with_its_version(version: str) -> None:
+async def test_an_old_server_is_refused_with_its_version(version: str) -> None:
     said = f"# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\nrole:master\r\n".encode()
     async with pretender(said) as port:
         with pytest.raises(StoreMisconfigured, match=rf"Redis {version}.*7\.0 or newer.*SIDELANE_STORE"):
@@ -203,7 +205,7 @@ def encrypted(tmp_path: Path) -> Iterator[tuple[RunningServer, int]]:
     running.stop()
 
 
-async def test_tls_leads_to_the_store_and_trusts_nobody_unasked(
+async def test_tls_works_and_verifies_certificates_by_default(
     encrypted: tuple[RunningServer, int], tmp_path: Path
 ) -> None:
     server, port = encrypted

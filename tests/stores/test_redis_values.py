@@ -24,7 +24,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     server.stop()
 
 
-async def test_the_largest_numbers_come_back_as_they_went_in(store: Store) -> None:
+async def test_the_largest_numbers_round_trip(store: Store) -> None:
     largest = 2**63 - 1
     spec = JobSpec(
         id="a", task="t", version=largest, priority=-largest, max_worker_losses=largest, retention=math.inf, expires=0.1 + 0.2,
@@ -39,7 +39,7 @@ async def test_the_largest_numbers_come_back_as_they_went_in(store: Store) -> No
     await store.cancel(["b"])
 
 
-async def test_free_texts_with_separators_in_them_stay_apart(store: Store) -> None:
+async def test_texts_with_separators_are_not_confused(store: Store) -> None:
     odd = ["a:1", "a", "1:a", "\x00", "é:\n", "7:default"]
     for number, text in enumerate(odd):
         spec = JobSpec(
@@ -53,7 +53,7 @@ async def test_free_texts_with_separators_in_them_stay_apart(store: Store) -> No
     assert sorted(each.name for each in await store.stats()) == sorted(odd)
 
 
-async def test_follow_ups_of_follow_ups_come_each_in_their_turn(store: Store) -> None:
+async def test_nested_follow_ups_are_submitted_one_after_another(store: Store) -> None:
     last = JobSpec(id="", task="last", arguments='{"text": "\\u0000 é"}', unique="k", user="é")
     middle = JobSpec(id="", task="middle", follow_ups=(FollowUp(FINISHED, last),))
     await finish(
@@ -67,7 +67,7 @@ async def test_follow_ups_of_follow_ups_come_each_in_their_turn(store: Store) ->
     assert await event_texts(store, "a") == ["end"]
 
 
-async def test_a_follow_up_that_could_never_be_submitted_is_refused_with_its_parent(store: Store) -> None:
+async def test_a_job_with_an_invalid_follow_up_is_rejected(store: Store) -> None:
     bad = FollowUp(FINISHED, JobSpec(id="", task="t", delay=math.nan))
     (answer,) = await store.submit([JobSpec(id="a", task="t", follow_ups=(bad,))])
     assert isinstance(answer, Rejection)

@@ -75,16 +75,14 @@ class BatchMembers(StoreSuite):
         assert made == await batch(store)
         assert made.state is State.RUNNING
 
-    async def test_opening_a_batch_twice_is_opening_it_once(self, store: Store, clock: ManualClock) -> None:
+    async def test_opening_a_batch_twice_changes_nothing(self, store: Store, clock: ManualClock) -> None:
         await opened(store, "a")
         before = await batch(store)
         clock.advance(5)
         assert await store.open_batch(BatchSpec(id="many", user="other")) == before
         assert await batch(store) == before
 
-    async def test_a_batch_that_could_not_be_kept_or_whose_end_could_submit_no_job_is_refused(
-        self, store: Store
-    ) -> None:
+    async def test_an_invalid_batch_or_one_with_an_invalid_follow_up_is_refused(self, store: Store) -> None:
         wrong = [
             BatchSpec(id="not an id"),
             BatchSpec(id="many", user="\ud800"),
@@ -97,11 +95,11 @@ class BatchMembers(StoreSuite):
             assert refused.value.problem().status == 422
         assert await store.get_batch("many") is None
 
-    async def test_a_batch_that_never_was_is_not_there(self, store: Store) -> None:
+    async def test_an_unknown_batch_is_none(self, store: Store) -> None:
         assert await store.get_batch("nothing") is None
         assert await store.seal_batch("nothing") is None
 
-    async def test_jobs_are_counted_as_they_come_and_as_they_end(self, store: Store) -> None:
+    async def test_jobs_are_counted_when_submitted_and_when_finished(self, store: Store) -> None:
         await opened(store, *"abcde", seal=False)
         assert await counts(store) == (5, 0, 0, 0)
         outcomes: dict[str, Outcome] = {"a": Succeeded("1"), "b": Failed(failure()), "c": Cancelled()}
@@ -111,7 +109,7 @@ class BatchMembers(StoreSuite):
         assert await counts(store) == (5, 1, 1, 2)
         assert (await batch(store)).unfinished == 1
 
-    async def test_losses_and_lateness_end_jobs_of_a_batch_too(self, store: Store, clock: ManualClock) -> None:
+    async def test_lost_and_expired_jobs_are_counted_as_failed(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many"))
         await submit(store, JobSpec(id="lost", task="t", batch="many", max_worker_losses=0))
         await claim_job(store, "lost")
@@ -123,7 +121,9 @@ class BatchMembers(StoreSuite):
         assert await counts(store) == (3, 0, 2, 1)
         assert (await batch(store)).state is State.FAILED
 
-    async def test_what_comes_back_to_its_queue_has_not_ended(self, store: Store, clock: ManualClock) -> None:
+    async def test_retried_and_released_jobs_are_not_counted_as_finished(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         await opened(store, "a", "b", "c")
         for job_id, outcome in ("a", Retried(failure())), ("b", Released()):
             await finish(store, await claim_job(store, job_id), outcome)
@@ -132,11 +132,11 @@ class BatchMembers(StoreSuite):
         assert await counts(store) == (3, 0, 0, 0)
         assert (await batch(store)).ended is None
 
-    async def test_a_job_joins_no_batch_that_is_not_there(self, store: Store) -> None:
+    async def test_a_job_of_an_unknown_batch_is_rejected(self, store: Store) -> None:
         assert (await submit_rejected(store, *members("a"))).problem.status == 422
         assert await store.get(["a"]) == [None]
 
-    async def test_a_job_joins_no_batch_that_is_sealed(self, store: Store) -> None:
+    async def test_a_job_of_a_sealed_batch_is_rejected(self, store: Store) -> None:
         await opened(store, "a")
         refused, other = await store.submit([*members("b"), *specs("c")])
         assert isinstance(refused, Rejection)
@@ -145,7 +145,7 @@ class BatchMembers(StoreSuite):
         assert await store.get(["b"]) == [None]
         assert await counts(store) == (1, 0, 0, 0)
 
-    async def test_a_replay_is_answered_though_the_batch_is_sealed_and_not_counted_again(self, store: Store) -> None:
+    async def test_a_repeated_submit_to_a_sealed_batch_returns_its_job_and_counts_once(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         spec = JobSpec(id="a", task="t", unique="only", batch="many")
         await submit(store, spec)
@@ -157,7 +157,7 @@ class BatchMembers(StoreSuite):
             assert (answer.created, answer.record.id) == (False, "a")
         assert await counts(store) == (1, 0, 0, 0)
 
-    async def test_a_job_that_is_refused_is_not_counted(self, store: Store) -> None:
+    async def test_a_rejected_job_is_not_counted(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         limit = slot_limit(1, "reject")
         await store.submit([JobSpec(id=job_id, task="t", batch="many", limits=(limit,)) for job_id in "abc"])
@@ -174,7 +174,7 @@ class BatchMembers(StoreSuite):
         assert await counts(store) == (450, 250, 0, 200)
         assert (await batch(store)).ends == 1
 
-    async def test_jobs_of_several_batches_in_one_call_join_their_own(self, store: Store) -> None:
+    async def test_jobs_of_several_batches_in_one_call_join_their_batches(self, store: Store) -> None:
         for name in "xy":
             await store.open_batch(BatchSpec(id=name))
         await submit(store, *members("a", "b", batch="x"), *members("c", batch="y"))
@@ -193,7 +193,7 @@ class BatchCompletion(StoreSuite):
         ],
         ids=lambda value: type(value).__name__,
     )
-    async def test_a_batch_ends_with_its_last_job_and_has_the_follow_ups_for_its_state(
+    async def test_a_batch_ends_with_its_last_job_and_submits_the_follow_ups_for_its_state(
         self, store: Store, clock: ManualClock, outcome: Outcome, state: State, expected: list[int]
     ) -> None:
         await opened(store, "a", "b")
@@ -217,7 +217,7 @@ class BatchCompletion(StoreSuite):
         assert (await record(store, "many.1.1")).spec.parent is None
         assert (await record(store, "many.1.1")).spec.batch is None
 
-    async def test_a_batch_that_is_not_sealed_does_not_end(self, store: Store) -> None:
+    async def test_an_unsealed_batch_does_not_end(self, store: Store) -> None:
         await opened(store, "a", seal=False)
         await store.cancel(["a"])
         assert ((await batch(store)).ended, await follow_ups(store)) == (None, [])
@@ -228,7 +228,7 @@ class BatchCompletion(StoreSuite):
         await store.cancel(["b"])
         assert (await batch(store)).ended is not None
 
-    async def test_a_batch_whose_jobs_have_ended_ends_with_the_seal(self, store: Store, clock: ManualClock) -> None:
+    async def test_sealing_a_batch_whose_jobs_are_finished_ends_it(self, store: Store, clock: ManualClock) -> None:
         await opened(store, "a", seal=False)
         await finish(store, await claim_job(store, "a"), Succeeded("1"))
         clock.advance(3)
@@ -238,12 +238,12 @@ class BatchCompletion(StoreSuite):
         assert (sealed.state, sealed.ended, sealed.ends) == (State.SUCCEEDED, clock(), 1)
         assert await follow_ups(store) == [0, 2]
 
-    async def test_a_batch_without_jobs_has_succeeded_when_it_is_sealed(self, store: Store) -> None:
+    async def test_an_empty_batch_succeeds_when_sealed(self, store: Store) -> None:
         await opened(store)
         assert (await batch(store)).state is State.SUCCEEDED
         assert await follow_ups(store) == [0, 2]
 
-    async def test_sealing_twice_is_sealing_once(self, store: Store, clock: ManualClock) -> None:
+    async def test_sealing_twice_changes_nothing(self, store: Store, clock: ManualClock) -> None:
         await opened(store, "a")
         assert await store.seal_batch("many") == await batch(store)
         await store.cancel(["a"])
@@ -252,7 +252,7 @@ class BatchCompletion(StoreSuite):
         assert await store.seal_batch("many") == before
         assert (await batch(store), await follow_ups(store, 2)) == (before, [])
 
-    async def test_a_repeated_end_of_a_job_is_counted_once(self, store: Store) -> None:
+    async def test_a_repeated_finish_is_counted_once(self, store: Store) -> None:
         await opened(store, "a", "b")
         claimed = await claim_job(store, "a")
         for _ in range(3):
@@ -260,7 +260,7 @@ class BatchCompletion(StoreSuite):
             await store.cancel(["a"])
         assert await counts(store) == (2, 1, 0, 0)
 
-    async def test_a_requeued_job_opens_its_batch_again(self, store: Store) -> None:
+    async def test_a_requeued_job_reopens_its_batch(self, store: Store) -> None:
         await opened(store, "a", "b")
         await finish(store, await claim_job(store, "a"), Succeeded("1"))
         await finish(store, await claim_job(store, "b"), Failed(failure()))
@@ -273,7 +273,7 @@ class BatchCompletion(StoreSuite):
         assert (found.state, found.ends) == (State.SUCCEEDED, 2)
         assert (await follow_ups(store, 1), await follow_ups(store, 2)) == ([1, 2], [0, 2])
 
-    async def test_jobs_requeued_together_are_all_taken_out_of_the_counts(self, store: Store) -> None:
+    async def test_jobs_requeued_together_are_all_uncounted(self, store: Store) -> None:
         await opened(store, "a", "b", "c")
         await store.cancel(["a", "b"])
         await store.requeue(["a", "b", "a", "c"])
@@ -281,7 +281,7 @@ class BatchCompletion(StoreSuite):
         await store.cancel(["a", "b", "c"])
         assert (await counts(store), (await batch(store)).ends) == ((3, 0, 0, 3), 1)
 
-    async def test_a_follow_up_joins_no_batch_that_is_sealed_or_not_there(self, store: Store) -> None:
+    async def test_a_follow_up_of_a_sealed_or_unknown_batch_runs_without_it(self, store: Store) -> None:
         for name in "sealed", "unknown":
             follow = FollowUp(FINISHED, JobSpec(id="", task="follow", batch=name))
             await submit(store, JobSpec(id=name, task="t", follow_ups=(follow,)))
@@ -298,7 +298,7 @@ class BatchCompletion(StoreSuite):
         assert [(await batch(store, name)).ended is not None for name in ("sealed", "unknown")] == [True, True]
         assert [(await batch(store, name)).total for name in ("sealed", "unknown")] == [1, 0]
 
-    async def test_a_follow_up_may_join_a_batch_that_takes_jobs(self, store: Store) -> None:
+    async def test_a_follow_up_may_join_an_open_batch(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         follow = FollowUp(FINISHED, JobSpec(id="", task="follow", batch="many"))
         await submit(store, JobSpec(id="a", task="t", follow_ups=(follow,)))
@@ -308,7 +308,7 @@ class BatchCompletion(StoreSuite):
         await finish(store, await claim_job(store, "a.1.0"), Succeeded("1"))
         assert (await batch(store)).state is State.SUCCEEDED
 
-    async def test_a_change_of_a_batch_hints_at_its_topic(self, store: Store) -> None:
+    async def test_a_changed_batch_notifies_its_topic(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         async with store.watch(batch_topic("many")) as wakeups:
             await submit(store, *members("a"))
@@ -324,7 +324,7 @@ class BatchCompletion(StoreSuite):
 class BatchRetention(StoreSuite):
     """How long a batch is kept."""
 
-    async def test_a_batch_is_kept_as_long_as_it_asked_after_its_end(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_batch_is_kept_for_its_retention_after_its_end(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many", retention=30))
         await submit(store, *members("a"))
         await store.seal_batch("many")
@@ -335,7 +335,7 @@ class BatchRetention(StoreSuite):
         await pass_time(store, clock, 6)
         assert await store.get_batch("many") is None
 
-    async def test_a_batch_that_nobody_sealed_goes_when_it_has_no_unfinished_jobs(
+    async def test_an_unsealed_batch_is_removed_once_it_has_no_unfinished_jobs(
         self, store: Store, clock: ManualClock
     ) -> None:
         for name in "xyz":
@@ -350,7 +350,7 @@ class BatchRetention(StoreSuite):
         await pass_time(store, clock, 6)
         assert await store.get_batch("x") is None
 
-    async def test_jobs_that_go_before_their_batch_stay_counted(self, store: Store, clock: ManualClock) -> None:
+    async def test_removed_jobs_stay_counted_in_their_batch(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many"))
         await submit(store, JobSpec(id="a", task="t", batch="many", retention=5), *members("b"))
         await finish(store, await claim_job(store, "a"), Succeeded("1"))
@@ -361,7 +361,7 @@ class BatchRetention(StoreSuite):
         await store.remove(["b"])
         assert await counts(store) == (2, 2, 0, 0)
 
-    async def test_jobs_that_outlive_their_batch_do_as_well_without(self, store: Store, clock: ManualClock) -> None:
+    async def test_jobs_may_outlive_their_batch(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many", retention=10))
         await submit(store, *members("a"))
         await store.cancel(["a"])
@@ -373,7 +373,7 @@ class BatchRetention(StoreSuite):
         assert await states(store, "a") == [State.SUCCEEDED]
         assert await store.get_batch("many") is None
 
-    async def test_a_job_may_join_a_batch_in_the_very_sweep_that_would_forget_it(
+    async def test_a_follow_up_may_join_a_batch_in_the_sweep_that_would_remove_it(
         self, store: Store, clock: ManualClock
     ) -> None:
         await store.open_batch(BatchSpec(id="many", retention=5))
@@ -386,7 +386,7 @@ class BatchRetention(StoreSuite):
         await finish(store, await claim_job(store, "a.1.0"), Succeeded("1"))
         assert await states(store, "a.1.0") == [State.SUCCEEDED]
 
-    async def test_many_batches_go_in_pieces(self, store: Store, clock: ManualClock) -> None:
+    async def test_many_batches_are_removed_in_chunks(self, store: Store, clock: ManualClock) -> None:
         for number in range(210):
             await store.open_batch(BatchSpec(id=f"b{number}", retention=3))
             await store.seal_batch(f"b{number}")

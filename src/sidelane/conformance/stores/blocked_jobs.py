@@ -43,7 +43,7 @@ async def crowd(store: Store, *job_ids: str) -> Claimed:
 class BlockedJobs(StoreSuite):
     """What a claim does with a job whose limit is full."""
 
-    async def test_so_many_jobs_run_and_the_others_are_parked(self, store: Store) -> None:
+    async def test_jobs_beyond_the_limit_are_blocked(self, store: Store) -> None:
         await submit(store, *specs("a", "b", "c", "d", limits=(TWO,)))
         assert await limit_usage(store) == {}
         assert ids(await claim(store)) == ["a", "b"]
@@ -55,13 +55,13 @@ class BlockedJobs(StoreSuite):
         assert (counted.ready, counted.waiting_for_limit, counted.delayed, counted.running) == (0, 2, 0, 2)
         assert counted.queued == 2
 
-    async def test_a_claim_goes_on_to_the_jobs_behind_a_parked_one(self, store: Store) -> None:
+    async def test_a_claim_continues_past_blocked_jobs(self, store: Store) -> None:
         await crowd(store)
         await submit(store, *specs("a", "b", limits=(ONE,)), *specs("free"))
         assert ids(await claim(store, limit=1)) == ["free"]
         assert await blocking_limits(store, "a", "b", "free") == ["few/k", "few/k", None]
 
-    async def test_many_jobs_of_a_full_limit_never_hide_one_that_may_run(self, store: Store) -> None:
+    async def test_many_blocked_jobs_do_not_hide_one_that_can_run(self, store: Store) -> None:
         await crowd(store)
         await submit(store, *specs(*(f"j{n}" for n in range(450)), limits=(ONE,)), *specs("free"))
         taken: list[str] = []
@@ -69,7 +69,7 @@ class BlockedJobs(StoreSuite):
             taken += ids(await claim(store, queues={"default": 1}, limit=1))
         assert taken == ["free"]
 
-    async def test_a_claim_by_id_gives_no_job_whose_limit_is_full(self, store: Store) -> None:
+    async def test_a_claim_by_id_does_not_start_a_job_whose_limit_is_full(self, store: Store) -> None:
         holder = await crowd(store)
         await submit(store, *specs("a", limits=(ONE,)))
         assert await claim(store, ids=("a",)) == []
@@ -77,12 +77,12 @@ class BlockedJobs(StoreSuite):
         await finish(store, holder, Succeeded("1"))
         assert ids(await claim(store, ids=("a",))) == ["a"]
 
-    async def test_of_several_ids_as_many_are_given_as_their_limit_has_room_for(self, store: Store) -> None:
+    async def test_a_claim_by_ids_starts_as_many_as_their_limit_allows(self, store: Store) -> None:
         await submit(store, *specs("a", "b", "c", limits=(TWO,)), *specs("free"))
         assert ids(await claim(store, ids=("c", "b", "a", "free"))) == ["c", "b", "free"]
         assert await blocking_limits(store, "a") == ["few/k"]
 
-    async def test_a_repeated_claim_gives_the_same_jobs_and_takes_no_more_slots(self, store: Store) -> None:
+    async def test_a_repeated_claim_returns_the_same_jobs_and_acquires_no_more_slots(self, store: Store) -> None:
         await submit(store, *specs("a", "b", "c", limits=(TWO,)))
         request = ClaimRequest(request=new_nonce(), worker="w", queues={"default": 3}, limit=3, lease=LEASE)
         first = await store.claim(request)
@@ -90,7 +90,7 @@ class BlockedJobs(StoreSuite):
         assert ids(first.jobs) == ["a", "b"]
         assert await limit_usage(store) == {"few/k": (2, 1)}
 
-    async def test_a_delayed_job_takes_no_slot_and_is_not_parked_before_it_is_due(
+    async def test_a_delayed_job_has_no_slot_and_is_not_blocked_before_it_is_due(
         self, store: Store, clock: ManualClock
     ) -> None:
         await submit(store, JobSpec(id="a", task="t", delay=30, limits=(ONE,)), *specs("b", limits=(ONE,)))
@@ -100,14 +100,14 @@ class BlockedJobs(StoreSuite):
         assert await claim(store) == []
         assert await limit_usage(store) == {"few/k": (1, 1)}
 
-    async def test_parked_jobs_cost_their_user_no_turn(self, store: Store) -> None:
+    async def test_blocked_jobs_do_not_count_against_their_user(self, store: Store) -> None:
         await crowd(store)
         await submit(store, *specs("a1", "a2", "a3", user="a", limits=(ONE,)), *specs("a4", "a5", user="a"))
         await submit(store, *specs("b1", "b2", "b3", user="b"))
         taken = [ids(await claim(store, limit=1)) for _ in range(5)]
         assert taken == [["a4"], ["b1"], ["a5"], ["b2"], ["b3"]]
 
-    async def test_a_user_all_of_whose_jobs_are_parked_holds_up_nobody(self, store: Store) -> None:
+    async def test_a_user_whose_jobs_are_all_blocked_delays_no_other_user(self, store: Store) -> None:
         await crowd(store)
         await submit(store, *specs(*(f"a{n}" for n in range(50)), user="a", limits=(ONE,)))
         await submit(store, *specs("b1", user="b"), *specs("c1", "c2", user="c"))
@@ -117,7 +117,7 @@ class BlockedJobs(StoreSuite):
 class UnblockedJobs(StoreSuite):
     """Who is woken when a slot is given back."""
 
-    async def test_one_that_leaves_wakes_one(self, store: Store) -> None:
+    async def test_a_released_slot_unblocks_one_job(self, store: Store) -> None:
         holder = await crowd(store, "a", "b", "c")
         await finish(store, holder, Succeeded("1"))
         assert await blocking_limits(store, "a", "b", "c") == [None, "few/k", "few/k"]
@@ -125,13 +125,13 @@ class UnblockedJobs(StoreSuite):
         assert ids(await claim(store)) == ["a"]
         assert await limit_usage(store) == {"few/k": (1, 2)}
 
-    async def test_a_repeated_end_wakes_nobody_else(self, store: Store) -> None:
+    async def test_a_repeated_finish_unblocks_no_other_job(self, store: Store) -> None:
         holder = await crowd(store, "a", "b", "c")
         for _ in range(2):
             await finish(store, holder, Succeeded("1"))
         assert await blocking_limits(store, "a", "b", "c") == [None, "few/k", "few/k"]
 
-    async def test_parked_jobs_are_woken_by_priority_then_age(self, store: Store) -> None:
+    async def test_blocked_jobs_are_unblocked_by_priority_then_age(self, store: Store) -> None:
         claimed = await start(store, *specs("holder", limits=(ONE,), queue="x"))
         await submit(store, *specs("b", "a", limits=(ONE,)), *specs("low", limits=(ONE,), priority=-3))
         await submit(store, *specs("high", limits=(ONE,), priority=7), *specs("c", limits=(ONE,)))
@@ -143,7 +143,7 @@ class UnblockedJobs(StoreSuite):
             woken.append(claimed.record.id)
         assert woken == ["high", "b", "a", "c", "low"]
 
-    async def test_parked_jobs_are_woken_across_queues_and_users(self, store: Store) -> None:
+    async def test_blocked_jobs_are_unblocked_across_queues_and_users(self, store: Store) -> None:
         claimed = await start(store, *specs("holder", limits=(ONE,), queue="x"))
         for number, (queue, user) in enumerate([("y", "u"), ("x", "v"), ("y", None), ("z", "u")]):
             await submit(store, *specs(f"j{number}", queue=queue, user=user, limits=(ONE,)))
@@ -155,20 +155,20 @@ class UnblockedJobs(StoreSuite):
             woken.append(claimed.record.id)
         assert woken == ["j0", "j1", "j2", "j3"]
 
-    async def test_a_job_that_was_parked_goes_by_its_age_again(self, store: Store) -> None:
+    async def test_an_unblocked_job_is_ordered_by_its_age_again(self, store: Store) -> None:
         holder = await start(store, *specs("holder", limits=(ONE,), queue="x"))
         await submit(store, *specs("a1", limits=(ONE,), user="a"), *specs("a2", "a3", user="a"))
         assert ids(await claim(store, limit=1)) == ["a2"]
         await finish(store, holder, Succeeded("1"))
         assert ids(await claim(store)) == ["a1", "a3"]
 
-    async def test_a_waking_hints_at_the_queue_of_the_woken(self, store: Store) -> None:
+    async def test_unblocking_a_job_notifies_its_queue(self, store: Store) -> None:
         holder = await crowd(store, "a")
         async with store.watch(queue_topic("default")) as wakeups:
             await finish(store, holder, Succeeded("1"))
             assert await wakeups.wait(HINT_TIMEOUT)
 
-    async def test_a_waking_hints_at_each_queue_it_wakes(self, store: Store) -> None:
+    async def test_unblocking_jobs_notifies_each_of_their_queues(self, store: Store) -> None:
         claimed = [await start(store, *specs(f"holder{n}", limits=(TWO,), queue="of-holder")) for n in range(2)]
         await submit(store, *specs("x", limits=(TWO,), queue="x"), *specs("y", limits=(TWO,), queue="y"))
         assert await claim(store, queues={"x": 1, "y": 1}) == []
@@ -178,7 +178,7 @@ class UnblockedJobs(StoreSuite):
                 await finish(store, each, Succeeded("1"))
             assert [await wakeups.wait(HINT_TIMEOUT) for wakeups in watched] == [True, True]
 
-    async def test_a_woken_job_in_a_paused_queue_does_not_hold_up_the_others_for_good(
+    async def test_an_unblocked_job_in_a_paused_queue_does_not_hold_the_slot_forever(
         self, store: Store, clock: ManualClock
     ) -> None:
         holder = await start(store, *specs("holder", limits=(ONE,)))
@@ -196,7 +196,7 @@ class UnblockedJobs(StoreSuite):
         await finish(store, taken[0], Succeeded("1"))
         assert len(await claim(store, queues={"x": 9})) == 1
 
-    async def test_a_slot_goes_past_a_paused_queue_to_one_that_is_served(self, store: Store) -> None:
+    async def test_a_slot_skips_jobs_of_a_paused_queue(self, store: Store) -> None:
         holder = await start(store, *specs("holder", limits=(ONE,)))
         older = [f"a{n}" for n in range(30)]
         await submit(store, *specs(*older, limits=(ONE,), queue="x"), *specs("b", "c", limits=(ONE,), queue="y"))
@@ -210,7 +210,7 @@ class UnblockedJobs(StoreSuite):
         await store.pause("x", False)
         assert ids(await claim(store, queues={"x": 9})) == ["a0"]
 
-    async def test_many_woken_jobs_that_no_worker_knows_are_soon_left_behind(
+    async def test_many_unblocked_jobs_that_no_worker_can_run_are_soon_skipped(
         self, store: Store, clock: ManualClock
     ) -> None:
         holder = await start(store, *specs("holder", limits=(ONE,)))
@@ -224,7 +224,7 @@ class UnblockedJobs(StoreSuite):
             await pass_time(store, clock, LEASE / 10)
         assert ids(taken) == ["b"]
 
-    async def test_a_woken_job_that_no_worker_knows_does_not_hold_up_the_others_for_good(
+    async def test_an_unblocked_job_that_no_worker_can_run_does_not_hold_the_slot_forever(
         self, store: Store, clock: ManualClock
     ) -> None:
         holder = await start(store, *specs("holder", limits=(ONE,)))
@@ -237,7 +237,7 @@ class UnblockedJobs(StoreSuite):
             taken += await claim(store, tasks={"t": 1})
         assert ids(taken) == ["b"]
 
-    async def test_a_job_with_several_limits_waits_for_all_of_them_and_holds_none_meanwhile(
+    async def test_a_job_with_several_limits_waits_for_all_and_has_no_slot_meanwhile(
         self, store: Store, clock: ManualClock
     ) -> None:
         first, second = slot_limit(1, "wait", "first"), slot_limit(1, "wait", "second")
@@ -277,7 +277,7 @@ class UnblockedJobs(StoreSuite):
 class CallsOnBlockedJobs(StoreSuite):
     """A parked job is a queued one to everybody else."""
 
-    async def test_a_parked_job_is_cancelled_at_once(self, store: Store) -> None:
+    async def test_a_blocked_job_is_cancelled_at_once(self, store: Store) -> None:
         holder = await crowd(store, "a", "b")
         await store.cancel(["a"])
         job = await record(store, "a")
@@ -286,16 +286,14 @@ class CallsOnBlockedJobs(StoreSuite):
         await finish(store, holder, Succeeded("1"))
         assert ids(await claim(store)) == ["b"]
 
-    async def test_a_woken_job_that_is_cancelled_leaves_its_turn_to_the_next(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_cancelling_an_unblocked_job_unblocks_the_next(self, store: Store, clock: ManualClock) -> None:
         holder = await crowd(store, "a", "b")
         await finish(store, holder, Succeeded("1"))
         await store.cancel(["a"])
         await pass_time(store, clock, LEASE / 4)
         assert ids(await claim(store)) == ["b"]
 
-    async def test_a_parked_job_that_is_too_late_is_ended_by_a_sweep(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_blocked_job_that_expired_is_failed_by_a_sweep(self, store: Store, clock: ManualClock) -> None:
         await start(store, *specs("holder", limits=(ONE,)))
         await submit(store, JobSpec(id="a", task="t", expires=5, limits=(ONE,)))
         await submit(store, JobSpec(id="b", task="t", deadline=5, limits=(ONE,)), *specs("c", limits=(ONE,)))
@@ -304,9 +302,7 @@ class CallsOnBlockedJobs(StoreSuite):
         assert await states(store, "a", "b", "c") == [State.FAILED, State.FAILED, State.QUEUED]
         assert await limit_usage(store) == {"few/k": (1, 1)}
 
-    async def test_a_parked_job_that_nobody_listens_to_any_more_is_abandoned(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_blocked_job_without_listeners_is_abandoned(self, store: Store, clock: ManualClock) -> None:
         holder = await start(store, *specs("holder", limits=(ONE,)))
         await submit(store, JobSpec(id="a", task="t", abandon_after=20, limits=(ONE,)))
         await store.touch_listeners(["a"])
@@ -317,7 +313,7 @@ class CallsOnBlockedJobs(StoreSuite):
         assert await states(store, "a") == [State.CANCELLED]
         assert await limit_usage(store) == {"few/k": (1, 0)}
 
-    async def test_a_parked_job_is_found_has_no_position_and_is_neither_requeued_nor_removed(
+    async def test_a_blocked_job_is_listed_has_no_position_and_cannot_be_requeued_or_removed(
         self, store: Store
     ) -> None:
         await crowd(store, "a")
@@ -329,7 +325,7 @@ class CallsOnBlockedJobs(StoreSuite):
         assert await record(store, "a") == before
         assert before.waiting_for_limit == "few/k"
 
-    async def test_an_urgent_job_is_the_next_though_a_thousand_others_wait_for_its_slot(self, store: Store) -> None:
+    async def test_an_urgent_job_is_next_though_a_thousand_others_wait_for_its_slot(self, store: Store) -> None:
         night = [f"n{n}" for n in range(1000)]
         holder = await start(store, *specs("holder", limits=(ONE,)))
         await submit(store, *specs(*night, user="u", priority=-10, limits=(ONE,)))
@@ -340,16 +336,14 @@ class CallsOnBlockedJobs(StoreSuite):
         await finish(store, holder, Succeeded("1"))
         assert ids(await claim(store)) == ["urgent"]
 
-    async def test_an_urgent_job_that_nobody_has_looked_at_yet_goes_before_one_that_was_woken(
-        self, store: Store
-    ) -> None:
+    async def test_an_urgent_new_job_goes_before_an_unblocked_one(self, store: Store) -> None:
         holder = await crowd(store, "a", "b")
         await submit(store, *specs("urgent", priority=10, limits=(ONE,)))
         await finish(store, holder, Succeeded("1"))
         assert ids(await claim(store)) == ["urgent"]
         assert await limit_usage(store) == {"few/k": (1, 2)}
 
-    async def test_a_thousand_parked_jobs_can_be_cancelled_and_leave_nothing(self, store: Store) -> None:
+    async def test_a_thousand_blocked_jobs_can_be_cancelled_and_leave_nothing(self, store: Store) -> None:
         many = [f"j{n}" for n in range(1000)]
         holder = await start(store, *specs("holder", limits=(ONE,)))
         await submit(store, *specs(*many, limits=(ONE,)))

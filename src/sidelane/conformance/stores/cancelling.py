@@ -48,13 +48,13 @@ class Cancellation(StoreSuite):
         assert (asked.state, asked.cancel_requested, asked.worker) == (State.RUNNING, True, "w")
         assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.CANCEL]
 
-    async def test_a_finished_job_stays_as_it_is(self, store: Store) -> None:
+    async def test_cancelling_a_finished_job_changes_nothing(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"))
         before = await record(store, "a")
         assert await store.cancel(["a", "nobody"]) == [before, None]
         assert await record(store, "a") == before
 
-    async def test_cancelling_twice_is_cancelling_once(self, store: Store) -> None:
+    async def test_cancelling_twice_changes_nothing(self, store: Store) -> None:
         await start(store, *specs("a"))
         await submit(store, *specs("b"))
         once = await store.cancel(["a", "b"])
@@ -82,7 +82,7 @@ class Cancellation(StoreSuite):
         assert (await end_event(store, "a"))["state"] == state
         assert await event_texts(store, "a") == ["one", "end"]
 
-    async def test_a_cancel_request_makes_a_lost_lease_cancelled(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_lost_lease_with_a_cancel_request_cancels_the_job(self, store: Store, clock: ManualClock) -> None:
         follow = FollowUp(frozenset({State.CANCELLED}), JobSpec(id="", task="follow"))
         await start(store, JobSpec(id="a", task="t", follow_ups=(follow,)))
         await start(store, JobSpec(id="b", task="t", follow_ups=(follow,), max_worker_losses=0))
@@ -110,7 +110,7 @@ class Cancellation(StoreSuite):
 class Requeue(StoreSuite):
     """A finished job comes back with fresh budgets, under a higher attempt."""
 
-    async def test_requeue_brings_back_every_kind_of_finished_job(self, store: Store) -> None:
+    async def test_requeue_returns_every_kind_of_finished_job_to_its_queue(self, store: Store) -> None:
         outcomes: dict[str, Outcome] = {"s": Succeeded("1"), "f": Failed(failure()), "c": Cancelled()}
         for job_id, outcome in outcomes.items():
             await finish(store, await start(store, *specs(job_id)), outcome)
@@ -123,7 +123,7 @@ class Requeue(StoreSuite):
             assert (job.worker, job.cancel_requested) == (None, False)
         assert sorted(ids(await claim(store))) == ["c", "f", "s"]
 
-    async def test_requeue_gives_fresh_budgets(self, store: Store, clock: ManualClock) -> None:
+    async def test_requeue_resets_failures_and_worker_losses(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", max_worker_losses=1))
         await finish(store, await claim_job(store, "a"), Retried(failure()))
         for number in range(2):
@@ -145,7 +145,7 @@ class Requeue(StoreSuite):
         assert await event_texts(store, "a") == ["one", "end", "two", "end"]
         assert (await end_event(store, "a"))["state"] == "succeeded"
 
-    async def test_a_requeued_job_calls_back_again_once(self, store: Store) -> None:
+    async def test_a_requeued_job_submits_its_follow_ups_again_once(self, store: Store) -> None:
         follow_ups = (
             FollowUp(FINISHED, JobSpec(id="", task="call_back")),
             FollowUp(frozenset({State.SUCCEEDED}), JobSpec(id="", task="then")),
@@ -160,26 +160,26 @@ class Requeue(StoreSuite):
         found = [job_id for job_id, job in zip(wanted, await store.get(wanted), strict=True) if job is not None]
         assert found == ["a.1.0", "a.2.0", "a.2.1", "a.3.0"]
 
-    async def test_unfinished_jobs_stay_as_they_are(self, store: Store) -> None:
+    async def test_requeueing_an_unfinished_job_changes_nothing(self, store: Store) -> None:
         await start(store, *specs("a"))
         await submit(store, *specs("b"))
         before = await store.get(["a", "b"])
         assert await store.requeue(["a", "b", "nobody"]) == [*before, None]
         assert await store.get(["a", "b"]) == before
 
-    async def test_requeueing_twice_is_requeueing_once(self, store: Store) -> None:
+    async def test_requeueing_twice_changes_nothing(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"))
         once = await store.requeue(["a"])
         assert await store.requeue(["a"]) == once
 
-    async def test_requeue_takes_its_unique_key_again(self, store: Store) -> None:
+    async def test_requeue_acquires_the_unique_key_again(self, store: Store) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", unique="k")), Succeeded("1"))
         await store.requeue(["a"])
         (answer,) = await store.submit([JobSpec(id="b", task="t", unique="k")])
         assert not isinstance(answer, Rejection)
         assert (answer.created, answer.record.id) == (False, "a")
 
-    async def test_requeue_is_refused_with_409_while_its_unique_key_is_taken(self, store: Store) -> None:
+    async def test_requeue_is_rejected_with_409_while_the_unique_key_is_taken(self, store: Store) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", unique="k")), Succeeded("1"))
         await submit(store, JobSpec(id="b", task="t", unique="k"))
         await finish(store, await start(store, *specs("c")), Succeeded("1"))

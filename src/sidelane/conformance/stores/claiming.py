@@ -14,7 +14,7 @@ from sidelane.stores.contract import Store
 class Claims(StoreSuite):
     """What a claim gives, and which jobs it leaves alone."""
 
-    async def test_a_claimed_job_runs_under_a_lease_of_its_own(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_claimed_job_has_its_own_lease(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         clock.advance(5)
         (claimed,) = await claim(store, worker="w1")
@@ -24,7 +24,7 @@ class Claims(StoreSuite):
         assert (claimed.lease.job_id, claimed.lease.attempt) == ("a", 1)
         assert claimed.lease.nonce
 
-    async def test_a_claimed_job_is_not_handed_out_again(self, store: Store) -> None:
+    async def test_a_claimed_job_is_not_claimed_again(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
         assert ids(await claim(store)) == ["a", "b"]
         assert await claim(store, worker="other") == []
@@ -48,21 +48,21 @@ class Claims(StoreSuite):
         await submit(store, *specs("a", "b", queue="x", priority=9), *specs("c", "d", queue="y"))
         assert ids(await claim(store, queues={"y": 5, "x": 5}, limit=3)) == ["c", "d", "a"]
 
-    async def test_a_queue_that_was_not_asked_for_is_left_alone(self, store: Store) -> None:
+    async def test_other_queues_are_not_claimed_from(self, store: Store) -> None:
         await submit(store, *specs("a", queue="x"))
         assert await claim(store, queues={"y": 5}) == []
         assert (await record(store, "a")).state is State.QUEUED
 
-    async def test_only_tasks_a_worker_knows_are_claimed(self, store: Store) -> None:
+    async def test_only_tasks_of_the_worker_are_claimed(self, store: Store) -> None:
         await submit(store, JobSpec(id="a", task="unknown"), JobSpec(id="b", task="known"))
         assert ids(await claim(store, tasks={"known": 1}, limit=5)) == ["b"]
         assert (await record(store, "a")).state is State.QUEUED
 
-    async def test_a_version_newer_than_the_worker_understands_is_left_alone(self, store: Store) -> None:
+    async def test_a_newer_task_version_than_the_workers_is_not_claimed(self, store: Store) -> None:
         await submit(store, *(JobSpec(id=f"v{version}", task="t", version=version) for version in (3, 2, 1)))
         assert ids(await claim(store, tasks={"t": 2}, limit=5)) == ["v2", "v1"]
 
-    async def test_many_jobs_a_worker_does_not_know_never_hide_one_it_knows(self, store: Store) -> None:
+    async def test_many_jobs_of_other_tasks_do_not_hide_one_the_worker_can_run(self, store: Store) -> None:
         await submit(store, *(JobSpec(id=f"u{n}", task="unknown", user=f"u{n % 9}") for n in range(300)))
         await submit(store, JobSpec(id="b", task="known"))
         assert ids(await claim(store, queues={"default": 5}, tasks={"known": 1}, limit=1)) == ["b"]
@@ -78,7 +78,7 @@ class Claims(StoreSuite):
         await claim_job(store, "c")
         assert await claim(store, ids=("a", "b", "c", "nobody")) == []
 
-    async def test_a_paused_queue_yields_none_and_a_resumed_one_does(self, store: Store) -> None:
+    async def test_a_paused_queue_has_nothing_to_claim_until_it_is_resumed(self, store: Store) -> None:
         await submit(store, *specs("a", queue="x"), *specs("b", queue="y"))
         await store.pause("x")
         assert ids(await claim(store, queues={"x": 5, "y": 5})) == ["b"]
@@ -86,7 +86,7 @@ class Claims(StoreSuite):
         await store.pause("x", False)
         assert ids(await claim(store, queues={"x": 5})) == ["a"]
 
-    async def test_a_queue_paused_before_its_first_job_yields_none(self, store: Store) -> None:
+    async def test_a_queue_can_be_paused_before_its_first_job(self, store: Store) -> None:
         await store.pause("x")
         await submit(store, *specs("a", queue="x"))
         assert await claim(store, queues={"x": 5}) == []

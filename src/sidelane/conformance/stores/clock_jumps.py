@@ -24,7 +24,7 @@ from sidelane.stores.contract import Store
 class ClockJumps(StoreSuite):
     """A restart, a laptop's sleep, a step of the clock."""
 
-    async def test_a_sweep_after_a_long_silence_expires_nothing(self, store: Store, clock: ManualClock) -> None:
+    async def test_the_first_sweep_after_a_long_pause_expires_nothing(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)
         claimed = await start(store, *specs("a"))
         clock.advance(100 * LEASE)
@@ -33,9 +33,7 @@ class ClockJumps(StoreSuite):
         assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
         assert await finish(store, claimed, Succeeded("1"))
 
-    async def test_after_a_long_silence_nothing_expires_for_one_whole_lease(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_after_a_long_pause_nothing_expires_for_a_whole_lease(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)
         await start(store, *specs("a"))
         clock.advance(100 * LEASE)
@@ -57,7 +55,7 @@ class ClockJumps(StoreSuite):
             lost += (await store.sweep(lease=LEASE)).lost
         assert lost == 1
 
-    async def test_a_clock_that_steps_back_keeps_no_lease_longer_than_its_duration(
+    async def test_a_clock_step_back_extends_no_lease_beyond_its_duration(
         self, store: Store, clock: ManualClock
     ) -> None:
         await pass_time(store, clock, 2 * LEASE)
@@ -66,9 +64,7 @@ class ClockJumps(StoreSuite):
         assert (await pass_time(store, clock, 0.95 * LEASE)).lost == 0
         assert (await pass_time(store, clock, 3 * LEASE)).lost == 1
 
-    async def test_a_clock_that_steps_back_keeps_no_delayed_job_longer_than_its_delay(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_clock_step_back_extends_no_delay(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)
         await submit(store, JobSpec(id="a", task="t", delay=30))
         clock.advance(-3600)
@@ -77,15 +73,13 @@ class ClockJumps(StoreSuite):
         await pass_time(store, clock, 30)
         assert ids(await claim(store)) == ["a"]
 
-    async def test_a_clock_that_steps_back_hides_no_ready_job(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_clock_step_back_hides_no_ready_job(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         clock.advance(-3600)
         await submit(store, *specs("b"))
         assert ids(await claim(store)) == ["a", "b"]
 
-    async def test_a_clock_that_steps_back_does_not_move_the_time_a_user_named(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_clock_step_back_does_not_change_run_at(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)
         await submit(store, JobSpec(id="a", task="t", run_at=clock() + 30))
         clock.advance(-100)
@@ -94,7 +88,7 @@ class ClockJumps(StoreSuite):
         await pass_time(store, clock, 31)
         assert ids(await claim(store)) == ["a"]
 
-    async def test_a_clock_that_steps_forward_takes_no_lease_that_is_being_renewed(
+    async def test_a_clock_step_forward_expires_no_lease_that_is_renewed(
         self, store: Store, clock: ManualClock
     ) -> None:
         await pass_time(store, clock, 2 * LEASE)
@@ -104,7 +98,7 @@ class ClockJumps(StoreSuite):
             assert (await pass_time(store, clock, LEASE / 3)).lost == 0
             assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
 
-    async def test_times_that_come_out_are_the_stores(self, store: Store, clock: ManualClock) -> None:
+    async def test_returned_times_are_the_stores(self, store: Store, clock: ManualClock) -> None:
         clock.set(1_000_000.25)
         claimed = await start(store, *specs("a"))
         clock.advance(2)

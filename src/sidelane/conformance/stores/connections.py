@@ -67,12 +67,12 @@ class Connections(ManyConnections):
         assert await event_texts(store, "a") == ["one", "two", "end"]
         assert (await record(store, "a")).state is State.CANCELLED
 
-    async def test_a_pause_holds_for_every_connection(self, store: Store, other: Store) -> None:
+    async def test_a_pause_applies_to_every_connection(self, store: Store, other: Store) -> None:
         await submit(store, *specs("a"))
         await store.pause("default")
         assert await claim(other) == []
 
-    async def test_a_hint_crosses_connections(self, store: Store, other: Store) -> None:
+    async def test_a_hint_reaches_other_connections(self, store: Store, other: Store) -> None:
         for topic in queue_topic("default"), job_topic("a"), worker_topic("w"):
             async with store.watch(topic) as wakeups:
                 if topic == queue_topic("default"):
@@ -92,7 +92,7 @@ class Connections(ManyConnections):
             await finish(store, claimed, Succeeded("1"), ordinal=31)
         assert [event.number for event in reader.result()] == list(range(1, 32))
 
-    async def test_what_is_stored_outlives_every_connection(self, place: StoreFactory, clock: ManualClock) -> None:
+    async def test_jobs_outlive_every_connection(self, place: StoreFactory, clock: ManualClock) -> None:
         first = await place.open(clock)
         await submit(first, *specs("a"))
         await first.pause("x")
@@ -115,7 +115,7 @@ class Connections(ManyConnections):
         assert await claim(second, queues={"x": 1}) == []
         await second.close()
 
-    async def test_any_connection_sweeps(self, store: Store, other: Store, clock: ManualClock) -> None:
+    async def test_any_connection_can_sweep(self, store: Store, other: Store, clock: ManualClock) -> None:
         await start(store, *specs("a"))
         assert (await pass_time(other, clock, 3 * LEASE)).lost == 1
         assert (await record(store, "a")).state is State.QUEUED
@@ -131,7 +131,7 @@ class WorkerWakeups(ManyConnections):
                 assert await wakeups.wait(HINT_TIMEOUT)
                 assert ids(await claim(store)) == [job_id]
 
-    async def test_what_a_full_claim_leaves_behind_wakes_another(self, store: Store, other: Store) -> None:
+    async def test_jobs_left_by_a_full_claim_wake_another_watcher(self, store: Store, other: Store) -> None:
         async with store.watch(queue_topic("default")) as one, other.watch(queue_topic("default")) as two:
             await submit(store, *specs("a", "b"))
             first, second, both = await woken_first((store, one), (other, two))
@@ -139,7 +139,9 @@ class WorkerWakeups(ManyConnections):
             assert both or await second[1].wait(HINT_TIMEOUT)
             assert len(await claim(second[0])) == 1
 
-    async def test_what_a_full_queue_of_a_watcher_leaves_behind_wakes_another(self, store: Store, other: Store) -> None:
+    async def test_jobs_left_because_a_queue_has_no_free_slots_wake_another_watcher(
+        self, store: Store, other: Store
+    ) -> None:
         topics = queue_topic("x"), queue_topic("y")
         async with store.watch(*topics) as one, other.watch(*topics) as two:
             await submit(store, *specs("a", "b", queue="x"))
@@ -151,21 +153,21 @@ class WorkerWakeups(ManyConnections):
             await submit(store, *specs("c", queue="x"))
             assert await second[1].wait(HINT_TIMEOUT)
 
-    async def test_a_hint_is_not_spent_on_one_who_does_not_know_the_task(self, store: Store, other: Store) -> None:
+    async def test_a_hint_skips_a_watcher_that_cannot_run_the_task(self, store: Store, other: Store) -> None:
         async with store.watch(queue_topic("default")), other.watch(queue_topic("default")) as second:
             await claim(store, tasks={"another": 1})
             await claim(other, tasks={"t": 1})
             await submit(store, *specs("a"))
             assert await second.wait(HINT_TIMEOUT)
 
-    async def test_one_who_watches_no_more_passes_the_hint_on(self, store: Store, other: Store) -> None:
+    async def test_a_watcher_that_stops_passes_its_hint_on(self, store: Store, other: Store) -> None:
         async with other.watch(queue_topic("default")) as second:
             async with store.watch(queue_topic("default")):
                 await claim(other)  # from now on it waits, behind the first
                 await submit(store, *specs("a"))
             assert await second.wait(HINT_TIMEOUT)
 
-    async def test_a_hint_that_was_lost_comes_again_with_a_sweep(self, store: Store, other: Store) -> None:
+    async def test_a_lost_hint_is_repeated_by_a_sweep(self, store: Store, other: Store) -> None:
         async with store.watch(queue_topic("default")) as one, other.watch(queue_topic("default")) as two:
             await submit(store, *specs("a"))
             _, second, both = await woken_first((store, one), (other, two))  # and the first does nothing about it
@@ -190,7 +192,7 @@ async def woken_first(one: Watched, other: Watched) -> tuple[Watched, Watched, b
 class ConcurrentCalls(ManyConnections):
     """Many callers at once, over several connections."""
 
-    async def test_never_twice_under_fifty_racers(self, five: list[Store]) -> None:
+    async def test_fifty_concurrent_workers_run_no_job_twice(self, five: list[Store]) -> None:
         many = [f"j{n}" for n in range(300)]
         await submit(five[0], *(JobSpec(id=job_id, task="t", user=f"u{n % 7}") for n, job_id in enumerate(many)))
 
@@ -203,31 +205,31 @@ class ConcurrentCalls(ManyConnections):
         taken = Counter(job_id for each in await asyncio.gather(*map(race, range(50))) for job_id in each)
         assert taken == dict.fromkeys(many, 1)
 
-    async def test_an_id_submitted_by_fifty_racers_is_one_job(self, five: list[Store]) -> None:
+    async def test_fifty_concurrent_submits_of_one_id_make_one_job(self, five: list[Store]) -> None:
         answers = await asyncio.gather(*(five[n % 5].submit(specs("a")) for n in range(50)))
         assert sum(each.created for (each,) in answers if isinstance(each, Submission)) == 1
 
-    async def test_a_unique_key_raced_for_has_one_job(self, five: list[Store]) -> None:
+    async def test_concurrent_submits_of_one_unique_key_make_one_job(self, five: list[Store]) -> None:
         wanted = [JobSpec(id=f"j{n}", task="t", unique="k") for n in range(50)]
         answers = await asyncio.gather(*(five[n % 5].submit([spec]) for n, spec in enumerate(wanted)))
         created = {each.record.id for (each,) in answers if isinstance(each, Submission)}
         assert len(created) == 1
         assert len(await claim(five[0])) == 1
 
-    async def test_one_claim_repeated_by_racers_is_one_claim(self, five: list[Store]) -> None:
+    async def test_a_claim_repeated_concurrently_is_one_claim(self, five: list[Store]) -> None:
         await submit(five[0], *specs("a", "b", "c"))
         request = ClaimRequest(request=new_nonce(), worker="w", queues={"default": 1}, lease=LEASE)
         claims = await asyncio.gather(*(five[n % 5].claim(request) for n in range(20)))
         assert len({each.lease for answer in claims for each in answer.jobs}) == 1
 
-    async def test_one_finish_repeated_by_racers_ends_once(self, five: list[Store]) -> None:
+    async def test_a_finish_repeated_concurrently_ends_the_job_once(self, five: list[Store]) -> None:
         claimed = await start(five[0], *specs("a"))
         report = AttemptResult(lease=claimed.lease, outcome=Succeeded("1"), entries=tokens("one"))
         answers = await asyncio.gather(*(five[n % 5].finish([report]) for n in range(20)))
         assert answers == [[True]] * 20
         assert await event_texts(five[1], "a") == ["one", "end"]
 
-    async def test_of_two_ends_that_race_one_holds(self, five: list[Store]) -> None:
+    async def test_of_two_concurrent_finishes_one_counts(self, five: list[Store]) -> None:
         for number in range(20):
             claimed = await start(five[0], *specs(f"j{number}"))
             won, _ = await asyncio.gather(finish(five[1], claimed, Succeeded("1")), five[2].cancel([f"j{number}"]))
@@ -235,14 +237,14 @@ class ConcurrentCalls(ManyConnections):
             assert (await record(five[3], f"j{number}")).state is State.SUCCEEDED
             assert await event_texts(five[3], f"j{number}") == ["end"]
 
-    async def test_a_cancel_and_a_claim_that_race_agree(self, five: list[Store]) -> None:
+    async def test_a_concurrent_cancel_and_claim_agree(self, five: list[Store]) -> None:
         for number in range(20):
             await submit(five[0], *specs(f"j{number}"))
             claimed, _ = await asyncio.gather(claim(five[1]), five[2].cancel([f"j{number}"]))
             job = await record(five[3], f"j{number}")
             assert (job.state, job.cancel_requested) == ((State.RUNNING, True) if claimed else (State.CANCELLED, False))
 
-    async def test_concurrent_sweeps_recover_once(self, five: list[Store], clock: ManualClock) -> None:
+    async def test_concurrent_sweeps_count_each_loss_once(self, five: list[Store], clock: ManualClock) -> None:
         many = [f"j{n}" for n in range(40)]
         await submit(five[0], *specs(*many))
         await claim(five[0], worker="dead")
@@ -256,7 +258,7 @@ class ConcurrentCalls(ManyConnections):
         found = [job for job in await five[0].get(many) if isinstance(job, JobRecord)]
         assert {(job.state, job.worker_losses) for job in found} == {(State.QUEUED, 1)}
 
-    async def test_workers_that_run_and_release_at_once_leave_every_job_ended(self, five: list[Store]) -> None:
+    async def test_workers_that_run_and_release_concurrently_finish_every_job(self, five: list[Store]) -> None:
         many = [f"j{n}" for n in range(100)]
         await submit(five[0], *specs(*many))
 

@@ -36,19 +36,19 @@ async def created(stores: list[Store], limit: Limit, count: int) -> list[str]:
 class Contention(ManyConnections):
     """Nothing is counted twice or forgotten."""
 
-    async def test_of_fifty_submits_at_once_as_many_come_in_as_a_limit_allows(self, five: list[Store]) -> None:
+    async def test_concurrent_submits_are_admitted_up_to_the_limit(self, five: list[Store]) -> None:
         assert len(await created(five, slot_limit(7, "reject"), 50)) == 7
         assert await limit_usage(five[0]) == {"few/k": (7, 0)}
 
-    async def test_of_fifty_submits_at_once_as_many_come_in_as_a_rate_allows(self, five: list[Store]) -> None:
+    async def test_concurrent_submits_are_admitted_up_to_the_rate(self, five: list[Store]) -> None:
         assert len(await created(five, rate_limit(10, 3600.0, "reject", burst=7), 50)) == 7
 
-    async def test_of_fifty_that_replace_each_other_one_is_left(self, five: list[Store]) -> None:
+    async def test_of_concurrent_jobs_that_replace_each_other_one_is_left(self, five: list[Store]) -> None:
         names = await created(five, slot_limit(1, "replace"), 50)
         assert len(names) == 50
         assert sorted(await states(five[0], *names)) == [*[State.CANCELLED] * 49, State.QUEUED]
 
-    async def test_never_more_run_than_the_limit_allows_and_all_run_in_the_end(self, five: list[Store]) -> None:
+    async def test_never_more_jobs_run_than_the_limit_and_all_finish(self, five: list[Store]) -> None:
         many = [f"j{n}" for n in range(60)]
         limit = slot_limit(3, "wait")
         await submit(five[0], *(JobSpec(id=id_, task="t", user=id_[-1], limits=(limit,)) for id_ in many))
@@ -76,7 +76,7 @@ class Contention(ManyConnections):
         assert 1 < most <= 3
         assert await limit_usage(five[1]) == {}
 
-    async def test_a_batch_whose_jobs_end_at_once_ends_once(self, five: list[Store]) -> None:
+    async def test_a_batch_whose_jobs_finish_concurrently_ends_once(self, five: list[Store]) -> None:
         for number in range(5):
             name = f"b{number}"
             await five[0].open_batch(BatchSpec(id=name, follow_ups=(FollowUp(FINISHED, JobSpec(id="", task="f")),)))
@@ -97,11 +97,11 @@ class Contention(ManyConnections):
                 False,
             ]
 
-    async def test_a_batch_opened_by_many_is_one(self, five: list[Store]) -> None:
+    async def test_a_batch_opened_concurrently_is_one_batch(self, five: list[Store]) -> None:
         made = await asyncio.gather(*(five[n % 5].open_batch(BatchSpec(id="b", user=f"u{n}")) for n in range(20)))
         assert len({each.spec.user for each in made}) == 1
 
-    async def test_of_many_that_fire_a_schedule_one_does(self, five: list[Store], clock: ManualClock) -> None:
+    async def test_of_concurrent_fires_of_a_schedule_one_counts(self, five: list[Store], clock: ManualClock) -> None:
         schedule = Schedule(name="s", spec=JobSpec(id="", task="t"), every=60.0)
         await asyncio.gather(*(store.upsert_schedule(schedule) for store in five))
         for number in range(10):
@@ -114,7 +114,7 @@ class Contention(ManyConnections):
             (job,) = [job for job in await five[0].get([f"s{number}-{n}" for n in range(20)]) if job is not None]
             assert job.id == (await five[1].list_schedules()).records[0].job
 
-    async def test_sweeps_and_claims_at_once_wake_no_more_than_may_run(
+    async def test_concurrent_sweeps_and_claims_unblock_no_more_than_the_limit(
         self, five: list[Store], clock: ManualClock
     ) -> None:
         limit = slot_limit(4, "wait")

@@ -29,9 +29,7 @@ from sidelane.stores.contract import Store
 class Deadlines(StoreSuite):
     """`start_within` counts to the first start, `deadline` over all attempts."""
 
-    async def test_a_job_too_late_to_start_is_never_handed_out_but_ended_as_failed(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_an_expired_job_is_failed_instead_of_claimed(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", expires=30), JobSpec(id="b", task="t", deadline=30))
         await submit(store, *specs("c"))
         clock.advance(31)
@@ -42,15 +40,13 @@ class Deadlines(StoreSuite):
             assert job.problem is not None
             assert (await end_event(store, job_id))["problem"] == job.problem.document()
 
-    async def test_a_job_too_late_to_start_is_not_claimed_by_its_id_either(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_an_expired_job_cannot_be_claimed_by_id(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", expires=30))
         clock.advance(31)
         assert await claim(store, ids=("a",)) == []
         assert (await record(store, "a")).state is State.FAILED
 
-    async def test_a_sweep_ends_what_is_too_late_to_start(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_sweep_fails_expired_jobs(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", expires=30, follow_ups=(FOLLOW_UP,)))
         await submit(store, JobSpec(id="b", task="t", deadline=30, delay=3600))
         assert (await pass_time(store, clock, 29)).ended == 0
@@ -59,17 +55,17 @@ class Deadlines(StoreSuite):
         assert (await record(store, "b")).state is State.FAILED
         assert (await record(store, "a.1.0")).state is State.QUEUED
 
-    async def test_a_job_that_started_in_time_may_start_again_later(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_job_that_started_in_time_may_be_retried_later(self, store: Store, clock: ManualClock) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", expires=30)), Retried(failure(), 60))
         await pass_time(store, clock, 61)
         assert ids(await claim(store)) == ["a"]
 
-    async def test_a_job_that_was_started_and_released_has_started(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_released_job_counts_as_started(self, store: Store, clock: ManualClock) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", expires=30)), Released(60))
         await pass_time(store, clock, 61)
         assert ids(await claim(store)) == ["a"]
 
-    async def test_remaining_is_what_the_deadline_leaves(self, store: Store, clock: ManualClock) -> None:
+    async def test_remaining_is_the_time_until_the_deadline(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", deadline=100), *specs("b"))
         clock.advance(30)
         first = await claim_job(store, "a")
@@ -79,9 +75,7 @@ class Deadlines(StoreSuite):
         assert (await claim_job(store, "a")).remaining == pytest.approx(40)
         assert (await claim_job(store, "b")).remaining is None
 
-    async def test_a_sweep_leaves_a_running_job_past_its_deadline_to_its_worker(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_sweep_does_not_end_a_running_job_past_its_deadline(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", deadline=LEASE))
         for _ in range(9):
             assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
@@ -89,14 +83,12 @@ class Deadlines(StoreSuite):
         assert await finish(store, claimed, Succeeded("1"))
         assert (await record(store, "a")).state is State.SUCCEEDED
 
-    async def test_a_retry_that_comes_after_the_deadline_is_ended_by_a_sweep(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_retry_due_after_the_deadline_is_failed_by_a_sweep(self, store: Store, clock: ManualClock) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", deadline=30)), Retried(failure(), 60))
         await pass_time(store, clock, 40)
         assert (await record(store, "a")).state is State.FAILED
 
-    async def test_more_late_jobs_than_one_sweep_takes_are_all_ended(self, store: Store, clock: ManualClock) -> None:
+    async def test_expired_jobs_beyond_one_sweep_are_all_failed(self, store: Store, clock: ManualClock) -> None:
         many = [f"j{n}" for n in range(250)]
         await submit(store, *(JobSpec(id=job_id, task="t", expires=5) for job_id in many))
         await pass_time(store, clock, LEASE)
@@ -110,12 +102,12 @@ class Deadlines(StoreSuite):
 class AbandonedJobs(StoreSuite):
     """`abandon_after`: a job that somebody listened to ends when the last listener has been gone that long."""
 
-    async def test_a_job_that_nobody_ever_listened_to_is_not_abandoned(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_job_that_never_had_a_listener_is_not_abandoned(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", abandon_after=20))
         assert (await pass_time(store, clock, 100)).ended == 0
         assert (await record(store, "a")).state is State.QUEUED
 
-    async def test_a_queued_job_is_cancelled_when_its_last_listener_has_been_gone_that_long(
+    async def test_a_queued_job_is_cancelled_once_its_last_listener_has_been_gone_that_long(
         self, store: Store, clock: ManualClock
     ) -> None:
         await submit(store, JobSpec(id="a", task="t", abandon_after=20))
@@ -125,7 +117,7 @@ class AbandonedJobs(StoreSuite):
         assert (await record(store, "a")).state is State.CANCELLED
         assert (await end_event(store, "a"))["state"] == "cancelled"
 
-    async def test_listening_starts_the_time_anew(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_listener_restarts_the_time(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", abandon_after=20))
         for _ in range(5):
             await store.touch_listeners(["a"])
@@ -155,7 +147,7 @@ class AbandonedJobs(StoreSuite):
         await pass_time(store, clock, 100)
         assert (await record(store, "a")).state is State.QUEUED
 
-    async def test_an_abandoned_job_that_has_ended_stays_as_it_is(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_finished_job_is_not_abandoned(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", abandon_after=20))
         await store.touch_listeners(["a"])
         await finish(store, claimed, Succeeded("1"))

@@ -32,7 +32,7 @@ def after(event: Event) -> Cursor:
 class EventLog(StoreSuite):
     """What is written, and how it is numbered."""
 
-    async def test_nothing_is_in_the_log_until_something_is_emitted(self, store: Store) -> None:
+    async def test_the_log_is_empty_until_something_is_emitted(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         assert await read_log(store, "a") == []
         assert await append_tokens(store, claimed, 1)
@@ -40,11 +40,11 @@ class EventLog(StoreSuite):
         assert (await record(store, "a")).last == 0
         assert await read_log(store, "a") == []
 
-    async def test_there_is_no_log_of_a_job_that_never_was(self, store: Store) -> None:
+    async def test_an_unknown_job_has_no_log(self, store: Store) -> None:
         assert await store.read("nobody") is None
         assert await store.read("nobody", after=Cursor(1, 1)) is None
 
-    async def test_entries_are_numbered_in_order_and_told_the_stores_time(
+    async def test_events_are_numbered_in_order_and_have_the_stores_time(
         self, store: Store, clock: ManualClock
     ) -> None:
         claimed = await start(store, *specs("a"))
@@ -59,7 +59,7 @@ class EventLog(StoreSuite):
         assert (first.at, second.at, first.epoch) == (clock(), clock(), second.epoch)
         assert (await record(store, "a")).last == 2
 
-    async def test_logs_of_different_jobs_in_one_call_stay_apart(self, store: Store) -> None:
+    async def test_logs_of_different_jobs_in_one_call_are_separate(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
         a, b = await claim(store)
         appends = [
@@ -80,7 +80,7 @@ class EventLog(StoreSuite):
         await finish(store, third, Succeeded("1"), *tokens("five"))
         assert await event_texts(store, "a") == ["one", "two", "three", "four", "five", "end"]
 
-    async def test_each_attempt_that_emits_has_an_epoch_of_its_own(self, store: Store) -> None:
+    async def test_each_attempt_that_emits_has_its_own_epoch(self, store: Store) -> None:
         for text in "abc":
             if text == "a":
                 await submit(store, *specs("a"))
@@ -91,7 +91,7 @@ class EventLog(StoreSuite):
         assert len(set(epochs)) == 3
         assert [epochs[0], epochs[2], epochs[4]] == [epochs[1], epochs[3], epochs[5]]
 
-    async def test_progress_in_the_record_is_that_of_the_newest_progress_event(self, store: Store) -> None:
+    async def test_the_records_progress_is_that_of_the_newest_progress_event(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         entries = (
             NewEvent("progress", '{"percent": 10}'),
@@ -122,7 +122,7 @@ class EventLog(StoreSuite):
 class LogReaders(StoreSuite):
     """A reader resumes where it was, or is told that it cannot."""
 
-    async def test_a_reading_holds_no_more_than_its_limit_the_end_included(self, store: Store) -> None:
+    async def test_a_page_has_at_most_limit_events_including_the_end(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"), *tokens("one", "two", "three"))
         events = await read_log(store, "a")
         for place in range(4):
@@ -143,7 +143,7 @@ class LogReaders(StoreSuite):
             assert reading is not None
             assert (list(reading.events), reading.last, reading.gap) == (events[place:], 4, False)
 
-    async def test_a_long_log_is_read_in_pieces(self, store: Store) -> None:
+    async def test_a_long_log_is_read_in_pages(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await append_tokens(store, claimed, 1, *"abcdefg")
         said: list[Event] = []
@@ -156,7 +156,7 @@ class LogReaders(StoreSuite):
             cursor = after(said[-1])
         assert said == await read_log(store, "a")
 
-    async def test_what_comes_later_is_read_from_the_last_cursor(self, store: Store) -> None:
+    async def test_later_events_are_read_from_the_last_cursor(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await append_tokens(store, claimed, 1, "one")
         (event,) = await read_log(store, "a")
@@ -184,13 +184,13 @@ class LogReaders(StoreSuite):
             assert reading is not None
             assert (list(reading.events), reading.gap) == (events, True)
 
-    async def test_a_cursor_into_the_log_of_a_job_that_has_none_yet_is_a_gap(self, store: Store) -> None:
+    async def test_a_cursor_into_an_empty_log_is_a_gap(self, store: Store) -> None:
         await submit(store, *specs("a"))
         reading = await store.read("a", after=Cursor(7, 1))
         assert reading is not None
         assert (reading.events, reading.last, reading.gap) == ((), 0, True)
 
-    async def test_a_cursor_of_before_a_requeue_still_resumes(self, store: Store) -> None:
+    async def test_a_cursor_from_before_a_requeue_still_resumes(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"), *tokens("one"))
         events = await read_log(store, "a")
         await store.requeue(["a"])
@@ -235,7 +235,7 @@ class AppendOrdinals(StoreSuite):
         await append_tokens(store, second, 1, "three")
         assert await event_texts(store, "a") == ["one", "two", "three"]
 
-    async def test_an_append_of_nothing_changes_nothing_whatever_its_ordinal(self, store: Store) -> None:
+    async def test_an_empty_append_changes_nothing(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         assert await append_tokens(store, claimed, 3)
         assert await append_tokens(store, claimed, 1, "one", "two")
@@ -245,7 +245,7 @@ class AppendOrdinals(StoreSuite):
         assert await event_texts(store, "a") == ["one", "two", "three"]
         assert len({event.epoch for event in events}) == 1
 
-    async def test_every_reader_is_told_of_entries_that_are_missing(self, store: Store) -> None:
+    async def test_every_reader_sees_a_gap_event_for_missing_entries(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await append_tokens(store, claimed, 1, "one")
         await append_tokens(store, claimed, 9, "nine")
@@ -256,7 +256,7 @@ class AppendOrdinals(StoreSuite):
         assert reading is not None
         assert ([event.name for event in reading.events], reading.gap) == (["gap", "token"], False)
 
-    async def test_entries_that_are_missing_before_the_end_are_told_of(self, store: Store) -> None:
+    async def test_missing_entries_before_the_end_are_a_gap_event(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await append_tokens(store, claimed, 1, "one")
         await finish(store, claimed, Succeeded("1"), ordinal=4)
@@ -264,7 +264,7 @@ class AppendOrdinals(StoreSuite):
         assert [event.name for event in events] == ["token", "gap", "end"]
         assert events[1].epoch == events[2].epoch != events[0].epoch
 
-    async def test_an_ordinal_that_leaves_a_hole_opens_a_new_epoch(self, store: Store) -> None:
+    async def test_an_ordinal_that_leaves_a_gap_begins_a_new_epoch(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await append_tokens(store, claimed, 1, "one")
         assert await append_tokens(store, claimed, 5, "five")

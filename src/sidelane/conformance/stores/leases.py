@@ -50,7 +50,7 @@ class Fencing(StoreSuite):
         claimed = await start(store, *specs("a"))
         await writes_nothing(store, replace(claimed, lease=Lease("a", 2, claimed.lease.nonce)))
 
-    async def test_a_lease_of_a_job_that_never_was_answers_no(self, store: Store) -> None:
+    async def test_a_lease_of_an_unknown_job_is_lost(self, store: Store) -> None:
         lease = Lease("nobody", 1, "0000000000000000")
         assert await store.append([EventAppend(lease=lease, ordinal=1, entries=tokens("x"))]) == [False]
         assert await heartbeat(store, "w", lease) == [LeaseStatus.LOST]
@@ -81,7 +81,7 @@ class Fencing(StoreSuite):
         await finish(store, claimed, Succeeded("1"))
         assert (await record(store, "a")).state is State.QUEUED
 
-    async def test_a_lease_of_before_a_requeue_changes_nothing(self, store: Store) -> None:
+    async def test_a_lease_from_before_a_requeue_changes_nothing(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await finish(store, claimed, Succeeded("1"))
         await store.requeue(["a"])
@@ -96,7 +96,7 @@ class Fencing(StoreSuite):
         assert not await finish(store, claimed, Succeeded("1"))
         assert await store.get(["a.1.0"]) == [None]
 
-    async def test_the_stale_item_of_a_call_does_not_stop_the_others(self, store: Store) -> None:
+    async def test_a_stale_item_does_not_affect_the_others_of_its_call(self, store: Store) -> None:
         await submit(store, *specs("a", "b", "c"))
         claimed = await claim(store)
         leases = [claimed[0].lease, replace(claimed[1].lease, nonce="0" * 16), claimed[2].lease]
@@ -108,14 +108,14 @@ class Fencing(StoreSuite):
 class LeaseExpiry(StoreSuite):
     """A lease ends when it is swept, not when its time passes."""
 
-    async def test_an_expired_lease_that_nobody_swept_may_still_finish(self, store: Store, clock: ManualClock) -> None:
+    async def test_an_expired_lease_may_still_finish_until_it_is_swept(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, *specs("a"))
         clock.advance(10 * LEASE)
         assert await append_tokens(store, claimed, 1, "x")
         assert await finish(store, claimed, Succeeded("1"))
         assert (await record(store, "a")).state is State.SUCCEEDED
 
-    async def test_an_expired_lease_that_nobody_swept_may_still_be_renewed(
+    async def test_an_expired_lease_may_still_be_renewed_until_it_is_swept(
         self, store: Store, clock: ManualClock
     ) -> None:
         claimed = await start(store, *specs("a"))
@@ -131,7 +131,7 @@ class LeaseExpiry(StoreSuite):
         assert (await pass_time(store, clock, 0.99 * LEASE)).lost == 0
         assert (await record(store, "a")).state is State.RUNNING
 
-    async def test_an_expired_lease_is_requeued(self, store: Store, clock: ManualClock) -> None:
+    async def test_an_expired_lease_returns_its_job_to_the_queue(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)
         await start(store, *specs("a"))
         assert (await pass_time(store, clock, 1.5 * LEASE)).lost == 1
@@ -146,7 +146,7 @@ class LeaseExpiry(StoreSuite):
             assert (await pass_time(store, clock, LEASE / 3)).lost == 0
         assert await finish(store, claimed, Succeeded("1"))
 
-    async def test_a_sweep_takes_the_lease_duration_of_the_claim_not_its_own(
+    async def test_a_lease_expires_by_the_claims_duration_not_the_sweeps(
         self, store: Store, clock: ManualClock
     ) -> None:
         await submit(store, *specs("a"))
@@ -154,13 +154,13 @@ class LeaseExpiry(StoreSuite):
         assert (await pass_time(store, clock, 5 * LEASE)).lost == 0
         assert (await pass_time(store, clock, 2 * LEASE)).lost == 1
 
-    async def test_sweeping_again_takes_nothing_twice(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_repeated_sweep_expires_nothing_twice(self, store: Store, clock: ManualClock) -> None:
         await start(store, *specs("a"))
         await pass_time(store, clock, 3 * LEASE)
         assert (await store.sweep(lease=LEASE)).lost == 0
         assert (await record(store, "a")).worker_losses == 1
 
-    async def test_more_leases_than_one_sweep_takes_are_all_taken(self, store: Store, clock: ManualClock) -> None:
+    async def test_expired_leases_beyond_one_sweep_are_all_swept(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs(*(f"j{n}" for n in range(450))))
         for number in range(450):
             await claim(store, worker=f"w{number % 7}", limit=1)

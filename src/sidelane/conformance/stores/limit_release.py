@@ -37,7 +37,7 @@ class SlotRelease(StoreSuite):
         [Succeeded("1"), Failed(failure()), Cancelled(), Retried(failure(), delay=60), Released(delay=60)],
         ids=lambda outcome: type(outcome).__name__,
     )
-    async def test_a_job_that_leaves_gives_its_slot_to_the_next(self, store: Store, outcome: Outcome) -> None:
+    async def test_a_job_that_stops_running_releases_its_slot_to_the_next(self, store: Store, outcome: Outcome) -> None:
         holder = await start(store, *specs("holder", limits=(ONE,)))
         await submit(store, *specs("a", limits=(ONE,)))
         assert await claim(store) == []
@@ -46,7 +46,9 @@ class SlotRelease(StoreSuite):
         assert await limit_usage(store) == {"few/k": (1, 0)}
 
     @pytest.mark.parametrize("losses", [0, 3])
-    async def test_a_lost_lease_gives_its_slot_to_the_next(self, store: Store, clock: ManualClock, losses: int) -> None:
+    async def test_a_lost_lease_releases_its_slot_to_the_next(
+        self, store: Store, clock: ManualClock, losses: int
+    ) -> None:
         stale = await start(store, JobSpec(id="dead", task="t", max_worker_losses=losses, limits=(ONE,)), worker="dead")
         await submit(store, *specs("a", limits=(ONE,), priority=1))
         assert await claim(store) == []
@@ -55,9 +57,7 @@ class SlotRelease(StoreSuite):
         assert not await finish(store, stale, Succeeded("1"))
         assert await limit_usage(store) == {"few/k": (1, 1 if losses else 0)}
 
-    async def test_no_slot_is_held_when_the_leases_of_all_workers_are_swept(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_no_slot_is_used_once_all_leases_are_swept(self, store: Store, clock: ManualClock) -> None:
         limit = slot_limit(300, "wait")
         await submit(store, *specs(*(f"j{n}" for n in range(320)), limits=(limit,)))
         for number in range(8):
@@ -69,7 +69,7 @@ class SlotRelease(StoreSuite):
         assert (await limit_usage(store)).get("few/k", (0, 0)) == (0, 0)
         assert len(await claim(store, limit=1000)) == 300
 
-    async def test_a_running_job_that_is_asked_to_stop_holds_its_slot_until_it_has(self, store: Store) -> None:
+    async def test_a_running_job_with_a_cancel_request_keeps_its_slot_until_it_ends(self, store: Store) -> None:
         holder = await start(store, *specs("holder", limits=(ONE,)))
         await submit(store, *specs("a", limits=(ONE,)))
         await store.cancel(["holder"])
@@ -77,7 +77,7 @@ class SlotRelease(StoreSuite):
         await finish(store, holder, Released())
         assert ids(await claim(store)) == ["a"]
 
-    async def test_a_retried_job_takes_a_slot_anew(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_retried_job_acquires_a_new_slot(self, store: Store, clock: ManualClock) -> None:
         holder = await start(store, *specs("holder", limits=(ONE,)))
         await submit(store, *specs("a", limits=(ONE,)))
         await claim(store)
@@ -97,7 +97,7 @@ class SlotRelease(StoreSuite):
         await finish(store, holder, Succeeded("1"))
         assert ids(await claim(store)) == ["a"]
 
-    async def test_a_job_that_is_finished_with_another_in_one_call_frees_both_slots(self, store: Store) -> None:
+    async def test_two_jobs_finished_in_one_call_release_both_slots(self, store: Store) -> None:
         limit = slot_limit(2, "wait")
         await submit(store, *specs("a", "b", "c", "d", limits=(limit,)))
         for each in await claim(store):
@@ -120,7 +120,7 @@ class SharedLimits(StoreSuite):
         assert ids(await claim(store)) == ["w2"]
         await submit_rejected(store, *specs("r2", limits=(rejecting,)))
 
-    async def test_each_job_is_checked_against_its_own_number(self, store: Store) -> None:
+    async def test_each_job_is_checked_against_its_own_maximum(self, store: Store) -> None:
         await submit(store, *specs("r1", "r2", "r3", limits=(slot_limit(3, "reject"),)))
         await submit(store, *specs("w", limits=(ONE,)))
         claimed = await claim(store)
@@ -134,7 +134,7 @@ class SharedLimits(StoreSuite):
         await finish(store, claimed[2], Succeeded("1"))
         assert ids(await claim(store)) == ["w"]
 
-    async def test_a_rejecting_job_takes_the_room_of_those_that_wait_before_they_start(self, store: Store) -> None:
+    async def test_a_job_of_a_rejecting_limit_uses_a_slot_that_blocked_jobs_wait_for(self, store: Store) -> None:
         await submit(store, *specs("w", limits=(ONE,)))
         await submit(store, *specs("r", limits=(slot_limit(1, "reject"),)))
         claimed = await claim(store)
@@ -142,22 +142,20 @@ class SharedLimits(StoreSuite):
         await finish(store, claimed[0], Succeeded("1"))
         assert ids(await claim(store)) == ["w"]
 
-    async def test_a_rejecting_job_that_is_cancelled_wakes_one_that_waits(self, store: Store) -> None:
+    async def test_cancelling_a_job_of_a_rejecting_limit_unblocks_one(self, store: Store) -> None:
         await submit(store, *specs("r", limits=(slot_limit(1, "reject"),), queue="x"), *specs("w", limits=(ONE,)))
         assert await claim(store) == []
         await store.cancel(["r"])
         assert ids(await claim(store)) == ["w"]
 
-    async def test_a_rejecting_job_that_comes_too_late_wakes_one_that_waits(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_an_expired_job_of_a_rejecting_limit_unblocks_one(self, store: Store, clock: ManualClock) -> None:
         late = JobSpec(id="r", task="t", queue="x", expires=5, limits=(slot_limit(1, "reject"),))
         await submit(store, late, *specs("w", limits=(ONE,)))
         assert await claim(store) == []
         await pass_time(store, clock, LEASE)
         assert ids(await claim(store)) == ["w"]
 
-    async def test_a_job_that_claims_under_a_slot_it_has_takes_none_twice(self, store: Store) -> None:
+    async def test_a_job_that_already_has_the_slot_acquires_no_second_one(self, store: Store) -> None:
         limits = slot_limit(2, "reject"), slot_limit(2, "wait", "other")
         claimed = await start(store, *specs("a", limits=limits))
         assert await limit_usage(store) == {"few/k": (1, 0), "other/k": (1, 0)}
@@ -166,9 +164,7 @@ class SharedLimits(StoreSuite):
         await finish(store, await claim_job(store, "a"), Succeeded("1"))
         assert await limit_usage(store) == {}
 
-    async def test_a_job_that_counts_twice_by_one_id_has_one_slot_and_does_not_wait_for_itself(
-        self, store: Store
-    ) -> None:
+    async def test_a_job_with_two_limits_of_one_id_has_one_slot_and_does_not_block_itself(self, store: Store) -> None:
         limits = slot_limit(3, "reject"), slot_limit(1, "wait")
         await submit(store, *specs("a", "b", limits=limits))
         assert await limit_usage(store) == {"few/k": (2, 0)}
@@ -176,7 +172,7 @@ class SharedLimits(StoreSuite):
             await finish(store, await claim_job(store, job_id), Succeeded("1"))
         assert await limit_usage(store) == {}
 
-    async def test_a_limit_may_be_changed_from_slots_to_a_rate_and_back_while_jobs_wait_for_it(
+    async def test_a_limit_may_change_between_concurrency_and_rate_while_jobs_wait(
         self, store: Store, clock: ManualClock
     ) -> None:
         spread = rate_limit(1, 5.0, "wait", name="few")
@@ -192,9 +188,7 @@ class SharedLimits(StoreSuite):
             running = await claim(store)
         assert sorted(ended) == ["a", "b", "c", "d", "holder"]
 
-    async def test_a_limit_that_was_slots_before_it_was_a_rate_is_listed_with_those_who_hold_them(
-        self, store: Store
-    ) -> None:
+    async def test_a_concurrency_limit_changed_to_a_rate_is_listed_with_its_remaining_slots(self, store: Store) -> None:
         await start(store, *specs("holder", limits=(slot_limit(2, "wait"),)))
         spread = rate_limit(1, 5.0, "wait", name="few")
         await submit(store, *specs("a", "b", limits=(spread,)))

@@ -36,7 +36,7 @@ PATIENT = slot_limit(1, "wait")
 class RejectingLimits(StoreSuite):
     """Which submits are refused, and how."""
 
-    async def test_a_job_too_many_is_refused_and_the_refusal_says_by_what(self, store: Store) -> None:
+    async def test_a_job_beyond_the_limit_is_rejected_and_the_limit_is_named(self, store: Store) -> None:
         await submit(store, *specs("a", "b", limits=(TWO,)))
         refused = await submit_rejected(store, *specs("c", limits=(TWO,)))
         assert (refused.problem.status, refused.problem.extra["violated-policies"]) == (429, ["few"])
@@ -63,11 +63,11 @@ class RejectingLimits(StoreSuite):
         assert await limit_usage(store) == {"few/k": (3, 0)}
         await submit_rejected(store, *specs("d", limits=(limit,)))
 
-    async def test_of_the_jobs_of_one_call_as_many_are_taken_as_there_is_room_for(self, store: Store) -> None:
+    async def test_jobs_of_one_call_are_admitted_up_to_the_limit(self, store: Store) -> None:
         answers = await store.submit([*specs("a", "b", "c", limits=(TWO,)), *specs("d")])
         assert [isinstance(answer, Submission) for answer in answers] == [True, True, False, True]
 
-    async def test_all_limits_that_are_reached_are_named_and_nothing_is_taken_of_the_others(self, store: Store) -> None:
+    async def test_all_limits_hit_are_named_and_no_other_limit_is_used(self, store: Store) -> None:
         full, room, fuller = (
             slot_limit(1, "reject", "full"),
             slot_limit(1, "reject", "room"),
@@ -80,7 +80,7 @@ class RejectingLimits(StoreSuite):
         assert await limit_usage(store) == {"full/k": (1, 0), "fuller/k": (2, 0)}
         await submit(store, *specs("d", limits=(room,)))
 
-    async def test_what_was_refused_may_be_submitted_again(self, store: Store) -> None:
+    async def test_a_rejected_job_may_be_submitted_again(self, store: Store) -> None:
         claimed = await start(store, *specs("a", limits=(ONE,)))
         await submit_rejected(store, JobSpec(id="b", task="t", unique="only", limits=(ONE,)))
         await submit(store, JobSpec(id="c", task="t", unique="only"))
@@ -89,7 +89,7 @@ class RejectingLimits(StoreSuite):
         await submit(store, JobSpec(id="b", task="t", unique="only", limits=(ONE,)))
         assert ids(await claim(store)) == ["b"]
 
-    async def test_a_replay_never_meets_its_own_slot(self, store: Store) -> None:
+    async def test_a_repeated_submit_is_not_rejected_by_its_own_slot(self, store: Store) -> None:
         spec = JobSpec(id="a", task="t", unique="only", limits=(ONE,))
         await submit(store, spec)
         for again in spec, JobSpec(id="b", task="t", unique="only", limits=(ONE,)):
@@ -98,14 +98,14 @@ class RejectingLimits(StoreSuite):
             assert (answer.created, answer.record.id) == (False, "a")
         assert await limit_usage(store) == {"few/k": (1, 0)}
 
-    async def test_a_job_that_has_ended_answers_a_replay_though_its_limit_is_full(self, store: Store) -> None:
+    async def test_a_repeated_submit_of_a_finished_job_returns_it_though_its_limit_is_full(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a", limits=(ONE,))), Succeeded("1"))
         await submit(store, *specs("b", limits=(ONE,)))
         (answer,) = await store.submit(specs("a", limits=(ONE,)))
         assert isinstance(answer, Submission)
         assert (answer.created, answer.record.result) == (False, "1")
 
-    async def test_a_follow_up_takes_the_slot_that_its_parent_gives_back(self, store: Store) -> None:
+    async def test_a_follow_up_acquires_the_slot_that_its_parent_releases(self, store: Store) -> None:
         follow = FollowUp(FINISHED, JobSpec(id="", task="follow", limits=(PATIENT,)))
         claimed = await start(store, JobSpec(id="a", task="t", limits=(ONE,), follow_ups=(follow,)))
         await finish(store, claimed, Succeeded("1"))
@@ -129,12 +129,12 @@ class RejectingLimitRelease(StoreSuite):
     @pytest.mark.parametrize(
         "outcome", [Succeeded("1"), Failed(failure()), Cancelled()], ids=lambda outcome: type(outcome).__name__
     )
-    async def test_a_finished_job_gives_its_slot_back(self, store: Store, outcome: Outcome) -> None:
+    async def test_a_finished_job_releases_its_slot(self, store: Store, outcome: Outcome) -> None:
         await finish(store, await start(store, *specs("a", limits=(ONE,))), outcome)
         assert await limit_usage(store) == {}
         await submit(store, *specs("b", limits=(ONE,)))
 
-    async def test_a_job_that_never_ran_gives_its_slot_back(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_job_that_never_ran_releases_its_slot(self, store: Store, clock: ManualClock) -> None:
         limit = slot_limit(4, "reject")
         await submit(store, *specs("cancelled", limits=(limit,)))
         await submit(store, JobSpec(id="late", task="t", expires=5, limits=(limit,)))
@@ -146,7 +146,7 @@ class RejectingLimitRelease(StoreSuite):
         await pass_time(store, clock, 3 * LEASE)
         assert await limit_usage(store) == {}
 
-    async def test_a_job_that_comes_back_to_its_queue_keeps_its_slot(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_job_returned_to_its_queue_keeps_its_slot(self, store: Store, clock: ManualClock) -> None:
         limit = slot_limit(3, "reject")
         for job_id, outcome in ("retried", Retried(failure(), 60)), ("released", Released()):
             await finish(store, await start(store, *specs(job_id, limits=(limit,))), outcome)
@@ -156,19 +156,21 @@ class RejectingLimitRelease(StoreSuite):
         assert await limit_usage(store) == {"few/k": (3, 0)}
         await submit_rejected(store, *specs("another", limits=(limit,)))
 
-    async def test_a_job_out_of_losses_gives_its_slot_back(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_job_beyond_its_worker_losses_releases_its_slot(self, store: Store, clock: ManualClock) -> None:
         await start(store, JobSpec(id="a", task="t", max_worker_losses=0, limits=(ONE,)))
         await pass_time(store, clock, 3 * LEASE)
         assert await limit_usage(store) == {}
 
-    async def test_a_running_job_that_is_asked_to_stop_keeps_its_slot_until_it_has(self, store: Store) -> None:
+    async def test_a_running_job_with_a_cancel_request_keeps_its_rejecting_slot_until_it_ends(
+        self, store: Store
+    ) -> None:
         claimed = await start(store, *specs("a", limits=(ONE,)))
         await store.cancel(["a"])
         await submit_rejected(store, *specs("b", limits=(ONE,)))
         await finish(store, claimed, Cancelled())
         await submit(store, *specs("b", limits=(ONE,)))
 
-    async def test_a_repeated_or_stale_end_gives_back_nobodys_slot(self, store: Store) -> None:
+    async def test_a_repeated_or_stale_finish_releases_no_slot(self, store: Store) -> None:
         claimed = await start(store, *specs("a", limits=(ONE,)))
         await finish(store, claimed, Succeeded("1"))
         await submit(store, *specs("b", limits=(ONE,)))
@@ -176,7 +178,7 @@ class RejectingLimitRelease(StoreSuite):
         await store.cancel(["a"])
         assert await limit_usage(store) == {"few/k": (1, 0)}
 
-    async def test_requeue_takes_the_slots_of_its_limits_again(self, store: Store) -> None:
+    async def test_requeue_acquires_the_slots_of_its_limits_again(self, store: Store) -> None:
         other = slot_limit(1, "reject", "other")
         await finish(store, await start(store, *specs("a", limits=(ONE, other))), Failed(failure()))
         await store.requeue(["a"])
@@ -184,7 +186,7 @@ class RejectingLimitRelease(StoreSuite):
         await store.requeue(["a"])
         await submit_rejected(store, *specs("b", limits=(other,)))
 
-    async def test_requeue_is_refused_with_409_while_a_limit_is_full_and_takes_nothing(self, store: Store) -> None:
+    async def test_requeue_is_rejected_with_409_while_a_limit_is_full_and_acquires_nothing(self, store: Store) -> None:
         other = slot_limit(1, "reject", "other")
         await finish(store, await start(store, *specs("a", limits=(other, ONE))), Failed(failure()))
         await finish(store, await start(store, *specs("free")), Failed(failure()))
@@ -199,9 +201,7 @@ class RejectingLimitRelease(StoreSuite):
         assert await record(store, "a") == before
         assert await limit_usage(store) == {"few/k": (1, 0)}
 
-    async def test_of_finished_jobs_requeued_together_as_many_come_back_as_there_is_room_for(
-        self, store: Store
-    ) -> None:
+    async def test_jobs_requeued_together_return_up_to_the_limit(self, store: Store) -> None:
         for job_id in "abc":
             await finish(store, await start(store, *specs(job_id, limits=(TWO,))), Failed(failure()))
         answers = await store.requeue(["a", "b", "c"])

@@ -30,7 +30,7 @@ TWO = slot_limit(2, "replace")
 class ReplacingLimits(StoreSuite):
     """Whom a submit stops."""
 
-    async def test_a_queued_job_is_cancelled_at_once_for_the_newcomer(self, store: Store) -> None:
+    async def test_a_queued_job_is_replaced_at_once(self, store: Store) -> None:
         await submit(store, *specs("a", limits=(ONE,)))
         async with store.watch(job_topic("a")) as wakeups:
             await submit(store, *specs("b", limits=(ONE,)))
@@ -39,7 +39,7 @@ class ReplacingLimits(StoreSuite):
         assert (await end_event(store, "a"))["state"] == "cancelled"
         assert ids(await claim(store)) == ["b"]
 
-    async def test_a_running_job_is_asked_to_stop_and_the_newcomer_waits_until_it_has(self, store: Store) -> None:
+    async def test_a_replaced_running_job_is_cancelled_before_the_new_one_starts(self, store: Store) -> None:
         holder = await start(store, *specs("a", limits=(ONE,)))
         async with store.watch(worker_topic("w")) as wakeups:
             await submit(store, *specs("b", limits=(ONE,)))
@@ -52,14 +52,14 @@ class ReplacingLimits(StoreSuite):
         assert ids(await claim(store)) == ["b"]
         assert await limit_usage(store) == {"few/k": (1, 0)}
 
-    async def test_a_job_that_succeeds_all_the_same_has_succeeded(self, store: Store) -> None:
+    async def test_a_replaced_job_may_still_succeed(self, store: Store) -> None:
         holder = await start(store, *specs("a", limits=(ONE,)))
         await submit(store, *specs("b", limits=(ONE,)))
         await finish(store, holder, Succeeded("1"))
         assert await states(store, "a") == [State.SUCCEEDED]
         assert ids(await claim(store)) == ["b"]
 
-    async def test_a_limit_that_had_many_more_slots_before_is_brought_down_in_steps(self, store: Store) -> None:
+    async def test_a_limit_reduced_by_many_slots_replaces_in_steps(self, store: Store) -> None:
         many = [f"j{n}" for n in range(250)]
         await submit(store, *specs(*many, limits=(slot_limit(250, "replace"),)))
         other = slot_limit(1, "replace", key="other")
@@ -71,7 +71,7 @@ class ReplacingLimits(StoreSuite):
         assert set(await states(store, *many, "new", "newer")) == {State.CANCELLED}
         assert ids(await claim(store)) == ["another", "newest"]
 
-    async def test_delayed_and_parked_jobs_are_cancelled_at_once_too(self, store: Store) -> None:
+    async def test_delayed_and_blocked_jobs_are_replaced_at_once(self, store: Store) -> None:
         await submit(store, JobSpec(id="delayed", task="t", delay=60, limits=(ONE,)))
         holder = await start(store, *specs("a", limits=(ONE,)))
         assert await states(store, "delayed") == [State.CANCELLED]
@@ -82,7 +82,7 @@ class ReplacingLimits(StoreSuite):
         await finish(store, holder, Cancelled())
         assert ids(await claim(store)) == ["c"]
 
-    async def test_only_as_many_as_are_too_many_are_stopped_the_oldest_first(self, store: Store) -> None:
+    async def test_only_the_oldest_jobs_beyond_the_limit_are_replaced(self, store: Store) -> None:
         await submit(store, *specs("a", "b", limits=(TWO,)))
         assert await states(store, "a", "b") == [State.QUEUED] * 2
         await submit(store, *specs("c", limits=(TWO,), priority=-9))
@@ -90,7 +90,7 @@ class ReplacingLimits(StoreSuite):
         await submit(store, *specs("d", limits=(ONE,)))
         assert await states(store, "b", "c", "d") == [State.CANCELLED, State.CANCELLED, State.QUEUED]
 
-    async def test_one_that_is_being_stopped_already_is_not_counted(self, store: Store) -> None:
+    async def test_a_job_with_a_cancel_request_is_not_counted(self, store: Store) -> None:
         await submit(store, *specs("a", "b", limits=(TWO,)))
         await claim(store)
         await store.cancel(["b"])
@@ -99,7 +99,7 @@ class ReplacingLimits(StoreSuite):
         await submit(store, *specs("d", limits=(TWO,)))
         assert [(await record(store, job_id)).cancel_requested for job_id in "abcd"] == [True, True, False, False]
 
-    async def test_one_that_has_ended_is_not_counted(self, store: Store) -> None:
+    async def test_a_finished_job_is_not_counted(self, store: Store) -> None:
         await submit(store, *specs("a", "b", limits=(TWO,)))
         await finish(store, await claim_job(store, "b"), Succeeded("1"))
         await submit(store, *specs("c", limits=(TWO,)))
@@ -107,7 +107,7 @@ class ReplacingLimits(StoreSuite):
         await submit(store, *specs("d", limits=(TWO,)))
         assert await states(store, "a", "d") == [State.QUEUED] * 2
 
-    async def test_one_that_was_requeued_is_as_old_as_it_is(self, store: Store) -> None:
+    async def test_a_requeued_job_keeps_its_age_for_replacement(self, store: Store) -> None:
         await submit(store, *specs("a", limits=(TWO,)))
         await finish(store, await claim_job(store, "a"), Succeeded("1"))
         await submit(store, *specs("b", "c", limits=(TWO,)))
@@ -117,13 +117,13 @@ class ReplacingLimits(StoreSuite):
         await submit(store, *specs("d", limits=(TWO,)))
         assert await states(store, "a", "b", "d") == [State.CANCELLED, State.QUEUED, State.QUEUED]
 
-    async def test_jobs_of_another_key_are_left_alone(self, store: Store) -> None:
+    async def test_jobs_of_another_key_are_not_replaced(self, store: Store) -> None:
         other = slot_limit(1, "replace", key="other")
         await submit(store, *specs("a", limits=(other,)), *specs("b"))
         await submit(store, *specs("c", limits=(ONE,)), *specs("d", limits=(ONE,)))
         assert await states(store, *"abcd") == [State.QUEUED, State.QUEUED, State.CANCELLED, State.QUEUED]
 
-    async def test_a_replay_stops_nobody(self, store: Store) -> None:
+    async def test_a_repeated_submit_replaces_nothing(self, store: Store) -> None:
         first, second = (JobSpec(id=id_, task="t", unique=id_, limits=(TWO,)) for id_ in "ab")
         await submit(store, first, second)
         again = JobSpec(id="c", task="t", unique="a", limits=(TWO,))
@@ -132,14 +132,14 @@ class ReplacingLimits(StoreSuite):
             assert not answer.created
         assert await states(store, "a", "b") == [State.QUEUED] * 2
 
-    async def test_a_newcomer_that_is_refused_stops_nobody(self, store: Store) -> None:
+    async def test_a_rejected_job_replaces_nothing(self, store: Store) -> None:
         full = slot_limit(1, "reject", "full")
         await submit(store, *specs("a", limits=(ONE,)), *specs("b", limits=(full,)))
         await submit_rejected(store, *specs("c", limits=(ONE, full)))
         await submit_rejected(store, JobSpec(id="d", task="t", max_queued=1, limits=(ONE,)))
         assert await states(store, "a") == [State.QUEUED]
 
-    async def test_one_that_is_stopped_gives_back_all_its_slots_and_has_its_follow_ups(self, store: Store) -> None:
+    async def test_a_replaced_job_releases_all_its_slots_and_submits_its_follow_ups(self, store: Store) -> None:
         follow = FollowUp(frozenset({State.CANCELLED}), JobSpec(id="", task="follow"))
         mine = slot_limit(2, "reject", "mine")
         await submit(store, JobSpec(id="a", task="t", limits=(ONE, mine), follow_ups=(follow,)))
@@ -147,7 +147,7 @@ class ReplacingLimits(StoreSuite):
         assert await limit_usage(store) == {"mine/k": (1, 0)}
         assert await states(store, "a.1.0") == [State.QUEUED]
 
-    async def test_a_submit_answers_with_what_has_become_of_its_jobs(self, store: Store) -> None:
+    async def test_a_submit_returns_the_state_of_its_jobs_after_replacement(self, store: Store) -> None:
         records = await submit(store, *specs("a", "b", "c", limits=(ONE,)))
         assert [job.state for job in records] == [State.CANCELLED, State.CANCELLED, State.QUEUED]
         assert records == await store.get(["a", "b", "c"])

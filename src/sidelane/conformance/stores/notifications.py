@@ -35,22 +35,22 @@ async def hinted(store: Store, topic: str, change: Callable[[], Awaitable[object
 class Notifications(StoreSuite):
     """Which changes hint at which topics."""
 
-    async def test_a_submit_hints_at_its_queue(self, store: Store) -> None:
+    async def test_a_submit_notifies_its_queue(self, store: Store) -> None:
         assert await hinted(store, queue_topic("x"), lambda: submit(store, *specs("a", queue="x")))
 
-    async def test_a_requeue_hints_at_its_queue(self, store: Store) -> None:
+    async def test_a_requeue_notifies_its_queue(self, store: Store) -> None:
         await submit(store, *specs("a"))
         await store.cancel(["a"])
         assert await hinted(store, queue_topic("default"), lambda: store.requeue(["a"]))
 
-    async def test_a_release_and_a_retry_hint_at_their_queue(self, store: Store) -> None:
+    async def test_a_release_and_a_retry_notify_their_queue(self, store: Store) -> None:
         for job_id, outcome in ("a", Released()), ("b", Retried(failure())):
             claimed = await start(store, *specs(job_id))
             async with store.watch(queue_topic("default")) as wakeups:
                 await finish(store, claimed, outcome)
                 assert await wakeups.wait(HINT_TIMEOUT)
 
-    async def test_a_lost_lease_hints_at_its_queue_and_job(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_lost_lease_notifies_its_queue_and_job(self, store: Store, clock: ManualClock) -> None:
         await start(store, *specs("a"))
         async with AsyncExitStack() as stack:
             topics = queue_topic("default"), job_topic("a")
@@ -58,21 +58,21 @@ class Notifications(StoreSuite):
             await pass_time(store, clock, 3 * LEASE)
             assert [await wakeups.wait(HINT_TIMEOUT) for wakeups in watched] == [True, True]
 
-    async def test_a_resumed_queue_with_something_to_claim_is_hinted_at(self, store: Store) -> None:
+    async def test_resuming_a_queue_with_ready_jobs_notifies_it(self, store: Store) -> None:
         await store.pause("x")
         await submit(store, *specs("a", queue="x"))
         assert await hinted(store, queue_topic("x"), lambda: store.pause("x", False))
 
-    async def test_a_follow_up_hints_at_its_queue(self, store: Store) -> None:
+    async def test_a_follow_up_notifies_its_queue(self, store: Store) -> None:
         follow = FollowUp(FINISHED, JobSpec(id="", task="follow", queue="callbacks"))
         claimed = await start(store, JobSpec(id="a", task="t", follow_ups=(follow,)))
         assert await hinted(store, queue_topic("callbacks"), lambda: finish(store, claimed, Succeeded("1")))
 
-    async def test_an_append_hints_at_its_job(self, store: Store) -> None:
+    async def test_an_append_notifies_its_job(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         assert await hinted(store, job_topic("a"), lambda: append_tokens(store, claimed, 1, "x"))
 
-    async def test_every_change_of_state_hints_at_its_job(self, store: Store) -> None:
+    async def test_every_state_change_notifies_its_job(self, store: Store) -> None:
         await submit(store, *specs("a"))
         async with store.watch(job_topic("a")) as wakeups:
             claimed = await claim_job(store, "a")
@@ -84,11 +84,11 @@ class Notifications(StoreSuite):
             await store.requeue(["a"])
             assert await wakeups.wait(HINT_TIMEOUT)
 
-    async def test_cancelling_a_running_job_hints_at_its_worker(self, store: Store) -> None:
+    async def test_cancelling_a_running_job_notifies_its_worker(self, store: Store) -> None:
         await start(store, *specs("a"), worker="w1")
         assert await hinted(store, worker_topic("w1"), lambda: store.cancel(["a"]))
 
-    async def test_one_watch_wakes_for_each_of_its_topics(self, store: Store) -> None:
+    async def test_one_watch_is_woken_for_each_of_its_topics(self, store: Store) -> None:
         async with store.watch(queue_topic("x"), queue_topic("y"), job_topic("a")) as wakeups:
             await submit(store, *specs("b", queue="y"))
             assert await wakeups.wait(HINT_TIMEOUT)
@@ -123,7 +123,7 @@ class SubscriptionWaits(StoreSuite):
             await submit(store, *specs("a"))
             assert await waiting
 
-    async def test_a_wait_that_is_given_up_loses_no_hint(self, store: Store) -> None:
+    async def test_a_cancelled_wait_loses_no_hint(self, store: Store) -> None:
         async with store.watch(queue_topic("default")) as wakeups:
             waiting = asyncio.create_task(wakeups.wait())
             await asyncio.sleep(0.02)

@@ -77,7 +77,9 @@ class Processes(StoreSuite):
         await store.close()
 
     @pytest.mark.slow
-    async def test_works_across_processes(self, place: StoreFactory, living: Store) -> None:
+    async def test_a_job_can_be_submitted_run_and_read_in_different_processes(
+        self, place: StoreFactory, living: Store
+    ) -> None:
         racer = await Racer.start("race", place, "r", 1)
         await submit(living, *specs("a", "b"))
         async with asyncio.timeout(10):
@@ -91,7 +93,7 @@ class Processes(StoreSuite):
         assert {job.state for job in await check(living, ["a", "b"])} == {State.SUCCEEDED}
 
     @pytest.mark.slow
-    async def test_never_twice_under_fifty_racers_in_several_processes(
+    async def test_concurrent_workers_in_several_processes_run_no_job_twice(
         self, place: StoreFactory, living: Store
     ) -> None:
         many = [f"j{n}" for n in range(400)]
@@ -105,7 +107,7 @@ class Processes(StoreSuite):
         assert {job.state for job in await check(living, many)} == {State.SUCCEEDED}
 
     @pytest.mark.slow
-    async def test_never_more_run_than_a_limit_allows_under_racers_in_several_processes(
+    async def test_concurrent_workers_in_several_processes_never_exceed_a_limit(
         self, place: StoreFactory, living: Store
     ) -> None:
         many = [f"j{n}" for n in range(80)]

@@ -40,11 +40,11 @@ async def before(store: Store, job_id: str) -> int:
 class JobQueries(StoreSuite):
     """Queries answer newest first."""
 
-    async def test_jobs_are_found_newest_first(self, store: Store) -> None:
+    async def test_jobs_are_listed_newest_first(self, store: Store) -> None:
         await submit(store, *specs("c", "a", "b"))
         assert await found(store, Query()) == ["b", "a", "c"]
 
-    async def test_jobs_are_found_by_each_of_their_marks(self, store: Store) -> None:
+    async def test_jobs_are_listed_by_each_field_of_a_query(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         await submit(
             store,
@@ -65,14 +65,14 @@ class JobQueries(StoreSuite):
         assert await found(store, Query(labels={"tier": "gold", "zone": "1"})) == ["c"]
         assert await found(store, Query(task="speak", labels={"tier": "tin"})) == []
 
-    async def test_an_empty_text_is_no_mark_and_finds_no_job(self, store: Store) -> None:
+    async def test_an_empty_text_matches_no_job(self, store: Store) -> None:
         await submit(store, *specs("bare"), JobSpec(id="whole", task="t", user="u", key="k", parent="bare"))
         for mark in ("user", "key", "parent", "batch", "task", "queue"):
             marked: dict[str, Any] = {mark: ""}
             assert await found(store, Query(**marked)) == []
             assert await found(store, Query(**{"key": "k", **marked})) == []
 
-    async def test_jobs_are_found_by_state(self, store: Store) -> None:
+    async def test_jobs_are_listed_by_state(self, store: Store) -> None:
         for job_id, outcome in ("ok", Succeeded("1")), ("bad", Failed(failure())), ("again", Retried(failure())):
             await finish(store, await start(store, *specs(job_id)), outcome)
         await start(store, *specs("busy"))
@@ -81,13 +81,13 @@ class JobQueries(StoreSuite):
         assert await found(store, Query(states=frozenset({State.QUEUED}))) == ["again"]
         assert await found(store, Query(states=frozenset())) == []
 
-    async def test_what_is_found_is_the_record_without_its_history(self, store: Store) -> None:
+    async def test_listed_records_have_no_history(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Retried(failure()))
         whole = await record(store, "a")
         assert whole.history
         assert await store.list_jobs(Query()) == [replace(whole, history=())]
 
-    async def test_pages_go_on_from_the_last_job_seen_and_miss_none(self, store: Store) -> None:
+    async def test_pages_continue_from_the_last_job_and_miss_none(self, store: Store) -> None:
         await submit(store, *specs(*(f"j{n}" for n in range(12)), user="u"), *specs("other", user="v"))
         pages: list[str] = []
         before = None
@@ -97,7 +97,7 @@ class JobQueries(StoreSuite):
             before = page[-1].sequence if page else before
         assert pages == [f"j{n}" for n in reversed(range(12))]
 
-    async def test_names_are_compared_as_they_are(self, store: Store) -> None:
+    async def test_names_are_compared_exactly(self, store: Store) -> None:
         await submit(store, JobSpec(id="a", task="t", user="a%_*[b]'\"", labels={"a.b": "$.c"}))
         assert await found(store, Query(user="a%_*[b]'\"")) == ["a"]
         assert await found(store, Query(labels={"a.b": "$.c"})) == ["a"]
@@ -120,7 +120,7 @@ class QueuePositions(StoreSuite):
         for job_id in "delayed", "running", "ended", "nobody":
             assert await store.queue_position(job_id) is None
 
-    async def test_position_counts_no_further_than_a_thousand(self, store: Store) -> None:
+    async def test_position_is_counted_up_to_a_thousand(self, store: Store) -> None:
         await submit(store, *specs(*(f"j{n}" for n in range(1102))))
         assert [await before(store, f"j{n}") for n in (999, 1000, 1101)] == [999, 1000, 1000]
 
@@ -151,7 +151,7 @@ class Statistics(StoreSuite):
         await store.cancel(["a"])
         assert await store.stats() == [QueueStats(name="x")]
 
-    async def test_workers_are_listed_as_they_describe_themselves(self, store: Store) -> None:
+    async def test_workers_are_listed_with_their_last_description(self, store: Store) -> None:
         worker = WorkerInfo(
             id="w1",
             name="gpu-1",
@@ -175,7 +175,7 @@ class Statistics(StoreSuite):
             await pass_time(store, clock, LEASE / 3)
         assert [worker.id for worker in await store.workers()] == ["w2"]
 
-    async def test_a_worker_that_says_it_has_stopped_is_forgotten(self, store: Store) -> None:
+    async def test_a_stopped_worker_is_not_listed(self, store: Store) -> None:
         await heartbeat(store, "w1")
         assert len(await store.workers()) == 1
         await store.heartbeat(WorkerInfo(id="w1", name="w1", health="stopped"), [], lease=LEASE)

@@ -29,7 +29,7 @@ from sidelane.stores.contract import Store
 class Removal(StoreSuite):
     """What `remove` forgets, and what it leaves alone."""
 
-    async def test_a_removed_job_goes_with_everything_it_had(self, store: Store) -> None:
+    async def test_a_removed_job_is_removed_with_all_its_data(self, store: Store) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", user="u", key="k", unique="only"))
         await finish(store, claimed, Succeeded("1"), *tokens("one"))
         assert await store.remove(["a"]) == [True]
@@ -41,7 +41,7 @@ class Removal(StoreSuite):
         assert await store.requeue(["a"]) == [None]
         await submit(store, JobSpec(id="b", task="t", user="u", unique="only"))
 
-    async def test_a_job_that_is_unfinished_or_not_there_is_not_removed(self, store: Store) -> None:
+    async def test_an_unfinished_or_unknown_job_is_not_removed(self, store: Store) -> None:
         await submit(store, *specs("queued", "running"), JobSpec(id="delayed", task="t", delay=60))
         await claim_job(store, "running")
         names = ["queued", "running", "delayed", "nobody"]
@@ -57,7 +57,7 @@ class Removal(StoreSuite):
         await store.cancel(["a.1.0"])
         assert await store.remove(["a", "a.1.0"]) == [True, True]
 
-    async def test_removing_twice_is_removing_once(self, store: Store) -> None:
+    async def test_removing_twice_changes_nothing(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
         await store.cancel(["a", "b"])
         assert await store.remove(["a"]) == [True]
@@ -65,7 +65,7 @@ class Removal(StoreSuite):
         assert await store.get(["a", "b"]) == [Tombstone("a", None), Tombstone("b", None)]
         assert await store.remove([]) == []
 
-    async def test_what_is_left_of_a_removed_job_goes_after_its_retention(
+    async def test_the_tombstone_of_a_removed_job_goes_after_its_retention(
         self, store: Store, clock: ManualClock
     ) -> None:
         await submit(store, JobSpec(id="a", task="t", retention=30))
@@ -97,14 +97,14 @@ class RequeueWithArguments(StoreSuite):
         claimed = await claim_job(store, "a")
         assert claimed.record.spec.arguments == '{"n": "\u00fc"}'
 
-    async def test_without_other_arguments_a_job_keeps_those_it_had_last(self, store: Store) -> None:
+    async def test_requeue_without_arguments_keeps_the_last_ones(self, store: Store) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", arguments='{"n": 1}')), Failed(failure()))
         await store.requeue(["a"], arguments='{"n": 2}')
         await store.cancel(["a"])
         await store.requeue(["a"])
         assert (await record(store, "a")).spec.arguments == '{"n": 2}'
 
-    async def test_a_job_that_is_not_brought_back_keeps_its_arguments(self, store: Store) -> None:
+    async def test_a_rejected_requeue_keeps_the_arguments(self, store: Store) -> None:
         limit = slot_limit(1, "reject")
         await finish(store, await start(store, JobSpec(id="a", task="t", limits=(limit,))), Failed(failure()))
         await submit(store, *specs("b", limits=(limit,)))

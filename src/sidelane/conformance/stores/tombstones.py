@@ -34,7 +34,9 @@ CLEAN = FollowUp(REMOVED, JobSpec(id="", task="clean", queue="side"))
 class RemovalFollowUps(StoreSuite):
     """Follow-ups that are submitted in the very step that removes their job."""
 
-    async def test_retention_submits_them_with_no_parent(self, store: Store, clock: ManualClock) -> None:
+    async def test_removal_by_retention_submits_follow_ups_without_a_parent(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         template = replace(
             CLEAN.spec, arguments='{"n": 1}', user="u", parent="someone", delay=30, retention=77, trace="t"
         )
@@ -48,7 +50,7 @@ class RemovalFollowUps(StoreSuite):
         assert job.spec == replace(template, id="a.removed.0", parent=None)
         assert job.state is State.QUEUED
 
-    async def test_remove_submits_them_once(self, store: Store) -> None:
+    async def test_remove_submits_removal_follow_ups_once(self, store: Store) -> None:
         await submit(store, *(JobSpec(id=name, task="t", follow_ups=(CLEAN,)) for name in "ab"))
         await store.cancel(["a"])
         assert await store.remove(["a", "b", "a"]) == [True, False, False]
@@ -57,7 +59,7 @@ class RemovalFollowUps(StoreSuite):
         assert await store.get(["b.removed.0"]) == [None]
         assert ids(await claim(store, queues={"side": 9})) == ["a.removed.0"]
 
-    async def test_no_end_submits_them(self, store: Store) -> None:
+    async def test_no_final_state_submits_removal_follow_ups(self, store: Store) -> None:
         spec = JobSpec(id="a", task="t", follow_ups=(CLEAN, FOLLOW_UP, CLEAN))
         await finish(store, await start(store, spec), Failed(failure()))
         await store.requeue(["a"])
@@ -68,14 +70,14 @@ class RemovalFollowUps(StoreSuite):
         found = [name for name, job in zip(wanted, await store.get(wanted), strict=True) if job is not None]
         assert found == ["a.1.1", "a.2.1", "a.3.1"]
 
-    async def test_each_has_an_id_by_its_place(self, store: Store) -> None:
+    async def test_the_id_of_a_removal_follow_up_has_its_index(self, store: Store) -> None:
         await submit(store, JobSpec(id="a", task="t", follow_ups=(CLEAN, FOLLOW_UP, CLEAN)))
         await store.cancel(["a"])
         await store.cancel(["a.1.1"])
         assert await store.remove(["a"]) == [True]
         assert ids(await claim(store, queues={"side": 9, "default": 9})) == ["a.removed.0", "a.removed.2"]
 
-    async def test_they_join_a_batch_that_is_open_and_wait_at_their_limits(self, store: Store) -> None:
+    async def test_removal_follow_ups_join_an_open_batch_and_wait_for_their_limits(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         one = slot_limit(1, "wait")
         await submit(store, replace(CLEAN.spec, id="first", limits=(one,)))
@@ -91,14 +93,16 @@ class RemovalFollowUps(StoreSuite):
         assert ids(await claim(store, queues={"side": 9})) == ["first"]
         assert await blocking_limits(store, "a.removed.0", "b.removed.0") == ["few/k"] * 2
 
-    async def test_they_have_a_removal_of_their_own(self, store: Store) -> None:
+    async def test_removal_follow_ups_have_their_own_removal_follow_ups(self, store: Store) -> None:
         first = replace(CLEAN, spec=replace(CLEAN.spec, follow_ups=(CLEAN,)))
         await submit(store, JobSpec(id="a", task="t", follow_ups=(first,)))
         for name in "a", "a.removed.0", "a.removed.0.removed.0":
             await store.cancel([name])
             assert await store.remove([name]) == [True]
 
-    async def test_many_are_removed_and_followed_in_pieces(self, store: Store, clock: ManualClock) -> None:
+    async def test_many_jobs_are_removed_with_their_follow_ups_in_chunks(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         many = [f"j{n}" for n in range(250)]
         await submit(store, *(JobSpec(id=name, task="t", retention=5, follow_ups=(CLEAN,)) for name in many))
         await store.cancel(many)
@@ -111,7 +115,9 @@ class RemovalFollowUps(StoreSuite):
 class IdRetention(StoreSuite):
     """An id may stay taken for longer than its job is kept (rules 13)."""
 
-    async def test_a_removed_job_is_remembered_as_long_as_it_asked(self, store: Store, clock: ManualClock) -> None:
+    async def test_the_id_of_a_removed_job_stays_taken_for_its_id_retention(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         spec = JobSpec(id="a", task="t", user="u", retention=5, id_retention=60)
         await submit(store, spec)
         await store.cancel(["a"])
@@ -122,9 +128,7 @@ class IdRetention(StoreSuite):
         assert await store.get(["a"]) == [None]
         await submit(store, spec)
 
-    async def test_one_that_was_kept_for_longer_is_remembered_for_longer(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_longer_retention_keeps_the_id_taken_for_longer(self, store: Store, clock: ManualClock) -> None:
         spec = JobSpec(id="a", task="t", retention=60, id_retention=5)
         await submit(store, spec)
         await store.cancel(["a"])
@@ -134,7 +138,7 @@ class IdRetention(StoreSuite):
         await pass_time(store, clock, 30)
         await submit(store, spec)
 
-    async def test_another_job_of_the_same_id_does_not_shorten_the_memory(
+    async def test_another_job_of_the_same_id_does_not_shorten_the_id_retention(
         self, store: Store, clock: ManualClock
     ) -> None:
         remembered, brief = (
@@ -148,7 +152,7 @@ class IdRetention(StoreSuite):
         await pass_time(store, clock, 40)
         assert (await submit_rejected(store, remembered)).problem.status == 410
 
-    async def test_a_submit_that_asks_for_no_memory_is_not_kept_out(self, store: Store) -> None:
+    async def test_a_submit_without_id_retention_is_not_rejected(self, store: Store) -> None:
         remembered = JobSpec(id="a", task="t", id_retention=60)
         await submit(store, remembered)
         await store.cancel(["a"])
@@ -159,9 +163,7 @@ class IdRetention(StoreSuite):
         assert isinstance(answer, Submission)
         assert (answer.created, answer.record.spec) == (False, *specs("a"))
 
-    async def test_a_job_that_is_there_is_the_answer_and_the_memory_comes_before_the_unique_key(
-        self, store: Store
-    ) -> None:
+    async def test_an_existing_job_is_returned_and_a_tombstone_precedes_the_unique_key(self, store: Store) -> None:
         spec = JobSpec(id="a", task="t", unique="k", id_retention=60)
         await submit(store, spec)
         (again,) = await store.submit([spec])
@@ -176,7 +178,7 @@ class IdRetention(StoreSuite):
         assert isinstance(other, Submission)
         assert (other.created, other.record.id) == (False, "b")
 
-    async def test_a_refusal_keeps_no_other_out_of_the_same_call(self, store: Store) -> None:
+    async def test_a_rejection_does_not_affect_others_of_its_call(self, store: Store) -> None:
         spec = JobSpec(id="a", task="t", id_retention=60)
         await submit(store, spec)
         await store.cancel(["a"])

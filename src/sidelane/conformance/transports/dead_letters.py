@@ -20,7 +20,7 @@ class Rejecting(Subject):
     """What becomes of messages that cannot be used."""
 
     @pytest.mark.parametrize("dead_letters", ["given", "own"])
-    async def test_what_is_rejected_is_a_dead_letter_with_the_reason(
+    async def test_a_dead_lettered_message_keeps_the_reason(
         self, place: TransportPlace, dead_letters: DeadLetters
     ) -> None:
         way = await place.way(dead_letters=dead_letters)
@@ -41,7 +41,7 @@ class Rejecting(Subject):
                 assert letter.message.attributes["reason"] == "The message is not JSON."
                 await nothing(receiver)
 
-    async def test_a_long_reason_is_cut(self, place: TransportPlace) -> None:
+    async def test_a_long_reason_is_truncated(self, place: TransportPlace) -> None:
         way = await place.way(dead_letters="given")
         async with opened(way.open()) as transport, opened(way.open_dead_letters()) as buried:
             await send(transport, *messages("a"))
@@ -51,7 +51,7 @@ class Rejecting(Subject):
                 assert letter.message.attributes["reason"].startswith("말말말")
 
     @pytest.mark.parametrize("dead_letters", ["none", "missing"])
-    async def test_where_dead_letters_have_no_place_what_is_rejected_stays(
+    async def test_without_a_dead_letter_queue_the_message_is_redelivered(
         self, place: TransportPlace, dead_letters: DeadLetters, caplog: pytest.LogCaptureFixture
     ) -> None:
         way = await place.way(dead_letters=dead_letters)

@@ -9,7 +9,7 @@ from sidelane.model.message import Message
 class Ordering(Subject):
     """Groups, where the way was set up for them."""
 
-    async def test_messages_of_one_group_come_in_the_order_they_were_sent(self, place: TransportPlace) -> None:
+    async def test_messages_of_one_group_arrive_in_order(self, place: TransportPlace) -> None:
         numbers = [f"{number:02}" for number in range(12)]
         async with opened((await place.way(ordered=True)).open()) as transport:
             await send(transport, *(each for n in numbers for g in "ab" for each in messages(n + g, group=g)))
@@ -21,7 +21,7 @@ class Ordering(Subject):
                     await delivery.ack()
             assert came == {group: [number + group for number in numbers] for group in "ab"}
 
-    async def test_a_message_that_is_held_keeps_back_its_own_group_alone(self, place: TransportPlace) -> None:
+    async def test_an_unacknowledged_message_delays_its_own_group_only(self, place: TransportPlace) -> None:
         async with opened((await place.way(ordered=True)).open()) as transport:
             await send(transport, *messages("a1", "a2", group="a"), *messages("b1", "b2", group="b"))
             async with transport.receiving() as receiver:

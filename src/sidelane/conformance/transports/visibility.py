@@ -21,15 +21,13 @@ from sidelane.transports.contract import Delivery, Receiver, Transport
 class Holding(Subject):
     """Who has a message, and for how long."""
 
-    async def test_a_message_is_not_delivered_again_while_it_is_held(self, transport: Transport) -> None:
+    async def test_a_message_is_not_redelivered_during_its_visibility_timeout(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
         async with transport.receiving() as receiver:
             await take(receiver)
             await nothing(receiver)
 
-    async def test_what_is_neither_acknowledged_nor_extended_comes_again(
-        self, place: TransportPlace, transport: Transport
-    ) -> None:
+    async def test_an_unacknowledged_message_is_redelivered(self, place: TransportPlace, transport: Transport) -> None:
         await send(transport, *messages("acknowledged", "extended", "forgotten", "late"))
         async with transport.receiving(hold=place.shortest_hold) as receiver:
             taken = {delivery.message.body: delivery for delivery in await take(receiver, 4)}
@@ -43,7 +41,7 @@ class Holding(Subject):
             assert {name: again[name].message.id for name in again} == {name: taken[name].message.id for name in again}
             await nothing(receiver)
 
-    async def test_what_is_acknowledged_never_comes_again(self, transport: Transport) -> None:
+    async def test_an_acknowledged_message_is_never_redelivered(self, transport: Transport) -> None:
         await send(transport, *messages("a", "b"))
         async with transport.receiving() as receiver:
             for delivery in await take(receiver, 2):
@@ -51,7 +49,7 @@ class Holding(Subject):
         async with transport.receiving() as receiver:
             await nothing(receiver)
 
-    async def test_every_verb_after_the_acknowledgement_changes_nothing(self, transport: Transport) -> None:
+    async def test_calls_after_the_acknowledgement_change_nothing(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
         async with transport.receiving() as receiver:
             (delivery,) = await take(receiver)
@@ -62,7 +60,7 @@ class Holding(Subject):
             await delivery.reject("too late")
             await nothing(receiver)
 
-    async def test_what_is_released_comes_again_at_once(self, transport: Transport) -> None:
+    async def test_a_released_message_is_redelivered_at_once(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
         async with transport.receiving() as receiver:
             (first,) = await take(receiver)
@@ -73,7 +71,7 @@ class Holding(Subject):
         async with transport.receiving() as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_what_is_released_with_a_delay_comes_again_after_it(self, transport: Transport) -> None:
+    async def test_a_message_released_with_a_delay_is_redelivered_after_it(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
         async with transport.receiving() as receiver:
             (delivery,) = await take(receiver)
@@ -81,7 +79,7 @@ class Holding(Subject):
             await nothing(receiver, 0.6)
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_what_is_extended_is_still_its_holders_after_the_first_hold(
+    async def test_an_extended_message_is_not_redelivered_after_the_first_timeout(
         self, place: TransportPlace, transport: Transport
     ) -> None:
         await send(transport, *messages("a"))
@@ -92,7 +90,7 @@ class Holding(Subject):
             await delivery.release()
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_it_is_counted_how_often_a_message_was_delivered(self, place: TransportPlace) -> None:
+    async def test_deliveries_of_a_message_are_counted(self, place: TransportPlace) -> None:
         way = await place.way(dead_letters="own")  # some services count only where they bury what comes too often
         async with opened(way.open()) as transport, transport.receiving() as receiver:
             await send(transport, *messages("a"))
@@ -105,7 +103,7 @@ class Holding(Subject):
 class Closing(Subject):
     """What becomes of messages whose receiver goes."""
 
-    async def test_closing_the_way_in_releases_what_was_not_acknowledged(self, transport: Transport) -> None:
+    async def test_closing_a_receiver_releases_unacknowledged_messages(self, transport: Transport) -> None:
         await send(transport, *messages("a", "b", "c"))
         async with transport.receiving() as receiver:
             taken = await take(receiver, 3)
@@ -113,7 +111,7 @@ class Closing(Subject):
         async with transport.receiving() as receiver:
             assert bodies(await take(receiver, 2)) == ["a", "c"]
 
-    async def test_a_failing_receiver_releases_too(self, transport: Transport) -> None:
+    async def test_a_failing_receiver_releases_its_messages(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
         with suppress(ZeroDivisionError):
             async with transport.receiving() as receiver:
@@ -122,14 +120,14 @@ class Closing(Subject):
         async with transport.receiving() as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_a_cancelled_receive_ends_at_once_and_loses_nothing(self, transport: Transport) -> None:
+    async def test_a_cancelled_receive_ends_at_once_and_loses_no_message(self, transport: Transport) -> None:
         async with transport.receiving() as receiver:
             for body in ("a", "b", "c"):
                 await nothing(receiver, 0.1)  # cancels it
                 await send(transport, *messages(body))
                 assert bodies(await take(receiver)) == [body]
 
-    async def test_what_comes_while_a_receive_is_cancelled_comes_again(
+    async def test_a_message_that_arrives_during_a_cancelled_receive_is_redelivered(
         self, place: TransportPlace, transport: Transport
     ) -> None:
         async with transport.receiving(hold=place.shortest_hold) as receiver:
@@ -138,7 +136,7 @@ class Closing(Subject):
         async with transport.receiving(hold=place.shortest_hold) as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_a_closed_transport_may_be_closed_again(self, transport: Transport) -> None:
+    async def test_closing_a_transport_twice_is_allowed(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
         await transport.close()
         await transport.close()
@@ -147,7 +145,7 @@ class Closing(Subject):
 class Sharing(Subject):
     """Several receivers of one way."""
 
-    async def test_each_message_is_in_the_hands_of_one_receiver(self, place: TransportPlace) -> None:
+    async def test_each_message_is_delivered_to_one_receiver(self, place: TransportPlace) -> None:
         way = await place.way()
         async with opened(way.open()) as one, opened(way.open()) as other:
             await send(one, *messages(*(str(number) for number in range(30))))
