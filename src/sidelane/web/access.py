@@ -7,7 +7,7 @@ import time
 from sidelane.client.client import Client
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import JobRemoved, SidelaneError, UnknownBatch, UnknownJob
-from sidelane.model.ids import is_made
+from sidelane.model.ids import is_generated
 from sidelane.model.job import DAY, JobRecord, Query
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 from sidelane.tasks.registry import Registry
@@ -56,7 +56,7 @@ class Access:
 
     def check_opens(self, id_: str) -> None:
         """Check that an id may open its job or batch, whether or not there is one. Raises `Guessable`."""
-        if not self._guessable and not is_made(id_):
+        if not self._guessable and not is_generated(id_):
             raise Guessable(f"An id that was chosen, as this one, can be guessed, so it opens nothing here. {_OPT_IN}")
 
     async def record(self, job_id: str, user: str | None) -> JobRecord:

@@ -49,8 +49,8 @@ class BatchViews:
     async def accepted(self, request: Request, batch: Batch[Any]) -> Response:
         """Answer 202: the jobs are safe, all but the refused ones, and this is where to look."""
         refused = [
-            RefusedCall(index=each.place, problem=ProblemDocument(**public_problem(each.error).document()))
-            for each in batch.refused
+            RefusedCall(index=each.index, problem=ProblemDocument(**public_problem(each.error).document()))
+            for each in batch.rejected
         ]
         record = await batch.record()
         document = await self.document(request, record, refused)

@@ -53,7 +53,7 @@ class JobViews:
         if record.state is not State.QUEUED:
             return job_document(record, links)
         place = await self.client.store.queue_position(record.id)
-        return job_document(record, links, place=place, has_worker=await self.client.served(record.spec))
+        return job_document(record, links, place=place, has_worker=await self.client.has_worker(record.spec))
 
     async def accepted(self, request: Request, record: JobRecord, applied: str | None = None) -> Response:
         """Answer 202: the job is safe, and this is where to look (RFC 9110, 15.3.3)."""

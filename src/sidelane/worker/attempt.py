@@ -174,8 +174,8 @@ class Attempt:
             )
         if spec.parent is not None:  # what it has of another job is its own now
             await self._take_over_files(spec, arguments)
-        if task.hand_over is not None:
-            return self._handed_over(task, task.hand_over, arguments)
+        if task.dispatch_factory is not None:
+            return self._handed_over(task, task.dispatch_factory, arguments)
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
                 await self._still_held()
@@ -250,7 +250,7 @@ class Attempt:
             trace=spec.trace,
             remaining=self._remaining,
             payload_limit=self._runtime.settings.payload_limit,
-            voice=ThreadChannel(self, self._loop) if threaded else LoopChannel(self),
+            channel=ThreadChannel(self, self._loop) if threaded else LoopChannel(self),
         )
 
     def _failed(self, error: BaseException) -> Outcome:

@@ -99,7 +99,7 @@ class ChildMain:
             if "arguments" not in message:
                 continue  # also a wish to stop that came too late
             task = self._tasks[message["task"]]
-            voice = SocketChannel(self._writer, on_loop=task.signature.on_loop)
+            voice = SocketChannel(self._writer, on_loop=task.signature.is_async)
             attempt = asyncio.create_task(self._attempt(task, message, voice))
             listener = asyncio.create_task(self._listen(task, voice, attempt))
             outcome = await attempt
@@ -132,7 +132,7 @@ class ChildMain:
                 voice.answered(message)
                 continue
             voice.stop = True
-            if task.signature.on_loop:
+            if task.signature.is_async:
                 attempt.cancel()  # the others ask `ctx.check()`
         os._exit(0)  # the worker is gone, and with it the lease
 
@@ -142,7 +142,7 @@ class ChildMain:
             result = await execute(
                 task,
                 task.decode_arguments(message["arguments"], message["version"]),
-                Context(**message["context"], voice=voice),
+                Context(**message["context"], channel=voice),
                 resources=self._resources,
                 arounds=registry.middleware,
                 threads=self._threads,

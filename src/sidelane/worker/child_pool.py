@@ -131,7 +131,7 @@ class ChildProcess:
         while line := await self._receive():
             message = unpack(line)
             if "entry" in message:
-                await context.voice.put(NewEvent(*message["entry"]))
+                await context.channel.put(NewEvent(*message["entry"]))
             elif "submit" in message:
                 await self._send(pack_answer(message["submit"], await _answer(submit, message)))
             else:

@@ -109,7 +109,7 @@ async def _async_generator(
         async for item in items:
             entry = yielded.entry(item)
             if entry is not None:
-                await context.voice.put(entry)
+                await context.channel.put(entry)
     return yielded.value
 
 
@@ -125,7 +125,7 @@ async def _generator(function: Callable[..., Any], given: dict[str, Any], contex
             context.check()  # a generator is closed where it stands, as it is on the loop
             entry = yielded.entry(item)
             if entry is not None:
-                context.voice.put(entry)
+                context.channel.put(entry)
         return yielded.value
 
     return await _in_thread(threads, run)

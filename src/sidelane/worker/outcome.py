@@ -112,7 +112,7 @@ def log_outcome(job_id: str, task: str, attempt: int, outcome: Outcome, *, offer
 
 
 def _problem(error: BaseException, registry: Registry) -> tuple[Problem, bool]:
-    rule = registry.rule(error)
+    rule = registry.problem_rule(error)
     if rule is not None:
         return rule.problem(error), rule.final
     if isinstance(error, PermanentFailure | ArgumentsMismatch | PayloadTooLarge | DeadlinePassed):

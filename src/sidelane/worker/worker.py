@@ -253,7 +253,7 @@ class Worker:
                     claiming.more_tasks()
 
     def _tasks(self) -> dict[str, int]:
-        known = self._registry.known(without=self._resources.failed)
+        known = self._registry.task_versions(without=self._resources.failed)
         if self._isolated:
             return {name: version for name, version in known.items() if self._registry.tasks[name].isolable}
         return known

@@ -19,7 +19,7 @@ from sidelane.cli.output.job_detail import print_sheet, sheet_document
 from sidelane.cli.output.job_table import jobs_table
 from sidelane.cli.output.results import ItemResult, print_results
 from sidelane.cli.output.watch import JsonView, TerminalView, watch_job
-from sidelane.client.partial import partial_text
+from sidelane.client.event_stream import partial_text
 from sidelane.model.job import JobRecord, Query, Rejection, State, Tombstone
 from sidelane.model.settings import Settings
 from sidelane.processes.exit_code import Exit
