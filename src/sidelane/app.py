@@ -283,7 +283,7 @@ class Sidelane:
             for danger in client.store.durability_warnings:
                 logger.warning("the store %s may lose jobs: %s", redact_url(self.settings.store), danger)
             await stack.enter_async_context(self.opened_with(client))
-            client.start_upkeep()
+            client.start_maintenance()
             for number in range(workers):
                 await stack.enter_async_context(run_in_background(self.worker(name=f"embedded-{number + 1}")))
             yield self
@@ -374,7 +374,7 @@ class Sidelane:
             async with AsyncExitStack() as stack:
                 for close in (self.services.transports.close, self._webhooks.close, self._progress.close):
                     stack.push_async_callback(close)
-                await self.schedules.keep()
+                await self.schedules.save()
                 yield
 
     def _share(self, wanted: Mapping[str, int | None], slots: int, *, strict: bool) -> QueueShare:

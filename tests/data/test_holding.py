@@ -20,7 +20,7 @@ from sidelane import (
     Sidelane,
     UnknownFile,
 )
-from sidelane.client.file_references import MOST_FILES
+from sidelane.client.file_references import MAX_FILES
 from sidelane.files import references
 from sidelane.files.files import Files
 from sidelane.testing import harness
@@ -181,7 +181,7 @@ async def test_a_job_of_a_file_that_is_not_there_is_refused(shop: Shop) -> None:
 
 @pytest.mark.parametrize("location", ["folder"], indirect=True)
 async def test_a_call_that_names_too_many_files_is_refused_and_ids_that_are_made_up_cost_no_writes(shop: Shop) -> None:
-    ids = [f"sidelane-file:{number:032x}" for number in range(MOST_FILES + 1)]
+    ids = [f"sidelane-file:{number:032x}" for number in range(MAX_FILES + 1)]
     async with shop.lane.open():
         with pytest.raises(ArgumentsError, match="names at most 1,000 files"):
             await shop.talk.submit(" ".join(ids))
@@ -212,7 +212,7 @@ async def test_the_jobs_of_a_batch_hold_their_files(shop: Shop) -> None:
         one, two = await shop.files.save(b"one"), await shop.files.save(b"two")
         calls = [shop.size.options(user=user).call(file) for user, file in (("ann", one), ("ann", two), ("bob", one))]
         batch = await shop.lane.submit_many(calls)
-        assert [refused.place for refused in batch.refused] == [1]
+        assert [rejected.index for rejected in batch.rejected] == [1]
         assert await is_gone(shop.files, two)
         assert not await is_loose(shop.files, one)
         shop.gate.set()

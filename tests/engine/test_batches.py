@@ -154,17 +154,17 @@ async def test_what_the_store_refuses_is_listed_with_its_place_and_the_rest_goes
     async with harness(lane) as t:
         batch = await lane.submit_many(odd_or_even.call(number) for number in range(4))
         assert [job is not None for job in batch.jobs] == [True, True, False, False]
-        assert [each.place for each in batch.refused] == [2, 3]
-        error = batch.refused[0].error
+        assert [each.index for each in batch.rejected] == [2, 3]
+        error = batch.rejected[0].error
         assert isinstance(error, LimitReached)
         assert (error.status, [each.limit.key for each in error.reached]) == (429, ["0"])
         assert error.retry_after is not None
         await t.drain()
         assert counts(await batch.wait(0)) == (2, 2, 0, 0)
-        assert await batch.results() == [0, 1, *(each.error for each in batch.refused)]
+        assert await batch.results() == [0, 1, *(each.error for each in batch.rejected)]
 
         full = await lane.submit_many(chat.call(number) for number in range(4))
-        ((place, error),) = [(each.place, each.error) for each in full.refused]
+        ((place, error),) = [(each.index, each.error) for each in full.rejected]
         assert (place, type(error), error.status) == (3, QueueFull, 503)
         assert isinstance(error, QueueFull)
         assert error.retry_after is not None
@@ -313,7 +313,7 @@ async def test_jobs_that_come_too_late_are_refused(lane: Sidelane) -> None:
     async with harness(lane):
         await lane.submit_many([note.options(id="n0").call(0)], id="night")
         batch = await lane.submit_many([note.options(id=f"n{number}").call(number) for number in range(2)], id="night")
-        ((place, error),) = [(each.place, each.error) for each in batch.refused]
+        ((place, error),) = [(each.index, each.error) for each in batch.rejected]
         assert (place, type(error)) == (1, JobConflict)
         assert "the batch night takes no more jobs" in str(error).lower()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidelane import Sidelane, StoreUnavailable
-from sidelane.client.periodic_enqueuer import PeriodicEnqueuer
+from sidelane.client.maintenance import PeriodicEnqueuer
 from sidelane.model.job import DAY, Query
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleRecord, ScheduleTick
 from sidelane.model.worker import SweepResult
@@ -103,7 +103,7 @@ async def test_missed_firings_of_a_large_call_are_made_up_for_in_pieces_that_fit
 
     lane.schedule("texts", index.call("x" * 600_000), every=1.0, catch_up="all")
     async with harness(lane) as t:
-        with caplog.at_level("INFO", "sidelane.client.periodic_enqueuer"):
+        with caplog.at_level("INFO", "sidelane.client.maintenance"):
             await t.advance(5)
         assert len(caplog.records) >= 5
         assert {record.message for record in caplog.records} == {"schedule texts has fired: jobs submitted: 1"}

@@ -24,7 +24,7 @@ from sidelane.files.media_types import checked_type
 from sidelane.files.upload import sanitize_name, sanitize_type
 from sidelane.model.codec import format_validation_error
 from sidelane.model.errors import SidelaneError
-from sidelane.model.ids import is_id, is_made, is_traceparent
+from sidelane.model.ids import is_generated, is_id, is_traceparent
 from sidelane.model.job import JobSpec
 from sidelane.model.limit import RateLimit
 from sidelane.model.message import Message
@@ -177,7 +177,7 @@ SHORT: Mapping[str, tuple[Callable[[str], Any], list[Shape]]] = {
     "Idempotency-Key": (lambda text: check_key(text, "ann"), PLAIN),
     "Retry-After": (lambda text: seconds_of(text, 0.0), [*PLAIN, *NUMBERS, *DATES]),
     "traceparent": (is_traceparent, PLAIN),
-    "an id": (lambda text: (is_id(text), is_made(text)), [*PLAIN, between("0" * 32 + ".", "a", "!")]),
+    "an id": (lambda text: (is_id(text), is_generated(text)), [*PLAIN, between("0" * 32 + ".", "a", "!")]),
     "a completion token": (lambda text: read_token(b"key", "job", text), [*PLAIN, between("1.a.", "A", "")]),
     "a callback's URL": (parse_url, [*PLAIN, between("https://", "a.", ""), between("https://a/", "/", "")]),
     "a callback's host": (AddressPolicy().check_host, [*PLAIN, *repeated("1.", "0x", "::")]),

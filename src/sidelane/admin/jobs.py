@@ -16,7 +16,7 @@ from sidelane.admin.documents import (
 from sidelane.admin.worker_lookup import WorkerLookup, find_worker
 from sidelane.callbacks.status import CallbackRecord, callbacks_of
 from sidelane.client.client import Client
-from sidelane.client.partial import partial_text
+from sidelane.client.event_stream import partial_text
 from sidelane.model.job import FollowUp, JobRecord, JobSpec, Query, State
 from sidelane.model.worker import QueuePosition
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX

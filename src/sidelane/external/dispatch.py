@@ -137,7 +137,7 @@ class Dispatcher:
             offer = await dispatch_message(
                 self._services.client, task, record, lease, arguments=arguments, seconds=left
             )
-            if task.signature.holds_files:
+            if task.signature.takes_files:
                 offer = replace(offer, input=await with_file_urls(self._services.files, offer.input, left))
             await self._deliver(task, offer)
         except (TransportUnavailable, FilesUnavailable, NotDelivered, StoreUnavailable) as error:

@@ -53,7 +53,7 @@ class ExternalTask(Task[[I], Any, R], Generic[I, R]):
         super().__init__(function, **fields)
         self.routing = way
         self.mode = "remote"
-        self.hand_over = self._sending
+        self.dispatch_factory = self._sending
         self._completions = completions
 
     async def complete(self, job_id: str, result: R) -> bool:
@@ -101,7 +101,7 @@ def make_external_task(
         raise ConfigurationError(f"ExternalTask task {name!r}: {wrong}")
     named: TaskOptions = {"name": name, "process": False, **fields}
     make = partial(ExternalTask[I, R], completions=completions, way=way)
-    task = make_task(_elsewhere(name, takes, gives), named, lane=lane, queue=queue, make=make)
+    task = make_task(_elsewhere(name, takes, gives), named, lane=lane, queue=queue, task_type=make)
     if task.policy.timeout is None or not math.isfinite(task.policy.timeout):
         raise TaskDeclarationError(f"Task {name!r}: timeout=None: nobody would notice that no answer comes.")
     if not isinstance(task, ExternalTask):  # what `make` gave

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
 from sidelane.client.event_stream import read_all
-from sidelane.client.periodic_enqueuer import PeriodicEnqueuer
+from sidelane.client.maintenance import PeriodicEnqueuer
 from sidelane.consumers.consumer import Consumer, trace_of
 from sidelane.external.completion import CompletionStatus
 from sidelane.external.dispatch import dispatch_message
@@ -188,8 +188,8 @@ class Harness:
         known = [stats.name for stats in await self.client.store.stats()]
         queues = {name: MAX_PER_CLAIM for name in known if (name in OUTBOUND_QUEUES) is outward}
         return ClaimRequest(
-            request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.known(), limit=MAX_PER_CLAIM, lease=LEASE,
-            isolated=isolated,
+            request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.task_versions(), limit=MAX_PER_CLAIM,
+            lease=LEASE, isolated=isolated,
         )  # fmt: skip
 
     async def _confirm_lease(self, lease: Lease) -> bool:

@@ -7,7 +7,7 @@ import time
 from sidelane.client.client import Client
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import JobRemoved, SidelaneError, UnknownBatch, UnknownJob
-from sidelane.model.ids import is_made
+from sidelane.model.ids import is_generated
 from sidelane.model.job import DAY, JobRecord, Query
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 from sidelane.tasks.registry import Registry
@@ -57,7 +57,7 @@ class Access:
 
     def check_id(self, id_: str) -> None:
         """Check that an id may give access, whether or not it exists. Raises `Guessable` otherwise."""
-        if not self._guessable and not is_made(id_):
+        if not self._guessable and not is_generated(id_):
             raise Guessable(f"An id chosen by the application can be guessed, so it gives no access here. {_OPT_IN}")
 
     async def record(self, job_id: str, user: str | None) -> JobRecord:

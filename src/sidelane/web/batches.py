@@ -58,8 +58,8 @@ class BatchViews:
     async def accepted(self, request: Request, batch: Batch[Any], user: str | None) -> Response:
         """Answer 202: the jobs are stored, except those listed as refused."""
         refused = [
-            RefusedCall(index=each.place, problem=ProblemDocument(**public_problem(each.error).document()))
-            for each in batch.refused
+            RefusedCall(index=each.index, problem=ProblemDocument(**public_problem(each.error).document()))
+            for each in batch.rejected
         ]
         record = await self._record(batch, user)
         document = await self.document(request, record, refused)
@@ -72,7 +72,7 @@ class BatchViews:
             return await batch.record()
         except StoreError as error:
             logger.warning("batch %s was submitted, but its counts are unknown: %s", batch.id, error)
-        total = len(batch.jobs) - len(batch.refused)
+        total = len(batch.jobs) - len(batch.rejected)
         return BatchRecord(spec=BatchSpec(id=batch.id, user=user), submitted=time.time(), sealed=True, total=total)
 
     async def stream(self, connection: HTTPConnection, record: BatchRecord) -> Response:

@@ -61,7 +61,7 @@ class JobViews:
         if record.state is State.QUEUED:
             try:
                 position = await self.client.store.queue_position(record.id)
-                has_worker = await self.client.served(record.spec)
+                has_worker = await self.client.has_worker(record.spec)
             except StoreError as error:
                 logger.warning("the queue position of job %s is unknown: %s", record.id, error)
         return job_document(record, links, position=position, has_worker=has_worker)

@@ -153,8 +153,8 @@ class Attempt:
             )
         if spec.parent is not None:
             await self._keep_argument_files(spec, arguments)
-        if task.hand_over is not None:
-            return self._dispatch(task, task.hand_over, arguments)
+        if task.dispatch_factory is not None:
+            return self._dispatch(task, task.dispatch_factory, arguments)
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
                 await self._check_lease()

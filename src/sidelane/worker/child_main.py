@@ -88,7 +88,7 @@ class ChildMain:
             if "arguments" not in message:
                 continue  # also a request to stop that came too late
             task = self._tasks[message["task"]]
-            channel = SocketChannel(self._writer, on_loop=task.signature.on_loop)
+            channel = SocketChannel(self._writer, on_loop=task.signature.is_async)
             attempt = asyncio.create_task(self._attempt(task, message, channel))
             listener = asyncio.create_task(self._handle_messages(task, channel, attempt))
             outcome = await attempt
@@ -121,7 +121,7 @@ class ChildMain:
                 channel.on_submission(message)
                 continue
             channel.stop_requested = True
-            if task.signature.on_loop:
+            if task.signature.is_async:
                 attempt.cancel()  # the others call `ctx.check()`
         os._exit(0)  # the worker is gone, and so is the lease
 

@@ -128,7 +128,7 @@ def report_end(record: JobRecord, outcome: Outcome, *, dispatched: bool = False)
 
 
 def _problem(error: BaseException, registry: Registry) -> tuple[Problem, bool]:
-    rule = registry.rule(error)
+    rule = registry.problem_rule(error)
     if rule is not None:
         return rule.problem(error), rule.final
     if isinstance(error, PermanentFailure | ArgumentsMismatch | PayloadTooLarge | DeadlinePassed):

@@ -268,7 +268,7 @@ class Worker:
                     fetcher.on_tasks_changed()
 
     def _tasks(self) -> dict[str, int]:
-        known = self._registry.known(without=self._resources.failed)
+        known = self._registry.task_versions(without=self._resources.failed)
         if self._isolated:
             return {name: version for name, version in known.items() if self._registry.tasks[name].isolable}
         return known
