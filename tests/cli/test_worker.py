@@ -106,7 +106,7 @@ def test_a_worker_says_what_it_works_on_and_takes_only_its_queues(project: Proje
     worker = project.start("worker", LANE, "--queues", "chat=7,gpu=1", "--name", "w1")
     worker.says("is ready")
     assert shelf.url in worker.said
-    assert re.search("intakes: +requests of SQS queue requests", worker.said)
+    assert re.search("consumers: +requests of SQS queue requests", worker.said)
     assert re.search("replies: +SQS queue results", worker.said)
     assert "chat (7 at once), gpu (1 at once)" in worker.said
     assert "analyse, answer, hang, hold" in worker.said

@@ -3,7 +3,7 @@
 import asyncio
 
 from sidelane import State, Webhook
-from tests.callbacks.receiving import receiving, stalled
+from tests.callbacks.local_receivers import receiving, stalled
 from tests.system import telling
 from tests.system.places import ON_EVERY_STORE
 from tests.system.scene import Scene

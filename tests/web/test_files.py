@@ -197,7 +197,7 @@ async def test_a_type_that_is_none_does_not_reach_the_headers(
 
 async def test_nothing_is_put_where_its_file_is_gone(studio: Studio, client: httpx2.AsyncClient) -> None:
     upload = (await client.post("/uploads")).json()
-    await studio.lane.files.holds.remove(upload["id"].rpartition(":")[2])
+    await studio.lane.files.references.remove(upload["id"].rpartition(":")[2])
     assert (await client.put(upload["url"], content=b"x")).status_code == 404
 
 
@@ -223,7 +223,7 @@ async def test_a_file_in_a_folder_is_downloaded_by_its_link(studio: Studio, clie
     part = await client.get(url, headers={"Range": "bytes=8-11"})
     assert (part.status_code, part.content) == (206, b"0123")
     assert (await client.head(url)).headers["content-length"] == "27"
-    await studio.lane.files.holds.remove(file.id.rpartition(":")[2])
+    await studio.lane.files.references.remove(file.id.rpartition(":")[2])
     assert (await client.get(url)).status_code == 404
 
 

@@ -14,7 +14,7 @@ from sidelane import ConcurrencyLimit, File, Queue, Sidelane, SidelaneError
 from sidelane.model.ids import new_id
 from sidelane.model.job import Query, State
 from sidelane.web import Jobs, Responder, problem_handler
-from tests.data.conftest import everything
+from tests.files.conftest import everything
 
 ANN = {"X-User": "ann"}
 MOST = 300_000
@@ -291,7 +291,7 @@ async def test_a_request_that_is_cancelled_at_any_time_leaves_nothing_or_its_job
         await studio.lane.client.store.cancel([each.id for each in found])
         await studio.lane.client.store.remove([each.id for each in found])
         for each in found:
-            await studio.lane.files.holds.let_go(each.id, await studio.lane.files.holds.held(each.id))
+            await studio.lane.files.references.release(each.id, await studio.lane.files.references.files_of(each.id))
         assert await everything(studio.lane.files) == []
 
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from sidelane.files.file import ID, ID_PREFIX
 from sidelane.files.files import Files, key_of
-from sidelane.files.references import each
-from sidelane.files.uncancellable import to_its_end
+from sidelane.files.references import for_each
+from sidelane.files.storage import finish_in_background
 from sidelane.model.errors import (
     ArgumentsError,
     ConfigurationError,
@@ -56,7 +56,7 @@ def declare_file_removal(lane: Lane, own: InternalTaskDecorator) -> None:
 
     async def remove_files(ctx: Context = Use(Context)) -> None:
         job_id = ctx.job_id.rpartition(".removed.")[0]
-        await lane.files.holds.let_go(job_id, await lane.files.holds.held(job_id))
+        await lane.files.references.release(job_id, await lane.files.references.files_of(job_id))
 
     task = own(
         remove_files,
@@ -82,7 +82,7 @@ class FileReferenceTracker:
         This goes on to its end where whoever waits for it is cancelled, so that no file is left behind. Raises `UnknownFile` where
         one is not there, `ArgumentsError` where one call names too many, `FilesUnavailable`, and as the store does.
         """
-        return await to_its_end(self._submit(specs))
+        return await finish_in_background(self._submit(specs))
 
     async def _submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
         holding = {spec.id: spec for spec in specs if can_reference_files(spec) and mentions_files(spec)}
@@ -93,7 +93,7 @@ class FileReferenceTracker:
                 )
         held: dict[str, set[str]] = {}
         try:
-            await each(holding, lambda job_id: self._hold(holding[job_id], held))
+            await for_each(holding, lambda job_id: self._hold(holding[job_id], held))
             answers = await self.store.submit(specs)
         except SidelaneError:
             await self._undo(held)
@@ -107,11 +107,11 @@ class FileReferenceTracker:
         """Hold for a running job the files that a text of its own names: its result, or arguments that came to it at its start."""
         files = files_named([text])
         if files and can_reference_files(spec):
-            await self._files.holds.keep(await self._files.holds.hold(spec.id, files))
+            await self._files.references.confirm(await self._files.references.add(spec.id, files))
 
     async def _hold(self, spec: JobSpec, held: dict[str, set[str]]) -> None:
         texts = list(_texts(spec))
-        held[spec.id] = await self._files.holds.hold(spec.id, files_named(texts))
+        held[spec.id] = await self._files.references.add(spec.id, files_named(texts))
         needed = {key_of(name) for text in texts for name in _TYPED.findall(text)}
         if not needed <= held[spec.id]:
             raise UnknownFile(f"{spec.task}: a file that this call takes is not there, or not any more.")
@@ -126,7 +126,7 @@ class FileReferenceTracker:
                 kept |= theirs
                 files = files - theirs  # noqa: PLW2901 - those of a repeat, which its first try does not know
             gone[job_id] = files
-        await self._files.holds.keep(kept)
+        await self._files.references.confirm(kept)
         await self._let_go(gone)
 
     async def _undo(self, held: dict[str, set[str]]) -> None:
@@ -137,7 +137,7 @@ class FileReferenceTracker:
 
     async def _let_go(self, held: dict[str, set[str]]) -> None:
         for job_id, files in held.items():
-            await self._files.holds.let_go(job_id, files)
+            await self._files.references.release(job_id, files)
 
     async def _is_absent(self, job_id: str) -> bool:
         """Tell whether the store says that it has no such job; where it cannot say, the files are looked at in a day."""

@@ -19,7 +19,7 @@ SidelaneError
 │   └── StoreUnusable         for good: corrupt, read-only, written by a newer version
 ├── TransportError            a message could not be sent or received
 │   ├── TransportUnavailable  for now: unreachable, throttled; the same call may work later
-│   └── TransportUnusable     for good: no such queue or topic, no credentials, no permission, a message it never takes
+│   └── TransportMisconfigured     for good: no such queue or topic, no credentials, no permission, a message it never takes
 ├── MalformedMessage          a message that came in and cannot be read; says why, and repeats nothing of it
 ├── [NotDelivered]            a receiver did not take a POST (callbacks.poster); ReceiverGone: nor will it ever
 ├── [SecretError]             a secret that a delivery needs is missing, or none (callbacks.secrets)

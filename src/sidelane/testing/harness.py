@@ -172,8 +172,8 @@ class Harness:
 
     async def _end(self, reply: CompletionMessage) -> None:
         completing = CompletionHandler(self.client, self._registry)
-        answered = await completing.apply(reply, trusting=self._registry.tasks)
-        if answered.answer is not CompletionStatus.ACCEPTED:
+        answered = await completing.apply(reply, trusted_tasks=self._registry.tasks)
+        if answered.status is not CompletionStatus.ACCEPTED:
             raise JobConflict(f"Job {reply.job!r} is not outside.")
 
     async def _claim(self, outward: bool) -> list[Attempt]:
@@ -208,7 +208,7 @@ async def harness(lane: Sidelane) -> AsyncIterator[Harness]:
     clock = ManualClock()
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="sidelane-files-"))
-        stack.enter_context(lane.files.kept_in(folder))
+        stack.enter_context(lane.files.use_location(folder))
         store = await open_store("sqlite://:memory:", clock=clock)
         client = Client(store, settings=lane.settings, files=lane.files)
         opened = Harness(client, lane.registry, clock, lane.callback_delivery.preview)

@@ -24,8 +24,8 @@ from sidelane.transports.job_messages import (
     CompletionMessage,
     EventForm,
     EventsForm,
-    completion_message,
-    events_message,
+    completion_from_form,
+    events_from_form,
     read_form,
 )
 from sidelane.web import openapi
@@ -53,13 +53,13 @@ def completion_routes(lane: Sidelane) -> APIRouter:
     async def complete(request: Request, job_id: str, bearer: Bearer, token: str | None = _BY_QUERY) -> Response:
         """End a job that was handed over: `{"result": …}` or `{"problem": …}`, or what the task's own `decode` reads."""
         given = bearer.credentials if bearer else token
-        return await _heard(lane, request, job_id, given, _reading(CompletionForm, completion_message))
+        return await _heard(lane, request, job_id, given, _reading(CompletionForm, completion_from_form))
 
     @router.post("/{job_id}/events", status_code=204, openapi_extra=_takes(EventsForm))
     async def tell(request: Request, job_id: str, bearer: Bearer, token: str | None = _BY_QUERY) -> Response:
         """Add events to the log of a job that was handed over, its progress say."""
         given = bearer.credentials if bearer else token
-        return await _heard(lane, request, job_id, given, _reading(EventsForm, events_message))
+        return await _heard(lane, request, job_id, given, _reading(EventsForm, events_from_form))
 
     return router
 
@@ -132,10 +132,10 @@ async def _body(request: Request, most: int) -> bytes:
 
 
 def _answer(answered: CompletionResult) -> Response:
-    if answered.wrong is not None:
-        status = 413 if isinstance(answered.wrong, PayloadTooLarge) else 422
-        return problem_response(Problem(status=status, title="Wrong result", detail=str(answered.wrong)))
-    match answered.answer:
+    if answered.error is not None:
+        status = 413 if isinstance(answered.error, PayloadTooLarge) else 422
+        return problem_response(Problem(status=status, title="Wrong result", detail=str(answered.error)))
+    match answered.status:
         case CompletionStatus.ACCEPTED | CompletionStatus.REPEATED:
             return Response(status_code=204)
         case CompletionStatus.FORGED:

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from sidelane.files.request_uploads import Saved
+from sidelane.files.upload import SavedFiles
 from sidelane.model.errors import JobFailed, JobRefused, LimitReached, QueueFull, SidelaneError
 from sidelane.model.problem import Problem
 from sidelane.web.ratelimit_headers import limit_fields, whole_seconds
@@ -102,7 +102,7 @@ class ProblemRoute(APIRoute):
             try:
                 return await handler(request)
             except (SidelaneError, RequestValidationError) as error:
-                saved: Saved | None = request.scope.get(SAVED)
+                saved: SavedFiles | None = request.scope.get(SAVED)
                 if saved is not None:  # the dependency that knows of them does not hear of this error
                     await saved.remove()
                 return error_response(error) if isinstance(error, SidelaneError) else invalid_response(error)

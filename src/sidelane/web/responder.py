@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from sidelane.files.request_uploads import Saved
+from sidelane.files.upload import SavedFiles
 from sidelane.model.errors import JobRefused, ResultNotReady, SidelaneError
 from sidelane.model.ids import is_traceparent
 from sidelane.model.job import JobRecord
@@ -26,7 +26,7 @@ class Responder:
     """Answers one request with one job: `return await respond(answer.call(question))`; or with a batch, `respond.many(calls)`."""
 
     def __init__(
-        self, request: Request, open_desk: Callable[[], BatchViews], viewer: Callable[[], str | None], saved: Saved
+        self, request: Request, open_desk: Callable[[], BatchViews], viewer: Callable[[], str | None], saved: SavedFiles
     ) -> None:
         self._request = request
         self._open_desk = open_desk

@@ -114,7 +114,7 @@ class Jobs:
             ] = None,
         ) -> AsyncIterator[Responder]:
             """Read by the responder itself, the headers stand here for OpenAPI's sake."""
-            async with self._lane.files.kept_on_success() as saved:
+            async with self._lane.files.remove_on_error() as saved:
                 request.scope[SAVED] = saved
                 yield Responder(request, lambda: self.batch_desk, lambda: self._checked(user), saved)
 

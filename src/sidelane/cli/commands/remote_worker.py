@@ -10,15 +10,16 @@ from sidelane.cli.locate import load_lane
 from sidelane.cli.options import Concurrency, LogLevel, WorkersLane, level_of
 from sidelane.cli.output.logs import log_to_stderr
 from sidelane.cli.worker_main import run_and_exit, run_worker, tasks_of
-from sidelane.transports.endpoints import Address, parse
+from sidelane.transports.contract import Endpoint
+from sidelane.transports.endpoints import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What the command line asks of a worker that serves offers."""
 
-    offers: Address
-    replies: Address
+    offers: Endpoint
+    replies: Endpoint
     name: str
     concurrency: int | None
 

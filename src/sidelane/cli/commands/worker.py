@@ -27,7 +27,7 @@ from sidelane.processes.child import CliProcess, exit_with_parent
 from sidelane.processes.supervisor import Supervisor, names_of
 from sidelane.stores.factory import redact_url
 from sidelane.tasks.internal_queues import without_internal
-from sidelane.transports.endpoints import Address
+from sidelane.transports.contract import Endpoint
 from sidelane.worker.worker import Worker
 
 Prefixed = Annotated[bool, typer.Option("--prefixed", hidden=True)]
@@ -88,7 +88,7 @@ async def _work(lane: Sidelane, plan: Plan) -> None:
         )
         facts = {
             "store": redact_url(lane.settings.store), "queues": _queues_of(made, plan), "tasks": tasks_of(made),
-            "intakes": ", ".join(f"{intake.name} of {intake.address}" for intake in lane.consumers),
+            "consumers": ", ".join(f"{each.name} of {each.endpoint}" for each in lane.consumers),
             "replies": ", ".join(sorted({str(endpoint) for endpoint in _replies_from(lane)})),
         }  # fmt: skip
         await run_worker(made, {name: words for name, words in facts.items() if words})
@@ -102,7 +102,7 @@ def _asked_for(lane: Sidelane, queues: Queues | None) -> int | None:
     return asked if all(queues.values()) else max(asked, lane.settings.concurrency)
 
 
-def _replies_from(lane: Sidelane) -> list[Address]:
+def _replies_from(lane: Sidelane) -> list[Endpoint]:
     """Return the endpoints that external tasks are completed from."""
     endpoints = [task.routing.replies_from for task in external_tasks(lane.registry)]
     return [endpoint for endpoint in endpoints if endpoint is not None]

@@ -23,7 +23,7 @@ class Holding(Subject):
 
     async def test_a_message_is_not_delivered_again_while_it_is_held(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             await take(receiver)
             await nothing(receiver)
 
@@ -31,7 +31,7 @@ class Holding(Subject):
         self, place: TransportPlace, transport: Transport
     ) -> None:
         await send(transport, *messages("acknowledged", "extended", "forgotten", "late"))
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             taken = {delivery.message.body: delivery for delivery in await take(receiver, 4)}
             await taken["acknowledged"].ack()
             await taken["extended"].extend(place.shortest_hold + PATIENCE)
@@ -45,37 +45,37 @@ class Holding(Subject):
 
     async def test_what_is_acknowledged_never_comes_again(self, transport: Transport) -> None:
         await send(transport, *messages("a", "b"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             for delivery in await take(receiver, 2):
                 await delivery.ack()
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             await nothing(receiver)
 
     async def test_every_verb_after_the_acknowledgement_changes_nothing(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
             await delivery.ack()
             await delivery.ack()
             await delivery.extend(1)
             await delivery.release()
-            await delivery.reject("too late")
+            await delivery.dead_letter("too late")
             await nothing(receiver)
 
     async def test_what_is_released_comes_again_at_once(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (first,) = await take(receiver)
             await first.release()
             (second,) = await take(receiver)
             assert second.message == first.message
             await first.ack()  # which is not its holder's any more
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
     async def test_what_is_released_with_a_delay_comes_again_after_it(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
             await delivery.release(1.0)
             await nothing(receiver, 0.6)
@@ -85,7 +85,7 @@ class Holding(Subject):
         self, place: TransportPlace, transport: Transport
     ) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             (delivery,) = await take(receiver)
             await delivery.extend(place.shortest_hold + PATIENCE)
             await asyncio.sleep(place.shortest_hold + QUIET)
@@ -94,7 +94,7 @@ class Holding(Subject):
 
     async def test_it_is_counted_how_often_a_message_was_delivered(self, place: TransportPlace) -> None:
         way = await place.way(dead_letters="own")  # some services count only where they bury what comes too often
-        async with opened(way.open()) as transport, transport.receiving() as receiver:
+        async with opened(way.open()) as transport, transport.open_receiver() as receiver:
             await send(transport, *messages("a"))
             for count in (1, 2, 3):
                 (delivery,) = await take(receiver)
@@ -107,23 +107,23 @@ class Closing(Subject):
 
     async def test_closing_the_way_in_releases_what_was_not_acknowledged(self, transport: Transport) -> None:
         await send(transport, *messages("a", "b", "c"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             taken = await take(receiver, 3)
             await next(delivery for delivery in taken if delivery.message.body == "b").ack()
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver, 2)) == ["a", "c"]
 
     async def test_a_failing_receiver_releases_too(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
         with suppress(ZeroDivisionError):
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 await take(receiver)
                 raise ZeroDivisionError
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
     async def test_a_cancelled_receive_ends_at_once_and_loses_nothing(self, transport: Transport) -> None:
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             for body in ("a", "b", "c"):
                 await nothing(receiver, 0.1)  # cancels it
                 await send(transport, *messages(body))
@@ -132,10 +132,10 @@ class Closing(Subject):
     async def test_what_comes_while_a_receive_is_cancelled_comes_again(
         self, place: TransportPlace, transport: Transport
     ) -> None:
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             await nothing(receiver, 0.1)
         await send(transport, *messages("a"))
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
     async def test_a_closed_transport_may_be_closed_again(self, transport: Transport) -> None:
@@ -151,7 +151,7 @@ class Sharing(Subject):
         way = await place.way()
         async with opened(way.open()) as one, opened(way.open()) as other:
             await send(one, *messages(*(str(number) for number in range(30))))
-            async with one.receiving() as first, other.receiving() as second:
+            async with one.open_receiver() as first, other.open_receiver() as second:
                 came: list[Delivery] = []
                 all_came = asyncio.Event()
 
