@@ -25,7 +25,7 @@ from sidelane import (
     State,
     Task,
 )
-from sidelane.consumers.receiver import MessageReceiver
+from sidelane.consumers.receiver import MessageReceiver, message_receivers
 from sidelane.model.errors import MissingExtra
 from sidelane.testing import harness
 from sidelane.testing.harness import Harness
@@ -69,7 +69,7 @@ def body(member: int = 3, content: str = "good") -> str:
 @asynccontextmanager
 async def taking_in(t: Harness, lane: Sidelane) -> AsyncIterator[MessageReceiver]:
     """Take messages in as a worker does, beside a lane under test."""
-    (attendant,) = receiver.message_receivers(lane)
+    (attendant,) = message_receivers(lane)
     running = asyncio.create_task(attendant.run())
     try:
         yield attendant
