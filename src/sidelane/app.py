@@ -13,7 +13,7 @@ from typing import Any, TypeVar, Unpack, cast
 from sidelane.callbacks.delivery import declare_callbacks
 from sidelane.callbacks.http_client import WebhookClient
 from sidelane.callbacks.progress import ProgressNotifier
-from sidelane.callbacks.secrets import Secrets, SecretSource
+from sidelane.callbacks.signing import Secrets, SecretSource
 from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.status import CallbackRecord, callbacks_of, redeliver_callbacks
 from sidelane.client.batch import Batch
@@ -26,7 +26,6 @@ from sidelane.consumers.consumer import Consumer, ConsumerRegistry, MessageHandl
 from sidelane.consumers.receiver import message_receivers
 from sidelane.external.completion import CompletionHandler
 from sidelane.external.dispatch import declare_dispatch
-from sidelane.external.http_endpoint import SendTarget
 from sidelane.external.reply_receiver import reply_receivers
 from sidelane.external.task import DecodeResult, EncodeInput, ExternalTask, Routing, make_external_task
 from sidelane.model.errors import ConfigurationError, UnknownQueue
@@ -42,7 +41,7 @@ from sidelane.tasks.job import Job
 from sidelane.tasks.registry import Middleware, PayloadBuilderT, ProblemRule
 from sidelane.tasks.resources import Resource, ResourceDecorator, declare_resource
 from sidelane.tasks.task import Call, Task
-from sidelane.transports.endpoints import Address
+from sidelane.transports.contract import Endpoint
 from sidelane.transports.factory import TransportPool
 from sidelane.worker.capacity import QueueShare, WeightedQueues, WorkerCapacity, internal_share
 from sidelane.worker.worker import BackgroundService, Worker, run_in_background
@@ -134,8 +133,8 @@ class Sidelane:
         *,
         input: type[In],  # noqa: A002 - what a worker is given
         result: type[R],
-        send_to: SendTarget,
-        replies_from: Address | None = None,
+        send_to: Endpoint,
+        replies_from: Endpoint | None = None,
         encode: EncodeInput | None = None,
         decode: DecodeResult | None = None,
         **fields: Unpack[PolicyOptions],
@@ -145,11 +144,11 @@ class Sidelane:
         Without `reply` they end over HTTP, or by `complete`. `encode` and `decode` serve workers with a form of their own. The
         policy is as for `task`; `timeout` bounds the wait for each answer. Raises as `task` does, and `ConfigurationError`.
         """
-        way = Routing(send_to=send_to, replies_from=replies_from, encode=encode, decode=decode)
+        routing = Routing(send_to=send_to, replies_from=replies_from, encode=encode, decode=decode)
         check_not_internal(name)
         queue = self._queue(name, fields)
         task = make_external_task(
-            self, self.completions, name, takes=input, gives=result, way=way, fields=fields, queue=queue
+            self, self.completions, name, takes=input, gives=result, routing=routing, fields=fields, queue=queue
         )
         self.registry.add(task)
         return task
@@ -209,7 +208,7 @@ class Sidelane:
             name, call, cron=cron, every=every, timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
         )
 
-    def consumer(self, address: Address, *, name: str | None = None) -> Callable[[MessageHandler], Consumer]:
+    def consumer(self, address: Endpoint, *, name: str | None = None) -> Callable[[MessageHandler], Consumer]:
         """Make jobs of the messages that come in at an address: `@lane.intake(Sqs("requests"))` over a function that gives the
         call that a message asks for, or None.
 
@@ -340,8 +339,8 @@ class Sidelane:
     async def remote_worker(
         self,
         *,
-        receive_from: Address,
-        reply_to: Address,
+        receive_from: Endpoint,
+        reply_to: Endpoint,
         name: str = "serve",
         concurrency: int | None = None,
         exit_when_stuck: bool = False,
@@ -349,7 +348,7 @@ class Sidelane:
         """Give a worker for a machine without access to the store: it takes offers of jobs and sends replies.
 
         Run it in the block: `async with lane.remote_worker(receive_from=…, reply_to=…) as worker: await worker.run()`. The
-        lane itself need not be open. Raises `ConfigurationError`, `TransportUnavailable` and `TransportUnusable`.
+        lane itself need not be open. Raises `ConfigurationError`, `TransportUnavailable` and `TransportMisconfigured`.
         """
         self.load()
         settings = self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency})

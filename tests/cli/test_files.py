@@ -21,8 +21,8 @@ def test_unreferenced_files_are_removed_and_counted(driver: StoreDriver, sidelan
     async def save() -> tuple[str, str]:
         one, two = [(await lane.files.save(text)).id.rpartition(":")[2] for text in (b"one", b"two")]
         for file, job in ((one, "held"), (two, "lost")):
-            await lane.files.holds.hold(job, [file])
-            await lane.files.objects.put(references.unreferenced(file), json.dumps({"until": 0}).encode())
+            await lane.files.references.add(job, [file])
+            await lane.files.objects.put(references.loose_path(file), json.dumps({"until": 0}).encode())
         return one, two
 
     one, two = asyncio.run(save())

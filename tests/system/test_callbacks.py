@@ -3,7 +3,7 @@
 import asyncio
 
 from sidelane import State, Webhook
-from tests.callbacks.receiving import receiving, stalled
+from tests.callbacks.local_receivers import receiving, stalled
 from tests.system import local_receivers
 from tests.system.process_scenario import ProcessScenario
 from tests.system.store_urls import ON_EVERY_STORE

@@ -14,7 +14,7 @@ LEAST = {"specversion": "1.0", "id": "7", "source": "/shop", "type": "shop.sold"
 EVENT = CloudEvent(
     id="7.1",
     source="https://api.example.com/jobs",
-    type="sidelane.job.offered",
+    type="sidelane.job.dispatched",
     subject="7",
     time=1_700_000_000.25,
     data='{"text":"말하다","score":1.0}',
@@ -31,7 +31,7 @@ def test_an_event_is_written_as_the_specification_says() -> None:
         "specversion": "1.0",
         "id": "7.1",
         "source": "https://api.example.com/jobs",
-        "type": "sidelane.job.offered",
+        "type": "sidelane.job.dispatched",
         "subject": "7",
         "time": "2023-11-14T22:13:20.250000Z",
         "datacontenttype": "application/json",

@@ -203,7 +203,7 @@ async def test_invalid_media_type_does_not_reach_the_headers(
 
 async def test_upload_url_of_a_removed_file_is_404(service: AudioService, client: httpx2.AsyncClient) -> None:
     upload = (await client.post("/uploads")).json()
-    await service.lane.files.holds.remove(upload["id"].rpartition(":")[2])
+    await service.lane.files.references.remove(upload["id"].rpartition(":")[2])
     assert (await client.put(upload["url"], content=b"x")).status_code == 404
 
 
@@ -231,7 +231,7 @@ async def test_file_in_a_folder_is_downloaded_by_its_url(service: AudioService, 
     part = await client.get(url, headers={"Range": "bytes=8-11"})
     assert (part.status_code, part.content) == (206, b"0123")
     assert (await client.head(url)).headers["content-length"] == "27"
-    await service.lane.files.holds.remove(file.id.rpartition(":")[2])
+    await service.lane.files.references.remove(file.id.rpartition(":")[2])
     assert (await client.get(url)).status_code == 404
 
 

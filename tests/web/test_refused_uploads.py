@@ -14,7 +14,7 @@ from sidelane import ConcurrencyLimit, File, Queue, Sidelane, SidelaneError
 from sidelane.model.ids import new_id
 from sidelane.model.job import Query, State
 from sidelane.web import Jobs, Responder, problem_handler
-from tests.data.conftest import everything
+from tests.files.conftest import everything
 
 ANN = {"X-User": "ann"}
 MAX_BYTES = 300_000
@@ -300,7 +300,7 @@ async def test_request_cancelled_at_any_time_leaves_no_file_without_a_job(servic
         await service.lane.client.store.cancel([each.id for each in found])
         await service.lane.client.store.remove([each.id for each in found])
         for each in found:
-            await service.lane.files.holds.let_go(each.id, await service.lane.files.holds.held(each.id))
+            await service.lane.files.references.release(each.id, await service.lane.files.references.files_of(each.id))
         assert await everything(service.lane.files) == []
 
 

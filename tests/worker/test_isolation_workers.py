@@ -32,7 +32,7 @@ LOST = Lost(Failure(problem=Problem(detail="killed")))
 async def lane(tmp_path: Path) -> AsyncIterator[Sidelane]:
     files = str(tmp_path / "files")
     tasks.lane.configuration.settings.__dict__.update(store=f"sqlite:///{tmp_path / 'jobs.db'}", file_storage=files)
-    with tasks.lane.files.kept_in(files):
+    with tasks.lane.files.use_location(files):
         async with tasks.lane.open():
             yield tasks.lane
 

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sidelane.callbacks.status import CallbackRecord
 from sidelane.model.batch import BatchRecord
+from sidelane.model.codec import rfc3339
 from sidelane.model.event import Event
 from sidelane.model.job import Failure, FollowUp, JobRecord, Tombstone
 from sidelane.model.schedule import ScheduleRecord
@@ -180,10 +180,8 @@ def parse_json(text: str | None) -> Any:
 
 
 def time_text(at: float | None) -> str | None:
-    """Return a time as ISO 8601."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Return a time as RFC 3339."""
+    return None if at is None else rfc3339(at)
 
 
 def problem_text(document: Mapping[str, Any]) -> str:

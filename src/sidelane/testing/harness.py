@@ -168,8 +168,8 @@ class Harness:
         return await dispatch_message(self.client, task, record, lease, arguments=sent.arguments, seconds=left)
 
     async def _end(self, reply: CompletionMessage) -> None:
-        answered = await self._completions.apply(reply, trusting=self._registry.tasks)
-        if answered.answer is not CompletionStatus.ACCEPTED:
+        answered = await self._completions.apply(reply, trusted_tasks=self._registry.tasks)
+        if answered.status is not CompletionStatus.ACCEPTED:
             raise JobConflict(f"Job {reply.job!r} is not outside.")
 
     async def _claim(self, outward: bool) -> list[Attempt]:
@@ -204,7 +204,7 @@ async def harness(lane: Sidelane) -> AsyncIterator[Harness]:
     clock = ManualClock()
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="sidelane-files-"))
-        stack.enter_context(lane.files.kept_in(folder))
+        stack.enter_context(lane.files.use_location(folder))
         store = await open_store("sqlite://:memory:", clock=clock)
         client = Client(store, settings=lane.settings, files=lane.files)
         opened = Harness(lane, client, clock)

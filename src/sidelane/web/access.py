@@ -1,7 +1,5 @@
 """Access control: a job or batch is visible to its submitter, and its events to anyone who has a token for them."""
 
-import base64
-import hmac
 import time
 
 from sidelane.client.client import Client
@@ -9,6 +7,7 @@ from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import JobRemoved, SidelaneError, UnknownBatch, UnknownJob
 from sidelane.model.ids import is_generated
 from sidelane.model.job import DAY, JobRecord, Query
+from sidelane.model.signing import is_signature, sign
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 from sidelane.tasks.registry import Registry
 
@@ -130,7 +129,7 @@ class Access:
         if self._everyone:
             return None
         expires = int(time.time() + lasts + MARGIN)
-        return f"{expires:x}.{await self._signature(what, expires)}"
+        return f"{expires:x}.{sign(await self._client.key(PURPOSE), f'{what}:{expires:x}')}"
 
     async def _holds(self, what: str, token: str) -> bool:
         expires, _, signature = token.partition(".")
@@ -140,8 +139,8 @@ class Access:
             until = int(expires, 16)
         except ValueError:
             return False
-        expected = await self._signature(what, until)
-        return until >= time.time() and hmac.compare_digest(signature.encode(), expected.encode())
+        signed = is_signature(await self._client.key(PURPOSE), f"{what}:{until:x}", signature)
+        return signed and until >= time.time()
 
     def _longest(self, record: JobRecord) -> float:
         spec = record.spec
@@ -153,7 +152,3 @@ class Access:
         if task is not None and task.policy.timeout is not None:
             runs = task.policy.timeout * (task.policy.retry.attempts + spec.max_worker_losses)
         return wait + max(DAY, runs)
-
-    async def _signature(self, what: str, expires: int) -> str:
-        digest = hmac.digest(await self._client.key(PURPOSE), f"{what}:{expires:x}".encode(), "sha256")
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -24,8 +24,8 @@ from sidelane.transports.job_messages import (
     CompletionMessage,
     EventForm,
     EventsForm,
-    completion_message,
-    events_message,
+    completion_from_form,
+    events_from_form,
     read_form,
 )
 from sidelane.web import openapi
@@ -51,13 +51,13 @@ def completion_router(lane: Sidelane) -> APIRouter:
     async def complete(request: Request, job_id: str, bearer: Bearer, token: str | None = _TOKEN_PARAMETER) -> Response:
         """End a dispatched job: `{"result": …}` or `{"problem": …}`, or the format that the task's `decode` reads."""
         credentials = bearer.credentials if bearer else token
-        return await _apply(lane, request, job_id, credentials, _parser(CompletionForm, completion_message))
+        return await _apply(lane, request, job_id, credentials, _parser(CompletionForm, completion_from_form))
 
     @router.post("/{job_id}/events", status_code=204, openapi_extra=_request_body(EventsForm))
     async def emit(request: Request, job_id: str, bearer: Bearer, token: str | None = _TOKEN_PARAMETER) -> Response:
         """Add events to the log of a dispatched job, e.g. its progress."""
         credentials = bearer.credentials if bearer else token
-        return await _apply(lane, request, job_id, credentials, _parser(EventsForm, events_message))
+        return await _apply(lane, request, job_id, credentials, _parser(EventsForm, events_from_form))
 
     return router
 
@@ -128,10 +128,10 @@ async def _body(request: Request, max_size: int) -> bytes:
 
 
 def _response(result: CompletionResult) -> Response:
-    if result.wrong is not None:
-        status = 413 if isinstance(result.wrong, PayloadTooLarge) else 422
-        return problem_response(Problem(status=status, title="Wrong result", detail=str(result.wrong)))
-    match result.answer:
+    if result.error is not None:
+        status = 413 if isinstance(result.error, PayloadTooLarge) else 422
+        return problem_response(Problem(status=status, title="Wrong result", detail=str(result.error)))
+    match result.status:
         case CompletionStatus.ACCEPTED | CompletionStatus.REPEATED:
             return Response(status_code=204)
         case CompletionStatus.FORGED:

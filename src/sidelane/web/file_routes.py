@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
 from sidelane.files.files import Files
-from sidelane.files.references import content
+from sidelane.files.references import content_path
 from sidelane.model.errors import FileTooLarge, UnknownFile
 from sidelane.web import openapi
 from sidelane.web.problems import ProblemRoute
@@ -29,7 +29,7 @@ def file_router(files: Callable[[], Files]) -> APIRouter:
     async def download(token: str) -> Response:
         """Download the file, or parts of it (`Range`)."""
         grant = await files().grant("GET", token)
-        path = files().objects.local(content(grant.file))
+        path = files().objects.local(content_path(grant.file))
         if path is None:
             raise UnknownFile("Files are not stored in a folder here.")
         return FileResponse(path, media_type=grant.type, filename=grant.name, headers=SECURITY_HEADERS)
@@ -39,8 +39,8 @@ def file_router(files: Callable[[], Files]) -> APIRouter:
         """Upload the file that the link was made for. The body is its content."""
         grant = await files().grant("PUT", token)
         length = request.headers.get("content-length", "")
-        if grant.most is not None and length.isdecimal() and int(length) > grant.most:
-            raise FileTooLarge(f"The file has more than {grant.most:,} bytes, which is the limit here.")
+        if grant.max_bytes is not None and length.isdecimal() and int(length) > grant.max_bytes:
+            raise FileTooLarge(f"The file has more than {grant.max_bytes:,} bytes, which is the limit here.")
         await files().receive(grant, aiter(request.stream()))
         return Response(status_code=204)
 

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from sidelane.files.request_uploads import Saved
+from sidelane.files.upload import SavedFiles
 from sidelane.model.errors import (
     FilesUnavailable,
     JobFailed,
@@ -117,7 +117,7 @@ class ProblemRoute(APIRoute):
             try:
                 return await handler(request)
             except (SidelaneError, RequestValidationError) as error:
-                saved: Saved | None = request.scope.get(SAVED_FILES)
+                saved: SavedFiles | None = request.scope.get(SAVED_FILES)
                 if saved is not None:  # the dependency that saved them does not see this error
                     await saved.remove()
                 return error_response(error) if isinstance(error, SidelaneError) else invalid_response(error)

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from sidelane.files.request_uploads import Saved
+from sidelane.files.upload import SavedFiles
 from sidelane.model.errors import JobRefused, ResultNotReady, SidelaneError, StoreError
 from sidelane.model.ids import is_traceparent
 from sidelane.model.job import JobRecord
@@ -26,7 +26,7 @@ class Responder:
     """Answers one request: `return await respond(answer.call(question))`, or with a batch, `await respond.many(calls)`."""
 
     def __init__(
-        self, request: Request, views: Callable[[], BatchViews], viewer: Callable[[], str | None], saved: Saved
+        self, request: Request, views: Callable[[], BatchViews], viewer: Callable[[], str | None], saved: SavedFiles
     ) -> None:
         self._request = request
         self._views = views

@@ -119,7 +119,7 @@ class Jobs:
             ] = None,
         ) -> AsyncIterator[Responder]:
             """Yield the request's responder, which reads the headers itself; the parameters document them in OpenAPI."""
-            async with self._lane.files.kept_on_success() as saved:
+            async with self._lane.files.remove_on_error() as saved:
                 request.scope[SAVED_FILES] = saved
                 yield Responder(request, lambda: self.batch_views, lambda: _checked_user(user), saved)
 

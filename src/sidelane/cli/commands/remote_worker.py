@@ -10,15 +10,16 @@ from sidelane.cli.locate import load_lane
 from sidelane.cli.options import Concurrency, LogLevel, WorkersLane, level_of
 from sidelane.cli.output.logs import log_to_stderr
 from sidelane.cli.worker_main import run_and_exit, run_worker, task_names
-from sidelane.transports.endpoints import Address, parse
+from sidelane.transports.contract import Endpoint
+from sidelane.transports.endpoints import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteWorkerOptions:
     """Options of a remote worker from the command line."""
 
-    receive_from: Address
-    reply_to: Address
+    receive_from: Endpoint
+    reply_to: Endpoint
     name: str
     concurrency: int | None
 

@@ -27,7 +27,7 @@ from sidelane.processes.child import CliProcess, exit_with_parent
 from sidelane.processes.supervisor import Supervisor, process_names
 from sidelane.stores.factory import redact_url
 from sidelane.tasks.internal_queues import without_internal
-from sidelane.transports.endpoints import Address
+from sidelane.transports.contract import Endpoint
 from sidelane.worker.worker import Worker
 
 Prefixed = Annotated[bool, typer.Option("--prefixed", hidden=True)]
@@ -88,7 +88,7 @@ async def _run(lane: Sidelane, options: WorkerOptions) -> None:
         )
         facts = {
             "store": redact_url(lane.settings.store), "queues": _queues(worker, options), "tasks": task_names(worker),
-            "consumers": ", ".join(f"{consumer.name} ({consumer.address})" for consumer in lane.consumers),
+            "consumers": ", ".join(f"{consumer.name} ({consumer.endpoint})" for consumer in lane.consumers),
             "replies": ", ".join(sorted({str(endpoint) for endpoint in _replies_from(lane)})),
         }  # fmt: skip
         await run_worker(worker, {name: value for name, value in facts.items() if value})
@@ -102,7 +102,7 @@ def _total_slots(lane: Sidelane, queues: Slots | None) -> int | None:
     return total if all(queues.values()) else max(total, lane.settings.concurrency)
 
 
-def _replies_from(lane: Sidelane) -> list[Address]:
+def _replies_from(lane: Sidelane) -> list[Endpoint]:
     """Return the endpoints from which external tasks receive replies."""
     endpoints = [task.routing.replies_from for task in external_tasks(lane.registry)]
     return [endpoint for endpoint in endpoints if endpoint is not None]

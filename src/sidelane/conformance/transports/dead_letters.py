@@ -27,13 +27,13 @@ class Rejecting(Subject):
         async with opened(way.open()) as transport, opened(way.open_dead_letters()) as buried:
             sent = Message(body="not json", id="a", attributes={"from": "é"})
             await send(transport, sent)
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 (delivery,) = await take(receiver)
-                await delivery.reject("The message is not JSON.")
-                await delivery.reject("And again.")
-            async with transport.receiving() as receiver:
+                await delivery.dead_letter("The message is not JSON.")
+                await delivery.dead_letter("And again.")
+            async with transport.open_receiver() as receiver:
                 await nothing(receiver)
-            async with buried.receiving() as receiver:
+            async with buried.open_receiver() as receiver:
                 (letter,) = await take(receiver)
                 await letter.ack()
                 assert letter.message.body == sent.body
@@ -45,8 +45,8 @@ class Rejecting(Subject):
         way = await place.way(dead_letters="given")
         async with opened(way.open()) as transport, opened(way.open_dead_letters()) as buried:
             await send(transport, *messages("a"))
-            async with transport.receiving() as receiver, buried.receiving() as letters:
-                await (await take(receiver))[0].reject("말" * 100_000)
+            async with transport.open_receiver() as receiver, buried.open_receiver() as letters:
+                await (await take(receiver))[0].dead_letter("말" * 100_000)
                 (letter,) = await take(letters)
                 assert letter.message.attributes["reason"].startswith("말말말")
 
@@ -57,10 +57,10 @@ class Rejecting(Subject):
         way = await place.way(dead_letters=dead_letters)
         async with opened(way.open()) as transport:
             await send(transport, *messages("a"))
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 (delivery,) = await take(receiver)
-                await delivery.reject("The message is not JSON.")
+                await delivery.dead_letter("The message is not JSON.")
                 assert "The message is not JSON." in caplog.text
                 await nothing(receiver)  # not at once, for it would come again and again
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 assert bodies(await take(receiver)) == ["a"]

@@ -23,13 +23,13 @@ class Holding(Subject):
 
     async def test_a_message_is_not_redelivered_during_its_visibility_timeout(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             await take(receiver)
             await nothing(receiver)
 
     async def test_an_unacknowledged_message_is_redelivered(self, place: TransportPlace, transport: Transport) -> None:
         await send(transport, *messages("acknowledged", "extended", "forgotten", "late"))
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             taken = {delivery.message.body: delivery for delivery in await take(receiver, 4)}
             await taken["acknowledged"].ack()
             await taken["extended"].extend(place.shortest_hold + PATIENCE)
@@ -43,37 +43,37 @@ class Holding(Subject):
 
     async def test_an_acknowledged_message_is_never_redelivered(self, transport: Transport) -> None:
         await send(transport, *messages("a", "b"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             for delivery in await take(receiver, 2):
                 await delivery.ack()
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             await nothing(receiver)
 
     async def test_calls_after_the_acknowledgement_change_nothing(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
             await delivery.ack()
             await delivery.ack()
             await delivery.extend(1)
             await delivery.release()
-            await delivery.reject("too late")
+            await delivery.dead_letter("too late")
             await nothing(receiver)
 
     async def test_a_released_message_is_redelivered_at_once(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (first,) = await take(receiver)
             await first.release()
             (second,) = await take(receiver)
             assert second.message == first.message
             await first.ack()  # which is not its holder's any more
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
     async def test_a_message_released_with_a_delay_is_redelivered_after_it(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
             await delivery.release(1.0)
             await nothing(receiver, 0.6)
@@ -83,7 +83,7 @@ class Holding(Subject):
         self, place: TransportPlace, transport: Transport
     ) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             (delivery,) = await take(receiver)
             await delivery.extend(place.shortest_hold + PATIENCE)
             await asyncio.sleep(place.shortest_hold + QUIET)
@@ -92,7 +92,7 @@ class Holding(Subject):
 
     async def test_deliveries_of_a_message_are_counted(self, place: TransportPlace) -> None:
         way = await place.way(dead_letters="own")  # some services count only where they bury what comes too often
-        async with opened(way.open()) as transport, transport.receiving() as receiver:
+        async with opened(way.open()) as transport, transport.open_receiver() as receiver:
             await send(transport, *messages("a"))
             for count in (1, 2, 3):
                 (delivery,) = await take(receiver)
@@ -105,23 +105,23 @@ class Closing(Subject):
 
     async def test_closing_a_receiver_releases_unacknowledged_messages(self, transport: Transport) -> None:
         await send(transport, *messages("a", "b", "c"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             taken = await take(receiver, 3)
             await next(delivery for delivery in taken if delivery.message.body == "b").ack()
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver, 2)) == ["a", "c"]
 
     async def test_a_failing_receiver_releases_its_messages(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
         with suppress(ZeroDivisionError):
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 await take(receiver)
                 raise ZeroDivisionError
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
     async def test_a_cancelled_receive_ends_at_once_and_loses_no_message(self, transport: Transport) -> None:
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             for body in ("a", "b", "c"):
                 await nothing(receiver, 0.1)  # cancels it
                 await send(transport, *messages(body))
@@ -130,10 +130,10 @@ class Closing(Subject):
     async def test_a_message_that_arrives_during_a_cancelled_receive_is_redelivered(
         self, place: TransportPlace, transport: Transport
     ) -> None:
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             await nothing(receiver, 0.1)
         await send(transport, *messages("a"))
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
     async def test_closing_a_transport_twice_is_allowed(self, transport: Transport) -> None:
@@ -149,7 +149,7 @@ class Sharing(Subject):
         way = await place.way()
         async with opened(way.open()) as one, opened(way.open()) as other:
             await send(one, *messages(*(str(number) for number in range(30))))
-            async with one.receiving() as first, other.receiving() as second:
+            async with one.open_receiver() as first, other.open_receiver() as second:
                 came: list[Delivery] = []
                 all_came = asyncio.Event()
 
