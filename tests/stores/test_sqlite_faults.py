@@ -107,9 +107,10 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
         await open_store(path)
 
 
-async def test_a_schema_from_before_the_first_release_is_refused(path: Path) -> None:
+@pytest.mark.parametrize("schema", [1, SCHEMA - 1])
+async def test_an_older_schema_is_refused(path: Path, schema: int) -> None:
     await (await open_store(path)).close()
-    pragma(path, "user_version", 1)
+    pragma(path, "user_version", schema)
     with pytest.raises(
         StoreMisconfigured, match=r"jobs\.db was written by a Sidelane before the first release .*new file"
     ):

@@ -59,7 +59,7 @@ def load_applied_limits(text: str | None) -> AppliedLimits:
 
 
 def applied_limits_of_job(tx: Transaction, seq: int) -> AppliedLimits:
-    """Read and group the limits of a job."""
+    """Read the limits of a job and group them."""
     return load_applied_limits(tx.scalar(SQL.limits_of_job, seq))
 
 

@@ -1,4 +1,4 @@
-"""What could lose jobs in an SQLite database is told by where it is kept."""
+"""Durability warnings about the place of an SQLite database."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_a_file_is_on_the_file_system_mounted_nearest_to_it(path: str, kind: str
     assert file_system(path, MOUNTS) == kind
 
 
-async def test_a_file_on_a_network_file_system_is_in_danger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_on_a_network_file_system_has_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = tmp_path / "mounts"
     monkeypatch.setattr(health, "MOUNTS", mounts)
     for table, found in (f"files:/export {tmp_path} nfs4 rw 0 0\n", 1), (f"/dev/vda1 {tmp_path} ext4 rw 0 0\n", 0):
@@ -44,9 +44,7 @@ async def test_a_file_on_a_network_file_system_is_in_danger(tmp_path: Path, monk
         assert len(store.durability_warnings) == found
 
 
-async def test_where_nothing_is_known_of_mounts_nothing_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_there_is_no_warning_if_mounts_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "MOUNTS", tmp_path / "none")
     store = await open_store(f"sqlite:///{tmp_path / 'jobs.db'}")
     await store.close()
