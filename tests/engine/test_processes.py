@@ -93,7 +93,7 @@ async def test_a_cancel_reaches_the_child(running: Sidelane) -> None:
 
 async def test_a_child_that_dies_is_a_loss_reported_at_once(running: Sidelane) -> None:
     job = await die.submit()
-    with pytest.raises(JobFailed, match="stopped without a word"):
+    with pytest.raises(JobFailed, match="crashed its worker too many times"):
         await job.result(SOON)
     record = await job.record()
     assert (record.attempt, record.failures, record.worker_losses, record.isolated) == (2, 0, 2, True)
