@@ -94,7 +94,7 @@ async def test_cancel_reaches_the_child(running: Sidelane) -> None:
 
 async def test_child_that_dies_is_reported_as_a_worker_loss_at_once(running: Sidelane) -> None:
     job = await die.submit()
-    with pytest.raises(JobFailed, match="stopped without a word"):
+    with pytest.raises(JobFailed, match="crashed its worker too many times"):
         await job.result(TIMEOUT)
     record = await job.record()
     assert (record.attempt, record.failures, record.worker_losses, record.isolated) == (2, 0, 2, True)
