@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.long, pytest.mark.llm, pytest.mark.timeout(300)]
 
 
+@pytest.mark.row("R1")
 def test_demo_completes_and_exits_0() -> None:
     demo = subprocess.run(
         [sys.executable, "-m", "examples.stock_chat.demo"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -125,12 +125,13 @@ def make_service(
     app.include_router(jobs.batches, prefix="/batches")
     service = Service(lane, jobs, app, pace)
     _register_tasks(service)
+    _register_failing_tasks(service)
     _register_limited_tasks(service)
     _add_routes(service)
     return service
 
 
-def _register_tasks(service: Service) -> None:  # noqa: C901 - a table of tasks, each a line or two
+def _register_tasks(service: Service) -> None:
     lane, pace = service.lane, service.pace
 
     async def echo(text: str = "") -> str:
@@ -161,6 +162,25 @@ def _register_tasks(service: Service) -> None:  # noqa: C901 - a table of tasks,
         yield chart
         yield "Here it is."
         yield Result(chart)
+
+    _register(
+        service,
+        [
+            lane.task(echo),
+            lane.task(queue="chat")(talk),
+            lane.task(queue="chat")(paced),
+            lane.task(repeat),
+            lane.task(held),
+            lane.task(draw),
+            lane.task(name="fleeting", retention=RETENTION)(echo),
+            lane.task(name="watched", on_disconnect=CancelAfter(after=GRACE_PERIOD))(paced),
+            lane.task(name="unwatched", on_disconnect="continue")(paced),
+        ],
+    )
+
+
+def _register_failing_tasks(service: Service) -> None:
+    lane, pace = service.lane, service.pace
 
     async def flaky(*, ctx: Context = Use(Context)) -> AsyncIterator[str]:
         yield f"attempt {ctx.attempt}"
@@ -195,12 +215,6 @@ def _register_tasks(service: Service) -> None:  # noqa: C901 - a table of tasks,
     _register(
         service,
         [
-            lane.task(echo),
-            lane.task(queue="chat")(talk),
-            lane.task(queue="chat")(paced),
-            lane.task(repeat),
-            lane.task(held),
-            lane.task(draw),
             lane.task(retry=Retry(attempts=2, backoff=Fixed(0)))(flaky),
             lane.task(broken),
             lane.task(teapot),
@@ -209,9 +223,6 @@ def _register_tasks(service: Service) -> None:  # noqa: C901 - a table of tasks,
             lane.task(no_credit),
             lane.task(wrong_status),
             lane.task(timeout=0.2)(slow),
-            lane.task(name="fleeting", retention=RETENTION)(echo),
-            lane.task(name="watched", on_disconnect=CancelAfter(after=GRACE_PERIOD))(paced),
-            lane.task(name="unwatched", on_disconnect="continue")(paced),
         ],
     )
 

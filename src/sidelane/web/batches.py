@@ -90,9 +90,9 @@ class BatchViews:
         """Return a page of the batch's jobs, newest first, without those that this user may not see."""
         query = job.Query(batch=record.id, user=self.access.owner_filter(user), before=before, limit=PAGE_SIZE)
         found = await self.client.find(query)
-        older = None
-        if len(found) == PAGE_SIZE:
-            older = f"{self.path(connection, record.id)}/jobs?before={found[-1].sequence}"
+        older = (
+            f"{self.path(connection, record.id)}/jobs?before={found[-1].sequence}" if len(found) == PAGE_SIZE else None
+        )
         visible = [each for each in found if self.access.can_see_job(each, user)]
         documents = [job_document(each, await self.job_views.links(connection, each)) for each in visible]
         return JobPage(jobs=documents, next=older)

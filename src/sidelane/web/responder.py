@@ -1,7 +1,7 @@
 """Responder: answers a request with a job (202 with links, its event stream, or its result), or with a batch of jobs."""
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from fastapi import Request, Response
@@ -18,8 +18,6 @@ from sidelane.web.job_views import JobViews
 from sidelane.web.negotiation import parse_preferences
 from sidelane.web.problems import error_response
 from sidelane.web.sse import parse_cursor
-
-logger = logging.getLogger(__name__)
 
 
 class Responder:
@@ -76,10 +74,9 @@ class Responder:
         if preference.wait is not None:
             try:
                 return await self._wait_for_result(record, views, preference.wait, preference.applied)
-            except ResultNotReady:
-                record = await self._refreshed(record, views)
-            except StoreError as error:  # the job exists, so the answer is its 202 and not a 503
-                logger.warning("could not wait for the result of job %s: %s", record.id, error)
+            except (ResultNotReady, StoreError):  # the job exists, so the answer is a 202 also during an outage
+                with suppress(StoreError):
+                    record = await views.client.record(record.id)
         return await views.accepted(self._request, record, preference.applied)
 
     async def _wait_for_result(
@@ -89,13 +86,6 @@ class Responder:
         async with views.presence.track(record):
             await run_while_connected(self._request.receive, views.client.wait(record.id, seconds))
         return await views.result(record, applied)
-
-    async def _refreshed(self, record: JobRecord, views: JobViews) -> JobRecord:
-        """Return the job's current record, or `record` if the store is unavailable."""
-        try:
-            return await views.client.record(record.id)
-        except StoreError:
-            return record
 
     async def _respond_many(
         self,
