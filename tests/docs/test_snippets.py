@@ -150,7 +150,7 @@ async def test_queues_page_runs(lane: Sidelane) -> None:
 
 async def test_transports_page_runs(lane: Sidelane) -> None:
     page = Snippets("transports.md", lane)
-    await page.run("offers = Sqs")
+    await page.run("jobs = Sqs")
     assert page["results"].dead_letters == "results-unusable"
 
 
