@@ -93,6 +93,7 @@ def no_shop() -> Iterator[None]:
     forget()
 
 
+@pytest.mark.row("R5")
 @pytest.mark.usefixtures("no_shop")
 async def test_shop_page_rejects_a_second_question_and_answers_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -149,7 +150,7 @@ async def test_queues_page_runs(lane: Sidelane) -> None:
 
 async def test_transports_page_runs(lane: Sidelane) -> None:
     page = Snippets("transports.md", lane)
-    await page.run("offers = Sqs")
+    await page.run("jobs = Sqs")
     assert page["results"].dead_letters == "results-unusable"
 
 
@@ -176,8 +177,8 @@ async def test_external_tasks_page_runs(tmp_path: Path) -> None:
     async with harness(lanes[1]) as t:
         await own.run("def decode")
         await t.drain()
-        (offer,) = await t.dispatched(own["analyse"])
-    assert own["encode"](offer) == {"recordingId": "recording-7", "file": "s3://recordings/7.wav"}
+        (sent,) = await t.dispatched(own["analyse"])
+    assert own["encode"](sent) == {"recordingId": "recording-7", "file": "s3://recordings/7.wav"}
     told = [
         {"kind": "heartbeat"},
         {"kind": "", "recordingId": "a", "percent": 3},
@@ -290,6 +291,7 @@ class Model:
         return f"Good: {text}"
 
 
+@pytest.mark.row("R12")
 async def test_callbacks_page_runs(tmp_path: Path) -> None:
     def lane() -> Sidelane:
         return Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}")
@@ -341,6 +343,7 @@ async def test_remote_worker_page_runs(lane: Sidelane) -> None:
     assert "audio.analyse" in lane.registry.tasks
 
 
+@pytest.mark.row("R22")
 async def test_files_page_runs(lane: Sidelane) -> None:
     async def measure(path: Path) -> int:
         return path.stat().st_size  # noqa: ASYNC240 - what the page's reader does there takes long anyway
