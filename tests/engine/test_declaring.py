@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_an_alias_is_a_name_too(lane: Sidelane) -> None:
 def test_a_queue_must_be_declared(lane: Sidelane) -> None:
     async def task() -> None: ...
 
-    with pytest.raises(UnknownQueue, match="wants queue 'typo'; this lane declares chat, gpu, default"):
+    with pytest.raises(UnknownQueue, match="needs queue 'typo'; this lane declares chat, gpu, default"):
         lane.task(queue="typo")(task)
 
 
@@ -168,7 +169,7 @@ def test_a_task_that_is_to_yield_and_does_not_is_found_when_the_lane_loads(lane:
     async def answer(question: str) -> AsyncIterator[str]: ...  # type: ignore[empty-body]  # that is the point
 
     with pytest.raises(
-        TaskDeclarationError, match=r"'.*answer': it is to give an asynchronous iterator, and has no `yield`"
+        TaskDeclarationError, match=r"'.*answer': it is declared to return an asynchronous iterator, and has no `yield`"
     ):
         lane.load()
 
@@ -177,8 +178,28 @@ async def test_a_closed_lane_says_how_to_open_it(lane: Sidelane) -> None:
     @lane.task
     async def task() -> None: ...
 
-    with pytest.raises(LaneNotOpen, match=r"lane.running"):
+    with pytest.raises(LaneNotOpen, match=r"async with lane\.open\(\)"):
         await task.submit()
+
+
+async def test_awaiting_open_says_to_use_async_with(lane: Sidelane) -> None:
+    with pytest.raises(TypeError, match=r"write `async with lane\.open\(\):`"):
+        await lane.open()  # type: ignore[misc]
+
+
+async def request_middleware(request: object, call_next: object) -> None: ...
+
+
+async def two_arguments(ctx: Context, more: object) -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("wrapper", [request_middleware, two_arguments, lambda ctx: None])
+def test_a_middleware_of_another_form_is_refused_with_the_right_one(lane: Sidelane, wrapper: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"async def wrap\(ctx\): yield`; one over \(request, call_next\) is for"
+    ):
+        lane.middleware(wrapper)
 
 
 async def test_a_lane_opens_once_in_a_process(lane: Sidelane) -> None:
