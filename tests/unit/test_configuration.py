@@ -31,7 +31,9 @@ def test_the_environment_beats_the_project_and_code_beats_both(tmp_path: Path) -
 
 
 def test_a_wrong_value_names_its_setting_and_where_it_came_from(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"lease \(SIDELANE_LEASE_DURATION \(environment\)\): .*valid number"):
+    with pytest.raises(
+        ConfigurationError, match=r"lease_duration \(SIDELANE_LEASE_DURATION \(environment\)\): .*valid number"
+    ):
         load_settings({"SIDELANE_LEASE_DURATION": "soon"}, tmp_path)
 
 

@@ -117,7 +117,7 @@ class Registry:
             other = self.tasks.get(name)
             if other is not None:
                 raise TaskDeclarationError(
-                    f"Task name {name!r} is taken: by {_location(other.function)}, so {_location(task.function)} cannot have it. "
+                    f"Task name {name!r} is taken by {_location(other.function)}, so {_location(task.function)} cannot have it. "
                     "Give one of them another `name=`."
                 )
         for limit in task.policy.limits:
