@@ -168,7 +168,7 @@ async def test_progress_is_not_told_of_a_job_that_has_ended(lane: Sidelane, rece
 
     async with harness(lane) as t:
         job = await quick.submit()
-        lane._progress.on_progress(await job.record())
+        lane.progress_notifier.on_progress(await job.record())
         while not await t.client.find(Query(task="sidelane.progress")):
             await asyncio.sleep(0.01)
         await t.drain()

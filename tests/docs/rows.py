@@ -39,7 +39,9 @@ def page(text: str) -> str:
     return written
 
 
-def _marks(node: ast.Module | ast.ClassDef, inherited: tuple[str, ...], name: str = "") -> Iterator[tuple[str, list[str]]]:
+def _marks(
+    node: ast.Module | ast.ClassDef, inherited: tuple[str, ...], name: str = ""
+) -> Iterator[tuple[str, list[str]]]:
     for inner in node.body:
         if isinstance(inner, ast.Assign) and "pytestmark" in map(ast.unparse, inner.targets):
             inherited += tuple(_rows(inner.value))

@@ -98,7 +98,7 @@ async def test_one_call_that_cannot_be_keeps_all_of_them_out(make_lane: Any) -> 
     async with harness(lane) as t:
         with pytest.raises(PayloadTooLarge, match="The call of 'say'"):
             await lane.submit_many([say.call("a"), say.call("x" * 2000)], user="u", id="b1")
-        with pytest.raises(ArgumentsError, match="counts per user"):
+        with pytest.raises(ArgumentsError, match="is per user"):
             await lane.submit_many([say.options(user="u").call("a"), say.call("b")], id="b1")
         with pytest.raises(ArgumentsError, match="PREVIOUS_RESULT"):
             await lane.submit_many([say.call("a"), say.call(PREVIOUS_RESULT)], user="u", id="b1")
@@ -114,7 +114,7 @@ async def test_one_call_that_cannot_be_keeps_all_of_them_out(make_lane: Any) -> 
     [
         ({"id": "a b"}, "an id is 1 to 128"),
         ({"id": "b" * 101}, "at most 100"),
-        ({"user": ""}, "a text of 1 to 512"),
+        ({"user": ""}, "a string of 1 to 512"),
         ({"retention": -1.0}, "retention=-1.0"),
         ({"retention": float("nan")}, "retention=nan"),
         ({"retention": float("inf")}, "retention=inf"),
@@ -389,7 +389,7 @@ async def test_results_hold_the_error_of_each_job_that_has_none(lane: Sidelane) 
         zero, one, two, three = await batch.results()
         assert zero == 0
         assert isinstance(one, JobFailed)
-        assert [type(each).__name__ for each in (two, three)] == ["JobCancelled", "JobGone"]
+        assert [type(each).__name__ for each in (two, three)] == ["JobCancelled", "JobRemoved"]
 
 
 async def test_a_script_without_a_loop_submits_a_batch_and_waits_for_it(make_lane: Any) -> None:
@@ -408,7 +408,7 @@ async def test_a_script_without_a_loop_submits_a_batch_and_waits_for_it(make_lan
             found: list[Any] = b.results(batch)
             return found
 
-    async with other.running(workers=1):
+    async with other.open(workers=1):
         assert await asyncio.to_thread(script) == [2, 4]
 
 

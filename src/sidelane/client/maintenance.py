@@ -110,7 +110,7 @@ class PeriodicEnqueuer:
 
     async def _fire(self, tick: ScheduleTick) -> None:
         if await self._store.fire(tick) and tick.specs:
-            logger.info("schedule %s submitted %d jobs", tick.name, len(tick.specs))
+            logger.info("schedule %s ran; jobs submitted: %d", tick.name, len(tick.specs))
 
     def _can_read(self, schedule: Schedule) -> bool:
         """Return whether this process can compute the times of a schedule. Log once if it cannot."""

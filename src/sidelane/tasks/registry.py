@@ -1,7 +1,8 @@
 """Registry: the tasks, problem rules, middleware and payload builders that are declared on a lane."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -25,6 +26,9 @@ PayloadBuilderT = TypeVar("PayloadBuilderT", bound=PayloadBuilder)
 
 Middleware = Callable[[Any], AbstractAsyncContextManager[None]]
 """Wraps an attempt: called with its context, entered before the task runs, exited after it."""
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class Registry:
             other = self.tasks.get(name)
             if other is not None:
                 raise TaskDeclarationError(
-                    f"Task name {name!r} is taken: by {_location(other.function)}, so {_location(task.function)} cannot have it. "
+                    f"Task name {name!r} is taken by {_location(other.function)}, so {_location(task.function)} cannot have it. "
                     "Give one of them another `name=`."
                 )
         for limit in task.policy.limits:
@@ -137,6 +141,18 @@ class Registry:
                 f"@lane.callback_payload: the name {name!r} is taken by {_location(other)}; {_location(function)} needs another."
             )
         return function
+
+    def add_middleware(self, wrapper: Callable[..., AsyncIterator[None]]) -> Callable[..., AsyncIterator[None]]:
+        """Register a middleware. Raises `ConfigurationError` unless it is an async generator over one argument."""
+        parameters = inspect.signature(wrapper).parameters.values()
+        required = [each.name for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
+        if not inspect.isasyncgenfunction(wrapper) or len(required) != 1:
+            raise ConfigurationError(
+                f"@lane.middleware: {_location(wrapper)}({', '.join(required)}) must be an async generator over the attempt's "
+                "context that yields once, as in `async def wrap(ctx): yield`; one over (request, call_next) is for the web app."
+            )
+        self.middleware.append(asynccontextmanager(wrapper))
+        return wrapper
 
     def add_rule(self, rule: ProblemRule) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
         """Add a rule. Return a decorator of the function that returns the problem's detail."""

@@ -58,7 +58,7 @@ class SqsQueue:
         self._url = url
         self._fifo = url.endswith(".fifo")
         self._resources = resources
-        self.send = CallCoalescer(self._send, limit=MAX_BATCH, one_by_one=self._fifo)
+        self.send = CallCoalescer(self._send, limit=MAX_BATCH, ordered=self._fifo)
         self.delete = CallCoalescer(self._delete, limit=MAX_BATCH)
         self.change = CallCoalescer(self._change, limit=MAX_BATCH)
 
