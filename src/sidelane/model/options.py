@@ -181,7 +181,7 @@ def callbacks_of(given: object) -> tuple[Callback, ...]:
     several = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     for each in several:
         if not hasattr(each, "states"):
-            raise ArgumentsError(f"callback={each!r}: this takes Webhook(…) and Notice(…), one or several.")
+            raise ArgumentsError(f"callback={each!r}: callback is Webhook(…) or MessageCallback(…), or a list of them.")
     if len(several) > MAX_CALLBACKS:
         raise ArgumentsError(f"A call has at most {MAX_CALLBACKS} callbacks.")
     return several
