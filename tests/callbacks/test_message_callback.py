@@ -70,7 +70,7 @@ async def test_a_queue_that_is_not_there_is_said_and_tried_again_until_it_is(lan
         await t.deliver()
         (told,) = await lane.callbacks(job.id)
         assert (told.state, told.attempts) == (State.QUEUED, 1)
-        assert "SQS queue soon-there did not take it" in told.problem
+        assert "SQS queue soon-there did not accept it" in told.problem
         url = moto.queue("soon-there")
         await t.advance(6)
         await t.deliver()

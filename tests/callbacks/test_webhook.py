@@ -365,7 +365,7 @@ async def test_a_job_that_ends_again_calls_back_again_and_what_was_undone_is_not
         told = await lane.callbacks(job.id)
     assert [got.headers["webhook-id"] for got in receiver.received] == [f"{job.id}:1:0", f"{job.id}:3:0"]
     assert [each.status for each in told] == [200, None, 200]
-    assert "brought back" in told[1].problem
+    assert "requeued" in told[1].problem
 
 
 async def test_what_was_delivered_can_be_delivered_again_under_the_same_id(lane: Sidelane, receiver: Receiver) -> None:

@@ -185,7 +185,7 @@ async def test_a_function_that_gives_no_call_is_wrong_and_its_messages_are_not(l
 
 def test_two_intakes_of_one_name_are_refused(lane: Sidelane) -> None:
     lane.consumer(Sqs("a"), name="requests")(lambda message: None)
-    with pytest.raises(ConfigurationError, match="'requests' already"):
+    with pytest.raises(ConfigurationError, match="already has a consumer 'requests'"):
         lane.consumer(Sqs("b"), name="requests")(lambda message: None)
 
 

@@ -112,7 +112,7 @@ async def test_an_answer_that_is_final_fails_the_job_at_once(lane: Sidelane, rec
     async with lane.open(workers=1):
         job = await analyse.submit(AnalyseIn(audio="a"))
         found, title, error = await failure_of(job)
-        assert (found, title) == (502, "Not handed over")
+        assert (found, title) == (502, "Dispatch failed")
         assert f"answered {code}: not me" in error
         sending = await lane.client.wait(f"{job.id}.1.sent", timeout=5)
         assert sending.state is State.SUCCEEDED  # one failure is one dead letter
@@ -134,7 +134,7 @@ async def test_a_receiver_that_stays_away_fails_the_job_before_its_time_is_over(
     async with lane.open(workers=1):
         job = await analyse.submit(AnalyseIn(audio="a"))
         found, title, error = await failure_of(job)
-        assert (found, title, (await job.record()).worker_losses) == (502, "Not handed over", 0)
+        assert (found, title, (await job.record()).worker_losses) == (502, "Dispatch failed", 0)
         assert "127.0.0.1:9" in error
 
 
@@ -158,7 +158,7 @@ async def test_a_queue_that_is_not_there_fails_the_job_and_says_which(lane: Side
     analyse = declared(lane, Sqs("nowhere"))
     async with lane.open(workers=1):
         found, title, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
-        assert (found, title, "nowhere" in error) == (502, "Not handed over", True)
+        assert (found, title, "nowhere" in error) == (502, "Dispatch failed", True)
 
 
 async def test_without_credentials_the_job_fails_and_says_so(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ async def test_an_offer_over_what_a_message_may_be_points_to_its_data_and_a_repl
     offers, replies = moto.queue(), moto.queue()
     lane = make_lane(file_storage="s3://large-messages")
     moto.bucket("large-messages")
-    analyse = declared(lane, Sqs(offers), reply=Sqs(replies))
+    analyse = declared(lane, Sqs(offers), replies_from=Sqs(replies))
     async with lane.open(workers=1):
         job = await analyse.submit(LARGE)
         asked = await asyncio.to_thread(moto.sqs.receive_message, QueueUrl=offers, WaitTimeSeconds=20)

@@ -214,7 +214,7 @@ def test_arguments_are_checked_when_a_call_is_made(lane: Sidelane) -> None:
 
 def test_a_name_is_given_once(lane: Sidelane) -> None:
     declared(lane)
-    with pytest.raises(TaskDeclarationError, match=r"lane\.remote\('audio\.analyse'\) has it"):
+    with pytest.raises(TaskDeclarationError, match=r"lane\.external_task\('audio\.analyse'\) has it"):
         declared(lane)
 
 
@@ -241,7 +241,7 @@ def test_what_shares_a_reply_address_reads_it_alike(lane: Sidelane) -> None:
     [
         ({"send_to": PubSub(subscription="s")}, "topic"),
         ({"replies_from": PubSub(topic="t")}, "subscription"),
-        ({"timeout": None}, "no answer"),
+        ({"timeout": None}, "missing completion"),
         ({"timeout": 0}, "above 0"),
     ],
 )

@@ -103,7 +103,7 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters_with_the_reason_and_
     found = {
         '{"specversion": "1.0", "id": ': "not JSON",
         '{"result": 4}': "specversion",
-        json.dumps({"specversion": "1.0", "id": "1", "source": "s", "type": "com.example.other"}): "no reply",
+        json.dumps({"specversion": "1.0", "id": "1", "source": "s", "type": "com.example.other"}): "not a completion",
         json.dumps({"specversion": "1.0", "id": "1", "source": "s", "type": "sidelane.job.completed"}): "no data",
     }
     for body in found:

@@ -60,7 +60,7 @@ def test_a_full_disk_is_said_so_and_nothing_is_left(tmp_path: Path) -> None:
     program = f"""
 import asyncio, resource, signal
 from sidelane import FilesUnavailable, Sidelane
-lane = Sidelane(store="sqlite://:memory:", settings={{"files": {str(tmp_path / "files")!r}}})
+lane = Sidelane(store="sqlite://:memory:", settings={{"file_storage": {str(tmp_path / "files")!r}}})
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 async def main():

@@ -107,8 +107,8 @@ class TestTroubles:
             (403, "AccessDeniedException", TransportMisconfigured, "need sqs:SendMessage on it"),
             (400, "InvalidClientTokenId", TransportMisconfigured, "AWS does not accept the credentials"),
             (400, "SomethingNew", TransportMisconfigured, "SomethingNew, The words of the service."),
-            (400, "RequestThrottled", TransportUnavailable, "takes no more for now: RequestThrottled."),
-            (503, "ServiceUnavailable", TransportUnavailable, "takes no more for now"),
+            (400, "RequestThrottled", TransportUnavailable, "accepts no requests for now: RequestThrottled."),
+            (503, "ServiceUnavailable", TransportUnavailable, "accepts no requests for now"),
             (0, "", TransportUnavailable, "cannot be reached"),
         ],
     )
@@ -230,8 +230,8 @@ class TestQueues:
             first, *errors, last = await transport.send([*messages("a"), *refused, *messages("z")])
         assert (first, last) == (None, None)
         assert [str(error) for error in errors] == [
-            "The body of the message is empty, which SQS does not take.",
-            *["The body of the message has characters that SQS does not take."] * 2,
+            "The body of the message is empty, which SQS does not accept.",
+            *["The body of the message has characters that SQS does not accept."] * 2,
         ]
         assert moto.count(url) == 2
 
