@@ -58,9 +58,9 @@ def docstring_faults(node: ast.Module | Documented, line: int) -> Iterator[tuple
 
 
 def sentences(docstring: str) -> Iterator[str]:
-    """Yield the sentences of a docstring's paragraphs; tables, examples and lists are left out."""
+    """Yield the sentences of a docstring's paragraphs; tables, trees, examples and lists are left out."""
     for paragraph in re.split(r"\n\s*\n", docstring):
-        if not re.match(r"\s*([|*#`>-]|\d+\.|    )", paragraph):
+        if not re.match(r"\s*([|*#`>-]|\d+\.|    |\w+\n[├└])", paragraph):
             yield from re.split(r"(?<=[.:;!?])\s+(?=[A-Z`])|(?<=:)\s+", " ".join(paragraph.split()))
 
 

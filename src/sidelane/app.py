@@ -284,8 +284,8 @@ class Sidelane:
         """Return a worker of the open lane for these queues (None: all), with so many slots (None: the setting `concurrency`).
 
         Its queues share its slots by their weights. `strict`: in the order given, one queue before the next. `isolated`: it has
-        one slot, runs isolated jobs only, and drains until its job has ended; workers start these themselves, each in a process of
-        its own. Raises `UnknownQueue`, `LaneNotOpen`.
+        one slot, runs isolated jobs only, and drains until its job has ended. Workers start these themselves, each in its own
+        process. Raises `UnknownQueue`, `LaneNotOpen`.
         """
         if is_in_memory(self.settings.store):
             raise ConfigurationError(

@@ -54,13 +54,13 @@ async def opened(store: Store, *job_ids: str, seal: bool = True) -> list[JobReco
 
 
 async def counts(store: Store) -> tuple[int, int, int, int]:
-    """Tell how many jobs the batch has, and how many of them succeeded, failed and were cancelled."""
+    """Return how many jobs the batch has, and how many of them succeeded, failed and were cancelled."""
     found = await batch(store)
     return found.total, found.succeeded, found.failed, found.cancelled
 
 
 async def follow_ups(store: Store, end: int = 1) -> list[int]:
-    """Tell which follow-ups an end of the batch had, by their place."""
+    """Return the follow-ups that the end of the batch submitted, by their index."""
     found = await store.get([f"many.{end}.{place}" for place in range(3)])
     return [place for place, job in enumerate(found) if job is not None]
 

@@ -129,13 +129,13 @@ class AbandonedJobs(StoreSuite):
     async def test_a_running_job_that_was_abandoned_is_asked_to_stop(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", abandon_after=20))
         await store.touch_listeners(["a"])
-        verdicts = []
+        statuses = []
         for _ in range(9):
-            verdicts += await heartbeat(store, "w", claimed.lease)
+            statuses += await heartbeat(store, "w", claimed.lease)
             await pass_time(store, clock, LEASE / 3)
         job = await record(store, "a")
         assert (job.state, job.cancel_requested) == (State.RUNNING, True)
-        assert (verdicts[0], verdicts[-1]) == (LeaseStatus.HELD, LeaseStatus.CANCEL)
+        assert (statuses[0], statuses[-1]) == (LeaseStatus.HELD, LeaseStatus.CANCEL)
         assert await finish(store, claimed, Cancelled())
 
     async def test_listening_to_a_job_without_the_option_or_to_no_job_changes_nothing(

@@ -31,7 +31,7 @@ async def found(store: Store, query: Query) -> list[str]:
 
 
 async def before(store: Store, job_id: str) -> int:
-    """Tell how many stand before a ready job."""
+    """Return the number of jobs ahead of a ready job."""
     place = await store.queue_position(job_id)
     assert place is not None
     return place.before

@@ -1,7 +1,7 @@
 """Start-time fair queuing of ready jobs among the users of a queue and priority (rule 15; Goyal, Vin and Cheng, 1996).
 
 Each user with ready jobs has a user queue with a start tag `S`. The lowest tag is next; of equal tags, the one with the older head.
-A job taken from a user queue moves the virtual clock `V` to `S` if that is later, and sets the start tag to `max(V, S + 1)`.
+A job taken from a user queue moves the virtual clock `V` to `S` if that is later. The new start tag is `max(V, S + 1)`.
 Isolated jobs have user queues of their own, so that no claim reads jobs that it may not take.
 """
 
