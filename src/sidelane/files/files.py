@@ -145,7 +145,9 @@ class Files:
 
         `jobs.respond` is such a context around an endpoint.
         """
-        return self._saved.enter(self.references.remove)
+        return self._saved.enter(
+            lambda file: self.references.remove(file)
+        )  # without files, their packages are not needed
 
     def bind(self, file: File) -> File:
         """Return a file from elsewhere, e.g. from a request's body, as one that can be opened."""
