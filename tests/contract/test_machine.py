@@ -23,7 +23,7 @@ profile = settings(
 class InMemory(StoreMachine):
     """One connection, in memory."""
 
-    def new_place(self) -> UrlStoreFactory:
+    def new_factory(self) -> UrlStoreFactory:
         return UrlStoreFactory("sqlite://:memory:")
 
 
@@ -32,7 +32,7 @@ class InAFile(StoreMachine):
 
     connections = 3
 
-    def new_place(self) -> UrlStoreFactory:
+    def new_factory(self) -> UrlStoreFactory:
         self.folder = tempfile.mkdtemp()
         return UrlStoreFactory(f"sqlite:///{self.folder}/jobs.db")
 

@@ -13,5 +13,5 @@ class TestRedis(Conformance):
     """One store a test, all on one server of each kind."""
 
     @pytest.fixture
-    def place(self, server: RunningServer) -> UrlStoreFactory:
+    def factory(self, server: RunningServer) -> UrlStoreFactory:
         return UrlStoreFactory(server.url(name=secrets.token_hex(8)))

@@ -38,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def place(cluster: Cluster) -> UrlStoreFactory:
+def factory(cluster: Cluster) -> UrlStoreFactory:
     """One store a test, each on one node of the three."""
     return UrlStoreFactory(cluster.url(name=secrets.token_hex(8)))
 

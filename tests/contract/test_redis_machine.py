@@ -29,7 +29,7 @@ class OnAServer(StoreMachine):
     kind = "valkey"
     server: RunningServer
 
-    def new_place(self) -> UrlStoreFactory:
+    def new_factory(self) -> UrlStoreFactory:
         return UrlStoreFactory(self.server.url(name=secrets.token_hex(8)))
 
 

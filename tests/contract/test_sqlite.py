@@ -12,7 +12,7 @@ class TestSqlite(Conformance):
     """In a file."""
 
     @pytest.fixture
-    def place(self, tmp_path: Path) -> UrlStoreFactory:
+    def factory(self, tmp_path: Path) -> UrlStoreFactory:
         return UrlStoreFactory(f"sqlite:///{tmp_path}/jobs.db")
 
 
@@ -20,5 +20,5 @@ class TestSqliteInMemory(OneConnection):
     """In memory, where each connection has a database of its own."""
 
     @pytest.fixture
-    def place(self) -> UrlStoreFactory:
+    def factory(self) -> UrlStoreFactory:
         return UrlStoreFactory("sqlite://:memory:")

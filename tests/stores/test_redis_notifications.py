@@ -1,4 +1,4 @@
-"""Hints on Redis: what arrives wakes one who waits for it, and one who is gone costs nothing (rules 22)."""
+"""Hints on Redis: what arrives wakes one who waits for it, and one who is gone costs nothing (rule 22)."""
 
 import asyncio
 from collections.abc import Iterator

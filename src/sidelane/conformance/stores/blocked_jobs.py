@@ -1,4 +1,4 @@
-"""Limits that wait: so many jobs run, the others are parked and woken in their turn (rules 14)."""
+"""Limits with `on_limit="wait"`: jobs beyond the limit are blocked and unblocked in order (rule 14)."""
 
 from contextlib import AsyncExitStack
 
@@ -32,7 +32,7 @@ TWO = slot_limit(2, "wait")
 
 
 async def crowd(store: Store, *job_ids: str) -> Claimed:
-    """Let one job run and these wait for its slot."""
+    """Run one job and block others on its slot."""
     holder = await start(store, *specs("holder", limits=(ONE,), queue="of-holder"))
     await submit(store, *specs(*job_ids, limits=(ONE,)))
     assert await claim(store) == []
@@ -41,7 +41,7 @@ async def crowd(store: Store, *job_ids: str) -> Claimed:
 
 
 class BlockedJobs(StoreSuite):
-    """What a claim does with a job whose limit is full."""
+    """Claims of jobs whose limit is full."""
 
     async def test_jobs_beyond_the_limit_are_blocked(self, store: Store) -> None:
         await submit(store, *specs("a", "b", "c", "d", limits=(TWO,)))
@@ -115,7 +115,7 @@ class BlockedJobs(StoreSuite):
 
 
 class UnblockedJobs(StoreSuite):
-    """Who is woken when a slot is given back."""
+    """Unblocking when a slot is released."""
 
     async def test_a_released_slot_unblocks_one_job(self, store: Store) -> None:
         holder = await crowd(store, "a", "b", "c")
@@ -275,7 +275,7 @@ class UnblockedJobs(StoreSuite):
 
 
 class CallsOnBlockedJobs(StoreSuite):
-    """A parked job is a queued one to everybody else."""
+    """Other calls treat a blocked job as a queued one."""
 
     async def test_a_blocked_job_is_cancelled_at_once(self, store: Store) -> None:
         holder = await crowd(store, "a", "b")

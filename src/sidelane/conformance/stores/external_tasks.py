@@ -1,4 +1,4 @@
-"""Handing over: a job goes on outside, and who shows its lease ends it (rules 8, 12)."""
+"""External tasks: jobs that are dispatched to external workers, which finish them with the lease (rules 8 and 12)."""
 
 import math
 from dataclasses import replace
@@ -51,11 +51,11 @@ from sidelane.stores.contract import Store, job_topic, queue_topic
 A = JobSpec(id="a", task="t")
 
 TIMEOUT = 3 * LEASE
-"""How long those outside have, in seconds."""
+"""Timeout of an external job, in seconds."""
 
 
 def sending(job_id: str) -> JobSpec:
-    """The job that tells the outside of this one."""
+    """Return the dispatch job of a job."""
     return JobSpec(id=f"{job_id}.sending", task="send", queue="side", parent=job_id)
 
 
@@ -64,19 +64,19 @@ def handing_over(claimed: Claimed, timeout: float = TIMEOUT) -> AttemptResult:
 
 
 async def hand_over(store: Store, claimed: Claimed, timeout: float = TIMEOUT) -> None:
-    """Hand a running job over."""
+    """Dispatch a running job."""
     assert await store.finish([handing_over(claimed, timeout)]) == [True]
 
 
 async def outside(store: Store, spec: JobSpec, timeout: float = TIMEOUT, *, worker: str = "w") -> Claimed:
-    """Submit a new job, claim it and hand it over; what was claimed is what those outside show."""
+    """Submit, claim and dispatch a job. Returns the claim, whose lease the external worker uses."""
     claimed = await start(store, spec, worker=worker)
     await hand_over(store, claimed, timeout)
     return claimed
 
 
 class Dispatching(StoreSuite):
-    """What the hand-over itself makes of a job."""
+    """The step that dispatches a job."""
 
     async def test_a_dispatched_job_keeps_its_lease_and_has_no_worker(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, *specs("a"))
@@ -135,11 +135,11 @@ class Dispatching(StoreSuite):
 
     async def test_an_invalid_dispatch_job_fails_its_job_and_no_other(self, store: Store) -> None:
         wrong: list[Outcome] = [
-            *(Dispatched(TIMEOUT, replace(spec, id=f"told{place}")) for place, spec in enumerate(INVALID_SPECS)),
+            *(Dispatched(TIMEOUT, replace(spec, id=f"told{index}")) for index, spec in enumerate(INVALID_SPECS)),
             Dispatched(TIMEOUT, JobSpec(id="no id", task="send")),
             Dispatched(math.nan, sending("x")),
         ]
-        names = [f"j{place}" for place in range(len(wrong))]
+        names = [f"j{index}" for index in range(len(wrong))]
         await submit(store, *specs(*names, "last"))
         claimed = await claim(store)
         reports = [
@@ -171,7 +171,7 @@ class Dispatching(StoreSuite):
 
 
 class ExternalJobs(StoreSuite):
-    """What becomes of a job while it is handed over."""
+    """A job while it is external."""
 
     async def test_a_caller_with_the_lease_may_append_and_finish(self, store: Store) -> None:
         claimed = await outside(store, replace(A, follow_ups=(FOLLOW_UP,)))
@@ -190,10 +190,10 @@ class ExternalJobs(StoreSuite):
             (Retried(failure()), State.QUEUED, 1),
             (Released(), State.QUEUED, 0),
         ]
-        for place, (outcome, state, failures) in enumerate(outcomes):
-            claimed = await outside(store, replace(A, id=f"j{place}"))
+        for index, (outcome, state, failures) in enumerate(outcomes):
+            claimed = await outside(store, replace(A, id=f"j{index}"))
             assert await finish(store, claimed, outcome)
-            job = await record(store, f"j{place}")
+            job = await record(store, f"j{index}")
             assert (job.state, job.failures) == (state, failures)
             assert (job.worker_losses, job.external_lease) == (0, None)
         await hand_over(store, await claim_job(store, "j2"))
@@ -260,7 +260,7 @@ class ExternalJobs(StoreSuite):
 
 
 class ExternalJobCancellation(StoreSuite):
-    """Nobody outside can be asked to stop, so a handed-over job ends at once (rules 8)."""
+    """An external worker cannot be asked to stop, so cancellation ends the job at once (rule 8)."""
 
     async def test_a_job_with_a_cancel_request_is_cancelled_instead_of_dispatched(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
@@ -316,7 +316,7 @@ class ExternalJobCancellation(StoreSuite):
 
 
 class ExternalJobTimeout(StoreSuite):
-    """When nobody outside ends it in time, that is a loss, of this job alone (rules 7)."""
+    """An external job that is not finished in time is a worker loss (rule 7)."""
 
     async def test_an_external_job_without_completion_in_time_is_lost_and_runs_again(
         self, store: Store, clock: ManualClock

@@ -1,4 +1,4 @@
-"""Leases: a write counts only while the job runs under exactly that lease (rules 1, 2)."""
+"""Leases: a write counts only while the job runs under exactly that lease (rules 1 and 2)."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ from sidelane.stores.contract import Store
 
 
 async def writes_nothing(store: Store, stale: Claimed) -> None:
-    """Try every write under a lease that does not hold; the job must stay exactly as it is."""
+    """Try every write with an invalid lease, and check that the job is unchanged."""
     job_id = stale.record.id
     before = await record(store, job_id), await read_log(store, job_id)
     outcomes: list[Outcome] = [Succeeded('"stale"'), Failed(failure()), Retried(failure()), Released()]

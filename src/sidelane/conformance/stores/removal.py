@@ -1,4 +1,4 @@
-"""Removing: what has ended goes when asked to, and nothing is left behind of anything."""
+"""Removal of finished jobs, without any leftovers."""
 
 from sidelane.conformance.stores.actions import (
     LEASE,
@@ -27,7 +27,7 @@ from sidelane.stores.contract import Store
 
 
 class Removal(StoreSuite):
-    """What `remove` forgets, and what it leaves alone."""
+    """Which jobs `remove` removes."""
 
     async def test_a_removed_job_is_removed_with_all_its_data(self, store: Store) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", user="u", key="k", unique="only"))
@@ -85,7 +85,7 @@ class Removal(StoreSuite):
 
 
 class RequeueWithArguments(StoreSuite):
-    """Requeueing a job with other arguments."""
+    """Requeue with new arguments."""
 
     async def test_a_job_may_be_requeued_with_other_arguments(self, store: Store) -> None:
         spec = JobSpec(id="a", task="t", arguments='{"n": 1}', user="u", labels={"x": "y"})
@@ -114,7 +114,7 @@ class RequeueWithArguments(StoreSuite):
 
 
 class NoLeftovers(StoreSuite):
-    """After all has ended and its time is over, the store is as it was."""
+    """Once every retention is over, the store is empty."""
 
     async def test_nothing_is_left_behind_of_limits_batches_and_jobs(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many", retention=30, follow_ups=(FollowUp(FINISHED, specs("")[0]),)))

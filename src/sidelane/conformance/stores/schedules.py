@@ -1,4 +1,4 @@
-"""Schedules: a step from one firing to the next counts once, whoever takes it (rules 13)."""
+"""Schedules: each tick counts once, whatever process fires it (rule 13)."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ HOURLY = Schedule(name="stocks", spec=JobSpec(id="", task="refresh"), every=3600
 
 
 async def scheduled(store: Store, name: str = "stocks") -> ScheduleRecord:
-    """Look up a schedule that must be there."""
+    """Return a schedule that must exist."""
     (found,) = [each for each in (await store.list_schedules()).records if each.schedule.name == name]
     return found
 
@@ -41,7 +41,7 @@ def firing(previous: float, at: float, *job_ids: str, name: str = "stocks") -> S
 
 
 class ScheduleDefinitions(StoreSuite):
-    """What is kept of a schedule."""
+    """Adding, changing and deleting schedules."""
 
     async def test_a_new_schedule_begins_now_and_its_next_tick_is_not_computed_yet(
         self, store: Store, clock: ManualClock
@@ -130,7 +130,7 @@ class ScheduleDefinitions(StoreSuite):
 
 
 class ScheduleTicks(StoreSuite):
-    """How a schedule takes its steps."""
+    """Firing schedules."""
 
     async def test_a_tick_submits_its_jobs_and_advances_the_schedule(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)

@@ -1,4 +1,4 @@
-"""Losses: leases swept away have a budget of their own, and a job that keeps losing them is isolated (rules 7)."""
+"""Worker losses: swept leases are counted, and a job with several losses is isolated (rule 7)."""
 
 import pytest
 
@@ -27,7 +27,7 @@ from sidelane.stores.contract import Store
 
 
 async def lose(store: Store, clock: ManualClock, *job_ids: str, worker: str = "dead") -> None:
-    """Let one worker claim these jobs and die."""
+    """Let one worker claim jobs and die."""
     for job_id in job_ids:
         await claim_job(store, job_id, worker=worker)
     await pass_time(store, clock, 3 * LEASE)
@@ -38,7 +38,7 @@ async def losses(store: Store, *job_ids: str) -> list[int]:
 
 
 class WorkerLosses(StoreSuite):
-    """What a lost lease costs."""
+    """The effect of a lost lease."""
 
     async def test_a_job_with_max_worker_losses_0_fails_at_its_first_loss(
         self, store: Store, clock: ManualClock
@@ -115,7 +115,7 @@ class WorkerLosses(StoreSuite):
 
 
 class DeadWorkers(StoreSuite):
-    """When a worker dies, each of its jobs takes a loss: nobody is blamed and nobody is spared."""
+    """A dead worker is a loss for each of its jobs, whatever the cause."""
 
     async def test_a_dead_worker_is_a_loss_for_each_of_its_jobs(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", "c", "d"))
@@ -200,13 +200,13 @@ class DeadWorkers(StoreSuite):
 
 
 async def isolate(store: Store, clock: ManualClock, *job_ids: str) -> None:
-    """Let these jobs, which are there, lose two leases."""
+    """Give existing jobs two losses."""
     for number in range(2):
         await lose(store, clock, *job_ids, worker=f"lost-{number}")
 
 
 async def waits_isolated(store: Store, *, isolated: bool = False, tasks: dict[str, int] | None = None) -> bool:
-    """Claim nothing that is there, and give what the answer says of isolated jobs."""
+    """Make a claim without jobs, and return whether it reports an isolated job."""
     request = ClaimRequest(
         request=new_nonce(), worker="w", queues={"default": 1}, limit=1, lease=LEASE, tasks=tasks, isolated=isolated
     )
@@ -214,7 +214,7 @@ async def waits_isolated(store: Store, *, isolated: bool = False, tasks: dict[st
 
 
 class Isolation(StoreSuite):
-    """A job that lost its second lease is handed out to those alone who ask for isolated jobs."""
+    """From its second loss on, only claims for isolated jobs start a job."""
 
     @pytest.mark.parametrize(("budget", "second"), [(1, True), (2, False), (3, False), (9, False)])
     async def test_a_job_is_isolated_from_its_second_loss_or_its_last(
