@@ -1,4 +1,4 @@
-"""SQLite under random calls holds what the contract expects of it."""
+"""SQLite behaves like the reference store under random calls."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ class InMemory(StoreMachine):
 
 
 class InAFile(StoreMachine):
-    """Three connections to one file, in turn."""
+    """Three connections to one file, used in turn."""
 
     connections = 3
 

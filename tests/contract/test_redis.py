@@ -10,7 +10,7 @@ from tests.contract.servers import RunningServer
 
 
 class TestRedis(Conformance):
-    """One store a test, all on one server of each kind."""
+    """One store per test, all on one server of each kind."""
 
     @pytest.fixture
     def factory(self, server: RunningServer) -> UrlStoreFactory:

@@ -17,7 +17,7 @@ class TestSqlite(Conformance):
 
 
 class TestSqliteInMemory(OneConnection):
-    """In memory, where each connection has a database of its own."""
+    """In memory, where each connection has its own database."""
 
     @pytest.fixture
     def factory(self) -> UrlStoreFactory:

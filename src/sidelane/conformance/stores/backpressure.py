@@ -42,7 +42,7 @@ class BackPressure(StoreSuite):
         one = slot_limit(1, "wait")
         await finish(store, await start(store, *specs("retried")), Retried(failure(), delay=60))
         await start(store, *specs("holder", limits=(one,)))
-        await submit(store, *specs("parked", limits=(one,)), *wanted("delayed", most=9, delay=60))
+        await submit(store, *specs("blocked", limits=(one,)), *wanted("delayed", most=9, delay=60))
         assert await claim(store) == []
         (counted,) = await store.stats()
         assert (counted.delayed, counted.waiting_for_limit, counted.queued) == (2, 1, 3)

@@ -51,7 +51,7 @@ class Cancellation(StoreSuite):
     async def test_cancelling_a_finished_job_changes_nothing(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"))
         before = await record(store, "a")
-        assert await store.cancel(["a", "nobody"]) == [before, None]
+        assert await store.cancel(["a", "unknown"]) == [before, None]
         assert await record(store, "a") == before
 
     async def test_cancelling_twice_changes_nothing(self, store: Store) -> None:
@@ -164,7 +164,7 @@ class Requeue(StoreSuite):
         await start(store, *specs("a"))
         await submit(store, *specs("b"))
         before = await store.get(["a", "b"])
-        assert await store.requeue(["a", "b", "nobody"]) == [*before, None]
+        assert await store.requeue(["a", "b", "unknown"]) == [*before, None]
         assert await store.get(["a", "b"]) == before
 
     async def test_requeueing_twice_changes_nothing(self, store: Store) -> None:

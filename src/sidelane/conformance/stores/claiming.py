@@ -76,7 +76,7 @@ class Claims(StoreSuite):
         await submit(store, JobSpec(id="a", task="t", delay=60), *specs("b", "c"))
         await store.cancel(["b"])
         await claim_job(store, "c")
-        assert await claim(store, ids=("a", "b", "c", "nobody")) == []
+        assert await claim(store, ids=("a", "b", "c", "unknown")) == []
 
     async def test_a_paused_queue_has_nothing_to_claim_until_it_is_resumed(self, store: Store) -> None:
         await submit(store, *specs("a", queue="x"), *specs("b", queue="y"))

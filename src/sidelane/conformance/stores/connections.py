@@ -196,13 +196,13 @@ class ConcurrentCalls(ManyConnections):
         many = [f"j{n}" for n in range(300)]
         await submit(five[0], *(JobSpec(id=job_id, task="t", user=f"u{n % 7}") for n, job_id in enumerate(many)))
 
-        async def race(racer: int) -> list[str]:
+        async def run_worker(number: int) -> list[str]:
             taken: list[str] = []
-            while claimed := await claim(five[racer % 5], worker=f"w{racer}", limit=3):
+            while claimed := await claim(five[number % 5], worker=f"w{number}", limit=3):
                 taken += ids(claimed)
             return taken
 
-        taken = Counter(job_id for each in await asyncio.gather(*map(race, range(50))) for job_id in each)
+        taken = Counter(job_id for each in await asyncio.gather(*map(run_worker, range(50))) for job_id in each)
         assert taken == dict.fromkeys(many, 1)
 
     async def test_fifty_concurrent_submits_of_one_id_make_one_job(self, five: list[Store]) -> None:

@@ -142,7 +142,7 @@ class AbandonedJobs(StoreSuite):
         self, store: Store, clock: ManualClock
     ) -> None:
         await submit(store, *specs("a"))
-        await store.touch_listeners(["a", "nobody"])
+        await store.touch_listeners(["a", "unknown"])
         await store.touch_listeners([])
         await pass_time(store, clock, 100)
         assert (await record(store, "a")).state is State.QUEUED

@@ -41,8 +41,8 @@ class EventLog(StoreSuite):
         assert await read_log(store, "a") == []
 
     async def test_an_unknown_job_has_no_log(self, store: Store) -> None:
-        assert await store.read("nobody") is None
-        assert await store.read("nobody", after=Cursor(1, 1)) is None
+        assert await store.read("unknown") is None
+        assert await store.read("unknown", after=Cursor(1, 1)) is None
 
     async def test_events_are_numbered_in_order_and_have_the_stores_time(
         self, store: Store, clock: ManualClock
@@ -146,15 +146,15 @@ class LogReaders(StoreSuite):
     async def test_a_long_log_is_read_in_pages(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await append_tokens(store, claimed, 1, *"abcdefg")
-        said: list[Event] = []
+        events: list[Event] = []
         cursor = None
         for _ in range(4):
             reading = await store.read("a", after=cursor, limit=2)
             assert reading is not None
             assert (len(reading.events) <= 2, reading.last, reading.gap) == (True, 7, False)
-            said += reading.events
-            cursor = after(said[-1])
-        assert said == await read_log(store, "a")
+            events += reading.events
+            cursor = after(events[-1])
+        assert events == await read_log(store, "a")
 
     async def test_later_events_are_read_from_the_last_cursor(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))

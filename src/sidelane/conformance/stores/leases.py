@@ -51,7 +51,7 @@ class Fencing(StoreSuite):
         await writes_nothing(store, replace(claimed, lease=Lease("a", 2, claimed.lease.nonce)))
 
     async def test_a_lease_of_an_unknown_job_is_lost(self, store: Store) -> None:
-        lease = Lease("nobody", 1, "0000000000000000")
+        lease = Lease("unknown", 1, "0000000000000000")
         assert await store.append([EventAppend(lease=lease, ordinal=1, entries=tokens("x"))]) == [False]
         assert await heartbeat(store, "w", lease) == [LeaseStatus.LOST]
 

@@ -117,7 +117,7 @@ class QueuePositions(StoreSuite):
         await submit(store, JobSpec(id="delayed", task="t", delay=60), *specs("running", "ended"))
         await claim_job(store, "running")
         await store.cancel(["ended"])
-        for job_id in "delayed", "running", "ended", "nobody":
+        for job_id in "delayed", "running", "ended", "unknown":
             assert await store.queue_position(job_id) is None
 
     async def test_position_is_counted_up_to_a_thousand(self, store: Store) -> None:

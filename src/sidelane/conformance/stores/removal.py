@@ -44,7 +44,7 @@ class Removal(StoreSuite):
     async def test_an_unfinished_or_unknown_job_is_not_removed(self, store: Store) -> None:
         await submit(store, *specs("queued", "running"), JobSpec(id="delayed", task="t", delay=60))
         await claim_job(store, "running")
-        names = ["queued", "running", "delayed", "nobody"]
+        names = ["queued", "running", "delayed", "unknown"]
         before = await store.get(names)
         assert await store.remove(names) == [False] * 4
         assert await store.get(names) == before
@@ -109,7 +109,7 @@ class RequeueWithArguments(StoreSuite):
         await finish(store, await start(store, JobSpec(id="a", task="t", limits=(limit,))), Failed(failure()))
         await submit(store, *specs("b", limits=(limit,)))
         before = await store.get(["a", "b"])
-        await store.requeue(["a", "b", "nobody"], arguments='{"n": 2}')
+        await store.requeue(["a", "b", "unknown"], arguments='{"n": 2}')
         assert await store.get(["a", "b"]) == before
 
 

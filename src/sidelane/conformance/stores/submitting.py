@@ -138,7 +138,7 @@ class Submits(StoreSuite):
 
     async def test_get_returns_records_in_order_and_none_for_an_unknown_job(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
-        found = await store.get(["b", "nobody", "a", "b"])
+        found = await store.get(["b", "unknown", "a", "b"])
         assert [None if job is None else job.id for job in found] == ["b", None, "a", "b"]
         assert not any(isinstance(job, Tombstone) for job in found)
 
