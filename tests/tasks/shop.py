@@ -1,4 +1,4 @@
-"""A lane whose tasks follow one another, and what they were told."""
+"""A lane whose tasks follow one another, and record their arguments."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Following a batch: its counts as they change, up to its end, with hints, without, and with far too many."""
+"""Batch streams: records as they change, up to the end, with and without notifications."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ import pytest
 from sidelane import Batch, BatchRecord, ResultNotReady, Sidelane
 from sidelane.client.event_stream import stream_batch
 from sidelane.testing import harness
-from tests.engine.test_following import silence
+from tests.client.test_event_stream import silence
 
 SOON = 10.0
 
@@ -19,7 +19,7 @@ def counts(record: BatchRecord) -> tuple[int, int, int, int]:
     return record.total, record.succeeded, record.failed, record.cancelled
 
 
-async def test_a_batch_is_followed_from_its_first_count_to_its_end(lane: Sidelane) -> None:
+async def test_a_batch_stream_yields_counts_up_to_the_end(lane: Sidelane) -> None:
     go = asyncio.Event()
 
     @lane.task
@@ -41,7 +41,7 @@ async def test_a_batch_is_followed_from_its_first_count_to_its_end(lane: Sidelan
         assert again == seen[-1:]
 
 
-async def test_whoever_follows_a_batch_without_hints_sees_its_end_within_seconds(
+async def test_a_batch_stream_without_notifications_ends_within_seconds(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = asyncio.Event()
@@ -79,7 +79,7 @@ async def noise(*topics: str) -> AsyncIterator[Noise]:
     yield Noise()
 
 
-async def test_a_follower_looks_now_and_then_however_many_jobs_end(
+async def test_a_batch_stream_reads_at_intervals_however_many_jobs_end(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hint comes with the end of each of thousands of jobs; a look for each would be a burden on the store."""
@@ -104,7 +104,7 @@ async def test_a_follower_looks_now_and_then_however_many_jobs_end(
         assert 2 <= looks <= 2 + 0.3 / 0.02
 
 
-async def test_a_batch_that_has_not_changed_is_not_told_of_again(
+async def test_a_batch_stream_does_not_repeat_an_unchanged_record(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @lane.task
