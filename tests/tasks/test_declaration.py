@@ -92,7 +92,7 @@ def test_retry_needs_at_least_one_attempt() -> None:
         (lambda: Fixed(-1), r"Fixed\(-1\): this is a number of seconds, not below 0"),
         (lambda: Fixed(math.inf), r"Fixed\(inf\)"),
         (lambda: Exponential(first=-1), "first=-1"),
-        (lambda: Exponential(most=math.nan), "most=nan"),
+        (lambda: Exponential(max_delay=math.nan), "max_delay=nan"),
         (lambda: Exponential(factor=0.5), r"factor=0.5\): this is a number, at least 1"),
         (lambda: Exponential(jitter=3), r"jitter=3\): this is a number from 0 to 2"),
         (lambda: Exponential(jitter=-0.1), "jitter=-0.1"),

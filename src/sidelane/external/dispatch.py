@@ -50,7 +50,7 @@ MAX_CONCURRENT = 20
 PER_ENDPOINT = "offers-per-address"
 """How many offers go to one address at once, from all workers together: one that does not answer must not take all slots."""
 
-RETRY_BACKOFF = Exponential(first=0.5, most=30.0)
+RETRY_BACKOFF = Exponential(first=0.5, max_delay=30.0)
 """How long to wait before the next try."""
 
 OTHER_WORKER_DELAY = 1.0
