@@ -37,7 +37,7 @@ async def test_a_batch_stream_yields_counts_up_to_the_end(lane: Sidelane) -> Non
         assert seen[-1].ended is not None
         assert [record.ended for record in seen[:-1]] == [None] * (len(seen) - 1)
         assert counts(seen[-1]) == (3, 3, 0, 0)
-        again = [record async for record in batch.follow()]  # one that has ended is told at once
+        again = [record async for record in batch.follow()]  # the record of a finished batch comes at once
         assert again == seen[-1:]
 
 
@@ -67,7 +67,7 @@ async def _last(batch: Batch[Any]) -> BatchRecord:
 
 
 class Noise:
-    """Wakeups that never cease."""
+    """A subscription that always has a notification."""
 
     async def wait(self, timeout: float | None = None) -> bool:
         await asyncio.sleep(0)
@@ -82,7 +82,7 @@ async def noise(*topics: str) -> AsyncIterator[Noise]:
 async def test_a_batch_stream_reads_at_intervals_however_many_jobs_end(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hint comes with the end of each of thousands of jobs; a look for each would be a burden on the store."""
+    """The end of each job sends a notification; a read for each of thousands would burden the store."""
     looks = 0
 
     @lane.task
@@ -110,7 +110,7 @@ async def test_a_batch_stream_does_not_repeat_an_unchanged_record(
     @lane.task
     async def note() -> None: ...
 
-    monkeypatch.setattr("sidelane.client.event_stream.MAX_POLL_INTERVAL", 0.01)  # it is looked at again and again
+    monkeypatch.setattr("sidelane.client.event_stream.MAX_POLL_INTERVAL", 0.01)  # it is read repeatedly
     async with harness(lane) as t:
         batch = await lane.submit_many([note.call()])
         records = [record async for record in stream_batch(t.client.store, batch.id, timeout=0.3)]

@@ -279,7 +279,7 @@ async def test_repeating_an_interrupted_submit_completes_the_batch(
             with pytest.raises(asyncio.CancelledError):
                 await lane.submit_many([note.options(id="n0").call(0)], id="night")
         await t.drain()
-        assert (await lane.batch("night").record()).state is State.RUNNING  # for more may come
+        assert (await lane.batch("night").record()).state is State.RUNNING  # more jobs may be added
         calls = [note.options(id=f"n{number}").call(number) for number in range(2)]
         batch = await lane.submit_many(calls, id="night")
         await t.drain()

@@ -21,7 +21,7 @@ from tests.client.conftest import MakeLane
 SOON = 10.0
 HOUR = 3600.0
 ON_TIME = 0.5
-"""Seconds a firing may be late here, in the middle of several. On a machine that is not busy it is milliseconds."""
+"""Seconds by which the median run may be late here. On an idle machine it is milliseconds."""
 
 
 async def the_record(lane: Sidelane, name: str) -> ScheduleRecord:
@@ -32,9 +32,9 @@ async def the_record(lane: Sidelane, name: str) -> ScheduleRecord:
 async def test_runs_are_on_time_and_happen_once_with_several_processes(
     make_lane: MakeLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three lanes on one file, each with its own connection and upkeep, as three processes would have."""
+    """Three lanes on one file, each with its own connection and maintenance, as three processes would have."""
     every, seen = 0.5, 6
-    # without a look at the time of a firing, each would wait for a sweep: 2 s
+    # if maintenance did not watch the time of the next run, each would wait for a sweep: 2 s
     lanes = [make_lane(lease_duration=8.0) for _ in range(3)]
     firings: list[ScheduleTick] = []
 
@@ -64,7 +64,7 @@ async def test_runs_are_on_time_and_happen_once_with_several_processes(
         while len(jobs := await lanes[0].client.find(Query(limit=100))) < seen:
             await asyncio.sleep(0.05)
     times = sorted(firing.at - every * back for firing in firings for back in range(len(firing.specs)))
-    assert times == [times[0] + every * number for number in range(len(times))]  # none twice, none left out
+    assert times == [times[0] + every * number for number in range(len(times))]  # none repeated, none missing
     assert {job.id for job in jobs} <= {spec.id for firing in firings for spec in firing.specs}
     late = sorted(job.submitted - at for job, at in zip(jobs[::-1], times, strict=False))
     assert late[0] >= 0

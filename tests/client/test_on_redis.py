@@ -106,7 +106,7 @@ async def test_a_batch_streams_to_its_end_and_returns_results(lane: Sidelane) ->
 
 
 async def together(lane: Sidelane) -> tuple[ScheduleRecord, int]:
-    """Look at the one schedule, and count its jobs, between two of its firings."""
+    """Return the one schedule and the number of its jobs, between two of its runs."""
     while True:
         (before,) = await lane.schedules.list()
         count = len(await lane.client.find(Query(limit=100)))

@@ -30,7 +30,7 @@ HOUR = 3600.0
 
 
 async def fired(t: Harness, task: Task[..., Any, Any]) -> list[str]:
-    """List when the jobs of a task were submitted, in Seoul."""
+    """Return the submit times of the jobs of a task, in Seoul."""
     return [
         datetime.fromtimestamp(record.submitted, ZoneInfo("Asia/Seoul")).strftime("%d. %H:%M")
         for record in await t.submitted(task)
@@ -286,7 +286,7 @@ async def test_a_schedule_can_be_disabled_enabled_run_and_deleted(lane: Sidelane
         assert await t.submitted(refresh) == []
         await lane.schedules.enable("stocks")
         await t.advance(60)
-        assert await t.submitted(refresh) == []  # it counts from when it was switched on
+        assert await t.submitted(refresh) == []  # it counts from when it was enabled
         before = await the_record(lane, "stocks")
         job = await lane.schedules.run("stocks")
         await t.drain()

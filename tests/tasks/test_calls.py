@@ -125,7 +125,7 @@ async def test_one_unfinished_job_per_unique_key(lane: Sidelane) -> None:
         first = await lane.submit(daily.call(1))
         again = await lane.submit(daily.call(2))
         assert (again.created, again.id) == (False, first.id)
-        other = await lane.submit(daily.options(user="u1").call(3))  # a user's keys are their own
+        other = await lane.submit(daily.options(user="u1").call(3))  # unique per user
         assert other.created
         await t.drain()
         assert (await first.result(), await other.result()) == (1, 3)

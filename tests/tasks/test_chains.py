@@ -192,7 +192,7 @@ def test_an_invalid_chain_raises_when_it_is_declared(shop: Shop, options: Any, w
 
 
 def deep(shop: Shop, depth: int) -> Call[Report]:
-    """Make a chain of so many calls."""
+    """Return a chain of so many calls."""
     call = shop.write.call(0)
     for number in range(1, depth):
         call = shop.write.options(then=call).call(number)

@@ -1,4 +1,4 @@
-"""What running tasks can ask and say, what they are given, and what wraps them."""
+"""Context, resources and middleware of running tasks."""
 
 import asyncio
 import json

@@ -48,7 +48,7 @@ def lane() -> Sidelane:
 
 
 def limits_of(lane: Sidelane, user: str | None = None, **fields: Any) -> list[Limit]:
-    """Give the limits of a call of a task with these fields."""
+    """Return the limits of a call of a task with these fields."""
 
     @lane.task(**TaskOptions(**fields))  # type: ignore[typeddict-item]
     async def answer(question: Question, times: int = 1) -> None: ...

@@ -1,4 +1,4 @@
-"""What a type checker sees: the types of results and resources, for tasks of every kind, and what cannot be.
+"""Types as a type checker sees them: results and resources of tasks of every kind, and type errors.
 
 `make check` does the checking: it fails where a type does not hold, and where an error that is ignored here is none.
 """

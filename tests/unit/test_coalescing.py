@@ -1,4 +1,4 @@
-"""Natural batching."""
+"""CallCoalescer: joining concurrent calls."""
 
 import asyncio
 from collections.abc import Sequence

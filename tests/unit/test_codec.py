@@ -1,4 +1,4 @@
-"""Reading large texts that do not fit: their faults are not all written out."""
+"""Decoding of large texts: not all validation errors are formatted."""
 
 import json
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Where settings come from, and what is said of those that cannot be."""
+"""Configuration: sources of settings, and errors of invalid ones."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Cursors on the wire."""
+"""Cursors as text."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""When schedules fire: by cron and by seconds, through changes of the clocks, and after times when nobody was there."""
+"""Times of schedules: cron and intervals, clock changes, and missed runs."""
 
 import itertools
 import math
@@ -133,7 +133,7 @@ def test_an_expression_without_an_hour_follows_elapsed_time(cron: str, seconds: 
     hourly = schedule(cron=cron, timezone="Europe/Berlin", catch_up="all")
     begin = at("2027-10-31T00:05", "Europe/Berlin")
     fired = hourly.due(begin - 1, begin + 6 * 3600 - 1)
-    assert len({firing // 3600 for firing in fired}) == 6  # one of them twice on the clock on the wall
+    assert len({firing // 3600 for firing in fired}) == 6  # the wall clock shows one of them twice
     assert min(later - earlier for earlier, later in itertools.pairwise(fired)) == seconds
 
 
@@ -162,10 +162,10 @@ def test_once_finds_the_last_of_many_missed_runs(timing: dict[str, Any], last: f
 
 
 def test_the_last_of_years_of_missed_runs_is_found_quickly() -> None:
-    """One a second for three years: a walk through all of them would take a quarter of an hour."""
+    """One per second for three years: iterating over all would take a quarter of an hour."""
     now = NOW + 1000 * DAY + 0.5
     assert schedule(cron="* * * * * *").due(NOW, now) == [now - 0.5]
-    # 86,400 of them on one day, long ago
+    # 86,400 runs on one day, long ago
     assert schedule(cron="* * * 1 1 *").due(NOW - 700 * DAY, NOW + 100 * DAY) == [NOW + DAY - 1]
 
 
@@ -228,7 +228,7 @@ def test_skipped_runs_leave_the_last_run_unchanged() -> None:
 
 
 def test_a_clock_that_stepped_back_repeats_no_run() -> None:
-    """The firing of 12:00 was made; it is 11:30 again."""
+    """The run of 12:00 has happened; it is 11:30 again."""
     assert record(NOW, NOW + 3600, every=3600.0).step(NOW - 1800, 200) is None
     assert record(NOW, NOW + 3600, every=3600.0).step(NOW, 200) is None
 
@@ -266,7 +266,7 @@ def test_each_run_happens_once_and_in_order_whatever_the_clock_does(
                 firings.append(step.at)
                 jobs += len(step.specs)
         else:
-            assert catch_up == "all"  # which may need many pieces; the others settle at once
+            assert catch_up == "all"  # which may need many chunks; the others are done at once
     assert firings == sorted(set(firings))
     if catch_up == "all" and firings:
         assert jobs == len(schedule(**timing, catch_up="all").due(NOW, firings[-1], most=1_000_000))

@@ -1,4 +1,4 @@
-"""What cannot be kept is refused before anything is written."""
+"""Validation: what a store cannot keep is rejected before anything is written."""
 
 import math
 from typing import Any

@@ -16,7 +16,7 @@ JOBS = 60
 
 
 class Floor:
-    """A lane with three queues of different weight, and the order in which their jobs began."""
+    """A lane with three queues of different weight, and the order in which their jobs started."""
 
     def __init__(self, store: Path) -> None:
         queues = [Queue("chat", weight=4), Queue("feedback", weight=2), Queue("night")]
@@ -37,7 +37,7 @@ class Floor:
             await asyncio.gather(*(task.submit(queue, sum(counts.values())) for _ in range(count)))
 
     async def work(self, *, slots: int, strict: bool = False, queues: tuple[str, ...] = ()) -> list[str]:
-        """Let a worker run everything and give the order in which it began."""
+        """Run all jobs with one worker and return the order in which they started."""
         wanted = dict.fromkeys(queues) if queues else None
         async with asyncio.timeout(SOON):
             async with run_in_background(self.lane.worker(concurrency=slots, strict=strict, queues=wanted)):
@@ -55,7 +55,7 @@ async def test_a_worker_runs_full_queues_by_their_weights(floor: Floor, slots: i
     async with floor.lane.open():
         await floor.submit(night=JOBS, feedback=JOBS, chat=JOBS)
         began = await floor.work(slots=slots)
-    shares = Counter(began[:70])  # of seven, four are chat's and two feedback's; all three have enough for that long
+    shares = Counter(began[:70])  # of seven, four are chat's and two feedback's; none of the queues is empty so early
     assert shares["chat"] == pytest.approx(40, abs=slots)
     assert shares["feedback"] == pytest.approx(20, abs=slots)
     assert shares["night"] == pytest.approx(10, abs=slots)
