@@ -26,11 +26,12 @@ test-long: $(VENV)/.dev $(VENV)/.demo ## run the tests that `make test` leaves o
 
 test-all: test test-long ## run both
 
-check: $(VENV)/.dev ## check format, lint, types and layers
+check: $(VENV)/.dev ## check format, lint, types, layers and house rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_house.py
 
 fix: $(VENV)/.dev ## format, and repair what the linter can
 	$(BIN)/ruff format .
@@ -39,11 +40,14 @@ fix: $(VENV)/.dev ## format, and repair what the linter can
 bench: $(VENV)/.bench ## measure Sidelane beside its peers (QUICK=1: under three minutes; ARGS="drain --only arq,saq")
 	@QUICK=$(QUICK) $(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(VENV)/.dev ## check that the documentation's code runs and its links lead somewhere
+docs: $(VENV)/.docs ## build the documentation into site/, check its links and run its code
+	@$(BIN)/python tests/docs/rows.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@$(BIN)/python -m pytest tests/docs $(ARGS)
+	@echo "Open site/README.html or site/index.html"
 
 clean: ## remove everything that was installed, built or cached here
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .demo
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up: a stamp each, renewed when pyproject.toml changes ---------------------------------------------------------
@@ -61,6 +65,10 @@ $(VENV)/.uv:
 $(VENV)/.dev: $(VENV)/.uv pyproject.toml
 	@echo "Getting what Sidelane, its tests and its checks need (about 60 MB the first time) ..."
 	@$(INSTALL) --editable . --group dev
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	@$(INSTALL) --group docs
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

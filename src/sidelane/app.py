@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar, Unpack, cast
 from sidelane.callbacks.delivery import declare_callbacks
 from sidelane.callbacks.http_client import WebhookClient
 from sidelane.callbacks.progress import ProgressNotifier
-from sidelane.callbacks.secrets import Secrets, SecretSource
+from sidelane.callbacks.signing import Secrets, SecretSource
 from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.status import CallbackRecord, callbacks_of, redeliver_callbacks
 from sidelane.client.batch import Batch
@@ -26,7 +26,6 @@ from sidelane.consumers.consumer import Consumer, ConsumerRegistry, MessageHandl
 from sidelane.consumers.receiver import message_receivers
 from sidelane.external.completion import CompletionHandler
 from sidelane.external.dispatch import declare_dispatch
-from sidelane.external.http_endpoint import SendTarget
 from sidelane.external.reply_receiver import reply_receivers
 from sidelane.external.task import DecodeResult, EncodeInput, ExternalTask, Routing, make_external_task
 from sidelane.model.errors import ConfigurationError, UnknownQueue
@@ -42,14 +41,10 @@ from sidelane.tasks.job import Job
 from sidelane.tasks.registry import PayloadBuilderT, ProblemRule
 from sidelane.tasks.resources import Resource, ResourceDecorator, declare_resource
 from sidelane.tasks.task import Call, Task
-from sidelane.transports.endpoints import Address
+from sidelane.transports.contract import Endpoint
 from sidelane.transports.factory import TransportPool
-from sidelane.worker.background_service import BackgroundService
-from sidelane.worker.capacity import WorkerCapacity
-from sidelane.worker.embedding import run_in_background
-from sidelane.worker.fetcher import QueueShare, internal_share
-from sidelane.worker.weighted_queues import WeightedQueues
-from sidelane.worker.worker import Worker
+from sidelane.worker.capacity import QueueShare, WeightedQueues, WorkerCapacity, internal_share
+from sidelane.worker.worker import BackgroundService, Worker, run_in_background
 
 In = TypeVar("In")
 R = TypeVar("R")
@@ -132,8 +127,8 @@ class Sidelane:
         *,
         input: type[In],  # noqa: A002 - the name of its one argument
         result: type[R],
-        send_to: SendTarget,
-        replies_from: Address | None = None,
+        send_to: Endpoint,
+        replies_from: Endpoint | None = None,
         encode: EncodeInput | None = None,
         decode: DecodeResult | None = None,
         **fields: Unpack[PolicyOptions],
@@ -147,7 +142,7 @@ class Sidelane:
         routing = Routing(send_to=send_to, replies_from=replies_from, encode=encode, decode=decode)
         queue = _queue_of(self, name, fields)
         task = make_external_task(
-            self, self.completions, name, takes=input, gives=result, way=routing, fields=fields, queue=queue
+            self, self.completions, name, takes=input, gives=result, routing=routing, fields=fields, queue=queue
         )
         self.registry.add(task)
         return task
@@ -205,8 +200,8 @@ class Sidelane:
             name, call, cron=cron, every=every, timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
         )
 
-    def consumer(self, address: Address, *, name: str | None = None) -> Callable[[MessageHandler], Consumer]:
-        """Submit a job for each message of an address: `@lane.consumer(Sqs("requests"))` over a function of the message.
+    def consumer(self, address: Endpoint, *, name: str | None = None) -> Callable[[MessageHandler], Consumer]:
+        """Submit a job for each message of an endpoint: `@lane.consumer(Sqs("requests"))` over a function of the message.
 
         The function returns a call, or None to skip the message. Every worker calls it, on its event loop. ValueError (pydantic's
         too), TypeError, KeyError and `ArgumentsError` mean that the message is malformed. `name` is the function's by default; the
@@ -289,8 +284,8 @@ class Sidelane:
         """Return a worker of the open lane for these queues (None: all), with so many slots (None: the setting `concurrency`).
 
         Its queues share its slots by their weights. `strict`: in the order given, one queue before the next. `isolated`: it has
-        one slot, runs isolated jobs only, and drains until its job has ended; workers start these themselves, each in a process of
-        its own. Raises `UnknownQueue`, `LaneNotOpen`.
+        one slot, runs isolated jobs only, and drains until its job has ended. Workers start these themselves, each in its own
+        process. Raises `UnknownQueue`, `LaneNotOpen`.
         """
         if is_in_memory(self.settings.store):
             raise ConfigurationError(
@@ -305,10 +300,10 @@ class Sidelane:
             open_source=lambda: open_store(self.settings.store),
             registry=self.registry,
             settings=self.settings.model_copy(update=changed),
-            submitter=self.client,
+            client=self.client,
             shares=[share] if isolated else [share, internal_share()],
             name=name,
-            attendants=[] if isolated else _receivers(self),
+            background_services=[] if isolated else _receivers(self),
             on_progress=self.progress_notifier.on_progress,
             exit_when_stuck=exit_when_stuck or isolated,
         )
@@ -317,8 +312,8 @@ class Sidelane:
     async def remote_worker(
         self,
         *,
-        receive_from: Address,
-        reply_to: Address,
+        receive_from: Endpoint,
+        reply_to: Endpoint,
         name: str = "serve",
         concurrency: int | None = None,
         exit_when_stuck: bool = False,

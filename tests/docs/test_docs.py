@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from typer.main import get_command
 
+import sidelane.web
 from sidelane.cli.main import application
 from sidelane.model.settings import Settings
 from sidelane.processes.exit_code import Exit
@@ -45,13 +46,25 @@ def test_every_command_is_described() -> None:
     text = (ROOT / "docs" / "cli.md").read_text("utf-8")
     found = get_command(application)
     groups = "|".join(name for name, inner in getattr(found, "commands", {}).items() if hasattr(inner, "commands"))
-    described = set(re.findall(rf"^\| `sidelane ((?:{groups}) [a-z]+|[a-z]+)", text, re.MULTILINE))
+    described = set(re.findall(rf"^\| `sidelane ((?:{groups}) [a-z]+|[a-z-]+)", text, re.MULTILINE))
     assert described == set(commands(found))
 
 
 def test_every_exit_code_is_described() -> None:
     text = (ROOT / "docs" / "cli.md").read_text("utf-8")
     assert {int(code) for code in re.findall(r"^\| `(\d+)` \|", text, re.MULTILINE)} == {*Exit, EXIT_STUCK}
+
+
+def test_api_reference_has_every_public_name() -> None:
+    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    described = set(re.findall(r"^::: sidelane\.(\w+)$", text, re.MULTILINE))
+    assert described == set(sidelane.__all__) - {"__version__"}
+    assert set(re.findall(r"^::: sidelane\.web\.(\w+)$", text, re.MULTILINE)) == set(sidelane.web.__all__)
+
+
+def test_site_has_every_page() -> None:
+    listed = set(re.findall(r"^ +- ([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE))
+    assert listed == {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")}
 
 
 def test_every_decision_is_numbered_once() -> None:

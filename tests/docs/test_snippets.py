@@ -50,7 +50,7 @@ def current_user_id(request: Request) -> str:
     return request.headers["X-User"]
 """,
 }
-"""The modules that the front page leaves to the reader."""
+"""The modules that the page about the shop leaves to the reader."""
 
 
 class Question(BaseModel):
@@ -67,7 +67,7 @@ class Snippets:
     def __init__(self, page: str, lane: Sidelane, **names: Any) -> None:
         self._blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text("utf-8"), re.DOTALL)
         self.names: dict[str, Any] = {name: getattr(sidelane, name) for name in sidelane.__all__}
-        self.names |= {"lane": lane, "AsyncIterator": AsyncIterator, "Question": Question, **names}
+        self.names |= {"lane": lane, "harness": harness, "AsyncIterator": AsyncIterator, "Question": Question, **names}
 
     async def run(self, containing: str) -> None:
         """Run the one block that contains this, with an `await` wherever it has one."""
@@ -93,11 +93,12 @@ def no_shop() -> Iterator[None]:
     forget()
 
 
+@pytest.mark.row("R5")
 @pytest.mark.usefixtures("no_shop")
-async def test_the_front_page_refuses_a_second_question_and_answers_the_first(
+async def test_shop_page_rejects_a_second_question_and_answers_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "shop.md").read_text("utf-8"), re.DOTALL)
     pieces = re.split(r"(?m)^# (shop/\w+\.py)$", block)
     files = {**YOURS, **dict(zip(pieces[1::2], pieces[2::2], strict=True))}
     (tmp_path / "shop").mkdir()
@@ -127,7 +128,7 @@ def mails() -> list[str]:
     return []
 
 
-async def test_those_about_limits(lane: Sidelane, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_limits_page_runs(lane: Sidelane, capsys: pytest.CaptureFixture[str]) -> None:
     page = Snippets("limits.md", lane, question=Question(session="s"))
     await page.run("def by_session")
     assert [limit.key for limit in page["answer"].options(user="u7").call(page["question"]).spec().limits] == [
@@ -141,15 +142,15 @@ async def test_those_about_limits(lane: Sidelane, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "answer-per-user 5.0\n"
 
 
-async def test_those_about_queues(lane: Sidelane) -> None:
+async def test_queues_page_runs(lane: Sidelane) -> None:
     page = Snippets("queues.md", lane)
     await page.run("weight=4")
     assert list(page["lane"].queues) == ["chat", "feedback", "gpu", "default"]
 
 
-async def test_those_about_transports(lane: Sidelane) -> None:
+async def test_transports_page_runs(lane: Sidelane) -> None:
     page = Snippets("transports.md", lane)
-    await page.run("offers = Sqs")
+    await page.run("jobs = Sqs")
     assert page["results"].dead_letters == "results-unusable"
 
 
@@ -161,10 +162,10 @@ class Report(BaseModel):
     score: float
 
 
-async def test_those_about_hand_over(tmp_path: Path) -> None:
+async def test_external_tasks_page_runs(tmp_path: Path) -> None:
     lanes = [Sidelane(store=f"sqlite:///{tmp_path / name}", settings={"jobs_url": "http://x"}) for name in "ab"]
     names = {"AnalyseIn": AnalyseIn, "Report": Report, "json": json, "app": FastAPI()}
-    page, own = (Snippets("remote.md", lane, **names) for lane in lanes)
+    page, own = (Snippets("external-tasks.md", lane, **names) for lane in lanes)
     await page.run("timeout=600, retry")
     await page.run("async with harness(lane)")
     await page.run("@app.post")
@@ -176,8 +177,8 @@ async def test_those_about_hand_over(tmp_path: Path) -> None:
     async with harness(lanes[1]) as t:
         await own.run("def decode")
         await t.drain()
-        (offer,) = await t.dispatched(own["analyse"])
-    assert own["encode"](offer) == {"recordingId": "recording-7", "file": "s3://recordings/7.wav"}
+        (sent,) = await t.dispatched(own["analyse"])
+    assert own["encode"](sent) == {"recordingId": "recording-7", "file": "s3://recordings/7.wav"}
     told = [
         {"kind": "heartbeat"},
         {"kind": "", "recordingId": "a", "percent": 3},
@@ -187,7 +188,7 @@ async def test_those_about_hand_over(tmp_path: Path) -> None:
     assert (nothing, progress.ends, end.result) == (None, False, {"score": 1})
 
 
-async def test_those_about_chains(lane: Sidelane, mails: list[str]) -> None:
+async def test_chains_page_runs(lane: Sidelane, mails: list[str]) -> None:
     async def mail(text: object) -> None:
         mails.append(str(text))
 
@@ -222,12 +223,12 @@ async def test_those_about_chains(lane: Sidelane, mails: list[str]) -> None:
         await write.options(on_failure=page["tell"]).submit("nothing")
         await t.drain()
         assert [mail.partition(" after")[0] for mail in mails if "after" in mail] == ["write failed"]
-        assert sum("Ended(" in mail for mail in mails) == 1
+        assert sum("FinishedJob(" in mail for mail in mails) == 1
         await t.run(page["crawl"].call("example.org"))
         assert [record.result for record in await t.submitted(fetch)] == ["1", "2"]
 
 
-async def test_those_about_batches(lane: Sidelane, mails: list[str]) -> None:
+async def test_batches_page_runs(lane: Sidelane, mails: list[str]) -> None:
     async def mail(text: str) -> None:
         mails.append(text)
 
@@ -262,7 +263,7 @@ async def test_those_about_batches(lane: Sidelane, mails: list[str]) -> None:
     assert mails == ["1 of 2 failed"]
 
 
-async def test_those_about_schedules(lane: Sidelane) -> None:
+async def test_schedules_page_runs(lane: Sidelane) -> None:
     @lane.task
     async def refresh(market: str) -> None: ...
 
@@ -290,7 +291,8 @@ class Model:
         return f"Good: {text}"
 
 
-async def test_those_about_callbacks(tmp_path: Path) -> None:
+@pytest.mark.row("R12")
+async def test_callbacks_page_runs(tmp_path: Path) -> None:
     def lane() -> Sidelane:
         return Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}")
 
@@ -299,7 +301,7 @@ async def test_those_about_callbacks(tmp_path: Path) -> None:
     first = lane()
     async with harness(first):
         page = Snippets("callbacks.md", first, **names)
-        await page.run('Notice(to=Sqs("reviews"))')
+        await page.run('MessageCallback(to=Sqs("reviews"))')
         assert [told.to for told in await first.callbacks(page["job"].id)] == [
             "https://be.example.com/ai/feedback",
             "SQS queue reviews",
@@ -316,7 +318,7 @@ async def test_those_about_callbacks(tmp_path: Path) -> None:
     assert await page["lane"].secrets.of("be") == ["whsec_…"]
 
 
-async def test_those_about_intake(lane: Sidelane) -> None:
+async def test_consumers_page_runs(lane: Sidelane) -> None:
     class Feedback(BaseModel):
         member: int
         content: str
@@ -325,23 +327,24 @@ async def test_those_about_intake(lane: Sidelane) -> None:
     async def write_feedback(feedback: Feedback) -> str:
         return "…"
 
-    page = Snippets("intake.md", lane, Feedback=Feedback, write_feedback=write_feedback, cloudevents=cloudevents)
+    page = Snippets("consumers.md", lane, Feedback=Feedback, write_feedback=write_feedback, cloudevents=cloudevents)
     await page.run("def requests")
     await page.run("def named_requests")
-    await page.run("t.take_in")
+    await page.run("t.consume")
     assert [intake.name for intake in lane.consumers] == ["requests", "named_requests"]
 
 
-async def test_those_about_serve(lane: Sidelane) -> None:
+async def test_remote_worker_page_runs(lane: Sidelane) -> None:
     class AnalyseIn(BaseModel):
         audio: str
 
-    page = Snippets("serve.md", lane, AnalyseIn=AnalyseIn, Report=dict[str, float])
+    page = Snippets("remote-worker.md", lane, AnalyseIn=AnalyseIn, Report=dict[str, float])
     await page.run("lane.task")
     assert "audio.analyse" in lane.registry.tasks
 
 
-async def test_those_about_files(lane: Sidelane) -> None:
+@pytest.mark.row("R22")
+async def test_files_page_runs(lane: Sidelane) -> None:
     async def measure(path: Path) -> int:
         return path.stat().st_size  # noqa: ASYNC240 - what the page's reader does there takes long anyway
 

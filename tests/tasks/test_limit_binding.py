@@ -270,7 +270,7 @@ async def test_limit_reached_names_the_limit_and_retry_after(lane: Sidelane) -> 
             await answer.options(user="u1").submit(Question(session="s"))
         assert [each.limit.name for each in refused.value.reached] == ["answer-per-user"]
         await answer.options(user="u2").submit(Question(session="s"))
-        with pytest.raises(LimitReached, match="'answer-per-by_session' lets 10 in within 60 s") as refused:
+        with pytest.raises(LimitReached, match="'answer-per-by_session' admits 10 per 60 s") as refused:
             await answer.options(user="u3").submit(Question(session="s"))
         assert refused.value.retry_after == pytest.approx(6.0)
         await t.drain()
@@ -348,7 +348,7 @@ async def test_a_full_queue_rejects_submits_and_accepts_follow_ups(lane: Sidelan
     async with harness(lane) as t:
         for _ in range(5):
             await publish.submit("x")
-        with pytest.raises(QueueFull, match="5 jobs wait in the queue 'limited', as many as it takes") as refused:
+        with pytest.raises(QueueFull, match="The queue 'limited' is full with 5 waiting jobs") as refused:
             await publish.submit("x")
         assert refused.value.retry_after is not None
         assert refused.value.retry_after > 0

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from sidelane.files.file import ID, ID_PREFIX
 from sidelane.files.files import Files, key_of
-from sidelane.files.references import each
-from sidelane.files.uncancellable import to_its_end
+from sidelane.files.references import for_each
+from sidelane.files.storage import finish_in_background
 from sidelane.model.errors import (
     ArgumentsError,
     ConfigurationError,
@@ -54,7 +54,7 @@ def declare_file_removal(lane: Lane) -> None:
 
     async def remove_files(ctx: Context = Use(Context)) -> None:
         job_id = ctx.job_id.rpartition(".removed.")[0]
-        await lane.files.holds.let_go(job_id, await lane.files.holds.held(job_id))
+        await lane.files.references.release(job_id, await lane.files.references.files_of(job_id))
 
     add_internal_task(
         lane,
@@ -80,7 +80,7 @@ class FileReferenceTracker:
         It completes even if its caller is cancelled, so that no reference is left behind. Raises `UnknownFile` if a file does not
         exist, `ArgumentsError` if a call names too many, `FilesUnavailable`, and as the store does.
         """
-        return await to_its_end(self._submit(specs))
+        return await finish_in_background(self._submit(specs))
 
     async def _submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
         referencing = {spec.id: spec for spec in specs if can_reference_files(spec) and mentions_files(spec)}
@@ -91,7 +91,7 @@ class FileReferenceTracker:
                 )
         referenced: dict[str, set[str]] = {}
         try:
-            await each(referencing, lambda job_id: self._reference(referencing[job_id], referenced))
+            await for_each(referencing, lambda job_id: self._reference(referencing[job_id], referenced))
             answers = await self.store.submit(specs)
         except SidelaneError:
             await self._undo(referenced)
@@ -105,11 +105,11 @@ class FileReferenceTracker:
         """Reference the files that a text of a running job names: its result, or arguments that were filled in at its start."""
         files = files_named([text])
         if files and can_reference_files(spec):
-            await self._files.holds.keep(await self._files.holds.hold(spec.id, files))
+            await self._files.references.confirm(await self._files.references.add(spec.id, files))
 
     async def _reference(self, spec: JobSpec, referenced: dict[str, set[str]]) -> None:
         texts = list(_texts(spec))
-        referenced[spec.id] = await self._files.holds.hold(spec.id, files_named(texts))
+        referenced[spec.id] = await self._files.references.add(spec.id, files_named(texts))
         required = {key_of(name) for text in texts for name in _FILE_VALUE.findall(text)}
         if not required <= referenced[spec.id]:
             raise UnknownFile(f"{spec.task}: a file of this call does not exist, or no longer.")
@@ -124,7 +124,7 @@ class FileReferenceTracker:
                 confirmed |= needed
                 files = files - needed  # noqa: PLW2901 - those of a repeat that its first submit did not name
             released[job_id] = files
-        await self._files.holds.keep(confirmed)
+        await self._files.references.confirm(confirmed)
         await self._release(released)
 
     async def _undo(self, referenced: dict[str, set[str]]) -> None:
@@ -135,7 +135,7 @@ class FileReferenceTracker:
 
     async def _release(self, references: dict[str, set[str]]) -> None:
         for job_id, files in references.items():
-            await self._files.holds.let_go(job_id, files)
+            await self._files.references.release(job_id, files)
 
     async def _is_absent(self, job_id: str) -> bool:
         """Return whether the store has no such job. If the store is unavailable, the daily cleanup decides."""

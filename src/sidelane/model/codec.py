@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -139,3 +140,8 @@ def is_storable(text: str) -> bool:
 def escape_surrogates(text: str) -> str:
     """Escape what cannot be encoded as UTF-8 as `\\uXXXX`, which means the same in JSON text."""
     return text if is_storable(text) else text.encode(errors="backslashreplace").decode()
+
+
+def rfc3339(seconds: float, timespec: str = "milliseconds") -> str:
+    """Return a time, in seconds since 1970, as RFC 3339 writes it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 class Message:
     """One message. `attributes` are texts beside the body, which receivers can read without it.
 
-    `group`: messages of one group are received in the order they were sent (SQS FIFO: message group; Pub/Sub: ordering key), if
-    the transport is configured for that. `id` of a sent message is the sender's own, by which a FIFO queue removes duplicates. `id`
-    of a received message is the transport's, and the same at each redelivery.
+    `group`: messages of one group are received in the order they were sent (SQS FIFO: message group; Pub/Sub: ordering key), if the
+    transport is set up for that. `id` of a sent message is the sender's own: a FIFO queue stores one of several with the same id.
+    `id` of a received message is the transport's, and the same at each redelivery. `traceparent` (W3C Trace Context) is sent by
+    transports that have headers.
     """
 
     body: str
     id: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     group: str | None = None
+    traceparent: str | None = field(default=None, compare=False)
 
     @property
     def size(self) -> int:

@@ -193,7 +193,7 @@ def callbacks_of(value: object) -> tuple[Callback, ...]:
     callbacks = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     for each in callbacks:
         if not hasattr(each, "destination"):
-            raise ArgumentsError(f"callback={each!r}: this takes Webhook(…) and MessageCallback(…), one or several.")
+            raise ArgumentsError(f"callback={each!r}: it must be Webhook(…) or MessageCallback(…), or a list of them.")
     if len(callbacks) > MAX_CALLBACKS:
         raise ArgumentsError(f"A call has at most {MAX_CALLBACKS} callbacks.")
     return callbacks

@@ -67,7 +67,7 @@ class Harness:
         self._reporter = Reporter(client.store, on_lost=lambda append: None, on_reported=lambda report, held: None)
         self._runtime = Runtime(
             registry=registry, resources=self._resources, settings=client.settings, threads=self._threads,
-            children=self._children, submitter=client, reporting=self._reporter, confirm=self._confirm,
+            children=self._children, client=client, reporter=self._reporter, confirm_lease=self._confirm_lease,
         )  # fmt: skip
         self._enqueuer = PeriodicEnqueuer(client.store)
         self._loops = [
@@ -101,7 +101,7 @@ class Harness:
         count = 0
         while attempts := await self._claim(outbound):
             await asyncio.gather(*(attempt.start() for attempt in attempts))
-            await self._reporter.settled()
+            await self._reporter.wait_reported()
             count += len(attempts)
         return count
 
@@ -168,8 +168,8 @@ class Harness:
         return await dispatch_message(self.client, task, record, lease, arguments=info.arguments, seconds=remaining)
 
     async def _complete(self, reply: CompletionMessage) -> None:
-        answered = await self._completions.apply(reply, trusting=self._registry.tasks)
-        if answered.answer is not CompletionStatus.ACCEPTED:
+        answered = await self._completions.apply(reply, trusted_tasks=self._registry.tasks)
+        if answered.status is not CompletionStatus.ACCEPTED:
             raise JobConflict(f"Job {reply.job!r} is not at an external worker.")
 
     async def _claim(self, outbound: bool) -> list[Attempt]:
@@ -192,7 +192,7 @@ class Harness:
             lease=LEASE, isolated=isolated,
         )  # fmt: skip
 
-    async def _confirm(self, lease: Lease) -> bool:
+    async def _confirm_lease(self, lease: Lease) -> bool:
         """Return that a lease is valid: there is no other worker."""
         return True
 
@@ -204,7 +204,7 @@ async def harness(lane: Sidelane) -> AsyncIterator[Harness]:
     clock = ManualClock()
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="sidelane-files-"))
-        stack.enter_context(lane.files.kept_in(folder))
+        stack.enter_context(lane.files.use_location(folder))
         store = await open_store("sqlite://:memory:", clock=clock)
         client = Client(store, settings=lane.settings, files=lane.files)
         opened = Harness(lane, client, clock)
