@@ -169,7 +169,7 @@ async def test_a_job_of_a_file_that_is_not_there_is_refused(shop: Shop) -> None:
     async with shop.lane.open(workers=1):
         file = await shop.files.save(b"one")
         missing = file.model_copy(update={"id": NOBODY})
-        with pytest.raises(UnknownFile, match="a file that this call takes is not there"):
+        with pytest.raises(UnknownFile, match="a file of this call does not exist"):
             await shop.size.options(user="ann").submit(missing)
         assert await shop.lane.client.store.stats() == []
         job = await shop.talk.submit(f"what is {NOBODY}, and {file.id}?")  # only mentioned
@@ -217,7 +217,7 @@ async def test_the_jobs_of_a_batch_hold_their_files(shop: Shop) -> None:
         assert not await is_loose(shop.files, one)
         shop.gate.set()
         assert [await job.result(timeout=20) for job in batch.jobs if job] == [3, 3]
-        with pytest.raises(ArgumentsError, match="What follows a batch takes no file"):
+        with pytest.raises(ArgumentsError, match="A call that follows a batch cannot take a file"):
             await shop.lane.submit_many([shop.talk.call("x")], then=shop.longer.call(one))
 
 

@@ -53,7 +53,7 @@ MAX_CONCURRENT = 20
 PER_ENDPOINT = "offers-per-address"
 """Jobs that all workers together send to one endpoint at once: an endpoint that does not answer must not take all slots."""
 
-RETRY_BACKOFF = Exponential(first=0.5, most=30.0)
+RETRY_BACKOFF = Exponential(first=0.5, max_delay=30.0)
 """Delay before the next attempt to send."""
 
 OTHER_WORKER_DELAY = 1.0
