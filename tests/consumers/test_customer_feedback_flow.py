@@ -19,7 +19,7 @@ class Feedback(BaseModel):
     content: str
 
 
-async def test_every_request_is_answered_in_the_backends_own_form_and_poison_is_put_aside(
+async def test_every_request_is_answered_in_the_backends_format_and_poison_messages_are_dead_lettered(
     pubsub: RunningPubSub, tmp_path: Path
 ) -> None:
     requests_topic, results_topic = pubsub.topic(), pubsub.topic()

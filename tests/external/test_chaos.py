@@ -101,7 +101,7 @@ def offer_side(reply: Any) -> Any:
     ("count", "timeout", "mischief"),
     [(100, 5.0, 1), pytest.param(1000, 8.0, 3, marks=[pytest.mark.soak, pytest.mark.timeout(600)])],
 )
-async def test_every_hand_over_comes_to_one_right_outcome_over_sqs(
+async def test_every_dispatch_ends_in_one_correct_outcome_over_sqs(
     make_lane: MakeLane, moto: Moto, count: int, timeout: float, mischief: int, record_property: Any
 ) -> None:
     via, reply = Sqs(moto.queue()), Sqs(moto.queue())
@@ -117,7 +117,7 @@ async def test_every_hand_over_comes_to_one_right_outcome_over_sqs(
     ("count", "timeout", "mischief"),
     [(40, 4.0, 1), pytest.param(400, 8.0, 3, marks=[pytest.mark.soak, pytest.mark.timeout(600)])],
 )
-async def test_every_hand_over_comes_to_one_right_outcome_over_pubsub(
+async def test_every_dispatch_ends_in_one_correct_outcome_over_pubsub(
     make_lane: MakeLane, pubsub: RunningPubSub, count: int, timeout: float, mischief: int, record_property: Any
 ) -> None:
     offers, results = pubsub.topic(), pubsub.topic()

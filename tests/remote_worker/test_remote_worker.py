@@ -112,7 +112,7 @@ def told(events: list[Event]) -> list[tuple[str, Any]]:
     return [(event.name, json.loads(event.data)) for event in events if event.name != "end"]
 
 
-async def test_tasks_of_every_kind_have_the_events_and_ends_that_they_have_in_a_store(customer: Customer) -> None:
+async def test_every_kind_of_task_has_the_same_events_and_outcome_as_with_a_store(customer: Customer) -> None:
     async with harness(sample_app.lane) as t:
         jobs = {kind: await t.client.submit(call) for kind, call in sample_app.CALLS.items()}
         await t.drain()
@@ -136,7 +136,7 @@ async def test_tasks_of_every_kind_have_the_events_and_ends_that_they_have_in_a_
     assert not customer.offers.left()
 
 
-async def test_an_offer_that_cannot_be_read_goes_to_the_dead_letters_with_the_reason(customer: Customer) -> None:
+async def test_unreadable_job_is_dead_lettered_with_a_reason(customer: Customer) -> None:
     whole = write_dispatched(DispatchedJob(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")).body
     async with serving(customer):
         for body, reason in ((whole[:-9], "not JSON"), (whole.replace('"attempt":1', '"attempt":0'), "attempt")):
@@ -150,7 +150,7 @@ async def test_an_offer_that_cannot_be_read_goes_to_the_dead_letters_with_the_re
     assert customer.heard == []
 
 
-async def test_an_offer_of_a_task_that_nobody_knows_is_left_to_others_and_answered_in_the_end(
+async def test_job_of_an_unknown_task_is_left_to_other_workers_and_fails_in_the_end(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "RETRY_DELAY", 0.0)
@@ -164,7 +164,7 @@ async def test_an_offer_of_a_task_that_nobody_knows_is_left_to_others_and_answer
         assert customer.end(newer) is None  # another edition of this very worker knows it
 
 
-async def test_arguments_that_do_not_fit_are_a_final_failure(customer: Customer) -> None:
+async def test_invalid_arguments_are_a_final_failure(customer: Customer) -> None:
     async with serving(customer):
         for task, given in (("analyse", {"seconds": 1}), ("measure", "a.wav"), ("crunch", {"a": 1})):
             end = await customer.ended(customer.offer(task, given))
@@ -172,7 +172,7 @@ async def test_arguments_that_do_not_fit_are_a_final_failure(customer: Customer)
             assert (end.problem["status"], end.retry) == (422, False)
 
 
-async def test_the_offers_timeout_bounds_the_attempt_and_another_may_be_made(customer: Customer) -> None:
+async def test_timeout_of_a_dispatched_job_bounds_the_attempt_which_can_be_retried(customer: Customer) -> None:
     async with serving(customer):
         end = await customer.ended(customer.offer("work", 60.0, timeout=0.2))
     assert isinstance(end.problem, dict)
@@ -180,7 +180,7 @@ async def test_the_offers_timeout_bounds_the_attempt_and_another_may_be_made(cus
     assert end.problem["detail"] == "The task did not end within 0.2 seconds."
 
 
-async def test_an_offer_is_kept_for_as_long_as_its_job_runs(customer: Customer) -> None:
+async def test_message_is_extended_while_its_job_runs(customer: Customer) -> None:
     async with serving(customer, concurrency=1):  # so that it has no room for what comes again
         end = await customer.ended(customer.offer("work", 3.0))  # the lease is two seconds
         assert end.result == 1
@@ -188,7 +188,7 @@ async def test_an_offer_is_kept_for_as_long_as_its_job_runs(customer: Customer) 
     assert len(sample_app.starts) == 1
 
 
-async def test_a_worker_that_stops_gives_its_offer_back_and_says_nothing(customer: Customer) -> None:
+async def test_stopping_worker_releases_its_message_without_a_reply(customer: Customer) -> None:
     async with serving(customer):
         offer = customer.offer("work", 60.0)
         await until(lambda: sample_app.starts, "the start")
@@ -198,14 +198,14 @@ async def test_a_worker_that_stops_gives_its_offer_back_and_says_nothing(custome
     assert customer.end(offer) is None
 
 
-async def test_a_task_that_wants_to_be_run_later_is_offered_again(customer: Customer) -> None:
+async def test_retry_later_releases_the_message(customer: Customer) -> None:
     async with serving(customer):
         end = await customer.ended(customer.offer("hesitate"))
     assert end.result == "done"
     assert 0.9 <= sample_app.starts[1] - sample_app.starts[0] < 5.0
 
 
-async def test_a_task_is_told_that_there_is_no_store(customer: Customer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_task_on_a_remote_worker_cannot_submit_jobs(customer: Customer, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(customer):
         end = await customer.ended(customer.offer("delegate"))
     assert isinstance(end.problem, dict)
@@ -213,7 +213,7 @@ async def test_a_task_is_told_that_there_is_no_store(customer: Customer, caplog:
     assert "This remote worker has no store" in caplog.text
 
 
-async def test_what_a_message_cannot_carry_is_too_large_and_said_so(customer: Customer) -> None:
+async def test_result_larger_than_a_message_is_a_failure(customer: Customer) -> None:
     async with serving(customer):
         end = await customer.ended(customer.offer("pour", {"count": 0, "size": 1_048_576}))
         assert isinstance(end.problem, dict)
@@ -223,9 +223,7 @@ async def test_what_a_message_cannot_carry_is_too_large_and_said_so(customer: Cu
         assert len(customer.events(offer)) == 7
 
 
-async def test_what_is_larger_than_a_message_goes_by_a_bucket_that_both_sides_reach(
-    moto: Moto, make_lane: MakeLane
-) -> None:
+async def test_result_larger_than_a_message_goes_through_a_shared_bucket(moto: Moto, make_lane: MakeLane) -> None:
     moto.bucket("both")
     urls = [moto.queue(), moto.queue()]
     for url in urls:
@@ -242,7 +240,7 @@ async def test_what_is_larger_than_a_message_goes_by_a_bucket_that_both_sides_re
             assert told(await read_all(home.client.store, job.id)) == [("began", "echo"), ("token", {"text": text})]
 
 
-async def test_nothing_that_a_message_says_ends_the_worker(moto: Moto, tmp_path: Path) -> None:
+async def test_no_message_stops_the_worker(moto: Moto, tmp_path: Path) -> None:
     """It points to what is no text, or what it leads to can be sent nowhere: a bucket is missing, it is nested too deep."""
     queue, replied = sqs_queue(moto), sqs_queue(moto)
     moto.sqs.set_queue_attributes(QueueUrl=replied.url, Attributes={"MaximumMessageSize": "16384"})
@@ -268,13 +266,13 @@ async def test_nothing_that_a_message_says_ends_the_worker(moto: Moto, tmp_path:
         await asyncio.wait([listening])
 
 
-async def test_a_place_for_replies_that_is_not_there_is_found_at_once(moto: Moto) -> None:
+async def test_missing_reply_queue_is_reported_at_start(moto: Moto) -> None:
     with pytest.raises(TransportMisconfigured, match="SQS queue nowhere does not exist"):
         async with sample_app.lane.remote_worker(receive_from=sqs_queue(moto).endpoint, reply_to=Sqs("nowhere")):
             pass
 
 
-async def test_a_place_for_replies_that_goes_away_ends_the_worker_and_the_offer_comes_back(moto: Moto) -> None:
+async def test_reply_queue_that_disappears_stops_the_worker_and_the_job_is_delivered_again(moto: Moto) -> None:
     queue, replies = sqs_queue(moto), moto.queue()
     customer = Customer(queue, queue)
     async with sample_app.lane.remote_worker(receive_from=queue.endpoint, reply_to=Sqs(replies)) as worker:
@@ -287,7 +285,7 @@ async def test_a_place_for_replies_that_goes_away_ends_the_worker_and_the_offer_
     assert queue.left()
 
 
-async def test_addresses_that_go_the_other_way_are_refused() -> None:
+async def test_endpoints_of_the_wrong_direction_are_refused() -> None:
     topic, subscription = PubSub(topic="t"), PubSub(subscription="s")
     for offers_from, replies_to in ((topic, topic), (subscription, subscription)):
         with pytest.raises(ConfigurationError, match="cannot be"):
