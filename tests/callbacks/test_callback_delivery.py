@@ -1,4 +1,4 @@
-"""Callbacks beside the work of users: in real workers, with receivers that stall."""
+"""Callback delivery beside the jobs of users: real workers, and receivers that stall."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What a callback cannot be, and when that is said: as soon as it is written, or the call is made."""
+"""Invalid callbacks, which are refused when they are declared or when the call is made."""
 
 from typing import Any
 

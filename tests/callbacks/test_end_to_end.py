@@ -1,9 +1,10 @@
-"""From a request to the backend that hears of its job: 202, worker, callback; a failure is the same on every way (R8, R12)."""
+"""From a request to the callback: 202, worker, callback; a failure looks the same everywhere (R8, R12)."""
 
 import json
 from typing import Annotated, Any
 
 import httpx2
+import pytest
 from fastapi import Depends, FastAPI, HTTPException, Response
 from pydantic import BaseModel
 
@@ -20,7 +21,7 @@ class Feedback(BaseModel):
 
 
 def service(lane: Sidelane, url: str) -> FastAPI:
-    """A feedback service: a backend asks, a model answers, the backend is told in a form of its own."""
+    """A feedback service: a backend asks, a model answers, and a callback in the backend's format follows."""
 
     @lane.callback_payload
     def for_backend(ended: FinishedJob) -> dict[str, Any]:
@@ -49,6 +50,8 @@ def service(lane: Sidelane, url: str) -> FastAPI:
     return app
 
 
+@pytest.mark.row("R8")
+@pytest.mark.row("R12")
 async def test_backend_receives_success_and_failure(lane: Sidelane, receiver: Receiver) -> None:
     app = service(lane, receiver.url)
     async with lane.open(workers=1), called(app) as client:

@@ -1,4 +1,4 @@
-"""Callbacks of a job that runs outside: of the progress that comes in, and of its end."""
+"""Callbacks of an external job: its progress and its end."""
 
 from typing import Any
 

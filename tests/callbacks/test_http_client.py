@@ -1,4 +1,4 @@
-"""Posting to receivers that fail, stall, redirect and drip, and to addresses that may not be reached."""
+"""HTTP client of webhooks: receivers that fail, stall, redirect or are slow, and addresses that may not be reached."""
 
 import asyncio
 import ipaddress
@@ -43,7 +43,7 @@ async def make_poster() -> AsyncIterator[MakePoster]:
 
 
 def names(**hosts: list[str]) -> Resolve:
-    """Resolve these names, each to the next of its answers a time; the last one stays."""
+    """Return a resolver of these names: each lookup returns the next answer; the last one repeats."""
 
     async def resolve(host: str, port: int) -> list[str]:
         answers = hosts[host.partition(".")[0]]
@@ -281,7 +281,7 @@ async def test_tls_verifies_the_host_name(
 
 
 def certified(name: str, folder: Path) -> tuple[Path, Path]:
-    """Make a certificate of this name, signed by itself, and its key."""
+    """Make a self-signed certificate of this name, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

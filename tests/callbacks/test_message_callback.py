@@ -1,4 +1,4 @@
-"""Telling others by a message on their queue or topic, over the real clients."""
+"""Message callbacks to queues and topics, over the real clients."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What receivers of webhooks get, when, and what becomes of those they do not take."""
+"""Webhooks: what receivers get, when, and what happens to those that they refuse."""
 
 import asyncio
 import json

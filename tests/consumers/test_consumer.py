@@ -1,4 +1,4 @@
-"""Intakes: which messages become jobs, how often, and what becomes of the others."""
+"""Consumers: which messages become jobs, how often, and what happens to the others."""
 
 import asyncio
 import json
@@ -67,12 +67,12 @@ def body(member: int = 3, content: str = "good") -> str:
 
 
 @asynccontextmanager
-async def taking_in(t: Harness, lane: Sidelane) -> AsyncIterator[MessageReceiver]:
-    """Take messages in as a worker does, beside a lane under test."""
-    (attendant,) = message_receivers(lane)
-    running = asyncio.create_task(attendant.run())
+async def consuming(t: Harness, lane: Sidelane) -> AsyncIterator[MessageReceiver]:
+    """Run the receiver of a consumer beside a lane under test."""
+    (receiver,) = message_receivers(lane)
+    running = asyncio.create_task(receiver.run())
     try:
-        yield attendant
+        yield receiver
     finally:
         running.cancel()
         await asyncio.wait([running])
@@ -89,7 +89,7 @@ async def test_missing_driver_is_reported_before_the_worker_starts(
             lane.worker()
 
 
-# --- what an intake makes of a message ---------------------------------------------------------------------------------
+# --- one message ---------------------------------------------------------------------------------------------------------
 
 
 async def test_message_becomes_a_job(lane: Sidelane, answer: Answer) -> None:
@@ -194,7 +194,7 @@ def test_consumer_needs_an_endpoint_that_can_be_received_from(lane: Sidelane) ->
         lane.consumer(PubSub(topic="feedback"))(lambda message: None)
 
 
-# --- taking them in ----------------------------------------------------------------------------------------------------
+# --- receiving -----------------------------------------------------------------------------------------------------------
 
 
 async def test_messages_become_jobs_and_are_acknowledged(lane: Sidelane, answer: Answer, queue: MessageQueue) -> None:
@@ -208,7 +208,7 @@ async def test_messages_become_jobs_and_are_acknowledged(lane: Sidelane, answer:
     for member in range(20):
         queue.publish(body(member), traceparent=TRACE)
     async with harness(lane) as t:
-        async with taking_in(t, lane):
+        async with consuming(t, lane):
             await until(lambda: _count(t, answer, 20), "twenty jobs")
             await until(lambda: not queue.left(), "the acknowledgements")
         records = await t.submitted(answer)
@@ -224,7 +224,7 @@ async def test_malformed_message_is_dead_lettered_with_a_reason(
         return answer.call(Feedback.model_validate_json(message.body))
 
     queue.publish('{"member": "none"}')
-    async with harness(lane) as t, taking_in(t, lane):
+    async with harness(lane) as t, consuming(t, lane):
         dead, reason = await asyncio.to_thread(queue.dead_letter)
         await until(lambda: not queue.left(), "the acknowledgement")
     assert dead == '{"member": "none"}'
@@ -248,7 +248,7 @@ async def test_message_is_delivered_again_after_an_unexpected_error(
         return answer.call(Feedback.model_validate_json(message.body))
 
     queue.publish(body())
-    async with harness(lane) as t, taking_in(t, lane):
+    async with harness(lane) as t, consuming(t, lane):
         await until(lambda: _count(t, answer, 1), "the job")
         await until(lambda: not queue.left(), "the acknowledgement")
     assert seen == [seen[0]] * 2
@@ -269,14 +269,14 @@ async def test_messages_wait_in_flight_while_the_queue_is_full(lane: Sidelane, m
 
     for number in range(3):
         queue.publish(str(number))
-    async with harness(lane) as t, taking_in(t, lane) as attendant:
-        await until(lambda: attendant.error, "a full queue")
-        assert "requests" in str(attendant.error)
+    async with harness(lane) as t, consuming(t, lane) as receiver:
+        await until(lambda: receiver.error, "a full queue")
+        assert "requests" in str(receiver.error)
         assert queue.left()
         await until(lambda: _drained(t, squeeze, 3), "all three jobs")
         assert sorted([record.result for record in await t.submitted(squeeze)], key=str) == ["0", "1", "2"]
         await until(lambda: not queue.left(), "the acknowledgements")
-        assert attendant.error is None
+        assert receiver.error is None
 
 
 async def test_message_refused_by_a_limit_is_delivered_again_and_blocks_no_other(lane: Sidelane, moto: Moto) -> None:
@@ -293,7 +293,7 @@ async def test_message_refused_by_a_limit_is_delivered_again_and_blocks_no_other
 
     for text in ("ann 1", "ann 2", "bob 3"):
         queue.publish(text)
-    async with harness(lane) as t, taking_in(t, lane):
+    async with harness(lane) as t, consuming(t, lane):
         await until(lambda: _count(t, once, 2), "one job of each")
         await t.advance(1.0)
         await until(lambda: _count(t, once, 3), "the third")
@@ -311,7 +311,7 @@ async def test_redelivered_message_does_not_recreate_a_removed_job(lane: Sidelan
         return brief.options(id=message.body).call()
 
     queue.publish("job-1")
-    async with harness(lane) as t, taking_in(t, lane):
+    async with harness(lane) as t, consuming(t, lane):
         await until(lambda: _drained(t, brief, 1), "the job")
         await t.advance(3 * 86_400.0)
         assert await t.submitted(brief) == []
@@ -342,9 +342,9 @@ async def test_missing_queue_is_reported_by_the_health_check(lane: Sidelane, mot
     def requests(message: Message) -> None:
         return None
 
-    async with harness(lane) as t, taking_in(t, lane) as attendant:
-        await until(lambda: attendant.error, "the trouble")
-        assert "SQS queue nowhere does not exist" in str(attendant.error)
+    async with harness(lane) as t, consuming(t, lane) as receiver:
+        await until(lambda: receiver.error, "the trouble")
+        assert "SQS queue nowhere does not exist" in str(receiver.error)
 
 
 async def test_missing_driver_is_reported_by_the_health_check_and_stops_no_worker(
@@ -356,9 +356,9 @@ async def test_missing_driver_is_reported_by_the_health_check_and_stops_no_worke
     def requests(message: Message) -> None:
         return None
 
-    async with harness(lane) as t, taking_in(t, lane) as attendant:
-        await until(lambda: attendant.error, "the trouble")
-        assert "pip install 'sidelane[sqs]'" in str(attendant.error)
+    async with harness(lane) as t, consuming(t, lane) as receiver:
+        await until(lambda: receiver.error, "the trouble")
+        assert "pip install 'sidelane[sqs]'" in str(receiver.error)
 
 
 async def _count(t: Harness, task: Task[..., Any, Any], count: int) -> bool:

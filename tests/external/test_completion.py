@@ -1,4 +1,4 @@
-"""What an application's own `decode` may make of a message, and what of it counts."""
+"""Completions as an application's own `decode` may return them, and what is applied of them."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ from sidelane.testing import harness
 from sidelane.testing.harness import Harness
 
 LONE = json.loads('"\\ud800"')
-"""Half a surrogate pair, which JSON can say and UTF-8 cannot."""
+"""Half a surrogate pair, which JSON can contain and UTF-8 cannot."""
 
 
 async def outside(remote: ExternalTask[Any, Any], t: Harness, **options: Any) -> Job[Any]:
@@ -65,7 +65,7 @@ async def test_invalid_result_fails_the_job_and_is_logged(
         record = await job.record()
         assert record.problem is not None
         assert (record.state, record.problem.title) == (State.FAILED, "Wrong result")
-        assert record.history[-1].traceback == ""  # it would show code of ours alone
+        assert record.history[-1].traceback == ""  # it would show our own code only
     assert f"job {job.id} (double) attempt 1 failed for good: WrongResult" in caplog.text
 
 
@@ -154,7 +154,7 @@ async def test_files_of_an_external_result_are_kept_with_the_job(lane: Sidelane)
         answered = await CompletionHandler(lane.client, lane.registry).apply(again, trusted_tasks=["draw"])
         assert answered.status is CompletionStatus.LATE
         assert len(await lane.files.references.files_of(job.id)) == 1
-        await t.deliver()  # a job stays as long as its offer is under way
+        await t.deliver()  # a job is kept while it is being dispatched
         assert await lane.client.store.remove([job.id]) == [True]
         await t.drain()
         with pytest.raises(UnknownFile):

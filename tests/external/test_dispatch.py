@@ -1,4 +1,4 @@
-"""Sending offers: to HTTP receivers that take them, refuse them, fail and come back, and what becomes of the job."""
+"""Dispatch to HTTP receivers and queues that accept, refuse, fail and recover, and what happens to the job."""
 
 import asyncio
 import json
@@ -35,13 +35,13 @@ def declared(lane: Sidelane, via: Any, **fields: Any) -> ExternalTask[AnalyseIn,
     return lane.external_task("audio.analyse", input=AnalyseIn, result=Report, send_to=via, **fields)
 
 
-async def until_outside(job: Job[Any]) -> None:
+async def until_dispatched(job: Job[Any]) -> None:
     while (await job.record()).external_lease is None:
         await asyncio.sleep(0.02)
 
 
 async def failure_of(job: Job[Any]) -> tuple[int, str, str]:
-    """Wait for the job to fail, and give the status and title of its problem and what operators are told."""
+    """Wait for the job to fail; return status and title of its problem, and the error for operators."""
     with pytest.raises(JobFailed) as failed:
         await job.result(timeout=20)
     problem = failed.value.problem()
@@ -75,7 +75,7 @@ async def test_dispatched_job_is_a_signed_cloud_event_with_input_and_token(
         assert request.headers["content-type"] == "application/cloudevents+json"
         assert (request.headers["x-team"], request.headers["traceparent"]) == ("voice", trace)
         assert request.headers["webhook-id"] == f"{job.id}.1"
-        await until_outside(job)
+        await until_dispatched(job)
         assert await analyse.complete(job.id, Report(score=1))
         assert await job.result(timeout=5) == Report(score=1)
 
@@ -96,14 +96,14 @@ async def test_dispatch_to_an_unavailable_receiver_is_retried_under_the_same_id(
 async def test_endpoint_that_does_not_answer_delays_no_other(make_lane: MakeLane, receiver: Receiver) -> None:
     lane = make_lane(shutdown_timeout=0.0, cancel_grace=0.1, concurrency=110)
     async with receiving() as dead:
-        dead.replies += [stalled] * 110  # more than there are slots for sending
+        dead.replies += [stalled] * 110  # more than the dispatch slots
         silent = lane.external_task("silent", input=int, result=int, send_to=Http(dead.url))
         analyse = declared(lane, Http(receiver.url))
         async with lane.open(workers=1):
             await asyncio.gather(*(silent.submit(number) for number in range(110)))
             await dead.until(20)
             await analyse.submit(AnalyseIn(audio="a"))
-            async with asyncio.timeout(5):  # of the fifteen seconds that each of them is waited for
+            async with asyncio.timeout(5):  # each of them times out after fifteen seconds
                 await receiver.until(1)
 
 
@@ -127,7 +127,7 @@ async def test_failed_dispatch_is_retried_by_the_tasks_retry_policy(lane: Sidela
         job = await analyse.submit(AnalyseIn(audio="a"))
         requests = await receiver.until(3)
         assert [request.headers["webhook-id"] for request in requests] == [f"{job.id}.{n}" for n in (1, 2, 3)]
-        await until_outside(job)
+        await until_dispatched(job)
         assert (await job.record()).failures == 2
 
 
@@ -303,7 +303,7 @@ async def test_job_cancelled_before_dispatch_is_not_sent(lane: Sidelane, receive
     async with lane.open(workers=1):
         await lane.client.store.pause(DISPATCH_QUEUE)
         job = await analyse.submit(AnalyseIn(audio="a"))
-        await until_outside(job)
+        await until_dispatched(job)
         await job.cancel()
         await lane.client.store.pause(DISPATCH_QUEUE, paused=False)
         sending = await lane.client.wait(f"{job.id}.1.sent", timeout=10)

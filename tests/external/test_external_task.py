@@ -1,4 +1,4 @@
-"""Handing over: a task that runs elsewhere is declared, called, offered and ended like any other."""
+"""External tasks: declared, called, dispatched and completed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Listening for replies: what is applied is acknowledged, what cannot be read is put aside, and what must wait comes again."""
+"""Reply receiver: applied replies are acknowledged, unreadable ones dead-lettered, early ones delivered again."""
 
 import asyncio
 import json
@@ -37,19 +37,19 @@ OFFERS = "offers-nobody-takes"
 
 
 class Scene:
-    """An open lane with a task that runs elsewhere, and the queue its replies come by."""
+    """An open lane with an external task, and the queue of its replies."""
 
     def __init__(self, moto: Moto, lane: Sidelane, **fields: Any) -> None:
         self._moto = moto
         self.lane = lane
-        self.letters = moto.queue()
-        self.results = moto.queue(dead_letters=self.letters)
+        self.dead_letters = moto.queue()
+        self.results = moto.queue(dead_letters=self.dead_letters)
         self.double: ExternalTask[int, int] = lane.external_task(
             "double", input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(self.results), timeout=60, **fields
         )
 
     async def outside(self, number: int = 2, **options: Any) -> tuple[Job[int], str]:
-        """Give a job that is outside, and its token."""
+        """Return an external job and its token."""
         job = await self.double.options(**options).submit(number)
         while (lease := (await job.record()).external_lease) is None:
             await asyncio.sleep(0.02)
@@ -63,18 +63,18 @@ class Scene:
         envelope = {"specversion": "1.0", "id": uuid.uuid4().hex, "source": "outside", "type": f"sidelane.job.{kind}"}
         self.put({**envelope, "data": data})
 
-    def letter(self) -> tuple[str, str]:
-        """Take the next dead letter, and give its body and the reason."""
+    def dead_letter(self) -> tuple[str, str]:
+        """Return body and reason of the next dead letter."""
         asked = self._moto.sqs.receive_message(
-            QueueUrl=self.letters, WaitTimeSeconds=10, MessageAttributeNames=["All"], MaxNumberOfMessages=1
+            QueueUrl=self.dead_letters, WaitTimeSeconds=10, MessageAttributeNames=["All"], MaxNumberOfMessages=1
         )
         (message,) = asked["Messages"]
-        self._moto.sqs.delete_message(QueueUrl=self.letters, ReceiptHandle=message["ReceiptHandle"])
+        self._moto.sqs.delete_message(QueueUrl=self.dead_letters, ReceiptHandle=message["ReceiptHandle"])
         return message["Body"], message["MessageAttributes"]["reason"]["StringValue"]
 
-    def letters_waiting(self) -> int:
+    def dead_letters_waiting(self) -> int:
         """Count the dead letters."""
-        return self._moto.count(self.letters)
+        return self._moto.count(self.dead_letters)
 
     async def read(self) -> None:
         """Wait until every reply is acknowledged."""
@@ -111,7 +111,7 @@ async def test_unreadable_reply_is_dead_lettered_with_a_reason_and_blocks_nothin
     scene.event("completed", job=job.id, token=token)
     scene.event("completed", job="../etc", token=token, result=4)
     scene.event("events", job=job.id, token=token, events=[{"name": "end"}])
-    reasons = dict([await asyncio.to_thread(scene.letter) for _ in range(7)])
+    reasons = dict([await asyncio.to_thread(scene.dead_letter) for _ in range(7)])
     for body, said in found.items():
         assert said in reasons.pop(body)
     assert sorted(reason[:20] for reason in reasons.values()) == [
@@ -140,7 +140,7 @@ async def test_only_job_and_token_of_a_forged_reply_are_read(scene: Scene) -> No
     scene.event("completed", job=job.id, token="1.forged", result=4, events="none", ordinal=-1)
     scene.event("completed", job=job.id, token="1.forged", result=[[] for _ in range(80_000)])
     await scene.read()
-    assert scene.letters_waiting() == 0
+    assert scene.dead_letters_waiting() == 0
     scene.event("completed", job=job.id, token=token, result=4)
     assert await job.result(timeout=10) == 4
 
@@ -206,7 +206,7 @@ async def test_events_of_an_invalid_form_are_dead_lettered(make: MakeScene) -> N
     scene = make(decode=lambda message: CompletionMessage(job=message.body, events=[{"name": "progress"}]))  # type: ignore[list-item]
     async with scene.lane.open(workers=1):
         scene.put("job")
-        assert "EmittedEvent" in (await asyncio.to_thread(scene.letter))[1]
+        assert "EmittedEvent" in (await asyncio.to_thread(scene.dead_letter))[1]
 
 
 async def test_problem_is_retried_by_the_tasks_own_policy(make: MakeScene) -> None:
@@ -227,7 +227,7 @@ async def test_problem_is_retried_by_the_tasks_own_policy(make: MakeScene) -> No
 
 
 def decode(message: Message) -> CompletionMessage | None:
-    """Read the form of a worker that knows its own numbers only, and no tokens."""
+    """Read the format of a worker that knows only its own numbers, and no tokens."""
     found = json.loads(message.body)
     if found.get("kind") == "heartbeat":
         return None
@@ -260,13 +260,13 @@ async def test_decode_reads_the_senders_own_format_and_key(make: MakeScene) -> N
         assert (record.state, record.problem.title) == (State.FAILED, "no voice")
         for text in ('{"value": 4}', '{"recording": 7, "value": 4}', "[]"):
             scene.put(text)
-            assert (await asyncio.to_thread(scene.letter))[0] == text
+            assert (await asyncio.to_thread(scene.dead_letter))[0] == text
 
 
 async def test_reply_without_a_token_applies_only_to_tasks_of_its_endpoint(make: MakeScene) -> None:
     scene = make(decode=lambda message: CompletionMessage(job=message.body, result=0))
     secret = scene.lane.external_task(
-        "secret", input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(scene.letters)
+        "secret", input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(scene.dead_letters)
     )
     async with scene.lane.open(workers=1):
         await scene.lane.client.store.pause(DISPATCH_QUEUE)

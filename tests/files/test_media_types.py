@@ -1,4 +1,4 @@
-"""What a file is: what is said of it, beside how it begins."""
+"""Media types: the declared type compared with the first bytes."""
 
 import pytest
 

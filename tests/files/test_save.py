@@ -1,4 +1,4 @@
-"""Saving files: from anything, counted, checked, hashed; what goes wrong leaves nothing behind."""
+"""Saving files: from every supported type, counted, checked, hashed; errors leave nothing behind."""
 
 import asyncio
 import hashlib

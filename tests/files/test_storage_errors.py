@@ -1,4 +1,4 @@
-"""Places that cannot keep files: each says what is wrong and what to do."""
+"""Storage that cannot be used: each error says what is wrong and what to do."""
 
 import subprocess
 import sys

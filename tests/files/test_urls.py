@@ -1,4 +1,4 @@
-"""Links that S3 signs, used by a client that knows nothing else; those of a folder are in tests/web/test_files.py."""
+"""URLs signed by S3, used by a plain client; those of a folder are in tests/web/test_files.py."""
 
 import hashlib
 import json

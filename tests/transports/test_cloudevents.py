@@ -1,4 +1,4 @@
-"""CloudEvents: what is written is what the specification says, what comes in is checked, and nothing of it is repeated."""
+"""CloudEvents: written by the specification, checked when read, and never quoted in errors."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""StoredEndpointes: what may be written, as values and in one text."""
+"""Endpoints: as values and parsed from text."""
 
 from typing import Any
 

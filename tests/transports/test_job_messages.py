@@ -1,4 +1,4 @@
-"""Messages and tokens: written, read back, and refused where they are not what they should be."""
+"""Job messages and tokens: written, read back, and refused if they are invalid."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Google Pub/Sub keeps the contract of transports, and what is its own."""
+"""Google Pub/Sub meets the transport contract; and what is particular to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class PubSubWay:
-    """One topic with its subscription, and where its dead letters go."""
+    """A topic with its subscription and its dead letters."""
 
     def __init__(self, address: PubSub, dead_letters: PubSub) -> None:
         self._address = address
@@ -320,7 +320,7 @@ async def in_order(receiver: Any) -> list[str]:
 
 
 async def until_up(act: Callable[[], Awaitable[T]]) -> T:
-    """Do as a listener does: again after a while when there is trouble."""
+    """Receive as a receive loop does: again after a while after an error."""
     async with asyncio.timeout(10):
         while True:
             try:
@@ -330,7 +330,7 @@ async def until_up(act: Callable[[], Awaitable[T]]) -> T:
 
 
 async def refusal(transport: Transport) -> TransportError:
-    """Receive what cannot come, and give what is said of it."""
+    """Receive, and return the error."""
 
     async def receive() -> None:
         async with transport.open_receiver() as receiver:

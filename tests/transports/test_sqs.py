@@ -1,4 +1,4 @@
-"""SQS meets the transport contract, on a server that speaks it; and what is its own."""
+"""SQS meets the transport contract; and what is particular to it."""
 
 import asyncio
 import socket
@@ -91,15 +91,15 @@ class Server:
 
 
 async def said(address: Sqs) -> TransportError:
-    """Send one message, which must fail."""
+    """Send one message, and return its error."""
     async with opened(SqsTransport(address)) as transport:
         (error,) = await transport.send(messages("a"))
     assert error is not None
     return error
 
 
-class TestTroubles:
-    """What the service and its client say becomes a sentence, and one of two errors."""
+class TestErrors:
+    """Errors of the service and its client become one of two errors, with a sentence."""
 
     @pytest.mark.parametrize(
         ("status", "code", "kind", "words"),

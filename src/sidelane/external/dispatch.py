@@ -47,7 +47,7 @@ TIMEOUT = 60.0
 """Seconds that one attempt to send may take."""
 
 MAX_CONCURRENT = 20
-PER_ENDPOINT = "offers-per-address"
+PER_ENDPOINT = "dispatches-per-endpoint"
 """Jobs that all workers together send to one endpoint at once: an endpoint that does not answer must not take all slots."""
 
 RETRY_BACKOFF = Exponential(first=0.5, most=30.0)
