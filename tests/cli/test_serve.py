@@ -21,7 +21,7 @@ def test_it_is_wrong_usage_not_to_say_where_offers_come_from_and_replies_go(side
 def test_an_address_that_is_none_is_said_with_the_form_it_should_have(sidelane: Command) -> None:
     said = sidelane("serve", LANE, "--offers", "offers", "--replies", "sqs://replies")
     assert said.code == 3
-    assert "'offers' is not the address of a transport" in said.err
+    assert "'offers' is not an endpoint" in said.err
     assert "sqs://" in said.err
 
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 import pytest
@@ -23,7 +26,10 @@ from sidelane import (
     State,
     StoreUnavailable,
 )
+from sidelane.model.errors import ConfigurationError, TransportError
+from sidelane.model.message import Message
 from sidelane.tasks.internal_queues import DISPATCH_QUEUE
+from sidelane.transports.contract import Receiver as Receiving
 from tests.callbacks.local_receivers import Receiver, receiving, stalled, status
 from tests.external.conftest import JOBS_URL, AnalyseIn, MakeLane, Report
 from tests.transports.moto import Moto
@@ -309,3 +315,52 @@ async def test_job_cancelled_before_dispatch_is_not_sent(lane: Sidelane, receive
         sending = await lane.client.wait(f"{job.id}.1.sent", timeout=10)
         assert sending.state is State.SUCCEEDED
     assert receiver.received == []
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An endpoint of a kind that Sidelane does not know."""
+
+    name: str
+    kind = "memory"
+    can_send = True
+    can_receive = False
+
+    def require_driver(self) -> None: ...
+
+    def open(self) -> "MemoryTransport":
+        return MemoryTransport()
+
+
+class MemoryTransport:
+    """Keeps what is sent to any `Memory`."""
+
+    max_message_size = 10_000
+    redelivery_window = 0.0
+    sent: ClassVar[list[Message]] = []
+
+    async def connect(self) -> None: ...
+
+    async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
+        self.sent.extend(messages)
+        return [None] * len(messages)
+
+    def open_receiver(self, *, visibility_timeout: float = 30.0) -> AbstractAsyncContextManager[Receiving]:
+        raise NotImplementedError
+
+    async def close(self) -> None: ...
+
+
+async def test_endpoint_of_a_new_kind_needs_no_change_elsewhere(lane: Sidelane) -> None:
+    analyse = declared(lane, Memory("jobs"))
+    async with lane.open(workers=1):
+        job = await analyse.submit(AnalyseIn(audio="a.wav"))
+        await until_dispatched(job)
+        async with asyncio.timeout(5):
+            while not MemoryTransport.sent:
+                await asyncio.sleep(0.01)
+        (message,) = MemoryTransport.sent
+        assert json.loads(message.body)["type"] == "sidelane.job.dispatched"
+        assert await analyse.complete(job.id, Report(score=1))
+    with pytest.raises(ConfigurationError, match="cannot be received from"):
+        lane.external_task("other", input=int, result=int, send_to=Memory("a"), replies_from=Memory("b"))

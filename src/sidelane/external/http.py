@@ -47,13 +47,8 @@ class Http:
     def __str__(self) -> str:
         return parse_url(self.url).redacted
 
-    @property
-    def can_send(self) -> bool:
-        return True
-
-    @property
-    def can_receive(self) -> bool:
-        return False
+    can_send = True
+    can_receive = False
 
     def require_driver(self) -> None:
         if find_spec("httpcore2") is None:
