@@ -160,15 +160,14 @@ class Dispatcher:
         message = _message(task, dispatched, self._lane.client.settings.jobs_url or SOURCE)
         endpoint = task.routing.send_to
         transport = await self._lane.transports.get(endpoint)
-        if message.size > transport.max_message_size:
-            if task.routing.encode is not None:
-                raise TransportMisconfigured(
-                    f"The message has {message.size:,} bytes; {endpoint} accepts {transport.max_message_size:,}."
-                )
+        max_size = transport.max_message_size
+        if task.routing.encode is None:
+            lifetime = min(max(dispatched.timeout, 1.0), MAX_URL_LIFETIME)
             message = await fit_message(
-                message, transport.max_message_size, self._lane.files, name=f"{dispatched.id}.json",
-                lifetime=min(max(dispatched.timeout, 1.0), MAX_URL_LIFETIME),
+                message, max_size, self._lane.files, name=f"{dispatched.id}.json", lifetime=lifetime
             )  # fmt: skip
+        elif message.size > max_size:
+            raise TransportMisconfigured(f"The message has {message.size:,} bytes; {endpoint} accepts {max_size:,}.")
         (error,) = await transport.send([message])
         if error is not None:
             raise error

@@ -105,10 +105,9 @@ class HttpTransport:
             **webhook_headers(message.id, message.body, secrets),
             **endpoint.headers,
         }
-        response = await self._lane.poster.post(endpoint.url, message.body.encode(), headers)
-        if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            return
-        reason = f"{endpoint} answered {response.status}" + (f": {response.text}" if response.text else ".")
-        if response.status in range(400, 500) and response.status not in RETRYABLE_STATUSES:
-            raise TransportMisconfigured(reason)
-        raise NotDelivered(reason, response.retry_after)
+        try:
+            await self._lane.poster.deliver(endpoint.url, message.body.encode(), headers)
+        except NotDelivered as error:
+            if error.response in range(400, 500) and error.response not in RETRYABLE_STATUSES:
+                raise TransportMisconfigured(str(error)) from error
+            raise
