@@ -241,7 +241,7 @@ Concurrency = Annotated[
         min=1,
         max=10_000,
         metavar="N",
-        help="Maximum number of running jobs. Default: the sum of --queues, or the setting.",
+        help="Maximum number of running jobs. Default: the setting, or the sum of --queues if given.",
         show_default=False,
     ),
 ]
