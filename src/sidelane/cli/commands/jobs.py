@@ -7,7 +7,7 @@ import typer
 
 from sidelane.admin.actions import cancel_jobs, requeue_jobs
 from sidelane.admin.documents import job_document
-from sidelane.admin.jobs import asks_for_internal, job_detail, list_jobs
+from sidelane.admin.jobs import job_detail, list_jobs
 from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, JobFilterOptions, MaxItems, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
@@ -40,7 +40,6 @@ def list_(
 ) -> None:
     """List jobs, newest first. Internal jobs are listed only with --all, --parent, or their own --task or --queue."""
     query, settings = filters.query(limit), common.settings()
-    internal = internal or asks_for_internal(query)
     records = with_client(settings, lambda client: list_jobs(client, query, internal=internal))
     if common.as_json:
         print_json([job_document(record) for record in records])
