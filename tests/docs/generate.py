@@ -1,6 +1,6 @@
-"""Table of scenarios: writes the tests that are marked with a row, e.g. `@pytest.mark.row("R14")`, into docs/scenarios.md.
+"""Generated parts of the documentation: the tests of each scenario, the table of settings, the names of the API reference.
 
-python tests/docs/rows.py            write the page
+python tests/docs/generate.py            write docs/scenarios.md, docs/settings.md and docs/api.md
 """
 
 import ast
@@ -9,8 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import sidelane
+from sidelane.model.settings import Settings
+
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "scenarios.md"
+SCENARIOS = ROOT / "docs" / "scenarios.md"
+API = ROOT / "docs" / "api.md"
+SETTINGS = ROOT / "docs" / "settings.md"
 NO_TESTS = "to come"
 
 
@@ -25,8 +30,8 @@ def marked_tests() -> dict[str, list[str]]:
     return found
 
 
-def page(text: str) -> str:
-    """Return the page with its last column made anew."""
+def scenarios(text: str) -> str:
+    """Return the page of scenarios with its last column made anew."""
     tests = marked_tests()
 
     def cell(match: re.Match[str]) -> str:
@@ -35,8 +40,32 @@ def page(text: str) -> str:
 
     written = re.sub(r"^\| (R\d+) \| (.*) \| (?:`.*`|to come) \|$", cell, text, flags=re.MULTILINE)
     if tests:
-        raise ValueError(f"marked tests of rows that {PAGE.name} does not have: {dict(tests)}")
+        raise ValueError(f"marked tests of rows that {SCENARIOS.name} does not have: {dict(tests)}")
     return written
+
+
+def settings(text: str) -> str:
+    """Return the page of settings with its table made anew."""
+    rows = [
+        f"| `SIDELANE_{name.upper()}` | `{field.default}` | {field.description} |\n"
+        for name, field in Settings.model_fields.items()
+    ]
+    before, _, rest = text.partition("|---|---|---|\n")
+    after = re.sub(r"\A(\| `SIDELANE_\w+` \| .*\n)*", "", rest)
+    return f"{before}|---|---|---|\n{''.join(rows)}{after}"
+
+
+def api(text: str) -> str:
+    """Return the API reference without names that are gone, and with new ones among the errors."""
+    public = set(sidelane.__all__) - {"__version__"}
+    lines = [
+        line
+        for line in text.splitlines()
+        if not (match := re.fullmatch(r"::: sidelane\.(\w+)", line)) or match[1] in public
+    ]
+    missing = sorted(f"::: sidelane.{name}" for name in public if f"::: sidelane.{name}" not in lines)
+    errors = lines.index("::: sidelane.ArgumentsError")
+    return "\n".join([*lines[:errors], *missing, *lines[errors:]]) + "\n"
 
 
 def _marks(
@@ -59,4 +88,6 @@ def _rows(expression: ast.expr) -> list[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+    API.write_text(api(API.read_text("utf-8")), "utf-8")
+    SCENARIOS.write_text(scenarios(SCENARIOS.read_text("utf-8")), "utf-8")
+    SETTINGS.write_text(settings(SETTINGS.read_text("utf-8")), "utf-8")
