@@ -85,11 +85,11 @@ def test_callback_must_be_a_webhook_or_a_message_callback(lane: Sidelane) -> Non
     async def quick() -> None: ...
 
     for wrong in (BE, 7, [BE], quick.call()):
-        with pytest.raises(ArgumentsError, match="callback is Webhook"):
+        with pytest.raises(ArgumentsError, match="it must be Webhook"):
             quick.options(callback=wrong)  # type: ignore[arg-type]
     with pytest.raises(ArgumentsError, match="at most 20"):
         quick.options(callback=[Webhook(BE)] * 21)
-    with pytest.raises(TaskDeclarationError, match="callback is Webhook"):
+    with pytest.raises(TaskDeclarationError, match="it must be Webhook"):
         lane.task(callback=BE)(lambda: None)  # type: ignore[arg-type]
 
 

@@ -430,7 +430,7 @@ async def test_job_is_kept_until_its_callbacks_have_ended(lane: Sidelane, receiv
         await t.deliver()
         assert receiver.received[-1].json["data"]["result"] == 7
         await t.advance(120)
-        with pytest.raises(Exception, match="has passed"):
+        with pytest.raises(Exception, match="removed after its retention"):
             await job.record()
         await lane.redeliver(f"{job.id}.1.0")
         await t.deliver()

@@ -39,6 +39,7 @@ def counts(record: BatchRecord) -> tuple[int, int, int, int]:
     return record.total, record.succeeded, record.failed, record.cancelled
 
 
+@pytest.mark.row("R24")
 async def test_a_batch_has_typed_handles_in_order_and_returns_results(lane: Sidelane) -> None:
     @lane.task
     async def double(number: int) -> int:

@@ -42,6 +42,7 @@ async def the_record(lane: Sidelane, name: str) -> ScheduleRecord:
     return found
 
 
+@pytest.mark.row("R20")
 async def test_a_schedule_submits_its_call_at_its_times_in_its_time_zone(lane: Sidelane) -> None:
     @lane.task
     async def refresh(market: str) -> str:

@@ -293,6 +293,7 @@ async def test_children_with_cascade_are_cancelled_with_their_parent(lane: Sidel
         assert (await left.record()).state is State.QUEUED
 
 
+@pytest.mark.row("R24")
 async def test_every_dead_letter_submits_the_dead_letter_task() -> None:
     shop = Shop(hook={"queue": "alarms"})
     async with harness(shop.lane) as t:
