@@ -1,11 +1,11 @@
-"""Clients of event streams, light enough that a thousand of them in one process do not hold up what they measure.
+"""Clients of event streams: a thousand of them in one process do not distort the measurement.
 
-    python chats.py BASE chats CHATS TOKENS PER_SECOND      POST each chat and read it to its end
-    python chats.py BASE cuts CHATS TOKENS PER_SECOND       the same, but each connection breaks once, for 0.3 s
+    python chats.py BASE chats CHATS TOKENS PER_SECOND      POST each chat and read it to the end
+    python chats.py BASE cuts CHATS TOKENS PER_SECOND       the same, but each connection breaks once for 0.3 s
     python chats.py BASE light SECONDS                      GET /light 50 times a second
 
-Each answers in one line of JSON, in milliseconds. A token says its number and when it was made (nanoseconds of this machine's
-monotonic clock), so that lost, repeated and late ones are known.
+Each prints one line of JSON, in milliseconds. A token contains its number and the time it was made (nanoseconds of this machine's
+monotonic clock), so that lost, repeated and late tokens are detected.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ except ImportError:
 TOKEN = re.compile(rb'"(\d+):(\d{6,})"')
 ID = re.compile(rb"^id: ?(\S+)", re.MULTILINE)
 LOCATION = re.compile(rb"^location: ?(\S+)", re.MULTILINE | re.IGNORECASE)
-ASLEEP = 0.3
-"""Seconds that a broken connection stays away."""
+RECONNECT_DELAY = 0.3
+"""Seconds until a broken connection is resumed."""
 
 
 @dataclass
 class Seen:
-    """What one client saw."""
+    """What one client received."""
 
     numbers: list[int] = field(default_factory=list)
     delays: list[float] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Seen:
 
 
 class Stream(asyncio.Protocol):
-    """One connection: sends a request and takes the tokens out of what comes."""
+    """One connection: sends a request and parses the tokens of its response."""
 
     def __init__(self, request: bytes, seen: Seen, *, cut_after: int = 0) -> None:
         self._request = request
@@ -81,13 +81,13 @@ class Stream(asyncio.Protocol):
 
 @dataclass(frozen=True)
 class Address:
-    """Where the service answers."""
+    """The address of the service."""
 
     host: str
     port: int
 
     async def stream(self, method: str, path: str, seen: Seen, *, cut_after: int = 0) -> None:
-        """Send a request and read its stream until the end, or until so many tokens have come."""
+        """Send a request and read its stream to the end, or until `cut_after` tokens were received."""
         more = f"Last-Event-ID: {seen.last_id}\r\n" if seen.last_id else ""
         request = (
             f"{method} {path} HTTP/1.1\r\nHost: {self.host}\r\nAccept: text/event-stream\r\n"
@@ -101,7 +101,7 @@ class Address:
 
 
 async def chats(address: Address, count: str, tokens: str, per_second: str, *, cuts: bool = False) -> dict[str, Any]:
-    """Run so many chats, begun within two seconds, as users would."""
+    """Run `count` chats that start within two seconds, as users do."""
     many, wanted, pace = int(count), int(tokens), float(per_second)
     path = f"/chat?tokens={wanted}&per_second={pace}"
     all_seen: list[Seen] = []
@@ -116,7 +116,7 @@ async def chats(address: Address, count: str, tokens: str, per_second: str, *, c
 
     async def broken(number: int, seen: Seen) -> None:
         await address.stream("POST", path, seen, cut_after=wanted // 4 + number % (wanted // 4))
-        await asyncio.sleep(ASLEEP)
+        await asyncio.sleep(RECONNECT_DELAY)
         await address.stream("GET", f"{seen.location}/events", seen)
 
     await asyncio.gather(*(chat(number) for number in range(many)))
@@ -136,7 +136,7 @@ async def cuts(address: Address, count: str, tokens: str, per_second: str) -> di
 
 
 async def light(address: Address, seconds: str) -> dict[str, Any]:
-    """Ask the light endpoint 50 times a second, each on its own time."""
+    """Request the light endpoint 50 times a second, without waiting for earlier responses."""
     waits: list[float] = []
 
     async def ask() -> None:

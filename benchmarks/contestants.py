@@ -1,4 +1,4 @@
-"""Who takes part: a script each, in an environment of its own, so that what one needs does not keep another back."""
+"""Contestants: one script each, in its own environment, so that their dependencies do not conflict."""
 
 import json
 import os
@@ -16,29 +16,29 @@ from typing import Any
 from benchmarks.server import Server, running_server
 
 RECORD = struct.Struct("<iiq")
-"""A start or an end of a job, as `peers/contest.py` writes it."""
+"""The start or end of a job, as `peers/contest.py` writes it."""
 
 PEERS = Path(__file__).parent / "peers"
 UV = Path(sys.executable).parent / "uv"
 
 
 class ContestantFailed(Exception):
-    """A contestant did not do what it was asked."""
+    """A contestant failed, or gave wrong results."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One program that takes part."""
+    """One queue that is measured."""
 
     name: str
     script: str
     store: str  # redis or sqlite
     asyncio: bool = True
-    slots: int = 100  # jobs at once of its one worker process
-    drain_slots: int = 0  # the same for the no-op drain, where other slots make it faster
-    streams: bool = False  # takes part where tokens are streamed
-    queues: bool = True  # takes part everywhere else
-    share: float = 1.0  # of the jobs, for those that would take minutes
+    slots: int = 100  # concurrency of its worker process
+    drain_slots: int = 0  # the same for the no-op drain, if another concurrency is faster there
+    streams: bool = False  # takes part in workloads that stream tokens
+    queues: bool = True  # takes part in all other workloads
+    share: float = 1.0  # of the jobs, for contestants that would take minutes
 
     @property
     def ours(self) -> bool:
@@ -46,7 +46,7 @@ class Contestant:
 
     @cached_property
     def python(self) -> str:
-        """Make its environment and give the Python of it; ours runs in the project's own."""
+        """Create its environment and return its Python interpreter. Ours run in the project's environment."""
         if self.ours:
             return sys.executable
         script = str(PEERS / self.script)
@@ -59,10 +59,10 @@ class Contestant:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """Ask it for its versions and configuration."""
+        """Its versions and configuration."""
         with tempfile.TemporaryDirectory() as name:
-            arena = Arena(self, Path(name), address(self, Path(name)))
-            arena.ask("about")
+            trial = Trial(self, Path(name), store_url(self, Path(name)))
+            trial.ask("about")
             found: dict[str, Any] = vars(self)["about"]
             return found
 
@@ -84,7 +84,7 @@ CONTESTANTS = (
 )
 
 
-class Arena:
+class Trial:
     """One contestant with a fresh store, for one measurement."""
 
     def __init__(self, contestant: Contestant, folder: Path, url: str, server: Server | None = None) -> None:
@@ -98,7 +98,7 @@ class Arena:
         }  # fmt: skip
 
     def ask(self, verb: str, *arguments: object, timeout: float = 300) -> dict[str, Any]:
-        """Have it do something in a process of its own, and give its answer."""
+        """Run a command of its script in a new process and return its answer."""
         command = [self.contestant.python, self.contestant.script, verb, *map(str, arguments)]
         try:
             done = subprocess.run(
@@ -107,16 +107,16 @@ class Arena:
         except subprocess.TimeoutExpired:
             raise ContestantFailed(f"{verb} took more than {timeout:.0f} s") from None
         answer = _answer_of(done)
-        vars(self.contestant)["about"] = answer.pop("about")  # it comes with every answer
+        vars(self.contestant)["about"] = answer.pop("about")  # it is part of every answer
         return answer
 
     def worker(self, slots: int) -> AbstractContextManager["subprocess.Popen[bytes]"]:
-        """Run its worker, and whatever processes that has, until the block is left."""
+        """Run its worker, with its child processes, inside the block."""
         return self.running(self.contestant.script, "worker", str(slots), slots=slots)
 
     @contextmanager
     def running(self, *arguments: str, slots: int = 100) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run its Python on something until the block is left."""
+        """Run its Python interpreter with arguments inside the block."""
         environment = {**self.environment, "BENCH_SLOTS": str(slots)}
         with (self.folder / "worker.log").open("ab") as log:
             process = subprocess.Popen(
@@ -126,10 +126,10 @@ class Arena:
         try:
             yield process
         finally:
-            kill_group(process)  # what it has left undone goes with its store
+            kill_group(process)  # unfinished jobs are deleted with the store
 
     def marks(self) -> list[tuple[int, int, int]]:
-        """Give the records of starts and ends that its jobs have left: number, kind, nanoseconds."""
+        """Return the records of starts and ends of its jobs: number, kind, nanoseconds."""
         path = self.folder / "marks"
         return list(RECORD.iter_unpack(path.read_bytes())) if path.exists() else []
 
@@ -138,34 +138,34 @@ class Arena:
         path = self.folder / "marks"
         return path.stat().st_size // RECORD.size if path.exists() else 0
 
-    def last_words(self) -> str:
-        """Give the end of its worker's log."""
+    def log_tail(self) -> str:
+        """Return the end of its worker's log."""
         path = self.folder / "worker.log"
         return path.read_text("utf-8", "replace")[-600:] if path.exists() else ""
 
 
-def address(contestant: Contestant, folder: Path, server: Server | None = None) -> str:
-    """Write where its store is, as it wants it written."""
+def store_url(contestant: Contestant, folder: Path, server: Server | None = None) -> str:
+    """Return the address of its store, in its own format."""
     if contestant.store == "redis":
         return server.url if server else "redis://127.0.0.1:6379/0"
     return f"sqlite:///{folder / 'jobs.db'}" if contestant.ours else str(folder / "jobs.db")
 
 
 @contextmanager
-def arena_of(contestant: Contestant) -> Iterator[Arena]:
-    """Give a contestant a folder and a fresh store in it."""
+def new_trial(contestant: Contestant) -> Iterator[Trial]:
+    """Create a folder with a fresh store for a contestant."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         if contestant.store == "sqlite":
-            yield Arena(contestant, folder, address(contestant, folder))
+            yield Trial(contestant, folder, store_url(contestant, folder))
             return
         (folder / "server").mkdir()
         with running_server(folder / "server") as server:
-            yield Arena(contestant, folder, address(contestant, folder, server), server)
+            yield Trial(contestant, folder, store_url(contestant, folder, server), server)
 
 
 def kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a worker and all processes it has started, as the end of a container does."""
+    """Kill a worker and all its child processes, as the end of a container does."""
     try:
         os.killpg(process.pid, 9)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""How what was measured is made into figures, and shown."""
+"""Statistics of measurements, and their output."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,8 +6,8 @@ from statistics import median
 
 
 def show(what: str, figure: str, bar: str = "") -> None:
-    """Print a figure, beside its bar where it has one."""
-    print(f"{what:<64} {figure:>34}   bar: {bar}" if bar else f"{what:<64} {figure}", flush=True)
+    """Print a figure, and its target if it has one."""
+    print(f"{what:<64} {figure:>34}   target: {bar}" if bar else f"{what:<64} {figure}", flush=True)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -16,12 +16,12 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def percentiles(seconds: Sequence[float]) -> str:
-    """Write the median and the p99 of some durations."""
+    """Return the median and the p99 of durations as text."""
     return f"p50 {1000 * median(seconds):.2f} ms, p99 {1000 * percentile(seconds, 0.99):.2f} ms"
 
 
 def per_second(count: int, run: Callable[[], object]) -> float:
-    """Tell how many in a second, where a run does so many."""
+    """Return the rate per second of a run that does `count` things."""
     began = time.perf_counter()
     run()
     return count / (time.perf_counter() - began)

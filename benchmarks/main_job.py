@@ -1,8 +1,8 @@
-"""The main job's figures on the embedded store, each beside its bar.
+"""Figures of the SQLite store: drain, start, streams, light endpoint, idle worker, each with its target.
 
     python benchmarks/main_job.py [drain] [start] [stream] [light] [idle] [--quick]
 
-Speed is a ratio within one run wherever it can be: these machines are shared and noisy.
+Speeds are ratios within one run where possible, because machines are shared and noisy.
 """
 
 import asyncio
@@ -30,21 +30,21 @@ ROUNDS = 1 if QUICK else 5
 
 
 async def drained(path: Path) -> float:
-    """Give jobs a second of one worker that drains a full queue."""
+    """Return the jobs per second of one worker that drains a full queue."""
     lane = Sidelane(store=f"sqlite:///{path}", settings={"concurrency": BATCH})
 
     @lane.task
     async def noop(number: int) -> None: ...
 
-    async with lane.running():
+    async with lane.open():
         store = lane.client.store
         calls = [noop.call(number) for number in range(JOBS)]
-        for place in range(0, JOBS, 200):
-            await store.submit([call.spec() for call in calls[place : place + 200]])
+        for first in range(0, JOBS, 200):
+            await store.submit([call.spec() for call in calls[first : first + 200]])
         worker = lane.worker()
         began = time.perf_counter()
         running = asyncio.create_task(worker.run())
-        while sum(queue.ready + queue.running for queue in await store.stats()):  # noqa: ASYNC110 - emptiness has no event
+        while sum(queue.ready + queue.running for queue in await store.stats()):  # noqa: ASYNC110 - an empty queue has no event
             await asyncio.sleep(0.05)
         took = time.perf_counter() - began
         worker.drain()
@@ -53,7 +53,7 @@ async def drained(path: Path) -> float:
 
 
 def drain() -> None:
-    """One worker against a bare loop of the same transactions, at the same batch, in turn."""
+    """One worker compared with a plain loop of the same transactions and batch size, alternately."""
     ratios = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def drain() -> None:
 
 
 def start() -> None:
-    """From a submit in this process to the start in a worker process that has nothing else to do."""
+    """Time from a submit in this process to the start in an idle worker process."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "jobs.db"
         with worker_process(store):
@@ -92,7 +92,7 @@ async def _starts(store: Path) -> list[float]:
         return 0
 
     waits = []
-    async with lane.running():
+    async with lane.open():
         await (await started.submit()).result(30)
         for _ in range(200):
             began = time.monotonic_ns()
@@ -103,14 +103,14 @@ async def _starts(store: Path) -> list[float]:
 
 
 class Chats:
-    """What the clients of many chats saw: how long each token took from its making, and whether all came."""
+    """What the clients of many chats received: the delay of each token, and whether all arrived."""
 
     def __init__(self) -> None:
         self.delays: list[float] = []
         self.wrong: list[str] = []
 
     async def chat(self, client: httpx2.AsyncClient, tokens: int) -> None:
-        """Follow one chat from its POST to its end."""
+        """Stream one chat from its POST to its end."""
         url = f"/chat?tokens={tokens}&per_second={PER_SECOND}"
         expected, ended = 0, False
         async with client.stream("POST", url, headers={"Accept": "text/event-stream"}, timeout=60) as response:
@@ -122,7 +122,7 @@ class Chats:
                     number, _, made = json.loads(line[6:])["text"].partition(":")
                     self.delays.append((time.monotonic_ns() - int(made)) / 1e6)
                     if int(number) != expected:
-                        self.wrong.append(f"token {number} where {expected} was due")
+                        self.wrong.append(f"token {number} instead of {expected}")
                     expected += 1
                 elif line.startswith("data: ") and event == "end":
                     ended = True
@@ -138,7 +138,7 @@ class Chats:
 
 
 def stream() -> None:
-    """From a token's making in the worker to the client of the event stream, through the log."""
+    """Time from a token in the worker to the client of the event stream, through the log."""
     with tempfile.TemporaryDirectory() as folder, service(Path(folder) / "jobs.db") as base:
         one, many = Chats(), Chats()
         asyncio.run(one.run(base, 1, 100))
@@ -157,7 +157,7 @@ def stream() -> None:
 
 
 async def light_p99(base: str, seconds: float) -> float:
-    """Ask the light endpoint 50 times a second, each on its own time, and give the p99 in milliseconds."""
+    """Request the light endpoint 50 times a second, without waiting for earlier responses; return the p99 in milliseconds."""
     waits: list[float] = []
 
     async def ask(client: httpx2.AsyncClient) -> None:
@@ -173,7 +173,7 @@ async def light_p99(base: str, seconds: float) -> float:
 
 
 def light() -> None:
-    """The light endpoint beside 100 running chats; the chats' clients are a process of their own."""
+    """The light endpoint during 100 running chats, whose clients are a separate process."""
     rest, busy = [], []
     with tempfile.TemporaryDirectory() as folder, service(Path(folder) / "jobs.db") as base:
         for _ in range(ROUNDS):

@@ -1,43 +1,43 @@
-"""What was measured: figures by workload and contestant, kept as JSON."""
+"""Results: figures by workload and contestant, stored as JSON."""
 
 import json
 import os
 import platform
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks.contestants import Contestant
 from benchmarks.server import DURABILITY
 
 Figures = dict[str, float]
-"""What one round gave: names and numbers."""
+"""The figures of one round, by name."""
 
 
 @dataclass
 class Measured:
-    """One contestant in one workload: the figures of its rounds, or why it has none."""
+    """One contestant in one workload: the figures of its rounds, or the reason it failed."""
 
     rounds: list[Figures] = field(default_factory=list)
     failed: str = ""
-    seconds: float = 0.0  # that the last round took
+    seconds: float = 0.0  # duration of the last round
 
     def of(self, figure: str) -> list[float]:
         return [each[figure] for each in self.rounds if figure in each]
 
-    def middle(self, figure: str) -> float | None:
-        """Give the median over the rounds."""
+    def median(self, figure: str) -> float | None:
+        """Return the median of the rounds."""
         values = self.of(figure)
-        return median(values) if values else None
+        return statistics.median(values) if values else None
 
     def as_json(self) -> dict[str, Any]:
         names = list(dict.fromkeys(name for each in self.rounds for name in each))
         figures = {
             name: {
-                "median": self.middle(name),
+                "median": self.median(name),
                 "low": min(self.of(name)),
                 "high": max(self.of(name)),
                 "rounds": self.of(name),
@@ -48,7 +48,7 @@ class Measured:
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine that measures."""
+    """Describe this machine."""
     model = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),
@@ -63,8 +63,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def keep(path: Path, chosen: Sequence[Contestant], workload: str, entry: Mapping[str, Any]) -> None:
-    """Put one workload's figures beside the others of this file, in place of older ones."""
+def store(path: Path, chosen: Sequence[Contestant], workload: str, entry: Mapping[str, Any]) -> None:
+    """Replace one workload's figures in this file."""
     path.parent.mkdir(exist_ok=True)
     kept = json.loads(path.read_text("utf-8")) if path.exists() else {"contestants": {}, "workloads": {}}
     kept |= {"machine": machine(), "redis": DURABILITY}

@@ -1,4 +1,4 @@
-"""The service the benchmarks measure: chats of a paced token source, and a light endpoint beside them."""
+"""The service under test: chats that stream tokens at a steady rate, and a light endpoint."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ lane = Sidelane()
 
 @lane.task
 async def chat(tokens: int, per_second: float) -> AsyncIterator[str]:
-    """Yield tokens at a steady pace, each telling when it was made (nanoseconds of this machine's monotonic clock)."""
+    """Yield tokens at a steady rate; each contains the time it was made (nanoseconds of the monotonic clock)."""
     began = time.monotonic()
     for number in range(tokens):
         await asyncio.sleep(max(0.0, began + number / per_second - time.monotonic()))
@@ -24,7 +24,7 @@ async def chat(tokens: int, per_second: float) -> AsyncIterator[str]:
 
 @lane.task
 async def started() -> int:
-    """Tell when it was started (nanoseconds of this machine's monotonic clock)."""
+    """Return the time it was started (nanoseconds of the monotonic clock)."""
     return time.monotonic_ns()
 
 
@@ -36,7 +36,7 @@ Respond = Annotated[Responder, Depends(jobs.respond)]
 
 @app.post("/chat")
 async def ask(tokens: int, per_second: float, respond: Respond) -> Response:
-    """Ask for a chat of so many tokens."""
+    """Submit a chat of `tokens` tokens."""
     return await respond(chat.call(tokens, per_second))
 
 

@@ -1,7 +1,7 @@
-"""Makes docs/performance.md of what `make bench` has kept: its tables, the reference figures beside it, and the chart.
+"""Writes docs/performance.md from the results of `make bench`: tables, reference figures, and the chart.
 
 python -m benchmarks.page            from benchmarks/results/latest.json
-python -m benchmarks.page --check    tell whether the page says what its figures say
+python -m benchmarks.page --check    check that the page matches its figures
 """
 
 import json
@@ -20,7 +20,7 @@ BEGIN, END = "<!-- figures: made by `python -m benchmarks.page` -->", "<!-- end 
 
 
 def tables(kept: dict[str, Any]) -> str:
-    """Write everything that was measured, as Markdown."""
+    """Return all results as Markdown."""
     parts = [head(kept), bars(kept)]
     parts += [table(WORKLOADS[name], entry) for name, entry in kept["workloads"].items()]
     return "\n\n".join([*parts, contestants(kept)])
@@ -36,14 +36,14 @@ def head(kept: dict[str, Any]) -> str:
 
 
 def bars(kept: dict[str, Any]) -> str:
-    """Write every bar beside its figure, the missed ones too."""
-    rows = ["| Ours | Measured | Bar | |", "|---|---|---|---|"]
+    """Return a table of all targets and their figures."""
+    rows = ["| Ours | Measured | Target | |", "|---|---|---|---|"]
     for entry in kept["workloads"].values():
         rows += [
             f"| {bar['what']} | {bar['figure']} | {bar['bar']} | {'met' if bar['met'] else '**missed**'} |"
             for bar in entry["bars"]
         ]
-    return "\n".join(["## Held against our own bars", "", *rows])
+    return "\n".join(["## Our own targets", "", *rows])
 
 
 def table(workload: Workload, entry: dict[str, Any]) -> str:
@@ -64,9 +64,9 @@ def table(workload: Workload, entry: dict[str, Any]) -> str:
 
 
 def contestants(kept: dict[str, Any]) -> str:
-    """Write how each contestant was set up, and where its docs say so."""
+    """Return a table of the configuration of each contestant, with its source."""
     rows = [
-        "| | Versions | Jobs at once (drain) | Configuration | As its docs say in | After the loss of a worker |",
+        "| | Versions | Concurrency (drain) | Configuration | Source | Recovery after the loss of a worker |",
         "|---|---|--:|---|---|---|",
     ]
     for name, about in kept["contestants"].items():
@@ -75,11 +75,11 @@ def contestants(kept: dict[str, Any]) -> str:
         slots = f"{about['slots']} ({about['drain_slots'] or about['slots']})"
         how = f"{about['configuration']}{durable} | {about['source']} | {about['recovery']}"
         rows.append(f"| {name} | {versions} | {slots} | {how} |")
-    return "\n".join(["## Who took part, and how", "", *rows])
+    return "\n".join(["## Contestants", "", *rows])
 
 
 def results_of(entry: dict[str, Any]) -> dict[str, Measured]:
-    """Read figures back."""
+    """Return the results of one stored workload."""
     found = {}
     for name, kept in entry["contestants"].items():
         figures = kept["figures"]
@@ -94,8 +94,8 @@ def results_of(entry: dict[str, Any]) -> dict[str, Measured]:
     return found
 
 
-def written(page: str, kept: dict[str, Any]) -> str:
-    """Put the tables into the page, in place of the older ones."""
+def with_tables(page: str, kept: dict[str, Any]) -> str:
+    """Return the page with its tables replaced."""
     before, _, rest = page.partition(BEGIN)
     return f"{before}{BEGIN}\n\n{tables(kept)}\n\n{END}{rest.partition(END)[2]}"
 
@@ -103,9 +103,9 @@ def written(page: str, kept: dict[str, Any]) -> str:
 def main(check: bool) -> int:
     page, figures = DOCS / "performance.md", DOCS / "performance.json"
     if check:
-        same = written(page.read_text("utf-8"), json.loads(figures.read_text("utf-8"))) == page.read_text("utf-8")
+        same = with_tables(page.read_text("utf-8"), json.loads(figures.read_text("utf-8"))) == page.read_text("utf-8")
         print(
-            "docs/performance.md says what its figures say"
+            "docs/performance.md matches its figures"
             if same
             else "docs/performance.md is stale: python -m benchmarks.page"
         )
@@ -114,7 +114,7 @@ def main(check: bool) -> int:
 
     kept = json.loads(LATEST.read_text("utf-8"))
     figures.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
-    page.write_text(written(page.read_text("utf-8"), kept), "utf-8")
+    page.write_text(with_tables(page.read_text("utf-8"), kept), "utf-8")
     here = kept["machine"]
     footer = (
         f"{here['processor']}, {here['cores']} cores. Redis: {kept['redis']}. One worker process each. "

@@ -1,4 +1,4 @@
-"""The chart of `make bench`: what was measured, ours beside its peers', as horizontal bars."""
+"""The chart of `make bench`: horizontal bars of ours and its peers' figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ OURS, PEERS, INK, FAINT = "#0f766e", "#cbd5e1", "#0f172a", "#64748b"
 
 @dataclass(frozen=True)
 class Panel:
-    """One part of the chart: a figure of a workload."""
+    """One panel of the chart: a figure of a workload."""
 
     workload: str
     figure: str
     title: str
     form: str
-    least_wins: bool = False
+    lower_is_better: bool = False
     logarithmic: bool = False
 
 
@@ -36,15 +36,15 @@ PANELS = (
         "p50",
         "Submit to start at rest, median ms (less is better; logarithmic)",
         "{:,.1f}",
-        least_wins=True,
+        lower_is_better=True,
         logarithmic=True,
     ),
-    Panel("memory", "bytes", "Redis memory of a queued job, bytes (less is better)", "{:,.0f}", least_wins=True),
+    Panel("memory", "bytes", "Redis memory of a queued job, bytes (less is better)", "{:,.0f}", lower_is_better=True),
 )
 
 
 def draw(workloads: dict[str, Results], stores: dict[str, str], footer: str, path: Path) -> None:
-    """Draw what there is of the panels; `stores` tells where each contestant keeps its jobs."""
+    """Draw the panels that have figures. `stores` is the store of each contestant."""
     panels = [panel for panel in PANELS if panel.workload in workloads]
     if not panels:
         return
@@ -62,8 +62,8 @@ def draw(workloads: dict[str, Results], stores: dict[str, str], footer: str, pat
 
 
 def draw_panel(axes: Axes, panel: Panel, results: Results, stores: dict[str, str]) -> None:
-    values = {name: value for name, measured in results.items() if (value := measured.middle(panel.figure)) is not None}
-    names = sorted(values, key=lambda name: values[name], reverse=panel.least_wins)
+    values = {name: value for name, measured in results.items() if (value := measured.median(panel.figure)) is not None}
+    names = sorted(values, key=lambda name: values[name], reverse=panel.lower_is_better)
     places = range(len(names))
     colours = [OURS if name.startswith("sidelane") else PEERS for name in names]
     axes.barh(places, [values[name] for name in names], color=colours, height=0.68)
@@ -83,12 +83,12 @@ def draw_panel(axes: Axes, panel: Panel, results: Results, stores: dict[str, str
     axes.set_yticks(list(places), labels(names, stores))
     axes.set_title(panel.title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=8)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
-    axes.tick_params(axis="x", which="both", length=0, labelbottom=False)  # each bar says its number
+    axes.tick_params(axis="x", which="both", length=0, labelbottom=False)  # each bar shows its number
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
 
 
 def labels(names: Sequence[str], stores: dict[str, str]) -> list[str]:
-    """Name contestants as readers know them, with the store where it is not Redis."""
+    """Return the names of contestants as readers know them, with the store if it is not Redis."""
     known = {"sidelane": "Sidelane", "sidelane-sqlite": "Sidelane (SQLite)"}
     return [known.get(name, name if stores.get(name) == "redis" else f"{name} (SQLite)") for name in names]

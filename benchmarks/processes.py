@@ -1,4 +1,4 @@
-"""The processes a benchmark runs: one API and one worker on a store of their own, ended by their own process ids."""
+"""Processes of a benchmark: one API and one worker on a new store."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ def free_port() -> int:
 
 @contextmanager
 def process(*arguments: str, store: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Python module on a store, until the block is left."""
+    """Run a Python module on a store inside the block."""
     environment = {
         **os.environ,
         "SIDELANE_STORE": f"sqlite:///{store}",
@@ -43,7 +43,7 @@ def process(*arguments: str, store: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def service(store: Path) -> Iterator[str]:
-    """Run one API and one worker process, and give the API's address."""
+    """Run one API and one worker process, and yield the API's URL."""
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     api = ("uvicorn", "paced:app", "--port", str(port), "--log-level", "warning", "--timeout-graceful-shutdown", "1")
@@ -51,7 +51,7 @@ def service(store: Path) -> Iterator[str]:
         _await_answer(f"{base}/light")
         with worker_process(store):
             first = httpx2.post(f"{base}/chat?tokens=1&per_second=100", headers={"Prefer": "wait=30"}, timeout=40)
-            first.raise_for_status()  # the worker is there
+            first.raise_for_status()  # the worker is up
             yield base
 
 

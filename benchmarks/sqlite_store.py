@@ -1,8 +1,8 @@
-"""What the SQLite store does in a second, and how long it lets anyone wait.
+"""Throughput and latency of the SQLite store.
 
     python benchmarks/sqlite_store.py [--quick] [--only NAME]
 
-The figures depend on the disk: each is measured beside the bare cost of a synced commit, in the same run.
+The figures depend on the disk, so every run measures a synced commit of one row too.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from sidelane.stores.factory import open_store
 
 
 async def bare(folder: Path, quick: bool) -> None:
-    """Throughput of the verbs themselves."""
+    """Throughput of the transactions alone."""
     commits = Bare(folder / "commits.db")
     commits.connection.execute("CREATE TABLE bench (n INTEGER PRIMARY KEY, at REAL)")
     synced = []
@@ -43,15 +43,15 @@ async def bare(folder: Path, quick: bool) -> None:
     count = 5_000 if quick else 20_000
     for users in 1, 1000:
         loop = Bare(folder / f"bare{users}.db")
-        whose = "no user" if users == 1 else f"{users} users"
+        owners = "no user" if users == 1 else f"{users} users"
         rate = per_second(count, partial(loop.submit, count, users))
-        show(f"submit, {BATCH} a transaction, FULL, {whose}", f"{rate:,.0f} jobs/s")
+        show(f"submit, {BATCH} a transaction, FULL, {owners}", f"{rate:,.0f} jobs/s")
         rate = per_second(count, loop.drain)
-        show(f"claim + finish, {BATCH} a transaction, FULL, {whose}", f"{rate:,.0f} jobs/s")
+        show(f"claim + finish, {BATCH} a transaction, FULL, {owners}", f"{rate:,.0f} jobs/s")
 
 
 async def growth(folder: Path, quick: bool) -> None:
-    """Claiming out of many and out of few, in turn, so that the machine's moods meet both."""
+    """Claims from long and short queues, alternately, so that noise of the machine affects both."""
     few, many = 1_000, 100_000 if quick else 1_000_000
     for users in 1, 1000:
         loops = {count: Bare(folder / f"growth{users}-{count}.db", synced=False) for count in (many, few)}
@@ -61,22 +61,22 @@ async def growth(folder: Path, quick: bool) -> None:
         times: dict[int, list[float]] = {few: [], many: []}
         for _ in range(30):
             for count, loop in loops.items():
-                loop.submit(BATCH, users)  # as many wait as before
+                loop.submit(BATCH, users)  # replaces the claimed jobs
                 times[count].append(1000 * loop.claim_only())
         middle = {count: statistics.median(took) for count, took in times.items()}
-        whose = "no user" if users == 1 else f"{users} users"
+        owners = "no user" if users == 1 else f"{users} users"
         show(
-            f"claim {BATCH} of {few:,} and of {many:,}, warm, {whose}",
+            f"claim {BATCH} of {few:,} and of {many:,}, warm, {owners}",
             f"{middle[few]:.2f} ms, {middle[many]:.2f} ms: {middle[many] / middle[few]:.2f} x",
         )
 
 
 async def lone(folder: Path, _quick: bool) -> None:
-    """One caller at a time through the whole store."""
+    """Single calls, and concurrent callers, through the whole store."""
     store = await open_store(f"sqlite:///{folder / 'lone.db'}")
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "a lone submit": lambda: store.submit([spec(0)]),
-        "a lone get": lambda: store.get(["nobody"]),
+        "a lone get": lambda: store.get(["unknown"]),
     }
     for name, call in calls.items():
         took = []
@@ -102,7 +102,7 @@ async def lone(folder: Path, _quick: bool) -> None:
 
 
 async def notices(folder: Path, quick: bool) -> None:
-    """How soon another process sees a new event."""
+    """Delay until another process sees a new event."""
     url = f"sqlite:///{folder / 'notices.db'}"
     store = await open_store(url)
     await store.submit([JobSpec(id="watched", task="noop")])
@@ -112,7 +112,7 @@ async def notices(folder: Path, quick: bool) -> None:
     began = time.perf_counter()
     cursor, ended = None, False
     async with store.watch(job_topic("watched")) as wakeups:
-        tell(child)
+        release(child)
         while not ended:
             await wakeups.wait(5)
             reading = await store.read("watched", after=cursor)
@@ -125,28 +125,28 @@ async def notices(folder: Path, quick: bool) -> None:
                 cursor = Cursor(event.epoch, event.number)
     show("another process sees an event after", percentiles(late))
     busy = (time.process_time() - idle) / (time.perf_counter() - began)
-    show("  of a core, to follow them", f"{100 * busy:.1f} %")
+    show("  of a core, to stream them", f"{100 * busy:.1f} %")
     await child.wait()
     async with store.watch(job_topic("watched")):
         idle, began = time.process_time(), time.perf_counter()
         await asyncio.sleep(2)
         show(
-            "  of a core, to watch in silence",
+            "  of a core, to watch without events",
             f"{100 * (time.process_time() - idle) / (time.perf_counter() - began):.1f} %",
         )
     await store.close()
 
 
 async def writers(folder: Path, quick: bool) -> None:
-    """Four processes that write as fast as they can."""
+    """Four processes that write as fast as possible."""
     url = f"sqlite:///{folder / 'writers.db'}"
     await (await open_store(url)).close()
     children = [await start("write", url, "3" if quick else "8") for _ in range(4)]
     for child in children:
-        tell(child)
-    told = [json.loads((await child.communicate())[0]) for child in children]
-    waits = [wait for each in told for wait in each["waits"]]
-    show("four processes writing: calls each", ", ".join(f"{len(each['waits']):,}" for each in told))
+        release(child)
+    outputs = [json.loads((await child.communicate())[0]) for child in children]
+    waits = [wait for each in outputs for wait in each["waits"]]
+    show("four processes writing: calls each", ", ".join(f"{len(each['waits']):,}" for each in outputs))
     show("  wait of a call", f"{percentiles(waits)}, longest {1000 * max(waits):.0f} ms")
 
 
@@ -159,12 +159,12 @@ async def start(part: str, url: str, number: str) -> Any:
     return child
 
 
-def tell(child: Any) -> None:
+def release(child: Any) -> None:
     child.stdin.write(b"go\n")
 
 
 async def take_part(part: str, url: str, number: int) -> None:
-    """Be one of the processes started above."""
+    """Run the child process of a part."""
     store = await open_store(url)
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)

@@ -1,4 +1,4 @@
-"""An API that takes uploads, as a process of its own, and what its memory and its other answers do meanwhile."""
+"""An API process that accepts uploads, with its memory and the latency of its other endpoints."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ app = FastAPI(lifespan=lane.lifespan)
 
 MEGABYTE = 1 << 20
 PAUSE = 0.02
-"""Seconds between two requests for something light."""
+"""Seconds between two requests to the light endpoint."""
 
 
 @app.post("/upload")
@@ -43,12 +43,12 @@ class Uploading:
         self._port = port
 
     def memory(self, what: str = "VmRSS") -> float:
-        """Give its memory in megabytes: now, or the most it ever had (`VmHWM`)."""
+        """Return its memory in megabytes: current (`VmRSS`) or peak (`VmHWM`)."""
         status = Path(f"/proc/{self._process.pid}/status").read_text("utf-8")
         return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(what))
 
     def send(self, megabytes: int) -> dict[str, Any]:
-        """Upload a form with one file of so many megabytes, a megabyte at a time, and give the answer."""
+        """Upload a form with one file of `megabytes`, one megabyte at a time, and return the response."""
         head = (
             b'--cut\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
         )
@@ -63,26 +63,26 @@ class Uploading:
                 connection.send(other if number else first)
             connection.send(tail)
             answer = connection.getresponse()
-            said = answer.read()
-        assert answer.status == 200, said
-        document: dict[str, Any] = json.loads(said)
+            body = answer.read()
+        assert answer.status == 200, body
+        document: dict[str, Any] = json.loads(body)
         return document
 
     def growth(self, megabytes: int) -> tuple[float, float, list[float]]:
-        """Upload a file; give by how many megabytes its memory grew at most, over what it has once it has taken a small one.
+        """Upload a file; return the peak growth of memory (MB), the duration (s), and the latencies of the light endpoint.
 
-        With the seconds that took, and those that something light took meanwhile.
+        Memory is compared with that after a small upload.
         """
         self.send(1)
-        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5", "utf-8")  # the most is counted from here
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5", "utf-8")  # resets the peak
         before, began = self.memory(), time.perf_counter()
-        with self.asked_meanwhile() as took:
+        with self.light_latencies() as took:
             document = self.send(megabytes)
         assert document["bytes"] == megabytes * MEGABYTE
         return self.memory("VmHWM") - before, time.perf_counter() - began, took
 
     def light(self) -> float:
-        """Ask for something light, and tell how long that took, in seconds."""
+        """Request the light endpoint and return the seconds it took."""
         began = time.perf_counter()
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
         connection.request("GET", "/light")
@@ -91,27 +91,27 @@ class Uploading:
         return time.perf_counter() - began
 
     @contextmanager
-    def asked_meanwhile(self) -> Iterator[list[float]]:
-        """Ask for something light again and again, and collect how long each took."""
+    def light_latencies(self) -> Iterator[list[float]]:
+        """Request the light endpoint repeatedly inside the block, and yield the list of latencies."""
         took: list[float] = []
         over = threading.Event()
 
-        def ask() -> None:
+        def request_repeatedly() -> None:
             while not over.wait(PAUSE):
                 took.append(self.light())
 
-        asking = threading.Thread(target=ask)
-        asking.start()
+        requests = threading.Thread(target=request_repeatedly)
+        requests.start()
         try:
             yield took
         finally:
             over.set()
-            asking.join()
+            requests.join()
 
 
 @contextmanager
 def uploading(folder: Path, files: str, environment: Mapping[str, str] = {}) -> Iterator[Uploading]:
-    """Run the API, with its store in a folder and its files in a place, until the block is left."""
+    """Run the API inside the block, with its store in a folder and its files in `files`."""
     port = free_port()
     command = [
         sys.executable,

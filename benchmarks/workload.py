@@ -1,18 +1,18 @@
-"""A workload: what one contestant does in one round, what is shown of it, and the bars our figures are held against."""
+"""Workload: one measurement, its columns, and the targets for our figures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.contestants import CONTESTANTS, Arena, Contestant
+from benchmarks.contestants import CONTESTANTS, Contestant, Trial
 from benchmarks.measured import Figures, Measured
 
 Results = Mapping[str, Measured]
-"""By contestant's name."""
+"""Results by contestant."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A figure as it is shown: `{:,.0f}` of it times `scale`."""
+    """A column of a table: a figure times `scale`, formatted by `form`."""
 
     figure: str
     heading: str
@@ -23,14 +23,14 @@ class Column:
         values = [value * self.scale for value in measured.of(self.figure)]
         if not values:
             return "-"
-        middle = self.form.format((measured.middle(self.figure) or 0) * self.scale)
+        middle = self.form.format((measured.median(self.figure) or 0) * self.scale)
         low, high = self.form.format(min(values)), self.form.format(max(values))
         return middle if low == high else f"{middle} ({low} to {high})"
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What a figure of ours is held against."""
+    """A target for one of our figures, and whether it was met."""
 
     what: str
     figure: str
@@ -40,22 +40,20 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One thing to measure on everyone who can do it. The first column is the one that is drawn."""
+    """One measurement of all contestants that support it. Contestants are ordered by the first column."""
 
     name: str
     title: str
     about: str
-    measure: Callable[[Arena, bool], Figures]  # a contestant's arena, quick
+    measure: Callable[[Trial, bool], Figures]  # trial, quick
     columns: Sequence[Column]
     bars: Callable[[Results], list[Bar]]
     rounds: int = 5
-    long: float = (
-        45.0  # seconds of a round after which a contestant does not go again: what takes so long varies little
-    )
-    together: int = 1  # contestants at once, where they wait more than they work
-    least_wins: bool = False
+    long: float = 45.0  # seconds of a round after which it is not repeated: long rounds vary little
+    together: int = 1  # contestants measured at the same time, if they mostly wait
+    lower_is_better: bool = False
     takes_part: Callable[[Contestant], bool] = lambda each: each.queues
-    quick: Callable[[Contestant], bool] = lambda _: True  # takes part in a short run too
+    quick: Callable[[Contestant], bool] = lambda _: True  # whether it takes part in a short run
 
 
 def ratio_bar(
@@ -67,12 +65,12 @@ def ratio_bar(
     *,
     ours: str = "sidelane",
 ) -> Bar:
-    """Hold ours against so many times the fastest of some rivals, by the medians of this run."""
-    speed_of_ours = results[ours].middle(figure) if ours in results else None
+    """Return the target that ours is `factor` times as fast as the fastest rival, by the medians of this run."""
+    speed_of_ours = results[ours].median(figure) if ours in results else None
     speeds = {
         each.name: speed
         for each in CONTESTANTS
-        if rivals(each) and not each.ours and each.name in results and (speed := results[each.name].middle(figure))
+        if rivals(each) and not each.ours and each.name in results and (speed := results[each.name].median(figure))
     }
     if speed_of_ours is None or not speeds:
         return Bar(what, "not measured", f">= {factor:g} x", met=False)
@@ -82,7 +80,7 @@ def ratio_bar(
 
 
 def slow_bars(results: Results) -> list[Bar]:
-    """Hold our scripts against 20 ms: the server did nothing else meanwhile."""
+    """Return the target that no Lua script blocks the server for over 20 ms."""
     if "sidelane" not in results or not (slowest := results["sidelane"].of("slowest")):
         return []
     return [Bar("the slowest script", f"{max(slowest):.1f} ms", "<= 20 ms", max(slowest) <= 20)]

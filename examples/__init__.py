@@ -1,1 +1,1 @@
-"""Complete services built on Sidelane, each run by the tests."""
+"""Complete services built on Sidelane; the tests run each of them."""

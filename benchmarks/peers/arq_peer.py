@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["arq==0.28.0", "redis[hiredis]==5.3.1", "uvloop==0.23.0"]
 # ///
-"""arq as its docs show it; it wants redis-py before 6."""
+"""arq as in its docs; it requires redis-py below 6."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from arq import create_pool
 from arq.connections import RedisSettings
 from arq.jobs import Job
 
-asyncio.set_event_loop(uvloop.new_event_loop())  # its worker takes the loop that is there
+asyncio.set_event_loop(uvloop.new_event_loop())  # its worker uses the current loop
 QUIET = {"version": 1, "disable_existing_loggers": False, "loggers": {"arq": {"level": "WARNING"}}}
 SETTINGS = RedisSettings.from_dsn(contest.URL)
 

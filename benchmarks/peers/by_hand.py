@@ -4,10 +4,9 @@
 #   "arq==0.28.0", "redis[hiredis]==5.3.1", "uvloop==0.23.0", "fastapi==0.165.0", "uvicorn==0.54.0", "httptools==0.9.0",
 # ]
 # ///
-"""What users of a queue build by hand to stream tokens: an arq job publishes, the endpoint subscribes and writes event streams.
+"""Streaming by hand on a queue: an arq job publishes tokens, and the endpoint subscribes and streams them.
 
-It subscribes before it enqueues, so that a connection that does not break loses nothing; one that breaks has nowhere to
-resume from.
+It subscribes before it enqueues, so an unbroken connection loses nothing. A broken connection cannot resume.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ QUIET = {"version": 1, "disable_existing_loggers": False, "loggers": {"arq": {"l
 
 
 async def chat(ctx: dict[str, Any], channel: str, tokens: int, per_second: float) -> None:
-    """Publish tokens at a steady pace, each telling when it was made."""
+    """Publish tokens at a steady rate; each contains the time it was made."""
     began = time.monotonic()
     for number in range(tokens):
         await asyncio.sleep(max(0.0, began + number / per_second - time.monotonic()))

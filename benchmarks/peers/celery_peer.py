@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["celery[redis,gevent]==5.7.0", "redis[hiredis]==8.1.0"]
 # ///
-"""Celery on Redis, with results, tuned as its guide to optimizing says for many short tasks."""
+"""Celery on Redis, with results, tuned for many short tasks as in its optimizing guide."""
 
 from collections.abc import Sequence
 from typing import Any

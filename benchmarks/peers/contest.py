@@ -1,13 +1,13 @@
-"""What every contestant shares: it is told what to do by its arguments and answers in one line of JSON.
+"""Shared by all contestants: a command line that prints one line of JSON.
 
     arq_peer.py about                    versions and configuration
-    arq_peer.py worker SLOTS             become the peer's own worker
-    arq_peer.py submit TASK N HOW[,HOW] [TEXT] [WARM]   HOW: one, batched, callers; the ids go to a file, for check
-    arq_peer.py check SECONDS            wait for every result, by the peer's own API, and compare each
-    arq_peer.py starts N                 submit one at a time to a worker at rest
+    arq_peer.py worker SLOTS             run the peer's own worker
+    arq_peer.py submit TASK N HOW[,HOW] [TEXT] [WARM]   HOW: one, batched, callers; check reads the ids from a file
+    arq_peer.py check SECONDS            wait for all results by the peer's API, and compare them
+    arq_peer.py starts N                 submit one at a time to an idle worker
 
-The folder of a run is in BENCH_FOLDER, the address of its store in BENCH_URL. Every start of a job is one record appended to
-a file there, whatever process, thread or loop it was in: so no contestant pays more for being counted than another.
+BENCH_FOLDER is the folder of a run, BENCH_URL its store. Every start of a job appends one record to a file in the folder, from any
+process or thread, so counting costs the same for every contestant.
 """
 
 import asyncio
@@ -26,19 +26,19 @@ from pathlib import Path
 from typing import Any
 
 MISSING = object()
-"""What stands for the result of a job that has none yet."""
+"""The result of a job that has none yet."""
 
 BATCH = 100
-"""Jobs in one call where a peer has a call for many."""
+"""Jobs per call, if a peer has a call for many."""
 
 CALLERS = 100
-"""Callers at once in one process."""
+"""Concurrent callers in one process."""
 
 THREADS = 40
-"""Threads that serve the callers of a peer without asyncio: as many as FastAPI has for its endpoints."""
+"""Threads for the callers of a peer without asyncio: as many as FastAPI has for its endpoints."""
 
 PAUSE = 1.0
-"""Seconds a job of the task `pause` waits."""
+"""Seconds that the task `pause` waits."""
 
 START, END = 0, 1
 RECORD = struct.Struct("<iiq")
@@ -55,19 +55,19 @@ except ImportError:
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a reader must know of a contestant to judge its figures."""
+    """The setup of a contestant, which readers need to judge its figures."""
 
     packages: Sequence[str]
     configuration: str
-    source: str  # where its docs advise it
-    batch: str  # what submits many
-    recovery: str  # what its docs or its code promise after the loss of a worker
+    source: str  # its documentation of this setup
+    batch: str  # how it submits many jobs
+    recovery: str  # what its docs or code promise after the loss of a worker
     durability: str = ""
 
 
 @cache
 def marks_file() -> int:
-    """Open the file of records; what is appended by several processes does not mix."""
+    """Open the file of records. Appends of several processes do not interleave."""
     return os.open(FOLDER / "marks", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
@@ -89,13 +89,13 @@ def count() -> int:
 
 
 async def noop(number: int, text: str) -> int:
-    """Do nothing but be counted."""
+    """Do nothing but count."""
     mark(number)
     return number
 
 
 async def pause(number: int, text: str) -> int:
-    """Wait, as for an answer of someone else's."""
+    """Wait, as for the answer of another service."""
     mark(number)
     await asyncio.sleep(PAUSE)
     mark(number, END)
@@ -103,7 +103,7 @@ async def pause(number: int, text: str) -> int:
 
 
 async def hold(number: int, text: str) -> int:
-    """Hang until the worker is killed; the next time, be done at once."""
+    """Hang in the first attempt, until the worker is killed; return at once in the next."""
     again = any(number == each for each, _, _ in marks())
     mark(number)
     if not again:
@@ -137,7 +137,7 @@ class Peer:
     about: About
 
     def worker(self, slots: int) -> list[str]:
-        """Give the arguments of Python that are the peer's own worker, one process of it."""
+        """Return the Python arguments that run one process of the peer's worker."""
         raise NotImplementedError
 
     def open(self) -> Any: ...
@@ -145,15 +145,15 @@ class Peer:
     def close(self) -> Any: ...
 
     def submit(self, task: str, number: int, text: str) -> Any:
-        """Submit one job and give its id."""
+        """Submit one job and return its id."""
         raise NotImplementedError
 
     def submit_batch(self, task: str, numbers: Sequence[int], text: str) -> Any:
-        """Submit many jobs as the peer does it best and give their ids."""
+        """Submit many jobs in the peer's fastest way and return their ids."""
         raise NotImplementedError
 
     def results(self, ids: Sequence[str]) -> Any:
-        """Give the results of some jobs, MISSING where there is none yet."""
+        """Return the results of jobs; MISSING for a job without one."""
         raise NotImplementedError
 
 
@@ -180,7 +180,7 @@ async def submit_batched(peer: Peer, task: str, jobs: int, text: str) -> tuple[l
 
 
 async def submit_from_callers(peer: Peer, task: str, jobs: int, text: str) -> tuple[list[str], dict[str, float]]:
-    """Submit from many callers at once, each waiting for its own: coroutines, or threads for a peer without asyncio."""
+    """Submit from concurrent callers, each waiting for its own call: coroutines, or threads for a peer without asyncio."""
     ids: list[str] = []
     numbers = iter(range(jobs))
     submit: Callable[[int], Awaitable[str]]
@@ -201,8 +201,8 @@ HOW = {"one": submit_one, "batched": submit_batched, "callers": submit_from_call
 
 
 async def submit(peer: Peer, task: str, jobs: str, hows: str, text: str = "", warm: str = "0") -> dict[str, Any]:
-    """Submit so many jobs in each of some ways, after so many more that are not timed."""
-    await call(peer.submit_batch, task, [], text)  # connected
+    """Submit `jobs` jobs in each of the ways `hows`, after `warm` jobs that are not timed."""
+    await call(peer.submit_batch, task, [], text)  # opens the connection
     answer: dict[str, Any] = {}
     ids: list[str] = []
     for how in hows.split(","):
@@ -217,7 +217,7 @@ async def submit(peer: Peer, task: str, jobs: str, hows: str, text: str = "", wa
 
 
 async def check(peer: Peer, seconds: str) -> dict[str, Any]:
-    """Wait until every job has its result, and compare: each number exactly once."""
+    """Wait until every job has its result, and check that each number occurs exactly once."""
     ids: list[str] = json.loads((FOLDER / "ids").read_text())
     until = time.monotonic() + float(seconds)
     found: list[Any] = []
@@ -234,7 +234,7 @@ async def check(peer: Peer, seconds: str) -> dict[str, Any]:
 
 
 async def starts(peer: Peer, jobs: str) -> dict[str, Any]:
-    """Measure from before the submit to the start of the job, in a worker that has nothing else to do."""
+    """Measure the time from a submit to the start of the job in an idle worker."""
     waits = []
     for number in range(-1, int(jobs)):
         before = count()
@@ -245,7 +245,7 @@ async def starts(peer: Peer, jobs: str) -> dict[str, Any]:
             await asyncio.sleep(0.002)
         waits.append((marks()[-1][2] - began) / 1e6)
         await asyncio.sleep(0.02)
-    return {"waits": waits[1:]}  # the first one opened connections
+    return {"waits": waits[1:]}  # the first opened the connections
 
 
 VERBS = {"submit": submit, "check": check, "starts": starts}
@@ -260,7 +260,7 @@ async def take_part(peer: Peer, verb: str, *arguments: str) -> dict[str, Any]:
 
 
 def main(peer: Peer) -> None:
-    """Do what the arguments say."""
+    """Run the command of the arguments."""
     verb, *arguments = sys.argv[1:]
     about = {**asdict(peer.about), "versions": {package: version(package) for package in peer.about.packages}}
     if verb == "about":
@@ -268,6 +268,6 @@ def main(peer: Peer) -> None:
         return
     if verb == "worker":
         command = [sys.executable, *peer.worker(int(arguments[0]))]
-        os.execv(sys.executable, command)  # noqa: S606 - the worker takes this process over
+        os.execv(sys.executable, command)  # noqa: S606 - the worker replaces this process
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         print(json.dumps({"about": about, **runner.run(take_part(peer, verb, *arguments))}))

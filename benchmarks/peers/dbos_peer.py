@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["dbos==3.4.0"]
 # ///
-"""DBOS on SQLite, the database it takes where none is named; its docs advise PostgreSQL for production."""
+"""DBOS on SQLite, its default database; its docs recommend PostgreSQL for production."""
 
 import asyncio
 import os
@@ -24,15 +24,17 @@ for task in (contest.noop, contest.pause, contest.hold):
 
 
 async def serve(slots: int) -> None:
-    """Be a worker: an application that has the workflows and listens to the queue."""
-    DBOS(config={**CONFIG, "executor_id": f"worker-{os.getpid()}"})  # each process is one of its own, as in a fleet
+    """Run a worker: an application with the workflows that consumes the queue."""
+    DBOS(
+        config={**CONFIG, "executor_id": f"worker-{os.getpid()}"}
+    )  # each process has its own executor id, as in a fleet
     DBOS.launch()
     await DBOS.register_queue_async(QUEUE, worker_concurrency=slots, polling_interval_sec=POLL)
     await asyncio.Event().wait()
 
 
 def prepare() -> None:
-    """Make the tables, which a client does not."""
+    """Create the tables, because a client does not."""
     DBOS(config=CONFIG)
     DBOS.launch()
     DBOS.destroy()

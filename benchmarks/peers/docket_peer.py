@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["pydocket==0.27.0", "redis[hiredis]==8.1.0", "uvloop==0.23.0"]
 # ///
-"""Docket as its docs show it."""
+"""Docket as in its docs."""
 
 import asyncio
 import logging

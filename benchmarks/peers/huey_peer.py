@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["huey==3.5.4"]
 # ///
-"""huey on SQLite, as its docs show it; BENCH_SYNC=0 for its setting without a sync."""
+"""huey on SQLite, as in its docs; BENCH_SYNC=0 disables its sync."""
 
 import os
 import sqlite3

@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["rq==3.0.0", "redis[hiredis]==8.1.0"]
 # ///
-"""RQ as its docs show it: one process runs one job at a time."""
+"""RQ as in its docs: one process runs one job at a time."""
 
 import sys
 from collections.abc import Sequence

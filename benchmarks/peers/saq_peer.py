@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["saq[redis]==0.26.4", "redis[hiredis]==7.4.1", "uvloop==0.23.0", "typing-extensions"]
 # ///
-"""SAQ as its docs show it."""
+"""SAQ as in its docs."""
 
 import asyncio
 from collections.abc import Sequence

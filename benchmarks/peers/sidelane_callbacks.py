@@ -1,4 +1,4 @@
-"""Sidelane's own worker for the benchmark of callbacks: a task that does nothing, whose end is told to others."""
+"""Sidelane's worker in the callbacks benchmark: a no-op task whose jobs have callbacks."""
 
 from sidelane import Sidelane
 
@@ -6,5 +6,5 @@ lane = Sidelane(settings={"allow_private_callbacks": True})
 
 
 @lane.task
-async def told() -> None:
+async def noop() -> None:
     """Do nothing."""

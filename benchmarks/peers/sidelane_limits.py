@@ -1,4 +1,4 @@
-"""Sidelane with a thousand users and three limits a job, none of which is ever reached; and the same without either, beside it."""
+"""Sidelane with 1,000 users and three limits per job that are never reached, and a plain task for comparison."""
 
 from collections.abc import Sequence
 
@@ -10,32 +10,32 @@ from sidelane.model.job import Submission
 
 USERS, KEYS = 1000, 97
 
-ROOM = 1000
-"""More slots than the worker has, so that no limit is ever reached."""
+NEVER_REACHED = 1000
+"""More slots than the worker has."""
 
 
 @lane.task(
     limits=[
-        ConcurrencyLimit(ROOM, per="user", on_limit="wait"),
+        ConcurrencyLimit(NEVER_REACHED, per="user", on_limit="wait"),
         RateLimit("1000000/s", per="task", on_limit="wait"),
-        ConcurrencyLimit(ROOM, per=lambda number: number % KEYS, on_limit="wait"),
+        ConcurrencyLimit(NEVER_REACHED, per=lambda number: number % KEYS, on_limit="wait"),
     ]
 )
 async def waiting(number: int, text: str) -> int:
-    """Be counted by three limits at the start."""
+    """A task with three limits that count at the start."""
     contest.mark(number)
     return number
 
 
 @lane.task(
     limits=[
-        ConcurrencyLimit(ROOM, per="user"),
+        ConcurrencyLimit(NEVER_REACHED, per="user"),
         RateLimit("1000000/s", per="task"),
-        ConcurrencyLimit(10 * ROOM, per=lambda number: number % KEYS),
+        ConcurrencyLimit(10 * NEVER_REACHED, per=lambda number: number % KEYS),
     ]
 )
 async def rejecting(number: int, text: str) -> int:
-    """Be counted by three limits at the submit."""
+    """A task with three limits that count at the submit."""
     contest.mark(number)
     return number
 
@@ -48,7 +48,7 @@ class LimitsPeer(SidelanePeer):
         return [each.replace("sidelane_peer", "sidelane_limits") for each in super().worker(slots)]
 
     def call(self, task: str, number: int, text: str) -> Call[int]:
-        """Make a call: the plain task is one user's, the others are a thousand's."""
+        """Return a call: of one user for the plain task, of 1,000 users for the others."""
         user = "u" if task == "noop" else f"u{number % USERS}"
         return TASKS[task].options(user=user).call(number, text)
 

@@ -1,4 +1,4 @@
-"""Sidelane as its docs show it, with its default settings; it runs in the project's own environment."""
+"""Sidelane as in its docs, with default settings; it runs in the project's environment."""
 
 import asyncio
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class SidelanePeer(contest.Peer):
         ]
 
     async def open(self) -> None:
-        self._running: AbstractAsyncContextManager[Sidelane] = lane.running()
+        self._running: AbstractAsyncContextManager[Sidelane] = lane.open()
         await self._running.__aenter__()
 
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["streaq==7.2.0", "coredis==6.9.0", "uvloop==0.23.0"]
 # ///
-"""streaQ as its docs show it."""
+"""streaQ as in its docs."""
 
 from collections.abc import Sequence
 from typing import Any

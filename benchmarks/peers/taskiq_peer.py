@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["taskiq==0.13.0", "taskiq-redis==1.2.4", "redis[hiredis]==8.1.0", "uvloop==0.23.0"]
 # ///
-"""taskiq on Redis streams, the broker that its docs advise where nothing may be lost."""
+"""taskiq on Redis streams, the broker that its docs recommend if no message may be lost."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""What is measured, one file a workload."""
+"""Workloads, one module each."""

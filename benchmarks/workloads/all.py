@@ -1,4 +1,4 @@
-"""All workloads, in the order in which they are measured and shown."""
+"""All workloads, in the order of measurement and of the page."""
 
 from benchmarks.workloads import (
     callbacks,

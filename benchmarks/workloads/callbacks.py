@@ -1,6 +1,6 @@
-"""From the end of a job to its webhook at a receiver, 50 jobs a second: alone, and beside 100 receivers that never answer.
+"""Time from the end of a job to its webhook, at 50 jobs a second: one receiver alone, and beside 100 receivers that never answer.
 
-One worker process. Each of the 100 has ten webhooks coming, of which four are under way at any time, for fifteen seconds each.
+One worker process. Each of the 100 receivers gets ten webhooks; four of them are in flight at any time, for fifteen seconds each.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
 
-from benchmarks.contestants import Arena, ContestantFailed
+from benchmarks.contestants import ContestantFailed, Trial
 from benchmarks.figures import percentile
 from benchmarks.measured import Figures
 from benchmarks.workload import Bar, Column, Results, Workload
@@ -24,7 +24,7 @@ DEAD, EACH = 100, 10
 
 PER_SECOND = 50
 
-Told = Task[[], object, None]
+Noop = Task[[], object, None]
 
 
 @dataclass
@@ -42,13 +42,13 @@ class Live:
                 ended = datetime.fromisoformat(body["data"]["ended"]).timestamp()
                 self.late.append(1000 * (time.time() - ended))
                 writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
-        except (asyncio.IncompleteReadError, asyncio.CancelledError):  # the client has gone, or the benchmark is over
+        except (asyncio.IncompleteReadError, asyncio.CancelledError):  # the client disconnected, or the benchmark ended
             writer.close()
 
 
 @dataclass
 class Dead:
-    """Receivers that take connections and never answer."""
+    """Receivers that accept connections and never answer."""
 
     connections: int = 0
     _open: list[asyncio.StreamWriter] = field(default_factory=list)
@@ -58,41 +58,41 @@ class Dead:
         self._open.append(writer)
 
 
-def measure(arena: Arena, quick: bool) -> Figures:
+def measure(trial: Trial, quick: bool) -> Figures:
     arguments = ("-m", "sidelane.cli", "worker", "sidelane_callbacks:lane", "--log-level", "ERROR")
-    with arena.running(*arguments):
-        return asyncio.run(told(arena.environment["BENCH_URL"], 2 if quick else 15))
+    with trial.running(*arguments):
+        return asyncio.run(compare(trial.environment["BENCH_URL"], 2 if quick else 15))
 
 
-async def told(url: str, seconds: int) -> Figures:
-    """Measure a live receiver alone, then beside the dead ones."""
+async def compare(url: str, seconds: int) -> Figures:
+    """Measure the live receiver alone, then beside the dead ones."""
     lane = Sidelane(store=url, settings={"allow_private_callbacks": True})
 
-    @lane.task(name="told")
+    @lane.task(name="noop")
     async def task() -> None: ...
 
     live, dead = Live(), Dead()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(lane.open())
-        hook = Webhook(await stack.enter_async_context(listening(live)))
-        await paced(task, live, hook, 1)  # connections are open
-        alone = await paced(task, live, hook, seconds)
-        hooks = [Webhook(await stack.enter_async_context(listening(dead))) for _ in range(DEAD)]
+        hook = Webhook(await stack.enter_async_context(running(live)))
+        await delays(task, live, hook, 1)  # opens the connections
+        alone = await delays(task, live, hook, seconds)
+        hooks = [Webhook(await stack.enter_async_context(running(dead))) for _ in range(DEAD)]
         await lane.submit_many([task.options(callback=each).call() for each in hooks for _ in range(EACH)])
         until = time.monotonic() + 60
         while dead.connections < 4 * DEAD:
             if time.monotonic() > until:
-                raise ContestantFailed(f"only {dead.connections} webhooks of the dead receivers are under way")
+                raise ContestantFailed(f"only {dead.connections} webhooks of the dead receivers are in flight")
             await asyncio.sleep(0.05)
-        beside = await paced(task, live, hook, seconds)
+        beside = await delays(task, live, hook, seconds)
     return {
         "alone": percentile(alone, 0.99), "beside": percentile(beside, 0.99), "alone_p50": median(alone),
         "beside_p50": median(beside), "ratio": percentile(beside, 0.99) / percentile(alone, 0.99),
     }  # fmt: skip
 
 
-async def paced(task: Told, live: Live, hook: Webhook, seconds: int) -> list[float]:
-    """Submit jobs at a steady pace, and give how late their webhooks came."""
+async def delays(task: Noop, live: Live, hook: Webhook, seconds: int) -> list[float]:
+    """Submit jobs at a steady rate and return the delays of their webhooks."""
     live.late.clear()
     began, jobs = time.monotonic(), seconds * PER_SECOND
     for number in range(jobs):
@@ -101,14 +101,14 @@ async def paced(task: Told, live: Live, hook: Webhook, seconds: int) -> list[flo
     until = time.monotonic() + 60
     while len(live.late) < jobs:
         if time.monotonic() > until:
-            raise ContestantFailed(f"{jobs - len(live.late)} of {jobs} webhooks did not come")
+            raise ContestantFailed(f"{jobs - len(live.late)} of {jobs} webhooks did not arrive")
         await asyncio.sleep(0.01)
     return list(live.late)
 
 
 @asynccontextmanager
-async def listening(receiver: Live | Dead) -> AsyncIterator[str]:
-    """Listen on a free port, and give the URL."""
+async def running(receiver: Live | Dead) -> AsyncIterator[str]:
+    """Run a receiver on a free port and yield its URL."""
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     server.close()
@@ -120,7 +120,7 @@ def bars(results: Results) -> list[Bar]:
             f"{name}: webhook, p99 beside {DEAD} dead receivers to p99 alone", f"{ratio:.2f} x", "<= 2 x", ratio <= MOST
         )
         for name, measured in results.items()
-        if (ratio := measured.middle("ratio")) is not None
+        if (ratio := measured.median("ratio")) is not None
     ]
 
 
@@ -137,7 +137,7 @@ WORKLOAD = Workload(
         Column(figure="alone_p50", heading="p50 alone, ms", form="{:.1f}"),
     ],
     bars=bars,
-    least_wins=True,
+    lower_is_better=True,
     long=120.0,
     takes_part=lambda each: each.ours,
 )

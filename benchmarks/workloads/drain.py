@@ -1,28 +1,28 @@
-"""No-op drain: a full queue, then one worker process; from the first start of a job to the last."""
+"""No-op drain: one worker process runs a full queue; measured from the first start of a job to the last."""
 
 import time
 
-from benchmarks.contestants import Arena, Contestant, ContestantFailed
+from benchmarks.contestants import Contestant, ContestantFailed, Trial
 from benchmarks.measured import Figures
 from benchmarks.workload import Bar, Column, Results, Workload, ratio_bar
 
 
-def drained(arena: Arena, jobs: int, slots: int, *, task: str = "noop", patience: float = 120) -> Figures:
+def drained(trial: Trial, jobs: int, slots: int, *, task: str = "noop", timeout: float = 120) -> Figures:
     """Submit jobs, run a worker until they are done, and check every result."""
-    contestant = arena.contestant
-    arena.ask("submit", task, jobs, "batched")
+    contestant = trial.contestant
+    trial.ask("submit", task, jobs, "batched")
     records = jobs * (1 if task == "noop" else 2)
-    with arena.worker(slots):
-        until = time.monotonic() + patience
-        while arena.count() < records:
+    with trial.worker(slots):
+        until = time.monotonic() + timeout
+        while trial.count() < records:
             if time.monotonic() > until:
-                raise ContestantFailed(f"{arena.count()} of {records} in {patience:.0f} s: {arena.last_words()}")
+                raise ContestantFailed(f"{trial.count()} of {records} in {timeout:.0f} s: {trial.log_tail()}")
             time.sleep(0.01)
         last = time.monotonic()
-        checked = arena.ask("check", 60)
+        checked = trial.ask("check", 60)
         visible = time.monotonic() - last
-    times = [at for _, _, at in arena.marks()]
-    numbers = {number for number, _, _ in arena.marks()}
+    times = [at for _, _, at in trial.marks()]
+    numbers = {number for number, _, _ in trial.marks()}
     if not checked["right"] or numbers != set(range(jobs)):
         raise ContestantFailed(f"{contestant.name}: {checked['missing']} results missing, or wrong ones")
     return {
@@ -32,10 +32,10 @@ def drained(arena: Arena, jobs: int, slots: int, *, task: str = "noop", patience
     }
 
 
-def measure(arena: Arena, quick: bool) -> Figures:
-    contestant = arena.contestant
+def measure(trial: Trial, quick: bool) -> Figures:
+    contestant = trial.contestant
     jobs = int((1_000 if quick else 5_000) * contestant.share)
-    figures = drained(arena, jobs, contestant.drain_slots or contestant.slots)
+    figures = drained(trial, jobs, contestant.drain_slots or contestant.slots)
     return {"per_second": jobs / figures["seconds"], "twice": figures["twice"], "jobs": jobs}
 
 

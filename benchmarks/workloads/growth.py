@@ -1,11 +1,11 @@
-"""A full queue and a nearly empty one: how fast one worker runs the first 1,000 jobs of 1,000, and of very many."""
+"""Long and short queues: how fast one worker runs the first 1,000 jobs of 1,000, and of very many."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from statistics import median
 
-from benchmarks.contestants import Arena, ContestantFailed
+from benchmarks.contestants import ContestantFailed, Trial
 from benchmarks.measured import Figures
 from benchmarks.workload import Bar, Column, Results, Workload
 from sidelane.model.ids import new_id, new_nonce
@@ -19,32 +19,32 @@ CLAIM = 100
 CLAIMS = 30
 
 
-def measure(arena: Arena, quick: bool) -> Figures:
-    contestant = arena.contestant
+def measure(trial: Trial, quick: bool) -> Figures:
+    contestant = trial.contestant
     many = 20_000 if quick else 1_000_000 if contestant.ours else int(100_000 * contestant.share)
-    few_rate, many_rate = (first_thousand(arena, jobs) for jobs in (FEW, many))
+    few_rate, many_rate = (first_thousand(trial, jobs) for jobs in (FEW, many))
     figures = {"few": few_rate, "many": many_rate, "jobs": many, "slower": few_rate / many_rate}
-    return figures | (asyncio.run(claims(arena, many)) if contestant.ours else {})
+    return figures | (asyncio.run(claims(trial, many)) if contestant.ours else {})
 
 
-def first_thousand(arena: Arena, jobs: int) -> float:
-    """Give the jobs a second of a worker that has so many to run, over the first thousand of them."""
-    (arena.folder / "marks").unlink(missing_ok=True)
-    arena.ask("submit", "noop", jobs, "batched", timeout=600)
-    with arena.worker(arena.contestant.drain_slots or arena.contestant.slots):
+def first_thousand(trial: Trial, jobs: int) -> float:
+    """Return the jobs per second of the first thousand jobs, in a queue of `jobs`."""
+    (trial.folder / "marks").unlink(missing_ok=True)
+    trial.ask("submit", "noop", jobs, "batched", timeout=600)
+    with trial.worker(trial.contestant.drain_slots or trial.contestant.slots):
         until = time.monotonic() + 60
-        while arena.count() < FEW:
+        while trial.count() < FEW:
             if time.monotonic() > until:
-                raise ContestantFailed(f"{arena.count()} of {jobs}: {arena.last_words()}")
+                raise ContestantFailed(f"{trial.count()} of {jobs}: {trial.log_tail()}")
             time.sleep(0.01)
-    times = sorted(at for _, _, at in arena.marks())
+    times = sorted(at for _, _, at in trial.marks())
     return FEW / ((times[FEW - 1] - times[0]) / 1e9)
 
 
-async def claims(arena: Arena, many: int) -> Figures:
-    """Time a claim of 100 jobs where 1,000 wait and where very many do, in turn, both warm."""
-    url = arena.environment["BENCH_URL"]
-    other = f"{url}?name=few" if url.startswith("redis") else f"sqlite:///{arena.folder / 'few.db'}"
+async def claims(trial: Trial, many: int) -> Figures:
+    """Time claims of 100 jobs from a queue of 1,000 and from a very long one, alternately, both warm."""
+    url = trial.environment["BENCH_URL"]
+    other = f"{url}?name=few" if url.startswith("redis") else f"sqlite:///{trial.folder / 'few.db'}"
     stores = {"claim_many": await open_store(url), "claim_few": await open_store(other)}
     waiting = {"claim_many": many, "claim_few": FEW}
     for name, store in stores.items():
@@ -72,7 +72,7 @@ def specs(jobs: int) -> Sequence[JobSpec]:
 
 
 async def claim(store: Store) -> float:
-    """Claim a hundred jobs and give the seconds it took."""
+    """Claim a hundred jobs and return the seconds it took."""
     request = ClaimRequest(
         request=new_nonce(), worker="bench", queues={"default": CLAIM}, tasks={"noop": 1}, limit=CLAIM, lease=600.0
     )
@@ -87,9 +87,9 @@ async def claim(store: Store) -> float:
 def bars(results: Results) -> list[Bar]:
     held = []
     for name in ("sidelane", "sidelane-sqlite"):
-        ratio = results[name].middle("claim_ratio") if name in results else None
+        ratio = results[name].median("claim_ratio") if name in results else None
         if ratio is not None:
-            jobs = results[name].middle("jobs") or 0
+            jobs = results[name].median("jobs") or 0
             what = f"{name}: claiming {CLAIM} of {jobs:,.0f} to claiming {CLAIM} of {FEW:,}"
             held.append(Bar(what, f"{ratio:.2f} x", "<= 1.5 x", ratio <= 1.5))
     return held

@@ -1,8 +1,8 @@
-"""A light endpoint of the same API process, asked 50 times a second: at rest, and while 100 chats are streamed."""
+"""A light endpoint of the API process, requested 50 times a second: when idle, and while 100 chats are streamed."""
 
 import threading
 
-from benchmarks.contestants import Arena
+from benchmarks.contestants import Trial
 from benchmarks.measured import Figures
 from benchmarks.workload import Bar, Column, Results, Workload
 from benchmarks.workloads.stream import PER_SECOND, clients, service
@@ -10,9 +10,9 @@ from benchmarks.workloads.stream import PER_SECOND, clients, service
 CHATS = 100
 
 
-def measure(arena: Arena, quick: bool) -> Figures:
+def measure(trial: Trial, quick: bool) -> Figures:
     seconds = 2 if quick else 8
-    with service(arena) as (base, _):
+    with service(trial) as (base, _):
         rest = clients(base, "light", seconds)
         chats = threading.Thread(target=clients, args=(base, "chats", CHATS, (seconds + 3) * PER_SECOND, PER_SECOND))
         chats.start()
@@ -26,7 +26,7 @@ def measure(arena: Arena, quick: bool) -> Figures:
 
 
 def bars(results: Results) -> list[Bar]:
-    more = results["sidelane"].middle("more") if "sidelane" in results else None
+    more = results["sidelane"].median("more") if "sidelane" in results else None
     if more is None:
         return []
     return [Bar(f"light endpoint, p99 with {CHATS} chats over p99 at rest", f"{more:.1f} ms", "<= 3 ms", more <= 3)]
@@ -45,7 +45,7 @@ WORKLOAD = Workload(
         Column(figure="rest_p50", heading="p50 at rest, ms", form="{:.1f}"),
     ],
     bars=bars,
-    least_wins=True,
+    lower_is_better=True,
     quick=lambda each: each.name == "sidelane",
     takes_part=lambda each: each.streams,
 )

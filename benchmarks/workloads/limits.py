@@ -1,7 +1,7 @@
-"""Jobs of 1,000 users with three limits each, none of them ever reached, to those of one user with none, on one worker process.
+"""Jobs of 1,000 users with three limits each that are never reached, compared with jobs of one user without limits.
 
-They take turns, a few at a time, and a ratio is of neighbours. *At once* is a worker that runs while another process submits.
-Limits that reject are counted at the submit, the others when a job starts.
+One worker process. The tasks are measured alternately, and each ratio compares neighbours. *At once*: the worker runs while another
+process submits. Limits that reject count at the submit, the others when a job starts.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import replace
 from statistics import median
 
-from benchmarks.contestants import Arena, ContestantFailed
+from benchmarks.contestants import ContestantFailed, Trial
 from benchmarks.measured import Figures
 from benchmarks.workload import Bar, Column, Results, Workload
 from sidelane.stores.contract import Store
@@ -21,18 +21,18 @@ LEAST = 0.7
 PLAIN, WAITING, REJECTING = TASKS = "noop", "waiting", "rejecting"
 """Tasks of `peers/sidelane_limits.py`."""
 
-TURNS = 3
+REPEATS = 3
 
 
-def measure(arena: Arena, quick: bool) -> Figures:
+def measure(trial: Trial, quick: bool) -> Figures:
     jobs = 500 if quick else 10_000
-    limited = replace(arena.contestant, script="sidelane_limits.py")
-    own = Arena(limited, arena.folder, arena.environment["BENCH_URL"], arena.server)
+    limited = replace(trial.contestant, script="sidelane_limits.py")
+    own = Trial(limited, trial.folder, trial.environment["BENCH_URL"], trial.server)
     rates: dict[str, list[float]] = defaultdict(list)
     with own.worker(limited.drain_slots):
-        for _ in range(TURNS):
+        for _ in range(REPEATS):
             for task in TASKS:
-                for what, rate in asyncio.run(one_turn(own, task, jobs)).items():
+                for what, rate in asyncio.run(measure_task(own, task, jobs)).items():
                     rates[f"{task}_{what}"].append(rate)
     figures: Figures = {name: median(found) for name, found in rates.items()}
     for name in (f"{task}_{what}" for task in (WAITING, REJECTING) for what in ("submit", "drain", "both")):
@@ -41,36 +41,36 @@ def measure(arena: Arena, quick: bool) -> Figures:
     return {"jobs": jobs, **figures}
 
 
-async def one_turn(arena: Arena, task: str, jobs: int) -> Figures:
-    """Give the jobs a second of submits from 100 callers, of the worker that drains them then, and of both at once."""
-    store = await open_store(arena.environment["BENCH_URL"])
+async def measure_task(trial: Trial, task: str, jobs: int) -> Figures:
+    """Return the jobs per second of submits from 100 callers, of the worker that drains them, and of both at once."""
+    store = await open_store(trial.environment["BENCH_URL"])
     await store.pause("default")
-    submitted = await asyncio.to_thread(arena.ask, "submit", task, jobs, "callers")
-    before = arena.count()
+    submitted = await asyncio.to_thread(trial.ask, "submit", task, jobs, "callers")
+    before = trial.count()
     await store.pause("default", False)
-    drained = await spent(arena, store, before, jobs)
-    await check(arena, task)
+    drained = await duration(trial, store, before, jobs)
+    await check(trial, task)
     before += jobs
-    await asyncio.to_thread(arena.ask, "submit", task, jobs, "batched")
-    both = await spent(arena, store, before, jobs)
-    await check(arena, task)
+    await asyncio.to_thread(trial.ask, "submit", task, jobs, "batched")
+    both = await duration(trial, store, before, jobs)
+    await check(trial, task)
     await store.close()
     return {"submit": jobs / submitted["callers"]["seconds"], "drain": jobs / drained, "both": jobs / both}
 
 
-async def spent(arena: Arena, store: Store, before: int, jobs: int) -> float:
-    """Wait until so many more have started and all have ended, and give the seconds from the first start to the last."""
+async def duration(trial: Trial, store: Store, before: int, jobs: int) -> float:
+    """Wait until `jobs` more have started and all have ended; return the seconds from the first start to the last."""
     until = time.monotonic() + 120
-    while arena.count() < before + jobs or any(queue.running for queue in await store.stats()):
+    while trial.count() < before + jobs or any(queue.running for queue in await store.stats()):
         if time.monotonic() > until:
-            raise ContestantFailed(f"{arena.count() - before} of {jobs} in 120 s: {arena.last_words()}")
+            raise ContestantFailed(f"{trial.count() - before} of {jobs} in 120 s: {trial.log_tail()}")
         await asyncio.sleep(0.02)
-    times = [at for _, _, at in arena.marks()[before:]]
+    times = [at for _, _, at in trial.marks()[before:]]
     return (max(times) - min(times)) / 1e9
 
 
-async def check(arena: Arena, task: str) -> None:
-    if not (await asyncio.to_thread(arena.ask, "check", 60))["right"]:
+async def check(trial: Trial, task: str) -> None:
+    if not (await asyncio.to_thread(trial.ask, "check", 60))["right"]:
         raise ContestantFailed(f"{task}: results are missing, or wrong")
 
 
@@ -78,7 +78,7 @@ def bars(results: Results) -> list[Bar]:
     held = []
     for name in ("sidelane", "sidelane-sqlite"):
         for what, words in (("drain", "a full queue"), ("both", "while others submit")):
-            ratio = results[name].middle(f"{WAITING}_{what}_ratio") if name in results else None
+            ratio = results[name].median(f"{WAITING}_{what}_ratio") if name in results else None
             if ratio is not None:
                 shown = f"{name}: three limits and 1,000 users to none and one, {words}"
                 held.append(Bar(shown, f"{ratio:.2f} x", f">= {LEAST} x", ratio >= LEAST))

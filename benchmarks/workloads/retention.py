@@ -1,4 +1,4 @@
-"""Very many jobs at a steady rate, each forgotten a few seconds after its end: how large the store is early on and at the end."""
+"""Very many jobs at a steady rate, each deleted a few seconds after its end: the size of the store early on and at the end."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from benchmarks.contestants import Arena, ContestantFailed
+from benchmarks.contestants import ContestantFailed, Trial
 from benchmarks.figures import percentile
 from benchmarks.measured import Figures
 from benchmarks.workload import Bar, Column, Results, Workload
@@ -16,33 +16,33 @@ from sidelane.model.ids import new_id
 from sidelane.model.job import JobSpec
 from sidelane.stores.factory import open_store
 
-KEEP = 4.0
-"""Seconds a job is kept after its end; its name is kept as long again."""
+RETENTION = 4.0
+"""Seconds a job is kept after its end; its id is kept as long again."""
 
-AT_A_TIME = 100
+BATCH = 100
 RATES = {"redis": 5_000, "sqlite": 2_500}
-"""Jobs a second, well below what each store can do: a rate that is steady makes sizes comparable."""
+"""Jobs per second, well below the limit of each store: a steady rate makes sizes comparable."""
 
-BACKLOG, HURRY = 2_000, 0.5
-"""Jobs that may wait, and seconds that may be made up for, where the machine stands still for a moment."""
+BACKLOG, CATCH_UP = 2_000, 0.5
+"""The most jobs that may wait, and the seconds of delay that are caught up, if the machine stalls for a moment."""
 
 WINDOW = 0.1
-"""The share of the early jobs over which a size is looked at; the middle one counts."""
+"""The share of the early jobs over which the median size is taken."""
 
-LONGEST = 1_000
-"""Milliseconds from a submit to its start at most: nothing stands still while the store cleans up."""
+MAX_DELAY = 1_000
+"""The longest time from a submit to its start, in milliseconds: clean-up does not block jobs."""
 
 
-def measure(arena: Arena, quick: bool) -> Figures:
+def measure(trial: Trial, quick: bool) -> Figures:
     jobs, early = (60_000, 30_000) if quick else (1_000_000, 100_000)
-    contestant = arena.contestant
+    contestant = trial.contestant
     rate = RATES[contestant.store]
-    with arena.worker(contestant.drain_slots):
-        submitted, calls, sizes = asyncio.run(pass_through(arena, jobs, rate))
-    marks = {number: at for number, _, at in arena.marks()}
+    with trial.worker(contestant.drain_slots):
+        submitted, calls, sizes = asyncio.run(pass_through(trial, jobs, rate))
+    marks = {number: at for number, _, at in trial.marks()}
     if len(marks) != jobs:
-        raise ContestantFailed(f"{len(marks)} of {jobs} have run: {arena.last_words()}")
-    delays = [(at - submitted[number // AT_A_TIME]) / 1e6 for number, at in marks.items()]
+        raise ContestantFailed(f"{len(marks)} of {jobs} have run: {trial.log_tail()}")
+    delays = [(at - submitted[number // BATCH]) / 1e6 for number, at in marks.items()]
     window = early * WINDOW
     before = median(size for done, size in sizes if early - window < done <= early)
     after = median(size for done, size in sizes if jobs - window < done)
@@ -53,43 +53,43 @@ def measure(arena: Arena, quick: bool) -> Figures:
     }  # fmt: skip
 
 
-async def pass_through(arena: Arena, jobs: int, rate: int) -> tuple[list[int], list[float], list[tuple[int, float]]]:
-    """Submit jobs as time goes by, and sweep as an API process does.
+async def pass_through(trial: Trial, jobs: int, rate: int) -> tuple[list[int], list[float], list[tuple[int, float]]]:
+    """Submit jobs at a steady rate, and sweep as an API process does.
 
-    Give when each call was made (nanoseconds), how long each took (milliseconds), and the store's size by the jobs done.
+    Return the time of each call (nanoseconds), its duration (milliseconds), and the store's size by the number of finished jobs.
     """
-    url = arena.environment["BENCH_URL"]
-    store, size = await open_store(url), size_of(arena)
-    upkeep = asyncio.create_task(Maintenance(store, lease=10.0).run())
+    url = trial.environment["BENCH_URL"]
+    store, size = await open_store(url), size_of(trial)
+    maintenance = asyncio.create_task(Maintenance(store, lease=10.0).run())
     submitted, took, sizes = [], [], []
     due = time.monotonic()
-    for number in range(0, jobs, AT_A_TIME):
-        while number - (done := arena.count()) > BACKLOG:  # noqa: ASYNC110 - they run in another process
+    for number in range(0, jobs, BATCH):
+        while number - (done := trial.count()) > BACKLOG:  # noqa: ASYNC110 - they run in another process
             await asyncio.sleep(0.01)
-        due = max(due + AT_A_TIME / rate, time.monotonic() - HURRY)
+        due = max(due + BATCH / rate, time.monotonic() - CATCH_UP)
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         submitted.append(time.monotonic_ns())
-        await store.submit([spec(number + each) for each in range(AT_A_TIME)])
+        await store.submit([spec(number + each) for each in range(BATCH)])
         took.append((time.monotonic_ns() - submitted[-1]) / 1e6)
         if number % 2_000 == 0:
             sizes.append((done, await asyncio.to_thread(size)))
     until = time.monotonic() + 60
-    while (done := arena.count()) < jobs and time.monotonic() < until:
+    while (done := trial.count()) < jobs and time.monotonic() < until:
         sizes.append((done, await asyncio.to_thread(size)))
         await asyncio.sleep(0.05)
-    upkeep.cancel()
+    maintenance.cancel()
     await store.close()
     return submitted, took, sizes
 
 
 def spec(number: int) -> JobSpec:
     arguments = json.dumps({"number": number, "text": "x" * 100})
-    return JobSpec(id=new_id(), task="noop", arguments=arguments, user=f"u{number % 1000}", retention=KEEP)
+    return JobSpec(id=new_id(), task="noop", arguments=arguments, user=f"u{number % 1000}", retention=RETENTION)
 
 
-def size_of(arena: Arena) -> Callable[[], float]:
-    """Give what tells the megabytes of the store: of the file and its log, or of the server's memory."""
-    server, file = arena.server, arena.folder / "jobs.db"
+def size_of(trial: Trial) -> Callable[[], float]:
+    """Return a function that returns the store's size in megabytes: of the file and its WAL, or of the server's memory."""
+    server, file = trial.server, trial.folder / "jobs.db"
     if server is not None:
         return lambda: float(server.info("memory")["used_memory"]) / 1e6
     return lambda: sum(each.stat().st_size for each in (file, Path(f"{file}-wal"))) / 1e6
@@ -98,14 +98,14 @@ def size_of(arena: Arena) -> Callable[[], float]:
 def bars(results: Results) -> list[Bar]:
     held = []
     for name in ("sidelane", "sidelane-sqlite"):
-        if name not in results or (ratio := results[name].middle("ratio")) is None:
+        if name not in results or (ratio := results[name].median("ratio")) is None:
             continue
-        jobs, early = (results[name].middle(figure) or 0 for figure in ("jobs", "early"))
+        jobs, early = (results[name].median(figure) or 0 for figure in ("jobs", "early"))
         what = f"{name}: size of the store after {jobs:,.0f} jobs to its size after {early:,.0f}"
         held.append(Bar(what, f"{ratio:.2f} x", "<= 1.2 x", ratio <= 1.2))
         start = max(results[name].of("start"))
         what = f"{name}: the longest from a submit to its start meanwhile"
-        held.append(Bar(what, f"{start:,.0f} ms", f"<= {LONGEST:,} ms", start <= LONGEST))
+        held.append(Bar(what, f"{start:,.0f} ms", f"<= {MAX_DELAY:,} ms", start <= MAX_DELAY))
     return held
 
 
@@ -127,7 +127,7 @@ WORKLOAD = Workload(
     ],
     bars=bars,
     rounds=1,
-    least_wins=True,
+    lower_is_better=True,
     takes_part=lambda each: each.ours,
     quick=lambda each: each.name == "sidelane",
 )

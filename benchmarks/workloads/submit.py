@@ -1,18 +1,18 @@
-"""Submitting from one process: one after the other, many at a time, and from 100 callers at once, each for its own job."""
+"""Submits from one process: one after another, in batches, and from 100 concurrent callers, each for its own job."""
 
-from benchmarks.contestants import Arena
+from benchmarks.contestants import Trial
 from benchmarks.measured import Figures
 from benchmarks.server import Server
 from benchmarks.workload import Bar, Column, Results, Workload, ratio_bar
 
 
-def measure(arena: Arena, quick: bool) -> Figures:
-    jobs = int(arena.contestant.share * (500 if quick else 5_000))
-    answer = arena.ask("submit", "noop", jobs, "callers,batched,one", "", 200)
+def measure(trial: Trial, quick: bool) -> Figures:
+    jobs = int(trial.contestant.share * (500 if quick else 5_000))
+    answer = trial.ask("submit", "noop", jobs, "callers,batched,one", "", 200)
     figures = {how: jobs / answer[how]["seconds"] for how in answer}
     figures |= {"p50": 1000 * answer["one"]["p50"], "p99": 1000 * answer["one"]["p99"]}
-    if isinstance(arena.server, Server):
-        figures["over"] = figures["p50"] - 1000 * arena.server.round_trip()
+    if isinstance(trial.server, Server):
+        figures["over"] = figures["p50"] - 1000 * trial.server.round_trip()
     return figures
 
 
@@ -21,7 +21,7 @@ def bars(results: Results) -> list[Bar]:
         "submitting from 100 callers in one process, to the fastest peer",
         results, "callers", 3, lambda each: each.store == "redis",
     )  # fmt: skip
-    over = results["sidelane"].middle("over") if "sidelane" in results else None
+    over = results["sidelane"].median("over") if "sidelane" in results else None
     if over is None:
         return [callers]
     lone = Bar("a lone submit, p50 over the bare round trip", f"{over:.2f} ms", "<= 1 ms", over <= 1)

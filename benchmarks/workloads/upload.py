@@ -1,11 +1,11 @@
-"""A form with a file of 500 MB sent to an API whose files lie in a folder, and to one whose files lie in S3 (moto_server):
-how much memory the API takes for it, over what it has after an upload of 1 MB, and how it answers others meanwhile."""
+"""A form with a file of 500 MB, uploaded to an API that stores files in a folder, and to one that stores them in S3 (moto_server):
+the memory that the API needs beyond that of an upload of 1 MB, and its latency for other requests meanwhile."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.contestants import Arena
+from benchmarks.contestants import Trial
 from benchmarks.figures import percentile
 from benchmarks.measured import Figures
 from benchmarks.uploading import uploading
@@ -13,13 +13,13 @@ from benchmarks.workload import Bar, Column, Results, Workload
 from tests.transports.moto import Moto
 
 MEGABYTES = 500
-MOST = 20.0
-"""Megabytes by which an API may grow."""
+MAX_GROWTH = 20.0
+"""How much an API's memory may grow, in megabytes."""
 
 
-def measure(arena: Arena, quick: bool) -> Figures:
+def measure(trial: Trial, quick: bool) -> Figures:
     megabytes = 100 if quick else MEGABYTES
-    figures = {f"{name}_folder": value for name, value in one(megabytes, str(arena.folder / "files"), {}).items()}
+    figures = {f"{name}_folder": value for name, value in one(megabytes, str(trial.folder / "files"), {}).items()}
     with TemporaryDirectory() as folder:
         moto = Moto(Path(folder)).start()
         try:
@@ -31,7 +31,7 @@ def measure(arena: Arena, quick: bool) -> Figures:
 
 
 def one(megabytes: int, files: str, environment: Mapping[str, str]) -> Figures:
-    """Upload once, and give the memory that took, the speed, and how others were answered meanwhile."""
+    """Upload once; return the growth of memory, the speed, and the latency of other requests."""
     with TemporaryDirectory() as folder, uploading(Path(folder), files, environment) as api:
         grown, seconds, took = api.growth(megabytes)
         return {"grown": grown, "speed": megabytes / seconds, "light": 1000 * percentile(took, 0.99)}
@@ -42,9 +42,9 @@ def bars(results: Results) -> list[Bar]:
     for name, where in (("grown_folder", "a folder"), ("grown_s3", "S3")):
         grown = results["sidelane-sqlite"].of(name) if "sidelane-sqlite" in results else []
         if grown:
-            size = results["sidelane-sqlite"].middle("megabytes") or 0
+            size = results["sidelane-sqlite"].median("megabytes") or 0
             what = f"memory of the API for an upload of {size:.0f} MB to {where}, the most"
-            held.append(Bar(what, f"{max(grown):.1f} MB", f"<= {MOST:.0f} MB", max(grown) <= MOST))
+            held.append(Bar(what, f"{max(grown):.1f} MB", f"<= {MAX_GROWTH:.0f} MB", max(grown) <= MAX_GROWTH))
     return held
 
 
@@ -64,6 +64,6 @@ WORKLOAD = Workload(
     bars=bars,
     rounds=3,
     long=600.0,
-    least_wins=True,
+    lower_is_better=True,
     takes_part=lambda each: each.name == "sidelane-sqlite",
 )

@@ -1,15 +1,15 @@
-"""1,000 jobs that wait one second each, as for a model's answer: one worker process with the slots its docs allow."""
+"""1,000 jobs that wait one second each, as for a model's answer: one worker process with the concurrency that its docs allow."""
 
-from benchmarks.contestants import Arena
+from benchmarks.contestants import Trial
 from benchmarks.measured import Figures
 from benchmarks.workload import Bar, Column, Results, Workload
 from benchmarks.workloads.drain import drained
 
 
-def measure(arena: Arena, quick: bool) -> Figures:
-    slots = arena.contestant.slots
+def measure(trial: Trial, quick: bool) -> Figures:
+    slots = trial.contestant.slots
     jobs = slots if quick else 1_000
-    seconds = drained(arena, jobs, slots, task="pause", patience=300)["seconds"]
+    seconds = drained(trial, jobs, slots, task="pause", timeout=300)["seconds"]
     return {"seconds": seconds, "slots": slots, "jobs": jobs, "used": 100 * jobs / slots / seconds}
 
 
@@ -29,6 +29,6 @@ WORKLOAD = Workload(
         Column(figure="used", heading="of the slots used, %"),
     ],
     bars=bars,
-    least_wins=True,
+    lower_is_better=True,
     quick=lambda each: each.name in ("sidelane", "arq", "saq"),
 )

@@ -1,1 +1,1 @@
-"""A chat about stocks: slow answers of a language model in a lane of their own, streamed to the browser."""
+"""Stock chat: a FastAPI service that streams slow answers of a language model to the browser."""

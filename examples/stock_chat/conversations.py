@@ -1,4 +1,4 @@
-"""What was said in each chat session: the example's own small table, beside Sidelane's store and apart from it."""
+"""Conversations: the messages of each chat session, in a table of the example, separate from Sidelane's store."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ TABLE = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message of a session. An answer has the id of the job that wrote it."""
+    """One message of a session. The id of an answer is that of the job that wrote it."""
 
     id: str
     session: str
@@ -30,21 +30,21 @@ class Message:
 
 
 class Conversations:
-    """Messages in a SQLite file, written in a thread so that no event loop waits for the disk."""
+    """Messages in a SQLite file, accessed in threads so that the event loop never waits for the disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     async def save(self, message: Message) -> None:
-        """Keep a message. Saving it again replaces it: a job that runs a second time leaves one answer, not two."""
+        """Store a message. A message with the same id is replaced, so a job that runs twice leaves one answer."""
         await asyncio.to_thread(self._save, message)
 
-    async def forget(self, message_id: str) -> None:
-        """Remove what a user said and nobody is going to answer."""
-        await asyncio.to_thread(self._forget, message_id)
+    async def delete(self, message_id: str) -> None:
+        """Delete a user's message that will not be answered."""
+        await asyncio.to_thread(self._delete, message_id)
 
     async def recent(self, session: str, user: str, limit: int) -> list[Message]:
-        """Give the last messages of a user's session, oldest first."""
+        """Return the last messages of a user's session, oldest first."""
         return await asyncio.to_thread(self._recent, session, user, limit)
 
     def _save(self, message: Message) -> None:
@@ -52,7 +52,7 @@ class Conversations:
         with closing(self._open()) as database, database:
             database.execute("REPLACE INTO message (id, session, user, role, content) VALUES (?, ?, ?, ?, ?)", values)
 
-    def _forget(self, message_id: str) -> None:
+    def _delete(self, message_id: str) -> None:
         with closing(self._open()) as database, database:
             database.execute("DELETE FROM message WHERE id = ? AND role = 'user'", (message_id,))
 

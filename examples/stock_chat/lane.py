@@ -1,4 +1,4 @@
-"""The lane of the stock chat. A leaf module, so that the app and the tasks never import each other."""
+"""The lane of the stock chat: a leaf module, so that the app and the tasks never import each other."""
 
 from collections.abc import AsyncIterator
 
@@ -11,6 +11,6 @@ lane = Sidelane(tasks=["examples.stock_chat.tasks"], queues=[Queue("chat")])
 
 @lane.resource
 async def model() -> AsyncIterator[AsyncOpenAI]:
-    """The client of the language model, one per worker process; OPENAI_BASE_URL and OPENAI_API_KEY say where it is."""
+    """The client of the language model, one per worker process; configured by OPENAI_BASE_URL and OPENAI_API_KEY."""
     async with AsyncOpenAI() as client:
         yield client

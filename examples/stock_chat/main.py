@@ -1,9 +1,9 @@
-"""A FastAPI service whose answers take seconds, and whose other endpoints never notice. It runs as two kinds of process:
+"""The FastAPI application: its answers take seconds, and its other endpoints stay fast. It runs as two kinds of process:
 
     uvicorn examples.stock_chat.main:app
     sidelane worker examples.stock_chat.lane:lane
 
-The first takes questions and streams answers; any number of the second write them.
+The first accepts questions and streams answers; any number of the second write them.
 """
 
 from typing import Annotated
@@ -11,9 +11,9 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Header, Response
 
 from examples.stock_chat import polling, stocks
-from examples.stock_chat.asking import CHAT, Ask, keep
 from examples.stock_chat.conversations import conversations
 from examples.stock_chat.lane import lane
+from examples.stock_chat.messages import CHAT, UserMessage, save_message
 from examples.stock_chat.tasks import answer
 from examples.stock_chat.users import User, current_user
 from sidelane import SidelaneError
@@ -32,24 +32,24 @@ app.include_router(stocks.router)
 @app.post(f"{CHAT}/stream", responses=jobs.responses(answer))
 async def stream(
     chat_session_id: str,
-    ask: Ask,
+    body: UserMessage,
     user: User,
     respond: Respond,
     last_event_id: Annotated[str | None, Header()] = None,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Answer as an event stream: `start`, then tokens, then `end`. With `Last-Event-ID` it goes on where it broke off."""
+    """Stream the answer: `start`, tokens, `end`. With `Last-Event-ID`, resume a broken stream."""
     task, message_id = answer.options(key=f"chat:{chat_session_id}"), None
-    if not last_event_id:  # resuming a stream asks nothing new
-        message_id = await keep(ask, chat_session_id, user, idempotency_key)
+    if not last_event_id:  # a resumed stream submits nothing
+        message_id = await save_message(body, chat_session_id, user, idempotency_key)
         task = task.options(id=message_id)
-    response = await respond(task.call(ask.question(chat_session_id, user)), stream=True)
+    response = await respond(task.call(body.question(chat_session_id, user)), stream=True)
     if response.status_code == 429 and message_id:
-        await conversations.forget(message_id)  # a question that was turned away was not asked
+        await conversations.delete(message_id)  # the question will not be answered
     return response
 
 
 @app.get("/health")
 async def health() -> dict[str, str]:
-    """Say that the service is there."""
+    """Report that the service is up."""
     return {"status": "ok"}

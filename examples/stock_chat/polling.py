@@ -1,10 +1,10 @@
-"""The chat for clients that do not stream: an answer at once that says where to look for the result."""
+"""The chat for clients that poll: an immediate answer with the URLs of status and result."""
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from examples.stock_chat.asking import CHAT, Ask, keep
 from examples.stock_chat.conversations import conversations
+from examples.stock_chat.messages import CHAT, UserMessage, save_message
 from examples.stock_chat.tasks import answer
 from examples.stock_chat.users import User
 from sidelane import Job, LimitReached, ResultNotReady, State, UnknownJob
@@ -13,7 +13,7 @@ router = APIRouter()
 
 
 class RequestStatus(BaseModel):
-    """How a request stands, and where to look next."""
+    """The state of a request, and its URLs."""
 
     request_id: str
     status: State
@@ -30,28 +30,28 @@ class RequestResult(BaseModel):
 
 
 @router.post(CHAT, status_code=202)
-async def chat(chat_session_id: str, ask: Ask, user: User, request: Request) -> RequestStatus:
-    """Take a question and say where its answer will be."""
-    request_id = await keep(ask, chat_session_id, user)
+async def chat(chat_session_id: str, body: UserMessage, user: User, request: Request) -> RequestStatus:
+    """Submit a question and return the URLs of its answer."""
+    request_id = await save_message(body, chat_session_id, user)
     task = answer.options(id=request_id, user=user, key=f"chat:{chat_session_id}")
     try:
-        job = await task.submit(ask.question(chat_session_id, user))
+        job = await task.submit(body.question(chat_session_id, user))
     except LimitReached:
-        await conversations.forget(request_id)  # a question that was turned away was not asked
+        await conversations.delete(request_id)  # the question will not be answered
         raise
     return await status_of(job, request)
 
 
 @router.get("/requests/{request_id}/status")
 async def status(request_id: str, user: User, request: Request) -> RequestStatus:
-    """Say how a request stands."""
-    return await status_of(await own(request_id, user), request)
+    """Get the state of a request."""
+    return await status_of(await find_job(request_id, user), request)
 
 
 @router.get("/requests/{request_id}/result", responses={202: {"model": RequestStatus}})
 async def result(request_id: str, user: User, request: Request, response: Response) -> RequestResult | RequestStatus:
-    """Give a request's answer; 202 and its status while there is none yet. A failure is answered as its problem."""
-    job = await own(request_id, user)
+    """Get a request's answer, or 202 and its state while it is unfinished. A failure is answered as its problem."""
+    job = await find_job(request_id, user)
     try:
         text = await job.result(timeout=0)
     except ResultNotReady:
@@ -60,8 +60,8 @@ async def result(request_id: str, user: User, request: Request, response: Respon
     return RequestResult(request_id=job.id, status=State.SUCCEEDED, answer=text)
 
 
-async def own(request_id: str, user: str) -> Job[str]:
-    """Find a user's job. Another user's looks like none at all: raises `UnknownJob` for both."""
+async def find_job(request_id: str, user: str) -> Job[str]:
+    """Return a user's job. Raises `UnknownJob`, also if it belongs to another user."""
     job = answer.job(request_id)
     if (await job.record()).spec.user != user:
         raise UnknownJob

@@ -1,4 +1,4 @@
-"""What the language model is given: an example of a good answer, what was said before, and the question."""
+"""The prompt of the language model: an example of a good answer, earlier messages, and the question."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ EXAMPLE_ANSWER = (
 
 
 def prompt(question: str, before: Sequence[Message]) -> list[ChatCompletionMessageParam]:
-    """Put the model's messages together, oldest first."""
+    """Return the model's messages, oldest first."""
     messages: list[ChatCompletionMessageParam] = [
         {"role": "user", "content": EXAMPLE_QUESTION},
         {"role": "assistant", "content": EXAMPLE_ANSWER},

@@ -1,4 +1,4 @@
-"""The stocks this service knows: the light side of it, answered at once."""
+"""Stock prices: a light endpoint beside the slow chat."""
 
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
@@ -7,7 +7,7 @@ router = APIRouter()
 
 
 class Stock(BaseModel):
-    """A stock and what it costs, in won. All of them are made up."""
+    """A stock and its price in won. All of them are invented."""
 
     code: str
     name: str
@@ -26,7 +26,7 @@ STOCKS = {
 
 @router.get("/api/v1/stocks/{code}")
 async def stock(code: str) -> Stock:
-    """Give a stock."""
+    """Get a stock."""
     if code not in STOCKS:
         raise HTTPException(404, f"There is no stock {code}.")
     return STOCKS[code]

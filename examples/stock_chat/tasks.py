@@ -1,4 +1,4 @@
-"""The slow work of the stock chat: writing an answer, token by token."""
+"""Tasks of the stock chat: writing an answer, token by token."""
 
 import os
 from collections.abc import AsyncIterator
@@ -13,8 +13,8 @@ from examples.stock_chat.prompt import prompt
 from sidelane import ConcurrencyLimit, Context, Use
 
 MODEL = os.environ.get("OPENAI_MODEL", "gemma-3-270m")
-LONGEST_ANSWER = 120  # tokens
-REMEMBERED = 2  # messages of the session that the model is told again; the small model has a short memory
+MAX_ANSWER = 120  # tokens
+HISTORY = 2  # earlier messages of the session in the prompt; the small model has a short context
 
 
 class Question(BaseModel):
@@ -35,21 +35,21 @@ class Start(BaseModel):
     timestamp: datetime
 
 
-lane.problem(APIError, status=502)  # the model's failures are not ours: its callers see a bad gateway
+lane.problem(APIError, status=502)  # clients see a failure of the model as 502 Bad Gateway
 
 
 @lane.task(queue="chat", timeout=180, expires=60, limits=[ConcurrencyLimit(1, per="user", name="chats")])
 async def answer(
     question: Question, *, llm: AsyncOpenAI = Use(model), ctx: Context = Use(Context)
 ) -> AsyncIterator[Start | str]:
-    """Answer a question about a stock, and keep the answer in its session."""
+    """Answer a question about a stock, and store the answer in its session."""
     yield Start(job_id=ctx.job_id, message="The answer is being written.", timestamp=datetime.now(UTC))
-    said = await conversations.recent(question.session, question.user, REMEMBERED + 1)
-    before = [message for message in said if message.id != ctx.job_id]
+    history = await conversations.recent(question.session, question.user, HISTORY + 1)
+    before = [message for message in history if message.id != ctx.job_id]
     stream = await llm.chat.completions.create(
         model=MODEL,
         messages=prompt(f"{question.message} It is about {question.stock_name} ({question.stock_code}).", before),
-        max_tokens=LONGEST_ANSWER,
+        max_tokens=MAX_ANSWER,
         stream=True,
     )
     text = ""
@@ -58,5 +58,5 @@ async def answer(
         if token:
             text += token
             yield token
-    answered = Message(id=ctx.job_id, session=question.session, user=question.user, role="assistant", content=text)
-    await conversations.save(answered)  # under the job's id: harmless to do again when the job is run again
+    stored = Message(id=ctx.job_id, session=question.session, user=question.user, role="assistant", content=text)
+    await conversations.save(stored)  # idempotent, because its id is the job's

@@ -1,4 +1,4 @@
-"""Who is asking."""
+"""Authentication: the current user."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import Depends, Header
 
 
 def current_user(x_user: Annotated[str, Header(min_length=1, max_length=64)]) -> str:
-    """Give the user's id. A stand-in, which believes a header: put your own here, one that checks a session or a token."""
+    """Return the user's id. A placeholder that trusts a header: replace it by a check of a session or token."""
     return x_user
 
 

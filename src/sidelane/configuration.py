@@ -1,4 +1,4 @@
-"""Where settings come from: the environment, then `[tool.sidelane]` of the project, then the defaults."""
+"""Configuration: settings from the environment, then `[tool.sidelane]` of the project, then defaults."""
 
 import os
 import tomllib
@@ -18,17 +18,19 @@ PREFIX = "SIDELANE_"
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Settings, where each came from, and the project's root they were read at."""
+    """Settings, the origin of each, and the root of the project."""
 
     settings: Settings
     origins: Mapping[str, str]
     root: Path
 
 
-def load_settings(environ: Mapping[str, str] = os.environ, start: Path | None = None, **given: Any) -> Configuration:
-    """Read every setting. `given` (not None) beats the environment, which beats the project's file.
+def load_settings(
+    environ: Mapping[str, str] = os.environ, start: Path | None = None, **arguments: Any
+) -> Configuration:
+    """Read every setting. `arguments` (not None) override the environment, which overrides the project's file.
 
-    Raises `ConfigurationError` on a value that cannot be, naming where it came from.
+    Raises `ConfigurationError` on an invalid value, with its origin.
     """
     root, table = _project(start or Path.cwd())
     values: dict[str, Any] = {}
@@ -39,10 +41,10 @@ def load_settings(environ: Mapping[str, str] = os.environ, start: Path | None = 
             "environment",
             {name: value for name in Settings.model_fields if (value := environ.get(PREFIX + name.upper()))},
         ),
-        ("given in code", {name: value for name, value in given.items() if value is not None}),
+        ("argument in code", {name: value for name, value in arguments.items() if value is not None}),
     ]
-    for origin, found in sources:
-        for name, value in found.items():
+    for origin, table in sources:
+        for name, value in table.items():
             if name not in Settings.model_fields:
                 raise ConfigurationError(f"There is no setting {name!r} ({origin}). `sidelane config` lists them.")
             values[name] = value
@@ -50,12 +52,12 @@ def load_settings(environ: Mapping[str, str] = os.environ, start: Path | None = 
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        wrong = "; ".join(
+        invalid = "; ".join(
             f"{item['loc'][0]} ({origins[str(item['loc'][0])]}): {item['msg']}" for item in error.errors()
         )
-        raise ConfigurationError(f"Settings: {wrong}.") from error
-    files = settings.file_storage if "://" in settings.file_storage else str(root / settings.file_storage)
-    settings = settings.model_copy(update={"store": resolve_path(settings.store, root), "files": files})
+        raise ConfigurationError(f"Settings: {invalid}.") from error
+    storage = settings.file_storage if "://" in settings.file_storage else str(root / settings.file_storage)
+    settings = settings.model_copy(update={"store": resolve_path(settings.store, root), "file_storage": storage})
     return Configuration(settings, origins, root)
 
 

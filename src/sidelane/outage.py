@@ -1,4 +1,4 @@
-"""Trying until the store answers: what a worker has to say or ask waits for it, and is said once in the log."""
+"""Store outages: repeats calls until the store is available again, and logs the outage once."""
 
 import asyncio
 import logging
@@ -10,15 +10,15 @@ from sidelane.model.errors import StoreUnavailable
 R = TypeVar("R")
 
 MIN_DELAY, MAX_DELAY = 0.05, 2.0
-"""Seconds between two tries: the first wait, and the longest it grows to."""
+"""Seconds between two attempts: doubled each time, up to the maximum."""
 
 logger = logging.getLogger(__name__)
 
 
 class RetryUntilAvailable:
-    """Repeats calls on a store that is away: every call may come twice (rules 3). `what` completes "this worker cannot …".
+    """Repeats calls while the store is unavailable, so every call may reach it twice (rule 3).
 
-    `who` is who says so, where that is no worker.
+    `what` completes "this worker cannot …" in the log; `who` replaces "worker" if something else makes the calls.
     """
 
     def __init__(self, what: str, *, who: str = "worker") -> None:
@@ -27,8 +27,8 @@ class RetryUntilAvailable:
         self.error: str | None = None  # why the store does not answer, while it does not
 
     async def call(self, call: Callable[[], Awaitable[R]], *, stop: Callable[[], bool] = lambda: False) -> R | None:
-        """Give the answer, however long it takes; None when `stop` says that nobody waits for it any more."""
-        wait = MIN_DELAY
+        """Return the answer, however long it takes; None if a call fails after `stop` has become true."""
+        delay = MIN_DELAY
         while True:
             try:
                 answer = await call()
@@ -36,14 +36,14 @@ class RetryUntilAvailable:
                 self.failed(error)
                 if stop():
                     return None
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, MAX_DELAY)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, MAX_DELAY)
             else:
                 self.recovered()
                 return answer
 
     def failed(self, error: Exception) -> None:
-        """Note that a try has failed."""
+        """Note that a call has failed."""
         if self.error is None:
             logger.error("this %s cannot %s; it keeps trying: %s", self._who, self._what, error)
         self.error = f"cannot {self._what}: {error}"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sidelane import Queue, Sidelane
-from tests.callbacks.receiving import Receiver, receiving
+from tests.callbacks.local_receivers import Receiver, receiving
 
 MakeLane = Callable[..., Sidelane]
 

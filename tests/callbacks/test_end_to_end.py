@@ -11,7 +11,7 @@ from sidelane import FinishedJob, Sidelane, Webhook
 from sidelane.model.errors import SidelaneError
 from sidelane.web import Jobs, Responder, problem_handler
 from tests.callbacks.conftest import MakeLane
-from tests.callbacks.receiving import Receiver
+from tests.callbacks.local_receivers import Receiver
 
 
 class Feedback(BaseModel):

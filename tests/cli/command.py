@@ -1,4 +1,4 @@
-"""The command `sidelane` in the test's own process."""
+"""Runs the command `sidelane` in the test's own process."""
 
 import json
 from collections.abc import Mapping
@@ -11,24 +11,24 @@ from sidelane.cli.main import application
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a command said, and its exit code."""
+class CommandResult:
+    """Exit code and output of a command."""
 
-    code: int
-    out: str
-    err: str
+    exit_code: int
+    stdout: str
+    stderr: str
 
     @property
     def json(self) -> Any:
         """The one JSON document on stdout."""
-        return json.loads(self.out)
+        return json.loads(self.stdout)
 
 
 class Command(Protocol):
-    def __call__(self, *arguments: str, env: Mapping[str, str] | None = None) -> Said: ...
+    def __call__(self, *arguments: str, env: Mapping[str, str] | None = None) -> CommandResult: ...
 
 
-def run(*arguments: str, env: Mapping[str, str] | None = None) -> Said:
-    """Run a command. Errors that it does not expect are the test's."""
-    found = CliRunner().invoke(application, arguments, env=env, catch_exceptions=False)
-    return Said(found.exit_code, found.stdout, found.stderr)
+def run(*arguments: str, env: Mapping[str, str] | None = None) -> CommandResult:
+    """Run a command. Raises errors that the command does not handle."""
+    result = CliRunner().invoke(application, arguments, env=env, catch_exceptions=False)
+    return CommandResult(result.exit_code, result.stdout, result.stderr)

@@ -1,4 +1,4 @@
-"""What the tests of the command line need: a project with a lane, its store, and the command in this process or in others."""
+"""Fixtures of the command line tests: a project with a lane, its store, and the command `sidelane`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +7,12 @@ import pytest
 
 from tests.cli.command import Command, run
 from tests.cli.project import Project
-from tests.cli.shelf import Shelf
+from tests.cli.store_driver import StoreDriver
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    """A project's folder, the current one; whatever processes were started in it are ended with the test."""
+    """A project in the current directory. Its processes are stopped after the test."""
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "SIDELANE_STORE", "SIDELANE_LANE", "SIDELANE_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -23,12 +23,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 
 
 @pytest.fixture
-def shelf(project: Project) -> Shelf:
-    """The project's store, to put jobs in and look at them."""
-    return Shelf(project.store)
+def driver(project: Project) -> StoreDriver:
+    """Reads and changes the project's store."""
+    return StoreDriver(project.store)
 
 
 @pytest.fixture
 def sidelane(project: Project) -> Command:
-    """The command `sidelane`, run in this process and the project's folder."""
+    """The command `sidelane`, run in this process and in the project's folder."""
     return run

@@ -1,4 +1,4 @@
-"""A project in a folder of its own, and the processes that are started in it."""
+"""A project in a temporary folder, and the `sidelane` processes that run in it."""
 
 import os
 import pty
@@ -15,11 +15,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""Seconds after which a test stops waiting."""
+TIMEOUT = 30.0
+"""Seconds after which a test fails if it still waits."""
 
-CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-"""What tells a terminal to use a colour or to move its cursor."""
+ESCAPE_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""Terminal codes for colours and cursor movement."""
 
 LANE = """
 from sidelane import Queue, Sidelane
@@ -80,7 +80,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = f"sqlite:///{folder / 'sidelane.db'}"
-        self._started: list[Started] = []
+        self._processes: list[CliProcess] = []
         for name, text in {
             "shop/__init__.py": "",
             "shop/lane.py": LANE,
@@ -97,30 +97,30 @@ class Project:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def start(self, *arguments: str) -> "Started":
+    def start(self, *arguments: str) -> "CliProcess":
         """Start the command `sidelane` as a process."""
-        started = Started(arguments, self.folder, self.folder / f"process-{len(self._started)}.log")
-        self._started.append(started)
-        return started
+        process = CliProcess(arguments, self.folder, self.folder / f"process-{len(self._processes)}.log")
+        self._processes.append(process)
+        return process
 
-    def terminal(self, *arguments: str, columns: int = 120) -> "OnTerminal":
-        """Start the command `sidelane` as a process on a terminal of its own."""
-        started = OnTerminal(arguments, self.folder, self.folder / f"process-{len(self._started)}.log", columns)
-        self._started.append(started)
-        return started
+    def start_on_terminal(self, *arguments: str, columns: int = 120) -> "TerminalProcess":
+        """Start the command `sidelane` as a process on a new terminal."""
+        process = TerminalProcess(arguments, self.folder, self.folder / f"process-{len(self._processes)}.log", columns)
+        self._processes.append(process)
+        return process
 
     def stop(self) -> None:
-        """End what still runs."""
-        for started in self._started:
-            started.end()
+        """Stop all processes."""
+        for process in self._processes:
+            process.end()
 
     def report(self) -> str:
-        """Give what the processes said."""
-        return "\n".join(f"--- {' '.join(started.arguments)}\n{started.said}" for started in self._started)
+        """Return the output of the processes."""
+        return "\n".join(f"--- {' '.join(process.arguments)}\n{process.output}" for process in self._processes)
 
 
-class Started:
-    """One `sidelane` process; what it says on stdout and stderr goes to a file."""
+class CliProcess:
+    """One `sidelane` process. Its output goes to a file."""
 
     def __init__(self, arguments: tuple[str, ...], folder: Path, log: Path) -> None:
         self.arguments = arguments
@@ -128,12 +128,12 @@ class Started:
         with log.open("wb") as output:
             self._process = self._start(folder, subprocess.DEVNULL, output.fileno())
 
-    def _start(self, folder: Path, reads: int, writes: int) -> "subprocess.Popen[bytes]":
+    def _start(self, folder: Path, stdin: int, stdout: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [sys.executable, "-m", "sidelane.cli", *self.arguments],
             cwd=folder,
-            stdin=reads,
-            stdout=writes,
+            stdin=stdin,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
@@ -143,22 +143,23 @@ class Started:
         return self._process.pid
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
+        """What the process has printed on stdout and stderr."""
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
 
-    def says(self, words: str, times: int = 1) -> None:
-        """Wait until it has said some words so many times."""
-        until(lambda: self.said.count(words) >= times, f"{words!r} in what {' '.join(self.arguments)} says")
+    def wait_for(self, text: str, times: int = 1) -> None:
+        """Wait until the process has printed a text, `times` times."""
+        wait_until(lambda: self.output.count(text) >= times, f"{text!r} in the output of {' '.join(self.arguments)}")
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
     def exit_code(self) -> int:
-        """Wait for its end."""
-        return self._process.wait(PATIENCE)
+        """Wait until the process exits, and return its exit code."""
+        return self._process.wait(TIMEOUT)
 
     def end(self) -> None:
-        """End it and, being asked nicely first, what it has started."""
+        """Stop the process and the processes that it has started."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -168,21 +169,21 @@ class Started:
                 self._process.wait()
 
 
-class OnTerminal(Started):
-    """One `sidelane` process on a terminal, where somebody looks and types."""
+class TerminalProcess(CliProcess):
+    """One `sidelane` process on a terminal."""
 
     def __init__(self, arguments: tuple[str, ...], folder: Path, log: Path, columns: int) -> None:
         self.arguments = arguments
         self._log = log
-        self._screen, ours = pty.openpty()
-        termios.tcsetwinsize(ours, (24, columns))
-        self._process = self._start(folder, ours, ours)
-        os.close(ours)
+        self._terminal, child_end = pty.openpty()
+        termios.tcsetwinsize(child_end, (24, columns))
+        self._process = self._start(folder, child_end, child_end)
+        os.close(child_end)
         self._reading = threading.Thread(target=self._read)
         self._reading.start()
 
-    def types(self, text: str) -> None:
-        os.write(self._screen, text.encode())
+    def type(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
 
     def exit_code(self) -> int:
         code = super().exit_code()
@@ -192,32 +193,32 @@ class OnTerminal(Started):
     def end(self) -> None:
         super().end()
         self._reading.join()
-        os.close(self._screen)
+        os.close(self._terminal)
 
     def _read(self) -> None:
-        """Keep what appears on the screen, without the codes for colours and the cursor."""
+        """Write what appears on the terminal to the log, without escape codes."""
         with self._log.open("w", encoding="utf-8") as log:
             while True:
                 try:
-                    seen = os.read(self._screen, 65_536)
-                except OSError:  # nobody writes there any more
+                    data = os.read(self._terminal, 65_536)
+                except OSError:  # the process has closed it
                     return
-                log.write(CODES.sub("", seen.decode(errors="replace")))
+                log.write(ESCAPE_CODES.sub("", data.decode(errors="replace")))
                 log.flush()
 
 
-def until(look: Callable[[], T], what: str) -> T:
-    """Look until there is something to see, and give it."""
-    end = time.monotonic() + PATIENCE
-    while not (found := look()):
+def wait_until(condition: Callable[[], T], what: str) -> T:
+    """Call `condition` until its value is true, and return it."""
+    end = time.monotonic() + TIMEOUT
+    while not (found := condition()):
         if time.monotonic() > end:
-            raise AssertionError(f"Waited {PATIENCE:g} s in vain for {what}.")
+            raise AssertionError(f"Timeout after {TIMEOUT:g} s: {what}.")
         time.sleep(0.02)
     return found
 
 
-def gone(pid: int) -> bool:
-    """Tell whether a process has ended."""
+def has_exited(pid: int) -> bool:
+    """Return whether a process has exited."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -8,25 +8,25 @@ import urllib.request
 
 import pytest
 
-from sidelane.cli.output.prefixed import PrefixedOutput
+from sidelane.cli.commands.dev import PrefixedOutput
 from sidelane.model.job import State
 from tests.cli.command import Command
-from tests.cli.project import MAIN, Project, Started, gone, until
-from tests.cli.shelf import Shelf
+from tests.cli.project import MAIN, CliProcess, Project, has_exited, wait_until
+from tests.cli.store_driver import StoreDriver
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
-def address(dev: Started) -> str:
-    """Wait for the API's address."""
-    dev.says("http://127.0.0.1:")
-    found = ADDRESS.search(dev.said)
+def address(dev: CliProcess) -> str:
+    """Wait until the API's address is printed, and return it."""
+    dev.wait_for("http://127.0.0.1:")
+    found = ADDRESS.search(dev.output)
     assert found is not None
     return found.group()
 
 
-def edition(url: str) -> str:
-    """Ask the API which edition of the code it is."""
+def code_version(url: str) -> str:
+    """Return the version of the code that the API runs, or "none"."""
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - a server of this test
             return str(answer.read().decode())
@@ -35,70 +35,70 @@ def edition(url: str) -> str:
 
 
 @pytest.mark.system
-def test_the_api_and_a_worker_run_and_start_again_when_the_code_changes(project: Project, shelf: Shelf) -> None:
+def test_the_api_and_worker_restart_when_the_code_changes(project: Project, driver: StoreDriver) -> None:
     dev = project.start("dev", "main:app", "--port", "0")
     url = address(dev)
-    assert edition(url) == "1"  # the socket is open before the API is: it waits
-    dev.says("is ready for jobs")
-    shelf.submit("one")
-    until(lambda: shelf.record("one").state is State.SUCCEEDED, "the job's end")
-    (worker,) = shelf.workers()
+    assert code_version(url) == "1"  # the socket is open before the API is ready, so the request waits
+    dev.wait_for("is ready for jobs")
+    driver.submit("one")
+    wait_until(lambda: driver.record("one").state is State.SUCCEEDED, "the job's end")
+    (worker,) = driver.workers()
     project.write("main.py", MAIN.replace("return 1", "return 2"))
-    dev.says("main.py changed")
-    until(lambda: edition(url) == "2", "the new edition")
-    dev.says("is ready for jobs", times=2)
-    until(lambda: [w for w in shelf.workers() if w.pid != worker.pid], "another worker")
-    assert re.search(r"^api +│ .*GET /", dev.said, re.MULTILINE)
-    assert re.search(r"^worker │ .* INFO ", dev.said, re.MULTILINE)
-    others = [w.pid for w in shelf.workers()]
+    dev.wait_for("main.py changed: restarting")
+    wait_until(lambda: code_version(url) == "2", "the new code")
+    dev.wait_for("is ready for jobs", times=2)
+    wait_until(lambda: [w for w in driver.workers() if w.pid != worker.pid], "another worker")
+    assert re.search(r"^api +│ .*GET /", dev.output, re.MULTILINE)
+    assert re.search(r"^worker │ .* INFO ", dev.output, re.MULTILINE)
+    others = [w.pid for w in driver.workers()]
     dev.signal(signal.SIGINT)
     assert dev.exit_code() == 0
-    assert "stopped" in dev.said
-    assert all(gone(pid) for pid in others)
-    assert shelf.workers() == []
-    assert edition(url) == "none"
+    assert "stopped" in dev.output
+    assert all(has_exited(pid) for pid in others)
+    assert driver.workers() == []
+    assert code_version(url) == "none"
 
 
 @pytest.mark.system
-def test_code_that_breaks_is_told_and_started_again_when_it_is_mended(project: Project) -> None:
+def test_broken_code_is_reported_and_restarted_when_fixed(project: Project) -> None:
     project.write("main.py", "this is no python\n")
     dev = project.start("dev", "main:app", "--port", "0")
     url = address(dev)
-    dev.says("SyntaxError")
-    dev.says("api ended (exit status 3)")
-    dev.says("worker ended (exit status 3)")
+    dev.wait_for("SyntaxError")
+    dev.wait_for("api exited (exit status 3)")
+    dev.wait_for("worker exited (exit status 3)")
     project.write("main.py", MAIN)
-    until(lambda: edition(url) == "1", "the API")
-    dev.says("is ready for jobs")
+    wait_until(lambda: code_version(url) == "1", "the API")
+    dev.wait_for("is ready for jobs")
     dev.signal(signal.SIGTERM)
     assert dev.exit_code() == 0
 
 
 @pytest.mark.system
-def test_a_job_that_runs_while_the_code_changes_is_given_back_and_goes_on(project: Project, shelf: Shelf) -> None:
+def test_a_running_job_is_released_and_resumed_when_the_code_changes(project: Project, driver: StoreDriver) -> None:
     dev = project.start("dev", "main:app", "--port", "0", "--lane", "shop.lane:lane")
-    dev.says("is ready for jobs")
-    shelf.submit("one", task="hold", arguments='{"gate":"open"}')
-    until(lambda: shelf.record("one").state is State.RUNNING, "the job's start")
+    dev.wait_for("is ready for jobs")
+    driver.submit("one", task="hold", arguments='{"gate":"open"}')
+    wait_until(lambda: driver.record("one").state is State.RUNNING, "the job's start")
     project.write("shop/extra.py", "")
-    dev.says("is ready for jobs", times=2)
+    dev.wait_for("is ready for jobs", times=2)
     project.write("open", "")
-    record = until(lambda: (found := shelf.record("one")).state.finished and found, "the job's end")
+    record = wait_until(lambda: (found := driver.record("one")).state.finished and found, "the job's end")
     assert record
     assert (record.state, record.attempt, record.failures, record.worker_losses) == (State.SUCCEEDED, 2, 0, 0)
     dev.signal(signal.SIGINT)
     assert dev.exit_code() == 0
 
 
-def test_a_port_that_is_taken_is_one_paragraph(sidelane: Command, project: Project) -> None:
+def test_a_port_in_use_is_reported_in_one_paragraph(sidelane: Command, project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        said = sidelane("dev", "main:app", "--port", str(taken.getsockname()[1]))
-    assert said.code == 3
-    assert "--port" in said.err
+        result = sidelane("dev", "main:app", "--port", str(taken.getsockname()[1]))
+    assert result.exit_code == 3
+    assert "--port" in result.stderr
 
 
-def test_lines_stand_behind_the_name_of_their_process(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_prefixed_with_the_process_name(capsys: pytest.CaptureFixture[str]) -> None:
     terminal = PrefixedOutput(["api", "worker"])
-    terminal.say("api", "hello")
-    terminal.say("worker", "hello")
+    terminal.print("api", "hello")
+    terminal.print("worker", "hello")
     assert capsys.readouterr().out == "api    │ hello\nworker │ hello\n"

@@ -10,25 +10,25 @@ from sidelane.model.limit import Limit
 from sidelane.model.outcome import Succeeded
 from tests.cli.command import Command
 from tests.cli.project import Project
-from tests.cli.shelf import WORKER, Shelf
+from tests.cli.store_driver import WORKER, StoreDriver
 
 LIMIT = Limit(name="answer", key="ann", most=1, on_limit="wait")
 
 
-def test_the_bare_name_lists_with_the_options_of_a_list(shelf: Shelf, sidelane: Command) -> None:
-    shelf.submit("one")
-    assert sidelane("queues").out.split()[:12] == sidelane("queues", "list").out.split()[:12]
+def test_the_group_without_a_command_accepts_list_options(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one")
+    assert sidelane("queues").stdout.split()[:12] == sidelane("queues", "list").stdout.split()[:12]
     assert [queue["name"] for queue in sidelane("queues", "--json").json] == ["chat"]
-    assert "queues [OPTIONS] COMMAND" in sidelane("queues", "--help").out
+    assert "queues [OPTIONS] COMMAND" in sidelane("queues", "--help").stdout
 
 
-def test_a_queue_is_told_by_what_waits_why_and_what_runs(shelf: Shelf, sidelane: Command) -> None:
-    shelf.claim(shelf.submit("running", limits=(LIMIT,)))
-    shelf.submit("parked", limits=(LIMIT,))
-    shelf.ask_for("parked")
-    shelf.submit("ready")
-    shelf.submit("later", delay=600.0)
-    shelf.beat()
+def test_a_queue_shows_queued_and_running_jobs(driver: StoreDriver, sidelane: Command) -> None:
+    driver.claim(driver.submit("running", limits=(LIMIT,)))
+    driver.submit("waiting", limits=(LIMIT,))
+    driver.try_claim("waiting")
+    driver.submit("ready")
+    driver.submit("later", delay=600.0)
+    driver.heartbeat()
     (queue, _) = sidelane("queues", "list", "--json").json
     counts = {name: queue[name] for name in ("ready", "waiting_for_limit", "delayed", "running")}
     assert counts == {"ready": 1, "waiting_for_limit": 1, "delayed": 1, "running": 1}
@@ -37,83 +37,81 @@ def test_a_queue_is_told_by_what_waits_why_and_what_runs(shelf: Shelf, sidelane:
     assert queue["workers"] == ["w1"]
 
 
-def test_a_queue_that_only_a_worker_knows_is_listed_too(shelf: Shelf, sidelane: Command) -> None:
-    shelf.beat()
+def test_a_queue_without_jobs_is_listed_if_it_has_a_worker(driver: StoreDriver, sidelane: Command) -> None:
+    driver.heartbeat()
     assert [queue["name"] for queue in sidelane("queues", "--json").json] == ["chat", "gpu"]
-    assert sidelane("queues", "pause", "gpu").code == 0
+    assert sidelane("queues", "pause", "gpu").exit_code == 0
 
 
-def test_jobs_that_nobody_takes_are_pointed_out(shelf: Shelf, sidelane: Command) -> None:
-    shelf.submit("one", queue="mail")
-    said = sidelane("queues")
-    assert "none" in said.out
-    assert "1 job waits in queue 'mail', which no worker takes" in said.err
+def test_the_list_warns_about_queues_without_a_worker(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one", queue="mail")
+    result = sidelane("queues")
+    assert "none" in result.stdout
+    assert "1 job waits in queue 'mail', which no live worker takes" in result.stderr
 
 
-def test_a_paused_queue_hands_out_nothing_until_it_is_resumed(shelf: Shelf, sidelane: Command) -> None:
-    shelf.submit("one")
-    assert sidelane("queues", "pause", "chat").out == "✓ chat  paused\n"
-    assert "paused" in sidelane("queues").out
-    assert "sidelane queues resume chat" in sidelane("queues").err
-    assert shelf.ask_for("one") == ()
-    assert sidelane("queues", "pause", "chat").out == "✓ chat  was paused already\n"
-    assert sidelane("queues", "resume", "chat").out == "✓ chat  resumed; 1 job waits\n"
-    assert [claimed.record.id for claimed in shelf.ask_for("one")] == ["one"]
-    assert sidelane("queues", "resume", "chat").out == "✓ chat  was not paused\n"
+def test_no_job_of_a_paused_queue_can_be_claimed(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one")
+    assert sidelane("queues", "pause", "chat").stdout == "✓ chat  paused\n"
+    assert "paused" in sidelane("queues").stdout
+    assert "sidelane queues resume chat" in sidelane("queues").stderr
+    assert driver.try_claim("one") == ()
+    assert sidelane("queues", "pause", "chat").stdout == "✓ chat  already paused\n"
+    assert sidelane("queues", "resume", "chat").stdout == "✓ chat  resumed; 1 job queued\n"
+    assert [claimed.record.id for claimed in driver.try_claim("one")] == ["one"]
+    assert sidelane("queues", "resume", "chat").stdout == "✓ chat  not paused\n"
 
 
-def test_a_queue_the_store_has_never_seen_is_an_error_and_keeps_no_other_from_being_paused(
-    shelf: Shelf, sidelane: Command
-) -> None:
-    shelf.submit("one")
-    said = sidelane("queues", "pause", "chta", "chat", "--json")
-    assert said.code == 4
-    assert [(answer["name"], answer["done"]) for answer in said.json] == [("chta", False), ("chat", True)]
-    assert "it knows chat" in said.json[0]["answer"]
+def test_an_unknown_queue_does_not_stop_the_others_from_being_paused(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one")
+    result = sidelane("queues", "pause", "chta", "chat", "--json")
+    assert result.exit_code == 4
+    assert [(answer["name"], answer["done"]) for answer in result.json] == [("chta", False), ("chat", True)]
+    assert "known queues: chat" in result.json[0]["message"]
     assert [(queue["name"], queue["paused"]) for queue in sidelane("queues", "--json").json] == [("chat", True)]
 
 
-def test_drain_of_a_queue_where_nothing_runs_is_done_at_once(shelf: Shelf, sidelane: Command) -> None:
-    shelf.submit("one")
-    assert sidelane("queues", "drain", "chat").out == "✓ chat  drained: nothing runs, and it stays paused\n"
+def test_drain_of_an_idle_queue_ends_at_once(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one")
+    assert sidelane("queues", "drain", "chat").stdout == "✓ chat  drained: no job is running; the queue stays paused\n"
     assert sidelane("queues", "--json").json[0]["paused"]
 
 
-def test_drain_says_what_still_runs_after_its_time(shelf: Shelf, sidelane: Command) -> None:
-    shelf.claim(shelf.submit("one"))
-    said = sidelane("queues", "drain", "chat", "--timeout", "0")
-    assert said.code == 1
-    assert "still running: 1 of chat" in said.err
-    assert "not drained: 1 job still runs; it stays paused" in said.err
+def test_drain_reports_running_jobs_after_the_timeout(driver: StoreDriver, sidelane: Command) -> None:
+    driver.claim(driver.submit("one"))
+    result = sidelane("queues", "drain", "chat", "--timeout", "0")
+    assert result.exit_code == 1
+    assert "still running: 1 of chat" in result.stderr
+    assert "not drained: 1 job still running; the queue stays paused" in result.stderr
     assert sidelane("queues", "--json").json[0]["paused"]
 
 
 @pytest.mark.system
-def test_drain_waits_for_the_jobs_that_run(shelf: Shelf, project: Project) -> None:
-    first, second = shelf.claim(shelf.submit("one")), shelf.claim(shelf.submit("two"))
+def test_drain_waits_for_running_jobs(driver: StoreDriver, project: Project) -> None:
+    first, second = driver.claim(driver.submit("one")), driver.claim(driver.submit("two"))
     draining = project.start("queues", "drain", "chat")
-    draining.says("still running: 2 of chat")
-    shelf.finish(first, Succeeded("1"))
-    draining.says("still running: 1 of chat")
-    shelf.finish(second, Succeeded("1"))
-    draining.says("✓ chat  drained")
+    draining.wait_for("still running: 2 of chat")
+    driver.finish(first, Succeeded("1"))
+    draining.wait_for("still running: 1 of chat")
+    driver.finish(second, Succeeded("1"))
+    draining.wait_for("✓ chat  drained")
     assert draining.exit_code() == 0
 
 
 @pytest.mark.system
-def test_an_interrupted_drain_leaves_the_queue_paused_and_says_so(shelf: Shelf, project: Project) -> None:
-    shelf.claim(shelf.submit("one"))
-    draining = project.terminal("queues", "drain", "chat")
-    draining.says("still running: 1 of chat")
+def test_an_interrupted_drain_leaves_the_queue_paused(driver: StoreDriver, project: Project) -> None:
+    driver.claim(driver.submit("one"))
+    draining = project.start_on_terminal("queues", "drain", "chat")
+    draining.wait_for("still running: 1 of chat")
     draining.signal(signal.SIGINT)
     assert draining.exit_code() == 130
-    assert "still paused: chat" in draining.said
-    assert shelf.record("one").state is State.RUNNING
-    assert [(queue.name, queue.paused) for queue in shelf.call(lambda store: store.stats())] == [("chat", True)]
+    assert "still paused: chat" in draining.output
+    assert driver.record("one").state is State.RUNNING
+    assert [(queue.name, queue.paused) for queue in driver.call(lambda store: store.stats())] == [("chat", True)]
 
 
-def test_a_list_fits_a_narrow_terminal(shelf: Shelf, sidelane: Command) -> None:
-    shelf.submit("one", queue="a-queue-whose-name-is-as-long-as-names-of-queues-may-ever-become")
-    shelf.beat(replace(WORKER, queues={"chat": 1}))
+def test_the_list_fits_a_narrow_terminal(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one", queue="a-queue-whose-name-is-as-long-as-names-of-queues-may-ever-become")
+    driver.heartbeat(replace(WORKER, queues={"chat": 1}))
     narrow = sidelane("queues", env={"COLUMNS": "80"})
-    assert max(len(line) for line in narrow.out.splitlines()) <= 80
+    assert max(len(line) for line in narrow.stdout.splitlines()) <= 80

@@ -9,24 +9,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidelane.conformance.stores.batches import BatchEnds, Batching, BatchRetention
-from sidelane.conformance.stores.blocked_jobs import Parking
-from sidelane.conformance.stores.cancelling import Cancelling, Requeueing
-from sidelane.conformance.stores.chains import Cascades
-from sidelane.conformance.stores.connections import Connections, Handing, Races
+from sidelane.conformance.stores.batches import BatchCompletion, BatchMembers, BatchRetention
+from sidelane.conformance.stores.blocked_jobs import BlockedJobs
+from sidelane.conformance.stores.cancelling import Cancellation, Requeue
+from sidelane.conformance.stores.chains import CascadingCancellation
+from sidelane.conformance.stores.connections import ConcurrentCalls, Connections, WorkerWakeups
 from sidelane.conformance.stores.contention import Contention
-from sidelane.conformance.stores.external_tasks import HandingOver, Outside, Unwanted
-from sidelane.conformance.stores.finishing import Ending, FollowUps
+from sidelane.conformance.stores.external_tasks import Dispatching, ExternalJobCancellation, ExternalJobs
+from sidelane.conformance.stores.finishing import AttemptOutcomes, FollowUps
 from sidelane.conformance.stores.fixtures import UrlStoreFactory
-from sidelane.conformance.stores.limits_replace import Replacing
-from sidelane.conformance.stores.notifications import Waking, Watching
-from sidelane.conformance.stores.queries import AtAGlance, Finding, Position
-from sidelane.conformance.stores.rates import Spreading
-from sidelane.conformance.stores.removal import NothingLeft, Removing
-from sidelane.conformance.stores.schedules import Firings, Scheduling
-from sidelane.conformance.stores.submitting import Submitting, Unique
+from sidelane.conformance.stores.limits_replace import ReplacingLimits
+from sidelane.conformance.stores.notifications import Notifications, SubscriptionWaits
+from sidelane.conformance.stores.queries import JobQueries, QueuePositions, Statistics
+from sidelane.conformance.stores.rates import StartRates
+from sidelane.conformance.stores.removal import NoLeftovers, Removal
+from sidelane.conformance.stores.schedules import ScheduleDefinitions, ScheduleTicks
+from sidelane.conformance.stores.submitting import Submits, UniqueKeys
 from sidelane.conformance.stores.suite import Conformance
-from sidelane.conformance.stores.tombstones import AfterRemoval
+from sidelane.conformance.stores.tombstones import RemovalFollowUps
 from sidelane.conformance.stores.worker_losses import DeadWorkers
 from tests.contract.groups import Cluster, running
 
@@ -45,36 +45,36 @@ def place(cluster: Cluster) -> UrlStoreFactory:
 
 @pytest.mark.long
 class TestCluster(
-    Submitting,
-    Unique,
-    Watching,
-    Waking,
-    Ending,
+    Submits,
+    UniqueKeys,
+    Notifications,
+    SubscriptionWaits,
+    AttemptOutcomes,
     FollowUps,
-    Cancelling,
-    Requeueing,
+    Cancellation,
+    Requeue,
     DeadWorkers,
-    HandingOver,
-    Outside,
-    Unwanted,
-    Parking,
-    Replacing,
-    Spreading,
-    Batching,
-    BatchEnds,
+    Dispatching,
+    ExternalJobs,
+    ExternalJobCancellation,
+    BlockedJobs,
+    ReplacingLimits,
+    StartRates,
+    BatchMembers,
+    BatchCompletion,
     BatchRetention,
-    Scheduling,
-    Firings,
-    Cascades,
-    Removing,
-    NothingLeft,
-    AfterRemoval,
-    Finding,
-    Position,
-    AtAGlance,
+    ScheduleDefinitions,
+    ScheduleTicks,
+    CascadingCancellation,
+    Removal,
+    NoLeftovers,
+    RemovalFollowUps,
+    JobQueries,
+    QueuePositions,
+    Statistics,
     Connections,
-    Handing,
-    Races,
+    WorkerWakeups,
+    ConcurrentCalls,
     Contention,
 ):
     """Every verb, and all that is another thing in a cluster."""

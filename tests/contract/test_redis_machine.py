@@ -42,7 +42,7 @@ class OnRedis(OnAServer):
 @pytest.mark.parametrize(
     "machine", [OnAServer, pytest.param(OnRedis, marks=pytest.mark.long)], ids=lambda machine: str(machine.kind)
 )
-def test_a_server_under_random_calls_holds_what_is_expected(machine: type[OnAServer], tmp_path: Path) -> None:
+def test_redis_behaves_like_the_reference_store(machine: type[OnAServer], tmp_path: Path) -> None:
     machine.server = RunningServer(machine.kind, tmp_path).start()
     try:
         run_state_machine_as_test(machine, settings=profile)

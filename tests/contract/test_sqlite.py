@@ -1,4 +1,4 @@
-"""SQLite meets the store contract, in a file and in memory."""
+"""The conformance suite on SQLite, in a file and in memory."""
 
 from pathlib import Path
 

@@ -98,7 +98,7 @@ async def test_one_call_that_cannot_be_keeps_all_of_them_out(make_lane: Any) -> 
     async with harness(lane) as t:
         with pytest.raises(PayloadTooLarge, match="The call of 'say'"):
             await lane.submit_many([say.call("a"), say.call("x" * 2000)], user="u", id="b1")
-        with pytest.raises(ArgumentsError, match="counts per user"):
+        with pytest.raises(ArgumentsError, match="is per user"):
             await lane.submit_many([say.options(user="u").call("a"), say.call("b")], id="b1")
         with pytest.raises(ArgumentsError, match="PREVIOUS_RESULT"):
             await lane.submit_many([say.call("a"), say.call(PREVIOUS_RESULT)], user="u", id="b1")
@@ -114,7 +114,7 @@ async def test_one_call_that_cannot_be_keeps_all_of_them_out(make_lane: Any) -> 
     [
         ({"id": "a b"}, "an id is 1 to 128"),
         ({"id": "b" * 101}, "at most 100"),
-        ({"user": ""}, "a text of 1 to 512"),
+        ({"user": ""}, "a string of 1 to 512"),
         ({"retention": -1.0}, "retention=-1.0"),
         ({"retention": float("nan")}, "retention=nan"),
         ({"retention": float("inf")}, "retention=inf"),
@@ -154,17 +154,17 @@ async def test_what_the_store_refuses_is_listed_with_its_place_and_the_rest_goes
     async with harness(lane) as t:
         batch = await lane.submit_many(odd_or_even.call(number) for number in range(4))
         assert [job is not None for job in batch.jobs] == [True, True, False, False]
-        assert [each.place for each in batch.refused] == [2, 3]
-        error = batch.refused[0].error
+        assert [each.index for each in batch.rejected] == [2, 3]
+        error = batch.rejected[0].error
         assert isinstance(error, LimitReached)
         assert (error.status, [each.limit.key for each in error.reached]) == (429, ["0"])
         assert error.retry_after is not None
         await t.drain()
         assert counts(await batch.wait(0)) == (2, 2, 0, 0)
-        assert await batch.results() == [0, 1, *(each.error for each in batch.refused)]
+        assert await batch.results() == [0, 1, *(each.error for each in batch.rejected)]
 
         full = await lane.submit_many(chat.call(number) for number in range(4))
-        ((place, error),) = [(each.place, each.error) for each in full.refused]
+        ((place, error),) = [(each.index, each.error) for each in full.rejected]
         assert (place, type(error), error.status) == (3, QueueFull, 503)
         assert isinstance(error, QueueFull)
         assert error.retry_after is not None
@@ -313,7 +313,7 @@ async def test_jobs_that_come_too_late_are_refused(lane: Sidelane) -> None:
     async with harness(lane):
         await lane.submit_many([note.options(id="n0").call(0)], id="night")
         batch = await lane.submit_many([note.options(id=f"n{number}").call(number) for number in range(2)], id="night")
-        ((place, error),) = [(each.place, each.error) for each in batch.refused]
+        ((place, error),) = [(each.index, each.error) for each in batch.rejected]
         assert (place, type(error)) == (1, JobConflict)
         assert "the batch night takes no more jobs" in str(error).lower()
 
@@ -389,7 +389,7 @@ async def test_results_hold_the_error_of_each_job_that_has_none(lane: Sidelane) 
         zero, one, two, three = await batch.results()
         assert zero == 0
         assert isinstance(one, JobFailed)
-        assert [type(each).__name__ for each in (two, three)] == ["JobCancelled", "JobGone"]
+        assert [type(each).__name__ for each in (two, three)] == ["JobCancelled", "JobRemoved"]
 
 
 async def test_a_script_without_a_loop_submits_a_batch_and_waits_for_it(make_lane: Any) -> None:
@@ -408,7 +408,7 @@ async def test_a_script_without_a_loop_submits_a_batch_and_waits_for_it(make_lan
             found: list[Any] = b.results(batch)
             return found
 
-    async with other.running(workers=1):
+    async with other.open(workers=1):
         assert await asyncio.to_thread(script) == [2, 4]
 
 

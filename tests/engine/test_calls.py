@@ -52,12 +52,12 @@ def test_an_argument_without_json_form_is_refused(lane: Sidelane) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"delay": -1.0}, "not in the past"),
-        ({"delay": float("nan")}, "a delay is a number"),
+        ({"delay": -1.0}, "not below 0"),
+        ({"delay": float("nan")}, "a number of seconds from now"),
         ({"id": "with space"}, "an id is 1 to 128"),
         ({"id": "a:b"}, "an id is 1 to 128"),
-        ({"user": ""}, "a text of 1 to 512"),
-        ({"key": "k" * 513}, "a text of 1 to 512"),
+        ({"user": ""}, "a string of 1 to 512"),
+        ({"key": "k" * 513}, "a string of 1 to 512"),
         ({"priority": 1001}, "priorities go from"),
         ({"expires": 0.0}, "above 0"),
         ({"expires": float("inf")}, "above 0"),
@@ -67,12 +67,12 @@ def test_an_argument_without_json_form_is_refused(lane: Sidelane) -> None:
         ({"run_at": datetime(2026, 1, 2)}, "this is a number"),  # noqa: DTZ001 - no datetime is
         ({"run_at": float("nan")}, "this is a time, in seconds since 1970"),
         ({"run_at": float("inf")}, "this is a time, in seconds since 1970"),
-        ({"delay": float("inf")}, "a delay is a number"),
+        ({"delay": float("inf")}, "a number of seconds from now"),
         ({"delay": "1"}, "this is a number"),
-        ({"unique": ""}, "a text of 1 to 512"),
-        ({"unique": 7}, "a text of 1 to 512"),
-        ({"id": "current"}, "means something else"),
-        ({"labels": {"a": 1}}, "texts by name"),
+        ({"unique": ""}, "a string of 1 to 512"),
+        ({"unique": 7}, "a string of 1 to 512"),
+        ({"id": "current"}, "this id is reserved"),
+        ({"labels": {"a": 1}}, "strings by name"),
     ],
 )
 def test_options_that_cannot_be_are_refused(lane: Sidelane, options: dict[str, Any], words: str) -> None:

@@ -165,14 +165,16 @@ async def test_what_follows_is_left_out_where_a_job_with_its_unique_key_waits(sh
 
 
 def test_a_call_that_waits_for_another_is_not_submitted_by_itself(shop: Shop) -> None:
-    with pytest.raises(ArgumentsError, match=r"publish: report=RESULT is known only when another job has ended"):
+    with pytest.raises(
+        ArgumentsError, match=r"publish: report=PREVIOUS_RESULT is known only when another job has ended"
+    ):
         shop.publish.call(PREVIOUS_RESULT).spec()
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (lambda shop: {"then": shop.publish.options(id="x").call(PREVIOUS_RESULT)}, "gets its id from its parent"),
+        (lambda shop: {"then": shop.publish.options(id="x").call(PREVIOUS_RESULT)}, "is made of its parent's"),
         (lambda shop: {"then": shop.tell.call(PREVIOUS_FAILURE)}, "no PREVIOUS_FAILURE when a job has succeeded"),
         (lambda shop: {"on_failure": shop.publish.call(PREVIOUS_RESULT)}, "no PREVIOUS_RESULT when a job has failed"),
         (lambda shop: {"then": shop.publish}, "this takes calls"),
@@ -181,7 +183,7 @@ def test_a_call_that_waits_for_another_is_not_submitted_by_itself(shop: Shop) ->
             lambda shop: {"then": [shop.publish.call(PREVIOUS_RESULT, channel=str(n)) for n in range(101)]},
             "More than 100 calls",
         ),
-        (lambda shop: {"then": deep(shop, 21)}, "More than 20 calls would follow one after the other"),
+        (lambda shop: {"then": deep(shop, 21)}, "More than 20 calls would follow one after another"),
     ],
 )
 def test_a_chain_that_cannot_be_is_refused_where_it_is_written(shop: Shop, options: Any, words: str) -> None:
@@ -325,7 +327,7 @@ def test_a_lane_has_one_hook_for_dead_letters() -> None:
 
     async def other(letter: FinishedJob) -> None: ...
 
-    with pytest.raises(TaskDeclarationError, match=r"'other': this lane has @lane.dead_letter already: .*alarm"):
+    with pytest.raises(TaskDeclarationError, match=r"'other': this lane already has @lane.dead_letter: .*alarm"):
         shop.lane.dead_letter(other)
 
 
@@ -335,7 +337,7 @@ def test_a_hook_for_dead_letters_takes_one_and_has_no_user(shop: Shop) -> None:
     async def one(letter: FinishedJob) -> None: ...
 
     for function in (nothing, two):
-        with pytest.raises(TaskDeclarationError, match=r"takes one argument, how a job has ended: `letter: Ended`"):
+        with pytest.raises(TaskDeclarationError, match=r"takes one argument: `letter: FinishedJob`"):
             shop.lane.dead_letter(function)
     with pytest.raises(TaskDeclarationError, match="dead letters have no user"):
         shop.lane.dead_letter(limits=[ConcurrencyLimit(1, per="user")])(one)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_a_name_is_taken_once(lane: Sidelane) -> None:
 
     async def second() -> None: ...
 
-    with pytest.raises(TaskDeclarationError, match=r"'answer' is taken: .*first has it, and .*second wants it"):
+    with pytest.raises(TaskDeclarationError, match=r"'answer' is taken by .*first, so .*second cannot have it"):
         lane.task(name="answer")(second)
 
 
@@ -52,14 +53,14 @@ def test_an_alias_is_a_name_too(lane: Sidelane) -> None:
 def test_a_queue_must_be_declared(lane: Sidelane) -> None:
     async def task() -> None: ...
 
-    with pytest.raises(UnknownQueue, match="wants queue 'typo'; this lane declares chat, gpu, default"):
+    with pytest.raises(UnknownQueue, match="needs queue 'typo'; this lane declares chat, gpu, default"):
         lane.task(queue="typo")(task)
 
 
 def test_parameters_need_names(lane: Sidelane) -> None:
     async def task(*numbers: int) -> None: ...
 
-    with pytest.raises(TaskDeclarationError, match=r"'\*numbers: int' has no name of its own"):
+    with pytest.raises(TaskDeclarationError, match=r"'\*numbers: int' cannot be passed by name"):
         lane.task(task)
 
 
@@ -92,14 +93,14 @@ def test_a_retry_needs_an_attempt() -> None:
         (lambda: Fixed(math.inf), r"Fixed\(inf\)"),
         (lambda: Exponential(first=-1), "first=-1"),
         (lambda: Exponential(most=math.nan), "most=nan"),
-        (lambda: Exponential(factor=0.5), r"factor=0.5\): a wait grows"),
-        (lambda: Exponential(jitter=3), r"jitter=3\): this is from 0 to 2"),
+        (lambda: Exponential(factor=0.5), r"factor=0.5\): this is a number, at least 1"),
+        (lambda: Exponential(jitter=3), r"jitter=3\): this is a number from 0 to 2"),
         (lambda: Exponential(jitter=-0.1), "jitter=-0.1"),
         (lambda: Retry(attempts="3"), "attempts='3'"),  # type: ignore[arg-type]
         (lambda: Retry(only=(ValueError, "KeyError")), "only=.*a tuple of exceptions"),  # type: ignore[arg-type]
         (lambda: Retry(never=ValueError), "never=.*a tuple of exceptions"),  # type: ignore[arg-type]
-        (lambda: RetryLater(-1), r"TryLater\(-1\): .* not in the past"),
-        (lambda: RetryLater(math.nan), r"TryLater\(nan\)"),
+        (lambda: RetryLater(-1), r"RetryLater\(-1\): .* not below 0"),
+        (lambda: RetryLater(math.nan), r"RetryLater\(nan\)"),
     ],
 )
 def test_a_wait_or_a_choice_of_errors_that_cannot_be_is_refused_where_it_is_written(
@@ -132,7 +133,7 @@ def test_a_process_resource_cannot_use_one_of_an_attempt(lane: Sidelane) -> None
         async def client(session: str = Use(session)) -> AsyncIterator[str]:
             yield "client"
 
-    with pytest.raises(TaskDeclarationError, match="has no context"):
+    with pytest.raises(TaskDeclarationError, match="cannot use Context"):
 
         @lane.resource
         async def other(ctx: Context = Use(Context)) -> AsyncIterator[str]:
@@ -140,7 +141,7 @@ def test_a_process_resource_cannot_use_one_of_an_attempt(lane: Sidelane) -> None
 
 
 def test_use_takes_resources_only() -> None:
-    with pytest.raises(TaskDeclarationError, match=r"takes a resource made by @lane.resource"):
+    with pytest.raises(TaskDeclarationError, match=r"takes a resource declared by @lane.resource"):
         Use(lambda: None)  # type: ignore[arg-type]
 
 
@@ -168,7 +169,7 @@ def test_a_task_that_is_to_yield_and_does_not_is_found_when_the_lane_loads(lane:
     async def answer(question: str) -> AsyncIterator[str]: ...  # type: ignore[empty-body]  # that is the point
 
     with pytest.raises(
-        TaskDeclarationError, match=r"'.*answer': it is to give an asynchronous iterator, and has no `yield`"
+        TaskDeclarationError, match=r"'.*answer': it is declared to return an asynchronous iterator, and has no `yield`"
     ):
         lane.load()
 
@@ -177,12 +178,32 @@ async def test_a_closed_lane_says_how_to_open_it(lane: Sidelane) -> None:
     @lane.task
     async def task() -> None: ...
 
-    with pytest.raises(LaneNotOpen, match=r"lane.running"):
+    with pytest.raises(LaneNotOpen, match=r"async with lane\.open\(\)"):
         await task.submit()
+
+
+async def test_awaiting_open_says_to_use_async_with(lane: Sidelane) -> None:
+    with pytest.raises(TypeError, match=r"write `async with lane\.open\(\):`"):
+        await lane.open()
+
+
+async def request_middleware(request: object, call_next: object) -> None: ...
+
+
+async def two_arguments(ctx: Context, more: object) -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("wrapper", [request_middleware, two_arguments, lambda ctx: None])
+def test_a_middleware_of_another_form_is_refused_with_the_right_one(lane: Sidelane, wrapper: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"async def wrap\(ctx\): yield`; one over \(request, call_next\) is for"
+    ):
+        lane.middleware(wrapper)
 
 
 async def test_a_lane_opens_once_in_a_process(lane: Sidelane) -> None:
     async with lane.open():
-        with pytest.raises(ConfigurationError, match="open already"):
+        with pytest.raises(ConfigurationError, match="already open"):
             async with lane.open():
                 pass

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidelane import Sidelane, StoreUnavailable
-from sidelane.client.periodic_enqueuer import PeriodicEnqueuer
+from sidelane.client.maintenance import PeriodicEnqueuer
 from sidelane.model.job import DAY, Query
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleRecord, ScheduleTick
 from sidelane.model.worker import SweepResult
@@ -103,10 +103,10 @@ async def test_missed_firings_of_a_large_call_are_made_up_for_in_pieces_that_fit
 
     lane.schedule("texts", index.call("x" * 600_000), every=1.0, catch_up="all")
     async with harness(lane) as t:
-        with caplog.at_level("INFO", "sidelane.client.periodic_enqueuer"):
+        with caplog.at_level("INFO", "sidelane.client.maintenance"):
             await t.advance(5)
         assert len(caplog.records) >= 5
-        assert {record.message for record in caplog.records} == {"schedule texts has fired: jobs submitted: 1"}
+        assert {record.message for record in caplog.records} == {"schedule texts ran; jobs submitted: 1"}
 
 
 async def test_it_is_known_when_the_first_of_all_schedules_fires(lane: Sidelane) -> None:
@@ -180,7 +180,7 @@ async def test_upkeep_sees_a_clock_that_stepped_back_although_nothing_is_to_fire
 
 
 @pytest.mark.parametrize(
-    ("verb", "trouble"), [("list_schedules", "fire schedules that are due"), ("sweep", "sweep the store")]
+    ("verb", "trouble"), [("list_schedules", "submit the jobs of schedules"), ("sweep", "sweep the store")]
 )
 async def test_upkeep_says_once_that_the_store_is_away_and_goes_on_when_it_is_back(
     make_lane: MakeLane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, verb: str, trouble: str

@@ -54,7 +54,7 @@ async def test_a_parent_that_was_brought_back_leaves_its_old_follower_without_an
         await t.drain()
         child = await the_one(t, shop.publish)
         assert child.state is State.FAILED
-        assert "that this one follows is cancelled by now" in str(child.problem)
+        assert "is cancelled by now" in str(child.problem)
         assert shop.published == []
 
 
@@ -75,7 +75,7 @@ async def test_a_failure_that_was_mended_meanwhile_leaves_its_follower_without_a
         await t.advance(61)
         await t.drain()
         child = await the_one(t, shop.tell)
-        assert "that this one follows is succeeded by now" in str(child.problem)
+        assert "is succeeded by now" in str(child.problem)
         assert shop.told == []
 
 
@@ -92,7 +92,7 @@ async def test_a_batch_that_was_opened_again_leaves_what_followed_it_without_an_
         await job.requeue()
         await t.advance(61)
         (late,) = await t.submitted(report)
-        with pytest.raises(PermanentFailure, match="follows is gone, or was opened again"):
+        with pytest.raises(PermanentFailure, match="follows was removed, or reopened by a requeue"):
             await resolve_arguments(late.spec, t.client.store, lambda text: None)
 
 

@@ -140,7 +140,7 @@ def test_a_rate_counts_in_its_time_and_lets_all_or_its_burst_in_at_once(lane: Si
 
 def test_a_limit_per_user_wants_a_user(lane: Sidelane) -> None:
     with pytest.raises(
-        ArgumentsError, match=r"answer: limit key missing: .*'answer-per-user' counts per user.*options\(user"
+        ArgumentsError, match=r"answer: limit key missing: .*'answer-per-user' is per user.*options\(user"
     ):
         limits_of(lane, limits=[ConcurrencyLimit(1, per="user")])
 
@@ -148,9 +148,9 @@ def test_a_limit_per_user_wants_a_user(lane: Sidelane) -> None:
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda: None, "gave None"),
-        (lambda: True, "gave bool"),
-        (lambda: 1.5, "gave float"),
+        (lambda: None, "returned None"),
+        (lambda: True, "returned bool"),
+        (lambda: 1.5, "returned float"),
         (lambda question: question.nothing, "raised AttributeError"),
     ],
 )
@@ -174,7 +174,9 @@ def test_a_key_cannot_come_from_an_argument_that_is_not_known_yet(lane: Sidelane
     )
     async def publish(channel: str, text: str) -> None: ...
 
-    with pytest.raises(ArgumentsError, match="raised TypeError, for not all its arguments are known before it starts"):
+    with pytest.raises(
+        ArgumentsError, match="raised TypeError, because not all its arguments are known before it starts"
+    ):
         ask.options(then=publish.call("c1", PREVIOUS_RESULT)).call().spec()
 
 
@@ -187,8 +189,8 @@ async def asynchronous(question: Question) -> str:
     [
         (ConcurrencyLimit(1, per="user"), "this is a list of"),
         (["1/s"], "this is a list of"),
-        ([ConcurrencyLimit(0, per="user")], r"Concurrent\(0\): this is a number of jobs, at least 1"),
-        ([ConcurrencyLimit(True, per="user")], r"Concurrent\(True\)"),
+        ([ConcurrencyLimit(0, per="user")], r"ConcurrencyLimit\(0\): this is a number of jobs, at least 1"),
+        ([ConcurrencyLimit(True, per="user")], r"ConcurrencyLimit\(True\)"),
         ([ConcurrencyLimit(1, per="everybody")], "this is 'user', 'task', 'queue' or a function"),  # type: ignore[arg-type]
         ([ConcurrencyLimit(1, per="user", on_limit="drop")], "this is 'reject', 'wait' or 'replace'"),  # type: ignore[arg-type]
         ([ConcurrencyLimit(1, per="user", name="a b")], "a name is 1 to 64"),
@@ -200,8 +202,8 @@ async def asynchronous(question: Question) -> str:
             [RateLimit("5/s", per="user", name="x"), ConcurrencyLimit(5, per="user", name="x")],
             "two of its limits are named 'x'",
         ),
-        ([ConcurrencyLimit(1, per=lambda a, b, c: a)], "needs 3 of the task's arguments, which has 2"),
-        ([ConcurrencyLimit(1, per=lambda question, *, times: times)], "by position, none by name"),
+        ([ConcurrencyLimit(1, per=lambda a, b, c: a)], "takes 3 arguments, and the task has 2"),
+        ([ConcurrencyLimit(1, per=lambda question, *, times: times)], "by position, not by name"),
         ([ConcurrencyLimit(1, per=asynchronous)], "is asynchronous"),  # type: ignore[arg-type]
         ([ConcurrencyLimit(1, per=dict)], "cannot be read; write a lambda"),  # type: ignore[arg-type]
     ],
@@ -256,9 +258,7 @@ def test_a_function_of_a_queue_must_fit_each_of_its_tasks() -> None:
 
     async def tick() -> None: ...
 
-    with pytest.raises(
-        TaskDeclarationError, match=r"Task 'tick': .*by_session' needs 1 of the task's arguments, which has 0"
-    ):
+    with pytest.raises(TaskDeclarationError, match=r"Task 'tick': .*by_session' takes 1 arguments, and the task has 0"):
         lane.task(queue="chat")(tick)
 
 
@@ -272,7 +272,7 @@ async def test_a_submit_that_reaches_a_limit_says_which_and_when_to_come_again(l
             await answer.options(user="u1").submit(Question(session="s"))
         assert [each.limit.name for each in refused.value.reached] == ["answer-per-user"]
         await answer.options(user="u2").submit(Question(session="s"))
-        with pytest.raises(LimitReached, match="'answer-per-by_session' lets 10 in within 60 s") as refused:
+        with pytest.raises(LimitReached, match="'answer-per-by_session' admits 10 per 60 s") as refused:
             await answer.options(user="u3").submit(Question(session="s"))
         assert refused.value.retry_after == pytest.approx(6.0)
         await t.drain()
@@ -350,7 +350,7 @@ async def test_a_full_queue_refuses_a_submit_and_takes_what_follows(lane: Sidela
     async with harness(lane) as t:
         for _ in range(5):
             await publish.submit("x")
-        with pytest.raises(QueueFull, match="5 jobs wait in the queue 'limited', as many as it takes") as refused:
+        with pytest.raises(QueueFull, match="The queue 'limited' is full with 5 waiting jobs") as refused:
             await publish.submit("x")
         assert refused.value.retry_after is not None
         assert refused.value.retry_after > 0

@@ -8,7 +8,7 @@ import pytest
 
 from sidelane import Queue, Sidelane
 from sidelane.model.errors import UnknownQueue
-from sidelane.worker.embedding import run_in_background
+from sidelane.worker.worker import run_in_background
 
 SOON = 30.0
 

@@ -138,7 +138,7 @@ async def test_a_thousand_missed_firings_are_made_up_for_in_pieces(
         ({"cron": "0 6 * * *", "timezone": "Asia/Soul"}, "timezone='Asia/Soul'"),
         ({"every": 0}, "every=0"),
         ({"every": 5, "catch_up": "never"}, "catch_up='never'"),
-        ({"every": 5, "aliases": ["a b"]}, "'a b' is no name"),
+        ({"every": 5, "aliases": ["a b"]}, "'a b' is not a valid name"),
     ],
 )
 def test_a_schedule_that_cannot_be_is_told_where_it_is_declared(
@@ -172,8 +172,8 @@ def test_no_two_schedules_of_a_lane_are_or_were_named_alike(lane: Sidelane) -> N
     [
         (lambda task: task.options(id="one").call(1), "its call has id=…; a schedule submits a new job each time"),
         (lambda task: task.options(run_at=5.0).call(1), "its call has run_at=…"),
-        (lambda task: task.call(PREVIOUS_RESULT), "number=RESULT is known only when another job has ended"),
-        (lambda task: task.call(1), "counts per user"),
+        (lambda task: task.call(PREVIOUS_RESULT), "number=PREVIOUS_RESULT is known only when another job has ended"),
+        (lambda task: task.call(1), "is per user"),
     ],
 )
 def test_a_call_that_cannot_be_submitted_again_and_again_is_refused(
@@ -363,4 +363,4 @@ async def test_a_process_without_cronsim_leaves_cron_to_others_and_says_so_once(
         said = [record.message for record in caplog.records if "cronsim" in record.message]
         assert len(said) == 1
         assert "Schedule 'daily' of task 'refresh'" in said[0]
-        assert "install sidelane[cron]. It is left to other processes." in said[0]
+        assert "install sidelane[cron]. Other processes have to run it." in said[0]

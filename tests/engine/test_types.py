@@ -197,7 +197,7 @@ def test_a_schedule_that_cannot_be_is_a_type_error(lane: Sidelane) -> None:
     with pytest.raises(TypeError):
         lane.schedule("notes", note.call(1), evry=5)  # type: ignore[call-arg]
     with pytest.raises(
-        ConfigurationError, match=r"Schedule 'notes': <task note> is no call: `task.call\(…\)` makes one"
+        ConfigurationError, match=r"Schedule 'notes': <task note> is not a call: `task.call\(…\)` returns one"
     ):
         lane.schedule("notes", note, every=1)  # type: ignore[arg-type]
 
@@ -227,7 +227,7 @@ async def test_a_task_in_place_of_its_call_is_a_type_error_and_says_so(lane: Sid
             await ctx.submit(note.call(), cancel="all")  # type: ignore[arg-type]
         return str(refused.value)
 
-    no_call = "<task note> is no call: `task.call(…)` makes one."
+    no_call = "<task note> is not a call: `task.call(…)` returns one."
     async with harness(lane) as t:
         with pytest.raises(ArgumentsError) as refused:
             await lane.submit(note)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The stock chat answers one question of a user at a time; nothing here needs the language model."""
+"""Stock chat: one question per user at a time. These tests need no language model."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,9 +7,9 @@ import httpx2
 import pytest
 
 from examples.stock_chat import main
-from examples.stock_chat.asking import CHAT
 from examples.stock_chat.conversations import Conversations
 from examples.stock_chat.lane import lane
+from examples.stock_chat.messages import CHAT
 from sidelane.testing import harness
 
 MESSAGES = CHAT.format(chat_session_id="s")
@@ -18,22 +18,23 @@ BODY = {"message": "Is it dear?", "stock_code": "990010", "stock_name": "Hanbit 
 
 @pytest.fixture
 def conversations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conversations:
-    """What is said is kept in a file of the test's own."""
-    found = Conversations(tmp_path / "messages.db")
-    for module in ("asking", "main", "polling", "tasks"):
-        monkeypatch.setattr(f"examples.stock_chat.{module}.conversations", found)
-    return found
+    """Conversations in a file of the test."""
+    conversations = Conversations(tmp_path / "messages.db")
+    for module in ("messages", "main", "polling", "tasks"):
+        monkeypatch.setattr(f"examples.stock_chat.{module}.conversations", conversations)
+    return conversations
 
 
 @pytest.fixture
 async def client(conversations: Conversations) -> AsyncIterator[httpx2.AsyncClient]:
-    """The service, whose jobs stay in their queue: no worker is there."""
+    """A client of the service without a worker, so that jobs stay queued."""
     transport = httpx2.ASGITransport(app=main.app)
     async with harness(lane), httpx2.AsyncClient(transport=transport, base_url="http://chat") as client:
         yield client
 
 
-async def test_a_second_question_is_refused_until_the_first_has_ended(client: httpx2.AsyncClient) -> None:
+@pytest.mark.row("R5")
+async def test_second_question_of_a_user_is_429_until_the_first_job_ends(client: httpx2.AsyncClient) -> None:
     first = await client.post(MESSAGES, json=BODY, headers={"X-User": "ann"})
     assert first.status_code == 202
     for path in (MESSAGES, f"{MESSAGES}/stream"):
@@ -50,17 +51,17 @@ async def test_a_second_question_is_refused_until_the_first_has_ended(client: ht
     assert third.status_code == 202
 
 
-async def test_a_question_that_was_turned_away_is_not_part_of_the_session(
+async def test_refused_question_is_not_stored_in_the_session(
     client: httpx2.AsyncClient, conversations: Conversations
 ) -> None:
     first = await client.post(MESSAGES, json=BODY, headers={"X-User": "ann"})
     for path in (MESSAGES, f"{MESSAGES}/stream"):
         await client.post(path, json=BODY, headers={"X-User": "ann"})
-    said = await conversations.recent("s", "ann", 10)
-    assert [message.id for message in said] == [first.json()["request_id"]]
+    stored = await conversations.recent("s", "ann", 10)
+    assert [message.id for message in stored] == [first.json()["request_id"]]
 
 
-async def test_a_question_that_is_sent_again_under_its_key_is_the_same_one(
+async def test_repeated_question_with_the_same_key_is_stored_once(
     client: httpx2.AsyncClient, conversations: Conversations
 ) -> None:
     headers = {"X-User": "ann", "Idempotency-Key": "k", "Prefer": "wait=0", "Accept": "application/json"}

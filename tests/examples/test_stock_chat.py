@@ -1,4 +1,4 @@
-"""The demo runs to its end on the real model: it streams, resumes, loses a worker and finishes all the same."""
+"""The demo on a real language model: it streams, resumes, loses a worker and completes."""
 
 import subprocess
 import sys
@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.long, pytest.mark.llm, pytest.mark.timeout(300)]
 
 
-def test_the_demo_shows_all_it_promises_and_exits_0() -> None:
+@pytest.mark.row("R1")
+def test_demo_completes_and_exits_0() -> None:
     demo = subprocess.run(
         [sys.executable, "-m", "examples.stock_chat.demo"], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -11,7 +11,7 @@ from sidelane.stores.contract import Store
 from sidelane.stores.factory import open_store
 from tests.contract.servers import RunningServer
 
-BROKEN = {"test_redis_network.py", "test_redis_faults.py", "test_redis_failover.py"}
+BROKEN = {"test_redis_network.py", "test_redis_errors.py", "test_redis_failover.py"}
 """Where connections break. Each event loop has errors of its own for that, so these tests run on both that workers use."""
 
 

@@ -15,17 +15,17 @@ from sidelane.client.event_stream import stream_events
 from sidelane.conformance.stores import invariants
 from sidelane.conformance.stores.actions import (
     LEASE,
-    append,
+    append_tokens,
+    claim,
+    claim_job,
+    event_texts,
     finish,
-    log,
     pass_time,
+    read_log,
     record,
     specs,
     start,
     submit,
-    take,
-    take_job,
-    texts,
     tokens,
 )
 from sidelane.model.errors import UnknownJob
@@ -99,13 +99,11 @@ class Reader:
         return [json.loads(event.data) if event.name == "token" else event.name for event in self.seen]
 
 
-async def test_a_reader_of_tokens_that_were_lost_gets_a_gap_and_the_log_as_it_is(
-    server: RunningServer, store: Store
-) -> None:
+async def test_a_reader_of_lost_tokens_gets_a_gap_and_the_log_as_stored(server: RunningServer, store: Store) -> None:
     claimed = await start(store, *specs("a"))
-    await append(store, claimed, 1, "one")
+    await append_tokens(store, claimed, 1, "one")
     left = server.written
-    await append(store, claimed, 2, "two")
+    await append_tokens(store, claimed, 2, "two")
     early, late = Reader("a"), Reader("a")
     for reader in early, late:
         await reader.look(store)
@@ -113,23 +111,23 @@ async def test_a_reader_of_tokens_that_were_lost_gets_a_gap_and_the_log_as_it_is
     server.start()
     await early.look(store)
     assert (early.gaps, early.texts) == (1, ["one"])
-    assert await append(store, claimed, 3, "three")  # the worker knows nothing of the crash
+    assert await append_tokens(store, claimed, 3, "three")  # the worker knows nothing of the crash
     assert await finish(store, claimed, Succeeded("1"), ordinal=4)
     for reader in early, late:
         await reader.read_on(store)
-        assert reader.texts == ["one", "gap", "three", "end"] == await texts(store, "a")
+        assert reader.texts == ["one", "gap", "three", "end"] == await event_texts(store, "a")
     fresh = Reader("a")
     await fresh.read_on(store)
     assert (fresh.gaps, fresh.texts) == (0, ["one", "gap", "three", "end"]), "a new reader is told too"
     assert (early.gaps, late.gaps) == (1, 1)
 
 
-async def test_an_end_whose_number_is_that_of_a_lost_token_is_not_taken_for_it(
+async def test_an_end_event_is_not_mistaken_for_a_lost_token_of_the_same_number(
     server: RunningServer, store: Store
 ) -> None:
     claimed = await start(store, *specs("a"))
     left = server.written
-    await append(store, claimed, 1, "one")
+    await append_tokens(store, claimed, 1, "one")
     reader = Reader("a")
     await reader.look(store)
     server.crash(left)
@@ -139,35 +137,35 @@ async def test_an_end_whose_number_is_that_of_a_lost_token_is_not_taken_for_it(
     assert (reader.gaps, reader.texts) == (1, ["gap", "end"])
 
 
-async def test_a_claim_that_was_lost_makes_the_job_run_again_and_its_first_run_changes_nothing(
+async def test_after_a_lost_claim_the_job_runs_again_and_the_first_attempt_changes_nothing(
     server: RunningServer, store: Store
 ) -> None:
     await submit(store, *specs("a"))
     left = server.written
-    first = await take_job(store, "a")
-    await append(store, first, 1, "mine")
+    first = await claim_job(store, "a")
+    await append_tokens(store, first, 1, "mine")
     reader = Reader("a")
     await reader.look(store)
     server.crash(left)
     server.start()
     assert (await record(store, "a")).state is State.QUEUED
-    assert not await append(store, first, 2, "still mine")
-    second = await take_job(store, "a", worker="another")
+    assert not await append_tokens(store, first, 2, "still mine")
+    second = await claim_job(store, "a", worker="another")
     assert second.lease.attempt == first.lease.attempt, "which is why an attempt's number is not enough"
-    assert not await append(store, first, 2, "still mine")
+    assert not await append_tokens(store, first, 2, "still mine")
     assert not await finish(store, first, Succeeded("1"), ordinal=3)
-    await append(store, second, 1, "theirs")
+    await append_tokens(store, second, 1, "theirs")
     assert await finish(store, second, Succeeded("2"), ordinal=2)
     await reader.read_on(store)
     assert (reader.gaps, reader.texts) == (1, ["theirs", "end"])
     assert (await record(store, "a")).result == "2"
 
 
-async def test_an_end_that_was_lost_makes_the_job_run_again_when_its_lease_is_over(
+async def test_after_a_lost_finish_the_job_runs_again_when_its_lease_expires(
     server: RunningServer, store: Store, clock: ManualClock
 ) -> None:
     claimed = await start(store, *specs("a"))
-    await append(store, claimed, 1, "one")
+    await append_tokens(store, claimed, 1, "one")
     await store.sweep(lease=LEASE)
     left = server.written
     await finish(store, claimed, Succeeded("1"), ordinal=2)
@@ -178,17 +176,15 @@ async def test_an_end_that_was_lost_makes_the_job_run_again_when_its_lease_is_ov
     server.start()
     assert (await record(store, "a")).state is State.RUNNING
     await pass_time(store, clock, 3 * LEASE)
-    again = await take_job(store, "a")
+    again = await claim_job(store, "a")
     assert (again.lease.attempt, again.record.worker_losses) == (2, 1)
-    await append(store, again, 1, "two")
+    await append_tokens(store, again, 1, "two")
     await finish(store, again, Succeeded("2"), ordinal=2)
     await reader.read_on(store)
     assert (reader.gaps, reader.texts) == (1, ["one", "two", "end"])
 
 
-async def test_a_submit_that_was_lost_is_no_job_until_it_is_submitted_again(
-    server: RunningServer, store: Store
-) -> None:
+async def test_a_lost_submit_can_be_repeated(server: RunningServer, store: Store) -> None:
     await submit(store, *specs("a"))
     left = server.written
     await submit(store, *specs("b"))
@@ -201,7 +197,7 @@ async def test_a_submit_that_was_lost_is_no_job_until_it_is_submitted_again(
     await submit(store, *specs("b"))
 
 
-async def test_a_cancel_that_was_lost_can_be_asked_for_again(server: RunningServer, store: Store) -> None:
+async def test_a_lost_cancel_can_be_repeated(server: RunningServer, store: Store) -> None:
     claimed = await start(store, *specs("a"))
     left = server.written
     await store.cancel(["a"])
@@ -210,15 +206,15 @@ async def test_a_cancel_that_was_lost_can_be_asked_for_again(server: RunningServ
     assert not (await record(store, "a")).cancel_requested
     await store.cancel(["a"])
     assert await finish(store, claimed, Cancelled())
-    assert await texts(store, "a") == ["end"]
+    assert await event_texts(store, "a") == ["end"]
 
 
-async def test_a_file_that_was_cut_inside_of_a_call_is_right_at_every_later_restart_once_it_was_written_anew(
+async def test_a_file_truncated_within_a_call_is_consistent_after_a_rewrite(
     server: RunningServer, store: Store
 ) -> None:
     claimed = await start(store, *specs("a"))
     left = server.written
-    await append(store, claimed, 1, "one", "two")
+    await append_tokens(store, claimed, 1, "one", "two")
     server.crash((left + server.written) // 2)
     server.start()
     server.rewrite()  # Redis 7.0 leaves the first half of the call in its file, and would begin with it what comes now
@@ -227,9 +223,9 @@ async def test_a_file_that_was_cut_inside_of_a_call_is_right_at_every_later_rest
     server.stop()
     server.start()
     assert await picture(store, ("a", "b", "c")) == before
-    assert [each.record.id for each in await take(store)] == ["b", "c"]
-    assert await append(store, claimed, 3, "three")
-    assert await texts(store, "a") == ["gap", "three"]
+    assert [each.record.id for each in await claim(store)] == ["b", "c"]
+    assert await append_tokens(store, claimed, 3, "three")
+    assert await event_texts(store, "a") == ["gap", "three"]
 
 
 Picture = dict[str, tuple[JobRecord | Tombstone | None, tuple[Event, ...]]]
@@ -251,11 +247,11 @@ class History:
         return answer
 
     async def claim(self, job_id: str) -> None:
-        self.running[job_id] = await self.step(take_job(self.store, job_id)), 1
+        self.running[job_id] = await self.step(claim_job(self.store, job_id)), 1
 
     async def say(self, job_id: str, *words: str) -> None:
         claimed, ordinal = self.running[job_id]
-        assert await self.step(append(self.store, claimed, ordinal, *words))
+        assert await self.step(append_tokens(self.store, claimed, ordinal, *words))
         self.running[job_id] = claimed, ordinal + len(words)
 
     async def end(self, job_id: str, outcome: Outcome, *words: str) -> None:
@@ -313,15 +309,15 @@ async def go_on(store: Store, clock: ManualClock, history: History, dice: random
     """Have the worker go on as if nothing had happened, and then another take over what is left."""
     for job_id, (claimed, ordinal) in history.running.items():
         more = dice.randrange(3)
-        held = all([await append(store, claimed, ordinal + number, "more") for number in range(more)])
+        held = all([await append_tokens(store, claimed, ordinal + number, "more") for number in range(more)])
         if held and dice.randrange(2):
             await finish(store, claimed, Succeeded(f'"{job_id}"'), *tokens("last"), ordinal=ordinal + more)
     while unfinished := [
         each for each in await store.get(history.ids) if isinstance(each, JobRecord) and not each.ended
     ]:
         await pass_time(store, clock, 3 * LEASE)
-        for claimed in await take(store, worker="another"):
-            await append(store, claimed, 1, "again")
+        for claimed in await claim(store, worker="another"):
+            await append_tokens(store, claimed, 1, "again")
             await finish(store, claimed, Succeeded("0"), ordinal=2)
         assert len(unfinished) <= len(history.ids)
 
@@ -347,7 +343,7 @@ def cuts(history: History, dice: random.Random) -> list[int]:
 
 
 @pytest.mark.long
-async def test_wherever_the_file_is_cut_there_is_a_whole_number_of_calls_left_and_every_reader_learns_the_truth(
+async def test_wherever_the_file_is_truncated_whole_calls_are_left_and_every_reader_recovers(
     server: RunningServer, store: Store, clock: ManualClock, tmp_path: Path
 ) -> None:
     dice = random.Random(SEED)
@@ -370,7 +366,7 @@ async def learn_the_truth(store: Store, whole: dict[str, tuple[Event, ...]]) -> 
     for job_id, events in whole.items():
         if await store.get([job_id]) == [None]:
             continue
-        truth = without_undone_ends(await log(store, job_id))
+        truth = without_undone_ends(await read_log(store, job_id))
         assert truth[-1].name == END
         for count in range(len(events) + 1):
             reader = Reader(job_id, list(events[:count]))

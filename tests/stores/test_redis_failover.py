@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from sidelane import Job, Sidelane
-from sidelane.conformance.stores.actions import LEASE, finish, record, specs, start, submit, take
+from sidelane.conformance.stores.actions import LEASE, claim, finish, record, specs, start, submit
 from sidelane.model.errors import StoreMisconfigured, StoreUnavailable
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import State
@@ -19,7 +19,7 @@ from sidelane.stores.contract import Store, job_topic
 from sidelane.stores.factory import open_store
 from tests.contract.groups import SERVICE, Cluster, Guarded, running, slot_of, until, until_it_follows
 from tests.contract.servers import EVERY_KIND, RunningServer, free_port
-from tests.stores.patience import little_patience
+from tests.stores.short_timeouts import short_timeouts
 
 SOON = 15.0
 """Seconds a failover may take here, where all wait for half a second before they call a server dead."""
@@ -80,7 +80,7 @@ async def again(call: Callable[[], Awaitable[T]]) -> T:
             continue
 
 
-async def test_kill_9_of_the_primary_under_load_loses_nothing_that_replicas_had_to_have(guarded: Guarded) -> None:
+async def test_kill_9_of_the_primary_loses_no_replicated_write(guarded: Guarded) -> None:
     store, other = await open_store(guarded.url(more="&wait=1")), await open_store(guarded.url())
     shop = Shop(store)
     working = asyncio.create_task(shop.run())
@@ -93,7 +93,7 @@ async def test_kill_9_of_the_primary_under_load_loses_nothing_that_replicas_had_
         so_far = len(shop.ended)
         assert await wakeups.wait(SOON), "a reader is woken when the connection is back"
         await again(lambda: other.submit(specs("seen", queue="other")))
-        (claimed,) = await again(lambda: take(other, queues={"other": 1}))
+        (claimed,) = await again(lambda: claim(other, queues={"other": 1}))
         assert await wakeups.wait(10), "and hears what happens at the new primary"
         assert await finish(other, claimed, Succeeded("1"))
         await shop.reaches(so_far + 50)
@@ -107,7 +107,7 @@ async def test_kill_9_of_the_primary_under_load_loses_nothing_that_replicas_had_
 
 
 @pytest.mark.long
-async def test_jobs_and_streams_of_a_lane_go_on_after_a_failover(guarded: Guarded) -> None:
+async def test_jobs_and_event_streams_continue_after_a_failover(guarded: Guarded) -> None:
     lane = Sidelane(store=guarded.url(more="&wait=1"), settings={"lease_duration": 3.0})
 
     @lane.task
@@ -133,7 +133,7 @@ async def numbers(job: Job[str]) -> list[int]:
 
 
 @pytest.mark.long
-async def test_a_primary_that_was_made_a_replica_is_not_used_any_more(guarded: Guarded) -> None:
+async def test_a_demoted_primary_is_not_used(guarded: Guarded) -> None:
     store = await open_store(guarded.url())
     before = guarded.primary
     await submit(store, *specs("before"))
@@ -148,7 +148,7 @@ async def test_a_primary_that_was_made_a_replica_is_not_used_any_more(guarded: G
 
 
 @pytest.mark.long
-async def test_a_primary_that_hangs_is_left_and_not_used_when_it_comes_back(guarded: Guarded) -> None:
+async def test_a_frozen_primary_is_replaced_and_not_used_when_it_returns(guarded: Guarded) -> None:
     store, copying = (
         await open_store(guarded.url(more="&socket_timeout=0.5")),
         await open_store(guarded.url(more="&wait=2")),
@@ -167,7 +167,7 @@ async def test_a_primary_that_hangs_is_left_and_not_used_when_it_comes_back(guar
 
 
 @pytest.mark.long
-async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_however_often_it_is_repeated(
+async def test_a_write_on_too_few_replicas_is_never_acknowledged(
     guarded: Guarded,
 ) -> None:
     store = await open_store(guarded.url(more="&wait=2"))
@@ -175,7 +175,7 @@ async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_however_of
     replica = guarded.servers[2]
     replica.send(signal.SIGSTOP)
     for _ in range(2):
-        with little_patience(), pytest.raises(StoreUnavailable, match=r"1 replicas.*SIDELANE_STORE asks for 2"):
+        with short_timeouts(), pytest.raises(StoreUnavailable, match=r"1 replicas.*SIDELANE_STORE asks for 2"):
             await store.submit(specs("b"))
     replica.send(signal.SIGCONT)
     await store.submit(specs("b"))
@@ -183,7 +183,7 @@ async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_however_of
     await store.close()
 
 
-async def test_the_store_goes_on_without_sentinels_as_long_as_the_primary_lives(tmp_path: Path) -> None:
+async def test_the_store_works_without_sentinels_while_the_primary_runs(tmp_path: Path) -> None:
     with running(Guarded("valkey", tmp_path, replicas=0)) as guarded:
         store = await open_store(guarded.url())
         guarded.sentinel.stop(signal.SIGKILL)
@@ -192,7 +192,7 @@ async def test_the_store_goes_on_without_sentinels_as_long_as_the_primary_lives(
         await store.close()
 
 
-async def test_what_is_wrong_with_the_sentinels_is_said_and_names_the_setting(tmp_path: Path) -> None:
+async def test_sentinel_errors_name_the_setting(tmp_path: Path) -> None:
     with running(Guarded("valkey", tmp_path, replicas=0, password="right")) as guarded:
         sentinel, server = guarded.sentinel.port, guarded.servers[0].port
         right = "sentinel_password=right"
@@ -213,12 +213,12 @@ async def test_what_is_wrong_with_the_sentinels_is_said_and_names_the_setting(tm
         await store.close()
 
 
-async def test_sentinels_that_are_all_away_are_unavailable_not_wrong() -> None:
-    with little_patience(), pytest.raises(StoreUnavailable, match=r"no sentinel answers.*SIDELANE_STORE"):
+async def test_unreachable_sentinels_are_unavailable_not_misconfigured() -> None:
+    with short_timeouts(), pytest.raises(StoreUnavailable, match=r"no sentinel answers.*SIDELANE_STORE"):
         await open_store(f"redis+sentinel://127.0.0.1:{free_port()}/{SERVICE}")
 
 
-async def test_any_node_of_a_cluster_leads_to_the_one_with_the_keys(cluster: Cluster) -> None:
+async def test_any_cluster_node_leads_to_the_one_with_the_keys(cluster: Cluster) -> None:
     name = cluster.name_at(cluster.nodes[1])
     for number, node in enumerate(cluster.nodes):
         store = await open_store(node.url(name))
@@ -229,7 +229,7 @@ async def test_any_node_of_a_cluster_leads_to_the_one_with_the_keys(cluster: Clu
     assert cluster.nodes[1].tell("CLUSTER", "COUNTKEYSINSLOT", slot_of(name)) > 0
 
 
-async def test_a_slot_that_goes_to_another_node_takes_the_store_along(cluster: Cluster) -> None:
+async def test_the_store_follows_its_slot_to_another_node(cluster: Cluster) -> None:
     _, source, target = cluster.nodes
     name = cluster.name_at(source)
     slot = slot_of(name)
@@ -242,7 +242,7 @@ async def test_a_slot_that_goes_to_another_node_takes_the_store_along(cluster: C
         source.tell("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id_of(target))
         (first, *_) = source.tell("CLUSTER", "GETKEYSINSLOT", slot, 1)
         source.tell("MIGRATE", "127.0.0.1", target.port, first, 0, 5000)
-        with little_patience(), pytest.raises(StoreUnavailable, match="moved to another node"):
+        with short_timeouts(), pytest.raises(StoreUnavailable, match="moved to another node"):
             await store.submit(specs("late"))
         while keys := source.tell("CLUSTER", "GETKEYSINSLOT", slot, 100):
             source.tell("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
@@ -250,14 +250,14 @@ async def test_a_slot_that_goes_to_another_node_takes_the_store_along(cluster: C
             node.tell("CLUSTER", "SETSLOT", slot, "NODE", cluster.id_of(target))
         assert await wakeups.wait(5), "a reader is woken when its topics have moved"
         assert await store.get(["late"]) == [None], "nothing was half written"
-        assert [each.record.id for each in await take(store)] == ["waiting"]
+        assert [each.record.id for each in await claim(store)] == ["waiting"]
         assert await wakeups.wait(10)
     assert await finish(store, running_one, Succeeded("1"))
     await store.close()
 
 
 @pytest.mark.parametrize("cluster", ["valkey"], indirect=True)  # the other knows no such step
-async def test_a_slot_that_is_moved_in_one_step_costs_no_call(cluster: Cluster) -> None:
+async def test_moving_a_slot_in_one_step_fails_no_call(cluster: Cluster) -> None:
     source, target, _ = cluster.nodes
     name = cluster.name_at(source)
     slot = slot_of(name)
@@ -278,7 +278,7 @@ async def test_a_slot_that_is_moved_in_one_step_costs_no_call(cluster: Cluster) 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", EVERY_KIND)
-async def test_a_node_that_is_killed_is_replaced_by_its_replica(kind: str, tmp_path: Path) -> None:
+async def test_a_killed_node_is_replaced_by_its_replica(kind: str, tmp_path: Path) -> None:
     with running(Cluster(kind, tmp_path, replicas=1)) as cluster:
         owner, *_, replica = cluster.nodes
         store = await open_store(owner.url(cluster.name_at(owner)))  # a URL that names the one that dies
@@ -308,5 +308,5 @@ async def test_what_is_wrong_with_a_cluster_is_said_and_names_the_setting(cluste
     server.stop()
     with pytest.raises(StoreMisconfigured, match=r"database.*SIDELANE_STORE"):
         await open_store(f"redis://127.0.0.1:{cluster.nodes[0].port}/99")
-    with little_patience(), pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
+    with short_timeouts(), pytest.raises(StoreUnavailable, match="SIDELANE_STORE"):
         await open_store(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{free_port()}")

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from sidelane import Sidelane
-from sidelane.conformance.stores.actions import specs, submit, take, take_job
+from sidelane.conformance.stores.actions import claim, claim_job, specs, submit
 from sidelane.model.errors import StoreUnavailable
 from sidelane.model.job import Submission
 from sidelane.stores.contract import Store, job_topic, queue_topic
 from sidelane.stores.factory import open_store
 from sidelane.stores.redis import notifications
-from sidelane.worker.embedding import run_in_background
+from sidelane.worker.worker import run_in_background
 from tests.contract.servers import EVERY_KIND, RunningServer
-from tests.stores.patience import little_patience
 from tests.stores.proxy import Proxy, between
+from tests.stores.short_timeouts import short_timeouts
 
 ANSWER = 0.5
 """Seconds until a server that does not answer counts as gone, as these tests set them in the URL."""
@@ -48,7 +48,7 @@ async def store(url: str) -> AsyncIterator[Store]:
     await store.close()
 
 
-async def test_a_connection_that_has_fallen_silent_is_replaced(store: Store, proxy: Proxy) -> None:
+async def test_a_stalled_connection_is_replaced(store: Store, proxy: Proxy) -> None:
     await submit(store, *specs("a"))
     proxy.stall()
     (answer,) = await store.submit(specs("b"))
@@ -56,7 +56,7 @@ async def test_a_connection_that_has_fallen_silent_is_replaced(store: Store, pro
 
 
 @pytest.mark.parametrize("breaks", [Proxy.reset, Proxy.cut])
-async def test_connections_that_broke_while_nobody_used_them_cost_nothing(
+async def test_broken_idle_connections_are_replaced(
     store: Store, proxy: Proxy, breaks: Callable[[Proxy], None]
 ) -> None:
     for number in range(10):
@@ -66,7 +66,7 @@ async def test_connections_that_broke_while_nobody_used_them_cost_nothing(
         await submit(store, *specs(f"j{number}"))
 
 
-async def test_many_connections_that_have_fallen_silent_are_replaced_as_one_is(store: Store, proxy: Proxy) -> None:
+async def test_many_stalled_connections_are_replaced_together(store: Store, proxy: Proxy) -> None:
     await asyncio.gather(*(store.get([f"j{number}"]) for number in range(50)))
     proxy.stall()
     began = time.monotonic()
@@ -74,7 +74,7 @@ async def test_many_connections_that_have_fallen_silent_are_replaced_as_one_is(s
     assert time.monotonic() - began < 10 * ANSWER, "one after the other they would take 16 times as long as one"
 
 
-async def test_a_task_that_calls_again_and_again_can_be_cancelled_at_any_moment(store: Store) -> None:
+async def test_a_task_that_calls_repeatedly_can_be_cancelled_at_any_moment(store: Store) -> None:
     async def call_on() -> None:
         while True:
             await store.get(["a"])
@@ -89,50 +89,48 @@ async def test_a_task_that_calls_again_and_again_can_be_cancelled_at_any_moment(
         assert ended, f"the cancel was swallowed at turn {moment % 40} of the loop"
 
 
-async def test_calls_under_way_when_their_connections_are_cut_go_through_once(store: Store, proxy: Proxy) -> None:
+async def test_calls_on_reset_connections_take_effect_once(store: Store, proxy: Proxy) -> None:
     submitting = [asyncio.create_task(store.submit(specs(f"j{number}"))) for number in range(200)]
     await asyncio.wait(submitting, return_when=asyncio.FIRST_COMPLETED)
     proxy.reset()
     assert all(isinstance(answer, Submission) for (answer,) in await asyncio.gather(*submitting))
-    assert len(await take(store, limit=1000)) == 200
+    assert len(await claim(store, limit=1000)) == 200
 
 
-async def test_a_server_that_refuses_connections_is_unavailable_until_it_takes_them(store: Store, proxy: Proxy) -> None:
+async def test_a_server_that_refuses_connections_is_unavailable(store: Store, proxy: Proxy) -> None:
     proxy.refuse()
     proxy.reset()
-    with little_patience(), pytest.raises(StoreUnavailable, match="cannot be reached"):
+    with short_timeouts(), pytest.raises(StoreUnavailable, match="cannot be reached"):
         await store.submit(specs("a"))
     await proxy.open()
     await submit(store, *specs("a"))
 
 
-async def test_over_a_slow_network_everything_comes_later_and_nothing_else_changes(proxy: Proxy, url: str) -> None:
+async def test_a_slow_network_only_delays_calls(proxy: Proxy, url: str) -> None:
     proxy.latency = 0.02
     store = await open_store(url)
     async with store.watch(queue_topic("default")) as wakeups:
         await submit(store, *specs("a"))
         assert await wakeups.wait(10)
-    assert len(await take(store)) == 1
+    assert len(await claim(store)) == 1
     await store.close()
 
 
-async def test_hints_that_have_fallen_silent_are_replaced(
+async def test_a_stalled_notification_connection_is_replaced(
     store: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifications, "QUIET", 0.2)
+    monkeypatch.setattr(notifications, "PING_INTERVAL", 0.2)
     await submit(store, *specs("a"))
     async with store.watch(job_topic("a")) as wakeups:
         proxy.stall()
         assert await wakeups.wait(10), "whoever watches is woken, for hints may have been missed"
         while await wakeups.wait(0.5):
             pass
-        await take_job(store, "a")
+        await claim_job(store, "a")
         assert await wakeups.wait(10)
 
 
-async def test_a_worker_whose_connections_fall_silent_keeps_its_job(
-    server: RunningServer, url: str, proxy: Proxy
-) -> None:
+async def test_a_worker_with_stalled_connections_keeps_its_job(server: RunningServer, url: str, proxy: Proxy) -> None:
     settings = {"lease_duration": 3.0}
     away, near = Sidelane(store=url, settings=settings), Sidelane(store=server.url(), settings=settings)
     begun, go_on = asyncio.Event(), asyncio.Event()

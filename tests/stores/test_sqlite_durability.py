@@ -1,4 +1,4 @@
-"""Durability: what is acknowledged is synced first, and one commit serves a crowd (rules 20)."""
+"""Durability: a sync precedes each acknowledgement, and concurrent calls share one commit (rule 20)."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from sidelane.stores.sqlite.store import SqliteStore
 
 
 class Tracer(apsw.VFS):
-    """The file system as SQLite sees it, noting every write and sync of the write-ahead log."""
+    """A file system layer that records every write and sync of the write-ahead log."""
 
     def __init__(self) -> None:
         super().__init__("tracer", "unix", makedefault=True)
@@ -29,12 +29,12 @@ class Tracer(apsw.VFS):
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
         return TracedFile(self, name, flags)
 
-    def note(self, step: str) -> None:
+    def record(self, step: str) -> None:
         with self._lock:
             self._steps.append(step)
 
     def steps(self) -> list[str]:
-        """Give the steps since the last call of this."""
+        """Return the steps since the last call."""
         with self._lock:
             steps, self._steps = self._steps, []
         return steps
@@ -45,21 +45,21 @@ class TracedFile(apsw.VFSFile):
 
     def __init__(self, tracer: Tracer, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
         filename = name.filename() if isinstance(name, apsw.URIFilename) else name
-        self._noted = (filename or "").endswith("-wal")
+        self._is_log = (filename or "").endswith("-wal")
         self._tracer = tracer
         super().__init__("unix", name, flags)
 
     @override
     def xWrite(self, data: bytes, offset: int) -> None:
         super().xWrite(data, offset)
-        if self._noted:
-            self._tracer.note("write")
+        if self._is_log:
+            self._tracer.record("write")
 
     @override
     def xSync(self, flags: int) -> None:
         super().xSync(flags)
-        if self._noted:
-            self._tracer.note("sync")
+        if self._is_log:
+            self._tracer.record("sync")
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def start(store: SqliteStore, *ids: str) -> tuple[Claimed, ...]:
 
 
 async def synced(tracer: Tracer, call: Awaitable[object]) -> bool:
-    """Make a call that writes; tell whether everything it wrote was synced when its answer came."""
+    """Make a call that writes, and return whether everything was synced when it returned."""
     tracer.steps()
     await call
     steps = tracer.steps()
@@ -92,7 +92,7 @@ async def synced(tracer: Tracer, call: Awaitable[object]) -> bool:
     return steps[-1] == "sync"
 
 
-async def test_a_sync_precedes_every_acknowledgement_that_must_survive_a_power_cut(
+async def test_a_sync_precedes_every_acknowledgement_that_must_survive_a_power_failure(
     store: SqliteStore, tracer: Tracer
 ) -> None:
     claim = ClaimRequest(request="r", worker="w", queues={"default": 1})
@@ -108,38 +108,38 @@ async def test_a_sync_precedes_every_acknowledgement_that_must_survive_a_power_c
     assert await synced(tracer, store.get_or_set("name", "value"))
 
 
-async def test_events_and_heartbeats_wait_for_no_sync(store: SqliteStore, tracer: Tracer) -> None:
+async def test_events_and_heartbeats_do_not_wait_for_a_sync(store: SqliteStore, tracer: Tracer) -> None:
     (a,) = await start(store, "a")
-    said = EventAppend(lease=a.lease, ordinal=1, entries=(NewEvent("token", '"x"'),))
-    assert not await synced(tracer, store.append([said]))
+    append = EventAppend(lease=a.lease, ordinal=1, entries=(NewEvent("token", '"x"'),))
+    assert not await synced(tracer, store.append([append]))
     assert not await synced(tracer, store.heartbeat(WorkerInfo(id="w", name="w"), [a.lease], lease=10))
 
 
-async def test_an_idle_store_leaves_the_disk_alone(store: SqliteStore, tracer: Tracer) -> None:
+async def test_a_sweep_of_an_idle_store_does_not_sync(store: SqliteStore, tracer: Tracer) -> None:
     assert not await synced(tracer, store.sweep(lease=10))
 
 
-async def test_a_commit_after_events_syncs_them_too(store: SqliteStore, tracer: Tracer) -> None:
+async def test_a_durable_commit_syncs_earlier_events_too(store: SqliteStore, tracer: Tracer) -> None:
     (a,) = await start(store, "a")
     await store.append([EventAppend(lease=a.lease, ordinal=1, entries=(NewEvent("token", '"x"'),))])
     assert await synced(tracer, store.submit([JobSpec(id="b", task="t")]))
 
 
-async def test_a_group_is_as_durable_as_its_strictest_member(store: SqliteStore, tracer: Tracer) -> None:
+async def test_a_group_with_one_durable_call_is_synced(store: SqliteStore, tracer: Tracer) -> None:
     (a,) = await start(store, "a")
-    said = [EventAppend(lease=a.lease, ordinal=n, entries=(NewEvent("token", '"x"'),)) for n in range(1, 30)]
-    for place in range(3):
-        calls: list[Awaitable[object]] = [store.append([each]) for each in said]
-        calls.insert(place * 14, store.submit([JobSpec(id=f"b{place}", task="t")]))
+    appends = [EventAppend(lease=a.lease, ordinal=n, entries=(NewEvent("token", '"x"'),)) for n in range(1, 30)]
+    for index in range(3):
+        calls: list[Awaitable[object]] = [store.append([each]) for each in appends]
+        calls.insert(index * 14, store.submit([JobSpec(id=f"b{index}", task="t")]))
         assert await synced(tracer, asyncio.gather(*calls))
 
 
-async def test_a_crowd_shares_a_few_commits(store: SqliteStore, tracer: Tracer) -> None:
+async def test_concurrent_calls_share_a_few_commits(store: SqliteStore, tracer: Tracer) -> None:
     tracer.steps()
     await asyncio.gather(*(store.submit([JobSpec(id=f"j{n}", task="t")]) for n in range(150)))
     assert tracer.steps().count("sync") <= 5
 
 
-async def test_a_claim_that_gives_nothing_writes_nothing(store: SqliteStore, tracer: Tracer) -> None:
+async def test_a_claim_without_jobs_writes_nothing(store: SqliteStore, tracer: Tracer) -> None:
     await store.claim(ClaimRequest(request="r", worker="w", queues={"default": 1}))
     assert tracer.steps() == []

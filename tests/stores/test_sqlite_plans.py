@@ -1,4 +1,4 @@
-"""How SQLite finds what the verbs ask for: by an index made for it, and where many are passed by, by the index alone."""
+"""Query plans: frequent statements use their index, and a covering index if they skip many jobs."""
 
 import re
 from collections.abc import AsyncIterator
@@ -7,15 +7,13 @@ import pytest
 
 from sidelane.model.job import Query
 from sidelane.stores.clock import ManualClock
-from sidelane.stores.sqlite import admission, batches, blocked_jobs, cascade, fair_queue, rates, retention, slots
-from sidelane.stores.sqlite.records import RECORD
-from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite import batches, blocked_jobs, fair_queue, finalize, limits, retention, rows
 from sidelane.stores.sqlite.store import SqliteStore
-from sidelane.stores.sqlite.verbs import sweep
-from sidelane.stores.sqlite.verbs.find import _conditions
+from sidelane.stores.sqlite.verbs import submit, sweep
+from sidelane.stores.sqlite.verbs.query import _conditions
 
-WHOLE_TABLE = re.compile(r"SCAN (jobs|slots|replaceable|rates|batches|[bcjpqrw])\b(?!.* INDEX)")
-"""A step that reads a table from one end to the other, under its name or the letter it goes by."""
+WHOLE_TABLE = re.compile(r"SCAN (jobs|slots|replaceable_jobs|rates|batches|[bcjpqrw])\b(?!.* INDEX)")
+"""A step that scans a whole table, by name or alias."""
 
 
 @pytest.fixture
@@ -26,40 +24,40 @@ async def store() -> AsyncIterator[SqliteStore]:
 
 
 def plan(store: SqliteStore, sql: str) -> list[str]:
-    """Give the steps by which SQLite would run a statement."""
+    """Return the query plan of a statement."""
     names = [f"?{number}" for number in range(1, 10) if f"?{number}" in sql]
     values = (None,) * (len(names) or sql.count("?"))
     return [step[3] for step in store._writer._connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "index"),
+    ("sql", "index"),
     [
-        (fair_queue, "waiting", "COVERING INDEX jobs_ready"),
-        (blocked_jobs, "first", "COVERING INDEX jobs_parked"),
-        (blocked_jobs, "in_order", "INDEX jobs_parked"),
-        (blocked_jobs, "woken", "COVERING INDEX jobs_woken"),
-        (blocked_jobs, "passed_by", "RECURSIVE STEP"),
-        (blocked_jobs, "passed_by", "COVERING INDEX jobs_woken"),
-        (blocked_jobs, "passed_by", "COVERING INDEX jobs_parked"),
-        (blocked_jobs, "next_wake", "COVERING INDEX jobs_parked_in"),
-        (blocked_jobs, "rates_due", "INDEX rates_wake"),
-        (rates, "forget", "INDEX rates_over"),
-        (slots, "held", "PRIMARY KEY"),
-        (admission, "queued", "COVERING INDEX jobs_ready"),
-        (admission, "queued", "COVERING INDEX jobs_due"),
-        (admission, "queued", "COVERING INDEX jobs_parked_in"),
-        (admission, "replaced", "PRIMARY KEY"),
-        (cascade, "children", "INDEX jobs_cascade"),
-        (batches, "removable", "INDEX batches_forget"),
-        (retention, "removable", "INDEX jobs_forget"),
-        (sweep, "left_behind", "INDEX jobs_running (worker>?)"),
-        (sweep, "unanswered", "INDEX jobs_outside"),
-        (sweep, "next_dead", "INDEX jobs_outside"),
+        (fair_queue.SQL.ready_jobs, "COVERING INDEX jobs_ready"),
+        (blocked_jobs.SQL.first_blocked, "COVERING INDEX jobs_blocked"),
+        (blocked_jobs.SQL.blocked, "INDEX jobs_blocked"),
+        (blocked_jobs.SQL.count_unblocked, "COVERING INDEX jobs_unblocked"),
+        (blocked_jobs.SQL.with_unblocked_and_blocked, "RECURSIVE STEP"),
+        (blocked_jobs.SQL.with_unblocked_and_blocked, "COVERING INDEX jobs_unblocked"),
+        (blocked_jobs.SQL.with_unblocked_and_blocked, "COVERING INDEX jobs_blocked"),
+        (blocked_jobs.SQL.next_unblock, "COVERING INDEX jobs_blocked_in_queue"),
+        (blocked_jobs.SQL.due_rates, "INDEX rates_unblock"),
+        (limits.SQL.prune_rates, "INDEX rates_tat"),
+        (limits.SQL.count_slots, "PRIMARY KEY"),
+        (submit.SQL.count_queued, "COVERING INDEX jobs_ready"),
+        (submit.SQL.count_queued, "COVERING INDEX jobs_due"),
+        (submit.SQL.count_queued, "COVERING INDEX jobs_blocked_in_queue"),
+        (submit.SQL.replaced, "PRIMARY KEY"),
+        (finalize.SQL.cascade_children, "INDEX jobs_cascade"),
+        (batches.SQL.removable, "INDEX batches_remove"),
+        (retention.SQL.removable, "INDEX jobs_remove"),
+        (sweep.SQL.expired_leases, "INDEX jobs_running (worker>?)"),
+        (sweep.SQL.expired_external_jobs, "INDEX jobs_external"),
+        (sweep.SQL.next_expiry, "INDEX jobs_external"),
     ],
 )
-def test_what_is_asked_often_is_found_by_its_index(store: SqliteStore, module: object, name: str, index: str) -> None:
-    steps = plan(store, statements(str(module.__file__))[name])  # type: ignore[attr-defined]
+def test_a_frequent_statement_uses_its_index(store: SqliteStore, sql: str, index: str) -> None:
+    steps = plan(store, sql)
     assert any(index in step for step in steps), steps
     assert not any(WHOLE_TABLE.match(step) for step in steps), steps
 
@@ -73,10 +71,10 @@ def test_what_is_asked_often_is_found_by_its_index(store: SqliteStore, module: o
         (Query(user="u"), "jobs_user"),
     ],
 )
-def test_jobs_of_one_batch_parent_key_or_user_are_found_by_an_index(
+def test_listing_jobs_of_one_batch_parent_key_or_user_uses_an_index(
     store: SqliteStore, query: Query, index: str
 ) -> None:
     conditions, values = _conditions(query)
-    sql = f"{RECORD} WHERE {' AND '.join(conditions)} ORDER BY j.seq DESC LIMIT {query.limit}"
+    sql = f"{rows.SQL.record} WHERE {' AND '.join(conditions)} ORDER BY j.seq DESC LIMIT {query.limit}"
     steps = [step[3] for step in store._writer._connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     assert any(f"INDEX {index}" in step for step in steps), steps

@@ -1,4 +1,4 @@
-"""The shop's HTTP service."""
+"""HTTP service of the shop."""
 
 from typing import Annotated
 

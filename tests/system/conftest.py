@@ -1,4 +1,4 @@
-"""What every system test needs: a folder with a store in it, processes on that store, and eyes on both."""
+"""Fixtures of system tests: a folder with a store, processes on that store, and access to both."""
 
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -10,9 +10,9 @@ import pytest
 from sidelane.stores.contract import Store
 from sidelane.stores.factory import open_store
 from tests.contract.servers import RunningServer
-from tests.system.places import SQLITE
+from tests.system.process_scenario import ProcessScenario
 from tests.system.processes import Processes
-from tests.system.scene import Scene
+from tests.system.store_urls import SQLITE
 
 LEASE = 1.0
 """Short, so that the tests are."""
@@ -26,7 +26,7 @@ def lease() -> float:
 
 @pytest.fixture
 def kind(request: pytest.FixtureRequest) -> str:
-    """What keeps the jobs: see `places`."""
+    """The kind of store: see `store_urls`."""
     return getattr(request, "param", SQLITE)
 
 
@@ -48,7 +48,7 @@ def server(kind: str, appendfsync: str, tmp_path: Path) -> Iterator[RunningServe
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest, kind: str, appendfsync: str, tmp_path: Path) -> str:
-    """Where the jobs are kept. Only a server, which is started if need be, cares for how often it syncs."""
+    """The store's URL. A server is started if needed; only it uses `appendfsync`."""
     if kind == SQLITE:
         return f"sqlite:///{tmp_path / 'jobs.db'}"
     server: RunningServer = request.getfixturevalue("server")
@@ -57,7 +57,7 @@ def store_url(request: pytest.FixtureRequest, kind: str, appendfsync: str, tmp_p
 
 @pytest.fixture
 def processes(tmp_path: Path, lease: float, store_url: str) -> Iterator[Processes]:
-    """Processes on one store; all are ended with the test, and pytest shows what they logged where it failed."""
+    """Processes on one store. All are stopped after the test, and their logs are shown if it failed."""
     found = Processes(tmp_path, store_url, lease=lease)
     yield found
     found.stop()
@@ -73,7 +73,7 @@ async def store(processes: Processes) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def scene(processes: Processes, store: Store) -> AsyncIterator[Scene]:
+async def scenario(processes: Processes, store: Store) -> AsyncIterator[ProcessScenario]:
     """Processes and store together."""
     async with AsyncExitStack() as clients:
-        yield Scene(processes, store, clients)
+        yield ProcessScenario(processes, store, clients)

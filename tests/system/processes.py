@@ -1,4 +1,4 @@
-"""Real processes for tests: each with a log of its own in one folder, each ended by its own id."""
+"""Real processes for tests: each has a log of its own in one folder."""
 
 import json
 import os
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.system.shop import DIARY, gate_of
+from tests.system.shop import NOTES, gate_of
 
 ROOT = Path(__file__).parents[2]
 
-STOPS_WITHIN = 10.0
+STOP_TIMEOUT = 10.0
 
 SHOP = "tests.system.shop:lane"
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class RunningProcess:
     """One process of a test."""
 
     name: str
@@ -32,12 +32,12 @@ class Started:
         return self.process.pid
 
     @property
-    def ended(self) -> bool:
+    def exited(self) -> bool:
         return self.process.poll() is not None
 
     @property
     def status(self) -> int | None:
-        """Give its exit status, or minus the signal that ended it, or None while it runs."""
+        """Return its exit status, or minus the signal that ended it, or None while it runs."""
         return self.process.poll()
 
     def signal(self, number: signal.Signals) -> None:
@@ -45,21 +45,21 @@ class Started:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it as a crash does: no warning, no farewell."""
+        """Kill it, as a crash does."""
         self.process.kill()
         self.process.wait()
 
-    def tell(self, line: str) -> None:
+    def send_line(self, line: str) -> None:
         """Send it a line."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n".encode())
         self.process.stdin.flush()
 
-    def said(self, words: str) -> bool:
-        """Tell whether it has logged these words."""
-        return words in self.log.read_text(errors="replace")
+    def logged(self, text: str) -> bool:
+        """Return whether it has logged this text."""
+        return text in self.log.read_text(errors="replace")
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
 
 
@@ -69,7 +69,7 @@ class Processes:
     def __init__(self, folder: Path, store: str, *, lease: float) -> None:
         self.folder = folder
         self.store = store
-        self._started: list[Started] = []
+        self._started: list[RunningProcess] = []
         outside = {name: value for name, value in os.environ.items() if not name.startswith(("SIDELANE_", "SHOP_"))}
         self._environment = {
             **outside,
@@ -80,53 +80,53 @@ class Processes:
             "SHOP_FOLDER": str(folder),
         }
 
-    def worker(self, name: str, lane: str = SHOP, **environment: str) -> Started:
+    def worker(self, name: str, lane: str = SHOP, **environment: str) -> RunningProcess:
         """Start a worker."""
         command = [sys.executable, "-m", "sidelane.cli", "worker", lane, "--name", name, "--log-level", "DEBUG"]
         return self.start(name, *command, SHOP_WORKER=name, **environment)
 
-    def api(self, name: str = "api", *, under: tuple[str, ...] = (), loop: str = "asyncio") -> Started:
+    def api(self, name: str = "api", *, under: tuple[str, ...] = (), loop: str = "asyncio") -> RunningProcess:
         """Start the HTTP service, `under` another program if asked, on a port that it chooses."""
         uvicorn = ["-m", "uvicorn", "tests.system.api:app", "--port", "0", "--loop", loop, "--http", "h11"]
         return self.start(name, *under, sys.executable, *uvicorn)
 
-    def python(self, name: str, module: str, *arguments: str) -> Started:
-        """Start `python -m <module> ...`, which can be spoken to on its standard input."""
+    def python(self, name: str, module: str, *arguments: str) -> RunningProcess:
+        """Start `python -m <module> ...`; `send_line` writes to its standard input."""
         return self.start(name, sys.executable, "-m", module, *arguments)
 
-    def start(self, name: str, *command: str, **environment: str) -> Started:
+    def start(self, name: str, *command: str, **environment: str) -> RunningProcess:
         log = self.folder / f"{name}-{len(self._started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=self.folder,
                 env={**self._environment, **environment}, start_new_session=True,
             )  # fmt: skip
-        started = Started(name, process, log)
+        started = RunningProcess(name, process, log)
         self._started.append(started)
         return started
 
-    def named(self, name: str) -> list[Started]:
-        """Give the processes of this name, the dead ones too."""
+    def named(self, name: str) -> list[RunningProcess]:
+        """Return the processes of this name, including those that have exited."""
         return [started for started in self._started if started.name == name]
 
     def open_gate(self, worker: str) -> None:
-        """Let the `hold` tasks of that worker go on."""
+        """Let the `hold` tasks of that worker continue."""
         (self.folder / gate_of(worker)).touch()
 
-    def diary(self, what: str, job: str | None = None) -> list[dict[str, Any]]:
-        """Read what the tasks noted. The last line may be under way still."""
-        diary = self.folder / DIARY
-        lines = diary.read_text().splitlines(keepends=True) if diary.exists() else []
+    def notes(self, what: str, job: str | None = None) -> list[dict[str, Any]]:
+        """Return the notes of the tasks. The last line may be incomplete."""
+        file = self.folder / NOTES
+        lines = file.read_text().splitlines(keepends=True) if file.exists() else []
         notes = [json.loads(line) for line in lines if line.endswith("\n")]
         return [each for each in notes if each["what"] == what and job in (None, each["job"])]
 
     def stop(self) -> None:
         """End all of them."""
         for started in self._started:
-            if not started.ended:
+            if not started.exited:
                 started.signal(signal.SIGCONT)
                 started.signal(signal.SIGTERM)
-        end = time.monotonic() + STOPS_WITHIN
+        end = time.monotonic() + STOP_TIMEOUT
         for started in self._started:
             try:
                 started.process.wait(max(0.0, end - time.monotonic()))
@@ -136,18 +136,18 @@ class Processes:
                 started.process.stdin.close()
 
     def report(self) -> str:
-        """Give the last words of each, for a test that failed."""
-        return "\n\n".join(f"--- {each.name} ({each.status}) ---\n{each.last_words()}" for each in self._started)
+        """Return the last lines of each log, for a test that failed."""
+        return "\n\n".join(f"--- {each.name} ({each.status}) ---\n{each.log_tail()}" for each in self._started)
 
 
-def port_of(api: Started) -> int | None:
-    """Read from uvicorn's log which port it serves, once it does."""
+def port_of(api: RunningProcess) -> int | None:
+    """Return the port that uvicorn listens on, from its log, once it does."""
     _, found, rest = api.log.read_text(errors="replace").partition("running on http://127.0.0.1:")
     return int(rest.split()[0]) if found else None
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process lives; one that has ended and was not asked about yet does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The lane that the processes of these tests share: small tasks that note in a diary, outside the store, what they do."""
+"""Lane of the processes in these tests: small tasks that write notes, outside the store, of what they do."""
 
 import asyncio
 import json
@@ -14,24 +14,24 @@ from sidelane import Context, Exponential, FinishedBatch, Result, Retry, Sidelan
 FOLDER = Path(os.environ.get("SHOP_FOLDER", "."))
 WORKER = os.environ.get("SHOP_WORKER", "")
 
-DIARY = "diary.jsonl"
+NOTES = "notes.jsonl"
 
 lane = Sidelane()
 
 
 def machine_time() -> float:
-    """Tell the time by a clock that all processes of a machine share, in seconds."""
+    """Return the time in seconds, by a clock that all processes of a machine share."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
-def note(what: str, **said: Any) -> None:
-    """Append a line to the diary, in one write, so that many processes can."""
-    line = json.dumps({"what": what, "worker": WORKER, "pid": os.getpid(), "at": machine_time(), **said}) + "\n"
-    diary = os.open(FOLDER / DIARY, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+def note(what: str, **fields: Any) -> None:
+    """Append a line to the notes, in one write, so that many processes can."""
+    line = json.dumps({"what": what, "worker": WORKER, "pid": os.getpid(), "at": machine_time(), **fields}) + "\n"
+    file = os.open(FOLDER / NOTES, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(diary, line.encode())
+        os.write(file, line.encode())
     finally:
-        os.close(diary)
+        os.close(file)
 
 
 async def opened(gate: str) -> None:
@@ -41,19 +41,19 @@ async def opened(gate: str) -> None:
 
 
 def gate_of(worker: str) -> str:
-    """Name the gate before which `hold` waits in that worker."""
+    """Return the gate at which `hold` waits in that worker."""
     return f"gate-{worker}"
 
 
 @lane.task
 async def add(a: int, b: int) -> int:
-    """Do what takes no time."""
+    """Add two numbers, which takes no time."""
     return a + b
 
 
 @lane.task
 async def tally(end: FinishedBatch, *, ctx: Context = Use(Context)) -> int:
-    """Tell how a batch has ended."""
+    """Note how a batch has ended."""
     note("tally", job=ctx.job_id, attempt=ctx.attempt, total=end.total, succeeded=end.succeeded)
     return end.total
 
@@ -70,7 +70,7 @@ async def work(seconds: float, number: int, *, ctx: Context = Use(Context)) -> i
     max_worker_losses=10
 )  # it runs where workers are killed at random, more often than a job's usual budget allows
 async def deliver(seconds: float, number: int, *, ctx: Context = Use(Context)) -> int:
-    """Take effect half-way, so that a worker may die after it and before it has said so."""
+    """Take effect half-way, so that a worker may die between the effect and its report."""
     note("start", job=ctx.job_id, attempt=ctx.attempt)
     await asyncio.sleep(seconds / 2)
     note("effect", job=ctx.job_id, attempt=ctx.attempt, value=square(number))
@@ -79,13 +79,13 @@ async def deliver(seconds: float, number: int, *, ctx: Context = Use(Context)) -
 
 
 def square(number: int) -> int:
-    """Give what `work` and `deliver` make of a number."""
+    """Return the result of `work` and `deliver` for a number."""
     return number * number
 
 
 @lane.task(max_worker_losses=10)  # as above
 async def tell(words: int, pace: float, *, ctx: Context = Use(Context)) -> AsyncIterator[str]:
-    """Tell a story word by word."""
+    """Stream a story word by word."""
     note("start", job=ctx.job_id, attempt=ctx.attempt)
     for number in range(words):
         yield f"{number} "
@@ -93,12 +93,12 @@ async def tell(words: int, pace: float, *, ctx: Context = Use(Context)) -> Async
 
 
 PIECE = 20_000
-"""Bytes of each word that `pour` says."""
+"""Bytes of each token of `pour`."""
 
 
 @lane.task
 async def pour(pieces: int, drops: int) -> AsyncIterator[str | Result[int]]:
-    """Say a great deal as fast as it is taken, once the gate is open; behind another gate the time, now and then."""
+    """Stream large tokens as fast as possible after one gate, then the time every now and then after another."""
     await opened(gate_of("pour"))
     for number in range(pieces):
         yield f"{number} ".ljust(PIECE, ".")
@@ -111,7 +111,7 @@ async def pour(pieces: int, drops: int) -> AsyncIterator[str | Result[int]]:
 
 @lane.task(cancel_grace=0.5)
 async def hold(*, ctx: Context = Use(Context)) -> AsyncIterator[str | Result[str]]:
-    """Say a word, wait at this worker's gate, say another, and give the worker's name."""
+    """Yield a word, wait at this worker's gate, yield another, and return the worker's name."""
     note("start", job=ctx.job_id, attempt=ctx.attempt)
     try:
         yield "before "
@@ -132,7 +132,7 @@ async def die(*, ctx: Context = Use(Context)) -> None:
 
 @lane.task
 async def block(seconds: float, *, ctx: Context = Use(Context)) -> int:
-    """Block the worker's loop in the first attempt, as nobody should."""
+    """Block the worker's event loop in the first attempt."""
     note("start", job=ctx.job_id, attempt=ctx.attempt)
     if ctx.attempt == 1:
         time.sleep(seconds)  # noqa: ASYNC251 - the mistake this task is about
@@ -141,7 +141,7 @@ async def block(seconds: float, *, ctx: Context = Use(Context)) -> int:
 
 @lane.task(process=True, timeout=3.0, cancel_grace=0.2)  # the child's own start counts
 def grind(*, ctx: Context = Use(Context)) -> None:
-    """Keep a child process busy beyond its timeout, deaf to all wishes."""
+    """Keep a child process busy beyond its timeout, without ever stopping."""
     note("start", job=ctx.job_id, attempt=ctx.attempt)
     while True:
         pass

@@ -1,4 +1,4 @@
-"""A cancel reaches a running task at once."""
+"""Cancelling reaches running tasks at once."""
 
 import asyncio
 import statistics
@@ -6,27 +6,27 @@ from collections.abc import Callable
 
 from sidelane import State
 from tests.system import shop
-from tests.system.places import ON_EVERY_STORE
-from tests.system.scene import Scene
+from tests.system.process_scenario import ProcessScenario
+from tests.system.store_urls import ON_EVERY_STORE
 
 JOBS = 15
 
 
 @ON_EVERY_STORE
-async def test_a_cancel_reaches_a_running_task_within_200_ms(
-    scene: Scene, record_property: Callable[[str, object], None]
+async def test_cancel_reaches_a_running_task_within_200_ms(
+    scenario: ProcessScenario, record_property: Callable[[str, object], None]
 ) -> None:
-    await scene.worker("w1")
+    await scenario.worker("w1")
     took = []
     for _ in range(JOBS):
-        (job,) = await scene.submit(shop.hold.call())
-        await scene.started(job)
+        (job,) = await scenario.submit(shop.hold.call())
+        await scenario.wait_started(job)
         await asyncio.sleep(0.03)
         asked = shop.machine_time()
-        await scene.store.cancel([job])
-        record = await scene.ended(job)
+        await scenario.store.cancel([job])
+        record = await scenario.wait_finished(job)
         assert record.state is State.CANCELLED
-        (stopped,) = scene.processes.diary("stopped", job)
+        (stopped,) = scenario.processes.notes("stopped", job)
         took.append((stopped["at"] - asked) * 1000)
 
     figures = {"p50": statistics.median(took), "longest": max(took)}

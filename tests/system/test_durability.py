@@ -1,4 +1,4 @@
-"""What was acknowledged is on the disk."""
+"""What was acknowledged is on disk."""
 
 import asyncio
 import re
@@ -10,8 +10,8 @@ import pytest
 from httpx2 import AsyncClient
 
 from sidelane import State
+from tests.system.process_scenario import ProcessScenario
 from tests.system.processes import Processes
-from tests.system.scene import Scene
 from tests.system.waiting import until
 
 TRACED = "trace=recvfrom,pwrite64,fsync,fdatasync,sendto,sendmsg,write,writev"
@@ -59,7 +59,7 @@ def _call(text: str) -> SystemCall:
 
 
 def synced_before_reply(calls: list[SystemCall], job: str) -> bool:
-    """Tell whether, of one submit, the log was written, then synced, and only then the 202 was sent."""
+    """Return whether the log was written, then synced, and only then the 202 of this submit was sent."""
     asked = next(place for place, call in enumerate(calls) if call.name == "recvfrom" and f"/sums/{job}?" in call.text)
     connection = calls[asked].file
     replied = next(
@@ -79,10 +79,10 @@ def synced_before_reply(calls: list[SystemCall], job: str) -> bool:
 
 
 @pytest.mark.skipif(which("strace") is None, reason="strace is not installed: apt-get install strace")
-async def test_a_sync_precedes_every_202(scene: Scene, processes: Processes, tmp_path: Path) -> None:
+async def test_every_202_is_sent_after_a_sync(scenario: ProcessScenario, processes: Processes, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     # -D: the service is our own child, and strace watches from the side; -s: a page of the log in full
-    _, client = await scene.api(under=("strace", "-D", "-f", "-yy", "-s", "5000", "-e", TRACED, "-o", str(trace)))
+    _, client = await scenario.api(under=("strace", "-D", "-f", "-yy", "-s", "5000", "-e", TRACED, "-o", str(trace)))
 
     async def submit(job: str) -> None:
         answer = await client.post(f"/sums/{job}", params={"a": 1, "b": 2})
@@ -100,21 +100,22 @@ async def test_a_sync_precedes_every_202(scene: Scene, processes: Processes, tmp
     assert {job: synced_before_reply(calls, job) for job in alone + together} == dict.fromkeys(alone + together, True)
 
 
-async def test_a_job_survives_the_sigkill_of_the_api_right_after_its_202(scene: Scene) -> None:
+@pytest.mark.row("R9")
+async def test_job_survives_sigkill_of_the_api_right_after_its_202(scenario: ProcessScenario) -> None:
     jobs = []
     for number in range(2):
-        api, client = await scene.api()
+        api, client = await scenario.api()
         answer = await client.post(f"/sums/job-{number}", params={"a": number, "b": 1})
         api.kill()
         assert answer.status_code == 202
         jobs.append(answer.json()["id"])
 
-    _, client = await scene.api()
+    _, client = await scenario.api()
     for job in jobs:
         assert (await client.get(f"/jobs/{job}")).json()["state"] == "queued"
-    await scene.worker("w1")
+    await scenario.worker("w1")
     assert [await result_of(client, job) for job in jobs] == [1, 2]
-    assert [record.state for record in await scene.records(jobs)] == [State.SUCCEEDED] * 2
+    assert [record.state for record in await scenario.records(jobs)] == [State.SUCCEEDED] * 2
 
 
 async def result_of(client: AsyncClient, job: str) -> object:

@@ -1,4 +1,4 @@
-"""A backend and a worker that know each other through Google Pub/Sub alone: whatever happens, every request has one outcome."""
+"""A backend and a worker connected by Google Pub/Sub only: every request has one outcome."""
 
 import asyncio
 import json
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.system.scene import Scene
+from tests.system.process_scenario import ProcessScenario
 from tests.system.waiting import until
 from tests.transports.pubsub import RunningPubSub, subscription_path, topic_path
 
-WORKER = "tests.system.feedback:lane"
+WORKER = "tests.system.feedback_service:lane"
 
 
 class Backend:
@@ -34,7 +34,7 @@ class Backend:
         return await self._take("leafresh-feedback-result-dlq-sub", count)
 
     def nothing_is_left(self) -> bool:
-        """Tell whether no request, no result and no dead letter is there any more."""
+        """Return whether no request, no result and no dead letter is there any more."""
         return all(self._service.empty(name) for name in SUBSCRIPTIONS)
 
     async def _take(self, subscription: str, count: int) -> list[Any]:
@@ -59,13 +59,13 @@ def backend(pubsub: RunningPubSub) -> Iterator[Backend]:
 
 
 @asynccontextmanager
-async def supervised(scene: Scene, service: RunningPubSub) -> AsyncIterator[None]:
+async def supervised(scenario: ProcessScenario, service: RunningPubSub) -> AsyncIterator[None]:
     """Run a worker, and start it again whenever it has died."""
 
     async def keep() -> None:
         while True:
-            worker = scene.processes.worker("w", WORKER, **service.environment)
-            await until(lambda: worker.ended, "w dies", within=100)  # noqa: B023 - awaited at once
+            worker = scenario.processes.worker("w", WORKER, **service.environment)
+            await until(lambda: worker.exited, "w dies", within=100)  # noqa: B023 - awaited at once
 
     keeping = asyncio.create_task(keep())
     try:
@@ -74,10 +74,11 @@ async def supervised(scene: Scene, service: RunningPubSub) -> AsyncIterator[None
         keeping.cancel()
 
 
-async def test_every_request_has_its_answer_and_what_is_malformed_is_a_dead_letter(
-    scene: Scene, backend: Backend, pubsub: RunningPubSub
+@pytest.mark.row("R14")
+async def test_every_request_is_answered_and_malformed_ones_are_dead_letters(
+    scenario: ProcessScenario, backend: Backend, pubsub: RunningPubSub
 ) -> None:
-    await scene.worker("w", WORKER, **pubsub.environment)
+    await scenario.worker("w", WORKER, **pubsub.environment)
     backend.ask({"memberId": 3, "content": "walked to school"})
     assert await backend.answers(1) == [{"memberId": 3, "content": "Well done: walked to school"}]
 
@@ -97,28 +98,30 @@ async def test_every_request_has_its_answer_and_what_is_malformed_is_a_dead_lett
     pubsub.misbehave()
     assert await backend.answers(1) == [{"memberId": 4, "content": "Well done: twice"}]
     await until(backend.nothing_is_left, "both of the doubled message are acknowledged")
-    assert len(scene.processes.diary("start")) == 3
+    assert len(scenario.processes.notes("start")) == 3
 
 
-async def test_a_worker_that_is_killed_in_the_middle_costs_one_more_run_and_the_answer_comes_once(
-    scene: Scene, backend: Backend, pubsub: RunningPubSub
+@pytest.mark.row("R14")
+async def test_killed_worker_costs_one_more_attempt_and_the_answer_is_sent_once(
+    scenario: ProcessScenario, backend: Backend, pubsub: RunningPubSub
 ) -> None:
-    async with supervised(scene, pubsub):
+    async with supervised(scenario, pubsub):
         backend.ask({"memberId": 3, "content": "slow"})
-        (note,) = await until(lambda: scene.processes.diary("start"), "it starts", within=20)
-        (worker,) = scene.processes.named("w")
+        (note,) = await until(lambda: scenario.processes.notes("start"), "it starts", within=20)
+        (worker,) = scenario.processes.named("w")
         worker.kill()
-        await scene.started(note["job"], 2, within=20)
-        (scene.processes.folder / "advised").touch()
+        await scenario.wait_started(note["job"], 2, within=20)
+        (scenario.processes.folder / "advised").touch()
         assert await backend.answers(1) == [{"memberId": 3, "content": "Well done: slow"}]
         await until(backend.nothing_is_left, "the request is acknowledged, and there was one answer")
-    assert [note["attempt"] for note in scene.processes.diary("start")] == [1, 2]
+    assert [note["attempt"] for note in scenario.processes.notes("start")] == [1, 2]
 
 
-async def test_a_request_that_kills_its_workers_is_a_dead_letter_when_its_budget_is_spent(
-    scene: Scene, backend: Backend, pubsub: RunningPubSub
+@pytest.mark.row("R14")
+async def test_request_that_kills_its_workers_becomes_a_dead_letter(
+    scenario: ProcessScenario, backend: Backend, pubsub: RunningPubSub
 ) -> None:
-    async with supervised(scene, pubsub):
+    async with supervised(scenario, pubsub):
         backend.ask({"memberId": 3, "content": "poison"})
         (letter,) = await backend.dead_letters(1)
         (answer,) = await backend.answers(1)

@@ -1,4 +1,4 @@
-"""Processes race for a limit of three, and never do four have it."""
+"""Processes race for a limit of three, and never exceed it."""
 
 import asyncio
 import json
@@ -12,9 +12,9 @@ import pytest
 
 from sidelane import State
 from sidelane.model.limit import OnLimit
-from tests.system.places import ON_BOTH_STORES
-from tests.system.racing import MOST
-from tests.system.scene import Scene
+from tests.system.limit_racers import LIMIT
+from tests.system.process_scenario import ProcessScenario
+from tests.system.store_urls import ON_BOTH_STORES
 
 FEW = (20, 200)
 
@@ -31,17 +31,17 @@ MANY = (50, 10_000)
         pytest.param(*MANY, marks=[pytest.mark.soak, pytest.mark.timeout(1200)]),
     ],
 )
-async def test_of_many_processes_never_more_hold_a_limit_than_it_allows(
-    scene: Scene, tmp_path: Path, when_full: OnLimit, racers: int, submissions: int,
+async def test_racing_processes_never_exceed_a_limit(
+    scenario: ProcessScenario, tmp_path: Path, on_limit: OnLimit, racers: int, submissions: int,
     record_property: Callable[[str, object], None],
 ) -> None:  # fmt: skip
-    settings = (scene.processes.store, str(tmp_path), when_full, str(racers), str(submissions // racers))
-    race = scene.processes.python("race", "tests.system.racing", *settings)
+    settings = (scenario.processes.store, str(tmp_path), on_limit, str(racers), str(submissions // racers))
+    race = scenario.processes.python("race", "tests.system.limit_racers", *settings)
     seen = Counter[tuple[int, int]]()  # what the limit says of itself, and what its queue says
-    while not race.ended:
-        counted = sum(limit.held for limit in await scene.store.limits())
-        queues = await scene.store.stats()
-        seen[counted, sum(queue.running + queue.queued * (when_full == "reject") for queue in queues)] += 1
+    while not race.exited:
+        counted = sum(limit.held for limit in await scenario.store.limits())
+        queues = await scenario.store.stats()
+        seen[counted, sum(queue.running + queue.queued * (on_limit == "reject") for queue in queues)] += 1
         await asyncio.sleep(0.02)
     assert race.status == 0
 
@@ -50,17 +50,17 @@ async def test_of_many_processes_never_more_hold_a_limit_than_it_allows(
     spans = [line for line in lines if "held" in line]
     assert len(set(submitted)) == submissions
     assert max(Counter((span["held"], span["attempt"]) for span in spans).values()) == 1
-    assert most_at_once(spans) == MOST, "never four, and three there were"
-    assert max(held for held, _ in seen) == MOST
-    assert max(found for _, found in seen) == MOST
+    assert most_at_once(spans) == LIMIT, "never four, and three there were"
+    assert max(held for held, _ in seen) == LIMIT
+    assert max(found for _, found in seen) == LIMIT
 
     taken = [line["submitted"] for line in lines if line.get("taken")]
-    ended = Counter([record.state for record in await scene.records(taken)])
-    assert ended.keys() <= {State.SUCCEEDED, State.CANCELLED if when_full == "replace" else State.SUCCEEDED}
-    assert await scene.store.limits() == [], "nothing is held when nothing is left"
+    ended = Counter([record.state for record in await scenario.records(taken)])
+    assert ended.keys() <= {State.SUCCEEDED, State.CANCELLED if on_limit == "replace" else State.SUCCEEDED}
+    assert await scenario.store.limits() == [], "nothing is held when nothing is left"
     figures = {"submissions": len(submitted), "taken": len(taken), "held": len(spans), "looks inside": seen.total()}
     figures |= {str(state): count for state, count in ended.items()}
-    record_property(f"limit_race_{when_full}", figures)
+    record_property(f"limit_race_{on_limit}", figures)
     print(figures)
 
 
@@ -70,6 +70,6 @@ def written(folder: Path) -> list[dict[str, Any]]:
 
 
 def most_at_once(spans: Iterable[dict[str, Any]]) -> int:
-    """Tell how many spans of time had an instant in common; one that ends when another begins has none with it."""
+    """Return how many time spans overlap at most; one that ends when another begins does not overlap it."""
     turns = [turn for span in spans for turn in ((span["since"], 1), (span["until"], -1))]
     return max(accumulate(change for _, change in sorted(turns)))

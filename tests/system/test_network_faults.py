@@ -1,4 +1,4 @@
-"""A network that fails again and again between workers, the service and their server ends no process and no request badly."""
+"""A failing network between workers, HTTP service and server ends no process and no request badly."""
 
 import asyncio
 import os
@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from httpx2 import AsyncClient
 
-from examples.stock_chat.demo.stream import server_events
+from examples.stock_chat.demo.server_events import server_events
 from sidelane import State
 from sidelane.stores.factory import open_store
 from tests.contract.servers import RunningServer
 from tests.stores.proxy import Proxy, between
-from tests.system.processes import ROOT, Processes, Started
-from tests.system.scene import Scene
+from tests.system.process_scenario import ProcessScenario
+from tests.system.processes import ROOT, Processes, RunningProcess
 
 SECONDS = float(os.environ.get("SIDELANE_FAULTS", "60"))
 """For how long the network fails: `SIDELANE_FAULTS=600 make test ARGS="-m soak tests/system/test_network_faults.py"` for long."""
@@ -31,7 +31,7 @@ LEASE = 2.0
 ANSWER = 1.0
 """Seconds until a server that does not answer counts as gone."""
 
-SETTLES_WITHIN = 60.0
+SETTLE_TIMEOUT = 60.0
 
 SEED = 5
 
@@ -42,9 +42,9 @@ UNAVAILABLE = (503, "application/problem+json")
 class Network:
     """Breaks the connections through some proxies, in every way and at any time."""
 
-    def __init__(self, proxies: list[Proxy], dice: random.Random) -> None:
+    def __init__(self, proxies: list[Proxy], rng: random.Random) -> None:
         self._proxies = proxies
-        self._dice = dice
+        self._rng = rng
         self.faults = Counter[str]()
 
     async def fail(self) -> None:
@@ -52,10 +52,10 @@ class Network:
         ways = {"reset": self._reset, "cut": self._cut, "stall": self._stall, "refuse": self._refuse}
         try:
             while True:
-                name = self._dice.choice(list(ways))
+                name = self._rng.choice(list(ways))
                 self.faults[name] += 1
-                await ways[name](self._dice.choice(self._proxies))
-                await asyncio.sleep(self._dice.uniform(0.0, 1.0))
+                await ways[name](self._rng.choice(self._proxies))
+                await asyncio.sleep(self._rng.uniform(0.0, 1.0))
         finally:
             for proxy in self._proxies:
                 proxy.refuse()
@@ -70,13 +70,13 @@ class Network:
 
     async def _stall(self, proxy: Proxy) -> None:
         proxy.stall()
-        await asyncio.sleep(self._dice.uniform(0.0, 2 * ANSWER))
+        await asyncio.sleep(self._rng.uniform(0.0, 2 * ANSWER))
 
     async def _refuse(self, proxy: Proxy) -> None:
         """Be away, sometimes for longer than a call has patience."""
         proxy.refuse()
         proxy.reset()
-        await asyncio.sleep(self._dice.choice([0.05, 0.5, 5.0]))
+        await asyncio.sleep(self._rng.choice([0.05, 0.5, 5.0]))
         await proxy.open()
 
 
@@ -142,10 +142,10 @@ def without_uvloop(folder: Path) -> str:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(SECONDS + 4 * SETTLES_WITHIN)
+@pytest.mark.timeout(SECONDS + 4 * SETTLE_TIMEOUT)
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("kind", ["valkey"], indirect=True)
-async def test_a_network_that_fails_ends_no_worker_and_no_request_with_a_plain_500(
+async def test_failing_network_ends_no_worker_and_causes_no_plain_500(
     loop: str, server: RunningServer, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     environment = {} if loop == "uvloop" else {"PYTHONPATH": without_uvloop(tmp_path)}
@@ -159,10 +159,12 @@ async def test_a_network_that_fails_ends_no_worker_and_no_request_with_a_plain_5
         )
         stack.callback(far.stop)
         stack.callback(near.stop)
-        scene = Scene(near, store, stack)
-        workers = [await Scene(far, store, stack).worker(f"w{number}", **environment) for number in range(WORKERS)]
-        assert all(worker.said(f", {loop}") for worker in workers)
-        api, http = await scene.api(loop=loop)
+        scenario = ProcessScenario(near, store, stack)
+        workers = [
+            await ProcessScenario(far, store, stack).worker(f"w{number}", **environment) for number in range(WORKERS)
+        ]
+        assert all(worker.logged(f", {loop}") for worker in workers)
+        api, http = await scenario.api(loop=loop)
         network, clients = Network(proxies, random.Random(SEED)), Clients(http)
 
         going = [asyncio.create_task(clients.go_on(number)) for number in range(CLIENTS)]
@@ -176,7 +178,7 @@ async def test_a_network_that_fails_ends_no_worker_and_no_request_with_a_plain_5
             task.result()
         await asyncio.wait(going)
 
-        records = await scene.finished(clients.taken, within=SETTLES_WITHIN)
+        records = await scenario.wait_all_finished(clients.taken, within=SETTLE_TIMEOUT)
         said = {
             "faults": dict(network.faults),
             "jobs": len(records),
@@ -185,11 +187,11 @@ async def test_a_network_that_fails_ends_no_worker_and_no_request_with_a_plain_5
         answers = {f"{status} {content}": count for (status, content), count in clients.answers.items()}
         record_property(f"network_faults_{loop}", {**said, "answers": answers})
         assert {record.state for record in records} == {State.SUCCEEDED}
-        assert [process.name for process in (*workers, api) if process.ended] == []
+        assert [process.name for process in (*workers, api) if process.exited] == []
         assert clients.answers.keys() <= GOOD | {UNAVAILABLE}
         assert [process.name for process in (*workers, api) if broke(process)] == []
 
 
-def broke(process: Started) -> bool:
-    """Tell whether a process has logged an error that nobody expected: a 503 is logged with where it came from."""
-    return any(map(process.said, ("Exception in ASGI application", "was never retrieved", "RuntimeError")))
+def broke(process: RunningProcess) -> bool:
+    """Return whether a process has logged an error that nobody expected: a 503 is logged with where it came from."""
+    return any(map(process.logged, ("Exception in ASGI application", "was never retrieved", "RuntimeError")))

@@ -1,4 +1,4 @@
-"""Workers and the service while their server is killed, away, full, or comes back without the last it was told."""
+"""Workers and the HTTP service while their server is killed, away, full, or has lost its last writes."""
 
 import asyncio
 import signal
@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from redis.asyncio import Redis
 
-from examples.stock_chat.demo.stream import ServerEvent, server_events
+from examples.stock_chat.demo.server_events import ServerEvent, server_events
 from sidelane import Sidelane, State
 from sidelane.model.job import Query
 from sidelane.model.worker import OK
-from sidelane.worker.embedding import run_in_background
+from sidelane.worker.worker import run_in_background
 from tests.contract.servers import RunningServer
 from tests.system import shop
-from tests.system.places import ON_SERVERS
-from tests.system.scene import Scene, attempts_of
+from tests.system.process_scenario import ProcessScenario, text_by_attempt
+from tests.system.store_urls import ON_SERVERS
 from tests.system.waiting import until
 
 pytestmark = ON_SERVERS
@@ -33,48 +33,53 @@ async def admin(server: RunningServer) -> AsyncIterator["Redis"]:
     await client.aclose()
 
 
-async def test_a_restart_that_takes_longer_than_a_lease_costs_no_job_its_worker(
-    scene: Scene, server: RunningServer, lease: float
+@pytest.mark.row("R9")
+async def test_server_restart_longer_than_a_lease_costs_no_attempt(
+    scenario: ProcessScenario, server: RunningServer, lease: float
 ) -> None:
-    workers = [await scene.worker(name) for name in ("w1", "w2")]
-    held, told = await scene.submit(shop.hold.call(), shop.tell.call(100, 0.05))
+    workers = [await scenario.worker(name) for name in ("w1", "w2")]
+    held, told = await scenario.submit(shop.hold.call(), shop.tell.call(100, 0.05))
     for job in held, told:
-        await scene.started(job)
+        await scenario.wait_started(job)
     server.stop(signal.SIGKILL)
     await asyncio.sleep(3 * lease)  # nothing happens now that could be waited for
     server.start()
     for worker in workers:
-        scene.processes.open_gate(worker.name)
+        scenario.processes.open_gate(worker.name)
     for job in held, told:
-        record = await scene.ended(job)
+        record = await scenario.wait_finished(job)
         assert (record.state, record.attempt, record.worker_losses) == (State.SUCCEEDED, 1, 0)
-        assert len(scene.processes.diary("start", job)) == 1
-    assert [data["text"] for name, data in await scene.log(told) if name == "token"] == [f"{n} " for n in range(100)]
-    assert not any(worker.ended for worker in workers)
+        assert len(scenario.processes.notes("start", job)) == 1
+    assert [data["text"] for name, data in await scenario.event_log(told) if name == "token"] == [
+        f"{n} " for n in range(100)
+    ]
+    assert not any(worker.exited for worker in workers)
 
 
 @pytest.mark.parametrize("away", [0.5, pytest.param(6.0, marks=pytest.mark.long)])
-async def test_workers_claim_again_within_five_seconds_of_their_servers_return(
-    scene: Scene, server: RunningServer, away: float, record_property: Callable[[str, object], None]
+async def test_workers_claim_again_within_five_seconds_after_the_server_is_back(
+    scenario: ProcessScenario, server: RunningServer, away: float, record_property: Callable[[str, object], None]
 ) -> None:
     names = ("w1", "w2", "w3")
     for name in names:
-        await scene.worker(name, SIDELANE_CONCURRENCY="2")
+        await scenario.worker(name, SIDELANE_CONCURRENCY="2")
     server.stop(signal.SIGKILL)
     await asyncio.sleep(away)
     server.start()
     back = shop.machine_time()
-    jobs = await scene.submit(*(shop.hold.call() for _ in range(6)))  # there is a slot for each
-    await until(lambda: len(scene.processes.diary("start")) == len(jobs), "all of them begin", within=5)
-    started = scene.processes.diary("start")
+    jobs = await scenario.submit(*(shop.hold.call() for _ in range(6)))  # there is a slot for each
+    await until(lambda: len(scenario.processes.notes("start")) == len(jobs), "all of them begin", within=5)
+    started = scenario.processes.notes("start")
     assert {note["worker"] for note in started} == set(names)
     record_property(f"claims_after_{away:g}_s_away_s", round(max(note["at"] for note in started) - back, 2))
     for name in names:
-        scene.processes.open_gate(name)
-    assert {record.attempt for record in await scene.finished(jobs)} == {1}
+        scenario.processes.open_gate(name)
+    assert {record.attempt for record in await scenario.wait_all_finished(jobs)} == {1}
 
 
-async def test_a_worker_whose_server_is_away_is_not_well_until_it_is_back(scene: Scene, server: RunningServer) -> None:
+async def test_worker_health_reports_a_server_outage_until_it_ends(
+    scenario: ProcessScenario, server: RunningServer
+) -> None:
     lane = Sidelane(store=server.url(), settings={"lease_duration": 1.0})
     async with lane.open(), run_in_background(lane.worker(name="w1")) as worker:
         await until(lambda: worker.health == OK, "it is well")
@@ -85,18 +90,18 @@ async def test_a_worker_whose_server_is_away_is_not_well_until_it_is_back(scene:
         await until(lambda: worker.health == OK, "it is well again", within=5)
 
         async def says_so() -> bool:
-            return [(each.name, each.health) for each in await scene.store.workers()] == [("w1", OK)]
+            return [(each.name, each.health) for each in await scenario.store.workers()] == [("w1", OK)]
 
         await until(says_so, "others see it")
 
 
-async def test_a_full_server_lets_what_runs_finish_refuses_the_rest_with_503_and_goes_on_when_there_is_room(
-    scene: Scene, admin: "Redis"
+async def test_full_server_lets_running_jobs_finish_and_rejects_submits_with_503(
+    scenario: ProcessScenario, admin: "Redis"
 ) -> None:
-    await scene.worker("w1", SIDELANE_CONCURRENCY="1")
-    _, client = await scene.api()
+    await scenario.worker("w1", SIDELANE_CONCURRENCY="1")
+    _, client = await scenario.api()
     held = (await client.post("/holds")).json()["id"]
-    await scene.started(held)
+    await scenario.wait_started(held)
     waiting = [(await client.post(f"/sums/{number}", params={"a": number, "b": 1})).json()["id"] for number in range(5)]
     await admin.config_set("maxmemory", "1mb")
 
@@ -106,32 +111,34 @@ async def test_a_full_server_lets_what_runs_finish_refuses_the_rest_with_503_and
     assert refused.headers["retry-after"]
     assert refused.json()["status"] == UNAVAILABLE
     assert "nothing was done" in refused.json()["detail"]
-    scene.processes.open_gate("w1")
-    ended = await scene.finished([held, *waiting])
+    scenario.processes.open_gate("w1")
+    ended = await scenario.wait_all_finished([held, *waiting])
     assert {(record.state, record.attempt) for record in ended} == {(State.SUCCEEDED, 1)}
-    assert attempts_of(await scene.log(held)) == ["before after "]
+    assert text_by_attempt(await scenario.event_log(held)) == ["before after "]
 
     await admin.config_set("maxmemory", "0")
     assert (await client.get("/jobs/refused")).status_code == 404
     accepted = await client.post("/sums/refused", params={"a": 1, "b": 1})
     assert accepted.status_code == ACCEPTED
-    assert (await scene.ended("refused")).result == "2"
+    assert (await scenario.wait_finished("refused")).result == "2"
 
 
-async def test_a_job_that_streams_while_its_server_is_full_finishes_with_all_it_said(
-    scene: Scene, admin: "Redis"
+async def test_job_that_streams_while_its_server_is_full_keeps_all_its_events(
+    scenario: ProcessScenario, admin: "Redis"
 ) -> None:
-    await scene.worker("w1")
-    (told,) = await scene.submit(shop.tell.call(30, 0.05))
-    await scene.started(told)
+    await scenario.worker("w1")
+    (told,) = await scenario.submit(shop.tell.call(30, 0.05))
+    await scenario.wait_started(told)
     await admin.config_set("maxmemory", "1mb")
-    record = await scene.ended(told)
+    record = await scenario.wait_finished(told)
     assert (record.state, record.attempt) == (State.SUCCEEDED, 1)
-    assert attempts_of(await scene.log(told)) == ["".join(f"{number} " for number in range(30))]
+    assert text_by_attempt(await scenario.event_log(told)) == ["".join(f"{number} " for number in range(30))]
 
 
-async def test_every_202_around_a_kill_9_of_the_server_is_one_job(scene: Scene, server: RunningServer) -> None:
-    _, client = await scene.api()
+async def test_every_202_around_sigkill_of_the_server_is_one_job(
+    scenario: ProcessScenario, server: RunningServer
+) -> None:
+    _, client = await scenario.api()
     answers: dict[str, int] = {}
 
     async def submit(number: int) -> None:
@@ -147,18 +154,20 @@ async def test_every_202_around_a_kill_9_of_the_server_is_one_job(scene: Scene, 
     await asyncio.gather(*submitting)
     accepted = [job for job, status in answers.items() if status == ACCEPTED]
     assert set(answers.values()) <= {ACCEPTED, UNAVAILABLE}
-    there = [record.id for record in await scene.store.list_jobs(Query(limit=1000))]
+    there = [record.id for record in await scenario.store.list_jobs(Query(limit=1000))]
     assert len(there) == len(set(there))
     assert set(accepted) <= set(there) <= set(answers)
-    await scene.worker("w1")
-    assert {(record.state, record.attempt) for record in await scene.finished(accepted)} == {(State.SUCCEEDED, 1)}
+    await scenario.worker("w1")
+    assert {(record.state, record.attempt) for record in await scenario.wait_all_finished(accepted)} == {
+        (State.SUCCEEDED, 1)
+    }
 
 
-async def test_a_stream_open_across_a_crash_of_the_machine_says_that_it_has_a_gap_and_comes_to_its_end(
-    scene: Scene, server: RunningServer
+async def test_stream_open_across_a_machine_crash_reports_a_gap_and_continues_to_the_end(
+    scenario: ProcessScenario, server: RunningServer
 ) -> None:
-    await scene.worker("w1")
-    _, client = await scene.api()
+    await scenario.worker("w1")
+    _, client = await scenario.api()
     words, seen = 60, list[ServerEvent]()
     left = 0
     params = {"words": words, "pace": 0.03}
@@ -179,13 +188,13 @@ async def test_a_stream_open_across_a_crash_of_the_machine_says_that_it_has_a_ga
     replayed = [
         event.data["text"] for event in seen[[event.name for event in seen].index("gap") :] if event.name == "token"
     ]
-    assert replayed == [data["text"] for name, data in await scene.log(job) if name == "token"]
+    assert replayed == [data["text"] for name, data in await scenario.event_log(job) if name == "token"]
     said = [int(text) for text in replayed]
     assert said == sorted(set(said))
     assert said[:16] == list(range(16))
     assert said[-1] == words - 1
     assert 20 < len(said) < words, "the tail that was lost is not in the log"
     assert hole.data == {"missing": words - len(said)}, "and readers are told how much is missing"
-    record = await scene.ended(job)
+    record = await scenario.wait_finished(job)
     assert (record.state, record.attempt) == (State.SUCCEEDED, 1)
     assert seen[-1].data["result"] == "".join(f"{number} " for number in range(words)), "the task itself went on"

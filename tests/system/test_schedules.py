@@ -1,4 +1,4 @@
-"""A schedule fires once at each of its times, whoever is there to see to it."""
+"""A schedule submits one job at each of its times, whichever processes are killed."""
 
 import asyncio
 import random
@@ -9,8 +9,8 @@ import pytest
 from sidelane.model.job import Query
 from sidelane.model.schedule import Schedule
 from tests.system import shop
-from tests.system.places import ON_BOTH_STORES
-from tests.system.scene import Scene
+from tests.system.process_scenario import ProcessScenario
+from tests.system.store_urls import ON_BOTH_STORES
 
 EVERY = 0.02
 
@@ -27,32 +27,33 @@ SEED = 4
 
 @ON_BOTH_STORES
 @pytest.mark.parametrize("firings", [FEW, pytest.param(FIRINGS, marks=pytest.mark.soak)])
-async def test_each_firing_is_one_job_though_of_two_who_fire_one_is_killed_again_and_again(
-    scene: Scene, firings: int, record_property: Callable[[str, object], None]
+@pytest.mark.row("R20")
+async def test_schedule_submits_one_job_per_tick_although_workers_are_killed(
+    scenario: ProcessScenario, firings: int, record_property: Callable[[str, object], None]
 ) -> None:
-    dice = random.Random(SEED)
-    await scene.store.upsert_schedule(TICK)
-    (record,) = (await scene.store.list_schedules()).records
+    rng = random.Random(SEED)
+    await scenario.store.upsert_schedule(TICK)
+    (record,) = (await scenario.store.list_schedules()).records
     since, kills = record.last, 0
-    workers = [await scene.worker(name) for name in ("w0", "w1")]
+    workers = [await scenario.worker(name) for name in ("w0", "w1")]
 
     async def fired() -> list[float]:
-        (record,) = (await scene.store.list_schedules()).records
+        (record,) = (await scenario.store.list_schedules()).records
         return TICK.due(since, record.last, most=100 * firings)
 
     while kills < KILLS or len(await fired()) < firings:
-        await asyncio.sleep(dice.uniform(0.1, 0.6))
-        victim = dice.randrange(2)
+        await asyncio.sleep(rng.uniform(0.1, 0.6))
+        victim = rng.randrange(2)
         workers[victim].kill()
-        workers[victim] = await scene.worker(f"w{victim}")
+        workers[victim] = await scenario.worker(f"w{victim}")
         kills += 1
-    await scene.store.set_schedule_enabled(TICK.name, False)
+    await scenario.store.set_schedule_enabled(TICK.name, False)
 
     times = await fired()
-    jobs = await scene.store.list_jobs(Query(task=TICK.spec.task, limit=100 * firings))
+    jobs = await scenario.store.list_jobs(Query(task=TICK.spec.task, limit=100 * firings))
     assert len(jobs) == len(times)
     assert len(times) >= firings
-    await scene.finished([job.id for job in jobs], within=30)
+    await scenario.wait_all_finished([job.id for job in jobs], within=30)
     figures = {"firings": len(times), "jobs": len(jobs), "kills": kills}
     record_property("firings", figures)
     print(figures)

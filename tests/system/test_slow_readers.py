@@ -1,4 +1,4 @@
-"""A client that does not read costs little memory, slows nobody, and resumes from the log where it likes."""
+"""Clients that do not read cost little memory, delay no one, and resume from the log."""
 
 import asyncio
 import statistics
@@ -10,13 +10,13 @@ import psutil
 import pytest
 from httpx2 import AsyncClient
 
-from examples.stock_chat.demo.stream import server_events
+from examples.stock_chat.demo.server_events import server_events
 from sidelane import State
 from tests.system import shop
-from tests.system.places import ON_EVERY_STORE
+from tests.system.process_scenario import ProcessScenario
 from tests.system.processes import port_of
-from tests.system.scene import Scene
-from tests.system.slow import Slow, SlowSocket, SlowStream
+from tests.system.slow_clients import SlowClient, SlowSocket, SlowStream
+from tests.system.store_urls import ON_EVERY_STORE
 from tests.system.waiting import until
 
 MIB = 1024 * 1024
@@ -38,13 +38,13 @@ ALLOWED = 40.0
 @pytest.mark.long
 @ON_EVERY_STORE
 @pytest.mark.parametrize("client", [SlowStream, SlowSocket])
-async def test_clients_that_do_not_read_cost_little_memory_slow_nobody_and_miss_nothing(
-    scene: Scene, client: Callable[..., Slow], record_property: Callable[[str, object], None]
+async def test_slow_readers_cost_little_memory_delay_no_one_and_miss_nothing(
+    scenario: ProcessScenario, client: Callable[..., SlowClient], record_property: Callable[[str, object], None]
 ) -> None:
-    await scene.worker("w1")
-    api, http = await scene.api()
+    await scenario.worker("w1")
+    api, http = await scenario.api()
     port, memory = port_of(api) or 0, psutil.Process(api.pid).memory_info
-    (job,) = await scene.submit(shop.pour.call(PIECES, DROPS))
+    (job,) = await scenario.submit(shop.pour.call(PIECES, DROPS))
     slow = [await asyncio.to_thread(client, port, job) for _ in range(SLOW // 2)]
     quick = [Quick(http, job) for _ in range(QUICK)]
     following = [asyncio.create_task(each.follow()) for each in quick]
@@ -52,11 +52,11 @@ async def test_clients_that_do_not_read_cost_little_memory_slow_nobody_and_miss_
         await each.begun.wait()
     before = memory().rss
 
-    scene.processes.open_gate("pour")
+    scenario.processes.open_gate("pour")
     for each in quick:
         await each.poured.wait()
     slow += [await asyncio.to_thread(client, port, job) for _ in range(SLOW // 2)]  # these find all of it there
-    scene.processes.open_gate("drops")
+    scenario.processes.open_gate("drops")
     await asyncio.gather(*following)
     late = [lag for each in quick for lag in each.lags]
     grown = (memory().rss - before) / MIB
@@ -64,7 +64,7 @@ async def test_clients_that_do_not_read_cost_little_memory_slow_nobody_and_miss_
     assert grown < ALLOWED
     assert statistics.median(late) < 0.5
     assert max(late) < 3
-    assert (await scene.record(job)).state is State.SUCCEEDED
+    assert (await scenario.record(job)).state is State.SUCCEEDED
 
     reading = [asyncio.to_thread(check_all, each) for each in slow[::2]]
     coming_back = [asyncio.to_thread(break_off_and_resume, each, client, port, job) for each in slow[1::2]]
@@ -105,7 +105,7 @@ class Quick:
         assert numbers == list(range(1, EVENTS + 1))
 
 
-def check_all(client: Slow, first: int = 1) -> None:
+def check_all(client: SlowClient, first: int = 1) -> None:
     """Check that a client is told the job as it stands, and then everything from event `first` on: in order, once, to the end."""
     with closing(client):
         snapshot, *events = client.read()
@@ -118,7 +118,7 @@ def check_all(client: Slow, first: int = 1) -> None:
     assert (events[-1].name, events[-1].data["result"]) == ("end", PIECES)
 
 
-def break_off_and_resume(slow: Slow, client: Callable[..., Slow], port: int, job: str) -> None:
+def break_off_and_resume(slow: SlowClient, client: Callable[..., SlowClient], port: int, job: str) -> None:
     """Read a little, break off, come back with the last id, and have the rest."""
     with closing(slow):
         *_, last = islice(slow.read(), FEW)

@@ -1,4 +1,4 @@
-"""Uploads go through an API in constant memory. The benchmark `upload` does the same with 500 MB."""
+"""Uploads pass through the API in constant memory. The benchmark `upload` does the same with 500 MB."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def moto(tmp_path: Path) -> Iterator[Moto]:
 
 
 @pytest.mark.parametrize("where", ["folder", pytest.param("S3", marks=pytest.mark.soak)])
-def test_an_upload_takes_little_memory_however_large_it_is(
+def test_upload_of_any_size_takes_little_memory(
     where: str, tmp_path: Path, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
     files, environment = str(tmp_path / "files"), {}

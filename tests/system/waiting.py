@@ -1,4 +1,4 @@
-"""Waiting for something to become true, and no longer than it must."""
+"""Waiting until a condition becomes true."""
 
 import asyncio
 import time
@@ -8,20 +8,20 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
-EVERY = 0.02
+INTERVAL = 0.02
 
 
 @overload
-async def until(look: Callable[[], Awaitable[T]], what: str, *, within: float = ...) -> T: ...
+async def until(condition: Callable[[], Awaitable[T]], what: str, *, within: float = ...) -> T: ...
 @overload
-async def until(look: Callable[[], T], what: str, *, within: float = ...) -> T: ...
-async def until(look: Callable[[], Any], what: str, *, within: float = 10.0) -> Any:
-    """Look again and again until there is something true to see, and give it. Raises AssertionError after `within` seconds."""
+async def until(condition: Callable[[], T], what: str, *, within: float = ...) -> T: ...
+async def until(condition: Callable[[], Any], what: str, *, within: float = 10.0) -> Any:
+    """Evaluate a condition until it is true, and return its value. Raises AssertionError after `within` seconds."""
     end = time.monotonic() + within
     while True:
-        looked = look()
-        seen = await looked if isawaitable(looked) else looked
-        if seen:
-            return seen
-        assert time.monotonic() < end, f"waited {within:g} s in vain: {what}"
-        await asyncio.sleep(EVERY)
+        value = condition()
+        value = await value if isawaitable(value) else value
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {within:g} s: {what}"
+        await asyncio.sleep(INTERVAL)

@@ -15,8 +15,8 @@ from sidelane.transports.contract import Transport
 from sidelane.transports.endpoints import PubSub
 from sidelane.transports.factory import TransportPool
 from sidelane.transports.pubsub import streaming_pull
-from sidelane.transports.pubsub.delivery import PubSubDelivery
 from sidelane.transports.pubsub.publisher import PublishCall
+from sidelane.transports.pubsub.receiver import PubSubDelivery
 from sidelane.transports.pubsub.transport import PubSubTransport
 from tests.transports.pubsub import PROJECT, RunningPubSub, subscription_path, topic_path
 
@@ -93,7 +93,7 @@ class TestGroups:
     ) -> None:
         """Whether it has arrived before that one's time is extended, or after."""
         await send(ordered, *messages("a1", "a2", group="a"))
-        async with ordered.receiving(hold=1) as receiver:
+        async with ordered.open_receiver(visibility_timeout=1) as receiver:
             (first,) = await take(receiver)
             if when == "before":
                 await nothing(receiver)
@@ -105,7 +105,7 @@ class TestGroups:
 
     async def test_what_is_released_comes_before_what_followed_it(self, ordered: Transport) -> None:
         await send(ordered, *messages("a1", "a2", "a3", group="a"))
-        async with ordered.receiving() as receiver:
+        async with ordered.open_receiver() as receiver:
             (first,) = await take(receiver)
             await nothing(receiver)  # by now the others have arrived
             await first.release()
@@ -113,14 +113,14 @@ class TestGroups:
 
     async def test_what_is_over_comes_before_what_followed_it(self, ordered: Transport) -> None:
         await send(ordered, *messages("a1", "a2", "a3", group="a"))
-        async with ordered.receiving(hold=1) as receiver:
+        async with ordered.open_receiver(visibility_timeout=1) as receiver:
             await take(receiver)
             assert await in_order(receiver) == ["a1", "a2", "a3"]
 
     async def test_a_long_group_does_not_keep_others_from_coming(self, ordered: Transport) -> None:
         await send(ordered, *messages(*(f"a{number:02}" for number in range(40)), group="a"))
         await send(ordered, *messages("b", group="b"))
-        async with ordered.receiving() as receiver:
+        async with ordered.open_receiver() as receiver:
             assert [bodies(await take(receiver)) for _ in "ab"] == [["a00"], ["b"]]
 
     async def test_after_a_message_that_did_not_go_none_of_its_group_goes(self) -> None:
@@ -143,9 +143,9 @@ class TestGroups:
 class TestStreams:
     async def test_no_more_is_taken_than_was_asked_for(self, pubsub: RunningPubSub, transport: PubSubTransport) -> None:
         await send(transport, *messages(*map(str, range(20))))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             taken = await take(receiver, 3)
-            subscription = transport._address.subscription or ""
+            subscription = transport._endpoint.subscription or ""
             others = await asyncio.to_thread(pubsub.pull, subscription, 17)  # as another process does
             assert len({one.message.body for one in taken} | {one.data.decode() for one in others}) == 20
 
@@ -153,7 +153,9 @@ class TestStreams:
         self, pubsub: RunningPubSub, transport: Transport, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(streaming_pull, "STABLE_AFTER", 0.0)
-        async with transport.receiving(hold=1.0) as receiver:  # what goes down with a stream comes again after that
+        async with transport.open_receiver(
+            visibility_timeout=1.0
+        ) as receiver:  # after which unread messages are redelivered
             for body in "ab":
                 receiving = asyncio.create_task(take(receiver))
                 await send(transport, *messages(body))
@@ -167,7 +169,7 @@ class TestStreams:
         self, pubsub: RunningPubSub, transport: Transport
     ) -> None:
         await send(transport, *messages("kept"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
             pubsub.down()
             with pytest.raises(TransportUnavailable, match=r"cannot be reached .* subscription"):
@@ -188,9 +190,9 @@ class TestStreams:
         transports = TransportPool()
 
         async def round_trip() -> None:
-            transport = await transports.to(address)
+            transport = await transports.get(address)
             await send(transport, *messages("a"))
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 await (await take(receiver))[0].ack()
             await transports.close()
 
@@ -207,7 +209,10 @@ class TestExactlyOnce:
     async def test_an_acknowledgement_counts_when_the_service_says_so(self, pubsub: RunningPubSub) -> None:
         topic = pubsub.topic()
         address = PubSub(topic=topic, subscription=pubsub.subscription(topic, enable_exactly_once_delivery=True))
-        async with opened(PubSubTransport(address)) as transport, transport.receiving(hold=1) as receiver:
+        async with (
+            opened(PubSubTransport(address)) as transport,
+            transport.open_receiver(visibility_timeout=1) as receiver,
+        ):
             await send(transport, *messages("a"))
             (delivery,) = await take(receiver)
             pubsub.misbehave(forget=1.0)
@@ -219,7 +224,7 @@ class TestExactlyOnce:
             (delivery,) = await take(receiver)
             assert isinstance(delivery, PubSubDelivery)
             await asyncio.sleep(1.1)
-            delivery.prolong(10)  # as if the clock here were slower than the service's
+            delivery.set_deadline(10)  # as if the clock here were slower than the service's
             await delivery.ack()  # which is not its holder's any more, and no error
             assert bodies(await take(receiver)) == ["late"]
 
@@ -231,7 +236,7 @@ class TestDeadLetters:
         address = PubSub(topic=topic, subscription=pubsub.subscription(topic), dead_letters=topic_path(dead_topic))
         pubsub.publish(topic, b"\xff\xfe", kind="bytes")
         pubsub.publish(topic, "text")
-        async with opened(PubSubTransport(address)) as transport, transport.receiving() as receiver:
+        async with opened(PubSubTransport(address)) as transport, transport.open_receiver() as receiver:
             assert bodies(await take(receiver)) == ["text"]
             receiving = asyncio.create_task(nothing(receiver, 5))
             (letter,) = await asyncio.to_thread(pubsub.pull, dead)
@@ -246,12 +251,12 @@ class TestDeadLetters:
     ) -> None:
         async with opened((await place.way(dead_letters="given")).open()) as transport:
             await send(transport, *messages("a"))
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 (delivery,) = await take(receiver)
                 pubsub.misbehave(fail={"Publish": "UNAVAILABLE"})
                 with pytest.raises(TransportUnavailable):
-                    await delivery.reject("unusable")
-            async with transport.receiving() as receiver:
+                    await delivery.dead_letter("unusable")
+            async with transport.open_receiver() as receiver:
                 assert bodies(await take(receiver)) == ["a"]
 
 
@@ -261,7 +266,7 @@ class TestErrors:
         said = await transport.send([*messages("a"), bad, *messages("b"), Message(body="")])
         assert [type(one) for one in said] == [type(None), TransportMisconfigured, type(None), TransportMisconfigured]
         assert "too long" in str(said[1])
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver, 2)) == ["a", "b"]
 
     async def test_a_refusal_names_the_role_that_is_missing(self, pubsub: RunningPubSub, transport: Transport) -> None:
@@ -295,15 +300,15 @@ class TestErrors:
             PubSub(subscription=subscription_path(subscription)),
             PubSub(subscription=subscription, project=PROJECT),
         ):
-            async with opened(PubSubTransport(address)) as transport, transport.receiving() as receiver:
+            async with opened(PubSubTransport(address)) as transport, transport.open_receiver() as receiver:
                 await nothing(receiver)
 
     async def test_what_the_address_does_not_name_cannot_be_used(self, pubsub: RunningPubSub) -> None:
         async with opened(PubSubTransport(PubSub(subscription="in"))) as transport:
             [said] = await transport.send(messages("a"))
-            assert "give a topic" in str(said)
+            assert "add topic=…" in str(said)
         async with opened(PubSubTransport(PubSub(topic="out"))) as transport:
-            assert "give a subscription" in str(await refusal(transport))
+            assert "add subscription=…" in str(await refusal(transport))
 
 
 async def in_order(receiver: Any) -> list[str]:
@@ -330,7 +335,7 @@ async def refusal(transport: Transport) -> TransportError:
     """Receive what cannot come, and give what is said of it."""
 
     async def receive() -> None:
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             await receiver.receive(1)
 
     with pytest.raises(TransportMisconfigured) as caught:

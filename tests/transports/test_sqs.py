@@ -107,8 +107,8 @@ class TestTroubles:
             (403, "AccessDeniedException", TransportMisconfigured, "need sqs:SendMessage on it"),
             (400, "InvalidClientTokenId", TransportMisconfigured, "AWS does not accept the credentials"),
             (400, "SomethingNew", TransportMisconfigured, "SomethingNew, The words of the service."),
-            (400, "RequestThrottled", TransportUnavailable, "takes no more for now: RequestThrottled."),
-            (503, "ServiceUnavailable", TransportUnavailable, "takes no more for now"),
+            (400, "RequestThrottled", TransportUnavailable, "accepts no requests for now: RequestThrottled."),
+            (503, "ServiceUnavailable", TransportUnavailable, "accepts no requests for now"),
             (0, "", TransportUnavailable, "cannot be reached"),
         ],
     )
@@ -163,7 +163,7 @@ class TestTroubles:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "aiobotocore.session", None)
         with pytest.raises(MissingExtra, match=r"pip install 'sidelane\[sqs\]'"):
-            await TransportPool().to(Sqs("offers"))
+            await TransportPool().get(Sqs("offers"))
 
 
 class TestQueues:
@@ -179,7 +179,7 @@ class TestQueues:
             opened(SqsTransport(Sqs(url.rpartition("/")[2]))) as by_name,
         ):
             await send(by_name, *messages("a"))
-            async with by_url.receiving() as receiver:
+            async with by_url.open_receiver() as receiver:
                 assert bodies(await take(receiver)) == ["a"]
 
     async def test_the_url_of_a_queue_says_its_region(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,16 +196,16 @@ class TestQueues:
         told = {"MaximumMessageSize": "2048", "MessageRetentionPeriod": "3600"}
         moto.sqs.set_queue_attributes(QueueUrl=url, Attributes=told)
         async with opened(SqsTransport(Sqs(url))) as transport:
-            assert (transport.largest, transport.redelivers) == (262_144, 14 * 86_400.0)
-            await transport.reach()
-            assert (transport.largest, transport.redelivers) == (2048, 3600.0)
+            assert (transport.max_message_size, transport.redelivery_window) == (262_144, 14 * 86_400.0)
+            await transport.connect()
+            assert (transport.max_message_size, transport.redelivery_window) == (2048, 3600.0)
             await send(transport, Message(body="x" * 2000, attributes={"name": "x" * 38}))
             (error,) = await transport.send([Message(body="x" * 2000, attributes={"name": "x" * 39})])
             assert isinstance(error, TransportMisconfigured)
             assert "2,049 bytes" in str(error)
 
     async def test_what_is_done_at_once_is_done_by_tens(self, moto: Moto, url: str) -> None:
-        async with opened(SqsTransport(Sqs(url))) as transport, transport.receiving() as receiver:
+        async with opened(SqsTransport(Sqs(url))) as transport, transport.open_receiver() as receiver:
             before = moto.requests()
             await asyncio.gather(*(send(transport, *messages(str(number))) for number in range(30)))
             assert moto.requests() - before <= 5
@@ -230,15 +230,15 @@ class TestQueues:
             first, *errors, last = await transport.send([*messages("a"), *refused, *messages("z")])
         assert (first, last) == (None, None)
         assert [str(error) for error in errors] == [
-            "The body of the message is empty, which SQS does not take.",
-            *["The body of the message has characters that SQS does not take."] * 2,
+            "The body of the message is empty, which SQS does not accept.",
+            *["The body of the message has characters that SQS does not accept."] * 2,
         ]
         assert moto.count(url) == 2
 
     async def test_attributes_that_nobody_could_read_are_left_as_they_are(self, moto: Moto, url: str) -> None:
         deep = {"DataType": "String", "StringValue": "[" * 50_000}
         moto.sqs.send_message(QueueUrl=url, MessageBody="a", MessageAttributes={"sidelane.attributes": deep})
-        async with opened(SqsTransport(Sqs(url))) as transport, transport.receiving() as receiver:
+        async with opened(SqsTransport(Sqs(url))) as transport, transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
         assert delivery.message.attributes == {"sidelane.attributes": deep["StringValue"]}
 
@@ -252,7 +252,7 @@ class TestQueues:
                 "sidelane.attributes": {"DataType": "String", "StringValue": "[not ours"},
             },
         )
-        async with opened(SqsTransport(Sqs(url))) as transport, transport.receiving() as receiver:
+        async with opened(SqsTransport(Sqs(url))) as transport, transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
         assert delivery.message.body == "plain"
         assert delivery.message.attributes == {"count": "3", "raw": "AP8=", "sidelane.attributes": "[not ours"}
@@ -260,7 +260,7 @@ class TestQueues:
     async def test_nobody_holds_a_message_for_longer_than_twelve_hours(self, url: str) -> None:
         async with opened(SqsTransport(Sqs(url))) as transport:
             await send(transport, *messages("a"))
-            async with transport.receiving(hold=1e6) as receiver:
+            async with transport.open_receiver(visibility_timeout=1e6) as receiver:
                 (delivery,) = await take(receiver)
                 await delivery.extend(1e6)
                 await delivery.ack()
@@ -268,7 +268,7 @@ class TestQueues:
     async def test_what_comes_too_often_is_buried_by_the_queue_itself(self, moto: Moto) -> None:
         buried = moto.queue()
         url = moto.queue(dead_letters=buried, losses=2)
-        async with opened(SqsTransport(Sqs(url))) as transport, transport.receiving() as receiver:
+        async with opened(SqsTransport(Sqs(url))) as transport, transport.open_receiver() as receiver:
             await send(transport, *messages("a"))
             for _ in range(2):
                 await (await take(receiver))[0].release()
@@ -279,9 +279,9 @@ class TestQueues:
         transports = TransportPool()
 
         async def once(body: str) -> None:
-            transport = await transports.to(Sqs(url))
+            transport = await transports.get(Sqs(url))
             await send(transport, *messages(body))
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 (delivery,) = await take(receiver)
                 await delivery.ack()
             await transports.close()
@@ -304,7 +304,7 @@ class TestFifo:
             Message(body=body, id=name) for body, name in (("a", "1"), ("b", long), ("a", "1"), ("c", long), ("d", "2"))
         ]
         await send(transport, *sent)
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver, 3)) == ["a", "b", "d"]
             await nothing(receiver)
 
@@ -319,7 +319,7 @@ class TestFifo:
         address = Sqs(moto.queue(fifo=True), dead_letters=buried)
         async with opened(SqsTransport(address)) as transport, opened(SqsTransport(Sqs(buried))) as letters:
             await send(transport, *messages("a", group="g"))
-            async with transport.receiving() as receiver, letters.receiving() as dead:
-                await (await take(receiver))[0].reject("It is not JSON.")
+            async with transport.open_receiver() as receiver, letters.open_receiver() as dead:
+                await (await take(receiver))[0].dead_letter("It is not JSON.")
                 (letter,) = await take(dead)
         assert (letter.message.group, letter.message.attributes["reason"]) == ("g", "It is not JSON.")

@@ -72,7 +72,7 @@ async def test_many_callers_keep_two_calls_under_way_and_never_more() -> None:
     assert max(sizes) == 50
 
 
-async def test_one_by_one_no_call_overtakes_another_however_many_wait() -> None:
+async def test_ordered_calls_run_one_at_a_time_in_the_order_of_their_items() -> None:
     done: list[int] = []
 
     async def call(items: Sequence[int]) -> list[int]:
@@ -80,6 +80,6 @@ async def test_one_by_one_no_call_overtakes_another_however_many_wait() -> None:
         done.extend(items)
         return list(items)
 
-    echo = CallCoalescer(call, limit=10, one_by_one=True)
+    echo = CallCoalescer(call, limit=10, ordered=True)
     await asyncio.gather(*map(echo, range(60)))
     assert done == list(range(60))

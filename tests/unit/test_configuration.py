@@ -27,11 +27,13 @@ def test_the_environment_beats_the_project_and_code_beats_both(tmp_path: Path) -
     assert (found.settings.lease_duration, found.settings.shutdown_timeout, found.settings.retention) == (4, 50, 600)
     assert found.origins["lease_duration"].endswith("pyproject.toml, [tool.sidelane]")
     assert found.origins["shutdown_timeout"] == "SIDELANE_SHUTDOWN_TIMEOUT (environment)"
-    assert found.origins["retention"] == "given in code"
+    assert found.origins["retention"] == "argument in code"
 
 
 def test_a_wrong_value_names_its_setting_and_where_it_came_from(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"lease \(SIDELANE_LEASE_DURATION \(environment\)\): .*valid number"):
+    with pytest.raises(
+        ConfigurationError, match=r"lease_duration \(SIDELANE_LEASE_DURATION \(environment\)\): .*valid number"
+    ):
         load_settings({"SIDELANE_LEASE_DURATION": "soon"}, tmp_path)
 
 

@@ -11,20 +11,20 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import Headers
 
-from sidelane.callbacks.http_client import seconds_of
+from sidelane.callbacks.http_client import retry_after_seconds
 from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.url import parse_url
 from sidelane.cli.output.time_format import duration_of
 from sidelane.client.file_references import files_named
 from sidelane.consumers.consumer import trace_of
-from sidelane.external.completion_token import read_token
+from sidelane.external.completion import read_token
 from sidelane.files.file import File
 from sidelane.files.files import key_of
 from sidelane.files.media_types import checked_type
-from sidelane.files.upload import sanitize_name, sanitize_type
+from sidelane.files.upload import is_media_type, sanitize_name
 from sidelane.model.codec import format_validation_error
 from sidelane.model.errors import SidelaneError
-from sidelane.model.ids import is_id, is_made, is_traceparent
+from sidelane.model.ids import is_generated, is_id, is_traceparent
 from sidelane.model.job import JobSpec
 from sidelane.model.limit import RateLimit
 from sidelane.model.message import Message
@@ -33,16 +33,16 @@ from sidelane.transports import cloudevents
 from sidelane.transports.job_messages import (
     CompletionForm,
     EventsForm,
-    read_asked,
     read_claim,
+    read_completion,
     read_dispatched,
+    read_dispatched_header,
     read_form,
-    read_reply,
 )
 from sidelane.transports.sqs import codec
-from sidelane.web.cursor import parse_cursor
-from sidelane.web.idempotency import check_key, content_of
+from sidelane.web.idempotency import check_key, without_file_ids
 from sidelane.web.negotiation import parse_preferences
+from sidelane.web.sse import parse_cursor
 
 MIB = 1024 * 1024
 
@@ -153,8 +153,8 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "an event": cloudevents.read,
     "the envelope of an event": cloudevents.read_envelope,
     "a claim": lambda text: read_claim(Message(body=text)),
-    "a reply": lambda text: read_reply(Message(body=text)),
-    "what an offer asks for": lambda text: read_asked(Message(body=text)),
+    "a reply": lambda text: read_completion(Message(body=text)),
+    "what an offer asks for": lambda text: read_dispatched_header(Message(body=text)),
     "an offer": lambda text: read_dispatched(Message(body=text)),
     "a trace": lambda text: trace_of(Message(body=text)),
 }
@@ -175,20 +175,20 @@ SHORT: Mapping[str, tuple[Callable[[str], Any], list[Shape]]] = {
     ),
     "Last-Event-ID": (parse_cursor, [*PLAIN, between("a:1:", "1", ""), between("a:", "f", ":1")]),
     "Idempotency-Key": (lambda text: check_key(text, "ann"), PLAIN),
-    "Retry-After": (lambda text: seconds_of(text, 0.0), [*PLAIN, *NUMBERS, *DATES]),
+    "Retry-After": (lambda text: retry_after_seconds(text, 0.0), [*PLAIN, *NUMBERS, *DATES]),
     "traceparent": (is_traceparent, PLAIN),
-    "an id": (lambda text: (is_id(text), is_made(text)), [*PLAIN, between("0" * 32 + ".", "a", "!")]),
+    "an id": (lambda text: (is_id(text), is_generated(text)), [*PLAIN, between("0" * 32 + ".", "a", "!")]),
     "a completion token": (lambda text: read_token(b"key", "job", text), [*PLAIN, between("1.a.", "A", "")]),
     "a callback's URL": (parse_url, [*PLAIN, between("https://", "a.", ""), between("https://a/", "/", "")]),
     "a callback's host": (AddressPolicy().check_host, [*PLAIN, *repeated("1.", "0x", "::")]),
     "a file's name": (sanitize_name, PLAIN),
-    "a file's type": (lambda text: (sanitize_type(text), checked_type(b"", text, ("audio/*",))), [*PLAIN, *repeated("a/")]),
+    "a file's type": (lambda text: (is_media_type(text), checked_type(b"", text, ("audio/*",))), [*PLAIN, *repeated("a/")]),
     "a file's id": (key_of, FILES),
     "a file": (File.model_validate_json, [between('{"file":"sidelane-file:', "0", '"}'), *PLAIN]),
     "files in arguments": (lambda text: files_named([text]), FILES),
-    "arguments that are compared": (content_of, FILES),
+    "arguments that are compared": (without_file_ids, FILES),
     "attributes in one": (lambda text: codec.from_entry({"Body": "", "MessageId": "", "MessageAttributes": {
-        codec.MORE: {"StringValue": text}}}), [*PLAIN, *repeated("[", "{"), between('{"a":"', "a", '"}')]),
+        codec.OVERFLOW: {"StringValue": text}}}), [*PLAIN, *repeated("[", "{"), between('{"a":"', "a", '"}')]),
     "a completion": (lambda text: read_form(CompletionForm, text), [*PLAIN, *BODIES]),
     "events by HTTP": (lambda text: read_form(EventsForm, text), [*PLAIN, *BODIES]),
     "a job to be kept": (lambda text: spec_problem(JobSpec(id=text, task="t", key=text, user=text)), PLAIN),
@@ -249,7 +249,7 @@ def test_a_message_of_a_mebibyte_costs_a_loop_no_more_than_it_can_spare(reader: 
     "header", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +99999999999999"]
 )
 def test_a_retry_after_that_no_calendar_has_says_nothing(header: str) -> None:
-    assert seconds_of(header, 0.0) is None
+    assert retry_after_seconds(header, 0.0) is None
 
 
 @pytest.mark.parametrize(("count", "told", "begins"), [(1000, 5, "0: "), (300_000, 0, "300,000 values do not fit")])

@@ -1,4 +1,4 @@
-"""Clients as they are in the field: one that reads event streams, and a real server for them to talk to."""
+"""Test clients: a parser of event streams, and an application on a real server with its client."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ EVENT_STREAM = {"Accept": "text/event-stream"}
 
 @dataclass(frozen=True)
 class Frame:
-    """One event of a stream, or a comment, or a `retry`, as it was on the wire."""
+    """One event of a stream, a comment, or a `retry`, as sent."""
 
     event: str = "message"
     data: Any = None
@@ -28,13 +28,13 @@ class Frame:
 
 
 def frames_of(text: str) -> list[Frame]:
-    """Read a whole stream."""
+    """Parse a whole stream."""
     reader = FrameReader()
     return [frame for line in text.split("\n") for frame in reader.feed(line)]
 
 
 class FrameReader:
-    """Reads an event stream line by line, as WHATWG's rules say, and checks that data is JSON."""
+    """Parses an event stream line by line by the WHATWG rules, and checks that data is JSON."""
 
     def __init__(self) -> None:
         self._fields: dict[str, str] = {}
@@ -45,7 +45,7 @@ class FrameReader:
         elif line:
             name, _, value = line.partition(":")
             assert name in {"id", "event", "data", "retry"}
-            assert name not in self._fields, "data fills one line"
+            assert name not in self._fields, "data must be a single line"
             self._fields[name] = value.removeprefix(" ")
         elif fields := self._take():
             if "retry" in fields:
@@ -87,7 +87,7 @@ class Stream:
         return [frame async for frame in self if frame.data is not None]
 
     async def until_silent(self) -> list[Frame]:
-        """Read events up to the next comment, which says that there are none at the moment."""
+        """Read events up to the next comment, which the server sends when there are no events."""
         found: list[Frame] = []
         async for frame in self:
             if frame.comment is not None:
@@ -99,7 +99,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Server:
-    """A served application and a client of it."""
+    """An application on a running server, and a client of it."""
 
     port: int
     client: httpx2.AsyncClient
@@ -107,7 +107,7 @@ class Server:
 
     @asynccontextmanager
     async def stream(self, path: str, method: str = "GET", **request: Any) -> AsyncIterator[Stream]:
-        """Open an event stream; leaving the block breaks the connection."""
+        """Open an event stream. Leaving the block closes the connection."""
         request["headers"] = {**EVENT_STREAM, **request.get("headers", {})}
         async with self.client.stream(method, path, **request) as response:
             assert response.status_code == 200, await response.aread()
@@ -115,12 +115,12 @@ class Server:
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, *, user: str | None = "ann") -> AsyncIterator[Server]:
-    """Serve an application on a free port, lifespan included, with uvicorn, on this event loop."""
+async def run_server(app: ASGIApp, *, user: str | None = "ann") -> AsyncIterator[Server]:
+    """Run an application, with its lifespan, in uvicorn on a free port and on this event loop."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
-    server = _Quiet(config)
+    server = _ServerWithoutSignals(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     headers = {"X-User": user} if user else {}
     try:
@@ -133,14 +133,14 @@ async def served(app: ASGIApp, *, user: str | None = "ann") -> AsyncIterator[Ser
         listener.close()
 
 
-class _Quiet(uvicorn.Server):
+class _ServerWithoutSignals(uvicorn.Server):
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # the tests' own process keeps its signals
+    def capture_signals(self) -> Iterator[None]:  # the test process keeps its own signal handlers
         yield
 
 
 async def _started(server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
     while not server.started and not serving.done():
-        await asyncio.sleep(0.005)  # uvicorn has no event for it
+        await asyncio.sleep(0.005)  # uvicorn has no event for its start
     if serving.done():
         await serving

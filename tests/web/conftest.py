@@ -1,4 +1,4 @@
-"""The service under test: called in the process where nothing streams, served by uvicorn where something does."""
+"""Fixtures: the service under test, called in process, or run by uvicorn if responses are streamed."""
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.contract.servers import RunningServer
-from tests.web.clients import Server, served
+from tests.web.clients import Server, run_server
 from tests.web.service import Service, make_service
 
 MakeService = Callable[..., Service]
@@ -19,7 +19,7 @@ MakeClient = Callable[..., httpx2.AsyncClient]
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server for the tests that run on both stores."""
+    """A Valkey server for the tests that run on both stores."""
     running = RunningServer("valkey", tmp_path_factory.mktemp("valkey")).start()
     yield running
     running.stop()
@@ -27,7 +27,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest) -> str:
-    """Where jobs are kept: in a new file, unless a test asks for "valkey" (`BOTH_STORES`)."""
+    """The store's URL; "" is a new SQLite file. Tests with `BOTH_STORES` run on Valkey too."""
     if getattr(request, "param", "sqlite") == "sqlite":
         return ""
     server: RunningServer = request.getfixturevalue("valkey")
@@ -39,7 +39,7 @@ BOTH_STORES = pytest.mark.parametrize("store", ["sqlite", "valkey"], indirect=Tr
 
 @pytest.fixture
 def make(tmp_path: Path, store: str) -> MakeService:
-    """Make a service of one's own settings."""
+    """Return a function that makes a service with given settings."""
 
     def make(**settings: Any) -> Service:
         return make_service(tmp_path, store=store, **settings)
@@ -54,21 +54,21 @@ def service(make: MakeService) -> Service:
 
 @pytest.fixture
 async def client(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
-    """The user ann, before the open service."""
-    async with service.lane.open(workers=1), called(service) as client:
+    """A client of the running service, as user ann."""
+    async with service.lane.open(workers=1), open_client(service) as client:
         yield client
 
 
 @pytest.fixture
 async def server(service: Service) -> AsyncIterator[Server]:
     """The service on a real server."""
-    async with served(service.app) as server:
+    async with run_server(service.app) as server:
         yield server
 
 
 @asynccontextmanager
-async def called(service: Service, user: str | None = "ann") -> AsyncIterator[httpx2.AsyncClient]:
-    """Call the application as this user, without a server between. Its lane must be open."""
+async def open_client(service: Service, user: str | None = "ann") -> AsyncIterator[httpx2.AsyncClient]:
+    """Return a client that calls the application in process as this user. The lane must be open."""
     transport = httpx2.ASGITransport(app=service.app, raise_app_exceptions=False)
     headers = {"X-User": user} if user else {}
     async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:

@@ -1,4 +1,4 @@
-"""A small service with a task for everything that a client can meet, whose pace the tests set."""
+"""A service with a task for every kind of response. Tests control how far its tasks run."""
 
 import asyncio
 import math
@@ -31,10 +31,10 @@ from sidelane import (
 from sidelane.stores.contract import job_topic
 from sidelane.web import Jobs, Responder, problem_handler
 
-ABANDONED_AFTER = 0.6
-KEPT = 60.0
+GRACE_PERIOD = 0.6
+RETENTION = 60.0
 
-Asked = Annotated[Any, Body()]
+JsonBody = Annotated[Any, Body()]
 
 
 class UpstreamError(Exception):
@@ -42,14 +42,14 @@ class UpstreamError(Exception):
 
 
 class Chart(BaseModel):
-    """What a task makes beside its text."""
+    """An object that a task emits beside its text."""
 
     title: str
     points: list[float]
 
 
 class Pace:
-    """Sets how far tasks go: each `step` they ask for waits until the test has allowed it."""
+    """Controls how far tasks run: each `step` of a task waits until the test allows it."""
 
     def __init__(self) -> None:
         self._steps = asyncio.Semaphore(0)
@@ -71,7 +71,7 @@ class Pace:
 
 @dataclass
 class Service:
-    """The lane, its HTTP half and the application around them. `tasks` are by name; POST /do/<name> calls one."""
+    """The lane, its `Jobs` and the application. `tasks` are by name; POST /do/<name> submits one."""
 
     lane: Sidelane
     jobs: Jobs
@@ -79,33 +79,33 @@ class Service:
     pace: Pace
     tasks: dict[str, Any] = field(default_factory=dict)
 
-    def is_watched(self, job_id: str) -> bool:
-        """Tell whether someone follows a job's log in this process."""
+    def is_subscribed(self, job_id: str) -> bool:
+        """Return whether a stream in this process is subscribed to a job."""
         store: Any = self.lane.client.store
-        return job_topic(job_id) in store._watching._watches
+        return job_topic(job_id) in store._notifier._watches
 
-    async def left(self, job_id: str) -> None:
-        """Wait until nobody does any more."""
+    async def wait_unsubscribed(self, job_id: str) -> None:
+        """Wait until no stream in this process is subscribed to a job."""
         async with asyncio.timeout(2):
-            while self.is_watched(job_id):
-                await asyncio.sleep(0.005)  # a stream ends without telling anyone
+            while self.is_subscribed(job_id):
+                await asyncio.sleep(0.005)  # the end of a stream has no event
 
 
-def whose(connection: HTTPConnection) -> str | None:
-    """Believe a header; good enough for a test."""
+def current_user(connection: HTTPConnection) -> str | None:
+    """Return the user in the header X-User."""
     return connection.headers.get("x-user")
 
 
 def make_service(
     folder: Path,
     *,
-    open_to_everyone: bool = False,
+    without_users: bool = False,
     guessable: bool | None = None,
     workers: int = 1,
     store: str = "",
     **settings: Any,
 ) -> Service:
-    """Make the service on `store` or a new one in `folder`; its lifespan opens the lane with so many workers."""
+    """Make the service on `store`, or on a new SQLite file in `folder`. Its lifespan opens the lane with that many workers."""
     lane = Sidelane(
         queues=[Queue("chat"), Queue("small", max_queued=2)],
         store=store or f"sqlite:///{folder / 'jobs.db'}",
@@ -118,19 +118,20 @@ def make_service(
             yield
 
     pace = Pace()
-    jobs = Jobs(lane, user=None if open_to_everyone else whose, guessable=guessable)
+    jobs = Jobs(lane, user=None if without_users else current_user, guessable=guessable)
     app = FastAPI(lifespan=lifespan)
     app.add_exception_handler(SidelaneError, problem_handler)
     app.include_router(jobs.router, prefix="/jobs")
     app.include_router(jobs.batches, prefix="/batches")
     service = Service(lane, jobs, app, pace)
-    _declare(service)
-    _declare_limited(service)
-    _route(service)
+    _register_tasks(service)
+    _register_failing_tasks(service)
+    _register_limited_tasks(service)
+    _add_routes(service)
     return service
 
 
-def _declare(service: Service) -> None:  # noqa: C901 - a table of tasks, each a line or two
+def _register_tasks(service: Service) -> None:
     lane, pace = service.lane, service.pace
 
     async def echo(text: str = "") -> str:
@@ -162,15 +163,34 @@ def _declare(service: Service) -> None:  # noqa: C901 - a table of tasks, each a
         yield "Here it is."
         yield Result(chart)
 
+    _register(
+        service,
+        [
+            lane.task(echo),
+            lane.task(queue="chat")(talk),
+            lane.task(queue="chat")(paced),
+            lane.task(repeat),
+            lane.task(held),
+            lane.task(draw),
+            lane.task(name="fleeting", retention=RETENTION)(echo),
+            lane.task(name="watched", on_disconnect=CancelAfter(after=GRACE_PERIOD))(paced),
+            lane.task(name="unwatched", on_disconnect="continue")(paced),
+        ],
+    )
+
+
+def _register_failing_tasks(service: Service) -> None:
+    lane, pace = service.lane, service.pace
+
     async def flaky(*, ctx: Context = Use(Context)) -> AsyncIterator[str]:
         yield f"attempt {ctx.attempt}"
         if ctx.attempt == 1:
             await pace.step()
-            raise RuntimeError("the secret words of an exception")
+            raise RuntimeError("the secret message of an exception")
 
     async def broken() -> AsyncIterator[str]:
         yield "so far, so good"
-        raise ValueError("the secret words of an exception")
+        raise ValueError("the secret message of an exception")
 
     async def teapot() -> str:
         raise HTTPException(418, "I am a teapot.")
@@ -181,11 +201,11 @@ def _declare(service: Service) -> None:  # noqa: C901 - a table of tasks, each a
     async def upstream() -> str:
         raise UpstreamError("model overloaded")
 
-    async def hopeless() -> str:
+    async def no_credit() -> str:
         raise PermanentFailure(Problem(status=402, title="No credit", detail="Buy some.", extra={"balance": 0}))
 
-    async def odd() -> str:
-        raise PermanentFailure("A status that is none.", status=204)
+    async def wrong_status() -> str:
+        raise PermanentFailure("This status is not an error.", status=204)
 
     async def slow() -> str:
         await asyncio.sleep(60)
@@ -195,28 +215,19 @@ def _declare(service: Service) -> None:  # noqa: C901 - a table of tasks, each a
     _register(
         service,
         [
-            lane.task(echo),
-            lane.task(queue="chat")(talk),
-            lane.task(queue="chat")(paced),
-            lane.task(repeat),
-            lane.task(held),
-            lane.task(draw),
             lane.task(retry=Retry(attempts=2, backoff=Fixed(0)))(flaky),
             lane.task(broken),
             lane.task(teapot),
             lane.task(picky),
             lane.task(upstream),
-            lane.task(hopeless),
-            lane.task(odd),
+            lane.task(no_credit),
+            lane.task(wrong_status),
             lane.task(timeout=0.2)(slow),
-            lane.task(name="fleeting", retention=KEPT)(echo),
-            lane.task(name="watched", on_disconnect=CancelAfter(after=ABANDONED_AFTER))(paced),
-            lane.task(name="unwatched", on_disconnect="continue")(paced),
         ],
     )
 
 
-def _declare_limited(service: Service) -> None:
+def _register_limited_tasks(service: Service) -> None:
     lane, pace = service.lane, service.pace
 
     async def held() -> str:
@@ -249,7 +260,9 @@ def _declare_limited(service: Service) -> None:
             lane.task(name="newest", limits=[ConcurrencyLimit(1, per="user", on_limit="replace", name="newest")])(
                 paced
             ),
-            lane.task(name="patient", limits=[ConcurrencyLimit(1, per="user", on_limit="wait", name="in-turn")])(held),
+            lane.task(name="patient", limits=[ConcurrencyLimit(1, per="user", on_limit="wait", name="one-at-a-time")])(
+                held
+            ),
             lane.task(name="queued", queue="small")(echo),
         ],
     )
@@ -259,14 +272,14 @@ def _register(service: Service, tasks: list[Any]) -> None:
     service.tasks.update((task.name, task) for task in tasks)
 
 
-def _route(service: Service) -> None:
+def _add_routes(service: Service) -> None:
     Respond = Annotated[Responder, Depends(service.jobs.respond)]  # noqa: N806 - a type of this service
 
     @service.app.post("/do/{name}")
     async def do(
         name: str,
         respond: Respond,
-        arguments: Asked = None,
+        arguments: JsonBody = None,
         key: str | None = None,
         chosen: str | None = None,
         stream: bool = False,

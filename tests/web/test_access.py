@@ -1,4 +1,4 @@
-"""A job is seen by its submitter alone, and its events by whoever holds their token."""
+"""Access: only its submitter sees a job, and anyone who has its token sees its events."""
 
 import time
 
@@ -8,8 +8,8 @@ import pytest
 from sidelane.model.ids import new_id
 from sidelane.model.job import DAY, JobRecord, JobSpec, State
 from sidelane.web import access
-from tests.web.conftest import BOTH_STORES, MakeService, called
-from tests.web.service import Service, whose
+from tests.web.conftest import BOTH_STORES, MakeService, open_client
+from tests.web.service import Service, current_user
 
 ROUTES = [
     ("GET", ""),
@@ -20,7 +20,7 @@ ROUTES = [
 
 
 @pytest.mark.parametrize(("method", "tail"), ROUTES)
-async def test_to_others_a_job_does_not_exist(client: httpx2.AsyncClient, method: str, tail: str) -> None:
+async def test_job_of_another_user_is_404(client: httpx2.AsyncClient, method: str, tail: str) -> None:
     job = (await client.post("/do/echo")).json()
     unknown = await client.request(method, f"/jobs/00ff{tail}")
     assert unknown.status_code == 404
@@ -31,7 +31,7 @@ async def test_to_others_a_job_does_not_exist(client: httpx2.AsyncClient, method
         assert answer.text == unknown.text.replace("00ff", job["id"])
 
 
-async def test_others_cannot_cancel_a_job(client: httpx2.AsyncClient, service: Service) -> None:
+async def test_another_user_cannot_cancel_a_job(client: httpx2.AsyncClient, service: Service) -> None:
     job = (await client.post("/do/held")).json()
     await client.post(job["links"]["cancel"], headers={"X-User": "bob"})
     service.pace.allow()
@@ -39,14 +39,14 @@ async def test_others_cannot_cancel_a_job(client: httpx2.AsyncClient, service: S
     assert '"succeeded"' in end
 
 
-async def test_others_cannot_resume_a_job(client: httpx2.AsyncClient) -> None:
+async def test_another_user_cannot_resume_a_stream(client: httpx2.AsyncClient) -> None:
     job = (await client.post("/do/echo")).json()
     end = f"{job['id']}:1:1"
     answer = await client.post("/do/echo", headers={"X-User": "bob", "Last-Event-ID": end})
     assert answer.status_code == 404
 
 
-async def test_the_current_job_of_a_key_is_the_newest_of_ones_own(client: httpx2.AsyncClient) -> None:
+async def test_current_returns_the_users_newest_job_with_the_key(client: httpx2.AsyncClient) -> None:
     path = "/jobs/current?key=chat:1"
     assert (await client.get(path)).status_code == 404
     first = (await client.post("/do/echo?key=chat:1")).json()
@@ -58,22 +58,22 @@ async def test_the_current_job_of_a_key_is_the_newest_of_ones_own(client: httpx2
     assert (await client.get(path, headers={"X-User": "eve"})).status_code == 404
 
 
-async def test_without_a_user_there_is_no_current_job(make: MakeService) -> None:
+async def test_current_without_a_user_is_404(make: MakeService) -> None:
     service = make()
-    async with service.lane.open(), called(service, user=None) as client:
+    async with service.lane.open(), open_client(service, user=None) as client:
         await client.post("/do/echo?key=it")
         assert (await client.get("/jobs/current?key=it")).status_code == 404
 
 
-async def test_the_key_must_be_given(client: httpx2.AsyncClient) -> None:
+async def test_current_without_a_key_is_422(client: httpx2.AsyncClient) -> None:
     answer = await client.get("/jobs/current")
     assert (answer.status_code, answer.headers["Content-Type"]) == (422, "application/problem+json")
     assert answer.json()["errors"][0]["loc"] == ["query", "key"]
 
 
-async def test_where_everyone_may_look_the_id_alone_opens_a_job(make: MakeService) -> None:
-    service = make(open_to_everyone=True)
-    async with service.lane.open(workers=1), called(service, user=None) as client:
+async def test_without_users_the_id_gives_access_to_a_job(make: MakeService) -> None:
+    service = make(without_users=True)
+    async with service.lane.open(workers=1), open_client(service, user=None) as client:
         job = (await client.post("/do/echo?key=it", json={"text": "hi"})).json()
         assert job["links"]["events"] == f"/jobs/{job['id']}/events"
         assert "event: end" in (await client.get(job["links"]["events"])).text
@@ -81,15 +81,15 @@ async def test_where_everyone_may_look_the_id_alone_opens_a_job(make: MakeServic
         assert (await client.get(f"/jobs/{new_id()}")).status_code == 404
 
 
-# --- nobody, and what can be guessed --------------------------------------------------------------------------------
+# --- missing users, and guessable keys and ids ----------------------------------------------------------------------
 
 
 @BOTH_STORES
 @pytest.mark.parametrize("user", [None, ""])
-async def test_nobody_finds_no_job_by_its_key_also_none_that_has_no_user(make: MakeService, user: str | None) -> None:
+async def test_missing_user_sees_no_job_even_one_without_a_user(make: MakeService, user: str | None) -> None:
     service = make()
-    service.app.dependency_overrides[whose] = lambda: user
-    async with service.lane.open(), called(service) as client:
+    service.app.dependency_overrides[current_user] = lambda: user
+    async with service.lane.open(), open_client(service) as client:
         job = await service.lane.submit(service.tasks["held"].options(key="it").call())
         keyless = await service.lane.submit(service.tasks["held"].call())
         for path in ("/jobs/current?key=it", "/jobs/current?key=", f"/jobs/{job.id}", f"/jobs/{keyless.id}/result"):
@@ -99,27 +99,25 @@ async def test_nobody_finds_no_job_by_its_key_also_none_that_has_no_user(make: M
 
 
 @BOTH_STORES
-async def test_an_empty_key_finds_no_job_without_one(make: MakeService) -> None:
+async def test_empty_key_does_not_find_jobs_without_a_key(make: MakeService) -> None:
     service = make()
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         assert (await client.post("/do/held")).status_code == 202
         assert (await client.get("/jobs/current?key=")).status_code == 404
 
 
-async def test_side_work_is_found_by_no_key(make: MakeService) -> None:
+async def test_internal_jobs_are_not_found_by_key(make: MakeService) -> None:
     service = make()
     spec = JobSpec(id="side", task="sidelane.anything", user="ann", key="it")
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         await service.lane.client.store.submit([spec])
         assert (await client.get("/jobs/current?key=it")).status_code == 404
 
 
 @pytest.mark.parametrize("guess", ["jobs/order-17", "jobs/order-18", "batches/night", "jobs/in-" + "0" * 32])
-async def test_without_users_an_id_that_can_be_guessed_opens_nothing_and_tells_nothing(
-    make: MakeService, guess: str
-) -> None:
-    service = make(open_to_everyone=True)
-    async with service.lane.open(), called(service, user=None) as client:
+async def test_without_users_a_guessable_id_is_403_whether_or_not_it_exists(make: MakeService, guess: str) -> None:
+    service = make(without_users=True)
+    async with service.lane.open(), open_client(service, user=None) as client:
         await service.lane.submit(service.tasks["held"].options(id="order-17").call())
         await service.lane.submit_many([service.tasks["held"].call()], id="night")
         for method, tail in (("GET", ""), ("GET", "/events"), ("POST", "/cancel")):
@@ -132,9 +130,9 @@ async def test_without_users_an_id_that_can_be_guessed_opens_nothing_and_tells_n
         assert record.state is State.QUEUED
 
 
-async def test_without_users_a_key_finds_nothing_and_a_chosen_id_is_not_submitted(make: MakeService) -> None:
-    service = make(open_to_everyone=True)
-    async with service.lane.open(), called(service, user=None) as client:
+async def test_without_users_a_key_is_403_and_a_chosen_id_is_not_submitted(make: MakeService) -> None:
+    service = make(without_users=True)
+    async with service.lane.open(), open_client(service, user=None) as client:
         assert (await client.post("/do/held?key=it")).status_code == 202
         for key in ("it", "other"):
             answer = await client.get(f"/jobs/current?key={key}")
@@ -144,17 +142,17 @@ async def test_without_users_a_key_finds_nothing_and_a_chosen_id_is_not_submitte
         assert await service.lane.client.store.get(["mine"]) == [None]
 
 
-async def test_what_can_be_guessed_opens_jobs_where_the_application_says_so(make: MakeService) -> None:
-    service = make(open_to_everyone=True, guessable=True)
-    async with service.lane.open(), called(service, user=None) as client:
+async def test_guessable_true_gives_access_by_chosen_id_and_by_key(make: MakeService) -> None:
+    service = make(without_users=True, guessable=True)
+    async with service.lane.open(), open_client(service, user=None) as client:
         job = (await client.post("/do/held?chosen=mine&key=it")).json()
         assert (await client.get("/jobs/current?key=it")).json()["id"] == job["id"] == "mine"
         assert (await client.post(job["links"]["cancel"])).json()["state"] == "cancelled"
 
 
-async def test_where_the_application_says_so_a_user_finds_no_job_by_its_key(make: MakeService) -> None:
+async def test_guessable_false_refuses_keys_to_users_too(make: MakeService) -> None:
     service = make(guessable=False)
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         await client.post("/do/held?key=it")
         assert (await client.get("/jobs/current?key=it")).status_code == 403
 
@@ -162,7 +160,7 @@ async def test_where_the_application_says_so_a_user_finds_no_job_by_its_key(make
 # --- tokens ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_token_opens_the_events_of_its_job_and_nothing_else(client: httpx2.AsyncClient) -> None:
+async def test_token_gives_access_only_to_the_events_of_its_job(client: httpx2.AsyncClient) -> None:
     job = (await client.post("/do/echo")).json()
     token = job["links"]["events"].rpartition("/")[2]
     nobody = {"X-User": ""}
@@ -175,7 +173,7 @@ async def test_a_token_opens_the_events_of_its_job_and_nothing_else(client: http
 @pytest.mark.parametrize(
     "forged", ["x", "ffffffffff.", "ffffffffff.AAAA", "{expires}.AAAA", "0.{signature}", "{expires}.ü"]
 )
-async def test_a_forged_token_opens_nothing(client: httpx2.AsyncClient, forged: str) -> None:
+async def test_forged_token_is_404(client: httpx2.AsyncClient, forged: str) -> None:
     job = (await client.post("/do/echo")).json()
     expires, _, signature = job["links"]["events"].rpartition("/")[2].partition(".")
     token = forged.replace("{expires}", expires).replace("{signature}", signature)
@@ -183,7 +181,7 @@ async def test_a_forged_token_opens_nothing(client: httpx2.AsyncClient, forged: 
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
 
 
-async def test_a_token_outlives_its_job_and_then_expires(
+async def test_token_outlives_its_job_and_then_expires(
     client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = (await client.post("/do/echo")).json()
@@ -198,21 +196,21 @@ async def test_a_token_outlives_its_job_and_then_expires(
         assert (await client.get(renewed)).status_code == 200
 
 
-async def test_a_token_of_a_scheduled_job_lasts_until_it_has_run(service: Service) -> None:
+async def test_token_of_a_delayed_job_lasts_until_it_has_run(service: Service) -> None:
     async with service.lane.open():
         job = await service.lane.submit(service.tasks["echo"].options(user="ann", delay=10 * DAY).call())
         at = await service.lane.submit(service.tasks["echo"].options(user="ann", run_at=time.time() + 10 * DAY).call())
         for each in (job, at):
-            token = await service.jobs.desk.access.token(await each.record())
+            token = await service.jobs.views.access.token(await each.record())
             assert token is not None
             assert int(token.partition(".")[0], 16) > time.time() + 11 * DAY
 
 
-async def test_tokens_are_signed_by_the_secret_of_the_deployment(make: MakeService) -> None:
+async def test_tokens_are_signed_with_the_secret_setting(make: MakeService) -> None:
     tokens = []
     for secret in ("one", "two", "", ""):
         service = make(secret=secret)
-        async with service.lane.open(workers=1), called(service) as client:
+        async with service.lane.open(workers=1), open_client(service) as client:
             tokens.append((await client.post("/do/echo")).json()["links"]["events"])
             opened = [(await client.get(events)).status_code for events in tokens]
             assert opened == [

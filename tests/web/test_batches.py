@@ -1,4 +1,4 @@
-"""Jobs submitted together are answered with one batch: followed, counted, cancelled, seen by its submitter alone."""
+"""Batches: jobs submitted together, streamed, counted, cancelled, and visible to their submitter only."""
 
 import asyncio
 from typing import Any
@@ -9,10 +9,10 @@ import pytest
 from fastapi import Depends, FastAPI, Response
 
 from sidelane.model.job import Query
-from sidelane.web import Jobs, Responder, schemas
+from sidelane.web import Jobs, Responder, event_schemas
 from tests.web.clients import Server, frames_of
-from tests.web.conftest import BOTH_STORES, MakeService, called
-from tests.web.service import Service, whose
+from tests.web.conftest import BOTH_STORES, MakeService, open_client
+from tests.web.service import Service, current_user
 
 PROBLEM = "application/problem+json"
 
@@ -25,8 +25,8 @@ def texts(count: int) -> list[dict[str, Any]]:
     return [{"text": f"text {number}"} for number in range(count)]
 
 
-async def ended(client: httpx2.AsyncClient, batch: dict[str, Any]) -> dict[str, Any]:
-    """Follow a batch to its end and give its document."""
+async def wait_until_ended(client: httpx2.AsyncClient, batch: dict[str, Any]) -> dict[str, Any]:
+    """Stream a batch to its end and return its document."""
     await client.get(batch["links"]["events"])
     document: dict[str, Any] = (await client.get(batch["links"]["self"])).json()
     return document
@@ -35,9 +35,9 @@ async def ended(client: httpx2.AsyncClient, batch: dict[str, Any]) -> dict[str, 
 # --- submitting -----------------------------------------------------------------------------------------------------
 
 
-async def test_many_calls_are_answered_202_with_their_batch(make: MakeService) -> None:
+async def test_many_calls_are_answered_202_with_a_batch(make: MakeService) -> None:
     service = make()
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         answer = await client.post("/many/echo", json=texts(25))
         document = answer.json()
         here = f"/batches/{document['id']}"
@@ -54,8 +54,8 @@ async def test_many_calls_are_answered_202_with_their_batch(make: MakeService) -
         assert status.headers["Retry-After"] == "3"
 
 
-async def test_a_batch_ends_with_the_last_of_its_jobs(client: httpx2.AsyncClient) -> None:
-    document = await ended(client, (await client.post("/many/echo", json=texts(5))).json())
+async def test_batch_ends_when_its_last_job_ends(client: httpx2.AsyncClient) -> None:
+    document = await wait_until_ended(client, (await client.post("/many/echo", json=texts(5))).json())
     assert (document["state"], document["counts"]["succeeded"], document["links"]["cancel"]) == ("succeeded", 5, None)
     assert document["ended"] is not None
     jobs = (await client.get(document["links"]["jobs"])).json()["jobs"]
@@ -64,31 +64,31 @@ async def test_a_batch_ends_with_the_last_of_its_jobs(client: httpx2.AsyncClient
     assert "Retry-After" not in (await client.get(document["links"]["self"])).headers
 
 
-async def test_a_batch_with_a_failed_job_has_failed(client: httpx2.AsyncClient) -> None:
-    document = await ended(client, (await client.post("/many/broken", json=[{}, {}])).json())
+async def test_batch_with_a_failed_job_fails(client: httpx2.AsyncClient) -> None:
+    document = await wait_until_ended(client, (await client.post("/many/broken", json=[{}, {}])).json())
     assert (document["state"], document["counts"]["failed"]) == ("failed", 2)
 
 
-async def test_the_end_of_a_batch_submits_what_follows_it(client: httpx2.AsyncClient, service: Service) -> None:
+async def test_end_of_a_batch_submits_its_follow_up_jobs(client: httpx2.AsyncClient, service: Service) -> None:
     batch = (await client.post("/many/talk?then=echo", json=[{"words": 1}, {"words": 2}])).json()
-    await ended(client, batch)
-    (follower,) = await service.lane.client.find(Query(task="echo", user="ann"))
-    assert (follower.spec.batch, (await service.lane.client.wait(follower.id, 5)).state) == (None, "succeeded")
+    await wait_until_ended(client, batch)
+    (follow_up,) = await service.lane.client.find(Query(task="echo", user="ann"))
+    assert (follow_up.spec.batch, (await service.lane.client.wait(follow_up.id, 5)).state) == (None, "succeeded")
 
 
-async def test_the_trace_of_a_request_travels_with_each_of_its_jobs(make: MakeService) -> None:
+async def test_each_job_of_a_batch_has_the_traceparent_of_its_request(make: MakeService) -> None:
     service = make()
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         await client.post("/many/echo", json=texts(2), headers={"traceparent": TRACE})
         assert [record.spec.trace for record in await service.lane.client.find(Query())] == [TRACE, TRACE]
 
 
-async def test_no_calls_are_a_batch_that_has_ended(client: httpx2.AsyncClient) -> None:
+async def test_batch_without_calls_has_ended(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/many/echo", json=[])
     assert (answer.status_code, answer.json()["state"], answer.json()["counts"]["total"]) == (202, "succeeded", 0)
 
 
-async def test_the_calls_that_a_limit_refuses_are_listed(client: httpx2.AsyncClient, service: Service) -> None:
+async def test_batch_lists_the_calls_that_a_limit_refused(client: httpx2.AsyncClient, service: Service) -> None:
     answer = await client.post("/many/one", json=[{}, {}, {}])
     document = answer.json()
     assert (answer.status_code, document["counts"]["total"]) == (202, 1)
@@ -96,10 +96,10 @@ async def test_the_calls_that_a_limit_refuses_are_listed(client: httpx2.AsyncCli
     for refused in document["refused"]:
         assert (refused["problem"]["status"], refused["problem"]["violated-policies"]) == (429, ["chat-per-user"])
     service.pace.allow()
-    assert (await ended(client, document))["state"] == "succeeded"
+    assert (await wait_until_ended(client, document))["state"] == "succeeded"
 
 
-async def test_where_all_are_refused_the_answer_is_that_of_the_first(
+async def test_batch_of_refused_calls_only_is_answered_with_the_first_problem(
     client: httpx2.AsyncClient, service: Service
 ) -> None:
     first = (await client.post("/do/one")).json()
@@ -113,16 +113,14 @@ async def test_where_all_are_refused_the_answer_is_that_of_the_first(
     assert (again.status_code, again.json()["counts"]["total"]) == (202, 1)
 
 
-async def test_arguments_that_do_not_fit_are_a_problem_and_no_batch(
-    client: httpx2.AsyncClient, service: Service
-) -> None:
+async def test_invalid_arguments_are_422_and_submit_no_batch(client: httpx2.AsyncClient, service: Service) -> None:
     answer = await client.post("/many/talk", json=[{"words": 1}, {"words": "many"}])
     assert (answer.status_code, answer.headers["Content-Type"]) == (422, PROBLEM)
     assert await service.lane.client.find(Query()) == []
 
 
-async def test_without_routes_to_link_to_nothing_is_submitted(service: Service) -> None:
-    jobs, app = Jobs(service.lane, user=whose), FastAPI()
+async def test_nothing_is_submitted_if_the_batch_routes_are_missing(service: Service) -> None:
+    jobs, app = Jobs(service.lane, user=current_user), FastAPI()
     app.include_router(jobs.router, prefix="/jobs")
 
     @app.post("/many")
@@ -141,20 +139,22 @@ async def test_without_routes_to_link_to_nothing_is_submitted(service: Service) 
 # --- Idempotency-Key ------------------------------------------------------------------------------------------------
 
 
-async def test_the_same_key_and_calls_get_the_same_batch(client: httpx2.AsyncClient, service: Service) -> None:
+async def test_repeat_with_the_same_key_and_calls_returns_the_same_batch(
+    client: httpx2.AsyncClient, service: Service
+) -> None:
     key = {"Idempotency-Key": "k"}
     answers = await asyncio.gather(*(client.post("/many/echo", json=texts(3), headers=key) for _ in range(4)))
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert [answer.json()["refused"] for answer in answers] == [[]] * 4
-    await ended(client, answers[0].json())
+    await wait_until_ended(client, answers[0].json())
     late = await client.post("/many/echo", json=texts(3), headers=key)
     assert (late.status_code, late.json()["state"], late.json()["counts"]["total"]) == (202, "succeeded", 3)
     assert len(await service.lane.client.find(Query())) == 3
 
 
 @pytest.mark.parametrize("other", [[], texts(2), texts(4), [*texts(2), {"text": "other"}]])
-async def test_the_same_key_with_other_calls_is_refused(
+async def test_repeat_with_the_same_key_and_other_calls_is_422(
     client: httpx2.AsyncClient, service: Service, other: list[dict[str, Any]]
 ) -> None:
     key = {"Idempotency-Key": "k"}
@@ -165,13 +165,13 @@ async def test_the_same_key_with_other_calls_is_refused(
     assert len(await service.lane.client.find(Query())) == 3
 
 
-async def test_a_key_belongs_to_its_user(client: httpx2.AsyncClient) -> None:
+async def test_same_key_of_two_users_is_two_submits(client: httpx2.AsyncClient) -> None:
     headers = [{"Idempotency-Key": "k", "X-User": user} for user in ("ann", "bob")]
     batches = [(await client.post("/many/echo", json=texts(1), headers=each)).json() for each in headers]
     assert batches[0]["id"] != batches[1]["id"]
 
 
-async def test_a_key_is_kept_apart_for_one_and_for_many(client: httpx2.AsyncClient) -> None:
+async def test_job_and_batch_may_use_the_same_key(client: httpx2.AsyncClient) -> None:
     key = {"Idempotency-Key": "k"}
     one = await client.post("/do/echo", json={"text": "text 0"}, headers=key)
     many = await client.post("/many/echo", json=texts(1), headers=key)
@@ -179,8 +179,10 @@ async def test_a_key_is_kept_apart_for_one_and_for_many(client: httpx2.AsyncClie
 
 
 @pytest.mark.parametrize(("key", "user", "status"), [('""', "ann", 400), ("x" * 256, "ann", 400), ("k", None, 403)])
-async def test_a_key_that_cannot_be_is_refused(service: Service, key: str, user: str | None, status: int) -> None:
-    async with service.lane.open(), called(service, user) as client:
+async def test_invalid_key_or_missing_user_is_refused(
+    service: Service, key: str, user: str | None, status: int
+) -> None:
+    async with service.lane.open(), open_client(service, user) as client:
         answer = await client.post("/many/echo", json=texts(1), headers={"Idempotency-Key": key})
         assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM)
         assert await service.lane.client.find(Query()) == []
@@ -189,7 +191,7 @@ async def test_a_key_that_cannot_be_is_refused(service: Service, key: str, user:
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_stream_tells_of_every_change_and_then_of_the_end(server: Server, service: Service) -> None:
+async def test_batch_stream_sends_every_change_and_the_end(server: Server, service: Service) -> None:
     batch = (await server.client.post("/many/held", json=[{}, {}])).json()
     async with server.stream(batch["links"]["events"]) as stream:
         (first,) = await stream.until("batch")
@@ -203,12 +205,12 @@ async def test_a_stream_tells_of_every_change_and_then_of_the_end(server: Server
         assert (end.event, end.data) == ("end", {"id": batch["id"], "state": "succeeded"})
         for frame in (first, second, last, end):
             assert frame.id is None
-            jsonschema.validate(frame.data, schemas()[frame.event])
+            jsonschema.validate(frame.data, event_schemas()[frame.event])
 
 
-async def test_the_stream_of_a_batch_that_has_ended_is_the_batch_and_its_end(client: httpx2.AsyncClient) -> None:
+async def test_stream_of_a_finished_batch_is_the_batch_and_its_end(client: httpx2.AsyncClient) -> None:
     batch = (await client.post("/many/echo", json=texts(1))).json()
-    await ended(client, batch)
+    await wait_until_ended(client, batch)
     answer = await client.get(batch["links"]["events"])
     assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["X-Accel-Buffering"] == "no"
@@ -218,14 +220,14 @@ async def test_the_stream_of_a_batch_that_has_ended_is_the_batch_and_its_end(cli
     assert [frame.event for frame in frames[1:]] == ["batch", "end"]
 
 
-async def test_in_silence_the_stream_says_that_it_is_there(make: MakeService) -> None:
+async def test_silent_batch_stream_sends_pings(make: MakeService) -> None:
     service = make(sse_ping_interval=0.05)
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         batch = (await client.post("/many/held", json=[{}])).json()
-        following = asyncio.create_task(client.get(batch["links"]["events"]))
-        await asyncio.sleep(0.5)  # that nothing is said has no event
+        streaming = asyncio.create_task(client.get(batch["links"]["events"]))
+        await asyncio.sleep(0.5)  # silence has no event
         await client.post(batch["links"]["cancel"])
-        frames = frames_of((await following).text)
+        frames = frames_of((await streaming).text)
     assert [frame.comment for frame in frames[2:4]] == ["ping", "ping"]
     assert [frame.event for frame in frames[-2:]] == ["batch", "end"]
 
@@ -233,17 +235,17 @@ async def test_in_silence_the_stream_says_that_it_is_there(make: MakeService) ->
 # --- cancelling -----------------------------------------------------------------------------------------------------
 
 
-async def test_cancelling_a_batch_cancels_what_has_not_ended(make: MakeService) -> None:
+async def test_cancelling_a_batch_cancels_its_unfinished_jobs(make: MakeService) -> None:
     service = make(concurrency=1)
-    async with service.lane.open(workers=1), called(service) as client:
+    async with service.lane.open(workers=1), open_client(service) as client:
         batch = (await client.post("/many/held", json=[{}, {}, {}])).json()
         service.pace.allow()
         async with asyncio.timeout(5):
             while not (await client.get(batch["links"]["self"])).json()["counts"]["succeeded"]:
-                await asyncio.sleep(0.01)  # whatever comes first
+                await asyncio.sleep(0.01)  # the first job that ends
         answer = await client.post(batch["links"]["cancel"])
         assert answer.status_code == 200
-        document = await ended(client, batch)
+        document = await wait_until_ended(client, batch)
         assert document["state"] == "failed"
         assert document["counts"] == {"total": 3, "unfinished": 0, "succeeded": 1, "failed": 0, "cancelled": 2}
         again = await client.post(batch["links"]["cancel"])
@@ -253,20 +255,20 @@ async def test_cancelling_a_batch_cancels_what_has_not_ended(make: MakeService) 
 # --- the jobs of a batch ----------------------------------------------------------------------------------------------
 
 
-async def test_the_jobs_of_others_in_a_batch_are_not_shown(make: MakeService) -> None:
+async def test_jobs_of_other_users_in_a_batch_are_not_listed(make: MakeService) -> None:
     service = make()
     echo: Any = service.tasks["echo"]
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         calls = [echo.options(user=user).call() for user in ("ann", "bob", None)]
         batch = await service.lane.submit_many(calls, user="ann")
         seen = (await client.get(f"/batches/{batch.id}/jobs")).json()["jobs"]
-    ours = [batch.jobs[place] for place in (2, 0)]
+    ours = [batch.jobs[index] for index in (2, 0)]
     assert [job["id"] for job in seen] == [job.id for job in ours if job is not None]
 
 
-async def test_the_jobs_of_a_batch_come_in_pages_newest_first(make: MakeService) -> None:
+async def test_jobs_of_a_batch_are_listed_in_pages_newest_first(make: MakeService) -> None:
     service = make()
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         await client.post("/do/echo")  # not of the batch
         page: str | None = (await client.post("/many/echo", json=texts(120))).json()["links"]["jobs"]
         sizes, found = [], []
@@ -283,7 +285,7 @@ async def test_the_jobs_of_a_batch_come_in_pages_newest_first(make: MakeService)
 
 
 @pytest.mark.parametrize("before", ["x", "-1", "99999999999999999999999"])
-async def test_a_page_that_cannot_be_is_refused(client: httpx2.AsyncClient, before: str) -> None:
+async def test_invalid_page_offset_is_422(client: httpx2.AsyncClient, before: str) -> None:
     batch = (await client.post("/many/echo", json=texts(1))).json()
     answer = await client.get(batch["links"]["jobs"], params={"before": before})
     assert (answer.status_code, answer.headers["Content-Type"]) == (422, PROBLEM)
@@ -293,7 +295,7 @@ async def test_a_page_that_cannot_be_is_refused(client: httpx2.AsyncClient, befo
 
 
 @pytest.mark.parametrize(("method", "tail"), [("GET", ""), ("GET", "/jobs"), ("GET", "/events"), ("POST", "/cancel")])
-async def test_to_others_a_batch_does_not_exist(client: httpx2.AsyncClient, method: str, tail: str) -> None:
+async def test_batch_of_another_user_is_404(client: httpx2.AsyncClient, method: str, tail: str) -> None:
     batch = (await client.post("/many/held", json=[{}])).json()
     unknown = await client.request(method, f"/batches/00ff{tail}")
     assert unknown.status_code == 404
@@ -304,7 +306,7 @@ async def test_to_others_a_batch_does_not_exist(client: httpx2.AsyncClient, meth
     assert (await client.get(batch["links"]["self"])).json()["counts"]["unfinished"] == 1
 
 
-async def test_a_token_opens_the_events_of_its_batch_and_nothing_else(client: httpx2.AsyncClient) -> None:
+async def test_token_gives_access_only_to_the_events_of_its_batch(client: httpx2.AsyncClient) -> None:
     batch, other = [(await client.post("/many/echo", json=texts(1))).json() for _ in range(2)]
     job = (await client.get(batch["links"]["jobs"])).json()["jobs"][0]
     token = batch["links"]["events"].rpartition("/")[2]
@@ -322,16 +324,16 @@ async def test_a_token_opens_the_events_of_its_batch_and_nothing_else(client: ht
         assert (answer.status_code, answer.headers["Content-Type"]) == (404, PROBLEM)
 
 
-async def test_nobody_submits_nothing(service: Service) -> None:
-    async with service.lane.open(), called(service, None) as client:
+async def test_batch_without_a_user_is_403(service: Service) -> None:
+    async with service.lane.open(), open_client(service, None) as client:
         assert (await client.post("/many/echo", json=texts(1))).status_code == 403
         assert await service.lane.client.find(Query()) == []
 
 
-async def test_open_to_everyone_the_id_alone_opens_a_batch(make: MakeService) -> None:
-    service = make(open_to_everyone=True)
-    async with service.lane.open(workers=1), called(service, None) as client:
+async def test_without_users_the_id_gives_access_to_a_batch(make: MakeService) -> None:
+    service = make(without_users=True)
+    async with service.lane.open(workers=1), open_client(service, None) as client:
         batch = (await client.post("/many/echo", json=texts(2))).json()
         assert batch["links"]["events"] == f"/batches/{batch['id']}/events"
-        assert (await ended(client, batch))["counts"]["succeeded"] == 2
+        assert (await wait_until_ended(client, batch))["counts"]["succeeded"] == 2
         assert len((await client.get(batch["links"]["jobs"])).json()["jobs"]) == 2

@@ -1,4 +1,4 @@
-"""What a client meets at a limit: a refusal that says why and when to come back, its turn, or the place of its older job."""
+"""Limits over HTTP: `reject` is a 429 with its reason and Retry-After, `wait` blocks the job, `replace` cancels the older one."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 
 from sidelane.model.job import Query
 from tests.web.clients import EVENT_STREAM, Server, frames_of
-from tests.web.conftest import BOTH_STORES, MakeService, called
+from tests.web.conftest import BOTH_STORES, MakeService, open_client
 from tests.web.service import Service
 
 PROBLEM = "application/problem+json"
@@ -17,11 +17,11 @@ PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types"
 pytestmark = BOTH_STORES
 
 
-async def parked(client: httpx2.AsyncClient, job: dict[str, Any]) -> dict[str, Any]:
-    """Wait until a job is parked and give its document."""
+async def wait_until_blocked(client: httpx2.AsyncClient, job: dict[str, Any]) -> dict[str, Any]:
+    """Wait until a job is blocked on a limit and return its document."""
     async with asyncio.timeout(5):
         while not (document := (await client.get(job["links"]["self"])).json())["waiting_for_limit"]:
-            await asyncio.sleep(0.005)  # that a job is set aside at a claim has no event
+            await asyncio.sleep(0.005)  # a claim that blocks a job has no event
     assert isinstance(document, dict)
     return document
 
@@ -29,7 +29,7 @@ async def parked(client: httpx2.AsyncClient, job: dict[str, Any]) -> dict[str, A
 # --- reject ---------------------------------------------------------------------------------------------------------
 
 
-async def test_the_second_tab_of_a_user_is_refused_until_the_first_has_its_answer(
+async def test_second_request_of_a_user_is_429_until_the_first_job_ends(
     client: httpx2.AsyncClient, service: Service
 ) -> None:
     first = await client.post("/do/one")
@@ -50,18 +50,18 @@ async def test_the_second_tab_of_a_user_is_refused_until_the_first_has_its_answe
     assert (await client.post("/do/one")).status_code == 202
 
 
-@pytest.mark.parametrize("asking", [EVENT_STREAM, {"Prefer": "wait=10"}])
-async def test_whatever_kind_of_answer_was_asked_for_a_refusal_is_a_problem(
-    client: httpx2.AsyncClient, service: Service, asking: dict[str, str]
+@pytest.mark.parametrize("headers", [EVENT_STREAM, {"Prefer": "wait=10"}])
+async def test_refusal_is_a_problem_whatever_answer_was_asked_for(
+    client: httpx2.AsyncClient, service: Service, headers: dict[str, str]
 ) -> None:
     await client.post("/do/one")
-    answer = await client.post("/do/one", headers=asking)
+    answer = await client.post("/do/one", headers=headers)
     assert (answer.status_code, answer.headers["Content-Type"]) == (429, PROBLEM)
     assert answer.headers["RateLimit"] == '"chat-per-user";r=0'
     assert len(await service.lane.client.find(Query())) == 1
 
 
-async def test_a_limit_may_count_by_the_arguments(client: httpx2.AsyncClient) -> None:
+async def test_limit_may_count_by_arguments(client: httpx2.AsyncClient) -> None:
     symbols = ("005930", "005930", "000660")
     answers = [await client.post("/do/stock", json={"symbol": symbol}) for symbol in symbols]
     assert [answer.status_code for answer in answers] == [202, 429, 202]
@@ -69,7 +69,7 @@ async def test_a_limit_may_count_by_the_arguments(client: httpx2.AsyncClient) ->
     assert "005930" not in answers[1].text + str(answers[1].headers)
 
 
-async def test_a_rate_says_when_the_next_may_come(client: httpx2.AsyncClient) -> None:
+async def test_rate_limit_says_when_the_next_job_is_admitted(client: httpx2.AsyncClient) -> None:
     answers = [await client.post("/do/rated") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [202, 202, 429]
     assert answers[2].headers["RateLimit-Policy"] == '"per-minute";q=2;w=60'
@@ -79,33 +79,31 @@ async def test_a_rate_says_when_the_next_may_come(client: httpx2.AsyncClient) ->
     assert (await client.post("/do/rated", headers={"X-User": "bob"})).status_code == 202
 
 
-async def test_every_limit_that_is_reached_is_named(client: httpx2.AsyncClient) -> None:
+async def test_refusal_names_every_limit_that_was_reached(client: httpx2.AsyncClient) -> None:
     answers = [await client.post("/do/both") for _ in range(3)]
     refused = answers[2]
     assert (refused.status_code, refused.json()["violated-policies"]) == (429, ["two-per-user", "per-minute"])
     assert refused.headers["RateLimit-Policy"] == '"two-per-user";q=2;qu="concurrent-requests", "per-minute";q=2;w=60'
-    after = refused.headers["Retry-After"]  # the longest of them
+    after = refused.headers["Retry-After"]  # the largest `t`
     assert refused.headers["RateLimit"] == f'"two-per-user";r=0, "per-minute";r=0;t={after}'
 
 
-async def test_an_endpoint_that_submits_by_itself_is_refused_in_the_same_words(
-    client: httpx2.AsyncClient, service: Service
-) -> None:
-    @service.app.post("/own")
-    async def own() -> str:
+async def test_endpoint_without_a_responder_gets_the_same_refusal(client: httpx2.AsyncClient, service: Service) -> None:
+    @service.app.post("/submit")
+    async def submit() -> str:
         return (await service.tasks["one"].options(user="ann").submit()).id  # type: ignore[no-any-return]
 
-    await client.post("/own")
-    refused, expected = await client.post("/own"), await client.post("/do/one")
+    await client.post("/submit")
+    refused, expected = await client.post("/submit"), await client.post("/do/one")
     assert (refused.status_code, refused.headers, refused.text) == (429, expected.headers, expected.text)
 
 
 # --- Idempotency-Key ------------------------------------------------------------------------------------------------
 
 
-async def test_a_replay_never_meets_the_slot_of_its_own_job(make: MakeService) -> None:
+async def test_repeat_with_the_same_key_is_not_refused_by_its_own_slot(make: MakeService) -> None:
     service = make()
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         first, again = [await client.post("/do/one", headers={"Idempotency-Key": "k"}) for _ in range(2)]
         other = await client.post("/do/one", headers={"Idempotency-Key": "other"})
     assert (first.status_code, again.status_code, other.status_code) == (202, 202, 429)
@@ -113,7 +111,7 @@ async def test_a_replay_never_meets_the_slot_of_its_own_job(make: MakeService) -
     assert again.headers == first.headers
 
 
-async def test_a_key_with_another_payload_is_a_mistake_whether_or_not_there_is_room(client: httpx2.AsyncClient) -> None:
+async def test_key_with_another_payload_is_422_even_if_a_limit_is_reached(client: httpx2.AsyncClient) -> None:
     key = {"Idempotency-Key": "k"}
     first = await client.post("/do/stock", json={"symbol": "005930"}, headers=key)
     await client.post("/do/stock", json={"symbol": "000660"})
@@ -124,7 +122,7 @@ async def test_a_key_with_another_payload_is_a_mistake_whether_or_not_there_is_r
     assert answers[2].json()["id"] == first.json()["id"]
 
 
-async def test_a_key_that_was_refused_is_good_for_another_try(client: httpx2.AsyncClient, service: Service) -> None:
+async def test_key_of_a_refused_request_may_be_used_again(client: httpx2.AsyncClient, service: Service) -> None:
     first = (await client.post("/do/one")).json()
     assert (await client.post("/do/one", headers={"Idempotency-Key": "k"})).status_code == 429
     service.pace.allow()
@@ -135,7 +133,7 @@ async def test_a_key_that_was_refused_is_good_for_another_try(client: httpx2.Asy
 # --- replace --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_newer_job_ends_the_stream_of_the_older_and_runs(server: Server, service: Service) -> None:
+async def test_replacing_job_ends_the_stream_of_the_older_job_and_runs(server: Server, service: Service) -> None:
     async with server.stream("/do/newest", "POST", json={"words": 5}) as older:
         service.pace.allow()
         await older.until("token")
@@ -152,13 +150,13 @@ async def test_a_newer_job_ends_the_stream_of_the_older_and_runs(server: Server,
 # --- wait -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_job_that_waits_for_its_turn_says_at_which_limit(client: httpx2.AsyncClient, service: Service) -> None:
+async def test_blocked_job_names_the_limit_it_waits_for(client: httpx2.AsyncClient, service: Service) -> None:
     first = (await client.post("/do/patient")).json()
     await service.pace.running.wait()
     second = await client.post("/do/patient")
     assert (second.status_code, second.json()["state"]) == (202, "queued")
-    document = await parked(client, second.json())
-    assert (document["state"], document["waiting_for_limit"], document["position"]) == ("queued", "in-turn", None)
+    document = await wait_until_blocked(client, second.json())
+    assert (document["state"], document["waiting_for_limit"], document["position"]) == ("queued", "one-at-a-time", None)
     assert "ann" not in str(document)
     service.pace.allow()
     await client.get(first["links"]["events"])  # to its end
@@ -168,17 +166,17 @@ async def test_a_job_that_waits_for_its_turn_says_at_which_limit(client: httpx2.
     assert (await client.get(second.json()["links"]["self"])).json()["waiting_for_limit"] is None
 
 
-async def test_a_stream_begins_with_the_limit_its_job_waits_at(server: Server, service: Service) -> None:
+async def test_stream_of_a_blocked_job_begins_with_the_limit_it_waits_for(server: Server, service: Service) -> None:
     await server.client.post("/do/patient")
     await service.pace.running.wait()
     second = (await server.client.post("/do/patient")).json()
-    await parked(server.client, second)
+    await wait_until_blocked(server.client, second)
     async with server.stream(second["links"]["events"]) as stream:
         (job,) = await stream.until("job")
-        assert (job.data["state"], job.data["waiting_for_limit"]) == ("queued", "in-turn")
+        assert (job.data["state"], job.data["waiting_for_limit"]) == ("queued", "one-at-a-time")
 
 
-async def test_a_client_that_waits_no_longer_for_a_parked_job_gets_the_202(
+async def test_request_that_waited_for_a_blocked_job_is_answered_202(
     client: httpx2.AsyncClient, service: Service
 ) -> None:
     await client.post("/do/patient")
@@ -187,35 +185,35 @@ async def test_a_client_that_waits_no_longer_for_a_parked_job_gets_the_202(
     assert (answer.status_code, answer.json()["state"], answer.json()["waiting_for_limit"]) == (
         202,
         "queued",
-        "in-turn",
+        "one-at-a-time",
     )
 
 
-# --- a full queue ---------------------------------------------------------------------------------------------------
+# --- full queue -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_full_queue_takes_no_more_and_says_so(make: MakeService) -> None:
+async def test_full_queue_is_503_with_retry_after(make: MakeService) -> None:
     service = make()
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         taken = [await client.post("/do/queued", headers={"Idempotency-Key": key}) for key in "ab"]
         full = await client.post("/do/queued", headers=EVENT_STREAM)
         again = await client.post("/do/queued", headers={"Idempotency-Key": "a"})
         elsewhere = await client.post("/do/echo")
     assert [answer.status_code for answer in (*taken, full, again, elsewhere)] == [202, 202, 503, 202, 202]
     assert full.headers["Content-Type"] == PROBLEM
-    assert full.headers["Retry-After"] == "600"  # no worker, so that nobody can say
+    assert full.headers["Retry-After"] == "600"  # there is no worker, so the throughput is unknown
     assert "RateLimit" not in full.headers
     problem = full.json()
     assert (problem["type"], problem["title"]) == (f"{PROBLEM_TYPES}#temporary-reduced-capacity", "Queue full")
     assert "2 jobs wait in the queue 'small'" in problem["detail"]
 
 
-# --- when to look again ---------------------------------------------------------------------------------------------
+# --- Retry-After ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_job_behind_others_says_how_long_it_may_wait(make: MakeService) -> None:
+async def test_job_behind_others_has_an_estimated_wait(make: MakeService) -> None:
     service = make(concurrency=1)
-    async with service.lane.open(workers=1), called(service) as client:
+    async with service.lane.open(workers=1), open_client(service) as client:
         await client.post("/do/held")
         await service.pace.running.wait()
         await client.post("/do/held")

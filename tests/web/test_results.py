@@ -1,4 +1,4 @@
-"""How a job ended, over HTTP: its result, its problem, too early, too late, cancelled."""
+"""Results over HTTP: of jobs that are unfinished, succeeded, failed, cancelled or removed."""
 
 import time
 from functools import partial
@@ -10,20 +10,22 @@ import pytest
 from sidelane import app
 from sidelane.stores.factory import open_store
 from tests.web.clients import frames_of
-from tests.web.conftest import MakeService, called
-from tests.web.service import KEPT, Service
+from tests.web.conftest import MakeService, open_client
+from tests.web.service import RETENTION, Service
 
 PROBLEM = "application/problem+json"
 
 
-async def ended(client: httpx2.AsyncClient, name: str, **arguments: object) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Let a job end; give its document and its end event."""
+async def run_to_end(
+    client: httpx2.AsyncClient, name: str, **arguments: object
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Submit a job, wait for its end, and return its document and its end event."""
     submitted = (await client.post(f"/do/{name}", json=arguments)).json()
     stream = await client.get(submitted["links"]["events"])
     return (await client.get(submitted["links"]["self"])).json(), frames_of(stream.text)[-1].data
 
 
-async def test_a_result_asked_for_too_early_is_202_with_the_job(client: httpx2.AsyncClient, service: Service) -> None:
+async def test_result_of_an_unfinished_job_is_202_with_the_job(client: httpx2.AsyncClient, service: Service) -> None:
     job = (await client.post("/do/held")).json()
     answer = await client.get(job["links"]["result"])
     assert answer.status_code == 202
@@ -37,9 +39,7 @@ async def test_a_result_asked_for_too_early_is_202_with_the_job(client: httpx2.A
     assert "Retry-After" not in answer.headers
 
 
-async def test_the_status_says_when_to_look_again_until_the_job_has_ended(
-    client: httpx2.AsyncClient, service: Service
-) -> None:
+async def test_status_has_retry_after_until_the_job_ends(client: httpx2.AsyncClient, service: Service) -> None:
     job = (await client.post("/do/held")).json()
     await service.pace.running.wait()
     running = await client.get(job["links"]["self"])
@@ -54,8 +54,8 @@ async def test_the_status_says_when_to_look_again_until_the_job_has_ended(
     assert "Retry-After" not in finished.headers
 
 
-async def test_the_document_holds_the_newest_progress(client: httpx2.AsyncClient) -> None:
-    document, _ = await ended(client, "draw", points=1)
+async def test_document_has_the_latest_progress(client: httpx2.AsyncClient) -> None:
+    document, _ = await run_to_end(client, "draw", points=1)
     assert document["progress"] == {"percent": 50, "message": "drawing"}
 
 
@@ -64,15 +64,15 @@ async def test_the_document_holds_the_newest_progress(client: httpx2.AsyncClient
     [
         ("upstream", 502, "Model failed", "model overloaded"),
         ("teapot", 418, "I'm a Teapot", "I am a teapot."),
-        ("hopeless", 402, "No credit", "Buy some."),
+        ("no_credit", 402, "No credit", "Buy some."),
         ("broken", 500, "Task failed", "The task failed with an error it did not explain."),
         ("slow", 504, "Timed out", "The task did not end within 0.2 seconds."),
     ],
 )
-async def test_a_failed_job_shows_one_problem_everywhere(
+async def test_failed_job_has_the_same_problem_everywhere(
     client: httpx2.AsyncClient, name: str, status: int, title: str, detail: str
 ) -> None:
-    document, end = await ended(client, name)
+    document, end = await run_to_end(client, name)
     answer = await client.get(document["links"]["result"])
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM)
     problem = answer.json()
@@ -83,39 +83,39 @@ async def test_a_failed_job_shows_one_problem_everywhere(
     assert (document["state"], end["state"]) == ("failed", "failed")
 
 
-async def test_a_problem_keeps_its_own_members(client: httpx2.AsyncClient) -> None:
-    _, end = await ended(client, "hopeless")
+async def test_problem_keeps_its_extra_members(client: httpx2.AsyncClient) -> None:
+    _, end = await run_to_end(client, "no_credit")
     assert end["problem"]["balance"] == 0
 
 
-async def test_what_an_http_exception_lists_is_in_its_problem(client: httpx2.AsyncClient) -> None:
-    document, _ = await ended(client, "picky")
+async def test_list_detail_of_an_http_exception_is_in_the_problem(client: httpx2.AsyncClient) -> None:
+    document, _ = await run_to_end(client, "picky")
     answer = await client.get(document["links"]["result"])
     assert answer.status_code == 422
     assert answer.json()["errors"] == [{"loc": ["body", "x"], "msg": "is missing"}]
 
 
-async def test_the_words_and_the_traceback_of_an_exception_stay_inside(
+async def test_message_and_traceback_of_an_exception_are_not_public(
     client: httpx2.AsyncClient, service: Service
 ) -> None:
-    document, _ = await ended(client, "broken")
+    document, _ = await run_to_end(client, "broken")
     for path in (document["links"]["self"], document["links"]["result"], document["links"]["events"]):
         text = (await client.get(path)).text
         assert "secret" not in text
         assert "ValueError" not in text
         assert "Traceback" not in text
     record = await service.lane.client.record(document["id"])
-    assert "secret words" in record.history[0].error
+    assert "secret message" in record.history[0].error
     assert "Traceback" in record.history[0].traceback
 
 
-async def test_a_problem_whose_status_is_no_error_is_answered_500(client: httpx2.AsyncClient) -> None:
-    document, _ = await ended(client, "odd")
+async def test_problem_whose_status_is_not_an_error_is_500(client: httpx2.AsyncClient) -> None:
+    document, _ = await run_to_end(client, "wrong_status")
     answer = await client.get(document["links"]["result"])
     assert (answer.status_code, answer.headers["Content-Type"]) == (500, PROBLEM)
 
 
-async def test_a_running_job_stops_when_it_is_cancelled(client: httpx2.AsyncClient, service: Service) -> None:
+async def test_running_job_stops_when_it_is_cancelled(client: httpx2.AsyncClient, service: Service) -> None:
     job = (await client.post("/do/held")).json()
     await service.pace.running.wait()
     answer = await client.post(job["links"]["cancel"])
@@ -128,27 +128,27 @@ async def test_a_running_job_stops_when_it_is_cancelled(client: httpx2.AsyncClie
     assert (again.status_code, again.json()["state"]) == (200, "cancelled")
 
 
-async def test_a_queued_job_is_cancelled_at_once(make: MakeService) -> None:
+async def test_queued_job_is_cancelled_at_once(make: MakeService) -> None:
     service = make()
-    async with service.lane.open(), called(service) as client:
+    async with service.lane.open(), open_client(service) as client:
         job = (await client.post("/do/echo")).json()
         assert (await client.post(job["links"]["cancel"])).json()["state"] == "cancelled"
 
 
-async def test_after_its_retention_a_job_is_gone_for_its_user_and_was_never_there_for_others(
+async def test_removed_job_is_410_for_its_user_and_404_for_others(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = [0.0]
     monkeypatch.setattr(app, "open_store", partial(open_store, clock=lambda: time.time() + sum(later)))
-    async with service.lane.open(workers=1), called(service) as client:
+    async with service.lane.open(workers=1), open_client(service) as client:
         job = (await client.post("/do/fleeting?key=it")).json()
         await client.get(job["links"]["events"])
-        later.append(KEPT + 1)
+        later.append(RETENTION + 1)
         await service.lane.client.store.sweep(lease=2.0)
-        await is_gone(client, job)
+        await assert_removed(client, job)
 
 
-async def is_gone(client: httpx2.AsyncClient, job: dict[str, Any]) -> None:
+async def assert_removed(client: httpx2.AsyncClient, job: dict[str, Any]) -> None:
     links, bob = job["links"], {"X-User": "bob"}
     own = [
         ("GET", links["self"]),

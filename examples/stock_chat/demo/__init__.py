@@ -1,1 +1,1 @@
-"""The demo: the whole stock chat on this machine, its connection dropped and one of its workers killed."""
+"""The demo: runs the whole stock chat on this machine, drops a connection and kills a worker."""

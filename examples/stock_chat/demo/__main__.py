@@ -17,34 +17,34 @@ from rich.table import Table
 
 from examples.stock_chat.demo.conversation import ABOUT, CHAT
 from examples.stock_chat.demo.failure import DemoFailed
-from examples.stock_chat.demo.light import measured
+from examples.stock_chat.demo.latency import measure_latency
 from examples.stock_chat.demo.processes import Processes
 from examples.stock_chat.demo.service import WORKERS, start_api, start_model, start_worker, use_own_store
-from examples.stock_chat.demo.story import Rows, Stage, drop_and_resume, survive_a_kill
+from examples.stock_chat.demo.steps import Rows, Stage, drop_and_resume, survive_a_kill
 from sidelane import Sidelane
 
 LIGHT = f"/api/v1/stocks/{ABOUT['stock_code']}"
-AT_REST = 3.0  # seconds of measuring the light endpoint before anything else happens
+IDLE_DURATION = 3.0  # seconds of measuring the light endpoint before the load begins
 
 
 async def run(console: Console, folder: Path) -> None:
-    """Start everything, tell the story, and stop everything."""
-    logging.getLogger("sidelane").setLevel(logging.ERROR)  # the story tells what happens
+    """Start everything, run the steps, and stop everything."""
+    logging.getLogger("sidelane").setLevel(logging.ERROR)  # the steps print what happens
     processes = Processes(folder)
     try:
         url = await start(console, processes)
         lane = Sidelane(store=processes.environment["SIDELANE_STORE"])
         async with AsyncClient(base_url=url, timeout=Timeout(30, read=60)) as client, lane.open():
-            rows = await tell(Stage(client, processes, lane, console))
+            rows = await run_steps(Stage(client, processes, lane, console))
         console.print(table(rows))
         if os.environ.get("KEEP"):
-            await keep(console, processes, url)
+            await keep_running(console, processes, url)
     finally:
         await processes.stop()
 
 
 async def start(console: Console, processes: Processes) -> str:
-    """Start the model, the API and the workers; give the API's URL."""
+    """Start the model, the API and the workers, and return the API's URL."""
     use_own_store(processes)
     console.print("Starting the language model, the API and two workers ...")
     console.print(f"  model   {await start_model(processes)}")
@@ -55,26 +55,26 @@ async def start(console: Console, processes: Processes) -> str:
     return url
 
 
-async def tell(stage: Stage) -> Rows:
-    """Go through the steps, asking the light endpoint all the while."""
-    async with measured(stage.client, LIGHT) as at_rest:
-        await asyncio.sleep(AT_REST)
-    async with measured(stage.client, LIGHT) as meanwhile:
+async def run_steps(stage: Stage) -> Rows:
+    """Run the steps, and measure the light endpoint meanwhile."""
+    async with measure_latency(stage.client, LIGHT) as idle:
+        await asyncio.sleep(IDLE_DURATION)
+    async with measure_latency(stage.client, LIGHT) as loaded:
         rows = [*await drop_and_resume(stage), *await survive_a_kill(stage)]
-    return [*rows, ("Light endpoint at rest", str(at_rest)), ("Light endpoint meanwhile", str(meanwhile))]
+    return [*rows, ("Light endpoint when idle", str(idle)), ("Light endpoint under load", str(loaded))]
 
 
 def table(rows: Rows) -> Table:
-    table = Table("What", "What was seen", title="The stock chat", title_justify="left")
+    table = Table("Step", "Result", title="The stock chat", title_justify="left")
     for row in rows:
         table.add_row(*row)
     return table
 
 
-async def keep(console: Console, processes: Processes, url: str) -> None:
-    """Leave it running for a look around."""
-    await start_worker(processes, "w3")  # in place of the one that was killed
-    console.print(f"\nIt goes on running.\n  API    {url}/docs\n  files  {processes.folder}\n")
+async def keep_running(console: Console, processes: Processes, url: str) -> None:
+    """Keep everything running until Ctrl-C."""
+    await start_worker(processes, "w3")  # replaces the killed one
+    console.print(f"\nThe service is running.\n  API    {url}/docs\n  files  {processes.folder}\n")
     console.print("Ask something yourself:\n")
     question = json.dumps({"message": "What does it make?", **ABOUT})
     console.out(
@@ -82,12 +82,12 @@ async def keep(console: Console, processes: Processes, url: str) -> None:
         "    -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \\\n"
         f"    -d '{question}'\n"
     )
-    console.print("Ctrl-C ends it.")
+    console.print("Stop it with Ctrl-C.")
     await asyncio.Event().wait()
 
 
 async def until_stopped(console: Console, folder: Path) -> bool:
-    """Run until the end, or until someone stops it; false when it was stopped."""
+    """Run to the end, or until a signal; return False after a signal."""
     running = asyncio.ensure_future(run(console, folder))
     for stop in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(stop, running.cancel)
@@ -102,7 +102,7 @@ def main() -> int:
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="stock-chat-"))
     try:
-        ended = asyncio.run(until_stopped(console, folder))
+        completed = asyncio.run(until_stopped(console, folder))
     except (DemoFailed, HTTPError) as failure:
         reason = str(failure) or type(failure).__name__
         console.print(
@@ -110,7 +110,7 @@ def main() -> int:
         )
         return 1
     shutil.rmtree(folder, ignore_errors=True)
-    return 0 if ended or os.environ.get("KEEP") else 130
+    return 0 if completed or os.environ.get("KEEP") else 130
 
 
 if __name__ == "__main__":

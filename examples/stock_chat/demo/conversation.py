@@ -1,4 +1,4 @@
-"""One user's conversation with the service over HTTP."""
+"""HTTP client of one user's chat session."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,14 +7,14 @@ from typing import Any
 from httpx2 import AsyncClient, Response
 
 from examples.stock_chat.demo.failure import expect
-from examples.stock_chat.demo.stream import ServerEvent, server_events
+from examples.stock_chat.demo.server_events import ServerEvent, server_events
 
 CHAT = "/api/v1/stockeasy/chat/sessions/{session}/messages"
 ABOUT = {"stock_code": "990010", "stock_name": "Hanbit Chips"}
 
 
 class Conversation:
-    """Asks in one session, as one user."""
+    """Asks questions in one session, as one user."""
 
     def __init__(self, client: AsyncClient, session: str) -> None:
         self._client = client
@@ -23,7 +23,7 @@ class Conversation:
 
     @asynccontextmanager
     async def ask(self, message: str) -> AsyncIterator[AsyncIterator[ServerEvent]]:
-        """Ask and stream the answer."""
+        """Ask a question and stream its answer."""
         headers = {**self._user, "Accept": "text/event-stream"}
         async with self._client.stream(
             "POST", f"{self._path}/stream", json={"message": message, **ABOUT}, headers=headers
@@ -32,24 +32,24 @@ class Conversation:
 
     @asynccontextmanager
     async def resume(self, url: str, last_event_id: str) -> AsyncIterator[AsyncIterator[ServerEvent]]:
-        """Go on with a stream after the last event that came."""
+        """Resume a stream after the last event received."""
         headers = {**self._user, "Last-Event-ID": last_event_id}
         async with self._client.stream("GET", url, headers=headers) as response:
             yield server_events(await checked(response))
 
     async def request(self, message: str) -> dict[str, Any]:
-        """Ask without a stream, and give where the answer will be."""
+        """Ask a question without a stream, and return the URLs of its answer."""
         return await self._json("POST", self._path, json={"message": message, **ABOUT})
 
     async def refused(self, message: str) -> str:
-        """Ask while an answer to this user is still on its way, and give the words of the refusal."""
+        """Ask a question while this user's answer is unfinished, and return the refusal."""
         body = {"message": message, **ABOUT}
         response = await self._client.post(f"{self._path}/stream", json=body, headers=self._user)
-        expect(response.status_code == 429, f"a second question of one user was answered {response.status_code}")
+        expect(response.status_code == 429, f"a second question of the same user was answered {response.status_code}")
         return f"{response.status_code}: {response.json()['detail']}"
 
     async def result(self, request_id: str) -> dict[str, Any]:
-        """Give what a request's result endpoint says."""
+        """Return the response of a request's result endpoint."""
         return await self._json("GET", f"/requests/{request_id}/result")
 
     async def _json(self, method: str, url: str, json: object = None) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Conversation:
 
 
 async def checked(response: Response) -> Response:
-    """Give a response that is a success."""
+    """Return a successful response. Raises `DemoFailed`."""
     if not response.is_success:
         await response.aread()
     expect(response.is_success, f"{response.request.method} {response.url} answered {response.status_code}")

@@ -1,11 +1,11 @@
-"""How the demo says that it did not go as it should."""
+"""Failure of the demo."""
 
 
 class DemoFailed(Exception):
-    """A step of the demo did not do what it shows."""
+    """A step of the demo failed."""
 
 
-def expect(holds: bool, otherwise: str) -> None:
-    """Raise `DemoFailed` with a sentence unless something holds."""
-    if not holds:
-        raise DemoFailed(otherwise)
+def expect(condition: bool, message: str) -> None:
+    """Raise `DemoFailed(message)` unless the condition is true."""
+    if not condition:
+        raise DemoFailed(message)

@@ -1,1 +1,1 @@
-"""What operators see and do: documents, dead letters, the workers that can run a job. The CLI and the dashboard show it."""
+"""Operators' read models and actions, written once. The CLI and the dashboard only show them."""

@@ -1,21 +1,26 @@
-"""Dead letters: the jobs that failed for good, found by more than a store looks for."""
+"""Dead letters, the jobs that failed for good: find, requeue and purge them."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from sidelane.admin.documents import problem_words
-from sidelane.model.job import JobRecord, Query, State
+from sidelane.admin.actions import ActionResult, Lookup, Status, rejection_text
+from sidelane.admin.documents import problem_text, unknown_job_text
+from sidelane.model.job import JobRecord, Query, Rejection, State
 from sidelane.stores.contract import Store
 
 CHUNK_SIZE = 100
-"""Jobs that are looked at, requeued or removed in one call."""
+"""Jobs that are read, requeued or removed in one store call."""
 
 FAILED = frozenset({State.FAILED})
+
+Check = Callable[[JobRecord], None]
+"""Raises if an action cannot be applied to a job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
-    """Which dead letters. Times are seconds since 1970; `error` is looked for in the problem and the last attempt's error."""
+    """Selects dead letters. Times are seconds since 1970; `error` is searched in the problem and in the last attempt's error."""
 
     task: str | None = None
     queue: str | None = None
@@ -25,56 +30,154 @@ class DeadLetterFilter:
     until: float | None = None
     error: str | None = None
 
-    def holds(self, record: JobRecord) -> bool:
-        """Tell whether a failed job that the store found is one of these."""
+    def query(self, before: int | None) -> Query:
+        """Return the part of the filter that a store can apply, for the jobs older than `before`."""
+        return Query(
+            states=FAILED, task=self.task, queue=self.queue, user=self.user, labels=self.labels, before=before,
+            limit=CHUNK_SIZE,
+        )  # fmt: skip
+
+    def matches(self, record: JobRecord) -> bool:
+        """Apply the part of the filter that a store cannot apply."""
         ended = record.ended or 0.0
         if (self.since is not None and ended < self.since) or (self.until is not None and ended >= self.until):
             return False
-        return self.error is None or self.error.casefold() in _searched(record).casefold()
+        return self.error is None or self.error.casefold() in _searchable_text(record).casefold()
 
 
-async def dead_letters(store: Store, wanted: DeadLetterFilter) -> AsyncIterator[list[JobRecord]]:
-    """Yield them in pieces, the newest first, with their histories. What is done to one piece does not change the next."""
+async def dead_letters(store: Store, selected: DeadLetterFilter) -> AsyncIterator[list[JobRecord]]:
+    """Yield matching dead letters in chunks, newest first, with their histories.
+
+    The caller may requeue or remove the jobs of a chunk before it asks for the next.
+    """
     before: int | None = None
     while True:
-        query = Query(
-            states=FAILED, task=wanted.task, queue=wanted.queue, user=wanted.user, labels=wanted.labels, before=before,
-            limit=CHUNK_SIZE,
-        )  # fmt: skip
-        found = await store.list_jobs(query)
-        if not found:
+        page = await store.list_jobs(selected.query(before))
+        if not page:
             return
-        before = found[-1].sequence
-        whole = await store.get([record.id for record in found])
-        records = [each for each in whole if isinstance(each, JobRecord) and each.state is State.FAILED]
-        if piece := [record for record in records if wanted.holds(record)]:
-            yield piece
+        before = page[-1].sequence
+        complete = await store.get([record.id for record in page])
+        failed = (each for each in complete if isinstance(each, JobRecord) and each.state is State.FAILED)
+        if chunk := [record for record in failed if selected.matches(record)]:
+            yield chunk
 
 
-async def newest_of(store: Store, wanted: DeadLetterFilter, limit: int) -> list[JobRecord]:
-    """Give the newest of them, at most so many."""
+async def newest_dead_letters(store: Store, selected: DeadLetterFilter, limit: int) -> list[JobRecord]:
+    """Return the newest matching dead letters, at most `limit`."""
     records: list[JobRecord] = []
-    async for piece in dead_letters(store, wanted):
-        records += piece
+    async for chunk in dead_letters(store, selected):
+        records += chunk
         if len(records) >= limit:
             break
     return records[:limit]
 
 
-async def count_of(store: Store, wanted: DeadLetterFilter) -> int:
-    """Count them."""
-    return sum([len(piece) async for piece in dead_letters(store, wanted)])
+async def count_dead_letters(store: Store, selected: DeadLetterFilter) -> int:
+    """Return how many dead letters match."""
+    return sum([len(chunk) async for chunk in dead_letters(store, selected)])
 
 
-def error_words(record: JobRecord) -> str:
-    """Say what a job failed of: its last attempt's own error, which operators may see, unless it ended of something else."""
+class BulkAction(Protocol):
+    """An action on failed jobs, at most `CHUNK_SIZE` in one call. `past_tense` is the word for it, e.g. "requeued"."""
+
+    @property
+    def past_tense(self) -> str: ...
+
+    def question(self, items: str) -> str:
+        """Return the question that confirms the action, e.g. for "3 dead letters"."""
+        ...
+
+    async def __call__(self, store: Store, ids: Sequence[str]) -> list[str]:
+        """Apply the action. Return an error message for each job, empty if it succeeded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Return the jobs to their queues, optionally with new arguments (JSON text)."""
+
+    arguments: str | None = None
+    past_tense: str = "requeued"
+
+    def question(self, items: str) -> str:
+        return f"Requeue {items}?"
+
+    async def __call__(self, store: Store, ids: Sequence[str]) -> list[str]:
+        return [_requeue_error(answer) for answer in await store.requeue(ids, arguments=self.arguments)]
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Delete the jobs with their logs."""
+
+    past_tense: str = "purged"
+
+    def question(self, items: str) -> str:
+        return f"Permanently delete {items}?"
+
+    async def __call__(self, store: Store, ids: Sequence[str]) -> list[str]:
+        return ["" if removed else "a job that it started is still unfinished" for removed in await store.remove(ids)]
+
+
+async def apply_to_each(
+    store: Store, ids: Sequence[str], action: BulkAction, check: Check | None = None
+) -> list[ActionResult]:
+    """Apply an action to these jobs; those that are not dead letters are left unchanged.
+
+    Calls `check` for all jobs of a chunk before it changes any of them, and raises what `check` raises.
+    """
+    results: list[ActionResult] = []
+    for start in range(0, len(ids), CHUNK_SIZE):
+        chunk = ids[start : start + CHUNK_SIZE]
+        found = dict(zip(chunk, await store.get(chunk), strict=True))
+        dead = [each for each in found.values() if isinstance(each, JobRecord) and each.state is State.FAILED]
+        if check is not None:
+            for record in dead:
+                check(record)
+        dead_ids = [record.id for record in dead]
+        errors = dict(zip(dead_ids, await action(store, dead_ids), strict=True))
+        results += [_result(job_id, record, action, errors) for job_id, record in found.items()]
+    return results
+
+
+async def apply_to_all(
+    store: Store, selected: DeadLetterFilter, action: BulkAction
+) -> AsyncIterator[Mapping[str, str]]:
+    """Apply an action to all matching dead letters. Yields the error messages of each chunk by id, empty if it succeeded."""
+    async for chunk in dead_letters(store, selected):
+        ids = [record.id for record in chunk]
+        yield dict(zip(ids, await action(store, ids), strict=True))
+
+
+def not_dead_text(record: JobRecord) -> str:
+    """Return why a job is not a dead letter."""
+    return f"not a dead letter: the job {'has' if record.state is State.SUCCEEDED else 'is'} {record.state}"
+
+
+def error_text(record: JobRecord) -> str:
+    """Return why a job failed: its last attempt's internal error, or its problem if it ended for another reason."""
     last = record.history[-1] if record.history else None
     if last is not None and last.error and (record.problem is None or last.problem == record.problem):
         return last.error
-    return "" if record.problem is None else problem_words(record.problem.document())
+    return "" if record.problem is None else problem_text(record.problem.document())
 
 
-def _searched(record: JobRecord) -> str:
-    """Put together what is looked through for a text."""
-    problem = "" if record.problem is None else problem_words(record.problem.document())
+def _searchable_text(record: JobRecord) -> str:
+    problem = "" if record.problem is None else problem_text(record.problem.document())
     return "\n".join([problem, *(failure.error for failure in record.history[-1:])])
+
+
+def _result(job_id: str, record: Lookup, action: BulkAction, errors: Mapping[str, str]) -> ActionResult:
+    if not isinstance(record, JobRecord):
+        return ActionResult(job_id, Status.NOT_FOUND, unknown_job_text(record))
+    if record.state is not State.FAILED:
+        return ActionResult(job_id, Status.FAILED, not_dead_text(record))
+    if errors[job_id]:
+        return ActionResult(job_id, Status.FAILED, f"not {action.past_tense}: {errors[job_id]}")
+    return ActionResult(job_id, Status.DONE, action.past_tense)
+
+
+def _requeue_error(answer: JobRecord | Rejection | None) -> str:
+    if isinstance(answer, Rejection):
+        return rejection_text(answer)
+    return unknown_job_text(None) if answer is None else ""

@@ -1,12 +1,12 @@
-"""JSON documents of what the store keeps, for `--json`. Times are ISO 8601 in UTC, durations seconds."""
+"""JSON documents of jobs, workers, queues and more, for operators. Times are ISO 8601 in UTC, durations seconds."""
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sidelane.callbacks.status import CallbackRecord
 from sidelane.model.batch import BatchRecord
+from sidelane.model.codec import rfc3339
 from sidelane.model.event import Event
 from sidelane.model.job import Failure, FollowUp, JobRecord, Tombstone
 from sidelane.model.schedule import ScheduleRecord
@@ -17,7 +17,7 @@ Document = dict[str, Any]
 
 
 def job_document(record: JobRecord) -> Document:
-    """Everything about a job but its log. What is empty is null, so that every job has the same members."""
+    """Return a job without its log. Empty values are null, so that every job has the same members."""
     spec = record.spec
     return {
         "id": record.id,
@@ -36,7 +36,7 @@ def job_document(record: JobRecord) -> Document:
         "limits": [limit.id for limit in spec.limits],
         "waiting_for_limit": record.waiting_for_limit,
         "trace": spec.trace,
-        "arguments": parsed(spec.arguments),
+        "arguments": parse_json(spec.arguments),
         "submitted": time_text(record.submitted),
         "due": time_text(record.due),
         "started": time_text(record.started),
@@ -47,14 +47,14 @@ def job_document(record: JobRecord) -> Document:
         "isolated": record.isolated,
         "worker": record.worker,
         "events": record.last,
-        "progress": parsed(record.progress),
-        "result": parsed(record.result),
+        "progress": parse_json(record.progress),
+        "result": parse_json(record.result),
         "problem": record.problem.document() if record.problem else None,
     }
 
 
 def failure_document(failure: Failure) -> Document:
-    """One attempt's failure, as operators may see it."""
+    """Return one attempt's failure with the internal error and traceback, which only operators may see."""
     return {
         "attempt": failure.attempt,
         "at": time_text(failure.at),
@@ -65,7 +65,7 @@ def failure_document(failure: Failure) -> Document:
 
 
 def worker_document(worker: WorkerInfo) -> Document:
-    """One live worker."""
+    """Return one live worker."""
     return {
         "id": worker.id,
         "name": worker.name,
@@ -81,7 +81,7 @@ def worker_document(worker: WorkerInfo) -> Document:
 
 
 def queue_document(queue: QueueStats, workers: Sequence[WorkerInfo]) -> Document:
-    """One queue, with the names of the live workers that serve it. `rate` is jobs started in a second."""
+    """Return one queue, with the names of its live workers. `rate` is in jobs started per second."""
     return {
         "name": queue.name,
         "paused": queue.paused,
@@ -96,18 +96,18 @@ def queue_document(queue: QueueStats, workers: Sequence[WorkerInfo]) -> Document
 
 
 def limit_document(limit: LimitStats) -> Document:
-    """One limit in use. `after` is in how many seconds one more may come, of a rate."""
+    """Return one limit in use. `available_in` is in how many seconds a rate limit admits the next job."""
     return {
         "id": limit.id,
-        "held": limit.held,
-        "most": limit.most,
+        "used": limit.held,
+        "max": limit.most,
         "waiting_for_limit": limit.waiting,
-        "after": limit.after,
+        "available_in": limit.after,
     }
 
 
-def schedule_document(record: ScheduleRecord, next_firing: float | None) -> Document:
-    """One schedule; `next` is worked out where the store does not have it yet."""
+def schedule_document(record: ScheduleRecord, next_run: float | None) -> Document:
+    """Return one schedule. `next_run` is in seconds since 1970."""
     schedule = record.schedule
     return {
         "name": schedule.name,
@@ -116,17 +116,17 @@ def schedule_document(record: ScheduleRecord, next_firing: float | None) -> Docu
         "timezone": schedule.timezone,
         "task": schedule.spec.task,
         "queue": schedule.spec.queue,
-        "arguments": parsed(schedule.spec.arguments),
+        "arguments": parse_json(schedule.spec.arguments),
         "catch_up": schedule.catch_up,
         "enabled": record.enabled,
         "last": time_text(record.last) if record.job else None,
-        "next": time_text(next_firing),
+        "next": time_text(next_run),
         "job": record.job,
     }
 
 
 def batch_document(batch: BatchRecord) -> Document:
-    """One batch with its counts."""
+    """Return one batch with its counts."""
     return {
         "id": batch.id,
         "state": str(batch.state),
@@ -144,7 +144,7 @@ def batch_document(batch: BatchRecord) -> Document:
 
 
 def follow_up_document(follow_up: FollowUp) -> Document:
-    """A job that is submitted when another, or a batch, ends in one of these states."""
+    """Return a job that is submitted when another job or a batch ends in one of these states."""
     return {
         "on": sorted(follow_up.on),
         "task": follow_up.spec.task,
@@ -154,7 +154,7 @@ def follow_up_document(follow_up: FollowUp) -> Document:
 
 
 def callback_document(record: CallbackRecord) -> Document:
-    """One callback of a job. `id` and `state` are null while it waits for the end."""
+    """Return one callback of a job. `id` and `state` are null until the job has ended."""
     return {
         "id": record.id,
         "state": None if record.state is None else str(record.state),
@@ -170,27 +170,25 @@ def callback_document(record: CallbackRecord) -> Document:
 
 
 def event_document(event: Event) -> Document:
-    """One event of a job's log."""
-    return {"number": event.number, "at": time_text(event.at), "event": event.name, "data": parsed(event.data)}
+    """Return one event of a job's log."""
+    return {"number": event.number, "at": time_text(event.at), "event": event.name, "data": parse_json(event.data)}
 
 
-def parsed(text: str | None) -> Any:
-    """Read JSON text that a store keeps."""
+def parse_json(text: str | None) -> Any:
+    """Return the value of JSON text from a store."""
     return None if text is None else json.loads(text)
 
 
 def time_text(at: float | None) -> str | None:
-    """Write a time as ISO 8601."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Return a time as RFC 3339."""
+    return None if at is None else rfc3339(at)
 
 
-def problem_words(document: Mapping[str, Any]) -> str:
+def problem_text(document: Mapping[str, Any]) -> str:
     """Return a problem document on one line: its status, then its detail or title."""
     return f"{document['status']} {document.get('detail') or document['title']}"
 
 
-def unknown_words(found: Tombstone | None) -> str:
+def unknown_job_text(tombstone: Tombstone | None) -> str:
     """Return why a job cannot be shown."""
-    return "was removed: its retention has passed" if found is not None else "there is no such job"
+    return "removed: its retention has expired" if tombstone is not None else "no such job"

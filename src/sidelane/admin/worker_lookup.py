@@ -1,4 +1,4 @@
-"""Who runs a job, or would: the worker that has it, the live workers that could take it, or nobody."""
+"""Worker lookup: which worker runs a job, or whether a live worker can run it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,65 +11,63 @@ from sidelane.stores.contract import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLookup:
-    """How a job is served. `words` says what is wrong, and is empty where nothing is."""
+    """Which worker runs a job. `notice` says why the job cannot start or go on, else it is empty."""
 
-    served: bool
+    has_worker: bool
     worker: WorkerInfo | None = None
-    sent: DispatchInfo | None = None  # where it was handed over to
-    words: str = ""
+    sent: DispatchInfo | None = None  # the dispatch to an external worker
+    notice: str = ""
 
 
 async def find_worker(record: JobRecord, store: Store) -> WorkerLookup:
-    """Find who serves a job among the live workers, and whether its queue lets it start."""
+    """Find the live worker of a job, or those that could run it, and check that its queue is not paused."""
     if record.state.finished:
-        return WorkerLookup(served=True)
+        return WorkerLookup(has_worker=True)
     workers = await store.workers()
     if record.external_lease is not None:
-        return await _outside(record.external_lease, store)
+        return await _dispatched(record.external_lease, store)
     if record.state is State.RUNNING:
         return _running(record, workers)
-    served = _waiting(record, workers)
+    lookup = _queued(record, workers)
     queue = record.spec.queue
-    if served.served and any(each.paused for each in await store.stats() if each.name == queue):
-        words = f"queue {queue!r} is paused: the job waits until it is resumed (sidelane queues resume {queue})"
-        return replace(served, words=words)
-    return served
+    if lookup.has_worker and any(each.paused for each in await store.stats() if each.name == queue):
+        notice = f"queue {queue!r} is paused: the job waits until it is resumed (sidelane queues resume {queue})"
+        return replace(lookup, notice=notice)
+    return lookup
 
 
-async def _outside(lease: Lease, store: Store) -> WorkerLookup:
-    """Find where a job was handed over to, which the job that sends it knows."""
+async def _dispatched(lease: Lease, store: Store) -> WorkerLookup:
+    """Find where a job was dispatched to. The internal job that sends the message knows."""
     (sending,) = await store.get([dispatch_id(lease)])
     if not isinstance(sending, JobRecord):
-        return WorkerLookup(served=True)
+        return WorkerLookup(has_worker=True)
     sent = DispatchInfo.of(sending)
-    words = f"its offer to {sent.to} is not sent yet: job {sending.id} does that" if not sending.state.finished else ""
-    return WorkerLookup(served=True, words=words, sent=sent)
+    notice = "" if sending.state.finished else f"the message to {sent.to} is not sent yet: job {sending.id} sends it"
+    return WorkerLookup(has_worker=True, notice=notice, sent=sent)
 
 
 def _running(record: JobRecord, workers: Sequence[WorkerInfo]) -> WorkerLookup:
     worker = next((worker for worker in workers if worker.id == record.worker), None)
     if worker is None:
         name = (record.worker or "?").partition(":")[0]
-        return WorkerLookup(
-            served=False,
-            words=f"its worker {name!r} is not alive any more; once the lease is over, another can take the job",
-        )
-    return WorkerLookup(served=True, worker=worker)
+        notice = f"worker {name!r} is no longer alive; another can take the job when the lease has expired"
+        return WorkerLookup(has_worker=False, notice=notice)
+    return WorkerLookup(has_worker=True, worker=worker)
 
 
-def _waiting(record: JobRecord, workers: Sequence[WorkerInfo]) -> WorkerLookup:
+def _queued(record: JobRecord, workers: Sequence[WorkerInfo]) -> WorkerLookup:
     spec = record.spec
-    takers = [worker for worker in workers if spec.queue in worker.queues]
-    if any(worker.can_run(spec) for worker in takers):
-        return WorkerLookup(served=True)
+    of_queue = [worker for worker in workers if spec.queue in worker.queues]
+    if any(worker.can_run(spec) for worker in of_queue):
+        return WorkerLookup(has_worker=True)
     if not workers:
-        words = "no worker is alive: the job waits until one is started"
-    elif not takers:
-        words = f"no live worker takes jobs of queue {spec.queue!r}: the job waits until one does"
-    elif any(spec.task in worker.tasks for worker in takers):
-        words = (
-            f"the live workers know older versions of task {spec.task!r} only: the job waits for version {spec.version}"
+        notice = "no worker is alive: the job waits until one starts"
+    elif not of_queue:
+        notice = f"no live worker takes jobs of queue {spec.queue!r}: the job waits until one does"
+    elif any(spec.task in worker.tasks for worker in of_queue):
+        notice = (
+            f"the live workers know only older versions of task {spec.task!r}: the job waits for version {spec.version}"
         )
     else:
-        words = f"no live worker of queue {spec.queue!r} knows task {spec.task!r}: the job waits until one does"
-    return WorkerLookup(served=False, words=words)
+        notice = f"no live worker of queue {spec.queue!r} knows task {spec.task!r}: the job waits until one does"
+    return WorkerLookup(has_worker=False, notice=notice)

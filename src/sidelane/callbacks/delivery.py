@@ -1,28 +1,21 @@
-"""Delivering: callbacks are jobs of Sidelane's own, which follow the jobs that they tell of."""
+"""Callback delivery: the internal tasks that send callbacks. A callback is a follow-up job of the job that it reports."""
 
 import asyncio
 import inspect
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic_core import to_json
 
-from sidelane.callbacks.events import fit_message, job_event
 from sidelane.callbacks.http_client import EndpointGone, NotDelivered, WebhookClient
-from sidelane.callbacks.message_callback import MessageCallback
-from sidelane.callbacks.payload import webhook_body
-from sidelane.callbacks.secrets import SecretError, Secrets
-from sidelane.callbacks.signing import webhook_headers
+from sidelane.callbacks.payload import job_event, webhook_body
+from sidelane.callbacks.signing import SecretError, Secrets, webhook_headers
 from sidelane.callbacks.ssrf import AddressRefused
-from sidelane.callbacks.url import parse_url
-from sidelane.callbacks.webhook import FINISHED_STATES, On, Webhook
-from sidelane.client.client import Client
-from sidelane.files.files import Files
+from sidelane.callbacks.webhook import FINISHED_STATES, On, WebhookTarget
+from sidelane.files.references import MAX_URL_LIFETIME
 from sidelane.model.errors import (
-    ArgumentsError,
     JobError,
     PermanentFailure,
     RetryLater,
@@ -32,95 +25,61 @@ from sidelane.model.errors import (
 from sidelane.model.job import JobRecord
 from sidelane.model.limit import ConcurrencyLimit
 from sidelane.model.message import Message
-from sidelane.model.options import Callback
 from sidelane.model.problem import Problem
 from sidelane.model.retry import Delays, Retry
-from sidelane.model.settings import Settings
+from sidelane.services import Services
 from sidelane.tasks.context import Context
-from sidelane.tasks.decorator import InternalTaskDecorator
-from sidelane.tasks.internal_queues import CALLBACK_QUEUE
+from sidelane.tasks.decorator import add_internal_task
+from sidelane.tasks.internal_queues import CALLBACK_QUEUE, CALLBACK_TASK
 from sidelane.tasks.placeholders import finished_job
-from sidelane.tasks.registry import PayloadBuilder, ProblemRule, Registry
+from sidelane.tasks.registry import PayloadBuilder, ProblemRule
 from sidelane.tasks.resources import Use
-from sidelane.tasks.task import Call, Task
+from sidelane.tasks.task import Lane, Task
 from sidelane.transports import cloudevents
-from sidelane.transports.endpoints import PubSub, Sqs
-from sidelane.transports.factory import TransportPool
+from sidelane.transports.data_reference import fit_message
+from sidelane.transports.endpoints import StoredEndpoint
 
-CALLBACK = "sidelane.callback"
 PROGRESS = "sidelane.progress"
-"""The tasks that tell of an end, and of how far a job is."""
+"""Name of the internal task that reports the progress of a job."""
 
 WEBHOOK_RETRY = Retry(
     attempts=10, backoff=Delays((5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0))
 )  # fmt: skip
-"""The schedule that Standard Webhooks recommends: ten tries in three days."""
+"""The schedule that Standard Webhooks recommends: ten attempts in three days."""
 
 PROGRESS_RETRY = Retry(attempts=4, backoff=Delays((1.0, 5.0, 15.0)))
-"""That of progress: what is older is of no use."""
+"""Retries of progress callbacks: few, because old progress is useless."""
 
 TIMEOUT = 30.0
-"""Seconds for one try: the exchange, with the secret and the body that go before it."""
+"""Seconds of one attempt, including the lookup of the secret and the making of the body."""
 
 MAX_WORKER_LOSSES = 10
-"""How many workers may be lost under a callback: it is often what they wait for, and never what ends them."""
+"""Worker losses that a callback may have: workers often stop while they wait for one, and it is never the cause."""
 
 RETENTION = 60.0
-"""Seconds for which it is remembered that progress was told."""
+"""Seconds for which finished progress callbacks are kept."""
 
 PER_RECEIVER = "callbacks-per-receiver"
-"""The limit that keeps a receiver that does not answer from taking all slots."""
+"""Name of the limit that keeps a receiver that does not answer from taking all slots."""
 
-MAX_NAME_LENGTH = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookTarget:
-    """Where a webhook goes, as its job keeps it."""
-
-    url: str
-    secret: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    kind: Literal["webhook"] = "webhook"
-
-
-CallbackTarget = Annotated[WebhookTarget | Sqs | PubSub, Field(discriminator="kind")]
+CallbackTarget = Annotated[WebhookTarget | StoredEndpoint, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult:
-    """What became of a callback: the status that its receiver answered, or why nothing was sent."""
+    """Result of a callback: the status of the response, or why nothing was sent."""
 
     status: int | None = None
     skipped: str | None = None
 
 
 class UnknownPayload(NotDelivered):
-    """The worker knows no function of this name that makes bodies."""
+    """The worker knows no payload function of this name."""
 
 
-class Lane(Protocol):
-    """What callbacks ask of the lane they belong to."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def registry(self) -> Registry: ...
-    @property
-    def client(self) -> Client: ...
-    @property
-    def poster(self) -> WebhookClient: ...
-    @property
-    def secrets(self) -> Secrets: ...
-    @property
-    def transports(self) -> TransportPool: ...
-    @property
-    def files(self) -> Files: ...
-
-
-def declare_callbacks(lane: Lane, own: InternalTaskDecorator) -> "CallbackDelivery":
-    """Register the tasks that tell receivers, and let calls have callbacks."""
-    delivering = CallbackDelivery(lane)
+def declare_callbacks(lane: Lane, services: Services, webhooks: WebhookClient, secrets: Secrets) -> "CallbackDelivery":
+    """Register the internal tasks that send callbacks."""
+    delivery = CallbackDelivery(services, webhooks, secrets)
 
     async def callback(
         to: CallbackTarget,
@@ -130,157 +89,128 @@ def declare_callbacks(lane: Lane, own: InternalTaskDecorator) -> "CallbackDelive
         *,
         ctx: Context = Use(Context),
     ) -> DeliveryResult:
-        job = await delivering.job(ctx)
+        job = await delivery.job(ctx)
         if job.state not in FINISHED_STATES[on]:
             return DeliveryResult(
-                skipped=f"the job was brought back meanwhile, and is {job.state}: its next end is told"
+                skipped=f"the job was requeued meanwhile and is {job.state}: its next end is reported"
             )
-        return await delivering.tell(to, body, job, ctx.job_id)
+        return await delivery.deliver(to, body, job, ctx.job_id)
 
     async def progress(to: CallbackTarget, body: str | None = None, *, ctx: Context = Use(Context)) -> DeliveryResult:
-        job = await delivering.job(ctx)
+        job = await delivery.job(ctx)
         if job.state.finished or job.progress is None:
             return DeliveryResult(skipped="the job has ended")
-        return await delivering.tell(to, body, job, f"{ctx.job_id}.{job.last}")
+        return await delivery.deliver(to, body, job, f"{ctx.job_id}.{job.last}")
 
     limits = [ConcurrencyLimit(lane.settings.callback_concurrency, per="user", on_limit="wait", name=PER_RECEIVER)]
-    delivering.end = own(
-        callback, name=CALLBACK, queue=CALLBACK_QUEUE, timeout=TIMEOUT, max_worker_losses=MAX_WORKER_LOSSES, limits=limits,
-        retry=WEBHOOK_RETRY,
+    delivery.end = add_internal_task(
+        lane, callback, name=CALLBACK_TASK, queue=CALLBACK_QUEUE, timeout=TIMEOUT, max_worker_losses=MAX_WORKER_LOSSES,
+        limits=limits, retry=WEBHOOK_RETRY,
     )  # fmt: skip
-    delivering.progress = own(
-        progress, name=PROGRESS, queue=CALLBACK_QUEUE, timeout=TIMEOUT, limits=limits, retry=PROGRESS_RETRY, retention=RETENTION
+    delivery.progress = add_internal_task(
+        lane, progress, name=PROGRESS, queue=CALLBACK_QUEUE, timeout=TIMEOUT, limits=limits, retry=PROGRESS_RETRY,
+        retention=RETENTION,
     )  # fmt: skip
-    lane.registry.callback_factory = delivering.telling
     lane.registry.rules += [
         ProblemRule((NotDelivered, SecretError), 502, "Not delivered", final=False),
         ProblemRule((EndpointGone,), 410, "Receiver gone", final=True),
         ProblemRule((AddressRefused,), 422, "Address refused", final=True),
     ]
-    return delivering
+    return delivery
 
 
 class CallbackDelivery:
-    """Tells the receivers of one lane's jobs."""
+    """Sends the callbacks of one lane."""
 
     end: Task[..., Any, DeliveryResult]
     progress: Task[..., Any, DeliveryResult]
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
-
-    def telling(self, callback: Callback) -> Call[DeliveryResult]:
-        """Make the call that tells a receiver of the job that it follows.
-
-        Its user is the receiver: so receivers take turns, and each has slots of its own. Raises `ArgumentsError`.
-        """
-        match callback:
-            case Webhook():
-                receiver = parse_url(callback.url)
-                self._lane.poster.reach.check_host(receiver.host)
-                to: WebhookTarget | Sqs | PubSub = WebhookTarget(
-                    url=callback.url, secret=callback.secret, headers=callback.headers
-                )
-                name = receiver.name
-            case MessageCallback():
-                to, name = callback.to, str(callback.to)[:MAX_NAME_LENGTH]
-            case _:
-                raise ArgumentsError(f"callback={callback!r}: this takes Webhook(…) and Notice(…), one or several.")
-        body = self._name_of(callback.body)
-        return self.end.options(user=name).call(to, body, callback.on, callback.progress)
+    def __init__(self, services: Services, webhooks: WebhookClient, secrets: Secrets) -> None:
+        self._services = services
+        self._webhooks = webhooks
+        self._secrets = secrets
 
     async def job(self, ctx: Context) -> JobRecord:
-        """Look up the job that is told of. Raises `GiveUp` where it is gone, `TryLater` while the store is away."""
+        """Return the job to report. Raises `PermanentFailure` if it was removed, `RetryLater` while the store is unavailable."""
         try:
-            return await self._lane.client.record(ctx.parent or "")
+            return await self._services.client.record(ctx.parent or "")
         except JobError as error:
-            raise PermanentFailure(Problem(status=410, title="Nothing to tell", detail=str(error))) from error
+            raise PermanentFailure(Problem(status=410, title="Job removed", detail=str(error))) from error
         except StoreUnavailable as error:
             raise RetryLater(1.0) from error
 
-    async def tell(
-        self, to: WebhookTarget | Sqs | PubSub, body: str | None, job: JobRecord, name: str
+    async def deliver(
+        self, to: WebhookTarget | StoredEndpoint, body: str | None, job: JobRecord, name: str
     ) -> DeliveryResult:
-        """Tell a receiver of a job as it is. `name`: what is the same whenever the same is told again.
+        """Send a callback about the current state of a job. `name`: the same for repetitions of the same callback.
 
-        Raises `NotDelivered`, `SecretError`, `AddressRefused`, `GiveUp` where the body cannot be made.
+        Raises `NotDelivered`, `SecretError`, `AddressRefused`, `PermanentFailure` if the body cannot be made.
         """
         message_id = name.replace(
             ".", ":"
-        )  # a full stop would blur what is signed (Standard Webhooks, signature scheme)
-        text = None if body is None else await self._made(body, job)
+        )  # a full stop separates what is signed (Standard Webhooks, signature scheme)
+        text = None if body is None else await self._payload(body, job)
         if isinstance(to, WebhookTarget):
             return await self._post(to, webhook_body(job, time.time()) if text is None else text, message_id)
         await self._send(to, job, text, message_id)
         return DeliveryResult()
 
     async def preview(self, callback: JobRecord) -> tuple[str, str]:
-        """Say, of a job that delivers a callback, whom it tells what."""
-        job = await self._lane.client.record(callback.spec.parent or "")
-        called = self.end.decode_arguments(callback.spec.arguments, callback.spec.version)
+        """Return the receiver and the body of a callback's job."""
+        job = await self._services.client.record(callback.spec.parent or "")
+        arguments = self.end.decode_arguments(callback.spec.arguments, callback.spec.version)
         receiver = callback.spec.user or ""
-        if called["body"] is not None:
-            return receiver, await self._made(called["body"], job)
-        if isinstance(called["to"], WebhookTarget):
+        if arguments["body"] is not None:
+            return receiver, await self._payload(arguments["body"], job)
+        if isinstance(arguments["to"], WebhookTarget):
             return receiver, webhook_body(job, time.time())
         return receiver, cloudevents.write(job_event(job, callback.id, self._source))
 
     async def _post(self, to: WebhookTarget, text: str, message_id: str) -> DeliveryResult:
-        secrets = [] if to.secret is None else await self._lane.secrets.of(to.secret)
-        named = {name.lower() for name in to.headers}
-        form = {} if "content-type" in named else {"Content-Type": "application/json"}
-        headers = {**form, **to.headers, **webhook_headers(message_id, text, secrets)}
-        answer = await self._lane.poster.deliver(to.url, text.encode(), headers)
-        return DeliveryResult(status=answer.status)
+        secrets = [] if to.secret is None else await self._secrets.get(to.secret)
+        names = {name.lower() for name in to.headers}
+        defaults = {} if "content-type" in names else {"Content-Type": "application/json"}
+        headers = {**defaults, **to.headers, **webhook_headers(message_id, text, secrets)}
+        response = await self._webhooks.deliver(to.url, text.encode(), headers)
+        return DeliveryResult(status=response.status)
 
-    async def _send(self, to: Sqs | PubSub, job: JobRecord, text: str | None, message_id: str) -> None:
+    async def _send(self, to: StoredEndpoint, job: JobRecord, text: str | None, message_id: str) -> None:
         try:
-            transport = await self._lane.transports.to(to)
+            transport = await self._services.transports.get(to)
             if text is None:
                 message = await fit_message(
-                    job_event(job, message_id, self._source), transport.largest, self._lane.files
-                )
+                    cloudevents.message(job_event(job, message_id, self._source), group=job.id),
+                    transport.max_message_size, self._services.files, name=f"{job.id}.json", lifetime=MAX_URL_LIFETIME,
+                )  # fmt: skip
             else:
                 message = Message(body=text, id=message_id, group=job.id)
-            (wrong,) = await transport.send([message])
+            (failed,) = await transport.send([message])
         except TransportError as error:
-            wrong = error
-        if wrong is not None:
-            raise NotDelivered(f"{to} did not take it: {wrong}") from wrong
+            failed = error
+        if failed is not None:
+            raise NotDelivered(f"{to} did not accept it: {failed}") from failed
 
     @property
     def _source(self) -> str:
-        return self._lane.settings.jobs_url or "sidelane"
+        return self._services.settings.jobs_url or "sidelane"
 
-    def _name_of(self, body: PayloadBuilder | None) -> str | None:
-        if body is None:
-            return None
-        for name, known in self._lane.registry.payload_builders.items():
-            if known is body:
-                return name
-        raise ArgumentsError(
-            f"body={getattr(body, '__name__', body)}: mark the function with @lane.callback_body: workers find it by its name."
-        )
-
-    async def _made(self, name: str, job: JobRecord) -> str:
-        """Have the function of this name make the body."""
-        function = self._lane.registry.payload_builders.get(name)
+    async def _payload(self, name: str, job: JobRecord) -> str:
+        """Return the body that the payload function of this name makes."""
+        function = self._services.registry.payload_builders.get(name)
         if function is None:
-            raise UnknownPayload(f"No function named {name!r} is marked with @lane.callback_body here.")
-        told = replace(finished_job(job), at=job.ended or time.time())
+            raise UnknownPayload(f"No function named {name!r} is marked with @lane.callback_payload here.")
+        finished = replace(finished_job(job), at=job.ended or time.time())
         try:
-            value = await _called(function, told)
+            value = await _call(function, finished)
             return value if isinstance(value, str) else to_json(value, inf_nan_mode="null").decode()
         except (PermanentFailure, RetryLater):
             raise
         except Exception as error:
-            detail = (
-                f"The function {name!r} that makes the body of this callback failed: {type(error).__name__}: {error}"
-            )
-            raise PermanentFailure(Problem(status=500, title="No body", detail=detail[:1000])) from error
+            detail = f"The payload function {name!r} of this callback failed: {type(error).__name__}: {error}"
+            raise PermanentFailure(Problem(status=500, title="No payload", detail=detail[:1000])) from error
 
 
-async def _called(function: PayloadBuilder, told: Any) -> Any:
-    """Call a function that makes bodies: on the loop if it is asynchronous, else in a thread, where it keeps nobody waiting."""
-    value = function(told) if inspect.iscoroutinefunction(function) else await asyncio.to_thread(function, told)
+async def _call(function: PayloadBuilder, job: Any) -> Any:
+    """Call a payload function: on the event loop if it is asynchronous, else in a thread."""
+    value = function(job) if inspect.iscoroutinefunction(function) else await asyncio.to_thread(function, job)
     return await value if inspect.isawaitable(value) else value

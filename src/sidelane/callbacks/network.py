@@ -1,35 +1,80 @@
-"""Connecting to receivers: what was looked up is checked, and what was checked is connected to."""
+"""Connections to webhook receivers: a host is looked up once, its addresses are checked, and a checked address is connected to."""
 
+import asyncio
 import math
+import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpcore2
 
-from sidelane.callbacks.resolver import Resolve
 from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.url import WebhookUrl
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds that one address has to take a connection."""
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""Returns the addresses of a host and port. Raises OSError."""
 
-IDLE, MOST_IDLE = 5.0, 100
-"""For how long connections are kept for the next POST to the same receiver (seconds), and to how many receivers."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds in which one address must accept a connection."""
+
+KEEPALIVE, MAX_IDLE = 5.0, 100
+"""Seconds for which idle connections are kept for the next POST to the same receiver, and the number of receivers."""
+
+MAX_LOOKUPS = 500
+"""Concurrent DNS lookups: as many as concurrent callbacks, so that lookups that hang delay no other."""
+
+
+class Resolver:
+    """Looks hosts up in threads of its own: a name server that does not answer blocks nobody else. Joins concurrent lookups."""
+
+    def __init__(self) -> None:
+        self._threads: ThreadPoolExecutor | None = None
+        self._pending: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        """Look a host up. Raises OSError."""
+        lookup = self._pending.get((host, port))
+        if lookup is None:
+            self._threads = self._threads or ThreadPoolExecutor(MAX_LOOKUPS, "sidelane-lookup")
+            lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port)
+            self._pending[host, port] = lookup
+            lookup.add_done_callback(partial(self._done, (host, port)))
+        return await asyncio.shield(lookup)  # others wait for it too
+
+    def _done(self, key: tuple[str, int], lookup: asyncio.Future[list[str]]) -> None:
+        if self._pending.get(key) is lookup:
+            del self._pending[key]
+        if not lookup.cancelled():
+            lookup.exception()  # mark it as retrieved, even if every caller was cancelled
+
+    def close(self) -> None:
+        """Release the threads until the next lookup."""
+        threads, self._threads = self._threads, None
+        self._pending.clear()  # the next lookup may be on another event loop
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class PinnedNetworkBackend(httpcore2.AsyncNetworkBackend):
-    """Opens connections to checked addresses alone.
+    """Opens connections to checked addresses only.
 
-    A host is looked up once a connection; all its addresses are checked, and one of these very addresses is connected to. So a
-    name server that answers otherwise the next time (DNS rebinding) gains nothing. The names in TLS and in the Host header stay.
+    A host is looked up once per connection. All its addresses are checked, and one of them is connected to, which defeats DNS
+    rebinding. TLS and the Host header keep the host's name.
     """
 
-    def __init__(self, reach: AddressPolicy, resolve: Resolve) -> None:
-        self._reach = reach
+    def __init__(self, policy: AddressPolicy, resolve: Resolve) -> None:
+        self._policy = policy
         self._resolve = resolve
         self._inner = httpcore2.AnyIOBackend()
 
@@ -41,12 +86,12 @@ class PinnedNetworkBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        self._reach.check_host(host)
+        self._policy.check_host(host)
         try:
             addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
             raise httpcore2.ConnectError(f"{host} could not be looked up: {error}") from error
-        self._reach.check_addresses(host, addresses)
+        self._policy.check_addresses(host, addresses)
         failed: Exception = httpcore2.ConnectError(f"{host} has no address")
         for address in addresses:
             try:
@@ -58,7 +103,7 @@ class PinnedNetworkBackend(httpcore2.AsyncNetworkBackend):
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore2.AsyncNetworkStream:
-        raise httpcore2.ConnectError("receivers are reached over TCP")
+        raise httpcore2.ConnectError("webhooks are sent over TCP only")
 
     async def sleep(self, seconds: float) -> None:
         await self._inner.sleep(seconds)
@@ -66,7 +111,7 @@ class PinnedNetworkBackend(httpcore2.AsyncNetworkBackend):
 
 @dataclass(slots=True)
 class PoolEntry:
-    """The connections to one receiver. `used` is when they last were, on the clock of `time.monotonic`."""
+    """The connections to one receiver. `used`: when they were last used, by `time.monotonic`."""
 
     pool: httpcore2.AsyncConnectionPool
     users: int = 0
@@ -74,44 +119,48 @@ class PoolEntry:
 
 
 class Connections:
-    """Connections to receivers: each has a pool of its own, for what a pool does takes longer the more it holds."""
+    """Connections to receivers. Each receiver has its own pool, because the work of a pool grows with its connections."""
 
-    def __init__(self, reach: AddressPolicy, resolve: Resolve) -> None:
-        self._backend = PinnedNetworkBackend(reach, resolve)
-        self._lines: dict[tuple[str, str], PoolEntry] = {}  # the one that was used last is last
+    def __init__(self, policy: AddressPolicy, resolve: Resolve | None) -> None:
+        self._resolver = Resolver()
+        self._backend = PinnedNetworkBackend(policy, resolve or self._resolver)
+        self._entries: dict[tuple[str, str], PoolEntry] = {}  # in order of last use
         self._tls: ssl.SSLContext | None = None
 
     @asynccontextmanager
     async def to(self, receiver: WebhookUrl) -> AsyncIterator[httpcore2.AsyncConnectionPool]:
-        """Give the connections to a receiver for one POST."""
-        await self._forget()
+        """Return the connections to a receiver for one POST."""
+        await self._close_idle()
         key = (receiver.scheme, receiver.name)
-        line = self._lines.pop(key) if key in self._lines else PoolEntry(self._pool(receiver.scheme))
-        self._lines[key] = line
-        line.users += 1
+        entry = self._entries.pop(key) if key in self._entries else PoolEntry(self._pool(receiver.scheme))
+        self._entries[key] = entry
+        entry.users += 1
         try:
-            yield line.pool
+            yield entry.pool
         finally:
-            line.users -= 1
-            line.used = time.monotonic()
+            entry.users -= 1
+            entry.used = time.monotonic()
 
     async def close(self) -> None:
-        """Close all of them."""
-        while self._lines:
-            _, line = self._lines.popitem()
-            await line.pool.aclose()
+        """Close all connections."""
+        while self._entries:
+            _, entry = self._entries.popitem()
+            await entry.pool.aclose()
+        self._resolver.close()
 
-    async def _forget(self) -> None:
-        """Close what has not been used for a while, and the oldest where there are many."""
-        idle = [key for key, line in self._lines.items() if not line.users]
-        old = time.monotonic() - IDLE
-        done = [key for place, key in enumerate(idle) if self._lines[key].used < old or len(idle) - place > MOST_IDLE]
-        for line in [self._lines.pop(key) for key in done]:  # all before the first wait, in which others take lines
-            await line.pool.aclose()
+    async def _close_idle(self) -> None:
+        """Close connections that have been idle for too long, and the oldest if there are too many."""
+        idle = [key for key, entry in self._entries.items() if not entry.users]
+        old = time.monotonic() - KEEPALIVE
+        expired = [
+            key for index, key in enumerate(idle) if self._entries[key].used < old or len(idle) - index > MAX_IDLE
+        ]
+        for entry in [self._entries.pop(key) for key in expired]:  # all before the first await, when others use entries
+            await entry.pool.aclose()
 
     def _pool(self, scheme: str) -> httpcore2.AsyncConnectionPool:
         if scheme == "https" and self._tls is None:
-            self._tls = httpcore2.default_ssl_context()  # once: it reads all authorities
+            self._tls = httpcore2.default_ssl_context()  # once: it reads all certificate authorities
         return httpcore2.AsyncConnectionPool(
-            max_connections=None, keepalive_expiry=IDLE, network_backend=self._backend, ssl_context=self._tls
+            max_connections=None, keepalive_expiry=KEEPALIVE, network_backend=self._backend, ssl_context=self._tls
         )

@@ -1,24 +1,26 @@
-"""What receivers are told of a job: one document, in a webhook's body and in a message."""
+"""Callback payloads: one document about a job, as the body of a webhook and as the data of a CloudEvent."""
 
 import json
-from datetime import UTC, datetime
+import time
 from typing import Any
 
+from sidelane.model.codec import rfc3339
 from sidelane.model.job import JobRecord, State
+from sidelane.transports.cloudevents import CloudEvent
 
 PROGRESS = "progress"
 
 
-def event_of(job: JobRecord) -> str:
-    """Name what is told of a job as it is: "succeeded", "failed", "cancelled", or "progress" while it has not ended."""
+def event_name(job: JobRecord) -> str:
+    """Return "succeeded", "failed", "cancelled", or "progress" for an unfinished job."""
     return str(job.state) if job.state.finished else PROGRESS
 
 
 def job_payload(job: JobRecord) -> str:
-    """Write what a receiver is told of a job, as JSON text; members that there are none of are left out.
+    """Return the document about a job as JSON text; empty members are left out.
 
-    `result` is there where it succeeded, `problem` (RFC 9457) where it failed, `progress` while it runs. Nothing that is for
-    operators alone is among them, nor are its user and its arguments.
+    It has the `result` of a succeeded job, the `problem` (RFC 9457) of a failed one, the `progress` of a running one. It has
+    nothing that is for operators only, and neither the user nor the arguments.
     """
     spec = job.spec
     members: dict[str, Any] = {
@@ -35,27 +37,30 @@ def job_payload(job: JobRecord) -> str:
     }
     texts = {name: compact_json(value) for name, value in members.items() if value is not None}
     if job.state is State.SUCCEEDED:
-        texts["result"] = job.result or "null"  # JSON text as it is: it may be large
+        texts["result"] = job.result or "null"  # JSON text, not parsed: it may be large
     elif not job.state.finished and job.progress is not None:
         texts[PROGRESS] = job.progress
     return _object(texts)
 
 
 def webhook_body(job: JobRecord, now: float) -> str:
-    """Write the body of a webhook (Standard Webhooks 1.0): type, timestamp, data. `now` is the time of what has not ended."""
+    """Return the body of a webhook (Standard Webhooks 1.0): type, timestamp, data. `now` is the timestamp of an unfinished job."""
     at = now if job.ended is None else job.ended
     return _object(
-        {"type": compact_json(f"job.{event_of(job)}"), "timestamp": compact_json(rfc3339(at)), "data": job_payload(job)}
+        {"type": compact_json(f"job.{event_name(job)}"), "timestamp": compact_json(rfc3339(at)), "data": job_payload(job)}
     )  # fmt: skip
 
 
-def rfc3339(at: float) -> str:
-    """Write a time as RFC 3339 does."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def job_event(job: JobRecord, message_id: str, source: str) -> CloudEvent:
+    """Return a CloudEvent about a job. `source` is a URI reference of the sender."""
+    return CloudEvent(
+        id=message_id, source=source, type=f"sidelane.job.{event_name(job)}", subject=job.id,
+        time=job.ended or time.time(), data=job_payload(job), traceparent=job.spec.trace,
+    )  # fmt: skip
 
 
 def compact_json(value: object) -> str:
-    """Write a value as short JSON."""
+    """Return a value as JSON without spaces."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,79 +1,81 @@
-"""Progress, told while a job runs: now and then, and only the newest."""
+"""Progress callbacks: reported while a job runs, at limited intervals, and only the newest."""
 
 import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sidelane.callbacks.delivery import CALLBACK, CallbackDelivery, Lane
+from sidelane.callbacks.delivery import CallbackDelivery
 from sidelane.model.errors import ArgumentsError, SidelaneError
 from sidelane.model.job import JobRecord, JobSpec, State
+from sidelane.services import Services
+from sidelane.tasks.internal_queues import CALLBACK_TASK
 
 MIN_INTERVAL = 1.0
-"""Seconds between two callbacks of one job's progress to one receiver, at least."""
+"""Minimum seconds between two progress callbacks of one job to one receiver."""
 
 logger = logging.getLogger(__name__)
 
 
 class ProgressNotifier:
-    """Submits the jobs that tell of progress, at most one a second for each receiver of a job.
+    """Submits progress callbacks, at most one a second for each receiver of a job.
 
-    What is submitted reads the newest progress when it begins, so it tells all that came before. Where one has begun already,
-    another is submitted after it.
+    A progress callback reads the newest progress when it starts, so it covers everything before. If one has started already,
+    another one is submitted after it.
     """
 
-    def __init__(self, lane: Lane, delivering: CallbackDelivery) -> None:
-        self._lane = lane
-        self._delivering = delivering
-        self._news: set[str] = set()
-        self._telling: dict[str, asyncio.Task[None]] = {}
+    def __init__(self, services: Services, delivery: CallbackDelivery) -> None:
+        self._services = services
+        self._delivery = delivery
+        self._pending: set[str] = set()
+        self._notifying: dict[str, asyncio.Task[None]] = {}
 
-    def heard(self, job: JobRecord) -> None:
-        """Hear that the log of a job has got progress."""
+    def on_progress(self, job: JobRecord) -> None:
+        """Submit progress callbacks of a job, soon: its log has new progress."""
         if not any(True for _ in self._specs(job)):
             return
-        self._news.add(job.id)
-        if job.id not in self._telling:
-            self._telling[job.id] = asyncio.get_running_loop().create_task(self._tell(job))
+        self._pending.add(job.id)
+        if job.id not in self._notifying:
+            self._notifying[job.id] = asyncio.get_running_loop().create_task(self._notify(job))
 
     async def close(self) -> None:
-        """Tell nothing any more: the ends of the jobs tell all."""
-        telling = list(self._telling.values())
-        for task in telling:
+        """Stop. The callbacks of the jobs' ends follow anyway."""
+        notifying = list(self._notifying.values())
+        for task in notifying:
             task.cancel()
-        if telling:
-            await asyncio.wait(telling)
+        if notifying:
+            await asyncio.wait(notifying)
 
-    async def _tell(self, job: JobRecord) -> None:
+    async def _notify(self, job: JobRecord) -> None:
         try:
-            while job.id in self._news:
-                self._news.discard(job.id)
-                if not await self._submitted(job):
-                    self._news.add(job.id)
+            while job.id in self._pending:
+                self._pending.discard(job.id)
+                if not await self._submit(job):
+                    self._pending.add(job.id)
                 await asyncio.sleep(MIN_INTERVAL)
         except SidelaneError as error:
-            logger.warning("the progress of job %s was not told: %s", job.id, error)
+            logger.warning("the progress of job %s was not reported: %s", job.id, error)
         finally:
-            self._news.discard(job.id)
-            del self._telling[job.id]
+            self._pending.discard(job.id)
+            del self._notifying[job.id]
 
-    async def _submitted(self, job: JobRecord) -> bool:
-        """Submit what tells of it. False where one was there that may have read what came before."""
-        answers = [await self._lane.client.submit_spec(spec) for spec in self._specs(job)]
+    async def _submit(self, job: JobRecord) -> bool:
+        """Submit progress callbacks. Return False if one has started already, which may have missed the newest progress."""
+        answers = [await self._services.client.submit_spec(spec) for spec in self._specs(job)]
         return all(answer.created or answer.record.state is State.QUEUED for answer in answers)
 
     def _specs(self, job: JobRecord) -> Iterator[JobSpec]:
-        """Give what tells the receivers that want to know how far the job is."""
-        end, progress = self._delivering.end, self._delivering.progress
-        for place, follow_up in enumerate(job.spec.follow_ups):
+        """Yield a callback for each receiver that wants progress."""
+        end, progress = self._delivery.end, self._delivery.progress
+        for index, follow_up in enumerate(job.spec.follow_ups):
             template = follow_up.spec
-            if template.task != CALLBACK:
+            if template.task != CALLBACK_TASK:
                 continue
             try:
                 wanted = end.decode_arguments(template.arguments, template.version)
-            except ArgumentsError:  # a newer edition made it, and will tell the end
+            except ArgumentsError:  # a newer release made it, and reports the end
                 continue
             if wanted["progress"] and template.user is not None:
-                task = progress.options(user=template.user, unique=f"{job.id}.{place}")
+                task = progress.options(user=template.user, unique=f"{job.id}.{index}")
                 spec = task.call(wanted["to"], wanted["body"]).spec(parent=job.id, trace=job.spec.trace)
-                yield replace(spec, follow_ups=())  # that the newest was not told is nobody's dead letter
+                yield replace(spec, follow_ups=())  # best effort: a failed progress callback is not a dead letter

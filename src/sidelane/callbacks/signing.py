@@ -1,26 +1,69 @@
-"""Signatures by Standard Webhooks 1.0: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
+"""Webhook signatures by Standard Webhooks 1.0, and the secrets they are made with.
 
+Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+import inspect
+import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from sidelane.callbacks.secrets import SecretError
-from sidelane.model.errors import MissingExtra
+from sidelane.model.errors import MissingExtra, SidelaneError
+
+Secret = str | Sequence[str]
+"""One secret, or all that are valid while one replaces another."""
+
+SecretSource = Mapping[str, Secret] | Callable[[str], Secret | Awaitable[Secret | None] | None]
+"""Secrets by name, or a function that returns them by name, and None if there is none."""
+
+VARIABLE = "SIDELANE_WEBHOOK_SECRET_"
+"""Prefix of the environment variables; the name follows in capitals. Several secrets are separated by spaces."""
+
+
+class SecretError(SidelaneError):
+    """A secret that a delivery needs is missing or invalid."""
+
+
+class Secrets:
+    """The webhook secrets of one lane, by name: from its `secrets=`, else from the environment. They are not stored in jobs."""
+
+    def __init__(self, source: SecretSource) -> None:
+        self._source = source
+
+    async def get(self, name: str) -> list[str]:
+        """Return the valid secrets of this name, the newest first. Raises `SecretError`."""
+        found = self._source.get(name) if isinstance(self._source, Mapping) else self._source(name)
+        if inspect.isawaitable(found):
+            found = await found
+        variable = secret_variable(name)
+        secrets = [found] if isinstance(found, str) else list(found or os.environ.get(variable, "").split())
+        if not secrets:
+            raise SecretError(
+                f"There is no secret {name!r}: pass it to the lane, Sidelane(secrets=…), or set {variable} for its workers."
+            )
+        return secrets
+
+
+def secret_variable(name: str) -> str:
+    """Return the environment variable of a secret."""
+    return VARIABLE + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
 def webhook_headers(message_id: str, body: str, secrets: Sequence[str], *, at: float | None = None) -> dict[str, str]:
-    """Give the headers of one delivery: its id, its time (`at`, seconds since 1970; None: now), a signature for each secret.
+    """Return the headers of one delivery: its id, its time (`at`, seconds since 1970; None: now), a signature for each secret.
 
-    Without secrets there is no signature. Raises `SecretError` on a secret that is none, without showing it, and `MissingExtra`.
+    Without secrets there is no signature. Raises `SecretError` on an invalid secret, without showing it, and `MissingExtra`.
     """
     moment = datetime.fromtimestamp(int(time.time() if at is None else at), UTC)
     headers = {"webhook-id": message_id, "webhook-timestamp": str(int(moment.timestamp()))}
     if secrets:
-        headers["webhook-signature"] = " ".join(_signed(secret, message_id, moment, body) for secret in secrets)
+        headers["webhook-signature"] = " ".join(_signature(secret, message_id, moment, body) for secret in secrets)
     return headers
 
 
-def _signed(secret: str, message_id: str, moment: datetime, body: str) -> str:
+def _signature(secret: str, message_id: str, moment: datetime, body: str) -> str:
     try:
         import standardwebhooks
     except ModuleNotFoundError as error:
@@ -29,5 +72,5 @@ def _signed(secret: str, message_id: str, moment: datetime, body: str) -> str:
         return standardwebhooks.Webhook(secret).sign(message_id, moment, body)
     except Exception as error:
         raise SecretError(
-            "A secret of webhooks is 'whsec_' and base64, as the receiver has it; this one cannot be read."
+            "A webhook secret is 'whsec_' and base64, the same as the receiver's; this one cannot be read."
         ) from error

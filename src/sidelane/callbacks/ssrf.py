@@ -1,4 +1,4 @@
-"""Which hosts and addresses callbacks may reach: none of the house's own, unless its settings say so."""
+"""SSRF protection: callbacks reach public addresses only, unless configured otherwise."""
 
 import ipaddress
 import socket
@@ -25,38 +25,38 @@ METADATA = frozenset(
         "fd20:ce::254",
     )
 )
-"""Where clouds tell a machine its own credentials. One of them is a public address."""
+"""Metadata services of clouds, which return credentials. One of them is a public address."""
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 GLOBAL = ipaddress.IPv6Network("2000::/3")
 COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 PRIVATE_NETWORKS = frozenset({"private", "loopback", "link-local"})
-"""The kinds of address that `private_callbacks` opens."""
+"""Classes of addresses that `allow_private_callbacks` allows."""
 
 
 class AddressRefused(ArgumentsError):
-    """The receiver is at an address, or has a name, that callbacks may not reach."""
+    """Callbacks may not reach the receiver's host or address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressPolicy:
-    """What may be reached. `hosts`: these alone, where there are any; "*.example.com" stands for all below example.com."""
+    """What may be reached. `hosts`: only these, if there are any; "*.example.com" matches all subdomains of example.com."""
 
     private: bool = False
     hosts: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Read it from the settings."""
+        """Return the policy of the settings."""
         hosts = (host.strip().lower().rstrip(".") for host in settings.callback_hosts.split(","))
         return cls(private=settings.allow_private_callbacks, hosts=frozenset(host for host in hosts if host))
 
     def check_host(self, host: str) -> None:
-        """Check a host before anything is looked up. Raises `AddressRefused`."""
+        """Check a host before it is looked up. Raises `AddressRefused`."""
         name = host.lower().rstrip(".")
-        if self.hosts and not any(_covers(allowed, name) for allowed in self.hosts):
-            raise AddressRefused(f"Callbacks may not reach {host}: it is none of SIDELANE_CALLBACK_HOSTS.")
+        if self.hosts and not any(_matches(allowed, name) for allowed in self.hosts):
+            raise AddressRefused(f"Callbacks may not reach {host}: it is not in SIDELANE_CALLBACK_HOSTS.")
         if not self.private and (name == "localhost" or name.endswith(".localhost")):
             raise _refused(host, host, "loopback")
         literal = _literal(name)
@@ -64,7 +64,7 @@ class AddressPolicy:
             self.check_addresses(host, [literal])
 
     def check_addresses(self, host: str, addresses: Sequence[str]) -> None:
-        """Check what a host has come to: one address that may not be reached refuses it. Raises `AddressRefused`."""
+        """Check all addresses of a host. Raises `AddressRefused` if one of them may not be reached."""
         for address in addresses:
             kind = address_class(address)
             if kind is not None and not (self.private and kind in PRIVATE_NETWORKS):
@@ -72,9 +72,9 @@ class AddressPolicy:
 
 
 def address_class(address: str) -> str | None:
-    """Say what kind of address this is that is not for everybody; None: a public one.
+    """Return the class of an address that is not public, e.g. "loopback"; None for a public one.
 
-    An IPv4 address inside an IPv6 address (mapped, compatible, 6to4, NAT64) counts as itself.
+    An IPv4 address inside an IPv6 address (mapped, compatible, 6to4, NAT64) counts as the IPv4 address.
     """
     ip = _embedded(ipaddress.ip_address(address.partition("%")[0]))
     kinds = {
@@ -90,7 +90,7 @@ def address_class(address: str) -> str | None:
 
 
 def _embedded(ip: IP) -> IP:
-    """Give the IPv4 address inside an IPv6 address, where there is one."""
+    """Return the IPv4 address inside an IPv6 address, or the address itself."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
     if ip.ipv4_mapped or ip.sixtofour:
@@ -101,7 +101,7 @@ def _embedded(ip: IP) -> IP:
 
 
 def _literal(host: str) -> str | None:
-    """Give the address that a host already is, in any form that a resolver takes for one: 127.1 and 2130706433 too."""
+    """Return the address if a host is one, in any form that a resolver accepts, e.g. 127.1 or 2130706433; else None."""
     try:
         return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
@@ -112,11 +112,11 @@ def _literal(host: str) -> str | None:
         return None
 
 
-def _covers(allowed: str, host: str) -> bool:
+def _matches(allowed: str, host: str) -> bool:
     return host.endswith(allowed[1:]) if allowed.startswith("*.") else host == allowed
 
 
 def _refused(host: str, address: str, kind: str) -> AddressRefused:
     named = host if host == address else f"{host} ({address})"
-    opened = " SIDELANE_ALLOW_PRIVATE_CALLBACKS=true opens those." if kind in PRIVATE_NETWORKS else ""
-    return AddressRefused(f"Callbacks may not reach {named}: it is a {kind} address.{opened}")
+    hint = " SIDELANE_ALLOW_PRIVATE_CALLBACKS=true allows those." if kind in PRIVATE_NETWORKS else ""
+    return AddressRefused(f"Callbacks may not reach {named}: it is a {kind} address.{hint}")

@@ -1,25 +1,26 @@
-"""What has become of a job's callbacks, and delivering them once more."""
+"""Callback status: the callbacks of a job, and their redelivery."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
-from sidelane.callbacks.delivery import CALLBACK
 from sidelane.callbacks.url import parse_url
 from sidelane.client.client import Client
 from sidelane.model.errors import ArgumentsError
 from sidelane.model.job import JobRecord, JobSpec, Query, State
+from sidelane.tasks.internal_queues import CALLBACK_TASK
 
 MAX_CALLBACKS = 200
-"""Callbacks of one job that are looked up: of its last ends, where it ended often."""
+"""Callbacks of one job that are looked up, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackRecord:
     """One callback of a job. Times are seconds since 1970.
 
-    `id` and `state` are those of the job that delivers it; None: it waits for the end. `status` is what the receiver answered when
-    it took it; `problem` says what the last try failed of, or why nothing was sent; `next_try` is when the next one is due.
+    `id` and `state` are those of the job that delivers it; None: the reported job has not ended. `status` is the status of the
+    response that accepted it. `problem` says why the last attempt failed, or why nothing was sent. `next_try` is when the next
+    attempt is due.
     """
 
     to: str
@@ -35,56 +36,56 @@ class CallbackRecord:
 
 
 async def callbacks_of(client: Client, job_id: str) -> list[CallbackRecord]:
-    """List the callbacks of a job: those of its ends, oldest first, then those that wait for one. Raises as `client.record`."""
+    """Return the callbacks of a job: those of its ends, oldest first, then those not due yet. Raises as `Client.record` does."""
     job = await client.record(job_id)
-    records = [_record(each) for each in await _delivering(client, job)]
+    records = [_record(each) for each in await _callback_jobs(client, job)]
     if job.state.finished:
         return records
-    waiting = (each.spec for each in job.spec.follow_ups if each.spec.task == CALLBACK)
-    return [*records, *(CallbackRecord(**_told(spec)) for spec in waiting)]
+    waiting = (each.spec for each in job.spec.follow_ups if each.spec.task == CALLBACK_TASK)
+    return [*records, *(CallbackRecord(**_target(spec)) for spec in waiting)]
 
 
 async def redeliver_callbacks(client: Client, some_id: str) -> list[CallbackRecord]:
-    """Deliver a callback once more, or those of a job's last end. One that is on its way just now is left alone.
+    """Deliver a callback again, or those of a job's last end, except one that is being delivered.
 
-    Raises `UnknownJob` or `JobGone`, `JobConflict`.
+    Raises `UnknownJob` or `JobRemoved`, `JobConflict`.
     """
     job = await client.record(some_id)
     wanted = [job]
-    if job.spec.task != CALLBACK:
-        wanted = [each for each in await _delivering(client, job) if each.id.startswith(f"{job.id}.{job.ends}.")]
-    return [_record(await _again(client, each)) for each in wanted]
+    if job.spec.task != CALLBACK_TASK:
+        wanted = [each for each in await _callback_jobs(client, job) if each.id.startswith(f"{job.id}.{job.ends}.")]
+    return [_record(await _redeliver(client, each)) for each in wanted]
 
 
-async def _again(client: Client, callback: JobRecord) -> JobRecord:
-    if callback.state is State.QUEUED:  # it waits for its next try
+async def _redeliver(client: Client, callback: JobRecord) -> JobRecord:
+    if callback.state is State.QUEUED:  # it waits for its next attempt
         callback = await client.cancel(callback.id)
     return await client.requeue(callback.id) if callback.state.finished else callback
 
 
-async def _delivering(client: Client, job: JobRecord) -> list[JobRecord]:
-    found = await client.find(Query(parent=job.id, task=CALLBACK, limit=MAX_CALLBACKS))
-    whole = await client.store.get([each.id for each in reversed(found)])  # with their failures
-    return [each for each in whole if isinstance(each, JobRecord)]
+async def _callback_jobs(client: Client, job: JobRecord) -> list[JobRecord]:
+    found = await client.find(Query(parent=job.id, task=CALLBACK_TASK, limit=MAX_CALLBACKS))
+    records = await client.store.get([each.id for each in reversed(found)])  # including their failures
+    return [each for each in records if isinstance(each, JobRecord)]
 
 
 def _record(callback: JobRecord) -> CallbackRecord:
-    told = json.loads(callback.result or "{}")
-    failed = callback.history[-1].error if callback.history else ""
-    if not failed and callback.problem is not None:
-        failed = callback.problem.detail or callback.problem.title
+    result = json.loads(callback.result or "{}")
+    error = callback.history[-1].error if callback.history else ""
+    if not error and callback.problem is not None:
+        error = callback.problem.detail or callback.problem.title
     return CallbackRecord(
-        **_told(callback.spec), id=callback.id, state=callback.state, attempts=callback.attempt, status=told.get("status"),
-        problem=told.get("skipped") or ("" if callback.state is State.SUCCEEDED else failed),
+        **_target(callback.spec), id=callback.id, state=callback.state, attempts=callback.attempt, status=result.get("status"),
+        problem=result.get("skipped") or ("" if callback.state is State.SUCCEEDED else error),
         next_try=callback.due if callback.state is State.QUEUED else None, ended=callback.ended,
     )  # fmt: skip
 
 
-def _told(spec: JobSpec) -> dict[str, Any]:
-    """Read from the job that delivers a callback whom it tells of what; the query of a URL, where tokens may stand, is left out."""
+def _target(spec: JobSpec) -> dict[str, Any]:
+    """Return target and options of a callback's job; the query of a URL, which may hold tokens, is left out."""
     arguments = json.loads(spec.arguments)
     try:
-        to = parse_url(arguments["to"].get("url")).shown
-    except ArgumentsError:  # it is a queue or a topic
+        to = parse_url(arguments["to"].get("url")).redacted
+    except ArgumentsError:  # a queue or a topic
         to = spec.user or ""
     return {"to": to, "on": arguments["on"], "progress": arguments["progress"]}

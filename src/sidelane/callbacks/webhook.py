@@ -1,35 +1,47 @@
-"""Webhooks: telling a receiver of a job by HTTP. A value: nothing is sent by making one."""
+"""Webhook: a callback by HTTP, as a call declares it."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
+from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.url import parse_url
 from sidelane.model.errors import ArgumentsError
 from sidelane.model.job import FINISHED, State
+from sidelane.model.settings import Settings
 from sidelane.tasks.registry import PayloadBuilder
 
 On = Literal["end", "success", "failure"]
 
 FINISHED_STATES = {"end": FINISHED, "success": frozenset({State.SUCCEEDED}), "failure": frozenset({State.FAILED})}
-"""The states in which a job has ended for each of them: the end of a cancelled job is neither success nor failure."""
+"""States that each of them includes: a cancelled job is neither a success nor a failure."""
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, 5.6.2
 
-OURS = re.compile(r"host|connection|content-length|transfer-encoding|webhook-.*", re.IGNORECASE)
-"""Headers that are nobody else's to set."""
+RESERVED_HEADERS = re.compile(r"host|connection|content-length|transfer-encoding|webhook-.*", re.IGNORECASE)
+"""Headers that applications cannot set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookTarget:
+    """Target of a webhook, as its job stores it."""
+
+    url: str
+    secret: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    kind: Literal["webhook"] = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """Posts to a URL how a job ended, by Standard Webhooks 1.0.
 
-    `secret` names the secret that signs it (None: unsigned). `headers` go with it; they are kept with the job, so they are no place
-    for secrets. `body`, a function marked with `@lane.callback_body`, makes a body of the receiver's own form. `on`: which ends
-    are told; `progress`: how far the job is, too, while it runs.
+    `secret` names the secret that signs it (None: unsigned). `headers` are sent along; they are stored with the job, so they must
+    not contain secrets. `body`, a function marked with `@lane.callback_payload`, returns a body in the receiver's own format.
+    `on`: which ends are reported; `progress`: report progress too, while the job runs.
 
-    Raises `ArgumentsError`, 422 where a request brought the URL.
+    Raises `ArgumentsError`, which is a 422 if a request brought the URL.
     """
 
     url: str
@@ -49,25 +61,31 @@ class Webhook:
 
     @property
     def states(self) -> frozenset[State]:
-        """The ends that are told."""
+        """The states that are reported."""
         return FINISHED_STATES[self.on]
+
+    def destination(self, settings: Settings) -> tuple[str, WebhookTarget]:
+        """Return the receiver's host and port, and the target. Raises `AddressRefused`."""
+        url = parse_url(self.url)
+        AddressPolicy.of(settings).check_host(url.host)
+        return url.name, WebhookTarget(url=self.url, secret=self.secret, headers=self.headers)
 
 
 def _check_secret(name: object) -> None:
     if name is not None and not (isinstance(name, str) and name):
-        raise ArgumentsError("Webhook(secret=…): this is the name of a secret that the lane or its workers know.")
+        raise ArgumentsError("Webhook(secret=…): secret is the name of a secret that the lane or its workers know.")
 
 
 def _check_header(name: object, value: object) -> None:
-    if not isinstance(name, str) or not NAME.fullmatch(name) or OURS.fullmatch(name):
-        raise ArgumentsError(f"Webhook(headers=…): {name!r} is no header that could be set here.")
+    if not isinstance(name, str) or not NAME.fullmatch(name) or RESERVED_HEADERS.fullmatch(name):
+        raise ArgumentsError(f"Webhook(headers=…): {name!r} cannot be set.")
     if not isinstance(value, str) or not value.isprintable():
-        raise ArgumentsError(f"Webhook(headers=…): the value of {name!r} is no printable text.")
+        raise ArgumentsError(f"Webhook(headers=…): the value of {name!r} is not printable text.")
 
 
 def check_states(on: object, body: object) -> None:
-    """Raise `ArgumentsError` where these do not say what is to be told."""
+    """Check the options of a callback. Raises `ArgumentsError`."""
     if on not in FINISHED_STATES:
-        raise ArgumentsError(f"on={on!r}: this is 'end', 'success' or 'failure'.")
+        raise ArgumentsError(f"on={on!r}: on is 'end', 'success' or 'failure'.")
     if body is not None and not callable(body):
-        raise ArgumentsError(f"body={body!r}: this is a function, marked with @lane.callback_body.")
+        raise ArgumentsError(f"body={body!r}: body is a function marked with @lane.callback_payload.")

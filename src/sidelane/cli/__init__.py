@@ -1,15 +1,15 @@
-"""The command line: one module a command group, over everything below it."""
+"""The command line `sidelane`."""
 
 import sys
 
 MISSING = """\
 sidelane: the command line needs the package {name!r}. Install it with the extra `cli`: pip install 'sidelane[cli]'"""
 
-EXIT_CONFIGURATION = 3  # `Exit.CONFIGURATION`, whose module needs those packages itself
+EXIT_CONFIGURATION = 3  # the value of `Exit.CONFIGURATION`
 
 
 def main() -> None:
-    """Run the command `sidelane`; say which extra to install where its packages are missing."""
+    """Run the command `sidelane`. If its packages are missing, print which extra to install."""
     try:
         from sidelane.cli.main import application
     except ModuleNotFoundError as error:

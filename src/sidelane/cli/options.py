@@ -1,47 +1,229 @@
-"""Options that several commands take, and how their values are read."""
+"""Options, arguments and command groups that several commands share, and how their values are read."""
 
-from collections.abc import Mapping
-from typing import Annotated
+import functools
+import inspect
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
+from typer.core import TyperGroup
 
+from sidelane.admin.dead_letters import DeadLetterFilter
+from sidelane.app import Sidelane
+from sidelane.cli.locate import settings_of
+from sidelane.cli.output.time_format import time_at
 from sidelane.configuration import load_settings
+from sidelane.model.codec import check_size
+from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, UnknownTask
+from sidelane.model.job import JobSpec, Query, State
+from sidelane.model.settings import Settings
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-Queues = Mapping[str, int | None]
-"""Slots by queue; None where the lane says how many."""
+LIST = "list"
+"""The command that a group runs if none is named."""
 
-StoreUrl = Annotated[
+Slots = Mapping[str, int | None]
+"""Slots by queue; None if the lane decides."""
+
+
+class DefaultListGroup(TyperGroup):
+    """A command group whose bare name lists: `sidelane queues --json` is `sidelane queues list --json`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = [LIST, *args]
+        return super().parse_args(ctx, args)
+
+
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take a dataclass of options as one parameter, as in `def show(job_id: JobId, *, common: Common)`.
+
+    Typer makes one option of each parameter of a command. This decorator shows Typer the fields of the dataclass instead of
+    the parameter, and builds the dataclass from their values. Every field needs a default.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        if is_dataclass(hints[name]):
+            groups[name] = hints[name]
+            parameters += _option_parameters(hints[name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[name]))
+
+    @functools.wraps(command)
+    def expanded(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
+
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return expanded
+
+
+def _option_parameters(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    if required := [field.name for field in fields(group) if field.default is MISSING]:
+        raise TypeError(f"options of {group.__name__} without a default: {', '.join(required)}")
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(group)
+    ]
+
+
+WorkersLane = Annotated[
     str | None,
-    typer.Option(
-        "--store",
-        metavar="URL",
-        help="The store to look into. Else SIDELANE_STORE or the project's own.",
+    typer.Argument(
+        metavar="MODULE:ATTR",
+        help="The lane, e.g. shop.lane:lane. Default: SIDELANE_LANE.",
         show_default=False,
     ),
 ]
 LaneName = Annotated[
     str | None,
-    typer.Option("--lane", metavar="MODULE:ATTR", help="Look into the store of this lane.", show_default=False),
+    typer.Option("--lane", metavar="MODULE:ATTR", help="Use the store of this lane.", show_default=False),
 ]
-WorkersLane = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="MODULE:ATTR",
-        help="The lane, for example shop.lane:lane. Else SIDELANE_LANE.",
-        show_default=False,
-    ),
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
+MaxItems = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Maximum number of entries.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.", show_default=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Options of every command that reads a store."""
+
+    as_json: AsJson = False
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="The store to use. Default: SIDELANE_STORE, or the project's store.",
+            show_default=False,
+        ),
+    ] = None
+    lane: LaneName = None
+
+    def settings(self) -> Settings:
+        """Return the settings to open the store with. Raises `ConfigurationError`."""
+        return settings_of(self.store, self.lane)
+
+
+def _time(text: str) -> float:
+    try:
+        return time_at(text, time.time())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+TaskName = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Only of this task.", show_default=False)]
+QueueName = Annotated[
+    str | None, typer.Option("--queue", metavar="NAME", help="Only of this queue.", show_default=False)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.", show_default=False)]
+UserName = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Only of this user.", show_default=False)]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="NAME=VALUE", help="Only with this label. May be repeated.", show_default=False),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilterOptions:
+    """Options that select jobs."""
+
+    state: Annotated[
+        list[State] | None,
+        typer.Option(
+            metavar="STATE",
+            help="Only jobs in this state: queued, running, succeeded, failed or cancelled. May be repeated.",
+            show_default=False,
+        ),
+    ] = None
+    task: TaskName = None
+    queue: QueueName = None
+    user: UserName = None
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="Only jobs with this key.", show_default=False)] = None
+    parent: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only jobs that this job submitted.", show_default=False)
+    ] = None
+    batch: Annotated[str | None, typer.Option(metavar="ID", help="Only jobs of this batch.", show_default=False)] = None
+    label: Labels = None
+
+    def query(self, limit: int) -> Query:
+        """Return the query for at most `limit` jobs. Raises `typer.BadParameter`."""
+        return Query(
+            states=frozenset(self.state) if self.state else None, task=self.task, queue=self.queue, user=self.user,
+            key=self.key, parent=self.parent, batch=self.batch, labels=labels_of(self.label), limit=limit,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetterOptions:
+    """Options that select dead letters."""
+
+    task: TaskName = None
+    queue: QueueName = None
+    user: UserName = None
+    label: Labels = None
+    since: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TIME",
+            parser=_time,
+            help="Only jobs that failed since: 30min, 2h or 3d ago, or a time such as 2026-05-01T09:30.",
+            show_default=False,
+        ),
+    ] = None
+    until: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TIME",
+            parser=_time,
+            help="Only jobs that failed before this time, written as for --since.",
+            show_default=False,
+        ),
+    ] = None
+    error: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Only jobs with this text in the problem or the last error.", show_default=False
+        ),
+    ] = None
+
+    def selected(self) -> DeadLetterFilter:
+        """Return the filter. Raises `typer.BadParameter`."""
+        return DeadLetterFilter(
+            task=self.task, queue=self.queue, user=self.user, labels=labels_of(self.label), since=self.since,
+            until=self.until, error=self.error,
+        )  # fmt: skip
+
+
+def labels_of(texts: Sequence[str] | None) -> dict[str, str]:
+    """Parse values of the form NAME=VALUE. Raises `typer.BadParameter`."""
+    labels = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"{text!r}: write NAME=VALUE.", param_hint="--label")
+        labels[name] = value
+    return labels
+
 
 QueueSlots = Annotated[
     str | None,
     typer.Option(
         "--queues",
         metavar="NAME[=SLOTS],...",
-        help="Take jobs of these queues only; with a number, at most so many at once: chat=200,gpu=1. Else all of the lane. "
-        "Where there is not room for all, each gets a share by the weight it is declared with.",
+        help="Take jobs of these queues only, each with at most SLOTS jobs at once: chat=200,gpu=1. Default: all queues of "
+        "the lane. Queues share the free slots by their declared weights.",
         show_default=False,
     ),
 ]
@@ -49,7 +231,7 @@ Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Not by weight: serve each queue only while those before it, in the order of --queues, have nothing to start.",
+        help="Ignore weights: take jobs of a queue only if the queues before it in --queues have none ready.",
         show_default=False,
     ),
 ]
@@ -59,7 +241,7 @@ Concurrency = Annotated[
         min=1,
         max=10_000,
         metavar="N",
-        help="Jobs to run at once. Else what --queues adds up to, or the setting.",
+        help="Maximum number of running jobs. Default: the sum of --queues, or the setting.",
         show_default=False,
     ),
 ]
@@ -68,42 +250,91 @@ LogLevel = Annotated[
     typer.Option(
         "--log-level",
         metavar="LEVEL",
-        help=f"What to log, from {', '.join(LEVELS)} on. Else the setting.",
+        help=f"Minimum level to log: {', '.join(LEVELS)}. Default: the setting.",
         show_default=False,
     ),
 ]
 Parent = Annotated[int | None, typer.Option("--parent", hidden=True)]
-"""The process that started this one, and that it does not outlive."""
+"""Process id of the process that started this one. This process stops when that one ends."""
 
 
 def level_of(text: str | None) -> str:
-    """Read a log level, or take the setting. Raises `typer.BadParameter`."""
+    """Return a log level in upper case; by default that of the settings. Raises `typer.BadParameter`."""
     level = (text or load_settings().settings.log_level).upper()
     if level not in LEVELS:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(LEVELS)}.", param_hint="--log-level")
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(LEVELS)}.", param_hint="--log-level")
     return level
 
 
-def slots_by_queue(text: str | None) -> Queues | None:
-    """Read `chat=200,gpu=1,feedback`. Raises `typer.BadParameter`."""
+def slots_by_queue(text: str | None) -> Slots | None:
+    """Parse `chat=200,gpu=1,feedback`. Raises `typer.BadParameter`."""
     if text is None:
         return None
     found: dict[str, int | None] = {}
     for part in text.split(","):
-        name, equals, slots = (piece.strip() for piece in part.partition("="))
+        name, equals, slots = (each.strip() for each in part.partition("="))
         if not name or name in found or (equals and not (slots.isascii() and slots.isdigit() and int(slots) > 0)):
             raise typer.BadParameter(
-                f"{part.strip()!r} in {text!r}: write each queue once, as NAME or NAME=SLOTS, as in chat=200,gpu=1.",
+                f"{part.strip()!r} in {text!r}: write each queue once, as NAME or NAME=SLOTS, e.g. chat=200,gpu=1.",
                 param_hint="--queues",
             )
         found[name] = int(slots) if equals else None
     return found
 
 
-def passed_on(level: str, queues: str | None, concurrency: int | None, *, strict: bool = False) -> list[str]:
-    """Write options again, for the command line of a worker process."""
+def worker_arguments(level: str, queues: str | None, concurrency: int | None, *, strict: bool = False) -> list[str]:
+    """Return the command line options that pass these values on to a worker process."""
     options = ["--log-level", level]
     options += ["--queues", queues] if queues else []
     options += ["--concurrency", str(concurrency)] if concurrency else []
     options += ["--strict"] if strict else []
     return options
+
+
+INPUT = "--input"
+
+
+def input_of(text: str) -> str:
+    """Parse a JSON object, or `@file` that contains one, and return its JSON text. Raises `typer.BadParameter`."""
+    source = text
+    if text.startswith("@"):
+        try:
+            source = Path(text[1:]).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(f"{text[1:]} cannot be read: {error}.", param_hint=INPUT) from error
+    try:
+        value: Any = json.loads(source, parse_constant=_reject_constant)
+    except ValueError as error:
+        raise typer.BadParameter(f"not valid JSON: {error}.", param_hint=INPUT) from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter(
+            'arguments must be a JSON object by parameter name, e.g. {"question": "Why?"}.', param_hint=INPUT
+        )
+    return json.dumps(value, separators=(",", ":"))
+
+
+def check_input(text: str, spec: JobSpec, settings: Settings, lane: Sidelane | None) -> None:
+    """Check new arguments for a job: their size, and their types if the lane is given.
+
+    Raises `PayloadTooLarge`; `ArgumentsError` if they do not fit the task; `UnknownTask` if the lane does not have the task.
+    """
+    check_size(text, settings.payload_limit, "The input")
+    if lane is None:
+        return
+    task = lane.registry.tasks.get(spec.task)
+    if task is None:
+        raise UnknownTask(
+            f"The lane has no task {spec.task!r}, so the input cannot be checked. Omit --lane to skip the check."
+        )
+    if spec.placeholders.keys() - json.loads(text).keys():
+        return  # missing arguments are filled in from the parent's result when the job starts
+    try:
+        task.decode_arguments(text, spec.version)
+    except ArgumentsMismatch as error:
+        raise ArgumentsError(
+            f"The input does not fit task {spec.task!r}: {error.__cause__ or error}. Nothing was changed."
+        ) from error
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

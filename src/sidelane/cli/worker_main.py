@@ -1,4 +1,4 @@
-"""Running a worker as a process of its own: from the start of its loop to a clean end, by whichever signal."""
+"""Worker process: event loop, signal handling and exit."""
 
 import asyncio
 import gc
@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 
 def run_and_exit(work: Callable[[], Coroutine[Any, Any, None]], *, debug: bool) -> None:
-    """Run what a worker process does, on a loop of its own, and end the process: a task's thread that hangs on must not keep it."""
-    _spare_the_collector()
+    """Run a worker in a new event loop, then end the process, even if a thread of a task still runs."""
+    _tune_garbage_collection()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(work, debug=debug))
 
@@ -29,17 +29,17 @@ async def _run(work: Callable[[], Coroutine[Any, Any, None]], *, debug: bool) ->
     status = Exit.DONE
     try:
         await work()
-    except Exception as error:  # noqa: BLE001 - whatever it is, this is where the process ends
+    except Exception as error:  # noqa: BLE001 - the process ends here, with any error
         status = report_error(error, debug=debug)
     logging.shutdown()
     exit_now(status)
 
 
 async def run_worker(worker: Worker, facts: Mapping[str, str]) -> None:
-    """Say what a worker works on, and run it until signals have ended it."""
-    loop, stopping = asyncio.get_running_loop(), SignalHandler(worker)
+    """Log facts about a worker, and run it until signals have stopped it."""
+    loop, handler = asyncio.get_running_loop(), SignalHandler(worker)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        loop.add_signal_handler(number, stopping.hear, number)
+        loop.add_signal_handler(number, handler.on_signal, number)
     engine = "uvloop" if "uvloop" in sys.modules else "asyncio"
     logger.info("Sidelane %s, process %d, %s", __version__, os.getpid(), engine)
     width = max(map(len, facts))
@@ -48,44 +48,47 @@ async def run_worker(worker: Worker, facts: Mapping[str, str]) -> None:
     await worker.run()
 
 
-def tasks_of(worker: Worker) -> str:
-    """List the tasks that a worker knows."""
+def task_names(worker: Worker) -> str:
+    """Return the names of a worker's tasks."""
     known = sorted(without_internal(worker.info().tasks).items())
     tasks = ", ".join(name if version == 1 else f"{name} v{version}" for name, version in known)
-    return tasks or "none: does the lane name the modules that declare them?"
+    return tasks or "none; check that Sidelane(tasks=[...]) names the modules that declare tasks"
 
 
 class SignalHandler:
-    """What signals do to a worker: it drains, then it gives everything back, then it goes without a word."""
+    """Stops a worker by signals: the first drains, the second releases all jobs, the third ends the process."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._heard = 0
+        self._count = 0
 
-    def hear(self, number: int) -> None:
-        self._heard = max(self._heard + 1, 2 if number == signal.SIGQUIT else 1)
+    def on_signal(self, number: int) -> None:
+        self._count = max(self._count + 1, 2 if number == signal.SIGQUIT else 1)
         name = signal.Signals(number).name
-        if self._heard == 1:
-            logger.info("%s: no more jobs; the running ones may finish (the same again gives them back at once)", name)
+        if self._count == 1:
+            logger.info("%s: draining; send again to release running jobs immediately", name)
             self._worker.drain()
-        elif self._heard == 2:
-            logger.warning("%s: every job is given back at once", name)
+        elif self._count == 2:
+            logger.warning("%s: releasing all running jobs", name)
             self._worker.stop_now()
         else:
-            logger.critical("%s: gone; the leases of this worker will run out", name)
+            logger.critical("%s: exiting now; the leases of this worker will expire", name)
             exit_now(Exit.FAILED)
 
 
-def _spare_the_collector() -> None:
-    """Let the garbage collector pass over what was imported, and look less often at what jobs leave: nearly all of it is freed
-    without it, and a worker under load spends a sixth of its time there otherwise."""
+def _tune_garbage_collection() -> None:
+    """Make the garbage collector skip imported modules and run less often.
+
+    Reference counting frees nearly everything that jobs leave. By default, a worker under load spends a sixth of its time in
+    the garbage collector.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 50, 50)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Take uvloop where it is installed."""
+    """Return uvloop's loop factory if it is installed."""
     try:
         import uvloop
     except ImportError:

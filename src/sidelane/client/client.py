@@ -1,4 +1,4 @@
-"""A process's open store and everything it does with jobs, apart from running them."""
+"""Client: submits and reads the jobs of an open store."""
 
 import asyncio
 import hmac
@@ -10,12 +10,10 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, TypeVar
 
 from sidelane.client.batch import Batch
-from sidelane.client.batch_submission import batch_spec, submit_batch
-from sidelane.client.event_stream import MAX_POLL_INTERVAL, stream_events
+from sidelane.client.event_stream import MAX_POLL_INTERVAL, partial_text, stream_events
 from sidelane.client.file_references import FileReferenceTracker, can_reference_files
 from sidelane.client.maintenance import Maintenance
-from sidelane.client.partial import partial_text
-from sidelane.client.submission import raise_if_rejected, rejection_error
+from sidelane.client.submission import batch_spec, raise_if_rejected, rejection_error, submit_batch
 from sidelane.coalescing import CallCoalescer
 from sidelane.files.file import ID_PREFIX
 from sidelane.files.files import Files
@@ -35,77 +33,77 @@ logger = logging.getLogger(__name__)
 
 SECRET = "secret"  # noqa: S105 - the name under which the store keeps it
 
-UNSERVED_AGAIN = 60.0
-"""Seconds after which it is said again that nobody serves a task."""
+WARNING_INTERVAL = 60.0
+"""Seconds between two warnings that a task has no live worker."""
 
-WORKERS_KNOWN_FOR = 1.0
-"""Seconds for which the list of live workers is not asked for again."""
+WORKERS_CACHED_FOR = 1.0
+"""Seconds for which the list of live workers is cached."""
 
 
 class Client:
-    """Submits, looks up, follows, cancels and requeues jobs of one open store, and sweeps it meanwhile."""
+    """Submits, reads, cancels and requeues jobs of one open store, and sweeps it meanwhile."""
 
     def __init__(self, store: Store, *, settings: Settings, files: Files | None = None) -> None:
         self.store = store
         self.settings = settings
         self.files = files or Files(settings.file_storage, url=settings.files_url, client=lambda: self)
-        self._holding = FileReferenceTracker(store, self.files)
+        self._files_tracker = FileReferenceTracker(store, self.files)
         self._submit = CallCoalescer(store.submit)
         self._secret: bytes | None = None
         self._workers: tuple[float, list[WorkerInfo]] = (-math.inf, [])
-        self._unserved: dict[tuple[str, str], float] = {}
-        self._upkeep: asyncio.Task[None] | None = None
+        self._warned: dict[tuple[str, str], float] = {}
+        self._maintenance: asyncio.Task[None] | None = None
 
-    def start_upkeep(self) -> None:
-        """Begin to sweep the store."""
-        self._upkeep = asyncio.create_task(Maintenance(self.store, lease=self.settings.lease_duration).run())
+    def start_maintenance(self) -> None:
+        """Start to sweep the store in the background."""
+        self._maintenance = asyncio.create_task(Maintenance(self.store, lease=self.settings.lease_duration).run())
 
     async def close(self) -> None:
-        """End the sweeps and close the store."""
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            await asyncio.wait([self._upkeep])
+        """Stop the sweeps and close the store."""
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.wait([self._maintenance])
         await self.files.close()
         await self.store.close()
 
     async def key(self, purpose: str) -> bytes:
-        """Give the key that signs what is for one purpose: made of the setting `secret`, else of one that the store keeps."""
+        """Return the signing key for one purpose, derived from the setting `secret`, or from a secret in the store."""
         if self._secret is None:
             secret = self.settings.secret or await self.store.get_or_set(SECRET, secrets.token_hex(32))
             self._secret = secret.encode()
         return hmac.digest(self._secret, purpose.encode(), "sha256")
 
     async def submit(self, call: Call[R], *, parent: str | None = None, trace: str | None = None) -> Job[R]:
-        """Make a call a durable job.
+        """Submit a call as a durable job.
 
-        Raises `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `JobConflict` where the id belongs to somebody
-        else's job, and `StoreUnavailable`.
+        Raises `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `StoreUnavailable`, and `JobConflict` if the id is
+        that of another user's job.
         """
         submission = await self.submission(call, parent=parent, trace=trace)
         return self.job(call.task, submission.record.id, created=submission.created)
 
     async def submission(self, call: Call[Any], *, parent: str | None = None, trace: str | None = None) -> Submission:
-        """Submit a call and give the store's answer. Raises as `submit` does."""
+        """Submit a call and return the store's answer. Raises as `submit` does."""
         return await self.submit_spec(ensure_call(call).spec(parent=parent, trace=trace))
 
     async def submit_spec(self, spec: JobSpec) -> Submission:
-        """Submit what a call, or a schedule, says and give the store's answer. Raises as `submit` does."""
+        """Submit the spec of a call or a schedule and return the store's answer. Raises as `submit` does."""
         if can_reference_files(spec):
-            (answer,) = await self._holding.submit([spec])
+            (answer,) = await self._files_tracker.submit([spec])
         else:
             answer = await self._submit(spec)
         return raise_if_rejected(answer, spec.user)
 
     async def keep_files(self, spec: JobSpec, text: str) -> None:
-        """Hold the files that a text of a running job names, its result say, for as long as the job is kept.
+        """Reference the files that a text of a running job names, e.g. its result, for as long as the job is kept.
 
         Raises `FilesUnavailable`.
         """
         if ID_PREFIX in text:
-            await self._holding.keep(spec, text)
+            await self._files_tracker.keep(spec, text)
 
     async def known(self, job_ids: Sequence[str]) -> set[str]:
-        """Say which of these jobs the store still has."""
+        """Return which of these jobs the store still has."""
         found = await self.store.get(job_ids) if job_ids else []
         return {record.id for record in found if isinstance(record, JobRecord)}
 
@@ -119,48 +117,48 @@ class Client:
         retention: float | None = None,
         trace: str | None = None,
     ) -> Batch[R]:
-        """Submit calls as one batch, whose end submits the calls of `then`; `keep` is how long it is kept after that (seconds).
+        """Submit calls as one batch. Its end submits the calls of `then`, and it is kept for `retention` seconds after that.
 
-        `user` is whose the batch is, and whose its calls are that name none. All calls are checked before the first is
-        submitted. A repeat with the same `id`, of calls with ids, submits what is missing. Raises `ArgumentsError`,
-        `PayloadTooLarge`, `JobConflict` where the id is that of somebody else's batch, and `StoreUnavailable`. The calls that the
-        store refuses are listed in the batch; where it refuses all, the first refusal is raised, as by `submit`.
+        `user` is the user of the batch, and the default of its calls. All calls are checked before the first is submitted. A
+        repeat with the same `id`, of calls with ids, submits the missing ones. Rejected calls are listed in the batch; if all are
+        rejected, the first rejection is raised. Raises as `submit` does, and `JobConflict` if the id is that of another user's
+        batch.
         """
         batch = batch_spec(then, batch_id=id, user=user, retention=retention, trace=trace, settings=self.settings)
-        return await submit_batch(batch, calls, self._holding, self, trace)
+        return await submit_batch(batch, calls, self._files_tracker, self, trace)
 
     def batch(self, batch_id: str) -> Batch[Any]:
-        """Give the handle on a batch."""
+        """Return the handle on a batch."""
         return Batch(batch_id, self.store)
 
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]:
-        """Give the typed handle on a job."""
+        """Return the typed handle on a job."""
         return Job(job_id, self, task.decode_result, created)
 
     async def record(self, job_id: str) -> JobRecord:
-        """Look a job up. Raises `UnknownJob` or `JobGone`."""
+        """Return a job's record. Raises `UnknownJob` or `JobRemoved`."""
         (found,) = await self.store.get([job_id])
         if isinstance(found, Tombstone):
-            raise JobRemoved(f"Job {job_id!r} has finished, and the time it is kept for has passed.", found.user)
-        return _known(found, job_id)
+            raise JobRemoved(f"Job {job_id!r} was removed after its retention.", found.user)
+        return _found(found, job_id)
 
     async def find(self, query: Query) -> list[JobRecord]:
-        """Find jobs, newest first."""
+        """Return the jobs that match, newest first."""
         return await self.store.list_jobs(query)
 
     async def wait(self, job_id: str, timeout: float | None = None) -> JobRecord:
-        """Wait up to `timeout` seconds for a job to finish and give its record. Raises `NotFinished`."""
+        """Wait up to `timeout` seconds for a job to finish and return its record. Raises `ResultNotReady`."""
         end = None if timeout is None else time.monotonic() + timeout
-        async with self.store.watch(job_topic(job_id)) as wakeups:
+        async with self.store.watch(job_topic(job_id)) as notifications:
             while not (record := await self.record(job_id)).state.finished:
-                left = MAX_POLL_INTERVAL if end is None else min(MAX_POLL_INTERVAL, end - time.monotonic())
-                if left <= 0:
+                remaining = MAX_POLL_INTERVAL if end is None else min(MAX_POLL_INTERVAL, end - time.monotonic())
+                if remaining <= 0:
                     raise ResultNotReady(f"Job {job_id!r} is still {record.state}.")
-                await wakeups.wait(left)
+                await notifications.wait(remaining)
         return record
 
     async def result(self, job_id: str, *, timeout: float | None = None) -> str:
-        """Wait for a job's result and give its JSON text. Raises `JobFailed`, `JobCancelled` or `NotFinished`."""
+        """Wait for a job's result and return its JSON text. Raises `JobFailed`, `JobCancelled` or `ResultNotReady`."""
         record = await self.wait(job_id, timeout)
         if record.state is State.SUCCEEDED:
             return record.result or "null"
@@ -170,44 +168,44 @@ class Client:
         raise JobFailed(record.problem or Problem(), partial)
 
     def events(self, job_id: str, after: Cursor | None = None) -> AsyncGenerator[Event, None]:
-        """Follow a job's log to its end."""
+        """Yield the events of a job's log to its end."""
         return stream_events(self.store, job_id, after)
 
     async def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job. Raises `UnknownJob`."""
         (record,) = await self.store.cancel([job_id])
-        return _known(record, job_id)
+        return _found(record, job_id)
 
     async def requeue(self, job_id: str) -> JobRecord:
-        """Bring a finished job back to its queue. Raises `UnknownJob` or `JobConflict`."""
+        """Queue a finished job again. Raises `UnknownJob` or `JobConflict`."""
         (answer,) = await self.store.requeue([job_id])
         if isinstance(answer, Rejection):
             raise rejection_error(answer)
-        return _known(answer, job_id)
+        return _found(answer, job_id)
 
-    async def served(self, spec: JobSpec) -> bool:
-        """Tell whether a live worker would run this job."""
+    async def has_worker(self, spec: JobSpec) -> bool:
+        """Return whether a live worker would run this job."""
         at, workers = self._workers
-        if time.monotonic() - at > WORKERS_KNOWN_FOR or not workers:
+        if time.monotonic() - at > WORKERS_CACHED_FOR or not workers:
             workers = await self.store.workers()
             self._workers = (time.monotonic(), workers)
         if any(worker.can_run(spec) for worker in workers):
             return True
-        self._say_unserved(spec)
+        self._warn_no_worker(spec)
         return False
 
-    def _say_unserved(self, spec: JobSpec) -> None:
-        """Say in the log, now and then, that jobs of this kind wait for a worker that would run them."""
+    def _warn_no_worker(self, spec: JobSpec) -> None:
+        """Log a warning, once per interval and task, that no live worker would run such jobs."""
         now = time.monotonic()
-        if now - self._unserved.get((spec.queue, spec.task), -math.inf) >= UNSERVED_AGAIN:
-            self._unserved[spec.queue, spec.task] = now
+        if now - self._warned.get((spec.queue, spec.task), -math.inf) >= WARNING_INTERVAL:
+            self._warned[spec.queue, spec.task] = now
             logger.warning(
-                "no live worker serves task %r (version %d) of queue %r: its jobs wait until one does",
+                "no live worker runs task %r (version %d) of queue %r: its jobs wait until one does",
                 spec.task, spec.version, spec.queue,
             )  # fmt: skip
 
 
-def _known(record: JobRecord | None, job_id: str) -> JobRecord:
+def _found(record: JobRecord | None, job_id: str) -> JobRecord:
     if record is None:
         raise UnknownJob(f"There is no job {job_id!r}.")
     return record

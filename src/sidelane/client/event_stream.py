@@ -1,6 +1,7 @@
-"""Following a job's log as it grows, or a batch: subscribe, then read, then wait; hints only make it quick (rules 19)."""
+"""Event streams: a job's log, or a batch, as it grows. Subscribe, then read, then wait for a notification (rule 19)."""
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import AsyncGenerator
@@ -8,17 +9,17 @@ from contextlib import aclosing
 
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import UnknownBatch, UnknownJob
-from sidelane.model.event import END, GAP, Cursor, Event
+from sidelane.model.event import ATTEMPT, END, GAP, TOKEN, Cursor, Event
 from sidelane.stores.contract import Store, batch_topic, job_topic
 
 MAX_POLL_INTERVAL = 2.0
-"""Seconds after which the log is read again even without a hint: what a lost hint can cost at most."""
+"""Seconds after which the log is read again without a notification: the max. delay of a lost one."""
 
 MIN_POLL_INTERVAL = 0.02
-"""Seconds between two looks at a batch at least: thousands of its jobs may end in one."""
+"""Min. seconds between two reads of a batch: thousands of its jobs may end meanwhile."""
 
 PAGE_SIZE = 500
-"""How many events are read at a time."""
+"""Events per read."""
 
 GAP_EVENT = Event(0, 0, 0.0, GAP, "{}")
 
@@ -26,11 +27,11 @@ GAP_EVENT = Event(0, 0, 0.0, GAP, "{}")
 async def stream_events(store: Store, job_id: str, after: Cursor | None = None) -> AsyncGenerator[Event, None]:
     """Yield a job's events after `after` as they come, the last being its end.
 
-    A cursor that is not in the log any more yields an event named "gap" (number 0), then the log from its beginning.
-    Raises `UnknownJob` when there is no such job, or no longer.
+    If the cursor is no longer in the log, yield an event named "gap" (number 0), then the log from its beginning.
+    Raises `UnknownJob` if there is no such job, or no longer.
     """
-    async with aclosing(stream_pages(store, job_id, after)) as readings:
-        async for events in readings:
+    async with aclosing(stream_pages(store, job_id, after)) as pages:
+        async for events in pages:
             for event in events:
                 yield event
 
@@ -38,42 +39,53 @@ async def stream_events(store: Store, job_id: str, after: Cursor | None = None) 
 async def stream_pages(
     store: Store, job_id: str, after: Cursor | None = None, *, silence: float = math.inf
 ) -> AsyncGenerator[list[Event], None]:
-    """Yield what `follow` yields, as much at a time as the log gives at once, and an empty list after `silence` seconds."""
-    async with store.watch(job_topic(job_id)) as wakeups:
-        spoke = time.monotonic()
+    """Yield the events of `stream_events` in pages, as the store returns them, and an empty page after `silence` seconds."""
+    async with store.watch(job_topic(job_id)) as notifications:
+        yielded_at = time.monotonic()
         while True:
-            reading = await store.read(job_id, after=after, limit=PAGE_SIZE)
-            if reading is None:
+            page = await store.read(job_id, after=after, limit=PAGE_SIZE)
+            if page is None:
                 raise UnknownJob(f"There is no job {job_id!r}.")
-            events = [GAP_EVENT] if reading.gap else []
-            # any other end was undone by a requeue
-            end = reading.last if reading.ended else None
-            events += [event for event in reading.events if event.name != END or event.number == end]
-            if reading.events:
-                after = reading.events[-1].cursor
-            elif reading.gap:
+            events = [GAP_EVENT] if page.gap else []
+            # a requeue has undone any other end
+            end = page.last if page.ended else None
+            events += [event for event in page.events if event.name != END or event.number == end]
+            if page.events:
+                after = page.events[-1].cursor
+            elif page.gap:
                 after = None
-            if events or time.monotonic() - spoke >= silence:
-                spoke = time.monotonic()
+            if events or time.monotonic() - yielded_at >= silence:
+                yielded_at = time.monotonic()
                 yield events
-            if after is None or after.number >= reading.last:
-                if reading.ended:
+            if after is None or after.number >= page.last:
+                if page.ended:
                     return
-                await wakeups.wait(min(MAX_POLL_INTERVAL, silence))
+                await notifications.wait(min(MAX_POLL_INTERVAL, silence))
 
 
 async def read_all(store: Store, job_id: str) -> list[Event]:
-    """Read a job's log as far as it has come; it is empty where there is no such job."""
+    """Return a job's log so far; empty if there is no such job."""
     events: list[Event] = []
-    while reading := await store.read(job_id, after=events[-1].cursor if events else None):
-        events += reading.events
-        if not reading.events or events[-1].number >= reading.last:
+    while page := await store.read(job_id, after=events[-1].cursor if events else None):
+        events += page.events
+        if not page.events or events[-1].number >= page.last:
             break
     return events
 
 
+async def partial_text(store: Store, job_id: str) -> str:
+    """Return the text that a job's last attempt has yielded: the tokens after the log's last `attempt` event."""
+    text: list[str] = []
+    for event in await read_all(store, job_id):
+        if event.name == ATTEMPT:
+            text.clear()
+        elif event.name == TOKEN:
+            text.append(json.loads(event.data)["text"])
+    return "".join(text)
+
+
 async def batch_record(store: Store, batch_id: str) -> BatchRecord:
-    """Look a batch up. Raises `UnknownBatch`."""
+    """Return a batch's record. Raises `UnknownBatch`."""
     record = await store.get_batch(batch_id)
     if record is None:
         raise UnknownBatch(f"There is no batch {batch_id!r}, or no longer.")
@@ -83,17 +95,17 @@ async def batch_record(store: Store, batch_id: str) -> BatchRecord:
 async def stream_batch(
     store: Store, batch_id: str, *, timeout: float | None = None
 ) -> AsyncGenerator[BatchRecord, None]:
-    """Yield a batch's record whenever it has changed, until its end or for `timeout` seconds. Raises `UnknownBatch`."""
+    """Yield a batch's record when it changes, until its end or for `timeout` seconds. Raises `UnknownBatch`."""
     end = math.inf if timeout is None else time.monotonic() + timeout
-    seen: BatchRecord | None = None
-    async with store.watch(batch_topic(batch_id)) as wakeups:
+    previous: BatchRecord | None = None
+    async with store.watch(batch_topic(batch_id)) as notifications:
         while True:
             record = await batch_record(store, batch_id)
-            if record != seen:
+            if record != previous:
                 yield record
-                seen = record
-            left = end - time.monotonic()
-            if record.ended is not None or left <= 0:
+                previous = record
+            remaining = end - time.monotonic()
+            if record.ended is not None or remaining <= 0:
                 return
-            await asyncio.sleep(min(MIN_POLL_INTERVAL, left))
-            await wakeups.wait(min(MAX_POLL_INTERVAL, max(left - MIN_POLL_INTERVAL, 0.0)))
+            await asyncio.sleep(min(MIN_POLL_INTERVAL, remaining))
+            await notifications.wait(min(MAX_POLL_INTERVAL, max(remaining - MIN_POLL_INTERVAL, 0.0)))

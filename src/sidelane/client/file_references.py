@@ -1,4 +1,4 @@
-"""Jobs and their files: each is held from before its job is submitted until after that is removed."""
+"""File references of jobs: a file is referenced from before its job is submitted until after the job is removed."""
 
 import logging
 import re
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from sidelane.files.file import ID, ID_PREFIX
 from sidelane.files.files import Files, key_of
-from sidelane.files.references import each
-from sidelane.files.uncancellable import to_its_end
+from sidelane.files.references import for_each
+from sidelane.files.storage import finish_in_background
 from sidelane.model.errors import (
     ArgumentsError,
     ConfigurationError,
@@ -21,126 +21,124 @@ from sidelane.model.job import REMOVED, JobSpec, Rejection, Submission, Tombston
 from sidelane.model.retry import Exponential, Retry
 from sidelane.stores.contract import Store
 from sidelane.tasks.context import Context
-from sidelane.tasks.decorator import InternalTaskDecorator
-from sidelane.tasks.internal_queues import FILE_QUEUE
+from sidelane.tasks.decorator import add_internal_task
+from sidelane.tasks.internal_queues import FILE_CLEANUP_TASK, FILE_QUEUE
 from sidelane.tasks.resources import Use
 from sidelane.tasks.task import Lane
 
 logger = logging.getLogger(__name__)
 
-REMOVE_FILES = "sidelane.remove_files"
-
-MOST_FILES = 1000
-"""How many files a call may name: each is looked for, also where a client's text only mentions it."""
+MAX_FILES = 1000
+"""Files that a call may name. Each is looked up, even if a text only mentions it."""
 
 CLEANUP_TIMEOUT, CLEANUP_RETENTION = 3600.0, 3600.0
 CLEANUP_RETRY = Retry(attempts=30, backoff=Exponential(first=5, most=3600))
-"""How long the removal of a job's files may take, how long it is kept after that, and how often it is tried: more than a day."""
+"""The cleanup job after the removal of a job: seconds it may take, seconds it is kept, and retries for more than a day."""
 
-_TYPED = re.compile(rf'"file":"({ID.pattern})"')
-"""How JSON names a file that is more than mentioned: what takes it needs it to be there."""
+_FILE_VALUE = re.compile(rf'"file":"({ID.pattern})"')
+"""A file value in JSON. It must exist, unlike an id that a text only mentions."""
 
 
 def can_reference_files(spec: JobSpec) -> bool:
-    """Tell whether a job is of the kind that holds files: something sees to them then when it is removed."""
-    return any(follow_up.on == REMOVED and follow_up.spec.task == REMOVE_FILES for follow_up in spec.follow_ups)
+    """Return whether a job may reference files: a cleanup job follows its removal."""
+    return any(follow_up.on == REMOVED and follow_up.spec.task == FILE_CLEANUP_TASK for follow_up in spec.follow_ups)
 
 
 def mentions_files(spec: JobSpec) -> bool:
-    """Tell whether the arguments of a job, or of what follows it, name files."""
+    """Return whether the arguments of a job, or of jobs that follow it, name files."""
     return any(_texts(spec))
 
 
-def declare_file_removal(lane: Lane, own: InternalTaskDecorator) -> None:
-    """Give a lane the task that lets go of the files of a job that was removed."""
+def declare_file_removal(lane: Lane) -> None:
+    """Register the task that releases the files of a removed job."""
 
     async def remove_files(ctx: Context = Use(Context)) -> None:
         job_id = ctx.job_id.rpartition(".removed.")[0]
-        await lane.files.holds.let_go(job_id, await lane.files.holds.held(job_id))
+        await lane.files.references.release(job_id, await lane.files.references.files_of(job_id))
 
-    task = own(
+    add_internal_task(
+        lane,
         remove_files,
-        name=REMOVE_FILES,
+        name=FILE_CLEANUP_TASK,
         queue=FILE_QUEUE,
         timeout=CLEANUP_TIMEOUT,
         retry=CLEANUP_RETRY,
         retention=CLEANUP_RETENTION,
     )
-    lane.registry.file_cleanup_call = task.call()
 
 
 class FileReferenceTracker:
-    """Submits jobs that may hold files, and sees to it that they do."""
+    """Submits jobs that may reference files, and records the references."""
 
     def __init__(self, store: Store, files: Files) -> None:
         self.store = store
         self._files = files
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
-        """Submit jobs whose files are held from before; what is not taken lets go of them again.
+        """Submit jobs after referencing their files; release the files of rejected ones.
 
-        This goes on to its end where whoever waits for it is cancelled, so that no file is left behind. Raises `UnknownFile` where
-        one is not there, `ArgumentsError` where one call names too many, `FilesUnavailable`, and as the store does.
+        It completes even if its caller is cancelled, so that no reference is left behind. Raises `UnknownFile` if a file does not
+        exist, `ArgumentsError` if a call names too many, `FilesUnavailable`, and as the store does.
         """
-        return await to_its_end(self._submit(specs))
+        return await finish_in_background(self._submit(specs))
 
     async def _submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
-        holding = {spec.id: spec for spec in specs if can_reference_files(spec) and mentions_files(spec)}
-        for spec in holding.values():
-            if len(files_named(list(_texts(spec)))) > MOST_FILES:
+        referencing = {spec.id: spec for spec in specs if can_reference_files(spec) and mentions_files(spec)}
+        for spec in referencing.values():
+            if len(files_named(list(_texts(spec)))) > MAX_FILES:
                 raise ArgumentsError(
-                    f"{spec.task}: a call names at most {MOST_FILES:,} files, with all that follows it."
+                    f"{spec.task}: a call names at most {MAX_FILES:,} files, with all calls that follow it."
                 )
-        held: dict[str, set[str]] = {}
+        referenced: dict[str, set[str]] = {}
         try:
-            await each(holding, lambda job_id: self._hold(holding[job_id], held))
+            await for_each(referencing, lambda job_id: self._reference(referencing[job_id], referenced))
             answers = await self.store.submit(specs)
         except SidelaneError:
-            await self._undo(held)
+            await self._undo(referenced)
             raise
-        if held:
-            with _or_later():
-                await self._settle(held, dict(zip((spec.id for spec in specs), answers, strict=True)))
+        if referenced:
+            with _defer_errors():
+                await self._reconcile(referenced, dict(zip((spec.id for spec in specs), answers, strict=True)))
         return answers
 
     async def keep(self, spec: JobSpec, text: str) -> None:
-        """Hold for a running job the files that a text of its own names: its result, or arguments that came to it at its start."""
+        """Reference the files that a text of a running job names: its result, or arguments that were filled in at its start."""
         files = files_named([text])
         if files and can_reference_files(spec):
-            await self._files.holds.keep(await self._files.holds.hold(spec.id, files))
+            await self._files.references.confirm(await self._files.references.add(spec.id, files))
 
-    async def _hold(self, spec: JobSpec, held: dict[str, set[str]]) -> None:
+    async def _reference(self, spec: JobSpec, referenced: dict[str, set[str]]) -> None:
         texts = list(_texts(spec))
-        held[spec.id] = await self._files.holds.hold(spec.id, files_named(texts))
-        needed = {key_of(name) for text in texts for name in _TYPED.findall(text)}
-        if not needed <= held[spec.id]:
-            raise UnknownFile(f"{spec.task}: a file that this call takes is not there, or not any more.")
+        referenced[spec.id] = await self._files.references.add(spec.id, files_named(texts))
+        required = {key_of(name) for text in texts for name in _FILE_VALUE.findall(text)}
+        if not required <= referenced[spec.id]:
+            raise UnknownFile(f"{spec.task}: a file of this call does not exist, or no longer.")
 
-    async def _settle(self, held: dict[str, set[str]], answers: dict[str, Submission | Rejection]) -> None:
-        """Keep what the jobs in the store take; let go of what came for jobs that are not there, or have others already."""
-        kept, gone = set[str](), dict[str, set[str]]()
-        for job_id, files in held.items():
+    async def _reconcile(self, referenced: dict[str, set[str]], answers: dict[str, Submission | Rejection]) -> None:
+        """Confirm the references of jobs that are in the store; release those of rejected jobs and of repeated submits."""
+        confirmed, released = set[str](), dict[str, set[str]]()
+        for job_id, files in referenced.items():
             answer = answers[job_id]
             if isinstance(answer, Submission) and answer.record.id == job_id:
-                theirs = files & files_named(list(_texts(answer.record.spec)))
-                kept |= theirs
-                files = files - theirs  # noqa: PLW2901 - those of a repeat, which its first try does not know
-            gone[job_id] = files
-        await self._files.holds.keep(kept)
-        await self._let_go(gone)
+                needed = files & files_named(list(_texts(answer.record.spec)))
+                confirmed |= needed
+                files = files - needed  # noqa: PLW2901 - those of a repeat that its first submit did not name
+            released[job_id] = files
+        await self._files.references.confirm(confirmed)
+        await self._release(released)
 
-    async def _undo(self, held: dict[str, set[str]]) -> None:
-        """Let go of what was to be held for jobs that are not in the store."""
-        absent = {job_id: files for job_id, files in held.items() if await self._is_absent(job_id)}
-        with _or_later():
-            await self._let_go(absent)
+    async def _undo(self, referenced: dict[str, set[str]]) -> None:
+        """Release the files of jobs that are not in the store."""
+        absent = {job_id: files for job_id, files in referenced.items() if await self._is_absent(job_id)}
+        with _defer_errors():
+            await self._release(absent)
 
-    async def _let_go(self, held: dict[str, set[str]]) -> None:
-        for job_id, files in held.items():
-            await self._files.holds.let_go(job_id, files)
+    async def _release(self, references: dict[str, set[str]]) -> None:
+        for job_id, files in references.items():
+            await self._files.references.release(job_id, files)
 
     async def _is_absent(self, job_id: str) -> bool:
-        """Tell whether the store says that it has no such job; where it cannot say, the files are looked at in a day."""
+        """Return whether the store has no such job. If the store is unavailable, the daily cleanup decides."""
         try:
             (found,) = await self.store.get([job_id])
         except StoreError:
@@ -149,16 +147,16 @@ class FileReferenceTracker:
 
 
 @contextmanager
-def _or_later() -> Iterator[None]:
-    """What the store has answered stands, whether or not its files can be seen to now: they stay loose, so it is done in a day."""
+def _defer_errors() -> Iterator[None]:
+    """Ignore file-storage errors after the submit: the references stay unconfirmed, and the daily cleanup reconciles them."""
     try:
         yield
     except (FilesUnavailable, ConfigurationError) as error:
-        logger.warning("who holds which file could not be noted, and is looked at in a day: %s", error)
+        logger.warning("file references could not be updated; the daily cleanup will retry: %s", error)
 
 
 def _texts(spec: JobSpec) -> Iterator[str]:
-    """Give those texts of a job, and of what follows it, that name files."""
+    """Yield the arguments of a job, and of jobs that follow it, that name files."""
     if ID_PREFIX in spec.arguments:
         yield spec.arguments
     for follow_up in spec.follow_ups:
@@ -166,5 +164,5 @@ def _texts(spec: JobSpec) -> Iterator[str]:
 
 
 def files_named(texts: Sequence[str]) -> set[str]:
-    """Give the files whose ids stand in texts, by their 32 digits."""
+    """Return the files whose ids are in texts, by their 32 digits."""
     return {key_of(name) for text in texts for name in ID.findall(text)}

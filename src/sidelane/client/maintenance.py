@@ -1,85 +1,131 @@
-"""Upkeep: any process with the store open sweeps it, and fires its schedules (rules 6, 13)."""
+"""Maintenance: any process with the store open sweeps it and submits the jobs of schedules that are due (rules 6, 13)."""
 
 import asyncio
 import logging
 import math
 import time
 
-from sidelane.client.periodic_enqueuer import PeriodicEnqueuer
-from sidelane.model.errors import StoreError
+from sidelane.model.errors import ConfigurationError, StoreError
+from sidelane.model.schedule import Schedule, ScheduleRecord, ScheduleTick
 from sidelane.model.worker import SweepResult
 from sidelane.outage import RetryUntilAvailable
+from sidelane.stores.chunking import MAX_BYTES, MAX_ITEMS
 from sidelane.stores.contract import Store
 
 MAX_INTERVAL = 2.0
 MIN_INTERVAL = 0.05
 IMMEDIATELY = 0.01
-"""Seconds between two sweeps: by default, when a worker is about to be lost, and when the last one left work behind."""
+"""Seconds between two sweeps: by default, when a lease is about to expire, and when the last sweep left work behind."""
 
 SCHEDULES_INTERVAL = 60.0
-"""Seconds after which schedules are looked at although none is to fire: the clock may have stepped back meanwhile."""
+"""Seconds after which schedules are read although none is due: the clock may have stepped back meanwhile."""
 
 logger = logging.getLogger(__name__)
 
 
 class Maintenance:
-    """Sweeps the store for as long as it runs: at least four times a lease, so that no sweep takes itself for a restart.
+    """Sweeps the store at least four times per lease, so that no sweep takes the pause for a restart (rule 5).
 
-    A sweep says when a schedule is to fire; without schedules nothing else is asked for.
+    Each sweep returns when the next schedule is due. Without schedules nothing else is read.
     """
 
     def __init__(self, store: Store, *, lease: float) -> None:
         self._store = store
-        self._firings = PeriodicEnqueuer(store)
-        self._longest = min(MAX_INTERVAL, lease / 4)
+        self._enqueuer = PeriodicEnqueuer(store)
+        self._max_interval = min(MAX_INTERVAL, lease / 4)
         self._lease = lease
         self._sweep_at = -math.inf  # all three by the monotonic clock
-        self._fire_at = math.inf
-        self._fired_at = -math.inf
-        self._sweeping = RetryUntilAvailable("sweep the store", who="process")
-        self._firing = RetryUntilAvailable("fire schedules that are due", who="process")
+        self._enqueue_at = math.inf
+        self._enqueued_at = -math.inf
+        self._sweep_retry = RetryUntilAvailable("sweep the store", who="process")
+        self._enqueue_retry = RetryUntilAvailable("submit the jobs of schedules", who="process")
 
     async def run(self) -> None:
+        """Run until cancelled."""
         while True:
-            if time.monotonic() >= self._fire_at:
-                await self._fire()
+            if time.monotonic() >= self._enqueue_at:
+                await self._enqueue()
             if time.monotonic() >= self._sweep_at:
                 await self._sweep()
-            await asyncio.sleep(min(self._fire_at, self._sweep_at) - time.monotonic())
+            await asyncio.sleep(min(self._enqueue_at, self._sweep_at) - time.monotonic())
 
     async def _sweep(self) -> None:
         try:
             swept = await self._store.sweep(lease=self._lease)
         except StoreError as error:
-            self._sweeping.failed(error)
-            self._sweep_at = time.monotonic() + self._longest
+            self._sweep_retry.failed(error)
+            self._sweep_at = time.monotonic() + self._max_interval
             return
-        self._sweeping.recovered()
+        self._sweep_retry.recovered()
         if swept.lost:
             logger.warning(
-                "%d leases were taken back, of workers that are silent or hand-overs without an answer", swept.lost
+                "%d leases expired: their workers are silent, or external workers did not answer", swept.lost
             )
         now = time.monotonic()
-        self._sweep_at = now + self._rest(swept)
+        self._sweep_at = now + self._interval(swept)
         if swept.next_firing is None:
-            self._fire_at = math.inf
+            self._enqueue_at = math.inf
         else:
-            self._fire_at = min(now + swept.next_firing, max(now, self._fired_at + SCHEDULES_INTERVAL))
+            self._enqueue_at = min(now + swept.next_firing, max(now, self._enqueued_at + SCHEDULES_INTERVAL))
 
-    async def _fire(self) -> None:
+    async def _enqueue(self) -> None:
         try:
-            left = await self._firings.fire()
+            wait = await self._enqueuer.fire()
         except StoreError as error:
-            self._firing.failed(error)
-            left = self._longest
+            self._enqueue_retry.failed(error)
+            wait = self._max_interval
         else:
-            self._firing.recovered()
-        self._fired_at = time.monotonic()
-        self._fire_at = math.inf if left is None else self._fired_at + max(IMMEDIATELY, left)
+            self._enqueue_retry.recovered()
+        self._enqueued_at = time.monotonic()
+        self._enqueue_at = math.inf if wait is None else self._enqueued_at + max(IMMEDIATELY, wait)
 
-    def _rest(self, swept: SweepResult) -> float:
+    def _interval(self, swept: SweepResult) -> float:
         if swept.more:
             return IMMEDIATELY
         if swept.next_loss is None:
-            return self._longest
-        return min(self._longest, max(MIN_INTERVAL, swept.next_loss))
+            return self._max_interval
+        return min(self._max_interval, max(MIN_INTERVAL, swept.next_loss))
+
+
+class PeriodicEnqueuer:
+    """Submits the jobs of schedules that are due, by their stored definitions and the store's own clock."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._readable: dict[str, tuple[Schedule, bool]] = {}
+
+    async def fire(self) -> float | None:
+        """Take one step of every schedule that is due. Return the seconds until the next step, or None without schedules.
+
+        They are 0 or less while missed runs are left. Raises `StoreUnavailable`.
+        """
+        schedules = await self._store.list_schedules()
+        read_at = time.monotonic()
+        records = [record for record in schedules.records if record.enabled and self._can_read(record.schedule)]
+        ticks = [record.step(schedules.now, _max_jobs(record)) for record in records]
+        await asyncio.gather(*(self._fire(tick) for tick in ticks if tick is not None))
+        next_times = [record.next if tick is None else tick.next for record, tick in zip(records, ticks, strict=True)]
+        soonest = min((at for at in next_times if at is not None), default=None)
+        return None if soonest is None else soonest - schedules.now - (time.monotonic() - read_at)
+
+    async def _fire(self, tick: ScheduleTick) -> None:
+        if await self._store.fire(tick) and tick.specs:
+            logger.info("schedule %s ran; jobs submitted: %d", tick.name, len(tick.specs))
+
+    def _can_read(self, schedule: Schedule) -> bool:
+        """Return whether this process can compute the times of a schedule. Log once if it cannot."""
+        known, readable = self._readable.get(schedule.name, (None, False))
+        if known != schedule:
+            try:
+                schedule.check()
+                readable = True
+            except ConfigurationError as error:
+                logger.warning("%s Other processes have to run it.", error)
+                readable = False
+            self._readable[schedule.name] = schedule, readable
+        return readable
+
+
+def _max_jobs(record: ScheduleRecord) -> int:
+    """Return how many of its jobs fit in one call of the store (rule 16)."""
+    return max(1, min(MAX_ITEMS, MAX_BYTES // max(1, len(record.schedule.spec.arguments))))

@@ -1,4 +1,4 @@
-"""Schedules as their users see them: declared on a lane, kept in its store, looked at, switched off and on, run out of turn."""
+"""Schedules: declare them on a lane; list, enable, disable, run and delete those of its store."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ from sidelane.tasks.limit_binding import as_waiting
 from sidelane.tasks.task import Call, ensure_call
 
 LABEL = "schedule"
-"""The label by which the jobs of a schedule are found; its value is the schedule's name."""
+"""The label of the jobs of a schedule; its value is the schedule's name."""
 
 TEMPLATE_ID = "scheduled"
 
 
 class ScheduleTiming(TypedDict, total=False):
-    """When a schedule fires; see `Schedule`."""
+    """The times of a schedule; see `Schedule`."""
 
     cron: str | None
     every: float | None
@@ -32,14 +32,14 @@ class ScheduleTiming(TypedDict, total=False):
 
 
 class Schedules:
-    """The schedules of a lane. Those it declares are kept in the store when it opens; the others there are seen too."""
+    """The schedules of a lane's store. Those that the lane declares are saved when it opens."""
 
     def __init__(self, client: Callable[[], Client]) -> None:
         self._client = client
         self._declared: dict[str, tuple[Schedule, Call[Any]]] = {}
 
     def declare(self, name: str, call: Call[Any], **timing: Unpack[ScheduleTiming]) -> None:
-        """Add a schedule. Raises `ConfigurationError` on one that cannot be, and on a name that is taken."""
+        """Add a schedule. Raises `ConfigurationError` if it is invalid or its name is taken."""
         try:
             ensure_call(call)
         except ArgumentsError as error:
@@ -47,39 +47,39 @@ class Schedules:
         schedule = Schedule(name=name, spec=_spec(name, call), **timing)
         schedule.check()
         taken = {name: other for other, _ in self._declared.values() for name in (other.name, *other.aliases)}
-        for wanted in (schedule.name, *schedule.aliases):
-            if wanted in taken:
+        for each in (schedule.name, *schedule.aliases):
+            if each in taken:
                 raise ConfigurationError(
-                    f"{_named(name, call)}: the schedule {taken[wanted].name!r} of task {taken[wanted].spec.task!r} is, or was, "
-                    f"named {wanted!r}. Give one of them another name."
+                    f"{_named(name, call)}: the schedule {taken[each].name!r} of task {taken[each].spec.task!r} is, or was, "
+                    f"named {each!r}. Give one of them another name."
                 )
         self._declared[schedule.name] = schedule, call
 
-    async def keep(self) -> None:
-        """Keep in the store what this lane declares."""
-        await asyncio.gather(*(self._keep(schedule, call) for schedule, call in self._declared.values()))
+    async def save(self) -> None:
+        """Save the declared schedules in the store."""
+        await asyncio.gather(*(self._save(schedule, call) for schedule, call in self._declared.values()))
 
-    async def _keep(self, schedule: Schedule, call: Call[Any]) -> None:
+    async def _save(self, schedule: Schedule, call: Call[Any]) -> None:
         store = self._client().store
-        # what follows a job may have been declared after the schedule
+        # a follow-up may have been declared after the schedule
         await store.upsert_schedule(replace(schedule, spec=_spec(schedule.name, call)))
-        for alias in schedule.aliases:  # where a program of before the new name has run again meanwhile
+        for alias in schedule.aliases:  # in case a program that still uses the former name has run meanwhile
             await store.delete_schedule(alias)
 
     async def list(self) -> tuple[ScheduleRecord, ...]:
-        """List all schedules of the store by name, those of other programs too."""
+        """Return all schedules of the store by name, also those of other programs."""
         return (await self._client().store.list_schedules()).records
 
     async def enable(self, name: str) -> None:
-        """Let a schedule fire, from now on. Raises `UnknownSchedule`."""
-        _known(await self._client().store.set_schedule_enabled(name), name)
+        """Enable a schedule from now on. Raises `UnknownSchedule`."""
+        _check_found(await self._client().store.set_schedule_enabled(name), name)
 
     async def disable(self, name: str) -> None:
-        """Let a schedule fire no more, until it is enabled. Raises `UnknownSchedule`."""
-        _known(await self._client().store.set_schedule_enabled(name, False), name)
+        """Disable a schedule until it is enabled. Raises `UnknownSchedule`."""
+        _check_found(await self._client().store.set_schedule_enabled(name, False), name)
 
     async def run(self, name: str) -> Job[Any]:
-        """Submit a schedule's job now; its times stay as they are. Raises `UnknownSchedule`, and `JobRefused` as a submit does."""
+        """Submit a schedule's job now, without changing its times. Raises `UnknownSchedule`, and as a submit does."""
         for record in await self.list():
             if record.schedule.name == name:
                 submission = await self._client().submit_spec(record.schedule.new_spec())
@@ -87,11 +87,11 @@ class Schedules:
         raise _unknown(name)
 
     async def forget(self, name: str) -> None:
-        """Forget a schedule; the next process that declares it keeps it anew. Raises `UnknownSchedule`."""
-        _known(await self._client().store.delete_schedule(name), name)
+        """Delete a schedule. The next process that declares it saves it again. Raises `UnknownSchedule`."""
+        _check_found(await self._client().store.delete_schedule(name), name)
 
 
-def _known(found: bool, name: str) -> None:
+def _check_found(found: bool, name: str) -> None:
     if not found:
         raise _unknown(name)
 
@@ -101,9 +101,9 @@ def _unknown(name: str) -> UnknownSchedule:
 
 
 def _spec(name: str, call: Call[Any]) -> JobSpec:
-    """Give the template of the jobs that a schedule submits. They wait at limits, for nobody is there to be refused.
+    """Return the template of a schedule's jobs. They wait for limits instead of being rejected.
 
-    Raises `ConfigurationError` on a call that cannot be submitted again and again.
+    Raises `ConfigurationError` on a call that cannot be submitted repeatedly.
     """
     for option in ("id", "run_at"):
         if getattr(call.options, option) is not None:
@@ -116,9 +116,9 @@ def _spec(name: str, call: Call[Any]) -> JobSpec:
         raise ConfigurationError(f"{_named(name, call)}: {error}") from error
     if mentions_files(spec):
         raise ConfigurationError(
-            f"{_named(name, call)}: its arguments name a file, which no job would hold until then."
+            f"{_named(name, call)}: its arguments name a file, which no job references until then."
         )
-    # an id that is always the same: what has not changed is not to look new to the store
+    # always the same id, so that the store sees an unchanged schedule as unchanged
     return as_waiting(replace(spec, id=TEMPLATE_ID, labels={**spec.labels, LABEL: name}))
 
 

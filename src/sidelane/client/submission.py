@@ -1,15 +1,37 @@
-"""What a store's answer to a submit or requeue means to whoever asked: the job, or the error that says why there is none."""
+"""Submission: turns the store's answers into jobs or errors, and submits batches."""
 
+import asyncio
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
+from typing import Any, TypeVar
 
-from sidelane.model.errors import JobConflict, JobRefused, LimitReached, QueueFull
-from sidelane.model.job import Rejection, Submission
+from sidelane.client.batch import Batch, RejectedCall
+from sidelane.client.file_references import FileReferenceTracker, mentions_files
+from sidelane.model.batch import BatchSpec
+from sidelane.model.checks import is_duration
+from sidelane.model.codec import check_size
+from sidelane.model.errors import ArgumentsError, JobConflict, JobRefused, LimitReached, QueueFull
+from sidelane.model.ids import new_id
+from sidelane.model.job import FINISHED, FollowUp, JobSpec, Rejection, Submission
+from sidelane.model.options import Options
+from sidelane.model.settings import Settings
+from sidelane.tasks.job import Job, JobClient
+from sidelane.tasks.placeholders import BATCH
+from sidelane.tasks.task import Call, Task, ensure_call
+
+R = TypeVar("R")
+
+CHUNK_SIZE = 500
+"""How many calls are prepared, and submitted to the store, before other tasks of the event loop may run."""
+
+MAX_ID_LENGTH = 100
+"""Characters. The ids of jobs that follow a batch begin with the batch's own."""
 
 
 def raise_if_rejected(answer: Submission | Rejection, user: str | None) -> Submission:
-    """Give the job that a submit of this user's has come to.
+    """Return the job that a user's submit resulted in.
 
-    Raises `LimitReached`, `QueueFull`, `JobConflict` (also where the id is that of somebody else's job) or `JobRefused`.
+    Raises `LimitReached`, `QueueFull`, `JobRefused`, and `JobConflict` (also if the id is that of another user's job).
     """
     if isinstance(answer, Rejection):
         raise rejection_error(answer)
@@ -18,15 +40,84 @@ def raise_if_rejected(answer: Submission | Rejection, user: str | None) -> Submi
     return answer
 
 
-def rejection_error(refusal: Rejection) -> JobRefused:
-    """Give the error that a refusal is."""
-    problem = refusal.problem
+def rejection_error(rejection: Rejection) -> JobRefused:
+    """Return the error that a rejection is to its caller."""
+    problem = rejection.problem
     match problem.status:
         case HTTPStatus.TOO_MANY_REQUESTS:
-            return LimitReached(problem, refusal.reached, refusal.retry_after)
+            return LimitReached(problem, rejection.reached, rejection.retry_after)
         case HTTPStatus.SERVICE_UNAVAILABLE:
-            return QueueFull(problem, refusal.retry_after)
+            return QueueFull(problem, rejection.retry_after)
         case HTTPStatus.CONFLICT:
             return JobConflict(problem)
         case _:
             return JobRefused(problem)
+
+
+def batch_spec(
+    then: Call[Any] | Sequence[Call[Any]],
+    *,
+    batch_id: str | None,
+    user: str | None,
+    retention: float | None,
+    trace: str | None,
+    settings: Settings,
+) -> BatchSpec:
+    """Return everything the store must know of a batch. Raises `ArgumentsError`, `PayloadTooLarge`."""
+    Options(id=batch_id, user=user, then=then)  # it checks them
+    batch_id = batch_id or new_id()
+    if len(batch_id) > MAX_ID_LENGTH:
+        raise ArgumentsError(f"id={batch_id!r}: the id of a batch has at most {MAX_ID_LENGTH} characters.")
+    retention = settings.retention if retention is None else retention
+    if not is_duration(retention):
+        raise ArgumentsError(f"retention={retention}: this is a number of seconds, not below 0.")
+    following = (then,) if isinstance(then, Call) else then
+    templates = [call.template(user=user, trace=trace, source=BATCH + batch_id) for call in following]
+    if any(map(mentions_files, templates)):
+        raise ArgumentsError("A call that follows a batch cannot take a file: no job of the batch references it.")
+    check_size("".join(map(_all_arguments, templates)), settings.payload_limit, "What follows the batch")
+    follow_ups = tuple(FollowUp(FINISHED, template) for template in templates)
+    return BatchSpec(id=batch_id, user=user, retention=retention, follow_ups=follow_ups)
+
+
+async def submit_batch(
+    batch: BatchSpec, calls: Iterable[Call[R]], tracker: FileReferenceTracker, client: JobClient, trace: str | None
+) -> Batch[R]:
+    """Submit calls as the jobs of a batch, and seal it. Every call is checked before the first is submitted.
+
+    Raises `ArgumentsError`, `PayloadTooLarge`, `StoreUnavailable`, and `JobConflict` if the batch is another user's. If every call
+    is rejected, raises the first rejection: the batch is not sealed then, and never ends.
+    """
+    tasks: list[Task[..., Any, R]] = []
+    specs: list[JobSpec] = []
+    for each in map(ensure_call, calls):
+        call = each if batch.user is None or each.options.user else each.with_options(user=batch.user)
+        tasks.append(call.task)
+        specs.append(call.spec(batch=batch.id, trace=trace))
+        if len(specs) % CHUNK_SIZE == 0:
+            await asyncio.sleep(0)
+    store = tracker.store
+    opened = await store.open_batch(batch)
+    if opened.spec.user != batch.user:
+        raise JobConflict("The id of this batch is taken.")
+    jobs: list[Job[R] | None] = []
+    rejected: list[RejectedCall] = []
+    for start in range(0, len(specs), CHUNK_SIZE):
+        chunk = specs[start : start + CHUNK_SIZE]
+        for spec, answer in zip(chunk, await tracker.submit(chunk), strict=True):
+            try:
+                found = raise_if_rejected(answer, spec.user)
+            except JobRefused as error:
+                rejected.append(RejectedCall(len(jobs), error))
+                jobs.append(None)
+            else:
+                decode = tasks[len(jobs)].decode_result
+                jobs.append(Job(found.record.id, client, decode, found.created))
+    if rejected and len(rejected) == len(jobs):
+        raise rejected[0].error
+    await store.seal_batch(batch.id)
+    return Batch(batch.id, store, tuple(jobs), tuple(rejected))
+
+
+def _all_arguments(spec: JobSpec) -> str:
+    return spec.arguments + "".join(_all_arguments(follow_up.spec) for follow_up in spec.follow_ups)

@@ -1,4 +1,4 @@
-"""The lane for code without an event loop: scripts, Django views, notebooks."""
+"""SyncClient: a lane for code without an event loop, e.g. scripts, Django views and notebooks."""
 
 import asyncio
 import threading
@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 
 class SyncClient:
-    """An open lane whose loop runs in a thread of its own; each method blocks until it is done and raises what it raised."""
+    """An open lane whose event loop runs in a thread of its own. Each method blocks until its result is there."""
 
     def __init__(self, open_lane: Callable[[], AbstractAsyncContextManager[Any]], client: Callable[[], Client]) -> None:
         self._open_lane = open_lane
         self._client = client
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="sidelane-blocking", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sidelane-sync-client", daemon=True)
         self._lane: AbstractAsyncContextManager[Any] | None = None
 
     def __enter__(self) -> "SyncClient":
@@ -36,7 +36,7 @@ class SyncClient:
             self._lane = self._open_lane()
             self._wait(self._lane.__aenter__())
         except BaseException:
-            self._end()
+            self._stop()
             raise
         return self
 
@@ -47,10 +47,10 @@ class SyncClient:
             if self._lane is not None:
                 self._wait(self._lane.__aexit__(None, None, None))
         finally:
-            self._end()
+            self._stop()
 
     def submit(self, call: Call[R]) -> Job[R]:
-        """Make a call a durable job."""
+        """Submit a call as a durable job."""
         return self._wait(self._client().submit(call))
 
     def submit_many(
@@ -66,19 +66,19 @@ class SyncClient:
         return self._wait(self._client().submit_many(calls, then=then, id=id, user=user, retention=retention))
 
     def wait(self, batch: Batch[Any], timeout: float | None = None) -> BatchRecord:
-        """Wait up to `timeout` seconds for a batch's end. Raises `NotFinished`."""
+        """Wait up to `timeout` seconds for a batch's end. Raises `ResultNotReady`."""
         return self._wait(batch.wait(timeout))
 
     def results(self, batch: Batch[R], timeout: float | None = None) -> list[R | JobError]:
-        """Wait up to `timeout` seconds for a batch's end, and give the result of each of its jobs, or its error."""
+        """Wait up to `timeout` seconds for a batch's end. Return the result of each of its jobs, or its error."""
         return self._wait(batch.results(timeout))
 
     def result(self, job: Job[R], timeout: float | None = None) -> R:
-        """Wait up to `timeout` seconds for a job's result. Raises `JobFailed`, `JobCancelled`, `NotFinished`."""
+        """Wait up to `timeout` seconds for a job's result. Raises `JobFailed`, `JobCancelled`, `ResultNotReady`."""
         return self._wait(job.result(timeout))
 
     def record(self, job: Job[Any]) -> JobRecord:
-        """Look a job up."""
+        """Return a job's record."""
         return self._wait(job.record())
 
     def cancel(self, job: Job[Any]) -> JobRecord:
@@ -86,11 +86,11 @@ class SyncClient:
         return self._wait(job.cancel())
 
     def requeue(self, job: Job[Any]) -> JobRecord:
-        """Bring a finished job back."""
+        """Queue a finished job again."""
         return self._wait(job.requeue())
 
     def events(self, job: Job[Any]) -> Iterator[Event]:
-        """Follow a job's log to its end."""
+        """Yield the events of a job's log to its end."""
         events = job.events()
         while True:
             event = self._wait(anext(events, None))
@@ -104,7 +104,7 @@ class SyncClient:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

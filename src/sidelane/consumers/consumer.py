@@ -1,4 +1,4 @@
-"""Intakes: messages of others that become jobs, without anybody's HTTP in the middle."""
+"""Consumers: functions that turn the messages of an endpoint into jobs."""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,42 +16,42 @@ from sidelane.model.job import JobSpec
 from sidelane.model.message import Message
 from sidelane.tasks.task import Call
 from sidelane.transports.cloudevents import read_envelope
-from sidelane.transports.endpoints import Address
-from sidelane.transports.receive_loop import require_receivable
+from sidelane.transports.contract import Endpoint
+from sidelane.transports.endpoints import require_receivable
 
 MAX_REASON_LENGTH = 500
-"""Characters of what is said about a message that makes no job."""
+"""Characters of the reason that goes with a dead letter."""
 
 MALFORMED = (MalformedMessage, ArgumentsError, PayloadTooLarge, ValueError, TypeError, LookupError)
-"""What an intake's function raises over a message that it can make nothing of: it never will, so it is not tried again."""
+"""Exceptions of a consumer's function that mean that the message is bad: another attempt would not help."""
 
 ConsumerResult = Call[Any] | None
 MessageHandler = Callable[[Message], ConsumerResult | Awaitable[ConsumerResult]]
-"""Says which call a message asks for; None: for none, and that is fine."""
+"""Returns the call that a message asks for; None ignores the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A function that makes calls of the messages that come in at an address. Called, it is just the function.
+    """A function that returns calls for the messages of an endpoint. Calling the consumer calls the function.
 
-    Raises `ConfigurationError` on an address that nothing comes in at.
+    Raises `ConfigurationError` if nothing can be received from the endpoint.
     """
 
     function: MessageHandler
     name: str
-    address: Address
+    endpoint: Endpoint
 
     def __post_init__(self) -> None:
-        require_receivable(self.address)
+        require_receivable(self.endpoint)
 
     def __call__(self, message: Message) -> ConsumerResult | Awaitable[ConsumerResult]:
         return self.function(message)
 
     async def call(self, message: Message) -> ConsumerResult:
-        """Say which call a message asks for, or None where it asks for none.
+        """Return the call that a message asks for, or None.
 
-        Its job gets an id made of the message's own, unless the call has one, so that a message that comes again makes no second
-        job. Raises `MalformedMessage`, with a reason for people, and whatever else the function raises.
+        Unless the call has an id, the job's id is derived from the message's, so that a redelivered message makes no second job.
+        Raises `MalformedMessage` with a readable reason, and whatever else the function raises.
         """
         with _malformed():
             found = self.function(message)
@@ -60,12 +60,12 @@ class Consumer:
             return None
         if not isinstance(call, Call):
             raise ConfigurationError(
-                f"Consumer {self.name!r} gives {type(call).__name__}: it is to give a call, or None."
+                f"Consumer {self.name!r} returned {type(call).__name__}, which is neither a call nor None."
             )
         return call.with_options(id=self._job_id(message)) if call.options.id is None and message.id else call
 
-    async def spec(self, message: Message, *, remember: float) -> JobSpec | None:
-        """Say everything the store must know of what a message asks for, which may come again for `remember` seconds.
+    async def spec(self, message: Message, *, id_retention: float) -> JobSpec | None:
+        """Return the spec of the job that a message asks for; its id is remembered for `id_retention` seconds.
 
         Raises as `call` does.
         """
@@ -73,15 +73,15 @@ class Consumer:
         if call is None:
             return None
         with _malformed():
-            return replace(call.spec(trace=trace_of(message)), id_retention=remember)
+            return replace(call.spec(trace=trace_of(message)), id_retention=id_retention)
 
     def _job_id(self, message: Message) -> str:
         digest = hashlib.sha256(f"{self.name}\n{message.id}".encode()).hexdigest()[:32]
-        return f"in-{digest}"  # whoever knows the message's id can work it out, so it must not look like one that is random
+        return f"in-{digest}"  # it can be derived from the message's id, so it must not look random
 
 
 class ConsumerRegistry:
-    """The intakes of one lane, by name."""
+    """The consumers of one lane, by name."""
 
     def __init__(self) -> None:
         self._named: dict[str, Consumer] = {}
@@ -89,19 +89,17 @@ class ConsumerRegistry:
     def __iter__(self) -> Iterator[Consumer]:
         return iter(self._named.values())
 
-    def declare(self, address: Address, name: str | None, function: MessageHandler) -> Consumer:
-        """Make a function an intake. Raises `ConfigurationError` where its name is taken."""
-        intake = Consumer(function, name or function.__name__, address)
-        if intake.name in self._named:
-            raise ConfigurationError(
-                f"This lane has an intake {intake.name!r} already. Give one of them another name=…."
-            )
-        self._named[intake.name] = intake
-        return intake
+    def declare(self, endpoint: Endpoint, name: str | None, function: MessageHandler) -> Consumer:
+        """Declare a consumer. Raises `ConfigurationError` if its name is taken."""
+        consumer = Consumer(function, name or function.__name__, endpoint)
+        if consumer.name in self._named:
+            raise ConfigurationError(f"This lane already has a consumer {consumer.name!r}. Set name=… on one of them.")
+        self._named[consumer.name] = consumer
+        return consumer
 
 
 def trace_of(message: Message) -> str | None:
-    """Find the trace that a message belongs to: in its attributes, or in the CloudEvent that it may be."""
+    """Return the trace that a message belongs to: from its attributes, or from its body if that is a CloudEvent."""
     trace: str | None = message.attributes.get("traceparent")
     if trace is None and '"specversion"' in message.body:
         try:
@@ -113,7 +111,7 @@ def trace_of(message: Message) -> str | None:
 
 @contextmanager
 def _malformed() -> Iterator[None]:
-    """Turn what is raised over a message that nothing can be made of into `MalformedMessage`."""
+    """Raise `MalformedMessage` in place of the exceptions that mean that the message is bad."""
     try:
         yield
     except MALFORMED as error:
@@ -121,8 +119,7 @@ def _malformed() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Say what is wrong with a message in one line, which goes with it: no traceback, and of the message itself nothing more
-    than the function's own words do."""
+    """Return the reason for a dead letter in one line: no traceback, and nothing of the message but what the error quotes."""
     if isinstance(error, SidelaneError):
         text = str(error)
     elif isinstance(error, ValidationError):

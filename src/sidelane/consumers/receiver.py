@@ -1,158 +1,99 @@
-"""Taking messages in: what every worker of a lane does for each of its intakes, beside its jobs."""
+"""Message receiver: makes jobs of a consumer's messages. Every worker runs one for each consumer of its lane."""
 
 import asyncio
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
-from typing import Protocol
 
 from sidelane.client.client import Client
 from sidelane.consumers.consumer import Consumer
-from sidelane.model.errors import (
-    ConfigurationError,
-    JobRefused,
-    LimitReached,
-    MalformedMessage,
-    QueueFull,
-    StoreUnavailable,
-    TransportError,
-)
+from sidelane.model.errors import JobRefused, LimitReached, MalformedMessage, QueueFull, StoreUnavailable
 from sidelane.model.job import JobSpec
-from sidelane.outage import RetryUntilAvailable
-from sidelane.transports.contract import Delivery, Receiver
-from sidelane.transports.factory import TransportPool, require_driver
-from sidelane.transports.receive_loop import ReceiveLoop
-
-VISIBILITY_TIMEOUT = 30.0
-"""Seconds a message stays away from others while this worker makes a job of it."""
+from sidelane.services import Services
+from sidelane.transports.contract import Delivery, Receiver, Transport
+from sidelane.transports.factory import TransportPool
+from sidelane.transports.receive_loop import REDELIVERY_DELAY, ReceiveLoop
 
 MAX_IN_FLIGHT = 100
-"""Messages at one time. Those that the store does not take yet are kept in hand, so no more come in than it can take."""
-
-FIRST_WAIT, LONGEST_WAIT = 0.1, VISIBILITY_TIMEOUT / 3
-"""Seconds between two tries to submit: the first wait, and the longest it grows to."""
-
-RETRY_DELAY = 10.0
-"""Seconds after which a message comes again that no job could be made of this time."""
+"""Messages that are handled concurrently. Messages wait here until the store accepts them, which limits how many are received."""
 
 logger = logging.getLogger(__name__)
 
 
 class MessageReceiver:
-    """Makes jobs of the messages of one intake. A message is acknowledged once its job is there, and not before."""
+    """Makes jobs of the messages of one consumer. A message is acknowledged once its job is stored, and not before."""
 
-    def __init__(self, intake: Consumer, client: Client, transports: TransportPool) -> None:
-        self._intake = intake
+    def __init__(self, consumer: Consumer, client: Client, transports: TransportPool) -> None:
+        self._consumer = consumer
         self._client = client
         self._transports = transports
-        self._receiving = ReceiveLoop(f"receive the messages of intake {intake.name!r} ({intake.address})")
-        self._submitting = RetryUntilAvailable(f"submit what intake {intake.name!r} takes in")
+        self._loop = ReceiveLoop(
+            f"the messages of consumer {consumer.name!r} ({consumer.endpoint})",
+            applying=f"submit the jobs of consumer {consumer.name!r}",
+        )
 
     @property
     def error(self) -> str | None:
-        """Why no messages come in, or no jobs of them, while that is so."""
-        return self._receiving.error or self._submitting.error
+        """Why messages cannot be received, or no jobs submitted, at the moment; None if they can."""
+        return self._loop.error
 
     async def run(self) -> None:
-        """Take messages in until cancelled; what is in hand then comes again."""
-        while True:
-            try:
-                transport = await self._transports.to(self._intake.address)
-                async with transport.receiving(hold=VISIBILITY_TIMEOUT) as receiver:
-                    await self._take_in(receiver, transport.redelivers)
-            except (TransportError, ConfigurationError) as error:
-                await self._receiving.after(error)
-            except Exception as error:
-                logger.exception("intake %s broke, and begins anew", self._intake.name)
-                await self._receiving.after(error)
+        """Receive until cancelled; messages that are in flight then are delivered again."""
+        await self._loop.run(self._consumer.endpoint, self._transports, self._receive)
 
-    async def _take_in(self, receiver: Receiver, remember: float) -> None:
-        in_hand: set[asyncio.Task[None]] = set()
+    async def _receive(self, transport: Transport, receiver: Receiver) -> None:
+        in_flight: set[asyncio.Task[None]] = set()
         try:
             while True:
-                if len(in_hand) >= MAX_IN_FLIGHT:
-                    await asyncio.wait(in_hand, return_when=asyncio.FIRST_COMPLETED)
-                for delivery in await self._receiving.receive(receiver, MAX_IN_FLIGHT - len(in_hand)):
-                    task = asyncio.create_task(self._handle(delivery, remember))
-                    in_hand.add(task)
-                    task.add_done_callback(in_hand.discard)
+                if len(in_flight) >= MAX_IN_FLIGHT:
+                    await asyncio.wait(in_flight, return_when=asyncio.FIRST_COMPLETED)
+                for delivery in await self._loop.receive(receiver, MAX_IN_FLIGHT - len(in_flight)):
+                    work = self._loop.handle(delivery, self._process(delivery, transport.redelivery_window))
+                    task = asyncio.create_task(work)
+                    in_flight.add(task)
+                    task.add_done_callback(in_flight.discard)
         finally:
-            for task in list(in_hand):
+            for task in list(in_flight):
                 task.cancel()
-            await asyncio.gather(*in_hand, return_exceptions=True)
+            await asyncio.gather(*in_flight, return_exceptions=True)
 
-    async def _handle(self, delivery: Delivery, remember: float) -> None:
-        """Come to an end with one message, whatever happens to it."""
+    async def _process(self, delivery: Delivery, id_retention: float) -> None:
+        name, message = self._consumer.name, delivery.message
         try:
-            await self._settle(delivery, remember)
-        except TransportError as error:
-            logger.warning("intake %s: message %s comes again: %s", self._intake.name, delivery.message.id, error)
-        except Exception:
-            logger.exception(
-                "intake %s broke over message %s, which comes again in %g s",
-                self._intake.name, delivery.message.id, RETRY_DELAY,
-            )  # fmt: skip
-            with suppress(TransportError):
-                await delivery.release(RETRY_DELAY)
-
-    async def _settle(self, delivery: Delivery, remember: float) -> None:
-        name, message = self._intake.name, delivery.message
-        try:
-            spec = await self._intake.spec(message, remember=remember)
+            spec = await self._consumer.spec(message, id_retention=id_retention)
             if spec is None:
-                logger.info("intake %s passes over message %s", name, message.id)
+                logger.info("consumer %s ignores message %s", name, message.id)
             else:
-                await self._submit(spec, delivery)
+                submit = partial(self._submit, spec, message.id)
+                await self._loop.apply(delivery, submit, (StoreUnavailable, QueueFull))
         except LimitReached as error:
-            logger.warning("intake %s: message %s comes again later: %s", name, message.id, error)
-            await delivery.release(error.retry_after or RETRY_DELAY)
+            logger.warning("consumer %s: message %s is delivered again later: %s", name, message.id, error)
+            await delivery.release(error.retry_after or REDELIVERY_DELAY)
         except (MalformedMessage, JobRefused) as error:
-            logger.warning("intake %s cannot use message %s: %s", name, message.id, error)
-            await delivery.reject(str(error))
+            logger.warning("consumer %s cannot use message %s: %s", name, message.id, error)
+            await delivery.dead_letter(str(error))
         else:
             await delivery.ack()
 
-    async def _submit(self, spec: JobSpec, delivery: Delivery) -> None:
-        """Submit a job, however long the store is away or its queue is full; meanwhile its message does not come again.
+    async def _submit(self, spec: JobSpec, message_id: str) -> None:
+        """Submit a job, unless its message was delivered again after the job was removed.
 
-        Raises `LimitReached`, and `JobRefused` where there will never be such a job.
+        Raises `StoreUnavailable`, `QueueFull`, `LimitReached`, and `JobRefused` if the job can never be accepted.
         """
-        wait = FIRST_WAIT
-        while True:
-            try:
-                submission = await self._client.submit_spec(spec)
-            except (StoreUnavailable, QueueFull) as error:
-                self._submitting.failed(error)
-                with suppress(TransportError):
-                    await delivery.extend(VISIBILITY_TIMEOUT)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
-            except JobRefused as error:
-                if error.status != HTTPStatus.GONE:
-                    raise
-                logger.info("message %s came again after its job %s was removed", delivery.message.id, spec.id)
-                return
-            else:
-                self._submitting.recovered()
-                if not submission.created:
-                    logger.info("message %s has its job %s already", delivery.message.id, submission.record.id)
-                return
+        try:
+            submission = await self._client.submit_spec(spec)
+        except JobRefused as error:
+            if error.status != HTTPStatus.GONE:
+                raise
+            logger.info("message %s was delivered again after its job %s was removed", message_id, spec.id)
+        else:
+            if not submission.created:
+                logger.info("message %s already has its job %s", message_id, submission.record.id)
 
 
-class Lane(Protocol):
-    """A lane, as its intakes need it."""
-
-    @property
-    def client(self) -> Client: ...
-    @property
-    def transports(self) -> TransportPool: ...
-    @property
-    def consumers(self) -> Iterable[Consumer]: ...
-
-
-def message_receivers(lane: Lane) -> list[MessageReceiver]:
-    """Give what takes in the messages of each of a lane's intakes. Raises `NotOpen`, `MissingExtra`."""
-    for intake in lane.consumers:
-        require_driver(intake.address)
-    return [MessageReceiver(intake, lane.client, lane.transports) for intake in lane.consumers]
+def message_receivers(consumers: Iterable[Consumer], services: Services) -> list[MessageReceiver]:
+    """Return a receiver for each consumer. Raises `LaneNotOpen`, `MissingExtra`."""
+    for consumer in consumers:
+        consumer.endpoint.require_driver()
+    return [MessageReceiver(consumer, services.client, services.transports) for consumer in consumers]

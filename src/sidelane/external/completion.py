@@ -1,6 +1,7 @@
-"""Applying what comes from outside to the jobs that are there: whose word counts, and what it does."""
+"""Completions of external jobs: their tokens are checked, and results, problems and events are applied to the jobs."""
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
@@ -9,164 +10,197 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from sidelane.client.client import Client
-from sidelane.external.completion_token import PURPOSE, read_token
 from sidelane.model.codec import check_size
 from sidelane.model.errors import JobFailed, MalformedMessage, PayloadTooLarge, SidelaneError, UnknownTask
 from sidelane.model.event import PROGRESS, TOKEN, NewEvent, named_event, progress_event, token_event
 from sidelane.model.job import Failure, JobRecord, Lease, Query, State
-from sidelane.model.outcome import AttemptResult, EventAppend, Failed, Outcome, Retried, Succeeded
+from sidelane.model.outcome import AttemptResult, EventAppend, Outcome, Succeeded
 from sidelane.model.problem import Problem
-from sidelane.tasks.registry import AnyTask, Registry
+from sidelane.model.signing import is_signature, sign
+from sidelane.services import Services
+from sidelane.tasks.registry import AnyTask
 from sidelane.transports.job_messages import CompletionMessage, EmittedEvent
-from sidelane.worker.outcome import WrongResult, add_job_context, classify_error, log_outcome
+from sidelane.worker.outcome import WrongResult, add_job_context, classify_error, report_end, retry_or_fail
+
+TOKEN_KEY = "completion tokens"  # noqa: S105 # the purpose of the key
+"""Purpose of the key that signs completion tokens."""
 
 MAX_PROBLEM_SIZE = 16_384
-"""Bytes of a problem document; of a larger one the title and the beginning of the detail are kept."""
+"""Bytes of a problem document; a larger one is cut to its title and the beginning of its detail."""
 
 MAX_CANDIDATES = 50
-"""How many running jobs of a task and key are looked at for the one that is outside."""
+"""Running jobs of a task and key among which the external one is searched."""
+
+_TOKEN = re.compile(r"([0-9]{1,18})\.([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_-]{43})")
+
+
+def make_token(key: bytes, lease: Lease) -> str:
+    """Return the completion token of a lease, `<attempt>.<nonce>.<signature>`: the right to complete this attempt."""
+    return f"{lease.attempt}.{lease.nonce}.{sign(key, _signed_text(lease))}"
+
+
+def read_token(key: bytes, job_id: str, token: str) -> Lease | None:
+    """Return the lease that a token was made for; None if it is forged or belongs to another job."""
+    found = _TOKEN.fullmatch(token)
+    if found is None:
+        return None
+    lease = Lease(job_id, int(found[1]), found[2])
+    return lease if is_signature(key, _signed_text(lease), found[3]) else None
+
+
+def _signed_text(lease: Lease) -> str:
+    return f"{lease.job_id}\n{lease.attempt}\n{lease.nonce}"
 
 
 class CompletionStatus(StrEnum):
-    """What became of a reply. Only an accepted one has changed anything."""
+    """Outcome of a completion message. Only an accepted one has changed anything."""
 
     ACCEPTED = "accepted"
     REPEATED = "repeated"
-    LATE = "late"  # the hand-over it speaks for is over
-    EARLY = "early"  # events before it have not come
+    LATE = "late"  # its attempt is over
+    EARLY = "early"  # earlier events are missing
     FORGED = "forged"
     UNKNOWN = "unknown"  # there is no such job
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionResult:
-    """What became of a reply; `wrong` says what keeps its result from being one, which was a failure of the job then."""
+    """Outcome of a completion message. `error`: why its result was invalid, which made the attempt fail."""
 
-    answer: CompletionStatus
+    status: CompletionStatus
     detail: str = ""
-    wrong: SidelaneError | None = None
+    error: SidelaneError | None = None
 
 
 class CompletionHandler:
-    """Ends and feeds jobs that are handed over, as their outside workers say."""
+    """Applies completion messages of external workers to their jobs."""
 
-    def __init__(self, client: Client, registry: Registry) -> None:
-        self._client = client
-        self._registry = registry
+    def __init__(self, services: Services, *, on_progress: Callable[[JobRecord], None]) -> None:
+        self._services = services
+        self._registry = services.registry
+        self._on_progress = on_progress
+
+    @property
+    def _client(self) -> Client:
+        return self._services.client
 
     async def lease(self, job_id: str, token: str) -> Lease | None:
-        """Give the lease that a token of this job is the right to; None where it is forged."""
-        return read_token(await self._client.key(PURPOSE), job_id, token)
+        """Return the lease that a token of this job stands for; None if it is forged."""
+        return read_token(await self._client.key(TOKEN_KEY), job_id, token)
 
     async def apply(
-        self, reply: CompletionMessage, *, trusting: Collection[str] = (), patient: bool = True
+        self, message: CompletionMessage, *, trusted_tasks: Collection[str] = (), wait_for_gaps: bool = True
     ) -> CompletionResult:
-        """Do what a reply says, once.
+        """Apply a completion message, once however often it is applied.
 
-        `trusting` are the tasks of whose jobs it may speak without a token. `patient`: events wait for those before them.
-        Raises `MalformedMessage` on an event that cannot be, or where more than one job may be meant, `UnknownTask` where this
-        process does not know the job's task, `StoreUnavailable`, and `FilesUnavailable` where the result names files.
+        Jobs of `trusted_tasks` can be completed without a token. `wait_for_gaps`: events are refused as `EARLY` while earlier ones
+        are missing.
+
+        Raises `MalformedMessage` on an invalid event or if several jobs match, and `UnknownTask` if this process does not know the
+        task. Raises `StoreUnavailable`, and `FilesUnavailable` if the result names files.
         """
-        if reply.job is not None and reply.token is not None and await self.lease(reply.job, reply.token) is None:
+        if (
+            message.job is not None
+            and message.token is not None
+            and await self.lease(message.job, message.token) is None
+        ):
             return CompletionResult(CompletionStatus.FORGED)
-        meant = await self._meant(reply, trusting)
-        if not meant:
+        found = await self._find_jobs(message, trusted_tasks)
+        if not found:
             return CompletionResult(CompletionStatus.UNKNOWN)
-        if reply.token is not None:
-            for record in meant:
-                lease = await self.lease(record.id, reply.token)
+        if message.token is not None:
+            for record in found:
+                lease = await self.lease(record.id, message.token)
                 if lease is not None:
-                    return await self._speak(reply, record, lease, patient)
+                    return await self._apply(message, record, lease, wait_for_gaps)
             return CompletionResult(CompletionStatus.FORGED)
-        if len(meant) > 1:
-            raise MalformedMessage(
-                "More than one job of this key is outside, and the reply has no token to tell them apart."
-            )
-        (record,) = meant
-        if record.spec.task not in trusting:
+        if len(found) > 1:
+            raise MalformedMessage("Several external jobs have this key, and the message has no token to choose one.")
+        (record,) = found
+        if record.spec.task not in trusted_tasks:
             return CompletionResult(CompletionStatus.FORGED)
         if record.external_lease is None:
             return CompletionResult(CompletionStatus.LATE)
-        return await self._speak(reply, record, record.external_lease, patient)
+        return await self._apply(message, record, record.external_lease, wait_for_gaps)
 
-    async def _meant(self, reply: CompletionMessage, trusting: Collection[str]) -> list[JobRecord]:
-        """Find the job that a reply names by its id, or those outside that have its key."""
+    async def _find_jobs(self, message: CompletionMessage, trusted_tasks: Collection[str]) -> list[JobRecord]:
+        """Return the job that a message names by its id, or the external jobs that have its key."""
         store, running = self._client.store, frozenset({State.RUNNING})
-        if reply.job is not None:
-            return [record for record in await store.get([reply.job]) if isinstance(record, JobRecord)]
-        queries = [Query(key=reply.key, task=task, states=running, limit=MAX_CANDIDATES) for task in trusting]
+        if message.job is not None:
+            return [record for record in await store.get([message.job]) if isinstance(record, JobRecord)]
+        queries = [Query(key=message.key, task=task, states=running, limit=MAX_CANDIDATES) for task in trusted_tasks]
         return [
             record for query in queries for record in await store.list_jobs(query) if record.external_lease is not None
         ]
 
-    async def _speak(
-        self, reply: CompletionMessage, record: JobRecord, lease: Lease, patient: bool
+    async def _apply(
+        self, message: CompletionMessage, record: JobRecord, lease: Lease, wait_for_gaps: bool
     ) -> CompletionResult:
         task = self._registry.tasks.get(record.spec.task)
         if task is None:
             raise UnknownTask(f"No task named {record.spec.task!r} is registered here.")
         store = self._client.store
         current = record.external_lease == lease
-        entries = self._entries(reply)
-        own = 1 if lease.attempt > 1 else 0  # the first entry of a later attempt is not the outside's
-        expected = record.ordinal + 1 - own if current and (entries or reply.ordinal) else None
-        ordinal = reply.ordinal or expected or 1
-        if patient and expected is not None and ordinal > expected:
+        entries = self._entries(message)
+        own_events = 1 if lease.attempt > 1 else 0  # a later attempt begins with an event of ours
+        expected = record.ordinal + 1 - own_events if current and (entries or message.ordinal) else None
+        ordinal = message.ordinal or expected or 1
+        if wait_for_gaps and expected is not None and ordinal > expected:
             return CompletionResult(
-                CompletionStatus.EARLY, f"the next event to come is number {expected}, and this is {ordinal}"
+                CompletionStatus.EARLY, f"the next expected event is number {expected}, and this is {ordinal}"
             )
-        if not reply.ends:
+        if not message.ends:
             seen = expected is not None and ordinal + len(entries) <= expected
-            (held,) = await store.append([EventAppend(lease=lease, ordinal=ordinal + own, entries=entries)])
-            if held and any(entry.name == PROGRESS for entry in entries):
-                self._registry.on_progress(record)
+            (valid,) = await store.append([EventAppend(lease=lease, ordinal=ordinal + own_events, entries=entries)])
+            if valid and any(entry.name == PROGRESS for entry in entries):
+                self._on_progress(record)
             return CompletionResult(
-                (CompletionStatus.REPEATED if seen else CompletionStatus.ACCEPTED) if held else CompletionStatus.LATE
+                (CompletionStatus.REPEATED if seen else CompletionStatus.ACCEPTED) if valid else CompletionStatus.LATE
             )
-        outcome, wrong = self._outcome(reply, record, task)
+        outcome, error = self._outcome(message, record, task)
         outcome = add_job_context(outcome, record.id, lease.attempt)
         if current and isinstance(outcome, Succeeded):
             await self._client.keep_files(record.spec, outcome.result)
-        report = AttemptResult(lease=lease, outcome=outcome, ordinal=ordinal + own, entries=entries)
-        (held,) = await store.finish([report])
-        if held and current:
-            log_outcome(record.id, task.name, lease.attempt, outcome)
-        answer = (
-            (CompletionStatus.ACCEPTED if current else CompletionStatus.REPEATED) if held else CompletionStatus.LATE
+        report = AttemptResult(lease=lease, outcome=outcome, ordinal=ordinal + own_events, entries=entries)
+        (valid,) = await store.finish([report])
+        if valid and current:
+            report_end(record, outcome)
+        status = (
+            (CompletionStatus.ACCEPTED if current else CompletionStatus.REPEATED) if valid else CompletionStatus.LATE
         )
-        return CompletionResult(answer, wrong=wrong if held else None)
+        return CompletionResult(status, error=error if valid else None)
 
-    def _entries(self, reply: CompletionMessage) -> tuple[NewEvent, ...]:
+    def _entries(self, message: CompletionMessage) -> tuple[NewEvent, ...]:
         limit = self._client.settings.payload_limit
         try:
-            return tuple(_entry(event, limit) for event in reply.events)
+            return tuple(_entry(event, limit) for event in message.events)
         except (ValueError, TypeError) as error:
-            raise MalformedMessage(f"An event cannot be taken: {error}") from None
+            raise MalformedMessage(f"An event is invalid: {error}") from None
 
     def _outcome(
-        self, reply: CompletionMessage, record: JobRecord, task: AnyTask
+        self, message: CompletionMessage, record: JobRecord, task: AnyTask
     ) -> tuple[Outcome, SidelaneError | None]:
-        """Say how the attempt ended, and what was wrong with its result."""
-        if reply.problem is not None:
-            return _problematic(reply.problem, reply.error, record, task, final=not reply.retry), None
+        """Return how the attempt ended, and what was wrong with its result."""
+        if message.problem is not None:
+            return _outcome_of_problem(message.problem, message.error, record, task, final=not message.retry), None
         try:
-            return Succeeded(self._result(reply.result, task)), None
-        except (WrongResult, PayloadTooLarge) as wrong:
+            return Succeeded(self._result(message.result, task)), None
+        except (WrongResult, PayloadTooLarge) as error:
             retry = task.policy.retry
-            return classify_error(wrong, failures=record.failures, retry=retry, registry=self._registry), wrong
+            return classify_error(error, failures=record.failures, retry=retry, registry=self._registry), error
 
     def _result(self, result: Any, task: AnyTask) -> str:
-        """Give a result as JSON text of the task's own type. Raises `WrongResult`, `PayloadTooLarge`."""
+        """Return a result as JSON text of the task's return type. Raises `WrongResult`, `PayloadTooLarge`."""
         codec = task.signature.result
         try:
             text = codec.encode(codec.decode(to_json(result).decode()))
         except (TypeError, ValueError, PydanticSerializationError) as error:
-            raise WrongResult(f"What came back for task {task.name!r} is not of its declared type: {error}.") from None
+            raise WrongResult(f"The result of task {task.name!r} is not of its declared type: {error}.") from None
         return check_size(text, self._client.settings.payload_limit, "The result of", task.name)
 
 
 def _entry(event: EmittedEvent, limit: int) -> NewEvent:
-    """Make an entry by the rules that bind a task's own words. Raises ValueError, TypeError, `PayloadTooLarge`."""
+    """Return a log entry, by the same rules as for a task's own events. Raises ValueError, TypeError, `PayloadTooLarge`."""
     data = event.data
     if event.name == PROGRESS:
         percent, message = (data.get("percent"), data.get("message", "")) if isinstance(data, dict) else (None, "")
@@ -180,19 +214,18 @@ def _entry(event: EmittedEvent, limit: int) -> NewEvent:
     return named_event(event.name, data, limit)
 
 
-def _problematic(
+def _outcome_of_problem(
     problem: Problem | Mapping[str, Any], words: str | None, record: JobRecord, task: AnyTask, *, final: bool
 ) -> Outcome:
-    """Say how an attempt ended whose worker met a problem. Raises `MalformedMessage`."""
-    found = _proper(problem if isinstance(problem, Problem) else Problem.of(problem))
+    """Return how an attempt ended whose worker met a problem. Raises `MalformedMessage`."""
+    found = _bounded_problem(problem if isinstance(problem, Problem) else Problem.of(problem))
     error = JobFailed(found)
-    failure = Failure(problem=found, error=f"outside: {words or error}"[:1000])
-    delay = None if final else task.policy.retry.next_delay(record.failures + 1, error)
-    return Failed(failure) if delay is None else Retried(failure, delay)
+    failure = Failure(problem=found, error=f"external worker: {words or error}"[:1000])
+    return retry_or_fail(failure, error, failures=record.failures, retry=task.policy.retry, final=final)
 
 
-def _proper(problem: Problem) -> Problem:
-    """Give a problem with the status of an error, and of a size that may go wherever problems do. Raises `MalformedMessage`."""
+def _bounded_problem(problem: Problem) -> Problem:
+    """Return a problem with an error status and of limited size. Raises `MalformedMessage`."""
     try:
         size = len(to_json(problem.document(), fallback=str, inf_nan_mode="strings"))
     except (PydanticSerializationError, ValueError):

@@ -1,22 +1,25 @@
-"""Sending offers: the job that tells the outside of a hand-over, for as long as that is worth it."""
+"""Dispatch of external jobs: the internal task that sends a job to its external worker, while the attempt has time left."""
 
 import json
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import to_json
 
-from sidelane.callbacks.http_client import NotDelivered
+from sidelane.callbacks.http_client import NotDelivered, WebhookClient
+from sidelane.callbacks.signing import Secrets
 from sidelane.client.client import Client
-from sidelane.external.completion_token import PURPOSE, make_token
-from sidelane.external.file_links import with_file_urls
-from sidelane.external.http_dispatch import PostingLane, post_dispatch
-from sidelane.external.http_endpoint import Http
+from sidelane.external.completion import TOKEN_KEY, make_token
+from sidelane.external.http import HttpTransport
 from sidelane.external.outbox import DISPATCH_TASK
-from sidelane.external.task import ExternalTask, RemoteLane
+from sidelane.external.task import ExternalTask
+from sidelane.files.file import File
+from sidelane.files.files import Files
 from sidelane.files.references import MAX_URL_LIFETIME
 from sidelane.model.errors import (
     ConfigurationError,
@@ -30,49 +33,49 @@ from sidelane.model.errors import (
 from sidelane.model.job import Failure, JobRecord, Lease
 from sidelane.model.limit import ConcurrencyLimit
 from sidelane.model.message import Message
-from sidelane.model.outcome import AttemptResult, Failed, Retried
+from sidelane.model.outcome import AttemptResult
 from sidelane.model.problem import Problem
 from sidelane.model.retry import Exponential, Retry
+from sidelane.services import Services
 from sidelane.tasks.context import Context
-from sidelane.tasks.decorator import InternalTaskDecorator
+from sidelane.tasks.decorator import add_internal_task
 from sidelane.tasks.internal_queues import DISPATCH_QUEUE
 from sidelane.tasks.resources import Use
-from sidelane.transports.job_messages import SOURCE, DispatchedJob, data_of, dispatched_message, with_dataref
-from sidelane.worker.outcome import add_job_context
+from sidelane.tasks.task import Lane
+from sidelane.transports.data_reference import fit_message
+from sidelane.transports.job_messages import SOURCE, DispatchedJob, write_dispatched
+from sidelane.worker.outcome import add_job_context, report_end, retry_or_fail
 
 TIMEOUT = 60.0
-"""Seconds one try may take."""
+"""Seconds that one attempt to send may take."""
 
 MAX_CONCURRENT = 20
 PER_ENDPOINT = "offers-per-address"
-"""How many offers go to one address at once, from all workers together: one that does not answer must not take all slots."""
+"""Jobs that all workers together send to one endpoint at once: an endpoint that does not answer must not take all slots."""
 
 RETRY_BACKOFF = Exponential(first=0.5, most=30.0)
-"""How long to wait before the next try."""
+"""Delay before the next attempt to send."""
 
 OTHER_WORKER_DELAY = 1.0
-"""Seconds after which a hand-over is looked at again whose task this worker does not know: another may."""
+"""Seconds before another attempt if this worker does not know the task: another worker may."""
 
 logger = logging.getLogger(__name__)
 
 
-class SendingLane(RemoteLane, PostingLane, Protocol):
-    """What sending asks of the lane."""
-
-
-def declare_dispatch(lane: SendingLane, own: InternalTaskDecorator) -> None:
-    """Register the task that sends offers."""
-    sending = Dispatcher(lane)
+def declare_dispatch(lane: Lane, services: Services, webhooks: WebhookClient, secrets: Secrets) -> None:
+    """Register the internal task that dispatches jobs."""
+    dispatcher = Dispatcher(services)
+    services.transports.register("http", partial(HttpTransport, webhooks, secrets))
 
     async def send(
         job: str, attempt: int, nonce: str, to: str, arguments: str | None = None, *,
         ctx: Context = Use(Context),
     ) -> None:  # fmt: skip
-        await sending.send(Lease(job, attempt, nonce), arguments, ctx)
+        await dispatcher.send(Lease(job, attempt, nonce), arguments, ctx)
 
     limits = [ConcurrencyLimit(MAX_CONCURRENT, per="user", on_limit="wait", name=PER_ENDPOINT)]
-    own(
-        send, name=DISPATCH_TASK, queue=DISPATCH_QUEUE, timeout=TIMEOUT, max_worker_losses=10, limits=limits,
+    add_internal_task(
+        lane, send, name=DISPATCH_TASK, queue=DISPATCH_QUEUE, timeout=TIMEOUT, max_worker_losses=10, limits=limits,
         retry=Retry(attempts=10, backoff=RETRY_BACKOFF),
     )  # fmt: skip
 
@@ -86,99 +89,90 @@ async def dispatch_message(
     arguments: str | None,
     seconds: float,
 ) -> DispatchedJob:
-    """Make the offer of a job that is outside. Raises `ArgumentsDoNotFit`, `StoreUnavailable`."""
+    """Return what an external worker is sent of a job. Raises `ArgumentsError`, `StoreUnavailable`."""
     spec = record.spec
     values = task.decode_arguments(spec.arguments if arguments is None else arguments, spec.version)
     text, _ = task.signature.encode((), values)
-    here = client.settings.jobs_url.rstrip("/")
+    jobs_url = client.settings.jobs_url.rstrip("/")
     return DispatchedJob(
         job=record.id, task=task.name, version=task.version, attempt=lease.attempt, key=spec.key,
         input=json.loads(text)["input"], timeout=round(seconds, 3),
-        token=make_token(await client.key(PURPOSE), lease),
-        complete_url=f"{here}/{record.id}/complete" if here else None,
-        events_url=f"{here}/{record.id}/events" if here else None,
+        token=make_token(await client.key(TOKEN_KEY), lease),
+        complete_url=f"{jobs_url}/{record.id}/complete" if jobs_url else None,
+        events_url=f"{jobs_url}/{record.id}/events" if jobs_url else None,
         traceparent=spec.trace,
     )  # fmt: skip
 
 
 class DispatchFailed(SidelaneError):
-    """The job could not be handed over."""
+    """The job could not be sent to its external worker."""
 
     status = 502
 
     def problem(self) -> Problem:
-        return Problem(status=502, title="Not handed over", detail=str(self))
+        return Problem(status=502, title="Dispatch failed", detail=str(self))
 
 
 class Dispatcher:
-    """Sends offers of one lane's jobs."""
+    """Sends jobs of one lane to their external workers."""
 
-    def __init__(self, lane: SendingLane) -> None:
-        self._lane = lane
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     async def send(self, lease: Lease, arguments: str | None, ctx: Context) -> None:
-        """Send the offer of a job that is outside under this lease; `arguments` where its record does not hold them.
+        """Send a job to its external worker under this lease; `arguments` if its record does not hold them.
 
-        What may work later raises `TryLater`. When its time is over, or it never will, the attempt ends as failed.
+        Raises `RetryLater` if another attempt may help. Otherwise, or without time for another one, ends the job's attempt as
+        failed.
         """
-        began, store = time.monotonic(), self._lane.client.store
+        started, store = time.monotonic(), self._services.client.store
         try:
             (record,) = await store.get([lease.job_id])
         except StoreUnavailable as error:
             raise RetryLater(RETRY_BACKOFF.delay(ctx.attempt)) from error
         if not isinstance(record, JobRecord) or record.external_lease != lease:
-            return  # it has ended meanwhile, or its time is over
-        task = self._lane.registry.tasks.get(record.spec.task)
+            return  # the job has ended or the lease was swept meanwhile
+        task = self._services.registry.tasks.get(record.spec.task)
         if not isinstance(task, ExternalTask):
             raise RetryLater(OTHER_WORKER_DELAY)
         left = ctx.remaining or task.policy.timeout or TIMEOUT
         try:
-            offer = await dispatch_message(self._lane.client, task, record, lease, arguments=arguments, seconds=left)
-            if task.signature.holds_files:
-                offer = replace(offer, input=await with_file_urls(self._lane.files, offer.input, left))
-            await self._deliver(task, offer)
+            dispatched = await dispatch_message(
+                self._services.client, task, record, lease, arguments=arguments, seconds=left
+            )
+            if task.signature.takes_files:
+                dispatched = replace(
+                    dispatched, input=await with_file_urls(self._services.files, dispatched.input, left)
+                )
+            await self._deliver(task, dispatched)
         except (TransportUnavailable, FilesUnavailable, NotDelivered, StoreUnavailable) as error:
             wait = max(RETRY_BACKOFF.delay(ctx.attempt), getattr(error, "retry_after", None) or 0.0)
-            if wait < left - (time.monotonic() - began):
-                logger.warning("job %s is not handed over to %s yet: %s", record.id, task.routing.send_to, error)
+            if wait < left - (time.monotonic() - started):
+                logger.warning("job %s is not dispatched to %s yet: %s", record.id, task.routing.send_to, error)
                 raise RetryLater(wait) from error
-            said = f"The outside worker of task {task.name!r} could not be reached in time."
+            said = f"The external worker of task {task.name!r} could not be reached in time."
             await self._give_up(task, record, lease, said, error)
         except (SidelaneError, TypeError, ValueError) as error:
-            said = f"The outside worker of task {task.name!r} cannot be reached as things are set up."
+            said = f"The external worker of task {task.name!r} cannot be reached with this configuration."
             await self._give_up(task, record, lease, said, error)
 
-    async def _deliver(self, task: ExternalTask[Any, Any], offer: DispatchedJob) -> None:
-        """Raises `TransportUnavailable` or `NotDelivered` where it may work later, another error where it never will."""
-        message = _message(task, offer, self._lane.client.settings.jobs_url or SOURCE)
-        via = task.routing.send_to
-        if isinstance(via, Http):
-            await post_dispatch(self._lane, via, message, offer.traceparent)
-            return
-        transport = await self._lane.transports.to(via)
-        size = message.size
-        if size > transport.largest:
+    async def _deliver(self, task: ExternalTask[Any, Any], dispatched: DispatchedJob) -> None:
+        """Raise `TransportUnavailable` or `NotDelivered` if another attempt may help, another error if not."""
+        message = _message(task, dispatched, self._services.client.settings.jobs_url or SOURCE)
+        endpoint = task.routing.send_to
+        transport = await self._services.transports.get(endpoint)
+        if message.size > transport.max_message_size:
             if task.routing.encode is not None:
-                raise TransportMisconfigured(f"The offer is {size:,} bytes; {via} takes {transport.largest:,}.")
-            message = await self._by_reference(message, offer, f"The offer is {size:,} bytes; {via} takes fewer")
+                raise TransportMisconfigured(
+                    f"The message has {message.size:,} bytes; {endpoint} accepts {transport.max_message_size:,}."
+                )
+            message = await fit_message(
+                message, transport.max_message_size, self._services.files, name=f"{dispatched.id}.json",
+                lifetime=min(max(dispatched.timeout, 1.0), MAX_URL_LIFETIME),
+            )  # fmt: skip
         (error,) = await transport.send([message])
         if error is not None:
             raise error
-
-    async def _by_reference(self, message: Message, offer: DispatchedJob, why: str) -> Message:
-        """Put the data of an offer into a file, and a link to it in their place. Raises `TransportUnusable`."""
-        lasts = min(max(offer.timeout, 1.0), MAX_URL_LIFETIME)
-        try:
-            link = await self._lane.files.put_text(data_of(message), name=f"{offer.id}.json", lasts=lasts)
-        except FilesUnavailable:
-            raise
-        except SidelaneError as error:
-            raise TransportMisconfigured(f"{why}, and its data cannot be kept in a file: {error}") from error
-        if "://" not in link:
-            raise TransportMisconfigured(
-                f"{why}, and files are in a folder that has no address for others: set SIDELANE_FILES_URL, or use a bucket."
-            )
-        return with_dataref(message, link)
 
     async def _give_up(
         self, task: ExternalTask[Any, Any], record: JobRecord, lease: Lease, said: str, error: Exception
@@ -188,28 +182,55 @@ class Dispatcher:
         words = f"{type(error).__name__}: {error}"[:1000]
         logger.error("job %s could not be handed over to %s: %s", record.id, task.routing.send_to, words)
         failure = Failure(problem=met.problem(), error=words)
-        delay = task.policy.retry.next_delay(record.failures + 1, met)
-        outcome = Failed(failure) if delay is None else Retried(failure, delay)
+        ended = retry_or_fail(failure, met, failures=record.failures, retry=task.policy.retry)
+        outcome = add_job_context(ended, record.id, lease.attempt)
         try:
-            await self._lane.client.store.finish(
-                [AttemptResult(lease=lease, outcome=add_job_context(outcome, record.id, lease.attempt))]
-            )
+            (held,) = await self._services.client.store.finish([AttemptResult(lease=lease, outcome=outcome)])
         except StoreUnavailable:
             raise RetryLater(OTHER_WORKER_DELAY) from error
+        if held:
+            report_end(record, outcome)
 
 
-def _message(task: ExternalTask[Any, Any], offer: DispatchedJob, source: str) -> Message:
-    """Write an offer as its receiver wants it. Raises `ConfigurationError` where the task's own `encode` fails."""
+def _message(task: ExternalTask[Any, Any], dispatched: DispatchedJob, source: str) -> Message:
+    """Return the message of a dispatched job. Raises `ConfigurationError` if the task's own `encode` fails."""
     encode = task.routing.encode
     if encode is None:
-        return dispatched_message(offer, source)
+        return write_dispatched(dispatched, source)
+    message = Message(body="", id=dispatched.id, group=dispatched.job, traceparent=dispatched.traceparent)
     try:
-        written = encode(offer)
-        if isinstance(written, str):
-            return Message(body=written, id=offer.id, group=offer.job)
-        if isinstance(written, Mapping):
-            body = to_json(dict(written)).decode()
-            return Message(body=body, id=offer.id, group=offer.job, attributes={"content-type": "application/json"})
+        encoded = encode(dispatched)
+        if isinstance(encoded, str):
+            return replace(message, body=encoded)
+        if isinstance(encoded, Mapping):
+            body = to_json(dict(encoded)).decode()
+            return replace(message, body=body, attributes={"content-type": "application/json"})
     except Exception as error:
         raise ConfigurationError(f"Its `encode` failed: {type(error).__name__}: {error}") from error
-    raise ConfigurationError(f"Its `encode` gave {type(written).__name__}: it gives a text, or what is to be its JSON.")
+    raise ConfigurationError(f"Its `encode` returned {type(encoded).__name__}, which is neither a text nor a mapping.")
+
+
+async def with_file_urls(files: Files, value: Any, seconds: float) -> Any:
+    """Return JSON in which each file has a download link as `url`: external workers cannot open the file storage.
+
+    Links are valid for `seconds`, a week at most. Files in a folder without a public URL get none. Raises `FilesUnavailable`,
+    `ConfigurationError`.
+    """
+    if isinstance(value, list):
+        return [await with_file_urls(files, each, seconds) for each in value]
+    if not isinstance(value, dict):
+        return value
+    file = _file(value)
+    if file is None:
+        return {name: await with_file_urls(files, each, seconds) for name, each in value.items()}
+    link = await files.url(file, expires=min(max(seconds, 1.0), MAX_URL_LIFETIME))
+    return {**value, "url": link} if "://" in link else value
+
+
+def _file(value: dict[str, Any]) -> File | None:
+    if "file" not in value:
+        return None
+    try:
+        return File.model_validate(value)
+    except ValidationError:  # another object with a member of this name
+        return None

@@ -1,4 +1,4 @@
-"""The job that sends another outside: how it is called, and what it is told."""
+"""Outbox of external jobs: the internal job that dispatches another job, submitted in the same step as the attempt."""
 
 import hashlib
 import json
@@ -9,25 +9,25 @@ from sidelane.model.job import JobRecord, JobSpec, Lease
 from sidelane.tasks.registry import AnyTask
 
 DISPATCH_TASK = "sidelane.send"
-"""The name of the task that sends offers."""
+"""Name of the internal task that dispatches jobs."""
 
 MAX_USER_LENGTH = 512
 
 
 def dispatch_id(lease: Lease) -> str:
-    """Give the id of the job that sends a hand-over."""
+    """Return the id of the job that dispatches another one under this lease."""
     text = f"{lease.job_id}.{lease.attempt}.sent"
     return text if is_id(text) else f"{hashlib.sha256(text.encode()).hexdigest()}.sent"
 
 
 def dispatch_spec(
-    send: AnyTask, record: JobRecord, lease: Lease, *, seconds: float, arguments: str | None, to: str
+    dispatch: AnyTask, record: JobRecord, lease: Lease, *, seconds: float, arguments: str | None, to: str
 ) -> JobSpec:
-    """Say everything the store must know of the job that sends a hand-over to `to`, which is worth it for `seconds`.
+    """Return the spec of the job that dispatches another one to `to`; it expires after `seconds`.
 
-    Its users are the addresses, so that one that does not answer holds up no other.
+    Its user is the endpoint, so that an endpoint that does not answer delays no other.
     """
-    called = send.options(
+    called = dispatch.options(
         id=dispatch_id(lease), user=to[:MAX_USER_LENGTH], priority=record.spec.priority, deadline=seconds
     ).call(
         job=lease.job_id, attempt=lease.attempt, nonce=lease.nonce, to=to, arguments=arguments,
@@ -38,10 +38,10 @@ def dispatch_spec(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchInfo:
-    """What the record of a sending job tells of its hand-over.
+    """What the record of a dispatch job says of the dispatched job.
 
-    `until` is when the outside's time is over (seconds since 1970); `arguments` are those of the job where its own record does not
-    hold them.
+    `until` is when the external worker's time ends, in seconds since 1970; `arguments` are those of the job if its own record does
+    not hold them.
     """
 
     to: str
@@ -49,7 +49,7 @@ class DispatchInfo:
     arguments: str | None
 
     @classmethod
-    def of(cls, sending: JobRecord) -> "DispatchInfo":
-        told = json.loads(sending.spec.arguments)
-        until = sending.submitted + (sending.spec.deadline or 0.0)
-        return cls(to=told["to"], until=until, arguments=told["arguments"])
+    def of(cls, dispatch: JobRecord) -> "DispatchInfo":
+        sent = json.loads(dispatch.spec.arguments)
+        until = dispatch.submitted + (dispatch.spec.deadline or 0.0)
+        return cls(to=sent["to"], until=until, arguments=sent["arguments"])

@@ -1,14 +1,14 @@
-"""Listening for what comes back: an attendant of every worker for each address that replies come to."""
+"""Reply receiver: applies the completion messages of one endpoint. Every worker runs one for each endpoint of its lane."""
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from sidelane.external.completion import CompletionHandler, CompletionResult, CompletionStatus
-from sidelane.external.task import DecodeResult, RemoteLane, external_tasks
+from sidelane.external.completion import CompletionHandler, CompletionStatus
+from sidelane.external.task import DecodeResult, external_tasks
 from sidelane.model.errors import (
     ConfigurationError,
     FileError,
@@ -16,193 +16,149 @@ from sidelane.model.errors import (
     MalformedMessage,
     PayloadTooLarge,
     StoreError,
-    TransportError,
     UnknownTask,
 )
-from sidelane.outage import RetryUntilAvailable
-from sidelane.transports.contract import Delivery, Receiver
-from sidelane.transports.endpoints import Address
-from sidelane.transports.factory import TransportPool, require_driver
-from sidelane.transports.job_messages import CompletionMessage, fetch_data, read_claim, read_reply
+from sidelane.services import Services
+from sidelane.transports.contract import Delivery, Endpoint, Receiver, Transport
+from sidelane.transports.data_reference import fetch_data
+from sidelane.transports.job_messages import CompletionMessage, read_claim, read_completion
 from sidelane.transports.receive_loop import ReceiveLoop
 
 MAX_PER_RECEIVE = 100
-"""Replies that are worked on at once."""
-
-VISIBILITY_TIMEOUT = 30.0
-"""Seconds for which a reply is kept from coming again. While the store is away it waits here, so as not to count as one that
-cannot be delivered.
-"""
+"""Completions that are applied concurrently."""
 
 OTHER_WORKER_DELAY = 2.0
-"""Seconds after which a reply comes again whose task this process does not know: another may."""
+"""Seconds before redelivery if this process does not know the task: another worker may."""
 
 OUT_OF_ORDER_DELAY = 1.0
 MAX_DELIVERIES = 2
-"""Seconds for which events wait for those before them, and how often; then they are taken with a hole."""
+"""Seconds for which events wait for missing earlier ones, and how often; then they are applied with a gap."""
 
 MAX_OUT_OF_ORDER = 1_000
-"""Events that wait for those before them and are counted here; with more of them, counting begins anew."""
-
-RETRY_DELAY = 10.0
-"""Seconds after which a message comes again that this worker broke over."""
-
-MIN_DELAY = 0.5
-"""Seconds after which a reply that could not be applied is tried again: the first wait, of those that grow."""
-
-R = TypeVar("R")
+"""Out-of-order messages that are counted here; beyond that, all counts start again."""
 
 logger = logging.getLogger(__name__)
 
 
 class ReplyReceiver:
-    """Takes the replies of one address, for all tasks of this lane that have it, and applies each before it is acknowledged."""
+    """Receives the completions of all tasks that share an endpoint, and applies each before it is acknowledged."""
 
-    def __init__(self, address: Address, tasks: frozenset[str], decode: DecodeResult | None, lane: RemoteLane) -> None:
-        self._address = address
+    def __init__(
+        self, endpoint: Endpoint, tasks: frozenset[str], decode: DecodeResult | None,
+        services: Services, completions: CompletionHandler,
+    ) -> None:  # fmt: skip
+        self._endpoint = endpoint
         self._tasks = tasks
         self._decode = decode
-        self._files = lane.files
-        self._transports: TransportPool = lane.transports
-        self._completing = CompletionHandler(lane.client, lane.registry)
-        self._early = Counter[str]()  # how often each was
-        self._receiving = ReceiveLoop(f"receive the replies of {address}")
-        self._applying = RetryUntilAvailable(f"apply the replies of {address}")
+        self._files = services.files
+        self._transports = services.transports
+        self._completions = completions
+        self._out_of_order = Counter[str]()  # deliveries by message id: not every transport counts them
+        self._loop = ReceiveLoop(f"the replies of {endpoint}", applying=f"apply the replies of {endpoint}")
 
     @property
     def error(self) -> str | None:
-        """What keeps it from receiving, or from applying what it has received."""
-        return self._receiving.error or self._applying.error
+        """Why replies cannot be received or applied at the moment; None if they can."""
+        return self._loop.error
 
     async def run(self) -> None:
-        """Receive for ever."""
-        while True:
-            try:
-                transport = await self._transports.to(self._address)
-                async with transport.receiving(hold=VISIBILITY_TIMEOUT) as receiver:
-                    while True:
-                        await self._take(receiver)
-            except (TransportError, ConfigurationError) as error:
-                await self._receiving.after(error)
-            except Exception as error:
-                logger.exception("receiving from %s broke, and begins anew", self._address)
-                await self._receiving.after(error)
+        """Receive until cancelled."""
+        await self._loop.run(self._endpoint, self._transports, self._receive)
 
-    async def _take(self, receiver: Receiver) -> None:
-        """Take some replies: those of different jobs at once, of one job one after the other."""
+    async def _receive(self, transport: Transport, receiver: Receiver) -> None:
+        while True:
+            await self._receive_some(receiver)
+
+    async def _receive_some(self, receiver: Receiver) -> None:
+        """Receive and apply some messages: those of different jobs concurrently, those of one job in their order."""
         jobs: dict[Any, list[tuple[Delivery, CompletionMessage]]] = {}
-        deliveries = await self._receiving.receive(receiver, MAX_PER_RECEIVE)
-        replies = [await self._handled(each, self._read(each)) for each in deliveries]
-        for delivery, reply in zip(deliveries, replies, strict=True):
-            if reply is not None:
-                jobs.setdefault(reply.job or ("key", reply.key), []).append((delivery, reply))
+        deliveries = await self._loop.receive(receiver, MAX_PER_RECEIVE)
+        messages = [await self._loop.handle(each, self._read(each)) for each in deliveries]
+        for delivery, message in zip(deliveries, messages, strict=True):
+            if message is not None:
+                jobs.setdefault(message.job or ("key", message.key), []).append((delivery, message))
         await asyncio.gather(*map(self._apply_all, jobs.values()))
 
-    async def _handled(self, delivery: Delivery, handling: Awaitable[R]) -> R | None:
-        """Come to an end with one message, whatever happens to it: it must not end the worker, which would meet it again."""
-        try:
-            return await handling
-        except TransportError as error:
-            logger.warning("message %s of %s comes again: %s", delivery.message.id, self._address, error)
-        except Exception:
-            logger.exception(
-                "this worker broke over message %s of %s, which comes again in %g s",
-                delivery.message.id, self._address, RETRY_DELAY,
-            )  # fmt: skip
-            with suppress(TransportError):
-                await delivery.release(RETRY_DELAY)
-        return None
-
     async def _read(self, delivery: Delivery) -> CompletionMessage | None:
-        """Read a reply; what is none is done with, and what cannot be read is put aside with the reason."""
+        """Read a message: acknowledge it if it is to be ignored, and dead-letter it if it cannot be read."""
         try:
             if self._decode is None:
-                return await self._allowed(delivery)
-            reply = self._decode(delivery.message)
-            if reply is not None and not isinstance(reply, CompletionMessage):
-                raise MalformedMessage(f"`decode` gave {type(reply).__name__} in place of a CompletionMessage.")
-        except (StoreError, FilesUnavailable, ConfigurationError) as error:  # no fault of the message's
-            self._applying.failed(error)
+                return await self._read_authorized(delivery)
+            message = self._decode(delivery.message)
+            if message is not None and not isinstance(message, CompletionMessage):
+                raise MalformedMessage(f"`decode` returned {type(message).__name__}, not a CompletionMessage.")
+        except (StoreError, FilesUnavailable, ConfigurationError) as error:  # not the message's fault
+            self._loop.apply_failed(error)
             await delivery.release(OTHER_WORKER_DELAY)
             return None
         except Exception as error:  # noqa: BLE001 - whatever the application's own function raises, its message is bad
-            logger.warning("a message of %s is no reply: %s", self._address, error)
+            logger.warning("a message of %s is no reply: %s", self._endpoint, error)
             known = isinstance(error, MalformedMessage | FileError)
-            await delivery.reject(str(error) if known else f"decode: {error!r}")
+            await delivery.dead_letter(str(error) if known else f"decode: {error!r}")
             return None
-        if reply is None:
+        if message is None:
             await delivery.ack()
-        return reply
+        return message
 
-    async def _allowed(self, delivery: Delivery) -> CompletionMessage | None:
-        """Read a reply of our own form whose token allows it; one without that right is not read any further."""
+    async def _read_authorized(self, delivery: Delivery) -> CompletionMessage | None:
+        """Read a message in our own format if its token is valid; otherwise acknowledge it without parsing the rest."""
         message = await fetch_data(delivery.message, self._files.get_text)
         job, token = read_claim(message)
-        if await self._completing.lease(job, token) is not None:
-            return read_reply(message)
-        logger.warning("a reply of %s changed nothing: it is %s", self._address, CompletionStatus.FORGED)
+        if await self._completions.lease(job, token) is not None:
+            return read_completion(message)
+        logger.warning("a reply of %s changed nothing: it is %s", self._endpoint, CompletionStatus.FORGED)
         await delivery.ack()
         return None
 
-    async def _apply_all(self, found: Sequence[tuple[Delivery, CompletionMessage]]) -> None:
-        """Apply the replies of one job in their order."""
-        for delivery, reply in sorted(found, key=lambda each: (each[1].ends, each[1].ordinal or 0)):
-            await self._handled(delivery, self._apply(delivery, reply))
+    async def _apply_all(self, received: Sequence[tuple[Delivery, CompletionMessage]]) -> None:
+        """Apply the messages of one job in their order."""
+        for delivery, message in sorted(received, key=lambda each: (each[1].ends, each[1].ordinal or 0)):
+            await self._loop.handle(delivery, self._apply(delivery, message))
 
-    async def _apply(self, delivery: Delivery, reply: CompletionMessage) -> None:
+    async def _apply(self, delivery: Delivery, message: CompletionMessage) -> None:
+        deliveries = max(delivery.count, self._out_of_order[delivery.message.id] + 1)
+        apply = partial(
+            self._completions.apply, message, trusted_tasks=self._tasks, wait_for_gaps=deliveries <= MAX_DELIVERIES
+        )
         try:
-            answered = await self._applied(delivery, reply)
+            applied = await self._loop.apply(delivery, apply, (StoreError, FilesUnavailable))
         except (MalformedMessage, PayloadTooLarge) as error:
-            logger.warning("a reply of %s cannot be applied: %s", self._address, error)
-            await delivery.reject(str(error))
+            logger.warning("a reply of %s cannot be applied: %s", self._endpoint, error)
+            await delivery.dead_letter(str(error))
         except UnknownTask:
             await delivery.release(OTHER_WORKER_DELAY)
         else:
-            await self._settle(delivery, reply, answered.answer)
+            await self._acknowledge(delivery, message, applied.status)
 
-    async def _applied(self, delivery: Delivery, reply: CompletionMessage) -> CompletionResult:
-        """Apply a reply, however long the store is away."""
-        patient = (
-            max(delivery.count, self._early[delivery.message.id] + 1) <= MAX_DELIVERIES
-        )  # not every transport counts
-        wait = MIN_DELAY
-        while True:
-            try:
-                answered = await self._completing.apply(reply, trusting=self._tasks, patient=patient)
-            except (StoreError, FilesUnavailable) as error:
-                self._applying.failed(error)
-                await delivery.extend(VISIBILITY_TIMEOUT)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, VISIBILITY_TIMEOUT / 3)
-            else:
-                self._applying.recovered()
-                return answered
-
-    async def _settle(self, delivery: Delivery, reply: CompletionMessage, answer: CompletionStatus) -> None:
-        if answer is CompletionStatus.EARLY:
-            self._early[delivery.message.id] += 1
+    async def _acknowledge(self, delivery: Delivery, message: CompletionMessage, status: CompletionStatus) -> None:
+        """Acknowledge a message that was applied; release it if earlier events are missing."""
+        if status is CompletionStatus.EARLY:
+            self._out_of_order[delivery.message.id] += 1
             await delivery.release(OUT_OF_ORDER_DELAY)
             return
-        self._early.pop(delivery.message.id, None)
-        if len(self._early) > MAX_OUT_OF_ORDER:
-            self._early.clear()
-        if answer not in (CompletionStatus.ACCEPTED, CompletionStatus.REPEATED):
-            usual = answer is CompletionStatus.LATE  # as messages that come twice are
+        self._out_of_order.pop(delivery.message.id, None)
+        if len(self._out_of_order) > MAX_OUT_OF_ORDER:
+            self._out_of_order.clear()
+        if status not in (CompletionStatus.ACCEPTED, CompletionStatus.REPEATED):
+            expected = status is CompletionStatus.LATE  # as after a redelivery
             logger.log(
-                logging.DEBUG if usual else logging.WARNING, "a reply of %s for job %s changed nothing: it is %s",
-                self._address, reply.job or reply.key, answer,
+                logging.DEBUG if expected else logging.WARNING, "a reply of %s for job %s changed nothing: it is %s",
+                self._endpoint, message.job or message.key, status,
             )  # fmt: skip
         await delivery.ack()
 
 
-def reply_receivers(lane: RemoteLane) -> list[ReplyReceiver]:
-    """Make a listener for each address that replies of this lane's tasks come to. Raises `NotOpen`, `MissingExtra`."""
-    names: dict[Address, set[str]] = {}
-    decodes: dict[Address, DecodeResult | None] = {}
-    for task in external_tasks(lane.registry):
+def reply_receivers(services: Services, completions: CompletionHandler) -> list[ReplyReceiver]:
+    """Return a receiver for each endpoint of the lane's replies. Raises `LaneNotOpen`, `MissingExtra`."""
+    names: dict[Endpoint, set[str]] = {}
+    decodes: dict[Endpoint, DecodeResult | None] = {}
+    for task in external_tasks(services.registry):
         if task.routing.replies_from is not None:
             names.setdefault(task.routing.replies_from, set()).update((task.name, *task.aliases))
             decodes[task.routing.replies_from] = task.routing.decode
-    for address in names:
-        require_driver(address)
-    return [ReplyReceiver(address, frozenset(tasks), decodes[address], lane) for address, tasks in names.items()]
+    for endpoint in names:
+        endpoint.require_driver()
+    return [
+        ReplyReceiver(endpoint, frozenset(tasks), decodes[endpoint], services, completions)
+        for endpoint, tasks in names.items()
+    ]

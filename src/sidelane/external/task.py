@@ -1,16 +1,13 @@
-"""Declaring tasks that run elsewhere: typed, and called like any other."""
+"""External tasks: their declaration. They are typed and submitted like any other task, and run elsewhere."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from sidelane.client.client import Client
 from sidelane.external.completion import CompletionHandler, CompletionStatus
-from sidelane.external.http_endpoint import SendTarget
 from sidelane.external.outbox import DISPATCH_TASK, dispatch_spec
-from sidelane.files.files import Files
 from sidelane.model.errors import ConfigurationError, SidelaneError, TaskDeclarationError, UnknownJob
 from sidelane.model.job import JobRecord, JobSpec, Lease
 from sidelane.model.message import Message
@@ -19,138 +16,129 @@ from sidelane.model.queue import Queue
 from sidelane.tasks.decorator import PolicyOptions, TaskOptions, make_task
 from sidelane.tasks.registry import Registry
 from sidelane.tasks.task import Lane, Task
-from sidelane.transports.endpoints import Address, PubSub
-from sidelane.transports.factory import TransportPool
+from sidelane.transports.contract import Endpoint
 from sidelane.transports.job_messages import CompletionMessage, DispatchedJob
 
 I = TypeVar("I")  # noqa: E741 - the input
 R = TypeVar("R")
 
 EncodeInput = Callable[[DispatchedJob], str | Mapping[str, Any]]
-"""Writes an offer as its receiver wants it: the body of the message, or what is to be its JSON."""
+"""Encodes a dispatched job in a receiver's own format: returns the body of the message, or a mapping to be sent as JSON."""
 
 DecodeResult = Callable[[Message], CompletionMessage | None]
-"""Reads a reply as its sender writes it; None: it is none, and there is nothing to do. Whatever it raises, the message is bad."""
+"""Decodes a completion from a sender's own format; None ignores the message. Any exception dead-letters it."""
 
 
 class NotCallableHere(SidelaneError):
-    """This task runs outside: submit a call of it instead of calling it."""
-
-
-class RemoteLane(Lane, Protocol):
-    """What hand-overs ask of the lane."""
-
-    @property
-    def client(self) -> Client: ...
-    @property
-    def transports(self) -> TransportPool: ...
-    @property
-    def files(self) -> Files: ...
+    """This task runs elsewhere: submit a call of it instead of calling it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """How a task's jobs go outside, and how what becomes of them comes back."""
+    """Where a task's jobs are sent, and where their completions are received."""
 
-    send_to: SendTarget
-    replies_from: Address | None = None
+    send_to: Endpoint
+    replies_from: Endpoint | None = None
     encode: EncodeInput | None = None
     decode: DecodeResult | None = None
 
 
 class ExternalTask(Task[[I], Any, R], Generic[I, R]):
-    """A task that runs outside. Its jobs end by a reply, by HTTP, or as the application itself says here."""
+    """A task that runs elsewhere. Its jobs are completed by a message, over HTTP, or by the application itself."""
 
-    def __init__(self, function: Callable[..., Any], *, outside: RemoteLane, way: Routing, **fields: Any) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, completions: CompletionHandler, routing: Routing, **fields: Any
+    ) -> None:
         super().__init__(function, **fields)
-        self.routing = way
+        self.routing = routing
         self.mode = "remote"
-        self.hand_over = self._sending
-        self._outside = outside
+        self.dispatch_factory = self._dispatch_spec
+        self._completions = completions
 
     async def complete(self, job_id: str, result: R) -> bool:
-        """End a job that is outside with its result, on the application's own word; false where it is outside no more.
+        """Complete an external job with its result; return False if its attempt is over.
 
-        A result that is not of the task's type is a failure of the job. Raises `UnknownJob`, `NotOpen`, `StoreUnavailable`.
+        A result that is not of the task's type fails the attempt. Raises `UnknownJob`, `LaneNotOpen`, `StoreUnavailable`.
         """
         return await self._apply(CompletionMessage(job=job_id, result=result))
 
     async def fail(self, job_id: str, problem: Problem, *, retry: bool = True) -> bool:
-        """End a job that is outside with a problem, on the application's own word; false where it is outside no more.
+        """Fail an external job with a problem; return False if its attempt is over.
 
-        `retry=False`: without another try. Raises `UnknownJob`, `NotOpen`, `StoreUnavailable`.
+        `retry=False`: without another attempt. Raises `UnknownJob`, `LaneNotOpen`, `StoreUnavailable`.
         """
         return await self._apply(CompletionMessage(job=job_id, problem=problem, retry=retry))
 
-    async def _apply(self, reply: CompletionMessage) -> bool:
-        completing = CompletionHandler(self._outside.client, self._outside.registry)
-        answered = await completing.apply(reply, trusting=(self.name, *self.aliases))
-        if answered.answer in (
-            CompletionStatus.UNKNOWN,
-            CompletionStatus.FORGED,
-        ):  # there is none, or it is another task's
-            raise UnknownJob(f"There is no job {reply.job!r} of task {self.name!r}.")
-        return answered.answer is not CompletionStatus.LATE
+    async def _apply(self, message: CompletionMessage) -> bool:
+        applied = await self._completions.apply(message, trusted_tasks=(self.name, *self.aliases))
+        if applied.status in (CompletionStatus.UNKNOWN, CompletionStatus.FORGED):  # forged: a job of another task
+            raise UnknownJob(f"There is no job {message.job!r} of task {self.name!r}.")
+        return applied.status is not CompletionStatus.LATE
 
-    def _sending(self, record: JobRecord, lease: Lease, seconds: float, arguments: str | None) -> JobSpec:
-        send = self._outside.registry.tasks[DISPATCH_TASK]
-        return dispatch_spec(send, record, lease, seconds=seconds, arguments=arguments, to=str(self.routing.send_to))
+    def _dispatch_spec(self, record: JobRecord, lease: Lease, seconds: float, arguments: str | None) -> JobSpec:
+        dispatch = self.lane.registry.tasks[DISPATCH_TASK]
+        return dispatch_spec(
+            dispatch, record, lease, seconds=seconds, arguments=arguments, to=str(self.routing.send_to)
+        )  # fmt: skip
 
 
 def make_external_task(
-    lane: RemoteLane,
+    lane: Lane,
+    completions: CompletionHandler,
     name: str,
     *,
     takes: type[I],
     gives: type[R],
-    way: Routing,
+    routing: Routing,
     fields: PolicyOptions,
     queue: Queue,
 ) -> ExternalTask[I, R]:
-    """Make a task that runs elsewhere. Raises `TaskDeclarationError`, and `ConfigurationError` where nothing could come back."""
-    wrong = _wrong(lane, way)
-    if wrong:
-        raise ConfigurationError(f"ExternalTask task {name!r}: {wrong}")
-    named: TaskOptions = {"name": name, "process": False, **fields}
-    make = partial(ExternalTask[I, R], outside=lane, way=way)
-    task = make_task(_elsewhere(name, takes, gives), named, lane=lane, queue=queue, settings=lane.settings, make=make)
+    """Declare a task that runs elsewhere. Raises `TaskDeclarationError`, and `ConfigurationError` if it could not be completed."""
+    error = _routing_error(lane, routing)
+    if error:
+        raise ConfigurationError(f"External task {name!r}: {error}")
+    options: TaskOptions = {"name": name, "process": False, **fields}
+    make = partial(ExternalTask[I, R], completions=completions, routing=routing)
+    function = _not_callable_here(name, takes, gives)
+    task = make_task(function, options, lane=lane, queue=queue, task_type=make)
     if task.policy.timeout is None or not math.isfinite(task.policy.timeout):
-        raise TaskDeclarationError(f"Task {name!r}: timeout=None: nobody would notice that no answer comes.")
-    if not isinstance(task, ExternalTask):  # what `make` gave
+        raise TaskDeclarationError(f"Task {name!r}: timeout=None: a missing completion would never be noticed.")
+    if not isinstance(task, ExternalTask):  # what `make` returned
         raise TypeError
     return task
 
 
 def external_tasks(registry: Registry) -> list[ExternalTask[Any, Any]]:
-    """List the tasks of a lane that run elsewhere."""
+    """Return the external tasks of a lane."""
     return [task for name, task in registry.tasks.items() if isinstance(task, ExternalTask) and name == task.name]
 
 
-def _wrong(lane: RemoteLane, way: Routing) -> str:
-    if isinstance(way.send_to, PubSub) and way.send_to.topic is None:
-        return "via=PubSub(…) needs a topic to send to."
-    if isinstance(way.replies_from, PubSub) and way.replies_from.subscription is None:
-        return "reply=PubSub(…) needs a subscription to receive from."
-    if way.replies_from is None and way.encode is None and not lane.settings.jobs_url:
-        return (
-            "it has no reply=…, so its outside workers answer by HTTP, and need to know where: set SIDELANE_JOBS_URL to where "
-            "they reach the routes of jobs, such as https://api.example.com/jobs."
-        )
+def _routing_error(lane: Lane, routing: Routing) -> str:
+    """Return what is wrong with a routing; an empty text if it is valid."""
+    if not routing.send_to.can_send:
+        return f"send_to={routing.send_to}: this cannot be sent to. Use a queue, a topic or a URL."
+    if routing.replies_from is None:
+        if routing.encode is None and not lane.settings.jobs_url:
+            return (
+                "it has no replies_from=…, so its external workers complete jobs over HTTP, and need to know where: set "
+                "SIDELANE_JOBS_URL to where they reach the routes of jobs, such as https://api.example.com/jobs."
+            )
+        return ""
+    if not routing.replies_from.can_receive:
+        return f"replies_from={routing.replies_from}: this cannot be received from. Use a queue or a subscription."
     for other in external_tasks(lane.registry):
-        if (
-            way.replies_from is not None
-            and other.routing.replies_from == way.replies_from
-            and other.routing.decode != way.decode
-        ):
-            return f"task {other.name!r} gets its replies from {way.replies_from} too, with another decode=…."
+        if other.routing.replies_from == routing.replies_from and other.routing.decode != routing.decode:
+            return f"task {other.name!r} receives from {routing.replies_from} too, with another decode=…."
     return ""
 
 
-def _elsewhere(name: str, takes: Any, gives: Any) -> Callable[..., Any]:
-    def elsewhere(input: Any) -> Any:  # noqa: A002 - its name to users
-        raise NotCallableHere(f"Task {name!r} runs outside: submit a call of it instead of calling it.")
+def _not_callable_here(name: str, takes: Any, gives: Any) -> Callable[..., Any]:
+    """Return a function with the task's types that raises `NotCallableHere`."""
 
-    elsewhere.__annotations__ = {"input": takes, "return": gives}
-    elsewhere.__name__, elsewhere.__doc__ = name, f"Task {name!r}, which runs outside."
-    elsewhere.__module__, elsewhere.__qualname__ = "lane", f"remote({name!r})"
-    return elsewhere
+    def external(input: Any) -> Any:  # noqa: A002 - its name to users
+        raise NotCallableHere(f"Task {name!r} runs elsewhere: submit a call of it instead of calling it.")
+
+    external.__annotations__ = {"input": takes, "return": gives}
+    external.__name__, external.__doc__ = name, f"Task {name!r}, which runs elsewhere."
+    external.__module__, external.__qualname__ = "lane", f"external_task({name!r})"
+    return external

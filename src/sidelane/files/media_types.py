@@ -1,13 +1,13 @@
-"""Types of files: what the first bytes say, what is said of them, and what is wanted."""
+"""Media types of files: detected by their first bytes, and compared with the declared and the accepted types."""
 
 from collections.abc import Sequence
 
 from sidelane.model.errors import WrongFileType
 
-ANYTHING = "application/octet-stream"
+OCTET_STREAM = "application/octet-stream"
 
-HEAD = 4096
-"""As many of the first bytes as tell what a file is."""
+HEAD_SIZE = 4096
+"""First bytes of a file, which tell its type."""
 
 _WAV = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
 _FLAC = ("audio/flac", "audio/x-flac")
@@ -22,7 +22,7 @@ _MATROSKA = ("video/webm", "audio/webm", "video/x-matroska", "audio/x-matroska")
 _GZIP = ("application/gzip", "application/x-gzip")
 _TIFF = ("image/tiff",)
 
-_STARTS: Sequence[tuple[int, bytes, Sequence[str]]] = (
+_SIGNATURES: Sequence[tuple[int, bytes, Sequence[str]]] = (
     (8, b"WAVE", _WAV),
     (8, b"WEBP", ("image/webp",)),
     (8, b"AVI ", ("video/x-msvideo", "video/avi")),
@@ -47,49 +47,51 @@ _STARTS: Sequence[tuple[int, bytes, Sequence[str]]] = (
     (0, b"PK\x03\x04", ("application/zip", "application/x-zip-compressed", "application/epub+zip")),
     (0, b"7z\xbc\xaf\x27\x1c", ("application/x-7z-compressed",)),
 )
-"""How files of a type begin: the place, the bytes, and what the type is called, its proper name first."""
+"""Signatures of types: the offset, the bytes, and the names of the type, the usual one first."""
 
-_KNOWN = frozenset(name for _, _, names in _STARTS for name in names)
+_KNOWN = frozenset(name for _, _, names in _SIGNATURES for name in names)
 
 _ALWAYS = _KNOWN - {*_MP3, "application/pdf"}
-"""Types whose files never begin otherwise: what says it is one and does not is something else. Others may begin with anything."""
+"""Types whose files always have the signature. Files of other types may begin with anything."""
 
 
-def found_types(head: bytes) -> Sequence[str]:
-    """Say which types the first bytes of a file may be; none where they are not known."""
-    for place, start, names in _STARTS:
-        if head[place : place + len(start)] == start:
+def detected_types(head: bytes) -> Sequence[str]:
+    """Return the types that the first bytes of a file may be; empty if they are unknown."""
+    for offset, signature, names in _SIGNATURES:
+        if head[offset : offset + len(signature)] == signature:
             return names
     return ()
 
 
-def checked_type(head: bytes, declared: str | None, wanted: Sequence[str]) -> str:
-    """Decide on a file's type, by what is said of it and by its first bytes. `wanted` are types, or `audio/*`; none: any.
+def checked_type(head: bytes, declared: str | None, accepted: Sequence[str]) -> str:
+    """Return a file's type, by its declared type and its first bytes. `accepted`: types or patterns like `audio/*`; empty: any.
 
-    Raises `WrongFileType` where it is not wanted, or not what it says it is.
+    Raises `WrongFileType` if it is not accepted, or not what it is declared to be.
     """
-    said = (declared or "").partition(";")[0].strip().lower()
-    found = found_types(head)
-    if not wanted:
-        return said or (found[0] if found else ANYTHING)
-    if said in ("", ANYTHING):
-        said = next((name for name in found if _is_wanted(name, wanted)), found[0] if found else ANYTHING)
-    if not _is_wanted(said, wanted):
-        raise WrongFileType(f"The file is {said}; what is taken here is {', '.join(wanted)}.")
-    if _fits(said, found):
-        return said
-    really = f"looks like {found[0]}" if found else "is none"
-    raise WrongFileType(f"The file says it is {said}, and by its first bytes {really}.")
+    declared_type = (declared or "").partition(";")[0].strip().lower()
+    detected = detected_types(head)
+    if not accepted:
+        return declared_type or (detected[0] if detected else OCTET_STREAM)
+    if declared_type in ("", OCTET_STREAM):
+        declared_type = next(
+            (name for name in detected if _is_accepted(name, accepted)), detected[0] if detected else OCTET_STREAM
+        )
+    if not _is_accepted(declared_type, accepted):
+        raise WrongFileType(f"The file is {declared_type}; accepted are {', '.join(accepted)}.")
+    if _fits(declared_type, detected):
+        return declared_type
+    reason = f"its first bytes look like {detected[0]}" if detected else "its first bytes do not"
+    raise WrongFileType(f"The file is declared as {declared_type}, but {reason}.")
 
 
-def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
+def _is_accepted(name: str, accepted: Sequence[str]) -> bool:
     return any(
-        pattern in ("*/*", name) or (pattern.endswith("/*") and name.startswith(pattern[:-1])) for pattern in wanted
+        pattern in ("*/*", name) or (pattern.endswith("/*") and name.startswith(pattern[:-1])) for pattern in accepted
     )
 
 
-def _fits(said: str, found: Sequence[str]) -> bool:
-    if not found:
-        return said not in _ALWAYS
-    # an application's own format may be made of another: a .docx is an archive
-    return said in found or (said not in _KNOWN and said.startswith("application/"))
+def _fits(declared_type: str, detected: Sequence[str]) -> bool:
+    if not detected:
+        return declared_type not in _ALWAYS
+    # the format of an application may be built on another one: a .docx is a zip archive
+    return declared_type in detected or (declared_type not in _KNOWN and declared_type.startswith("application/"))

@@ -1,4 +1,4 @@
-"""Reading a file: as a stream, or as a local path, on the event loop and without one."""
+"""File readers: a stored file as a stream or as a local path, with and without an event loop."""
 
 import asyncio
 import io
@@ -14,53 +14,56 @@ from typing_extensions import Buffer
 from sidelane.files.storage import ObjectStorage
 
 CHUNK_SIZE = 4 * 1024 * 1024
-"""Bytes that are asked for at one go when all of a file is read."""
+"""Maximum bytes per request."""
 
-AHEAD = 1024 * 1024
-"""Bytes that are asked for at least, so that many small reads are few requests."""
+READ_AHEAD = 1024 * 1024
+"""Minimum bytes per request, so that many small reads need few requests."""
 
 
-LONGEST = 255
-"""Bytes of a file's name."""
+MAX_NAME_BYTES = 255
+"""Bytes of a file name, as file systems allow."""
 
 
 class FileReader:
-    """An open file. `size` is how many bytes it has, `piece` how many are well read at one go."""
+    """An open file. `size`: its bytes; `chunk_size`: a suitable number of bytes for one read."""
 
-    piece = CHUNK_SIZE
+    chunk_size = CHUNK_SIZE
 
     def __init__(self, objects: ObjectStorage, path: str, size: int) -> None:
         self.size = size
         self._objects = objects
         self._path = path
-        self._at = 0
-        self._held = b""  # what was read ahead, from `_held_at` on
-        self._held_at = 0
+        self._position = 0
+        self._buffer = b""  # bytes from `_buffer_start` on
+        self._buffer_start = 0
 
     async def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes from here on, all that are left where it is below 0; none are left where it gives none."""
-        end = self.size if size < 0 else min(self.size, self._at + size)
+        """Read up to `size` bytes, or everything left if `size` is negative. Returns b"" at the end of the file."""
+        end = self.size if size < 0 else min(self.size, self._position + size)
         found = bytearray()
-        while self._at < end:
-            if not self._held_at <= self._at < self._held_at + len(self._held):
-                length = min(max(end - self._at, AHEAD), CHUNK_SIZE, self.size - self._at)
-                self._held_at, self._held = self._at, await self._objects.read(self._path, self._at, length)
-            start = self._at - self._held_at
-            found += self._held[start : start + end - self._at]
-            self._at = self._held_at + min(len(self._held), end - self._held_at)
+        while self._position < end:
+            if not self._buffer_start <= self._position < self._buffer_start + len(self._buffer):
+                length = min(max(end - self._position, READ_AHEAD), CHUNK_SIZE, self.size - self._position)
+                self._buffer_start, self._buffer = (
+                    self._position,
+                    await self._objects.read(self._path, self._position, length),
+                )
+            start = self._position - self._buffer_start
+            found += self._buffer[start : start + end - self._position]
+            self._position = self._buffer_start + min(len(self._buffer), end - self._buffer_start)
         return bytes(found)
 
     def seek(self, offset: int) -> None:
-        """Go to this byte, from the beginning."""
-        self._at = max(0, offset)
+        """Set the position, in bytes from the beginning."""
+        self._position = max(0, offset)
 
     def tell(self) -> int:
-        """Say at which byte it is."""
-        return self._at
+        """Return the position."""
+        return self._position
 
 
 class FileHandle(AbstractAsyncContextManager[FileReader], AbstractContextManager[BinaryIO]):
-    """A file to be opened: `async with` gives a `Reader`; `with`, for code without an event loop, an ordinary binary file."""
+    """Context manager of an open file: a `FileReader` with `async with`, an ordinary binary file with `with`."""
 
     def __init__(self, objects: ObjectStorage, path: str) -> None:
         self._objects = objects
@@ -76,12 +79,12 @@ class FileHandle(AbstractAsyncContextManager[FileReader], AbstractContextManager
         pass
 
     def __enter__(self) -> BinaryIO:
-        size = self._objects.size_now(self._path)
+        size = self._objects.size_sync(self._path)
         local = self._objects.local(self._path)
         if local is not None:
             self._opened = local.open("rb")
         else:
-            self._opened = io.BufferedReader(_Ranges(self._objects, self._path, size), AHEAD)
+            self._opened = io.BufferedReader(_RangeFile(self._objects, self._path, size), READ_AHEAD)
         return self._opened
 
     def __exit__(
@@ -91,14 +94,14 @@ class FileHandle(AbstractAsyncContextManager[FileReader], AbstractContextManager
             self._opened.close()
 
 
-class _Ranges(io.RawIOBase):
-    """A binary file that is read by ranges."""
+class _RangeFile(io.RawIOBase):
+    """A binary file that is read by range requests."""
 
     def __init__(self, objects: ObjectStorage, path: str, size: int) -> None:
         self._objects = objects
         self._path = path
         self._size = size
-        self._at = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -107,28 +110,28 @@ class _Ranges(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, start + offset)
-        return self._at
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
 
     def readinto(self, buffer: Buffer) -> int:
         view = memoryview(buffer)
-        length = min(len(view), self._size - self._at)
+        length = min(len(view), self._size - self._position)
         if length <= 0:
             return 0
-        found = self._objects.read_now(self._path, self._at, length)
+        found = self._objects.read_sync(self._path, self._position, length)
         view[: len(found)] = found
-        self._at += len(found)
+        self._position += len(found)
         return len(found)
 
 
 class LocalPath(AbstractAsyncContextManager[Path], AbstractContextManager[Path]):
-    """A file to be had as a local path: its own where it lies in a folder, else that of a copy, which goes with the block."""
+    """Context manager of a local path: the stored file in a folder, otherwise a temporary copy that is deleted on exit."""
 
     def __init__(self, objects: ObjectStorage, path: str, name: str) -> None:
         self._objects = objects
         self._path = path
-        self._name = name  # tools go by its ending
+        self._name = name  # tools use its suffix
         self._folder: Path | None = None
 
     async def __aenter__(self) -> Path:
@@ -136,13 +139,13 @@ class LocalPath(AbstractAsyncContextManager[Path], AbstractContextManager[Path])
         local = self._objects.local(self._path)
         if local is not None:
             return local
-        copy = await asyncio.to_thread(self._make)
+        copy = await asyncio.to_thread(self._make_copy)
         try:
             reader = FileReader(self._objects, self._path, size)
             while chunk := await reader.read(CHUNK_SIZE):
                 await asyncio.to_thread(_append, copy, chunk)
         except BaseException:
-            self._remove()
+            self._delete_copy()
             raise
         return copy
 
@@ -150,43 +153,43 @@ class LocalPath(AbstractAsyncContextManager[Path], AbstractContextManager[Path])
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._folder is not None:
-            await asyncio.to_thread(self._remove)
+            await asyncio.to_thread(self._delete_copy)
 
     def __enter__(self) -> Path:
-        size = self._objects.size_now(self._path)
+        size = self._objects.size_sync(self._path)
         local = self._objects.local(self._path)
         if local is not None:
             return local
-        copy = self._make()
+        copy = self._make_copy()
         try:
             for start in range(0, size, CHUNK_SIZE):
-                _append(copy, self._objects.read_now(self._path, start, min(CHUNK_SIZE, size - start)))
+                _append(copy, self._objects.read_sync(self._path, start, min(CHUNK_SIZE, size - start)))
         except BaseException:
-            self._remove()
+            self._delete_copy()
             raise
         return copy
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._remove()
+        self._delete_copy()
 
-    def _make(self) -> Path:
+    def _make_copy(self) -> Path:
         self._folder = Path(tempfile.mkdtemp(prefix="sidelane-file-"))
-        copy = self._folder / _fitting(self._name.replace("/", "_").strip(".") or "file")
+        copy = self._folder / _shorten(self._name.replace("/", "_").strip(".") or "file")
         copy.touch()
         return copy
 
-    def _remove(self) -> None:
+    def _delete_copy(self) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
 
-def _fitting(name: str) -> str:
-    """Cut a name to what file systems take, without its ending, which tools go by."""
-    ending = Path(name).suffix.encode()[:32].decode(errors="ignore")
-    return name.removesuffix(ending).encode()[: LONGEST - len(ending.encode())].decode(errors="ignore") + ending
+def _shorten(name: str) -> str:
+    """Shorten a name to what file systems allow, but keep its suffix, which tools use."""
+    suffix = Path(name).suffix.encode()[:32].decode(errors="ignore")
+    return name.removesuffix(suffix).encode()[: MAX_NAME_BYTES - len(suffix.encode())].decode(errors="ignore") + suffix
 
 
 def _append(file: Path, chunk: bytes) -> None:

@@ -1,8 +1,8 @@
-"""Who holds a file: marks beside the files themselves, so that one goes when its last job has gone, whatever crashed in between.
+"""File references: markers beside the files say which jobs use a file, so that it is removed after its last job.
 
-`files/<file>` is the file. `holds/<file>/job.<job>` says that a job holds it, and `jobs/job.<job>/<file>` says the same for who
-has the job. `loose/<file>` stands there as long as it is not certain that a job does; what has been loose for a day is removed.
-Marks are written before what they protect and removed after it.
+`files/<file>` is the file. `holds/<file>/job.<job>` says that a job uses it, and `jobs/job.<job>/<file>` says the same by job.
+`loose/<file>` exists until it is certain that a job uses the file; a file that is loose for a day is removed. Markers are written
+before what they protect and removed after it, so that a crash in between loses nothing.
 """
 
 import asyncio
@@ -18,55 +18,53 @@ from sidelane.model.errors import FilesUnavailable
 DAY = 86_400.0
 
 MAX_URL_LIFETIME = 7 * DAY
-"""Seconds for which a signed link may hold: what S3 and Google allow."""
+"""Maximum seconds that a signed URL is valid, as S3 and Google allow."""
 
-PENDING = 3600.0
-"""Seconds for which a mark may be there without its job: its submit is under way."""
+SUBMIT_TIMEOUT = 3600.0
+"""Seconds for which a marker may exist without its job, which is being submitted."""
 
 TOMBSTONE = "removing."
-"""How the marks begin that stand among those of a file's holders while somebody removes it, so that nobody takes hold of it then.
-Each who does has one of their own: who goes takes none away that another stands by.
-"""
+"""Prefix of tombstone markers. A file with a tombstone is being removed and must not be referenced. Each removal has its own."""
 
-PATIENCE, LOOK_AGAIN = 2.0, 0.1
-"""How long somebody else's removal of a file is waited for, and how often it is looked at, in seconds."""
+REMOVAL_TIMEOUT, POLL_INTERVAL = 2.0, 0.1
+"""Seconds to wait for another process that removes a file, and seconds between two checks."""
 
 MAX_CONCURRENT = 32
-"""Files that are seen to at the same time."""
+"""Files that are processed concurrently."""
 
 PAGE = 200
-"""Marks whose jobs are looked up at one go."""
+"""Markers whose jobs are looked up together."""
 
 Known = Callable[[Sequence[str]], Awaitable[set[str]]]
-"""Says which of these jobs the store still has."""
+"""Relimit which of these jobs the store has."""
 
 
-def content(file: str) -> str:
+def content_path(file: str) -> str:
     return f"files/{file}"
 
 
-def incoming(file: str) -> str:
+def upload_path(file: str) -> str:
     return f"uploads/{file}/content"
 
 
-def note(file: str) -> str:
+def pending_path(file: str) -> str:
     return f"uploads/{file}/note"
 
 
-def unreferenced(file: str) -> str:
+def loose_path(file: str) -> str:
     return f"loose/{file}"
 
 
-def held_by(file: str, holder: str) -> str:
+def reference_path(file: str, holder: str) -> str:
     return f"holds/{file}/{holder}"
 
 
-def holding(job_id: str, file: str = "") -> str:
+def job_path(job_id: str, file: str = "") -> str:
     return f"jobs/{holder_of(job_id)}/{file}".rstrip("/")
 
 
 def holder_of(job_id: str) -> str:
-    return f"job.{job_id}"  # an id may be what a path must not be, such as two dots
+    return f"job.{job_id}"  # an id may be invalid as a path, e.g. two dots
 
 
 def job_of(holder: str) -> str:
@@ -74,112 +72,114 @@ def job_of(holder: str) -> str:
 
 
 class FileReferences:
-    """Keeps account of who holds which file. Files are named by the 32 digits of their ids. All raise as `Objects` does."""
+    """References of jobs to files. Files are named by the 32 digits of their ids. All methods raise as `ObjectStorage` does."""
 
     def __init__(self, objects: ObjectStorage) -> None:
         self._objects = objects
 
-    async def expect(self, file: str, lasts: float = DAY) -> None:
-        """Say that a file is about to come, which nobody holds; it stays so for `lasts` seconds, a day at least."""
-        until = time.time() + max(lasts, DAY)
-        await self._objects.put(unreferenced(file), json.dumps({"until": until}).encode())
+    async def expect(self, file: str, lifetime: float = DAY) -> None:
+        """Announce a file that no job references yet. It is kept for `lifetime` seconds, at least a day."""
+        until = time.time() + max(lifetime, DAY)
+        await self._objects.put(loose_path(file), json.dumps({"until": until}).encode())
 
-    async def hold(self, job_id: str, files: Iterable[str]) -> set[str]:
-        """Hold files for a job that is about to be submitted, and give those that are there. They stay loose until `keep`."""
-        found = await each(files, lambda file: self._hold(job_id, file))
-        return {file for file, is_there in found if is_there}
+    async def add(self, job_id: str, files: Iterable[str]) -> set[str]:
+        """Reference files for a job that will be submitted, and return those that exist. They stay loose until `confirm`."""
+        found = await for_each(files, lambda file: self._add(job_id, file))
+        return {file for file, exists in found if exists}
 
-    async def keep(self, files: Iterable[str]) -> None:
-        """Say that a job that holds these files is in the store."""
-        await self._objects.delete(unreferenced(file) for file in files)
+    async def confirm(self, files: Iterable[str]) -> None:
+        """Record that a job that references these files is in the store."""
+        await self._objects.delete(loose_path(file) for file in files)
 
-    async def held(self, job_id: str) -> list[str]:
-        """List the files that a job holds."""
-        return [_name(found) async for found in self._objects.list(holding(job_id))]
+    async def files_of(self, job_id: str) -> list[str]:
+        """Return the files that a job references."""
+        return [_name(found) async for found in self._objects.list(job_path(job_id))]
 
-    async def let_go(self, job_id: str, files: Iterable[str]) -> None:
-        """Let go of files that a job held. Those that nobody holds any more are removed."""
-        await each(files, lambda file: self._let_go(holder_of(job_id), file))
+    async def release(self, job_id: str, files: Iterable[str]) -> None:
+        """Remove a job's references to files, and the files that no job references any more."""
+        await for_each(files, lambda file: self._release(holder_of(job_id), file))
 
     async def remove(self, file: str) -> bool:
-        """Remove a file that nobody holds, and say whether that was so."""
-        return await self._let_go(None, file)
+        """Remove a file unless a job references it; return whether it was removed."""
+        return await self._release(None, file)
 
     async def tidy(self, known: Known) -> int:
-        """Remove the files that have been loose for too long, and say how many those were."""
-        await self._objects.clear(DAY)
+        """Remove the files that have been loose for too long; return their number."""
+        await self._objects.delete_incomplete(DAY)
         removed = 0
-        async for mark in self._objects.list("loose"):
-            if mark.age >= DAY:
-                removed += await self._tidy(_name(mark), known)
+        async for marker in self._objects.list("loose"):
+            if marker.age >= DAY:
+                removed += await self._tidy(_name(marker), known)
         return removed
 
     async def tidy_all(self, known: Known) -> int:
-        """Look at every file that is held, too: let go of those whose jobs the store has lost. Say how many were removed.
+        """Check every reference too, and remove those of jobs that the store has lost. Return the number of removed files.
 
-        What was put by a link whose file is gone goes as well, once no such link can hold any more.
+        Uploads by signed URL whose file is gone are removed as well, once their URL has expired.
         """
         removed = await self.tidy(known)
-        late = [found.path async for found in self._objects.list("uploads") if found.age > MAX_URL_LIFETIME + DAY]
-        await self._objects.delete(path for path in late if path.endswith("/content"))
-        async for marks in _pages(self._objects.list("holds")):
-            held = [mark.path.split("/")[1:] for mark in marks if mark.age >= PENDING]
+        expired = [found.path async for found in self._objects.list("uploads") if found.age > MAX_URL_LIFETIME + DAY]
+        await self._objects.delete(path for path in expired if path.endswith("/content"))
+        async for markers in _pages(self._objects.list("holds")):
+            held = [marker.path.split("/")[1:] for marker in markers if marker.age >= SUBMIT_TIMEOUT]
             jobs = await known([job for _, holder in held if (job := job_of(holder))])
             for file, holder in held:
                 if job_of(holder) not in jobs:
-                    removed += await self._let_go(holder, file)
+                    removed += await self._release(holder, file)
         return removed
 
-    async def _hold(self, job_id: str, file: str) -> bool:
-        if not await self._objects.has(content(file)):  # so that ids which somebody made up cost no writes
+    async def _add(self, job_id: str, file: str) -> bool:
+        if not await self._objects.exists(content_path(file)):  # so that invented ids cost no writes
             return False
-        mark, back = held_by(file, holder_of(job_id)), holding(job_id, file)
-        await asyncio.gather(self._objects.put(mark), self._objects.put(back))
-        end = time.monotonic() + PATIENCE
+        marker, by_job = reference_path(file, holder_of(job_id)), job_path(job_id, file)
+        await asyncio.gather(self._objects.put(marker), self._objects.put(by_job))
+        end = time.monotonic() + REMOVAL_TIMEOUT
         while await self._is_being_removed(file):
             if time.monotonic() > end:
-                await self._objects.delete((mark, back))
+                await self._objects.delete((marker, by_job))
                 raise FilesUnavailable(f"File {file} is being removed.")
-            await asyncio.sleep(LOOK_AGAIN)
-        if await self._objects.has(content(file)):
+            await asyncio.sleep(POLL_INTERVAL)
+        if await self._objects.exists(content_path(file)):
             return True
-        await self._objects.delete((mark, back))
+        await self._objects.delete((marker, by_job))
         return False
 
-    async def _let_go(self, holder: str | None, file: str) -> bool:
-        """Take a holder from a file, and the file where there is no other: who is about to hold it sees that, or is seen."""
-        removing = held_by(file, f"{TOMBSTONE}{secrets.token_hex(8)}")
-        await self._objects.put(removing)
+    async def _release(self, holder: str | None, file: str) -> bool:
+        """Remove a reference of a file, and the file if it was the last. Concurrent additions see the tombstone or are seen."""
+        tombstone = reference_path(file, f"{TOMBSTONE}{secrets.token_hex(8)}")
+        await self._objects.put(tombstone)
         if holder is not None:
-            await self._objects.delete((held_by(file, holder),))
-        marks = [mark async for mark in self._objects.list(f"holds/{file}")]
-        is_free = not any(job_of(_name(mark)) for mark in marks)
-        if is_free:
-            await self._objects.delete((content(file), incoming(file), note(file), unreferenced(file)))
-        left = [mark.path for mark in marks if _name(mark).startswith(TOMBSTONE) and mark.age >= PENDING]
-        await self._objects.delete((removing, *left))
-        if holder is not None:  # last, so that who is killed before this finds the file again
+            await self._objects.delete((reference_path(file, holder),))
+        markers = [marker async for marker in self._objects.list(f"holds/{file}")]
+        unused = not any(job_of(_name(marker)) for marker in markers)
+        if unused:
+            await self._objects.delete((content_path(file), upload_path(file), pending_path(file), loose_path(file)))
+        left = [
+            marker.path for marker in markers if _name(marker).startswith(TOMBSTONE) and marker.age >= SUBMIT_TIMEOUT
+        ]
+        await self._objects.delete((tombstone, *left))
+        if holder is not None:  # last: after a crash before this, the file is found again
             await self._objects.delete((f"jobs/{holder}/{file}",))
-        return is_free
+        return unused
 
     async def _is_being_removed(self, file: str) -> bool:
-        marks = [mark async for mark in self._objects.list(f"holds/{file}")]
-        return any(_name(mark).startswith(TOMBSTONE) and mark.age < PENDING for mark in marks)
+        markers = [marker async for marker in self._objects.list(f"holds/{file}")]
+        return any(_name(marker).startswith(TOMBSTONE) and marker.age < SUBMIT_TIMEOUT for marker in markers)
 
     async def _tidy(self, file: str, known: Known) -> bool:
-        """See to a file that has been loose for a day: whether its time is over, and whether a job has come to hold it."""
-        text = await self._objects.get(unreferenced(file))
+        """Remove a file that has been loose for a day, unless it has more time or a job references it by now."""
+        text = await self._objects.get(loose_path(file))
         if text is None or json.loads(text)["until"] > time.time():
             return False
-        marks = [mark async for mark in self._objects.list(f"holds/{file}")]
-        holders = [_name(mark) for mark in marks]
-        if any(mark.age < PENDING for mark in marks):
+        markers = [marker async for marker in self._objects.list(f"holds/{file}")]
+        holders = [_name(marker) for marker in markers]
+        if any(marker.age < SUBMIT_TIMEOUT for marker in markers):
             return False
         if await known([job for holder in holders if (job := job_of(holder))]):
-            await self.keep([file])  # whoever submitted that job had no time to
+            await self.confirm([file])  # the process that submitted the job could not
             return False
         for holder in holders:
-            await self._let_go(holder, file)
+            await self._release(holder, file)
         return await self.remove(file)
 
 
@@ -198,12 +198,12 @@ async def _pages(found: AsyncIterator[ObjectInfo]) -> AsyncIterator[list[ObjectI
         yield page
 
 
-async def each(files: Iterable[str], do: Callable[[str], Awaitable[Any]]) -> list[tuple[str, Any]]:
-    """Do something with each of many files, some at a time."""
-    turns = asyncio.Semaphore(MAX_CONCURRENT)
+async def for_each(files: Iterable[str], do: Callable[[str], Awaitable[Any]]) -> list[tuple[str, Any]]:
+    """Call a function with each file, some of them concurrently; return the files with the results."""
+    limit = asyncio.Semaphore(MAX_CONCURRENT)
 
     async def one(file: str) -> tuple[str, Any]:
-        async with turns:
+        async with limit:
             return file, await do(file)
 
     return list(await asyncio.gather(*(one(file) for file in files)))

@@ -1,8 +1,5 @@
-"""Links of our own to files in a folder: what they allow, for how long, signed."""
+"""Signed URLs of files in a folder: a token that allows one request until it expires."""
 
-import base64
-import hashlib
-import hmac
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -10,48 +7,43 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from sidelane.model.errors import UnknownFile
+from sidelane.model.signing import decode_base64url, encode_base64url, is_signature, sign
 
-PURPOSE = b"sidelane-files:"
+PREFIX = "sidelane-files:"
+"""Begins what is signed."""
 
 Verb = Literal["GET", "PUT"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrlGrant:
-    """What a link allows: to get, or to put, one file of this name and type, of at most `most` bytes, until a time."""
+    """What a URL allows: to GET or PUT one file of this name and type, of at most `max_bytes` bytes, until a time."""
 
     verb: Verb
     file: str
     name: str
     type: str
     until: float
-    most: int | None = None
+    max_bytes: int | None = None
 
 
 class UrlSigner:
-    """Makes links and checks them; `secret` gives what they are signed by."""
+    """Makes and checks tokens; `secret` returns the signing key."""
 
     def __init__(self, secret: Callable[[], Awaitable[bytes]]) -> None:
         self._secret = secret
 
     async def token(self, grant: UrlGrant) -> str:
-        """Write a grant so that it cannot be forged."""
-        text = _encoded(json.dumps(asdict(grant), separators=(",", ":")).encode())
-        return f"{text}.{await self._signature(text)}"
+        """Return a grant as a signed token."""
+        text = encode_base64url(json.dumps(asdict(grant), separators=(",", ":")).encode())
+        return f"{text}.{sign(await self._secret(), PREFIX + text)}"
 
     async def check(self, verb: Verb, token: str) -> UrlGrant:
-        """Read a grant back. Raises `UnknownFile` when it is forged, has expired, or allows something else."""
+        """Return the grant of a token. Raises `UnknownFile` if it is forged, has expired, or allows something else."""
         text, _, signature = token.partition(".")
-        if not hmac.compare_digest(signature.encode(), (await self._signature(text)).encode()):
+        if not is_signature(await self._secret(), PREFIX + text, signature):
             raise UnknownFile("There is no such link to a file.")
-        grant = UrlGrant(**json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))))
+        grant = UrlGrant(**json.loads(decode_base64url(text)))
         if grant.verb != verb or grant.until < time.time():
             raise UnknownFile("This link to a file has expired.")
         return grant
-
-    async def _signature(self, text: str) -> str:
-        return _encoded(hmac.new(await self._secret(), PURPOSE + text.encode(), hashlib.sha256).digest())
-
-
-def _encoded(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""Batches: jobs that were submitted together, counted until the last of them has ended."""
+"""Batches: jobs that are submitted together, and counted until the last of them has ended."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from sidelane.model.job import DAY, FollowUp, State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSpec:
-    """What was asked for: whose the batch is, how long it is kept after its end (seconds), and what its end submits.
+    """What was submitted: the batch's user, its retention after its end (seconds), and the jobs that its end submits.
 
-    A batch ends as succeeded when all its jobs did, else as failed.
+    A batch ends as succeeded if all its jobs did, else as failed.
     """
 
     id: str
@@ -22,7 +22,7 @@ class BatchSpec:
 class BatchRecord:
     """One batch as the store keeps it. Times are seconds since 1970 by the store's clock.
 
-    Jobs join it until it is `sealed`; then it ends with the last of them. A requeued job opens it again.
+    Jobs join it until it is `sealed`. Then it ends when its last job does. A requeued job opens it again.
     """
 
     spec: BatchSpec

@@ -1,14 +1,14 @@
-"""The errors Sidelane raises, as one tree. What stands in brackets is declared where it arises.
+"""Errors that Sidelane raises, as one tree. Those in brackets are declared in the module that raises them.
 
 SidelaneError
 ├── ConfigurationError        a setting, a declaration or an installation that cannot work
 │   ├── MissingExtra          a feature whose packages are not installed
 │   ├── TaskDeclarationError  a task that cannot be registered as written
 │   └── UnknownQueue          a queue that was never declared
-├── NotOpen                   the lane is used before it is opened
+├── LaneNotOpen               the lane is used before it is opened
 ├── ArgumentsError            a call whose arguments do not fit its task
-│   ├── ArgumentsDoNotFit     a job's stored arguments that do not fit it any more
-│   ├── [AddressRefused]      a receiver that callbacks may not reach (callbacks.addresses)
+│   ├── ArgumentsMismatch     a job's stored arguments that no longer fit it
+│   ├── [AddressRefused]      a receiver that callbacks may not reach (callbacks.ssrf)
 │   └── [IdempotencyMismatch] an Idempotency-Key that was used with another request (web.idempotency)
 ├── PayloadTooLarge           arguments, an event or a result over the size limit
 ├── UnknownTask               a task that was never declared
@@ -16,39 +16,38 @@ SidelaneError
 ├── UnknownSchedule           no such schedule
 ├── StoreError                the store refused or could not be reached
 │   ├── StoreUnavailable      for now: disk full, busy, unreachable; the same call may work later
-│   └── StoreUnusable         for good: corrupt, read-only, written by a newer version
+│   └── StoreMisconfigured    for good: corrupt, read-only, written by a newer version
 ├── TransportError            a message could not be sent or received
 │   ├── TransportUnavailable  for now: unreachable, throttled; the same call may work later
-│   └── TransportUnusable     for good: no such queue or topic, no credentials, no permission, a message it never takes
-├── MalformedMessage          a message that came in and cannot be read; says why, and repeats nothing of it
-├── [NotDelivered]            a receiver did not take a POST (callbacks.poster); ReceiverGone: nor will it ever
-├── [SecretError]             a secret that a delivery needs is missing, or none (callbacks.secrets)
+│   └── TransportMisconfigured  for good: no such queue or topic, no credentials, no permission, a message it never accepts
+├── MalformedMessage          a received message that cannot be read; does not repeat its text
+├── [NotDelivered]            a receiver did not accept a POST (callbacks.http_client); EndpointGone: it never will
+├── [SecretError]             a secret that a delivery needs is missing (callbacks.secrets)
 ├── FileError                 about one file
-│   ├── UnknownFile           no such file, or no longer; a link to one that is forged or has expired
+│   ├── UnknownFile           no such file, or no longer; a forged or expired link to one
 │   ├── FileTooLarge          an upload over its limit
-│   ├── WrongFileType         an upload of a type that is not wanted, or not of the one it says
-│   ├── UnboundFile           a file that came from elsewhere, and that no lane has been given yet
-│   └── FilesUnavailable      where files are kept cannot be reached for now, or is full
+│   ├── WrongFileType         an upload of a type that is not allowed, or not its declared one
+│   ├── UnboundFile           a file from outside the lane that was not bound to it
+│   └── FilesUnavailable      the file storage cannot be reached for now, or is full
 ├── JobError                  about one job
 │   ├── UnknownJob            no such job
-│   ├── JobGone               it was there, and its retention has passed
-│   ├── NotFinished           its result was asked for too early
-│   ├── JobRefused            the store does not take it as it is; carries the problem
-│   │   ├── JobConflict       it cannot be beside another
-│   │   ├── LimitReached      a limit keeps it out; says which
-│   │   └── QueueFull         too many jobs of its queue wait
-│   ├── JobFailed             it ended in failure; carries the problem
+│   ├── JobRemoved            it existed, and its retention has passed
+│   ├── ResultNotReady        it has not finished
+│   ├── JobRefused            the store rejects it; has the problem
+│   │   ├── JobConflict       it conflicts with another
+│   │   ├── LimitReached      a limit is used up; has the limit
+│   │   └── QueueFull         too many jobs of its queue are queued
+│   ├── JobFailed             it failed; has the problem
 │   └── JobCancelled          it was cancelled
-├── TryLater                  raised by a task: run me again in a while, at no cost
-├── GiveUp                    raised by a task: this failure is final
-├── [Stopped]                 raised in a task by `ctx.check()` (engine.context)
-├── [LeaseLost]               raised in a task whose words do not count any more (engine.emission)
-├── [TimedOut, WrongResult, ProcessDied]  how attempts end (engine.outcomes); DeadlinePassed is a TimedOut
-└── [MalformedCursor, IdempotencyError, NoUser, Guessable]  requests that cannot be answered (web)
+├── RetryLater                raised by a task: run it again later, without counting a failure
+├── PermanentFailure          raised by a task: do not retry
+├── [Stopped]                 raised in a task by `ctx.check()` (tasks.context)
+├── [LeaseLost]               raised in a task whose events are no longer accepted (worker.event_buffer)
+├── [TimedOut, WrongResult, ProcessDied]  outcomes of attempts (worker.outcome); DeadlinePassed is a TimedOut
+└── [MalformedCursor, IdempotencyError, NoUser, Guessable]  requests that are rejected (web)
 """
 
-import math
-
+from sidelane.model.checks import is_duration
 from sidelane.model.limit import LimitHit
 from sidelane.model.problem import Problem
 
@@ -56,18 +55,18 @@ from sidelane.model.problem import Problem
 class SidelaneError(Exception):
     """Something in Sidelane went wrong."""
 
-    status = 500  # the HTTP status this error has where it meets a client
+    status = 500  # the HTTP status of a response with this error
 
-    def __init__(self, said: str | Problem = "") -> None:
-        """Take a sentence, or the whole problem; nothing said, the class's own docstring is it."""
-        self._problem = said if isinstance(said, Problem) else None
-        if isinstance(said, Problem):
-            self.status = said.status
-            said = said.detail or said.title
-        super().__init__(said or (self.__doc__ or "").strip().splitlines()[0])
+    def __init__(self, message: str | Problem = "") -> None:
+        """Take a message or a problem. Without either, the first line of the class's docstring is the message."""
+        self._problem = message if isinstance(message, Problem) else None
+        if isinstance(message, Problem):
+            self.status = message.status
+            message = message.detail or message.title
+        super().__init__(message or (self.__doc__ or "").strip().splitlines()[0])
 
     def problem(self) -> Problem:
-        """Give the problem document that a client sees."""
+        """Return the problem document that a client sees."""
         return self._problem or Problem(status=self.status, detail=str(self))
 
 
@@ -84,7 +83,7 @@ class TaskDeclarationError(ConfigurationError):
 
 
 class LaneNotOpen(SidelaneError):
-    """The lane is not open: use it inside `lane.running()`, `lane.lifespan` or `lane.blocking()`."""
+    """The lane is not open: use it inside `async with lane.open()`, `lane.lifespan` or `with lane.sync_client()`."""
 
 
 class ArgumentsError(SidelaneError):
@@ -94,7 +93,7 @@ class ArgumentsError(SidelaneError):
 
 
 class ArgumentsMismatch(ArgumentsError):
-    """The arguments a job was submitted with do not fit its task any more."""
+    """The arguments a job was submitted with no longer fit its task."""
 
 
 class PayloadTooLarge(SidelaneError):
@@ -132,7 +131,7 @@ class StoreError(SidelaneError):
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached at the moment; nothing was done, and the same call may work later."""
+    """The store cannot be reached at the moment. Nothing was done, and the same call may work later."""
 
 
 class StoreMisconfigured(StoreError):
@@ -146,15 +145,15 @@ class TransportError(SidelaneError):
 
 
 class TransportUnavailable(TransportError):
-    """The transport cannot be reached, or takes no more for now; a repeat may work."""
+    """The transport cannot be reached, or accepts no more for now. The same call may work later."""
 
 
 class TransportMisconfigured(TransportError):
-    """The transport will not work as it is set up, or will never take this message."""
+    """The transport cannot work as it is configured, or will never accept this message."""
 
 
 class MalformedMessage(SidelaneError):
-    """The message is not what its receiver takes."""
+    """The message is not one that its receiver can use."""
 
     status = 400
 
@@ -176,17 +175,17 @@ class FileTooLarge(FileError):
 
 
 class WrongFileType(FileError):
-    """The file is not of a type that is wanted here."""
+    """The file is not of a type that is allowed here."""
 
     status = 415
 
 
 class UnboundFile(FileError):
-    """This file belongs to no lane yet: `lane.files.bind(file)` gives one that can be opened."""
+    """This file is not bound to a lane: `lane.files.bind(file)` returns one that can be opened."""
 
 
 class FilesUnavailable(FileError):
-    """Files can be neither kept nor read at the moment; the same call may work later."""
+    """Files can be neither saved nor read at the moment. The same call may work later."""
 
     status = 503
 
@@ -202,7 +201,7 @@ class UnknownJob(JobError):
 
 
 class JobRemoved(JobError):
-    """The job was here, and its retention has passed. `user` is whose it was."""
+    """The job was removed after its retention. `user` is the job's user."""
 
     status = 410
 
@@ -218,40 +217,40 @@ class ResultNotReady(JobError):
 
 
 class JobRefused(JobError):
-    """The store does not take the job as it is."""
+    """The store rejects the job."""
 
 
 class JobConflict(JobRefused):
-    """Another job stands in the way."""
+    """The job conflicts with another."""
 
     status = 409
 
 
 class LimitReached(JobRefused):
-    """A limit keeps the job out. `reached` says which, `retry_after` in how many seconds it may be worth trying again."""
+    """A limit is used up. `reached` are the limits, `retry_after` is the number of seconds after which a retry may succeed."""
 
     status = 429
 
     def __init__(
-        self, said: str | Problem = "", reached: tuple[LimitHit, ...] = (), retry_after: float | None = None
+        self, message: str | Problem = "", reached: tuple[LimitHit, ...] = (), retry_after: float | None = None
     ) -> None:
-        super().__init__(said)
+        super().__init__(message)
         self.reached = reached
         self.retry_after = retry_after
 
 
 class QueueFull(JobRefused):
-    """Too many jobs wait in the queue. `retry_after` is in how many seconds it may be worth trying again."""
+    """Too many jobs are queued. `retry_after` is the number of seconds after which a retry may succeed."""
 
     status = 503
 
-    def __init__(self, said: str | Problem = "", retry_after: float | None = None) -> None:
-        super().__init__(said)
+    def __init__(self, message: str | Problem = "", retry_after: float | None = None) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 
 class JobFailed(JobError):
-    """The job failed."""
+    """The job failed. `partial` is the text that its last attempt yielded."""
 
     def __init__(self, problem: Problem, partial: str = "") -> None:
         super().__init__(problem)
@@ -259,7 +258,7 @@ class JobFailed(JobError):
 
 
 class JobCancelled(JobError):
-    """The job was cancelled."""
+    """The job was cancelled. `partial` is the text that its last attempt yielded."""
 
     status = 409
 
@@ -269,20 +268,20 @@ class JobCancelled(JobError):
 
 
 class RetryLater(SidelaneError):
-    """The task asks to be run again later; this costs no attempt of its budget.
+    """Run the task again after `delay` seconds, without counting a failure. Raised by a task.
 
-    `delay` is in seconds. Raises `ConfigurationError` on one that cannot be.
+    Raises `ConfigurationError` if the delay is negative or not finite.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
-        if not (delay >= 0 and math.isfinite(delay)):
-            raise ConfigurationError(f"TryLater({delay}): this is a number of seconds from now, not in the past.")
+        if not is_duration(delay):
+            raise ConfigurationError(f"RetryLater({delay}): this is a number of seconds, not below 0.")
         super().__init__(f"The task asked to be run again in {delay:g} seconds.")
         self.delay = delay
 
 
 class PermanentFailure(SidelaneError):
-    """The task says that trying again is of no use."""
+    """Permanent failure: do not retry. Raised by a task."""
 
     def __init__(self, problem: Problem | str, *, status: int = 500) -> None:
         super().__init__(problem if isinstance(problem, Problem) else Problem(status=status, detail=problem))

@@ -1,4 +1,4 @@
-"""Events: the numbered lines of a job's log, and the cursor that says how far a reader has come."""
+"""Events: the numbered entries of a job's log, and cursors into it."""
 
 import re
 from dataclasses import dataclass
@@ -17,29 +17,31 @@ JOB = "job"
 GAP = "gap"
 
 RESERVED = frozenset({PROGRESS, TOKEN, ATTEMPT, END, JOB, GAP, "open", "message", "error"})
-"""Event names whose meaning the published table fixes (or a browser's EventSource takes); tasks cannot emit them under `emit`."""
+"""Event names with a published meaning, or one to a browser's EventSource. Tasks cannot emit them."""
 
 NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """What a task emitted and the store has not numbered yet. `data` is JSON text."""
+    """An event that a task emitted and the store has not numbered yet. `data` is JSON text."""
 
     name: str
     data: str
 
 
 def gap_event(missing: int) -> NewEvent:
-    """Say in a log that so many events that were written next were lost in a crash (rules 17)."""
+    """Return the event that says how many of the events written next a crash has lost (rule 17)."""
     return NewEvent(GAP, f'{{"missing":{missing}}}')
 
 
 def token_event(text: str, limit: int) -> NewEvent:
+    """Return a token of text. Raises `PayloadTooLarge`."""
     return NewEvent(TOKEN, check_size(to_json({"text": text}).decode(), limit, "A token"))
 
 
 def progress_event(percent: float, message: str, limit: int) -> NewEvent:
+    """Return the progress of a job. Raises ValueError on a percentage outside 0 to 100, `PayloadTooLarge`."""
     if not 0 <= percent <= 100:
         raise ValueError(f"progress({percent}): a percentage goes from 0 to 100.")
     return NewEvent(
@@ -48,7 +50,7 @@ def progress_event(percent: float, message: str, limit: int) -> NewEvent:
 
 
 def named_event(name: str, data: object, limit: int) -> NewEvent:
-    """Make an entry of the task's own. Raises ValueError on a reserved or malformed name, TypeError on data without JSON."""
+    """Return an event of a task's own. Raises ValueError on a reserved or malformed name, TypeError on data without JSON."""
     if name in RESERVED or not NAME.fullmatch(name):
         raise ValueError(
             f"emit({name!r}): a name is lower case letters, digits or '_.-', and none of {', '.join(sorted(RESERVED))}."
@@ -61,14 +63,14 @@ def named_event(name: str, data: object, limit: int) -> NewEvent:
 
 
 def model_event(model: BaseModel, limit: int) -> NewEvent:
-    """Make an entry of a pydantic model: named by its `event` class attribute, else by its class in snake case."""
+    """Return an event with a pydantic model as its data, named by the class attribute `event`, else by the class in snake case."""
     name = getattr(type(model), "event", None)
     return named_event(name if isinstance(name, str) else _snake(type(model).__name__), model, limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One numbered line in a job's log. Numbers of one job have no holes; `at` is seconds since 1970 by the store's clock."""
+    """One numbered entry of a job's log. The numbers of a job have no gaps. `at` is seconds since 1970 by the store's clock."""
 
     number: int
     epoch: int
@@ -78,13 +80,16 @@ class Event:
 
     @property
     def cursor(self) -> "Cursor":
-        """The place just after this event."""
+        """The position just after this event."""
         return Cursor(self.epoch, self.number)
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in a job's log: just after the event `number` of `epoch`. Written `<job>:<epoch>:<number>` in an SSE id."""
+    """A position in a job's log: just after event `number` of `epoch`. Written `<job>:<epoch>:<number>` in an SSE id.
+
+    `epoch` distinguishes two histories of a log that reuse the same numbers, e.g. after a crash.
+    """
 
     epoch: int
     number: int
@@ -94,7 +99,7 @@ class Cursor:
 
     @staticmethod
     def parse(text: str) -> "tuple[str, Cursor]":
-        """Read an SSE id back. Raises ValueError when it is not one."""
+        """Parse an SSE id. Raises ValueError on any other text."""
         job_id, epoch, number = text.split(":")  # a wrong count is a ValueError too
         if not is_id(job_id) or not re.fullmatch(r"[0-9a-f]{1,8}", epoch) or not re.fullmatch(r"[0-9]{1,15}", number):
             raise ValueError(f"{text!r} is not the id of an event")
@@ -103,10 +108,10 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """One look at a job's log. `gap`: the cursor is not in this log any more, so `events` starts from its beginning.
+    """One page of a job's log. `gap`: the cursor is no longer in this log, so `events` starts at its beginning.
 
-    `last` is the number of the newest event; more are waiting while the last of `events` has a lower number. `ended`: that
-    newest event is the job's end, whether or not it is among `events`.
+    `last` is the number of the newest event: if the last of `events` has a lower number, there are more. `ended`: the newest
+    event is the job's end, whether or not it is among `events`.
     """
 
     events: tuple[Event, ...]
@@ -117,5 +122,5 @@ class EventPage:
 
 def _snake(name: str) -> str:
     return "".join(
-        f"_{letter.lower()}" if letter.isupper() and place else letter.lower() for place, letter in enumerate(name)
+        f"_{letter.lower()}" if letter.isupper() and index else letter.lower() for index, letter in enumerate(name)
     )

@@ -1,4 +1,4 @@
-"""Jobs as a store keeps them: what was asked for, what has become of it, and the lease that lets a worker speak for it."""
+"""Jobs as a store keeps them: spec, record, follow-ups, and the lease of an attempt."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ DAY = 86_400.0
 
 
 def is_isolated_after(losses: int, budget: int) -> bool:
-    """Tell whether a job that lost so many leases, and survives `budget`, runs in isolation workers from now on (rules 7)."""
+    """Return whether a job with so many worker losses, of `budget` that it survives, runs in isolation workers (rule 7)."""
     return losses >= max(1, min(2, budget))
 
 
 class State(StrEnum):
-    """The five states of a job. Scheduled, retrying, cancelling and dead are views of these, not states."""
+    """The five states of a job. Scheduled, retrying, cancelling and dead letter are views of these, not states."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -36,7 +36,7 @@ FINISHED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """What was asked for: a call with everything the store must know to keep its promises. It never changes.
+    """What was submitted: a call with everything the store must know. It never changes.
 
     Durations are seconds and count from the submit; `run_at` is the one absolute time (seconds since 1970), the user's own.
     """
@@ -58,7 +58,7 @@ class JobSpec:
     max_worker_losses: int = 3  # how many lost leases the job survives
     isolable: bool = True  # an isolation worker may run it
     retention: float = 7 * DAY  # how long it is kept after its end
-    abandon_after: float | None = None  # cancelled when its last listener has been gone this long
+    abandon_after: float | None = None  # cancelled when its last listener left this long ago
     parent: str | None = None
     trace: str | None = None  # W3C traceparent
     follow_ups: "tuple[FollowUp, ...]" = ()
@@ -68,20 +68,20 @@ class JobSpec:
     cascade: bool = False  # cancelled with its parent
     placeholders: Mapping[str, str] = field(
         default_factory=dict
-    )  # arguments that are filled in when it starts, by where they come from
-    id_retention: float = 0.0  # how long its id stays taken, at least, after the job itself is removed
+    )  # sources of arguments that are filled in at its start
+    id_retention: float = 0.0  # min. time for which its id stays taken after its removal
 
 
 REMOVED: frozenset[State] = frozenset()
-"""What a follow-up waits for that is submitted when its job is removed, after its retention or before."""
+"""`FollowUp.on` of a job that is submitted when its parent is removed, after its retention or before."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """A job to submit in the very step that ends its parent in one of the states `on`, or that removes it (`REMOVED`).
+    """A job to submit in the same step that ends its parent in one of the states `on`, or that removes it (`REMOVED`).
 
-    `spec` is a template: its id and parent are filled in at the end, so that each end submits it once (rules 9). One that follows
-    the removal has no parent any more; its id is `<job>.removed.<place>`.
+    `spec` is a template: its id and parent are filled in then, so that each end submits it once (rule 9). If it follows the
+    removal it has no parent any more, and its id is `<job>.removed.<index>`.
     """
 
     on: frozenset[State]
@@ -90,7 +90,7 @@ class FollowUp:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A worker's right to speak for one attempt. A write counts only while the job runs under exactly this lease (rules 1)."""
+    """A worker's right to write for one attempt. A write counts only while the job runs under exactly this lease (rule 1)."""
 
     job_id: str
     attempt: int
@@ -116,7 +116,7 @@ class JobRecord:
     """One job as the store keeps it. Times are seconds since 1970 by the store's clock."""
 
     spec: JobSpec
-    sequence: int  # the store's own order of submission: a job's age
+    sequence: int  # the store's own order of submission
     state: State
     attempt: int = 0  # claims so far; never falls
     failures: int = 0
@@ -128,11 +128,11 @@ class JobRecord:
     started: float | None = None
     ended: float | None = None
     cancel_requested: bool = False
-    waiting_for_limit: str | None = None  # the id of the limit it waits at
+    waiting_for_limit: str | None = None  # the id of the limit it waits for
     worker: str | None = None
-    external_lease: Lease | None = None  # while it is handed over: who shows this lease may end it
+    external_lease: Lease | None = None  # while an external worker has it: the bearer of this lease may end it
     last: int = 0  # number of the newest event in its log
-    ordinal: int = 0  # of the newest entry of its running attempt that the log has seen
+    ordinal: int = 0  # of the newest event of its running attempt that is in the log
     progress: str | None = None  # data of its newest progress event, JSON text
     result: str | None = None  # JSON text
     problem: Problem | None = None
@@ -145,7 +145,7 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What is left of a job after its retention: that it was here, and whose it was."""
+    """What is left of a job after its retention: that it existed, and its user."""
 
     id: str
     user: str | None
@@ -153,7 +153,7 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The answer to a submit. `created` is false where the id or the unique key already had a job; `record` is that job."""
+    """The answer to a submit. `created` is false if a job with the id or the unique key exists; `record` is that job."""
 
     record: JobRecord
     created: bool
@@ -161,9 +161,9 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """The answer to a submit or requeue that cannot be: the problem says why.
+    """The answer to a submit or requeue that is refused; the problem says why.
 
-    `reached` are the limits in the way; `retry_after` is in how many seconds it may be worth trying again.
+    `reached` are the limits that are used up. `retry_after` is the number of seconds after which a retry may succeed.
     """
 
     problem: Problem
@@ -173,7 +173,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Which jobs to find, newest first. `before` is a `sequence` to page on from; None means any."""
+    """Filter of jobs, newest first; None means any. `before` is the `sequence` of the last job of the page before."""
 
     states: frozenset[State] | None = None
     task: str | None = None
@@ -188,13 +188,13 @@ class Query:
 
     @property
     def finds_nothing(self) -> bool:
-        """Whether no job can meet it: it asks for no state, or for an empty text, which is none and no job has."""
+        """Whether no job can match it: it names no state, or an empty text, which no job has."""
         texts = (self.task, self.queue, self.user, self.key, self.parent, self.batch)
         return self.states == frozenset() or "" in texts
 
 
 def end_event_payload(job_id: str, state: State, result: str | None, problem: Problem | None) -> str:
-    """Write the data of a job's end event: its id and state, with the result it has or the problem it met."""
+    """Return the data of a job's end event: its id and state, with its result or its problem."""
     members = {"id": json.dumps(job_id), "state": json.dumps(state)}
     if state is State.SUCCEEDED:
         members["result"] = result or "null"

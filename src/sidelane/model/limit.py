@@ -1,14 +1,16 @@
-"""Limits: how many jobs may be under way, or come in a time, for each user, task, queue or value of the arguments (rules 14)."""
+"""Limits: how many jobs may be unfinished or run at once, or per time, by user, task, queue or arguments (rule 14)."""
 
 import re
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
+from sidelane.model.checks import is_count
+
 OnLimit = Literal["reject", "wait", "replace"]
 
 Key = str | int
-"""What a limit counts by. `per` functions give one."""
+"""What a limit counts by; the result of a `per` function."""
 
 Per = Literal["user", "task", "queue"] | Callable[..., Key]
 
@@ -21,14 +23,14 @@ _WORDS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "da
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A limit as it binds one job: the policy, and the key that `per` gave for this job. What a store keeps and counts by.
+    """A limit of one job, as a store keeps it: the policy, and the key that `per` returned for this job.
 
     Without a `window` it is a number of slots: "reject" takes one from the submit to the end of the job, "wait" and "replace"
-    take one while the job runs. With a `window` (seconds) it is a rate, `most` in each, of which `burst` may come at once:
+    take one while the job runs. With a `window` (seconds) it is a rate: `most` per window, of which `burst` may come at once.
     "reject" counts submits, "wait" counts starts.
     """
 
-    name: str  # the policy's, as clients and operators read it
+    name: str  # the policy's, shown to clients and operators
     key: str
     most: int
     on_limit: OnLimit = "reject"
@@ -37,12 +39,12 @@ class Limit:
 
     @property
     def id(self) -> str:
-        """What jobs that share this limit have in common."""
+        """The same for all jobs that share this limit."""
         return f"{self.name}/{self.key}"
 
     @property
     def every(self) -> float | None:
-        """Of a rate: seconds until one more may come."""
+        """The seconds between two jobs at a steady rate; None without a rate."""
         return None if self.window is None else self.window / self.most
 
     @property
@@ -53,7 +55,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class LimitHit:
-    """A limit that keeps a job out. `after` is in how many seconds there is room again, where that is known."""
+    """A limit that is used up. `after` is the number of seconds until it allows one more job, if that is known."""
 
     limit: Limit
     after: float | None = None
@@ -61,11 +63,11 @@ class LimitHit:
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyLimit:
-    """At most so many jobs at once `per` user, task, queue, or value of a function of the task's arguments.
+    """At most so many jobs at once `per` user, task, queue, or result of a function of the task's arguments.
 
-    `when_full`: "reject" refuses the next one (429) while so many are unfinished, waiting ones included; "wait" lets so many run
-    and the others wait for their turn; "replace" asks the oldest to stop, and the new one starts when it has. Declarations with
-    one `name` share their slots.
+    `on_limit`: "reject" refuses a submit (429) while so many jobs are unfinished, queued ones included. "wait" lets so many run,
+    and the others wait. "replace" cancels the oldest, and the new job starts when that has ended. Limits with the same `name`
+    share their slots.
     """
 
     most: int
@@ -75,24 +77,24 @@ class ConcurrencyLimit:
     name: str = ""
 
     def invalid_reason(self) -> str | None:
-        """Say what is wrong with this declaration, if anything is."""
-        if not _is_count(self.most):
-            return f"Concurrent({self.most!r}): this is a number of jobs, at least 1."
+        """Return what is wrong with this declaration, or None."""
+        if not is_count(self.most):
+            return f"ConcurrencyLimit({self.most!r}): this is a number of jobs, at least 1."
         if self.on_limit not in ("reject", "wait", "replace"):
-            return f"Concurrent(…, on_limit={self.on_limit!r}): this is 'reject', 'wait' or 'replace'."
-        return _wrong_scope("ConcurrencyLimit", self.per, self.name)
+            return f"ConcurrencyLimit(…, on_limit={self.on_limit!r}): this is 'reject', 'wait' or 'replace'."
+        return _scope_error("ConcurrencyLimit", self.per, self.name)
 
     def limit(self, name: str, key: str) -> Limit:
-        """Give the limit that binds a job with this key."""
+        """Return the limit of a job with this key."""
         return Limit(name=name, key=key, most=self.most, on_limit=self.on_limit)
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most so many jobs in a time: "10/minute", "100/15 minutes", "5/s"; `per` as for `Concurrent`.
+    """At most so many jobs per time: "10/minute", "100/15 minutes", "5/s"; `per` as for `ConcurrencyLimit`.
 
-    `burst` (by default the whole number) may come at once; after it, one comes free every share of the time (GCRA). `when_full`:
-    "reject" refuses a submit (429); "wait" spreads the starts, retries among them.
+    `burst` jobs (by default the whole number) may come at once; then one more is allowed at even intervals (GCRA). `on_limit`:
+    "reject" refuses a submit (429); "wait" delays starts, those of retries too.
     """
 
     rate: str
@@ -103,24 +105,24 @@ class RateLimit:
     name: str = ""
 
     def invalid_reason(self) -> str | None:
-        """Say what is wrong with this declaration, if anything is."""
+        """Return what is wrong with this declaration, or None."""
         if self._parsed() is None:
-            return f"Rate({self.rate!r}): write a number and a time, as in '10/minute', '100/15 minutes' or '5/s'."
-        if self.burst is not None and not _is_count(self.burst):
-            return f"Rate({self.rate!r}, burst={self.burst!r}): this is a number of jobs, at least 1."
+            return f"RateLimit({self.rate!r}): write a number and a time, as in '10/minute', '100/15 minutes' or '5/s'."
+        if self.burst is not None and not is_count(self.burst):
+            return f"RateLimit({self.rate!r}, burst={self.burst!r}): this is a number of jobs, at least 1."
         if self.on_limit not in ("reject", "wait"):
-            return f"Rate({self.rate!r}, on_limit={self.on_limit!r}): this is 'reject' or 'wait'."
-        return _wrong_scope("RateLimit", self.per, self.name)
+            return f"RateLimit({self.rate!r}, on_limit={self.on_limit!r}): this is 'reject' or 'wait'."
+        return _scope_error("RateLimit", self.per, self.name)
 
     def limit(self, name: str, key: str) -> Limit:
-        """Give the limit that binds a job with this key."""
+        """Return the limit of a job with this key."""
         most, window = self._parsed() or (1, 1.0)
         return Limit(
             name=name, key=key, most=most, on_limit=self.on_limit, window=window, burst=self.burst or most
         )  # fmt: skip
 
     def _parsed(self) -> tuple[int, float] | None:
-        """Read the number and the seconds."""
+        """Return the number of jobs and the seconds, or None if the rate cannot be read."""
         found = _RATE.fullmatch(str(self.rate))
         if found is None:
             return None
@@ -134,19 +136,15 @@ LimitPolicy = ConcurrencyLimit | RateLimit
 
 
 def validate_limits(limits: object) -> str | None:
-    """Say what is wrong with the `limits=[…]` of a declaration, if anything is."""
+    """Return what is wrong with the `limits=[…]` of a declaration, or None."""
     if not isinstance(limits, list | tuple) or not all(
         isinstance(each, ConcurrencyLimit | RateLimit) for each in limits
     ):
-        return f"limits={limits!r}: this is a list of Concurrent(…) and Rate(…)."
-    return next((wrong for each in limits if (wrong := each.invalid_reason())), None)
+        return f"limits={limits!r}: this is a list of ConcurrencyLimit(…) and RateLimit(…)."
+    return next((reason for each in limits if (reason := each.invalid_reason())), None)
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _wrong_scope(kind: str, per: Any, name: Any) -> str | None:
+def _scope_error(kind: str, per: Any, name: Any) -> str | None:
     if per not in ("user", "task", "queue") and not callable(per):
         return f"{kind}(…, per={per!r}): this is 'user', 'task', 'queue' or a function of the task's arguments."
     if name != "" and not (isinstance(name, str) and NAME.fullmatch(name)):

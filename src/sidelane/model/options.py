@@ -1,13 +1,15 @@
-"""What a caller may choose about one submission, apart from the task's arguments."""
+"""Options of one call, apart from the task's arguments."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
+from sidelane.model.checks import is_duration
 from sidelane.model.errors import ArgumentsError, ConfigurationError
 from sidelane.model.ids import is_id
 from sidelane.model.job import JobSpec, State
+from sidelane.model.settings import Settings
 
 PRIORITIES = range(-1000, 1001)
 
@@ -16,24 +18,24 @@ RESERVED_ID = "current"
 
 @dataclass(frozen=True, slots=True)
 class CancelAfter:
-    """Cancel the job when its last listener has been gone for `after` seconds."""
+    """Cancel the job when its last listener left `after` seconds ago and none has come back."""
 
     after: float = 30.0
 
     def __post_init__(self) -> None:
         if not (self.after > 0 and math.isfinite(self.after)):
-            raise ConfigurationError(f"Cancel(after={self.after}): this is a number of seconds above 0.")
+            raise ConfigurationError(f"CancelAfter({self.after}): this is a number of seconds above 0.")
 
 
 Disconnect = Literal["continue"] | CancelAfter
 
 MAX_CHAIN_DEPTH = 20
 MAX_FOLLOW_UPS = 100
-"""How many calls may follow a call one after the other, and in all."""
+"""Calls that may follow a call one after another, and in all."""
 
 
 class ChainedCall(Protocol):
-    """A call, as the options of the call that it follows know it. `given`: where arguments come from that it does not know yet."""
+    """A call that follows another. `placeholders` are the sources of arguments that are filled in when its job starts."""
 
     @property
     def options(self) -> "Options": ...
@@ -43,16 +45,26 @@ class ChainedCall(Protocol):
 
 
 MAX_CALLBACKS = 20
-"""How many callbacks one call may have."""
+"""Callbacks that one call may have."""
 
 
 class Callback(Protocol):
-    """Whom to tell of a job, as its options know it: a `Webhook` or a `Notice`. `states`: the ends it is told of."""
+    """A `Webhook` or a `MessageCallback`. `states`: the final states in which it is sent; `on`: the same in a word."""
 
+    @property
+    def on(self) -> str: ...
     @property
     def states(self) -> frozenset[State]: ...
     @property
     def progress(self) -> bool: ...
+    @property
+    def body(self) -> Callable[..., Any] | None: ...
+    def destination(self, settings: Settings) -> tuple[str, object]:
+        """Return its receiver's name, and its target as the delivery job stores it.
+
+        Raises `ArgumentsError` if the settings do not allow callbacks to reach it.
+        """
+        ...
 
 
 Callbacks = Callback | Sequence[Callback]
@@ -79,12 +91,12 @@ class OptionFields(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of one call; None where the task's own policy holds. Durations are seconds from the submit.
+    """The options of one call; None means the task's own policy. Durations are seconds from the submit.
 
-    `then` are the calls that follow it when it has succeeded, `on_failure` when it has failed for good. `callback` is told of it
-    beside those of its task; `callback=()`: nobody is.
+    `then` are the calls to submit when its job has succeeded, `on_failure` when it has failed for good. `callback` is added to
+    the callbacks of its task; `callback=()` removes them all.
 
-    Raises `ArgumentsError` on a value that cannot be.
+    Raises `ArgumentsError` on an invalid value.
     """
 
     id: str | None = None
@@ -112,34 +124,34 @@ class Options:
 
     @property
     def follows(self) -> bool:
-        """Whether anything follows this call."""
+        """Whether any call follows this one."""
         return bool(self.then or self.on_failure)
 
     @property
     def following(self) -> Iterator[tuple[State, ChainedCall]]:
-        """The calls that follow this one, and the state in which it must have ended for it."""
+        """The calls that follow this one, each with the final state that submits it."""
         for state, calls in ((State.SUCCEEDED, self.then), (State.FAILED, self.on_failure)):
             for call in calls if isinstance(calls, Sequence) else (calls,):
                 yield state, call
 
-    def callbacks(self, of_task: Sequence[Callback]) -> Sequence[Callback]:
-        """Give whom to tell, where these are those of its task."""
+    def callbacks(self, task_callbacks: Sequence[Callback]) -> Sequence[Callback]:
+        """Return the callbacks of its job: its own, and those of its task."""
         if self.callback is None:
-            return of_task
+            return task_callbacks
         own = callbacks_of(self.callback)
-        return (*of_task, *own) if own else ()
+        return (*task_callbacks, *own) if own else ()
 
     def _check_texts(self) -> None:
         if self.id == RESERVED_ID:
-            raise ArgumentsError(f"id={self.id!r}: GET /jobs/{self.id} means something else.")
+            raise ArgumentsError(f"id={self.id!r}: this id is reserved, as GET /jobs/{self.id} is a route of its own.")
         if self.id is not None and not is_id(self.id):
             raise ArgumentsError(f"id={self.id!r}: an id is 1 to 128 letters, digits or any of '._~-'.")
         for name in ("user", "key", "unique"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and 0 < len(value) <= 512):
-                raise ArgumentsError(f"{name}={value!r}: this is a text of 1 to 512 characters.")
+                raise ArgumentsError(f"{name}={value!r}: this is a string of 1 to 512 characters.")
         if not all(isinstance(text, str) for pair in self.labels.items() for text in pair):
-            raise ArgumentsError(f"labels={dict(self.labels)!r}: these are texts by name.")
+            raise ArgumentsError(f"labels={dict(self.labels)!r}: these are strings by name.")
 
     def _check_numbers(self) -> None:
         for name in ("priority", "delay", "run_at", "expires", "deadline"):
@@ -150,8 +162,8 @@ class Options:
             raise ArgumentsError(f"priority={self.priority}: priorities go from -1000 to 1000, higher first.")
         if self.run_at is not None and not math.isfinite(self.run_at):
             raise ArgumentsError(f"run_at={self.run_at}: this is a time, in seconds since 1970.")
-        if self.delay < 0 or not math.isfinite(self.delay):
-            raise ArgumentsError(f"delay={self.delay}: a delay is a number of seconds from now, not in the past.")
+        if not is_duration(self.delay):
+            raise ArgumentsError(f"delay={self.delay}: this is a number of seconds from now, not below 0.")
         for name in ("expires", "deadline"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
@@ -163,28 +175,28 @@ class Options:
         for state, call in self.following:
             name, unknown = ("then", "failure") if state is State.SUCCEEDED else ("on_failure", "result")
             if not hasattr(call, "template"):
-                raise ArgumentsError(f"{name}={call!r}: this takes calls, as `task.call(…)` makes them.")
+                raise ArgumentsError(f"{name}={call!r}: this takes calls, made by `task.call(…)`.")
             if call.options.id is not None:
                 raise ArgumentsError(
-                    f"{name}={call!r}: a call that follows gets its id from its parent; leave out id=…."
+                    f"{name}={call!r}: the id of a job that follows is made of its parent's; leave out id=…."
                 )
             if unknown in call.placeholders.values():
                 raise ArgumentsError(f"{name}={call!r}: there is no PREVIOUS_{unknown.upper()} when a job has {state}.")
         if _depth(self) > MAX_CHAIN_DEPTH:
-            raise ArgumentsError(f"More than {MAX_CHAIN_DEPTH} calls would follow one after the other.")
+            raise ArgumentsError(f"More than {MAX_CHAIN_DEPTH} calls would follow one after another.")
         if _count(self) > MAX_FOLLOW_UPS:
             raise ArgumentsError(f"More than {MAX_FOLLOW_UPS} calls would follow.")
 
 
-def callbacks_of(given: object) -> tuple[Callback, ...]:
-    """Give the callbacks that are one or several. Raises `ArgumentsError` on anything else."""
-    several = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
-    for each in several:
-        if not hasattr(each, "states"):
-            raise ArgumentsError(f"callback={each!r}: this takes Webhook(…) and Notice(…), one or several.")
-    if len(several) > MAX_CALLBACKS:
+def callbacks_of(value: object) -> tuple[Callback, ...]:
+    """Return one or several callbacks as a tuple. Raises `ArgumentsError` on anything else."""
+    callbacks = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    for each in callbacks:
+        if not hasattr(each, "destination"):
+            raise ArgumentsError(f"callback={each!r}: it must be Webhook(…) or MessageCallback(…), or a list of them.")
+    if len(callbacks) > MAX_CALLBACKS:
         raise ArgumentsError(f"A call has at most {MAX_CALLBACKS} callbacks.")
-    return several
+    return callbacks
 
 
 def _depth(options: Options) -> int:

@@ -1,4 +1,4 @@
-"""How an attempt ended, and what a worker reports of it."""
+"""Outcomes of an attempt, and what a worker reports of it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +16,7 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """The task failed and may try again in `delay` seconds. Costs one of its failures."""
+    """The task failed and is retried in `delay` seconds. Adds one failure."""
 
     failure: Failure
     delay: float = 0.0
@@ -31,28 +31,28 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The attempt ended because someone asked for it."""
+    """The attempt ended because its job was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The worker gives the job back unharmed, to start again in `delay` seconds. Costs nothing."""
+    """The worker returns the job to its queue, to start again in `delay` seconds. Adds no failure and no loss."""
 
     delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The child process that ran the task ended unasked, while its worker lives. Counts as a lost lease (rules 7)."""
+    """The child process that ran the task ended by itself while its worker lives. Adds one worker loss (rule 7)."""
 
     failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """The attempt goes on outside: whoever shows its lease ends it within `timeout` seconds, else that is a loss (rules 12).
+    """The attempt goes on at an external worker. The bearer of its lease has `timeout` seconds to end it (rule 12).
 
-    `sending` is submitted in the same step: the job that tells the outside. It has an id of its own.
+    `sending` is submitted in the same step: the job that sends it, with an id of its own.
     """
 
     timeout: float
@@ -64,7 +64,7 @@ Outcome = Succeeded | Retried | Failed | Cancelled | Released | Lost | Dispatche
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventAppend:
-    """Entries for a job's log. `ordinal` numbers the first of them among all entries of this attempt, from 1 (rules 3)."""
+    """Events for a job's log. `ordinal` is the position of the first among all events of this attempt, from 1 (rule 3)."""
 
     lease: Lease
     ordinal: int
@@ -73,7 +73,7 @@ class EventAppend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptResult:
-    """The end of one attempt, with its last entries (numbered as in `Append`): one atomic step."""
+    """The end of one attempt, with its last events (numbered as in `EventAppend`): one atomic step."""
 
     lease: Lease
     outcome: Outcome
@@ -82,8 +82,8 @@ class AttemptResult:
 
 
 class LeaseStatus(StrEnum):
-    """What a heartbeat says of a lease."""
+    """The answer to a heartbeat, for one lease."""
 
     HELD = "held"
-    CANCEL = "cancel"  # held, and someone asked the job to stop
+    CANCEL = "cancel"  # held, and its job is to be cancelled
     LOST = "lost"

@@ -1,4 +1,4 @@
-"""What went wrong, as RFC 9457 writes it: one object for HTTP answers, event streams, callbacks and a job's own error."""
+"""Problem documents (RFC 9457): one form of error for HTTP responses, event streams, callbacks and jobs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Problem:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """Give the JSON object of RFC 9457, empty members left out."""
+        """Return its JSON object, without empty members."""
         members: dict[str, Any] = {
             "type": self.type,
             "title": self.title or _phrase(self.status),
@@ -34,7 +34,7 @@ class Problem:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Problem":
-        """Read a problem back from its JSON object; members of other types than RFC 9457 says are ignored, as it asks."""
+        """Read a problem from its JSON object. Members of a wrong type are ignored, as RFC 9457 requires."""
         known = {"type", "title", "status", "detail", "instance"}
         status = document.get("status")
         return cls(

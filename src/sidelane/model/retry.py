@@ -1,46 +1,28 @@
-"""When a failed attempt is tried again, and how long to wait before it."""
+"""Retry policies: whether a failed attempt is retried, and after how long."""
 
-import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sidelane.model.checks import is_count, is_duration
 from sidelane.model.errors import ConfigurationError
 
 
-def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and value >= 0 and math.isfinite(value)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value >= 1
-
-
-def _are_durations(seconds: object) -> bool:
-    return isinstance(seconds, tuple) and len(seconds) > 0 and all(map(_is_duration, seconds))
-
-
-def _are_errors(types: object) -> bool:
-    return isinstance(types, tuple) and all(
-        isinstance(each, type) and issubclass(each, BaseException) for each in types
-    )
-
-
 class Backoff(Protocol):
-    """How long to wait after the n-th failure, in seconds."""
+    """The seconds to wait after the n-th failure."""
 
     def delay(self, failures: int) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """The same wait each time, in seconds."""
+    """Wait the same number of seconds each time."""
 
     seconds: float
 
     def __post_init__(self) -> None:
-        if not _is_duration(self.seconds):
+        if not is_duration(self.seconds):
             raise ConfigurationError(f"Fixed({self.seconds!r}): this is a number of seconds, not below 0.")
 
     def delay(self, failures: int) -> float:
@@ -49,7 +31,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Exponential:
-    """A wait that grows by `factor` from `first` up to `most` seconds, spread by `jitter` (0.2: ten per cent either way)."""
+    """Wait `first` seconds, then `factor` times as long each time, up to `most`, spread by `jitter` (0.2: ±10 %)."""
 
     first: float = 1.0
     factor: float = 2.0
@@ -59,14 +41,12 @@ class Exponential:
 
     def __post_init__(self) -> None:
         for name, seconds in (("first", self.first), ("most", self.most)):
-            if not _is_duration(seconds):
+            if not is_duration(seconds):
                 raise ConfigurationError(f"Exponential({name}={seconds!r}): this is a number of seconds, not below 0.")
-        if not _is_duration(self.factor) or self.factor < 1:
-            raise ConfigurationError(f"Exponential(factor={self.factor!r}): a wait grows by a number, at least 1.")
-        if not _is_duration(self.jitter) or self.jitter > 2:
-            raise ConfigurationError(
-                f"Exponential(jitter={self.jitter!r}): this is from 0 to 2, which is all of the wait."
-            )
+        if not is_duration(self.factor) or self.factor < 1:
+            raise ConfigurationError(f"Exponential(factor={self.factor!r}): this is a number, at least 1.")
+        if not is_duration(self.jitter) or self.jitter > 2:
+            raise ConfigurationError(f"Exponential(jitter={self.jitter!r}): this is a number from 0 to 2 (±100 %).")
 
     def delay(self, failures: int) -> float:
         exponent = min(failures - 1, 64)  # keeps the power a finite number
@@ -76,7 +56,7 @@ class Exponential:
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """A wait of its own after each failure, in seconds, spread by `jitter`; the last one stands for all that come after."""
+    """Wait so many seconds after each failure in turn, and the last number after all further ones, spread by `jitter`."""
 
     seconds: tuple[float, ...]
     jitter: float = 0.2
@@ -85,10 +65,10 @@ class Delays:
     def __post_init__(self) -> None:
         if not _are_durations(self.seconds):
             raise ConfigurationError(
-                f"Steps({self.seconds!r}): this is a tuple of numbers of seconds, not below 0, as (5, 60)."
+                f"Delays({self.seconds!r}): this is a tuple of numbers of seconds, not below 0, e.g. (5, 60)."
             )
-        if not _is_duration(self.jitter) or self.jitter > 2:
-            raise ConfigurationError(f"Steps(jitter={self.jitter!r}): this is from 0 to 2, which is all of the wait.")
+        if not is_duration(self.jitter) or self.jitter > 2:
+            raise ConfigurationError(f"Delays(jitter={self.jitter!r}): this is a number from 0 to 2 (±100 %).")
 
     def delay(self, failures: int) -> float:
         wait = self.seconds[min(failures, len(self.seconds)) - 1]
@@ -97,10 +77,10 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a task may fail, how long it waits in between, and which errors are worth it.
+    """How often a task is attempted, how long it waits in between, and which errors are retried.
 
-    `attempts` counts the first one: 1 means that nothing is retried. Errors of `only` are retried, those of `never` are not. An
-    error with a `retry_after`, in seconds, is waited for as long as that at least.
+    `attempts` counts the first one: 1 means no retry. Errors of `only` are retried, those of `never` are not. After an error with
+    an attribute `retry_after` (seconds), the wait is at least that.
     """
 
     attempts: int = 1
@@ -109,19 +89,29 @@ class Retry:
     never: tuple[type[Exception], ...] = ()
 
     def __post_init__(self) -> None:
-        if not _is_count(self.attempts):
+        if not is_count(self.attempts):
             raise ConfigurationError(f"Retry(attempts={self.attempts!r}): a task needs at least one attempt.")
         for name, types in (("only", self.only), ("never", self.never)):
             if not _are_errors(types):
-                raise ConfigurationError(f"Retry({name}={types!r}): this is a tuple of exceptions, as (ValueError,).")
+                raise ConfigurationError(f"Retry({name}={types!r}): this is a tuple of exceptions, e.g. (ValueError,).")
 
     def next_delay(self, failures: int, error: BaseException) -> float | None:
-        """Say how many seconds to wait after this many failures, the last being `error`; None when it is final."""
+        """Return the seconds to wait after so many failures, the last being `error`, or None if it is final."""
         if failures >= self.attempts or not self.is_retryable(error):
             return None
         wait, asked = self.backoff.delay(failures), getattr(error, "retry_after", None)
-        return max(wait, float(asked)) if asked is not None and _is_duration(asked) else wait
+        return max(wait, float(asked)) if asked is not None and is_duration(asked) else wait
 
     def is_retryable(self, error: BaseException) -> bool:
-        """Tell whether another try is worth it after such an error."""
+        """Return whether such an error is retried."""
         return isinstance(error, self.only) and not isinstance(error, self.never)
+
+
+def _are_durations(seconds: object) -> bool:
+    return isinstance(seconds, tuple) and len(seconds) > 0 and all(map(is_duration, seconds))
+
+
+def _are_errors(types: object) -> bool:
+    return isinstance(types, tuple) and all(
+        isinstance(each, type) and issubclass(each, BaseException) for each in types
+    )

@@ -1,13 +1,14 @@
-"""Schedules: when a call is submitted by itself, and what happens to firings that nobody was there for."""
+"""Schedules: when a call is submitted periodically, and what happens to missed runs."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice, takewhile
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from sidelane.model.checks import is_duration
 from sidelane.model.errors import ConfigurationError, MissingExtra
 from sidelane.model.ids import is_id, new_id
 from sidelane.model.job import DAY, JobSpec
@@ -15,24 +16,24 @@ from sidelane.model.job import DAY, JobSpec
 CatchUp = Literal["skip", "once", "all"]
 
 MAX_LATENESS = 60.0
-"""Seconds after which a firing that nobody was there for counts as missed."""
+"""Seconds after its time from which a run counts as missed."""
 
 MIN_INTERVAL = 0.001
-"""Seconds between two firings at least."""
+"""Min. seconds between two runs."""
 
 MAX_LOOKAHEAD = DAY
-"""Seconds by which a last firing may lie in the future (the clock stepped back); beyond, it was a mistake of the clock."""
+"""Seconds by which the last run may be in the future because the clock stepped back. Beyond, the clock was wrong then."""
 
 DECIMALS = 3
-"""Firings come at whole milliseconds, which every store gives back as they are."""
+"""Runs are at whole milliseconds, which every store returns unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """What is submitted, and when: by a cron expression in a time zone, or every so many seconds (counted from 1970).
+    """A job to submit, and its times: a cron expression in a time zone, or every so many seconds (counted from 1970).
 
-    Of firings that were missed, "skip" makes up for none, "once" for the last, "all" for each. `spec` is a template: each firing
-    gives it an id of its own. `aliases` are names it had before.
+    Of missed runs, "skip" submits none, "once" the last, "all" each. `spec` is a template: each run gets an id of its own.
+    `aliases` are former names.
     """
 
     name: str
@@ -44,41 +45,41 @@ class Schedule:
     aliases: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Raise `ConfigurationError` where this cannot be, `MissingExtra` where cron expressions cannot be read here."""
+        """Raise `ConfigurationError` if it is invalid, `MissingExtra` if cronsim is not installed and it needs it."""
         named = f"Schedule {self.name!r} of task {self.spec.task!r}"
-        wrong = self._wrong()
-        if wrong is None and self.cron is not None:
+        reason = self._invalid_reason()
+        if reason is None and self.cron is not None:
             try:
-                wrong = _wrong_cron(self.cron)
+                reason = _cron_error(self.cron)
             except ImportError as error:
                 raise MissingExtra(f"{named}: cron expressions need cronsim: install sidelane[cron].") from error
-        if wrong is not None:
-            raise ConfigurationError(f"{named}: {wrong}")
+        if reason is not None:
+            raise ConfigurationError(f"{named}: {reason}")
 
     def due(self, last: float, now: float, most: int = 1000) -> list[float]:
-        """List the firings after `last` up to `now` that are to be made up for, at most so many, oldest first.
+        """Return the times after `last` up to `now` to submit runs for, oldest first, at most `most`.
 
         Times are seconds since 1970.
         """
         if self.catch_up == "all":
-            return list(islice(takewhile(lambda at: at <= now, self._firings(last)), most))
+            return list(islice(takewhile(lambda at: at <= now, self._runs(last)), most))
         newest = self._newest(last, now)
         if newest is None or (self.catch_up == "skip" and now - newest > MAX_LATENESS):
             return []
         return [newest]
 
     def next(self, after: float) -> float:
-        """Give the first firing after a time."""
-        return next(self._firings(after))
+        """Return the time of the first run after a time."""
+        return next(self._runs(after))
 
     def new_spec(self) -> JobSpec:
-        """Make the spec of one more firing."""
+        """Return the spec of one more run."""
         return replace(self.spec, id=new_id())
 
-    def _wrong(self) -> str | None:
+    def _invalid_reason(self) -> str | None:
         for name in (self.name, *self.aliases):
             if not _is_name(name):
-                return f"{name!r} is no name: use 1 to 128 of the letters A-Z a-z 0-9 . _ ~ -"
+                return f"{name!r} is not a valid name: use 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -"
         if (self.cron is None) == (self.every is None):
             return "give either cron=… or every=…."
         if self.every is not None and not _is_interval(self.every):
@@ -95,8 +96,8 @@ class Schedule:
         return None
 
     def _newest(self, last: float, now: float) -> float | None:
-        """Give the last firing after `last` up to `now`. Years of them may lie between, so it is found by halving."""
-        newest, low, high = None, last, now  # nothing fires after `high` and up to now
+        """Return the last time after `last` up to `now`, found by bisection, as there may be years of runs between."""
+        newest, low, high = None, last, now  # there is no run after `high` and up to now
         while (at := self.next(low)) <= high:
             newest = low = at
             middle = (low + high) / 2
@@ -107,39 +108,39 @@ class Schedule:
                 high = middle
         return newest
 
-    def _firings(self, after: float) -> Iterator[float]:
-        """Give all firings after a time, each once."""
+    def _runs(self, after: float) -> Iterator[float]:
+        """Yield the times of all runs after a time, each once."""
         for at in self._times(after):
             if at > after:
                 yield at
                 after = at
 
     def _times(self, after: float) -> Iterator[float]:
-        """Give the times of firings from about this time on: some may come before it, or twice in a row."""
+        """Yield times of runs from about a time on. Some may be before it, or repeated."""
         if self.every is not None:
-            place = math.floor(after / self.every)
+            index = math.floor(after / self.every)
             while True:
-                yield round(float(place * self.every), DECIMALS)
-                place += 1
+                yield round(float(index * self.every), DECIMALS)
+                index += 1
         else:
             yield from _cron_times(self.cron or "", _zone(self.timezone), after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleRecord:
-    """One schedule as the store keeps it. `last` is its last firing (or since when it counts), seconds since 1970.
+    """One schedule as the store keeps it. `last` is the time of its last run, or of its creation (seconds since 1970).
 
-    `next` is its next one as whoever fired it last has worked it out; None while it is disabled.
+    `next` is the time of its next run, as computed at the last; None while it is disabled.
     """
 
     schedule: Schedule
     enabled: bool
     last: float
     next: float | None = None
-    job: str | None = None  # what its last firing submitted
+    job: str | None = None  # the job of its last run
 
     def step(self, now: float, most: int) -> "ScheduleTick | None":
-        """Work out the step that is to be taken now, of at most so many jobs; None when its time has not come."""
+        """Return the step to take now, of at most `most` jobs, or None if nothing is due."""
         if not self.enabled:
             return None
         schedule = self.schedule
@@ -151,15 +152,15 @@ class ScheduleRecord:
             return ScheduleTick(
                 name=schedule.name, previous=self.last, at=due[-1], next=schedule.next(due[-1]), specs=specs
             )
-        coming = schedule.next(max(self.last, now))
-        if self.next is not None and round(self.next - coming, DECIMALS) == 0:
+        upcoming = schedule.next(max(self.last, now))
+        if self.next is not None and round(self.next - upcoming, DECIMALS) == 0:
             return None
-        return ScheduleTick(name=schedule.name, previous=self.last, at=self.last, next=coming)
+        return ScheduleTick(name=schedule.name, previous=self.last, at=self.last, next=upcoming)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleTick:
-    """A step of a schedule from one firing to the next: it counts only while the last one is still `previous` (rules 13)."""
+    """A step of a schedule from one run to the next. It counts only while the last run is still `previous` (rule 13)."""
 
     name: str
     previous: float
@@ -170,7 +171,7 @@ class ScheduleTick:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleList:
-    """All schedules of a store, with the store's own time (seconds since 1970) by which they fire."""
+    """All schedules of a store, and the store's own time (seconds since 1970), by which they run."""
 
     now: float
     records: tuple[ScheduleRecord, ...] = ()
@@ -180,52 +181,53 @@ def _is_name(name: object) -> bool:
     return isinstance(name, str) and is_id(name)
 
 
-def _is_interval(every: object) -> bool:
-    return isinstance(every, int | float) and every >= MIN_INTERVAL and math.isfinite(every)
+def _is_interval(every: Any) -> bool:
+    return is_duration(every) and bool(every >= MIN_INTERVAL)
 
 
-def _wrong_cron(expression: object) -> str | None:
+def _cron_error(expression: object) -> str | None:
     from cronsim import CronSim, CronSimError
 
     if not isinstance(expression, str):
-        return f"cron={expression!r}: this is a text such as '0 6 * * *'."
+        return f"cron={expression!r}: this is a string such as '0 6 * * *'."
     try:
         next(CronSim(expression, datetime(2027, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
         return f"cron={expression!r} cannot be read: {error}."
     except StopIteration:
-        return f"cron={expression!r} never comes."
+        return f"cron={expression!r} never matches a time."
     return None
 
 
 def _zone(name: str) -> tzinfo:
-    return UTC if name == "UTC" else ZoneInfo(name)  # the one that every system has
+    return UTC if name == "UTC" else ZoneInfo(name)  # which needs no time zone data
 
 
 def _cron_times(expression: str, zone: tzinfo, after: float) -> Iterator[float]:
-    """Give the times of a cron expression from about a time on.
+    """Yield the times of a cron expression from about a time on.
 
-    One that names a time of day follows the wall clock, and comes once a day when clocks change: what falls into the gap of
-    spring comes at its end, what autumn has twice comes the first time. Others, "*/15 * * * *" say, follow the time that passes.
+    An expression with a time of day follows the wall clock, and matches once a day when clocks change: a time in the gap of
+    spring moves to its end, and of a time that autumn repeats only the first counts. Others, e.g. "*/15 * * * *", follow elapsed
+    time.
     """
     from cronsim import CronSim
 
     local = datetime.fromtimestamp(after, zone)
-    if _names_a_time_of_day(expression):
+    if _has_time_of_day(expression):
         for wall in CronSim(expression, local.replace(tzinfo=None)):
-            yield _on_the_clock(wall, zone).timestamp()
+            yield _first_on_clock(wall, zone).timestamp()
     else:
         for at in CronSim(expression, local):
             yield at.timestamp()
 
 
-def _names_a_time_of_day(expression: str) -> bool:
+def _has_time_of_day(expression: str) -> bool:
     minute, hour = expression.split()[-5:-3]
     return not minute.startswith("*") and not hour.startswith("*")
 
 
-def _on_the_clock(wall: datetime, zone: tzinfo) -> datetime:
-    """Find when clocks of a zone first show this, or the end of the gap that it falls into."""
+def _first_on_clock(wall: datetime, zone: tzinfo) -> datetime:
+    """Return when the clocks of a zone first show this, or the end of the gap that it falls into."""
     at = wall.replace(tzinfo=zone, fold=0)
     while at.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != at.replace(tzinfo=None):
         at = at.replace(second=0) + timedelta(minutes=1)

@@ -1,4 +1,4 @@
-"""Workers as a store sees them: what they are, what they ask for, what they get."""
+"""Workers as a store sees them: their description, claims, and statistics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from sidelane.model.job import JobRecord, JobSpec, Lease
 
 OK = "ok"
 STOPPED = "stopped"
-"""The health of a worker with its last heartbeat: the store forgets it."""
+"""The health in a worker's last heartbeat, after which the store deletes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """One worker process, as it describes itself with each heartbeat. `tasks` maps a name to the newest version it knows."""
+    """One worker process, as it describes itself in each heartbeat. `tasks` maps a name to the newest version it has."""
 
     id: str
     name: str
@@ -23,21 +23,21 @@ class WorkerInfo:
     slots: int = 0
     running: int = 0
     started: float = 0.0
-    health: str = OK  # else what is wrong, in a sentence
+    health: str = OK  # else the error, in a sentence
     isolation: bool = False  # it runs isolated jobs only
 
     def can_run(self, spec: JobSpec) -> bool:
-        """Tell whether this worker would run such a job, unless it is isolated."""
+        """Return whether this worker would run such a job, unless the job is isolated."""
         return not self.isolation and spec.queue in self.queues and self.tasks.get(spec.task, 0) >= spec.version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRequest:
-    """What a worker has room for. A repeat under the same `request` gets the same jobs again (rules 3).
+    """The jobs that a worker can start now. A repeat with the same `request` returns the same jobs (rule 3).
 
-    `queues` maps names to free slots, tried in order; `tasks` maps known names to the newest version understood (None: any);
-    `ids` takes only these jobs, isolated or not; otherwise `isolated` asks for isolated jobs only, or for none (rules 7).
-    `full` are queues that it serves too and has no room for: it need not be woken for them.
+    `queues` maps names to free slots, tried in order. `tasks` maps names to the newest version the worker has (None: any). `ids`
+    claims only these jobs, isolated or not; otherwise `isolated` claims only isolated jobs, or none (rule 7). `full` are queues of
+    the worker without a free slot: it need not be notified of their jobs.
     """
 
     request: str
@@ -53,9 +53,9 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One claimed job with the lease to speak for it. `remaining` is what its deadline leaves, in seconds.
+    """One claimed job with its lease. `remaining` is the number of seconds to its deadline.
 
-    `offered`: it was handed over to this worker. Whoever did that counts its failures, and `remaining` is what it left for this
+    `offered`: it was dispatched to this worker as a message. The sender counts its failures, and `remaining` is the time for this
     attempt alone.
     """
 
@@ -67,9 +67,9 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The answer to a claim. `next_due` is in how many seconds the next waiting job of these queues may start, if any.
+    """The answer to a claim. `next_due` is the number of seconds until the next delayed job of these queues is due, if any.
 
-    `isolated`: the claim asked for ordinary jobs, and an isolated one is ready whose task the worker knows.
+    `isolated`: the claim was for ordinary jobs, and an isolated job of a task that the worker has is ready.
     """
 
     jobs: tuple[Claimed, ...] = ()
@@ -79,29 +79,29 @@ class Claims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStats:
-    """One queue at a glance. `oldest` is how long its oldest ready job has waited, in seconds.
+    """Statistics of one queue. `oldest` is how long its oldest ready job has waited, in seconds.
 
-    `rate` is how many of its jobs start in a second, over the last minute or so.
+    `rate` is how many of its jobs start per second, averaged over about a minute.
     """
 
     name: str
     paused: bool = False
     ready: int = 0
     delayed: int = 0
-    waiting_for_limit: int = 0  # at a limit
+    waiting_for_limit: int = 0
     running: int = 0
     oldest: float | None = None
     rate: float = 0.0
 
     @property
     def queued(self) -> int:
-        """How many jobs wait, for whatever reason."""
+        """How many jobs are queued: ready, delayed, or waiting for a limit."""
         return self.ready + self.delayed + self.waiting_for_limit
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """Where a ready job stands: how many stand before it, and how long it may wait (seconds) as fast as its queue moves."""
+    """The position of a ready job: the jobs before it, and its estimated wait in seconds at the queue's current rate."""
 
     before: int
     wait: float | None = None
@@ -109,9 +109,9 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitStats:
-    """One limit in use: `held` of its `most` slots are taken and `parked` jobs wait for one.
+    """Statistics of one limit: `held` of its `most` slots are in use and `waiting` jobs wait for one.
 
-    Of a rate, `held` is how much of the burst is used up, and `after` when one more may come, in seconds.
+    Of a rate, `held` is the used part of the burst, and `after` the number of seconds until it allows one more job.
     """
 
     id: str
@@ -123,11 +123,11 @@ class LimitStats:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What one sweep did."""
+    """The result of one sweep."""
 
-    lost: int = 0  # leases swept away
-    ended: int = 0  # jobs ended by their deadline, start-within or want of listeners
+    lost: int = 0  # leases that expired
+    ended: int = 0  # jobs ended by their deadline, their expiry, or for lack of listeners
     removed: int = 0  # finished jobs whose retention had passed
-    more: bool = False  # another sweep has work right now
-    next_loss: float | None = None  # seconds until the first lease ends, unless its worker renews it
-    next_firing: float | None = None  # seconds until a schedule is to fire; 0 or less: now
+    more: bool = False  # another sweep has work at once
+    next_loss: float | None = None  # seconds until the first lease expires, unless its worker renews it
+    next_firing: float | None = None  # seconds until the next run of a schedule; 0 or less: now

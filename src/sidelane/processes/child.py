@@ -1,29 +1,33 @@
-"""A process that this one starts, and that does not outlive it."""
+"""Child processes: `sidelane` commands, and Python modules connected by a socket pair."""
 
 import asyncio
 import ctypes
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
-from sidelane.processes.exit_code import Exit
+from sidelane.processes.exit_code import Exit, shell_status
 
 MAX_LINE_SIZE = 1024 * 1024
+"""Bytes of one line of output; longer lines are dropped."""
+
+MAX_MESSAGE_SIZE = 64 * 1024 * 1024
+"""Bytes of one line on the socket between parent and child."""
 
 READ_TIMEOUT = 0.5
-"""Seconds to read what a process that has ended had still to say; a process of its own may hold the line open."""
+"""Seconds for reading the remaining output after an exit; a grandchild may keep the pipe open."""
 
 PR_SET_PDEATHSIG = 1
 
-SIGNAL_BASE = 128
-"""Added to a signal's number where it ended a process, as shells do."""
-
 
 class CliProcess:
-    """A `sidelane` command of its own: `arguments` are those of the command line. It has no terminal, so Ctrl-C is for us alone.
+    """A `sidelane` command in a child process; `arguments` are those of the command line.
 
-    `on_line` hears what it says; without, it says it where we do.
+    The child has a session of its own, so a terminal's Ctrl-C reaches the parent only. It inherits the descriptors `files`.
+    `on_line` is called with each line of output; without it, the child writes where the parent does.
     """
 
     def __init__(
@@ -44,7 +48,7 @@ class CliProcess:
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start it, again where it has ended."""
+        """Start the process, for the first time or after its exit."""
         pipe = asyncio.subprocess.PIPE if self._on_line else None
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "sidelane.cli", *self._arguments, "--parent", str(os.getpid()),
@@ -55,50 +59,75 @@ class CliProcess:
             self._reading = asyncio.create_task(self._read(self._process.stdout, self._on_line))
 
     async def wait(self) -> int:
-        """Wait until it has ended, and give its exit status as shells do."""
-        status = await self._running().wait()
+        """Wait for the exit and return its status as shells do."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was not started")
+        code = await self._process.wait()
         if self._reading is not None:
             await asyncio.wait([self._reading], timeout=READ_TIMEOUT)
             self._reading.cancel()
-        return status if status >= 0 else SIGNAL_BASE - status
+        return shell_status(code)
 
     def signal(self, number: int) -> None:
-        """Send it a signal, where it still runs."""
+        """Send a signal if the process runs."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
-    async def stop(self, number: int, patience: float) -> None:
-        """Ask it to end by a signal, and kill it after `patience` seconds."""
+    async def stop(self, number: int, timeout: float) -> None:
+        """Send a signal, and kill the process if it has not exited after `timeout` seconds."""
         if self._process is None:
             return
         self.signal(number)
         try:
-            await asyncio.wait_for(self.wait(), patience)
+            await asyncio.wait_for(self.wait(), timeout)
         except TimeoutError:
             self.signal(signal.SIGKILL)
             await self.wait()
-
-    def _running(self) -> asyncio.subprocess.Process:
-        if self._process is None:
-            raise RuntimeError(f"{self.name} was not started")
-        return self._process
 
     async def _read(self, stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
         while True:
             try:
                 line = await stream.readline()
             except ValueError:
-                continue  # longer than a line may be
+                continue  # longer than MAX_LINE_SIZE
             if not line:
                 return
             on_line(line.decode(errors="replace").rstrip("\r\n"))
 
 
+async def start_module(
+    module: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.StreamWriter]:
+    """Start `python -m <module> <descriptor> <arguments>` in its own session; return it with the streams of a socket to it.
+
+    The child imports from the same folders as this process. The descriptor is its end of the socket (see `connect_to_parent`).
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, str(theirs.fileno()), *arguments,
+            stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **environment},
+        )  # fmt: skip
+    reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_SIZE)
+    return process, reader, writer
+
+
+async def connect_to_parent(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open the child's end of the socket that `start_module` made."""
+    return await asyncio.open_connection(sock=socket.socket(fileno=descriptor), limit=MAX_MESSAGE_SIZE)
+
+
+def signal_on_parent_exit(number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when its parent exits, however that happens. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
 def exit_with_parent(parent: int | None) -> None:
-    """Have this process asked to stop (SIGTERM) when its parent has gone, however that went; on Linux only."""
+    """Have this process receive SIGTERM when its parent (a process id) exits; exit at once if it is gone already."""
     if parent is None:
         return
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it has gone already
+    signal_on_parent_exit(signal.SIGTERM)
+    if os.getppid() != parent:
         raise SystemExit(Exit.FAILED)

@@ -1,84 +1,139 @@
-"""Several worker processes under a small parent: it forwards signals, and starts again the one that died."""
+"""Supervision of child processes: restart with backoff, replacement on request, forwarded signals."""
 
 import asyncio
 import logging
+import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from sidelane.processes.child import SIGNAL_BASE, CliProcess
-from sidelane.processes.exit_code import Exit
+from sidelane.processes.child import CliProcess
+from sidelane.processes.exit_code import SIGNAL_BASE, Exit, describe_exit
 
 MIN_DELAY, MAX_DELAY = 0.5, 30.0
-"""Seconds before a process that died is started again: doubled each time, up to the longest."""
+"""Seconds before a process that died is started again: doubled each time, up to the maximum."""
 
 STABLE_AFTER = 60.0
-"""Seconds after which a process counts as having run well."""
+"""Seconds after which a process counts as healthy, so that its next restart is not delayed further."""
+
+STOP_TIMEOUT = 6.0
+"""Seconds a process has to exit before it is killed, when it is replaced or its supervision is cancelled."""
 
 FATAL_EXITS = frozenset({Exit.USAGE, Exit.CONFIGURATION})
 """Exit codes of a process that would end in the same way again."""
 
 REQUESTED_EXITS = frozenset({SIGNAL_BASE + signal.SIGTERM, SIGNAL_BASE + signal.SIGINT, SIGNAL_BASE + signal.SIGQUIT})
-"""Statuses of a process that was told to stop before it could do so in good order: nothing was lost."""
+"""Statuses of a process that was stopped before it could handle the signal: nothing was lost."""
+
+RestartPolicy = Callable[[int, float], float | None]
+"""Maps the exit status of a process and the seconds it ran to the seconds until its restart.
+
+None ends the supervision; `math.inf` waits for `SupervisedProcess.restart`.
+"""
 
 logger = logging.getLogger(__name__)
 
 
-class Supervisor:
-    """Keeps its children running until it is told to stop."""
+class SupervisedProcess:
+    """Keeps one child process running: starts it again after each exit as `policy` says, and when `restart` is called.
 
-    def __init__(self, children: Sequence[CliProcess]) -> None:
-        self._children = children
+    `stop_signal` asks the process to exit when it is replaced.
+    """
+
+    def __init__(self, child: CliProcess, policy: RestartPolicy, *, stop_signal: int = signal.SIGTERM) -> None:
+        self.name = child.name
+        self._child = child
+        self._policy = policy
+        self._stop_signal = stop_signal
         self._stopping = asyncio.Event()
+        self._restart = asyncio.Event()
+
+    def restart(self) -> None:
+        """Replace the process by a new one, or start it now if it waits for its restart."""
+        self._restart.set()
+
+    def signal(self, number: int) -> None:
+        """Send the process a signal that ends it, and do not start it again."""
+        self._stopping.set()
+        self._child.signal(number)
 
     async def run(self) -> int:
-        """Run until every child has ended for good, and give the worst of their statuses."""
+        """Run until `signal` or the policy ends it, and return the last exit status. If cancelled, stop the process first."""
+        while True:
+            self._restart.clear()
+            await self._child.start()
+            if self._stopping.is_set():
+                self._child.signal(signal.SIGTERM)  # it was being started when `signal` was called
+            began = time.monotonic()
+            try:
+                status = await self._exit_or_restart()
+            finally:
+                await asyncio.shield(self._child.stop(self._stop_signal, STOP_TIMEOUT))
+            if status is None:
+                continue
+            delay = None if self._stopping.is_set() else self._policy(status, time.monotonic() - began)
+            if delay is None:
+                return status
+            await self._wait(delay)
+            if self._stopping.is_set():
+                return Exit.DONE
+
+    async def _exit_or_restart(self) -> int | None:
+        """Wait for the exit, and return its status, or for a restart request, and return None."""
+        exited, restart = asyncio.create_task(self._child.wait()), asyncio.create_task(self._restart.wait())
+        try:
+            await asyncio.wait([exited, restart], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            restart.cancel()
+        return exited.result() if exited.done() else None
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait so many seconds, or until a restart or the end is requested."""
+        waits = [asyncio.create_task(event.wait()) for event in (self._restart, self._stopping)]
+        timeout = seconds if math.isfinite(seconds) else None
+        try:
+            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+class Supervisor:
+    """Several worker processes under a small parent, which forwards signals and restarts a process that died."""
+
+    def __init__(self, children: Sequence[CliProcess]) -> None:
+        self._processes = [SupervisedProcess(child, self._policy(child.name)) for child in children]
+
+    async def run(self) -> int:
+        """Run until every child has exited for good, and return the highest of their statuses."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._forward, number)
-        return max(await asyncio.gather(*(self._keep(child) for child in self._children)))
+        statuses = await asyncio.gather(*(process.run() for process in self._processes))
+        return max(Exit.DONE if status in REQUESTED_EXITS else status for status in statuses)
 
     def _forward(self, number: int) -> None:
-        self._stopping.set()
-        for child in self._children:
-            child.signal(number)
+        for process in self._processes:
+            process.signal(number)
 
-    async def _keep(self, child: CliProcess) -> int:
-        """Run a child, again and again until it should stop."""
-        wait, first = MIN_DELAY, True
-        while True:
-            await child.start()
-            if self._stopping.is_set():
-                child.signal(signal.SIGTERM)  # it was being started when the signal came
-            began = time.monotonic()
-            status = await child.wait()
-            if self._stopping.is_set():
-                return Exit.DONE if status in REQUESTED_EXITS else status
+    def _policy(self, name: str) -> RestartPolicy:
+        """Return a policy that restarts a process with backoff, and stops all of them if its first start fails for good."""
+        delay, first = MIN_DELAY, True
+
+        def restart_delay(status: int, seconds: float) -> float | None:
+            nonlocal delay, first
             if first and status in FATAL_EXITS:
                 self._forward(signal.SIGTERM)
-                return status
+                return None
             first = False
-            wait = MIN_DELAY if time.monotonic() - began > STABLE_AFTER else wait
-            logger.error("worker %s died (%s); it is started again in %g s", child.name, describe_exit(status), wait)
-            if await self._stops_within(wait):
-                return Exit.DONE
-            wait = min(wait * 2, MAX_DELAY)
+            wait = MIN_DELAY if seconds > STABLE_AFTER else delay
+            delay = min(wait * 2, MAX_DELAY)
+            logger.error("worker %s died (%s); it is started again in %g s", name, describe_exit(status), wait)
+            return wait
 
-    async def _stops_within(self, seconds: float) -> bool:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
+        return restart_delay
 
 
-def names_of(name: str, count: int) -> list[str]:
-    """Name so many processes: by the name alone where there is one, else "w-1", "w-2" and so on."""
+def process_names(name: str, count: int) -> list[str]:
+    """Return the names of `count` processes: the name itself for one, else "w-1", "w-2" and so on."""
     return [name] if count == 1 else [f"{name}-{number + 1}" for number in range(count)]
-
-
-def describe_exit(status: int) -> str:
-    """Say how a process ended."""
-    if status > SIGNAL_BASE:
-        return f"signal {signal.Signals(status - SIGNAL_BASE).name}"
-    return f"exit status {status}"

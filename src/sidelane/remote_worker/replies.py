@@ -1,4 +1,4 @@
-"""Replying: what became of an offer, on its way to whoever made it."""
+"""Reply sender: events and completions of a remote worker's jobs, sent to the lane that dispatched them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,34 +7,34 @@ from pydantic_core import from_json
 from sidelane.files.files import Files
 from sidelane.model.errors import FilesUnavailable, TransportUnavailable
 from sidelane.model.event import NewEvent
+from sidelane.model.job import DAY
 from sidelane.model.message import Message
 from sidelane.model.outcome import Failed, Retried, Succeeded
 from sidelane.model.problem import Problem
 from sidelane.transports.contract import Transport
+from sidelane.transports.data_reference import fit_message
 from sidelane.transports.job_messages import (
     MAX_EVENTS,
     CompletionMessage,
     DispatchedJob,
     EmittedEvent,
-    data_of,
-    reply_message,
-    with_dataref,
+    write_completion,
 )
 
 ENVELOPE_SIZE = 4096
-"""Bytes of a message that are neither result nor events: names, ids, the token."""
+"""Bytes of a message beside its result and events: names, ids, the token."""
 
 MESSAGE_OVERHEAD = 512
-"""Bytes of a message beside its body."""
+"""Bytes of a message that the transport counts beside its body."""
 
 EVENT_OVERHEAD = 32
-"""Bytes that an event takes beside its name and data."""
+"""Bytes of an event beside its name and data."""
 
 
 class ReplySender:
-    """Sends events and ends of offered jobs. What is sent twice counts once: events have ordinals, a token ends one job once.
+    """Sends events and completions of jobs. Sending twice has no effect: events have ordinals, a token completes one attempt.
 
-    What is too large for a message goes by `files`, where both sides reach them: in a bucket.
+    Data too large for a message are stored in `files` if these are in a bucket, which both sides reach.
     """
 
     def __init__(self, transport: Transport, files: Files) -> None:
@@ -42,77 +42,81 @@ class ReplySender:
         self._files = files if "://" in files.location else None
 
     @property
-    def most(self) -> int | None:
-        """How many bytes a result, or an event, may have; None: any number."""
-        return self._room if self._files is None else None
+    def max_result_size(self) -> int | None:
+        """Bytes that a result, or an event, may have; None: any number."""
+        return self._capacity if self._files is None else None
 
     @property
-    def _room(self) -> int:
-        """How many bytes of results and events one message can carry."""
-        return self._transport.largest - ENVELOPE_SIZE
+    def _capacity(self) -> int:
+        """Bytes of results and events that fit into one message."""
+        return self._transport.max_message_size - ENVELOPE_SIZE
 
-    async def events(self, offer: DispatchedJob, ordinal: int, entries: Sequence[NewEvent]) -> None:
-        """Send events, the first of them with this ordinal. Raises `TransportError`."""
-        replies: dict[str, CompletionMessage] = {}
-        for piece in _pieces(entries, self._room):
-            reply = CompletionMessage(job=offer.job, token=offer.token, events=_emitted(piece), ordinal=ordinal)
-            replies[f"events.{ordinal}"] = reply
-            ordinal += len(piece)
-        await self._sent(offer, replies)
+    async def events(self, job: DispatchedJob, ordinal: int, entries: Sequence[NewEvent]) -> None:
+        """Send events; the first of them has this ordinal. Raises `TransportError`."""
+        completions: dict[str, CompletionMessage] = {}
+        for chunk in _chunks(entries, self._capacity):
+            completions[f"events.{ordinal}"] = CompletionMessage(
+                job=job.job, token=job.token, events=_emitted(chunk), ordinal=ordinal
+            )
+            ordinal += len(chunk)
+        await self._send(job, completions)
 
     async def end(
-        self, offer: DispatchedJob, outcome: Succeeded | Retried | Failed, ordinal: int, entries: Sequence[NewEvent]
+        self, job: DispatchedJob, outcome: Succeeded | Retried | Failed, ordinal: int, entries: Sequence[NewEvent]
     ) -> None:
-        """Send how a job ended, with its last events. Raises `TransportError`."""
+        """Send a completion with its last events. Raises `TransportError`."""
         size = len(outcome.result.encode()) if isinstance(outcome, Succeeded) else ENVELOPE_SIZE
-        if entries and (len(entries) > MAX_EVENTS or size + sum(map(_size, entries)) > self._room):
-            await self.events(offer, ordinal, entries)
+        if entries and (len(entries) > MAX_EVENTS or size + sum(map(_size, entries)) > self._capacity):
+            await self.events(job, ordinal, entries)
             ordinal, entries = ordinal + len(entries), ()
         if isinstance(outcome, Succeeded):
-            reply = CompletionMessage(
-                job=offer.job,
-                token=offer.token,
+            completion = CompletionMessage(
+                job=job.job,
+                token=job.token,
                 result=from_json(outcome.result),
                 events=_emitted(entries),
                 ordinal=ordinal,
             )
         else:
-            reply = CompletionMessage(
-                job=offer.job, token=offer.token, problem=outcome.failure.problem, error=outcome.failure.error or None,
+            completion = CompletionMessage(
+                job=job.job, token=job.token, problem=outcome.failure.problem, error=outcome.failure.error or None,
                 retry=isinstance(outcome, Retried), events=_emitted(entries), ordinal=ordinal,
             )  # fmt: skip
-        await self._sent(offer, {"end": reply})
+        await self._send(job, {"end": completion})
 
-    async def refusal(self, offer: DispatchedJob, problem: Problem) -> None:
-        """Send that a job cannot be done here, nor elsewhere. Raises `TransportError`."""
-        reply = CompletionMessage(job=offer.job, token=offer.token, problem=problem, retry=False)
-        await self._sent(offer, {"end": reply})
+    async def refusal(self, job: DispatchedJob, problem: Problem) -> None:
+        """Send a final problem: no worker can run the job. Raises `TransportError`."""
+        completion = CompletionMessage(job=job.job, token=job.token, problem=problem, retry=False)
+        await self._send(job, {"end": completion})
 
-    async def _sent(self, offer: DispatchedJob, replies: Mapping[str, CompletionMessage]) -> None:
-        """Send replies to an offer, each with an id by which it is known when it is sent again."""
-        messages = [await self._message(offer, name, reply) for name, reply in replies.items()]
+    async def _send(self, job: DispatchedJob, completions: Mapping[str, CompletionMessage]) -> None:
+        """Send messages, each with an id that is the same when it is sent again."""
+        messages = [await self._message(job, name, completion) for name, completion in completions.items()]
         for error in await self._transport.send(messages):
             if error is not None:
                 raise error
 
-    async def _message(self, offer: DispatchedJob, name: str, reply: CompletionMessage) -> Message:
-        message = reply_message(reply, id=f"{offer.id}.{name}", traceparent=offer.traceparent)
-        if self._files is None or len(message.body.encode()) <= self._transport.largest - MESSAGE_OVERHEAD:
+    async def _message(self, job: DispatchedJob, name: str, completion: CompletionMessage) -> Message:
+        message = write_completion(completion, id=f"{job.id}.{name}", traceparent=job.traceparent)
+        if self._files is None:
             return message
+        max_size = self._transport.max_message_size - MESSAGE_OVERHEAD
         try:
-            return with_dataref(message, await self._files.put_text(data_of(message), name=f"{offer.id}.{name}.json"))
+            return await fit_message(
+                message, max_size, self._files, name=f"{job.id}.{name}.json", lifetime=DAY
+            )  # fmt: skip
         except FilesUnavailable as error:
             raise TransportUnavailable(str(error)) from error
 
 
-def _pieces(entries: Sequence[NewEvent], room: int) -> Iterator[Sequence[NewEvent]]:
-    """Cut events into what one message can carry. One alone always fits: a task is held to that when it emits it."""
+def _chunks(entries: Sequence[NewEvent], capacity: int) -> Iterator[Sequence[NewEvent]]:
+    """Yield chunks of events that fit into one message. One event always fits: its size is checked when a task emits it."""
     start, size = 0, 0
-    for place, entry in enumerate(entries):
+    for index, entry in enumerate(entries):
         size += _size(entry)
-        if place > start and (size > room or place - start >= MAX_EVENTS):
-            yield entries[start:place]
-            start, size = place, _size(entry)
+        if index > start and (size > capacity or index - start >= MAX_EVENTS):
+            yield entries[start:index]
+            start, size = index, _size(entry)
     if entries:
         yield entries[start:]
 

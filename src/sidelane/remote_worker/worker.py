@@ -1,4 +1,4 @@
-"""Serving: a worker for machines without access to the store, which takes its jobs as messages and answers with messages."""
+"""Remote worker: runs jobs on a machine without access to the store; receives them as messages and replies with messages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -17,20 +17,18 @@ from sidelane.stores.contract import Subscription
 from sidelane.tasks.internal_queues import without_internal
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.task import Task
-from sidelane.transports.endpoints import Address
+from sidelane.transports.contract import Endpoint
+from sidelane.transports.endpoints import require_receivable, require_sendable
 from sidelane.transports.factory import TransportPool
-from sidelane.transports.receive_loop import require_receivable, require_sendable
-from sidelane.worker.capacity import WorkerCapacity
-from sidelane.worker.fetcher import QueueShare
-from sidelane.worker.watchdog import HEARTBEATS_PER_LEASE
-from sidelane.worker.weighted_queues import WeightedQueues
+from sidelane.worker.capacity import QueueShare, WeightedQueues, WorkerCapacity
+from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE
 from sidelane.worker.worker import Worker
 
 R = TypeVar("R")
 
 NO_STORE = (
-    "This worker takes offers and has no store, so its tasks can submit nothing. Let whoever made the offer do it: as then=…, or "
-    "by the task's result."
+    "This remote worker has no store, so its tasks cannot submit jobs. Submit them where the store is: with then=…, or from the "
+    "task's result."
 )
 
 NEVER = 86_400.0
@@ -38,8 +36,8 @@ NEVER = 86_400.0
 
 @asynccontextmanager
 async def message_worker(
-    offers: Address,
-    replies: Address,
+    receive_from: Endpoint,
+    reply_to: Endpoint,
     transports: TransportPool,
     *,
     files: Files,
@@ -48,45 +46,46 @@ async def message_worker(
     name: str,
     exit_when_stuck: bool,
 ) -> AsyncIterator[Worker]:
-    """Make a worker that takes offers and sends replies, to be run within the block.
+    """Return a worker that receives jobs and sends replies. Run it within the context.
 
-    A silent worker keeps its offers for as long as the setting `lease` says. Raises `ConfigurationError`, `TransportUnavailable`
-    and `TransportUnusable`.
+    A job of a worker that is silent for `lease_duration` seconds is delivered again. Raises `ConfigurationError`,
+    `TransportUnavailable` and `TransportMisconfigured`.
     """
-    require_receivable(offers)
-    require_sendable(replies)
-    queue, sender = str(offers), await transports.to(replies)
-    answers = ReplySender(sender, files)
-    async with (await transports.to(offers)).receiving(hold=settings.lease_duration) as receiver:
-        limit = min(settings.payload_limit, answers.most or settings.payload_limit)
-        source = MessageJobSource(receiver, answers, queue=queue, tasks=_servable(registry), files=files)
+    require_receivable(receive_from)
+    require_sendable(reply_to)
+    queue = str(receive_from)
+    replies = ReplySender(await transports.get(reply_to), files)
+    transport = await transports.get(receive_from)
+    async with transport.open_receiver(visibility_timeout=settings.lease_duration) as receiver:
+        limit = min(settings.payload_limit, replies.max_result_size or settings.payload_limit)
+        source = MessageJobSource(receiver, replies, queue=queue, tasks=_runnable_tasks(registry), files=files)
         loop = asyncio.get_running_loop()
 
-        async def beats() -> CrossLoopHeartbeat:
+        async def open_heartbeat() -> CrossLoopHeartbeat:
             return CrossLoopHeartbeat(source, loop)
 
         yield Worker(
             source,
-            open_source=beats,
+            open_source=open_heartbeat,
             registry=registry,
             settings=settings.model_copy(update={"payload_limit": limit}),
-            submitter=NullClient(),
+            client=NullClient(),
             shares=[QueueShare(WorkerCapacity(settings.concurrency, {queue: None}), WeightedQueues({queue: 1}))],
             name=name,
-            attendants=[source],
+            background_services=[source],
             exit_when_stuck=exit_when_stuck,
         )
 
 
-def _servable(registry: Registry) -> dict[str, AnyTask]:
-    """Give the tasks that an offer may name: the users' own that run here."""
+def _runnable_tasks(registry: Registry) -> dict[str, AnyTask]:
+    """Return the tasks that a remote worker runs: no internal and no external ones."""
     return {name: task for name, task in without_internal(registry.tasks).items() if task.mode != "remote"}
 
 
 class CrossLoopHeartbeat:
-    """What the heartbeat's thread speaks to: the same source, which lives on the main loop, for there are its deliveries.
+    """Heartbeat of the heartbeat thread, which runs on the main loop: the deliveries belong to that loop.
 
-    A main loop that is stuck extends nothing, so that what it holds is given to others.
+    A main loop that is stuck extends nothing, so that its jobs are delivered to other workers.
     """
 
     def __init__(self, source: MessageJobSource, loop: asyncio.AbstractEventLoop) -> None:
@@ -94,21 +93,21 @@ class CrossLoopHeartbeat:
         self._loop = loop
 
     async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[LeaseStatus]:
-        beat = asyncio.run_coroutine_threadsafe(self._source.heartbeat(worker, leases, lease=lease), self._loop)
+        result = asyncio.run_coroutine_threadsafe(self._source.heartbeat(worker, leases, lease=lease), self._loop)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(beat), lease / HEARTBEATS_PER_LEASE)
+            return await asyncio.wait_for(asyncio.wrap_future(result), lease / HEARTBEATS_PER_LEASE)
         except TimeoutError as error:
-            raise StoreUnavailable("The offers in hand could not be extended in time.") from error
+            raise StoreUnavailable("The jobs in flight could not be extended in time.") from error
 
     @asynccontextmanager
     async def watch(self, *topics: str) -> AsyncIterator[Subscription]:
-        yield _NoHints()
+        yield NullSubscription()
 
     async def close(self) -> None: ...
 
 
-class _NoHints:
-    """The hints of a source that gives none: nobody tells this worker that a job of its was cancelled."""
+class NullSubscription:
+    """Subscription without notifications: cancellations do not reach a remote worker."""
 
     async def wait(self, timeout: float | None = None) -> bool:
         await asyncio.sleep(NEVER if timeout is None else timeout)
@@ -116,7 +115,7 @@ class _NoHints:
 
 
 class NullClient:
-    """What tasks find where they expect the open lane."""
+    """Client of tasks on a machine without a store: it submits nothing."""
 
     @property
     def store(self) -> NoReturn:
@@ -126,7 +125,7 @@ class NullClient:
         raise LaneNotOpen(NO_STORE)
 
     async def keep_files(self, spec: JobSpec, text: str) -> None:
-        """Nothing: whoever made the offer keeps the files that the reply names."""
+        """Do nothing: the lane that dispatched the job keeps the files that the reply names."""
 
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> NoReturn:
         raise LaneNotOpen(NO_STORE)

@@ -1,4 +1,4 @@
-"""Cutting large calls, so that no transaction or script is long (rules 16)."""
+"""Chunks of large calls, so that no transaction or script takes long (rule 16)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class Cost(NamedTuple):
-    """How much of a transaction something takes: rows it touches, and bytes it brings."""
+    """The cost of an item: rows it touches and bytes it writes."""
 
     items: int
     size: int
@@ -41,15 +41,15 @@ def cost_of_one(_item: object) -> Cost:
     return Cost(1, 0)
 
 
-def chunks(items: Sequence[Item], weigh: Callable[[Item], Cost]) -> Iterator[tuple[Sequence[Item], Cost]]:
-    """Cut a call into pieces that fit a transaction; an item that alone does not is a piece of its own."""
+def chunks(items: Sequence[Item], cost_of: Callable[[Item], Cost]) -> Iterator[tuple[Sequence[Item], Cost]]:
+    """Split items into chunks that fit a transaction, each with its cost. An item that is too large is its own chunk."""
     start = count = size = 0
-    for place, item in enumerate(items):
-        weight = weigh(item)
-        if place > start and (count + weight.items > MAX_ITEMS or size + weight.size > MAX_BYTES):
-            yield items[start:place], Cost(count, size)
-            start, count, size = place, 0, 0
-        count += weight.items
-        size += weight.size
+    for index, item in enumerate(items):
+        cost = cost_of(item)
+        if index > start and (count + cost.items > MAX_ITEMS or size + cost.size > MAX_BYTES):
+            yield items[start:index], Cost(count, size)
+            start, count, size = index, 0, 0
+        count += cost.items
+        size += cost.size
     if start < len(items):
         yield items[start:], Cost(count, size)

@@ -1,4 +1,4 @@
-"""A clock that only moves when a test turns it."""
+"""`ManualClock`, a clock for tests that advances only when told to."""
 
 import threading
 
@@ -6,7 +6,7 @@ NEW_YEAR_2027 = 1_798_761_600.0
 
 
 class ManualClock:
-    """Tell the time a test has set, in seconds since 1970. Any thread may read or turn it."""
+    """Return the time that a test has set, in seconds since 1970. Thread-safe."""
 
     def __init__(self, start: float = NEW_YEAR_2027) -> None:
         self._now = start
@@ -17,12 +17,12 @@ class ManualClock:
             return self._now
 
     def advance(self, seconds: float) -> float:
-        """Go on by so many seconds (negative: a step back) and tell the new time."""
+        """Advance by some seconds (negative: step back) and return the new time."""
         with self._lock:
             self._now += seconds
             return self._now
 
     def set(self, now: float) -> None:
-        """Jump to a time, forward or back."""
+        """Set the time, forward or back."""
         with self._lock:
             self._now = now

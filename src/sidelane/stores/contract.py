@@ -1,10 +1,9 @@
-"""The contract every store meets, at the level of meaning.
+"""Store contract: the protocol that every store implements. `sidelane.conformance` defines its exact behaviour in tests.
 
-Calls are batched and each item has its own answer. Every call may be repeated without harm, because a reply may be lost. The
-store's clock counts: durations go in, times come out. What the words mean exactly is `sidelane.conformance`.
+Calls are batched, and each item has its own result. A reply may be lost, so every call may safely be repeated. Durations go in
+and times come out, both in seconds as float; times are those of the store's clock.
 
-Every verb raises `StoreUnavailable` when the store cannot be reached (nothing was done, or a repeat is harmless) and
-`StoreUnusable` when it never will be.
+Every method raises `StoreUnavailable` while the store cannot be reached and `StoreMisconfigured` if it can never be used.
 """
 
 from collections.abc import Sequence
@@ -20,196 +19,193 @@ from sidelane.model.worker import ClaimRequest, Claims, LimitStats, QueuePositio
 
 
 def job_topic(job_id: str) -> str:
-    """The topic that is hinted at when a job's log or state has changed."""
+    """Return the topic of changes to a job's event log or state."""
     return f"job:{job_id}"
 
 
 def queue_topic(queue: str) -> str:
-    """The topic that is hinted at when a queue may have something to claim.
+    """Return the topic of ready jobs in a queue.
 
-    A store may wake one of those who watch a queue and have room, rather than all. Who was woken is woken again after its next
-    claim; what a claim leaves behind for want of room wakes another.
+    A store may notify one worker with free slots instead of all. A notified worker is eligible again after its next claim. If a
+    claim leaves ready jobs behind, another worker is notified.
     """
     return f"queue:{queue}"
 
 
 def worker_topic(worker: str) -> str:
-    """The topic that is hinted at when one of a worker's running jobs is asked to stop."""
+    """Return the topic of cancel requests for a worker's running jobs."""
     return f"worker:{worker}"
 
 
 def batch_topic(batch_id: str) -> str:
-    """The topic that is hinted at when a job of a batch has come or ended, or the batch was sealed."""
+    """Return the topic of changes to a batch: a job was submitted or finished, or the batch was sealed."""
     return f"batch:{batch_id}"
 
 
 class Subscription(Protocol):
-    """Hints for the topics of one watch. They may be lost, doubled or late; what they hint at is in the store."""
+    """Hints for the topics of one watch. They may be lost, repeated or late; read the store for the facts."""
 
     async def wait(self, timeout: float | None = None) -> bool:
-        """Wait for a hint since the last call; false when `timeout` seconds passed without one."""
+        """Wait for a hint since the last call. Returns False after `timeout` seconds without one."""
         ...
 
 
 class JobSource(Protocol):
-    """The worker's side: these verbs are enough to run jobs."""
+    """The methods that a worker needs to run jobs."""
 
     async def claim(self, request: ClaimRequest) -> Claims:
-        """Take jobs that are ready: priority first, then users in turn, then age. Each gets a new attempt and lease."""
+        """Start ready jobs by priority, then fairly by user, then by age. Each gets a new attempt and lease."""
         ...
 
     async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[LeaseStatus]:
-        """Renew these leases for `lease` seconds and say how each stands. A worker whose health is "stopped" is forgotten."""
+        """Renew leases for `lease` seconds and return the status of each. A worker whose health is "stopped" is removed."""
         ...
 
     async def append(self, appends: Sequence[EventAppend]) -> list[bool]:
-        """Write entries to the logs of running jobs; false where the lease was lost. What was seen before is ignored."""
+        """Append entries to the event logs of running jobs; False if the lease is lost. Entries seen before are ignored."""
         ...
 
     async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]:
-        """End attempts: state, last entries and follow-ups in one step, or nothing and false where the lease was lost.
+        """Finish attempts: state, last entries and follow-ups in one step. False, and no change, if the lease is lost.
 
-        One that is handed over goes on under its lease, which no worker holds or renews any more: it runs out in the time given.
+        A dispatched job keeps running under its lease without a worker. The lease ends after the outcome's timeout.
         """
         ...
 
     def watch(self, *topics: str) -> AbstractAsyncContextManager[Subscription]:
-        """Be woken when one of these topics changes. No change after the watch is open goes without a hint, barring faults."""
+        """Subscribe to topics. Every change after the context is entered gives a hint, unless a fault loses it."""
         ...
 
     async def close(self) -> None:
-        """Let go of everything; calls under way end first."""
+        """Close the store after calls in progress have ended."""
         ...
 
 
 class Batches(Protocol):
-    """Jobs that are counted together. They join by `JobSpec.batch`."""
+    """Batches: jobs that are counted together. They join by `JobSpec.batch`."""
 
     async def open_batch(self, spec: BatchSpec) -> BatchRecord:
-        """Make a batch that jobs may join; an id that is known answers with the batch that has it.
+        """Create a batch that jobs may join, or return the existing one with this id.
 
-        Raises `JobRefused` where it cannot be kept, or one of its follow-ups could not be.
+        Raises `JobRefused` if the batch or one of its follow-ups is invalid.
         """
         ...
 
     async def seal_batch(self, batch_id: str) -> BatchRecord | None:
-        """Let no more jobs join. A batch ends in the step that seals it, or that ends the last of its jobs."""
+        """Close a batch to new jobs. It ends in the step that seals it, or that finishes the last of its jobs."""
         ...
 
     async def get_batch(self, batch_id: str) -> BatchRecord | None:
-        """Look a batch up."""
+        """Return a batch, or None for an unknown id."""
         ...
 
 
 class Schedules(Protocol):
-    """What fires by itself. Who fires is open: any process may, and a step counts once (rules 13)."""
+    """Schedules. Any process may fire them; each tick counts once (rule 13)."""
 
     async def upsert_schedule(self, schedule: Schedule) -> None:
-        """Keep a schedule, new or changed. One that is known by its name, or was by an alias, goes on from its last firing.
+        """Add or change a schedule. One that is known by its name or an alias continues from its last tick.
 
-        Raises `JobRefused` where it cannot be kept, or its job could not be.
+        Raises `JobRefused` if the schedule or its job is invalid.
         """
         ...
 
     async def list_schedules(self) -> ScheduleList:
-        """List all schedules by name, with the store's own time."""
+        """Return all schedules by name, with the store's time."""
         ...
 
-    async def fire(self, firing: ScheduleTick) -> bool:
-        """Take a step of a schedule and submit its jobs; false where it was taken already, or the schedule is disabled or gone.
+    async def fire(self, tick: ScheduleTick) -> bool:
+        """Advance a schedule by one tick and submit its jobs, regardless of `max_queued`.
 
-        The jobs pass `max_queued`.
+        Returns False if the tick has fired before, or the schedule is disabled or unknown.
         """
         ...
 
     async def set_schedule_enabled(self, name: str, enabled: bool = True) -> bool:
-        """Let a schedule fire, from now on, or no more; false where there is none of this name."""
+        """Enable a schedule from now on, or disable it. Returns False for an unknown name."""
         ...
 
     async def delete_schedule(self, name: str) -> bool:
-        """Forget a schedule; false where there is none of this name."""
+        """Delete a schedule. Returns False for an unknown name."""
         ...
 
 
 class Store(JobSource, Batches, Schedules, Protocol):
-    """The system of record."""
+    """The system of record for jobs."""
 
     @property
     def description(self) -> str:
-        """What keeps the jobs here, and in which version, for people to read."""
+        """The database and its version, for display."""
         ...
 
     @property
     def durability_warnings(self) -> Sequence[str]:
-        """What could lose jobs the way the store was set up when it was opened: half a sentence each about "the store"."""
+        """Settings that could lose jobs, as found at open: clauses that follow "the store may lose jobs: "."""
         ...
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
-        """Make jobs durable. An id that is known, or a unique key that is taken, answers with the job that has it.
+        """Store jobs durably. A known id or a unique key that is taken returns the existing job.
 
-        Else a full queue or a limit that rejects refuses it, and one that replaces stops older jobs for it. A spec with `remember`
-        whose id is that of a removed job is refused with 410.
+        Otherwise, a full queue or a rejecting limit rejects the job, and a replacing limit cancels older jobs for it. A spec with
+        `id_retention` and the id of a removed job is rejected with 410.
         """
         ...
 
     async def cancel(self, ids: Sequence[str]) -> list[JobRecord | None]:
-        """Cancel queued jobs and handed-over ones at once and ask running ones to stop; finished ones stay as they are."""
+        """Cancel queued and external jobs at once, and ask running ones to stop. Finished jobs stay as they are."""
         ...
 
     async def requeue(self, ids: Sequence[str], *, arguments: str | None = None) -> list[JobRecord | Rejection | None]:
-        """Bring finished jobs back to queued, with fresh budgets and, where given, other arguments; unfinished ones stay as is."""
+        """Return finished jobs to their queue with failures and losses reset, and with new arguments if given."""
         ...
 
     async def remove(self, ids: Sequence[str]) -> list[bool]:
-        """Forget finished jobs before their time; false for one that is unfinished, has unfinished children, or is not there."""
+        """Remove finished jobs. False for an unknown or unfinished job, and for one with unfinished children."""
         ...
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | Tombstone | None]:
-        """Look jobs up."""
+        """Return a record, the tombstone of a removed job, or None for each id."""
         ...
 
     async def list_jobs(self, query: Query) -> list[JobRecord]:
-        """Find jobs, newest first. Their history is left empty."""
+        """Return matching jobs, newest first. Their `history` is empty."""
         ...
 
     async def queue_position(self, job_id: str) -> QueuePosition | None:
-        """Tell how many ready jobs of its queue stand before a ready job (by priority, then age), counted up to 1,000."""
+        """Count the ready jobs before a ready job of the same queue, by priority then age, up to 1,000."""
         ...
 
     async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> EventPage | None:
-        """Read a job's log after a cursor: up to `limit` events, fewer where they are large. The end is its last event.
-
-        None when there is no such job.
-        """
+        """Return up to `limit` events after a cursor, fewer if they are large; the end event last. None for an unknown id."""
         ...
 
     async def touch_listeners(self, ids: Sequence[str]) -> None:
-        """Say that someone listens to these jobs now: their `abandon_after` starts anew."""
+        """Record that these jobs have a listener now, which restarts their `abandon_after`."""
         ...
 
     async def pause(self, queue: str, paused: bool = True) -> None:
-        """Stop or resume handing out jobs of a queue, everywhere and at once."""
+        """Pause or resume a queue for all workers."""
         ...
 
     async def workers(self) -> list[WorkerInfo]:
-        """List the workers that are alive."""
+        """Return the workers that are alive."""
         ...
 
     async def stats(self) -> list[QueueStats]:
-        """Count the unfinished jobs of every queue the store has seen."""
+        """Return the counts of unfinished jobs for every queue the store has seen."""
         ...
 
     async def limits(self) -> list[LimitStats]:
-        """List the limits that have anything taken or waiting now, by id."""
+        """Return the limits that are used or waited for, by id."""
         ...
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
-        """Do what time asks for: take back expired leases, end what is too late, forget what was kept long enough.
+        """Expire leases, fail expired jobs, and remove what is past its retention.
 
-        Idempotent, for any process at any time. `lease` is the duration of leases on this store in seconds (rules 5).
+        Idempotent: any process may call it at any time. `lease` is the duration of leases on this store in seconds (rule 5).
         """
         ...
 
     async def get_or_set(self, name: str, value: str) -> str:
-        """Keep a value under a name, or give the one that is already there."""
+        """Store a value under a name, or return the existing one."""
         ...

@@ -1,4 +1,4 @@
-"""Opening the store that a URL names."""
+"""Opens a store by URL."""
 
 import re
 import time
@@ -26,12 +26,13 @@ _REDIS = (
 
 
 async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Store:
-    """Open the store that `url` names, whose time is told by `clock` in seconds since 1970.
+    """Open the store at `url`. `clock` returns seconds since 1970.
 
-    `sqlite:///jobs.db` is a file in the current folder, `sqlite:////var/lib/jobs.db` one by its whole path, and
-    `sqlite://:memory:` lives as long as the store is open. `redis://`, `rediss://` and `unix://` name a server of Redis or Valkey,
-    `redis+sentinel://` sentinels that know it and `redis+cluster://` nodes of a cluster; `?name=` tells several stores there
-    apart. Raises `ConfigurationError` for a URL that names no store.
+    `sqlite:///jobs.db` is a relative path, `sqlite:////var/lib/jobs.db` an absolute one, and `sqlite://:memory:` lives until the
+    store is closed. `redis://`, `rediss://` and `unix://` are a Redis or Valkey server, `redis+sentinel://` its sentinels,
+    `redis+cluster://` nodes of a cluster. `?name=` separates several stores on one server.
+
+    Raises `ConfigurationError` for an unknown URL and `MissingExtra` for a missing driver.
     """
     if url.startswith(_SQLITE):
         from sidelane.stores.sqlite.store import SqliteStore
@@ -53,31 +54,31 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Sto
 
 
 def resolve_path(url: str, root: Path) -> str:
-    """Resolve a relative file against the project's root, so that every process finds the same one."""
+    """Return the URL with a relative path resolved against `root`, so that every process opens the same file."""
     path = url.removeprefix(_FILE)
     return url if path in (url, MEMORY) or path.startswith("/") else f"{_FILE}{root / path}"
 
 
 def is_in_memory(url: str) -> bool:
-    """Tell whether the store lives in the memory of whoever opens it, and nowhere else."""
+    """Return True for an in-memory store, which no other process can open."""
     return url.endswith(MEMORY)
 
 
 def file_missing(url: str) -> bool:
-    """Tell whether the store is a file that is not there yet; to open it would make one."""
+    """Return True for a file that does not exist yet; opening it would create it."""
     path = url.removeprefix(_FILE)
     return path not in (url, MEMORY) and not Path(path).exists()
 
 
 def redact_url(url: str) -> str:
-    """Give a store's URL without the passwords it may carry, to show it."""
+    """Return a URL for display, with passwords masked."""
     if url.startswith(_SQLITE):
         return url
     scheme, separator, rest = url.partition("://")
-    login, at, place = rest.rpartition("@")  # the last one: whoever did not escape a password still keeps it
+    login, at, location = rest.rpartition("@")  # the last one, in case the password is not escaped
     user, colon, _ = login.partition(":")
     if colon:
-        rest = f"{user}:{MASK}{at}{place}"
+        rest = f"{user}:{MASK}{at}{location}"
     return re.sub(r"(?<=password=)[^&#]+", MASK, f"{scheme}{separator}{rest}")
 
 
@@ -87,7 +88,7 @@ def _sqlite_path(url: str) -> str:
         return MEMORY
     if not path.startswith("/") or path == "/":
         raise ConfigurationError(
-            f"SIDELANE_STORE is {url!r}, which names no file: write sqlite:///jobs.db for a file in the current folder, "
-            "sqlite:////var/lib/jobs.db for one by its whole path."
+            f"SIDELANE_STORE is {url!r}, which names no file: write sqlite:///jobs.db for a relative path or "
+            "sqlite:////var/lib/jobs.db for an absolute one."
         )
     return str(Path(path[1:]).absolute())

@@ -1,4 +1,4 @@
-"""The problems that stores themselves find: the same words whichever database keeps the jobs."""
+"""Problem documents (RFC 9457) that every store uses with the same texts."""
 
 import math
 from collections.abc import Sequence
@@ -12,31 +12,31 @@ QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-e
 REDUCED_CAPACITY: Final = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 
 DEFAULT_WAIT: Final = 5.0
-"""Seconds after which it may be worth trying again where nobody can say: a slot is free when some job ends."""
+"""Seconds of Retry-After for a limit on concurrent jobs, where the real time is unknown."""
 
 MAX_WAIT: Final = 600.0
-"""Seconds that a refusal asks to wait at most, however slowly a queue moves."""
+"""Maximum seconds of Retry-After for a full queue."""
 
 WORKER_LOST: Final = Problem(
     status=500,
     title="Worker lost",
-    detail="The worker that ran this job stopped without a word; the job may have run in part.",
+    detail="The worker that ran this job stopped unexpectedly; the job may have run in part.",
 )
 WORKERS_LOST: Final = Problem(
     status=500,
     title="Worker lost",
-    detail="Too many workers that ran this job stopped without a word; it is not tried again, for it may be what stops them.",
+    detail="The job crashed its worker too many times and will not be retried.",
 )
 NOT_ANSWERED: Final = Problem(
     status=504,
     title="No answer",
-    detail="This job was handed over, and who took it did not end it within the time it had.",
+    detail="The external worker did not finish this job in time.",
 )
 NOT_STARTED_IN_TIME: Final = Problem(
-    status=503, title="Not started in time", detail="No worker could start this job within the time it had."
+    status=503, title="Not started in time", detail="No worker could start this job in time."
 )
 DEADLINE_PASSED: Final = Problem(
-    status=504, title="Deadline passed", detail="This job did not end within the time it had."
+    status=504, title="Deadline passed", detail="This job did not finish before its deadline."
 )
 
 
@@ -50,39 +50,39 @@ def unique_taken(holder: str) -> Problem:
 
 
 def removed_before(job_id: str) -> Problem:
-    """Refuse to make a job again whose id is remembered, though the job itself was removed."""
-    return Problem(status=410, title="Gone", detail=f"The job {job_id} was here before, and has been removed.")
+    """Return the problem of a submit with the id of a removed job (`JobSpec.id_retention`)."""
+    return Problem(status=410, title="Gone", detail=f"The job {job_id} existed before and has been removed.")
 
 
 def not_submittable(detail: str) -> Problem:
     return Problem(status=422, title="Not a job", detail=detail)
 
 
-def limit_hit(reached: Sequence[LimitHit]) -> Rejection:
-    """Refuse a submit that limits keep out, naming them (draft-ietf-httpapi-ratelimit-headers)."""
-    detail = "; ".join(_reached(each) for each in reached)
-    names = [each.limit.name for each in reached]
-    wait = max(DEFAULT_WAIT if each.after is None else each.after for each in reached)
+def limit_hit(hits: Sequence[LimitHit]) -> Rejection:
+    """Return the rejection of a submit by limits, which it names (draft-ietf-httpapi-ratelimit-headers)."""
+    detail = "; ".join(_describe(each) for each in hits)
+    names = [each.limit.name for each in hits]
+    wait = max(DEFAULT_WAIT if each.after is None else each.after for each in hits)
     problem = Problem(
         status=429, title="Limit reached", detail=f"{detail}.", type=QUOTA_EXCEEDED, extra={"violated-policies": names}
     )
-    return Rejection(problem, tuple(reached), wait)
+    return Rejection(problem, tuple(hits), wait)
 
 
-def limits_full(reached: Sequence[LimitHit]) -> Rejection:
-    """Refuse to requeue a job whose limits are full."""
-    detail = "; ".join(_reached(each) for each in reached)
-    extra = {"violated-policies": [each.limit.name for each in reached]}
-    return Rejection(Problem(status=409, title="Conflict", detail=f"{detail}.", extra=extra), tuple(reached))
+def limits_full(hits: Sequence[LimitHit]) -> Rejection:
+    """Return the rejection of a requeue whose limits are full."""
+    detail = "; ".join(_describe(each) for each in hits)
+    extra = {"violated-policies": [each.limit.name for each in hits]}
+    return Rejection(Problem(status=409, title="Conflict", detail=f"{detail}.", extra=extra), tuple(hits))
 
 
 def queue_full(queue: str, most: int, rate: float) -> Rejection:
-    """Refuse a submit to a queue where too many jobs wait; `rate` is how many of them start in a second."""
+    """Return the rejection of a submit to a full queue. `rate` is its starts per second."""
     wait = min(max(1.0, 1.0 / rate), MAX_WAIT) if rate > 0 else MAX_WAIT
     problem = Problem(
         status=503,
         title="Queue full",
-        detail=f"{most} jobs wait in the queue {queue!r}, as many as it takes: try again in {math.ceil(wait)} s.",
+        detail=f"The queue {queue!r} is full with {most} waiting jobs: try again in {math.ceil(wait)} s.",
         type=REDUCED_CAPACITY,
     )
     return Rejection(problem, retry_after=wait)
@@ -96,13 +96,13 @@ def batch_unknown(batch: str) -> Problem:
     return not_submittable(f"There is no batch {batch}.")
 
 
-def _reached(reached: LimitHit) -> str:
-    limit = reached.limit
+def _describe(hit: LimitHit) -> str:
+    limit = hit.limit
     if limit.window is not None:
-        return f"The limit {limit.name!r} lets {limit.most} in within {limit.window:g} s: try again in {_seconds(reached)} s"
+        return f"The limit {limit.name!r} admits {limit.most} per {limit.window:g} s: try again in {_seconds(hit)} s"
     jobs = "1 job is" if limit.most == 1 else f"{limit.most} jobs are"
     return f"The limit {limit.name!r} is reached: {jobs} unfinished"
 
 
-def _seconds(reached: LimitHit) -> int:
-    return math.ceil(reached.after or 0.0)
+def _seconds(hit: LimitHit) -> int:
+    return math.ceil(hit.after or 0.0)

@@ -1,4 +1,4 @@
-"""How values become JSON text inside a store, and come back equal."""
+"""JSON serialization of values inside a store. Loading returns an equal value."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from sidelane.model.worker import WorkerInfo
 
 
 def dumps(value: object) -> str:
-    """Write JSON text. Half a surrogate pair, which a task's words may hold, is escaped."""
+    """Return JSON text. Lone surrogates, which texts of a task may contain, are escaped."""
     try:
         return to_json(value).decode()
     except PydanticSerializationError:
@@ -65,7 +65,7 @@ def load_limits(text: str | None) -> tuple[Limit, ...]:
 
 
 def dump_limit(limit: Limit) -> str:
-    """Write one limit, in one line."""
+    """Return one limit as JSON text without line breaks."""
     return dumps(_FIELDS[Limit].members(limit))
 
 
@@ -104,7 +104,7 @@ def _follow_ups(document: list[Any]) -> tuple[FollowUp, ...]:
 
 
 def dump_spec(spec: JobSpec) -> dict[str, Any]:
-    """Give what a spec holds beyond its defaults, ready for JSON."""
+    """Return the fields of a spec that differ from their defaults, ready for JSON."""
     document = _non_default_fields(spec)
     if spec.follow_ups:
         document["follow_ups"] = _follow_ups_document(spec.follow_ups)
@@ -114,7 +114,7 @@ def dump_spec(spec: JobSpec) -> dict[str, Any]:
 
 
 def load_spec(document: dict[str, Any]) -> JobSpec:
-    """Make the spec of what `spec_document` gave."""
+    """Return the spec that `dump_spec` has dumped."""
     if "follow_ups" in document:
         document = {**document, "follow_ups": _follow_ups(document["follow_ups"])}
     if "limits" in document:
@@ -130,14 +130,14 @@ def _limits(document: list[Any]) -> tuple[Limit, ...]:
     return tuple(Limit(**each) for each in document)
 
 
-Kept = Problem | WorkerInfo | JobSpec | Limit | BatchSpec | Schedule
-"""The frozen values that are kept as JSON objects."""
+Stored = Problem | WorkerInfo | JobSpec | Limit | BatchSpec | Schedule
+"""The frozen values that are stored as JSON objects."""
 
 
 class _Fields:
-    """The fields of a frozen value: their names, their defaults, and a way to get all of them at once."""
+    """The fields of a frozen class: names, defaults, and a getter for all values."""
 
-    def __init__(self, kind: type[Kept]) -> None:
+    def __init__(self, kind: type[Stored]) -> None:
         found = fields(kind)
         self.names = [field.name for field in found]
         self.defaults = [
@@ -149,8 +149,8 @@ class _Fields:
 _FIELDS = {kind: _Fields(kind) for kind in (Problem, WorkerInfo, JobSpec, Limit, BatchSpec, Schedule)}
 
 
-def _non_default_fields(value: Kept) -> dict[str, Any]:
-    """Give the fields that differ from their defaults; what is not there is the default when it comes back."""
+def _non_default_fields(value: Stored) -> dict[str, Any]:
+    """Return the fields that differ from their defaults; loading fills in the defaults."""
     known = _FIELDS[type(value)]
     return {
         name: dict(member) if type(member) is not str and isinstance(member, Mapping) else member

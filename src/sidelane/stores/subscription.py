@@ -1,10 +1,10 @@
-"""One watch of a store's topics, as every store hands it out."""
+"""`TopicSubscription`, the subscription that every store's `watch` returns."""
 
 import asyncio
 
 
 class TopicSubscription:
-    """The hints of one watch."""
+    """The hints of one watch. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._is_hinted = False
@@ -15,11 +15,11 @@ class TopicSubscription:
         self._end_wait(True)
 
     async def wait(self, timeout: float | None = None) -> bool:
-        """Wait for a hint since the last call; false when `timeout` seconds passed without one. One caller at a time."""
+        """Wait for a hint since the last call. Returns False after `timeout` seconds without one. One caller at a time."""
         if not self._is_hinted:
             loop = asyncio.get_running_loop()
             self._waiting = loop.create_future()
-            # a timer of our own: a stream waits for each of its tokens, and asyncio.timeout() costs more than the rest of that
+            # call_later() instead of asyncio.timeout(), which costs more than the rest of a wait for a token
             timer = None if timeout is None else loop.call_later(timeout, self._end_wait, False)
             try:
                 await self._waiting

@@ -1,4 +1,4 @@
-"""What is checked of every item before a store writes the first of them (rules 16)."""
+"""Validation of every item of a call before a store writes the first of them (rule 16)."""
 
 import math
 from dataclasses import replace
@@ -15,47 +15,47 @@ from sidelane.model.problem import Problem
 from sidelane.model.schedule import Schedule
 from sidelane.stores.problems import not_submittable
 
-_LARGEST = 2**63 - 1
+_MAX_INTEGER = 2**63 - 1
 
 _TEXTS = ("task", "queue", "user", "key", "unique", "parent", "trace", "batch")
 _OPTIONAL = frozenset({"user", "key", "unique", "parent", "trace", "batch"})
-_WHOLES = ("version", "priority", "max_worker_losses", "max_queued")
+_INTEGERS = ("version", "priority", "max_worker_losses", "max_queued")
 _DURATIONS = ("delay", "run_at", "expires", "deadline", "retention", "abandon_after", "id_retention")
-_texts, _wholes, _durations = attrgetter(*_TEXTS), attrgetter(*_WHOLES), attrgetter(*_DURATIONS)
+_texts, _integers, _durations = attrgetter(*_TEXTS), attrgetter(*_INTEGERS), attrgetter(*_DURATIONS)
 
 
 def spec_problem(spec: JobSpec) -> Problem | None:
-    """Say what keeps a spec from being kept, if anything does."""
+    """Return why a spec is invalid, or None."""
     if not is_id(spec.id):
-        return not_submittable(f"{spec.id[:200]!a} is no id of a job: use 1 to 128 of the letters A-Z a-z 0-9 . _ ~ -")
-    problem = _problem_with_texts(spec) or _problem_with_numbers(spec)
+        return not_submittable(f"{spec.id[:200]!a} is not a job id: use 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -")
+    problem = _text_problem(spec) or _number_problem(spec)
     for limit in spec.limits:
-        problem = problem or _problem_with_limit(limit)
-    for follow_up in spec.follow_ups:  # they are submitted in the step that ends the job, where nothing may go wrong
+        problem = problem or _limit_problem(limit)
+    for follow_up in spec.follow_ups:  # submitted in the step that finishes the job, which must not fail
         problem = problem or spec_problem(replace(follow_up.spec, id=spec.id))
     return problem
 
 
 def valid_outcome(outcome: Outcome) -> Outcome:
-    """Give an outcome as it can be kept: one that would hand over to a job that cannot be is a failure, with the reason."""
+    """Return the outcome, or a failure with the reason if its dispatch job is invalid."""
     if not isinstance(outcome, Dispatched):
         return outcome
     problem = spec_problem(outcome.sending)
     if math.isnan(outcome.timeout):
-        problem = problem or not_submittable("The timeout of a hand-over is not a number of seconds.")
+        problem = problem or not_submittable("The timeout of an external task is not a number of seconds.")
     return Failed(Failure(problem=problem)) if problem else outcome
 
 
 def check_batch(spec: BatchSpec) -> None:
-    """Raise `JobRefused` where a batch cannot be kept, or a follow-up of it could not be when it ends.
+    """Raise `JobRefused` if a batch or one of its follow-ups is invalid.
 
-    It has nothing that a job has not.
+    All its fields are fields of a job, so it is checked as one.
     """
     _check(JobSpec(id=spec.id, task="", user=spec.user, retention=spec.retention, follow_ups=spec.follow_ups))
 
 
 def check_schedule(schedule: Schedule) -> None:
-    """Raise `JobRefused` where a schedule cannot be kept, or its job could not be when it fires."""
+    """Raise `JobRefused` if a schedule or its job is invalid."""
     for name in (schedule.name, *schedule.aliases):
         if not is_storable(name):
             raise JobRefused(not_submittable(f"The schedule's name {name[:200]!a} cannot be written as UTF-8."))
@@ -68,12 +68,12 @@ def _check(spec: JobSpec) -> None:
         raise JobRefused(problem)
 
 
-def _problem_with_texts(spec: JobSpec) -> Problem | None:
+def _text_problem(spec: JobSpec) -> Problem | None:
     texts = _texts(spec)
     if "" in texts:
         for name, text in zip(_TEXTS, texts, strict=True):
             if text == "" and name in _OPTIONAL:
-                return not_submittable(f"The {name} is an empty text: give None where there is no {name}.")
+                return not_submittable(f"The {name} is empty: use None for no {name}.")
     if not "".join(filter(None, texts)).isascii():
         for name, text in zip(_TEXTS, texts, strict=True):
             if text is not None and not is_storable(text):
@@ -81,27 +81,29 @@ def _problem_with_texts(spec: JobSpec) -> Problem | None:
     return None
 
 
-def _problem_with_numbers(spec: JobSpec) -> Problem | None:
-    for whole in _wholes(spec):
-        if whole is not None and not -_LARGEST <= whole <= _LARGEST:
-            return not_submittable(f"The {_name_of(spec, _WHOLES, whole)} {whole} is too large.")
+def _number_problem(spec: JobSpec) -> Problem | None:
+    for integer in _integers(spec):
+        if integer is not None and not -_MAX_INTEGER <= integer <= _MAX_INTEGER:
+            return not_submittable(f"The {_name_of(spec, _INTEGERS, integer)} {integer} is too large.")
     for seconds in _durations(spec):
         if seconds is not None and math.isnan(seconds):
             return not_submittable(f"The {_name_of(spec, _DURATIONS, seconds)} is not a number of seconds.")
     return None
 
 
-def _problem_with_limit(limit: Limit) -> Problem | None:
+def _limit_problem(limit: Limit) -> Problem | None:
     if not is_storable(limit.id):
         return not_submittable(
             f"The key {limit.key[:200]!a} of the limit {limit.name[:200]!a} cannot be written as UTF-8."
         )
-    if not (1 <= limit.most <= _LARGEST and 1 <= limit.burst <= _LARGEST):
+    if not (1 <= limit.most <= _MAX_INTEGER and 1 <= limit.burst <= _MAX_INTEGER):
         return not_submittable(
-            f"The limit {limit.name!r} is of {limit.most}, at once {limit.burst}: use 1 to {_LARGEST}."
+            f"The limit {limit.name!r} has the maximum {limit.most} and the burst {limit.burst}: use 1 to {_MAX_INTEGER}."
         )
     if limit.window is not None and not 0.0 < limit.window < math.inf:
-        return not_submittable(f"The window {limit.window} of the limit {limit.name!r} is no number of seconds.")
+        return not_submittable(
+            f"The window {limit.window} of the limit {limit.name!r} is not a positive number of seconds."
+        )
     return None
 
 

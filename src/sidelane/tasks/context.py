@@ -1,4 +1,4 @@
-"""What a running task can ask and say: `ctx: Context = Use(Context)`."""
+"""Context: what a running task knows of its attempt, and reports through: `ctx: Context = Use(Context)`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
@@ -17,18 +17,18 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Stopped(SidelaneError):
-    """The attempt has been asked to stop; raised by `ctx.check()` in a task that runs outside the event loop."""
+    """The attempt is to stop; raised by `ctx.check()` in a task that runs in a thread or a process."""
 
 
 class Pending(Protocol[T_co]):
-    """Something under way: await it on the loop, or `.wait()` for it in a thread."""
+    """A pending result: await it on the event loop, or call `.wait()` in a thread."""
 
     def wait(self, timeout: float | None = None) -> T_co: ...
     def __await__(self) -> Generator[Any, None, T_co]: ...
 
 
 class TaskChannel(Protocol):
-    """The way from a running task to its job, wherever the task runs: on the loop, in a thread, in a process."""
+    """The channel from a running task to its job, whether it runs on the event loop, in a thread or in a process."""
 
     def put(self, entry: NewEvent) -> Awaitable[None]: ...
     def stopping(self) -> bool: ...
@@ -39,10 +39,10 @@ class TaskChannel(Protocol):
 class Context:
     """One attempt of one job, as its task sees it. `user`, `labels` and `trace` are those of the submit.
 
-    `remaining` is how many seconds the job's deadline left when the attempt began; None without one.
+    `remaining` is the number of seconds to the job's deadline when the attempt began; None without a deadline.
     """
 
-    given_by_worker: ClassVar[bool] = True  # what `Use` asks of a class
+    injectable: ClassVar[bool] = True  # so that `Use` accepts this class
 
     job_id: str
     task: str
@@ -55,42 +55,42 @@ class Context:
     trace: str | None = None
     remaining: float | None = None
     payload_limit: int = 1_048_576
-    voice: TaskChannel = field(repr=False, compare=False)
+    channel: TaskChannel = field(repr=False, compare=False)
 
     @property
     def idempotency_key(self) -> str:
-        """A key that is the same in every attempt of this job, for payments, mail and model calls."""
+        """A key that is the same in every attempt of this job, e.g. for payments."""
         return self.job_id
 
     def progress(self, percent: float, message: str = "") -> Awaitable[None]:
-        """Report how far the job is, from 0 to 100. It is on its way at once; awaiting it only waits for room."""
-        return self.voice.put(progress_event(percent, message, self.payload_limit))
+        """Report the progress of the job, from 0 to 100. It is sent at once; awaiting only waits for buffer space."""
+        return self.channel.put(progress_event(percent, message, self.payload_limit))
 
     def emit(self, name: str, data: object) -> Awaitable[None]:
-        """Add an event of the task's own to the job's log. Raises ValueError on a reserved name."""
-        return self.voice.put(named_event(name, data, self.payload_limit))
+        """Add an event to the job's log. Raises ValueError on a reserved name."""
+        return self.channel.put(named_event(name, data, self.payload_limit))
 
     def check(self) -> None:
-        """Raise `Stopped` when the attempt was cancelled or its time is over: for tasks in threads and processes."""
-        if self.voice.stopping():
+        """Raise `Stopped` if the attempt was cancelled or has timed out. For tasks in threads and processes."""
+        if self.channel.stopping():
             raise Stopped
 
     def submit(self, call: Call[R], *, cancel: Literal["leave", "cascade"] = "leave") -> Pending[Job[R]]:
-        """Submit a child job, which inherits this job's user and trace. Outside the event loop, call `.wait()` on the answer.
+        """Submit a child job, which inherits this job's user and trace. In a thread or a process, call `.wait()` on the result.
 
-        `cancel="cascade"`: when this job is cancelled, so is the child. Raises `ArgumentsError` and `PayloadTooLarge`, and the
-        answer what a submit raises.
+        `cancel="cascade"`: the child is cancelled with this job. Raises `ArgumentsError` and `PayloadTooLarge`; awaiting the
+        result raises what a submit raises.
         """
         if cancel not in ("leave", "cascade"):
             raise ArgumentsError(f"cancel={cancel!r}: this is 'leave' or 'cascade'.")
         if ensure_call(call).options.user is None and self.user is not None:
             call = call.with_options(user=self.user)
         spec = call.spec(parent=self.job_id, trace=self.trace, cascade=cancel == "cascade")
-        return self.voice.submit(call.task, spec)
+        return self.channel.submit(call.task, spec)
 
 
 class Completed:
-    """An awaitable with nothing left to wait for."""
+    """An awaitable that is already done."""
 
     __slots__ = ()
 
@@ -103,21 +103,21 @@ COMPLETED = Completed()
 
 
 class LoopPending(Generic[T]):
-    """Something that begins when it is awaited, on the loop."""
+    """A pending result of a task on the event loop. Its work begins when it is awaited."""
 
     def __init__(self, awaitable: Awaitable[T]) -> None:
         self._awaitable = awaitable
 
     def wait(self, timeout: float | None = None) -> T:
-        """Refuse: to wait here would stop the loop that has to do the work."""
-        raise RuntimeError("This task runs on the event loop: await the answer instead of calling wait().")
+        """Raise RuntimeError: waiting would block the event loop that has to do the work."""
+        raise RuntimeError("This task runs on the event loop: await the result instead of calling wait().")
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._awaitable.__await__()
 
 
 class ThreadPending(Generic[T]):
-    """Something under way on the worker's loop, asked for by a thread: `.wait()` for it there."""
+    """A pending result of a task in a thread. Its work runs on the worker's event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, start: Callable[[], Awaitable[T]]) -> None:
         async def run() -> T:
@@ -126,7 +126,7 @@ class ThreadPending(Generic[T]):
         self._future = asyncio.run_coroutine_threadsafe(run(), loop)
 
     def wait(self, timeout: float | None = None) -> T:
-        """Block this thread until it is there."""
+        """Block this thread until the result is there. Raises TimeoutError after `timeout` seconds."""
         return self._future.result(timeout)
 
     def __await__(self) -> Generator[Any, None, T]:

@@ -1,4 +1,4 @@
-"""Declaring tasks: the arguments of `@lane.task(...)`, and the types it gives to functions of every kind."""
+"""The `@lane.task(...)` decorator: its arguments, and the task types of functions of every kind."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
@@ -12,6 +12,7 @@ from sidelane.model.options import PRIORITIES, Callback, Callbacks, Disconnect, 
 from sidelane.model.queue import Queue
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
+from sidelane.tasks.internal_queues import INTERNAL_QUEUES
 from sidelane.tasks.limit_binding import NamedLimit, named_limits
 from sidelane.tasks.signature import Result
 from sidelane.tasks.task import Lane, Policy, Task, Upgrade
@@ -23,11 +24,11 @@ VERSIONS = range(1, 1000)
 
 
 class PolicyOptions(TypedDict, total=False):
-    """What every task may be declared with, wherever it runs. Durations are seconds.
+    """The policy of a task, wherever it runs. Durations are seconds.
 
-    `timeout` bounds one attempt, `deadline` all of them, `start_within` the wait for the first; `losses` is how many workers may
-    die under a job; `keep` how long it is kept after its end; `limits` bind each of its jobs, as do those of its queue;
-    `callback`, a `Webhook` or a `Notice` or several, is told of each of its jobs.
+    `timeout` bounds one attempt, `deadline` all of them, `expires` the wait for the first. `max_worker_losses` is the number of
+    worker losses that a job survives, `retention` how long it is kept after its end. `limits` apply to each of its jobs, beside
+    those of its queue. `callback`, one or several of `Webhook` and `MessageCallback`, is sent for each of its jobs.
     """
 
     queue: str
@@ -48,14 +49,14 @@ class PolicyOptions(TypedDict, total=False):
 
 
 class TaskOptions(PolicyOptions, total=False):
-    """What `@lane.task(...)` takes. `process=True` runs the task in a child that a timeout can kill."""
+    """The arguments of `@lane.task(...)`. `process=True` runs the task in a child process that a timeout can kill."""
 
     name: str
     process: bool
 
 
 class TaskDecorator(Protocol):
-    """What `@lane.task` is: it turns a function of any kind into a task of the right type, with the fields given before."""
+    """The type of `@lane.task`: it turns a function of any kind into a task of the right type."""
 
     @overload
     def __call__(self, function: Callable[P, AsyncIterator[str]], /) -> Task[P, AsyncIterator[str], str]: ...
@@ -85,54 +86,54 @@ class TaskDecorator(Protocol):
     def __call__(self, **fields: Unpack[TaskOptions]) -> "TaskDecorator": ...
 
 
-class InternalTaskDecorator(Protocol):
-    """Registers a task of Sidelane's own, which does side work."""
-
-    def __call__(self, function: Callable[..., Any], **fields: Unpack[TaskOptions]) -> Task[..., Any, Any]: ...
-
-
 def make_task(
     function: Callable[..., Any],
     fields: TaskOptions,
     *,
     lane: Lane,
     queue: Queue,
-    settings: Settings,
-    make: Callable[..., Task[..., Any, Any]] = Task,
+    task_type: Callable[..., Task[..., Any, Any]] = Task,
 ) -> Task[..., Any, Any]:
-    """Make a task of a function, of the kind that `make` makes. Raises `TaskDeclarationError` on a policy that cannot be."""
+    """Return a task, an instance of `task_type`, of a function. Raises `TaskDeclarationError` on an invalid policy."""
     name = fields.get("name") or function.__name__
-    task = make(
+    task = task_type(
         function,
         lane=lane,
         name=name,
-        policy=_policy(fields, queue, settings),
+        policy=_policy(fields, queue, lane.settings),
         process=fields.get("process", False),
         version=fields.get("version", 1),
         upgrade=fields.get("upgrade"),
         aliases=tuple(fields.get("aliases", ())),
     )
-    for wrong in _wrong(task):
-        raise TaskDeclarationError(f"Task {name!r}: {wrong}")
+    for error in _policy_errors(task):
+        raise TaskDeclarationError(f"Task {name!r}: {error}")
     limits, callbacks = _limits(task, fields.get("limits", ()), queue), _callbacks(task, fields.get("callback", ()))
     task.policy = replace(task.policy, limits=limits, callbacks=callbacks)
     return task
 
 
-def _callbacks(task: Task[..., Any, Any], given: Callbacks) -> tuple[Callback, ...]:
+def add_internal_task(lane: Lane, function: Callable[..., Any], **fields: Unpack[TaskOptions]) -> Task[..., Any, Any]:
+    """Register a task of an internal queue, e.g. one that delivers callbacks."""
+    task = make_task(function, fields, lane=lane, queue=INTERNAL_QUEUES[fields["queue"]])
+    lane.registry.add(task)
+    return task
+
+
+def _callbacks(task: Task[..., Any, Any], declared: Callbacks) -> tuple[Callback, ...]:
     try:
-        callbacks = callbacks_of(given)
+        callbacks = callbacks_of(declared)
         for callback in callbacks:
-            task.lane.registry.callback_factory(callback)
+            task.lane.registry.callback_call(callback, task.lane.settings)
     except ArgumentsError as error:
         raise TaskDeclarationError(f"Task {task.name!r}: {error}") from error
     return callbacks
 
 
 def _limits(task: Task[..., Any, Any], limits: Sequence[LimitPolicy], queue: Queue) -> tuple[NamedLimit, ...]:
-    wrong = validate_limits(limits)
-    if wrong:
-        raise TaskDeclarationError(f"Task {task.name!r}: {wrong}")
+    invalid = validate_limits(limits)
+    if invalid:
+        raise TaskDeclarationError(f"Task {task.name!r}: {invalid}")
     try:
         return named_limits(task.name, limits, queue, len(task.signature.names))
     except ValueError as error:
@@ -155,20 +156,20 @@ def _policy(fields: TaskOptions, queue: Queue, settings: Settings) -> Policy:
     )
 
 
-def _wrong(task: Task[..., Any, Any]) -> list[str]:
-    policy, found = task.policy, []
+def _policy_errors(task: Task[..., Any, Any]) -> list[str]:
+    policy, errors = task.policy, []
     for name in ("timeout", "expires", "deadline"):
         seconds = getattr(policy, name)
         if seconds is not None and not seconds > 0:
-            found.append(f"{name}={seconds}: this is a number of seconds above 0.")
+            errors.append(f"{name}={seconds}: this is a number of seconds above 0.")
     amounts = {
         "retention": policy.retention,
         "cancel_grace": policy.cancel_grace,
         "max_worker_losses": policy.max_worker_losses,
     }
-    found += [f"{name}={amount}: this cannot be below 0." for name, amount in amounts.items() if amount < 0]
+    errors += [f"{name}={amount}: this cannot be below 0." for name, amount in amounts.items() if amount < 0]
     if policy.priority not in PRIORITIES:
-        found.append(f"priority={policy.priority}: priorities go from -1000 to 1000, higher first.")
+        errors.append(f"priority={policy.priority}: priorities go from -1000 to 1000, higher first.")
     if task.version not in VERSIONS:
-        found.append(f"version={task.version}: versions go from 1 to 999.")
-    return found
+        errors.append(f"version={task.version}: versions go from 1 to 999.")
+    return errors

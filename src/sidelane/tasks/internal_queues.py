@@ -1,6 +1,6 @@
-"""Side work: what a lane does beside its users' jobs, as jobs on queues of its own that never take a slot of theirs.
+"""Internal queues: callbacks, dispatches and file cleanup run as jobs of their own, which never take a slot of a user's job.
 
-Every worker serves these queues, whichever others it was told to serve.
+Every worker runs them, whichever queues it was started for.
 """
 
 from collections.abc import Mapping
@@ -12,30 +12,34 @@ from sidelane.model.queue import Queue
 CALLBACK_QUEUE = "sidelane.callbacks"
 DISPATCH_QUEUE = "sidelane.sending"
 FILE_QUEUE = "sidelane.files"
-"""Callbacks; hand-overs on their way out; files whose jobs are gone."""
+"""Callbacks; dispatches to external workers; cleanup of the files of removed jobs."""
+
+CALLBACK_TASK = "sidelane.callback"
+FILE_CLEANUP_TASK = "sidelane.remove_files"
+"""Internal tasks that calls add to their jobs as follow-ups, by the name they are registered under."""
 
 INTERNAL_QUEUES = {
     queue.name: queue for queue in (Queue(CALLBACK_QUEUE, 500), Queue(DISPATCH_QUEUE, 100), Queue(FILE_QUEUE, 10))
 }
-"""With what one worker process does of each at once: they wait for others most of the time."""
+"""With the concurrency of one worker process in each: these jobs mostly wait for I/O."""
 
 INTERNAL_SLOTS = sum(queue.worker_concurrency or 0 for queue in INTERNAL_QUEUES.values())
 
 INTERNAL_POLL_INTERVAL = 60.0
-"""Seconds after which a worker looks for side work even without a hint: it costs an idle one next to nothing."""
+"""Seconds after which a worker polls the internal queues without a notification."""
 
 INTERNAL_PREFIX = "sidelane."
-"""What the names of Sidelane's own tasks and queues begin with."""
+"""Prefix of the names of internal tasks and queues."""
 
 V = TypeVar("V")
 
 
 def without_internal(named: Mapping[str, V]) -> dict[str, V]:
-    """Leave out queues or tasks that are Sidelane's own, by their names."""
+    """Return a mapping by the names of queues or tasks without the internal ones."""
     return {name: value for name, value in named.items() if not name.startswith(INTERNAL_PREFIX)}
 
 
 def check_not_internal(name: str) -> None:
-    """Raise `ConfigurationError` where a user's queue or task has a name that is kept for Sidelane's own."""
+    """Raise `ConfigurationError` if the name of a user's queue or task is reserved for internal ones."""
     if name.startswith(INTERNAL_PREFIX):
-        raise ConfigurationError(f"{name!r}: names that begin with {INTERNAL_PREFIX!r} are Sidelane's own.")
+        raise ConfigurationError(f"{name!r}: names that begin with {INTERNAL_PREFIX!r} are reserved.")

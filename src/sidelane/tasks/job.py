@@ -1,4 +1,4 @@
-"""The typed handle on one job."""
+"""Job: the typed handle on one submitted job."""
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from sidelane.model.job import JobRecord
 R = TypeVar("R")
 
 
-class OpenLane(Protocol):
-    """What a handle asks of the open lane it came from."""
+class JobClient(Protocol):
+    """The client behind a handle. It is a protocol because the client itself is in a layer above."""
 
     async def record(self, job_id: str) -> JobRecord: ...
     async def result(self, job_id: str, *, timeout: float | None) -> str: ...
@@ -23,41 +23,41 @@ class OpenLane(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[R]):
-    """One submitted job, known by its id, whose result is an `R`."""
+    """A handle on one submitted job, whose result is an `R`."""
 
     id: str
-    lane: OpenLane = field(repr=False, compare=False)
+    client: JobClient = field(repr=False, compare=False)
     decode: Callable[[str], Any] = field(repr=False, compare=False)
-    created: bool = True  # false where a submit found this job already there
+    created: bool = True  # false if a submit found that the job exists
 
     async def record(self) -> JobRecord:
-        """Look the job up. Raises `UnknownJob` or `JobGone`."""
-        return await self.lane.record(self.id)
+        """Return the job's record. Raises `UnknownJob` or `JobRemoved`."""
+        return await self.client.record(self.id)
 
     async def result(self, timeout: float | None = None) -> R:
         """Wait up to `timeout` seconds (None: for ever) for the result.
 
-        Raises `JobFailed` with the problem, `JobCancelled`, or `NotFinished` when the time is over; `JobError` when the task
-        has changed and the result does not fit its type.
+        Raises `JobFailed` with the problem, `JobCancelled`, `ResultNotReady` on timeout, and `JobError` if the task has changed and
+        the result no longer fits its type.
         """
-        return self.read(await self.lane.result(self.id, timeout=timeout))
+        return self.read(await self.client.result(self.id, timeout=timeout))
 
     def read(self, text: str) -> R:
-        """Read the JSON text of its result. Raises `JobError` when the task has changed and it does not fit its type."""
+        """Decode the JSON text of its result. Raises `JobError` if the task has changed and it no longer fits its type."""
         try:
             result: R = self.decode(text)
         except TypeError as error:
-            raise JobError(f"The result of job {self.id!r} does not fit its task's type any more: {error}.") from error
+            raise JobError(f"The result of job {self.id!r} no longer fits its task's type: {error}.") from error
         return result
 
     def events(self, after: Cursor | None = None) -> AsyncGenerator[Event, None]:
-        """Follow the job's log from after a cursor; the last event is its end."""
-        return self.lane.events(self.id, after)
+        """Yield the events of the job's log after a cursor as they come, the last being its end."""
+        return self.client.events(self.id, after)
 
     async def cancel(self) -> JobRecord:
-        """Cancel it at once while queued; ask it to stop while running; a finished job stays as it is."""
-        return await self.lane.cancel(self.id)
+        """Cancel the job: at once while it is queued, else by stopping its attempt. A finished job is unchanged."""
+        return await self.client.cancel(self.id)
 
     async def requeue(self) -> JobRecord:
-        """Bring the finished job back. Raises `JobConflict` when another holds its unique key."""
-        return await self.lane.requeue(self.id)
+        """Queue the finished job again. Raises `JobConflict` if another job has its unique key."""
+        return await self.client.requeue(self.id)

@@ -1,4 +1,4 @@
-"""Limits of a call: what the declarations of its task and queue are called, and by which keys a call is counted (rules 14)."""
+"""Limits of a call: the names of its task's and queue's limits, and the keys that the call is counted by (rule 14)."""
 
 import hashlib
 import inspect
@@ -14,26 +14,26 @@ from sidelane.model.limit import Limit, LimitPolicy, RateLimit
 from sidelane.model.queue import Queue
 
 MAX_KEY_LENGTH = 200
-"""Characters of a key; a longer one is counted by its digest."""
+"""Characters of a key. A longer one is replaced by its digest."""
 
 MAX_NAME_LENGTH = 60
-"""Characters of a default name, which leaves room for the "-2" of the next one."""
+"""Characters of a default name, without the suffix that distinguishes several of them ("-2")."""
 
 KEY_MISSING = "limit key missing"
 
 
 @dataclass(frozen=True, slots=True)
 class NamedLimit:
-    """A declared limit under the name it is counted by. `takes`: how many arguments its function takes, where it has one."""
+    """A declared limit with its name. `parameters`: how many arguments its `per` function takes, if it has one."""
 
     declared: LimitPolicy
     name: str
-    takes: int = 0
+    parameters: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitKeys:
-    """What a call is counted by. `arguments` gives its values in the order of the task's parameters, up to one not known yet."""
+    """The keys of one call. `arguments` returns its values in the order of the task's parameters, up to the first placeholder."""
 
     task: str
     queue: str
@@ -41,77 +41,79 @@ class LimitKeys:
     arguments: Callable[[], Sequence[Any]]
 
     def bind(self, limits: Iterable[NamedLimit]) -> tuple[Limit, ...]:
-        """Give the limits with this call's keys. Raises `ArgumentsError` where there is none."""
-        return tuple(counted.declared.limit(counted.name, self._key(counted)) for counted in limits)
+        """Return the limits with this call's keys. Raises `ArgumentsError` if one has no key."""
+        return tuple(named.declared.limit(named.name, self._key(named)) for named in limits)
 
-    def _key(self, counted: NamedLimit) -> str:
-        per = counted.declared.per
+    def _key(self, named: NamedLimit) -> str:
+        per = named.declared.per
         if callable(per):
-            return _short(self._computed(per, counted))
+            return _short(self._computed(per, named))
         if per == "user":
             if self.user is None:
                 raise ArgumentsError(
-                    f"{self.task}: {KEY_MISSING}: its limit {counted.name!r} counts per user, and this call has no user. "
-                    "Submit it with options(user=…); `Jobs(user=…)` gives requests theirs."
+                    f"{self.task}: {KEY_MISSING}: its limit {named.name!r} is per user, and this call has no user. "
+                    "Submit it with options(user=…); `Jobs(user=…)` sets the user of requests."
                 )
             return _short(self.user)
         return _short(self.task if per == "task" else self.queue)
 
-    def _computed(self, per: Callable[..., Any], counted: NamedLimit) -> str:
-        values = self.arguments()[: counted.takes]
+    def _computed(self, per: Callable[..., Any], named: NamedLimit) -> str:
+        values = self.arguments()[: named.parameters]
         try:
             key = per(*values)
         except Exception as error:
-            known = "" if len(values) == counted.takes else ", for not all its arguments are known before it starts"
+            known = (
+                "" if len(values) == named.parameters else ", because not all its arguments are known before it starts"
+            )
             raise ArgumentsError(
-                f"{self.task}: {KEY_MISSING}: the function of its limit {counted.name!r} raised {type(error).__name__}{known}."
+                f"{self.task}: {KEY_MISSING}: the function of its limit {named.name!r} raised {type(error).__name__}{known}."
             ) from error
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise ArgumentsError(
-                f"{self.task}: {KEY_MISSING}: the function of its limit {counted.name!r} gave "
-                f"{'None' if key is None else type(key).__name__}; a key is a text or a whole number."
+                f"{self.task}: {KEY_MISSING}: the function of its limit {named.name!r} returned "
+                f"{'None' if key is None else type(key).__name__}; a key is a string or a whole number."
             )
         return str(key)
 
 
 def named_limits(task: str, limits: Sequence[LimitPolicy], queue: Queue, parameters: int) -> tuple[NamedLimit, ...]:
-    """Name the limits that bind a task's jobs: its own and its queue's. `parameters`: how many arguments the task takes.
+    """Return the limits of a task's jobs with their names: its own and its queue's. `parameters`: the number of its arguments.
 
-    Raises ValueError with a sentence on a function that does not fit the task, and on a rate that shares its name.
+    Raises ValueError with a sentence on a `per` function that does not fit the task, and on a rate whose name is not unique.
     """
     named = [*_named(task, limits), *_named(f"queue-{queue.name}", queue.limits)]
     names = [name for _, name in named]
     for declared, name in named:
         if isinstance(declared, RateLimit) and names.count(name) > 1:
             raise ValueError(
-                f"two of its limits are named {name!r}; a rate shares its name with no other limit of a job."
+                f"two of its limits are named {name!r}; the name of a rate must be unique among the limits of a job."
             )
     return tuple(
-        NamedLimit(declared, name, _takes(declared.per, name, parameters) if callable(declared.per) else 0)
+        NamedLimit(declared, name, _parameter_count(declared.per, name, parameters) if callable(declared.per) else 0)
         for declared, name in named
     )
 
 
 def are_compatible(one: LimitPolicy, other: LimitPolicy) -> bool:
-    """Tell whether two limits may have one name: slots are counted together, and so is a rate that is the same for both."""
+    """Return whether two limits may have the same name: both are slots, or both the same rate."""
     if isinstance(one, RateLimit) and isinstance(other, RateLimit):
         return (one.rate, one.burst) == (other.rate, other.burst)
     return type(one) is type(other)
 
 
 def as_waiting(spec: JobSpec) -> JobSpec:
-    """Give a job that nobody is there to be told of a refusal: it waits at each limit, and passes `max_queued` (rules 9)."""
+    """Return a job that is never rejected, as nobody would see that: it waits for each limit and ignores `max_queued` (rule 9)."""
     return replace(spec, limits=tuple(replace(limit, on_limit="wait") for limit in spec.limits), max_queued=None)
 
 
 def _named(prefix: str, limits: Sequence[LimitPolicy]) -> list[tuple[LimitPolicy, str]]:
-    """Pair limits with their names: given, or by what they count per; the second of the same is "…-2"."""
+    """Return limits with their names: the declared one, or a default made of `per`; a second of the same gets "-2"."""
     used = {declared.name for declared in limits if declared.name}
     named = []
     for declared in limits:
         name = declared.name
         if not name:
-            first = name = _fitting(f"{prefix}-per-{_scope(declared.per)}")
+            first = name = _valid_name(f"{prefix}-per-{_scope(declared.per)}")
             number = 1
             while name in used:
                 number += 1
@@ -128,8 +130,8 @@ def _scope(per: Any) -> str:
     return "key" if name == "<lambda>" else name
 
 
-def _fitting(text: str) -> str:
-    """Give a text as the name of a limit. What had to be changed carries a digest, so that no two become one."""
+def _valid_name(text: str) -> str:
+    """Return a text as the name of a limit. If it had to be changed, a digest keeps it unique."""
     plain = re.sub(r"[^A-Za-z0-9_.-]", "-", text)
     if plain == text and len(text) <= MAX_NAME_LENGTH:
         return text
@@ -146,24 +148,26 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def _takes(per: Callable[..., Any], name: str, parameters: int) -> int:
-    """Count the arguments that a limit's function takes by position, of those the task has."""
+def _parameter_count(per: Callable[..., Any], name: str, parameters: int) -> int:
+    """Return how many of a task's arguments a limit's function takes by position."""
     if inspect.iscoroutinefunction(per):
-        raise ValueError(f"the function of its limit {name!r} is asynchronous; a key is worked out at once.")
+        raise ValueError(f"the function of its limit {name!r} is asynchronous; it must be a plain function.")
     try:
         found = inspect.signature(per).parameters.values()
     except (TypeError, ValueError):
-        raise ValueError(f"what the function of its limit {name!r} takes cannot be read; write a lambda.") from None
-    needed = [
+        raise ValueError(
+            f"the parameters of the function of its limit {name!r} cannot be read; write a lambda."
+        ) from None
+    required = [
         each
         for each in found
         if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     ]
-    if any(each.kind is each.KEYWORD_ONLY for each in needed):
-        raise ValueError(f"the function of its limit {name!r} gets the task's arguments by position, none by name.")
-    if len(needed) > parameters:
+    if any(each.kind is each.KEYWORD_ONLY for each in required):
+        raise ValueError(f"the function of its limit {name!r} gets the task's arguments by position, not by name.")
+    if len(required) > parameters:
         raise ValueError(
-            f"the function of its limit {name!r} needs {len(needed)} of the task's arguments, which has {parameters}."
+            f"the function of its limit {name!r} takes {len(required)} arguments, and the task has {parameters}."
         )
     if any(each.kind is each.VAR_POSITIONAL for each in found):
         return parameters

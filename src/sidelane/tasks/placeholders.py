@@ -1,4 +1,4 @@
-"""Arguments that are filled in when a job starts: what its parent, or its batch, has come to by then."""
+"""Placeholders: arguments that are filled in when a job starts, from its parent's or its batch's end."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,34 +15,35 @@ from sidelane.stores.contract import Store
 RESULT_OF_PARENT = "result"
 FAILURE_OF_PARENT = "failure"
 BATCH = "batch:"
-"""Where an argument comes from, as `JobSpec.given` says it; the id of a batch follows its word."""
+"""Sources of an argument in `JobSpec.placeholders`. The id of a batch follows `BATCH`."""
 
 RETRY_DELAY = 1.0
-"""Seconds after which a job whose arguments could not be looked up starts again."""
+"""Seconds after which a job is run again if its arguments could not be read from the store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """A value that stands, in a call, for an argument that is not known before the call's job starts."""
+    """A value in place of an argument that is not known before the call's job starts."""
 
     source: str
 
     def __repr__(self) -> str:
-        return self.source.upper()
+        return f"PREVIOUS_{self.source.upper()}"
 
 
 PREVIOUS_RESULT: Any = Placeholder(RESULT_OF_PARENT)
-"""In a call that follows another (`then=`): the result of that other job. In one that follows a batch: its `BatchEnd`."""
+"""In a call of `then=`: the result of the job that it follows. In one that follows a batch: its `FinishedBatch`."""
 
 PREVIOUS_FAILURE: Any = Placeholder(FAILURE_OF_PARENT)
-"""In a call that follows a failure (`on_failure=`): how the other job ended, as `Ended`."""
+"""In a call of `on_failure=`: the `FinishedJob` that it follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedJob:
-    """How a job ended, as what follows it is told. `problem` is its problem document; `error` is for operators only.
+    """A job that has ended, as follow-ups and callbacks get it. `problem` is its problem document; `error` is for operators only.
 
-    `at` is when it ended (seconds since 1970). `progress` is the newest it said: a callback told of that finds the job running.
+    `at` is the time of its end (seconds since 1970). `progress` is its newest progress; in a callback of progress the job is still
+    running.
     """
 
     id: str
@@ -63,7 +64,7 @@ class FinishedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedBatch:
-    """How a batch ended, as a task that follows it is told: "succeeded" when all its jobs did, else "failed"."""
+    """A batch that has ended, as follow-ups get it: "succeeded" if all its jobs did, else "failed"."""
 
     id: str
     state: State
@@ -74,77 +75,77 @@ class FinishedBatch:
     user: str | None = None
 
 
-_ENDED: Codec[FinishedJob] = Codec(FinishedJob)
-_BATCH_END: Codec[FinishedBatch] = Codec(FinishedBatch)
+_FINISHED_JOB: Codec[FinishedJob] = Codec(FinishedJob)
+_FINISHED_BATCH: Codec[FinishedBatch] = Codec(FinishedBatch)
 
 
-async def resolve_arguments(spec: JobSpec, store: Store, fits: Callable[[str], object]) -> str:
-    """Give a job's arguments with those that are filled in at its start; `fits` raises `ArgumentsDoNotFit` where they do not.
+async def resolve_arguments(spec: JobSpec, store: Store, check: Callable[[str], object]) -> str:
+    """Return a job's arguments with its placeholders replaced. `check` raises `ArgumentsMismatch` if they do not fit the task.
 
-    Raises that error with a word on where they come from, `GiveUp` where they are not to be had any more, and `TryLater` while
-    the store is away.
+    Raises that error with the sources added, `PermanentFailure` if the parent or batch is gone, and `RetryLater` while the store
+    is unavailable.
     """
     try:
-        found = {source: await _found(source, spec, store) for source in set(spec.placeholders.values())}
+        values = {source: await _resolve(source, spec, store) for source in set(spec.placeholders.values())}
     except StoreUnavailable as error:
         raise RetryLater(RETRY_DELAY) from error
-    text = _merged(spec.arguments, {name: found[source].text for name, source in spec.placeholders.items()})
+    text = _merge(spec.arguments, {name: values[source].text for name, source in spec.placeholders.items()})
     try:
-        fits(text)
+        check(text)
     except ArgumentsMismatch as error:
-        sources = "; ".join(f"{name} is {found[source].what}" for name, source in spec.placeholders.items())
+        sources = "; ".join(f"{name} is {values[source].description}" for name, source in spec.placeholders.items())
         raise ArgumentsMismatch(f"{error} ({sources})") from error
     return text
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """The JSON text of an argument, and in words what it is."""
+class _ResolvedArgument:
+    """The JSON text of an argument, and a description for errors."""
 
     text: str
-    what: str
+    description: str
 
 
-def _merged(arguments: str, given: Mapping[str, str]) -> str:
-    """Add arguments to a JSON object; what is there already (an operator gave it) stays."""
-    return json.dumps({**{name: json.loads(text) for name, text in given.items()}, **json.loads(arguments)})
+def _merge(arguments: str, resolved: Mapping[str, str]) -> str:
+    """Return a JSON object with arguments added. Those that are there already stay: an operator has set them."""
+    return json.dumps({**{name: json.loads(text) for name, text in resolved.items()}, **json.loads(arguments)})
 
 
-async def _found(source: str, spec: JobSpec, store: Store) -> _Found:
+async def _resolve(source: str, spec: JobSpec, store: Store) -> _ResolvedArgument:
     if source.startswith(BATCH):
-        return _of_batch(source.removeprefix(BATCH), await store.get_batch(source.removeprefix(BATCH)))
+        return _finished_batch(source.removeprefix(BATCH), await store.get_batch(source.removeprefix(BATCH)))
     (parent,) = await store.get([spec.parent]) if spec.parent else (None,)
     if parent is None or isinstance(parent, Tombstone):
-        raise _missing(f"The job {spec.parent} that this one follows is gone, and what it came to with it.")
+        raise _missing(f"The parent job {spec.parent} was removed, so its result is no longer available.")
     if source == RESULT_OF_PARENT and parent.state is State.SUCCEEDED:
-        return _Found(parent.result or "null", f"the result of task {parent.spec.task!r}, job {parent.id}")
+        return _ResolvedArgument(parent.result or "null", f"the result of task {parent.spec.task!r}, job {parent.id}")
     if source == FAILURE_OF_PARENT and parent.state is State.FAILED:
-        return _Found(_ENDED.encode(finished_job(parent)), f"how task {parent.spec.task!r} failed, job {parent.id}")
-    raise _missing(
-        f"The job {spec.parent} that this one follows is {parent.state} by now: it was brought back meanwhile."
-    )
+        return _ResolvedArgument(
+            _FINISHED_JOB.encode(finished_job(parent)), f"how task {parent.spec.task!r} failed, job {parent.id}"
+        )
+    raise _missing(f"The parent job {spec.parent} is {parent.state} by now: it was requeued meanwhile.")
 
 
 def finished_job(job: JobRecord) -> FinishedJob:
-    """Say how a job ended, or how far it is."""
-    spec, last = job.spec, job.history[-1] if job.history else None
+    """Return how a job ended, or its progress so far."""
+    spec, failure = job.spec, job.history[-1] if job.history else None
     return FinishedJob(
         id=spec.id, task=spec.task, queue=spec.queue, user=spec.user, key=spec.key, labels=dict(spec.labels),
         state=job.state, attempts=job.attempt, problem=job.problem.document() if job.problem else None,
-        error=last.error if last else "", arguments=json.loads(spec.arguments),
+        error=failure.error if failure else "", arguments=json.loads(spec.arguments),
         result=None if job.result is None else json.loads(job.result),
         progress=None if job.progress is None else json.loads(job.progress), at=job.ended or 0.0,
     )  # fmt: skip
 
 
-def _of_batch(batch_id: str, batch: BatchRecord | None) -> _Found:
+def _finished_batch(batch_id: str, batch: BatchRecord | None) -> _ResolvedArgument:
     if batch is None or batch.ended is None:
-        raise _missing(f"The batch {batch_id} that this job follows is gone, or was opened again.")
+        raise _missing(f"The batch {batch_id} that this job follows was removed, or reopened by a requeue.")
     end = FinishedBatch(
         id=batch.id, user=batch.spec.user, state=batch.state, total=batch.total, succeeded=batch.succeeded,
         failed=batch.failed, cancelled=batch.cancelled,
     )  # fmt: skip
-    return _Found(_BATCH_END.encode(end), f"how batch {batch_id} ended")
+    return _ResolvedArgument(_FINISHED_BATCH.encode(end), f"how batch {batch_id} ended")
 
 
 def _missing(detail: str) -> PermanentFailure:

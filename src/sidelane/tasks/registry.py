@@ -1,15 +1,17 @@
-"""What a lane knows: its tasks by name, how errors become problems, what wraps attempts, which resources are replaced."""
+"""Registry: the tasks, problem rules, middleware and payload builders that are declared on a lane."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from sidelane.model.errors import ConfigurationError, TaskDeclarationError
-from sidelane.model.job import JobRecord
+from sidelane.model.errors import ArgumentsError, ConfigurationError, TaskDeclarationError
 from sidelane.model.limit import LimitPolicy
 from sidelane.model.options import Callback
 from sidelane.model.problem import Problem
+from sidelane.model.settings import Settings
+from sidelane.tasks.internal_queues import CALLBACK_TASK, FILE_CLEANUP_TASK
 from sidelane.tasks.limit_binding import are_compatible
 from sidelane.tasks.placeholders import PREVIOUS_FAILURE, FinishedJob
 from sidelane.tasks.resources import Resource
@@ -18,17 +20,20 @@ from sidelane.tasks.task import Call, Task
 AnyTask = Task[..., Any, Any]
 
 PayloadBuilder = Callable[[FinishedJob], Any]
-"""Makes the body of a callback of how a job ended: text, or what JSON can hold; a coroutine function may too."""
+"""Returns the body of a callback: a string, or a value to write as JSON. May be a coroutine function."""
 
 PayloadBuilderT = TypeVar("PayloadBuilderT", bound=PayloadBuilder)
 
 Middleware = Callable[[Any], AbstractAsyncContextManager[None]]
-"""Wraps an attempt: called with its context, entered before the task runs, left after it."""
+"""Wraps an attempt: called with its context, entered before the task runs, exited after it."""
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemRule:
-    """How exceptions of some types become problems."""
+    """How exceptions of some types become problems. `final`: they are not retried."""
 
     types: tuple[type[BaseException], ...]
     status: int
@@ -37,104 +42,132 @@ class ProblemRule:
     detail: Callable[[Any], str] | None = None
 
     def problem(self, error: BaseException) -> Problem:
+        """Return the problem of an exception."""
         detail = self.detail(error) if self.detail else str(error)
         return Problem(status=self.status, title=self.title, detail=detail)
 
 
-def _nobody_tells(callback: Callback) -> Call[Any]:
-    raise ConfigurationError("This lane has nothing that delivers callbacks.")
-
-
-def _nobody_listens(record: JobRecord) -> None:
-    """Hear that a job has said how far it is."""
-
-
 @dataclass(slots=True)
 class Registry:
-    """Everything declared on one lane.
-
-    `telling` makes the call that tells a receiver of a job, and raises `ArgumentsError` where that cannot be. `progressed` hears of
-    each job whose log has got an event of progress.
-    """
+    """Everything declared on one lane."""
 
     tasks: dict[str, AnyTask] = field(default_factory=dict)  # by name and by alias
     rules: list[ProblemRule] = field(default_factory=list)
     middleware: list[Middleware] = field(default_factory=list)
     overrides: dict[Resource[Any], Any] = field(default_factory=dict)
-    file_cleanup_call: Call[None] | None = None  # follows the removal of each job that may hold files
     payload_builders: dict[str, PayloadBuilder] = field(default_factory=dict)  # of callbacks, by name
-    callback_factory: Callable[[Callback], Call[Any]] = field(default=_nobody_tells)
-    on_progress: Callable[[JobRecord], None] = field(default=_nobody_listens)
     _limits: dict[str, LimitPolicy] = field(default_factory=dict)  # by name
-    _hook: AnyTask | None = None
-    _letter: Call[Any] | None = None
+    _dead_letter_task: AnyTask | None = None
+    _dead_letter_call: Call[Any] | None = None
+    _file_cleanup: Call[Any] | None = None
 
     @property
     def dead_letter_call(self) -> Call[Any] | None:
-        """The call that follows each job that fails for good, where the lane wants one."""
-        if self._letter is None and self._hook is not None:
-            self._letter = self._hook.call(PREVIOUS_FAILURE)
-        return self._letter
+        """The call that follows each job that fails for good, if the lane declares one."""
+        if self._dead_letter_call is None and self._dead_letter_task is not None:
+            self._dead_letter_call = self._dead_letter_task.call(PREVIOUS_FAILURE)
+        return self._dead_letter_call
+
+    @property
+    def file_cleanup_call(self) -> Call[Any]:
+        """The call that follows the removal of each job that may reference files."""
+        if self._file_cleanup is None:
+            self._file_cleanup = self.tasks[FILE_CLEANUP_TASK].call()
+        return self._file_cleanup
+
+    def callback_call(self, callback: Callback, settings: Settings) -> Call[Any]:
+        """Return the call that delivers a callback of the job it follows. Raises `ArgumentsError`.
+
+        Its user is the receiver, so that receivers share the queue fairly and each has slots of its own.
+        """
+        receiver, target = callback.destination(settings)
+        deliver = self.tasks[CALLBACK_TASK].options(user=receiver)
+        return deliver.call(target, self._payload_builder_name(callback.body), callback.on, callback.progress)
+
+    def _payload_builder_name(self, builder: PayloadBuilder | None) -> str | None:
+        if builder is None:
+            return None
+        for name, known in self.payload_builders.items():
+            if known is builder:
+                return name
+        raise ArgumentsError(
+            f"body={getattr(builder, '__name__', builder)}: mark the function with @lane.callback_payload: workers find it by its "
+            "name."
+        )
 
     def set_dead_letter_handler(self, task: AnyTask) -> None:
-        """Let this task be told of each dead letter. Raises `TaskDeclarationError` when another is, or it takes no letter."""
-        if self._hook is not None:
+        """Submit this task for each dead letter. Raises `TaskDeclarationError` if it has not one argument, or there is another."""
+        if self._dead_letter_task is not None:
             raise TaskDeclarationError(
-                f"Task {task.name!r}: this lane has @lane.dead_letter already: {_place(self._hook.function)}."
+                f"Task {task.name!r}: this lane already has @lane.dead_letter: {_location(self._dead_letter_task.function)}."
             )
         if len(task.signature.names) != 1:
             raise TaskDeclarationError(
-                f"Task {task.name!r}: @lane.dead_letter takes one argument, how a job has ended: `letter: Ended`."
+                f"Task {task.name!r}: a task of @lane.dead_letter takes one argument: `letter: FinishedJob`."
             )
-        if any(counted.declared.per == "user" for counted in task.policy.limits):
-            raise TaskDeclarationError(f"Task {task.name!r}: dead letters have no user whom a limit could count.")
-        self._hook = task
+        if any(limit.declared.per == "user" for limit in task.policy.limits):
+            raise TaskDeclarationError(
+                f"Task {task.name!r}: dead letters have no user, so it cannot have a limit per user."
+            )
+        self._dead_letter_task = task
 
     def add(self, task: AnyTask) -> None:
-        """Register a task under its name and aliases. Raises `TaskDeclarationError` when one is taken."""
+        """Register a task under its name and aliases. Raises `TaskDeclarationError` if one is taken."""
         for name in (task.name, *task.aliases):
             other = self.tasks.get(name)
             if other is not None:
                 raise TaskDeclarationError(
-                    f"Task name {name!r} is taken: {_place(other.function)} has it, and {_place(task.function)} wants it. "
+                    f"Task name {name!r} is taken by {_location(other.function)}, so {_location(task.function)} cannot have it. "
                     "Give one of them another `name=`."
                 )
-        for counted in task.policy.limits:
-            other_limit = self._limits.setdefault(counted.name, counted.declared)
-            if not are_compatible(counted.declared, other_limit):
+        for limit in task.policy.limits:
+            other_limit = self._limits.setdefault(limit.name, limit.declared)
+            if not are_compatible(limit.declared, other_limit):
                 raise TaskDeclarationError(
-                    f"Task {task.name!r}: its limit {counted.name!r} is {counted.declared}, and elsewhere {other_limit}. "
-                    "What a name counts is either slots or one and the same rate."
+                    f"Task {task.name!r}: its limit {limit.name!r} is {limit.declared}, and elsewhere {other_limit}. "
+                    "Limits of one name are all slots, or all the same rate."
                 )
         for name in (task.name, *task.aliases):
             self.tasks[name] = task
 
     def add_payload_builder(self, function: PayloadBuilderT) -> PayloadBuilderT:
-        """Register a function that makes the bodies of callbacks, by its name. Raises `ConfigurationError` when that is taken."""
+        """Register a payload builder by its name. Raises `ConfigurationError` if the name is taken."""
         name = getattr(function, "__name__", "")
         if not name.isidentifier():
-            raise ConfigurationError(f"@lane.callback_body marks a function with a name, and {function!r} has none.")
+            raise ConfigurationError(f"@lane.callback_payload takes a function with a name, and {function!r} has none.")
         other = self.payload_builders.setdefault(name, function)
         if other is not function:
             raise ConfigurationError(
-                f"@lane.callback_body: the name {name!r} is taken by {_place(other)}; {_place(function)} needs another."
+                f"@lane.callback_payload: the name {name!r} is taken by {_location(other)}; {_location(function)} needs another."
             )
         return function
 
+    def add_middleware(self, wrapper: Callable[..., AsyncIterator[None]]) -> Callable[..., AsyncIterator[None]]:
+        """Register a middleware. Raises `ConfigurationError` unless it is an async generator over one argument."""
+        parameters = inspect.signature(wrapper).parameters.values()
+        required = [each.name for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
+        if not inspect.isasyncgenfunction(wrapper) or len(required) != 1:
+            raise ConfigurationError(
+                f"@lane.middleware: {_location(wrapper)}({', '.join(required)}) must be an async generator over the attempt's "
+                "context that yields once, as in `async def wrap(ctx): yield`; one over (request, call_next) is for the web app."
+            )
+        self.middleware.append(asynccontextmanager(wrapper))
+        return wrapper
+
     def add_rule(self, rule: ProblemRule) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
-        """Add a rule, and give the decorator of a function that says its problem's detail."""
-        place = len(self.rules)
+        """Add a rule. Return a decorator of the function that returns the problem's detail."""
+        index = len(self.rules)
         self.rules.append(rule)
 
         def decorate(detail: Callable[[Any], str]) -> Callable[[Any], str]:
-            self.rules[place] = replace(rule, detail=detail)
+            self.rules[index] = replace(rule, detail=detail)
             return detail
 
         return decorate
 
     @contextmanager
     def overriding(self, resource: Resource[Any], value: object) -> Iterator[None]:
-        """Have this value in place of a resource within the block."""
+        """Use this value in place of a resource within the block."""
         before = dict(self.overrides)
         self.overrides[resource] = value
         try:
@@ -144,18 +177,18 @@ class Registry:
             self.overrides.update(before)
 
     def check(self) -> None:
-        """Resolve every task's annotations, so that a wrong one is found at the start. Raises `TaskDeclarationError`."""
+        """Resolve every task's annotations, so that a wrong one fails at the start. Raises `TaskDeclarationError`."""
         for task in self.tasks.values():
             _ = task.signature.arguments, task.signature.result
         _ = self.dead_letter_call
 
-    def known(self, without: Iterable[Resource[Any]] = ()) -> dict[str, int]:
-        """Map each known name to the newest version understood, leaving out tasks that use one of these resources."""
-        missing = frozenset(without)
-        return {name: task.version for name, task in self.tasks.items() if not missing & _resources(task)}
+    def task_versions(self, without: Iterable[Resource[Any]] = ()) -> dict[str, int]:
+        """Return the version of each task by name, without tasks that use one of these resources."""
+        excluded = frozenset(without)
+        return {name: task.version for name, task in self.tasks.items() if not excluded & _resources(task)}
 
-    def rule(self, error: BaseException) -> ProblemRule | None:
-        """Find how this error becomes a problem: the rule that names its closest type."""
+    def problem_rule(self, error: BaseException) -> ProblemRule | None:
+        """Return the rule for an error: the one of its closest type."""
         for type_ in type(error).__mro__:
             for rule in reversed(self.rules):
                 if type_ in rule.types:
@@ -165,13 +198,13 @@ class Registry:
 
 def _resources(task: AnyTask) -> set[Resource[Any]]:
     found: set[Resource[Any]] = set()
-    waiting = [used for used in task.signature.uses.values() if isinstance(used, Resource)]
-    while waiting:
-        resource = waiting.pop()
+    pending = [used for used in task.signature.uses.values() if isinstance(used, Resource)]
+    while pending:
+        resource = pending.pop()
         found.add(resource)
-        waiting.extend(used for used in resource.uses.values() if isinstance(used, Resource))
+        pending.extend(used for used in resource.uses.values() if isinstance(used, Resource))
     return found
 
 
-def _place(function: Callable[..., Any]) -> str:
+def _location(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{function.__qualname__}"

@@ -1,4 +1,4 @@
-"""Resources: what a worker opens once per process or per attempt and gives to tasks."""
+"""Resources: what a worker opens once per process or per attempt, and passes to tasks."""
 
 import asyncio
 import inspect
@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 class Resource(Generic[T]):
-    """Something a worker opens and tasks take with `Use`: a client, a model, a session. Made by `@lane.resource`.
+    """Something that a worker opens and tasks take with `Use`: a client, a model, a session. Declared by `@lane.resource`.
 
-    The factory is a generator (sync or async: what follows its yield closes the resource), a coroutine function or a plain
-    function; it may itself take other resources with `Use`.
+    The factory is a generator (sync or async; the code after its yield closes the resource), a coroutine function or a plain
+    function. It may take other resources with `Use`.
     """
 
     def __init__(self, factory: Callable[..., Any], scope: Scope = "process", *, exclusive: bool = False) -> None:
@@ -34,28 +34,28 @@ class Resource(Generic[T]):
         self.uses = dependencies_of(factory)
         for used in self.uses.values():
             if isinstance(used, Resource) and scope == "process" and used.scope == "attempt":
-                raise TaskDeclarationError(f"Resource {self.name!r} lives as long as the process and cannot use {used.name!r}, "
-                                           "which lives for one attempt.")  # fmt: skip
+                raise TaskDeclarationError(f"Resource {self.name!r} has the scope 'process' and cannot use {used.name!r}, "
+                                           "which has the scope 'attempt'.")  # fmt: skip
             if not isinstance(used, Resource) and scope == "process":
-                raise TaskDeclarationError(f"Resource {self.name!r} lives as long as the process and has no context.")
+                raise TaskDeclarationError(f"Resource {self.name!r} has the scope 'process' and cannot use Context.")
 
     @property
     def exclusive(self) -> bool:
-        """Whether it, or one that it uses, can be open only once."""
+        """Whether it, or a resource that it uses, can be open only once."""
         return self._exclusive or uses_exclusive(self.uses)
 
-    async def open(self, stack: AsyncExitStack, given: Mapping[str, Any]) -> T:
-        """Open the resource with its own resources `given`; `stack` closes it."""
+    async def open(self, stack: AsyncExitStack, used: Mapping[str, Any]) -> T:
+        """Open the resource with the resources that it uses; `stack` closes it."""
         if inspect.isasyncgenfunction(self.factory):
-            return cast(T, await stack.enter_async_context(asynccontextmanager(self.factory)(**given)))
+            return cast(T, await stack.enter_async_context(asynccontextmanager(self.factory)(**used)))
         if inspect.isgeneratorfunction(self.factory):
-            return cast(T, stack.enter_context(contextmanager(self.factory)(**given)))
-        value = self.factory(**given)
+            return cast(T, stack.enter_context(contextmanager(self.factory)(**used)))
+        value = self.factory(**used)
         return cast(T, await value if inspect.isawaitable(value) else value)
 
 
 class ResourceDecorator(Protocol):
-    """What `@lane.resource` is: it turns a factory of any kind into a resource of what the factory gives."""
+    """The type of `@lane.resource`: it turns a factory of any kind into a resource of what the factory returns."""
 
     @overload
     def __call__(self, factory: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
@@ -72,7 +72,7 @@ class ResourceDecorator(Protocol):
 def declare_resource(
     factory: Callable[..., Any] | None = None, /, *, scope: Scope = "process", exclusive: bool = False
 ) -> Any:
-    """Make a resource of a factory, or a decorator that does."""
+    """Return a resource of a factory, or without a factory a decorator."""
     if factory is None:
         return partial(declare_resource, scope=scope, exclusive=exclusive)
     return Resource(factory, scope, exclusive=exclusive)
@@ -80,39 +80,41 @@ def declare_resource(
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """The default of a parameter that is filled in by the worker: a resource, or the attempt's context type."""
+    """The default of a parameter that the worker fills in: a resource, or `Context`."""
 
-    what: Resource[Any] | type
+    source: Resource[Any] | type
 
 
-def Use(what: Resource[T] | type[T]) -> T:  # noqa: N802 - reads as a mark, like Depends
-    """Mark a parameter to be filled in by the worker: `llm: AsyncOpenAI = Use(openai)`, `ctx: Context = Use(Context)`."""
-    if not isinstance(what, Resource) and not getattr(what, "given_by_worker", False):
-        raise TaskDeclarationError(f"Use({what!r}): this takes a resource made by @lane.resource, or Context.")
-    return cast(T, Dependency(what))
+def Use(source: Resource[T] | type[T]) -> T:  # noqa: N802 - like Depends
+    """Declare a parameter that the worker fills in: `llm: AsyncOpenAI = Use(openai)`, `ctx: Context = Use(Context)`."""
+    if not isinstance(source, Resource) and not getattr(source, "injectable", False):
+        raise TaskDeclarationError(f"Use({source!r}): this takes a resource declared by @lane.resource, or Context.")
+    return cast(T, Dependency(source))
 
 
 def dependencies_of(function: Callable[..., Any]) -> dict[str, Resource[Any] | type]:
-    """Give what a function's parameters use, by parameter name."""
+    """Return the dependencies of a function by parameter name."""
     parameters = inspect.signature(function).parameters.values()
     return {
-        parameter.name: parameter.default.what for parameter in parameters if isinstance(parameter.default, Dependency)
+        parameter.name: parameter.default.source
+        for parameter in parameters
+        if isinstance(parameter.default, Dependency)
     }
 
 
 def uses_exclusive(uses: Mapping[str, Resource[Any] | type]) -> bool:
-    """Tell whether one of these resources can be open only once."""
+    """Return whether one of these resources can be open only once."""
     return any(isinstance(used, Resource) and used.exclusive for used in uses.values())
 
 
 class ResourceFailed(ConfigurationError):
-    """A resource of the process did not open."""
+    """A resource of the process failed to open."""
 
 
 class Resources:
-    """The open resources of one process, and the way to open those of an attempt.
+    """The open resources of one process. Opens those of each attempt.
 
-    `overrides` replaces resources by ready values, for tests.
+    `overrides` replaces resources by values, for tests.
     """
 
     def __init__(self, overrides: Mapping[Resource[Any], Any]) -> None:
@@ -120,12 +122,12 @@ class Resources:
         self._open: dict[Resource[Any], Any] = {}
         self._stack = AsyncExitStack()
         self._locks: defaultdict[Resource[Any], asyncio.Lock] = defaultdict(asyncio.Lock)
-        self.failed: dict[Resource[Any], str] = {}  # of the process's own
+        self.failed: dict[Resource[Any], str] = {}  # those of the process, with the error
 
-    async def open(self, wanted: Mapping[str, Resource[Any] | type]) -> bool:
-        """Open the process's share of what a function uses; false when one failed (it may be tried again)."""
+    async def open(self, dependencies: Mapping[str, Resource[Any] | type]) -> bool:
+        """Open the process's resources among a function's dependencies. Return False if one failed; a later call tries it again."""
         try:
-            for resource in wanted.values():
+            for resource in dependencies.values():
                 if isinstance(resource, Resource) and resource.scope == "process":
                     await self._get(resource, self._stack, self._open, None)
                 elif isinstance(resource, Resource) and not await self.open(resource.uses):
@@ -137,25 +139,25 @@ class Resources:
     async def fill(
         self, uses: Mapping[str, Resource[Any] | type], context: object, stack: AsyncExitStack
     ) -> dict[str, Any]:
-        """Give the values a function uses in one attempt; `stack` closes those that live for the attempt alone."""
+        """Return the values of a function's dependencies in one attempt; `stack` closes those of the attempt."""
         if not uses:
             return {}
         local: dict[Resource[Any], Any] = {}
-        return {name: await self._give(what, stack, local, context) for name, what in uses.items()}
+        return {name: await self._resolve(used, stack, local, context) for name, used in uses.items()}
 
     async def close(self) -> None:
-        """Close what the process opened, the last first."""
+        """Close the resources of the process, in reverse order."""
         self._open.clear()
         await self._stack.aclose()
 
-    async def _give(
-        self, what: Resource[Any] | type, stack: AsyncExitStack, local: dict[Resource[Any], Any], context: object
+    async def _resolve(
+        self, used: Resource[Any] | type, stack: AsyncExitStack, local: dict[Resource[Any], Any], context: object
     ) -> Any:
-        if not isinstance(what, Resource):
+        if not isinstance(used, Resource):
             return context
-        if what.scope == "process":
-            return await self._get(what, self._stack, self._open, None)
-        return await self._get(what, stack, local, context)
+        if used.scope == "process":
+            return await self._get(used, self._stack, self._open, None)
+        return await self._get(used, stack, local, context)
 
     async def _get(
         self, resource: Resource[Any], stack: AsyncExitStack, opened: dict[Resource[Any], Any], context: object
@@ -164,7 +166,7 @@ class Resources:
             return self._overrides[resource]
         if resource.scope == "attempt":
             return await self._opened(resource, stack, opened, context)
-        async with self._locks[resource]:  # tasks that need it at the same time get the same one
+        async with self._locks[resource]:  # concurrent attempts get the same one
             try:
                 value = await self._opened(resource, stack, opened, context)
             except ResourceFailed:
@@ -180,6 +182,6 @@ class Resources:
         self, resource: Resource[Any], stack: AsyncExitStack, opened: dict[Resource[Any], Any], context: object
     ) -> Any:
         if resource not in opened:
-            given = {name: await self._give(used, stack, opened, context) for name, used in resource.uses.items()}
-            opened[resource] = await resource.open(stack, given)
+            values = {name: await self._resolve(used, stack, opened, context) for name, used in resource.uses.items()}
+            opened[resource] = await resource.open(stack, values)
         return opened[resource]

@@ -1,4 +1,4 @@
-"""What a task's function takes and gives, read from its annotations."""
+"""Signature: the arguments, dependencies and result type of a task's function."""
 
 import inspect
 import typing
@@ -21,7 +21,7 @@ Kind = Literal["coroutine", "async generator", "function", "generator"]
 
 
 class Result(Generic[R]):
-    """What a generator task yields to give its typed result: `yield Result(report)`. The last one counts."""
+    """The typed result of a generator task: `yield Result(report)`. The last one counts."""
 
     __slots__ = ("value",)
 
@@ -30,7 +30,7 @@ class Result(Generic[R]):
 
 
 class Signature:
-    """A task function's parameters, resources, kind and result type. Annotations are resolved when first needed."""
+    """A task function's parameters, dependencies, kind and result type. Annotations are resolved when first used."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -40,8 +40,8 @@ class Signature:
         for parameter in self._signature.parameters.values():
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise TaskDeclarationError(
-                    f"Task {function.__qualname__!r}: parameter {str(parameter)!r} has no name of its own. "
-                    "Arguments are stored by name, so '*args', '**kwargs' and positional-only parameters cannot be."
+                    f"Task {function.__qualname__!r}: parameter {str(parameter)!r} cannot be passed by name. "
+                    "Arguments are stored by name, so '*args', '**kwargs' and positional-only parameters are not allowed."
                 )
         self._partial: dict[tuple[str, ...], Codec[BaseModel]] = {}
         self._positional = [
@@ -52,12 +52,12 @@ class Signature:
 
     @property
     def names(self) -> list[str]:
-        """The names of the arguments, in their order: the parameters that the worker does not fill in."""
+        """The names of the arguments in order: the parameters that the worker does not fill in."""
         return [name for name in self._signature.parameters if name not in self.uses]
 
     @property
-    def on_loop(self) -> bool:
-        """Whether the function runs on the event loop, rather than beside it."""
+    def is_async(self) -> bool:
+        """Whether the function runs on the event loop."""
         return self.kind in ("coroutine", "async generator")
 
     @cached_property
@@ -86,7 +86,7 @@ class Signature:
         """The codec of the result."""
         if typing.get_origin(self.result_type) in (AsyncIterator, AsyncGenerator):
             raise TaskDeclarationError(
-                f"Task {self._function.__qualname__!r}: it is to give an asynchronous iterator, and has no `yield`."
+                f"Task {self._function.__qualname__!r}: it is declared to return an asynchronous iterator, and has no `yield`."
             )
         try:
             return Codec(self.result_type)
@@ -96,39 +96,41 @@ class Signature:
             ) from error
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, str]]:
-        """Bind and check a call's arguments. Give the JSON object of those that are known, and where the others come from.
+        """Bind and check a call's arguments. Return the JSON object of the known ones, and the sources of the placeholders.
 
         Raises `ArgumentsError`.
         """
         name = self._function.__name__
         bound = dict(zip(self._positional, args, strict=False))
         if len(args) > len(self._positional) or (kwargs and not self._are_new(kwargs, bound)):
-            raise ArgumentsError(f"{name}: {self._misfit(args, kwargs)}.")
+            raise ArgumentsError(f"{name}: {self._bind_error(args, kwargs)}.")
         bound.update(kwargs)
         for used in self.uses:
             if used in bound:
-                raise ArgumentsError(f"{name}: {used!r} is filled in by the worker; a call cannot give it.")
-        given = {name: value.source for name, value in bound.items() if isinstance(value, Placeholder)}
-        codec = self._codec_without(given) if given else self._codec
+                raise ArgumentsError(f"{name}: {used!r} is filled in by the worker; a call cannot pass it.")
+        placeholders = {name: value.source for name, value in bound.items() if isinstance(value, Placeholder)}
+        codec = self._codec_without(placeholders) if placeholders else self._codec
+        if placeholders:
+            bound = {name: value for name, value in bound.items() if name not in placeholders}
         try:
-            text = codec.encode({name: value for name, value in bound.items() if name not in given} if given else bound)
+            text = codec.encode(bound)
         except TypeError as error:
             raise ArgumentsError(f"{name}: {error}.") from error
-        return text, given
+        return text, placeholders
 
     @cached_property
-    def holds_files(self) -> bool:
-        """Whether a job may hold files: they stand in the types of its arguments or its result."""
+    def takes_files(self) -> bool:
+        """Whether the types of its arguments or its result contain files."""
         return self._codec.has(File) or self.result.has(File)
 
-    def known(self, text: str, given: Mapping[str, str]) -> list[Any]:
-        """Give the values of a call's arguments in the order of the parameters, up to the first that is not known yet."""
-        values = (self._codec_without(given) if given else self._codec).decode(text).__dict__
+    def known_values(self, text: str, placeholders: Mapping[str, str]) -> list[Any]:
+        """Return the values of a call's arguments in the order of the parameters, up to the first placeholder."""
+        values = (self._codec_without(placeholders) if placeholders else self._codec).decode(text).__dict__
         return [values[name] for name in takewhile(values.__contains__, self.names)]
 
-    def _codec_without(self, given: Mapping[str, str]) -> Codec[BaseModel]:
-        """Give the codec of the other arguments, those that a call knows."""
-        known = tuple(name for name in self.names if name not in given)
+    def _codec_without(self, placeholders: Mapping[str, str]) -> Codec[BaseModel]:
+        """Return the codec of the other arguments."""
+        known = tuple(name for name in self.names if name not in placeholders)
         if known not in self._partial:
             self._partial[known] = Codec(self._model(known))
         return self._partial[known]
@@ -136,8 +138,8 @@ class Signature:
     def _are_new(self, kwargs: dict[str, Any], bound: dict[str, Any]) -> bool:
         return kwargs.keys() <= self._signature.parameters.keys() and kwargs.keys().isdisjoint(bound)
 
-    def _misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """Say in Python's own words why these arguments cannot be bound."""
+    def _bind_error(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Return Python's own message on why these arguments cannot be bound."""
         try:
             self._signature.bind_partial(*args, **kwargs)
         except TypeError as error:
@@ -145,12 +147,12 @@ class Signature:
         return "these arguments do not fit"
 
     def decode(self, text: str, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Read stored arguments back as keyword arguments; `context` is for their validation. Raises `ArgumentsDoNotFit`."""
+        """Decode stored arguments as keyword arguments; `context` is for their validation. Raises `ArgumentsMismatch`."""
         try:
             model = self._codec.decode(text, context)
         except TypeError as error:
             raise ArgumentsMismatch(f"{self._function.__name__}: the stored arguments do not fit: {error}.") from error
-        return dict(model.__dict__)  # a model's fields, and nothing else: it has no others
+        return dict(model.__dict__)  # only the fields: the model forbids others
 
     @cached_property
     def _hints(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tasks and calls: a registered function with its policy, and that function with its arguments and options."""
+"""Task and Call: a registered function with its policy, and a task with its arguments and options."""
 
 import json
 import sys
@@ -29,18 +29,19 @@ O_co = TypeVar("O_co", covariant=True)  # what the function itself returns
 R = TypeVar("R")
 
 Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
-"""Turns the arguments stored by an older version of a task into today's: `upgrade(arguments, version)`."""
+"""Converts the arguments that an older version of a task stored: `upgrade(arguments, version)`."""
 
 Mode = Literal["loop", "thread", "process", "remote"]
 
 DispatchFactory = Callable[[JobRecord, Lease, float, str | None], JobSpec]
-"""Makes the job that sends another outside: `hand_over(record, lease, seconds, arguments)`, with the arguments where its record
-does not hold them."""
+"""Returns the job that dispatches another to an external worker: `dispatch_factory(record, lease, seconds, arguments)`.
+
+`arguments` is None if they are those of the record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How a task's jobs are treated unless a call's options say otherwise. Durations are seconds."""
+    """The policy of a task's jobs, which a call's options may override. Durations are seconds."""
 
     queue: str
     timeout: float | None
@@ -51,17 +52,17 @@ class Policy:
     deadline: float | None = None
     max_worker_losses: int = 3
     priority: int = 0
-    limits: tuple[NamedLimit, ...] = ()  # its queue's too
+    limits: tuple[NamedLimit, ...] = ()  # with those of its queue
     max_queued: int | None = None
     on_disconnect: Disconnect = "continue"
     callbacks: tuple[Callback, ...] = ()
 
 
 class Lane(Protocol):
-    """What tasks ask of the lane they are registered with."""
+    """The lane that a task is registered with. It is a protocol because `Sidelane` is in a layer above."""
 
     @property
-    def registry(self) -> Any: ...  # a Registry; named so, it and its tasks would import each other
+    def registry(self) -> Any: ...  # a Registry, which imports this module
     @property
     def settings(self) -> Settings: ...
     @property
@@ -69,20 +70,20 @@ class Lane(Protocol):
 
     def load(self) -> None: ...
     def open(self) -> AbstractAsyncContextManager[Any]: ...
-    def worker(self, *, name: str, queues: Mapping[str, int | None], isolated: bool) -> Any: ...  # a Worker; likewise
+    def worker(self, *, name: str, queues: Mapping[str, int | None], isolated: bool) -> Any: ...  # a Worker
     async def submit(self, call: "Call[R]") -> Job[R]: ...
     def job(self, task: "Task[..., Any, R]", job_id: str) -> Job[R]: ...
 
 
 class Task(Generic[P, O_co, R]):
-    """A registered function: call it and it is just called; `call`, `submit` and `options` make jobs of it.
+    """A registered function. Calling it calls the function; `submit` makes a job of it.
 
     await answer(question, llm=fake)                 # the plain function, in a test
     job = await answer.submit(question)              # a durable job
     await lane.submit(answer.options(user="u7", priority=10).call(question))
     """
 
-    hand_over: DispatchFactory | None = None  # where its jobs do not run here
+    dispatch_factory: DispatchFactory | None = None  # of an external task
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class Task(Generic[P, O_co, R]):
         self.upgrade = upgrade
         self.aliases = aliases
         self.signature = Signature(function)
-        self.mode: Mode = "process" if process else "loop" if self.signature.on_loop else "thread"
+        self.mode: Mode = "process" if process else "loop" if self.signature.is_async else "thread"
         self.lane = lane
         self._options = options or Options()
         self.__doc__ = function.__doc__
@@ -113,31 +114,31 @@ class Task(Generic[P, O_co, R]):
         self.__wrapped__ = function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> O_co:
-        """Call the function itself, here and now: no job, no queue."""
+        """Call the function itself, without a job."""
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<task {self.name}>"
 
     def options(self, **options: Unpack[OptionFields]) -> "Task[P, O_co, R]":
-        """Give this task with options for the calls made from it. Raises `ArgumentsError` on one that cannot be."""
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._options = replace(self._options, **options)
-        return twin
+        """Return this task with options for its calls. Raises `ArgumentsError` on an invalid one."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._options = replace(self._options, **options)
+        return copy
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> "Call[R]":
-        """Make a call: a value to submit, schedule or test. Raises `ArgumentsError` when the arguments do not fit."""
-        arguments, given = self.signature.encode(args, kwargs)
-        return Call(self, arguments, self._options, given)
+        """Return a call: a value to submit, schedule or test. Raises `ArgumentsError` if the arguments do not fit."""
+        arguments, placeholders = self.signature.encode(args, kwargs)
+        return Call(self, arguments, self._options, placeholders)
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
-        """Submit a call of these arguments to the open lane."""
+        """Submit a call with these arguments. Raises as `Sidelane.submit` does."""
         return await self.lane.submit(self.call(*args, **kwargs))
 
     @property
     def isolable(self) -> bool:
-        """Whether an isolation worker may run its jobs: another process can import it, and open all it uses (rules 7)."""
+        """Whether an isolation worker may run its jobs: another process can import it, and open its resources (rule 7)."""
         return (
             self.mode != "remote"
             and not self.name.startswith(INTERNAL_PREFIX)
@@ -150,26 +151,28 @@ class Task(Generic[P, O_co, R]):
         module = sys.modules.get(self.function.__module__)
         if module is None or module.__name__ == "__main__":
             return False
-        return self._is(getattr(module, self.__name__, None)) or any(map(self._is, vars(module).values()))
+        return self._is_same_as(getattr(module, self.__name__, None)) or any(
+            map(self._is_same_as, vars(module).values())
+        )
 
-    def _is(self, found: object) -> bool:
-        return isinstance(found, Task) and found.name == self.name and found.lane is self.lane
+    def _is_same_as(self, other: object) -> bool:
+        return isinstance(other, Task) and other.name == self.name and other.lane is self.lane
 
     def job(self, job_id: str) -> Job[R]:
-        """Give the typed handle on a job of this task."""
+        """Return the typed handle on a job of this task."""
         return self.lane.job(self, job_id)
 
     def decode_arguments(self, text: str, version: int) -> dict[str, Any]:
-        """Read the arguments a job was submitted with, upgraded where an older version of the task stored them.
+        """Decode a job's arguments, upgraded if an older version of the task stored them.
 
-        Raises `ArgumentsDoNotFit`.
+        Raises `ArgumentsMismatch`.
         """
         if version < self.version and self.upgrade is not None:
             text = _upgraded(self.upgrade, text, version, self.name)
         return self.signature.decode(text, self.lane.files.context)
 
     def decode_result(self, text: str) -> R:
-        """Read a result. Raises TypeError where the task has changed and it does not fit its type any more."""
+        """Decode a result. Raises TypeError if the task has changed and the result no longer fits its type."""
         result: R = self.signature.result.decode(text, self.lane.files.context)
         return result
 
@@ -185,8 +188,8 @@ def _upgraded(upgrade: Upgrade, text: str, version: int, name: str) -> str:
 class Call(Generic[R]):
     """A task with its arguments (as JSON text) and options: a value, not yet submitted.
 
-    `given` says where those arguments come from that are not known yet. Raises `ArgumentsError` on a chain that leads back to
-    this very call.
+    `placeholders` are the sources of arguments that are filled in when its job starts. Raises `ArgumentsError` on a chain that
+    repeats this call.
     """
 
     task: Task[..., Any, R]
@@ -203,39 +206,37 @@ class Call(Generic[R]):
             raise ArgumentsError(f"{self.task.name}: this call follows itself, with the same arguments.")
 
     def with_options(self, **options: Unpack[OptionFields]) -> "Call[R]":
-        """Give this call with other options."""
+        """Return this call with other options."""
         return replace(self, options=replace(self.options, **options))
 
     def spec(
         self, *, parent: str | None = None, trace: str | None = None, batch: str | None = None, cascade: bool = False
     ) -> JobSpec:
-        """Say everything the store must know of this call. Raises `ArgumentsError`, `PayloadTooLarge`."""
+        """Return everything the store must know of this call. Raises `ArgumentsError`, `PayloadTooLarge`."""
         if self.placeholders:
             name, source = next(iter(self.placeholders.items()))
             raise ArgumentsError(
-                f"{self.task.name}: {name}=PREVIOUS_{source.upper()} is known only when another job has ended: give this call as "
-                "then=… or on_failure=… of another."
+                f"{self.task.name}: {name}=PREVIOUS_{source.upper()} is known only when another job has ended: pass this call "
+                "as then=… or on_failure=… of another."
             )
         options, limit = self.options, self.task.lane.settings.payload_limit
         check_size(self.arguments, limit, "The call of", self.task.name)
         if options.follows:
-            everything = self.arguments + "".join(call.arguments for call in _all_following(self))
-            check_size(everything, limit, "The chain of", self.task.name)
+            all_arguments = self.arguments + "".join(call.arguments for call in _all_following(self))
+            check_size(all_arguments, limit, "The chain of", self.task.name)
         spec = self._spec(options.id or new_id(), options.user, parent, trace)
         return replace(spec, batch=batch, cascade=cascade) if batch or cascade else spec
 
     def template(self, *, user: str | None = None, trace: str | None = None, source: str = RESULT_OF_PARENT) -> JobSpec:
-        """Say it of a call that is submitted when something else has ended: the store fills in its id and parent.
+        """Return the spec of a call that follows another job or a batch: the store fills in its id and parent.
 
-        `user` is whose it is unless its options say, `source` where `RESULT` comes from. It is admitted as if every limit said
-        "wait", and however many jobs wait (rules 9); a task's `on_disconnect` is for those who asked for a job and does not hold.
+        `user` is the default of its user, `source` the source of `PREVIOUS_RESULT`. It waits for its limits, and ignores
+        `max_queued` (rule 9) and the task's `on_disconnect`, which is for jobs that a client asked for.
         """
         spec = self._spec("", self.options.user or user, None, trace)
-        given = {name: source if of == RESULT_OF_PARENT else of for name, of in self.placeholders.items()}
-        nobody_listens = self.options.on_disconnect is None
-        return as_waiting(
-            replace(spec, placeholders=given, abandon_after=None if nobody_listens else spec.abandon_after)
-        )
+        placeholders = {name: source if each == RESULT_OF_PARENT else each for name, each in self.placeholders.items()}
+        abandon_after = None if self.options.on_disconnect is None else spec.abandon_after
+        return as_waiting(replace(spec, placeholders=placeholders, abandon_after=abandon_after))
 
     def _spec(self, job_id: str, user: str | None, parent: str | None, trace: str | None) -> JobSpec:
         options, policy = self.options, self.task.policy
@@ -268,35 +269,34 @@ class Call(Generic[R]):
 
     def _limits(self, user: str | None) -> tuple[Limit, ...]:
         task = self.task
-        counting = LimitKeys(
+        keys = LimitKeys(
             task=task.name, queue=task.policy.queue, user=user,
-            arguments=lambda: task.signature.known(self.arguments, self.placeholders),
+            arguments=lambda: task.signature.known_values(self.arguments, self.placeholders),
         )  # fmt: skip
-        return counting.bind(task.policy.limits)
+        return keys.bind(task.policy.limits)
 
     def _follow_ups(self, user: str | None, trace: str | None) -> tuple[FollowUp, ...]:
-        registry, options = self.task.lane.registry, self.options
+        registry, settings, options = self.task.lane.registry, self.task.lane.settings, self.options
         following = [
             FollowUp(frozenset({state}), call.template(user=user, trace=trace)) for state, call in options.following
         ]
         following += [
-            FollowUp(callback.states, registry.callback_factory(callback).template(trace=trace))
+            FollowUp(callback.states, registry.callback_call(callback, settings).template(trace=trace))
             for callback in options.callbacks(self.task.policy.callbacks)
         ]
-        letter: Call[None] | None = registry.dead_letter_call
-        if letter is not None and letter.task.name != self.task.name:  # nothing follows what tells of dead letters
-            following.append(FollowUp(frozenset({State.FAILED}), letter.template(trace=trace)))
-        removal: Call[None] | None = registry.file_cleanup_call
-        if removal is not None and self._may_hold_files:
-            following.append(FollowUp(REMOVED, removal.template(trace=trace)))
+        dead_letter: Call[None] | None = registry.dead_letter_call
+        if dead_letter is not None and dead_letter.task.name != self.task.name:
+            following.append(FollowUp(frozenset({State.FAILED}), dead_letter.template(trace=trace)))
+        if self._may_reference_files:
+            following.append(FollowUp(REMOVED, registry.file_cleanup_call.template(trace=trace)))
         return tuple(following)
 
     @property
-    def _may_hold_files(self) -> bool:
-        """Whether its job may hold files: its own, or those of what follows it."""
+    def _may_reference_files(self) -> bool:
+        """Whether its job, or one that follows it, may reference files."""
         return (
             ID_PREFIX in self.arguments
-            or self.task.signature.holds_files
+            or self.task.signature.takes_files
             or (self.options.follows and any(ID_PREFIX in call.arguments for call in _all_following(self)))
         )
 
@@ -305,14 +305,14 @@ class Call(Generic[R]):
 
 
 def ensure_call(value: Call[R]) -> Call[R]:
-    """Give a call back. Raises `ArgumentsError` on what is none: most often a task without its arguments."""
+    """Return a call unchanged. Raises `ArgumentsError` on anything else, e.g. a task without its arguments."""
     if not isinstance(value, Call):
-        raise ArgumentsError(f"{value!r} is no call: `task.call(…)` makes one.")
+        raise ArgumentsError(f"{value!r} is not a call: `task.call(…)` returns one.")
     return value
 
 
 def _all_following(call: Call[Any]) -> "Iterator[Call[Any]]":
-    for _, follower in call.options.following:
-        if isinstance(follower, Call):
-            yield follower
-            yield from _all_following(follower)
+    for _, follow_up in call.options.following:
+        if isinstance(follow_up, Call):
+            yield follow_up
+            yield from _all_following(follow_up)

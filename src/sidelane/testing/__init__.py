@@ -1,4 +1,4 @@
-"""What users' own tests need: a harness for a lane, and a pytest fixture of it."""
+"""Tests of applications: a harness for a lane, and a pytest fixture of it."""
 
 from sidelane.testing.fixture import testing_fixture
 from sidelane.testing.harness import Harness, harness

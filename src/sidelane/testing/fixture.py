@@ -1,4 +1,4 @@
-"""A pytest fixture of a user's own lane: `t = testing_fixture(lane)` in a conftest (needs pytest-asyncio)."""
+"""pytest fixture of a lane: `t = testing_fixture(lane)` in a conftest (needs pytest-asyncio)."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -9,7 +9,7 @@ from sidelane.testing.harness import Harness, harness
 
 
 def testing_fixture(lane: Sidelane) -> Callable[..., Any]:
-    """Make a fixture that opens the lane on a store in memory, anew for each test. Raises `MissingExtra`."""
+    """Return a fixture that opens the lane with an in-memory store for each test. Raises `MissingExtra`."""
     try:
         import pytest_asyncio
     except ImportError as error:

@@ -1,6 +1,6 @@
-"""CloudEvents 1.0 in JSON: the form messages have unless their receiver has one of its own.
+"""CloudEvents 1.0 in JSON: the format of messages unless a receiver has its own.
 
-Structured mode: the whole event is the message's body. What is read was written by others, so all of it is checked.
+Structured mode: the whole event is the message's body. All input is checked, because others wrote it.
 Sources: CloudEvents 1.0.2 core and JSON format; its extensions Distributed Tracing and Dataref; RFC 3339 for times.
 """
 
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, NotRequired, TypeVar
 
@@ -27,25 +27,25 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, to_json
 from typing_extensions import TypedDict
 
-from sidelane.model.codec import format_validation_error, parse_json, without_collecting
+from sidelane.model.codec import format_validation_error, parse_json, rfc3339, without_collecting
 from sidelane.model.errors import MalformedMessage
 from sidelane.model.ids import is_traceparent
 from sidelane.model.message import Message
 
 CONTENT_TYPE = "application/cloudevents+json"
-"""What the attribute `content-type` of such a message says, by the protocol bindings of CloudEvents."""
+"""Attribute `content-type` of a message, by the protocol bindings of CloudEvents."""
 
 _NAME = re.compile(r"[a-z0-9]{1,100}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
-MOST_ATTRIBUTES = 100
-"""How many attributes an event may have."""
+MAX_ATTRIBUTES = 100
+"""Attributes of an event."""
 
-LONGEST_TYPE = 255
+MAX_TYPE_LENGTH = 255
 """Characters of a media type (RFC 6838, 4.2)."""
 
-LONGEST_TIME = 64
+MAX_TIME_LENGTH = 64
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -58,37 +58,37 @@ def _text(value: str) -> str:
 
 def _string(value: str) -> str:
     if _CONTROL.search(value):
-        raise PydanticCustomError("control", "has control characters in it")
+        raise PydanticCustomError("control", "has control characters")
     return value
 
 
-def _seconds(value: object) -> float:
-    """Read a time of RFC 3339 as seconds since 1970."""
-    if isinstance(value, str) and len(value) <= LONGEST_TIME and _TIME.fullmatch(value):
+def _parse_time(value: object) -> float:
+    """Return an RFC 3339 time as seconds since 1970."""
+    if isinstance(value, str) and len(value) <= MAX_TIME_LENGTH and _TIME.fullmatch(value):
         with suppress(ValueError):
             return datetime.fromisoformat(value.upper()).timestamp()
-    raise PydanticCustomError("time", "is not a time as RFC 3339 writes it, such as 2026-01-31T09:30:00Z")
+    raise PydanticCustomError("time", "is not an RFC 3339 time such as 2026-01-31T09:30:00Z")
 
 
 def _value(value: object) -> object:
     if isinstance(value, str):
         return _string(value)
     if not isinstance(value, int) or not -(2**31) <= value < 2**31:
-        raise PydanticCustomError("extension", "is neither a text, a whole number of 32 bits, true nor false")
+        raise PydanticCustomError("extension", "is not a text, a 32-bit integer or a boolean")
     return value
 
 
 _Text = Annotated[str, Field(strict=True), AfterValidator(_text)]
-_Time = Annotated[float, BeforeValidator(_seconds)]
+_Time = Annotated[float, BeforeValidator(_parse_time)]
 _Extensions = Mapping[str, Annotated[Any, AfterValidator(_value)]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudEvent:
-    """One event. `id` is unique under its `source`: two that agree in both are the same event, sent twice.
+    """One event. `id` is unique within its `source`: events that agree in both are repetitions.
 
-    `data` is JSON text. `dataref` is where the data are instead, when they were too large to come along. `time` is seconds since
-    1970. `extensions` are the attributes that Sidelane does not know, kept as they came.
+    `data` is JSON text. `dataref` links to the data if they were too large for the message. `time` is in seconds since 1970.
+    `extensions` are the attributes that Sidelane does not know, unchanged.
     """
 
     id: _Text
@@ -105,19 +105,20 @@ class CloudEvent:
 
 
 def message(event: CloudEvent, *, group: str | None = None) -> Message:
-    """Make the message that carries an event."""
-    return Message(body=write(event), id=event.id, attributes={"content-type": CONTENT_TYPE}, group=group)
+    """Return the message of an event."""
+    attributes = {"content-type": CONTENT_TYPE}
+    return Message(body=write(event), id=event.id, attributes=attributes, group=group, traceparent=event.traceparent)
 
 
 def write(event: CloudEvent) -> str:
-    """Give the event as JSON."""
+    """Return an event as JSON."""
     attributes: dict[str, Any] = {
         "specversion": "1.0",
         "id": event.id,
         "source": event.source,
         "type": event.type,
         "subject": event.subject,
-        "time": None if event.time is None else _written(event.time),
+        "time": None if event.time is None else rfc3339(event.time, "auto"),
         "datacontenttype": event.datacontenttype or (None if event.data is None else "application/json"),
         "dataschema": event.dataschema,
         "traceparent": event.traceparent,
@@ -127,11 +128,11 @@ def write(event: CloudEvent) -> str:
     text = _dumps({name: value for name, value in attributes.items() if value is not None})
     if event.data is not None:
         text = f'{text[:-1]},"data":{event.data}}}'
-    return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")  # JSON has these raw, some transports do not
+    return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")  # some transports refuse these
 
 
 def read(body: str | bytes) -> CloudEvent:
-    """Read an event. Raises `MalformedMessage`, which says what is wrong with it and repeats nothing of what it says."""
+    """Read an event. Raises `MalformedMessage`, which says what is wrong and quotes nothing of the event."""
     with without_collecting():
         return _read(body)
 
@@ -143,8 +144,8 @@ def _read(body: str | bytes) -> CloudEvent:
         raise MalformedMessage(f"The message is not JSON: {error}.") from None
     if not isinstance(found, dict):
         raise MalformedMessage("The message is not a CloudEvent: it is not a JSON object.")
-    if len(found) > MOST_ATTRIBUTES:
-        raise MalformedMessage(f"The message is not a CloudEvent: it has more than {MOST_ATTRIBUTES} attributes.")
+    if len(found) > MAX_ATTRIBUTES:
+        raise MalformedMessage(f"The message is not a CloudEvent: it has more than {MAX_ATTRIBUTES} attributes.")
     members = {name: value for name, value in found.items() if value is not None}
     _check_version(members.pop("specversion", None))
     if not all(_NAME.fullmatch(name) for name in members if name != "data_base64"):
@@ -161,45 +162,45 @@ def _read(body: str | bytes) -> CloudEvent:
 
 
 def read_envelope(body: str | bytes) -> CloudEvent:
-    """Read the attributes that Sidelane knows, past the data and all extensions, at a small part of what `read` costs.
+    """Read the attributes that Sidelane knows, without the data and the extensions: this is much cheaper than `read`.
 
     Raises `MalformedMessage`.
     """
     try:
         found = _envelope().validate_json(body)
     except ValidationError as error:
-        raise _refused(error) from None
+        raise _malformed(error) from None
     _check_version(found.get("specversion"))
     try:
         known = {name: value for name, value in found.items() if name != "specversion" and value is not None}
         return _adapter().validate_python({**known, "traceparent": _trace(found.get("traceparent"))})
     except ValidationError as error:
-        raise _refused(error) from None
+        raise _malformed(error) from None
 
 
 def read_data(body: str | bytes) -> Any:
-    """Read an event's data alone. Raises `MalformedMessage`, also where there are none."""
+    """Read only the data of an event. Raises `MalformedMessage`, also if there are none."""
     try:
         found = parse_json(body)
     except ValueError as error:
         raise MalformedMessage(f"The message is not JSON: {error}.") from None
     encoded = found.get("data_base64") if isinstance(found, dict) else None
     if encoded is not None:
-        return _parsed(_decoded(encoded, found.get("datacontenttype"), alone="data" not in found))
+        return _parse(_decode_base64(encoded, found.get("datacontenttype"), alone="data" not in found))
     if not isinstance(found, dict) or "data" not in found:
         raise MalformedMessage("The event has no data.")
     return found["data"]
 
 
 def read_parts(body: str | bytes, form: type[F]) -> F:
-    """Read those parts of an event's data that a form has, and make no values of all others. Raises `MalformedMessage`."""
+    """Read only those members of an event's data that a form has. Raises `MalformedMessage`."""
     try:
         found: Any = _carrier(form).model_validate_json(body)
         if found.data_base64 is not None:
             alone = "data" not in found.model_fields_set
-            return form.model_validate_json(_decoded(found.data_base64, found.datacontenttype, alone=alone))
+            return form.model_validate_json(_decode_base64(found.data_base64, found.datacontenttype, alone=alone))
     except ValidationError as error:
-        raise _refused(error) from None
+        raise _malformed(error) from None
     if found.data is None:
         raise MalformedMessage("The event has no data.")
     read: F = found.data
@@ -208,17 +209,17 @@ def read_parts(body: str | bytes, form: type[F]) -> F:
 
 def _check_version(version: object) -> None:
     if version != "1.0":
-        said = "has no specversion" if version is None else "has another specversion"
-        raise MalformedMessage(f"The message is not a CloudEvent 1.0: it {said}.")
+        reason = "has no specversion" if version is None else "has another specversion"
+        raise MalformedMessage(f"The message is not a CloudEvent 1.0: it {reason}.")
 
 
 def _trace(value: object) -> str | None:
-    """Give a trace that is one; else the trace is lost and not the message, as W3C Trace Context asks."""
+    """Return a valid trace, else None: an invalid one does not make the message invalid (W3C Trace Context)."""
     return value if isinstance(value, str) and is_traceparent(value) else None
 
 
 def _is_json(media_type: object) -> bool:
-    if not isinstance(media_type, str) or len(media_type) > LONGEST_TYPE:
+    if not isinstance(media_type, str) or len(media_type) > MAX_TYPE_LENGTH:
         return False
     kind, _, name = media_type.partition(";")[0].strip().lower().partition("/")
     return (kind in ("application", "text") and name == "json") or (
@@ -226,8 +227,8 @@ def _is_json(media_type: object) -> bool:
     )
 
 
-def _decoded(encoded: Any, media_type: object, *, alone: bool) -> bytes:
-    """Give the data that came in base64. Raises `MalformedMessage`."""
+def _decode_base64(encoded: Any, media_type: object, *, alone: bool) -> bytes:
+    """Return data that were sent in base64. Raises `MalformedMessage`."""
     if not alone:
         raise MalformedMessage("The message is not a CloudEvent 1.0: it has both data and data_base64.")
     if not _is_json("application/json" if media_type is None else media_type):
@@ -238,14 +239,14 @@ def _decoded(encoded: Any, media_type: object, *, alone: bool) -> bytes:
         raise MalformedMessage("The data of the message are not JSON.") from None
 
 
-def _parsed(data: bytes) -> Any:
+def _parse(data: bytes) -> Any:
     try:
         return parse_json(data)
     except ValueError:
         raise MalformedMessage("The data of the message are not JSON.") from None
 
 
-def _refused(error: ValidationError) -> MalformedMessage:
+def _malformed(error: ValidationError) -> MalformedMessage:
     (first, *_) = error.errors(include_url=False, include_input=False)
     match first["type"]:
         case "json_invalid":
@@ -256,21 +257,17 @@ def _refused(error: ValidationError) -> MalformedMessage:
             return MalformedMessage(f"The message is not a CloudEvent 1.0: {format_validation_error(error)}.")
 
 
-def _written(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-
-
 def _data(found: Mapping[str, Any], members: dict[str, Any]) -> str | None:
-    """Take the data out of the members and give them as JSON text. Raises `MalformedMessage`."""
+    """Remove the data from the members and return them as JSON text. Raises `MalformedMessage`."""
     encoded = members.pop("data_base64", None)
     value = members.pop("data", None)
     if encoded is not None:
-        value = _parsed(_decoded(encoded, members.get("datacontenttype"), alone="data" not in found))
-    elif "data" not in found:  # a null is data too
+        value = _parse(_decode_base64(encoded, members.get("datacontenttype"), alone="data" not in found))
+    elif "data" not in found:  # null is data
         return None
     try:
         text = to_json(value).decode()
-        if "Infinity" in text:  # either a word of the data, or a number too large to be one
+        if "Infinity" in text:  # either in a text, or a number out of range, which raises
             _dumps(value)
     except ValueError:
         raise MalformedMessage("The data of the message are not JSON.") from None
@@ -285,7 +282,7 @@ _KNOWN = frozenset(CloudEvent.__dataclass_fields__) - {"data", "extensions"}
 
 
 class _Envelope(TypedDict):
-    """What is kept of a message here: a member that is none of these, the data say, is not even made a value."""
+    """The members that are parsed; other members, e.g. the data, are skipped."""
 
     specversion: NotRequired[OnErrorOmit[str]]
     id: NotRequired[str | None]
@@ -306,7 +303,7 @@ def _envelope() -> TypeAdapter[_Envelope]:
 
 @cache
 def _carrier(form: type[BaseModel]) -> type[BaseModel]:
-    """Make the form of an event whose data have this form."""
+    """Return the form of an event whose data have this form."""
     optional: Any = form | None
     return create_model(
         "Carrier", data=(optional, None), data_base64=(str | None, None), datacontenttype=(str | None, None)

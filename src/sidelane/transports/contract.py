@@ -1,21 +1,24 @@
-"""The contract every transport meets: send; receive with ack, extend, release.
+"""Transport contract: endpoints that are opened; messages that are sent; deliveries with ack, extend, release and dead-letter.
 
-Delivery is at least once and in no order, unless messages name a group. What the words mean exactly is
-`sidelane.conformance.transports`.
+Delivery is at least once and in no order, unless messages name a group. `sidelane.conformance.transports` defines the exact
+behaviour.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from sidelane.model.errors import TransportError
 from sidelane.model.message import Message
 
+VISIBILITY_TIMEOUT = 30.0
+"""Seconds for which a received message is invisible to other receivers, unless it is extended."""
+
 
 class Delivery(Protocol):
-    """One message in the receiver's hands. It comes again unless it is acknowledged before its time is over.
+    """One arrival of a message. It is delivered again unless it is acknowledged before its visibility timeout ends.
 
-    Every verb may be repeated; once the time is over, or the message was acknowledged, it changes nothing. All raise
+    Every method may be repeated. After the timeout, or once the message was acknowledged, it has no effect. All raise
     `TransportUnavailable`.
     """
 
@@ -24,68 +27,101 @@ class Delivery(Protocol):
 
     @property
     def count(self) -> int:
-        """How often it has been delivered, this time included, as far as the transport tells; 1 where it does not."""
+        """Number of deliveries including this one, as far as the transport counts; 1 if it does not."""
         ...
 
     async def ack(self) -> None:
-        """Say that it is done with. Never before what came of it is committed."""
+        """Acknowledge the message. Call this only after its effects are committed."""
         ...
 
     async def extend(self, seconds: float) -> None:
-        """Keep it from coming again for so long, from now."""
+        """Set the visibility timeout to this many seconds from now."""
         ...
 
     async def release(self, delay: float = 0.0) -> None:
-        """Let it come again, after `delay` seconds where the transport can wait."""
+        """Let the message be delivered again, after `delay` seconds if the transport supports delays."""
         ...
 
-    async def reject(self, reason: str) -> None:
-        """Put it where messages go that cannot be used, with the reason as attribute `reason`, and acknowledge it.
+    async def dead_letter(self, reason: str) -> None:
+        """Send the message to the dead letters, with `reason` as an attribute, and acknowledge it.
 
-        Where there is no such place it stays, and the log says so: nothing is lost.
+        Without a place for dead letters the message stays and the log says so: nothing is lost.
         """
         ...
 
 
 class Receiver(Protocol):
-    """An open way in."""
+    """An open receiver of one endpoint."""
 
     async def receive(self, limit: int) -> list[Delivery]:
-        """Wait for messages and give 1 to `limit` of them. Raises `TransportUnavailable` and `TransportUnusable`.
+        """Wait for messages and return 1 to `limit` of them. Raises `TransportUnavailable` and `TransportMisconfigured`.
 
-        Cancelling loses nothing: what was on its way comes again.
+        Cancelling loses nothing: messages that were on their way are delivered again.
         """
         ...
 
 
 class Transport(Protocol):
-    """One address, opened."""
+    """An endpoint that was opened."""
 
     @property
-    def largest(self) -> int:
-        """How many bytes a message may have, body and attributes together."""
+    def max_message_size(self) -> int:
+        """Bytes that a message may have, body and attributes together."""
         ...
 
     @property
-    def redelivers(self) -> float:
-        """For how long after it was sent a message may still be delivered again, in seconds, at most."""
+    def redelivery_window(self) -> float:
+        """Seconds after sending in which a message may still be delivered again, at most."""
         ...
 
-    async def reach(self) -> None:
-        """Connect, where that tells more of `largest` and `redelivers`. Raises `TransportUnavailable` and `TransportUnusable`."""
+    async def connect(self) -> None:
+        """Connect, if that tells more of `max_message_size` and `redelivery_window`.
+
+        Raises `TransportUnavailable` and `TransportMisconfigured`.
+        """
         ...
 
     async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
-        """Send messages. Each has its own answer: None once the transport has it for good, else why not."""
+        """Send messages. Return one answer for each: None once the transport has stored it, else the error."""
         ...
 
-    def receiving(self, *, hold: float = 30.0) -> AbstractAsyncContextManager[Receiver]:
-        """Open the way in. A delivery that is neither acknowledged nor extended comes again `hold` seconds after it was received.
+    def open_receiver(self, *, visibility_timeout: float = VISIBILITY_TIMEOUT) -> AbstractAsyncContextManager[Receiver]:
+        """Open a receiver. Unacknowledged messages are delivered again `visibility_timeout` seconds after they were received.
 
-        What was received and is not acknowledged when this closes is released.
+        Unacknowledged messages are released when the context ends.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Close all connections."""
+        ...
+
+
+class Endpoint(Hashable, Protocol):
+    """An address on a transport, as an application writes it: a value of any kind that has these members.
+
+    A new kind of transport needs a class with these members and nothing else; no other module knows the kinds.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind, which is also the extra to install."""
+        ...
+
+    @property
+    def can_send(self) -> bool:
+        """Whether messages can be sent to it."""
+        ...
+
+    @property
+    def can_receive(self) -> bool:
+        """Whether messages can be received from it."""
+        ...
+
+    def require_driver(self) -> None:
+        """Raise `MissingExtra` if the driver is not installed. Imports nothing."""
+        ...
+
+    def open(self) -> Transport:
+        """Return its transport, which connects when it is first used. May import for a second. Raises `MissingExtra`."""
         ...

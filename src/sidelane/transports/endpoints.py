@@ -1,20 +1,23 @@
-"""Addresses: where messages go to or come from, as an application writes it. Values: nothing is opened by making one."""
+"""Endpoints of SQS and Pub/Sub: values that name where messages are sent to or received from."""
 
 import re
 from dataclasses import KW_ONLY, dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
-from sidelane.model.errors import ConfigurationError
+from sidelane.model.errors import ConfigurationError, MissingExtra
+from sidelane.transports.contract import Endpoint, Transport
 
 
 @dataclass(frozen=True, slots=True)
 class Sqs:
     """A queue of Amazon SQS, by name or URL.
 
-    Region, credentials and endpoint come from where the AWS SDKs look for them (`AWS_REGION`, `AWS_ENDPOINT_URL`, profiles, …)
-    unless they are given. Messages that cannot be read go to `dead_letters`, a queue's name or URL; without it to the dead-letter
-    queue of its own redrive policy. Raises `ConfigurationError`.
+    Region, credentials and endpoint URL default to those of the AWS SDKs (`AWS_REGION`, `AWS_ENDPOINT_URL`, profiles, …).
+    Messages that cannot be read go to `dead_letters`, a queue's name or URL. Its default is the dead-letter queue of the queue's
+    redrive policy. Raises `ConfigurationError`.
     """
 
     queue: str
@@ -26,19 +29,33 @@ class Sqs:
 
     def __post_init__(self) -> None:
         if not self.queue:
-            raise ConfigurationError("Sqs(queue=''): this is the name or the URL of a queue.")
+            raise ConfigurationError("Sqs(queue=''): queue is the name or the URL of a queue.")
 
     def __str__(self) -> str:
         return f"SQS queue {self.queue}"
+
+    @property
+    def can_send(self) -> bool:
+        return True
+
+    @property
+    def can_receive(self) -> bool:
+        return True
+
+    def require_driver(self) -> None:
+        _require_package("aiobotocore", self)
+
+    def open(self) -> Transport:
+        return _open("sidelane.transports.sqs.transport", "SqsTransport", self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PubSub:
     """A topic of Google Pub/Sub to send to, a subscription to receive from, or both, by name or full path.
 
-    `project` is that of the credentials unless it is given; `PUBSUB_EMULATOR_HOST` is honoured. `endpoint` is that of one region,
-    such as `europe-west1-pubsub.googleapis.com`: the order of a group is kept among what was sent through one. Messages that cannot
-    be read go to `dead_letters`, a topic; without it to the topic of the subscription's dead-letter policy. Raises
+    `project` defaults to that of the credentials; `PUBSUB_EMULATOR_HOST` is honoured. `endpoint` is a regional endpoint, e.g.
+    `europe-west1-pubsub.googleapis.com`: messages of a group keep their order if they are sent through the same one. Messages that
+    cannot be read go to `dead_letters`, a topic. Its default is the topic of the subscription's dead-letter policy. Raises
     `ConfigurationError`.
     """
 
@@ -51,15 +68,30 @@ class PubSub:
 
     def __post_init__(self) -> None:
         if not (self.topic or self.subscription):
-            raise ConfigurationError("PubSub(): give a topic to send to, a subscription to receive from, or both.")
+            raise ConfigurationError("PubSub(): add topic=… to send, subscription=… to receive, or both.")
 
     def __str__(self) -> str:
         names = [f"topic {self.topic}"] if self.topic else []
         names += [f"subscription {self.subscription}"] if self.subscription else []
         return "Pub/Sub " + ", ".join(names)
 
+    @property
+    def can_send(self) -> bool:
+        return self.topic is not None
 
-Address = Sqs | PubSub
+    @property
+    def can_receive(self) -> bool:
+        return self.subscription is not None
+
+    def require_driver(self) -> None:
+        _require_package("google", self)
+
+    def open(self) -> Transport:
+        return _open("sidelane.transports.pubsub.transport", "PubSubTransport", self)
+
+
+StoredEndpoint = Sqs | PubSub
+"""The kinds of endpoint that callbacks can be sent to: a job keeps its callbacks as JSON, and these can be read back."""
 
 _FORMS = (
     "sqs://queue",
@@ -71,11 +103,11 @@ _PUBSUB = re.compile(r"(?:projects/([^/]+)/)?(topics|subscriptions)/([^/]+)")
 _OPTIONS = {"sqs": {"region", "endpoint_url", "dead_letters"}, "pubsub": {"endpoint", "dead_letters"}}
 
 
-def parse(text: str) -> Address:
-    """Read an address from one text, as a command line has it.
+def parse(text: str) -> StoredEndpoint:
+    """Read an endpoint from one text, as a command line has it.
 
-    `sqs://queue`, or the URL of a queue behind `sqs+`; `pubsub://` and the path of a topic or a subscription, without
-    `projects/…/` in the project of the credentials. What else an address takes follows as `?region=…&dead_letters=…`. Raises
+    `sqs://queue`, or the URL of a queue after `sqs+`; `pubsub://` and the path of a topic or a subscription. `projects/…/` may be
+    left out: it defaults to the project of the credentials. Other fields follow as `?region=…&dead_letters=…`. Raises
     `ConfigurationError`.
     """
     scheme, _, rest = text.partition("://")
@@ -83,17 +115,50 @@ def parse(text: str) -> Address:
     name, _, query = rest.partition("?")
     options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
     if kind not in _OPTIONS or not name:
-        raise ConfigurationError(f"{text!r} is not the address of a transport. Write one of: {', '.join(_FORMS)}.")
+        raise ConfigurationError(f"{text!r} is not an endpoint. Write one of: {', '.join(_FORMS)}.")
     unknown = options.keys() - _OPTIONS[kind]
     if unknown:
         raise ConfigurationError(
-            f"{text!r}: it can take {', '.join(sorted(_OPTIONS[kind]))}, not {', '.join(sorted(unknown))}."
+            f"{text!r}: {', '.join(sorted(_OPTIONS[kind]))} are allowed here, not {', '.join(sorted(unknown))}."
         )
     if kind == "sqs" and url in ("", "http", "https") and (url or "/" not in name):
         return Sqs(f"{url}://{name}" if url else name, **options)
     path = _PUBSUB.fullmatch(name)
     if kind == "pubsub" and not url and path:
-        project, whose, short = path.groups()
-        options["topic" if whose == "topics" else "subscription"] = short
+        project, collection, short_name = path.groups()
+        options["topic" if collection == "topics" else "subscription"] = short_name
         return PubSub(project=project, **options)
-    raise ConfigurationError(f"{text!r} is not the address of a transport. Write one of: {', '.join(_FORMS)}.")
+    raise ConfigurationError(f"{text!r} is not an endpoint. Write one of: {', '.join(_FORMS)}.")
+
+
+def require_sendable(endpoint: Endpoint) -> None:
+    """Raise `ConfigurationError` if nothing can be sent to an endpoint."""
+    if not endpoint.can_send:
+        raise ConfigurationError(f"{endpoint} cannot be sent to: messages are sent to a queue or a topic.")
+
+
+def require_receivable(endpoint: Endpoint) -> None:
+    """Raise `ConfigurationError` if nothing can be received from an endpoint."""
+    if not endpoint.can_receive:
+        raise ConfigurationError(
+            f"{endpoint} cannot be received from: messages are received from a queue or a subscription."
+        )
+
+
+def missing_driver(endpoint: Endpoint) -> MissingExtra:
+    """Return the error of an endpoint whose driver is not installed."""
+    return MissingExtra(f"{endpoint} needs a driver: pip install 'sidelane[{endpoint.kind}]'.")
+
+
+def _require_package(package: str, endpoint: Endpoint) -> None:
+    if find_spec(package) is None:
+        raise missing_driver(endpoint)
+
+
+def _open(module: str, transport: str, endpoint: Endpoint) -> Transport:
+    """Import a transport when it is needed: its driver is optional, and slow to import."""
+    try:
+        opened: Transport = getattr(import_module(module), transport)(endpoint)
+    except ModuleNotFoundError as error:
+        raise missing_driver(endpoint) from error
+    return opened

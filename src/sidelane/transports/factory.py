@@ -1,58 +1,41 @@
-"""Opening transports by their addresses."""
+"""Transport pool: opens each endpoint once per process."""
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
-from importlib.util import find_spec
+from typing import Any
 
-from sidelane.model.errors import MissingExtra
-from sidelane.transports.contract import Transport
-from sidelane.transports.endpoints import Address, PubSub, Sqs
+from sidelane.transports.contract import Endpoint, Transport
+
+Opener = Callable[[Any], Transport]
+"""Opens the endpoints of one kind."""
 
 
 class TransportPool:
     """The transports of one process, each opened when it is first used."""
 
     def __init__(self) -> None:
-        self._open: dict[Address, Transport] = {}
+        self._open: dict[Endpoint, Transport] = {}
+        self._openers: dict[str, Opener] = {}
 
-    async def to(self, address: Address) -> Transport:
-        """Give the transport of an address, reached. Raises `MissingExtra`, `TransportUnavailable` and `TransportUnusable`."""
-        if address not in self._open:
-            # the import takes up to a second, for which an event loop must not stand still
-            make = await asyncio.to_thread(_import_driver, address)
-            if address not in self._open:
-                self._open[address] = make()
-        transport = self._open[address]
-        await transport.reach()
+    def register(self, kind: str, opener: Opener) -> None:
+        """Open endpoints of this kind by a function instead of their own `open`: they need more than their own fields."""
+        self._openers[kind] = opener
+
+    async def get(self, endpoint: Endpoint) -> Transport:
+        """Return the connected transport of an endpoint.
+
+        Raises `MissingExtra`, `TransportUnavailable` and `TransportMisconfigured`.
+        """
+        if endpoint not in self._open:
+            opener = self._openers.get(endpoint.kind, type(endpoint).open)
+            opened = await asyncio.to_thread(opener, endpoint)  # it may import, which must not block the event loop
+            self._open.setdefault(endpoint, opened)
+        transport = self._open[endpoint]
+        await transport.connect()
         return transport
 
     async def close(self) -> None:
-        """Close all of them. What is used after that is opened again."""
+        """Close all transports. One that is used after that is opened again."""
         while self._open:
             _, transport = self._open.popitem()
             await transport.close()
-
-
-def require_driver(address: Address) -> None:
-    """Raise `MissingExtra` where the driver of an address is not installed; nothing is imported."""
-    package = "aiobotocore" if isinstance(address, Sqs) else "google"
-    if find_spec(package) is None:
-        raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[{address.kind}]'.")
-
-
-def _import_driver(address: Address) -> Callable[[], Transport]:
-    """Import what talks to an address, and give what makes it. Raises `MissingExtra`."""
-    match address:
-        case Sqs():
-            try:
-                from sidelane.transports.sqs.transport import SqsTransport
-            except ModuleNotFoundError as error:
-                raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[sqs]'.") from error
-            return partial(SqsTransport, address)
-        case PubSub():
-            try:
-                from sidelane.transports.pubsub.transport import PubSubTransport
-            except ModuleNotFoundError as error:
-                raise MissingExtra(f"{address} needs a driver: pip install 'sidelane[pubsub]'.") from error
-            return partial(PubSubTransport, address)

@@ -1,11 +1,11 @@
-"""What goes to outside workers and comes back from them: offers and replies, and their form as CloudEvents.
+"""Messages to and from external workers: dispatched jobs, events and completions, written as CloudEvents.
 
-Whoever wants a form of their own writes `encode` and `decode` instead; docs/remote.md shows both.
+Applications with another format write `encode` and `decode` functions instead; docs/remote.md shows both.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,18 +19,18 @@ from sidelane.model.problem import Problem
 from sidelane.transports import cloudevents
 from sidelane.transports.cloudevents import CloudEvent
 
-DISPATCHED = "sidelane.job.offered"
+DISPATCHED = "sidelane.job.dispatched"
 EVENTS = "sidelane.job.events"
 COMPLETED = "sidelane.job.completed"
 
 SOURCE = "sidelane"
-"""The `source` of events where a lane has no address of its own."""
+"""The `source` of CloudEvents of a lane without a URL."""
 
 MAX_EVENTS = 200
-"""How many events one reply may bring."""
+"""Events in one message."""
 
 MAX_ERROR_LENGTH = 1000
-"""Characters of what it says to operators."""
+"""Characters of the error text for operators."""
 
 MAX_ORDINAL = 2**53 - 1
 MAX_KEY_LENGTH = 512
@@ -46,15 +46,15 @@ class Missing:
 
 
 MISSING: Final[Any] = Missing()
-"""Stands for a result that a reply does not have; None is one."""
+"""Marks a completion without a result; None is a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchedJob:
-    """One hand-over, as the outside is told of it. `input` is what `json.loads` gives.
+    """One attempt of a job as its external worker receives it. `input` is a value as `json.loads` returns it.
 
-    `timeout` is how many seconds were left when it was sent; `token` is the right to end it, and `complete_url` and `events_url`
-    say where, if by HTTP. `key` is the caller's own name for the job, if the call had one.
+    `timeout`: seconds that were left when it was sent. `token`: the right to complete the attempt, over HTTP at `complete_url` and
+    `events_url`. `key`: the key of the call, if it had one.
     """
 
     job: str
@@ -71,13 +71,13 @@ class DispatchedJob:
 
     @property
     def id(self) -> str:
-        """What names this hand-over: the same when it is sent again."""
+        """Id of this dispatch: the same when it is sent again."""
         return f"{self.job}.{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
 class EmittedEvent:
-    """An event of a job that runs outside: `progress`, `token`, or a name of the task's own. `data` is what JSON can hold."""
+    """An event of an external job: `progress`, `token`, or a name of the task's own. `data` is any JSON value."""
 
     name: str
     data: Any = None
@@ -85,14 +85,14 @@ class EmittedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionMessage:
-    """What the outside says of one job: its result, its problem, or only events.
+    """What an external worker reports of one job: its result, its problem, or only events.
 
-    It names the job by `job`, its id, or by the `key` that its call had, if one alone of that key is outside. Without a
-    `token` it speaks for whatever hand-over of the job is outside when it arrives. `retry=False`: the problem is final; `error`
-    says more of it, to operators alone.
+    It names the job by its id, `job`, or by the `key` of its call if only one external job has this key. Without a `token` it
+    applies to the attempt that is running when it arrives. `retry=False`: the problem is final. `error`: more about the problem,
+    for operators only.
 
-    `ordinal` numbers the first of `events` among all of this hand-over, from 1, so that none counts twice; in a reply without
-    events it is the number that the next would have. None: they are taken as they come. Raises `MalformedMessage`.
+    `ordinal` is the number of the first of `events` in this attempt, from 1, so that repeated events are skipped; without events it
+    is the number of the next one. None: events are appended as they come. Raises `MalformedMessage`.
     """
 
     job: str | None = None
@@ -106,17 +106,17 @@ class CompletionMessage:
     ordinal: int | None = None
 
     def __post_init__(self) -> None:
-        for wrong in _wrong(self):
-            raise MalformedMessage(wrong)
+        for error in _errors(self):
+            raise MalformedMessage(error)
 
     @property
     def ends(self) -> bool:
-        """Whether it ends the hand-over."""
+        """Whether it ends the attempt."""
         return self.result is not MISSING or self.problem is not None
 
 
 Json = Any
-"""What `parse_json` gives, which needs no second look: pydantic's own JsonValue would walk through all of it."""
+"""A value that `parse_json` returned. It is not validated again: pydantic's own JsonValue would walk through all of it."""
 
 
 class _Form(BaseModel):
@@ -133,36 +133,36 @@ class EventForm(_Form):
 
 
 class EventsForm(_Form):
-    """Events of a job that runs outside."""
+    """Events of an external job."""
 
     events: list[EventForm] = Field(min_length=1, max_length=MAX_EVENTS)
     ordinal: int | None = Field(
         None,
         ge=1,
         le=MAX_ORDINAL,
-        description="The number of the first among all of this hand-over, from 1: none counts twice.",
+        description="Number of the first event in this attempt, from 1: repeated events are skipped.",
     )
 
 
 class CompletionForm(_Form):
-    """How a job has ended outside: `result` or `problem`, one of them."""
+    """How an external job ended: either `result` or `problem`."""
 
-    result: Json = Field(None, description="What the task gives, as JSON.")
+    result: Json = Field(None, description="The task's result, as JSON.")
     problem: dict[str, Json] | None = Field(None, description="A problem document (RFC 9457).")
     error: str | None = Field(
-        None, max_length=MAX_ERROR_LENGTH, description="More of the problem, for operators alone."
+        None, max_length=MAX_ERROR_LENGTH, description="More about the problem, for operators only."
     )
-    retry: bool = Field(True, description="Whether another try may help.")
+    retry: bool = Field(True, description="Whether another attempt may help.")
     events: list[EventForm] = Field([], max_length=MAX_EVENTS, description="The last events before the end.")
     ordinal: int | None = Field(
         None,
         ge=1,
         le=MAX_ORDINAL,
-        description="The number of the first of these events; without any, that of the next there would be.",
+        description="Number of the first of these events; without events, that of the next one.",
     )
 
 
-class _Asked(_Form):
+class _DispatchHeader(_Form):
     job: str
     task: str
     attempt: int = Field(ge=1)
@@ -174,7 +174,7 @@ class _Asked(_Form):
     events_url: str | None = None
 
 
-class _Offered(_Asked):
+class _Dispatched(_DispatchHeader):
     input: Json
 
 
@@ -193,158 +193,147 @@ class _Completed(CompletionForm):
     token: str
 
 
-def _wrong(reply: CompletionMessage) -> Iterator[str]:
-    """Say what is wrong with a reply: an application's own `decode` may put anything into it."""
+def _errors(completion: CompletionMessage) -> Iterator[str]:
+    """Yield what is wrong with a completion: an application's own `decode` may put anything into it."""
     job, key, token, problem, error, ordinal = map(
-        _any, (reply.job, reply.key, reply.token, reply.problem, reply.error, reply.ordinal)
+        _any,
+        (completion.job, completion.key, completion.token, completion.problem, completion.error, completion.ordinal),
     )
     if (job is None) == (key is None):
-        yield "A reply names its job by `job` or by `key`: give one of them."
+        yield "A completion names its job either by `job` or by `key`."
     if job is not None and not (isinstance(job, str) and is_id(job)):
-        yield "The `job` of a reply is no id of a job."
+        yield "The `job` of a completion is not the id of a job."
     if key is not None and not (isinstance(key, str) and 0 < len(key) <= MAX_KEY_LENGTH and is_storable(key)):
-        yield f"The `key` of a reply is a text of 1 to {MAX_KEY_LENGTH} characters."
+        yield f"The `key` of a completion is a text of 1 to {MAX_KEY_LENGTH} characters."
     if token is not None and not isinstance(token, str):
-        yield "The `token` of a reply is a text."
+        yield "The `token` of a completion is a text."
     if problem is not None and not isinstance(problem, Problem | Mapping):
-        yield "The `problem` of a reply is a problem document."
+        yield "The `problem` of a completion is a problem document."
     if error is not None and not isinstance(error, str):
-        yield "The `error` of a reply is a text."
-    if not (reply.ends or reply.events):
-        yield "A reply has a result, a problem or events."
-    if not all(isinstance(event, EmittedEvent) for event in _any(reply.events)):
-        yield "The `events` of a reply are Emitted(…)."
-    if len(reply.events) > MAX_EVENTS:
-        yield f"A reply brings at most {MAX_EVENTS} events."
+        yield "The `error` of a completion is a text."
+    if not (completion.ends or completion.events):
+        yield "A completion has a result, a problem or events."
+    if not all(isinstance(event, EmittedEvent) for event in _any(completion.events)):
+        yield "The `events` of a completion are EmittedEvent(…)."
+    if len(completion.events) > MAX_EVENTS:
+        yield f"A completion has at most {MAX_EVENTS} events."
     if ordinal is not None and not (isinstance(ordinal, int) and 1 <= ordinal <= MAX_ORDINAL):
-        yield "The events of a hand-over are numbered from 1."
+        yield "The events of an attempt are numbered from 1."
 
 
 def _any(value: object) -> Any:
     return value
 
 
-def dispatched_message(offer: DispatchedJob, source: str = SOURCE) -> Message:
-    """Write an offer as a message. The messages of one job form a group."""
+def write_dispatched(dispatched: DispatchedJob, source: str = SOURCE) -> Message:
+    """Return the message of a dispatched job. The messages of one job form a group."""
     names = ("job", "task", "version", "attempt", "key", "input", "timeout", "token", "complete_url", "events_url")
-    members = {name: getattr(offer, name) for name in names}
+    members = {name: getattr(dispatched, name) for name in names}
     data = {name: value for name, value in members.items() if value is not None or name == "input"}
-    return _message(DISPATCHED, offer.id, offer.job, data, source=source, traceparent=offer.traceparent)
+    return _message(DISPATCHED, dispatched.id, dispatched.job, data, source=source, traceparent=dispatched.traceparent)
 
 
-def read_asked(message: Message) -> DispatchedJob:
-    """Read an offer without its input, which is None then. Raises `MalformedMessage`.
+def read_dispatched_header(message: Message) -> DispatchedJob:
+    """Read a dispatched job without its input, which is None then. Raises `MalformedMessage`.
 
-    Whoever looks first whether it knows the task spends little on what it does not.
+    This is cheap, so that a worker can check first whether it knows the task.
     """
-    event = _check_offer(message)
-    return _offer(cloudevents.read_parts(message.body, _Asked), event, None)
+    event = _dispatched_event(message)
+    return _dispatched_job(cloudevents.read_parts(message.body, _DispatchHeader), event, None)
 
 
 def read_dispatched(message: Message) -> DispatchedJob:
-    """Read an offer. Raises `MalformedMessage`."""
-    event = _check_offer(message)
-    form = _validated(_Offered, cloudevents.read_data(message.body))
-    return _offer(form, event, form.input)
+    """Read a dispatched job. Raises `MalformedMessage`."""
+    event = _dispatched_event(message)
+    form = _validated(_Dispatched, cloudevents.read_data(message.body))
+    return _dispatched_job(form, event, form.input)
 
 
-def _offer(form: _Asked, event: CloudEvent, given: Json) -> DispatchedJob:
+def _dispatched_job(form: _DispatchHeader, event: CloudEvent, input_: Json) -> DispatchedJob:
     if not is_id(form.job):
-        raise MalformedMessage("The message does not fit: job: is no id of a job.")
+        raise MalformedMessage("The message does not fit: job: is not the id of a job.")
     return DispatchedJob(
-        **{name: getattr(form, name) for name in _Asked.model_fields}, input=given, traceparent=event.traceparent
+        **{name: getattr(form, name) for name in _DispatchHeader.model_fields},
+        input=input_,
+        traceparent=event.traceparent,
     )
 
 
-def _check_offer(message: Message) -> CloudEvent:
+def _dispatched_event(message: Message) -> CloudEvent:
     event = cloudevents.read_envelope(message.body)
     if event.type != DISPATCHED:
-        raise MalformedMessage("The message is no offer of a job.")
+        raise MalformedMessage("The message is not a dispatched job.")
     return event
 
 
-def reply_message(
-    reply: CompletionMessage,
+def write_completion(
+    completion: CompletionMessage,
     *,
     id: str,  # noqa: A002 - as in CloudEvents
     source: str = SOURCE,
     traceparent: str | None = None,
 ) -> Message:
-    """Write a reply that names its job and carries a token as a message. The messages of one job form a group."""
-    if reply.job is None or reply.token is None:
-        raise ValueError("A reply in our own form names its job and carries a token.")
-    data: dict[str, Any] = {"job": reply.job, "token": reply.token}
-    if reply.problem is not None:
-        document = reply.problem.document() if isinstance(reply.problem, Problem) else dict(reply.problem)
-        data |= {"problem": document, "retry": reply.retry, **({"error": reply.error} if reply.error else {})}
-    elif reply.ends:
-        data["result"] = reply.result
-    if reply.ordinal is not None:
-        data["ordinal"] = reply.ordinal
-    if reply.events:
-        data["events"] = [{"name": event.name, "data": event.data} for event in reply.events]
-    kind = COMPLETED if reply.ends else EVENTS
-    return _message(kind, id, reply.job, data, source=source, traceparent=traceparent)
+    """Return the message of a completion that has a job and a token. The messages of one job form a group."""
+    if completion.job is None or completion.token is None:
+        raise ValueError("A completion in our own format has a job and a token.")
+    data: dict[str, Any] = {"job": completion.job, "token": completion.token}
+    if completion.problem is not None:
+        document = (
+            completion.problem.document() if isinstance(completion.problem, Problem) else dict(completion.problem)
+        )
+        data |= {
+            "problem": document,
+            "retry": completion.retry,
+            **({"error": completion.error} if completion.error else {}),
+        }
+    elif completion.ends:
+        data["result"] = completion.result
+    if completion.ordinal is not None:
+        data["ordinal"] = completion.ordinal
+    if completion.events:
+        data["events"] = [{"name": event.name, "data": event.data} for event in completion.events]
+    kind = COMPLETED if completion.ends else EVENTS
+    return _message(kind, id, completion.job, data, source=source, traceparent=traceparent)
 
 
 def read_claim(message: Message) -> tuple[str, str]:
-    """Read of a reply only the job that it speaks for and the token that allows it. Raises `MalformedMessage`.
+    """Read only the job and the token of a completion. Raises `MalformedMessage`.
 
-    Whoever checks the token first spends little on a message that has no right to speak.
+    This is cheap, so that a forged message costs little.
     """
-    _kind_of_reply(message)
+    _completion_type(message)
     claim = cloudevents.read_parts(message.body, _Claim)
     if not is_id(claim.job):
-        raise MalformedMessage("The `job` of a reply is no id of a job.")
+        raise MalformedMessage("The `job` of a completion is not the id of a job.")
     return claim.job, claim.token
 
 
-def read_reply(message: Message) -> CompletionMessage:
-    """Read a reply. Raises `MalformedMessage`."""
-    kind = _kind_of_reply(message)
+def read_completion(message: Message) -> CompletionMessage:
+    """Read a completion. Raises `MalformedMessage`."""
+    kind = _completion_type(message)
     data = cloudevents.read_data(message.body)
     if kind == COMPLETED:
         completed = _validated(_Completed, data)
-        return completion_message(completed, job=completed.job, token=completed.token)
-    told = _validated(_Events, data)
-    return events_message(told, job=told.job, token=told.token)
+        return completion_from_form(completed, job=completed.job, token=completed.token)
+    events = _validated(_Events, data)
+    return events_from_form(events, job=events.job, token=events.token)
 
 
-def _kind_of_reply(message: Message) -> str:
-    """Say which kind of reply it is. Raises `MalformedMessage` where it is none."""
+def _completion_type(message: Message) -> str:
+    """Return the CloudEvents type of a completion. Raises `MalformedMessage` if it is something else."""
     kind = cloudevents.read_envelope(message.body).type
     if kind not in (COMPLETED, EVENTS):
-        raise MalformedMessage("The message is no reply: its type is neither that of a completion nor that of events.")
+        raise MalformedMessage(
+            "The message is not a completion: its type is neither that of a completion nor that of events."
+        )
     return kind
 
 
-def with_dataref(message: Message, link: str) -> Message:
-    """Give a message of ours with a link in place of its data: the CloudEvents extension `dataref`."""
-    event = cloudevents.read(message.body)
-    return replace(message, body=cloudevents.write(replace(event, data=None, dataref=link, datacontenttype=None)))
-
-
-def data_of(message: Message) -> str:
-    """Give the data of a message of ours, as JSON text."""
-    return cloudevents.read(message.body).data or "null"
-
-
-async def fetch_data(message: Message, read: Callable[[str], Awaitable[str]]) -> Message:
-    """Give a message with the data that it only points to, if it does. Raises `MalformedMessage`, and what `read` raises."""
-    if cloudevents.read_envelope(message.body).dataref is None:
-        return message  # as most are; only of these few all is read
-    event = cloudevents.read(message.body)
-    if event.data is not None or event.dataref is None:
-        return message
-    data = await read(event.dataref)
-    return replace(message, body=cloudevents.write(replace(event, data=data, dataref=None)))
-
-
-def completion_message(form: CompletionForm, *, job: str, token: str) -> CompletionMessage:
-    """Make the reply that a form says. Raises `MalformedMessage` where it has no end, or two."""
+def completion_from_form(form: CompletionForm, *, job: str, token: str) -> CompletionMessage:
+    """Return the completion of a form. Raises `MalformedMessage` unless it has either a result or a problem."""
     has_result = "result" in form.model_fields_set
     if has_result == (form.problem is not None):
-        raise MalformedMessage("An end is either a result or a problem: give one of them.")
+        raise MalformedMessage("A completion has either a result or a problem.")
     return CompletionMessage(
         job=job, token=token, result=form.result if has_result else MISSING, problem=form.problem, retry=form.retry,
         error=form.error,
@@ -352,13 +341,13 @@ def completion_message(form: CompletionForm, *, job: str, token: str) -> Complet
     )  # fmt: skip
 
 
-def events_message(form: EventsForm, *, job: str, token: str) -> CompletionMessage:
-    """Make the reply that a form says. Raises `MalformedMessage`."""
+def events_from_form(form: EventsForm, *, job: str, token: str) -> CompletionMessage:
+    """Return the events of a form. Raises `MalformedMessage`."""
     return CompletionMessage(job=job, token=token, events=_emitted(form.events), ordinal=form.ordinal)
 
 
 def read_form(form: type[M], text: str | bytes) -> M:
-    """Read a form from JSON. Raises `MalformedMessage`, which repeats nothing of it."""
+    """Read a form from JSON. Raises `MalformedMessage`, which quotes nothing of it."""
     try:
         found = parse_json(text)
     except ValueError as error:

@@ -1,15 +1,15 @@
-"""The HTTP half: jobs answered, followed and cancelled over FastAPI."""
+"""Jobs over HTTP with FastAPI: submit, follow, cancel."""
 
 from sidelane.model.errors import MissingExtra
 
 try:
-    import fastapi as _fastapi  # noqa: F401 - only to say what is missing
+    import fastapi as _fastapi  # noqa: F401 - imported only to report a missing extra
 except ImportError as error:
     raise MissingExtra("sidelane.web needs FastAPI: install sidelane[web].") from error
 
-from sidelane.web.events import schemas
 from sidelane.web.problems import problem_handler
 from sidelane.web.responder import Responder
 from sidelane.web.router import Jobs
+from sidelane.web.schemas import event_schemas
 
-__all__ = ["Jobs", "Responder", "problem_handler", "schemas"]
+__all__ = ["Jobs", "Responder", "event_schemas", "problem_handler"]

@@ -1,20 +1,19 @@
-"""Who may see a job or a batch: its submitter, and whoever holds a token for its events."""
+"""Access control: a job or batch is visible to its submitter, and its events to anyone who has a token for them."""
 
-import base64
-import hmac
 import time
 
 from sidelane.client.client import Client
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import JobRemoved, SidelaneError, UnknownBatch, UnknownJob
-from sidelane.model.ids import is_made
+from sidelane.model.ids import is_generated
 from sidelane.model.job import DAY, JobRecord, Query
+from sidelane.model.signing import is_signature, sign
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 from sidelane.tasks.registry import Registry
 
 PURPOSE = "stream tokens"
 
-_OPT_IN = "It does with Jobs(…, guessable=True)."
+_OPT_IN = "Jobs(…, guessable=True) allows it."
 
 MARGIN = 3600.0
 """Seconds a token outlives the longest time its job may take."""
@@ -26,21 +25,22 @@ _BATCH = "batch:"  # no id has a colon, so that no job's token opens a batch
 
 
 class NoUser(SidelaneError):
-    """Submitting a job takes a user here, and this request has none."""
+    """Submitting a job requires a user, and this request has none."""
 
     status = 403
 
 
 class Guessable(SidelaneError):
-    """A key, or an id that was chosen, can be guessed: where there are no users, it opens nothing."""
+    """A key, or an id chosen by the application, can be guessed, so it gives no access here."""
 
     status = 403
 
 
 class Access:
-    """Decides who sees which job and which batch.
+    """Decides which jobs and batches a user may see.
 
-    `everyone`: there are no users, and the id alone opens it. `guessable`: so does what can be guessed, a key or a chosen id.
+    `everyone`: there are no users; anyone who knows an id has access. `guessable`: keys, and ids chosen by the application, give
+    access too, although they can be guessed.
     """
 
     def __init__(self, client: Client, registry: Registry, *, everyone: bool, guessable: bool) -> None:
@@ -50,61 +50,61 @@ class Access:
         self._guessable = guessable
 
     def check_may_submit(self, user: str | None) -> None:
-        """Check that a job would have an owner. Raises `NoUser`."""
+        """Check that a job would have an owner. Raises `NoUser` otherwise."""
         if not self._everyone and user is None:
             raise NoUser
 
-    def check_opens(self, id_: str) -> None:
-        """Check that an id may open its job or batch, whether or not there is one. Raises `Guessable`."""
-        if not self._guessable and not is_made(id_):
-            raise Guessable(f"An id that was chosen, as this one, can be guessed, so it opens nothing here. {_OPT_IN}")
+    def check_id(self, id_: str) -> None:
+        """Check that an id may give access, whether or not it exists. Raises `Guessable` otherwise."""
+        if not self._guessable and not is_generated(id_):
+            raise Guessable(f"An id chosen by the application can be guessed, so it gives no access here. {_OPT_IN}")
 
     async def record(self, job_id: str, user: str | None) -> JobRecord:
-        """Look up a job for a user.
+        """Return a job's record.
 
-        Raises `UnknownJob`, also where it is someone else's or side work, `JobGone` and `Guessable`.
+        Raises `UnknownJob`, also if the job is internal or the user may not see it, `JobRemoved` and `Guessable`.
         """
-        self.check_opens(job_id)
+        self.check_id(job_id)
         try:
             record = await self._client.record(job_id)
-        except JobRemoved as gone:
-            self._check_user(gone.user, user, job_id)
+        except JobRemoved as removed:
+            self._check_user(removed.user, user, job_id)
             raise
-        if not self.shows(record, user):
+        if not self.can_see_job(record, user):
             raise UnknownJob(f"There is no job {job_id!r}.")
         return record
 
     async def current(self, key: str, user: str | None) -> JobRecord:
-        """Look up the newest of a user's jobs with a key. Raises `UnknownJob` and `Guessable`."""
+        """Return the record of a user's newest job with a key. Raises `UnknownJob` and `Guessable`."""
         if not self._guessable:
-            raise Guessable(f"A key can be guessed, so jobs are not found by it here. {_OPT_IN}")
-        for record in await self._client.find(Query(key=key, user=self.of(user), limit=1)):
-            if self.shows(record, user):
+            raise Guessable(f"A key can be guessed, so it gives no access here. {_OPT_IN}")
+        for record in await self._client.find(Query(key=key, user=self.owner_filter(user), limit=1)):
+            if self.can_see_job(record, user):
                 return record
         raise UnknownJob(f"There is no job with the key {key!r}.")
 
     async def batch(self, batch_id: str, user: str | None) -> BatchRecord:
-        """Look up a batch for a user. Raises `UnknownBatch`, also where it is someone else's, and `Guessable`."""
-        self.check_opens(batch_id)
+        """Return a batch's record. Raises `UnknownBatch`, also if the user may not see it, and `Guessable`."""
+        self.check_id(batch_id)
         record = await self._client.store.get_batch(batch_id)
-        if record is None or not self.sees(record.spec.user, user):
+        if record is None or not self.can_see(record.spec.user, user):
             raise UnknownBatch(f"There is no batch {batch_id!r}.")
         return record
 
-    def sees(self, owner: str | None, user: str | None) -> bool:
-        """Tell whether a user sees what belongs to this owner."""
+    def can_see(self, owner: str | None, user: str | None) -> bool:
+        """Return whether a user may see what belongs to this owner."""
         return self._everyone or (user is not None and owner == user)
 
-    def shows(self, record: JobRecord, user: str | None) -> bool:
-        """Tell whether a user sees a job, however it was found. Nobody sees side work."""
-        return not record.spec.task.startswith(INTERNAL_PREFIX) and self.sees(record.spec.user, user)
+    def can_see_job(self, record: JobRecord, user: str | None) -> bool:
+        """Return whether a user may see a job. Internal jobs are visible to no user."""
+        return not record.spec.task.startswith(INTERNAL_PREFIX) and self.can_see(record.spec.user, user)
 
-    def of(self, user: str | None) -> str | None:
-        """Say whose jobs a user's queries are to find; None: everyone's, an empty text: nobody's."""
+    def owner_filter(self, user: str | None) -> str | None:
+        """Return the `user` of a query for jobs that this user may see. None finds all jobs, "" finds none."""
         return None if self._everyone else user or ""
 
     def _check_user(self, owner: str | None, user: str | None, job_id: str) -> None:
-        if not self.sees(owner, user):
+        if not self.can_see(owner, user):
             raise UnknownJob(f"There is no job {job_id!r}.")
 
     async def token(self, record: JobRecord) -> str | None:
@@ -129,7 +129,7 @@ class Access:
         if self._everyone:
             return None
         expires = int(time.time() + lasts + MARGIN)
-        return f"{expires:x}.{await self._signature(what, expires)}"
+        return f"{expires:x}.{sign(await self._client.key(PURPOSE), f'{what}:{expires:x}')}"
 
     async def _holds(self, what: str, token: str) -> bool:
         expires, _, signature = token.partition(".")
@@ -139,8 +139,8 @@ class Access:
             until = int(expires, 16)
         except ValueError:
             return False
-        expected = await self._signature(what, until)
-        return until >= time.time() and hmac.compare_digest(signature.encode(), expected.encode())
+        signed = is_signature(await self._client.key(PURPOSE), f"{what}:{until:x}", signature)
+        return signed and until >= time.time()
 
     def _longest(self, record: JobRecord) -> float:
         spec = record.spec
@@ -152,7 +152,3 @@ class Access:
         if task is not None and task.policy.timeout is not None:
             runs = task.policy.timeout * (task.policy.retry.attempts + spec.max_worker_losses)
         return wait + max(DAY, runs)
-
-    async def _signature(self, what: str, expires: int) -> str:
-        digest = hmac.digest(await self._client.key(PURPOSE), f"{what}:{expires:x}".encode(), "sha256")
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""Checks of a request that come before its body: who asks, and headers that no answer could be given to."""
+"""Checked routes: user and headers of a request are checked before its body is read."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
@@ -6,16 +6,16 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from sidelane.web.cursor import parse_cursor
 from sidelane.web.idempotency import HEADER, check_key
 from sidelane.web.problems import ProblemRoute
+from sidelane.web.sse import parse_cursor
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Check = Callable[..., Awaitable[None]]
 
 
 def check_headers(request: Request, user: str | None) -> None:
-    """Check the headers that `respond` reads. Raises `MalformedCursor`, `IdempotencyError`."""
+    """Check the headers that a `Responder` reads. Raises `MalformedCursor` or `IdempotencyError`."""
     parse_cursor(request.headers.get("last-event-id"))
     key = request.headers.get(HEADER)
     if key is not None:
@@ -23,29 +23,27 @@ def check_headers(request: Request, user: str | None) -> None:
 
 
 def checked_route(check: Check) -> type[ProblemRoute]:
-    """Make the class of routes that call `check`, with its own dependencies, before they read a request's body.
+    """Return a route class that calls `check`, with its dependencies, before it reads a request's body.
 
-    FastAPI reads the body of a request before it calls any dependency of its route.
+    FastAPI itself reads the body before it calls any dependency.
     """
 
     class CheckedRoute(ProblemRoute):
-        """A route whose requests are checked before their bodies are read, and whose errors become problem documents."""
+        """A route that checks requests before it reads their bodies, and whose errors become problem documents."""
 
         def get_route_handler(self) -> Handler:
-            answers = super().get_route_handler()
-            first: dict[object, Handler] = {}  # by the application, whose overrides of dependencies count
+            handler = super().get_route_handler()
+            check_handlers: dict[object, Handler] = {}  # per application, because dependency overrides belong to it
 
             async def handle(request: Request) -> Response:
                 app = request.app
-                if app not in first:
-                    checking = ProblemRoute(
+                if app not in check_handlers:
+                    check_route = ProblemRoute(
                         self.path_format, check, status_code=HTTPStatus.NO_CONTENT, dependency_overrides_provider=app
                     )
-                    first[app] = checking.get_route_handler()
-                answer = await first[app](request)
-                if answer.status_code == HTTPStatus.NO_CONTENT:
-                    answer = await answers(request)
-                return answer
+                    check_handlers[app] = check_route.get_route_handler()
+                response = await check_handlers[app](request)
+                return await handler(request) if response.status_code == HTTPStatus.NO_CONTENT else response
 
             return handle
 

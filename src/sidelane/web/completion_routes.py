@@ -1,6 +1,6 @@
-"""Completion over HTTP: the routes by which outside workers end the jobs handed over to them, and feed their logs.
+"""Completion routes: external workers end their jobs and add events to them over HTTP.
 
-Nobody's user is asked for here: the token that came with the offer is the right to speak.
+The token of the dispatched job authorizes a request; it needs no user.
 """
 
 import logging
@@ -13,7 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 from sidelane.app import Sidelane
-from sidelane.external.completion import CompletionHandler, CompletionResult, CompletionStatus
+from sidelane.external.completion import CompletionResult, CompletionStatus
 from sidelane.external.task import ExternalTask
 from sidelane.model.errors import MalformedMessage, PayloadTooLarge, UnknownTask
 from sidelane.model.job import JobRecord
@@ -24,8 +24,8 @@ from sidelane.transports.job_messages import (
     CompletionMessage,
     EventForm,
     EventsForm,
-    completion_message,
-    events_message,
+    completion_from_form,
+    events_from_form,
     read_form,
 )
 from sidelane.web import openapi
@@ -34,123 +34,118 @@ from sidelane.web.problems import ProblemRoute, problem_response
 F = TypeVar("F", bound=BaseModel)
 
 BODY_OVERHEAD = 65_536
-"""Bytes a body may have beside the result in it."""
+"""Bytes that a body may have in addition to the result in it."""
 
 logger = logging.getLogger(__name__)
 
-_bearer = HTTPBearer(
-    auto_error=False, scheme_name="completionToken", description="The token that came with the offer of the job."
-)
-_BY_QUERY = Query(default=None, description="The token, where no header can be sent.")
+_bearer = HTTPBearer(auto_error=False, scheme_name="completionToken", description="The token of the dispatched job.")
+_TOKEN_PARAMETER = Query(default=None, description="The token, for clients that cannot send headers.")
 
 
-def completion_routes(lane: Sidelane) -> APIRouter:
-    """Make the router of what outside workers say."""
-    router = APIRouter(route_class=ProblemRoute, responses=openapi.problems(openapi.COMPLETING))
+def completion_router(lane: Sidelane) -> APIRouter:
+    """Return the router for external workers."""
+    router = APIRouter(route_class=ProblemRoute, responses=openapi.problems(openapi.COMPLETION_ERRORS))
     Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]  # noqa: N806 - a type
 
-    @router.post("/{job_id}/complete", status_code=204, openapi_extra=_takes(CompletionForm))
-    async def complete(request: Request, job_id: str, bearer: Bearer, token: str | None = _BY_QUERY) -> Response:
-        """End a job that was handed over: `{"result": …}` or `{"problem": …}`, or what the task's own `decode` reads."""
-        given = bearer.credentials if bearer else token
-        return await _heard(lane, request, job_id, given, _reading(CompletionForm, completion_message))
+    @router.post("/{job_id}/complete", status_code=204, openapi_extra=_request_body(CompletionForm))
+    async def complete(request: Request, job_id: str, bearer: Bearer, token: str | None = _TOKEN_PARAMETER) -> Response:
+        """End a dispatched job: `{"result": …}` or `{"problem": …}`, or the format that the task's `decode` reads."""
+        credentials = bearer.credentials if bearer else token
+        return await _apply(lane, request, job_id, credentials, _parser(CompletionForm, completion_from_form))
 
-    @router.post("/{job_id}/events", status_code=204, openapi_extra=_takes(EventsForm))
-    async def tell(request: Request, job_id: str, bearer: Bearer, token: str | None = _BY_QUERY) -> Response:
-        """Add events to the log of a job that was handed over, its progress say."""
-        given = bearer.credentials if bearer else token
-        return await _heard(lane, request, job_id, given, _reading(EventsForm, events_message))
+    @router.post("/{job_id}/events", status_code=204, openapi_extra=_request_body(EventsForm))
+    async def emit(request: Request, job_id: str, bearer: Bearer, token: str | None = _TOKEN_PARAMETER) -> Response:
+        """Add events to the log of a dispatched job, e.g. its progress."""
+        credentials = bearer.credentials if bearer else token
+        return await _apply(lane, request, job_id, credentials, _parser(EventsForm, events_from_form))
 
     return router
 
 
-Read = Callable[[bytes, str, str], CompletionMessage]
-"""Reads a body in our own form, with the job and the token it was sent to."""
+Parse = Callable[[bytes, str, str], CompletionMessage]
+"""Parses a body in the standard format, with the job and the token it was sent to."""
 
 
-def _reading(form: type[F], make: Callable[..., CompletionMessage]) -> Read:
+def _parser(form: type[F], make: Callable[..., CompletionMessage]) -> Parse:
     return lambda body, job_id, token: make(read_form(form, body), job=job_id, token=token)
 
 
-async def _heard(lane: Sidelane, request: Request, job_id: str, token: str | None, read: Read) -> Response:
-    completing = CompletionHandler(lane.client, lane.registry)
-    if token is None or await completing.lease(job_id, token) is None:
-        return problem_response(
-            Problem(status=403, detail="The token is missing, or is none that speaks for this job.")
-        )
+async def _apply(lane: Sidelane, request: Request, job_id: str, token: str | None, parse: Parse) -> Response:
+    handler = lane.completions
+    if token is None or await handler.lease(job_id, token) is None:
+        return problem_response(Problem(status=403, detail="The token is missing, or is not valid for this job."))
     try:
         body = await _body(request, lane.settings.payload_limit + BODY_OVERHEAD)
         (record,) = await lane.client.store.get([job_id])
         if not isinstance(record, JobRecord):
-            return _answer(CompletionResult(CompletionStatus.UNKNOWN))
-        reply = _own_form(lane, record, request, body, token) or read(body, job_id, token)
-        return _answer(await completing.apply(reply))
-    except _Nothing:
+            return _response(CompletionResult(CompletionStatus.UNKNOWN))
+        completion = _decode(lane, record, request, body, token) or parse(body, job_id, token)
+        return _response(await handler.apply(completion))
+    except _NotACompletion:
         return Response(status_code=204)
     except MalformedMessage as error:
         return problem_response(Problem(status=422, detail=str(error)))
     except UnknownTask as error:
-        logger.error("a completion was not taken: %s", error)
+        logger.error("completion rejected: %s", error)
         return problem_response(Problem(status=503, detail="This process does not know the job's task; another may."))
 
 
-class _Nothing(Exception):
-    """The body says nothing of the job."""
+class _NotACompletion(Exception):
+    """The task's `decode` returned None: the body is not about the job."""
 
 
-def _own_form(lane: Sidelane, record: JobRecord, request: Request, body: bytes, token: str) -> CompletionMessage | None:
-    """Read a body by the `decode` of the job's task; None where it has none.
+def _decode(lane: Sidelane, record: JobRecord, request: Request, body: bytes, token: str) -> CompletionMessage | None:
+    """Parse a body with the `decode` of the job's task. Returns None if the task has none.
 
-    Raises `MalformedMessage`, and `_Nothing` where it is no reply.
+    Raises `MalformedMessage`, and `_NotACompletion` if `decode` returns None.
     """
     task = lane.registry.tasks.get(record.spec.task)
     if not isinstance(task, ExternalTask) or task.routing.decode is None:
         return None
     attributes = {"content-type": request.headers.get("content-type", ""), "job": record.id}
     try:
-        reply = task.routing.decode(Message(body=body.decode(), attributes=attributes))
+        completion = task.routing.decode(Message(body=body.decode(), attributes=attributes))
     except MalformedMessage:
         raise
     except Exception as error:
-        logger.warning("the decode of task %s cannot read a body: %r", task.name, error)
+        logger.warning("decode of task %s failed: %r", task.name, error)
         raise MalformedMessage(f"The body cannot be read: {type(error).__name__}.") from error
-    if reply is None:
-        raise _Nothing
-    if reply.job not in (None, record.id) or reply.key not in (None, record.spec.key):
-        raise MalformedMessage("The body speaks of another job than its address.")
-    return replace(reply, job=record.id, key=None, token=token)
+    if completion is None:
+        raise _NotACompletion
+    if completion.job not in (None, record.id) or completion.key not in (None, record.spec.key):
+        raise MalformedMessage("The body is about another job than its URL.")
+    return replace(completion, job=record.id, key=None, token=token)
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """Read a body of so many bytes at most. Raises `PayloadTooLarge`."""
-    read = bytearray()
-    async for piece in request.stream():
-        read += piece
-        if len(read) > most:
-            raise PayloadTooLarge(f"The body is over {most:,} bytes.")
-    return bytes(read)
+async def _body(request: Request, max_size: int) -> bytes:
+    """Read a body of up to `max_size` bytes. Raises `PayloadTooLarge`."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_size:
+            raise PayloadTooLarge(f"The body is over {max_size:,} bytes.")
+    return bytes(body)
 
 
-def _answer(answered: CompletionResult) -> Response:
-    if answered.wrong is not None:
-        status = 413 if isinstance(answered.wrong, PayloadTooLarge) else 422
-        return problem_response(Problem(status=status, title="Wrong result", detail=str(answered.wrong)))
-    match answered.answer:
+def _response(result: CompletionResult) -> Response:
+    if result.error is not None:
+        status = 413 if isinstance(result.error, PayloadTooLarge) else 422
+        return problem_response(Problem(status=status, title="Wrong result", detail=str(result.error)))
+    match result.status:
         case CompletionStatus.ACCEPTED | CompletionStatus.REPEATED:
             return Response(status_code=204)
         case CompletionStatus.FORGED:
             return problem_response(Problem(status=403))
         case CompletionStatus.EARLY:
-            return problem_response(
-                Problem(status=409, title="Too early", detail=f"Events are missing: {answered.detail}.")
-            )
+            detail = f"Events are missing: {result.detail}."
+            return problem_response(Problem(status=409, title="Too early", detail=detail))
         case CompletionStatus.LATE | CompletionStatus.UNKNOWN:
-            said = "This hand-over is over: the job has ended, or was handed over again. Nothing was changed."
-            return problem_response(Problem(status=409, title="Too late", detail=said))
+            detail = "The job has ended, or was dispatched again. Nothing was changed."
+            return problem_response(Problem(status=409, title="Too late", detail=detail))
 
 
-def _takes(form: type[BaseModel]) -> dict[str, Any]:
-    """Describe the body for OpenAPI, which is read by hand: it is bounded, and may have a form of the task's own."""
+def _request_body(form: type[BaseModel]) -> dict[str, Any]:
+    """Return the OpenAPI description of a body that is read by hand: its size is limited, and tasks may have their own format."""
     schema = form.model_json_schema()
     schema.pop("$defs", None)
     schema["properties"]["events"]["items"] = EventForm.model_json_schema()

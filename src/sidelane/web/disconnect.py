@@ -1,4 +1,4 @@
-"""Working for a client only for as long as it is there."""
+"""Cancellation of a request's work when its client disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,18 +10,18 @@ T = TypeVar("T")
 
 
 async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
-    """Do something for a client; None when it goes before that is done. `receive` is that of its request or WebSocket."""
+    """Run `work` and return its result, or None if the client disconnects first. `receive` is that of its request or WebSocket."""
     working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_left(receive))
+    disconnect = asyncio.create_task(_wait_for_disconnect(receive))
     try:
-        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([working, disconnect], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        leaving.cancel()
+        disconnect.cancel()
         working.cancel()
-        await asyncio.wait([working, leaving])
+        await asyncio.wait([working, disconnect])
     return None if working.cancelled() else working.result()
 
 
-async def _left(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while not (await receive())["type"].endswith(".disconnect"):
-        pass  # what a client sends to a stream is not for us
+        pass  # messages from the client are ignored

@@ -1,4 +1,4 @@
-"""Files over HTTP: what a link of our own allows, to get a file that lies in a folder or to put one there."""
+"""Routes of signed file URLs: download and upload of files that are stored in a folder."""
 
 from collections.abc import Callable
 
@@ -6,41 +6,41 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
 from sidelane.files.files import Files
-from sidelane.files.references import content
+from sidelane.files.references import content_path
 from sidelane.model.errors import FileTooLarge, UnknownFile
 from sidelane.web import openapi
 from sidelane.web.problems import ProblemRoute
 
-HARMLESS = {
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox; default-src 'none'",
     "Cache-Control": "private, no-store",
 }
-"""What others have put here is downloaded, never shown as a page of ours."""
+"""Uploaded content is untrusted: browsers must download it, never render it as a page of this site."""
 
 
-def file_routes(files: Callable[[], Files]) -> APIRouter:
-    """Make the routes of links to files. Only those that lie in a folder need them: buckets sign links of their own."""
+def file_router(files: Callable[[], Files]) -> APIRouter:
+    """Return the router of signed URLs. Only folder storage needs it; S3 and GCS sign URLs of their own."""
     router = APIRouter(route_class=ProblemRoute, tags=["files"])
-    gone = {404: "There is no such link, it has expired, or its file is gone."}
+    not_found = {404: "There is no such link, it has expired, or its file was removed."}
 
     @router.head("/{token}", include_in_schema=False)
-    @router.get("/{token}", response_class=FileResponse, responses=openapi.problems(gone))
+    @router.get("/{token}", response_class=FileResponse, responses=openapi.problems(not_found))
     async def download(token: str) -> Response:
-        """The file, or parts of it (`Range`)."""
+        """Download the file, or parts of it (`Range`)."""
         grant = await files().grant("GET", token)
-        path = files().objects.local(content(grant.file))
+        path = files().objects.local(content_path(grant.file))
         if path is None:
-            raise UnknownFile("Files do not lie in a folder here.")
-        return FileResponse(path, media_type=grant.type, filename=grant.name, headers=HARMLESS)
+            raise UnknownFile("Files are not stored in a folder here.")
+        return FileResponse(path, media_type=grant.type, filename=grant.name, headers=SECURITY_HEADERS)
 
-    @router.put("/{token}", status_code=204, responses=openapi.problems({**gone, 413: "The file is over its limit."}))
+    @router.put("/{token}", status_code=204, responses=openapi.problems({**not_found, 413: "The file is too large."}))
     async def upload(request: Request, token: str) -> Response:
-        """Put the file that the link was made for; the body is its content."""
+        """Upload the file that the link was made for. The body is its content."""
         grant = await files().grant("PUT", token)
         length = request.headers.get("content-length", "")
-        if grant.most is not None and length.isdecimal() and int(length) > grant.most:
-            raise FileTooLarge(f"The file has more than {grant.most:,} bytes, which is the limit here.")
+        if grant.max_bytes is not None and length.isdecimal() and int(length) > grant.max_bytes:
+            raise FileTooLarge(f"The file has more than {grant.max_bytes:,} bytes, which is the limit here.")
         await files().receive(grant, aiter(request.stream()))
         return Response(status_code=204)
 

@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 HEADER = "Idempotency-Key"
 
-LONGEST_KEY = 255
+MAX_KEY_LENGTH = 255
 
 _FILE = re.compile(rf'"file":"{ID.pattern}"')
 
@@ -31,34 +31,34 @@ class IdempotencyMismatch(ArgumentsError):
     """This Idempotency-Key was used with another request."""
 
 
-def keyed(call: Call[R], header: str, user: str | None) -> Call[R]:
-    """Give the call an id made of its user and key, so that submitting it again finds the same job; its own id stays.
+def with_key(call: Call[R], header: str, user: str | None) -> Call[R]:
+    """Return the call with an id derived from user and key, so that a repeat finds the same job. An id it has is kept.
 
-    Raises `IdempotencyError` where there is no user to scope the key to, or the key is empty or too long.
+    Raises `IdempotencyError` if there is no user, or the key is empty or too long.
     """
     digest = _digest(header, user)
     return call if call.options.id is not None else call.with_options(id=f"ik-{digest}")
 
 
-def keyed_batch(calls: Sequence[Call[Any]], header: str, user: str | None) -> tuple[str, list[Call[Any]]]:
-    """Give a batch and its calls ids made of user and key, so that submitting them again finds the same jobs.
+def batch_with_key(calls: Sequence[Call[Any]], header: str, user: str | None) -> tuple[str, list[Call[Any]]]:
+    """Return a batch id and the calls with ids derived from user and key, so that a repeat finds the same jobs.
 
-    How many there are is part of a call's id: with more or fewer, none is found. Raises as `keyed` does.
+    The number of calls is part of each id, so a repeat with more or fewer calls finds none. Raises as `with_key` does.
     """
     batch_id = f"ikb-{_digest(header, user)}"
     return batch_id, [
-        call if call.options.id is not None else call.with_options(id=f"{batch_id}-{place}-of-{len(calls)}")
-        for place, call in enumerate(calls, 1)
+        call if call.options.id is not None else call.with_options(id=f"{batch_id}-{number}-of-{len(calls)}")
+        for number, call in enumerate(calls, 1)
     ]
 
 
 def check_key(header: str, user: str | None) -> tuple[str, str]:
-    """Give the key that a header holds, and its user. Raises `IdempotencyError` as `keyed` does."""
+    """Return the key in a header, and its user. Raises `IdempotencyError` as `with_key` does."""
     key = header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header  # a structured string, or bare
     if user is None:
-        raise IdempotencyError("Idempotency-Key needs a user to belong to, and this request has none.")
-    if not 0 < len(key) <= LONGEST_KEY:
-        raise IdempotencyError(f"An Idempotency-Key has 1 to {LONGEST_KEY} characters; this one has {len(key)}.")
+        raise IdempotencyError("An Idempotency-Key belongs to a user, and this request has none.")
+    if not 0 < len(key) <= MAX_KEY_LENGTH:
+        raise IdempotencyError(f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} characters; this one has {len(key)}.")
     return key, user
 
 
@@ -68,22 +68,24 @@ def _digest(header: str, user: str | None) -> str:
 
 
 def check_same(call: Call[R], record: JobRecord) -> None:
-    """Check that a replay asks for the job that it got. Raises `IdempotencyMismatch`."""
+    """Check that a repeat asks for the job that it found. Raises `IdempotencyMismatch`."""
     same_task = record.spec.task in (call.task.name, *call.task.aliases)
-    if not same_task or content_of(record.spec.arguments) != content_of(call.arguments):
+    if not same_task or without_file_ids(record.spec.arguments) != without_file_ids(call.arguments):
         raise IdempotencyMismatch
 
 
-def content_of(arguments: str) -> str:
-    """Give arguments without the ids of their files: one that is uploaded again has another, and is the same by its hash."""
+def without_file_ids(arguments: str) -> str:
+    """Return arguments without the ids of their files. A second upload has a new id; its hash shows that it is the same."""
     return _FILE.sub('"file":""', arguments) if ID_PREFIX in arguments else arguments
 
 
 async def check_all_same(client: Client, calls: Sequence[Call[Any]], batch: Batch[Any]) -> None:
-    """Check that a replay of many calls asks for the jobs that it found. Raises `IdempotencyMismatch`."""
+    """Check that a repeated batch asks for the jobs that it found. Raises `IdempotencyMismatch`."""
     if not calls and (await batch.record()).total:
         raise IdempotencyMismatch
     found = [(call, job.id) for call, job in zip(calls, batch.jobs, strict=True) if job is not None and not job.created]
+    if not found:  # all jobs are new: do not depend on the store any more
+        return
     records = await client.store.get([job_id for _, job_id in found])
     for (call, _), record in zip(found, records, strict=True):
         if isinstance(record, JobRecord):
@@ -91,7 +93,7 @@ async def check_all_same(client: Client, calls: Sequence[Call[Any]], batch: Batc
 
 
 async def check_new(client: Client, batch_id: str) -> None:
-    """Check that calls were not refused because their key is that of another batch. Raises `IdempotencyMismatch`."""
+    """Check that no other batch was submitted with the key of these refused calls. Raises `IdempotencyMismatch`."""
     record = await client.store.get_batch(batch_id)
     if record is not None and record.sealed:
         raise IdempotencyMismatch

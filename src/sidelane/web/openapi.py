@@ -1,4 +1,4 @@
-"""What OpenAPI is told of the answers: the statuses of each route, their headers and their kinds of document."""
+"""OpenAPI descriptions of responses: statuses, headers and documents of each route."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,138 +13,144 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def problems(descriptions: Mapping[int, str]) -> Responses:
-    """Describe answers that are problem documents, by status."""
-    # `model` would claim that they are application/json too; JobDocument brings the schema into the components
+    """Return OpenAPI responses that are problem documents, from descriptions by status."""
+    # `model` would declare application/json too; the schema gets into the components through JobDocument
     content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}}
     return {status: {"description": description, "content": content} for status, description in descriptions.items()}
 
 
-def responding(result_type: Any, rules: Sequence[ProblemRule], limits: Sequence[LimitPolicy]) -> Responses:
-    """Describe every answer to a request that submits a task with this type of result and these limits."""
+def job_responses(result_type: Any, rules: Sequence[ProblemRule], limits: Sequence[LimitPolicy]) -> Responses:
+    """Return every response to a request that submits a task with this result type, these `lane.problem` rules and limits."""
     return {
         200: {
-            "description": "The result, where the client waited for it (Prefer: wait), or the event stream.",
+            "description": "The result, if the client waited for it (Prefer: wait), or the event stream.",
             "model": result_type,
             "content": _EVENTS,
         },
-        202: {"description": "The job is safe; its links say where to look.", **_ACCEPTED},
+        202: {"description": "The job is stored; its links lead to its state, events and result.", **_ACCEPTED},
         204: _STREAM_FINISHED,
         **problems({rule.status: rule.title or "The task failed." for rule in rules}),
-        **problems({**_SUBMITTING, **_WAITING}),
-        **_refusing(limits),
+        **problems({**_SUBMIT_ERRORS, **_WAIT_ERRORS}),
+        **_retryable(limits),
     }
 
 
-def responding_many(limits: Sequence[LimitPolicy]) -> Responses:
-    """Describe every answer to a request that submits a batch of a task with these limits."""
+def batch_responses(limits: Sequence[LimitPolicy]) -> Responses:
+    """Return every response to a request that submits a batch of a task with these limits."""
     return {
         202: {
-            "description": "The jobs are safe, but for those listed as refused; the links say where to look.",
+            "description": "The jobs are stored, except those listed as refused; the links lead to the batch's state and events.",
             "model": BatchDocument,
             "headers": _ACCEPTED["headers"],
         },
-        **problems(_SUBMITTING),
-        **_refusing(limits),
+        **problems(_SUBMIT_ERRORS),
+        **_retryable(limits),
     }
 
 
-def _refusing(limits: Sequence[LimitPolicy]) -> Responses:
-    """Describe the answers that ask a client to come back: 429 only where a limit refuses jobs."""
-    refusing = problems({503: _UNAVAILABLE})
+def _retryable(limits: Sequence[LimitPolicy]) -> Responses:
+    """Return the responses after which a client may retry: 503, and 429 if a limit rejects jobs."""
+    responses = problems({503: _UNAVAILABLE})
     if any(limit.on_limit == "reject" for limit in limits):
-        refusing |= problems(
-            {429: "A limit is reached: `violated-policies` names it, Retry-After says when to try again."}
+        responses |= problems(
+            {429: "A limit is reached: `violated-policies` names it, Retry-After has the seconds until a retry."}
         )
-        refusing[429]["headers"] = {**_RETRY_AFTER, **_LIMIT_FIELDS}
-    refusing[503]["headers"] = _RETRY_AFTER
-    return refusing
+        responses[429]["headers"] = {**_RETRY_AFTER, **_LIMIT_FIELDS}
+    responses[503]["headers"] = _RETRY_AFTER
+    return responses
 
 
-MALFORMED = {422: "The request does not fit."}
+MALFORMED = {422: "The request is invalid."}
 
 JOB_ERRORS = {
-    403: "Its id can be guessed, and opens nothing here.",
-    404: "There is no such job, or it is someone else's.",
-    410: "It was kept long enough.",
+    403: "The id can be guessed, so it gives no access here.",
+    404: "There is no such job, or it belongs to another user.",
+    410: "The job was removed after its retention.",
     503: "Try again shortly.",
 }
 
-COMPLETING = {
-    403: "The token is missing, forged, or another job's.",
-    409: "The hand-over is over, or events before these are missing; nothing was changed.",
+COMPLETION_ERRORS = {
+    403: "The token is missing, forged, or of another job.",
+    409: "The dispatch is no longer current, or earlier events are missing; nothing was changed.",
     413: "The body, or the result in it, is too large.",
-    422: "The body does not fit; a result that is not of the task's type was a failure of the job.",
+    422: "The body is invalid. If its result is not of the task's type, the job has failed.",
     503: "Try again shortly.",
 }
 
-_SUBMITTING = {
+_SUBMIT_ERRORS = {
     400: "A header is malformed: Last-Event-ID or Idempotency-Key.",
-    403: "The request has no user to submit for, or the job an id that can be guessed and would open nothing.",
-    409: "Another job stands in the way.",
+    403: "The request has no user, or the job has an id that can be guessed and would give no access.",
+    409: "The job conflicts with another one.",
     413: "The arguments are too large.",
-    422: "The arguments do not fit, or the Idempotency-Key was used with another request (it is known while its job is kept).",
+    422: "The arguments do not fit the task, or the Idempotency-Key was used with another request whose job is still kept.",
     500: "The service made a mistake.",
 }
 
-_WAITING = {
-    404: "The job to resume is unknown, or someone else's.",
-    409: "The job cannot be beside another, or was cancelled while the request waited.",
-    410: "The job to resume was kept long enough.",
-    500: "The job failed while the request waited; other statuses as its problem says.",
-    504: "The job ran out of time while the request waited.",
+_WAIT_ERRORS = {
+    404: "There is no such job to resume, or it belongs to another user.",
+    409: "The job conflicts with another one, or was cancelled while the request waited.",
+    410: "The job to resume was removed after its retention.",
+    500: "The job failed while the request waited; its problem may have another status.",
+    504: "The job timed out while the request waited.",
 }
 
-_UNAVAILABLE = "Jobs cannot be taken at the moment, or too many wait in the queue; nothing was done."
+_UNAVAILABLE = "The service is temporarily unavailable, or the queue is full; nothing was done."
 
-_ENDING = {409: "It was cancelled.", 500: "It failed; other statuses as its problem says.", 504: "It ran out of time."}
+_RESULT_ERRORS = {
+    409: "The job was cancelled.",
+    500: "The job failed; its problem may have another status.",
+    504: "The job timed out.",
+}
 
 _EVENTS = {EVENT_STREAM: {"schema": {"type": "string"}}}
 
 _RETRY_AFTER = {
     "Retry-After": {
-        "description": "Seconds until it is worth looking, or trying, again.",
+        "description": "Seconds until the next look or retry is worthwhile.",
         "schema": {"type": "integer"},
     }
 }
 
 _LIMIT_FIELDS = {
     "RateLimit-Policy": {
-        "description": 'The limits that were reached: `"name";q=3;qu="concurrent-requests"` lets 3 jobs be unfinished at once, '
-        '`"name";q=10;w=60` lets 10 in within 60 seconds.',
+        "description": 'The limits that were reached: `"name";q=3;qu="concurrent-requests"` allows 3 unfinished jobs, '
+        '`"name";q=10;w=60` allows 10 jobs per 60 seconds.',
         "schema": {"type": "string"},
     },
     "RateLimit": {
-        "description": 'How they stand: `"name";r=0;t=12`. `t`, in how many seconds there is room, is left out where nobody '
-        "can say.",
+        "description": 'What is left of them: `"name";r=0;t=12`. `t` is the seconds until a job is admitted; absent if unknown.',
         "schema": {"type": "string"},
     },
 }
 
 _ACCEPTED: dict[str, Any] = {
     "model": JobDocument,
-    "headers": {"Location": {"description": "Where it is.", "schema": {"type": "string"}}, **_RETRY_AFTER},
+    "headers": {
+        "Location": {"description": "The document of the job or batch.", "schema": {"type": "string"}},
+        **_RETRY_AFTER,
+    },
 }
 
-_STREAM_FINISHED = {"description": "The job has ended, and this client has seen its end."}
+_STREAM_FINISHED = {"description": "The job has ended, and this client has received its `end` event."}
 
 JOB_RESPONSES: Responses = problems(JOB_ERRORS)
 
-CURRENT: Responses = problems(
-    {403: "A key can be guessed, and opens nothing here.", 404: "There is none.", 503: JOB_ERRORS[503]}
+CURRENT_RESPONSES: Responses = problems(
+    {403: "A key can be guessed, so it gives no access here.", 404: "There is no such job.", 503: JOB_ERRORS[503]}
 )
 
 BATCH_RESPONSES: Responses = problems(
-    {403: JOB_ERRORS[403], 404: "There is no such batch, or it is someone else's.", 503: JOB_ERRORS[503]}
+    {403: JOB_ERRORS[403], 404: "There is no such batch, or it belongs to another user.", 503: JOB_ERRORS[503]}
 )
 
-BATCH_STREAM: Responses = {200: {"description": "The events.", "content": _EVENTS}, **BATCH_RESPONSES}
+BATCH_STREAM_RESPONSES: Responses = {200: {"description": "The events.", "content": _EVENTS}, **BATCH_RESPONSES}
 
-RESULT: Responses = {
-    **problems({**JOB_ERRORS, **_ENDING}),
-    202: {"description": "There is none yet.", **_ACCEPTED},
+RESULT_RESPONSES: Responses = {
+    **problems({**JOB_ERRORS, **_RESULT_ERRORS}),
+    202: {"description": "The job has not finished.", **_ACCEPTED},
 }
 
-STREAM: Responses = {
+STREAM_RESPONSES: Responses = {
     200: {"description": "The events.", "content": _EVENTS},
     204: _STREAM_FINISHED,
     **problems({400: "Last-Event-ID is malformed.", **JOB_ERRORS}),

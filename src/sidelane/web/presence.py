@@ -1,4 +1,4 @@
-"""Who listens: keeps jobs alive that are to be cancelled when nobody follows them any more (`on_disconnect`)."""
+"""Listener presence: reports open streams to the store, so that jobs with `on_disconnect` are cancelled without listeners."""
 
 import asyncio
 import logging
@@ -11,72 +11,72 @@ from sidelane.model.errors import StoreError
 from sidelane.model.job import JobRecord
 from sidelane.stores.contract import Store
 
-SHARE = 3
-"""The store hears of a listener this many times in the shortest wait."""
+RENEWALS_PER_GRACE = 3
+"""How often listeners are reported within the shortest grace period of any of their jobs."""
 
-MIN_PAUSE = 0.05
-"""Seconds between two such calls at least."""
+MIN_INTERVAL = 0.05
+"""The shortest time between two reports, in seconds."""
 
 logger = logging.getLogger(__name__)
 
 
 class ListenerPresence:
-    """Tells the store, while streams of this process are open, that someone listens to their jobs."""
+    """Reports to the store which jobs have listeners in this process."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: Counter[str] = Counter()
-        self._waits: dict[str, float] = {}
+        self._graces: dict[str, float] = {}
         self._shortest = math.inf
         self._renewal: asyncio.Task[None] | None = None
-        self._goodbyes: set[asyncio.Task[None]] = set()
+        self._final_touches: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def to(self, record: JobRecord) -> AsyncIterator[None]:
-        """Listen to a job for as long as the block. Costs nothing where the job goes on without listeners."""
-        wait = record.spec.abandon_after
-        if wait is None:
+    async def track(self, record: JobRecord) -> AsyncIterator[None]:
+        """Count as a listener of the job inside the block. Does nothing if the job does not depend on listeners."""
+        grace = record.spec.abandon_after
+        if grace is None:
             yield
             return
-        self._enter(record.id, wait)
+        self._add(record.id, grace)
         try:
-            await self._say([record.id])
+            await self._touch([record.id])
             yield
         finally:
-            self._leave(record.id)
+            self._remove(record.id)
 
-    def _enter(self, job_id: str, wait: float) -> None:
+    def _add(self, job_id: str, grace: float) -> None:
         self._listeners[job_id] += 1
-        self._waits[job_id] = wait
-        if self._renewal is None or wait < self._shortest:  # else the one under way comes soon enough
+        self._graces[job_id] = grace
+        if self._renewal is None or grace < self._shortest:  # else the running renewal is frequent enough
             self._stop_renewing()
-            self._shortest = wait
+            self._shortest = grace
             self._renewal = asyncio.create_task(self._renew())
 
-    def _leave(self, job_id: str) -> None:
+    def _remove(self, job_id: str) -> None:
         self._listeners[job_id] -= 1
         if self._listeners[job_id]:
             return
-        del self._listeners[job_id], self._waits[job_id]
-        if not self._waits:
+        del self._listeners[job_id], self._graces[job_id]
+        if not self._graces:
             self._stop_renewing()
-        goodbye = asyncio.create_task(self._say([job_id]))  # of its own, for the stream's task is being cancelled
-        self._goodbyes.add(goodbye)
-        goodbye.add_done_callback(self._goodbyes.discard)
+        touch = asyncio.create_task(self._touch([job_id]))  # a separate task, because the stream's is being cancelled
+        self._final_touches.add(touch)
+        touch.add_done_callback(self._final_touches.discard)
 
     async def _renew(self) -> None:
         while True:
-            self._shortest = min(self._waits.values())
-            await asyncio.sleep(max(self._shortest / SHARE, MIN_PAUSE))
-            await self._say(list(self._waits))
+            self._shortest = min(self._graces.values())
+            await asyncio.sleep(max(self._shortest / RENEWALS_PER_GRACE, MIN_INTERVAL))
+            await self._touch(list(self._graces))
 
     def _stop_renewing(self) -> None:
         if self._renewal is not None:
             self._renewal.cancel()
         self._renewal = None
 
-    async def _say(self, ids: list[str]) -> None:
+    async def _touch(self, ids: list[str]) -> None:
         try:
             await self._store.touch_listeners(ids)
         except StoreError as error:
-            logger.warning("the store did not hear that someone listens to %d jobs: %s", len(ids), error)
+            logger.warning("the listeners of %d jobs could not be reported to the store: %s", len(ids), error)

@@ -1,7 +1,8 @@
-"""Problems over HTTP: RFC 9457 documents in answers of the type application/problem+json."""
+"""Problem documents: errors as RFC 9457 `application/problem+json`, with `Retry-After` and the RateLimit fields."""
 
 import logging
-from collections.abc import Callable, Coroutine
+import math
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,60 +12,77 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from sidelane.files.request_uploads import Saved
-from sidelane.model.errors import JobFailed, JobRefused, LimitReached, QueueFull, SidelaneError
+from sidelane.files.upload import SavedFiles
+from sidelane.model.errors import (
+    FilesUnavailable,
+    JobFailed,
+    JobRefused,
+    LimitReached,
+    QueueFull,
+    SidelaneError,
+    StoreUnavailable,
+)
+from sidelane.model.limit import Limit, LimitHit
 from sidelane.model.problem import Problem
-from sidelane.web.ratelimit_headers import limit_fields, whole_seconds
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
-ERRORS = range(400, 600)
+ERROR_STATUSES = range(400, 600)
 
-SAVED = "sidelane.saved"
-"""Where a request's scope holds the files that it has brought."""
+SAVED_FILES = "sidelane.saved_files"
+"""Key in a request's scope: the files that the request has uploaded."""
 
-RETRY_AFTER = 2
-"""Seconds after which a client may try again what the store could not take just now."""
+UNAVAILABLE_RETRY_AFTER = 2
+"""The `Retry-After` of a 429 or 503 whose error does not say how long to wait, in seconds."""
+
+_SERVER_ERROR_DETAIL = "The service made a mistake; its log has the details."
+
+_UNAVAILABLE_DETAIL = "The service is temporarily unavailable; nothing was done. Try again shortly."
 
 
 class ProblemDocument(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """An error (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field("about:blank", description="Which kind of problem, as a URI.")
+    type: str = Field("about:blank", description="The kind of problem, as a URI.")
     title: str = Field(description="The kind of problem in a few words.")
     status: int = Field(description="The HTTP status of the problem.")
-    detail: str | None = Field(None, description="What happened here, and what to do.")
-    job_id: str | None = Field(None, description="Which job it is about.")
+    detail: str | None = Field(None, description="What happened in this case, and what to do.")
+    job_id: str | None = Field(None, description="The job that the problem is about.")
 
 
 def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response:
-    """Make an HTTP answer of a problem."""
+    """Return the HTTP response for a problem."""
     headers = dict(headers or {})
     if problem.status in (429, 503):
-        headers.setdefault("Retry-After", str(RETRY_AFTER))
-    status = problem.status if problem.status in ERRORS else 500  # a task may choose any
+        headers.setdefault("Retry-After", str(UNAVAILABLE_RETRY_AFTER))
+    status = problem.status if problem.status in ERROR_STATUSES else 500  # a task may choose any
     return Response(to_json(problem.document()), status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def public_problem(error: SidelaneError) -> Problem:
-    """Give the problem of an error as clients may see it: what the service itself did wrong goes to its log."""
+    """Return the problem that clients may see. Details of server errors are logged instead."""
     problem = error.problem()
-    partial = getattr(error, "partial", "")  # what a job that did not succeed had yielded
+    partial = getattr(error, "partial", "")  # the text that an unsuccessful job had yielded
     if partial:
         problem = replace(problem, extra={**problem.extra, "partial": partial})
     if problem.status < 500 or isinstance(error, JobFailed | JobRefused):
         return problem
-    logger.error("a request met: %s", error, exc_info=error)
-    detail = _PUBLIC.get(problem.status, "The service made a mistake; its log says which.")
+    if isinstance(
+        error, StoreUnavailable | FilesUnavailable
+    ):  # an outage would log the same traceback for every request
+        logger.warning("request failed: %s", error)
+    else:
+        logger.error("request failed: %s", error, exc_info=error)
+    detail = _UNAVAILABLE_DETAIL if problem.status == 503 else _SERVER_ERROR_DETAIL
     return Problem(status=problem.status, detail=detail)
 
 
 def error_response(error: SidelaneError) -> Response:
-    """Make an HTTP answer of an error; a refusal says when to come back, and which limits were met."""
+    """Return the HTTP response for an error; for a limit, with `Retry-After` and the RateLimit fields."""
     headers: dict[str, str] = {}
     if isinstance(error, LimitReached | QueueFull) and error.retry_after is not None:
         headers["Retry-After"] = str(whole_seconds(error.retry_after))
@@ -73,19 +91,16 @@ def error_response(error: SidelaneError) -> Response:
     return problem_response(public_problem(error), headers)
 
 
-_PUBLIC = {503: "Jobs cannot be taken at the moment; nothing was done. Try again shortly."}
-
-
 def invalid_response(error: RequestValidationError) -> Response:
-    """Make an HTTP answer of what FastAPI found wrong with a request, without echoing it."""
+    """Return the HTTP response for a request that FastAPI found invalid, without repeating its content."""
     found = [{"loc": item["loc"], "msg": item["msg"]} for item in error.errors()]
     return problem_response(Problem(status=422, extra={"errors": found}))
 
 
 async def problem_handler(request: Request, error: Exception) -> Response:
-    """Answer errors with their problem: `app.add_exception_handler(SidelaneError, problem_handler)`.
+    """Answer errors with problem documents: `app.add_exception_handler(SidelaneError, problem_handler)`.
 
-    It knows `SidelaneError` and FastAPI's `RequestValidationError`.
+    It handles `SidelaneError` and FastAPI's `RequestValidationError`.
     """
     if isinstance(error, RequestValidationError):
         return invalid_response(error)
@@ -93,7 +108,7 @@ async def problem_handler(request: Request, error: Exception) -> Response:
 
 
 class ProblemRoute(APIRoute):
-    """A route whose errors become problem documents, whatever the application around it handles."""
+    """A route whose errors become problem documents, whatever exception handlers the application has."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -102,9 +117,40 @@ class ProblemRoute(APIRoute):
             try:
                 return await handler(request)
             except (SidelaneError, RequestValidationError) as error:
-                saved: Saved | None = request.scope.get(SAVED)
-                if saved is not None:  # the dependency that knows of them does not hear of this error
+                saved: SavedFiles | None = request.scope.get(SAVED_FILES)
+                if saved is not None:  # the dependency that saved them does not see this error
                     await saved.remove()
                 return error_response(error) if isinstance(error, SidelaneError) else invalid_response(error)
 
         return handle
+
+
+# --- RateLimit fields -------------------------------------------------------------------------------------------------
+
+
+def limit_fields(reached: Sequence[LimitHit]) -> dict[str, str]:
+    """Return `RateLimit-Policy` and `RateLimit`, with one member per limit (draft-ietf-httpapi-ratelimit-headers-11).
+
+    They have no partition key, which would reveal whom a limit counts. Limit names need no escaping in Structured Fields.
+    """
+    if not reached:
+        return {}  # a list without members is no field
+    return {
+        "RateLimit-Policy": ", ".join(_policy(each.limit) for each in reached),
+        "RateLimit": ", ".join(_remaining(each) for each in reached),
+    }
+
+
+def whole_seconds(seconds: float) -> int:
+    """Round a wait up to whole seconds, at least 1, so that clients come back neither too early nor at once."""
+    return max(1, math.ceil(seconds))
+
+
+def _policy(limit: Limit) -> str:
+    unit = ';qu="concurrent-requests"' if limit.window is None else f";w={whole_seconds(limit.window)}"
+    return f'"{limit.name}";q={limit.most}{unit}'
+
+
+def _remaining(hit: LimitHit) -> str:
+    reset = "" if hit.after is None else f";t={whole_seconds(hit.after)}"
+    return f'"{hit.limit.name}";r=0{reset}'

@@ -1,110 +1,111 @@
-"""Answering a request with a job: 202 with links, the event stream itself, or the result where the client waits for it.
-
-Or with a batch of jobs: 202 with links.
-"""
+"""Responder: answers a request with a job (202 with links, its event stream, or its result), or with a batch of jobs."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from fastapi import Request, Response
 
-from sidelane.files.request_uploads import Saved
-from sidelane.model.errors import JobRefused, ResultNotReady, SidelaneError
+from sidelane.files.upload import SavedFiles
+from sidelane.model.errors import JobRefused, ResultNotReady, SidelaneError, StoreError
 from sidelane.model.ids import is_traceparent
 from sidelane.model.job import JobRecord
 from sidelane.tasks.task import Call
-from sidelane.web.batch_views import BatchViews
-from sidelane.web.cursor import parse_cursor
+from sidelane.web.batches import BatchViews
 from sidelane.web.disconnect import run_while_connected
-from sidelane.web.idempotency import HEADER, check_all_same, check_new, check_same, keyed, keyed_batch
+from sidelane.web.idempotency import HEADER, batch_with_key, check_all_same, check_new, check_same, with_key
 from sidelane.web.job_views import JobViews
 from sidelane.web.negotiation import parse_preferences
 from sidelane.web.problems import error_response
+from sidelane.web.sse import parse_cursor
 
 
 class Responder:
-    """Answers one request with one job: `return await respond(answer.call(question))`; or with a batch, `respond.many(calls)`."""
+    """Answers one request: `return await respond(answer.call(question))`, or with a batch, `await respond.many(calls)`."""
 
     def __init__(
-        self, request: Request, open_desk: Callable[[], BatchViews], viewer: Callable[[], str | None], saved: Saved
+        self, request: Request, views: Callable[[], BatchViews], viewer: Callable[[], str | None], saved: SavedFiles
     ) -> None:
         self._request = request
-        self._open_desk = open_desk
+        self._views = views
         self._viewer = viewer
-        self._saved = saved  # the files that this request has brought
+        self._saved = saved  # the files that this request has uploaded
 
     async def __call__(self, call: Call[Any], *, stream: bool = False) -> Response:
         """Submit the call, or resume its stream, and answer as the request's headers ask. Errors become problem documents.
 
-        `stream`: a client that takes anything gets the event stream; else it gets a 202.
+        `stream`: a client that accepts anything gets the event stream; otherwise it gets a 202.
         """
         try:
-            return await self._answer(call, self._open_desk().desk, self._viewer(), stream=stream)
+            return await self._respond(call, self._views().job_views, self._viewer(), stream=stream)
         except SidelaneError as error:
-            return await self._refused(error)
+            return await self._error(error)
 
     async def many(
         self, calls: Iterable[Call[Any]], *, then: Call[Any] | Sequence[Call[Any]] = (), retention: float | None = None
     ) -> Response:
-        """Submit the calls as one batch and answer 202 with it; `then` and `retention` as for `Sidelane.submit_many`.
+        """Submit the calls as one batch and answer 202 with it; `then` and `retention` are those of `Sidelane.submit_many`.
 
-        The calls that are refused are listed in the answer; where all are, it is the problem of the first, and there is no batch.
+        The answer lists refused calls. If all are refused, it is the problem of the first, and there is no batch.
         """
         try:
-            return await self._answer_many(list(calls), self._open_desk(), self._viewer(), then, retention)
+            return await self._respond_many(list(calls), self._views(), self._viewer(), then, retention)
         except SidelaneError as error:
-            return await self._refused(error)
+            return await self._error(error)
 
-    async def _refused(self, error: SidelaneError) -> Response:
-        """Answer with an error; the files that came for a job that is not there go at once."""
+    async def _error(self, error: SidelaneError) -> Response:
+        """Answer with an error, and remove the files that were uploaded for the job."""
         await self._saved.remove()
         return error_response(error)
 
-    async def _answer(self, call: Call[Any], desk: JobViews, user: str | None, *, stream: bool) -> Response:
+    async def _respond(self, call: Call[Any], views: JobViews, user: str | None, *, stream: bool) -> Response:
         headers = self._request.headers
-        resumed = parse_cursor(headers.get("last-event-id"))
-        if resumed is not None:  # a client that comes back after a broken stream must not submit again
-            job_id, after = resumed
+        cursor = parse_cursor(headers.get("last-event-id"))
+        if cursor is not None:  # a client that resumes a broken stream must not submit again
+            job_id, after = cursor
             await self._saved.remove()
-            return await desk.stream(self._request, await desk.access.record(job_id, user), after)
-        desk.access.check_may_submit(call.options.user or user)
-        desk.path(self._request, call.options.id or "any")  # without routes to link to, nothing is submitted
-        record = await self._submit(call, desk, user)
-        wish = parse_preferences(headers, stream=stream)
-        if wish.stream:
-            return await desk.stream(self._request, record, None)
-        if wish.wait is None:
-            return await desk.accepted(self._request, record, wish.applied)
-        try:
-            return await self._waited(record, desk, wish.wait, wish.applied)
-        except ResultNotReady:
-            return await desk.accepted(self._request, await desk.client.record(record.id), wish.applied)
+            return await views.stream(self._request, await views.access.record(job_id, user), after)
+        views.access.check_may_submit(call.options.user or user)
+        views.path(self._request, call.options.id or "any")  # fail before the submit if there are no routes to link to
+        record = await self._submit(call, views, user)
+        preference = parse_preferences(headers, default_stream=stream)
+        if preference.stream:
+            return await views.stream(self._request, record, None)
+        if preference.wait is not None:
+            try:
+                return await self._wait_for_result(record, views, preference.wait, preference.applied)
+            except (ResultNotReady, StoreError):  # the job exists, so the answer is a 202 also during an outage
+                with suppress(StoreError):
+                    record = await views.client.record(record.id)
+        return await views.accepted(self._request, record, preference.applied)
 
-    async def _waited(self, record: JobRecord, desk: JobViews, seconds: float, applied: str | None) -> Response:
-        """Answer with the result. Raises `NotFinished` when it is not there in time, or the client has gone before."""
-        async with desk.listening.to(record):
-            await run_while_connected(self._request.receive, desk.client.wait(record.id, seconds))
-        return await desk.result(record, applied)
+    async def _wait_for_result(
+        self, record: JobRecord, views: JobViews, seconds: float, applied: str | None
+    ) -> Response:
+        """Answer with the result. Raises `ResultNotReady` if there is none in time, or the client disconnects."""
+        async with views.presence.track(record):
+            await run_while_connected(self._request.receive, views.client.wait(record.id, seconds))
+        return await views.result(record, applied)
 
-    async def _answer_many(
+    async def _respond_many(
         self,
         calls: list[Call[Any]],
-        batches: BatchViews,
+        views: BatchViews,
         user: str | None,
         then: Call[Any] | Sequence[Call[Any]],
         retention: float | None,
     ) -> Response:
-        batches.access.check_may_submit(user)
+        views.access.check_may_submit(user)
         for call in calls:
             if call.options.id is not None:
-                batches.access.check_opens(call.options.id)
-        for path in (batches.path, batches.desk.path):  # without routes to link to, nothing is submitted
+                views.access.check_id(call.options.id)
+        for path in (views.path, views.job_views.path):  # fail before the submit if there are no routes to link to
             path(self._request, "any")
         batch_id = None
         key = self._request.headers.get(HEADER)
         if key is not None:
-            batch_id, calls = keyed_batch(calls, key, user)
-        client = batches.client
+            batch_id, calls = batch_with_key(calls, key, user)
+        client = views.client
         try:
             batch = await client.submit_many(
                 calls, then=then, id=batch_id, user=user, retention=retention, trace=self._trace()
@@ -115,18 +116,17 @@ class Responder:
             raise
         if batch_id is not None:
             await check_all_same(client, calls, batch)
-        return await batches.accepted(self._request, batch)
+        return await views.accepted(self._request, batch, user)
 
-    async def _submit(self, call: Call[Any], desk: JobViews, user: str | None) -> JobRecord:
-        headers = self._request.headers
+    async def _submit(self, call: Call[Any], views: JobViews, user: str | None) -> JobRecord:
         if call.options.user is None and user is not None:
             call = call.with_options(user=user)
-        key = headers.get(HEADER)
+        key = self._request.headers.get(HEADER)
         if key is not None:
-            call = keyed(call, key, call.options.user)
+            call = with_key(call, key, call.options.user)
         if call.options.id is not None:
-            desk.access.check_opens(call.options.id)
-        submission = await desk.client.submission(call, trace=self._trace())
+            views.access.check_id(call.options.id)
+        submission = await views.client.submission(call, trace=self._trace())
         if key is not None and not submission.created:
             check_same(call, submission.record)
         return submission.record

@@ -1,51 +1,71 @@
-"""The JSON a client sees of a job and of a batch."""
+"""Schemas of the JSON that clients see: job and batch documents, and the data of events.
+
+The table of events is published and frozen: members are added, never changed or removed.
+
+| event | id | data | when |
+|---|---|---|---|
+| `job` | no | `JobDocument` | first in every stream: the job's current state |
+| `attempt` | yes | `AttemptData` | the job starts over; discard earlier output |
+| `progress` | yes | `ProgressData` | the task reports progress |
+| `token` | yes | `TokenData` | a piece of generated text |
+| any other | yes | the task's own | the task emitted it |
+| `gap` | no | `GapData` | the cursor is no longer in the log: the log follows from its beginning |
+| `gap` | yes | `GapData`, with `missing` | that many events were lost at this place |
+| `end` | yes | `EndData` | once, and last: how the job ended |
+
+The stream of a batch has two events, without ids: `batch`, a `BatchDocument`, first and after every change, and `end`, last.
+"""
 
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sidelane.model.batch import BatchRecord
+from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN
 from sidelane.model.job import JobRecord, State
 from sidelane.model.worker import QueuePosition
 from sidelane.web.problems import ProblemDocument
 
+# --- jobs -------------------------------------------------------------------------------------------------------------
+
 
 class Links(BaseModel):
-    """Where to look next. `events` may carry a token of its own, for clients that cannot send headers."""
+    """Related URLs. `events` may contain a token, for clients that cannot send headers."""
 
     model_config = ConfigDict(populate_by_name=True)
 
     self_: str = Field(alias="self", description="This document, up to date.")
     events: str = Field(description="The job's events: an event stream, or a WebSocket.")
-    result: str = Field(description="The result, once there is one.")
-    cancel: str | None = Field(None, description="POST here to cancel; absent once the job has finished.")
+    result: str = Field(description="The result, once the job has finished.")
+    cancel: str | None = Field(None, description="POST here to cancel; null once the job has finished.")
 
 
 class Progress(BaseModel):
-    """How far a job says it is."""
+    """A job's progress, as its task reports it."""
 
     percent: float = Field(ge=0, le=100)
     message: str = ""
 
 
 class JobDocument(BaseModel):
-    """One job as its submitter sees it."""
+    """A job, as its submitter sees it."""
 
     id: str
     task: str
     state: State
-    attempt: int = Field(description="How often it has been started.")
-    cancelling: bool = Field(False, description="It runs and has been asked to stop.")
-    position: int | None = Field(
-        None, description="How many jobs stand before it, while it is ready; counted up to 1,000."
-    )
+    attempt: int = Field(description="How many times it has been started.")
+    cancelling: bool = Field(False, description="Whether it is running and was asked to stop.")
+    position: int | None = Field(None, description="How many jobs are ahead of it while it is ready, at most 1,000.")
     estimated_wait: float | None = Field(
-        None, description="In how many seconds it may start, as fast as its queue moves; null where nobody can say."
+        None, description="Seconds until it may start, by its queue's throughput; null if unknown."
     )
-    waiting_for_limit: str | None = Field(None, description="The limit it waits at; it holds no position then.")
-    has_worker: bool | None = Field(None, description="Whether a live worker would run it, while it is queued.")
+    waiting_for_limit: str | None = Field(
+        None, description="The name of the limit that it waits for; it has no position meanwhile."
+    )
+    has_worker: bool | None = Field(None, description="While it is queued: whether a live worker can run it.")
     progress: Progress | None = None
     submitted: datetime
     started: datetime | None = None
@@ -54,8 +74,39 @@ class JobDocument(BaseModel):
     links: Links
 
 
+def job_document(
+    record: JobRecord, links: Links, *, position: QueuePosition | None = None, has_worker: bool | None = None
+) -> JobDocument:
+    """Return the document of a job."""
+    return JobDocument(
+        id=record.id,
+        task=record.spec.task,
+        state=record.state,
+        attempt=record.attempt,
+        cancelling=record.cancel_requested,
+        position=None if position is None else position.before,
+        estimated_wait=None if position is None or position.wait is None else round(position.wait, 1),
+        waiting_for_limit=_limit_name(record),
+        has_worker=has_worker,
+        progress=Progress(**json.loads(record.progress)) if record.progress else None,
+        submitted=_datetime(record.submitted),
+        started=None if record.started is None else _datetime(record.started),
+        ended=None if record.ended is None else _datetime(record.ended),
+        problem=ProblemDocument(**record.problem.document()) if record.problem else None,
+        links=links,
+    )
+
+
+def _limit_name(record: JobRecord) -> str | None:
+    """Return the name of the limit that a job waits for, without its key, which may be confidential."""
+    return next((limit.name for limit in record.spec.limits if limit.id == record.waiting_for_limit), None)
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
 class BatchLinks(BaseModel):
-    """Where to look next. `events` may carry a token of its own, for clients that cannot send headers."""
+    """Related URLs. `events` may contain a token, for clients that cannot send headers."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -66,7 +117,7 @@ class BatchLinks(BaseModel):
 
 
 class BatchCounts(BaseModel):
-    """How many jobs a batch has, and what has become of them."""
+    """How many jobs a batch has, by state."""
 
     total: int
     unfinished: int
@@ -78,18 +129,18 @@ class BatchCounts(BaseModel):
 class RefusedCall(BaseModel):
     """A call that did not become a job of the batch."""
 
-    index: int = Field(description="Its place among the calls, from 0.")
+    index: int = Field(description="Its index among the calls, from 0.")
     problem: ProblemDocument
 
 
 class BatchDocument(BaseModel):
-    """One batch as its submitter sees it."""
+    """A batch, as its submitter sees it."""
 
     id: str
     state: State = Field(
-        description="running until all its jobs have ended; then succeeded where each of them has, else failed."
+        description="running until all its jobs have ended; then succeeded if all of them succeeded, else failed."
     )
-    sealed: bool = Field(description="Whether it takes no more jobs; before that it does not end.")
+    sealed: bool = Field(description="Whether all its jobs were submitted; it does not end before that.")
     counts: BatchCounts
     submitted: datetime
     ended: datetime | None = None
@@ -100,37 +151,14 @@ class BatchDocument(BaseModel):
 
 
 class JobPage(BaseModel):
-    """Some jobs of a batch, newest first, without their positions."""
+    """A page of a batch's jobs, newest first, without their positions."""
 
     jobs: list[JobDocument]
-    next: str | None = Field(None, description="Where the older ones are.")
-
-
-def job_document(
-    record: JobRecord, links: Links, *, place: QueuePosition | None = None, has_worker: bool | None = None
-) -> JobDocument:
-    """Show a job to its submitter."""
-    return JobDocument(
-        id=record.id,
-        task=record.spec.task,
-        state=record.state,
-        attempt=record.attempt,
-        cancelling=record.cancel_requested,
-        position=None if place is None else place.before,
-        estimated_wait=None if place is None or place.wait is None else round(place.wait, 1),
-        waiting_for_limit=_parked(record),
-        has_worker=has_worker,
-        progress=Progress(**json.loads(record.progress)) if record.progress else None,
-        submitted=_time(record.submitted),
-        started=None if record.started is None else _time(record.started),
-        ended=None if record.ended is None else _time(record.ended),
-        problem=ProblemDocument(**record.problem.document()) if record.problem else None,
-        links=links,
-    )
+    next: str | None = Field(None, description="The next page, with older jobs.")
 
 
 def batch_document(record: BatchRecord, links: BatchLinks, refused: Sequence[RefusedCall] = ()) -> BatchDocument:
-    """Show a batch to its submitter."""
+    """Return the document of a batch."""
     return BatchDocument(
         id=record.id,
         state=record.state,
@@ -142,17 +170,73 @@ def batch_document(record: BatchRecord, links: BatchLinks, refused: Sequence[Ref
             failed=record.failed,
             cancelled=record.cancelled,
         ),
-        submitted=_time(record.submitted),
-        ended=None if record.ended is None else _time(record.ended),
+        submitted=_datetime(record.submitted),
+        ended=None if record.ended is None else _datetime(record.ended),
         refused=list(refused),
         links=links,
     )
 
 
-def _parked(record: JobRecord) -> str | None:
-    """Name the limit a job waits at, without whom it counts for."""
-    return next((limit.name for limit in record.spec.limits if limit.id == record.waiting_for_limit), None)
-
-
-def _time(seconds: float) -> datetime:
+def _datetime(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+class EventData(BaseModel):
+    """The data of an event. Readers ignore members they do not know."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class AttemptData(EventData):
+    """The job starts over."""
+
+    attempt: int = Field(ge=2, description="The number of the attempt that begins.")
+
+
+class ProgressData(EventData):
+    """The task's progress."""
+
+    percent: float = Field(ge=0, le=100)
+    message: str
+
+
+class TokenData(EventData):
+    """A piece of generated text."""
+
+    text: str
+
+
+class GapData(EventData):
+    """Without `missing`, the cursor is no longer in the log, and the log follows from its beginning."""
+
+    missing: int | None = Field(None, ge=1, description="How many events were lost at this place.")
+
+
+class EndData(EventData):
+    """How the job ended: with `result` if it succeeded, with `problem` if it failed. A batch has neither."""
+
+    id: str
+    state: State
+    result: Any = None
+    problem: ProblemDocument | None = None
+
+
+BATCH = "batch"
+
+JOB_EVENTS: dict[str, type[BaseModel]] = {
+    JOB: JobDocument,
+    ATTEMPT: AttemptData,
+    PROGRESS: ProgressData,
+    TOKEN: TokenData,
+    GAP: GapData,
+    END: EndData,
+}
+
+
+def event_schemas() -> dict[str, Any]:
+    """Return the JSON Schema of each event's data, by event name."""
+    events: dict[str, type[BaseModel]] = {**JOB_EVENTS, BATCH: BatchDocument}
+    return {name: model.model_json_schema(mode="serialization", by_alias=True) for name, model in events.items()}

@@ -1,4 +1,4 @@
-"""Event streams over HTTP (WHATWG Server-Sent Events)."""
+"""Server-Sent Events (WHATWG): frames of a job's or a batch's stream, cursors (`Last-Event-ID`), and the response."""
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -10,58 +10,101 @@ from starlette.types import Receive, Scope, Send
 from sidelane.client.event_stream import stream_batch, stream_pages
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import SidelaneError
-from sidelane.model.event import END, JOB, Cursor
+from sidelane.model.event import END, JOB, Cursor, Event
 from sidelane.model.job import JobRecord
 from sidelane.stores.contract import Store
 from sidelane.web.disconnect import run_while_connected
-from sidelane.web.events import BATCH, identity, sse
 from sidelane.web.negotiation import EVENT_STREAM
+from sidelane.web.schemas import BATCH
 
-RECONNECT = 2000
-"""Milliseconds after which a browser's EventSource comes back."""
+RECONNECT_DELAY = 2000
+"""How long a browser's EventSource waits before it reconnects, in milliseconds."""
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no", "Vary": "Accept, Prefer"}
+
+PING = ": ping\n\n"
+
+
+class MalformedCursor(SidelaneError):
+    """Last-Event-ID is not the id of an event of this job."""
+
+    status = 400
+
+
+def parse_cursor(text: str | None, job_id: str | None = None) -> tuple[str, Cursor] | None:
+    """Parse a Last-Event-ID into its job id and cursor. Returns None if it is empty.
+
+    Raises `MalformedCursor`, also if it belongs to another job than `job_id`.
+    """
+    if not text:
+        return None
+    try:
+        parsed = Cursor.parse(text)
+    except ValueError as error:
+        raise MalformedCursor(f"Last-Event-ID {text[:80]!r} is not the id of an event.") from error
+    if job_id is not None and parsed[0] != job_id:
+        raise MalformedCursor(f"Last-Event-ID {text[:80]!r} is of another job.")
+    return parsed
+
+
+def event_id(job_id: str, event: Event) -> str:
+    """Return the id under which clients see an event; "" for an event that is not in the log."""
+    return event.cursor.text(job_id) if event.number else ""
+
+
+def sse_frame(name: str, data: str, id_: str = "", *, named: bool = True) -> str:
+    """Return one event as text. If not `named`, its name is put into the data, for clients that have only `onmessage`.
+
+    `data` is JSON text, so it has no line break and needs no escaping.
+    """
+    lines = f"id: {id_}\n" if id_ else ""
+    if named:
+        return f"{lines}event: {name}\ndata: {data}\n\n"
+    return f'{lines}data: {{"event":"{name}","data":{data}}}\n\n'
 
 
 async def sse_frames(
     store: Store, record: JobRecord, snapshot: str, *, after: Cursor | None, ping: float, named: bool = True
 ) -> AsyncGenerator[str, None]:
-    """Write a job's stream: how soon to come back, the job as it stands (`snapshot`, JSON text), then its log to the end."""
-    yield f"retry: {RECONNECT}\n\n{sse(JOB, snapshot, named=named)}"
+    """Yield the frames of a job's stream: the reconnect delay, `snapshot` (the job's document as JSON), its log to the end.
+
+    After `ping` seconds of silence it yields a comment.
+    """
+    yield f"retry: {RECONNECT_DELAY}\n\n{sse_frame(JOB, snapshot, named=named)}"
     try:
-        async with aclosing(stream_pages(store, record.id, after, silence=ping)) as readings:
-            async for events in readings:
-                yield (
-                    "".join(sse(event.name, event.data, identity(record.id, event), named=named) for event in events)
-                    or ": ping\n\n"
-                )
+        async with aclosing(stream_pages(store, record.id, after, silence=ping)) as pages:
+            async for events in pages:
+                frames = [
+                    sse_frame(event.name, event.data, event_id(record.id, event), named=named) for event in events
+                ]
+                yield "".join(frames) or PING
     except SidelaneError:
-        yield ": the log cannot be read at the moment\n\n"  # the client comes back with its cursor
+        yield ": the log cannot be read at the moment\n\n"  # the client reconnects with its cursor
 
 
 async def batch_sse_frames(
-    store: Store, batch_id: str, show: Callable[[BatchRecord], Awaitable[str]], *, ping: float
+    store: Store, batch_id: str, to_json: Callable[[BatchRecord], Awaitable[str]], *, ping: float
 ) -> AsyncGenerator[str, None]:
-    """Write a batch's stream: the batch as it stands (`show` gives its JSON text), again after every change, then its end."""
-    yield f"retry: {RECONNECT}\n\n"
+    """Yield the frames of a batch's stream: the reconnect delay, the batch (`to_json`) now and after every change, its end."""
+    yield f"retry: {RECONNECT_DELAY}\n\n"
     last: BatchRecord | None = None
     try:
         while last is None or last.ended is None:
             async with aclosing(stream_batch(store, batch_id, timeout=ping)) as records:
                 async for record in records:
-                    # each time, it begins with the batch as it stands: if that is nothing new, there was silence
-                    yield ": ping\n\n" if record == last else sse(BATCH, await show(record))
+                    # each time it begins with the current record: if that is unchanged, there was silence
+                    yield PING if record == last else sse_frame(BATCH, await to_json(record))
                     last = record
-        yield sse(END, json.dumps({"id": last.id, "state": last.state}))
+        yield sse_frame(END, json.dumps({"id": last.id, "state": last.state}))
     except SidelaneError:
-        yield ": the batch cannot be read at the moment\n\n"  # the client comes back
+        yield ": the batch cannot be read at the moment\n\n"  # the client reconnects
 
 
 class SseResponse(Response):
-    """An answer that lasts as long as its frames, and no longer than its client: one that has gone is noticed at once.
+    """A streaming response that ends with its frames, or as soon as its client disconnects.
 
-    A client that does not read holds up only its own frames, for `send` waits until there is room. `listening` is entered for as
-    long as it lasts.
+    Backpressure: a client that does not read delays only its own frames, because `send` waits for buffer space.
+    `presence` is entered while the response is sent.
     """
 
     media_type = EVENT_STREAM
@@ -71,12 +114,12 @@ class SseResponse(Response):
         frames: AsyncGenerator[str, None],
         *,
         headers: dict[str, str],
-        listening: AbstractAsyncContextManager[None] | None = None,
+        presence: AbstractAsyncContextManager[None] | None = None,
     ) -> None:
         super().__init__(headers={**HEADERS, **headers})
         del self.headers["content-length"]
         self._frames = frames
-        self._listening = listening or nullcontext()
+        self._presence = presence or nullcontext()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(OSError):  # the connection broke
@@ -84,7 +127,7 @@ class SseResponse(Response):
 
     async def _write(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with self._listening, aclosing(self._frames) as frames:
+        async with self._presence, aclosing(self._frames) as frames:
             async for frame in frames:
                 await send({"type": "http.response.body", "body": frame.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

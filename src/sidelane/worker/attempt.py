@@ -1,4 +1,4 @@
-"""One attempt at one job: run its task, stop it when it must, and conclude with exactly one outcome."""
+"""One attempt at a job: runs its task, stops it when it has to, and ends with exactly one outcome."""
 
 import asyncio
 import logging
@@ -8,38 +8,34 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
 
 from sidelane.model.errors import FilesUnavailable, RetryLater, UnknownTask
 from sidelane.model.event import ATTEMPT, NewEvent
-from sidelane.model.job import JobSpec, Lease, Submission
+from sidelane.model.job import JobSpec, Lease
 from sidelane.model.outcome import AttemptResult, Cancelled, Dispatched, Outcome, Released, Succeeded
 from sidelane.model.settings import Settings
 from sidelane.model.worker import Claimed
-from sidelane.stores.contract import Store
 from sidelane.tasks.context import Context
-from sidelane.tasks.job import Job
 from sidelane.tasks.placeholders import RETRY_DELAY, resolve_arguments
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import ResourceFailed, Resources
-from sidelane.tasks.task import DispatchFactory, Task
+from sidelane.tasks.task import DispatchFactory
 from sidelane.worker.child_pool import ChildPool
 from sidelane.worker.event_buffer import EventBuffer, LeaseLost
 from sidelane.worker.executor import execute
-from sidelane.worker.outcome import DeadlinePassed, TimedOut, add_job_context, classify_error, log_outcome
-from sidelane.worker.task_channel import LoopChannel, ThreadChannel
-from sidelane.worker.watchdog import HEARTBEATS_PER_LEASE
-
-R = TypeVar("R")
+from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE
+from sidelane.worker.outcome import DeadlinePassed, TimedOut, add_job_context, classify_error, report_end
+from sidelane.worker.reporter import Reporter
+from sidelane.worker.task_channel import LoopChannel, TaskClient, ThreadChannel
 
 logger = logging.getLogger(__name__)
 
 
 KILL_TIMEOUT = 1.0
-"""Seconds beyond its grace in which a child process is killed, before its end is reported without it."""
+"""Seconds beyond its grace for a child process to be killed, before its attempt is reported without it."""
 
 REPORT_TIMEOUT = 5.0
-"""Seconds an attempt has beyond its timeout and grace for its report to be written."""
+"""Seconds beyond its timeout and grace for the result of an attempt to be written."""
 
 
 class StopReason(StrEnum):
@@ -48,33 +44,16 @@ class StopReason(StrEnum):
     CANCEL = "cancelled"
     TIMEOUT = "timed out"
     DEADLINE = "past its deadline"
-    RELEASE = "given back"
+    RELEASE = "released"
     LOST = "lost to another worker"
-
-
-class Submitter(Protocol):
-    """The open lane, as running tasks need it."""
-
-    @property
-    def store(self) -> Store: ...
-    async def submit_spec(self, spec: JobSpec) -> Submission: ...
-    async def keep_files(self, spec: JobSpec, text: str) -> None: ...
-    def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]: ...
-
-
-class Reporting(Protocol):
-    """Where attempts say what they have to say."""
-
-    def dirty(self, emission: EventBuffer) -> None: ...
-    def report(self, report: AttemptResult) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What attempts need of the process they run in.
+    """The parts of a worker that its attempts use.
 
-    `confirm` asks whether a lease still holds. `overdue` is called when an attempt does not end within its grace. `isolated`: this
-    is an isolation worker.
+    `confirm_lease` asks the store whether a lease still holds. `on_grace_expired` is called when a task does not stop within its
+    grace. `isolated`: this is an isolation worker.
     """
 
     registry: Registry
@@ -82,61 +61,61 @@ class Runtime:
     settings: Settings
     threads: Executor
     children: ChildPool
-    submitter: Submitter
-    reporting: Reporting
-    confirm: Callable[[Lease], Awaitable[bool]]
-    overdue: Callable[[], None] = lambda: None
+    client: TaskClient
+    reporter: Reporter
+    confirm_lease: Callable[[Lease], Awaitable[bool]]
+    on_grace_expired: Callable[[], None] = lambda: None
     isolated: bool = False
 
 
 class Attempt:
-    """Runs one claimed job. `run` ends when its slot is free; the report may have gone out before, if the task hung on.
+    """Runs one claimed job. Its task ends when its slot is free; if the task outlives its grace, the result is reported before.
 
-    `asked` is when the job was asked for, in monotonic seconds.
+    `claimed_at` is when the claim was sent, in monotonic seconds.
     """
 
-    def __init__(self, claimed: Claimed, runtime: Runtime, asked: float) -> None:
-        self._asked = asked
+    def __init__(self, claimed: Claimed, runtime: Runtime, claimed_at: float) -> None:
+        self._claimed_at = claimed_at
         self.record = claimed.record
         self.lease = claimed.lease
-        self.stopping: StopReason | None = None
-        self.concluded = False
+        self.stop_reason: StopReason | None = None
+        self.finished = False  # its outcome is decided
         self.reported = False
         self._remaining = claimed.remaining
-        self.offered = claimed.offered
+        self._dispatched = claimed.offered  # by another process, which counts its failures
         self._failures = None if claimed.offered else claimed.record.failures
         self._runtime = runtime
-        self.emission = EventBuffer(claimed.lease, runtime.reporting.dirty)
+        self._events = EventBuffer(claimed.lease, runtime.reporter.on_pending)
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self._body: asyncio.Task[None] | None = None
-        self._late: asyncio.Task[None] | None = None  # reports the end of a body that hangs on
+        self._late_finish: asyncio.Task[None] | None = None  # reports the result of a task that outlives its grace
         self._task = runtime.registry.tasks.get(self.record.spec.task)
-        self._seconds = math.inf  # it may run
-        self._overstays = math.inf
+        self._timeout = math.inf
+        self._renewed_until = math.inf
 
     @property
-    def overstayed(self) -> bool:
-        """Whether its timeout and grace are over: its lease is not renewed any more (rules 4)."""
-        return self._loop.time() > self._overstays
+    def past_grace(self) -> bool:
+        """Whether its timeout and grace are over: its lease is renewed no more (rule 4)."""
+        return self._loop.time() > self._renewed_until
 
     def start(self) -> asyncio.Task[None]:
-        """Run in a task of its own."""
+        """Run in a task of the event loop."""
         self._body = self._loop.create_task(self._run())
         return self._body
 
     def stop(self, reason: StopReason, *, grace: float | None = None) -> None:
-        """Ask the attempt to stop. It has `grace` seconds (else its task's) to clean up, then its end is reported without it."""
-        if self.stopping is not None or self.concluded:
+        """Ask the task to stop. After `grace` seconds (default: its policy's) its end is reported without it."""
+        if self.stop_reason is not None or self.finished:
             return
-        self.stopping = reason
+        self.stop_reason = reason
         if grace is None:
             grace = self._task.policy.cancel_grace if self._task else 0.0
         if self._task is not None and self._task.mode == "process":
             grace += KILL_TIMEOUT
-        self._timers.append(self._loop.call_later(grace, self._overdue))
+        self._timers.append(self._loop.call_later(grace, self._on_grace_expired))
         if self._task is not None and self._task.mode == "thread":
-            return  # it asks `ctx.check()`; its slot is taken until it returns
+            return  # it calls `ctx.check()`; its slot is taken until it returns
         if self._body is not None:
             self._body.cancel()
 
@@ -146,23 +125,23 @@ class Attempt:
         finally:
             for timer in self._timers:
                 timer.cancel()
-        await self._conclude(outcome)
+        await self._finish(outcome)
 
     async def _outcome(self) -> Outcome:
         try:
-            self._announce()
-            outcome = await self._perform()
+            self._emit_attempt_event()
+            outcome = await self._execute()
             if isinstance(outcome, Succeeded):
-                await self._runtime.submitter.keep_files(self.record.spec, outcome.result)
+                await self._runtime.client.keep_files(self.record.spec, outcome.result)
             return outcome
         except asyncio.CancelledError as error:
-            return self._stopped() if self.stopping else self._failed(error)
+            return self._stopped_outcome() if self.stop_reason else self._error_outcome(error)
         except GeneratorExit:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever a task raises is its failure; a task's sys.exit() is its failure, not the worker's end
-            return self._stopped() if self.stopping else self._failed(error)
+        except BaseException as error:  # noqa: BLE001 - whatever a task raises is its failure; its sys.exit() does not end the worker
+            return self._stopped_outcome() if self.stop_reason else self._error_outcome(error)
 
-    async def _perform(self) -> Outcome:
+    async def _execute(self) -> Outcome:
         task, spec = self._task, self.record.spec
         if task is None:
             raise UnknownTask(f"No task named {spec.task!r} is registered here.")
@@ -170,73 +149,78 @@ class Attempt:
         arguments = spec.arguments
         if spec.placeholders:
             arguments = await resolve_arguments(
-                spec, self._runtime.submitter.store, lambda text: task.decode_arguments(text, spec.version)
+                spec, self._runtime.client.store, lambda text: task.decode_arguments(text, spec.version)
             )
-        if spec.parent is not None:  # what it has of another job is its own now
-            await self._take_over_files(spec, arguments)
-        if task.hand_over is not None:
-            return self._handed_over(task, task.hand_over, arguments)
+        if spec.parent is not None:
+            await self._keep_argument_files(spec, arguments)
+        if task.dispatch_factory is not None:
+            return self._dispatch(task, task.dispatch_factory, arguments)
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
-                await self._still_held()
-                self._watch_the_clock(task)  # only now: a cold child's start is not the task's time
-                return await child.perform(
-                    task, arguments, context, self._runtime.submitter.submit_spec,
+                await self._check_lease()
+                self._start_timeout(task)  # only now: a cold child's start is not the task's time
+                return await child.execute(
+                    task, arguments, context, self._runtime.client.submit_spec,
                     version=self.record.spec.version, failures=self._failures,
                 )  # fmt: skip
-        await self._still_held()
-        self._watch_the_clock(task)
+        await self._check_lease()
+        self._start_timeout(task)
         result = await execute(
             task,
             task.decode_arguments(arguments, spec.version),
             context,
             resources=self._runtime.resources,
-            arounds=self._runtime.registry.middleware,
+            middleware=self._runtime.registry.middleware,
             threads=self._runtime.threads,
         )
         return Succeeded(result)
 
-    async def _still_held(self) -> None:
-        """Look at the lease again if so long has passed since the claim that the job may be another's. Raises `LeaseLost`."""
-        late = time.monotonic() - self._asked > self._runtime.settings.lease_duration / HEARTBEATS_PER_LEASE
-        if late and not await self._runtime.confirm(self.lease):
-            self.stopping = StopReason.LOST
+    async def _check_lease(self) -> None:
+        """Confirm the lease if the claim is so long ago that another worker may have the job. Raises `LeaseLost`."""
+        late = time.monotonic() - self._claimed_at > self._runtime.settings.lease_duration / HEARTBEATS_PER_LEASE
+        if late and not await self._runtime.confirm_lease(self.lease):
+            self.stop_reason = StopReason.LOST
             raise LeaseLost
 
-    async def _take_over_files(self, spec: JobSpec, arguments: str) -> None:
+    async def _keep_argument_files(self, spec: JobSpec, arguments: str) -> None:
+        """Keep the files that this job's arguments name as long as this job, whatever becomes of its parent."""
         try:
-            await self._runtime.submitter.keep_files(spec, arguments)
+            await self._runtime.client.keep_files(spec, arguments)
         except FilesUnavailable as error:
             raise RetryLater(RETRY_DELAY) from error
 
-    def _handed_over(self, task: AnyTask, hand_over: DispatchFactory, arguments: str) -> Outcome:
-        """Let the attempt go on outside, in the time that the task, or what is left of the job's deadline, gives it."""
-        task.decode_arguments(arguments, self.record.spec.version)  # what does not fit fails here, and is not sent
+    def _dispatch(self, task: AnyTask, dispatch: DispatchFactory, arguments: str) -> Outcome:
+        """Return the outcome that leaves the attempt to an external worker, within the task's timeout and the job's deadline."""
+        task.decode_arguments(
+            arguments, self.record.spec.version
+        )  # arguments that do not fit fail here, and are not sent
         seconds = min(task.policy.timeout or math.inf, math.inf if self._remaining is None else self._remaining)
         if seconds <= 0:
-            raise DeadlinePassed("The job's deadline passed before it could be handed over.")
-        given = arguments if self.record.spec.placeholders else None
-        return Dispatched(seconds, hand_over(self.record, self.lease, seconds, given))
+            raise DeadlinePassed("The job's deadline passed before it could be dispatched.")
+        resolved = arguments if self.record.spec.placeholders else None
+        return Dispatched(seconds, dispatch(self.record, self.lease, seconds, resolved))
 
-    def _announce(self) -> None:
+    def _emit_attempt_event(self) -> None:
+        """Emit an `attempt` event so that readers discard earlier output.
+
+        Later attempts of external tasks always get it, so the numbers of their own events are offset by one.
+        """
         if self.record.attempt == 1:
             return
-        # readers have seen something that starts over now; of one that runs outside the first entry is always this, so that
-        # what comes from there has its numbers after it
         if self.record.last or (self._task is not None and self._task.mode == "remote"):
-            self.emission.add(NewEvent(ATTEMPT, f'{{"attempt":{self.record.attempt}}}'))
+            self._events.add(NewEvent(ATTEMPT, f'{{"attempt":{self.record.attempt}}}'))
 
-    def _watch_the_clock(self, task: AnyTask) -> None:
+    def _start_timeout(self, task: AnyTask) -> None:
         seconds, reason = task.policy.timeout, StopReason.TIMEOUT
         if self._remaining is not None and (seconds is None or self._remaining < seconds):
-            seconds, reason = self._remaining, StopReason.TIMEOUT if self.offered else StopReason.DEADLINE
+            seconds, reason = self._remaining, StopReason.TIMEOUT if self._dispatched else StopReason.DEADLINE
         if seconds is not None:
-            self._seconds = seconds
+            self._timeout = seconds
             self._timers.append(self._loop.call_later(seconds, self.stop, reason))
-            self._overstays = self._loop.time() + seconds + task.policy.cancel_grace + REPORT_TIMEOUT
+            self._renewed_until = self._loop.time() + seconds + task.policy.cancel_grace + REPORT_TIMEOUT
 
     def _context(self) -> Context:
-        spec = self.record.spec
+        spec, client = self.record.spec, self._runtime.client
         threaded = self._task is not None and self._task.mode == "thread"
         return Context(
             job_id=spec.id,
@@ -250,10 +234,17 @@ class Attempt:
             trace=spec.trace,
             remaining=self._remaining,
             payload_limit=self._runtime.settings.payload_limit,
-            voice=ThreadChannel(self, self._loop) if threaded else LoopChannel(self),
+            channel=(
+                ThreadChannel(self._events, client, self._is_stopping, self._loop)
+                if threaded
+                else LoopChannel(self._events, client, self._is_stopping)
+            ),
         )
 
-    def _failed(self, error: BaseException) -> Outcome:
+    def _is_stopping(self) -> bool:
+        return self.stop_reason is not None
+
+    def _error_outcome(self, error: BaseException) -> Outcome:
         task = self._task
         if task is None or isinstance(error, LeaseLost):
             return Released()
@@ -261,46 +252,35 @@ class Attempt:
             return Released(RETRY_DELAY)  # other workers do not even claim jobs whose resources are closed
         return classify_error(error, failures=self._failures, retry=task.policy.retry, registry=self._runtime.registry)
 
-    def _stopped(self) -> Outcome:
-        match self.stopping:
+    def _stopped_outcome(self) -> Outcome:
+        match self.stop_reason:
             case StopReason.CANCEL:
                 return Cancelled()
             case StopReason.TIMEOUT:
-                return self._failed(TimedOut(f"The task did not end within {self._seconds:g} seconds."))
+                return self._error_outcome(TimedOut(f"The task did not end within {self._timeout:g} seconds."))
             case StopReason.DEADLINE:
-                return self._failed(DeadlinePassed("The job's deadline passed while it ran."))
+                return self._error_outcome(DeadlinePassed("The job's deadline passed while it ran."))
             case _:
                 return Released()
 
-    def _overdue(self) -> None:
-        if self.concluded:
+    def _on_grace_expired(self) -> None:
+        if self.finished:
             return
         logger.warning(
-            "job %s (%s) was %s and does not stop: its end is reported, and it keeps its slot until it returns",
-            self.record.id, self.record.spec.task, self.stopping,
+            "job %s (%s) was %s and does not stop: its end is reported, and its slot is taken until the task returns",
+            self.record.id, self.record.spec.task, self.stop_reason,
         )  # fmt: skip
-        self._late = self._loop.create_task(self._conclude(self._stopped()))
-        self._runtime.overdue()
+        self._late_finish = self._loop.create_task(self._finish(self._stopped_outcome()))
+        self._runtime.on_grace_expired()
 
-    async def _conclude(self, outcome: Outcome) -> None:
-        if self.concluded or self.stopping is StopReason.LOST or self.emission.lost:
-            self.concluded = True
+    async def _finish(self, outcome: Outcome) -> None:
+        if self.finished or self.stop_reason is StopReason.LOST or self._events.closed:
+            self.finished = True
             return
-        self.concluded = True
-        ordinal, entries = await self.emission.drain()
-        self.emission.lost = True  # what still comes from a task that hangs on is not heard
+        self.finished = True
+        ordinal, events = await self._events.drain()
+        self._events.closed = True  # a task that outlives its grace may still emit
         outcome = add_job_context(outcome, self.record.id, self.record.attempt)
-        log_outcome(self.record.id, self.record.spec.task, self.record.attempt, outcome, offered=self.offered)
+        report_end(self.record, outcome, dispatched=self._dispatched)
         self.reported = True
-        self._runtime.reporting.report(
-            AttemptResult(lease=self.lease, outcome=outcome, ordinal=ordinal, entries=entries)
-        )
-
-    def asked_to_stop(self) -> bool:
-        return self.stopping is not None
-
-    async def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Job[R]:
-        """Submit a child of this job, a call of `task`."""
-        submitter = self._runtime.submitter
-        submission = await submitter.submit_spec(spec)
-        return submitter.job(task, submission.record.id, created=submission.created)
+        self._runtime.reporter.report(AttemptResult(lease=self.lease, outcome=outcome, ordinal=ordinal, entries=events))

@@ -1,11 +1,9 @@
-"""The child process of `process=True` tasks: runs one attempt at a time for the worker at the other end of a socket."""
+"""Child process of `process=True` tasks: runs one attempt at a time for the worker at the other end of a socket."""
 
 import asyncio
-import ctypes
 import importlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,73 +14,64 @@ from sidelane.model.errors import ConfigurationError, LaneNotOpen
 from sidelane.model.event import NewEvent
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Outcome, Succeeded
+from sidelane.processes.child import connect_to_parent, signal_on_parent_exit
 from sidelane.tasks.context import COMPLETED, Context, LoopPending, Pending, ThreadPending
 from sidelane.tasks.job import Job
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.task import Task
-from sidelane.worker.child_protocol import (
-    MAX_LINE_SIZE,
-    pack,
-    pack_entry,
-    pack_outcome,
-    pack_submit,
-    read_answer,
-    unpack,
-)
+from sidelane.worker.child_protocol import pack, pack_event, pack_outcome, pack_submit, read_submission, unpack
 from sidelane.worker.executor import execute
 from sidelane.worker.outcome import classify_error
 
 R = TypeVar("R")
 
-PR_SET_PDEATHSIG = 1
-
 
 class SocketChannel:
-    """The voice of a task in a child process: entries and submits go to the worker, its answers and its wish to stop come back."""
+    """The channel of a task in a child process: events and submits go to the worker, answers and the request to stop come back."""
 
     def __init__(self, writer: asyncio.StreamWriter, *, on_loop: bool) -> None:
         self._writer = writer
         self._loop = asyncio.get_running_loop()
         self._on_loop = on_loop
         self._answers: list[asyncio.Future[dict[str, Any]]] = []
-        self.stop = False
+        self.stop_requested = False
 
-    def put(self, entry: NewEvent) -> Awaitable[None]:
-        self._loop.call_soon_threadsafe(self._writer.write, pack_entry(entry))
+    def put(self, event: NewEvent) -> Awaitable[None]:
+        self._loop.call_soon_threadsafe(self._writer.write, pack_event(event))
         return COMPLETED
 
     def stopping(self) -> bool:
-        return self.stop
+        return self.stop_requested
 
     def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Pending[Job[R]]:
         if self._on_loop:
             return LoopPending(self._submit(task, spec))
         return ThreadPending(self._loop, lambda: self._submit(task, spec))
 
-    def answered(self, message: dict[str, Any]) -> None:
-        """Hear what became of a submit."""
+    def on_submission(self, message: dict[str, Any]) -> None:
+        """Pass the answer to a submit to the task."""
         self._answers[message["answer"]].set_result(message)
 
     async def _submit(self, task: Task[..., Any, R], spec: JobSpec) -> Job[R]:
         answer = self._loop.create_future()
         self._writer.write(pack_submit(len(self._answers), spec))
         self._answers.append(answer)
-        job_id, created = read_answer(await asyncio.shield(answer))
-        return Job(job_id, cast(Any, _Elsewhere()), task.decode_result, created)
+        job_id, created = read_submission(await asyncio.shield(answer))
+        return Job(job_id, cast(Any, _ClosedLane()), task.decode_result, created)
 
 
-class _Elsewhere:
-    """The open lane of a job that a child process has submitted: it is open in the worker only."""
+class _ClosedLane:
+    """The client of a job that a child process has submitted: the lane is open in the worker only."""
 
     def __getattr__(self, name: str) -> Any:
         raise LaneNotOpen(
-            "A task with process=True knows the jobs it submits by their ids; look at them from elsewhere."
+            "A task with process=True has only the ids of the jobs it submits; use another process to follow them."
         )
 
 
 class ChildMain:
-    """Serves attempts until the worker hangs up."""
+    """Runs attempts until the worker closes the socket."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -92,24 +81,24 @@ class ChildMain:
         self._tasks: dict[str, AnyTask] = {}
 
     async def run(self) -> None:
-        while line := await self._line():
+        while line := await self._receive():
             message = unpack(line)
             if "prepare" in message:
                 self._writer.write(pack(await self._prepare(*message["prepare"])))
             if "arguments" not in message:
-                continue  # also a wish to stop that came too late
+                continue  # also a request to stop that came too late
             task = self._tasks[message["task"]]
-            voice = SocketChannel(self._writer, on_loop=task.signature.on_loop)
-            attempt = asyncio.create_task(self._attempt(task, message, voice))
-            listener = asyncio.create_task(self._listen(task, voice, attempt))
+            channel = SocketChannel(self._writer, on_loop=task.signature.is_async)
+            attempt = asyncio.create_task(self._attempt(task, message, channel))
+            listener = asyncio.create_task(self._handle_messages(task, channel, attempt))
             outcome = await attempt
             listener.cancel()
             await asyncio.wait([listener])
             self._writer.write(pack_outcome(outcome))
             await self._writer.drain()
 
-    async def _line(self) -> bytes:
-        """Give the worker's next message. It is empty when the worker is gone, also where that left half a message."""
+    async def _receive(self) -> bytes:
+        """Return the worker's next message; b"" if the worker is gone, even if that left half a message."""
         try:
             line = await self._reader.readline()
         except ConnectionError:
@@ -119,32 +108,32 @@ class ChildMain:
     async def _prepare(self, module: str, name: str) -> dict[str, str]:
         try:
             task = self._tasks[name] = find_task(module, name)
-            task.lane.load()  # what wraps attempts and explains errors may stand in other modules
-        except Exception as error:  # noqa: BLE001 - whatever importing the user's module raises, the worker is told
+            task.lane.load()  # middleware and problem rules may be in other modules
+        except Exception as error:  # noqa: BLE001 - whatever importing the user's module raises goes to the worker
             return {"broken": f"{type(error).__name__}: {error}"}
-        await self._resources.open(task.signature.uses)  # one that does not open shows again in the attempt
+        await self._resources.open(task.signature.uses)  # one that fails to open fails again in the attempt
         return {"ready": name}
 
-    async def _listen(self, task: AnyTask, voice: SocketChannel, attempt: "asyncio.Task[Outcome]") -> None:
-        while line := await self._line():
+    async def _handle_messages(self, task: AnyTask, channel: SocketChannel, attempt: "asyncio.Task[Outcome]") -> None:
+        while line := await self._receive():
             message = unpack(line)
             if "answer" in message:
-                voice.answered(message)
+                channel.on_submission(message)
                 continue
-            voice.stop = True
-            if task.signature.on_loop:
-                attempt.cancel()  # the others ask `ctx.check()`
-        os._exit(0)  # the worker is gone, and with it the lease
+            channel.stop_requested = True
+            if task.signature.is_async:
+                attempt.cancel()  # the others call `ctx.check()`
+        os._exit(0)  # the worker is gone, and so is the lease
 
-    async def _attempt(self, task: AnyTask, message: dict[str, Any], voice: SocketChannel) -> Outcome:
+    async def _attempt(self, task: AnyTask, message: dict[str, Any], channel: SocketChannel) -> Outcome:
         registry: Registry = task.lane.registry
         try:
             result = await execute(
                 task,
                 task.decode_arguments(message["arguments"], message["version"]),
-                Context(**message["context"], voice=voice),
+                Context(**message["context"], channel=channel),
                 resources=self._resources,
-                arounds=registry.middleware,
+                middleware=registry.middleware,
                 threads=self._threads,
             )
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - it goes to the worker
@@ -153,7 +142,7 @@ class ChildMain:
 
 
 def find_task(module: str, name: str) -> AnyTask:
-    """Import a module and give its task of this name. Raises `ConfigurationError`."""
+    """Import a module and return its task of this name. Raises `ConfigurationError`."""
     for value in vars(importlib.import_module(module)).values():
         if isinstance(value, Task) and name in (value.name, *value.aliases):
             return value
@@ -162,18 +151,12 @@ def find_task(module: str, name: str) -> AnyTask:
     )
 
 
-def _die_with_the_worker() -> None:
-    """Ask Linux to end this process when its worker is killed; elsewhere the closed socket does it, a little later."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-async def _main(fd: int) -> None:
-    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=fd), limit=MAX_LINE_SIZE)
-    with suppress(ConnectionError):  # the worker was killed, and nobody hears how the attempt ended
+async def _main(descriptor: int) -> None:
+    reader, writer = await connect_to_parent(descriptor)
+    with suppress(ConnectionError):  # the worker was killed, so the outcome of the attempt does not count
         await ChildMain(reader, writer).run()
 
 
 if __name__ == "__main__":
-    _die_with_the_worker()
+    signal_on_parent_exit(signal.SIGKILL)  # elsewhere than on Linux the closed socket ends the process, a little later
     asyncio.run(_main(int(sys.argv[1])))

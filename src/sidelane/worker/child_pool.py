@@ -1,11 +1,9 @@
-"""Warm child processes for tasks declared with `process=True`: a timeout kills them, and nothing else feels it."""
+"""Pool of warm child processes for tasks declared with `process=True`; a timeout kills one and affects no other job."""
 
 import asyncio
 import contextlib
 import os
 import signal
-import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import fields
@@ -15,16 +13,18 @@ from sidelane.model.errors import ConfigurationError, SidelaneError
 from sidelane.model.event import NewEvent
 from sidelane.model.job import JobSpec, Submission
 from sidelane.model.outcome import Outcome
+from sidelane.processes.child import start_module
+from sidelane.processes.exit_code import describe_exit
 from sidelane.tasks.context import Context
 from sidelane.tasks.registry import AnyTask
-from sidelane.worker.child_protocol import MAX_LINE_SIZE, pack, pack_answer, read_outcome, read_spec, unpack
+from sidelane.worker.child_protocol import pack, pack_submission, read_outcome, read_spec, unpack, write_line
 from sidelane.worker.outcome import ProcessDied, ProcessNotReady
 
 Submit = Callable[[JobSpec], Awaitable[Submission]]
-"""Makes a job of what a task in a child process submits."""
+"""Submits a job for a task in a child process."""
 
 START_TIMEOUT = 60.0
-"""Seconds in which a child process must have imported its task and opened its resources."""
+"""Seconds for a child process to import its task and open its resources."""
 
 
 class ChildPool:
@@ -36,11 +36,11 @@ class ChildPool:
 
     @asynccontextmanager
     async def child(self, task: AnyTask) -> AsyncIterator["ChildProcess"]:
-        """Give a child that is ready for a task: it has imported it and opened its resources.
+        """Return a child that has imported the task and opened its resources.
 
-        Cancelled in the block, the child is asked to stop, and killed when the task's grace has passed.
+        If the block is cancelled, the child is asked to stop, and killed after the task's grace.
         """
-        child = self._idle.pop() if self._idle else await self._spawn()
+        child = self._idle.pop() if self._idle else await self._start()
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 await child.prepare(task)
@@ -60,20 +60,20 @@ class ChildPool:
                 self._all.discard(child)
 
     async def close(self) -> None:
-        """End every child."""
+        """Kill every child."""
         for child in list(self._all):
             await child.stop(0.0)
         self._all.clear()
         self._idle.clear()
 
-    async def _spawn(self) -> "ChildProcess":
-        child = await ChildProcess.spawn()
+    async def _start(self) -> "ChildProcess":
+        child = ChildProcess(*await start_module("sidelane.worker.child_main"))
         self._all.add(child)
         return child
 
 
 class ChildProcess:
-    """One child process and the line to it."""
+    """One child process and the socket to it."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -84,22 +84,10 @@ class ChildProcess:
         self._prepared: set[str] = set()
         self.alive = True
 
-    @classmethod
-    async def spawn(cls) -> "ChildProcess":
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "sidelane.worker.child_main", str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            )  # fmt: skip
-        reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE_SIZE)
-        return cls(process, reader, writer)
-
     async def prepare(self, task: AnyTask) -> None:
-        """Let the child import a task and open its resources, once.
+        """Have the child import a task and open its resources, once.
 
-        Raises `ProcessDied` when it went away under that, `ConfigurationError` when the task cannot be imported.
+        Raises `ProcessDied` if the child dies meanwhile, `ConfigurationError` if it cannot import the task.
         """
         module = task.function.__module__
         if module == "__main__":
@@ -116,35 +104,34 @@ class ChildProcess:
             raise ConfigurationError(f"A child process cannot import task {task.name!r}: {problem}")
         self._prepared.add(task.name)
 
-    async def perform(
+    async def execute(
         self, task: AnyTask, arguments: str, context: Context, submit: Submit, *, version: int, failures: int | None
     ) -> Outcome:
-        """Run one attempt with these arguments, stored by this version of the task, and give how it ended.
+        """Run one attempt with arguments that this version of the task stored, and return its outcome.
 
-        `submit` makes jobs of what it submits; `failures` is as for `outcome_of`. Raises `ProcessDied` when the child went away
-        under it.
+        `submit` is called for jobs that the task submits; `failures` is as for `classify_error`. Raises `ProcessDied` if the child
+        dies meanwhile.
         """
-        said = {each.name: getattr(context, each.name) for each in fields(context) if each.name != "voice"}
-        await self._send(
-            pack({"task": task.name, "arguments": arguments, "version": version, "failures": failures, "context": said})
-        )
+        values = {each.name: getattr(context, each.name) for each in fields(context) if each.name != "channel"}
+        request = {"task": task.name, "arguments": arguments, "version": version, "failures": failures}
+        await self._send(pack({**request, "context": values}))
         while line := await self._receive():
             message = unpack(line)
-            if "entry" in message:
-                await context.voice.put(NewEvent(*message["entry"]))
+            if "event" in message:
+                await context.channel.put(NewEvent(*message["event"]))
             elif "submit" in message:
-                await self._send(pack_answer(message["submit"], await _answer(submit, message)))
+                await self._send(pack_submission(message["submit"], await _submit(submit, message)))
             else:
                 return read_outcome(message)
         raise await self._died()
 
     async def stop(self, grace: float) -> None:
-        """Ask the child to stop, and kill it and all it started when `grace` seconds have passed."""
+        """Ask the child to stop, and kill it with all its own children after `grace` seconds."""
         self.alive = False
         if self._process.returncode is None:
-            self._writer.write(pack({"stop": True}))
+            write_line(self._writer, pack({"stop": True}))
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(self._ended(), grace)
+                await asyncio.wait_for(self._wait_for_end(), grace)
             self._kill()
         self._writer.close()
         await self._process.wait()
@@ -155,12 +142,13 @@ class ChildProcess:
         code = await self._process.wait()
         return ProcessDied(f"The process that ran the task ended under it ({describe_exit(code)}).")
 
-    async def _ended(self) -> None:
+    async def _wait_for_end(self) -> None:
         while line := await self._receive():
             message = unpack(line)
             if "submit" in message:
-                await self._send(pack_answer(message["submit"], SidelaneError("This attempt is asked to stop.")))
-            elif "entry" not in message:
+                refusal = SidelaneError("This attempt is asked to stop.")
+                await self._send(pack_submission(message["submit"], refusal))
+            elif "event" not in message:
                 return
 
     def _kill(self) -> None:
@@ -168,8 +156,8 @@ class ChildProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     async def _send(self, line: bytes) -> None:
-        with contextlib.suppress(ConnectionError):  # what became of the child shows when its answer is read
-            self._writer.write(line)
+        write_line(self._writer, line)
+        with contextlib.suppress(ConnectionError, RuntimeError):
             await self._writer.drain()
 
     async def _receive(self) -> bytes:
@@ -179,13 +167,8 @@ class ChildProcess:
             return b""
 
 
-async def _answer(submit: Submit, message: Mapping[str, Any]) -> Submission | SidelaneError:
+async def _submit(submit: Submit, message: Mapping[str, Any]) -> Submission | SidelaneError:
     try:
         return await submit(read_spec(message))
     except SidelaneError as error:
         return error
-
-
-def describe_exit(code: int) -> str:
-    """Say how a process ended that has this return code."""
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"

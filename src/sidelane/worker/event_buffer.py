@@ -1,4 +1,4 @@
-"""What one attempt emits, on its way to the log: numbered here, sent by the worker's reporting."""
+"""Event buffer of one attempt: numbers its events, and holds them until the worker has written them to the log."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from sidelane.model.job import Lease
 from sidelane.model.outcome import EventAppend
 
 MAX_BUFFERED = 1000
-"""Entries an attempt may have waiting before it is made to wait itself: this bounds its memory when the store is slow."""
+"""Events an attempt may have buffered before it has to wait; this bounds its memory when the store is slow."""
 
 MAX_EVENTS_PER_APPEND = 200
 MAX_BYTES_PER_APPEND = 262_144
-"""What one append takes of one attempt at most, so that nobody fills a transaction (rules 16)."""
+"""Limits of one append of one attempt, so that no attempt fills a transaction (rule 16)."""
 
 MAX_BYTES_PER_RESULT = 1_048_576
-"""What one report takes with it, beside the number of entries that may wait."""
+"""Bytes of the events that go with the result of an attempt."""
 
 
 class LeaseLost(SidelaneError):
@@ -24,75 +24,78 @@ class LeaseLost(SidelaneError):
 
 
 class EventBuffer:
-    """The entries of one attempt that wait to be written, in order and numbered by its own ordinal (rules 3)."""
+    """Events of one attempt that are not written yet, in order and numbered by the attempt's own ordinal (rule 3).
 
-    def __init__(self, lease: Lease, dirty: Callable[["EventBuffer"], None]) -> None:
+    `on_pending` is called when there is something to write. `closed`: the lease was lost or the attempt has ended.
+    """
+
+    def __init__(self, lease: Lease, on_pending: Callable[["EventBuffer"], None]) -> None:
         self.lease = lease
-        self.lost = False
-        self._dirty = dirty
-        self._waiting: list[NewEvent] = []
-        self._ordinal = 1  # of the first waiting entry
-        self._in_flight = 0  # how many of the waiting entries are being written
-        self._settled: list[asyncio.Future[None]] = []
+        self.closed = False
+        self._on_pending = on_pending
+        self._events: list[NewEvent] = []
+        self._ordinal = 1  # of the first event
+        self._in_flight = 0  # how many of the events are being written
+        self._waiters: list[asyncio.Future[None]] = []
 
-    def add(self, entry: NewEvent) -> None:
-        """Take an entry. Raises `LeaseLost` when nobody would hear it."""
-        if self.lost:
+    def add(self, event: NewEvent) -> None:
+        """Add an event. Raises `LeaseLost` if the buffer is closed."""
+        if self.closed:
             raise LeaseLost
-        self._waiting.append(entry)
-        self._dirty(self)
+        self._events.append(event)
+        self._on_pending(self)
 
     @property
     def is_full(self) -> bool:
-        return len(self._waiting) > MAX_BUFFERED
+        return len(self._events) > MAX_BUFFERED
 
     async def wait_for_space(self) -> None:
-        """Wait until there is room for more."""
-        while self.is_full and not self.lost:
-            await self._settle()
+        """Wait until the buffer is not full, or closed."""
+        while self.is_full and not self.closed:
+            await self._wait_for_write()
 
-    def take(self) -> EventAppend | None:
-        """Give what waits as one append, or None when there is nothing or it is under way already."""
-        if self._in_flight or not self._waiting:
+    def next_append(self) -> EventAppend | None:
+        """Return the next events to write; None if there are none, or if others are being written."""
+        if self._in_flight or not self._events:
             return None
-        self._in_flight = count = self._portion()
-        return EventAppend(lease=self.lease, ordinal=self._ordinal, entries=tuple(self._waiting[:count]))
+        self._in_flight = count = self._append_size()
+        return EventAppend(lease=self.lease, ordinal=self._ordinal, entries=tuple(self._events[:count]))
 
-    def written(self, held: bool) -> None:
-        """Hear that the last taken append was written, or that the lease is lost."""
-        del self._waiting[: self._in_flight]
+    def on_written(self, held: bool) -> None:
+        """Drop the events of the last append, which was written; if the lease was not `held`, close the buffer."""
+        del self._events[: self._in_flight]
         self._ordinal += self._in_flight
         self._in_flight = 0
         if not held:
-            self.lost = True
-            self._waiting.clear()
-        settled, self._settled = self._settled, []
-        for future in settled:
-            if not future.done():
-                future.set_result(None)
-        if self._waiting:
-            self._dirty(self)
+            self.closed = True
+            self._events.clear()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._events:
+            self._on_pending(self)
 
     async def drain(self) -> tuple[int, tuple[NewEvent, ...]]:
-        """Give the last entries and the ordinal of the first, to go with the report; wait while they are too much for one.
+        """Return the remaining events and the ordinal of the first, to be written with the result.
 
-        What is under way goes with it again: a store that is full takes ends and no appends, and ignores what it has seen
-        (rules 3, 22).
+        Wait while they are too large for that. Events that are being written are included: a full store accepts results but no
+        appends, and ignores events that it has already (rules 3 and 22).
         """
-        while sum(len(entry.data) for entry in self._waiting) > MAX_BYTES_PER_RESULT:
-            await self._settle()
-        waiting, self._waiting = tuple(self._waiting), []
-        return self._ordinal, waiting
+        while sum(len(event.data) for event in self._events) > MAX_BYTES_PER_RESULT:
+            await self._wait_for_write()
+        events, self._events = tuple(self._events), []
+        return self._ordinal, events
 
-    def _portion(self) -> int:
+    def _append_size(self) -> int:
         size = 0
-        for count, entry in enumerate(self._waiting[:MAX_EVENTS_PER_APPEND]):
-            size += len(entry.data)
+        for count, event in enumerate(self._events[:MAX_EVENTS_PER_APPEND]):
+            size += len(event.data)
             if count and size > MAX_BYTES_PER_APPEND:
                 return count
-        return min(len(self._waiting), MAX_EVENTS_PER_APPEND)
+        return min(len(self._events), MAX_EVENTS_PER_APPEND)
 
-    async def _settle(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._settled.append(future)
-        await future
+    async def _wait_for_write(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter

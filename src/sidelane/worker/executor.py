@@ -1,4 +1,4 @@
-"""Invoker a task's function and turning what it returns or yields into events and a result."""
+"""Executor of task functions: turns what a function returns or yields into events and a result."""
 
 import asyncio
 import contextvars
@@ -18,7 +18,7 @@ from sidelane.tasks.signature import Result
 from sidelane.worker.outcome import WrongResult
 
 Invoker = Callable[[Callable[..., Any], dict[str, Any], Context, Executor], Awaitable[Any]]
-"""Runs a function of one kind to its value."""
+"""Calls a function of one kind and returns its value."""
 
 
 async def execute(
@@ -27,58 +27,58 @@ async def execute(
     context: Context,
     *,
     resources: Resources,
-    arounds: list[Middleware],
+    middleware: list[Middleware],
     threads: Executor,
 ) -> str:
-    """Run a task's function once, with its resources and inside the lane's wrappers, and give its result as JSON text."""
-    call = _CALLS[task.signature.kind]
-    if arounds or task.signature.uses:
-        value = await _surrounded(call, task, arguments, context, resources, arounds, threads)
+    """Call a task's function with its resources, inside the lane's middleware, and return its result as JSON text."""
+    call = _INVOKERS[task.signature.kind]
+    if middleware or task.signature.uses:
+        value = await _with_middleware(call, task, arguments, context, resources, middleware, threads)
     else:
         value = await call(task.function, arguments, context, threads)
     try:
         text = task.signature.result.encode(value)
     except TypeError as error:
-        raise WrongResult(f"Task {task.name!r} gave a result that is not of its declared type: {error}.") from error
+        raise WrongResult(f"Task {task.name!r} returned a result that is not of its declared type: {error}.") from error
     return check_size(text, context.payload_limit, "The result of", task.name)
 
 
-async def _surrounded(
+async def _with_middleware(
     call: Invoker,
     task: AnyTask,
     arguments: dict[str, Any],
     context: Context,
     resources: Resources,
-    arounds: list[Middleware],
+    middleware: list[Middleware],
     threads: Executor,
 ) -> Any:
-    """Call inside the lane's wrappers, with the resources the function uses."""
+    """Call inside the lane's middleware, with the resources that the function uses."""
     raised: BaseException | None = None
     value: Any = None
     async with AsyncExitStack() as stack:
-        for around in arounds:
-            await stack.enter_async_context(around(context))
+        for wrapper in middleware:
+            await stack.enter_async_context(wrapper(context))
         try:
-            given = await resources.fill(task.signature.uses, context, stack)
-            value = await call(task.function, {**arguments, **given}, context, threads)
+            opened = await resources.fill(task.signature.uses, context, stack)
+            value = await call(task.function, {**arguments, **opened}, context, threads)
         except BaseException as error:
             raised = error
             raise
-    if raised is not None:  # a wrapper swallowed it; the attempt has failed all the same
+    if raised is not None:  # a middleware suppressed it; the attempt has failed all the same
         raise raised
     return value
 
 
 class YieldCollector:
-    """What a generator task has yielded so far: its text, and its result if it gave one."""
+    """Collects what a generator task yields: its text, and its result if it yields a `Result`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._text: list[str] = []
         self._result: Result[Any] | None = None
 
-    def entry(self, item: object) -> NewEvent | None:
-        """Give the event that an item makes. Raises TypeError on an item that is none."""
+    def event(self, item: object) -> NewEvent | None:
+        """Return the event for an item, or None for a result. Raises `WrongResult` on anything else."""
         if isinstance(item, str):
             self._text.append(item)
             return token_event(item, self._context.payload_limit)
@@ -97,35 +97,41 @@ class YieldCollector:
         return "".join(self._text) if self._result is None else self._result.value
 
 
-async def _coroutine(function: Callable[..., Any], given: dict[str, Any], context: Context, threads: Executor) -> Any:
-    return await function(**given)
+async def _coroutine(
+    function: Callable[..., Any], arguments: dict[str, Any], context: Context, threads: Executor
+) -> Any:
+    return await function(**arguments)
 
 
 async def _async_generator(
-    function: Callable[..., Any], given: dict[str, Any], context: Context, threads: Executor
+    function: Callable[..., Any], arguments: dict[str, Any], context: Context, threads: Executor
 ) -> Any:
     yielded = YieldCollector(context)
-    async with aclosing(function(**given)) as items:
+    async with aclosing(function(**arguments)) as items:
         async for item in items:
-            entry = yielded.entry(item)
-            if entry is not None:
-                await context.voice.put(entry)
+            event = yielded.event(item)
+            if event is not None:
+                await context.channel.put(event)
     return yielded.value
 
 
-async def _function(function: Callable[..., Any], given: dict[str, Any], context: Context, threads: Executor) -> Any:
-    return await _in_thread(threads, lambda: function(**given))
+async def _function(
+    function: Callable[..., Any], arguments: dict[str, Any], context: Context, threads: Executor
+) -> Any:
+    return await _in_thread(threads, lambda: function(**arguments))
 
 
-async def _generator(function: Callable[..., Any], given: dict[str, Any], context: Context, threads: Executor) -> Any:
+async def _generator(
+    function: Callable[..., Any], arguments: dict[str, Any], context: Context, threads: Executor
+) -> Any:
     def run() -> Any:
         yielded = YieldCollector(context)
-        items: Iterator[object] = function(**given)
+        items: Iterator[object] = function(**arguments)
         for item in items:
-            context.check()  # a generator is closed where it stands, as it is on the loop
-            entry = yielded.entry(item)
-            if entry is not None:
-                context.voice.put(entry)
+            context.check()  # stops the generator between two items, as on the loop
+            event = yielded.event(item)
+            if event is not None:
+                context.channel.put(event)
         return yielded.value
 
     return await _in_thread(threads, run)
@@ -143,7 +149,7 @@ async def _in_thread(threads: Executor, function: Callable[[], Any]) -> Any:
     return await asyncio.get_running_loop().run_in_executor(threads, run)
 
 
-_CALLS: dict[str, Invoker] = {
+_INVOKERS: dict[str, Invoker] = {
     "coroutine": _coroutine,
     "async generator": _async_generator,
     "function": _function,

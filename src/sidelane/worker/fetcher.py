@@ -1,52 +1,26 @@
-"""The loop that claims jobs whenever there is room for them."""
+"""Job fetcher: the loop that claims jobs whenever slots are free."""
 
 import asyncio
 import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sidelane.model.ids import new_nonce
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
 from sidelane.outage import RetryUntilAvailable
 from sidelane.stores.contract import JobSource, Subscription, queue_topic
-from sidelane.tasks.internal_queues import INTERNAL_POLL_INTERVAL, INTERNAL_QUEUES, INTERNAL_SLOTS
-from sidelane.worker.capacity import WorkerCapacity
-from sidelane.worker.weighted_queues import WeightedQueues
+from sidelane.worker.capacity import QueueShare
 
 MAX_PER_CLAIM = 100
 
-MAX_POLL_INTERVAL = 10.0
-"""Seconds after which an idle worker looks for work even without a hint. A hint that was lost costs less: sweeps hint again."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueShare:
-    """A share of a worker: slots for some queues, and the turns in which they are filled.
-
-    `silence` is after how many seconds it looks for work even without a hint; `isolated`: it takes isolated jobs only.
-    """
-
-    slots: WorkerCapacity
-    turns: WeightedQueues
-    silence: float = MAX_POLL_INTERVAL
-    isolated: bool = False
-
-
-def internal_share() -> QueueShare:
-    """Give the share of a worker that does side work."""
-    queues = {name: queue.worker_concurrency for name, queue in INTERNAL_QUEUES.items()}
-    return QueueShare(
-        WorkerCapacity(INTERNAL_SLOTS, queues), WeightedQueues(dict.fromkeys(queues, 1)), INTERNAL_POLL_INTERVAL
-    )
-
 
 class JobFetcher:
-    """Claims for one share of a worker: as many jobs as there are free slots, queue by queue in their turns.
+    """Claims jobs for one share of a worker: as many as there are free slots, from its queues by their weights.
 
-    Hints, freed slots and due times wake it. `start` is given each job, with when it was asked for (monotonic seconds).
-    `heard` is told after each claim whether an isolated job waits, and says in how many seconds to ask again.
+    Notifications, freed slots and due times make it claim. `start` is called with each job and when its claim was sent (monotonic
+    seconds). `on_isolated` is called after each claim with whether an isolated job waits, and returns in how many seconds to claim
+    again.
     """
 
     def __init__(
@@ -58,99 +32,100 @@ class JobFetcher:
         lease: float,
         tasks: Callable[[], dict[str, int]],
         start: Callable[[Claimed, float], None],
-        heard: Callable[[bool], float],
+        on_isolated: Callable[[bool], float],
     ) -> None:
         self._source = source
         self._worker = worker
-        self._slots = share.slots
-        self._turns = share.turns
+        self._capacity = share.capacity
+        self._queues = share.queues
         self._lease = lease
         self._tasks = tasks
         self._start = start
-        self._heard = heard
-        self._silence = share.silence
+        self._on_isolated = on_isolated
+        self._poll_interval = share.poll_interval
         self._isolated = share.isolated
-        self._asked = 0.0  # when the last claim was sent
-        self._filled = False  # the last claim got all it asked for, so there may be more
-        self._served: list[str] = []  # queues that gave all they were asked for in the last claim, so there may be more
-        self._more = True  # the last claim may have left jobs behind for want of slots
+        self._claimed_at = 0.0  # when the last claim was sent
+        self._filled = False  # the last claim returned all it asked for, so there may be more
+        self._backlogged: list[str] = []  # queues that returned all they were asked for, so they may have more
+        self._more = True  # the last claim may have left jobs behind for lack of slots
         self._stopping = False
-        self._freed = asyncio.Event()
-        self._trying = RetryUntilAvailable("claim")
+        self._ready = asyncio.Event()  # a slot was freed, or there is another reason to claim
+        self._claiming = RetryUntilAvailable("claim")
 
     @property
     def error(self) -> str | None:
-        """Why nothing can be claimed, while it cannot."""
-        return self._trying.error
+        """Why nothing can be claimed, while nothing can."""
+        return self._claiming.error
 
-    def freed(self) -> None:
-        """Hear that a slot is free again."""
+    def on_slot_free(self) -> None:
+        """Claim again if jobs may have been left behind for lack of slots."""
         if self._more:
-            self._freed.set()
+            self._ready.set()
 
-    def more_tasks(self) -> None:
-        """Hear that jobs of more tasks can be run now."""
-        self._freed.set()
+    def on_tasks_changed(self) -> None:
+        """Claim again: jobs of more tasks can be run now."""
+        self._ready.set()
 
     def stop(self) -> None:
-        """Claim no more. A claim under way is not given up: its answer may be on its way, with jobs for this worker."""
+        """Claim no more. A claim in flight is awaited: its answer may bring jobs for this worker."""
         self._stopping = True
-        self._freed.set()
+        self._ready.set()
 
     async def run(self) -> None:
-        async with self._source.watch(*map(queue_topic, self._slots.queues)) as wakeups:
+        """Claim until stopped."""
+        async with self._source.watch(*map(queue_topic, self._capacity.queues)) as subscription:
             claims = await self._claim()
             while True:
-                asked, again = self._asked, self._heard(claims.isolated)
+                claimed_at, retry_after = self._claimed_at, self._on_isolated(claims.isolated)
                 for claimed in claims.jobs:
-                    self._slots.take(claimed.record)
-                # the next claim is under way while these jobs begin
-                ahead = asyncio.create_task(self._claim()) if self._may_go_on() else None
+                    self._capacity.acquire(claimed.record)
+                # the next claim is in flight while these jobs start
+                next_claim = asyncio.create_task(self._claim()) if self._may_have_more() else None
                 for claimed in claims.jobs:
-                    self._start(claimed, asked)
-                if ahead is None:
-                    self._more = self._filled or bool(self._served) or self._held_back()
+                    self._start(claimed, claimed_at)
+                if next_claim is None:
+                    self._more = self._filled or bool(self._backlogged) or self._is_full()
                     due = math.inf if claims.next_due is None else claims.next_due
-                    await self._wait(wakeups, min(self._silence, again, due))
+                    await self._wait(subscription, min(self._poll_interval, retry_after, due))
                     if self._stopping:
                         return
-                    ahead = asyncio.create_task(self._claim())
-                claims = await ahead
+                    next_claim = asyncio.create_task(self._claim())
+                claims = await next_claim
 
-    def _may_go_on(self) -> bool:
-        if self._stopping or self._slots.free <= 0:
+    def _may_have_more(self) -> bool:
+        if self._stopping or self._capacity.free <= 0:
             return False
-        return self._filled or not self._slots.free_by_queue().keys().isdisjoint(self._served)
+        return self._filled or not self._capacity.free_by_queue().keys().isdisjoint(self._backlogged)
 
     async def _claim(self) -> Claims:
-        queues, limit = self._slots.free_by_queue(), min(self._slots.free, MAX_PER_CLAIM)
+        free, limit = self._capacity.free_by_queue(), min(self._capacity.free, MAX_PER_CLAIM)
         if not self._stopping:
-            self._freed.clear()
-        self._filled, self._served, self._more = False, [], True
-        if limit <= 0 or not queues:
+            self._ready.clear()
+        self._filled, self._backlogged, self._more = False, [], True
+        if limit <= 0 or not free:
             return Claims()
-        asked = self._turns.allocate(queues, limit)
-        self._asked = time.monotonic()
+        requested = self._queues.allocate(free, limit)
+        self._claimed_at = time.monotonic()
         request = ClaimRequest(
-            request=new_nonce(), worker=self._worker, queues=asked, tasks=self._tasks(), limit=limit, lease=self._lease,
-            isolated=self._isolated, full=tuple(self._slots.queues.keys() - queues.keys()),
+            request=new_nonce(), worker=self._worker, queues=requested, tasks=self._tasks(), limit=limit, lease=self._lease,
+            isolated=self._isolated, full=tuple(self._capacity.queues.keys() - free.keys()),
         )  # fmt: skip
-        claims = await self._trying.call(lambda: self._source.claim(request), stop=lambda: self._stopping) or Claims()
+        claims = await self._claiming.call(lambda: self._source.claim(request), stop=lambda: self._stopping) or Claims()
         self._filled = len(claims.jobs) >= limit
-        given = Counter(claimed.record.spec.queue for claimed in claims.jobs)
-        self._served = self._turns.record(asked, given, full=self._filled)
+        received = Counter(claimed.record.spec.queue for claimed in claims.jobs)
+        self._backlogged = self._queues.record(requested, received, full=self._filled)
         return claims
 
-    def _held_back(self) -> bool:
-        """Tell whether the slots, as they are taken now, may keep jobs of some kind from being claimed."""
-        slots = self._slots
-        return slots.free <= 0 or len(slots.free_by_queue()) < len(slots.queues)
+    def _is_full(self) -> bool:
+        """Return whether the slots, or those of one queue, are all taken, which may keep jobs from being claimed."""
+        capacity = self._capacity
+        return capacity.free <= 0 or len(capacity.free_by_queue()) < len(capacity.queues)
 
-    async def _wait(self, wakeups: Subscription, seconds: float) -> None:
-        hint = asyncio.ensure_future(wakeups.wait(seconds))
-        freed = asyncio.ensure_future(self._freed.wait())
+    async def _wait(self, subscription: Subscription, seconds: float) -> None:
+        notified = asyncio.ensure_future(subscription.wait(seconds))
+        ready = asyncio.ensure_future(self._ready.wait())
         try:
-            await asyncio.wait([hint, freed], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([notified, ready], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            hint.cancel()
-            freed.cancel()
+            notified.cancel()
+            ready.cancel()

@@ -1,46 +1,44 @@
-"""Isolation workers, as the worker that starts them sees them (rules 7).
+"""Isolation workers as seen by the worker that starts them (rule 7).
 
-A job whose workers were lost twice may be why. It runs in a process of its own: one slot, with a lease, a heartbeat and a store
-connection of its own, so that nobody is lost with it. The process outlives its parent by the job in hand.
+A job that lost two workers may be what kills them. It runs in a process of its own: one slot, with its own lease, heartbeat and
+store connection, so that no other job is lost with it. If the parent dies, the process finishes the job it runs.
 """
 
 import asyncio
 import contextlib
 import logging
 import math
-import os
-import socket
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sidelane.model.settings import Settings
+from sidelane.processes.child import start_module
+from sidelane.processes.exit_code import describe_exit
 from sidelane.tasks.registry import Registry
-from sidelane.worker.child_pool import describe_exit
-from sidelane.worker.child_protocol import MAX_LINE_SIZE, pack, unpack
+from sidelane.worker.child_protocol import pack, unpack, write_line
 
 MIN_PROCESSES, SLOTS_PER_PROCESS = 2, 16
-"""A worker runs one isolation worker for so many slots, and at least two if it needs them."""
+"""A worker may run one isolation worker for so many slots, and at least two."""
 
 START_INTERVAL = 0.5
-"""Seconds that an isolated job may wait for the isolation workers there are, before another is started."""
+"""Seconds that an isolated job waits for the isolation workers there are, before another is started."""
 
 IDLE_TIMEOUT = 60.0
-"""Seconds without a job after which one ends."""
+"""Seconds without a job after which an isolation worker exits."""
 
 RETRY_DELAY = 10.0
-"""Seconds until the next try after one could not be started."""
+"""Seconds until the next start after one failed."""
 
 START_TIMEOUT = 60.0
-"""Seconds in which an isolation worker must have imported the tasks and opened the store."""
+"""Seconds for an isolation worker to import the tasks and open the store."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Process:
-    """One isolation worker, and the line to it."""
+    """One isolation worker, and the socket to it."""
 
     name: str
     writer: asyncio.StreamWriter | None = None
@@ -48,60 +46,60 @@ class _Process:
 
 
 class IsolationWorkers:
-    """Starts isolation workers while isolated jobs wait. They end by themselves when they have been idle for a minute."""
+    """Starts isolation workers while isolated jobs wait. They exit by themselves after an idle minute."""
 
     def __init__(self, registry: Registry, settings: Settings, *, name: str, queues: Sequence[str], slots: int) -> None:
         self.error: str | None = None  # why none could be started, until one can
-        self.running: set[asyncio.Task[None]] = set()  # one task for each, as long as its process lives
+        self.running: set[asyncio.Task[None]] = set()  # one task for each process
         self._registry = registry
         self._settings = settings
         self._name = name
         self._queues = queues
-        self._most = max(MIN_PROCESSES, slots // SLOTS_PER_PROCESS)
+        self._max_processes = max(MIN_PROCESSES, slots // SLOTS_PER_PROCESS)
         self._processes: list[_Process] = []
         self._started = 0
-        self._since: float | None = None  # when an isolated job was first seen that still waits
-        self._not_before = -math.inf
-        self._last_word: str | None = None  # once they are told to end
+        self._waiting_since: float | None = None  # when an isolated job was first seen that still waits
+        self._not_before = -math.inf  # the next start
+        self._stop_command: str | None = None  # once they should exit
 
-    def heard(self, waits: bool) -> float:
-        """Hear whether an isolated job waits, as the last claim saw it; tell in how many seconds to ask again."""
+    def on_claim(self, waiting: bool) -> float:
+        """Start a process if an isolated job waits, as the last claim said; return in how many seconds to claim again."""
         now = time.monotonic()
-        if not waits or self._last_word is not None:
-            self._since = None
+        if not waiting or self._stop_command is not None:
+            self._waiting_since = None
             return math.inf
-        self._since = now if self._since is None else self._since
+        self._waiting_since = now if self._waiting_since is None else self._waiting_since
         if now < self._not_before:
             return self._not_before - now
         starting = any(not process.ready for process in self._processes)
         if not self._processes or (
-            not starting and len(self._processes) < self._most and now - self._since >= START_INTERVAL
+            not starting and len(self._processes) < self._max_processes and now - self._waiting_since >= START_INTERVAL
         ):
-            self._since = None
+            self._waiting_since = None
             self._start()
-        return START_INTERVAL if len(self._processes) < self._most else math.inf
+        return START_INTERVAL if len(self._processes) < self._max_processes else math.inf
 
     def drain(self) -> None:
-        """Let each finish the job in hand, take no more and end."""
-        self._say("drain")
+        """Have each finish the job it runs, claim no more and exit."""
+        self._send("drain")
 
     def stop_now(self) -> None:
-        """Let each give back the job in hand and end."""
-        self._say("stop")
+        """Have each release the job it runs and exit."""
+        self._send("stop")
 
     def close(self) -> None:
-        """Hang up. One that still runs finishes the job in hand."""
+        """Close the sockets. A process that still runs finishes its job."""
         for process in self._processes:
             if process.writer is not None:
                 process.writer.close()
         for task in self.running:
             task.cancel()
 
-    def _say(self, word: str) -> None:
-        self._last_word = word
+    def _send(self, command: str) -> None:
+        self._stop_command = command
         for process in self._processes:
             if process.writer is not None:
-                process.writer.write(pack({word: True}))
+                write_line(process.writer, pack({command: True}))
 
     def _start(self) -> None:
         self._started += 1
@@ -113,7 +111,7 @@ class IsolationWorkers:
 
     async def _run(self, process: _Process) -> None:
         try:
-            await self._until_its_end(process)
+            await self._run_until_exit(process)
         except (OSError, TimeoutError) as error:
             self._failed(f"{type(error).__name__}: {error}")
         finally:
@@ -121,64 +119,52 @@ class IsolationWorkers:
             if process.writer is not None:
                 process.writer.close()
 
-    async def _until_its_end(self, process: _Process) -> None:
+    async def _run_until_exit(self, process: _Process) -> None:
         task = next((task for task in self._registry.tasks.values() if task.isolable), None)
         if task is None:
             self._failed("none of the tasks here can be imported by another process")
             return
-        ours, theirs = socket.socketpair()
-        with theirs:
-            started = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "sidelane.worker.isolation_main", str(theirs.fileno()), _loop(),
-                stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-                    "SIDELANE_STORE": self._settings.store,
-                    "SIDELANE_FILE_STORAGE": self._settings.file_storage,
-                },
-            )  # fmt: skip
-        reader, process.writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE_SIZE)
-        process.writer.write(
-            pack(
-                {
-                    "task": [task.function.__module__, task.name], "name": process.name, "queues": [*self._queues],
-                    "idle": IDLE_TIMEOUT, "level": logging.getLogger().getEffectiveLevel(),
-                }
-            )
-        )  # fmt: skip
+        stores = {"SIDELANE_STORE": self._settings.store, "SIDELANE_FILE_STORAGE": self._settings.file_storage}
+        started, reader, process.writer = await start_module(
+            "sidelane.worker.isolation_main", _loop_package(), environment=stores
+        )
+        options = {
+            "task": [task.function.__module__, task.name], "name": process.name, "queues": [*self._queues],
+            "idle": IDLE_TIMEOUT, "level": logging.getLogger().getEffectiveLevel(),
+        }  # fmt: skip
+        write_line(process.writer, pack(options))
         try:
-            await self._get_ready(process, reader, started)
+            await self._wait_ready(process, reader, started)
             with contextlib.suppress(ConnectionError):
-                await reader.read()  # it says no more until it ends
+                await reader.read()  # nothing more comes until it exits
         finally:
             if not process.ready:
                 with contextlib.suppress(ProcessLookupError):
                     started.kill()
-        status = await started.wait()
-        if status and process.ready:
-            logger.warning("isolation worker %s ended under its job (%s)", process.name, describe_exit(status))
+        code = await started.wait()
+        if code and process.ready:
+            logger.warning("isolation worker %s died while it ran a job (%s)", process.name, describe_exit(code))
 
-    async def _get_ready(
+    async def _wait_ready(
         self, process: _Process, reader: asyncio.StreamReader, started: asyncio.subprocess.Process
     ) -> None:
         async with asyncio.timeout(START_TIMEOUT):
             line = await reader.readline()
         if not line:
-            self._failed(f"its process ended at once ({describe_exit(await started.wait())})")
+            self._failed(f"its process exited at once ({describe_exit(await started.wait())})")
         elif problem := unpack(line).get("broken"):
             self._failed(problem)
         else:
-            process.ready, self.error, self._since = True, None, None
-            if self._last_word is not None:
-                self._say(self._last_word)
+            process.ready, self.error, self._waiting_since = True, None, None
+            if self._stop_command is not None:
+                self._send(self._stop_command)
 
-    def _failed(self, why: str) -> None:
+    def _failed(self, reason: str) -> None:
         self._not_before = time.monotonic() + RETRY_DELAY
-        self.error = f"cannot start an isolation worker, for which jobs wait: {why}"
+        self.error = f"cannot start an isolation worker, for which jobs wait: {reason}"
         logger.error("worker %s %s", self._name, self.error)
 
 
-def _loop() -> str:
-    """Name the kind of the running event loop, for another process to run the same."""
+def _loop_package() -> str:
+    """Return the package of the running event loop, for another process to use the same."""
     return type(asyncio.get_running_loop()).__module__.partition(".")[0]

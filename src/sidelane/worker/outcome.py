@@ -1,4 +1,4 @@
-"""From what a task raised to how its attempt ended: the one place that decides between retry and failure."""
+"""Outcomes of attempts: from an error to retry or failure, and the one place where ends are reported."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic_core import to_jsonable_python
 
 from sidelane.model.errors import ArgumentsMismatch, PayloadTooLarge, PermanentFailure, RetryLater, SidelaneError
-from sidelane.model.job import Failure
+from sidelane.model.job import Failure, JobRecord
 from sidelane.model.outcome import Failed, Lost, Outcome, Released, Retried
 from sidelane.model.problem import Problem
 from sidelane.model.retry import Retry
@@ -42,43 +42,53 @@ class DeadlinePassed(TimedOut):
 
 
 class WrongResult(SidelaneError):
-    """What the task gave is not of the type it declares."""
+    """The task's result is not of its declared type."""
 
     def problem(self) -> Problem:
         return Problem(status=500, title="Wrong result", detail=str(self))
 
 
 class ProcessDied(SidelaneError):
-    """The child process that ran the task died unasked: a loss, not a failure (rules 7)."""
+    """The child process that ran the task died unexpectedly: a worker loss, not a failure (rule 7)."""
 
     def problem(self) -> Problem:
         return Problem(status=500, title="Process died", detail=str(self))
 
 
 class ProcessNotReady(SidelaneError):
-    """A child process did not get ready in time, and was killed."""
+    """A child process was not ready in time, and was killed."""
 
     def problem(self) -> Problem:
         return Problem(status=500, title="Process not ready", detail=str(self))
 
 
 def classify_error(error: BaseException, *, failures: int | None, retry: Retry, registry: Registry) -> Outcome:
-    """Say how an attempt that raised `error` ended; `failures` counts the ones before this one (None: someone else counts them).
+    """Return the outcome of an attempt that raised `error`, after so many earlier `failures` (see `retry_or_fail`).
 
-    Clients see the problem; the error's own words and its traceback stay with the operators unless a rule, an HTTPException
-    or `GiveUp` made them public. Sidelane's own errors are no exception: they may name files and hosts.
+    Clients see the problem. The error's message and traceback are for operators only, unless a problem rule, an HTTPException or
+    `PermanentFailure` made them public. That includes Sidelane's own errors, which may name files and hosts.
     """
     if isinstance(error, RetryLater):
         return Released(error.delay)
     if isinstance(error, ProcessDied):
-        return Lost(Failure(problem=error.problem(), error=_line(error)))
+        return Lost(Failure(problem=error.problem(), error=_message(error)))
     try:
         problem, final = _problem(error, registry)
-    except Exception as wrong:
-        logger.exception("the function that explains %s to clients failed", type(error).__name__)
-        error.add_note(f"Explaining it failed: {wrong!r}")
+    except Exception as rule_error:
+        logger.exception("the problem rule for %s failed", type(error).__name__)
+        error.add_note(f"Its problem rule failed: {rule_error!r}")
         problem, final = INTERNAL_ERROR, False
-    failure = Failure(problem=problem, error=_line(error), traceback=_trace(error))
+    failure = Failure(problem=problem, error=_message(error), traceback=_trace(error))
+    return retry_or_fail(failure, error, failures=failures, retry=retry, final=final)
+
+
+def retry_or_fail(
+    failure: Failure, error: BaseException, *, failures: int | None, retry: Retry, final: bool = False
+) -> Failed | Retried:
+    """Return whether a failed attempt is retried, wherever it ran; `final`: it is not, whatever `retry` says.
+
+    `failures` counts those before this one. None: the process that dispatched the job counts them, and decides on another attempt.
+    """
     if final or not retry.is_retryable(error):
         return Failed(failure)
     delay = 0.0 if failures is None else retry.next_delay(failures + 1, error)
@@ -86,33 +96,39 @@ def classify_error(error: BaseException, *, failures: int | None, retry: Retry, 
 
 
 def add_job_context(outcome: Outcome, job_id: str, attempt: int) -> Outcome:
-    """Add to an outcome's problem which job and attempt it is about, and make JSON of whatever a task has put into it."""
+    """Add the job's id and the attempt to an outcome's problem, and convert the problem's extra fields to JSON values."""
     if not isinstance(outcome, Failed | Retried | Lost):
         return outcome
     problem = outcome.failure.problem
     extra = to_jsonable_python(dict(problem.extra), fallback=str, inf_nan_mode="strings")
-    named = replace(problem, extra={**extra, "job_id": job_id, "attempt": attempt})
-    return replace(outcome, failure=replace(outcome.failure, problem=named))
+    problem = replace(problem, extra={**extra, "job_id": job_id, "attempt": attempt})
+    return replace(outcome, failure=replace(outcome.failure, problem=problem))
 
 
-def log_outcome(job_id: str, task: str, attempt: int, outcome: Outcome, *, offered: bool = False) -> None:
-    """Tell the log how an attempt ended: a failure as a warning, with its traceback. `offered`: it was for others to count."""
+def report_end(record: JobRecord, outcome: Outcome, *, dispatched: bool = False) -> None:
+    """Report how the current attempt of a job ended: log it, a failure as a warning with its traceback.
+
+    `dispatched`: the job came from another process, which counts its failures. Every end that a worker, an external worker or a
+    failed dispatch decides passes through here once; telemetry listens here. Ends that the store decides alone (cancelled while
+    queued, expired, lease swept) do not: they are in the answers of `Store.cancel` and `Store.sweep`.
+    """
+    job, task, attempt = record.id, record.spec.task, record.attempt
     if isinstance(outcome, Failed | Retried):
         again = f"again in {outcome.delay:.1f} s" if isinstance(outcome, Retried) else "for good"
-        if offered and isinstance(outcome, Retried):
-            again = "here: whoever offered it decides on another"
+        if dispatched and isinstance(outcome, Retried):
+            again = "here: the process that dispatched it decides on another attempt"
         logger.warning(
-            "job %s (%s) attempt %d failed %s: %s", job_id, task, attempt, again, outcome.failure.error,
+            "job %s (%s) attempt %d failed %s: %s", job, task, attempt, again, outcome.failure.error,
             extra={"traceback": outcome.failure.traceback},
         )  # fmt: skip
     elif isinstance(outcome, Lost):
-        logger.warning("job %s (%s) attempt %d was lost: %s", job_id, task, attempt, outcome.failure.error)
+        logger.warning("job %s (%s) attempt %d was lost: %s", job, task, attempt, outcome.failure.error)
     elif logger.isEnabledFor(logging.DEBUG):
-        logger.debug("job %s (%s) attempt %d: %s", job_id, task, attempt, type(outcome).__name__)
+        logger.debug("job %s (%s) attempt %d: %s", job, task, attempt, type(outcome).__name__)
 
 
 def _problem(error: BaseException, registry: Registry) -> tuple[Problem, bool]:
-    rule = registry.rule(error)
+    rule = registry.problem_rule(error)
     if rule is not None:
         return rule.problem(error), rule.final
     if isinstance(error, PermanentFailure | ArgumentsMismatch | PayloadTooLarge | DeadlinePassed):
@@ -126,7 +142,7 @@ def _problem(error: BaseException, registry: Registry) -> tuple[Problem, bool]:
 
 
 def _http_problem(error: BaseException) -> Problem | None:
-    """Read FastAPI's own HTTPException, if the task's process has loaded it: the core itself does without FastAPI."""
+    """Return the problem of a FastAPI HTTPException. The core does not import FastAPI, but the task's process may have."""
     module = sys.modules.get("starlette.exceptions")
     if module is None or not isinstance(error, module.HTTPException):
         return None
@@ -136,14 +152,14 @@ def _http_problem(error: BaseException) -> Problem | None:
     return Problem(status=error.status_code, extra={"errors": detail})
 
 
-def _line(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:1000]
 
 
 def _trace(error: BaseException) -> str:
-    """Write the traceback from the task's own code on: the frames of this package before it tell its author nothing.
+    """Return the traceback from the task's own code on, without the frames of this package before it.
 
-    An error of ours that no code of the task's has raised says all there is to it, but for the one it was raised from.
+    An error that this package raised itself needs no traceback, only that of its cause.
     """
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith(PACKAGE_PATH):

@@ -1,4 +1,4 @@
-"""How a worker speaks to the store: events as they come, ends as they come, each kind in one call at a time."""
+"""Reporter: writes the events and results of a worker's attempts to the store in batches, one call of each kind at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +15,11 @@ MAX_PER_CALL = 200
 
 
 class Reporter:
-    """Writes what attempts emit and how they end. A store that cannot be reached is tried again until it can (rules 3)."""
+    """Writes events and results of attempts. While the store is unavailable it retries (rule 3).
+
+    `on_appended` is called with events that were written, `on_lost` with those whose lease was lost, `on_reported` with each result
+    and whether it counted.
+    """
 
     def __init__(
         self,
@@ -29,71 +33,71 @@ class Reporter:
         self._on_appended = on_appended
         self._on_lost = on_lost
         self._on_reported = on_reported
-        self._dirty: dict[EventBuffer, None] = {}
-        self._reports: list[AttemptResult] = []
-        self._emitted = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._trying = RetryUntilAvailable("report")
+        self._pending: dict[EventBuffer, None] = {}
+        self._results: list[AttemptResult] = []
+        self._has_pending = asyncio.Event()
+        self._has_results = asyncio.Event()
+        self._all_reported = asyncio.Event()
+        self._all_reported.set()
+        self._writing = RetryUntilAvailable("report")
 
     @property
     def error(self) -> str | None:
-        """Why the store takes nothing, while it does not."""
-        return self._trying.error
+        """Why nothing can be written, while nothing can."""
+        return self._writing.error
 
-    def dirty(self, emission: EventBuffer) -> None:
-        """Hear that an attempt has something to write."""
-        self._dirty[emission] = None
-        self._emitted.set()
+    def on_pending(self, events: EventBuffer) -> None:
+        """Write the events of this buffer soon."""
+        self._pending[events] = None
+        self._has_pending.set()
 
-    def report(self, report: AttemptResult) -> None:
-        """Take the end of an attempt."""
-        self._reports.append(report)
-        self._idle.clear()
-        self._ended.set()
+    def report(self, result: AttemptResult) -> None:
+        """Write the result of an attempt soon."""
+        self._results.append(result)
+        self._all_reported.clear()
+        self._has_results.set()
 
-    async def settled(self) -> None:
-        """Wait until every report is written."""
-        await self._idle.wait()
+    async def wait_reported(self) -> None:
+        """Wait until every result is written."""
+        await self._all_reported.wait()
 
     async def run_appends(self) -> None:
-        """Write events, for ever."""
+        """Write events until cancelled."""
         while True:
-            await self._emitted.wait()
-            taken = self._take()
-            if taken:
-                held = await self._write(self._source.append, [append for _, append in taken])
-                for (emission, append), answer in zip(taken, held, strict=True):
-                    emission.written(answer)
-                    (self._on_appended if answer else self._on_lost)(append)
+            await self._has_pending.wait()
+            batch = self._next_appends()
+            if batch:
+                answers = await self._write(self._source.append, [append for _, append in batch])
+                for (events, append), held in zip(batch, answers, strict=True):
+                    events.on_written(held)
+                    (self._on_appended if held else self._on_lost)(append)
 
     async def run_reports(self) -> None:
-        """Write ends, for ever."""
+        """Write results until cancelled."""
         while True:
-            await self._ended.wait()
-            reports, self._reports = self._reports[:MAX_PER_CALL], self._reports[MAX_PER_CALL:]
-            answers = await self._write(self._source.finish, reports)
-            for report, answer in zip(reports, answers, strict=True):
-                self._on_reported(report, answer)
-            if not self._reports:
-                self._ended.clear()
-                self._idle.set()
+            await self._has_results.wait()
+            results, self._results = self._results[:MAX_PER_CALL], self._results[MAX_PER_CALL:]
+            answers = await self._write(self._source.finish, results)
+            for result, held in zip(results, answers, strict=True):
+                self._on_reported(result, held)
+            if not self._results:
+                self._has_results.clear()
+                self._all_reported.set()
 
-    def _take(self) -> list[tuple[EventBuffer, EventAppend]]:
-        taken: list[tuple[EventBuffer, EventAppend]] = []
+    def _next_appends(self) -> list[tuple[EventBuffer, EventAppend]]:
+        batch: list[tuple[EventBuffer, EventAppend]] = []
         count = size = 0
-        for emission in list(self._dirty):
-            del self._dirty[emission]
-            append = emission.take()
+        for events in list(self._pending):
+            del self._pending[events]
+            append = events.next_append()
             if append is not None:
-                taken.append((emission, append))
+                batch.append((events, append))
                 count += len(append.entries)
-                size += sum(len(entry.data) for entry in append.entries)
+                size += sum(len(event.data) for event in append.entries)
                 if count >= MAX_PER_CALL or size >= MAX_BYTES_PER_APPEND:
-                    return taken
-        self._emitted.clear()
-        return taken
+                    return batch
+        self._has_pending.clear()
+        return batch
 
     async def _write(self, call: Callable[[Sequence[R]], Awaitable[list[bool]]], items: Sequence[R]) -> list[bool]:
-        return await self._trying.call(lambda: call(items)) or []
+        return await self._writing.call(lambda: call(items)) or []

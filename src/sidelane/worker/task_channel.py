@@ -1,11 +1,12 @@
-"""How a running task's words reach its attempt: straight on the loop, or across from a thread."""
+"""Task channels: how events and submits of a running task reach its attempt, from the event loop or from a thread."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from sidelane.model.event import NewEvent
-from sidelane.model.job import JobSpec
+from sidelane.model.job import JobSpec, Submission
+from sidelane.stores.contract import Store
 from sidelane.tasks.context import COMPLETED, LoopPending, Pending, ThreadPending
 from sidelane.tasks.job import Job
 from sidelane.tasks.task import Task
@@ -13,58 +14,73 @@ from sidelane.worker.event_buffer import EventBuffer
 
 R = TypeVar("R")
 
+MAX_IN_FLIGHT = 100
+"""Events that a thread may emit before it waits for the loop to have handled them."""
 
-class AttemptChannel(Protocol):
-    """The attempt that a voice speaks for."""
 
-    emission: EventBuffer
+class TaskClient(Protocol):
+    """What running tasks need of the open lane: `client.Client`, or `NullClient` on machines without access to the store."""
 
-    def asked_to_stop(self) -> bool: ...
-    async def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Job[R]: ...
+    @property
+    def store(self) -> Store: ...
+    async def submit_spec(self, spec: JobSpec) -> Submission: ...
+    async def keep_files(self, spec: JobSpec, text: str) -> None: ...
+    def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]: ...
 
 
 class LoopChannel:
-    """The voice of a task on the event loop."""
+    """The channel of a task on the event loop. `is_stopping` returns whether its attempt should stop."""
 
-    def __init__(self, speaker: AttemptChannel) -> None:
-        self._speaker = speaker
-        self._emission = speaker.emission
+    def __init__(self, events: EventBuffer, client: TaskClient, is_stopping: Callable[[], bool]) -> None:
+        self._events = events
+        self._client = client
+        self._is_stopping = is_stopping
 
-    def put(self, entry: NewEvent) -> Awaitable[None]:
-        self._emission.add(entry)
-        return self._emission.wait_for_space() if self._emission.is_full else COMPLETED
+    def put(self, event: NewEvent) -> Awaitable[None]:
+        self._events.add(event)
+        return self._events.wait_for_space() if self._events.is_full else COMPLETED
 
     def stopping(self) -> bool:
-        return self._speaker.asked_to_stop()
+        return self._is_stopping()
 
     def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Pending[Job[R]]:
-        return LoopPending(self._speaker.submit(task, spec))
+        return LoopPending(_submit(self._client, task, spec))
 
 
 class ThreadChannel:
-    """The voice of a task in a thread: everything crosses over to the loop, in order."""
+    """The channel of a task in a thread: its events are passed to the loop, in order."""
 
-    MOST_CROSSING = 100
-
-    def __init__(self, speaker: AttemptChannel, loop: asyncio.AbstractEventLoop) -> None:
-        self._speaker = speaker
-        self._emission = speaker.emission
+    def __init__(
+        self,
+        events: EventBuffer,
+        client: TaskClient,
+        is_stopping: Callable[[], bool],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._events = events
+        self._client = client
+        self._is_stopping = is_stopping
         self._loop = loop
-        self._crossed = 0
+        self._count = 0
 
-    def put(self, entry: NewEvent) -> Awaitable[None]:
-        self._loop.call_soon_threadsafe(self._put, entry)
-        self._crossed += 1
-        if self._crossed % self.MOST_CROSSING == 0:  # a fast thread waits now and then until the loop has caught up
-            ThreadPending(self._loop, self._emission.wait_for_space).wait()
+    def put(self, event: NewEvent) -> Awaitable[None]:
+        self._loop.call_soon_threadsafe(self._put, event)
+        self._count += 1
+        if self._count % MAX_IN_FLIGHT == 0:
+            ThreadPending(self._loop, self._events.wait_for_space).wait()
         return COMPLETED
 
     def stopping(self) -> bool:
-        return self._speaker.asked_to_stop() or self._emission.lost
+        return self._is_stopping() or self._events.closed
 
     def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Pending[Job[R]]:
-        return ThreadPending(self._loop, lambda: self._speaker.submit(task, spec))
+        return ThreadPending(self._loop, lambda: _submit(self._client, task, spec))
 
-    def _put(self, entry: NewEvent) -> None:
-        if not self._emission.lost:
-            self._emission.add(entry)
+    def _put(self, event: NewEvent) -> None:
+        if not self._events.closed:
+            self._events.add(event)
+
+
+async def _submit(client: TaskClient, task: Task[..., Any, R], spec: JobSpec) -> Job[R]:
+    submission = await client.submit_spec(spec)
+    return client.job(task, submission.record.id, created=submission.created)

@@ -1,1 +1,1 @@
-"""The commands of `sidelane`, one module a command group."""
+"""The commands of `sidelane`, one module per command or group."""

@@ -1,4 +1,4 @@
-"""`sidelane check`: what the store is, whether it can be used, and what could lose jobs there."""
+"""`sidelane check`: whether the store can be used, and what could lose jobs there."""
 
 import asyncio
 from typing import NamedTuple
@@ -6,40 +6,41 @@ from typing import NamedTuple
 import typer
 from rich.text import Text
 
-from sidelane.cli.opening import open_client, settings_of
-from sidelane.cli.options import AsJson, LaneName, StoreUrl
+from sidelane.cli.locate import open_client
+from sidelane.cli.options import Common, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
 from sidelane.model.settings import Settings
 from sidelane.processes.exit_code import Exit
 from sidelane.stores.factory import redact_url
 
 
-class Seen(NamedTuple):
-    """What the store says of itself."""
+class StoreCheck(NamedTuple):
+    """A store's description of itself."""
 
     description: str
-    dangers: list[str]
+    durability_warnings: list[str]
 
 
-def check(*, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
-    """Say what the store is, whether it can be used, and what could lose jobs there.
+@expand_options
+def check(*, common: Common) -> None:
+    """Check the store: what it is, whether it can be used, and what could lose jobs there.
 
-    Exit code 0: all is well; 1: something could lose jobs; 3: the store cannot be used.
+    Exit code 0: no problem; 1: jobs could be lost; 3: the store cannot be used.
     """
-    settings = settings_of(store, lane)
-    seen = asyncio.run(_look(settings))
+    settings = common.settings()
+    found = asyncio.run(_check(settings))
     url = redact_url(settings.store)
-    if as_json:
-        print_json({"store": url, "description": seen.description, "durability_warnings": seen.dangers})
+    if common.as_json:
+        print_json({"store": url, **found._asdict()})
     else:
-        write(output(), Text.assemble((url, "bold"), "  ", seen.description), Text("✓ it takes jobs", "green"))
-        for danger in seen.dangers:
-            stderr().print(warning(f"it may lose jobs: {danger}"))
-    if seen.dangers:
+        write(output(), Text.assemble((url, "bold"), "  ", found.description), Text("✓ it accepts jobs", "green"))
+        for problem in found.durability_warnings:
+            stderr().print(warning(f"it may lose jobs: {problem}"))
+    if found.durability_warnings:
         raise typer.Exit(Exit.FAILED)
 
 
-async def _look(settings: Settings) -> Seen:
+async def _check(settings: Settings) -> StoreCheck:
     async with open_client(settings) as client:
-        await client.store.get_or_set("checked", "yes")  # a store that can be read may be full, or locked
-        return Seen(client.store.description, list(client.store.durability_warnings))
+        await client.store.get_or_set("checked", "yes")  # a store that can be read may be full or locked
+        return StoreCheck(client.store.description, list(client.store.durability_warnings))

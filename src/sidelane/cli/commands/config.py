@@ -1,4 +1,4 @@
-"""`sidelane config`: each setting, its value, where it came from, and what it is for."""
+"""`sidelane config`: print every setting, its value and its source."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ FILE = "pyproject.toml"
 
 
 def config(*, as_json: AsJson = False, lane: LaneName = None) -> None:
-    """Print every setting: its value, where it came from, and what it is for."""
+    """Print every setting: its value, its source and its purpose."""
     configuration = load_lane(lane).configuration if lane is not None else load_settings()
     if as_json:
         print_json(_document(configuration))
@@ -34,7 +34,7 @@ def config(*, as_json: AsJson = False, lane: LaneName = None) -> None:
 def _document(configuration: Configuration) -> dict[str, Any]:
     return {
         name: {
-            "value": _shown(name, getattr(configuration.settings, name)),
+            "value": _redacted(name, getattr(configuration.settings, name)),
             "from": configuration.origins[name],
             "default": field.default,
             "description": field.description,
@@ -47,17 +47,17 @@ def _document(configuration: Configuration) -> dict[str, Any]:
 def _row(name: str, configuration: Configuration) -> list[Text]:
     origin = configuration.origins[name]
     chosen = origin != "default"
-    value = _shown(name, getattr(configuration.settings, name))
+    value = _redacted(name, getattr(configuration.settings, name))
     return [
         Text(name, "bold"),
-        Text(_written(value), "cyan" if chosen else ""),
+        Text(_text(value), "cyan" if chosen else ""),
         Text(FILE if FILE in origin else origin, "" if chosen else "dim"),
         Text(Settings.model_fields[name].description or "", "dim"),
     ]
 
 
-def _shown(name: str, value: Any) -> Any:
-    """Give a setting's value as it may be seen."""
+def _redacted(name: str, value: Any) -> Any:
+    """Return a setting's value without secrets."""
     if name == "secret":
         return MASK if value else ""
     if name == "store":
@@ -65,5 +65,5 @@ def _shown(name: str, value: Any) -> Any:
     return value
 
 
-def _written(value: Any) -> str:
+def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value) or "—"

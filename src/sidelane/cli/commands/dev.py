@@ -1,42 +1,95 @@
-"""`sidelane dev`: the API and a worker in one terminal, both started again when the code changes."""
+"""`sidelane dev`: the API and workers in one terminal, restarted when the code changes."""
 
 import asyncio
 import importlib
+import math
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sidelane.cli.commands.dev_process import DevProcess
-from sidelane.cli.options import Concurrency, LogLevel, QueueSlots, level_of, passed_on, slots_by_queue
-from sidelane.cli.output.prefixed import SELF, PrefixedOutput
+from sidelane.cli.options import Concurrency, LogLevel, QueueSlots, level_of, slots_by_queue, worker_arguments
+from sidelane.cli.output.logs import use_colours
 from sidelane.model.errors import ConfigurationError, MissingExtra
-from sidelane.processes.supervisor import names_of
+from sidelane.processes.child import CliProcess
+from sidelane.processes.exit_code import Exit, describe_exit
+from sidelane.processes.supervisor import SupervisedProcess, process_names
 
 BACKLOG = 512
 
+COLOURS = (34, 35, 36, 33)
+
+DIM = 2
+
+SELF = "dev"
+"""The prefix of messages of `sidelane dev` itself."""
+
+EARLY_EXIT = 3.0
+"""A process that exits by itself within this many seconds is not restarted until the code changes.
+
+The same holds for a process that exits with `Exit.CONFIGURATION`, however long it ran.
+"""
+
+RESTART_DELAY = 1.0
+"""Seconds before a process that died is restarted."""
+
+
+class PrefixedOutput:
+    """Prints lines of several processes, prefixed with the process name."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._width = max(len(name) for name in (*names, SELF))
+        self._coloured = use_colours(sys.stdout)
+        self._colours = {SELF: DIM, **dict(zip(names, cycle(COLOURS), strict=False))}
+        self.environment = {"PYTHONUNBUFFERED": "1", **({"FORCE_COLOR": "1"} if self._coloured else {})}
+
+    def print(self, name: str, line: str) -> None:
+        """Print a line of one process."""
+        prefix = f"{name:{self._width}} │"
+        if self._coloured:
+            prefix = f"\x1b[{self._colours[name]}m{prefix}\x1b[0m"
+        print(f"{prefix} {line}", flush=True)
+
+
+def dev_process(
+    name: str, arguments: Sequence[str], stop_signal: int, terminal: PrefixedOutput, files: Sequence[int] = ()
+) -> SupervisedProcess:
+    """Return a `sidelane` command under supervision, which writes to the terminal; `files` are descriptors that it inherits."""
+
+    def restart_delay(status: int, seconds: float) -> float:
+        if seconds > EARLY_EXIT and status != Exit.CONFIGURATION:
+            terminal.print(SELF, f"{name} died ({describe_exit(status)}); restarting")
+            return RESTART_DELAY
+        terminal.print(SELF, f"{name} exited ({describe_exit(status)}); restarting when the code changes")
+        return math.inf
+
+    child = CliProcess(
+        name, arguments, environment=terminal.environment, on_line=lambda line: terminal.print(name, line), files=files
+    )
+    return SupervisedProcess(child, restart_delay, stop_signal=stop_signal)
+
 
 def dev(
-    application: Annotated[
-        str, typer.Argument(metavar="MODULE:ATTR", help="The FastAPI application, for example main:app.")
-    ],
+    application: Annotated[str, typer.Argument(metavar="MODULE:ATTR", help="The FastAPI application, e.g. main:app.")],
     *,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address the API listens on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address that the API listens on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, metavar="N", help="Port the API listens on; 0 takes a free one.")
+        int, typer.Option(min=0, max=65_535, metavar="N", help="Port that the API listens on; 0 for any free port.")
     ] = 8000,
     workers: Annotated[
-        int, typer.Option("--workers", "--processes", min=1, max=64, metavar="N", help="Worker processes.")
+        int, typer.Option("--workers", "--processes", min=1, max=64, metavar="N", help="Number of worker processes.")
     ] = 1,
     lane: Annotated[
         str | None,
         typer.Option(
             metavar="MODULE:ATTR",
-            help="The lane. Else the one the application uses.",
+            help="The lane. Default: the lane of the application.",
             show_default=False,
         ),
     ] = None,
@@ -48,77 +101,79 @@ def dev(
             exists=True,
             file_okay=False,
             metavar="FOLDER",
-            help="Folder whose .py files are watched. Else this one.",
+            help="Folder to watch for changes of .py files. Default: the current one.",
             show_default=False,
         ),
     ] = None,
     log_level: LogLevel = None,
 ) -> None:
-    """Run the API and a worker in one terminal, for development. Both start again when a .py file changes.
+    """Run the API and a worker in one terminal, for development. Both restart when a .py file changes.
 
-    Ctrl-C stops both; jobs that were running go back to their queue at no cost, and go on at the next start.
+    Ctrl-C stops both. Running jobs are released: they return to their queue without using a retry.
     """
     _check_extras()
     level = level_of(log_level)
-    slots_by_queue(queues)  # what is wrong with it is said here once, not by each worker
-    options = passed_on(level, queues, concurrency)
+    slots_by_queue(queues)  # so that an error is reported once, not by each worker
+    options = worker_arguments(level, queues, concurrency)
     folders = reload_dir or [Path.cwd()]
-    names = names_of("worker", workers)
+    names = process_names("worker", workers)
     with _listen(host, port) as listening:
         terminal = PrefixedOutput(["api", *names])
-        terminal.say(SELF, f"the API is at {_address(host, listening)}")
-        terminal.say(SELF, f"watches {', '.join(map(str, folders))}; Ctrl-C stops everything")
-        kept = [_api(application, level, listening.fileno(), terminal)]
-        kept += [_worker(name, lane or application, options, terminal) for name in names]
-        asyncio.run(Development(kept, folders, terminal).run())
+        terminal.print(SELF, f"the API is at {_address(host, listening)}")
+        terminal.print(SELF, f"watching {', '.join(map(str, folders))}; Ctrl-C stops everything")
+        processes = [_api(application, level, listening.fileno(), terminal)]
+        processes += [_worker(name, lane or application, options, terminal) for name in names]
+        asyncio.run(Development(processes, folders, terminal).run())
 
 
 def _address(host: str, listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
 
-def _api(application: str, level: str, file: int, terminal: PrefixedOutput) -> DevProcess:
+def _api(application: str, level: str, file: int, terminal: PrefixedOutput) -> SupervisedProcess:
     arguments = ["api", application, "--file", str(file), "--log-level", level]
-    return DevProcess("api", arguments, signal.SIGTERM, terminal, [file])
+    return dev_process("api", arguments, signal.SIGTERM, terminal, [file])
 
 
-def _worker(name: str, lane: str, options: Sequence[str], terminal: PrefixedOutput) -> DevProcess:
-    return DevProcess(name, ["worker", lane, "--name", name, "--prefixed", *options], signal.SIGQUIT, terminal)
+def _worker(name: str, lane: str, options: Sequence[str], terminal: PrefixedOutput) -> SupervisedProcess:
+    return dev_process(name, ["worker", lane, "--name", name, "--prefixed", *options], signal.SIGQUIT, terminal)
 
 
 class Development:
-    """Everything `sidelane dev` runs, until Ctrl-C."""
+    """Runs the processes of `sidelane dev` until Ctrl-C."""
 
-    def __init__(self, kept: Sequence[DevProcess], folders: Sequence[Path], terminal: PrefixedOutput) -> None:
-        self._kept = kept
+    def __init__(
+        self, processes: Sequence[SupervisedProcess], folders: Sequence[Path], terminal: PrefixedOutput
+    ) -> None:
+        self._processes = processes
         self._folders = folders
         self._terminal = terminal
 
     async def run(self) -> None:
-        """Run until told to stop."""
+        """Run until SIGINT, SIGTERM or SIGHUP."""
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
-        running = [asyncio.create_task(kept.run(), name=kept.name) for kept in self._kept]
+        running = [asyncio.create_task(process.run(), name=process.name) for process in self._processes]
         watching = asyncio.create_task(self._watch())
         await stop.wait()
-        self._terminal.say(SELF, "stopping; jobs that run go back to their queue")
+        self._terminal.print(SELF, "stopping; running jobs are released")
         watching.cancel()
         for task in running:
             task.cancel()
         await asyncio.wait([watching, *running])
-        self._terminal.say(SELF, "stopped")
+        self._terminal.print(SELF, "stopped")
 
     async def _watch(self) -> None:
         from watchfiles import PythonFilter, awatch
 
         async for changes in awatch(*self._folders, watch_filter=PythonFilter()):
-            self._terminal.say(SELF, f"{_named(path for _, path in changes)} changed: everything starts again")
-            for kept in self._kept:
-                kept.restart()
+            self._terminal.print(SELF, f"{_file_names(path for _, path in changes)} changed: restarting")
+            for process in self._processes:
+                process.restart()
 
 
-def _named(paths: Iterable[str]) -> str:
+def _file_names(paths: Iterable[str]) -> str:
     names = sorted({os.path.relpath(path) for path in paths})
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
@@ -134,7 +189,7 @@ def _check_extras() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Open the socket the API listens on, and keep it while the API is started again. Raises `ConfigurationError`."""
+    """Open the socket that the API listens on. It stays open while the API restarts. Raises `ConfigurationError`."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)

@@ -1,4 +1,4 @@
-"""The API process of `sidelane dev`: uvicorn on a socket that outlives it, so that a restart refuses nobody."""
+"""The API process of `sidelane dev`: uvicorn on an inherited socket, so that a restart refuses no connection."""
 
 import logging
 import socket
@@ -13,7 +13,7 @@ from sidelane.model.errors import ConfigurationError
 from sidelane.processes.child import exit_with_parent
 
 GRACEFUL_TIMEOUT = 1
-"""Seconds that open event streams have when the process is told to stop; they resume at the next one."""
+"""Seconds that open event streams have to end when the process stops; clients resume them on the next process."""
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def api(
     log_level: LogLevel = None,
     parent: Parent = None,
 ) -> None:
-    """Serve an ASGI application on an open socket."""
+    """Serve an ASGI application on an inherited socket."""
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -37,14 +37,14 @@ def api(
     level = level_of(log_level)
     log_to_stderr("", level)
     if level != "DEBUG":
-        logging.getLogger("uvicorn.error").setLevel("WARNING")  # its starts and stops would take eight lines
+        logging.getLogger("uvicorn.error").setLevel("WARNING")  # each start and stop logs several lines
     config = uvicorn.Config(load_application(application), log_config=None, timeout_graceful_shutdown=GRACEFUL_TIMEOUT)
     Server(config).run(sockets=[socket.socket(fileno=file)])
 
 
 def load_application(reference: str) -> Any:
-    """Import an ASGI application named as module:attribute (`app` where only the module is). Raises `ConfigurationError`."""
-    module, found = load_object(reference if ":" in reference else f"{reference}:app")
-    if not callable(found):
-        raise ConfigurationError(f"{reference!r} in {module.__file__} is not an application: it cannot be called.")
-    return found
+    """Import an ASGI application by `module:attribute`; the attribute defaults to `app`. Raises `ConfigurationError`."""
+    module, application = load_object(reference if ":" in reference else f"{reference}:app")
+    if not callable(application):
+        raise ConfigurationError(f"{reference!r} in {module.__file__} is not an ASGI application: it cannot be called.")
+    return application

@@ -1,82 +1,53 @@
-"""`sidelane jobs`: list, show, watch, cancel and requeue jobs. They need the store alone."""
+"""`sidelane jobs`: list, show, watch, cancel and requeue jobs."""
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from sidelane.admin.documents import job_document, unknown_words
-from sidelane.admin.worker_lookup import find_worker
-from sidelane.callbacks.status import callbacks_of
-from sidelane.cli.filters import Labelled, Most, OfQueue, OfTask, OfUser, labels_of
-from sidelane.cli.groups import DefaultListGroup
-from sidelane.cli.opening import open_client, settings_of
-from sidelane.cli.options import AsJson, LaneName, StoreUrl
+from sidelane.admin.actions import ActionResult, cancel_jobs, requeue_jobs
+from sidelane.admin.documents import job_document
+from sidelane.admin.jobs import asks_for_internal, job_detail, list_jobs
+from sidelane.cli.locate import open_client
+from sidelane.cli.options import Common, DefaultListGroup, JobFilterOptions, MaxItems, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
-from sidelane.cli.output.job_detail import print_sheet, sheet_document
+from sidelane.cli.output.job_detail import print_job
 from sidelane.cli.output.job_table import jobs_table
-from sidelane.cli.output.results import ItemResult, print_results
+from sidelane.cli.output.results import print_results
 from sidelane.cli.output.watch import JsonView, TerminalView, watch_job
-from sidelane.client.partial import partial_text
-from sidelane.model.job import JobRecord, Query, Rejection, State, Tombstone
+from sidelane.model.job import JobRecord, Query, State
 from sidelane.model.settings import Settings
 from sidelane.processes.exit_code import Exit
 from sidelane.stores.factory import redact_url
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
-commands = typer.Typer(cls=DefaultListGroup, help="List, show, watch, cancel and requeue jobs. Alone: list them.")
+commands = typer.Typer(
+    cls=DefaultListGroup, help="List, show, watch, cancel and requeue jobs. Without a command: list them."
+)
 
-JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job.", show_default=False)]
 JobIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs.", show_default=False)]
-
-Found = JobRecord | Tombstone | None
 
 
 @commands.command("list")
-def list_jobs(  # noqa: PLR0913 - one parameter an option is how typer declares a command
+@expand_options
+def list_(
     *,
-    state: Annotated[
-        list[State] | None,
-        typer.Option(
-            metavar="STATE",
-            help="Only jobs that are queued, running, succeeded, failed or cancelled; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    task: OfTask = None,
-    queue: OfQueue = None,
-    user: OfUser = None,
-    key: Annotated[str | None, typer.Option(metavar="KEY", help="Only jobs with this key.", show_default=False)] = None,
-    parent: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only jobs that this job has submitted.", show_default=False)
-    ] = None,
-    batch: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only jobs of this batch.", show_default=False)
-    ] = None,
-    label: Labelled = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Sidelane's own jobs too: callbacks, hand-overs on their way, files that go.")
+    filters: JobFilterOptions,
+    internal: Annotated[
+        bool, typer.Option("--all", help="Include internal jobs (callbacks, dispatches, file cleanup).")
     ] = False,
-    limit: Most = 50,
-    as_json: AsJson = False,
-    store: StoreUrl = None,
-    lane: LaneName = None,
+    limit: MaxItems = 50,
+    common: Common,
 ) -> None:
-    """List jobs, the newest first. Sidelane's own are left out but with --all, --parent, or their own --task or --queue."""
-    query = Query(
-        states=frozenset(state) if state else None, task=task, queue=queue, user=user, key=key, parent=parent, batch=batch,
-        labels=labels_of(label), limit=limit,
-    )  # fmt: skip
-    settings = settings_of(store, lane)
-    own = everything or parent is not None or any((name or "").startswith(INTERNAL_PREFIX) for name in (task, queue))
-    records = asyncio.run(_find(settings, query, own=own))
-    if as_json:
+    """List jobs, newest first. Internal jobs are listed only with --all, --parent, or their own --task or --queue."""
+    query, settings = filters.query(limit), common.settings()
+    records = asyncio.run(_list(settings, query, internal=internal or asks_for_internal(query)))
+    if common.as_json:
         print_json([job_document(record) for record in records])
         return
     if not records:
-        stderr().print(f"No such job in {redact_url(settings.store)}.", style="dim")
+        stderr().print(f"No matching job in {redact_url(settings.store)}.", style="dim")
         return
     console = output()
     write(console, jobs_table(console, records, time.time()))
@@ -85,62 +56,52 @@ def list_jobs(  # noqa: PLR0913 - one parameter an option is how typer declares 
 
 
 @commands.command()
-def show(job_id: JobId, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
-    """Show everything about a job: arguments, result, each failure with its traceback, and who runs it."""
-    asyncio.run(show_job(settings_of(store, lane), job_id, as_json=as_json))
+@expand_options
+def show(job_id: JobId, *, common: Common) -> None:
+    """Show everything about a job: arguments, result, each failure with its traceback, and its worker."""
+    asyncio.run(show_job(common.settings(), job_id, as_json=common.as_json))
 
 
 @commands.command()
-def watch(job_id: JobId, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
-    """Follow a job live to its end: tokens go to stdout, progress and all else to stderr.
+@expand_options
+def watch(job_id: JobId, *, common: Common) -> None:
+    """Follow a job live until it ends: tokens go to stdout, progress and messages to stderr.
 
-    The exit code is 0 when it succeeded, 1 when it failed and 5 when it was cancelled. With --json: one event a line.
+    The exit code is 0 if it succeeded, 1 if it failed and 5 if it was cancelled. With --json: one event per line.
     """
-    state = asyncio.run(_watch(settings_of(store, lane), job_id, as_json=as_json))
+    state = asyncio.run(_watch(common.settings(), job_id, as_json=common.as_json))
     exits = {State.FAILED: Exit.FAILED, State.CANCELLED: Exit.CANCELLED}
     raise typer.Exit(exits.get(state, Exit.DONE))
 
 
 @commands.command()
-def cancel(job_ids: JobIds, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
+@expand_options
+def cancel(job_ids: JobIds, *, common: Common) -> None:
     """Cancel jobs: queued ones at once; running ones are asked to stop."""
-    before, after = asyncio.run(_cancel(settings_of(store, lane), job_ids))
-    print_results(list(map(_cancelled, job_ids, before, after)), as_json=as_json)
+    print_results(asyncio.run(_cancel(common.settings(), job_ids)), as_json=common.as_json)
 
 
 @commands.command()
-def requeue(job_ids: JobIds, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
-    """Bring finished jobs back to their queues, with fresh budgets."""
-    before, after = asyncio.run(_requeue(settings_of(store, lane), job_ids))
-    print_results(list(map(_requeued, job_ids, before, after)), as_json=as_json)
-
-
-async def _find(settings: Settings, query: Query, *, own: bool) -> list[JobRecord]:
-    """Find jobs; with `own`, Sidelane's own among them."""
-    async with open_client(settings) as client:
-        records, before = list[JobRecord](), query.before
-        while len(records) < query.limit:
-            found = await client.find(replace(query, before=before))
-            records += [record for record in found if own or not record.spec.queue.startswith(INTERNAL_PREFIX)]
-            if len(found) < query.limit:
-                break
-            before = found[-1].sequence
-        return records[: query.limit]
+@expand_options
+def requeue(job_ids: JobIds, *, common: Common) -> None:
+    """Return finished jobs to their queues, with fresh retry budgets."""
+    print_results(asyncio.run(_requeue(common.settings(), job_ids)), as_json=common.as_json)
 
 
 async def show_job(settings: Settings, job_id: str, *, as_json: bool) -> JobRecord:
-    """Print everything about a job, and give its record. Raises `UnknownJob` or `JobGone`."""
+    """Print everything about a job, and return its record. Raises `UnknownJob` or `JobRemoved`."""
     async with open_client(settings) as client:
-        record = await client.record(job_id)
-        served = await find_worker(record, client.store)
-        place = await client.store.queue_position(job_id) if record.state is State.QUEUED else None
-        partial = await partial_text(client.store, record.id) if record.result is None else ""
-        callbacks = await callbacks_of(client, job_id)
+        detail = await job_detail(client, job_id)
     if as_json:
-        print_json(sheet_document(record, served, place, partial, callbacks))
+        print_json(detail.document())
     else:
-        print_sheet(record, served, place, partial, callbacks)
-    return record
+        print_job(detail)
+    return detail.record
+
+
+async def _list(settings: Settings, query: Query, *, internal: bool) -> list[JobRecord]:
+    async with open_client(settings) as client:
+        return await list_jobs(client, query, internal=internal)
 
 
 async def _watch(settings: Settings, job_id: str, *, as_json: bool) -> State:
@@ -148,37 +109,11 @@ async def _watch(settings: Settings, job_id: str, *, as_json: bool) -> State:
         return await watch_job(client, job_id, JsonView() if as_json else TerminalView())
 
 
-async def _cancel(settings: Settings, ids: list[str]) -> tuple[list[Found], list[JobRecord | None]]:
+async def _cancel(settings: Settings, ids: list[str]) -> list[ActionResult]:
     async with open_client(settings) as client:
-        return await client.store.get(ids), await client.store.cancel(ids)
+        return await cancel_jobs(client.store, ids)
 
 
-async def _requeue(settings: Settings, ids: list[str]) -> tuple[list[Found], list[JobRecord | Rejection | None]]:
+async def _requeue(settings: Settings, ids: list[str]) -> list[ActionResult]:
     async with open_client(settings) as client:
-        return await client.store.get(ids), await client.store.requeue(ids)
-
-
-def _cancelled(job_id: str, before: Found, after: JobRecord | None) -> ItemResult:
-    if after is None or not isinstance(before, JobRecord):
-        return _unknown(job_id, before)
-    if before.state.finished:
-        return _done(after, f"had ended already ({before.state})")
-    return _done(after, "cancelled" if after.state is State.CANCELLED else "was asked to stop")
-
-
-def _requeued(job_id: str, before: Found, after: JobRecord | Rejection | None) -> ItemResult:
-    if isinstance(after, Rejection):
-        words = f"not requeued: {after.problem.detail or after.problem.title}"
-        return ItemResult(job_id, Exit.FAILED, words, {"job": None})
-    if after is None or not isinstance(before, JobRecord):
-        return _unknown(job_id, before)
-    return _done(after, "requeued" if before.state.finished else f"left as it is: it has not ended ({before.state})")
-
-
-def _done(record: JobRecord, words: str) -> ItemResult:
-    return ItemResult(record.id, Exit.DONE, words, {"job": job_document(record)})
-
-
-def _unknown(job_id: str, before: Found) -> ItemResult:
-    found = before if isinstance(before, Tombstone) else None
-    return ItemResult(job_id, Exit.UNKNOWN, unknown_words(found), {"job": None})
+        return await requeue_jobs(client.store, ids)

@@ -1,4 +1,4 @@
-"""`sidelane limits`: how full the limits in use are, and how many jobs wait at each."""
+"""`sidelane limits`: list the limits in use, how full they are, and how many jobs wait for each."""
 
 import asyncio
 from typing import Annotated
@@ -7,10 +7,8 @@ import typer
 from rich.text import Text
 
 from sidelane.admin.documents import limit_document
-from sidelane.cli.filters import Most
-from sidelane.cli.groups import DefaultListGroup
-from sidelane.cli.opening import open_client, settings_of
-from sidelane.cli.options import AsJson, LaneName, StoreUrl
+from sidelane.cli.locate import open_client
+from sidelane.cli.options import Common, DefaultListGroup, MaxItems, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
 from sidelane.cli.output.states import bar
 from sidelane.cli.output.tables import Columns, fit_table
@@ -20,42 +18,41 @@ from sidelane.model.worker import LimitStats
 from sidelane.stores.factory import redact_url
 
 COLUMNS = Columns(
-    headers=("LIMIT", "", "TAKEN", "PARKED", "ONE MORE"),
-    expendable=("",),
-    elastic=("LIMIT",),
-    numbers=("TAKEN", "PARKED"),
+    headers=("LIMIT", "", "USED", "WAITING", "AVAILABLE"),
+    droppable=("",),
+    shrinkable=("LIMIT",),
+    numbers=("USED", "WAITING"),
 )
 
 NEARLY_FULL = 0.8
 
-commands = typer.Typer(cls=DefaultListGroup, help="How full the limits in use are. Alone: list them.")
+commands = typer.Typer(cls=DefaultListGroup, help="List the limits in use. Without a command: list them.")
 
 
 @commands.command("list")
-def list_limits(
+@expand_options
+def list_(
     *,
     name: Annotated[
         str,
-        typer.Option(metavar="PREFIX", help="Only limits whose id, name/key, begins so.", show_default=False),
+        typer.Option(metavar="PREFIX", help="Only limits whose id, NAME/KEY, starts with this.", show_default=False),
     ] = "",
-    limit: Most = 50,
-    as_json: AsJson = False,
-    store: StoreUrl = None,
-    lane: LaneName = None,
+    limit: MaxItems = 50,
+    common: Common,
 ) -> None:
-    """List the limits that have anything taken or waiting, the fullest first.
+    """List the limits that are in use or have waiting jobs, the fullest first.
 
-    TAKEN is how many of its slots, or how much of a rate's burst; PARKED jobs wait for room. ONE MORE is when a rate lets the
-    next one in, in seconds.
+    USED is the number of slots in use, or the part of a rate limit's burst. WAITING is the number of jobs that wait for the
+    limit. AVAILABLE is when the limit admits the next job.
     """
-    settings = settings_of(store, lane)
-    found = [each for each in asyncio.run(_look(settings)) if each.id.startswith(name)]
+    settings = common.settings()
+    found = [each for each in asyncio.run(_list(settings)) if each.id.startswith(name)]
     found.sort(key=lambda each: (-each.held / each.most, -each.waiting, each.id))
-    if as_json:
+    if common.as_json:
         print_json([limit_document(each) for each in found[:limit]])
         return
     if not found:
-        stderr().print(f"No such limit is in use in {redact_url(settings.store)}.", style="dim")
+        stderr().print(f"No matching limit is in use in {redact_url(settings.store)}.", style="dim")
         return
     console = output()
     write(console, fit_table(console, COLUMNS, [_row(each) for each in found[:limit]]))
@@ -63,7 +60,7 @@ def list_limits(
         stderr().print(f"These are the fullest {limit} of {len(found):,} (--limit).", style="dim")
 
 
-async def _look(settings: Settings) -> list[LimitStats]:
+async def _list(settings: Settings) -> list[LimitStats]:
     async with open_client(settings) as client:
         return await client.store.limits()
 
@@ -76,14 +73,14 @@ def _row(limit: LimitStats) -> list[Text]:
         bar(share, style),
         Text(f"{limit.held:,} of {limit.most:,}", style if share >= NEARLY_FULL else ""),
         Text(f"{limit.waiting:,}", "magenta" if limit.waiting else "dim"),
-        _one_more(limit),
+        _available(limit),
     ]
 
 
-def _one_more(limit: LimitStats) -> Text:
-    """Say when one more may come: of a rate, in how many seconds; of slots, when one of its jobs is through."""
+def _available(limit: LimitStats) -> Text:
+    """Return when the limit admits the next job: a rate limit after a time, a concurrency limit when a job ends."""
     if limit.held < limit.most and not limit.after:
         return Text("now", "dim")
     if limit.after:
         return Text(f"in {duration(limit.after)}")
-    return Text("when one is through", "dim")
+    return Text("when a job ends", "dim")

@@ -1,173 +1,157 @@
-"""`sidelane queues`: what waits and runs in each queue; pause, resume and drain them."""
+"""`sidelane queues`: list, pause, resume and drain queues."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from types import TracebackType
+from typing import Annotated, Self
 
 import typer
+from rich.status import Status
 from rich.text import Text
 
+from sidelane.admin import queues
+from sidelane.admin.actions import ActionResult
+from sidelane.admin.actions import Status as ActionStatus
 from sidelane.admin.documents import queue_document
-from sidelane.cli.commands.draining import Draining, drain_queues
-from sidelane.cli.commands.workers import warn_of_queues
-from sidelane.cli.groups import DefaultListGroup
-from sidelane.cli.opening import open_client, settings_of
-from sidelane.cli.options import AsJson, LaneName, StoreUrl
-from sidelane.cli.output.console import output, print_json, stderr, warning, write
-from sidelane.cli.output.results import ItemResult, print_results
+from sidelane.cli.commands.workers import warn_without_worker
+from sidelane.cli.locate import open_client
+from sidelane.cli.options import Common, DefaultListGroup, expand_options
+from sidelane.cli.output.console import interactive, output, print_json, stderr, warning, write
+from sidelane.cli.output.results import print_results
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, format_rate
 from sidelane.model.settings import Settings
 from sidelane.model.worker import QueueStats, WorkerInfo
-from sidelane.processes.exit_code import Exit
-from sidelane.stores.contract import Store
 from sidelane.stores.factory import redact_url
 
 COLUMNS = Columns(
-    headers=("NAME", "STATE", "READY", "PARKED", "DELAYED", "RUNNING", "OLDEST", "RATE", "WORKERS"),
-    expendable=("RATE", "OLDEST"),
-    elastic=("NAME",),
-    numbers=("READY", "PARKED", "DELAYED", "RUNNING", "OLDEST", "RATE", "WORKERS"),
+    headers=("NAME", "STATE", "READY", "AT LIMIT", "DELAYED", "RUNNING", "OLDEST", "RATE", "WORKERS"),
+    droppable=("RATE", "OLDEST"),
+    shrinkable=("NAME",),
+    numbers=("READY", "AT LIMIT", "DELAYED", "RUNNING", "OLDEST", "RATE", "WORKERS"),
 )
 
-commands = typer.Typer(
-    cls=DefaultListGroup, help="What waits and runs in each queue; pause, resume and drain them. Alone: list them."
-)
+commands = typer.Typer(cls=DefaultListGroup, help="List, pause, resume and drain queues. Without a command: list them.")
 
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of queues.", show_default=False)]
 
 
 @commands.command("list")
-def list_queues(*, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
-    """List the queues: paused or open, how many jobs wait and why, how many run, how fast they start, and who serves them.
+@expand_options
+def list_(*, common: Common) -> None:
+    """List the queues: open or paused, their queued and running jobs, how fast jobs start, and the number of workers.
 
-    READY jobs may start, PARKED ones wait at a limit, DELAYED ones for their time. OLDEST is how long the oldest ready job has
-    waited, RATE how many jobs started over the last minute or so, WORKERS how many live workers take jobs of the queue.
+    READY jobs can start. AT LIMIT jobs wait for a limit, DELAYED ones for their time. OLDEST is how long the oldest ready job
+    has waited. RATE is how many jobs started, averaged over about the last minute. WORKERS is the number of live workers.
     """
-    settings = settings_of(store, lane)
-    queues, workers = asyncio.run(_look(settings))
-    if as_json:
-        print_json([queue_document(queue, workers) for queue in queues])
+    settings = common.settings()
+    found, workers = asyncio.run(_list(settings))
+    if common.as_json:
+        print_json([queue_document(queue, workers) for queue in found])
         return
-    if not queues:
-        stderr().print(f"No queue has had a job in {redact_url(settings.store)} yet.", style="dim")
+    if not found:
+        stderr().print(f"No queue in {redact_url(settings.store)} yet.", style="dim")
         return
     console = output()
-    write(console, fit_table(console, COLUMNS, [_row(queue, workers) for queue in queues]))
-    warn_of_queues(workers, queues)
-    if paused := [queue.name for queue in queues if queue.paused and queue.queued]:
-        words = f"jobs wait in paused queues: `sidelane queues resume {' '.join(paused)}` lets them start"
-        stderr().print(warning(words))
+    write(console, fit_table(console, COLUMNS, [_row(queue, workers) for queue in found]))
+    warn_without_worker(found, workers)
+    if paused := [queue.name for queue in found if queue.paused and queue.queued]:
+        message = f"jobs wait in paused queues; start them with `sidelane queues resume {' '.join(paused)}`"
+        stderr().print(warning(message))
 
 
 @commands.command()
-def pause(names: Names, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
-    """Start no more jobs of these queues, everywhere and at once. What runs goes on; what is submitted waits."""
-    answers = asyncio.run(_turn(settings_of(store, lane), names, paused=True))
-    print_results(answers, as_json=as_json, by="name")
+@expand_options
+def pause(names: Names, *, common: Common) -> None:
+    """Start no more jobs of these queues, on any worker. Running jobs go on; jobs can still be submitted."""
+    print_results(asyncio.run(_set_paused(common.settings(), names, paused=True)), as_json=common.as_json, key="name")
 
 
 @commands.command()
-def resume(names: Names, *, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
-    """Let jobs of these queues start again, everywhere and at once."""
-    answers = asyncio.run(_turn(settings_of(store, lane), names, paused=False))
-    print_results(answers, as_json=as_json, by="name")
+@expand_options
+def resume(names: Names, *, common: Common) -> None:
+    """Let jobs of these queues start again, on all workers."""
+    print_results(asyncio.run(_set_paused(common.settings(), names, paused=False)), as_json=common.as_json, key="name")
 
 
 @commands.command()
+@expand_options
 def drain(
     names: Names,
     *,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="How long to wait. Else until nothing runs.", show_default=False),
+        typer.Option(min=0, metavar="SECONDS", help="Maximum time to wait. Default: no maximum.", show_default=False),
     ] = None,
-    as_json: AsJson = False,
-    store: StoreUrl = None,
-    lane: LaneName = None,
+    common: Common,
 ) -> None:
-    """Pause these queues and wait until none of their jobs runs. They stay paused; Ctrl-C ends the waiting alone.
+    """Pause these queues and wait until no job of them runs. They stay paused, even if Ctrl-C ends the wait.
 
-    The exit code is 1 when jobs still run after --timeout.
+    The exit code is 1 if jobs still run after --timeout.
     """
-    settings = settings_of(store, lane)
-    answers = asyncio.run(_turn(settings, names, paused=True))
-    paused = [answer.name for answer in answers if answer.exit == Exit.DONE]
+    settings = common.settings()
+    results = asyncio.run(_set_paused(settings, names, paused=True))
+    paused = [result.name for result in results if result.status is ActionStatus.DONE]
     try:
         left = asyncio.run(_drain(settings, paused, timeout)) if paused else {}
     except KeyboardInterrupt:
-        stderr().print(warning(f"interrupted; still paused: {', '.join(paused)}. {_how_to_resume(paused)}"))
+        resume_command = f"`sidelane queues resume {' '.join(paused)}`"
+        stderr().print(warning(f"interrupted; still paused: {', '.join(paused)}. Resume with {resume_command}."))
         raise
-    told = [_drained(answer, left) if answer.exit == Exit.DONE else answer for answer in answers]
-    print_results(told, as_json=as_json, by="name")
+    results = [queues.drain_result(result, left) for result in results]
+    print_results(results, as_json=common.as_json, key="name")
 
 
-async def _look(settings: Settings) -> tuple[list[QueueStats], list[WorkerInfo]]:
+class DrainView:
+    """Shows how many jobs still run: on a terminal one live line, elsewhere a line for each change."""
+
+    def __init__(self) -> None:
+        self._stderr = stderr()
+        self._status: Status | None = self._stderr.status("") if interactive(self._stderr) else None
+        self._began = time.monotonic()
+        self._shown: Mapping[str, int] = {}
+
+    def __enter__(self) -> Self:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def show(self, running: Mapping[str, int]) -> None:
+        """Show the number of running jobs by queue."""
+        message = "still running: " + ", ".join(f"{count:,} of {name}" for name, count in running.items())
+        if self._status is not None:
+            waited = duration(time.monotonic() - self._began)
+            self._status.update(Text.assemble(message, (f"  {waited}", "dim")))
+        elif running != self._shown:
+            self._stderr.print(message)
+        self._shown = running
+
+
+async def _list(settings: Settings) -> tuple[list[QueueStats], list[WorkerInfo]]:
     async with open_client(settings) as client:
-        workers = await client.store.workers()
-        return await _queues(client.store, workers), workers
+        return await queues.list_queues(client.store)
 
 
-async def _queues(store: Store, workers: Sequence[WorkerInfo]) -> list[QueueStats]:
-    """Give every queue that has had a job, or that a live worker serves, by name."""
-    found = {queue.name: queue for queue in await store.stats()}
-    for worker in workers:
-        for name in worker.queues:
-            found.setdefault(name, QueueStats(name=name))
-    return [found[name] for name in sorted(found)]
-
-
-async def _turn(settings: Settings, names: Sequence[str], *, paused: bool) -> list[ItemResult]:
-    """Pause or resume the queues that there are."""
+async def _set_paused(settings: Settings, names: Sequence[str], *, paused: bool) -> list[ActionResult]:
     async with open_client(settings) as client:
-        known = {queue.name: queue for queue in await _queues(client.store, await client.store.workers())}
-        answers = []
-        for name in dict.fromkeys(names):
-            if name in known:
-                await client.store.pause(name, paused)
-            answers.append(_turned(name, known, paused=paused))
-        return answers
-
-
-def _turned(name: str, known: Mapping[str, QueueStats], *, paused: bool) -> ItemResult:
-    queue = known.get(name)
-    if queue is None:
-        others = f"it knows {', '.join(known)}" if known else "it knows none yet"
-        words = f"there is no such queue: the store has never seen a job or a worker of it; {others}"
-        return ItemResult(name, Exit.UNKNOWN, words)
-    if queue.paused == paused:
-        return ItemResult(name, Exit.DONE, "was paused already" if paused else "was not paused")
-    if paused:
-        more = f"; {_jobs(queue.running, 'still run')}" if queue.running else ""
-        return ItemResult(name, Exit.DONE, f"paused{more}")
-    more = f"; {_jobs(queue.queued, 'wait')}" if queue.queued else ""
-    return ItemResult(name, Exit.DONE, f"resumed{more}")
-
-
-def _drained(answer: ItemResult, left: Mapping[str, int]) -> ItemResult:
-    running = left.get(answer.name, 0)
-    if running:
-        words = f"not drained: {_jobs(running, 'still run')}; it stays paused"
-        return ItemResult(answer.name, Exit.FAILED, words)
-    return ItemResult(answer.name, Exit.DONE, "drained: nothing runs, and it stays paused")
+        return await queues.set_paused(client.store, names, paused=paused)
 
 
 async def _drain(settings: Settings, names: Sequence[str], timeout: float | None) -> dict[str, int]:
     async with open_client(settings) as client:
-        with Draining() as view:
-            return await drain_queues(client.store, names, timeout, view)
-
-
-def _how_to_resume(names: Sequence[str]) -> str:
-    return f"`sidelane queues resume {' '.join(names)}` lets their jobs start again."
-
-
-def _jobs(count: int, verb: str) -> str:
-    return f"1 job {verb}s" if count == 1 else f"{count:,} jobs {verb}"
+        with DrainView() as view:
+            return await queues.wait_until_drained(client.store, names, timeout, view.show)
 
 
 def _row(queue: QueueStats, workers: Sequence[WorkerInfo]) -> list[Text]:
-    serving = sum(queue.name in worker.queues for worker in workers)
+    count = sum(queue.name in worker.queues for worker in workers)
     return [
         Text(queue.name, "bold"),
         Text("‖ paused", "bold yellow") if queue.paused else Text("● open", "green"),
@@ -177,7 +161,7 @@ def _row(queue: QueueStats, workers: Sequence[WorkerInfo]) -> list[Text]:
         _number(queue.running, "bold cyan"),
         Text("" if queue.oldest is None else duration(queue.oldest)),
         Text(format_rate(queue.rate)),
-        Text(f"{serving}") if serving else Text("none", "bold red" if queue.queued else "dim"),
+        Text(f"{count}") if count else Text("none", "bold red" if queue.queued else "dim"),
     ]
 
 

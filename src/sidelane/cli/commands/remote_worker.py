@@ -1,4 +1,4 @@
-"""`sidelane serve`: a worker on a machine without access to the store, which takes offers as messages and sends replies."""
+"""`sidelane remote-worker`: run a worker on a machine without access to the store, over messages."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,56 +9,64 @@ from sidelane.app import Sidelane
 from sidelane.cli.locate import load_lane
 from sidelane.cli.options import Concurrency, LogLevel, WorkersLane, level_of
 from sidelane.cli.output.logs import log_to_stderr
-from sidelane.cli.worker_main import run_and_exit, run_worker, tasks_of
-from sidelane.transports.endpoints import Address, parse
+from sidelane.cli.worker_main import run_and_exit, run_worker, task_names
+from sidelane.transports.contract import Endpoint
+from sidelane.transports.endpoints import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What the command line asks of a worker that serves offers."""
+class RemoteWorkerOptions:
+    """Options of a remote worker from the command line."""
 
-    offers: Address
-    replies: Address
+    receive_from: Endpoint
+    reply_to: Endpoint
     name: str
     concurrency: int | None
 
 
-def serve(
+def remote_worker(
     *,
     lane: WorkersLane = None,
-    offers: Annotated[
+    receive_from: Annotated[
         str,
-        typer.Option(metavar="ADDRESS", help="Where offers of jobs come from, as in sqs://offers.", show_default=False),
+        typer.Option(metavar="ENDPOINT", help="Where to receive jobs, e.g. sqs://jobs.", show_default=False),
     ],
-    replies: Annotated[
+    reply_to: Annotated[
         str,
-        typer.Option(metavar="ADDRESS", help="Where events and results go, as in sqs://results.", show_default=False),
+        typer.Option(
+            metavar="ENDPOINT", help="Where to send events and results, e.g. sqs://results.", show_default=False
+        ),
     ],
-    name: Annotated[str, typer.Option(metavar="NAME", help="What to call this worker in logs.")] = "serve",
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of this worker in logs.")] = "remote-worker",
     concurrency: Concurrency = None,
     log_level: LogLevel = None,
     ctx: typer.Context,
 ) -> None:
-    """Run jobs that are handed over as messages, until told to stop; no store is needed.
+    """Run jobs that arrive as messages, without a store, until a signal stops the worker.
 
-    SIGTERM or Ctrl-C: take no more offers, let the running jobs finish for a while (the setting `drain`), give the rest back.
-    The same again, or SIGQUIT: give everything back at once.
+    SIGTERM or Ctrl-C: drain. The worker receives no more jobs, waits for the running ones (the setting `shutdown_timeout`)
+    and releases the rest. The same signal again, or SIGQUIT: release all running jobs at once.
     """
-    plan = Plan(offers=parse(offers), replies=parse(replies), name=name, concurrency=concurrency)
+    options = RemoteWorkerOptions(
+        receive_from=parse(receive_from), reply_to=parse(reply_to), name=name, concurrency=concurrency
+    )
     log_to_stderr(name, level_of(log_level))
-    found = load_lane(lane)
+    loaded = load_lane(lane)
     debug = bool(ctx.find_root().params.get("debug"))
-    run_and_exit(lambda: _serve(found, plan), debug=debug)
+    run_and_exit(lambda: _run(loaded, options), debug=debug)
 
 
-async def _serve(lane: Sidelane, plan: Plan) -> None:
+async def _run(lane: Sidelane, options: RemoteWorkerOptions) -> None:
     async with lane.remote_worker(
-        receive_from=plan.offers,
-        reply_to=plan.replies,
-        name=plan.name,
-        concurrency=plan.concurrency,
+        receive_from=options.receive_from,
+        reply_to=options.reply_to,
+        name=options.name,
+        concurrency=options.concurrency,
         exit_when_stuck=True,
-    ) as made:
-        slots = f", {made.info().slots} at once"
-        facts = {"offers": f"{plan.offers}{slots}", "replies": str(plan.replies), "tasks": tasks_of(made)}
-        await run_worker(made, facts)
+    ) as worker:
+        facts = {
+            "receive from": f"{options.receive_from}, concurrency {worker.info().slots}",
+            "reply to": str(options.reply_to),
+            "tasks": task_names(worker),
+        }
+        await run_worker(worker, facts)

@@ -1,4 +1,4 @@
-"""`sidelane worker`: one worker, or several processes of them, from the start to a clean end."""
+"""`sidelane worker`: run one worker, or several worker processes, until a signal stops them."""
 
 import asyncio
 from dataclasses import dataclass
@@ -12,33 +12,33 @@ from sidelane.cli.options import (
     Concurrency,
     LogLevel,
     Parent,
-    Queues,
     QueueSlots,
+    Slots,
     Strict,
     WorkersLane,
     level_of,
-    passed_on,
     slots_by_queue,
+    worker_arguments,
 )
 from sidelane.cli.output.logs import log_to_stderr
-from sidelane.cli.worker_main import run_and_exit, run_worker, tasks_of
+from sidelane.cli.worker_main import run_and_exit, run_worker, task_names
 from sidelane.external.task import external_tasks
 from sidelane.processes.child import CliProcess, exit_with_parent
-from sidelane.processes.supervisor import Supervisor, names_of
+from sidelane.processes.supervisor import Supervisor, process_names
 from sidelane.stores.factory import redact_url
 from sidelane.tasks.internal_queues import without_internal
-from sidelane.transports.endpoints import Address
+from sidelane.transports.contract import Endpoint
 from sidelane.worker.worker import Worker
 
 Prefixed = Annotated[bool, typer.Option("--prefixed", hidden=True)]
-"""Whoever reads our lines puts them behind our name, so they do not bring it."""
+"""The parent process prefixes each line with the worker name, so the log leaves it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What the command line asks of a worker."""
+class WorkerOptions:
+    """Options of a worker from the command line."""
 
-    queues: Queues | None
+    queues: Slots | None
     strict: bool
     name: str
     concurrency: int | None
@@ -49,69 +49,69 @@ def worker(
     lane: WorkersLane = None,
     queues: QueueSlots = None,
     strict: Strict = False,
-    name: Annotated[str, typer.Option(metavar="NAME", help="What to call this worker in logs and lists.")] = "worker",
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of this worker in logs and lists.")] = "worker",
     concurrency: Concurrency = None,
     log_level: LogLevel = None,
     processes: Annotated[
-        int, typer.Option(min=1, max=256, metavar="N", help="Processes to run; more than one get names like w1-2.")
+        int, typer.Option(min=1, max=256, metavar="N", help="Number of processes. Several get names like w1-2.")
     ] = 1,
     parent: Parent = None,
     prefixed: Prefixed = False,
     ctx: typer.Context,
 ) -> None:
-    """Run jobs until told to stop.
+    """Run jobs until a signal stops the worker.
 
-    SIGTERM or Ctrl-C: take no more jobs, let the running ones finish for a while (the setting `drain`), give the rest back.
-    The same again, or SIGQUIT: give everything back at once. What is given back costs a job nothing.
+    SIGTERM or Ctrl-C: drain. The worker takes no more jobs, waits for the running ones (the setting `shutdown_timeout`) and
+    releases the rest. The same signal again, or SIGQUIT: release all running jobs at once. A release costs no retry.
     """
     level = level_of(log_level)
-    plan = Plan(queues=slots_by_queue(queues), strict=strict, name=name, concurrency=concurrency)
+    options = WorkerOptions(queues=slots_by_queue(queues), strict=strict, name=name, concurrency=concurrency)
     exit_with_parent(parent)
     log_to_stderr("" if prefixed else name, level)
     if processes > 1:
-        common = ["worker", *([lane] if lane else []), *passed_on(level, queues, concurrency, strict=strict)]
-        children = [CliProcess(each, [*common, "--name", each]) for each in names_of(name, processes)]
+        common = ["worker", *([lane] if lane else []), *worker_arguments(level, queues, concurrency, strict=strict)]
+        children = [CliProcess(each, [*common, "--name", each]) for each in process_names(name, processes)]
         raise typer.Exit(asyncio.run(Supervisor(children).run()))
-    found = load_lane(lane)
+    loaded = load_lane(lane)
     debug = bool(ctx.find_root().params.get("debug"))
-    run_and_exit(lambda: _work(found, plan), debug=debug)
+    run_and_exit(lambda: _run(loaded, options), debug=debug)
 
 
-async def _work(lane: Sidelane, plan: Plan) -> None:
+async def _run(lane: Sidelane, options: WorkerOptions) -> None:
     async with lane.open():
-        made = lane.worker(
-            name=plan.name,
-            queues=plan.queues,
-            concurrency=plan.concurrency or _asked_for(lane, plan.queues),
+        worker = lane.worker(
+            name=options.name,
+            queues=options.queues,
+            concurrency=options.concurrency or _total_slots(lane, options.queues),
             exit_when_stuck=True,
-            strict=plan.strict,
+            strict=options.strict,
         )
         facts = {
-            "store": redact_url(lane.settings.store), "queues": _queues_of(made, plan), "tasks": tasks_of(made),
-            "intakes": ", ".join(f"{intake.name} of {intake.address}" for intake in lane.consumers),
+            "store": redact_url(lane.settings.store), "queues": _queues(worker, options), "tasks": task_names(worker),
+            "consumers": ", ".join(f"{consumer.name} ({consumer.endpoint})" for consumer in lane.consumers),
             "replies": ", ".join(sorted({str(endpoint) for endpoint in _replies_from(lane)})),
         }  # fmt: skip
-        await run_worker(made, {name: words for name, words in facts.items() if words})
+        await run_worker(worker, {name: value for name, value in facts.items() if value})
 
 
-def _asked_for(lane: Sidelane, queues: Queues | None) -> int | None:
-    """Add up the slots that --queues asks for: all there are where every queue has a number, else at least so many."""
+def _total_slots(lane: Sidelane, queues: Slots | None) -> int | None:
+    """Return the sum of the slots in --queues; if a queue has none, at least the setting `concurrency`."""
     if not queues:
         return None
-    asked = sum(slots or 0 for slots in queues.values())
-    return asked if all(queues.values()) else max(asked, lane.settings.concurrency)
+    total = sum(slots or 0 for slots in queues.values())
+    return total if all(queues.values()) else max(total, lane.settings.concurrency)
 
 
-def _replies_from(lane: Sidelane) -> list[Address]:
-    """Return the endpoints that external tasks are completed from."""
+def _replies_from(lane: Sidelane) -> list[Endpoint]:
+    """Return the endpoints from which external tasks receive replies."""
     endpoints = [task.routing.replies_from for task in external_tasks(lane.registry)]
     return [endpoint for endpoint in endpoints if endpoint is not None]
 
 
-def _queues_of(worker: Worker, plan: Plan) -> str:
+def _queues(worker: Worker, options: WorkerOptions) -> str:
     info = worker.info()
     queues = (
         name if slots == info.slots else f"{name} ({slots} at once)"
         for name, slots in without_internal(info.queues).items()
     )
-    return ", ".join(queues) + ("; strictly one before the next" if plan.strict else "")
+    return ", ".join(queues) + ("; strict order" if options.strict else "")

@@ -1,4 +1,4 @@
-"""`sidelane workers`: which workers are alive, how they are, and what they have room for."""
+"""`sidelane workers`: list the live workers with their health, slots and queues."""
 
 import asyncio
 import time
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from sidelane.admin.documents import worker_document
-from sidelane.cli.opening import open_client, settings_of
-from sidelane.cli.options import AsJson, LaneName, StoreUrl
+from sidelane.admin.queues import job_count, list_queues, without_worker
+from sidelane.cli.locate import open_client
+from sidelane.cli.options import Common, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
 from sidelane.cli.output.tables import MIN_WIDTH, Columns, fit_table
 from sidelane.cli.output.time_format import relative_time
@@ -18,16 +19,17 @@ from sidelane.tasks.internal_queues import without_internal
 
 COLUMNS = Columns(
     headers=("NAME", "HEALTH", "RUNNING", "QUEUES", "TASKS", "HOST", "PID", "STARTED"),
-    expendable=("STARTED", "TASKS", "HOST", "PID"),
-    elastic=("HEALTH", "QUEUES"),
+    droppable=("STARTED", "TASKS", "HOST", "PID"),
+    shrinkable=("HEALTH", "QUEUES"),
 )
 
 
-def workers(*, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName = None) -> None:
-    """List the workers that are alive: health, slots, queues."""
-    found, stats = asyncio.run(_look(settings_of(store, lane)))
+@expand_options
+def workers(*, common: Common) -> None:
+    """List the live workers: health, slots, queues."""
+    queues, found = asyncio.run(_list(common.settings()))
     found.sort(key=lambda worker: (worker.name, worker.started))
-    if as_json:
+    if common.as_json:
         print_json([worker_document(worker) for worker in found])
         return
     console, now = output(), time.time()
@@ -36,14 +38,21 @@ def workers(*, as_json: AsJson = False, store: StoreUrl = None, lane: LaneName =
     else:
         stderr().print(Text("No worker is alive. Start one with `sidelane worker`.", "yellow"))
     for worker in found:
-        if len(worker.health) > MIN_WIDTH:  # else it stands whole in the table, however narrow that is
+        if len(worker.health) > MIN_WIDTH:  # the table may have cut it
             stderr().print(warning(f"{worker.name}: {worker.health}"))
-    warn_of_queues(found, stats)
+    warn_without_worker(queues, found)
 
 
-async def _look(settings: Settings) -> tuple[list[WorkerInfo], list[QueueStats]]:
+def warn_without_worker(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> None:
+    """Warn about queues with jobs that no live worker takes."""
+    for queue in without_worker(queues, workers):
+        verb = "waits" if queue.queued == 1 else "wait"
+        stderr().print(warning(f"{job_count(queue.queued)} {verb} in queue {queue.name!r}, which no live worker takes"))
+
+
+async def _list(settings: Settings) -> tuple[list[QueueStats], list[WorkerInfo]]:
     async with open_client(settings) as client:
-        return await client.store.workers(), await client.store.stats()
+        return await list_queues(client.store)
 
 
 def _row(worker: WorkerInfo, now: float) -> list[Text]:
@@ -68,12 +77,3 @@ def _health(health: str) -> Text:
     if health == "ok":
         return Text("● ok", "green")
     return Text(f"● {health}", "yellow" if health.startswith("draining") else "red")
-
-
-def warn_of_queues(found: Sequence[WorkerInfo], stats: Sequence[QueueStats]) -> None:
-    """Say which queues have jobs that no live worker takes."""
-    for queue in stats:
-        waiting = queue.queued
-        if waiting and not any(queue.name in worker.queues for worker in found):
-            jobs = "1 job waits" if waiting == 1 else f"{waiting} jobs wait"
-            stderr().print(warning(f"{jobs} in queue {queue.name!r}, which no worker takes"))

@@ -1,4 +1,4 @@
-"""How far a batch has come: a sheet, a bar that moves, or a document a line."""
+"""Batch progress: a detail view, a live bar, or JSON lines."""
 
 import time
 from types import TracebackType
@@ -9,18 +9,18 @@ from rich.table import Table
 from rich.text import Text
 
 from sidelane.admin.documents import batch_document
-from sidelane.cli.output.chains import follows_words
 from sidelane.cli.output.console import output, print_json_line, stderr, write
+from sidelane.cli.output.job_detail import follow_up_label
 from sidelane.cli.output.states import DOTS, STYLES
 from sidelane.cli.output.time_format import duration, relative_time, timestamp
 from sidelane.model.batch import BatchRecord
 
-WIDTH, NARROWEST = 40, 10
-"""Columns of a batch's bar, where there is room, and at least."""
+MAX_BAR, MIN_BAR = 40, 10
+"""Width of a batch's bar in terminal columns."""
 
 
 class BatchView(Protocol):
-    """Shows a batch that is being watched."""
+    """Shows a batch that is watched."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -30,7 +30,7 @@ class BatchView(Protocol):
 
 
 class BatchLines:
-    """One JSON document a line, whenever something has changed; the end is the last."""
+    """Prints one line of JSON for each change; the last is the end."""
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +45,7 @@ class BatchLines:
 
 
 class BatchProgress:
-    """A bar of its jobs, by how they ended, that moves until the batch has ended and then stays."""
+    """Shows a live bar of the jobs by state. It stays on the screen when the batch has ended."""
 
     def __init__(self) -> None:
         self._console = stderr()
@@ -71,19 +71,19 @@ class BatchProgress:
 
 
 def print_batch(record: BatchRecord) -> None:
-    """Print how far a batch has come."""
+    """Print the progress of a batch."""
     console, now = output(), time.time()
     write(console, Text.assemble("Batch ", (record.id, "bold"), "  ", batch_state(record)))
     write(console, Text("  ").append(segments(record)).append("  ").append(counts(record)))
     facts = [
         ("user", record.spec.user or ""),
         ("submitted", f"{relative_time(record.submitted, now)}  ({timestamp(record.submitted)})"),
-        ("sealed", "yes" if record.sealed else "no: jobs may still join"),
+        ("sealed", "yes" if record.sealed else "no: jobs may be added"),
         ("ended", "" if record.ended is None else f"{relative_time(record.ended, now)}  ({timestamp(record.ended)})"),
         ("took", "" if record.ended is None else duration(record.ended - record.submitted)),
-        *((follows_words(each), each.spec.task) for each in record.spec.follow_ups),
-        ("kept", f"for {duration(record.spec.retention)} after its end"),
-        ("its jobs", f"sidelane jobs list --batch {record.id}"),
+        *((follow_up_label(each), each.spec.task) for each in record.spec.follow_ups),
+        ("retention", duration(record.spec.retention)),
+        ("jobs", f"sidelane jobs list --batch {record.id}"),
     ]
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
@@ -95,21 +95,22 @@ def print_batch(record: BatchRecord) -> None:
 
 
 def batch_line(record: BatchRecord, now: float, width: int) -> Text:
-    """Say on one line, of so many columns, how far a batch has come."""
+    """Return the progress of a batch on one line of `width` columns."""
     took = duration((record.ended or now) - record.submitted)
-    words = Text("  ").join([Text(), batch_state(record), counts(record), Text(took, "dim")])
-    bar = segments(record, max(NARROWEST, min(WIDTH, width - words.cell_len)))
-    line = bar.append(words)
+    label = Text("  ").join([Text(), batch_state(record), counts(record), Text(took, "dim")])
+    bar = segments(record, max(MIN_BAR, min(MAX_BAR, width - label.cell_len)))
+    line = bar.append(label)
     line.truncate(width, overflow="ellipsis")
     return line
 
 
 def batch_state(record: BatchRecord) -> Text:
+    """Return a batch's state, coloured."""
     return Text(f"{DOTS[record.state]} {record.state}", STYLES[record.state])
 
 
-def segments(record: BatchRecord, width: int = WIDTH) -> Text:
-    """Draw a bar of how a batch's jobs ended; what is grey has not. Each kind that there is shows, however few they are."""
+def segments(record: BatchRecord, width: int = MAX_BAR) -> Text:
+    """Return a bar of a batch's jobs by state; unfinished ones are grey. Every state with at least one job is visible."""
     kinds = [
         (record.succeeded, "green"),
         (record.failed, "red"),
@@ -122,7 +123,7 @@ def segments(record: BatchRecord, width: int = WIDTH) -> Text:
 
 
 def counts(record: BatchRecord) -> Text:
-    """Count a batch's jobs."""
+    """Return how many jobs of a batch have ended."""
     ended = record.total - record.unfinished
     text = Text(f"{ended:,} of {record.total:,}{'' if record.sealed else ' so far'}")
     for count, name in ((record.failed, "failed"), (record.cancelled, "cancelled")):

@@ -1,4 +1,4 @@
-"""What goes to the terminal: data on stdout, everything said about it on stderr; colours and widths fit where it goes."""
+"""Consoles: data goes to stdout, messages to stderr. Colours and widths depend on where they go."""
 
 import json
 import os
@@ -8,16 +8,16 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 UNBOUNDED = 100_000
-"""Columns of a line that goes to a file or another program: it is never cut."""
+"""Width in columns of output that goes to a file or another program, so that lines are never cut."""
 
 
 def output() -> Console:
-    """The console for data."""
+    """Return the console for data."""
     return _console(stderr=False)
 
 
 def stderr() -> Console:
-    """The console for what is said to people."""
+    """Return the console for messages."""
     return _console(stderr=True)
 
 
@@ -29,12 +29,12 @@ def _console(*, stderr: bool) -> Console:
 
 
 def interactive(console: Console) -> bool:
-    """Tell whether people look at it: colours may be forced upon a file, too."""
+    """Return whether a console is a terminal. Colours do not tell, because they can be forced for a file too."""
     return console.file.isatty()
 
 
 def write(console: Console, *renderables: RenderableType) -> None:
-    """Print on a console; what goes to a file or another program has no spaces at the ends of its lines."""
+    """Print on a console. Output to a file or another program has no trailing spaces."""
     if interactive(console):
         for renderable in renderables:
             console.print(renderable)
@@ -51,10 +51,10 @@ def print_json(document: Any) -> None:
 
 
 def print_json_line(document: Any) -> None:
-    """Print one JSON document on one line, at once."""
+    """Print one JSON document on one line, and flush."""
     print(json.dumps(document, separators=(",", ":"), ensure_ascii=False), flush=True)
 
 
-def warning(words: str) -> Text:
-    """Mark words that an operator should not miss."""
-    return Text.assemble(("! ", "bold yellow"), (words, "yellow"))
+def warning(message: str) -> Text:
+    """Return a message marked as a warning."""
+    return Text.assemble(("! ", "bold yellow"), (message, "yellow"))

@@ -1,91 +1,76 @@
-"""Everything about one job, on one sheet, for operators: tracebacks included."""
+"""Job detail: everything about one job for operators, with tracebacks and callbacks."""
 
 import json
+import re
 import time
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.json import JSON
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sidelane.admin.documents import (
-    Document,
-    callback_document,
-    failure_document,
-    follow_up_document,
-    job_document,
-    problem_words,
-    time_text,
-    worker_document,
-)
-from sidelane.admin.worker_lookup import WorkerLookup
+from sidelane.admin.documents import problem_text
+from sidelane.admin.jobs import JobDetail, JobView, due_later, users_follow_ups
 from sidelane.callbacks.status import CallbackRecord
-from sidelane.cli.output.callback_table import callbacks_table
-from sidelane.cli.output.chains import follows_words, given_words, users_follow_ups
 from sidelane.cli.output.console import output, warning, write
-from sidelane.cli.output.states import attempts, due_later, state_text, took
+from sidelane.cli.output.states import DOTS, STYLES, attempts, one_line, run_time, state_text
+from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, relative_time, timestamp
-from sidelane.model.job import Failure, JobRecord, State
+from sidelane.model.job import FINISHED, Failure, FollowUp, JobRecord, State
 from sidelane.model.worker import QueuePosition, WorkerInfo
+from sidelane.tasks.placeholders import BATCH, FAILURE_OF_PARENT, RESULT_OF_PARENT
 
 MAX_POSITION = 1000
-"""Where the store stops counting the jobs before one."""
+"""The store counts at most this many jobs ahead of one."""
+
+SOURCES = {RESULT_OF_PARENT: "result of the parent", FAILURE_OF_PARENT: "failure of the parent"}
+
+OUTCOMES = {State.SUCCEEDED: "success", State.FAILED: "failure", State.CANCELLED: "cancel"}
+
+CALLBACK_COLUMNS = Columns(
+    headers=("ID", "STATE", "TO", "ON", "TRIES", "NEXT", "ANSWER"),
+    droppable=("ON", "TRIES", "NEXT", "ANSWER"),
+    shrinkable=("TO", "ANSWER"),
+)
+
+ERROR_NAME = re.compile(r"^[A-Z]\w+: ")
 
 
-def sheet_document(
-    record: JobRecord,
-    served: WorkerLookup,
-    place: QueuePosition | None,
-    partial: str,
-    callbacks: Sequence[CallbackRecord],
-) -> Document:
-    """Everything about a job as one JSON document."""
-    return {
-        **job_document(record),
-        "follow_ups": list(map(follow_up_document, record.spec.follow_ups)),
-        "callbacks": list(map(callback_document, callbacks)),
-        "placeholders": dict(record.spec.placeholders),
-        "cascade": record.spec.cascade,
-        "partial": partial or None,
-        "position": place.before if place else None,
-        "wait": place.wait if place else None,
-        "has_worker": served.served,
-        "notice": served.words or None,
-        "running_on": worker_document(served.worker) if served.worker else None,
-        "dispatched": {"to": served.sent.to, "until": time_text(served.sent.until)} if served.sent else None,
-        "retention": record.spec.retention,
-        "history": [failure_document(failure) for failure in record.history],
-    }
-
-
-def print_sheet(
-    record: JobRecord,
-    served: WorkerLookup,
-    place: QueuePosition | None,
-    partial: str,
-    callbacks: Sequence[CallbackRecord],
-) -> None:
+def print_job(detail: JobDetail) -> None:
     """Print everything about a job."""
-    console, now = output(), time.time()
+    console, now, record = output(), time.time(), detail.record
     write(console, Text.assemble("Job ", (record.id, "bold"), "  ", state_text(record, now)))
-    if served.words:
-        write(console, warning(served.words))
-    write(console, _facts(record, served, place, now))
-    for title, body in _bodies(record, partial):
-        write(console, Text(title, "bold"), Padding(body, (0, 0, 0, 2), expand=False))
-    if callbacks:
-        table = callbacks_table(console, callbacks, now)
-        write(console, Text("Callbacks", "bold"), Padding(table, (0, 0, 0, 2), expand=False))
+    if detail.lookup.notice:
+        write(console, warning(detail.lookup.notice))
+    write(console, _facts(detail, now))
+    for title, body in _sections(record, detail.partial):
+        write(console, Text(title, "bold"), _indented(body))
+    if detail.callbacks:
+        write(console, Text("Callbacks", "bold"), _indented(callbacks_table(console, detail.callbacks, now)))
     if record.history:
         write(console, Text("History", "bold"))
     for failure in record.history:
-        write(console, Padding(_failure(failure, now), (0, 0, 0, 2), expand=False))
+        write(console, _indented(_failure(failure, now)))
 
 
-def _facts(record: JobRecord, served: WorkerLookup, place: QueuePosition | None, now: float) -> RenderableType:
-    spec = record.spec
+def callbacks_table(console: Console, records: Sequence[CallbackRecord], now: float) -> Table:
+    """Return a table of a job's callbacks. `now` is in seconds since 1970."""
+    return fit_table(console, CALLBACK_COLUMNS, [_callback_row(record, now) for record in records])
+
+
+def follow_up_label(follow_up: FollowUp) -> str:
+    """Return at which ends of a job or batch a follow-up is submitted: "then", "at the end" or e.g. "on failure"."""
+    if follow_up.on == {State.SUCCEEDED}:
+        return "then"
+    if follow_up.on >= FINISHED:
+        return "at the end"
+    return f"on {' or '.join(OUTCOMES[state] for state in sorted(follow_up.on))}"
+
+
+def _facts(detail: JobDetail, now: float) -> RenderableType:
+    record, spec, sent = detail.record, detail.record.spec, detail.lookup.sent
     facts: list[tuple[str, RenderableType]] = [
         ("task", spec.task if spec.version == 1 else f"{spec.task}, version {spec.version}"),
         ("queue", spec.queue if not spec.priority else f"{spec.queue}, priority {spec.priority}"),
@@ -94,22 +79,22 @@ def _facts(record: JobRecord, served: WorkerLookup, place: QueuePosition | None,
         ("unique", spec.unique or ""),
         ("labels", ", ".join(f"{name}={value}" for name, value in spec.labels.items())),
         ("batch", spec.batch or ""),
-        ("parent", f"{spec.parent}, and is cancelled with it" if spec.parent and spec.cascade else spec.parent or ""),
-        ("filled in", ", ".join(f"{name}: {given_words(source)}" for name, source in spec.placeholders.items())),
-        *((follows_words(each), each.spec.task) for each in users_follow_ups(spec)),
+        ("parent", f"{spec.parent}, cancelled with it" if spec.parent and spec.cascade else spec.parent or ""),
+        ("placeholders", ", ".join(f"{name}: {_source(source)}" for name, source in spec.placeholders.items())),
+        *((follow_up_label(each), each.spec.task) for each in users_follow_ups(spec)),
         ("limits", _limits(record)),
         ("trace", spec.trace or ""),
         ("submitted", _when(record.submitted, now)),
         ("due", _when(due_later(record, now), now)),
-        ("position", _position(place)),
+        ("position", _position(detail.position)),
         ("started", _when(record.started, now)),
         ("ended", _when(record.ended, now)),
-        ("took", took(record, now)),
+        ("took", run_time(record, now)),
         ("attempt", attempts(record)),
-        ("worker", _worker(record, served.worker)),
-        ("handed over", f"to {served.sent.to}, until {timestamp(served.sent.until)}" if served.sent else ""),
+        ("worker", _worker(record, detail.lookup.worker)),
+        ("dispatched", f"to {sent.to}, until {timestamp(sent.until)}" if sent else ""),
         ("events", str(record.last) if record.last else ""),
-        ("kept", f"for {duration(spec.retention)} after its end"),
+        ("retention", duration(spec.retention)),
     ]
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
@@ -120,24 +105,24 @@ def _facts(record: JobRecord, served: WorkerLookup, place: QueuePosition | None,
     return grid
 
 
-def _bodies(record: JobRecord, partial: str) -> list[tuple[str, RenderableType]]:
-    bodies: list[tuple[str, RenderableType]] = [("Arguments", _json(record.spec.arguments))]
+def _sections(record: JobRecord, partial: str) -> list[tuple[str, RenderableType]]:
+    sections: list[tuple[str, RenderableType]] = [("Arguments", _json(record.spec.arguments))]
     if record.progress is not None:
-        found = json.loads(record.progress)
-        bodies.append(("Progress", f"{found['percent']:g} %  {found.get('message', '')}"))
+        progress = json.loads(record.progress)
+        sections.append(("Progress", f"{progress['percent']:g} %  {progress.get('message', '')}"))
     if record.result is not None:
-        bodies.append(("Result", _json(record.result)))
+        sections.append(("Result", _json(record.result)))
     elif partial:
-        bodies.append(("Result so far", Text(partial)))
+        sections.append(("Result so far", Text(partial)))
     if record.problem is not None:
-        bodies.append(("Problem", _document(record.problem.document())))
-    return bodies
+        sections.append(("Problem", _document(record.problem.document())))
+    return sections
 
 
 def _failure(failure: Failure, now: float) -> RenderableType:
     problem = failure.problem
-    words = f"{problem.status} {failure.error}" if failure.error else problem_words(problem.document())
-    head = Text.assemble(f"attempt {failure.attempt}", (f"  {_when(failure.at, now)}", "dim"), "  ", (words, "red"))
+    message = f"{problem.status} {failure.error}" if failure.error else problem_text(problem.document())
+    head = Text.assemble(f"attempt {failure.attempt}", (f"  {_when(failure.at, now)}", "dim"), "  ", (message, "red"))
     if not failure.traceback:
         return head
     return Group(head, Padding(Text(failure.traceback.rstrip(), "dim"), (0, 0, 0, 4), expand=False))
@@ -149,27 +134,60 @@ def _worker(record: JobRecord, worker: WorkerInfo | None) -> str:
     return record.worker or ""
 
 
-def _position(place: QueuePosition | None) -> str:
-    if place is None:
+def _position(position: QueuePosition | None) -> str:
+    if position is None:
         return ""
-    words = (
-        f"{place.before:,}{' or more' if place.before >= MAX_POSITION else ''} before it"
-        if place.before
-        else "next of its queue"
-    )
-    return words if place.wait is None else f"{words}; about {duration(place.wait)} to wait"
+    more = " or more" if position.before >= MAX_POSITION else ""
+    text = f"{position.before:,}{more} ahead" if position.before else "next in its queue"
+    return text if position.wait is None else f"{text}; estimated wait {duration(position.wait)}"
 
 
 def _limits(record: JobRecord) -> Text:
-    """Name the limits that bind a job, a line each, and the one it waits at."""
+    """Return the limits of a job, one per line, and mark the one that it waits for."""
     lines = []
     for limit in record.spec.limits:
-        most = f"{limit.most:,} at once" if limit.window is None else f"{limit.most:,} in {duration(limit.window)}"
-        line = Text.assemble(limit.id, (f"  {most}, {limit.on_limit}", "dim"))
+        size = f"{limit.most:,} at once" if limit.window is None else f"{limit.most:,} per {duration(limit.window)}"
+        line = Text.assemble(limit.id, (f"  {size}, {limit.on_limit}", "dim"))
         if limit.id == record.waiting_for_limit and record.state is State.QUEUED:
-            line.append("  it waits here", "magenta")
+            line.append("  waiting for this limit", "magenta")
         lines.append(line)
     return Text("\n").join(lines)
+
+
+def _source(source: str) -> str:
+    """Return where an argument comes from that is filled in when the job starts."""
+    if source.startswith(BATCH):
+        return f"end of batch {source.removeprefix(BATCH)}"
+    return SOURCES.get(source, source)
+
+
+def _callback_row(record: CallbackRecord, now: float) -> list[Text]:
+    due = record.next_try if record.next_try is not None and record.next_try > now else None
+    return [
+        Text(record.id or ""),
+        _callback_state(record, due),
+        Text(record.to, "bold"),
+        Text(f"{record.on}, progress" if record.progress else record.on),
+        Text(str(record.attempts or "")),
+        Text("" if due is None else relative_time(due, now), "dim"),
+        Text(one_line(_callback_error(record)), "red") if record.problem else Text(str(record.status or ""), "green"),
+    ]
+
+
+def _callback_state(record: CallbackRecord, due: float | None) -> Text:
+    if record.state is None:
+        return Text("waiting for the job", "dim")
+    name = JobView.RETRYING if due is not None and record.attempts else JobView(record.state)
+    return Text(f"{DOTS[record.state]} {name}", STYLES[name])
+
+
+def _callback_error(record: CallbackRecord) -> str:
+    """Return the last error without its class name and its receiver, which has its own column."""
+    return ERROR_NAME.sub("", record.problem).removeprefix(record.to).lstrip()
+
+
+def _indented(body: RenderableType) -> RenderableType:
+    return Padding(body, (0, 0, 0, 2), expand=False)
 
 
 def _when(at: float | None, now: float) -> str:
@@ -177,12 +195,12 @@ def _when(at: float | None, now: float) -> str:
 
 
 def _json(text: str) -> RenderableType:
-    """Write JSON over several lines, a text as itself."""
+    """Return JSON on several lines; a string as it is."""
     value = json.loads(text)
     return Text(value) if isinstance(value, str) else _document(value)
 
 
 def _document(value: object) -> Text:
     text = JSON.from_data(value, ensure_ascii=False).text
-    text.no_wrap, text.overflow = False, "fold"  # else what is too long for the terminal is cut off
+    text.no_wrap, text.overflow = False, "fold"  # by default a long line is cut off
     return text

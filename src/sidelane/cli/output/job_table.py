@@ -1,4 +1,4 @@
-"""Jobs as a table: one line each, as much of it as the terminal has room for."""
+"""Job table: one line per job, with the columns that fit the terminal."""
 
 import json
 from collections.abc import Sequence
@@ -7,21 +7,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sidelane.admin.documents import problem_words
-from sidelane.cli.output.states import attempts, bar, due_later, short, state_text, took
+from sidelane.admin.documents import problem_text
+from sidelane.admin.jobs import due_later
+from sidelane.cli.output.states import attempts, bar, one_line, run_time, state_text
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import relative_time
 from sidelane.model.job import JobRecord, State
 
 COLUMNS = Columns(
     headers=("ID", "STATE", "TASK", "QUEUE", "USER", "SUBMITTED", "TOOK", "ATTEMPT", "NOTE"),
-    expendable=("USER", "QUEUE", "ATTEMPT", "TOOK", "NOTE"),
-    elastic=("TASK", "NOTE"),
+    droppable=("USER", "QUEUE", "ATTEMPT", "TOOK", "NOTE", "SUBMITTED"),
+    shrinkable=("TASK", "NOTE"),
 )
 
 
 def jobs_table(console: Console, records: Sequence[JobRecord], now: float) -> Table:
-    """Make a table of jobs. `now` is in seconds since 1970."""
+    """Return a table of jobs. `now` is in seconds since 1970."""
     return fit_table(console, COLUMNS, [_row(record, now) for record in records])
 
 
@@ -33,16 +34,16 @@ def _row(record: JobRecord, now: float) -> list[Text]:
         Text(record.spec.queue),
         Text(record.spec.user or ""),
         Text(relative_time(record.submitted, now), "dim"),
-        Text(took(record, now)),
+        Text(run_time(record, now)),
         attempts(record),
         _note(record, now),
     ]
 
 
 def _note(record: JobRecord, now: float) -> Text:
-    """Write the most telling thing there is: the problem, the progress, the limit it waits at, or when it is due."""
+    """Return the most useful detail: the problem, the progress, the full limit, or when the job is due."""
     if record.problem is not None:
-        return Text(short(problem_words(record.problem.document())), "red")
+        return Text(one_line(problem_text(record.problem.document())), "red")
     if record.state is State.RUNNING and record.progress is not None:
         return _progress(record.progress)
     due = due_later(record, now)
@@ -55,5 +56,5 @@ def _progress(data: str) -> Text:
     found = json.loads(data)
     text = Text.assemble(bar(found["percent"] / 100), f" {found['percent']:3.0f} %")
     if found.get("message"):
-        text.append(f"  {short(found['message'])}", "dim")
+        text.append(f"  {one_line(found['message'])}", "dim")
     return text

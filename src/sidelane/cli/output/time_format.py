@@ -1,4 +1,4 @@
-"""Times and durations as people say them."""
+"""Times and durations as people write them."""
 
 import re
 from datetime import UTC, datetime
@@ -7,14 +7,14 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 SECONDS = {"s": 1, "min": MINUTE, "m": MINUTE, "h": HOUR, "d": DAY, "day": DAY, "days": DAY, "w": 7 * DAY}
 
-LONGEST = 100
-"""Characters of a duration."""
+MAX_LENGTH = 100
+"""Maximum number of characters of a duration."""
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
 
 
 def duration(seconds: float) -> str:
-    """Write seconds as people say them: "0.3 s", "12 s", "3 min 20 s", "2 h 5 min", "4 days"."""
+    """Format seconds: "0.3 s", "12 s", "3 min 20 s", "2 h 5 min", "4 days"."""
     if seconds < 10:
         return f"{max(seconds, 0.0):.1f} s"
     whole = round(seconds)
@@ -28,37 +28,37 @@ def duration(seconds: float) -> str:
 
 
 def relative_time(then: float, now: float) -> str:
-    """Write how long ago something was, or how soon it will be: "just now", "3 min ago", "in 2 h"."""
+    """Format a time relative to now: "just now", "3 min ago", "in 2 h"."""
     passed = round(now - then)
     seconds = abs(passed)
     if seconds < 2:
         return "just now"
     if seconds >= DAY:
-        words = _days(seconds)
+        text = _days(seconds)
     elif seconds >= HOUR:
-        words = f"{seconds // HOUR} h"
+        text = f"{seconds // HOUR} h"
     elif seconds >= MINUTE:
-        words = f"{seconds // MINUTE} min"
+        text = f"{seconds // MINUTE} min"
     else:
-        words = f"{seconds} s"
-    return f"{words} ago" if passed > 0 else f"in {words}"
+        text = f"{seconds} s"
+    return f"{text} ago" if passed > 0 else f"in {text}"
 
 
 def timestamp(at: float) -> str:
-    """Write a time as the clock on the wall has it."""
+    """Format a time in this machine's time zone."""
     return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def duration_of(text: str) -> float:
-    """Read a duration as people say it: "90s", "15 min", "2h30m", "3 days". Raises ValueError."""
-    parts = _PART.findall(text[:LONGEST])
-    if len(text) > LONGEST or not parts or _PART.sub("", text) or any(unit not in SECONDS for _, unit in parts):
-        raise ValueError(f"{text!r}: write a duration, as in 90s, 15min, 2h or 3d.")
+    """Parse a duration: "90s", "15 min", "2h30m", "3 days". Raises ValueError."""
+    parts = _PART.findall(text[:MAX_LENGTH])
+    if len(text) > MAX_LENGTH or not parts or _PART.sub("", text) or any(unit not in SECONDS for _, unit in parts):
+        raise ValueError(f"{text!r}: write a duration, e.g. 90s, 15min, 2h or 3d.")
     return sum(float(number) * SECONDS[unit] for number, unit in parts)
 
 
 def time_at(text: str, now: float) -> float:
-    """Read a time: how long ago ("2h"), or a date, with or without the time of day, of this machine's zone if it names none.
+    """Parse a time: how long ago ("2h"), or an ISO 8601 date with an optional time, by default in this machine's time zone.
 
     Raises ValueError.
     """
@@ -67,11 +67,11 @@ def time_at(text: str, now: float) -> float:
     try:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:
-        raise ValueError(f"{text!r}: write how long ago, as in 2h, or a time, as in 2026-05-01T09:30.") from None
+        raise ValueError(f"{text!r}: write how long ago, e.g. 2h, or a time, e.g. 2026-05-01T09:30.") from None
 
 
 def format_rate(per_second: float) -> str:
-    """Write how often something happens: "120/s", "1.5/min", "12/h"; "" for less than once in an hour."""
+    """Format a rate: "120/s", "1.5/min", "12/h"; "" if below one per hour."""
     for unit, name in ((1, "s"), (MINUTE, "min"), (HOUR, "h")):
         times = per_second * unit
         if times >= 0.95:

@@ -1,4 +1,4 @@
-"""Following a job in a terminal, or as JSON lines for another program."""
+"""Live view of a job: in a terminal, or as JSON lines."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from sidelane.admin.documents import event_document, job_document, parsed, problem_words
+from sidelane.admin.documents import event_document, job_document, parse_json, problem_text
 from sidelane.admin.worker_lookup import WorkerLookup, find_worker
 from sidelane.cli.output.console import interactive, print_json_line, stderr, warning
 from sidelane.cli.output.states import DOTS, STYLES, state_text
@@ -20,17 +20,17 @@ from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN, Event
 from sidelane.model.job import JobRecord, State
 
 
-class View(Protocol):
-    """Shows a job that is being watched."""
+class WatchView(Protocol):
+    """Shows a job that is watched."""
 
-    def begin(self, record: JobRecord, served: WorkerLookup) -> None: ...
+    def begin(self, record: JobRecord, lookup: WorkerLookup) -> None: ...
     def event(self, event: Event) -> None: ...
     def end(self, record: JobRecord, event: Event) -> None: ...
     def close(self) -> None: ...
 
 
-async def watch_job(client: Client, job_id: str, view: View) -> State:
-    """Follow a job to its end and give the state it ended in. Raises `UnknownJob` or `JobGone`."""
+async def watch_job(client: Client, job_id: str, view: WatchView) -> State:
+    """Show a job until it ends. Return its final state. Raises `UnknownJob` or `JobRemoved`."""
     record = await client.record(job_id)
     view.begin(record, await find_worker(record, client.store))
     try:
@@ -47,10 +47,10 @@ async def watch_job(client: Client, job_id: str, view: View) -> State:
 
 
 class JsonView:
-    """One JSON document a line: the job, then each event, its end last."""
+    """Prints one line of JSON for the job and for each event; the last is the end."""
 
-    def begin(self, record: JobRecord, served: WorkerLookup) -> None:
-        data = {**job_document(record), "has_worker": served.served, "notice": served.words or None}
+    def begin(self, record: JobRecord, lookup: WorkerLookup) -> None:
+        data = {**job_document(record), "has_worker": lookup.has_worker, "notice": lookup.notice or None}
         print_json_line({"number": None, "at": None, "event": JOB, "data": data})
 
     def event(self, event: Event) -> None:
@@ -64,50 +64,50 @@ class JsonView:
 
 
 class TerminalView:
-    """Tokens on stdout as they come; on stderr a progress bar and a line for everything else."""
+    """Prints tokens on stdout as they arrive. Progress and all other events go to stderr."""
 
     def __init__(self) -> None:
-        self._notes: Console = stderr()
+        self._stderr: Console = stderr()
         self._bar: Progress | None = None
         self._progress: TaskID | None = None
-        self._in_line = False  # stdout stands in the middle of a line
-        self._spoke = False  # there were tokens in this attempt
+        self._in_line = False  # stdout is not at the start of a line
+        self._streamed = False  # this attempt has sent tokens
 
-    def begin(self, record: JobRecord, served: WorkerLookup) -> None:
+    def begin(self, record: JobRecord, lookup: WorkerLookup) -> None:
         state = state_text(record, time.time())
-        self._notes.print(Text.assemble(("Job ", "dim"), record.id, "  ", (record.spec.task, "bold"), "  ", state))
-        if served.words:
-            self._notes.print(warning(served.words))
+        self._stderr.print(Text.assemble(("Job ", "dim"), record.id, "  ", (record.spec.task, "bold"), "  ", state))
+        if lookup.notice:
+            self._stderr.print(warning(lookup.notice))
 
     def event(self, event: Event) -> None:
-        name, data = event.name, parsed(event.data)
+        name, data = event.name, parse_json(event.data)
         if name == TOKEN:
             self._token(data["text"])
         elif name == PROGRESS:
             self._show_progress(data["percent"], data.get("message") or "")
         elif name == ATTEMPT:
-            self._spoke = False
-            self._note(Text(f"↻ attempt {data['attempt']}: it starts over", "yellow"))
+            self._streamed = False
+            self._print(Text(f"↻ attempt {data['attempt']}: the output starts again", "yellow"))
         elif name == GAP:
             missing = data.get("missing")
-            lost = f"… {missing} events were lost" if missing else "… some events are not kept any more"
-            self._note(Text(lost, "yellow"))
+            message = f"… {missing} events were lost" if missing else "… some events are no longer stored"
+            self._print(Text(message, "yellow"))
         else:
-            self._note(Text.assemble((f"{name} ", "bold"), json.dumps(data, ensure_ascii=False)))
+            self._print(Text.assemble((f"{name} ", "bold"), json.dumps(data, ensure_ascii=False)))
 
     def end(self, record: JobRecord, event: Event) -> None:
-        data = parsed(event.data)
+        data = parse_json(event.data)
         state = State(data["state"])
         if state is State.SUCCEEDED and self._bar is not None and self._progress is not None:
             self._bar.update(self._progress, completed=100, description="")
-        if state is State.SUCCEEDED and not self._spoke and data.get("result") is not None:
+        if state is State.SUCCEEDED and not self._streamed and data.get("result") is not None:
             self._token(_text(data["result"]))
-        words = Text(f"{DOTS[state]} {state}", STYLES[state])
+        message = Text(f"{DOTS[state]} {state}", STYLES[state])
         if record.started is not None and record.ended is not None:
-            words.append(f" after {duration(record.ended - record.started)}", "dim")
+            message.append(f" after {duration(record.ended - record.started)}", "dim")
         if problem := data.get("problem"):
-            words.append(f": {problem_words(problem)}")
-        self._note(words)
+            message.append(f": {problem_text(problem)}")
+        self._print(message)
 
     def close(self) -> None:
         self._stop_bar()
@@ -117,17 +117,17 @@ class TerminalView:
         self._stop_bar()
         sys.stdout.write(text)
         sys.stdout.flush()
-        self._spoke = True
+        self._streamed = True
         self._in_line = not text.endswith("\n") if text else self._in_line
 
-    def _note(self, words: Text) -> None:
+    def _print(self, message: Text) -> None:
         self._stop_bar()
         self._end_line()
-        self._notes.print(words)
+        self._stderr.print(message)
 
     def _show_progress(self, percent: float, message: str) -> None:
-        if not interactive(self._notes):
-            self._note(Text(f"{percent:3.0f} %  {message}".rstrip()))
+        if not interactive(self._stderr):
+            self._print(Text(f"{percent:3.0f} %  {message}".rstrip()))
             return
         if self._bar is None or self._progress is None:
             self._end_line()
@@ -137,7 +137,7 @@ class TerminalView:
                 TimeElapsedColumn(),
                 TextColumn("{task.description}"),
             )
-            self._bar = Progress(*columns, console=self._notes)
+            self._bar = Progress(*columns, console=self._stderr)
             self._progress = self._bar.add_task("", total=100)
             self._bar.start()
         self._bar.update(self._progress, completed=percent, description=message)

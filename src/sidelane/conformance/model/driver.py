@@ -154,7 +154,7 @@ class StoreDriver(RuleBasedStateMachine):
         return max(1, self.expected.jobs[lease.job_id].seen + 1 + off)
 
     def forgotten(self, lease: Lease) -> bool:
-        """Tell whether this lease was finished before the job's last claim or requeue: the answer to a repeat is open."""
+        """Return whether this lease ended before the job's last claim or requeue: the answer to a repeat is not specified."""
         job = self.expected.jobs[lease.job_id]
         return job.removed or (lease in job.reported and lease != job.finished_lease)
 
@@ -172,8 +172,8 @@ class StoreDriver(RuleBasedStateMachine):
             for whose, lease in self.leases
             if whose == worker and lease not in silent and self.expected.jobs[lease.job_id].lease == lease
         ]
-        verdicts = self.run(self.store.heartbeat(WorkerInfo(id=worker, name=worker), named, lease=LEASE))
-        assert verdicts == [self.expected.verdict(lease) for lease in named]
+        statuses = self.run(self.store.heartbeat(WorkerInfo(id=worker, name=worker), named, lease=LEASE))
+        assert statuses == [self.expected.lease_status(lease) for lease in named]
 
     def sweep(self) -> int:
         """Sweep piece by piece until no more is to be done, and tell how many leases were lost."""

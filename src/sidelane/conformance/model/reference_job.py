@@ -44,7 +44,7 @@ class ReferenceJob:
     removed: bool = False
 
     def late(self, now: float) -> bool:
-        """Tell whether this queued job can only fail."""
+        """Return whether this queued job can only fail."""
         spec = self.spec
         unstarted = spec.expires is not None and self.attempt == 0 and now > self.submitted + spec.expires
         return unstarted or (spec.deadline is not None and now > self.submitted + spec.deadline)

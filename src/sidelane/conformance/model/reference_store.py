@@ -1,7 +1,6 @@
-"""What a store should hold: the contract in plain Python, small enough to be read as its definition.
+"""Reference store: the store contract in plain Python, as short as a definition.
 
-It says nothing of the order of users (the suite's `fairness` does) nor of who is parked at a limit and woken first (`parking`
-does), and leaves open what the contract leaves open.
+The order of users (see the suite's `fairness`) and of jobs that wait for a limit (`parking`) is not part of it.
 """
 
 from collections import Counter
@@ -41,7 +40,7 @@ class ReferenceStore:
         self.patient_until = 0.0  # no listeners and nobody outside are given up before (rules 5)
 
     def submit(self, spec: JobSpec) -> tuple[str, bool] | frozenset[int]:
-        """Give the id of the job that answers, and whether it is new; or the statuses one of which refuses it."""
+        """Return the id of the job that answers, and whether it is new; or the possible statuses of the refusal."""
         if spec.id in self.jobs:
             return spec.id, False
         if holder := self._holder(spec):
@@ -81,7 +80,7 @@ class ReferenceStore:
             self.cancel(job.spec.id)
 
     def members(self, limit_id: str) -> set[str]:
-        """Tell which jobs hold a slot: unfinished ones where it is taken at the submit, running ones where at the start."""
+        """Return the jobs that hold a slot: unfinished ones if submits take it, running ones if starts take it."""
         return {
             job.spec.id
             for job in self.jobs.values()
@@ -91,13 +90,13 @@ class ReferenceStore:
         }
 
     def full(self, limit: Limit) -> bool:
-        """Tell whether there is no room for one more."""
+        """Return whether the limit is reached."""
         if limit.every is None:
             return len(self.members(limit.id)) >= limit.most
         return self._used(limit) - self._clock() > (limit.burst - 1) * limit.every + 1e-9
 
     def held_up(self, spec: JobSpec) -> bool:
-        """Tell whether a limit keeps such a job from starting."""
+        """Return whether a limit prevents the start of such a job."""
         return any(self.full(limit) for limit in spec.limits if limit.at_start)
 
     def _used(self, limit: Limit) -> float:
@@ -145,7 +144,7 @@ class ReferenceStore:
                 self._debit(limit)
 
     def append(self, append: EventAppend) -> bool:
-        """Give the answer. What was seen is ignored, a hole starts a new stretch with an event that says so."""
+        """Append, and return the answer. Repeated events are ignored; a gap is recorded by an event of its own."""
         job = self.jobs.get(append.lease.job_id)
         if job is None or job.lease != append.lease:
             return False
@@ -167,7 +166,7 @@ class ReferenceStore:
                     job.progress = entry.data
 
     def finish(self, report: AttemptResult) -> bool:
-        """Give the answer, and end or requeue the job."""
+        """End or requeue the job, and return the answer."""
         job = self.jobs.get(report.lease.job_id)
         if job is None or job.lease != report.lease:
             return job is not None and job.finished_lease == report.lease
@@ -254,7 +253,7 @@ class ReferenceStore:
             job.cancel_requested = True
 
     def requeue(self, job_id: str, arguments: str | None) -> bool:
-        """Give false where the unique key or a limit is taken."""
+        """Return false if the unique key or a limit is taken."""
         job = self.jobs[job_id]
         if job.state in UNFINISHED or job.removed:
             return True
@@ -270,7 +269,7 @@ class ReferenceStore:
         return True
 
     def remove(self, job_id: str) -> bool:
-        """Give false where there is nothing that may go."""
+        """Return false if there is nothing to remove."""
         job = self.jobs.get(job_id)
         if job is None or job.removed or job.state in UNFINISHED or job_id in self._busy():
             return False
@@ -284,10 +283,10 @@ class ReferenceStore:
                 self.submit(replace(follow.spec, id=f"{job.spec.id}.removed.{place}"))
 
     def _busy(self) -> set[str | None]:
-        """Tell which jobs have unfinished children."""
+        """Return the jobs that have unfinished children."""
         return {job.spec.parent for job in self.jobs.values() if job.state in UNFINISHED}
 
-    def verdict(self, lease: Lease) -> LeaseStatus:
+    def lease_status(self, lease: Lease) -> LeaseStatus:
         job = self.jobs.get(lease.job_id)
         if job is None or job.lease != lease or job.external_lease is not None:
             return LeaseStatus.LOST

@@ -176,8 +176,8 @@ class StoreMachine(StoreDriver):
         """Name every lease the worker ever had."""
         named = [lease for whose, lease in self.leases if whose == worker]
         info = WorkerInfo(id=worker, name=worker)
-        verdicts = self.run(self.store.heartbeat(info, named, lease=LEASE))
-        assert verdicts == [self.expected.verdict(lease) for lease in named]
+        statuses = self.run(self.store.heartbeat(info, named, lease=LEASE))
+        assert statuses == [self.expected.lease_status(lease) for lease in named]
 
     # What time does.
 

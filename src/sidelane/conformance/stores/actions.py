@@ -1,4 +1,4 @@
-"""The steps most tests take: submit, take a job, finish it, let time pass, look."""
+"""Helpers for tests of stores: submit, claim and finish jobs, let time pass, read state."""
 
 import json
 import math
@@ -18,11 +18,11 @@ from sidelane.stores.contract import Store, job_topic
 LEASE = 10.0
 """The duration of every lease in the suite, in seconds."""
 
-PATIENCE = 5.0
-"""How long a hint may take, in seconds of the wall clock."""
+HINT_TIMEOUT = 5.0
+"""Seconds of the wall clock that a hint may take."""
 
-FOLLOW = FollowUp(FINISHED, JobSpec(id="", task="follow"))
-"""A follow-up of every end."""
+FOLLOW_UP = FollowUp(FINISHED, JobSpec(id="", task="follow"))
+"""A follow-up for every final state."""
 
 
 def specs(
@@ -31,28 +31,28 @@ def specs(
     return [JobSpec(id=id_, task="t", queue=queue, user=user, priority=priority, limits=limits) for id_ in ids]
 
 
-def slots(most: int, when_full: OnLimit, name: str = "few", key: str = "k") -> Limit:
-    """A limit of so many slots."""
-    return Limit(name=name, key=key, most=most, on_limit=when_full)
+def slot_limit(most: int, on_limit: OnLimit, name: str = "few", key: str = "k") -> Limit:
+    """Return a limit on concurrent jobs."""
+    return Limit(name=name, key=key, most=most, on_limit=on_limit)
 
 
-def rate(most: int, window: float, when_full: OnLimit, burst: int = 1, name: str = "often") -> Limit:
-    """A limit of so many in a time (seconds)."""
-    return Limit(name=name, key="k", most=most, on_limit=when_full, window=window, burst=burst)
+def rate_limit(most: int, window: float, on_limit: OnLimit, burst: int = 1, name: str = "often") -> Limit:
+    """Return a limit of `most` jobs per `window` seconds."""
+    return Limit(name=name, key="k", most=most, on_limit=on_limit, window=window, burst=burst)
 
 
-UNKEEPABLE = (
+INVALID_SPECS = (
     JobSpec(id="", task="\ud800"),
     JobSpec(id="", task="t", max_worker_losses=2**70),
     JobSpec(id="", task="t", retention=math.nan),
     JobSpec(id="", task="t", id_retention=math.nan),
-    JobSpec(id="", task="t", limits=(slots(0, "wait"),)),
+    JobSpec(id="", task="t", limits=(slot_limit(0, "wait"),)),
 )
-"""Templates that no store could make a job of."""
+"""Specs that every store must refuse."""
 
 
 async def submit(store: Store, *wanted: JobSpec) -> list[JobRecord]:
-    """Submit jobs that must all be new."""
+    """Submit jobs and check that all are new."""
     records = []
     for answer in await store.submit(wanted):
         assert isinstance(answer, Submission)
@@ -61,14 +61,14 @@ async def submit(store: Store, *wanted: JobSpec) -> list[JobRecord]:
     return records
 
 
-async def refusal(store: Store, spec: JobSpec) -> Rejection:
-    """Submit a job that must be refused."""
+async def submit_rejected(store: Store, spec: JobSpec) -> Rejection:
+    """Submit a job that must be rejected, and return the rejection."""
     (answer,) = await store.submit([spec])
     assert isinstance(answer, Rejection)
     return answer
 
 
-async def take(
+async def claim(
     store: Store,
     *,
     worker: str = "w",
@@ -79,7 +79,7 @@ async def take(
     lease: float = LEASE,
     isolated: bool = False,
 ) -> list[Claimed]:
-    """Claim what there is, from the queue `default` unless told otherwise."""
+    """Claim ready jobs, by default from the queue `default`."""
     asked = {"default": limit} if queues is None and not ids else queues or {}
     request = ClaimRequest(
         request=new_nonce(), worker=worker, queues=asked, tasks=tasks, ids=ids, limit=limit, lease=lease,
@@ -88,9 +88,9 @@ async def take(
     return list((await store.claim(request)).jobs)
 
 
-async def take_job(store: Store, job_id: str, *, worker: str = "w") -> Claimed:
-    """Claim one job by its id; it must be there to claim."""
-    claimed = await take(store, worker=worker, ids=(job_id,))
+async def claim_job(store: Store, job_id: str, *, worker: str = "w") -> Claimed:
+    """Claim one job by its id, and check that it was claimed."""
+    claimed = await claim(store, worker=worker, ids=(job_id,))
     assert [each.record.id for each in claimed] == [job_id]
     return claimed[0]
 
@@ -98,7 +98,7 @@ async def take_job(store: Store, job_id: str, *, worker: str = "w") -> Claimed:
 async def start(store: Store, spec: JobSpec, *, worker: str = "w") -> Claimed:
     """Submit a new job and claim it."""
     await submit(store, spec)
-    return await take_job(store, spec.id, worker=worker)
+    return await claim_job(store, spec.id, worker=worker)
 
 
 def ids(claimed: Sequence[Claimed]) -> list[str]:
@@ -113,100 +113,102 @@ def tokens(*texts: str) -> tuple[NewEvent, ...]:
     return tuple(NewEvent("token", json.dumps(text)) for text in texts)
 
 
-async def append(store: Store, claimed: Claimed, ordinal: int, *said: str) -> bool:
-    """EventAppend tokens whose first has this ordinal."""
-    (counted,) = await store.append([EventAppend(lease=claimed.lease, ordinal=ordinal, entries=tokens(*said))])
-    return counted
+async def append_tokens(store: Store, claimed: Claimed, ordinal: int, *texts: str) -> bool:
+    """Append tokens, the first with this ordinal. Returns whether the lease was valid."""
+    (accepted,) = await store.append([EventAppend(lease=claimed.lease, ordinal=ordinal, entries=tokens(*texts))])
+    return accepted
 
 
 async def finish(store: Store, claimed: Claimed, outcome: Outcome, *entries: NewEvent, ordinal: int = 1) -> bool:
-    """AttemptResult how one attempt ended."""
+    """Finish one attempt. Returns whether the lease was valid."""
     report = AttemptResult(lease=claimed.lease, outcome=outcome, ordinal=ordinal, entries=entries)
-    (counted,) = await store.finish([report])
-    return counted
+    (accepted,) = await store.finish([report])
+    return accepted
 
 
-async def beat(store: Store, worker: str, *leases: Lease) -> list[LeaseStatus]:
-    """Send one heartbeat that names these leases."""
+async def heartbeat(store: Store, worker: str, *leases: Lease) -> list[LeaseStatus]:
+    """Send one heartbeat for these leases."""
     return await store.heartbeat(WorkerInfo(id=worker, name=worker), leases, lease=LEASE)
 
 
 async def pass_time(store: Store, clock: ManualClock, seconds: float) -> SweepResult:
-    """Let time pass as it does where sweeps run: one every quarter of a lease. Gives the sum of what they did.
+    """Advance the clock with a sweep every quarter of a lease. Returns the sum of their results.
 
-    A single jump would be a stopped process to the store, which then expires nothing for a while (rules 5).
+    A single jump would look like a stopped process, and then nothing expires for a whole lease (rule 5).
     """
-    done = SweepResult()
+    total = SweepResult()
     while seconds > 0:
         step = min(seconds, LEASE / 4)
         clock.advance(step)
         seconds -= step
         swept = await store.sweep(lease=LEASE)
-        done = SweepResult(done.lost + swept.lost, done.ended + swept.ended, done.removed + swept.removed, swept.more)
-    return done
+        total = SweepResult(
+            total.lost + swept.lost, total.ended + swept.ended, total.removed + swept.removed, swept.more
+        )
+    return total
 
 
 async def record(store: Store, job_id: str) -> JobRecord:
-    """Look up a job that must be there."""
+    """Return the record of a job that must exist."""
     (found,) = await store.get([job_id])
     assert isinstance(found, JobRecord)
     return found
 
 
 async def states(store: Store, *job_ids: str) -> list[State]:
-    """Look up the states of jobs that must be there."""
+    """Return the states of jobs that must exist."""
     return [(await record(store, job_id)).state for job_id in job_ids]
 
 
-async def parked(store: Store, *job_ids: str) -> list[str | None]:
-    """Tell at which limit each of these jobs waits."""
+async def blocking_limits(store: Store, *job_ids: str) -> list[str | None]:
+    """Return the limit that blocks each of these jobs, or None."""
     return [(await record(store, job_id)).waiting_for_limit for job_id in job_ids]
 
 
-async def held(store: Store) -> dict[str, tuple[int, int]]:
-    """Tell of each limit in use how many of its slots are taken, and how many jobs wait for one."""
+async def limit_usage(store: Store) -> dict[str, tuple[int, int]]:
+    """Return for each limit in use: used slots, and jobs that wait for one."""
     return {each.id: (each.held, each.waiting) for each in await store.limits()}
 
 
-async def log(store: Store, job_id: str) -> list[Event]:
-    """Read a job's whole log."""
+async def read_log(store: Store, job_id: str) -> list[Event]:
+    """Read a job's whole event log."""
     events: list[Event] = []
     after: Cursor | None = None
     while True:
-        reading = await store.read(job_id, after=after)
-        assert reading is not None
-        if not reading.events:
+        page = await store.read(job_id, after=after)
+        assert page is not None
+        if not page.events:
             break
-        events += reading.events
+        events += page.events
         after = events[-1].cursor
-    assert [event.number for event in events] == list(range(1, reading.last + 1))
+    assert [event.number for event in events] == list(range(1, page.last + 1))
     return events
 
 
-async def texts(store: Store, job_id: str) -> list[str]:
-    """Read the names of a job's events, with their data where they are tokens."""
-    return [json.loads(event.data) if event.name == "token" else event.name for event in await log(store, job_id)]
+async def event_texts(store: Store, job_id: str) -> list[str]:
+    """Return a job's events: the text of each token, the name of any other event."""
+    return [json.loads(event.data) if event.name == "token" else event.name for event in await read_log(store, job_id)]
 
 
-async def end_of(store: Store, job_id: str) -> dict[str, Any]:
-    """Read what the end event of an ended job says."""
-    last = (await log(store, job_id))[-1]
+async def end_event(store: Store, job_id: str) -> dict[str, Any]:
+    """Return the data of a finished job's end event."""
+    last = (await read_log(store, job_id))[-1]
     assert last.name == END
-    said: dict[str, Any] = json.loads(last.data)
-    assert said["id"] == job_id
-    assert said["state"] == (await record(store, job_id)).state
-    return said
+    data: dict[str, Any] = json.loads(last.data)
+    assert data["id"] == job_id
+    assert data["state"] == (await record(store, job_id)).state
+    return data
 
 
-async def follow_to_the_end(store: Store, job_id: str) -> list[Event]:
-    """Read a job's log to its end event as every reader should: subscribe, read, then wait."""
-    said: list[Event] = []
+async def follow_to_end(store: Store, job_id: str) -> list[Event]:
+    """Read a job's event log to its end: subscribe, read, then wait (rule 19)."""
+    events: list[Event] = []
     async with store.watch(job_topic(job_id)) as wakeups:
-        while not said or said[-1].name != END:
-            reading = await store.read(job_id, after=said[-1].cursor if said else None)
-            assert reading is not None
-            assert not reading.gap
-            said += reading.events
-            if not reading.events:
-                assert await wakeups.wait(PATIENCE)
-    return said
+        while not events or events[-1].name != END:
+            page = await store.read(job_id, after=events[-1].cursor if events else None)
+            assert page is not None
+            assert not page.gap
+            events += page.events
+            if not page.events:
+                assert await wakeups.wait(HINT_TIMEOUT)
+    return events

@@ -3,16 +3,16 @@
 import pytest
 
 from sidelane.conformance.stores.actions import (
+    claim,
+    claim_job,
     failure,
     finish,
     ids,
-    refusal,
-    slots,
+    slot_limit,
     specs,
     start,
     submit,
-    take,
-    take_job,
+    submit_rejected,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import FINISHED, FollowUp, JobRecord, JobSpec, Submission
@@ -28,9 +28,9 @@ def wanted(*job_ids: str, most: int = 2, queue: str = "default", delay: float = 
 class BackPressure(StoreSuite):
     """`max_queued`: how many jobs may wait when one more comes."""
 
-    async def test_a_job_too_many_is_refused_and_the_refusal_says_when_to_try_again(self, store: Store) -> None:
+    async def test_a_full_queue_rejects_a_job_and_says_when_to_retry(self, store: Store) -> None:
         await submit(store, *wanted("a", "b"))
-        refused = await refusal(store, *wanted("c"))
+        refused = await submit_rejected(store, *wanted("c"))
         assert refused.problem.status == 503
         assert refused.problem.type.endswith("#temporary-reduced-capacity")
         assert refused.reached == ()
@@ -38,52 +38,52 @@ class BackPressure(StoreSuite):
         assert 1 <= refused.retry_after <= 600
         assert await store.get(["c"]) == [None]
 
-    async def test_jobs_that_are_delayed_will_be_retried_or_are_parked_wait_too(self, store: Store) -> None:
-        one = slots(1, "wait")
+    async def test_delayed_retrying_and_blocked_jobs_count_as_queued(self, store: Store) -> None:
+        one = slot_limit(1, "wait")
         await finish(store, await start(store, *specs("retried")), Retried(failure(), delay=60))
         await start(store, *specs("holder", limits=(one,)))
         await submit(store, *specs("parked", limits=(one,)), *wanted("delayed", most=9, delay=60))
-        assert await take(store) == []
+        assert await claim(store) == []
         (counted,) = await store.stats()
         assert (counted.delayed, counted.waiting_for_limit, counted.queued) == (2, 1, 3)
-        await refusal(store, *wanted("a", most=3))
+        await submit_rejected(store, *wanted("a", most=3))
         await submit(store, *wanted("a", most=4))
 
-    async def test_jobs_that_run_or_have_ended_make_room(self, store: Store) -> None:
+    async def test_running_and_finished_jobs_do_not_count_as_queued(self, store: Store) -> None:
         await submit(store, *wanted("a", "b"))
-        await take_job(store, "a")
+        await claim_job(store, "a")
         await submit(store, *wanted("c"))
         await store.cancel(["b"])
         await submit(store, *wanted("d"))
-        await refusal(store, *wanted("e"))
+        await submit_rejected(store, *wanted("e"))
 
-    async def test_of_the_jobs_of_one_call_as_many_are_taken_as_there_is_room_for(self, store: Store) -> None:
+    async def test_jobs_of_one_call_are_queued_up_to_max_queued(self, store: Store) -> None:
         answers = await store.submit(wanted("a", "b", "c"))
         assert [isinstance(answer, Submission) for answer in answers] == [True, True, False]
 
-    async def test_each_queue_is_counted_alone(self, store: Store) -> None:
+    async def test_each_queue_has_its_own_count(self, store: Store) -> None:
         await submit(store, *wanted("a", "b", queue="x"), *wanted("c", queue="y"), *specs("d", queue="x"))
 
-    async def test_a_replay_is_never_refused(self, store: Store) -> None:
+    async def test_a_repeated_submit_is_never_rejected(self, store: Store) -> None:
         await submit(store, JobSpec(id="a", task="t", unique="only", max_queued=1))
         for job_id in "ab":
             (answer,) = await store.submit([JobSpec(id=job_id, task="t", unique="only", max_queued=1)])
             assert isinstance(answer, Submission)
             assert (answer.created, answer.record.id) == (False, "a")
 
-    async def test_follow_ups_and_requeued_jobs_come_in_however_many_wait(self, store: Store) -> None:
+    async def test_follow_ups_and_requeued_jobs_pass_max_queued(self, store: Store) -> None:
         follow = FollowUp(FINISHED, JobSpec(id="", task="follow"))
         claimed = await start(store, JobSpec(id="a", task="t", max_queued=1, follow_ups=(follow,)))
         await submit(store, *wanted("b", most=1))
         await finish(store, claimed, Failed(failure()))
         (back,) = await store.requeue(["a"])
         assert isinstance(back, JobRecord)
-        assert sorted(ids(await take(store))) == ["a", "a.1.0", "b"]
+        assert sorted(ids(await claim(store))) == ["a", "a.1.0", "b"]
 
-    async def test_a_full_queue_refuses_before_any_limit_does(self, store: Store) -> None:
-        limit = slots(1, "reject")
+    async def test_a_full_queue_rejects_before_any_limit(self, store: Store) -> None:
+        limit = slot_limit(1, "reject")
         await submit(store, *specs("a", limits=(limit,)))
-        refused = await refusal(store, JobSpec(id="b", task="t", max_queued=1, limits=(limit,)))
+        refused = await submit_rejected(store, JobSpec(id="b", task="t", max_queued=1, limits=(limit,)))
         assert refused.problem.status == 503
 
 
@@ -91,24 +91,22 @@ async def work(store: Store, clock: ManualClock, *, each: int, pause: float, rou
     """Let so many jobs start with a pause (seconds) after each round."""
     for number in range(rounds):
         await submit(store, *specs(*(f"r{clock():.0f}-{number}-{n}" for n in range(each))))
-        claimed = await take(store)
+        claimed = await claim(store)
         await store.finish([AttemptResult(lease=one.lease, outcome=Succeeded("1")) for one in claimed])
         clock.advance(pause)
 
 
-class Pace(StoreSuite):
+class Throughput(StoreSuite):
     """How fast a queue moves, and how long a job in it may wait."""
 
-    async def test_the_rate_of_a_queue_is_how_many_of_its_jobs_start_in_a_second(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_the_rate_of_a_queue_is_its_starts_per_second(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("x", queue="x"))
         await work(store, clock, each=10, pause=5, rounds=80)
         rates = {each.name: each.rate for each in await store.stats()}
         assert rates["default"] == pytest.approx(2, rel=0.2)
         assert rates["x"] == 0
 
-    async def test_the_rate_goes_with_the_last_minutes(self, store: Store, clock: ManualClock) -> None:
+    async def test_the_rate_follows_the_last_minutes(self, store: Store, clock: ManualClock) -> None:
         await work(store, clock, each=10, pause=5, rounds=40)
         clock.advance(900)
         (counted,) = await store.stats()
@@ -117,7 +115,7 @@ class Pace(StoreSuite):
         (counted,) = await store.stats()
         assert counted.rate == pytest.approx(0.2, rel=0.25)
 
-    async def test_a_job_may_wait_as_long_as_those_before_it_take_to_start(
+    async def test_the_estimated_wait_is_the_time_for_the_jobs_before_it_to_start(
         self, store: Store, clock: ManualClock
     ) -> None:
         await work(store, clock, each=10, pause=5, rounds=60)
@@ -129,7 +127,7 @@ class Pace(StoreSuite):
             assert place.before == before
             assert place.wait == pytest.approx(before / counted.rate)
 
-    async def test_nobody_knows_how_long_a_job_waits_where_none_starts(self, store: Store, clock: ManualClock) -> None:
+    async def test_there_is_no_estimated_wait_while_no_job_starts(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b"))
         place = await store.queue_position("b")
         assert place is not None
@@ -141,7 +139,7 @@ class Pace(StoreSuite):
         assert place is not None
         assert (place.before, place.wait) == (1, None)
 
-    async def test_nobody_knows_how_long_a_job_waits_in_a_paused_queue(self, store: Store, clock: ManualClock) -> None:
+    async def test_there_is_no_estimated_wait_in_a_paused_queue(self, store: Store, clock: ManualClock) -> None:
         await work(store, clock, each=10, pause=5, rounds=5)
         await submit(store, *specs("a", "b"))
         await store.pause("default")
@@ -153,14 +151,12 @@ class Pace(StoreSuite):
         assert place is not None
         assert place.wait is not None
 
-    async def test_a_full_queue_says_to_try_again_when_it_will_have_moved(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_retry_after_of_a_full_queue_follows_its_rate(self, store: Store, clock: ManualClock) -> None:
         await work(store, clock, each=1, pause=20, rounds=60)
         await submit(store, *wanted("a", most=1))
-        assert (await refusal(store, *wanted("b", most=1))).retry_after == pytest.approx(20, rel=0.4)
+        assert (await submit_rejected(store, *wanted("b", most=1))).retry_after == pytest.approx(20, rel=0.4)
 
-    async def test_a_clock_that_steps_back_does_the_rate_no_harm(self, store: Store, clock: ManualClock) -> None:
+    async def test_the_rate_survives_a_clock_that_steps_back(self, store: Store, clock: ManualClock) -> None:
         await work(store, clock, each=10, pause=5, rounds=20)
         clock.advance(-86_400)
         (counted,) = await store.stats()

@@ -5,20 +5,20 @@ import math
 import pytest
 
 from sidelane.conformance.stores.actions import (
+    HINT_TIMEOUT,
+    INVALID_SPECS,
     LEASE,
-    PATIENCE,
-    UNKEEPABLE,
+    claim,
+    claim_job,
     failure,
     finish,
     pass_time,
     record,
-    refusal,
-    slots,
+    slot_limit,
     specs,
     states,
     submit,
-    take,
-    take_job,
+    submit_rejected,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.batch import BatchRecord, BatchSpec
@@ -54,18 +54,18 @@ async def opened(store: Store, *job_ids: str, seal: bool = True) -> list[JobReco
 
 
 async def counts(store: Store) -> tuple[int, int, int, int]:
-    """Tell how many jobs the batch has, and how many of them succeeded, failed and were cancelled."""
+    """Return how many jobs the batch has, and how many of them succeeded, failed and were cancelled."""
     found = await batch(store)
     return found.total, found.succeeded, found.failed, found.cancelled
 
 
 async def follow_ups(store: Store, end: int = 1) -> list[int]:
-    """Tell which follow-ups an end of the batch had, by their place."""
+    """Return the follow-ups that the end of the batch submitted, by their index."""
     found = await store.get([f"many.{end}.{place}" for place in range(3)])
     return [place for place, job in enumerate(found) if job is not None]
 
 
-class Batching(StoreSuite):
+class BatchMembers(StoreSuite):
     """Who joins a batch, and how its jobs are counted."""
 
     async def test_a_batch_keeps_its_spec_and_is_empty_at_first(self, store: Store, clock: ManualClock) -> None:
@@ -75,21 +75,19 @@ class Batching(StoreSuite):
         assert made == await batch(store)
         assert made.state is State.RUNNING
 
-    async def test_opening_a_batch_twice_is_opening_it_once(self, store: Store, clock: ManualClock) -> None:
+    async def test_opening_a_batch_twice_changes_nothing(self, store: Store, clock: ManualClock) -> None:
         await opened(store, "a")
         before = await batch(store)
         clock.advance(5)
         assert await store.open_batch(BatchSpec(id="many", user="other")) == before
         assert await batch(store) == before
 
-    async def test_a_batch_that_could_not_be_kept_or_whose_end_could_submit_no_job_is_refused(
-        self, store: Store
-    ) -> None:
+    async def test_an_invalid_batch_or_one_with_an_invalid_follow_up_is_refused(self, store: Store) -> None:
         wrong = [
             BatchSpec(id="not an id"),
             BatchSpec(id="many", user="\ud800"),
             BatchSpec(id="many", retention=math.nan),
-            *(BatchSpec(id="many", follow_ups=(THEN, FollowUp(FINISHED, spec))) for spec in UNKEEPABLE),
+            *(BatchSpec(id="many", follow_ups=(THEN, FollowUp(FINISHED, spec))) for spec in INVALID_SPECS),
         ]
         for spec in wrong:
             with pytest.raises(JobRefused) as refused:
@@ -97,24 +95,24 @@ class Batching(StoreSuite):
             assert refused.value.problem().status == 422
         assert await store.get_batch("many") is None
 
-    async def test_a_batch_that_never_was_is_not_there(self, store: Store) -> None:
+    async def test_an_unknown_batch_is_none(self, store: Store) -> None:
         assert await store.get_batch("nothing") is None
         assert await store.seal_batch("nothing") is None
 
-    async def test_jobs_are_counted_as_they_come_and_as_they_end(self, store: Store) -> None:
+    async def test_jobs_are_counted_when_submitted_and_when_finished(self, store: Store) -> None:
         await opened(store, *"abcde", seal=False)
         assert await counts(store) == (5, 0, 0, 0)
         outcomes: dict[str, Outcome] = {"a": Succeeded("1"), "b": Failed(failure()), "c": Cancelled()}
         for job_id, outcome in outcomes.items():
-            await finish(store, await take_job(store, job_id), outcome)
+            await finish(store, await claim_job(store, job_id), outcome)
         await store.cancel(["d"])
         assert await counts(store) == (5, 1, 1, 2)
         assert (await batch(store)).unfinished == 1
 
-    async def test_losses_and_lateness_end_jobs_of_a_batch_too(self, store: Store, clock: ManualClock) -> None:
+    async def test_lost_and_expired_jobs_are_counted_as_failed(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many"))
         await submit(store, JobSpec(id="lost", task="t", batch="many", max_worker_losses=0))
-        await take_job(store, "lost")
+        await claim_job(store, "lost")
         await submit(store, JobSpec(id="late", task="t", batch="many", expires=5))
         await submit(store, JobSpec(id="abandoned", task="t", batch="many", abandon_after=5))
         await store.touch_listeners(["abandoned"])
@@ -123,20 +121,22 @@ class Batching(StoreSuite):
         assert await counts(store) == (3, 0, 2, 1)
         assert (await batch(store)).state is State.FAILED
 
-    async def test_what_comes_back_to_its_queue_has_not_ended(self, store: Store, clock: ManualClock) -> None:
+    async def test_retried_and_released_jobs_are_not_counted_as_finished(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         await opened(store, "a", "b", "c")
         for job_id, outcome in ("a", Retried(failure())), ("b", Released()):
-            await finish(store, await take_job(store, job_id), outcome)
-        await take_job(store, "c")
+            await finish(store, await claim_job(store, job_id), outcome)
+        await claim_job(store, "c")
         await pass_time(store, clock, 3 * LEASE)
         assert await counts(store) == (3, 0, 0, 0)
         assert (await batch(store)).ended is None
 
-    async def test_a_job_joins_no_batch_that_is_not_there(self, store: Store) -> None:
-        assert (await refusal(store, *members("a"))).problem.status == 422
+    async def test_a_job_of_an_unknown_batch_is_rejected(self, store: Store) -> None:
+        assert (await submit_rejected(store, *members("a"))).problem.status == 422
         assert await store.get(["a"]) == [None]
 
-    async def test_a_job_joins_no_batch_that_is_sealed(self, store: Store) -> None:
+    async def test_a_job_of_a_sealed_batch_is_rejected(self, store: Store) -> None:
         await opened(store, "a")
         refused, other = await store.submit([*members("b"), *specs("c")])
         assert isinstance(refused, Rejection)
@@ -145,7 +145,7 @@ class Batching(StoreSuite):
         assert await store.get(["b"]) == [None]
         assert await counts(store) == (1, 0, 0, 0)
 
-    async def test_a_replay_is_answered_though_the_batch_is_sealed_and_not_counted_again(self, store: Store) -> None:
+    async def test_a_repeated_submit_to_a_sealed_batch_returns_its_job_and_counts_once(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         spec = JobSpec(id="a", task="t", unique="only", batch="many")
         await submit(store, spec)
@@ -157,9 +157,9 @@ class Batching(StoreSuite):
             assert (answer.created, answer.record.id) == (False, "a")
         assert await counts(store) == (1, 0, 0, 0)
 
-    async def test_a_job_that_is_refused_is_not_counted(self, store: Store) -> None:
+    async def test_a_rejected_job_is_not_counted(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
-        limit = slots(1, "reject")
+        limit = slot_limit(1, "reject")
         await store.submit([JobSpec(id=job_id, task="t", batch="many", limits=(limit,)) for job_id in "abc"])
         assert await counts(store) == (1, 0, 0, 0)
 
@@ -167,21 +167,21 @@ class Batching(StoreSuite):
         many = [f"j{n}" for n in range(450)]
         await opened(store, *many)
         assert await counts(store) == (450, 0, 0, 0)
-        claimed = await take(store, limit=450)
+        claimed = await claim(store, limit=450)
         await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1")) for each in claimed[:250]])
         await store.cancel([each.record.id for each in claimed[250:]])
         await store.finish([AttemptResult(lease=each.lease, outcome=Cancelled()) for each in claimed[250:]])
         assert await counts(store) == (450, 250, 0, 200)
         assert (await batch(store)).ends == 1
 
-    async def test_jobs_of_several_batches_in_one_call_join_their_own(self, store: Store) -> None:
+    async def test_jobs_of_several_batches_in_one_call_join_their_batches(self, store: Store) -> None:
         for name in "xy":
             await store.open_batch(BatchSpec(id=name))
         await submit(store, *members("a", "b", batch="x"), *members("c", batch="y"))
         assert [(await batch(store, name)).total for name in "xy"] == [2, 1]
 
 
-class BatchEnds(StoreSuite):
+class BatchCompletion(StoreSuite):
     """When a batch ends, and what its end submits."""
 
     @pytest.mark.parametrize(
@@ -193,14 +193,14 @@ class BatchEnds(StoreSuite):
         ],
         ids=lambda value: type(value).__name__,
     )
-    async def test_a_batch_ends_with_its_last_job_and_has_the_follow_ups_for_its_state(
+    async def test_a_batch_ends_with_its_last_job_and_submits_the_follow_ups_for_its_state(
         self, store: Store, clock: ManualClock, outcome: Outcome, state: State, expected: list[int]
     ) -> None:
         await opened(store, "a", "b")
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         assert ((await batch(store)).ended, await follow_ups(store)) == (None, [])
         clock.advance(5)
-        await finish(store, await take_job(store, "b"), outcome)
+        await finish(store, await claim_job(store, "b"), outcome)
         found = await batch(store)
         assert (found.state, found.ended, found.ends) == (state, clock(), 1)
         assert await follow_ups(store) == expected
@@ -217,7 +217,7 @@ class BatchEnds(StoreSuite):
         assert (await record(store, "many.1.1")).spec.parent is None
         assert (await record(store, "many.1.1")).spec.batch is None
 
-    async def test_a_batch_that_is_not_sealed_does_not_end(self, store: Store) -> None:
+    async def test_an_unsealed_batch_does_not_end(self, store: Store) -> None:
         await opened(store, "a", seal=False)
         await store.cancel(["a"])
         assert ((await batch(store)).ended, await follow_ups(store)) == (None, [])
@@ -228,9 +228,9 @@ class BatchEnds(StoreSuite):
         await store.cancel(["b"])
         assert (await batch(store)).ended is not None
 
-    async def test_a_batch_whose_jobs_have_ended_ends_with_the_seal(self, store: Store, clock: ManualClock) -> None:
+    async def test_sealing_a_batch_whose_jobs_are_finished_ends_it(self, store: Store, clock: ManualClock) -> None:
         await opened(store, "a", seal=False)
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         clock.advance(3)
         sealed = await store.seal_batch("many")
         assert sealed == await batch(store)
@@ -238,12 +238,12 @@ class BatchEnds(StoreSuite):
         assert (sealed.state, sealed.ended, sealed.ends) == (State.SUCCEEDED, clock(), 1)
         assert await follow_ups(store) == [0, 2]
 
-    async def test_a_batch_without_jobs_has_succeeded_when_it_is_sealed(self, store: Store) -> None:
+    async def test_an_empty_batch_succeeds_when_sealed(self, store: Store) -> None:
         await opened(store)
         assert (await batch(store)).state is State.SUCCEEDED
         assert await follow_ups(store) == [0, 2]
 
-    async def test_sealing_twice_is_sealing_once(self, store: Store, clock: ManualClock) -> None:
+    async def test_sealing_twice_changes_nothing(self, store: Store, clock: ManualClock) -> None:
         await opened(store, "a")
         assert await store.seal_batch("many") == await batch(store)
         await store.cancel(["a"])
@@ -252,28 +252,28 @@ class BatchEnds(StoreSuite):
         assert await store.seal_batch("many") == before
         assert (await batch(store), await follow_ups(store, 2)) == (before, [])
 
-    async def test_a_repeated_end_of_a_job_is_counted_once(self, store: Store) -> None:
+    async def test_a_repeated_finish_is_counted_once(self, store: Store) -> None:
         await opened(store, "a", "b")
-        claimed = await take_job(store, "a")
+        claimed = await claim_job(store, "a")
         for _ in range(3):
             await finish(store, claimed, Succeeded("1"))
             await store.cancel(["a"])
         assert await counts(store) == (2, 1, 0, 0)
 
-    async def test_a_requeued_job_opens_its_batch_again(self, store: Store) -> None:
+    async def test_a_requeued_job_reopens_its_batch(self, store: Store) -> None:
         await opened(store, "a", "b")
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
-        await finish(store, await take_job(store, "b"), Failed(failure()))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "b"), Failed(failure()))
         await store.requeue(["b"])
         found = await batch(store)
         assert (found.state, found.ended, found.sealed, found.unfinished) == (State.RUNNING, None, True, 1)
         assert await counts(store) == (2, 1, 0, 0)
-        await finish(store, await take_job(store, "b"), Succeeded("2"))
+        await finish(store, await claim_job(store, "b"), Succeeded("2"))
         found = await batch(store)
         assert (found.state, found.ends) == (State.SUCCEEDED, 2)
         assert (await follow_ups(store, 1), await follow_ups(store, 2)) == ([1, 2], [0, 2])
 
-    async def test_jobs_requeued_together_are_all_taken_out_of_the_counts(self, store: Store) -> None:
+    async def test_jobs_requeued_together_are_all_uncounted(self, store: Store) -> None:
         await opened(store, "a", "b", "c")
         await store.cancel(["a", "b"])
         await store.requeue(["a", "b", "a", "c"])
@@ -281,7 +281,7 @@ class BatchEnds(StoreSuite):
         await store.cancel(["a", "b", "c"])
         assert (await counts(store), (await batch(store)).ends) == ((3, 0, 0, 3), 1)
 
-    async def test_a_follow_up_joins_no_batch_that_is_sealed_or_not_there(self, store: Store) -> None:
+    async def test_a_follow_up_of_a_sealed_or_unknown_batch_runs_without_it(self, store: Store) -> None:
         for name in "sealed", "unknown":
             follow = FollowUp(FINISHED, JobSpec(id="", task="follow", batch=name))
             await submit(store, JobSpec(id=name, task="t", follow_ups=(follow,)))
@@ -292,39 +292,39 @@ class BatchEnds(StoreSuite):
         assert (await batch(store, "sealed")).total == 1
         await store.open_batch(BatchSpec(id="unknown"))
         for name in "sealed", "unknown":
-            await finish(store, await take_job(store, f"{name}.1.0"), Succeeded("1"))
+            await finish(store, await claim_job(store, f"{name}.1.0"), Succeeded("1"))
         await store.cancel(["member"])
         await store.seal_batch("unknown")
         assert [(await batch(store, name)).ended is not None for name in ("sealed", "unknown")] == [True, True]
         assert [(await batch(store, name)).total for name in ("sealed", "unknown")] == [1, 0]
 
-    async def test_a_follow_up_may_join_a_batch_that_takes_jobs(self, store: Store) -> None:
+    async def test_a_follow_up_may_join_an_open_batch(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         follow = FollowUp(FINISHED, JobSpec(id="", task="follow", batch="many"))
         await submit(store, JobSpec(id="a", task="t", follow_ups=(follow,)))
         await store.cancel(["a"])
         assert await counts(store) == (1, 0, 0, 0)
         await store.seal_batch("many")
-        await finish(store, await take_job(store, "a.1.0"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a.1.0"), Succeeded("1"))
         assert (await batch(store)).state is State.SUCCEEDED
 
-    async def test_a_change_of_a_batch_hints_at_its_topic(self, store: Store) -> None:
+    async def test_a_changed_batch_notifies_its_topic(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         async with store.watch(batch_topic("many")) as wakeups:
             await submit(store, *members("a"))
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
             await store.seal_batch("many")
-            assert await wakeups.wait(PATIENCE)
-            await finish(store, await take_job(store, "a"), Failed(failure()))
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
+            await finish(store, await claim_job(store, "a"), Failed(failure()))
+            assert await wakeups.wait(HINT_TIMEOUT)
             await store.requeue(["a"])
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
 
 
 class BatchRetention(StoreSuite):
     """How long a batch is kept."""
 
-    async def test_a_batch_is_kept_as_long_as_it_asked_after_its_end(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_batch_is_kept_for_its_retention_after_its_end(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many", retention=30))
         await submit(store, *members("a"))
         await store.seal_batch("many")
@@ -335,7 +335,7 @@ class BatchRetention(StoreSuite):
         await pass_time(store, clock, 6)
         assert await store.get_batch("many") is None
 
-    async def test_a_batch_that_nobody_sealed_goes_when_it_has_no_unfinished_jobs(
+    async def test_an_unsealed_batch_is_removed_once_it_has_no_unfinished_jobs(
         self, store: Store, clock: ManualClock
     ) -> None:
         for name in "xyz":
@@ -350,18 +350,18 @@ class BatchRetention(StoreSuite):
         await pass_time(store, clock, 6)
         assert await store.get_batch("x") is None
 
-    async def test_jobs_that_go_before_their_batch_stay_counted(self, store: Store, clock: ManualClock) -> None:
+    async def test_removed_jobs_stay_counted_in_their_batch(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many"))
         await submit(store, JobSpec(id="a", task="t", batch="many", retention=5), *members("b"))
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         await store.seal_batch("many")
         await pass_time(store, clock, 10)
-        await finish(store, await take_job(store, "b"), Succeeded("1"))
+        await finish(store, await claim_job(store, "b"), Succeeded("1"))
         assert (await batch(store)).state is State.SUCCEEDED
         await store.remove(["b"])
         assert await counts(store) == (2, 2, 0, 0)
 
-    async def test_jobs_that_outlive_their_batch_do_as_well_without(self, store: Store, clock: ManualClock) -> None:
+    async def test_jobs_may_outlive_their_batch(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many", retention=10))
         await submit(store, *members("a"))
         await store.cancel(["a"])
@@ -369,11 +369,11 @@ class BatchRetention(StoreSuite):
         await pass_time(store, clock, 20)
         assert await store.get_batch("many") is None
         await store.requeue(["a"])
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         assert await states(store, "a") == [State.SUCCEEDED]
         assert await store.get_batch("many") is None
 
-    async def test_a_job_may_join_a_batch_in_the_very_sweep_that_would_forget_it(
+    async def test_a_follow_up_may_join_a_batch_in_the_sweep_that_would_remove_it(
         self, store: Store, clock: ManualClock
     ) -> None:
         await store.open_batch(BatchSpec(id="many", retention=5))
@@ -383,10 +383,10 @@ class BatchRetention(StoreSuite):
         for _ in range(3):
             await store.sweep(lease=LEASE)
         assert await states(store, "a") == [State.FAILED]
-        await finish(store, await take_job(store, "a.1.0"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a.1.0"), Succeeded("1"))
         assert await states(store, "a.1.0") == [State.SUCCEEDED]
 
-    async def test_many_batches_go_in_pieces(self, store: Store, clock: ManualClock) -> None:
+    async def test_many_batches_are_removed_in_chunks(self, store: Store, clock: ManualClock) -> None:
         for number in range(210):
             await store.open_batch(BatchSpec(id=f"b{number}", retention=3))
             await store.seal_batch(f"b{number}")

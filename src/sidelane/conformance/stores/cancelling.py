@@ -4,19 +4,19 @@ import pytest
 
 from sidelane.conformance.stores.actions import (
     LEASE,
-    beat,
-    end_of,
+    claim,
+    claim_job,
+    end_event,
+    event_texts,
     failure,
     finish,
+    heartbeat,
     ids,
     pass_time,
     record,
     specs,
     start,
     submit,
-    take,
-    take_job,
-    texts,
     tokens,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
@@ -26,7 +26,7 @@ from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
 
-class Cancelling(StoreSuite):
+class Cancellation(StoreSuite):
     """A queued job ends at once; a running one is asked, and how it ends decides."""
 
     async def test_a_queued_job_is_cancelled_at_once(self, store: Store, clock: ManualClock) -> None:
@@ -37,29 +37,29 @@ class Cancelling(StoreSuite):
         for job_id in "ab":
             job = await record(store, job_id)
             assert (job.state, job.ended, job.cancel_requested) == (State.CANCELLED, clock(), False)
-            assert (await end_of(store, job_id))["state"] == "cancelled"
-        assert await take(store) == []
+            assert (await end_event(store, job_id))["state"] == "cancelled"
+        assert await claim(store) == []
 
     async def test_a_running_job_is_asked_to_stop_and_runs_on(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        assert await beat(store, "w", claimed.lease) == [LeaseStatus.HELD]
+        assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
         (asked,) = await store.cancel(["a"])
         assert asked is not None
         assert (asked.state, asked.cancel_requested, asked.worker) == (State.RUNNING, True, "w")
-        assert await beat(store, "w", claimed.lease) == [LeaseStatus.CANCEL]
+        assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.CANCEL]
 
-    async def test_a_finished_job_stays_as_it_is(self, store: Store) -> None:
+    async def test_cancelling_a_finished_job_changes_nothing(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"))
         before = await record(store, "a")
         assert await store.cancel(["a", "nobody"]) == [before, None]
         assert await record(store, "a") == before
 
-    async def test_cancelling_twice_is_cancelling_once(self, store: Store) -> None:
+    async def test_cancelling_twice_changes_nothing(self, store: Store) -> None:
         await start(store, *specs("a"))
         await submit(store, *specs("b"))
         once = await store.cancel(["a", "b"])
         assert await store.cancel(["a", "b"]) == once
-        assert await texts(store, "b") == ["end"]
+        assert await event_texts(store, "b") == ["end"]
 
     @pytest.mark.parametrize(
         ("outcome", "state"),
@@ -79,10 +79,10 @@ class Cancelling(StoreSuite):
         await store.cancel(["a"])
         assert await finish(store, claimed, outcome, *tokens("one"))
         assert (await record(store, "a")).state is state
-        assert (await end_of(store, "a"))["state"] == state
-        assert await texts(store, "a") == ["one", "end"]
+        assert (await end_event(store, "a"))["state"] == state
+        assert await event_texts(store, "a") == ["one", "end"]
 
-    async def test_a_cancel_request_makes_a_lost_lease_cancelled(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_lost_lease_with_a_cancel_request_cancels_the_job(self, store: Store, clock: ManualClock) -> None:
         follow = FollowUp(frozenset({State.CANCELLED}), JobSpec(id="", task="follow"))
         await start(store, JobSpec(id="a", task="t", follow_ups=(follow,)))
         await start(store, JobSpec(id="b", task="t", follow_ups=(follow,), max_worker_losses=0))
@@ -90,7 +90,7 @@ class Cancelling(StoreSuite):
         await pass_time(store, clock, 3 * LEASE)
         for job_id in "ab":
             assert (await record(store, job_id)).state is State.CANCELLED
-            assert (await end_of(store, job_id))["state"] == "cancelled"
+            assert (await end_event(store, job_id))["state"] == "cancelled"
             assert (await record(store, f"{job_id}.1.0")).state is State.QUEUED
 
     async def test_a_task_may_cancel_itself_without_being_asked(self, store: Store) -> None:
@@ -103,14 +103,14 @@ class Cancelling(StoreSuite):
         await finish(store, claimed, Cancelled())
         await store.requeue(["a"])
         assert not (await record(store, "a")).cancel_requested
-        again = await take_job(store, "a")
-        assert await beat(store, "w", again.lease) == [LeaseStatus.HELD]
+        again = await claim_job(store, "a")
+        assert await heartbeat(store, "w", again.lease) == [LeaseStatus.HELD]
 
 
-class Requeueing(StoreSuite):
+class Requeue(StoreSuite):
     """A finished job comes back with fresh budgets, under a higher attempt."""
 
-    async def test_requeue_brings_back_every_kind_of_finished_job(self, store: Store) -> None:
+    async def test_requeue_returns_every_kind_of_finished_job_to_its_queue(self, store: Store) -> None:
         outcomes: dict[str, Outcome] = {"s": Succeeded("1"), "f": Failed(failure()), "c": Cancelled()}
         for job_id, outcome in outcomes.items():
             await finish(store, await start(store, *specs(job_id)), outcome)
@@ -121,18 +121,18 @@ class Requeueing(StoreSuite):
             assert (job.state, job.attempt, job.ends, job.failures, job.worker_losses) == (State.QUEUED, 1, 1, 0, 0)
             assert (job.result, job.problem, job.history, job.ended) == (None, None, (), None)
             assert (job.worker, job.cancel_requested) == (None, False)
-        assert sorted(ids(await take(store))) == ["c", "f", "s"]
+        assert sorted(ids(await claim(store))) == ["c", "f", "s"]
 
-    async def test_requeue_gives_fresh_budgets(self, store: Store, clock: ManualClock) -> None:
+    async def test_requeue_resets_failures_and_worker_losses(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", max_worker_losses=1))
-        await finish(store, await take_job(store, "a"), Retried(failure()))
+        await finish(store, await claim_job(store, "a"), Retried(failure()))
         for number in range(2):
-            await take_job(store, "a", worker=f"w{number}")
+            await claim_job(store, "a", worker=f"w{number}")
             await pass_time(store, clock, 3 * LEASE)
         job = await record(store, "a")
         assert (job.state, job.attempt, job.failures, job.worker_losses) == (State.FAILED, 3, 1, 2)
         await store.requeue(["a"])
-        await take_job(store, "a", worker="w3")
+        await claim_job(store, "a", worker="w3")
         await pass_time(store, clock, 3 * LEASE)
         job = await record(store, "a")
         assert (job.state, job.attempt, job.failures, job.worker_losses) == (State.QUEUED, 4, 0, 1)
@@ -140,19 +140,19 @@ class Requeueing(StoreSuite):
     async def test_the_old_end_stays_in_the_log_and_numbering_goes_on(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Failed(failure()), *tokens("one"))
         await store.requeue(["a"])
-        assert await texts(store, "a") == ["one", "end"]
-        await finish(store, await take_job(store, "a"), Succeeded("2"), *tokens("two"))
-        assert await texts(store, "a") == ["one", "end", "two", "end"]
-        assert (await end_of(store, "a"))["state"] == "succeeded"
+        assert await event_texts(store, "a") == ["one", "end"]
+        await finish(store, await claim_job(store, "a"), Succeeded("2"), *tokens("two"))
+        assert await event_texts(store, "a") == ["one", "end", "two", "end"]
+        assert (await end_event(store, "a"))["state"] == "succeeded"
 
-    async def test_a_requeued_job_calls_back_again_once(self, store: Store) -> None:
+    async def test_a_requeued_job_submits_its_follow_ups_again_once(self, store: Store) -> None:
         follow_ups = (
             FollowUp(FINISHED, JobSpec(id="", task="call_back")),
             FollowUp(frozenset({State.SUCCEEDED}), JobSpec(id="", task="then")),
         )
         await finish(store, await start(store, JobSpec(id="a", task="t", follow_ups=follow_ups)), Failed(failure()))
         await store.requeue(["a"])
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         await store.requeue(["a"])
         await store.cancel(["a"])
         assert (await record(store, "a")).ends == 3
@@ -160,26 +160,26 @@ class Requeueing(StoreSuite):
         found = [job_id for job_id, job in zip(wanted, await store.get(wanted), strict=True) if job is not None]
         assert found == ["a.1.0", "a.2.0", "a.2.1", "a.3.0"]
 
-    async def test_unfinished_jobs_stay_as_they_are(self, store: Store) -> None:
+    async def test_requeueing_an_unfinished_job_changes_nothing(self, store: Store) -> None:
         await start(store, *specs("a"))
         await submit(store, *specs("b"))
         before = await store.get(["a", "b"])
         assert await store.requeue(["a", "b", "nobody"]) == [*before, None]
         assert await store.get(["a", "b"]) == before
 
-    async def test_requeueing_twice_is_requeueing_once(self, store: Store) -> None:
+    async def test_requeueing_twice_changes_nothing(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"))
         once = await store.requeue(["a"])
         assert await store.requeue(["a"]) == once
 
-    async def test_requeue_takes_its_unique_key_again(self, store: Store) -> None:
+    async def test_requeue_acquires_the_unique_key_again(self, store: Store) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", unique="k")), Succeeded("1"))
         await store.requeue(["a"])
         (answer,) = await store.submit([JobSpec(id="b", task="t", unique="k")])
         assert not isinstance(answer, Rejection)
         assert (answer.created, answer.record.id) == (False, "a")
 
-    async def test_requeue_is_refused_with_409_while_its_unique_key_is_taken(self, store: Store) -> None:
+    async def test_requeue_is_rejected_with_409_while_the_unique_key_is_taken(self, store: Store) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", unique="k")), Succeeded("1"))
         await submit(store, JobSpec(id="b", task="t", unique="k"))
         await finish(store, await start(store, *specs("c")), Succeeded("1"))
@@ -198,4 +198,4 @@ class Requeueing(StoreSuite):
         await store.cancel(["a"])
         clock.advance(100)
         await store.requeue(["a"])
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]

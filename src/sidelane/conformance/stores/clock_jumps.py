@@ -2,7 +2,18 @@
 
 import pytest
 
-from sidelane.conformance.stores.actions import LEASE, beat, finish, ids, pass_time, record, specs, start, submit, take
+from sidelane.conformance.stores.actions import (
+    LEASE,
+    claim,
+    finish,
+    heartbeat,
+    ids,
+    pass_time,
+    record,
+    specs,
+    start,
+    submit,
+)
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import JobSpec, State
 from sidelane.model.outcome import LeaseStatus, Succeeded
@@ -10,21 +21,19 @@ from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
 
-class Jumps(StoreSuite):
+class ClockJumps(StoreSuite):
     """A restart, a laptop's sleep, a step of the clock."""
 
-    async def test_a_sweep_after_a_long_silence_expires_nothing(self, store: Store, clock: ManualClock) -> None:
+    async def test_the_first_sweep_after_a_long_pause_expires_nothing(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)
         claimed = await start(store, *specs("a"))
         clock.advance(100 * LEASE)
         assert (await store.sweep(lease=LEASE)).lost == 0
         assert (await store.sweep(lease=LEASE)).lost == 0
-        assert await beat(store, "w", claimed.lease) == [LeaseStatus.HELD]
+        assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
         assert await finish(store, claimed, Succeeded("1"))
 
-    async def test_after_a_long_silence_nothing_expires_for_one_whole_lease(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_after_a_long_pause_nothing_expires_for_a_whole_lease(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)
         await start(store, *specs("a"))
         clock.advance(100 * LEASE)
@@ -46,7 +55,7 @@ class Jumps(StoreSuite):
             lost += (await store.sweep(lease=LEASE)).lost
         assert lost == 1
 
-    async def test_a_clock_that_steps_back_keeps_no_lease_longer_than_its_duration(
+    async def test_a_clock_step_back_extends_no_lease_beyond_its_duration(
         self, store: Store, clock: ManualClock
     ) -> None:
         await pass_time(store, clock, 2 * LEASE)
@@ -55,35 +64,31 @@ class Jumps(StoreSuite):
         assert (await pass_time(store, clock, 0.95 * LEASE)).lost == 0
         assert (await pass_time(store, clock, 3 * LEASE)).lost == 1
 
-    async def test_a_clock_that_steps_back_keeps_no_delayed_job_longer_than_its_delay(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_clock_step_back_extends_no_delay(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)
         await submit(store, JobSpec(id="a", task="t", delay=30))
         clock.advance(-3600)
         await pass_time(store, clock, LEASE)
-        assert await take(store) == []
+        assert await claim(store) == []
         await pass_time(store, clock, 30)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
-    async def test_a_clock_that_steps_back_hides_no_ready_job(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_clock_step_back_hides_no_ready_job(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         clock.advance(-3600)
         await submit(store, *specs("b"))
-        assert ids(await take(store)) == ["a", "b"]
+        assert ids(await claim(store)) == ["a", "b"]
 
-    async def test_a_clock_that_steps_back_does_not_move_the_time_a_user_named(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_clock_step_back_does_not_change_run_at(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)
         await submit(store, JobSpec(id="a", task="t", run_at=clock() + 30))
         clock.advance(-100)
         await pass_time(store, clock, 100)
-        assert await take(store) == []
+        assert await claim(store) == []
         await pass_time(store, clock, 31)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
-    async def test_a_clock_that_steps_forward_takes_no_lease_that_is_being_renewed(
+    async def test_a_clock_step_forward_expires_no_lease_that_is_renewed(
         self, store: Store, clock: ManualClock
     ) -> None:
         await pass_time(store, clock, 2 * LEASE)
@@ -91,9 +96,9 @@ class Jumps(StoreSuite):
         clock.advance(3600)
         for _ in range(9):
             assert (await pass_time(store, clock, LEASE / 3)).lost == 0
-            assert await beat(store, "w", claimed.lease) == [LeaseStatus.HELD]
+            assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
 
-    async def test_times_that_come_out_are_the_stores(self, store: Store, clock: ManualClock) -> None:
+    async def test_returned_times_are_the_stores(self, store: Store, clock: ManualClock) -> None:
         clock.set(1_000_000.25)
         claimed = await start(store, *specs("a"))
         clock.advance(2)

@@ -3,20 +3,20 @@
 import pytest
 
 from sidelane.conformance.stores.actions import (
-    FOLLOW,
+    FOLLOW_UP,
     LEASE,
-    beat,
-    end_of,
+    claim,
+    claim_job,
+    end_event,
     failure,
     finish,
+    heartbeat,
     ids,
     pass_time,
     record,
     specs,
     start,
     submit,
-    take,
-    take_job,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import JobRecord, JobSpec, State
@@ -29,29 +29,25 @@ from sidelane.stores.contract import Store
 class Deadlines(StoreSuite):
     """`start_within` counts to the first start, `deadline` over all attempts."""
 
-    async def test_a_job_too_late_to_start_is_never_handed_out_but_ended_as_failed(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_an_expired_job_is_failed_instead_of_claimed(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", expires=30), JobSpec(id="b", task="t", deadline=30))
         await submit(store, *specs("c"))
         clock.advance(31)
-        assert ids(await take(store)) == ["c"]
+        assert ids(await claim(store)) == ["c"]
         for job_id in "ab":
             job = await record(store, job_id)
             assert (job.state, job.attempt) == (State.FAILED, 0)
             assert job.problem is not None
-            assert (await end_of(store, job_id))["problem"] == job.problem.document()
+            assert (await end_event(store, job_id))["problem"] == job.problem.document()
 
-    async def test_a_job_too_late_to_start_is_not_claimed_by_its_id_either(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_an_expired_job_cannot_be_claimed_by_id(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", expires=30))
         clock.advance(31)
-        assert await take(store, ids=("a",)) == []
+        assert await claim(store, ids=("a",)) == []
         assert (await record(store, "a")).state is State.FAILED
 
-    async def test_a_sweep_ends_what_is_too_late_to_start(self, store: Store, clock: ManualClock) -> None:
-        await submit(store, JobSpec(id="a", task="t", expires=30, follow_ups=(FOLLOW,)))
+    async def test_a_sweep_fails_expired_jobs(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, JobSpec(id="a", task="t", expires=30, follow_ups=(FOLLOW_UP,)))
         await submit(store, JobSpec(id="b", task="t", deadline=30, delay=3600))
         assert (await pass_time(store, clock, 29)).ended == 0
         assert (await pass_time(store, clock, 12)).ended == 2
@@ -59,44 +55,40 @@ class Deadlines(StoreSuite):
         assert (await record(store, "b")).state is State.FAILED
         assert (await record(store, "a.1.0")).state is State.QUEUED
 
-    async def test_a_job_that_started_in_time_may_start_again_later(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_job_that_started_in_time_may_be_retried_later(self, store: Store, clock: ManualClock) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", expires=30)), Retried(failure(), 60))
         await pass_time(store, clock, 61)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
-    async def test_a_job_that_was_started_and_released_has_started(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_released_job_counts_as_started(self, store: Store, clock: ManualClock) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", expires=30)), Released(60))
         await pass_time(store, clock, 61)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
-    async def test_remaining_is_what_the_deadline_leaves(self, store: Store, clock: ManualClock) -> None:
+    async def test_remaining_is_the_time_until_the_deadline(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", deadline=100), *specs("b"))
         clock.advance(30)
-        first = await take_job(store, "a")
+        first = await claim_job(store, "a")
         assert first.remaining == pytest.approx(70)
         await finish(store, first, Retried(failure()))
         clock.advance(30)
-        assert (await take_job(store, "a")).remaining == pytest.approx(40)
-        assert (await take_job(store, "b")).remaining is None
+        assert (await claim_job(store, "a")).remaining == pytest.approx(40)
+        assert (await claim_job(store, "b")).remaining is None
 
-    async def test_a_sweep_leaves_a_running_job_past_its_deadline_to_its_worker(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_sweep_does_not_end_a_running_job_past_its_deadline(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", deadline=LEASE))
         for _ in range(9):
-            assert await beat(store, "w", claimed.lease) == [LeaseStatus.HELD]
+            assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
             await pass_time(store, clock, LEASE / 3)
         assert await finish(store, claimed, Succeeded("1"))
         assert (await record(store, "a")).state is State.SUCCEEDED
 
-    async def test_a_retry_that_comes_after_the_deadline_is_ended_by_a_sweep(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_retry_due_after_the_deadline_is_failed_by_a_sweep(self, store: Store, clock: ManualClock) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", deadline=30)), Retried(failure(), 60))
         await pass_time(store, clock, 40)
         assert (await record(store, "a")).state is State.FAILED
 
-    async def test_more_late_jobs_than_one_sweep_takes_are_all_ended(self, store: Store, clock: ManualClock) -> None:
+    async def test_expired_jobs_beyond_one_sweep_are_all_failed(self, store: Store, clock: ManualClock) -> None:
         many = [f"j{n}" for n in range(250)]
         await submit(store, *(JobSpec(id=job_id, task="t", expires=5) for job_id in many))
         await pass_time(store, clock, LEASE)
@@ -107,15 +99,15 @@ class Deadlines(StoreSuite):
         assert {job.state for job in found if isinstance(job, JobRecord)} == {State.FAILED}
 
 
-class Abandoning(StoreSuite):
+class AbandonedJobs(StoreSuite):
     """`abandon_after`: a job that somebody listened to ends when the last listener has been gone that long."""
 
-    async def test_a_job_that_nobody_ever_listened_to_is_not_abandoned(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_job_that_never_had_a_listener_is_not_abandoned(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", abandon_after=20))
         assert (await pass_time(store, clock, 100)).ended == 0
         assert (await record(store, "a")).state is State.QUEUED
 
-    async def test_a_queued_job_is_cancelled_when_its_last_listener_has_been_gone_that_long(
+    async def test_a_queued_job_is_cancelled_once_its_last_listener_has_been_gone_that_long(
         self, store: Store, clock: ManualClock
     ) -> None:
         await submit(store, JobSpec(id="a", task="t", abandon_after=20))
@@ -123,9 +115,9 @@ class Abandoning(StoreSuite):
         assert (await pass_time(store, clock, 19)).ended == 0
         assert (await pass_time(store, clock, 5)).ended == 1
         assert (await record(store, "a")).state is State.CANCELLED
-        assert (await end_of(store, "a"))["state"] == "cancelled"
+        assert (await end_event(store, "a"))["state"] == "cancelled"
 
-    async def test_listening_starts_the_time_anew(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_listener_restarts_the_time(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", abandon_after=20))
         for _ in range(5):
             await store.touch_listeners(["a"])
@@ -137,13 +129,13 @@ class Abandoning(StoreSuite):
     async def test_a_running_job_that_was_abandoned_is_asked_to_stop(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", abandon_after=20))
         await store.touch_listeners(["a"])
-        verdicts = []
+        statuses = []
         for _ in range(9):
-            verdicts += await beat(store, "w", claimed.lease)
+            statuses += await heartbeat(store, "w", claimed.lease)
             await pass_time(store, clock, LEASE / 3)
         job = await record(store, "a")
         assert (job.state, job.cancel_requested) == (State.RUNNING, True)
-        assert (verdicts[0], verdicts[-1]) == (LeaseStatus.HELD, LeaseStatus.CANCEL)
+        assert (statuses[0], statuses[-1]) == (LeaseStatus.HELD, LeaseStatus.CANCEL)
         assert await finish(store, claimed, Cancelled())
 
     async def test_listening_to_a_job_without_the_option_or_to_no_job_changes_nothing(
@@ -155,7 +147,7 @@ class Abandoning(StoreSuite):
         await pass_time(store, clock, 100)
         assert (await record(store, "a")).state is State.QUEUED
 
-    async def test_an_abandoned_job_that_has_ended_stays_as_it_is(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_finished_job_is_not_abandoned(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", abandon_after=20))
         await store.touch_listeners(["a"])
         await finish(store, claimed, Succeeded("1"))

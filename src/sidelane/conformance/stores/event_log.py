@@ -4,18 +4,18 @@ import json
 
 from sidelane.conformance.stores.actions import (
     LEASE,
-    append,
+    append_tokens,
+    claim,
+    claim_job,
+    event_texts,
     failure,
     finish,
-    log,
     pass_time,
+    read_log,
     record,
     specs,
     start,
     submit,
-    take,
-    take_job,
-    texts,
     tokens,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
@@ -29,29 +29,29 @@ def after(event: Event) -> Cursor:
     return Cursor(event.epoch, event.number)
 
 
-class Log(StoreSuite):
+class EventLog(StoreSuite):
     """What is written, and how it is numbered."""
 
-    async def test_nothing_is_in_the_log_until_something_is_emitted(self, store: Store) -> None:
+    async def test_the_log_is_empty_until_something_is_emitted(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        assert await log(store, "a") == []
-        assert await append(store, claimed, 1)
+        assert await read_log(store, "a") == []
+        assert await append_tokens(store, claimed, 1)
         await finish(store, claimed, Released())
         assert (await record(store, "a")).last == 0
-        assert await log(store, "a") == []
+        assert await read_log(store, "a") == []
 
-    async def test_there_is_no_log_of_a_job_that_never_was(self, store: Store) -> None:
+    async def test_an_unknown_job_has_no_log(self, store: Store) -> None:
         assert await store.read("nobody") is None
         assert await store.read("nobody", after=Cursor(1, 1)) is None
 
-    async def test_entries_are_numbered_in_order_and_told_the_stores_time(
+    async def test_events_are_numbered_in_order_and_have_the_stores_time(
         self, store: Store, clock: ManualClock
     ) -> None:
         claimed = await start(store, *specs("a"))
         clock.advance(3)
         entries = (NewEvent("token", '"x"'), NewEvent("stage.two", '{"deep": ["\\u0000", 1.5, null, "\u4f60"]}'))
         await store.append([EventAppend(lease=claimed.lease, ordinal=1, entries=entries)])
-        first, second = await log(store, "a")
+        first, second = await read_log(store, "a")
         assert [(each.number, each.name, each.data) for each in (first, second)] == [
             (1, "token", '"x"'),
             (2, "stage.two", entries[1].data),
@@ -59,39 +59,39 @@ class Log(StoreSuite):
         assert (first.at, second.at, first.epoch) == (clock(), clock(), second.epoch)
         assert (await record(store, "a")).last == 2
 
-    async def test_logs_of_different_jobs_in_one_call_stay_apart(self, store: Store) -> None:
+    async def test_logs_of_different_jobs_in_one_call_are_separate(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
-        a, b = await take(store)
+        a, b = await claim(store)
         appends = [
             EventAppend(lease=lease, ordinal=ordinal, entries=tokens(text))
             for lease, ordinal, text in ((a.lease, 1, "a1"), (b.lease, 1, "b1"), (a.lease, 2, "a2"))
         ]
         assert await store.append(appends) == [True, True, True]
-        assert (await texts(store, "a"), await texts(store, "b")) == (["a1", "a2"], ["b1"])
+        assert (await event_texts(store, "a"), await event_texts(store, "b")) == (["a1", "a2"], ["b1"])
 
     async def test_event_numbers_have_no_gaps_across_attempts(self, store: Store, clock: ManualClock) -> None:
         first = await start(store, *specs("a"))
-        await append(store, first, 1, "one", "two")
+        await append_tokens(store, first, 1, "one", "two")
         await finish(store, first, Retried(failure()), *tokens("three"), ordinal=3)
-        second = await take_job(store, "a", worker="dies")
-        await append(store, second, 1, "four")
+        second = await claim_job(store, "a", worker="dies")
+        await append_tokens(store, second, 1, "four")
         await pass_time(store, clock, 3 * LEASE)
-        third = await take_job(store, "a")
+        third = await claim_job(store, "a")
         await finish(store, third, Succeeded("1"), *tokens("five"))
-        assert await texts(store, "a") == ["one", "two", "three", "four", "five", "end"]
+        assert await event_texts(store, "a") == ["one", "two", "three", "four", "five", "end"]
 
-    async def test_each_attempt_that_emits_has_an_epoch_of_its_own(self, store: Store) -> None:
+    async def test_each_attempt_that_emits_has_its_own_epoch(self, store: Store) -> None:
         for text in "abc":
             if text == "a":
                 await submit(store, *specs("a"))
-            claimed = await take_job(store, "a")
-            await append(store, claimed, 1, text, text)
+            claimed = await claim_job(store, "a")
+            await append_tokens(store, claimed, 1, text, text)
             await finish(store, claimed, Released())
-        epochs = [event.epoch for event in await log(store, "a")]
+        epochs = [event.epoch for event in await read_log(store, "a")]
         assert len(set(epochs)) == 3
         assert [epochs[0], epochs[2], epochs[4]] == [epochs[1], epochs[3], epochs[5]]
 
-    async def test_progress_in_the_record_is_that_of_the_newest_progress_event(self, store: Store) -> None:
+    async def test_the_records_progress_is_that_of_the_newest_progress_event(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         entries = (
             NewEvent("progress", '{"percent": 10}'),
@@ -108,23 +108,23 @@ class Log(StoreSuite):
         large = [json.dumps(letter * 300_000) for letter in "abcdef"]
         entries = tuple(NewEvent("blob", data) for data in large)
         assert await store.append([EventAppend(lease=claimed.lease, ordinal=1, entries=entries)]) == [True]
-        assert [event.data for event in await log(store, "a")] == large
+        assert [event.data for event in await read_log(store, "a")] == large
 
     async def test_a_call_of_a_thousand_entries_keeps_their_order(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        assert await append(store, claimed, 1, *(str(n) for n in range(1000)))
+        assert await append_tokens(store, claimed, 1, *(str(n) for n in range(1000)))
         reading = await store.read("a", limit=2000)
         assert reading is not None
         assert [event.number for event in reading.events] == list(range(1, 1001))
         assert [json.loads(event.data) for event in reading.events] == [str(n) for n in range(1000)]
 
 
-class Reading(StoreSuite):
+class LogReaders(StoreSuite):
     """A reader resumes where it was, or is told that it cannot."""
 
-    async def test_a_reading_holds_no_more_than_its_limit_the_end_included(self, store: Store) -> None:
+    async def test_a_page_has_at_most_limit_events_including_the_end(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"), *tokens("one", "two", "three"))
-        events = await log(store, "a")
+        events = await read_log(store, "a")
         for place in range(4):
             for limit in range(1, 6):
                 reading = await store.read("a", after=after(events[place - 1]) if place else None, limit=limit)
@@ -134,18 +134,18 @@ class Reading(StoreSuite):
 
     async def test_read_after_each_event_resumes_exactly_there(self, store: Store) -> None:
         first = await start(store, *specs("a"))
-        await append(store, first, 1, "one", "two")
+        await append_tokens(store, first, 1, "one", "two")
         await finish(store, first, Released())
-        await finish(store, await take_job(store, "a"), Succeeded("1"), *tokens("three"))
-        events = await log(store, "a")
+        await finish(store, await claim_job(store, "a"), Succeeded("1"), *tokens("three"))
+        events = await read_log(store, "a")
         for place, event in enumerate(events, 1):
             reading = await store.read("a", after=after(event))
             assert reading is not None
             assert (list(reading.events), reading.last, reading.gap) == (events[place:], 4, False)
 
-    async def test_a_long_log_is_read_in_pieces(self, store: Store) -> None:
+    async def test_a_long_log_is_read_in_pages(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await append(store, claimed, 1, *"abcdefg")
+        await append_tokens(store, claimed, 1, *"abcdefg")
         said: list[Event] = []
         cursor = None
         for _ in range(4):
@@ -154,124 +154,124 @@ class Reading(StoreSuite):
             assert (len(reading.events) <= 2, reading.last, reading.gap) == (True, 7, False)
             said += reading.events
             cursor = after(said[-1])
-        assert said == await log(store, "a")
+        assert said == await read_log(store, "a")
 
-    async def test_what_comes_later_is_read_from_the_last_cursor(self, store: Store) -> None:
+    async def test_later_events_are_read_from_the_last_cursor(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await append(store, claimed, 1, "one")
-        (event,) = await log(store, "a")
-        await append(store, claimed, 2, "two")
+        await append_tokens(store, claimed, 1, "one")
+        (event,) = await read_log(store, "a")
+        await append_tokens(store, claimed, 2, "two")
         reading = await store.read("a", after=after(event))
         assert reading is not None
         assert [json.loads(each.data) for each in reading.events] == ["two"]
 
     async def test_an_unknown_epoch_is_a_gap_and_replays_from_the_start(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await append(store, claimed, 1, "one", "two")
-        events = await log(store, "a")
+        await append_tokens(store, claimed, 1, "one", "two")
+        events = await read_log(store, "a")
         reading = await store.read("a", after=Cursor(events[0].epoch ^ 2, 1))
         assert reading is not None
         assert (list(reading.events), reading.gap) == (events, True)
 
     async def test_a_number_its_epoch_never_reached_is_a_gap(self, store: Store) -> None:
         first = await start(store, *specs("a"))
-        await append(store, first, 1, "one", "two")
+        await append_tokens(store, first, 1, "one", "two")
         await finish(store, first, Released())
-        await append(store, await take_job(store, "a"), 1, "three", "four")
-        events = await log(store, "a")
+        await append_tokens(store, await claim_job(store, "a"), 1, "three", "four")
+        events = await read_log(store, "a")
         for number in 3, 4, 5, 99:
             reading = await store.read("a", after=Cursor(events[0].epoch, number))
             assert reading is not None
             assert (list(reading.events), reading.gap) == (events, True)
 
-    async def test_a_cursor_into_the_log_of_a_job_that_has_none_yet_is_a_gap(self, store: Store) -> None:
+    async def test_a_cursor_into_an_empty_log_is_a_gap(self, store: Store) -> None:
         await submit(store, *specs("a"))
         reading = await store.read("a", after=Cursor(7, 1))
         assert reading is not None
         assert (reading.events, reading.last, reading.gap) == ((), 0, True)
 
-    async def test_a_cursor_of_before_a_requeue_still_resumes(self, store: Store) -> None:
+    async def test_a_cursor_from_before_a_requeue_still_resumes(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"), *tokens("one"))
-        events = await log(store, "a")
+        events = await read_log(store, "a")
         await store.requeue(["a"])
-        await append(store, await take_job(store, "a"), 1, "two")
+        await append_tokens(store, await claim_job(store, "a"), 1, "two")
         reading = await store.read("a", after=after(events[0]))
         assert reading is not None
         assert ([event.name for event in reading.events], reading.gap) == (["end", "token"], False)
 
 
-class Ordinals(StoreSuite):
+class AppendOrdinals(StoreSuite):
     """An append or finish carries the attempt's own ordinals, so that nothing is written twice (rules 3, 17)."""
 
     async def test_an_append_seen_before_is_ignored(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         for _ in range(3):
-            assert await append(store, claimed, 1, "one", "two")
-        assert await texts(store, "a") == ["one", "two"]
+            assert await append_tokens(store, claimed, 1, "one", "two")
+        assert await event_texts(store, "a") == ["one", "two"]
 
     async def test_the_part_of_an_append_seen_before_is_ignored(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await append(store, claimed, 1, "one", "two")
-        assert await append(store, claimed, 2, "two", "three")
-        assert await texts(store, "a") == ["one", "two", "three"]
+        await append_tokens(store, claimed, 1, "one", "two")
+        assert await append_tokens(store, claimed, 2, "two", "three")
+        assert await event_texts(store, "a") == ["one", "two", "three"]
 
     async def test_a_repeat_in_the_same_call_is_ignored(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         once = EventAppend(lease=claimed.lease, ordinal=1, entries=tokens("one"))
         assert await store.append([once, once]) == [True, True]
-        assert await texts(store, "a") == ["one"]
+        assert await event_texts(store, "a") == ["one"]
 
     async def test_the_last_entries_of_a_finish_seen_before_are_ignored(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await append(store, claimed, 1, "one", "two")
+        await append_tokens(store, claimed, 1, "one", "two")
         await finish(store, claimed, Succeeded("1"), *tokens("two", "three"), ordinal=2)
-        assert await texts(store, "a") == ["one", "two", "three", "end"]
+        assert await event_texts(store, "a") == ["one", "two", "three", "end"]
 
     async def test_each_attempt_counts_its_ordinals_from_one(self, store: Store) -> None:
         first = await start(store, *specs("a"))
-        await append(store, first, 1, "one", "two")
+        await append_tokens(store, first, 1, "one", "two")
         await finish(store, first, Released())
-        second = await take_job(store, "a")
-        await append(store, second, 1, "three")
-        assert await texts(store, "a") == ["one", "two", "three"]
+        second = await claim_job(store, "a")
+        await append_tokens(store, second, 1, "three")
+        assert await event_texts(store, "a") == ["one", "two", "three"]
 
-    async def test_an_append_of_nothing_changes_nothing_whatever_its_ordinal(self, store: Store) -> None:
+    async def test_an_empty_append_changes_nothing(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        assert await append(store, claimed, 3)
-        assert await append(store, claimed, 1, "one", "two")
-        assert await append(store, claimed, 9)
-        assert await append(store, claimed, 3, "three")
-        events = await log(store, "a")
-        assert await texts(store, "a") == ["one", "two", "three"]
+        assert await append_tokens(store, claimed, 3)
+        assert await append_tokens(store, claimed, 1, "one", "two")
+        assert await append_tokens(store, claimed, 9)
+        assert await append_tokens(store, claimed, 3, "three")
+        events = await read_log(store, "a")
+        assert await event_texts(store, "a") == ["one", "two", "three"]
         assert len({event.epoch for event in events}) == 1
 
-    async def test_every_reader_is_told_of_entries_that_are_missing(self, store: Store) -> None:
+    async def test_every_reader_sees_a_gap_event_for_missing_entries(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await append(store, claimed, 1, "one")
-        await append(store, claimed, 9, "nine")
-        events = await log(store, "a")
+        await append_tokens(store, claimed, 1, "one")
+        await append_tokens(store, claimed, 9, "nine")
+        events = await read_log(store, "a")
         assert [(event.number, event.name) for event in events] == [(1, "token"), (2, "gap"), (3, "token")]
         assert events[1].data == '{"missing":7}'
         reading = await store.read("a", after=events[0].cursor)
         assert reading is not None
         assert ([event.name for event in reading.events], reading.gap) == (["gap", "token"], False)
 
-    async def test_entries_that_are_missing_before_the_end_are_told_of(self, store: Store) -> None:
+    async def test_missing_entries_before_the_end_are_a_gap_event(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await append(store, claimed, 1, "one")
+        await append_tokens(store, claimed, 1, "one")
         await finish(store, claimed, Succeeded("1"), ordinal=4)
-        events = await log(store, "a")
+        events = await read_log(store, "a")
         assert [event.name for event in events] == ["token", "gap", "end"]
         assert events[1].epoch == events[2].epoch != events[0].epoch
 
-    async def test_an_ordinal_that_leaves_a_hole_opens_a_new_epoch(self, store: Store) -> None:
+    async def test_an_ordinal_that_leaves_a_gap_begins_a_new_epoch(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await append(store, claimed, 1, "one")
-        assert await append(store, claimed, 5, "five")
-        assert await append(store, claimed, 6, "six")
-        assert await append(store, claimed, 5, "five", "six")
-        events = await log(store, "a")
-        assert await texts(store, "a") == ["one", "gap", "five", "six"]
+        await append_tokens(store, claimed, 1, "one")
+        assert await append_tokens(store, claimed, 5, "five")
+        assert await append_tokens(store, claimed, 6, "six")
+        assert await append_tokens(store, claimed, 5, "five", "six")
+        events = await read_log(store, "a")
+        assert await event_texts(store, "a") == ["one", "gap", "five", "six"]
         assert events[0].epoch != events[1].epoch
         assert {event.epoch for event in events[1:]} == {events[1].epoch}
         reading = await store.read("a", after=Cursor(events[0].epoch, 2))

@@ -6,28 +6,28 @@ from dataclasses import replace
 import pytest
 
 from sidelane.conformance.stores.actions import (
-    FOLLOW,
+    FOLLOW_UP,
+    HINT_TIMEOUT,
+    INVALID_SPECS,
     LEASE,
-    PATIENCE,
-    UNKEEPABLE,
-    append,
-    beat,
-    end_of,
+    append_tokens,
+    blocking_limits,
+    claim,
+    claim_job,
+    end_event,
+    event_texts,
     failure,
     finish,
-    held,
+    heartbeat,
     ids,
-    parked,
+    limit_usage,
     pass_time,
     record,
-    slots,
+    slot_limit,
     specs,
     start,
     states,
     submit,
-    take,
-    take_job,
-    texts,
     tokens,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
@@ -75,12 +75,10 @@ async def outside(store: Store, spec: JobSpec, timeout: float = TIMEOUT, *, work
     return claimed
 
 
-class HandingOver(StoreSuite):
+class Dispatching(StoreSuite):
     """What the hand-over itself makes of a job."""
 
-    async def test_a_handed_over_job_runs_on_under_its_lease_and_no_worker_holds_it(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_dispatched_job_keeps_its_lease_and_has_no_worker(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, *specs("a"))
         assert (claimed.record.worker, claimed.record.external_lease) == ("w", None)
         clock.advance(4)
@@ -92,60 +90,58 @@ class HandingOver(StoreSuite):
         ]
         assert {each.name: each.running for each in await store.stats()} == {"default": 1, "side": 0}
 
-    async def test_what_tells_the_outside_is_submitted_in_the_same_step(self, store: Store, clock: ManualClock) -> None:
+    async def test_the_dispatch_job_is_submitted_in_the_same_step(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, *specs("a"))
         async with store.watch(job_topic("a")) as wakeups, store.watch(queue_topic("side")) as wakeups_of_queue:
             await hand_over(store, claimed)
-            assert await wakeups.wait(PATIENCE)
-            assert await wakeups_of_queue.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
+            assert await wakeups_of_queue.wait(HINT_TIMEOUT)
         job = await record(store, "a.sending")
         assert (job.spec, job.state, job.submitted) == (sending("a"), State.QUEUED, clock())
-        assert ids(await take(store, queues={"side": 1})) == ["a.sending"]
+        assert ids(await claim(store, queues={"side": 1})) == ["a.sending"]
 
-    async def test_last_entries_are_kept_and_numbered_on_outside(self, store: Store) -> None:
+    async def test_last_entries_are_kept_and_the_external_worker_continues_their_numbers(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await append(store, claimed, 1, "one")
+        await append_tokens(store, claimed, 1, "one")
         report = replace(handing_over(claimed), ordinal=2, entries=tokens("two"))
         assert await store.finish([report]) == [True]
-        assert await texts(store, "a") == ["one", "two"]
-        assert await append(store, claimed, 2, "seen", "three")
-        assert await texts(store, "a") == ["one", "two", "three"]
+        assert await event_texts(store, "a") == ["one", "two"]
+        assert await append_tokens(store, claimed, 2, "seen", "three")
+        assert await event_texts(store, "a") == ["one", "two", "three"]
 
-    async def test_a_report_that_comes_again_changes_nothing_and_is_answered_alike(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_repeated_dispatch_changes_nothing_and_returns_true(self, store: Store, clock: ManualClock) -> None:
         claimed = await outside(store, A)
         await store.cancel(["a.sending"])
         await store.remove(["a.sending"])
-        await append(store, claimed, 1, "one")
+        await append_tokens(store, claimed, 1, "one")
         await pass_time(store, clock, TIMEOUT / 2)
         before = await store.get(["a", "a.sending"])
         await hand_over(store, claimed)
         assert await store.get(["a", "a.sending"]) == before
         assert (await pass_time(store, clock, 0.75 * TIMEOUT)).lost == 1
 
-    async def test_what_is_there_already_is_not_submitted_again(self, store: Store) -> None:
+    async def test_an_existing_dispatch_job_is_not_submitted_again(self, store: Store) -> None:
         (there,) = await submit(store, replace(sending("a"), task="another"))
         await outside(store, A)
         assert await record(store, "a.sending") == there
 
-    async def test_what_tells_the_outside_passes_every_limit(self, store: Store) -> None:
-        full = slots(1, "reject")
+    async def test_the_dispatch_job_passes_every_limit(self, store: Store) -> None:
+        full = slot_limit(1, "reject")
         await submit(store, replace(sending("b"), limits=(full,)))
         claimed = await start(store, *specs("a"))
         told = replace(sending("a"), limits=(full,), max_queued=1)
         assert await finish(store, claimed, Dispatched(TIMEOUT, told))
         assert (await record(store, "a.sending")).spec == told
 
-    async def test_who_could_not_be_told_fails_the_job_and_no_other(self, store: Store) -> None:
+    async def test_an_invalid_dispatch_job_fails_its_job_and_no_other(self, store: Store) -> None:
         wrong: list[Outcome] = [
-            *(Dispatched(TIMEOUT, replace(spec, id=f"told{place}")) for place, spec in enumerate(UNKEEPABLE)),
+            *(Dispatched(TIMEOUT, replace(spec, id=f"told{place}")) for place, spec in enumerate(INVALID_SPECS)),
             Dispatched(TIMEOUT, JobSpec(id="no id", task="send")),
             Dispatched(math.nan, sending("x")),
         ]
         names = [f"j{place}" for place in range(len(wrong))]
         await submit(store, *specs(*names, "last"))
-        claimed = await take(store)
+        claimed = await claim(store)
         reports = [
             AttemptResult(lease=each.lease, outcome=outcome) for each, outcome in zip(claimed, wrong, strict=False)
         ]
@@ -154,19 +150,19 @@ class HandingOver(StoreSuite):
             job = await record(store, name)
             assert (job.state, job.problem and job.problem.status) == (State.FAILED, 422)
         assert await states(store, "last", "last.sending") == [State.RUNNING, State.QUEUED]
-        assert ids(await take(store, queues={"side": 99, "default": 99})) == ["last.sending"]
+        assert ids(await claim(store, queues={"side": 99, "default": 99})) == ["last.sending"]
 
-    async def test_a_claim_that_comes_again_does_not_give_it_back(self, store: Store) -> None:
+    async def test_a_repeated_claim_does_not_return_a_dispatched_job(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
         request = ClaimRequest(request=new_nonce(), worker="w", queues={"default": 2}, limit=2, lease=LEASE)
         first, second = (await store.claim(request)).jobs
         await hand_over(store, first)
         assert (await store.claim(request)).jobs == (second,)
 
-    async def test_many_are_handed_over_in_one_call(self, store: Store) -> None:
+    async def test_many_jobs_are_dispatched_in_one_call(self, store: Store) -> None:
         many = [f"j{n}" for n in range(250)]
         await submit(store, *specs(*many))
-        claimed = await take(store, limit=250)
+        claimed = await claim(store, limit=250)
         assert await store.finish([handing_over(each) for each in claimed]) == [True] * 250
         assert set(await states(store, *(f"{name}.sending" for name in many))) == {State.QUEUED}
         assert [each.external_lease for each in await store.list_jobs(Query(task="t", limit=250))] == [
@@ -174,20 +170,20 @@ class HandingOver(StoreSuite):
         ]
 
 
-class Outside(StoreSuite):
+class ExternalJobs(StoreSuite):
     """What becomes of a job while it is handed over."""
 
-    async def test_who_shows_the_lease_may_write_and_end_it(self, store: Store) -> None:
-        claimed = await outside(store, replace(A, follow_ups=(FOLLOW,)))
-        assert await append(store, claimed, 1, "one")
+    async def test_a_caller_with_the_lease_may_append_and_finish(self, store: Store) -> None:
+        claimed = await outside(store, replace(A, follow_ups=(FOLLOW_UP,)))
+        assert await append_tokens(store, claimed, 1, "one")
         assert await finish(store, claimed, Succeeded('"done"'), *tokens("two"), ordinal=2)
         job = await record(store, "a")
         assert (job.state, job.result, job.worker, job.external_lease) == (State.SUCCEEDED, '"done"', None, None)
         assert (job.attempt, job.failures, job.worker_losses, job.ends) == (1, 0, 0, 1)
-        assert await texts(store, "a") == ["one", "two", "end"]
+        assert await event_texts(store, "a") == ["one", "two", "end"]
         assert await states(store, "a.1.0") == [State.QUEUED]
 
-    async def test_it_ends_as_any_attempt_does(self, store: Store) -> None:
+    async def test_an_external_job_ends_with_any_outcome(self, store: Store) -> None:
         outcomes: list[tuple[Outcome, State, int]] = [
             (Failed(failure()), State.FAILED, 1),
             (Cancelled(), State.CANCELLED, 0),
@@ -200,86 +196,84 @@ class Outside(StoreSuite):
             job = await record(store, f"j{place}")
             assert (job.state, job.failures) == (state, failures)
             assert (job.worker_losses, job.external_lease) == (0, None)
-        await hand_over(store, await take_job(store, "j2"))
+        await hand_over(store, await claim_job(store, "j2"))
         assert (await record(store, "j2")).attempt == 2
 
-    async def test_an_end_that_comes_again_is_answered_alike_and_one_too_late_changes_nothing(
-        self, store: Store
-    ) -> None:
+    async def test_a_repeated_finish_returns_true_and_a_late_one_changes_nothing(self, store: Store) -> None:
         claimed = await outside(store, A)
         assert await finish(store, claimed, Succeeded("1"))
         before = await record(store, "a")
         assert await finish(store, claimed, Succeeded("2"))
         assert await store.finish([handing_over(claimed)]) == [True]
-        assert not await append(store, claimed, 1, "late")
+        assert not await append_tokens(store, claimed, 1, "late")
         assert await record(store, "a") == before
 
-    async def test_without_its_very_lease_nothing_changes(self, store: Store) -> None:
+    async def test_another_lease_changes_nothing(self, store: Store) -> None:
         claimed = await outside(store, A)
         before = await record(store, "a")
         for lease in replace(claimed.lease, nonce=new_nonce()), replace(claimed.lease, attempt=2):
             forged = replace(claimed, lease=lease)
             assert not await finish(store, forged, Succeeded("1"))
-            assert not await append(store, forged, 1, "one")
+            assert not await append_tokens(store, forged, 1, "one")
             assert await store.finish([handing_over(forged)]) == [False]
         assert await record(store, "a") == before
 
-    async def test_a_heartbeat_says_lost_and_renews_nothing(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_heartbeat_returns_lost_and_renews_nothing(self, store: Store, clock: ManualClock) -> None:
         claimed = await outside(store, A)
         for _ in range(8):
-            assert await beat(store, "w", claimed.lease) == [LeaseStatus.LOST]
+            assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.LOST]
             assert (await pass_time(store, clock, LEASE / 3)).lost == 0
             assert (await record(store, "a")).external_lease == claimed.lease
         lost = 0
         for _ in range(3):
-            assert await beat(store, "w", claimed.lease) == [LeaseStatus.LOST]
+            assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.LOST]
             lost += (await pass_time(store, clock, LEASE / 3)).lost
         assert lost == 1
 
-    async def test_its_slots_are_kept_until_it_ends(self, store: Store) -> None:
-        limits = slots(1, "wait"), slots(1, "reject", "mine")
+    async def test_an_external_job_keeps_its_slots_until_it_ends(self, store: Store) -> None:
+        limits = slot_limit(1, "wait"), slot_limit(1, "reject", "mine")
         claimed = await outside(store, replace(A, limits=limits))
         await submit(store, *specs("b", limits=limits[:1]))
-        assert await take(store) == []
-        assert await held(store) == {"few/k": (1, 1), "mine/k": (1, 0)}
+        assert await claim(store) == []
+        assert await limit_usage(store) == {"few/k": (1, 1), "mine/k": (1, 0)}
         await finish(store, claimed, Succeeded("1"))
-        assert await held(store) == {}
-        assert ids(await take(store)) == ["b"]
+        assert await limit_usage(store) == {}
+        assert ids(await claim(store)) == ["b"]
 
-    async def test_it_is_neither_removed_nor_requeued(self, store: Store) -> None:
+    async def test_an_external_job_is_neither_removed_nor_requeued(self, store: Store) -> None:
         await outside(store, A)
         before = await record(store, "a")
         assert await store.remove(["a"]) == [False]
         assert await store.requeue(["a"]) == [before]
         assert await record(store, "a") == before
 
-    async def test_after_its_end_it_is_requeued_like_any_other(self, store: Store) -> None:
+    async def test_a_finished_external_job_can_be_requeued(self, store: Store) -> None:
         claimed = await outside(store, A)
         await finish(store, claimed, Failed(failure()))
         await store.requeue(["a"])
         job = await record(store, "a")
         assert (job.state, job.external_lease, job.failures) == (State.QUEUED, None, 0)
         assert not await finish(store, claimed, Succeeded("late"))
-        again = await take_job(store, "a")
+        again = await claim_job(store, "a")
         await finish(store, again, Dispatched(TIMEOUT, JobSpec(id="again", task="send")))
         assert (await record(store, "a")).external_lease == again.lease
 
 
-class Unwanted(StoreSuite):
+class ExternalJobCancellation(StoreSuite):
     """Nobody outside can be asked to stop, so a handed-over job ends at once (rules 8)."""
 
-    async def test_one_that_was_asked_to_stop_is_cancelled_and_nobody_is_told(self, store: Store) -> None:
+    async def test_a_job_with_a_cancel_request_is_cancelled_instead_of_dispatched(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await store.cancel(["a"])
         await hand_over(store, claimed)
         await hand_over(store, claimed)
         assert await states(store, "a") == [State.CANCELLED]
-        assert (await end_of(store, "a"))["state"] == "cancelled"
+        assert (await end_event(store, "a"))["state"] == "cancelled"
         assert await store.get(["a.sending"]) == [None]
 
-    async def test_cancelling_ends_it_at_once(self, store: Store, clock: ManualClock) -> None:
-        claimed = await outside(store, replace(A, follow_ups=(FOLLOW,)))
-        await append(store, claimed, 1, "one")
+    async def test_cancelling_an_external_job_ends_it_at_once(self, store: Store, clock: ManualClock) -> None:
+        claimed = await outside(store, replace(A, follow_ups=(FOLLOW_UP,)))
+        await append_tokens(store, claimed, 1, "one")
         clock.advance(3)
         assert await store.cancel(["a"]) == await store.get(["a"])
         job = await record(store, "a")
@@ -289,16 +283,14 @@ class Unwanted(StoreSuite):
             False,
             None,
         )
-        assert await texts(store, "a") == ["one", "end"]
-        assert (await end_of(store, "a"))["state"] == "cancelled"
+        assert await event_texts(store, "a") == ["one", "end"]
+        assert (await end_event(store, "a"))["state"] == "cancelled"
         assert await states(store, "a.1.0") == [State.QUEUED]
         for outcome in Succeeded("late"), Dispatched(TIMEOUT, sending("a")):
             assert not await finish(store, claimed, outcome)
         assert await record(store, "a") == job
 
-    async def test_it_is_cancelled_at_once_when_its_last_listener_has_gone(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_an_abandoned_external_job_is_cancelled_at_once(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)
         await outside(store, replace(A, abandon_after=LEASE / 2))
         await store.touch_listeners(["a"])
@@ -306,16 +298,16 @@ class Unwanted(StoreSuite):
         assert (swept.ended, swept.lost) == (1, 0)
         assert await states(store, "a") == [State.CANCELLED]
 
-    async def test_a_newcomer_that_replaces_it_starts_at_once(self, store: Store) -> None:
-        limit = slots(1, "replace")
+    async def test_a_job_that_replaces_an_external_one_starts_at_once(self, store: Store) -> None:
+        limit = slot_limit(1, "replace")
         await outside(store, replace(A, limits=(limit,)))
         await submit(store, *specs("b", limits=(limit,)))
         assert await states(store, "a") == [State.CANCELLED]
-        assert await parked(store, "b") == [None]
-        assert ids(await take(store)) == ["b"]
-        assert await held(store) == {"few/k": (1, 0)}
+        assert await blocking_limits(store, "b") == [None]
+        assert ids(await claim(store)) == ["b"]
+        assert await limit_usage(store) == {"few/k": (1, 0)}
 
-    async def test_it_is_cancelled_with_its_parent_and_so_is_what_tells_the_outside(self, store: Store) -> None:
+    async def test_an_external_job_and_its_dispatch_job_are_cancelled_with_their_parent(self, store: Store) -> None:
         await submit(store, *specs("parent"))
         claimed = await start(store, JobSpec(id="a", task="t", parent="parent", cascade=True))
         await finish(store, claimed, Dispatched(TIMEOUT, replace(sending("a"), cascade=True)))
@@ -323,10 +315,10 @@ class Unwanted(StoreSuite):
         assert await states(store, "a", "a.sending") == [State.CANCELLED] * 2
 
 
-class Unanswered(StoreSuite):
+class ExternalJobTimeout(StoreSuite):
     """When nobody outside ends it in time, that is a loss, of this job alone (rules 7)."""
 
-    async def test_without_an_answer_in_time_it_is_lost_and_starts_again(
+    async def test_an_external_job_without_completion_in_time_is_lost_and_runs_again(
         self, store: Store, clock: ManualClock
     ) -> None:
         claimed = await outside(store, A)
@@ -335,62 +327,66 @@ class Unanswered(StoreSuite):
         job = await record(store, "a")
         assert (job.state, job.worker_losses, job.failures, job.external_lease) == (State.QUEUED, 1, 0, None)
         assert [(each.attempt, each.problem.status) for each in job.history] == [(1, 504)]
-        again = await take_job(store, "a")
+        again = await claim_job(store, "a")
         for outcome in Succeeded("late"), Dispatched(TIMEOUT, sending("late")):
             assert not await finish(store, claimed, outcome)
-        assert not await append(store, claimed, 1, "late")
+        assert not await append_tokens(store, claimed, 1, "late")
         assert (await record(store, "a")).worker == "w"
         assert await store.get(["late.sending"]) == [None]
         assert await finish(store, again, Succeeded("1"))
 
-    async def test_one_that_is_over_time_and_was_not_swept_may_still_end(
+    async def test_an_overdue_external_job_may_still_finish_until_it_is_swept(
         self, store: Store, clock: ManualClock
     ) -> None:
         claimed = await outside(store, A)
         clock.advance(2 * TIMEOUT)
-        assert await append(store, claimed, 1, "one")
+        assert await append_tokens(store, claimed, 1, "one")
         assert await finish(store, claimed, Succeeded("1"))
         assert await states(store, "a") == [State.SUCCEEDED]
 
-    async def test_out_of_losses_it_fails_with_a_reason(self, store: Store, clock: ManualClock) -> None:
-        await outside(store, JobSpec(id="never", task="t", max_worker_losses=0, follow_ups=(FOLLOW,)))
+    async def test_an_external_job_beyond_its_worker_losses_fails_with_a_reason(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await outside(store, JobSpec(id="never", task="t", max_worker_losses=0, follow_ups=(FOLLOW_UP,)))
         await outside(store, JobSpec(id="once", task="t", max_worker_losses=1))
         await pass_time(store, clock, TIMEOUT + LEASE)
         assert await states(store, "never", "once") == [State.FAILED, State.QUEUED]
-        await hand_over(store, await take_job(store, "once"))
+        await hand_over(store, await claim_job(store, "once"))
         await pass_time(store, clock, TIMEOUT + LEASE)
         for name, count in ("never", 1), ("once", 2):
             job = await record(store, name)
             assert (job.state, job.worker_losses, job.failures, len(job.history)) == (State.FAILED, count, 0, count)
             assert job.problem is not None
-            assert (await end_of(store, name))["problem"] == job.problem.document()
+            assert (await end_event(store, name))["problem"] == job.problem.document()
             assert job.problem.status == 504
         assert await states(store, "never.1.0") == [State.QUEUED]
 
-    async def test_it_outlives_the_worker_that_handed_it_over(self, store: Store, clock: ManualClock) -> None:
+    async def test_an_external_job_outlives_the_worker_that_dispatched_it(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         await submit(store, *specs("b", "c"))
-        await take_job(store, "b", worker="before")
+        await claim_job(store, "b", worker="before")
         await pass_time(store, clock, 3 * LEASE)
         claimed = await outside(store, A, 6 * LEASE)
         for job_id in "bc":
-            await take_job(store, job_id)
+            await claim_job(store, job_id)
         await pass_time(store, clock, 3 * LEASE)
         assert [(await record(store, job_id)).worker_losses for job_id in "abc"] == [0, 2, 1]
         assert (await record(store, "a")).external_lease == claimed.lease
         assert await finish(store, claimed, Succeeded("1"))
 
-    async def test_each_is_lost_alone_though_many_are_at_once(self, store: Store, clock: ManualClock) -> None:
+    async def test_each_overdue_external_job_is_one_loss(self, store: Store, clock: ManualClock) -> None:
         await outside(store, A)
         await pass_time(store, clock, TIMEOUT + LEASE)
         await submit(store, *specs("b"))
         for job_id in "ab":
-            await finish(store, await take_job(store, job_id), Dispatched(TIMEOUT, sending("none")))
+            await finish(store, await claim_job(store, job_id), Dispatched(TIMEOUT, sending("none")))
         assert (await pass_time(store, clock, TIMEOUT + LEASE)).lost == 2
         assert [(await record(store, job_id)).worker_losses for job_id in "ab"] == [2, 1]
 
-    async def test_a_sweep_takes_no_more_of_them_than_it_is_told_to(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_sweep_expires_at_most_limit_external_jobs(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs(*(f"j{n}" for n in range(25))))
-        await store.finish([handing_over(each, 1.0) for each in await take(store)])
+        await store.finish([handing_over(each, 1.0) for each in await claim(store)])
         await store.sweep(lease=LEASE, limit=10)
         lost = []
         for _ in range(6):
@@ -398,13 +394,15 @@ class Unanswered(StoreSuite):
             lost.append((await store.sweep(lease=LEASE, limit=10)).lost)
         assert (sum(lost), max(lost)) == (25, 10)
 
-    async def test_a_sweep_tells_when_the_next_is_over_time(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_sweep_returns_when_the_next_external_job_expires(self, store: Store, clock: ManualClock) -> None:
         assert (await store.sweep(lease=LEASE)).next_loss is None
         await outside(store, A, 2.0)
         clock.advance(0.5)
         assert (await store.sweep(lease=LEASE)).next_loss == pytest.approx(1.5)
 
-    async def test_after_a_long_silence_it_gets_one_whole_lease(self, store: Store, clock: ManualClock) -> None:
+    async def test_after_a_long_pause_an_external_job_gets_one_whole_lease(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         await pass_time(store, clock, 2 * LEASE)
         await outside(store, A)
         clock.advance(100 * LEASE)
@@ -412,19 +410,17 @@ class Unanswered(StoreSuite):
         assert (await pass_time(store, clock, 0.95 * LEASE)).lost == 0
         assert (await pass_time(store, clock, LEASE)).lost == 1
 
-    async def test_a_clock_that_steps_back_gives_it_no_more_than_its_own_time(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_clock_step_back_extends_no_external_timeout(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)
         await outside(store, A)
         clock.advance(-3600)
         assert (await pass_time(store, clock, 0.95 * TIMEOUT)).lost == 0
         assert (await pass_time(store, clock, 2 * LEASE)).lost == 1
 
-    async def test_a_deadline_that_passes_outside_ends_it_when_no_answer_came(
+    async def test_a_deadline_that_passes_at_the_external_worker_fails_the_job_at_its_timeout(
         self, store: Store, clock: ManualClock
     ) -> None:
-        spec = replace(A, deadline=LEASE, follow_ups=(FOLLOW,))
+        spec = replace(A, deadline=LEASE, follow_ups=(FOLLOW_UP,))
         await outside(store, spec)
         answered = await outside(store, replace(spec, id="b"))
         await pass_time(store, clock, 2 * LEASE)
@@ -432,5 +428,5 @@ class Unanswered(StoreSuite):
         assert await finish(store, answered, Succeeded("1"))
         await pass_time(store, clock, 2 * LEASE)
         assert await states(store, "a", "b") == [State.FAILED, State.SUCCEEDED]
-        assert (await end_of(store, "a"))["problem"]["title"] == "Deadline passed"
+        assert (await end_event(store, "a"))["problem"]["title"] == "Deadline passed"
         assert await states(store, "a.1.0") == [State.QUEUED]

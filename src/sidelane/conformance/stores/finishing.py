@@ -4,20 +4,20 @@ import json
 from dataclasses import replace
 
 from sidelane.conformance.stores.actions import (
-    FOLLOW,
+    FOLLOW_UP,
     LEASE,
-    append,
-    end_of,
+    append_tokens,
+    claim,
+    end_event,
+    event_texts,
     failure,
     finish,
-    log,
     pass_time,
+    read_log,
     record,
     specs,
     start,
     submit,
-    take,
-    texts,
     tokens,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
@@ -28,19 +28,19 @@ from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
 
-class Ending(StoreSuite):
+class AttemptOutcomes(StoreSuite):
     """What each outcome makes of a job."""
 
-    async def test_a_success_keeps_its_result(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_success_stores_its_result(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, *specs("a"))
         clock.advance(7)
         assert await finish(store, claimed, Succeeded('{"n": 1}'))
         job = await record(store, "a")
         assert (job.state, job.result, job.problem) == (State.SUCCEEDED, '{"n": 1}', None)
         assert (job.ended, job.ends, job.failures) == (clock(), 1, 0)
-        assert await end_of(store, "a") == {"id": "a", "state": "succeeded", "result": {"n": 1}}
+        assert await end_event(store, "a") == {"id": "a", "state": "succeeded", "result": {"n": 1}}
 
-    async def test_a_failure_keeps_its_problem_and_its_history(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_failure_stores_its_problem_and_history(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, *specs("a"))
         clock.advance(7)
         assert await finish(store, claimed, Failed(failure("upstream is down", status=502)))
@@ -50,12 +50,12 @@ class Ending(StoreSuite):
         (entry,) = job.history
         assert (entry.problem, entry.error, entry.traceback) == (problem, "RuntimeError: it broke", "line 1")
         assert (entry.attempt, entry.at) == (1, clock())
-        assert await end_of(store, "a") == {"id": "a", "state": "failed", "problem": problem.document()}
+        assert await end_event(store, "a") == {"id": "a", "state": "failed", "problem": problem.document()}
 
-    async def test_the_end_never_tells_a_client_the_error_or_its_traceback(self, store: Store) -> None:
+    async def test_the_end_event_never_contains_the_error_or_traceback(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Failed(failure()))
-        assert "RuntimeError" not in str(await log(store, "a"))
-        assert "line 1" not in str(await log(store, "a"))
+        assert "RuntimeError" not in str(await read_log(store, "a"))
+        assert "line 1" not in str(await read_log(store, "a"))
 
     async def test_a_retry_costs_one_failure_and_writes_no_event(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, *specs("a"))
@@ -64,24 +64,24 @@ class Ending(StoreSuite):
         assert (job.state, job.failures, job.worker_losses, job.attempt, job.ends) == (State.QUEUED, 1, 0, 1, 0)
         assert (job.worker, job.problem, job.due) == (None, None, clock() + 30)
         assert [(entry.attempt, entry.problem) for entry in job.history] == [(1, failure().problem)]
-        assert await log(store, "a") == []
+        assert await read_log(store, "a") == []
 
     async def test_a_release_keeps_what_was_emitted(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Released(), *tokens("one"))
-        assert await texts(store, "a") == ["one"]
+        assert await event_texts(store, "a") == ["one"]
 
     async def test_last_entries_come_before_the_end_and_the_end_is_the_last_event(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        await append(store, claimed, 1, "one")
+        await append_tokens(store, claimed, 1, "one")
         await finish(store, claimed, Succeeded("1"), *tokens("two", "three"), ordinal=2)
-        assert await texts(store, "a") == ["one", "two", "three", "end"]
+        assert await event_texts(store, "a") == ["one", "two", "three", "end"]
         assert (await record(store, "a")).last == 4
 
-    async def test_after_the_end_nothing_is_appended(self, store: Store) -> None:
+    async def test_nothing_is_appended_after_the_end(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await finish(store, claimed, Succeeded("1"))
-        assert not await append(store, claimed, 1, "late")
-        assert await texts(store, "a") == ["end"]
+        assert not await append_tokens(store, claimed, 1, "late")
+        assert await event_texts(store, "a") == ["end"]
 
     async def test_every_kind_of_end_writes_one_end_event(self, store: Store, clock: ManualClock) -> None:
         outcomes: dict[str, Outcome] = {"s": Succeeded("1"), "f": Failed(failure()), "c": Cancelled()}
@@ -93,18 +93,20 @@ class Ending(StoreSuite):
         await submit(store, JobSpec(id="late", task="t", expires=1))
         await pass_time(store, clock, 3 * LEASE)
         for job_id in *outcomes, "queued", "lost", "late":
-            await end_of(store, job_id)
-            assert [event.name for event in await log(store, job_id)] == [END]
+            await end_event(store, job_id)
+            assert [event.name for event in await read_log(store, job_id)] == [END]
             assert (await record(store, job_id)).ends == 1
 
-    async def test_many_ends_in_one_call_have_an_answer_each(self, store: Store) -> None:
+    async def test_many_finishes_in_one_call_have_an_answer_each(self, store: Store) -> None:
         await submit(store, *specs(*(f"j{n}" for n in range(500))))
-        claimed = await take(store, limit=500)
+        claimed = await claim(store, limit=500)
         reports = [AttemptResult(lease=each.lease, outcome=Succeeded(f'"{each.record.id}"')) for each in claimed]
         assert await store.finish(reports) == [True] * 500
         assert (await record(store, "j499")).result == '"j499"'
 
-    async def test_a_stale_report_does_not_stop_the_others_of_its_call(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_stale_result_does_not_affect_the_others_of_its_call(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         stale = await start(store, *specs("a"))
         await pass_time(store, clock, 3 * LEASE)
         fresh = await start(store, *specs("b"))
@@ -116,7 +118,7 @@ class Ending(StoreSuite):
 class FollowUps(StoreSuite):
     """Follow-ups are jobs submitted in the very step that ends their parent (rules 9)."""
 
-    async def test_each_end_submits_the_follow_ups_that_are_for_it(self, store: Store) -> None:
+    async def test_each_final_state_submits_its_follow_ups(self, store: Store) -> None:
         follow_ups = (
             FollowUp(FINISHED, JobSpec(id="", task="call_back")),
             FollowUp(frozenset({State.SUCCEEDED}), JobSpec(id="", task="then")),
@@ -174,12 +176,14 @@ class FollowUps(StoreSuite):
         )
         assert (await record(store, "a.1.0")).spec == replace(template, id="a.1.0", parent="a")
 
-    async def test_a_queued_job_that_is_cancelled_has_follow_ups_too(self, store: Store) -> None:
-        await submit(store, JobSpec(id="a", task="t", follow_ups=(FOLLOW,)))
+    async def test_a_cancelled_queued_job_submits_its_follow_ups(self, store: Store) -> None:
+        await submit(store, JobSpec(id="a", task="t", follow_ups=(FOLLOW_UP,)))
         await store.cancel(["a"])
         assert (await record(store, "a.1.0")).state is State.QUEUED
 
-    async def test_a_job_that_ran_out_of_losses_has_follow_ups_too(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_job_beyond_its_worker_losses_submits_its_follow_ups(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         follow = FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="follow"))
         await start(store, JobSpec(id="a", task="t", max_worker_losses=0, follow_ups=(follow,)))
         await pass_time(store, clock, 3 * LEASE)
@@ -187,21 +191,21 @@ class FollowUps(StoreSuite):
 
     async def test_a_retry_or_release_submits_no_follow_ups(self, store: Store) -> None:
         for job_id, outcome in ("a", Retried(failure())), ("b", Released()):
-            await finish(store, await start(store, JobSpec(id=job_id, task="t", follow_ups=(FOLLOW,))), outcome)
+            await finish(store, await start(store, JobSpec(id=job_id, task="t", follow_ups=(FOLLOW_UP,))), outcome)
         assert await store.get(["a.0.0", "a.1.0", "b.0.0", "b.1.0"]) == [None] * 4
 
-    async def test_a_follow_up_can_be_claimed_and_has_follow_ups_of_its_own(self, store: Store) -> None:
+    async def test_a_follow_up_can_be_claimed_and_has_its_own_follow_ups(self, store: Store) -> None:
         last = FollowUp(FINISHED, JobSpec(id="", task="last"))
         follow = FollowUp(FINISHED, JobSpec(id="", task="follow", follow_ups=(last,)))
         await finish(store, await start(store, JobSpec(id="a", task="t", follow_ups=(follow,))), Succeeded("1"))
-        (claimed,) = await take(store)
+        (claimed,) = await claim(store)
         assert claimed.record.id == "a.1.0"
         await finish(store, claimed, Succeeded("1"))
         assert (await record(store, "a.1.0.1.0")).spec.parent == "a.1.0"
 
-    async def test_last_events_and_follow_ups_land_together(self, store: Store) -> None:
-        claimed = await start(store, JobSpec(id="a", task="t", follow_ups=(FOLLOW,)))
+    async def test_last_events_and_follow_ups_are_written_together(self, store: Store) -> None:
+        claimed = await start(store, JobSpec(id="a", task="t", follow_ups=(FOLLOW_UP,)))
         await finish(store, claimed, Succeeded("1"), *tokens("one"))
-        assert await texts(store, "a") == ["one", "end"]
-        assert json.loads((await log(store, "a"))[-1].data)["state"] == "succeeded"
+        assert await event_texts(store, "a") == ["one", "end"]
+        assert json.loads((await read_log(store, "a"))[-1].data)["state"] == "succeeded"
         assert (await record(store, "a.1.0")).spec.parent == "a"

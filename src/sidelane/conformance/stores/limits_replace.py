@@ -1,88 +1,88 @@
 """Limits that replace: the newcomer asks the oldest to stop, and starts when it has (rules 14)."""
 
 from sidelane.conformance.stores.actions import (
-    PATIENCE,
-    beat,
-    end_of,
+    HINT_TIMEOUT,
+    blocking_limits,
+    claim,
+    claim_job,
+    end_event,
     finish,
-    held,
+    heartbeat,
     ids,
-    parked,
+    limit_usage,
     record,
-    refusal,
-    slots,
+    slot_limit,
     specs,
     start,
     states,
     submit,
-    take,
-    take_job,
+    submit_rejected,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import FollowUp, JobRecord, JobSpec, State, Submission
 from sidelane.model.outcome import Cancelled, LeaseStatus, Succeeded
 from sidelane.stores.contract import Store, job_topic, worker_topic
 
-ONE = slots(1, "replace")
-TWO = slots(2, "replace")
+ONE = slot_limit(1, "replace")
+TWO = slot_limit(2, "replace")
 
 
-class Replacing(StoreSuite):
+class ReplacingLimits(StoreSuite):
     """Whom a submit stops."""
 
-    async def test_a_queued_job_is_cancelled_at_once_for_the_newcomer(self, store: Store) -> None:
+    async def test_a_queued_job_is_replaced_at_once(self, store: Store) -> None:
         await submit(store, *specs("a", limits=(ONE,)))
         async with store.watch(job_topic("a")) as wakeups:
             await submit(store, *specs("b", limits=(ONE,)))
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
         assert await states(store, "a", "b") == [State.CANCELLED, State.QUEUED]
-        assert (await end_of(store, "a"))["state"] == "cancelled"
-        assert ids(await take(store)) == ["b"]
+        assert (await end_event(store, "a"))["state"] == "cancelled"
+        assert ids(await claim(store)) == ["b"]
 
-    async def test_a_running_job_is_asked_to_stop_and_the_newcomer_waits_until_it_has(self, store: Store) -> None:
+    async def test_a_replaced_running_job_is_cancelled_before_the_new_one_starts(self, store: Store) -> None:
         holder = await start(store, *specs("a", limits=(ONE,)))
         async with store.watch(worker_topic("w")) as wakeups:
             await submit(store, *specs("b", limits=(ONE,)))
-            assert await wakeups.wait(PATIENCE)
-        assert await beat(store, "w", holder.lease) == [LeaseStatus.CANCEL]
-        assert await take(store) == []
-        assert await parked(store, "b") == ["few/k"]
-        assert await held(store) == {"few/k": (1, 1)}
+            assert await wakeups.wait(HINT_TIMEOUT)
+        assert await heartbeat(store, "w", holder.lease) == [LeaseStatus.CANCEL]
+        assert await claim(store) == []
+        assert await blocking_limits(store, "b") == ["few/k"]
+        assert await limit_usage(store) == {"few/k": (1, 1)}
         await finish(store, holder, Cancelled())
-        assert ids(await take(store)) == ["b"]
-        assert await held(store) == {"few/k": (1, 0)}
+        assert ids(await claim(store)) == ["b"]
+        assert await limit_usage(store) == {"few/k": (1, 0)}
 
-    async def test_a_job_that_succeeds_all_the_same_has_succeeded(self, store: Store) -> None:
+    async def test_a_replaced_job_may_still_succeed(self, store: Store) -> None:
         holder = await start(store, *specs("a", limits=(ONE,)))
         await submit(store, *specs("b", limits=(ONE,)))
         await finish(store, holder, Succeeded("1"))
         assert await states(store, "a") == [State.SUCCEEDED]
-        assert ids(await take(store)) == ["b"]
+        assert ids(await claim(store)) == ["b"]
 
-    async def test_a_limit_that_had_many_more_slots_before_is_brought_down_in_steps(self, store: Store) -> None:
+    async def test_a_limit_reduced_by_many_slots_replaces_in_steps(self, store: Store) -> None:
         many = [f"j{n}" for n in range(250)]
-        await submit(store, *specs(*many, limits=(slots(250, "replace"),)))
-        other = slots(1, "replace", key="other")
+        await submit(store, *specs(*many, limits=(slot_limit(250, "replace"),)))
+        other = slot_limit(1, "replace", key="other")
         await submit(store, *specs("of-another", limits=(other,)))
         await store.submit([*specs("new", "newer", limits=(ONE,)), *specs("another", limits=(other,))])
         assert (await states(store, *many)).count(State.CANCELLED) < 210
         assert await states(store, "of-another") == [State.CANCELLED]
         await submit(store, *specs("newest", limits=(ONE,)))
         assert set(await states(store, *many, "new", "newer")) == {State.CANCELLED}
-        assert ids(await take(store)) == ["another", "newest"]
+        assert ids(await claim(store)) == ["another", "newest"]
 
-    async def test_delayed_and_parked_jobs_are_cancelled_at_once_too(self, store: Store) -> None:
+    async def test_delayed_and_blocked_jobs_are_replaced_at_once(self, store: Store) -> None:
         await submit(store, JobSpec(id="delayed", task="t", delay=60, limits=(ONE,)))
         holder = await start(store, *specs("a", limits=(ONE,)))
         assert await states(store, "delayed") == [State.CANCELLED]
         await submit(store, *specs("b", limits=(ONE,)))
-        assert await take(store) == []
+        assert await claim(store) == []
         await submit(store, *specs("c", limits=(ONE,)))
         assert await states(store, "a", "b", "c") == [State.RUNNING, State.CANCELLED, State.QUEUED]
         await finish(store, holder, Cancelled())
-        assert ids(await take(store)) == ["c"]
+        assert ids(await claim(store)) == ["c"]
 
-    async def test_only_as_many_as_are_too_many_are_stopped_the_oldest_first(self, store: Store) -> None:
+    async def test_only_the_oldest_jobs_beyond_the_limit_are_replaced(self, store: Store) -> None:
         await submit(store, *specs("a", "b", limits=(TWO,)))
         assert await states(store, "a", "b") == [State.QUEUED] * 2
         await submit(store, *specs("c", limits=(TWO,), priority=-9))
@@ -90,26 +90,26 @@ class Replacing(StoreSuite):
         await submit(store, *specs("d", limits=(ONE,)))
         assert await states(store, "b", "c", "d") == [State.CANCELLED, State.CANCELLED, State.QUEUED]
 
-    async def test_one_that_is_being_stopped_already_is_not_counted(self, store: Store) -> None:
+    async def test_a_job_with_a_cancel_request_is_not_counted(self, store: Store) -> None:
         await submit(store, *specs("a", "b", limits=(TWO,)))
-        await take(store)
+        await claim(store)
         await store.cancel(["b"])
         await submit(store, *specs("c", limits=(TWO,)))
         assert [(await record(store, job_id)).cancel_requested for job_id in "abc"] == [False, True, False]
         await submit(store, *specs("d", limits=(TWO,)))
         assert [(await record(store, job_id)).cancel_requested for job_id in "abcd"] == [True, True, False, False]
 
-    async def test_one_that_has_ended_is_not_counted(self, store: Store) -> None:
+    async def test_a_finished_job_is_not_counted(self, store: Store) -> None:
         await submit(store, *specs("a", "b", limits=(TWO,)))
-        await finish(store, await take_job(store, "b"), Succeeded("1"))
+        await finish(store, await claim_job(store, "b"), Succeeded("1"))
         await submit(store, *specs("c", limits=(TWO,)))
         await store.cancel(["c"])
         await submit(store, *specs("d", limits=(TWO,)))
         assert await states(store, "a", "d") == [State.QUEUED] * 2
 
-    async def test_one_that_was_requeued_is_as_old_as_it_is(self, store: Store) -> None:
+    async def test_a_requeued_job_keeps_its_age_for_replacement(self, store: Store) -> None:
         await submit(store, *specs("a", limits=(TWO,)))
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         await submit(store, *specs("b", "c", limits=(TWO,)))
         await store.cancel(["c"])
         await store.requeue(["a"])
@@ -117,13 +117,13 @@ class Replacing(StoreSuite):
         await submit(store, *specs("d", limits=(TWO,)))
         assert await states(store, "a", "b", "d") == [State.CANCELLED, State.QUEUED, State.QUEUED]
 
-    async def test_jobs_of_another_key_are_left_alone(self, store: Store) -> None:
-        other = slots(1, "replace", key="other")
+    async def test_jobs_of_another_key_are_not_replaced(self, store: Store) -> None:
+        other = slot_limit(1, "replace", key="other")
         await submit(store, *specs("a", limits=(other,)), *specs("b"))
         await submit(store, *specs("c", limits=(ONE,)), *specs("d", limits=(ONE,)))
         assert await states(store, *"abcd") == [State.QUEUED, State.QUEUED, State.CANCELLED, State.QUEUED]
 
-    async def test_a_replay_stops_nobody(self, store: Store) -> None:
+    async def test_a_repeated_submit_replaces_nothing(self, store: Store) -> None:
         first, second = (JobSpec(id=id_, task="t", unique=id_, limits=(TWO,)) for id_ in "ab")
         await submit(store, first, second)
         again = JobSpec(id="c", task="t", unique="a", limits=(TWO,))
@@ -132,22 +132,22 @@ class Replacing(StoreSuite):
             assert not answer.created
         assert await states(store, "a", "b") == [State.QUEUED] * 2
 
-    async def test_a_newcomer_that_is_refused_stops_nobody(self, store: Store) -> None:
-        full = slots(1, "reject", "full")
+    async def test_a_rejected_job_replaces_nothing(self, store: Store) -> None:
+        full = slot_limit(1, "reject", "full")
         await submit(store, *specs("a", limits=(ONE,)), *specs("b", limits=(full,)))
-        await refusal(store, *specs("c", limits=(ONE, full)))
-        await refusal(store, JobSpec(id="d", task="t", max_queued=1, limits=(ONE,)))
+        await submit_rejected(store, *specs("c", limits=(ONE, full)))
+        await submit_rejected(store, JobSpec(id="d", task="t", max_queued=1, limits=(ONE,)))
         assert await states(store, "a") == [State.QUEUED]
 
-    async def test_one_that_is_stopped_gives_back_all_its_slots_and_has_its_follow_ups(self, store: Store) -> None:
+    async def test_a_replaced_job_releases_all_its_slots_and_submits_its_follow_ups(self, store: Store) -> None:
         follow = FollowUp(frozenset({State.CANCELLED}), JobSpec(id="", task="follow"))
-        mine = slots(2, "reject", "mine")
+        mine = slot_limit(2, "reject", "mine")
         await submit(store, JobSpec(id="a", task="t", limits=(ONE, mine), follow_ups=(follow,)))
         await submit(store, *specs("b", limits=(ONE, mine)))
-        assert await held(store) == {"mine/k": (1, 0)}
+        assert await limit_usage(store) == {"mine/k": (1, 0)}
         assert await states(store, "a.1.0") == [State.QUEUED]
 
-    async def test_a_submit_answers_with_what_has_become_of_its_jobs(self, store: Store) -> None:
+    async def test_a_submit_returns_the_state_of_its_jobs_after_replacement(self, store: Store) -> None:
         records = await submit(store, *specs("a", "b", "c", limits=(ONE,)))
         assert [job.state for job in records] == [State.CANCELLED, State.CANCELLED, State.QUEUED]
         assert records == await store.get(["a", "b", "c"])
@@ -157,5 +157,5 @@ class Replacing(StoreSuite):
         await submit(store, *specs(*many, limits=(ONE,)))
         found = [job for job in await store.get(many) if isinstance(job, JobRecord)]
         assert [job.id for job in found if job.state is State.QUEUED] == ["j449"]
-        assert ids(await take(store)) == ["j449"]
-        assert await held(store) == {"few/k": (1, 0)}
+        assert ids(await claim(store)) == ["j449"]
+        assert await limit_usage(store) == {"few/k": (1, 0)}

@@ -5,18 +5,18 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from sidelane.conformance.stores.actions import (
+    HINT_TIMEOUT,
     LEASE,
-    PATIENCE,
-    append,
+    append_tokens,
+    claim_job,
     failure,
     finish,
-    follow_to_the_end,
+    follow_to_end,
     pass_time,
     record,
     specs,
     start,
     submit,
-    take_job,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import FINISHED, FollowUp, JobSpec
@@ -29,80 +29,80 @@ async def hinted(store: Store, topic: str, change: Callable[[], Awaitable[object
     """Make a change while a topic is watched, and tell whether a hint came."""
     async with store.watch(topic) as wakeups:
         await change()
-        return await wakeups.wait(PATIENCE)
+        return await wakeups.wait(HINT_TIMEOUT)
 
 
-class Watching(StoreSuite):
+class Notifications(StoreSuite):
     """Which changes hint at which topics."""
 
-    async def test_a_submit_hints_at_its_queue(self, store: Store) -> None:
+    async def test_a_submit_notifies_its_queue(self, store: Store) -> None:
         assert await hinted(store, queue_topic("x"), lambda: submit(store, *specs("a", queue="x")))
 
-    async def test_a_requeue_hints_at_its_queue(self, store: Store) -> None:
+    async def test_a_requeue_notifies_its_queue(self, store: Store) -> None:
         await submit(store, *specs("a"))
         await store.cancel(["a"])
         assert await hinted(store, queue_topic("default"), lambda: store.requeue(["a"]))
 
-    async def test_a_release_and_a_retry_hint_at_their_queue(self, store: Store) -> None:
+    async def test_a_release_and_a_retry_notify_their_queue(self, store: Store) -> None:
         for job_id, outcome in ("a", Released()), ("b", Retried(failure())):
             claimed = await start(store, *specs(job_id))
             async with store.watch(queue_topic("default")) as wakeups:
                 await finish(store, claimed, outcome)
-                assert await wakeups.wait(PATIENCE)
+                assert await wakeups.wait(HINT_TIMEOUT)
 
-    async def test_a_lost_lease_hints_at_its_queue_and_job(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_lost_lease_notifies_its_queue_and_job(self, store: Store, clock: ManualClock) -> None:
         await start(store, *specs("a"))
         async with AsyncExitStack() as stack:
             topics = queue_topic("default"), job_topic("a")
             watched = [await stack.enter_async_context(store.watch(topic)) for topic in topics]
             await pass_time(store, clock, 3 * LEASE)
-            assert [await wakeups.wait(PATIENCE) for wakeups in watched] == [True, True]
+            assert [await wakeups.wait(HINT_TIMEOUT) for wakeups in watched] == [True, True]
 
-    async def test_a_resumed_queue_with_something_to_claim_is_hinted_at(self, store: Store) -> None:
+    async def test_resuming_a_queue_with_ready_jobs_notifies_it(self, store: Store) -> None:
         await store.pause("x")
         await submit(store, *specs("a", queue="x"))
         assert await hinted(store, queue_topic("x"), lambda: store.pause("x", False))
 
-    async def test_a_follow_up_hints_at_its_queue(self, store: Store) -> None:
+    async def test_a_follow_up_notifies_its_queue(self, store: Store) -> None:
         follow = FollowUp(FINISHED, JobSpec(id="", task="follow", queue="callbacks"))
         claimed = await start(store, JobSpec(id="a", task="t", follow_ups=(follow,)))
         assert await hinted(store, queue_topic("callbacks"), lambda: finish(store, claimed, Succeeded("1")))
 
-    async def test_an_append_hints_at_its_job(self, store: Store) -> None:
+    async def test_an_append_notifies_its_job(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
-        assert await hinted(store, job_topic("a"), lambda: append(store, claimed, 1, "x"))
+        assert await hinted(store, job_topic("a"), lambda: append_tokens(store, claimed, 1, "x"))
 
-    async def test_every_change_of_state_hints_at_its_job(self, store: Store) -> None:
+    async def test_every_state_change_notifies_its_job(self, store: Store) -> None:
         await submit(store, *specs("a"))
         async with store.watch(job_topic("a")) as wakeups:
-            claimed = await take_job(store, "a")
-            assert await wakeups.wait(PATIENCE)
+            claimed = await claim_job(store, "a")
+            assert await wakeups.wait(HINT_TIMEOUT)
             await store.cancel(["a"])
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
             await finish(store, claimed, Succeeded("1"))
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
             await store.requeue(["a"])
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
 
-    async def test_cancelling_a_running_job_hints_at_its_worker(self, store: Store) -> None:
+    async def test_cancelling_a_running_job_notifies_its_worker(self, store: Store) -> None:
         await start(store, *specs("a"), worker="w1")
         assert await hinted(store, worker_topic("w1"), lambda: store.cancel(["a"]))
 
-    async def test_one_watch_wakes_for_each_of_its_topics(self, store: Store) -> None:
+    async def test_one_watch_is_woken_for_each_of_its_topics(self, store: Store) -> None:
         async with store.watch(queue_topic("x"), queue_topic("y"), job_topic("a")) as wakeups:
             await submit(store, *specs("b", queue="y"))
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
             await submit(store, *specs("c", queue="x"))
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
 
     async def test_each_of_many_watches_is_woken(self, store: Store) -> None:
         async with AsyncExitStack() as stack:
             watched = [await stack.enter_async_context(store.watch(queue_topic("x"))) for _ in range(20)]
             await submit(store, *specs("a", queue="x"))
-            assert await asyncio.gather(*(wakeups.wait(PATIENCE) for wakeups in watched)) == [True] * 20
+            assert await asyncio.gather(*(wakeups.wait(HINT_TIMEOUT) for wakeups in watched)) == [True] * 20
 
 
-class Waking(StoreSuite):
+class SubscriptionWaits(StoreSuite):
     """How a watch waits."""
 
     async def test_without_a_change_a_wait_ends_with_its_timeout(self, store: Store) -> None:
@@ -114,35 +114,35 @@ class Waking(StoreSuite):
         async with store.watch(queue_topic("default")) as wakeups:
             await submit(store, *specs("a"))
             await asyncio.sleep(0.1)
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
 
     async def test_a_hint_that_comes_during_the_wait_ends_it(self, store: Store) -> None:
         async with store.watch(queue_topic("default")) as wakeups:
-            waiting = asyncio.create_task(wakeups.wait(PATIENCE))
+            waiting = asyncio.create_task(wakeups.wait(HINT_TIMEOUT))
             await asyncio.sleep(0.05)
             await submit(store, *specs("a"))
             assert await waiting
 
-    async def test_a_wait_that_is_given_up_loses_no_hint(self, store: Store) -> None:
+    async def test_a_cancelled_wait_loses_no_hint(self, store: Store) -> None:
         async with store.watch(queue_topic("default")) as wakeups:
             waiting = asyncio.create_task(wakeups.wait())
             await asyncio.sleep(0.02)
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
             await submit(store, *specs("a"))
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
 
     async def test_a_reader_that_subscribes_then_reads_then_waits_misses_nothing(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
 
         async def speak() -> None:
             for number in range(1, 41):
-                assert await append(store, claimed, number, str(number))
+                assert await append_tokens(store, claimed, number, str(number))
                 await asyncio.sleep(0)
             await finish(store, claimed, Succeeded("1"), ordinal=41)
 
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            readers = [group.create_task(follow_to_the_end(store, "a")) for _ in range(5)]
+            readers = [group.create_task(follow_to_end(store, "a")) for _ in range(5)]
             group.create_task(speak())
         for reader in readers:
             assert [event.number for event in reader.result()] == list(range(1, 42))

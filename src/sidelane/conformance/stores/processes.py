@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sidelane.conformance.stores.actions import follow_to_the_end, specs, submit, take
+from sidelane.conformance.stores.actions import claim, follow_to_end, specs, submit
 from sidelane.conformance.stores.fixtures import StoreFactory, StoreSuite
 from sidelane.conformance.stores.invariants import check
 from sidelane.conformance.worker_processes import CALLS_OF_THE_STORY, FEW, LEASE, PRELOADED, main
@@ -77,11 +77,13 @@ class Processes(StoreSuite):
         await store.close()
 
     @pytest.mark.slow
-    async def test_works_across_processes(self, place: StoreFactory, living: Store) -> None:
+    async def test_a_job_can_be_submitted_run_and_read_in_different_processes(
+        self, place: StoreFactory, living: Store
+    ) -> None:
         racer = await Racer.start("race", place, "r", 1)
         await submit(living, *specs("a", "b"))
         async with asyncio.timeout(10):
-            following = asyncio.create_task(follow_to_the_end(living, "a"))
+            following = asyncio.create_task(follow_to_end(living, "a"))
             await asyncio.sleep(0.05)
             racer.go()
             events = await following
@@ -91,7 +93,7 @@ class Processes(StoreSuite):
         assert {job.state for job in await check(living, ["a", "b"])} == {State.SUCCEEDED}
 
     @pytest.mark.slow
-    async def test_never_twice_under_fifty_racers_in_several_processes(
+    async def test_concurrent_workers_in_several_processes_run_no_job_twice(
         self, place: StoreFactory, living: Store
     ) -> None:
         many = [f"j{n}" for n in range(400)]
@@ -105,7 +107,7 @@ class Processes(StoreSuite):
         assert {job.state for job in await check(living, many)} == {State.SUCCEEDED}
 
     @pytest.mark.slow
-    async def test_never_more_run_than_a_limit_allows_under_racers_in_several_processes(
+    async def test_concurrent_workers_in_several_processes_never_exceed_a_limit(
         self, place: StoreFactory, living: Store
     ) -> None:
         many = [f"j{n}" for n in range(80)]
@@ -193,7 +195,7 @@ async def recover(store: Store) -> None:
     async with asyncio.timeout(30):
         while await store.list_jobs(Query(states=UNFINISHED, limit=1)):
             await store.sweep(lease=LEASE)
-            claimed = await take(store, worker="recovery", limit=200, lease=LEASE)
-            claimed += await take(store, worker="recovery", limit=200, lease=LEASE, isolated=True)
+            claimed = await claim(store, worker="recovery", limit=200, lease=LEASE)
+            claimed += await claim(store, worker="recovery", limit=200, lease=LEASE, isolated=True)
             await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded('"again"')) for each in claimed])
             await asyncio.sleep(0 if claimed else LEASE / 6)

@@ -7,15 +7,15 @@ import pytest
 
 from sidelane.conformance.stores.actions import (
     LEASE,
-    beat,
+    claim_job,
     failure,
     finish,
+    heartbeat,
     pass_time,
     record,
     specs,
     start,
     submit,
-    take_job,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.batch import BatchSpec
@@ -31,20 +31,20 @@ async def found(store: Store, query: Query) -> list[str]:
 
 
 async def before(store: Store, job_id: str) -> int:
-    """Tell how many stand before a ready job."""
+    """Return the number of jobs ahead of a ready job."""
     place = await store.queue_position(job_id)
     assert place is not None
     return place.before
 
 
-class Finding(StoreSuite):
+class JobQueries(StoreSuite):
     """Queries answer newest first."""
 
-    async def test_jobs_are_found_newest_first(self, store: Store) -> None:
+    async def test_jobs_are_listed_newest_first(self, store: Store) -> None:
         await submit(store, *specs("c", "a", "b"))
         assert await found(store, Query()) == ["b", "a", "c"]
 
-    async def test_jobs_are_found_by_each_of_their_marks(self, store: Store) -> None:
+    async def test_jobs_are_listed_by_each_field_of_a_query(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
         await submit(
             store,
@@ -65,14 +65,14 @@ class Finding(StoreSuite):
         assert await found(store, Query(labels={"tier": "gold", "zone": "1"})) == ["c"]
         assert await found(store, Query(task="speak", labels={"tier": "tin"})) == []
 
-    async def test_an_empty_text_is_no_mark_and_finds_no_job(self, store: Store) -> None:
+    async def test_an_empty_text_matches_no_job(self, store: Store) -> None:
         await submit(store, *specs("bare"), JobSpec(id="whole", task="t", user="u", key="k", parent="bare"))
         for mark in ("user", "key", "parent", "batch", "task", "queue"):
             marked: dict[str, Any] = {mark: ""}
             assert await found(store, Query(**marked)) == []
             assert await found(store, Query(**{"key": "k", **marked})) == []
 
-    async def test_jobs_are_found_by_state(self, store: Store) -> None:
+    async def test_jobs_are_listed_by_state(self, store: Store) -> None:
         for job_id, outcome in ("ok", Succeeded("1")), ("bad", Failed(failure())), ("again", Retried(failure())):
             await finish(store, await start(store, *specs(job_id)), outcome)
         await start(store, *specs("busy"))
@@ -81,13 +81,13 @@ class Finding(StoreSuite):
         assert await found(store, Query(states=frozenset({State.QUEUED}))) == ["again"]
         assert await found(store, Query(states=frozenset())) == []
 
-    async def test_what_is_found_is_the_record_without_its_history(self, store: Store) -> None:
+    async def test_listed_records_have_no_history(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Retried(failure()))
         whole = await record(store, "a")
         assert whole.history
         assert await store.list_jobs(Query()) == [replace(whole, history=())]
 
-    async def test_pages_go_on_from_the_last_job_seen_and_miss_none(self, store: Store) -> None:
+    async def test_pages_continue_from_the_last_job_and_miss_none(self, store: Store) -> None:
         await submit(store, *specs(*(f"j{n}" for n in range(12)), user="u"), *specs("other", user="v"))
         pages: list[str] = []
         before = None
@@ -97,14 +97,14 @@ class Finding(StoreSuite):
             before = page[-1].sequence if page else before
         assert pages == [f"j{n}" for n in reversed(range(12))]
 
-    async def test_names_are_compared_as_they_are(self, store: Store) -> None:
+    async def test_names_are_compared_exactly(self, store: Store) -> None:
         await submit(store, JobSpec(id="a", task="t", user="a%_*[b]'\"", labels={"a.b": "$.c"}))
         assert await found(store, Query(user="a%_*[b]'\"")) == ["a"]
         assert await found(store, Query(labels={"a.b": "$.c"})) == ["a"]
         assert await found(store, Query(user="a%")) == []
 
 
-class Position(StoreSuite):
+class QueuePositions(StoreSuite):
     """How many ready jobs stand before one."""
 
     async def test_position_counts_the_ready_jobs_before_a_job_by_priority_then_age(self, store: Store) -> None:
@@ -115,23 +115,23 @@ class Position(StoreSuite):
 
     async def test_only_ready_jobs_have_a_position(self, store: Store) -> None:
         await submit(store, JobSpec(id="delayed", task="t", delay=60), *specs("running", "ended"))
-        await take_job(store, "running")
+        await claim_job(store, "running")
         await store.cancel(["ended"])
         for job_id in "delayed", "running", "ended", "nobody":
             assert await store.queue_position(job_id) is None
 
-    async def test_position_counts_no_further_than_a_thousand(self, store: Store) -> None:
+    async def test_position_is_counted_up_to_a_thousand(self, store: Store) -> None:
         await submit(store, *specs(*(f"j{n}" for n in range(1102))))
         assert [await before(store, f"j{n}") for n in (999, 1000, 1101)] == [999, 1000, 1000]
 
 
-class AtAGlance(StoreSuite):
+class Statistics(StoreSuite):
     """Queues and workers."""
 
     async def test_stats_count_the_unfinished_jobs_of_every_queue(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", "c", queue="x"), *specs("d", queue="y"))
         await submit(store, JobSpec(id="e", task="t", queue="x", delay=60))
-        await take_job(store, "a")
+        await claim_job(store, "a")
         await store.pause("y")
         clock.advance(7)
         counted = {each.name: each for each in await store.stats()}
@@ -151,7 +151,7 @@ class AtAGlance(StoreSuite):
         await store.cancel(["a"])
         assert await store.stats() == [QueueStats(name="x")]
 
-    async def test_workers_are_listed_as_they_describe_themselves(self, store: Store) -> None:
+    async def test_workers_are_listed_with_their_last_description(self, store: Store) -> None:
         worker = WorkerInfo(
             id="w1",
             name="gpu-1",
@@ -169,14 +169,14 @@ class AtAGlance(StoreSuite):
         assert await store.workers() == [worker]
 
     async def test_a_worker_whose_heartbeats_stopped_is_not_listed(self, store: Store, clock: ManualClock) -> None:
-        await beat(store, "w1")
+        await heartbeat(store, "w1")
         for _ in range(9):
-            await beat(store, "w2")
+            await heartbeat(store, "w2")
             await pass_time(store, clock, LEASE / 3)
         assert [worker.id for worker in await store.workers()] == ["w2"]
 
-    async def test_a_worker_that_says_it_has_stopped_is_forgotten(self, store: Store) -> None:
-        await beat(store, "w1")
+    async def test_a_stopped_worker_is_not_listed(self, store: Store) -> None:
+        await heartbeat(store, "w1")
         assert len(await store.workers()) == 1
         await store.heartbeat(WorkerInfo(id="w1", name="w1", health="stopped"), [], lease=LEASE)
         assert await store.workers() == []

@@ -2,19 +2,19 @@
 
 from sidelane.conformance.stores.actions import (
     LEASE,
+    claim,
+    claim_job,
     failure,
     finish,
-    log,
     pass_time,
-    rate,
+    rate_limit,
+    read_log,
     record,
-    slots,
+    slot_limit,
     specs,
     start,
     states,
     submit,
-    take,
-    take_job,
     tokens,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
@@ -26,10 +26,10 @@ from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
 
-class Removing(StoreSuite):
+class Removal(StoreSuite):
     """What `remove` forgets, and what it leaves alone."""
 
-    async def test_a_removed_job_goes_with_everything_it_had(self, store: Store) -> None:
+    async def test_a_removed_job_is_removed_with_all_its_data(self, store: Store) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", user="u", key="k", unique="only"))
         await finish(store, claimed, Succeeded("1"), *tokens("one"))
         assert await store.remove(["a"]) == [True]
@@ -41,9 +41,9 @@ class Removing(StoreSuite):
         assert await store.requeue(["a"]) == [None]
         await submit(store, JobSpec(id="b", task="t", user="u", unique="only"))
 
-    async def test_a_job_that_is_unfinished_or_not_there_is_not_removed(self, store: Store) -> None:
+    async def test_an_unfinished_or_unknown_job_is_not_removed(self, store: Store) -> None:
         await submit(store, *specs("queued", "running"), JobSpec(id="delayed", task="t", delay=60))
-        await take_job(store, "running")
+        await claim_job(store, "running")
         names = ["queued", "running", "delayed", "nobody"]
         before = await store.get(names)
         assert await store.remove(names) == [False] * 4
@@ -57,7 +57,7 @@ class Removing(StoreSuite):
         await store.cancel(["a.1.0"])
         assert await store.remove(["a", "a.1.0"]) == [True, True]
 
-    async def test_removing_twice_is_removing_once(self, store: Store) -> None:
+    async def test_removing_twice_changes_nothing(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
         await store.cancel(["a", "b"])
         assert await store.remove(["a"]) == [True]
@@ -65,7 +65,7 @@ class Removing(StoreSuite):
         assert await store.get(["a", "b"]) == [Tombstone("a", None), Tombstone("b", None)]
         assert await store.remove([]) == []
 
-    async def test_what_is_left_of_a_removed_job_goes_after_its_retention(
+    async def test_the_tombstone_of_a_removed_job_goes_after_its_retention(
         self, store: Store, clock: ManualClock
     ) -> None:
         await submit(store, JobSpec(id="a", task="t", retention=30))
@@ -84,7 +84,7 @@ class Removing(StoreSuite):
         assert [job.id for job in await store.list_jobs(Query())] == ["left"]
 
 
-class Rewriting(StoreSuite):
+class RequeueWithArguments(StoreSuite):
     """Requeueing a job with other arguments."""
 
     async def test_a_job_may_be_requeued_with_other_arguments(self, store: Store) -> None:
@@ -94,18 +94,18 @@ class Rewriting(StoreSuite):
         assert isinstance(back, JobRecord)
         assert back == await record(store, "a")
         assert (back.spec.arguments, back.spec.user, back.spec.labels) == ('{"n": "\u00fc"}', "u", {"x": "y"})
-        claimed = await take_job(store, "a")
+        claimed = await claim_job(store, "a")
         assert claimed.record.spec.arguments == '{"n": "\u00fc"}'
 
-    async def test_without_other_arguments_a_job_keeps_those_it_had_last(self, store: Store) -> None:
+    async def test_requeue_without_arguments_keeps_the_last_ones(self, store: Store) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", arguments='{"n": 1}')), Failed(failure()))
         await store.requeue(["a"], arguments='{"n": 2}')
         await store.cancel(["a"])
         await store.requeue(["a"])
         assert (await record(store, "a")).spec.arguments == '{"n": 2}'
 
-    async def test_a_job_that_is_not_brought_back_keeps_its_arguments(self, store: Store) -> None:
-        limit = slots(1, "reject")
+    async def test_a_rejected_requeue_keeps_the_arguments(self, store: Store) -> None:
+        limit = slot_limit(1, "reject")
         await finish(store, await start(store, JobSpec(id="a", task="t", limits=(limit,))), Failed(failure()))
         await submit(store, *specs("b", limits=(limit,)))
         before = await store.get(["a", "b"])
@@ -113,16 +113,16 @@ class Rewriting(StoreSuite):
         assert await store.get(["a", "b"]) == before
 
 
-class NothingLeft(StoreSuite):
+class NoLeftovers(StoreSuite):
     """After all has ended and its time is over, the store is as it was."""
 
     async def test_nothing_is_left_behind_of_limits_batches_and_jobs(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many", retention=30, follow_ups=(FollowUp(FINISHED, specs("")[0]),)))
         limits = (
-            (slots(2, "reject", "mine"),),
-            (slots(1, "wait", "gpu"), rate(5, 10.0, "wait", burst=5)),
-            (slots(2, "replace", "chat"), slots(30, "reject", "mine")),
-            (rate(4, 20.0, "reject", burst=4, name="asked"), slots(1, "wait", "gpu", key="other")),
+            (slot_limit(2, "reject", "mine"),),
+            (slot_limit(1, "wait", "gpu"), rate_limit(5, 10.0, "wait", burst=5)),
+            (slot_limit(2, "replace", "chat"), slot_limit(30, "reject", "mine")),
+            (rate_limit(4, 20.0, "reject", burst=4, name="asked"), slot_limit(1, "wait", "gpu", key="other")),
         )
         for number in range(40):
             await store.submit(
@@ -140,8 +140,8 @@ class NothingLeft(StoreSuite):
         while await store.list_jobs(Query(states=UNFINISHED, limit=1)):
             rounds += 1
             assert rounds < 200, "something is never given out"
-            claimed = await take(store, worker=f"w{rounds}", limit=3)
-            claimed += await take(store, worker=f"w{rounds}", limit=3, isolated=True)
+            claimed = await claim(store, worker=f"w{rounds}", limit=3)
+            claimed += await claim(store, worker=f"w{rounds}", limit=3, isolated=True)
             if rounds % 5:
                 await store.finish(
                     [
@@ -177,4 +177,4 @@ class NothingLeft(StoreSuite):
         await store.delete_schedule("s")
         assert (await store.list_schedules()).records == ()
         assert await states(store, "a") == [State.QUEUED]
-        assert await log(store, "a") == []
+        assert await read_log(store, "a") == []

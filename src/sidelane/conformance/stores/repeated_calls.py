@@ -1,21 +1,21 @@
 """Retried calls: a reply may be lost, so every call may come twice (rules 3)."""
 
 from sidelane.conformance.stores.actions import (
-    FOLLOW,
+    FOLLOW_UP,
     LEASE,
-    append,
-    beat,
+    append_tokens,
+    claim,
+    claim_job,
     failure,
     finish,
+    heartbeat,
     ids,
-    log,
     pass_time,
+    read_log,
     record,
     specs,
     start,
     submit,
-    take,
-    take_job,
     tokens,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
@@ -29,7 +29,7 @@ from sidelane.stores.contract import Store
 class RepeatedClaims(StoreSuite):
     """A claim carries a request id: a repeat gives the same jobs."""
 
-    async def test_a_repeated_claim_gives_the_same_jobs_under_the_same_leases(self, store: Store) -> None:
+    async def test_a_repeated_claim_returns_the_same_jobs_and_leases(self, store: Store) -> None:
         await submit(store, *specs("a1", "a2", "a3", user="a"), *specs("b1", "b2", user="b"))
         request = ClaimRequest(request="r", worker="w", queues={"default": 3}, limit=3, lease=LEASE)
         first = await store.claim(request)
@@ -37,9 +37,9 @@ class RepeatedClaims(StoreSuite):
         assert ids(first.jobs) == ["a1", "b1", "a2"]
         assert [each.lease for each in second.jobs] == [each.lease for each in first.jobs]
         assert [each.record for each in second.jobs] == [each.record for each in first.jobs]
-        assert ids(await take(store, worker="other")) == ["b2", "a3"]
+        assert ids(await claim(store, worker="other")) == ["b2", "a3"]
 
-    async def test_a_repeated_claim_by_id_gives_the_same_lease(self, store: Store) -> None:
+    async def test_a_repeated_claim_by_id_returns_the_same_lease(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
         request = ClaimRequest(request="r", worker="w", ids=("b",), lease=LEASE)
         first = await store.claim(request)
@@ -53,13 +53,13 @@ class RepeatedClaims(StoreSuite):
         (claimed,) = (await store.claim(request)).jobs
         assert await finish(store, claimed, Succeeded("1"))
 
-    async def test_another_request_gives_other_jobs(self, store: Store) -> None:
+    async def test_another_request_claims_other_jobs(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
         for name, job_id in ("r1", "a"), ("r2", "b"):
             request = ClaimRequest(request=name, worker="w", queues={"default": 1}, lease=LEASE)
             assert ids((await store.claim(request)).jobs) == [job_id]
 
-    async def test_a_repeated_claim_never_gives_a_job_whose_lease_is_gone(self, store: Store) -> None:
+    async def test_a_repeated_claim_omits_jobs_whose_lease_is_lost(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
         request = ClaimRequest(request="r", worker="w", queues={"default": 2}, limit=2, lease=LEASE)
         first = (await store.claim(request)).jobs
@@ -71,14 +71,14 @@ class RepeatedClaims(StoreSuite):
 class RepeatedFinishes(StoreSuite):
     """A finish repeated under its lease answers yes, and ends nothing twice."""
 
-    async def test_a_finish_repeated_under_its_lease_answers_yes_and_changes_nothing(self, store: Store) -> None:
+    async def test_a_finish_repeated_with_its_lease_returns_true_and_changes_nothing(self, store: Store) -> None:
         outcomes: dict[str, Outcome] = {"s": Succeeded("1"), "f": Failed(failure()), "r": Retried(failure(), 60)}
         for job_id, outcome in {**outcomes, "l": Released(60)}.items():
-            claimed = await start(store, JobSpec(id=job_id, task="t", follow_ups=(FOLLOW,)))
+            claimed = await start(store, JobSpec(id=job_id, task="t", follow_ups=(FOLLOW_UP,)))
             assert await finish(store, claimed, outcome, *tokens("one"))
-            before = await record(store, job_id), await log(store, job_id), await store.get([f"{job_id}.2.0"])
+            before = await record(store, job_id), await read_log(store, job_id), await store.get([f"{job_id}.2.0"])
             assert await finish(store, claimed, outcome, *tokens("one"))
-            after = await record(store, job_id), await log(store, job_id), await store.get([f"{job_id}.2.0"])
+            after = await record(store, job_id), await read_log(store, job_id), await store.get([f"{job_id}.2.0"])
             assert after == before
 
     async def test_a_finish_repeated_in_the_same_call_ends_once(self, store: Store) -> None:
@@ -90,13 +90,13 @@ class RepeatedFinishes(StoreSuite):
     async def test_a_repeated_retry_is_harmless_once_the_job_runs_again(self, store: Store) -> None:
         first = await start(store, *specs("a"))
         await finish(store, first, Retried(failure()))
-        second = await take_job(store, "a", worker="other")
+        second = await claim_job(store, "a", worker="other")
         before = await record(store, "a")
         await finish(store, first, Retried(failure()))
         assert await record(store, "a") == before
-        assert await beat(store, "other", second.lease) == [LeaseStatus.HELD]
+        assert await heartbeat(store, "other", second.lease) == [LeaseStatus.HELD]
 
-    async def test_a_finish_after_its_lease_was_swept_answers_no_however_often(
+    async def test_a_finish_after_its_lease_was_swept_returns_false_every_time(
         self, store: Store, clock: ManualClock
     ) -> None:
         claimed = await start(store, *specs("a"))
@@ -109,23 +109,26 @@ class RepeatedFinishes(StoreSuite):
 class RepeatedWrites(StoreSuite):
     """Every other call does no harm twice."""
 
-    async def test_a_submit_an_append_and_a_heartbeat_repeated_do_no_harm(self, store: Store) -> None:
+    async def test_a_repeated_submit_append_or_heartbeat_changes_nothing(self, store: Store) -> None:
         await store.submit(specs("a"))
         await store.submit(specs("a"))
-        (claimed,) = await take(store)
-        assert [await append(store, claimed, 1, "one") for _ in range(2)] == [True, True]
-        assert [await beat(store, "w", claimed.lease) for _ in range(2)] == [[LeaseStatus.HELD], [LeaseStatus.HELD]]
-        assert len(await log(store, "a")) == 1
+        (claimed,) = await claim(store)
+        assert [await append_tokens(store, claimed, 1, "one") for _ in range(2)] == [True, True]
+        assert [await heartbeat(store, "w", claimed.lease) for _ in range(2)] == [
+            [LeaseStatus.HELD],
+            [LeaseStatus.HELD],
+        ]
+        assert len(await read_log(store, "a")) == 1
 
-    async def test_a_name_is_remembered_once(self, store: Store) -> None:
+    async def test_get_or_set_keeps_the_first_value(self, store: Store) -> None:
         assert await store.get_or_set("secret", "one") == "one"
         assert await store.get_or_set("secret", "two") == "one"
         assert await store.get_or_set("other", "two") == "two"
 
-    async def test_pausing_twice_is_pausing_once(self, store: Store) -> None:
+    async def test_pausing_twice_changes_nothing(self, store: Store) -> None:
         await submit(store, *specs("a"))
         await store.pause("default")
         await store.pause("default")
         await store.pause("default", False)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
         await store.pause("default", False)

@@ -1,6 +1,16 @@
 """Retention: what has ended is kept as long as it asked for, then forgotten in pieces (rules 11)."""
 
-from sidelane.conformance.stores.actions import finish, log, pass_time, record, specs, start, submit, take_job, tokens
+from sidelane.conformance.stores.actions import (
+    claim_job,
+    finish,
+    pass_time,
+    read_log,
+    record,
+    specs,
+    start,
+    submit,
+    tokens,
+)
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.job import FINISHED, FollowUp, JobSpec, Query, Tombstone
 from sidelane.model.outcome import Succeeded
@@ -17,21 +27,19 @@ async def ended(store: Store, *job_ids: str, keep: float) -> None:
 class Retention(StoreSuite):
     """When a job goes, and what is left of it."""
 
-    async def test_a_finished_job_is_kept_as_long_as_it_asked_and_then_gone(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_finished_job_is_removed_after_its_retention(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", user="u", retention=30))
         await pass_time(store, clock, 40)
-        claimed = await take_job(store, "a")
+        claimed = await claim_job(store, "a")
         await finish(store, claimed, Succeeded("1"), *tokens("one"))
         assert (await pass_time(store, clock, 29)).removed == 0
-        assert len(await log(store, "a")) == 2
+        assert len(await read_log(store, "a")) == 2
         assert (await pass_time(store, clock, 4)).removed == 1
         assert await store.get(["a"]) == [Tombstone("a", "u")]
         assert await store.read("a") is None
         assert await store.list_jobs(Query()) == []
 
-    async def test_each_job_is_kept_by_its_own_duration(self, store: Store, clock: ManualClock) -> None:
+    async def test_each_job_has_its_own_retention(self, store: Store, clock: ManualClock) -> None:
         for job_id, keep in ("a", 300.0), ("b", 10.0), ("c", 30.0):
             await finish(store, await start(store, JobSpec(id=job_id, task="t", retention=keep)), Succeeded("1"))
         await pass_time(store, clock, 15)
@@ -39,12 +47,14 @@ class Retention(StoreSuite):
         await pass_time(store, clock, 20)
         assert [isinstance(job, Tombstone) for job in await store.get(["a", "c"])] == [False, True]
 
-    async def test_unfinished_jobs_are_kept_for_ever(self, store: Store, clock: ManualClock) -> None:
+    async def test_unfinished_jobs_are_never_removed(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", retention=5))
         assert (await pass_time(store, clock, 100)).removed == 0
         await record(store, "a")
 
-    async def test_what_is_left_of_a_job_goes_after_as_long_again(self, store: Store, clock: ManualClock) -> None:
+    async def test_the_tombstone_of_a_job_goes_after_the_retention_again(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", retention=30)), Succeeded("1"))
         await pass_time(store, clock, 50)
         assert await store.get(["a"]) == [Tombstone("a", None)]
@@ -53,19 +63,21 @@ class Retention(StoreSuite):
         await pass_time(store, clock, 30)
         assert await store.get(["a"]) == [None]
 
-    async def test_what_is_gone_cannot_be_cancelled_or_requeued(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_removed_job_cannot_be_cancelled_or_requeued(self, store: Store, clock: ManualClock) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", retention=30)), Succeeded("1"))
         await pass_time(store, clock, 40)
         assert await store.cancel(["a"]) == [None]
         assert await store.requeue(["a"]) == [None]
         assert await store.get(["a"]) == [Tombstone("a", None)]
 
-    async def test_a_requeued_job_is_kept_from_its_last_end(self, store: Store, clock: ManualClock) -> None:
+    async def test_the_retention_of_a_requeued_job_begins_with_its_last_end(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", retention=30)), Succeeded("1"))
         await pass_time(store, clock, 20)
         await store.requeue(["a"])
         await pass_time(store, clock, 20)
-        await finish(store, await take_job(store, "a"), Succeeded("2"))
+        await finish(store, await claim_job(store, "a"), Succeeded("2"))
         await pass_time(store, clock, 25)
         assert (await record(store, "a")).result == "2"
         await pass_time(store, clock, 10)
@@ -77,7 +89,7 @@ class Retention(StoreSuite):
         await finish(store, claimed, Succeeded("1"))
         await pass_time(store, clock, 50)
         assert (await record(store, "a")).result == "1"
-        await finish(store, await take_job(store, "a.1.0"), Succeeded("2"))
+        await finish(store, await claim_job(store, "a.1.0"), Succeeded("2"))
         await pass_time(store, clock, 10)
         assert await store.get(["a"]) == [Tombstone("a", None)]
         await record(store, "a.1.0")
@@ -92,7 +104,9 @@ class Retention(StoreSuite):
         await pass_time(store, clock, 10)
         assert await store.get(["a"]) == [Tombstone("a", None)]
 
-    async def test_parents_that_must_wait_never_hide_what_may_go(self, store: Store, clock: ManualClock) -> None:
+    async def test_parents_with_unfinished_children_do_not_hide_jobs_to_remove(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         parents = [f"p{n}" for n in range(210)]
         await submit(store, *(JobSpec(id=job_id, task="t", retention=5) for job_id in parents))
         await submit(store, *(JobSpec(id=f"child-{job_id}", task="t", parent=job_id) for job_id in parents))
@@ -102,7 +116,7 @@ class Retention(StoreSuite):
         await pass_time(store, clock, 8)
         assert await store.get(["last"]) == [Tombstone("last", None)]
 
-    async def test_many_jobs_go_in_pieces(self, store: Store, clock: ManualClock) -> None:
+    async def test_many_jobs_are_removed_in_chunks(self, store: Store, clock: ManualClock) -> None:
         many = [f"j{n}" for n in range(450)]
         await ended(store, *many, keep=3)
         await store.sweep(lease=10)
@@ -117,7 +131,7 @@ class Retention(StoreSuite):
         assert max(pieces) <= 200
         assert all(isinstance(job, Tombstone) for job in await store.get(many))
 
-    async def test_a_sweep_removes_no_more_than_it_is_told_to(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_sweep_removes_at_most_limit_jobs(self, store: Store, clock: ManualClock) -> None:
         many = [f"j{n}" for n in range(25)]
         await ended(store, *many, keep=3)
         await store.sweep(lease=10)
@@ -128,7 +142,7 @@ class Retention(StoreSuite):
             pass
         assert all(isinstance(job, Tombstone) for job in await store.get(many))
 
-    async def test_the_key_of_a_job_that_is_gone_finds_nothing(self, store: Store, clock: ManualClock) -> None:
+    async def test_the_key_of_a_removed_job_finds_nothing(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", key="k", unique="k", retention=5))
         await finish(store, claimed, Succeeded("1"))
         await pass_time(store, clock, 20)

@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 
 from sidelane.conformance.stores.actions import (
+    HINT_TIMEOUT,
+    INVALID_SPECS,
     LEASE,
-    PATIENCE,
-    UNKEEPABLE,
+    claim,
     ids,
     record,
-    slots,
+    slot_limit,
     specs,
     states,
     submit,
-    take,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.errors import JobRefused
@@ -40,10 +40,10 @@ def firing(previous: float, at: float, *job_ids: str, name: str = "stocks") -> S
     return ScheduleTick(name=name, previous=previous, at=at, next=at + 3600, specs=tuple(specs(*job_ids)))
 
 
-class Scheduling(StoreSuite):
+class ScheduleDefinitions(StoreSuite):
     """What is kept of a schedule."""
 
-    async def test_a_new_schedule_counts_from_now_and_is_to_be_worked_out_at_once(
+    async def test_a_new_schedule_begins_now_and_its_next_tick_is_not_computed_yet(
         self, store: Store, clock: ManualClock
     ) -> None:
         await store.upsert_schedule(HOURLY)
@@ -55,7 +55,7 @@ class Scheduling(StoreSuite):
     async def test_a_schedule_keeps_every_field_of_its_definition(self, store: Store) -> None:
         spec = JobSpec(
             id="", task="answer", version=2, arguments='{"q": "\u00fc"}', queue="x", user="u", priority=3,
-            labels={"a": "b"}, limits=(slots(1, "wait"),), placeholders={"a": "b"}, retention=5.0,
+            labels={"a": "b"}, limits=(slot_limit(1, "wait"),), placeholders={"a": "b"}, retention=5.0,
         )  # fmt: skip
         schedule = Schedule(
             name="daily.news", spec=spec, cron="0 6 * * *", timezone="Asia/Seoul", catch_up="all", aliases=("news", "n")
@@ -63,8 +63,8 @@ class Scheduling(StoreSuite):
         await store.upsert_schedule(schedule)
         assert (await scheduled(store, "daily.news")).schedule == schedule
 
-    async def test_a_schedule_that_could_not_be_kept_or_could_submit_no_job_is_refused(self, store: Store) -> None:
-        wrong = [replace(HOURLY, name="\ud800"), *(replace(HOURLY, spec=spec) for spec in UNKEEPABLE)]
+    async def test_an_invalid_schedule_or_one_with_an_invalid_job_is_refused(self, store: Store) -> None:
+        wrong = [replace(HOURLY, name="\ud800"), *(replace(HOURLY, spec=spec) for spec in INVALID_SPECS)]
         for schedule in wrong:
             with pytest.raises(JobRefused) as refused:
                 await store.upsert_schedule(schedule)
@@ -76,7 +76,7 @@ class Scheduling(StoreSuite):
             await store.upsert_schedule(replace(HOURLY, name=name))
         assert await names(store) == ["a", "b", "c"]
 
-    async def test_keeping_the_same_schedule_again_changes_nothing(self, store: Store, clock: ManualClock) -> None:
+    async def test_upserting_the_same_schedule_changes_nothing(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
         assert await store.fire(firing(clock(), clock() + 1, "a"))
         before = await scheduled(store)
@@ -84,7 +84,7 @@ class Scheduling(StoreSuite):
         await store.upsert_schedule(HOURLY)
         assert await scheduled(store) == before
 
-    async def test_a_changed_schedule_goes_on_from_its_last_firing_and_is_worked_out_anew(
+    async def test_a_changed_schedule_keeps_its_last_tick_and_computes_the_next_again(
         self, store: Store, clock: ManualClock
     ) -> None:
         await store.upsert_schedule(HOURLY)
@@ -96,7 +96,7 @@ class Scheduling(StoreSuite):
         assert (found.schedule, found.last, found.next, found.job) == (changed, clock() - 4, 0.0, "a")
         assert found.enabled
 
-    async def test_a_changed_schedule_that_is_disabled_stays_so(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_changed_schedule_stays_disabled(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
         await store.set_schedule_enabled("stocks", False)
         changed = replace(HOURLY, every=60.0)
@@ -105,7 +105,7 @@ class Scheduling(StoreSuite):
         assert (found.schedule, found.enabled, found.next, found.last) == (changed, False, None, clock())
 
     @pytest.mark.parametrize("enabled", [True, False])
-    async def test_a_schedule_with_another_name_is_known_by_its_alias(
+    async def test_a_renamed_schedule_is_found_by_its_alias(
         self, store: Store, clock: ManualClock, enabled: bool
     ) -> None:
         await store.upsert_schedule(HOURLY)
@@ -119,9 +119,7 @@ class Scheduling(StoreSuite):
         assert not await store.fire(firing(found.last, clock(), "b"))
         assert await store.fire(firing(found.last, clock(), "b", name="shares")) == enabled
 
-    async def test_a_forgotten_schedule_is_gone_and_counts_anew_when_it_comes_again(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_deleted_schedule_begins_anew_when_added_again(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
         assert await store.delete_schedule("stocks")
         assert not await store.delete_schedule("stocks")
@@ -131,20 +129,20 @@ class Scheduling(StoreSuite):
         assert await scheduled(store) == ScheduleRecord(schedule=HOURLY, enabled=True, last=clock(), next=0.0)
 
 
-class Firings(StoreSuite):
+class ScheduleTicks(StoreSuite):
     """How a schedule takes its steps."""
 
-    async def test_a_firing_submits_its_jobs_and_moves_the_schedule_on(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_tick_submits_its_jobs_and_advances_the_schedule(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
         start = clock()
         clock.advance(10)
         assert await store.fire(firing(start, start + 7, "a", "b"))
         found = await scheduled(store)
         assert (found.last, found.next, found.job, found.enabled) == (start + 7, start + 3607, "b", True)
-        assert ids(await take(store)) == ["a", "b"]
+        assert ids(await claim(store)) == ["a", "b"]
         assert (await record(store, "a")).submitted == clock()
 
-    async def test_a_step_that_was_taken_is_not_taken_again(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_tick_that_fired_does_not_fire_again(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
         step = firing(clock(), clock() + 1, "a")
         assert await store.fire(step)
@@ -154,7 +152,7 @@ class Firings(StoreSuite):
         assert (await scheduled(store)).job == "a"
         assert await store.fire(firing(step.at, clock() + 9, "d"))
 
-    async def test_a_step_without_jobs_only_moves_the_schedule_on(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_tick_without_jobs_only_advances_the_schedule(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
         await store.fire(firing(clock(), clock() + 1, "a"))
         assert await store.fire(firing(clock() + 1, clock() + 2))
@@ -164,7 +162,7 @@ class Firings(StoreSuite):
         found = await scheduled(store)
         assert (found.last, found.next) == (clock() + 2, clock() + 60)
 
-    async def test_an_odd_time_is_compared_as_it_was_told(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_time_with_many_digits_is_compared_exactly(self, store: Store, clock: ManualClock) -> None:
         clock.set(1_798_761_600.123457)
         await store.upsert_schedule(HOURLY)
         for number in range(20):
@@ -172,14 +170,14 @@ class Firings(StoreSuite):
             assert await store.fire(firing(last, last + 0.1 + number / 7, f"j{number}"))
         assert len(await store.list_jobs(Query())) == 20
 
-    async def test_what_is_not_there_or_disabled_does_not_fire(self, store: Store, clock: ManualClock) -> None:
+    async def test_an_unknown_or_disabled_schedule_does_not_fire(self, store: Store, clock: ManualClock) -> None:
         assert not await store.fire(firing(clock(), clock(), "a"))
         await store.upsert_schedule(HOURLY)
         await store.set_schedule_enabled("stocks", False)
         assert not await store.fire(firing(clock(), clock(), "a"))
         assert await store.get(["a"]) == [None]
 
-    async def test_a_schedule_that_is_enabled_again_counts_from_then(self, store: Store, clock: ManualClock) -> None:
+    async def test_an_enabled_schedule_begins_at_that_time(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
         start = clock()
         assert await store.set_schedule_enabled("stocks", False)
@@ -193,7 +191,7 @@ class Firings(StoreSuite):
         assert not await store.fire(firing(start, clock(), "a"))
         assert await store.fire(firing(start + 9000, clock(), "a"))
 
-    async def test_enabling_what_is_enabled_changes_nothing(self, store: Store, clock: ManualClock) -> None:
+    async def test_enabling_an_enabled_schedule_changes_nothing(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
         await store.fire(firing(clock(), clock() + 1, "a"))
         before = await scheduled(store)
@@ -203,26 +201,26 @@ class Firings(StoreSuite):
         assert not await store.set_schedule_enabled("nothing")
         assert not await store.set_schedule_enabled("nothing", False)
 
-    async def test_a_firing_hints_at_the_queue_of_its_job(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_tick_notifies_the_queue_of_its_job(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
         async with store.watch(queue_topic("default")) as wakeups:
             await store.fire(firing(clock(), clock() + 1, "a"))
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
 
-    async def test_a_job_that_is_there_already_is_not_submitted_again(self, store: Store, clock: ManualClock) -> None:
+    async def test_an_existing_job_is_not_submitted_again(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         await store.upsert_schedule(HOURLY)
         assert await store.fire(firing(clock(), clock() + 1, "a"))
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
-    async def test_many_missed_firings_are_made_up_for_in_one_step(self, store: Store, clock: ManualClock) -> None:
+    async def test_many_missed_ticks_are_caught_up_in_one_step(self, store: Store, clock: ManualClock) -> None:
         many = [f"j{n}" for n in range(450)]
         await store.upsert_schedule(HOURLY)
         assert await store.fire(firing(clock(), clock() + 1, *many))
         assert set(await states(store, *many)) == {State.QUEUED}
         assert (await scheduled(store)).job == "j449"
 
-    async def test_sweeps_tell_when_the_next_schedule_fires(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_sweep_returns_when_the_next_schedule_fires(self, store: Store, clock: ManualClock) -> None:
         assert (await store.sweep(lease=LEASE)).next_firing is None
         for name in "ab":
             await store.upsert_schedule(replace(HOURLY, name=name))

@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from sidelane.conformance.stores.actions import finish, rate, record, refusal, slots, specs, start, submit, take_job
+from sidelane.conformance.stores.actions import (
+    claim_job,
+    finish,
+    rate_limit,
+    record,
+    slot_limit,
+    specs,
+    start,
+    submit,
+    submit_rejected,
+)
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.batch import BatchSpec
 from sidelane.model.job import (
@@ -22,12 +32,10 @@ from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
 
-class Submitting(StoreSuite):
+class Submits(StoreSuite):
     """What a submit makes, and what it answers where there is a job already."""
 
-    async def test_a_submitted_job_is_queued_and_nothing_has_happened_to_it(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_submitted_job_is_queued(self, store: Store, clock: ManualClock) -> None:
         (job,) = await submit(store, *specs("a"))
         assert job == await record(store, "a")
         assert (job.state, job.attempt, job.failures, job.worker_losses, job.ends, job.last) == (
@@ -66,7 +74,11 @@ class Submitting(StoreSuite):
             parent="its-parent",
             trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             follow_ups=(FollowUp(frozenset({State.FAILED}), later), FollowUp(REMOVED, after)),
-            limits=(slots(2, "reject", key="\u00e9 /:'"), slots(1, "wait", "w"), rate(3, 7.5, "reject", burst=2)),
+            limits=(
+                slot_limit(2, "reject", key="\u00e9 /:'"),
+                slot_limit(1, "wait", "w"),
+                rate_limit(3, 7.5, "reject", burst=2),
+            ),
             max_queued=7,
             batch="many",
             cascade=True,
@@ -77,14 +89,14 @@ class Submitting(StoreSuite):
         await submit(store, spec)
         assert (await record(store, spec.id)).spec == spec
 
-    async def test_a_mark_that_is_an_empty_text_is_refused_and_none_is_none(self, store: Store) -> None:
+    async def test_an_empty_text_in_an_optional_field_is_rejected(self, store: Store) -> None:
         for mark in ("user", "key", "unique", "parent", "trace", "batch"):
             marked: dict[str, Any] = {mark: ""}
-            refused = await refusal(store, JobSpec(id="a", task="t", **marked))
+            refused = await submit_rejected(store, JobSpec(id="a", task="t", **marked))
             assert mark in refused.problem.detail
         assert await store.get(["a"]) == [None]
 
-    async def test_submitting_an_id_twice_is_one_job(self, store: Store) -> None:
+    async def test_submitting_an_id_twice_makes_one_job(self, store: Store) -> None:
         await submit(store, *specs("a", user="u"))
         (again,) = await store.submit([JobSpec(id="a", task="other", user="u")])
         assert isinstance(again, Submission)
@@ -92,18 +104,18 @@ class Submitting(StoreSuite):
         assert again.record == await record(store, "a")
         assert again.record.spec.task == "t"
 
-    async def test_the_same_id_twice_in_one_call_is_one_job(self, store: Store) -> None:
+    async def test_the_same_id_twice_in_one_call_makes_one_job(self, store: Store) -> None:
         (one,) = specs("b")
         answers = await store.submit([*specs("a", "a"), one, one])
         assert [answer.created for answer in answers if isinstance(answer, Submission)] == [True, False, True, False]
 
-    async def test_a_known_id_answers_with_its_job_even_after_the_end(self, store: Store) -> None:
+    async def test_a_known_id_returns_its_job_even_after_the_end(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"))
         (again,) = await store.submit(specs("a"))
         assert isinstance(again, Submission)
         assert (again.created, again.record.state, again.record.result) == (False, State.SUCCEEDED, "1")
 
-    async def test_a_call_of_nothing_answers_nothing(self, store: Store) -> None:
+    async def test_an_empty_call_returns_an_empty_list(self, store: Store) -> None:
         assert await store.submit([]) == []
         assert await store.get([]) == []
         assert await store.cancel([]) == []
@@ -124,17 +136,17 @@ class Submitting(StoreSuite):
         (second,) = await submit(store, *specs("b"))
         assert first.sequence < second.sequence
 
-    async def test_get_answers_in_order_and_with_none_for_a_job_that_never_was(self, store: Store) -> None:
+    async def test_get_returns_records_in_order_and_none_for_an_unknown_job(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
         found = await store.get(["b", "nobody", "a", "b"])
         assert [None if job is None else job.id for job in found] == ["b", None, "a", "b"]
         assert not any(isinstance(job, Tombstone) for job in found)
 
 
-class Unique(StoreSuite):
+class UniqueKeys(StoreSuite):
     """One unfinished job per user and unique key."""
 
-    async def test_a_unique_key_that_is_taken_answers_with_the_job_that_has_it(self, store: Store) -> None:
+    async def test_a_unique_key_that_is_taken_returns_the_job_that_has_it(self, store: Store) -> None:
         await submit(store, JobSpec(id="a", task="t", user="u", unique="k"))
         (answer,) = await store.submit([JobSpec(id="b", task="t", user="u", unique="k")])
         assert isinstance(answer, Submission)
@@ -147,7 +159,7 @@ class Unique(StoreSuite):
         assert isinstance(answer, Submission)
         assert (answer.created, answer.record.id) == (False, "a")
 
-    async def test_a_unique_key_taken_twice_in_one_call_is_one_job(self, store: Store) -> None:
+    async def test_a_unique_key_used_twice_in_one_call_makes_one_job(self, store: Store) -> None:
         wanted = [JobSpec(id=job_id, task="t", unique="k") for job_id in ("a", "b")]
         answers = await store.submit(wanted)
         assert [(each.record.id, each.created) for each in answers if isinstance(each, Submission)] == [
@@ -155,7 +167,7 @@ class Unique(StoreSuite):
             ("a", False),
         ]
 
-    async def test_a_unique_key_is_free_again_once_its_job_has_ended(self, store: Store) -> None:
+    async def test_a_unique_key_is_free_once_its_job_has_ended(self, store: Store) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", unique="k")), Succeeded("1"))
         await submit(store, JobSpec(id="b", task="t", unique="k"))
         await store.cancel(["b"])
@@ -165,7 +177,7 @@ class Unique(StoreSuite):
         wanted = [JobSpec(id=f"job-{user}", task="t", user=user, unique="k") for user in ("u", "v", None)]
         await submit(store, *wanted)
 
-    async def test_a_known_id_is_looked_for_before_its_unique_key(self, store: Store) -> None:
+    async def test_a_known_id_takes_precedence_over_its_unique_key(self, store: Store) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", unique="k")), Succeeded("1"))
         await submit(store, JobSpec(id="b", task="t", unique="k"))
         (answer,) = await store.submit([JobSpec(id="a", task="t", unique="k")])
@@ -173,10 +185,10 @@ class Unique(StoreSuite):
         assert answer.record.id == "a"
 
 
-class Pieces(StoreSuite):
+class ChunkedCalls(StoreSuite):
     """Calls too large for one transaction are cut, and each item is atomic and has its own answer (rules 16)."""
 
-    async def test_a_call_of_a_thousand_items_answers_each(self, store: Store) -> None:
+    async def test_a_call_of_a_thousand_items_returns_a_result_for_each(self, store: Store) -> None:
         many = [f"j{n}" for n in range(1000)]
         records = await submit(store, *specs(*many))
         assert [job.id for job in records] == many
@@ -186,12 +198,12 @@ class Pieces(StoreSuite):
         requeued = await store.requeue(many)
         assert [job.id for job in requeued if isinstance(job, JobRecord) and job.state is State.QUEUED] == many
 
-    async def test_a_call_of_several_mebibytes_answers_each(self, store: Store) -> None:
+    async def test_a_call_of_several_mebibytes_returns_a_result_for_each(self, store: Store) -> None:
         large = '{"text": "' + "x" * 200_000 + '"}'
         await submit(store, *(JobSpec(id=f"j{n}", task="t", arguments=large) for n in range(20)))
         assert (await record(store, "j19")).spec.arguments == large
 
-    async def test_one_item_that_cannot_be_kept_is_refused_and_does_not_stop_the_others(self, store: Store) -> None:
+    async def test_an_invalid_item_is_rejected_and_does_not_affect_the_others(self, store: Store) -> None:
         broken = JobSpec(id="not an id", task="t"), JobSpec(id="half", task="t", key="\ud800")
         first, second, third = await store.submit([broken[0], *specs("a"), broken[1]])
         for refused in first, third:
@@ -200,8 +212,8 @@ class Pieces(StoreSuite):
         assert isinstance(second, Submission)
         assert await store.get(["half"]) == [None]
 
-    async def test_one_item_that_finds_a_job_does_not_stop_the_others(self, store: Store) -> None:
+    async def test_an_item_with_an_existing_job_does_not_affect_the_others(self, store: Store) -> None:
         await submit(store, *specs("b"))
         answers = await store.submit(specs("a", "b", "c"))
         assert [each.created for each in answers if isinstance(each, Submission)] == [True, False, True]
-        await take_job(store, "c")
+        await claim_job(store, "c")

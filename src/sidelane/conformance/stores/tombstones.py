@@ -3,22 +3,22 @@
 from dataclasses import replace
 
 from sidelane.conformance.stores.actions import (
-    FOLLOW,
-    PATIENCE,
+    FOLLOW_UP,
+    HINT_TIMEOUT,
+    blocking_limits,
+    claim,
+    claim_job,
     failure,
     finish,
     ids,
-    parked,
     pass_time,
     record,
-    refusal,
-    slots,
+    slot_limit,
     specs,
     start,
     states,
     submit,
-    take,
-    take_job,
+    submit_rejected,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.batch import BatchSpec
@@ -31,10 +31,12 @@ CLEAN = FollowUp(REMOVED, JobSpec(id="", task="clean", queue="side"))
 """A follow-up of the removal."""
 
 
-class AfterRemoval(StoreSuite):
+class RemovalFollowUps(StoreSuite):
     """Follow-ups that are submitted in the very step that removes their job."""
 
-    async def test_retention_submits_them_with_no_parent(self, store: Store, clock: ManualClock) -> None:
+    async def test_removal_by_retention_submits_follow_ups_without_a_parent(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         template = replace(
             CLEAN.spec, arguments='{"n": 1}', user="u", parent="someone", delay=30, retention=77, trace="t"
         )
@@ -42,44 +44,44 @@ class AfterRemoval(StoreSuite):
         await store.cancel(["a"])
         async with store.watch(queue_topic("side")) as wakeups:
             await pass_time(store, clock, 8)
-            assert await wakeups.wait(PATIENCE)
+            assert await wakeups.wait(HINT_TIMEOUT)
         assert await store.get(["a"]) == [Tombstone("a", None)]
         job = await record(store, "a.removed.0")
         assert job.spec == replace(template, id="a.removed.0", parent=None)
         assert job.state is State.QUEUED
 
-    async def test_remove_submits_them_once(self, store: Store) -> None:
+    async def test_remove_submits_removal_follow_ups_once(self, store: Store) -> None:
         await submit(store, *(JobSpec(id=name, task="t", follow_ups=(CLEAN,)) for name in "ab"))
         await store.cancel(["a"])
         assert await store.remove(["a", "b", "a"]) == [True, False, False]
         assert await store.remove(["a"]) == [False]
         assert await states(store, "a.removed.0") == [State.QUEUED]
         assert await store.get(["b.removed.0"]) == [None]
-        assert ids(await take(store, queues={"side": 9})) == ["a.removed.0"]
+        assert ids(await claim(store, queues={"side": 9})) == ["a.removed.0"]
 
-    async def test_no_end_submits_them(self, store: Store) -> None:
-        spec = JobSpec(id="a", task="t", follow_ups=(CLEAN, FOLLOW, CLEAN))
+    async def test_no_final_state_submits_removal_follow_ups(self, store: Store) -> None:
+        spec = JobSpec(id="a", task="t", follow_ups=(CLEAN, FOLLOW_UP, CLEAN))
         await finish(store, await start(store, spec), Failed(failure()))
         await store.requeue(["a"])
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         await store.requeue(["a"])
         await store.cancel(["a"])
         wanted = [f"a.{step}.{place}" for step in (1, 2, 3, "removed") for place in range(3)]
         found = [name for name, job in zip(wanted, await store.get(wanted), strict=True) if job is not None]
         assert found == ["a.1.1", "a.2.1", "a.3.1"]
 
-    async def test_each_has_an_id_by_its_place(self, store: Store) -> None:
-        await submit(store, JobSpec(id="a", task="t", follow_ups=(CLEAN, FOLLOW, CLEAN)))
+    async def test_the_id_of_a_removal_follow_up_has_its_index(self, store: Store) -> None:
+        await submit(store, JobSpec(id="a", task="t", follow_ups=(CLEAN, FOLLOW_UP, CLEAN)))
         await store.cancel(["a"])
         await store.cancel(["a.1.1"])
         assert await store.remove(["a"]) == [True]
-        assert ids(await take(store, queues={"side": 9, "default": 9})) == ["a.removed.0", "a.removed.2"]
+        assert ids(await claim(store, queues={"side": 9, "default": 9})) == ["a.removed.0", "a.removed.2"]
 
-    async def test_they_join_a_batch_that_is_open_and_wait_at_their_limits(self, store: Store) -> None:
+    async def test_removal_follow_ups_join_an_open_batch_and_wait_for_their_limits(self, store: Store) -> None:
         await store.open_batch(BatchSpec(id="many"))
-        one = slots(1, "wait")
+        one = slot_limit(1, "wait")
         await submit(store, replace(CLEAN.spec, id="first", limits=(one,)))
-        template = replace(CLEAN.spec, batch="many", limits=(one, slots(1, "reject", "mine")), max_queued=1)
+        template = replace(CLEAN.spec, batch="many", limits=(one, slot_limit(1, "reject", "mine")), max_queued=1)
         await submit(store, *(JobSpec(id=name, task="t", follow_ups=(FollowUp(REMOVED, template),)) for name in "ab"))
         await store.cancel(["a", "b"])
         await store.remove(["a"])
@@ -88,17 +90,19 @@ class AfterRemoval(StoreSuite):
         batch = await store.get_batch("many")
         assert batch is not None
         assert (batch.total, batch.unfinished) == (1, 1)
-        assert ids(await take(store, queues={"side": 9})) == ["first"]
-        assert await parked(store, "a.removed.0", "b.removed.0") == ["few/k"] * 2
+        assert ids(await claim(store, queues={"side": 9})) == ["first"]
+        assert await blocking_limits(store, "a.removed.0", "b.removed.0") == ["few/k"] * 2
 
-    async def test_they_have_a_removal_of_their_own(self, store: Store) -> None:
+    async def test_removal_follow_ups_have_their_own_removal_follow_ups(self, store: Store) -> None:
         first = replace(CLEAN, spec=replace(CLEAN.spec, follow_ups=(CLEAN,)))
         await submit(store, JobSpec(id="a", task="t", follow_ups=(first,)))
         for name in "a", "a.removed.0", "a.removed.0.removed.0":
             await store.cancel([name])
             assert await store.remove([name]) == [True]
 
-    async def test_many_are_removed_and_followed_in_pieces(self, store: Store, clock: ManualClock) -> None:
+    async def test_many_jobs_are_removed_with_their_follow_ups_in_chunks(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         many = [f"j{n}" for n in range(250)]
         await submit(store, *(JobSpec(id=name, task="t", retention=5, follow_ups=(CLEAN,)) for name in many))
         await store.cancel(many)
@@ -108,33 +112,33 @@ class AfterRemoval(StoreSuite):
         assert set(await states(store, *(f"{name}.removed.0" for name in many))) == {State.QUEUED}
 
 
-class Remembered(StoreSuite):
+class IdRetention(StoreSuite):
     """An id may stay taken for longer than its job is kept (rules 13)."""
 
-    async def test_a_removed_job_is_remembered_as_long_as_it_asked(self, store: Store, clock: ManualClock) -> None:
+    async def test_the_id_of_a_removed_job_stays_taken_for_its_id_retention(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         spec = JobSpec(id="a", task="t", user="u", retention=5, id_retention=60)
         await submit(store, spec)
         await store.cancel(["a"])
         await pass_time(store, clock, 40)
         assert await store.get(["a"]) == [Tombstone("a", "u")]
-        assert (await refusal(store, spec)).problem.status == 410
+        assert (await submit_rejected(store, spec)).problem.status == 410
         await pass_time(store, clock, 40)
         assert await store.get(["a"]) == [None]
         await submit(store, spec)
 
-    async def test_one_that_was_kept_for_longer_is_remembered_for_longer(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_longer_retention_keeps_the_id_taken_for_longer(self, store: Store, clock: ManualClock) -> None:
         spec = JobSpec(id="a", task="t", retention=60, id_retention=5)
         await submit(store, spec)
         await store.cancel(["a"])
         await store.remove(["a"])
         await pass_time(store, clock, 50)
-        assert (await refusal(store, spec)).problem.status == 410
+        assert (await submit_rejected(store, spec)).problem.status == 410
         await pass_time(store, clock, 30)
         await submit(store, spec)
 
-    async def test_another_job_of_the_same_id_does_not_shorten_the_memory(
+    async def test_another_job_of_the_same_id_does_not_shorten_the_id_retention(
         self, store: Store, clock: ManualClock
     ) -> None:
         remembered, brief = (
@@ -146,22 +150,20 @@ class Remembered(StoreSuite):
             await store.cancel(["a"])
             await store.remove(["a"])
         await pass_time(store, clock, 40)
-        assert (await refusal(store, remembered)).problem.status == 410
+        assert (await submit_rejected(store, remembered)).problem.status == 410
 
-    async def test_a_submit_that_asks_for_no_memory_is_not_kept_out(self, store: Store) -> None:
+    async def test_a_submit_without_id_retention_is_not_rejected(self, store: Store) -> None:
         remembered = JobSpec(id="a", task="t", id_retention=60)
         await submit(store, remembered)
         await store.cancel(["a"])
         await store.remove(["a"])
-        await refusal(store, remembered)
+        await submit_rejected(store, remembered)
         await submit(store, *specs("a"))
         (answer,) = await store.submit([remembered])
         assert isinstance(answer, Submission)
         assert (answer.created, answer.record.spec) == (False, *specs("a"))
 
-    async def test_a_job_that_is_there_is_the_answer_and_the_memory_comes_before_the_unique_key(
-        self, store: Store
-    ) -> None:
+    async def test_an_existing_job_is_returned_and_a_tombstone_precedes_the_unique_key(self, store: Store) -> None:
         spec = JobSpec(id="a", task="t", unique="k", id_retention=60)
         await submit(store, spec)
         (again,) = await store.submit([spec])
@@ -176,7 +178,7 @@ class Remembered(StoreSuite):
         assert isinstance(other, Submission)
         assert (other.created, other.record.id) == (False, "b")
 
-    async def test_a_refusal_keeps_no_other_out_of_the_same_call(self, store: Store) -> None:
+    async def test_a_rejection_does_not_affect_others_of_its_call(self, store: Store) -> None:
         spec = JobSpec(id="a", task="t", id_retention=60)
         await submit(store, spec)
         await store.cancel(["a"])

@@ -4,18 +4,18 @@ import pytest
 
 from sidelane.conformance.stores.actions import (
     LEASE,
-    beat,
-    end_of,
+    claim,
+    claim_job,
+    end_event,
     failure,
     finish,
+    heartbeat,
     ids,
     pass_time,
     record,
     specs,
     start,
     submit,
-    take,
-    take_job,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.ids import new_nonce
@@ -29,7 +29,7 @@ from sidelane.stores.contract import Store
 async def lose(store: Store, clock: ManualClock, *job_ids: str, worker: str = "dead") -> None:
     """Let one worker claim these jobs and die."""
     for job_id in job_ids:
-        await take_job(store, job_id, worker=worker)
+        await claim_job(store, job_id, worker=worker)
     await pass_time(store, clock, 3 * LEASE)
 
 
@@ -37,10 +37,10 @@ async def losses(store: Store, *job_ids: str) -> list[int]:
     return [(await record(store, job_id)).worker_losses for job_id in job_ids]
 
 
-class Losses(StoreSuite):
+class WorkerLosses(StoreSuite):
     """What a lost lease costs."""
 
-    async def test_a_job_that_must_not_run_twice_fails_at_its_first_loss(
+    async def test_a_job_with_max_worker_losses_0_fails_at_its_first_loss(
         self, store: Store, clock: ManualClock
     ) -> None:
         await start(store, JobSpec(id="a", task="t", max_worker_losses=0))
@@ -49,7 +49,7 @@ class Losses(StoreSuite):
         assert (job.state, job.worker_losses) == (State.FAILED, 1)
         assert job.problem is not None
 
-    async def test_out_of_losses_a_job_fails_with_a_reason(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_job_beyond_its_worker_losses_fails_with_a_reason(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         for number in range(1, 4):
             await lose(store, clock, "a", worker=f"w{number}")
@@ -61,9 +61,9 @@ class Losses(StoreSuite):
         assert [each.attempt for each in job.history] == [1, 2, 3, 4]
         assert job.problem is not None
         assert job.problem.detail
-        assert (await end_of(store, "a"))["problem"] == job.problem.document()
+        assert (await end_event(store, "a"))["problem"] == job.problem.document()
 
-    async def test_a_job_without_a_budget_never_runs_again_whoever_ran_beside_it(
+    async def test_a_job_with_max_worker_losses_0_never_runs_again_whatever_else_ran(
         self, store: Store, clock: ManualClock
     ) -> None:
         await submit(store, *specs("a"), JobSpec(id="b", task="t", max_worker_losses=0))
@@ -72,13 +72,13 @@ class Losses(StoreSuite):
         job = await record(store, "b")
         assert (job.state, job.attempt, job.worker_losses) == (State.FAILED, 1, 1)
 
-    async def test_a_child_process_that_died_is_a_loss_at_once(self, store: Store) -> None:
+    async def test_a_dead_child_process_is_a_worker_loss_at_once(self, store: Store) -> None:
         assert await finish(store, await start(store, *specs("a")), Lost(failure("killed")))
         job = await record(store, "a")
         assert (job.state, job.failures, job.worker_losses, job.worker) == (State.QUEUED, 0, 1, None)
         assert [each.problem.detail for each in job.history] == ["killed"]
 
-    async def test_a_child_process_that_died_once_too_often_fails_its_job(self, store: Store) -> None:
+    async def test_a_child_process_that_died_too_often_fails_its_job(self, store: Store) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", max_worker_losses=0))
         for _ in range(2):
             assert await finish(store, claimed, Lost(failure("killed")))
@@ -87,26 +87,26 @@ class Losses(StoreSuite):
         assert job.problem is not None
         assert job.problem.detail == "killed"
 
-    async def test_a_loss_of_a_job_that_was_asked_to_stop_cancels_it(self, store: Store) -> None:
+    async def test_a_worker_loss_with_a_cancel_request_cancels_the_job(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await store.cancel(["a"])
         await finish(store, claimed, Lost(failure()))
         job = await record(store, "a")
         assert (job.state, job.worker_losses) == (State.CANCELLED, 0)
 
-    async def test_failures_cost_no_loss_and_losses_no_failure(self, store: Store, clock: ManualClock) -> None:
+    async def test_failures_and_worker_losses_are_counted_separately(self, store: Store, clock: ManualClock) -> None:
         await finish(store, await start(store, *specs("a")), Retried(failure()))
         await lose(store, clock, "a")
         job = await record(store, "a")
         assert (job.attempt, job.failures, job.worker_losses, len(job.history)) == (2, 1, 1, 2)
 
-    async def test_released_costs_nothing_and_the_next_attempt_is_still_higher(self, store: Store) -> None:
+    async def test_a_release_counts_nothing_and_the_next_attempt_is_higher(self, store: Store) -> None:
         await finish(store, await start(store, JobSpec(id="a", task="t", max_worker_losses=0)), Released())
         job = await record(store, "a")
         assert (job.state, job.failures, job.worker_losses, job.worker, job.history) == (State.QUEUED, 0, 0, None, ())
-        assert (await take_job(store, "a")).lease.attempt == 2
+        assert (await claim_job(store, "a")).lease.attempt == 2
 
-    async def test_a_cancelled_attempt_costs_nothing(self, store: Store) -> None:
+    async def test_a_cancelled_attempt_counts_nothing(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await store.cancel(["a"])
         await finish(store, claimed, Cancelled())
@@ -117,7 +117,7 @@ class Losses(StoreSuite):
 class DeadWorkers(StoreSuite):
     """When a worker dies, each of its jobs takes a loss: nobody is blamed and nobody is spared."""
 
-    async def test_when_a_worker_dies_each_of_its_jobs_takes_a_loss(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_dead_worker_is_a_loss_for_each_of_its_jobs(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", "c", "d"))
         await lose(store, clock, "a", "b", worker="w1")
         await lose(store, clock, "a", worker="w2")
@@ -125,12 +125,10 @@ class DeadWorkers(StoreSuite):
         await lose(store, clock, "a", "b", "c", worker="w3")
         assert await losses(store, "a", "b", "c", "d") == [3, 2, 1, 0]
 
-    async def test_many_leases_of_a_dead_worker_are_taken_in_steps_that_say_so(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_many_leases_of_a_dead_worker_are_swept_in_chunks(self, store: Store, clock: ManualClock) -> None:
         many = [f"j{n}" for n in range(250)]
         await submit(store, *specs(*many))
-        await take(store, worker="dead", limit=250)
+        await claim(store, worker="dead", limit=250)
         clock.advance(1.4 * LEASE)
         first = await store.sweep(lease=10 * LEASE, limit=100)
         assert (first.lost, first.more) == (0, False)
@@ -146,12 +144,12 @@ class DeadWorkers(StoreSuite):
                 break
         assert await losses(store, *many) == [1] * 250
 
-    async def test_one_killer_among_two_hundred_dies_and_nobody_with_it(self, store: Store, clock: ManualClock) -> None:
+    async def test_one_poison_job_among_two_hundred_fails_alone(self, store: Store, clock: ManualClock) -> None:
         others = [f"j{n}" for n in range(199)]
         await submit(store, *specs("killer"), *specs(*others))
         for number in range(100):
-            claimed = await take(store, worker=f"w{number}", limit=64)
-            claimed += await take(store, worker=f"i{number}", limit=1, isolated=True)
+            claimed = await claim(store, worker=f"w{number}", limit=64)
+            claimed += await claim(store, worker=f"i{number}", limit=1, isolated=True)
             if not claimed:
                 break
             doomed = {each.record.id for each in claimed} & {"killer"}
@@ -165,41 +163,37 @@ class DeadWorkers(StoreSuite):
         ends_of_others = [(await record(store, job_id)).state for job_id in others]
         assert ends_of_others == [State.SUCCEEDED] * 199
 
-    async def test_jobs_of_other_workers_take_no_loss(self, store: Store, clock: ManualClock) -> None:
+    async def test_jobs_of_other_workers_have_no_loss(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b"))
-        await take_job(store, "a", worker="dead")
-        alive = await take_job(store, "b", worker="alive")
+        await claim_job(store, "a", worker="dead")
+        alive = await claim_job(store, "b", worker="alive")
         for _ in range(9):
-            assert await beat(store, "alive", alive.lease) == [LeaseStatus.HELD]
+            assert await heartbeat(store, "alive", alive.lease) == [LeaseStatus.HELD]
             await pass_time(store, clock, LEASE / 3)
         assert await losses(store, "a", "b") == [1, 0]
         assert (await record(store, "b")).state is State.RUNNING
 
-    async def test_leases_that_a_living_worker_no_longer_renews_cost_their_jobs_a_loss(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_leases_that_a_live_worker_stops_renewing_are_losses(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", "c"))
         await lose(store, clock, "a", worker="w1")
         for job_id in "ab":
-            await take_job(store, job_id, worker="w")
-        held = await take_job(store, "c", worker="w")
+            await claim_job(store, job_id, worker="w")
+        held = await claim_job(store, "c", worker="w")
         for _ in range(9):
-            assert await beat(store, "w", held.lease) == [LeaseStatus.HELD]
+            assert await heartbeat(store, "w", held.lease) == [LeaseStatus.HELD]
             await pass_time(store, clock, LEASE / 3)
         assert await losses(store, "a", "b", "c") == [2, 1, 0]
         assert (await record(store, "c")).state is State.RUNNING
 
     @pytest.mark.parametrize("beats", [False, True])
-    async def test_a_worker_that_claimed_lately_is_not_dead_yet(
-        self, store: Store, clock: ManualClock, beats: bool
-    ) -> None:
+    async def test_a_worker_that_claimed_recently_is_alive(self, store: Store, clock: ManualClock, beats: bool) -> None:
         await submit(store, *specs("a", "b"))
         await lose(store, clock, "a", worker="w1")
-        first = await take_job(store, "a", worker="w2")
+        first = await claim_job(store, "a", worker="w2")
         if beats:
-            assert await beat(store, "w2", first.lease) == [LeaseStatus.HELD]
+            assert await heartbeat(store, "w2", first.lease) == [LeaseStatus.HELD]
         await pass_time(store, clock, 0.8 * LEASE)
-        await take_job(store, "b", worker="w2")
+        await claim_job(store, "b", worker="w2")
         assert (await pass_time(store, clock, 0.75 * LEASE)).lost == 0
         assert (await pass_time(store, clock, LEASE)).lost == 2
         assert await losses(store, "a", "b") == [2, 1]
@@ -233,25 +227,25 @@ class Isolation(StoreSuite):
             await lose(store, clock, "a", worker="w2")
             assert (await record(store, "a")).isolated
 
-    async def test_a_first_loss_costs_no_place(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_first_loss_keeps_the_jobs_position(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", user="u"))
         await lose(store, clock, "a")
-        assert ids(await take(store)) == ["a", "b"]
+        assert ids(await claim(store)) == ["a", "b"]
 
-    async def test_a_claim_takes_isolated_jobs_or_the_others(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_claim_takes_either_isolated_jobs_or_others(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b"))
         await isolate(store, clock, "a", "b")
         await submit(store, *specs("c", "d"))
-        assert ids(await take(store, limit=9)) == ["c", "d"]
-        assert ids(await take(store, limit=1, isolated=True)) == ["a"]
-        assert ids(await take(store, limit=9, isolated=True)) == ["b"]
+        assert ids(await claim(store, limit=9)) == ["c", "d"]
+        assert ids(await claim(store, limit=1, isolated=True)) == ["a"]
+        assert ids(await claim(store, limit=9, isolated=True)) == ["b"]
 
     async def test_a_claim_by_id_takes_either(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b"))
         await isolate(store, clock, "a")
-        assert ids(await take(store, ids=("a", "b"))) == ["a", "b"]
+        assert ids(await claim(store, ids=("a", "b"))) == ["a", "b"]
 
-    async def test_an_ordinary_claim_says_that_an_isolated_job_waits(self, store: Store, clock: ManualClock) -> None:
+    async def test_an_ordinary_claim_reports_a_waiting_isolated_job(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         assert not await waits_isolated(store, tasks={})
         await isolate(store, clock, "a")
@@ -262,56 +256,54 @@ class Isolation(StoreSuite):
         await store.pause("default")
         assert not await waits_isolated(store)
         await store.pause("default", False)
-        await take(store, isolated=True)
+        await claim(store, isolated=True)
         assert not await waits_isolated(store)
 
-    async def test_isolated_jobs_of_a_newer_version_are_not_told_of(self, store: Store, clock: ManualClock) -> None:
+    async def test_isolated_jobs_of_a_newer_version_are_not_reported(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", version=2))
         await isolate(store, clock, "a")
         assert not await waits_isolated(store, tasks={"t": 1})
         assert await waits_isolated(store, tasks={"t": 2})
 
-    async def test_isolated_jobs_go_by_priority_and_then_by_user(self, store: Store, clock: ManualClock) -> None:
+    async def test_isolated_jobs_are_claimed_by_priority_then_user(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", user="u"), *specs("c", user="v"), JobSpec(id="d", task="t", priority=1))
         await isolate(store, clock, "a", "b", "c", "d")
-        assert ids(await take(store, isolated=True)) == ["d", "a", "c", "b"]
+        assert ids(await claim(store, isolated=True)) == ["d", "a", "c", "b"]
 
-    async def test_many_isolated_jobs_never_hide_another(self, store: Store, clock: ManualClock) -> None:
+    async def test_many_isolated_jobs_do_not_hide_another_job(self, store: Store, clock: ManualClock) -> None:
         many = [f"s{n}" for n in range(250)]
         await submit(store, *(JobSpec(id=each, task="t", max_worker_losses=1) for each in many))
-        await take(store, worker="dead", limit=250)
+        await claim(store, worker="dead", limit=250)
         await pass_time(store, clock, 4 * LEASE)
         await submit(store, *specs("calm"))
-        assert ids(await take(store, limit=1)) == ["calm"]
-        assert len(await take(store, limit=300, isolated=True)) == 250
+        assert ids(await claim(store, limit=1)) == ["calm"]
+        assert len(await claim(store, limit=300, isolated=True)) == 250
 
-    async def test_a_job_that_may_not_be_isolated_never_is(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_job_that_is_not_isolable_is_never_isolated(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", isolable=False))
         await isolate(store, clock, "a")
         job = await record(store, "a")
         assert (job.isolated, job.worker_losses) == (False, 2)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
-    async def test_an_isolated_job_stays_so_when_it_is_released_or_tried_again(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_a_released_or_retried_job_stays_isolated(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         await isolate(store, clock, "a")
         for outcome in Released(), Retried(failure()), Released(5.0):
-            await finish(store, await take_job(store, "a"), outcome)
+            await finish(store, await claim_job(store, "a"), outcome)
             assert (await record(store, "a")).isolated
         clock.advance(6.0)
-        assert ids(await take(store)) == []
-        assert ids(await take(store, isolated=True)) == ["a"]
+        assert ids(await claim(store)) == []
+        assert ids(await claim(store, isolated=True)) == ["a"]
 
-    async def test_a_requeued_job_is_isolated_no_more(self, store: Store, clock: ManualClock) -> None:
+    async def test_a_requeued_job_is_not_isolated(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         await isolate(store, clock, "a")
-        await finish(store, await take_job(store, "a"), Succeeded("1"))
+        await finish(store, await claim_job(store, "a"), Succeeded("1"))
         await store.requeue(["a"])
         job = await record(store, "a")
         assert (job.isolated, job.worker_losses) == (False, 0)
-        assert ids(await take(store)) == ["a"]
+        assert ids(await claim(store)) == ["a"]
 
     async def test_an_isolated_job_can_be_cancelled_while_it_waits(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
@@ -319,15 +311,13 @@ class Isolation(StoreSuite):
         await store.cancel(["a"])
         assert (await record(store, "a")).state is State.CANCELLED
         assert not await waits_isolated(store)
-        assert ids(await take(store, isolated=True)) == []
+        assert ids(await claim(store, isolated=True)) == []
 
-    async def test_a_hand_over_without_an_answer_is_counted_as_no_death_of_a_worker(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_an_external_job_without_completion_is_not_isolated(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", max_worker_losses=1, isolable=False))
         for number in range(2):
             told = JobSpec(id=f"told-{number}", task="send", queue="other")
-            await finish(store, await take_job(store, "a"), Dispatched(1.0, told))
+            await finish(store, await claim_job(store, "a"), Dispatched(1.0, told))
             await pass_time(store, clock, 3 * LEASE)
         job = await record(store, "a")
         assert (job.state, job.worker_losses) == (State.FAILED, 2)

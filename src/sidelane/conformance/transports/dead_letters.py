@@ -20,20 +20,20 @@ class Rejecting(Subject):
     """What becomes of messages that cannot be used."""
 
     @pytest.mark.parametrize("dead_letters", ["given", "own"])
-    async def test_what_is_rejected_is_a_dead_letter_with_the_reason(
+    async def test_a_dead_lettered_message_keeps_the_reason(
         self, place: TransportPlace, dead_letters: DeadLetters
     ) -> None:
         way = await place.way(dead_letters=dead_letters)
         async with opened(way.open()) as transport, opened(way.open_dead_letters()) as buried:
             sent = Message(body="not json", id="a", attributes={"from": "é"})
             await send(transport, sent)
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 (delivery,) = await take(receiver)
-                await delivery.reject("The message is not JSON.")
-                await delivery.reject("And again.")
-            async with transport.receiving() as receiver:
+                await delivery.dead_letter("The message is not JSON.")
+                await delivery.dead_letter("And again.")
+            async with transport.open_receiver() as receiver:
                 await nothing(receiver)
-            async with buried.receiving() as receiver:
+            async with buried.open_receiver() as receiver:
                 (letter,) = await take(receiver)
                 await letter.ack()
                 assert letter.message.body == sent.body
@@ -41,26 +41,26 @@ class Rejecting(Subject):
                 assert letter.message.attributes["reason"] == "The message is not JSON."
                 await nothing(receiver)
 
-    async def test_a_long_reason_is_cut(self, place: TransportPlace) -> None:
+    async def test_a_long_reason_is_truncated(self, place: TransportPlace) -> None:
         way = await place.way(dead_letters="given")
         async with opened(way.open()) as transport, opened(way.open_dead_letters()) as buried:
             await send(transport, *messages("a"))
-            async with transport.receiving() as receiver, buried.receiving() as letters:
-                await (await take(receiver))[0].reject("말" * 100_000)
+            async with transport.open_receiver() as receiver, buried.open_receiver() as letters:
+                await (await take(receiver))[0].dead_letter("말" * 100_000)
                 (letter,) = await take(letters)
                 assert letter.message.attributes["reason"].startswith("말말말")
 
     @pytest.mark.parametrize("dead_letters", ["none", "missing"])
-    async def test_where_dead_letters_have_no_place_what_is_rejected_stays(
+    async def test_without_a_dead_letter_queue_the_message_is_redelivered(
         self, place: TransportPlace, dead_letters: DeadLetters, caplog: pytest.LogCaptureFixture
     ) -> None:
         way = await place.way(dead_letters=dead_letters)
         async with opened(way.open()) as transport:
             await send(transport, *messages("a"))
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 (delivery,) = await take(receiver)
-                await delivery.reject("The message is not JSON.")
+                await delivery.dead_letter("The message is not JSON.")
                 assert "The message is not JSON." in caplog.text
                 await nothing(receiver)  # not at once, for it would come again and again
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 assert bodies(await take(receiver)) == ["a"]

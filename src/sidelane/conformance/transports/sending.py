@@ -21,57 +21,57 @@ from sidelane.transports.contract import Transport
 class Sending(Subject):
     """What is sent is what is received."""
 
-    async def test_what_is_sent_is_received_with_its_body_and_attributes(self, transport: Transport) -> None:
+    async def test_a_message_is_received_with_its_body_and_attributes(self, transport: Transport) -> None:
         attributes = {"content-type": "text/plain", "name": "말하다 \U0001f600 é", "long": "x" * 1000}
         await send(transport, Message(body='{"text": "말하다 \U0001f600"}', id="a", attributes=attributes))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
         assert delivery.message.body == '{"text": "말하다 \U0001f600"}'
         assert delivery.message.attributes == attributes
         assert delivery.message.id
 
-    async def test_attributes_may_be_many_and_of_any_text(self, transport: Transport) -> None:
+    async def test_attributes_may_be_many_and_hold_any_text(self, transport: Transport) -> None:
         attributes = {f"a{number}": str(number) for number in range(20)} | {"empty": "", "이름": "v", "a..b": "\x01\n"}
         await send(transport, Message(body="x", attributes=attributes))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
         assert delivery.message.attributes == attributes
 
-    async def test_a_message_may_be_as_large_as_the_transport_says(self, transport: Transport) -> None:
-        await transport.reach()
-        body = "é" * (transport.largest // 2)
+    async def test_a_message_may_have_the_maximum_size(self, transport: Transport) -> None:
+        await transport.connect()
+        body = "é" * (transport.max_message_size // 2)
         await send(transport, Message(body=body))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver)) == [body]
 
-    async def test_one_that_is_too_large_has_its_own_error_while_the_others_go(self, transport: Transport) -> None:
-        await transport.reach()
+    async def test_a_message_that_is_too_large_fails_alone(self, transport: Transport) -> None:
+        await transport.connect()
         first, second, third = await transport.send(
-            [*messages("a"), Message(body="é" * (transport.largest // 2 + 1)), *messages("b")]
+            [*messages("a"), Message(body="é" * (transport.max_message_size // 2 + 1)), *messages("b")]
         )
         assert (first, third) == (None, None)
         assert isinstance(second, TransportMisconfigured)
-        assert f"{transport.largest:,}" in str(second)
-        async with transport.receiving() as receiver:
+        assert f"{transport.max_message_size:,}" in str(second)
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver, 2)) == ["a", "b"]
 
-    async def test_many_are_sent_received_and_acknowledged_at_once(self, transport: Transport) -> None:
+    async def test_many_messages_are_sent_received_and_acknowledged_in_one_call(self, transport: Transport) -> None:
         many = [f"{number:02}" for number in range(45)]
         await send(transport, *messages(*many))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             taken = await take(receiver, len(many))
             assert bodies(taken) == many
             assert len({delivery.message.id for delivery in taken}) == len(many)
             await asyncio.gather(*(delivery.ack() for delivery in taken))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             await nothing(receiver)
 
-    async def test_sends_at_the_same_time_all_go(self, transport: Transport) -> None:
+    async def test_concurrent_sends_all_succeed(self, transport: Transport) -> None:
         await asyncio.gather(*(send(transport, *messages(f"{number:02}")) for number in range(30)))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert len(set(bodies(await take(receiver, 30)))) == 30
 
-    async def test_sending_nothing_answers_nothing(self, transport: Transport) -> None:
+    async def test_an_empty_send_returns_an_empty_list(self, transport: Transport) -> None:
         assert await transport.send([]) == []
 
 
@@ -82,13 +82,13 @@ class Failing(Subject):
         """Send two messages and receive, and give what is said of each."""
         said: list[BaseException | None] = list(await transport.send(messages("a", "b")))
         try:
-            async with asyncio.timeout(PATIENCE), transport.receiving() as receiver:
+            async with asyncio.timeout(PATIENCE), transport.open_receiver() as receiver:
                 await receiver.receive(1)
         except TransportError as error:
             said.append(error)
         return said
 
-    async def test_what_is_not_there_is_unusable_and_says_so(self, place: TransportPlace) -> None:
+    async def test_a_missing_queue_is_misconfigured_and_named(self, place: TransportPlace) -> None:
         async with opened(place.missing()) as transport:
             said = await self.failures(transport)
         assert [type(error) for error in said] == [TransportMisconfigured] * 3

@@ -21,17 +21,15 @@ from sidelane.transports.contract import Delivery, Receiver, Transport
 class Holding(Subject):
     """Who has a message, and for how long."""
 
-    async def test_a_message_is_not_delivered_again_while_it_is_held(self, transport: Transport) -> None:
+    async def test_a_message_is_not_redelivered_during_its_visibility_timeout(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             await take(receiver)
             await nothing(receiver)
 
-    async def test_what_is_neither_acknowledged_nor_extended_comes_again(
-        self, place: TransportPlace, transport: Transport
-    ) -> None:
+    async def test_an_unacknowledged_message_is_redelivered(self, place: TransportPlace, transport: Transport) -> None:
         await send(transport, *messages("acknowledged", "extended", "forgotten", "late"))
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             taken = {delivery.message.body: delivery for delivery in await take(receiver, 4)}
             await taken["acknowledged"].ack()
             await taken["extended"].extend(place.shortest_hold + PATIENCE)
@@ -43,58 +41,58 @@ class Holding(Subject):
             assert {name: again[name].message.id for name in again} == {name: taken[name].message.id for name in again}
             await nothing(receiver)
 
-    async def test_what_is_acknowledged_never_comes_again(self, transport: Transport) -> None:
+    async def test_an_acknowledged_message_is_never_redelivered(self, transport: Transport) -> None:
         await send(transport, *messages("a", "b"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             for delivery in await take(receiver, 2):
                 await delivery.ack()
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             await nothing(receiver)
 
-    async def test_every_verb_after_the_acknowledgement_changes_nothing(self, transport: Transport) -> None:
+    async def test_calls_after_the_acknowledgement_change_nothing(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
             await delivery.ack()
             await delivery.ack()
             await delivery.extend(1)
             await delivery.release()
-            await delivery.reject("too late")
+            await delivery.dead_letter("too late")
             await nothing(receiver)
 
-    async def test_what_is_released_comes_again_at_once(self, transport: Transport) -> None:
+    async def test_a_released_message_is_redelivered_at_once(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (first,) = await take(receiver)
             await first.release()
             (second,) = await take(receiver)
             assert second.message == first.message
             await first.ack()  # which is not its holder's any more
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_what_is_released_with_a_delay_comes_again_after_it(self, transport: Transport) -> None:
+    async def test_a_message_released_with_a_delay_is_redelivered_after_it(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
             await delivery.release(1.0)
             await nothing(receiver, 0.6)
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_what_is_extended_is_still_its_holders_after_the_first_hold(
+    async def test_an_extended_message_is_not_redelivered_after_the_first_timeout(
         self, place: TransportPlace, transport: Transport
     ) -> None:
         await send(transport, *messages("a"))
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             (delivery,) = await take(receiver)
             await delivery.extend(place.shortest_hold + PATIENCE)
             await asyncio.sleep(place.shortest_hold + QUIET)
             await delivery.release()
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_it_is_counted_how_often_a_message_was_delivered(self, place: TransportPlace) -> None:
+    async def test_deliveries_of_a_message_are_counted(self, place: TransportPlace) -> None:
         way = await place.way(dead_letters="own")  # some services count only where they bury what comes too often
-        async with opened(way.open()) as transport, transport.receiving() as receiver:
+        async with opened(way.open()) as transport, transport.open_receiver() as receiver:
             await send(transport, *messages("a"))
             for count in (1, 2, 3):
                 (delivery,) = await take(receiver)
@@ -105,40 +103,40 @@ class Holding(Subject):
 class Closing(Subject):
     """What becomes of messages whose receiver goes."""
 
-    async def test_closing_the_way_in_releases_what_was_not_acknowledged(self, transport: Transport) -> None:
+    async def test_closing_a_receiver_releases_unacknowledged_messages(self, transport: Transport) -> None:
         await send(transport, *messages("a", "b", "c"))
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             taken = await take(receiver, 3)
             await next(delivery for delivery in taken if delivery.message.body == "b").ack()
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver, 2)) == ["a", "c"]
 
-    async def test_a_failing_receiver_releases_too(self, transport: Transport) -> None:
+    async def test_a_failing_receiver_releases_its_messages(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
         with suppress(ZeroDivisionError):
-            async with transport.receiving() as receiver:
+            async with transport.open_receiver() as receiver:
                 await take(receiver)
                 raise ZeroDivisionError
-        async with transport.receiving() as receiver:
+        async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_a_cancelled_receive_ends_at_once_and_loses_nothing(self, transport: Transport) -> None:
-        async with transport.receiving() as receiver:
+    async def test_a_cancelled_receive_ends_at_once_and_loses_no_message(self, transport: Transport) -> None:
+        async with transport.open_receiver() as receiver:
             for body in ("a", "b", "c"):
                 await nothing(receiver, 0.1)  # cancels it
                 await send(transport, *messages(body))
                 assert bodies(await take(receiver)) == [body]
 
-    async def test_what_comes_while_a_receive_is_cancelled_comes_again(
+    async def test_a_message_that_arrives_during_a_cancelled_receive_is_redelivered(
         self, place: TransportPlace, transport: Transport
     ) -> None:
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             await nothing(receiver, 0.1)
         await send(transport, *messages("a"))
-        async with transport.receiving(hold=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_a_closed_transport_may_be_closed_again(self, transport: Transport) -> None:
+    async def test_closing_a_transport_twice_is_allowed(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
         await transport.close()
         await transport.close()
@@ -147,11 +145,11 @@ class Closing(Subject):
 class Sharing(Subject):
     """Several receivers of one way."""
 
-    async def test_each_message_is_in_the_hands_of_one_receiver(self, place: TransportPlace) -> None:
+    async def test_each_message_is_delivered_to_one_receiver(self, place: TransportPlace) -> None:
         way = await place.way()
         async with opened(way.open()) as one, opened(way.open()) as other:
             await send(one, *messages(*(str(number) for number in range(30))))
-            async with one.receiving() as first, other.receiving() as second:
+            async with one.open_receiver() as first, other.open_receiver() as second:
                 came: list[Delivery] = []
                 all_came = asyncio.Event()
 

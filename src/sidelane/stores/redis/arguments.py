@@ -1,4 +1,4 @@
-"""Values as the arguments of scripts: flat lists of texts and numbers, read by the scripts in the same order."""
+"""Encodes values as script arguments: flat lists of texts and numbers, which scripts read in the same order."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -29,32 +29,32 @@ from sidelane.stores.serialization import dump_batch, dump_limits, dump_problem,
 from sidelane.stores.validation import valid_outcome
 
 CODES = {State.QUEUED: "012", State.RUNNING: "3", State.SUCCEEDED: "4", State.FAILED: "5", State.CANCELLED: "6"}
-WAITING = 1
-_REMOVED = "7"
+DELAYED = 1
+_REMOVED = "7"  # not a state: a follow-up that waits for the job's removal
 STATES = (State.QUEUED, State.QUEUED, State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 Argument = str | int
 
 
 def new_job(spec: JobSpec) -> list[Any]:
-    """The arguments of one new job: id, what was asked for, and the fields that scripts decide by."""
-    return [spec.id, _text_of(spec, "id"), fields_of(spec)]
+    """Return the arguments of one new job: id, spec text, and the fields that scripts decide by."""
+    return [spec.id, _spec_text(spec, "id"), fields_of(spec)]
 
 
-def specification(spec: JobSpec) -> list[Any]:
-    """The arguments of one job that is submitted, and may be refused."""
+def submission_fields(spec: JobSpec) -> list[Any]:
+    """Return the arguments of one submitted job, which limits or a full queue may reject."""
     return [*new_job(spec), spec.max_queued]
 
 
 def fields_of(spec: JobSpec) -> list[Any]:
-    """The 22 fields in the order that `arrivals.lua` takes them. Numbers that a script could not hold exactly go as text."""
+    """Return the 22 fields in the order of `enqueue.lua`. Integers that a Lua number cannot hold exactly go as text."""
     return [
-        spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), *_PLAIN(spec),
+        spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), *_PLAIN_FIELDS(spec),
         _follow_ups(spec.follow_ups), *_limits(spec.limits), spec.batch, spec.cascade, spec.id_retention, spec.isolable,
     ]  # fmt: skip
 
 
-_PLAIN = attrgetter(
+_PLAIN_FIELDS = attrgetter(
     "key",
     "unique",
     "delay",
@@ -69,14 +69,14 @@ _PLAIN = attrgetter(
 
 
 def _limits(limits: tuple[Limit, ...]) -> tuple[str | None, list[str] | None]:
-    """The text of the limits without their keys, which is the same for many jobs, and the keys."""
+    """Return the limits' text without their keys, which the jobs of a task share, and the keys."""
     if not limits:
         return None, None
-    return _text_without_keys(tuple(map(_POLICY, limits))), [limit.key for limit in limits]
+    return _limits_text(tuple(map(_POLICY, limits))), [limit.key for limit in limits]
 
 
 @lru_cache(maxsize=1000)
-def _text_without_keys(policies: tuple[tuple[Any, ...], ...]) -> str | None:
+def _limits_text(policies: tuple[tuple[Any, ...], ...]) -> str | None:
     return dump_limits(tuple(Limit(key="", **dict(zip(_POLICY_NAMES, policy, strict=True))) for policy in policies))
 
 
@@ -89,29 +89,38 @@ def lease_fields(lease: Lease) -> list[Argument]:
 
 
 def append_fields(append: EventAppend) -> list[Argument]:
-    return [*lease_fields(append.lease), append.ordinal, *_entries(append.entries)]
+    return [*lease_fields(append.lease), append.ordinal, *_entry_fields(append.entries)]
 
 
 def report_fields(report: AttemptResult) -> list[Any]:
-    """The arguments of one report, in the order that `finish.lua` takes them."""
-    name = delay = text = kept = ""
-    sending = None
+    """Return the arguments of one attempt result, in the order of `finish.lua`."""
+    name = delay = text = history = ""
+    dispatch_job = None
     match valid_outcome(report.outcome):
         case Succeeded(result):
             name, text = "succeeded", escape_surrogates(result)
         case Failed(failure):
-            name, text, kept = "failed", dump_problem(failure.problem), _failure(failure)
+            name, text, history = "failed", dump_problem(failure.problem), _failure(failure)
         case Cancelled():
             name = "cancelled"
         case Retried(failure, seconds):
-            name, delay, kept = "retried", _seconds(seconds), _failure(failure)
+            name, delay, history = "retried", _seconds(seconds), _failure(failure)
         case Released(seconds):
             name, delay = "released", _seconds(seconds)
         case Lost(failure):
-            name, text, kept = "lost", dump_problem(failure.problem), _failure(failure)
+            name, text, history = "lost", dump_problem(failure.problem), _failure(failure)
         case Dispatched(seconds, spec):
-            name, delay, sending = "handed over", _seconds(seconds), new_job(spec)
-    return [*lease_fields(report.lease), report.ordinal, name, delay, text, kept, sending, *_entries(report.entries)]
+            name, delay, dispatch_job = "dispatched", _seconds(seconds), new_job(spec)
+    return [
+        *lease_fields(report.lease),
+        report.ordinal,
+        name,
+        delay,
+        text,
+        history,
+        dispatch_job,
+        *_entry_fields(report.entries),
+    ]
 
 
 def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) -> list[Argument]:
@@ -129,27 +138,27 @@ def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) ->
 
 
 def query_fields(query: Query) -> list[Argument | None]:
-    """The conditions of a query that `find.lua` checks."""
+    """Return the conditions of a query that `list_jobs.lua` checks."""
     states = "" if query.states is None else "".join(CODES[state] for state in query.states) or "none"
     return [states, query.task, query.queue, query.user, query.key, query.parent, query.batch]
 
 
 def batch_fields(spec: BatchSpec) -> list[Any]:
-    """The arguments of a batch, in the order that `open_batch.lua` takes them."""
+    """Return the arguments of a batch, in the order of `open_batch.lua`."""
     return [spec.id, dump_batch(spec), spec.retention, _follow_ups(spec.follow_ups)]
 
 
-def firing_fields(firing: ScheduleTick) -> list[Any]:
-    """The arguments of a step of a schedule, in the order that `fire.lua` takes them."""
-    jobs = [field for spec in firing.specs for field in new_job(spec)]
-    return [firing.name, firing.previous, firing.at, firing.next, len(firing.specs), *jobs]
+def tick_fields(tick: ScheduleTick) -> list[Any]:
+    """Return the arguments of a schedule's tick, in the order of `fire.lua`."""
+    jobs = [field for spec in tick.specs for field in new_job(spec)]
+    return [tick.name, tick.previous, tick.at, tick.next, len(tick.specs), *jobs]
 
 
 def _failure(failure: Failure) -> str:
     return dumps([dump_problem(failure.problem), failure.error, failure.traceback])
 
 
-def _entries(entries: Iterable[NewEvent]) -> list[Argument]:
+def _entry_fields(entries: Iterable[NewEvent]) -> list[Argument]:
     flat: list[Argument] = [0]
     for entry in entries:
         flat += [escape_surrogates(entry.name), escape_surrogates(entry.data)]
@@ -157,10 +166,10 @@ def _entries(entries: Iterable[NewEvent]) -> list[Argument]:
     return flat
 
 
-def _text_of(spec: JobSpec, *left_out: str) -> str:
-    """What was asked for, as `rows.lua` keeps it. Limits stand in the row."""
+def _spec_text(spec: JobSpec, *omitted: str) -> str:
+    """Return the spec as `rows.lua` stores it, without the limits, which are in the row."""
     document = dump_spec(spec)
-    for name in (*left_out, "limits"):
+    for name in (*omitted, "limits"):
         document.pop(name, None)
     arguments = document.pop("arguments", None)
     text = dumps(document)
@@ -168,14 +177,14 @@ def _text_of(spec: JobSpec, *left_out: str) -> str:
 
 
 def _follow_ups(follow_ups: Iterable[FollowUp]) -> bytes | None:
-    """The follow-ups as `ending.lua` needs them: states, the template's text after its parent, fields."""
+    """Pack the follow-ups for `enqueue.lua`: states, the template's text after its parent, fields."""
     if not follow_ups:
         return None
     packed: bytes = packb(
         [
             [
                 "".join(CODES[state] for state in follow.on) or _REMOVED,
-                _text_of(follow.spec, "id", "parent")[1:],
+                _spec_text(follow.spec, "id", "parent")[1:],
                 fields_of(follow.spec),
             ]
             for follow in follow_ups

@@ -1,4 +1,4 @@
-"""Where the primary server is: at a fixed address, where sentinels say, or at the node of a cluster that has the store's slot."""
+"""Discovery of the primary server: a fixed endpoint, the answer of sentinels, or the cluster node with the store's slot."""
 
 import asyncio
 import random
@@ -10,70 +10,70 @@ from redis.asyncio.connection import Connection
 from redis.crc import key_slot
 
 from sidelane.model.errors import StoreMisconfigured
-from sidelane.stores.redis.errors import is_transient, translated
+from sidelane.stores.redis.errors import is_transient, translate_errors
 from sidelane.stores.redis.url import Endpoint, RedisUrl
 
 ASK_TIMEOUT = 1.0
-"""Seconds until a server that was asked where the primary is counts as gone: there are others to ask."""
+"""Seconds until a server that is asked for the primary counts as unavailable."""
 
 
 class Discovery(Protocol):
-    """Knows where the primary is."""
+    """Finds the primary."""
 
-    async def locate(self, trouble: Exception | None) -> Endpoint:
-        """Find the primary, after `trouble` with the one before. Raises what redis-py does, and `StoreUnusable`."""
+    async def locate(self, previous_error: Exception | None) -> Endpoint:
+        """Return the primary, after `previous_error` from the last one. Raises redis-py's errors and `StoreMisconfigured`."""
         ...
 
 
-def discovery_for(address: RedisUrl) -> Discovery:
-    """Make the locator for what an address names."""
-    if address.way == "sentinel":
-        return Sentinels(address)
-    return Cluster(address) if address.way == "cluster" else SingleServer(address)
+def discovery_for(url: RedisUrl) -> Discovery:
+    """Return the discovery for the topology that a URL names."""
+    if url.topology == "sentinel":
+        return Sentinels(url)
+    return Cluster(url) if url.topology == "cluster" else SingleServer(url)
 
 
 class SingleServer:
-    """The one server that the URL names. Where it turns out to be a node of a cluster, the others are found from it."""
+    """The one server that the URL names. If it is a cluster node, it leads to the others."""
 
-    def __init__(self, address: RedisUrl) -> None:
-        self._address = address
-        self._nodes: Cluster | None = None
-        self._known = False
+    def __init__(self, url: RedisUrl) -> None:
+        self._url = url
+        self._cluster: Cluster | None = None
+        self._is_checked = False
 
-    async def locate(self, trouble: Exception | None) -> Endpoint:
-        (place,) = self._address.hosts
-        if not self._known:
-            await self._recognise(place)
-        return await self._nodes.locate(trouble) if self._nodes else place
+    async def locate(self, previous_error: Exception | None) -> Endpoint:
+        (endpoint,) = self._url.hosts
+        if not self._is_checked:
+            await self._check(endpoint)
+        return await self._cluster.locate(previous_error) if self._cluster else endpoint
 
-    async def _recognise(self, place: Endpoint) -> None:
-        info = read_info(await _ask(self._address.connection(place), "INFO"))
+    async def _check(self, endpoint: Endpoint) -> None:
+        info = read_info(await _ask(self._url.connection(endpoint), "INFO"))
         if "sentinel_masters" in info:
             raise StoreMisconfigured(
-                f"The store {self._address.name} is a sentinel: let SIDELANE_STORE name it by redis+sentinel://, and the "
-                "service at the end."
+                f"The store {self._url.name} is a sentinel: set SIDELANE_STORE to redis+sentinel:// with the service at "
+                "the end."
             )
-        if info.get("cluster_enabled") == "1" and place:
-            self._nodes = Cluster(self._address)
-        self._known = True
+        if info.get("cluster_enabled") == "1" and endpoint:
+            self._cluster = Cluster(self._url)
+        self._is_checked = True
 
 
 class Sentinels:
-    """What the sentinels call the primary of a service. One that says so but is a replica is not used."""
+    """The primary that sentinels name for a service. A server that is a replica is not used."""
 
-    def __init__(self, address: RedisUrl) -> None:
-        self._address = address
+    def __init__(self, url: RedisUrl) -> None:
+        self._url = url
 
-    async def locate(self, trouble: Exception | None) -> Endpoint:
+    async def locate(self, previous_error: Exception | None) -> Endpoint:
         last: Exception | None = None
         unknown = False
-        for sentinel in _mixed(self._address.hosts):
-            connection = self._address.connection({**sentinel, **self._address.sentinel})
+        for sentinel in _shuffled(self._url.hosts):
+            connection = self._url.connection({**sentinel, **self._url.sentinel})
             try:
-                answer = await _ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
+                answer = await _ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.service)
             except (exceptions.RedisError, OSError) as error:
                 if not is_transient(error):
-                    raise self._refused(error) from error
+                    raise self._misconfigured(error) from error
                 last = error
                 continue
             if answer:
@@ -81,37 +81,37 @@ class Sentinels:
             unknown = True
         if unknown:
             raise StoreMisconfigured(
-                f"The sentinels of the store {self._address.name} know no service {self._address.service!r}: "
+                f"The sentinels of the store {self._url.name} know no service {self._url.service!r}: "
                 "correct SIDELANE_STORE."
             )
         raise exceptions.ConnectionError(f"no sentinel answers; the last one: {last or 'silence'}")
 
-    def _refused(self, error: Exception) -> StoreMisconfigured:
+    def _misconfigured(self, error: Exception) -> StoreMisconfigured:
         if "unknown command" in str(error):
             return StoreMisconfigured(
-                f"The store {self._address.name} is no sentinel but a server: write redis:// in SIDELANE_STORE."
+                f"The store {self._url.name} is no sentinel but a server: write redis:// in SIDELANE_STORE."
             )
         return StoreMisconfigured(
-            f"A sentinel of the store {self._address.name} refused ({error}): correct SIDELANE_STORE, where "
+            f"A sentinel of the store {self._url.name} refused ({error}): correct SIDELANE_STORE, where "
             "?sentinel_username= and ?sentinel_password= are for the sentinels."
         )
 
 
 class Cluster:
-    """The nodes of a cluster: any of them knows which has the slot of the store's keys."""
+    """The nodes of a cluster. Any of them can name the node with the store's slot."""
 
-    def __init__(self, address: RedisUrl) -> None:
-        self._address = address
-        self._slot = key_slot(address.prefix.encode())
-        self._found: list[Endpoint] = []  # nodes that were found in the answers, beside those in the URL
+    def __init__(self, url: RedisUrl) -> None:
+        self._url = url
+        self._slot = key_slot(url.prefix.encode())
+        self._found: list[Endpoint] = []  # nodes from earlier answers, in addition to those in the URL
 
-    async def locate(self, trouble: Exception | None) -> Endpoint:
-        if isinstance(trouble, exceptions.MovedError) and trouble.host:
-            return {"host": trouble.host, "port": trouble.port}
+    async def locate(self, previous_error: Exception | None) -> Endpoint:
+        if isinstance(previous_error, exceptions.MovedError) and previous_error.host:
+            return {"host": previous_error.host, "port": previous_error.port}
         last: Exception | None = None
-        for node in _mixed([*self._address.hosts, *(node for node in self._found if node not in self._address.hosts)]):
+        for node in _shuffled([*self._url.hosts, *(node for node in self._found if node not in self._url.hosts)]):
             try:
-                answer = await _ask(self._address.connection(node), "CLUSTER", "SLOTS")
+                answer = await _ask(self._url.connection(node), "CLUSTER", "SLOTS")
             except (exceptions.RedisError, OSError) as error:
                 if not is_transient(error):
                     raise
@@ -123,34 +123,34 @@ class Cluster:
         raise last or exceptions.ClusterDownError(f"no node has the slot {self._slot}")
 
     def _read(self, answer: Iterable[Sequence[Any]], asked: Endpoint) -> Endpoint | None:
-        """Note the nodes that an answer names, and give the one that has the slot."""
+        """Remember the nodes in an answer, and return the one with the slot, if any."""
         owner = None
         found = []
         for first, last, *nodes in answer:
-            places = [
+            endpoints = [
                 {"host": host if host not in (None, "", "?") else asked["host"], "port": port}
                 for host, port, *_ in nodes
             ]
-            found += [place for place in places if place not in found]
+            found += [endpoint for endpoint in endpoints if endpoint not in found]
             if first <= self._slot <= last:
-                owner = places[0]
+                owner = endpoints[0]
         self._found = found
         return owner
 
 
 def read_info(answer: object) -> dict[str, str]:
-    """Read what INFO says."""
+    """Parse the reply to INFO."""
     return dict(line.split(":", 1) for line in str(answer).splitlines() if ":" in line and not line.startswith("#"))
 
 
-def _mixed(places: Sequence[Endpoint]) -> list[Endpoint]:
-    """Give servers in any order, so that one with old knowledge is not asked again and again."""
-    return random.sample(places, len(places))
+def _shuffled(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """Return endpoints in random order, so that one with outdated information is not always asked first."""
+    return random.sample(endpoints, len(endpoints))
 
 
 async def _ask(connection: Connection, *words: str) -> Any:
-    """Put one question to a server."""
-    with translated():
+    """Send one command to a server and return its reply."""
+    with translate_errors():
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
                 await connection.connect()  # type: ignore[no-untyped-call]
@@ -161,7 +161,7 @@ async def _ask(connection: Connection, *words: str) -> Any:
 
 
 async def _only_primary(connection: Connection) -> None:
-    """Begin a connection, and refuse a server that was the primary and has come back as a replica."""
+    """Set up a connection. Raises `ReadOnlyError` if the former primary is a replica now."""
     await connection.on_connect()
     await connection.send_command("INFO", "replication")
     if read_info(await connection.read_response()).get("role") != "master":

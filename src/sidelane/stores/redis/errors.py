@@ -1,4 +1,4 @@
-"""What the server's errors mean to whoever runs the store: one sentence that names it and says what to do."""
+"""Translation of server errors into store errors: one sentence that names the store and what to do."""
 
 import ssl
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from redis import exceptions
 
 from sidelane.model.errors import StoreError, StoreMisconfigured, StoreUnavailable
 
-PASSING = (
+TRANSIENT_ERRORS = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
     OSError,
@@ -17,30 +17,30 @@ PASSING = (
     exceptions.ClusterDownError,  # MASTERDOWN too
     exceptions.TryAgainError,
 )
-"""Errors after which the same call is tried again: the connection broke, or another server is the primary now or will be soon."""
+"""Errors after which a call is retried: the connection broke, or another server is or will be the primary."""
 
-_PASSING_WORDS = ("NOREPLICAS", "UNBLOCKED")
+_TRANSIENT_PREFIXES = ("NOREPLICAS", "UNBLOCKED")
 
-_REFUSED = "The store {name} refused the user or password ({error}): correct SIDELANE_STORE."
-_NO_RIGHT = (
+_WRONG_LOGIN = "The store {name} refused the user or password ({error}): correct SIDELANE_STORE."
+_NO_PERMISSION = (
     "The store {name} does not allow its user what Sidelane needs ({error}): give that user the right, or let SIDELANE_STORE "
     "name another."
 )
-_SILENT = (
+_NO_RESPONSE = (
     "The store {name} does not answer: see whether the server is well, and whether SIDELANE_STORE is right about TLS."
 )
 
-_FOR_GOOD: tuple[tuple[type[Exception], str], ...] = (
-    (exceptions.AuthenticationError, _REFUSED),
+_PERMANENT: tuple[tuple[type[Exception], str], ...] = (
+    (exceptions.AuthenticationError, _WRONG_LOGIN),
     (exceptions.AuthorizationError, "The store {name} asks for a password ({error}): put it into SIDELANE_STORE."),
-    (exceptions.NoPermissionError, _NO_RIGHT),
+    (exceptions.NoPermissionError, _NO_PERMISSION),
     (
         ssl.SSLCertVerificationError,
         "The certificate of the store {name} is not trusted ({error}): name its authority by ssl_ca_certs in SIDELANE_STORE.",
     ),
 )
 
-_FOR_NOW: tuple[tuple[type[Exception], str], ...] = (
+_TEMPORARY: tuple[tuple[type[Exception], str], ...] = (
     (
         exceptions.OutOfMemoryError,
         "The store {name} is full: raise the server's maxmemory, or keep finished jobs for a shorter time.",
@@ -59,8 +59,8 @@ _FOR_NOW: tuple[tuple[type[Exception], str], ...] = (
     ),
     (exceptions.ClusterDownError, "The store {name} has no primary server at the moment: {error}."),
     (exceptions.BusyLoadingError, "The store {name} is still loading its data."),
-    (exceptions.TimeoutError, _SILENT),
-    (TimeoutError, _SILENT),
+    (exceptions.TimeoutError, _NO_RESPONSE),
+    (TimeoutError, _NO_RESPONSE),
     (
         exceptions.ConnectionError,
         "The store {name} cannot be reached ({error}): see whether it runs, and SIDELANE_STORE.",
@@ -68,12 +68,12 @@ _FOR_NOW: tuple[tuple[type[Exception], str], ...] = (
     (OSError, "The store {name} cannot be reached ({error}): see whether it runs, and SIDELANE_STORE."),
 )
 
-_BY_WORDS: tuple[tuple[str, type[StoreError], str], ...] = (
-    ("WRONGPASS", StoreMisconfigured, _REFUSED),
-    ("NOAUTH", StoreMisconfigured, _REFUSED),
-    ("ACL failure in script", StoreMisconfigured, _NO_RIGHT),
-    ("The user executing the script can't", StoreMisconfigured, _NO_RIGHT),  # the same from Redis 7.0
-    ("OOM", StoreUnavailable, _FOR_NOW[0][1]),
+_BY_PREFIX: tuple[tuple[str, type[StoreError], str], ...] = (
+    ("WRONGPASS", StoreMisconfigured, _WRONG_LOGIN),
+    ("NOAUTH", StoreMisconfigured, _WRONG_LOGIN),
+    ("ACL failure in script", StoreMisconfigured, _NO_PERMISSION),
+    ("The user executing the script can't", StoreMisconfigured, _NO_PERMISSION),  # the same in Redis 7.0
+    ("OOM", StoreUnavailable, _TEMPORARY[0][1]),
     ("NOREPLICAS", StoreUnavailable, "The store {name} has fewer replicas than its min-replicas-to-write asks for."),
     (
         "DB index is out of range",
@@ -94,43 +94,43 @@ _BY_WORDS: tuple[tuple[str, type[StoreError], str], ...] = (
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Raise whatever a driver or an event loop raises on a connection as an error of redis-py, an `OSError` or a `StoreError`.
+def translate_errors() -> Iterator[None]:
+    """Raise any error of a driver or event loop as one of redis-py, an `OSError` or a `StoreError`.
 
-    uvloop, for one, raises `RuntimeError` where one writes to a connection that was reset.
+    For example, uvloop raises `RuntimeError` on a write to a connection that was reset.
     """
     try:
         yield
     except (exceptions.RedisError, OSError, StoreError):
         raise
-    except Exception as error:  # what else there is depends on the driver's and the loop's version
+    except Exception as error:  # the other types depend on the versions of driver and loop
         raise exceptions.ConnectionError(f"the connection broke: {error}") from error
 
 
 def store_error(error: Exception, name: str) -> StoreError:
-    """Say in one sentence what `error` means for the store `name`."""
+    """Return the store error for `error`, with a sentence about the store `name`."""
     error = _root_cause(error)
     text = str(error).rstrip(".")
-    for kinds, raised in ((_FOR_GOOD, StoreMisconfigured), (_FOR_NOW, StoreUnavailable)):
+    for kinds, error_type in ((_PERMANENT, StoreMisconfigured), (_TEMPORARY, StoreUnavailable)):
         for kind, sentence in kinds:
             if isinstance(error, kind):
-                return raised(sentence.format(name=name, error=text))
-    for words, told, sentence in _BY_WORDS:
-        if text.startswith(words):
-            return told(sentence.format(name=name, error=text))
+                return error_type(sentence.format(name=name, error=text))
+    for prefix, raised, sentence in _BY_PREFIX:
+        if text.startswith(prefix):
+            return raised(sentence.format(name=name, error=text))
     return StoreUnavailable(f"The store {name} refused: {text}.")
 
 
 def is_transient(error: Exception) -> bool:
-    """Tell whether a call that met `error` is worth another try at once."""
+    """Return True if a call that raised `error` should be retried at once."""
     error = _root_cause(error)
-    if isinstance(error, tuple(kind for kind, _ in _FOR_GOOD)):
+    if isinstance(error, tuple(kind for kind, _ in _PERMANENT)):
         return False
-    return isinstance(error, PASSING) or str(error).startswith(_PASSING_WORDS)
+    return isinstance(error, TRANSIENT_ERRORS) or str(error).startswith(_TRANSIENT_PREFIXES)
 
 
 def _root_cause(error: Exception) -> Exception:
-    """Give the error that redis-py has wrapped: it reports all that goes wrong while it connects as a broken connection."""
+    """Return the error that redis-py wrapped: it reports every error while connecting as `ConnectionError`."""
     inner = error.__cause__ or error.__context__
     if type(error) is exceptions.ConnectionError and isinstance(inner, exceptions.RedisError | ssl.SSLError):
         return inner

@@ -1,7 +1,7 @@
-"""Waking those who watch: one connection for all topics of a store, which comes back by itself and then wakes everyone.
+"""Notifications over pub/sub: one connection for all topics of a store. It reconnects by itself and then wakes every watch.
 
-Jobs share one channel, whose messages name those that have changed; this store has a channel of its own for the queues it
-watches, since what arrives wakes one watcher and not all of them (rules 22); any other topic is a channel.
+All jobs share one channel, whose messages list the changed jobs. Queues use a channel per watcher, because a new job wakes one
+watcher only (rule 22). Any other topic has its own channel.
 """
 
 import asyncio
@@ -19,31 +19,31 @@ from sidelane.model.ids import new_nonce
 from sidelane.stores.contract import job_topic, queue_topic
 from sidelane.stores.redis.connection import Server
 from sidelane.stores.redis.discovery import discovery_for
-from sidelane.stores.redis.errors import translated
+from sidelane.stores.redis.errors import translate_errors
 from sidelane.stores.redis.url import RedisUrl
 from sidelane.stores.subscription import TopicSubscription
 
-GRACE = 1.0
-"""For how many seconds a new watch waits for the server to confirm it; then it begins with a hint, and gets more later."""
+CONFIRM_TIMEOUT = 1.0
+"""Seconds for which a new watch waits for the server's confirmation; after that it begins with a hint."""
 
-QUIET = 30.0
-"""After so many seconds without a message the server is asked whether it is there; twice as many, and it counts as gone."""
+PING_INTERVAL = 30.0
+"""Seconds without a message after which the server gets a PING; after as many again the connection counts as broken."""
 
-_REST = (0.05, 0.25)  # seconds between two attempts to connect
+_RECONNECT_DELAY = (0.05, 0.25)  # seconds, at random
 
 _JOB, _QUEUE = job_topic(""), queue_topic("")
 
 
 class ServerSubscription(TopicSubscription):
-    """A watch that begins when the server has confirmed it."""
+    """A subscription that is open when the server has confirmed it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_open = False  # someone may rely on its hints
+        self.is_open = False  # the caller may rely on its hints
 
 
 class Channel:
-    """One channel at the server: which watches need it, and how many subscribes are not confirmed yet."""
+    """A channel on the server: the watches that need it, and the number of unconfirmed subscribe commands."""
 
     def __init__(self) -> None:
         self.watches: set[ServerSubscription] = set()
@@ -52,51 +52,51 @@ class Channel:
 
 
 class Notifier:
-    """All watches of one store. The connection is made with the first of them."""
+    """All watches of one store. The first one opens the connection."""
 
-    def __init__(self, address: RedisUrl, server: Server) -> None:
-        self._address = address
-        self._locator = discovery_for(address)
+    def __init__(self, url: RedisUrl, server: Server) -> None:
+        self._url = url
+        self._discovery = discovery_for(url)
         self._server = server
-        self._prefix = f"{address.prefix}:hint:"
+        self._prefix = f"{url.prefix}:hint:"
         self.watcher = new_nonce()
-        self._jobs = f"{self._prefix}jobs"
-        self._own = f"{self._prefix}watcher:{self.watcher}"
+        self._job_channel = f"{self._prefix}jobs"
+        self._queue_channel = f"{self._prefix}watcher:{self.watcher}"
         self._topics: defaultdict[str, set[ServerSubscription]] = defaultdict(set)
         self._channels: dict[str, Channel] = {}
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
-        self._sending = asyncio.Lock()
+        self._send_lock = asyncio.Lock()
 
     @property
     def queues(self) -> list[str]:
-        """The queues that are watched here."""
+        """The queues that this process watches."""
         return _queues(self._topics)
 
     @asynccontextmanager
     async def watch(self, topics: tuple[str, ...]) -> AsyncIterator[ServerSubscription]:
-        """TopicSubscription topics from now on."""
+        """Subscribe to topics for as long as the context is open."""
         watch = ServerSubscription()
         names = list(dict.fromkeys(map(self._channel_of, topics)))
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="sidelane hints")
         for topic in topics:
             self._topics[topic].add(watch)
-        fresh = []
+        new = []
         for name in names:
             channel = self._channels.setdefault(name, Channel())
             if not channel.watches:
-                fresh.append(name)
+                new.append(name)
             channel.watches.add(watch)
         try:
-            await self._send("SSUBSCRIBE", fresh)
+            await self._send("SSUBSCRIBE", new)
             if not await self._confirmed(names):
                 watch.hint()
-            await self._wait_for(_queues(topics))
+            await self._set_watched(_queues(topics))
             watch.is_open = True
             yield watch
         finally:
-            await self._leave(topics, names, watch)
+            await self._unsubscribe(topics, names, watch)
 
     async def close(self) -> None:
         if self._task is not None:
@@ -105,37 +105,37 @@ class Notifier:
 
     def _channel_of(self, topic: str) -> str:
         if topic.startswith(_JOB):
-            return self._jobs
-        return self._own if topic.startswith(_QUEUE) else f"{self._prefix}{topic}"
+            return self._job_channel
+        return self._queue_channel if topic.startswith(_QUEUE) else f"{self._prefix}{topic}"
 
     def _topics_of(self, name: str, message: str) -> Iterable[str]:
-        """Say which topics a message is about."""
-        if name == self._jobs:
+        """Return the topics that a message is about."""
+        if name == self._job_channel:
             return map(job_topic, message.split("\n"))
-        return [queue_topic(message) if name == self._own else name.removeprefix(self._prefix)]
+        return [queue_topic(message) if name == self._queue_channel else name.removeprefix(self._prefix)]
 
     async def _confirmed(self, names: list[str]) -> bool:
         try:
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(CONFIRM_TIMEOUT):
                 for name in names:
                     await self._channels[name].ready.wait()
         except TimeoutError:
             return False
         return True
 
-    async def _wait_for(self, queues: list[str], waits: bool = True) -> None:
-        """Let this watcher be woken for jobs of these queues, or no more. Where the server is away it is done at the next claim."""
+    async def _set_watched(self, queues: list[str], watched: bool = True) -> None:
+        """Start or stop waking this watcher for jobs of some queues. If the server is unavailable, the next claim does it."""
         if queues:
             with suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(GRACE):
-                    await self._server.run("watch", self.watcher, int(waits), *queues)
+                async with asyncio.timeout(CONFIRM_TIMEOUT):
+                    await self._server.run("watch", self.watcher, int(watched), *queues)
 
-    async def _leave(self, topics: tuple[str, ...], names: list[str], watch: ServerSubscription) -> None:
-        left = []
+    async def _unsubscribe(self, topics: tuple[str, ...], names: list[str], watch: ServerSubscription) -> None:
+        unwatched = []
         for topic in topics:
             self._topics[topic].discard(watch)
             if not self._topics[topic]:
-                left.append(topic)
+                unwatched.append(topic)
                 del self._topics[topic]
         unwanted = []
         for name in names:
@@ -147,74 +147,74 @@ class Notifier:
                 if not channel.pending:
                     del self._channels[name]
         await self._send("SUNSUBSCRIBE", unwanted)
-        await self._wait_for(_queues(left), waits=False)
+        await self._set_watched(_queues(unwatched), watched=False)
 
     async def _send(self, command: str, names: list[str]) -> None:
-        """Tell the server, if it is there; whoever connects next subscribes to everything."""
+        """Send a command if connected. Otherwise, the next connection subscribes to all channels."""
         connection = self._connection
         if not names or connection is None:
             return
         if command == "SSUBSCRIBE":
             for name in names:
                 self._channels[name].pending += 1
-        # whoever is cancelled meanwhile leaves nobody else without what was to be sent
-        await asyncio.shield(asyncio.ensure_future(self._tell(connection, command, names)))
+        # other watches need the command too, so a cancelled caller must not cancel it
+        await asyncio.shield(asyncio.ensure_future(self._send_now(connection, command, names)))
 
-    async def _tell(self, connection: Connection, command: str, names: list[str]) -> None:
-        async with self._sending:
-            if connection is not self._connection:  # redis-py would open a connection that was closed again
+    async def _send_now(self, connection: Connection, command: str, names: list[str]) -> None:
+        async with self._send_lock:
+            if connection is not self._connection:  # redis-py would reopen the closed connection
                 return
-            with suppress(exceptions.RedisError, OSError), translated():
-                async with asyncio.timeout(self._address.answer_within):
+            with suppress(exceptions.RedisError, OSError), translate_errors():
+                async with asyncio.timeout(self._url.response_timeout):
                     await connection.send_command(command, *names)
 
     async def _run(self) -> None:
-        trouble: Exception | None = None
+        last_error: Exception | None = None
         while True:
             try:
-                place = await self._locator.locate(trouble)
-                with translated():
-                    await self._follow(self._address.connection(place))
+                endpoint = await self._discovery.locate(last_error)
+                with translate_errors():
+                    await self._receive(self._url.connection(endpoint))
             except (exceptions.RedisError, OSError, StoreError) as error:
-                trouble = error
-                await asyncio.sleep(random.uniform(*_REST))
+                last_error = error
+                await asyncio.sleep(random.uniform(*_RECONNECT_DELAY))
 
-    async def _follow(self, connection: Connection) -> None:
-        """Hear what the primary has to say until the connection breaks."""
+    async def _receive(self, connection: Connection) -> None:
+        """Subscribe and receive messages until the connection breaks."""
         try:
-            async with asyncio.timeout(self._address.answer_within):
+            async with asyncio.timeout(self._url.response_timeout):
                 await connection.connect()  # type: ignore[no-untyped-call]
-            await self._begin(connection)
-            await self._listen(connection)
+            await self._subscribe_all(connection)
+            await self._read_messages(connection)
         finally:
             self._connection = None
             await connection.disconnect(nowait=True)
 
-    async def _listen(self, connection: Connection) -> None:
-        """Take messages until the connection breaks, or nothing is heard although we asked."""
-        asked = False
+    async def _read_messages(self, connection: Connection) -> None:
+        """Process messages until the connection breaks or a PING gets no reply."""
+        pinged = False
         while True:
-            message = await connection.read_response(timeout=QUIET)
-            if message is None and asked:
-                raise exceptions.ConnectionError("nothing was heard on the connection of hints")
-            asked = message is None
-            if asked:
-                await self._tell(connection, "PING", [])
+            message = await connection.read_response(timeout=PING_INTERVAL)
+            if message is None and pinged:
+                raise exceptions.ConnectionError("no reply to PING on the notification connection")
+            pinged = message is None
+            if pinged:
+                await self._send_now(connection, "PING", [])
             elif isinstance(message, list):
-                self._heard(message)
+                self._on_message(message)
 
-    async def _begin(self, connection: Connection) -> None:
-        """Subscribe to all that is watched; who watches is woken when that is confirmed, for hints may have been missed."""
+    async def _subscribe_all(self, connection: Connection) -> None:
+        """Subscribe to all watched channels. The confirmation wakes their watches, because hints may have been missed."""
         self._channels = {name: channel for name, channel in self._channels.items() if channel.watches}
         for channel in self._channels.values():
             channel.pending = 0
             channel.ready.clear()
         self._connection = connection
         await self._send("SSUBSCRIBE", list(self._channels))
-        await self._wait_for(self.queues)
+        await self._set_watched(self.queues)
 
-    def _heard(self, answer: list[Any]) -> None:
-        kind, name, *rest = answer
+    def _on_message(self, message: list[Any]) -> None:
+        kind, name, *rest = message
         channel = self._channels.get(name)
         if channel is None:
             return
@@ -227,10 +227,12 @@ class Notifier:
             if not channel.pending:
                 self._confirm(name, channel)
         elif kind == "sunsubscribe" and channel.watches and not channel.pending:
-            raise exceptions.ConnectionError("the store has moved to another node")  # nobody here has asked to leave
+            raise exceptions.ConnectionError(
+                "the store has moved to another node"
+            )  # not an answer to an unsubscribe of ours
 
     def _confirm(self, name: str, channel: Channel) -> None:
-        """Note that the server hints at a topic from now on."""
+        """Record that the server sends the messages of a channel from now on."""
         if not channel.watches:
             del self._channels[name]
             return

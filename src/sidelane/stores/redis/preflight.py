@@ -1,4 +1,4 @@
-"""What is checked when a store is opened: that this server and these keys will do, and what could lose data."""
+"""Checks at open: the server's version and role, the schema of its keys, and settings that could lose data."""
 
 from typing import NamedTuple
 
@@ -6,34 +6,34 @@ from sidelane.model.errors import StoreError, StoreMisconfigured
 from sidelane.stores.redis.connection import Server
 from sidelane.stores.redis.discovery import read_info
 
-OLDEST = (7, 0)
-SCHEMA = 3
+MIN_VERSION = (7, 0)
+SCHEMA = 4
 
 
 class ServerInfo(NamedTuple):
-    """What a check has found: which server it is, and what could lose data."""
+    """The server's name and version, and its settings that could lose data."""
 
     description: str
-    dangers: list[str]
+    durability_warnings: list[str]
 
 
 async def check_server(server: Server, prefix: str, name: str) -> ServerInfo:
-    """Refuse a server or keys that cannot be used, and say what it is and what may lose data."""
+    """Return what the server is. Raises `StoreMisconfigured` if the server or its keys cannot be used."""
     info = read_info(await server.command("INFO"))
     version = info.get("redis_version", "0")
-    if tuple(int(number) for number in version.split(".")[:2]) < OLDEST:
+    if tuple(int(number) for number in version.split(".")[:2]) < MIN_VERSION:
         raise StoreMisconfigured(
-            f"The store {name} is Redis {version}; Sidelane needs Redis 7.0 or newer, or Valkey: let SIDELANE_STORE name such."
+            f"The store {name} is Redis {version}; Sidelane needs Redis 7.0 or newer, or Valkey: point SIDELANE_STORE to one."
         )
     if info.get("role") == "slave":
         raise StoreMisconfigured(
-            f"The store {name} is a read-only replica: let SIDELANE_STORE name the primary server."
+            f"The store {name} is a read-only replica: point SIDELANE_STORE to the primary server."
         )
-    syncs = await _syncs(server)
+    appendfsync = await _appendfsync_setting(server)
     await _check_schema(server, f"{prefix}:meta", name)
-    # a user of few rights is refused here, not in the middle of a write
+    # fails here if the user may not publish, not in the middle of a write
     await server.command("SPUBLISH", f"{prefix}:hint:", "")
-    return ServerInfo(_description(info, syncs), _durability_warnings(info, syncs))
+    return ServerInfo(_description(info, appendfsync), _durability_warnings(info, appendfsync))
 
 
 async def _check_schema(server: Server, key: str, name: str) -> None:
@@ -42,18 +42,18 @@ async def _check_schema(server: Server, key: str, name: str) -> None:
         await server.command("HSETNX", key, "schema", SCHEMA)
     elif int(schema) > SCHEMA:
         raise StoreMisconfigured(
-            f"The store {name} was written by a newer Sidelane (schema {schema}; this one knows {SCHEMA}): "
+            f"The store {name} was written by a newer Sidelane (schema {schema}; this one reads {SCHEMA}): "
             "upgrade this installation."
         )
     elif int(schema) < SCHEMA:
         raise StoreMisconfigured(
-            f"The store {name} was written by a Sidelane before the first release (schema {schema}; this one knows {SCHEMA}), "
-            "which nothing upgrades: give the new one a ?name= of its own."
+            f"The store {name} was written by a Sidelane before the first release (schema {schema}; this one reads {SCHEMA}) "
+            "and cannot be upgraded: start a new store with another ?name=."
         )
 
 
-async def _syncs(server: Server) -> str:
-    """Ask when the append-only file is synced; empty where the server does not tell."""
+async def _appendfsync_setting(server: Server) -> str:
+    """Return the appendfsync setting; empty if the server does not allow CONFIG."""
     try:
         answer = await server.command("CONFIG", "GET", "appendfsync")
     except StoreError:  # hosted servers often forbid it
@@ -61,24 +61,22 @@ async def _syncs(server: Server) -> str:
     return str(answer[1]) if answer else ""
 
 
-def _description(info: dict[str, str], syncs: str) -> str:
+def _description(info: dict[str, str], appendfsync: str) -> str:
     name, version = ("Valkey", "valkey_version") if "valkey_version" in info else ("Redis", "redis_version")
-    appends = f", appendfsync {syncs}" if syncs and info.get("aof_enabled") == "1" else ""
+    appends = f", appendfsync {appendfsync}" if appendfsync and info.get("aof_enabled") == "1" else ""
     return f"{name} {info[version]}{appends}"
 
 
-def _durability_warnings(info: dict[str, str], syncs: str) -> list[str]:
+def _durability_warnings(info: dict[str, str], appendfsync: str) -> list[str]:
     found = []
     if info.get("aof_enabled") == "0":
+        found.append("its server keeps no append-only file, so a restart loses acknowledged jobs: set appendonly yes")
+    elif appendfsync == "no":
         found.append(
-            "its server keeps no append-only file, so a restart forgets what it acknowledged: set appendonly yes"
-        )
-    elif syncs == "no":
-        found.append(
-            "its server never asks for what it writes to be on the disk (appendfsync no), so a crash of the machine forgets half a "
-            "minute or more: set it to always or everysec"
+            "its server never syncs its file (appendfsync no), so a crash of the machine loses half a minute or more: set it to "
+            "always or everysec"
         )
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        found.append(f"its server removes keys when memory is short (maxmemory-policy {policy}): set it to noeviction")
+        found.append(f"its server evicts keys when memory is full (maxmemory-policy {policy}): set it to noeviction")
     return found

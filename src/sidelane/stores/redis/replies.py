@@ -1,10 +1,12 @@
-"""What scripts answer, as values."""
+"""Decodes the replies of scripts into the values of the contract."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgpack import unpackb
 
 from sidelane.model.batch import BatchRecord
 from sidelane.model.event import END, Event, EventPage
@@ -32,17 +34,75 @@ from sidelane.stores.problems import (
     removed_before,
     unique_taken,
 )
-from sidelane.stores.redis.arguments import STATES, WAITING
-from sidelane.stores.redis.row import Row, row_of
+from sidelane.stores.redis.arguments import DELAYED, STATES
 from sidelane.stores.serialization import load_batch, load_limits, load_problem, load_schedule, load_spec
 
-_MOVES = 1 / 3600
-"""Jobs started in a second, below which nobody can say how long a queue takes."""
+_MIN_RATE = 1 / 3600
+"""Starts per second below which a queue's waiting time is not estimated."""
+
+
+class Row(NamedTuple):
+    """A job's row as scripts pack it: the fields in the order of `rows.lua`. A missing value is False."""
+
+    sequence: int
+    state: int
+    queue: str
+    priority: str
+    user: str
+    task: str
+    version: str
+    key: Any
+    unique: Any
+    parent: Any
+    max_worker_losses: int
+    retention: float
+    expires: Any
+    deadline: Any
+    abandon_after: Any
+    has_follow_ups: bool
+    limits: Any
+    limit_keys: Any
+    batch: Any
+    cascade: bool
+    blocked_by: Any
+    submitted: float
+    due: float
+    delay: Any
+    attempt: int
+    failures: int
+    worker_losses: int
+    ends: int
+    started: Any
+    ended: Any
+    expires_at: Any
+    deadline_at: Any
+    abandon_at: Any
+    cancel_requested: bool
+    worker: Any
+    nonce: Any
+    finished_nonce: Any
+    ordinal: int
+    epoch: int
+    last: int
+    progress: Any
+    problem: Any
+    has_timer: bool
+    spec: Any
+    result: Any
+    id_retention: float
+    external: Any
+    isolable: bool
+    isolated: bool
+
+
+def load_row(packed: str) -> Row:
+    """Unpack a row. The reply is decoded as text, so bytes that are not UTF-8 come as surrogates."""
+    return Row._make(unpackb(packed.encode(errors="surrogateescape")))
 
 
 def record_of(answer: Sequence[Any]) -> JobRecord:
-    """Make the record of what `answers.lua` gives."""
-    return _record(answer, row_of(answer[1]))
+    """Decode what `job_reply.lua` returns."""
+    return _record(answer, load_row(answer[1]))
 
 
 def _record(answer: Sequence[Any], row: Row) -> JobRecord:
@@ -54,17 +114,17 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
         state=STATES[row.state],
         attempt=row.attempt,
         failures=row.failures,
-        worker_losses=row.losses,
+        worker_losses=row.worker_losses,
         isolated=row.isolated,
         ends=row.ends,
         submitted=float(row.submitted),
-        due=float(row.due) if row.state == WAITING else None,
+        due=float(row.due) if row.state == DELAYED else None,
         started=_time(row.started),
         ended=_time(row.ended),
-        cancel_requested=row.cancelling,
-        waiting_for_limit=row.parked_at.partition(":")[2] if row.parked_at else None,
+        cancel_requested=row.cancel_requested,
+        waiting_for_limit=row.blocked_by.partition(":")[2] if row.blocked_by else None,
         worker=row.worker or None,
-        external_lease=Lease(job_id, row.attempt, row.nonce) if row.outside is not False else None,
+        external_lease=Lease(job_id, row.attempt, row.nonce) if row.external is not False else None,
         last=row.last,
         ordinal=row.ordinal,
         progress=progress and progress.split("\n", 2)[2],
@@ -75,12 +135,12 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
 
 
 def _spec(job_id: str, row: Row, text: str) -> JobSpec:
-    """Make the spec of a row, and of the text of what was asked for."""
+    """Decode the spec from a row and the stored text."""
     rest, _, arguments = text.partition("\n")
     document = {"id": job_id, **json.loads(rest)}
     if arguments:
         document["arguments"] = arguments
-    if not row.batch:  # a follow-up does without a batch that takes no more jobs
+    if not row.batch:  # a follow-up whose batch is sealed or unknown has none
         document.pop("batch", None)
     limits = _limits(row.limits, row.limit_keys) if row.limits else ()
     if "follow_ups" in document:
@@ -89,28 +149,28 @@ def _spec(job_id: str, row: Row, text: str) -> JobSpec:
 
 
 def _limits(text: str, keys: Sequence[str]) -> tuple[Limit, ...]:
-    return tuple(_limit(text, place, key) for place, key in enumerate(keys))
+    return tuple(_limit(text, index, key) for index, key in enumerate(keys))
 
 
 @lru_cache(maxsize=10_000)
-def _limit(text: str, place: int, key: str) -> Limit:
-    """Make a limit of a row, which many jobs share."""
-    return replace(load_limits(text)[place], key=key)
+def _limit(text: str, index: int, key: str) -> Limit:
+    """Decode one limit of a row. Cached, because the jobs of a task share it."""
+    return replace(load_limits(text)[index], key=key)
 
 
-def found_of(job_id: str, answer: Any) -> JobRecord | Tombstone | None:
-    """Make what a look-up found: a record, or the user of a job that is gone."""
+def lookup_of(job_id: str, answer: Any) -> JobRecord | Tombstone | None:
+    """Decode the reply to `get`: a record, the tombstone of a removed job, or None."""
     if answer is None:
         return None
     return Tombstone(job_id, answer or None) if isinstance(answer, str) else record_of(answer)
 
 
 def submission_of(spec: JobSpec, answer: Any, now: float) -> Submission | Rejection:
-    """Make the answer to a submit: of a new job only its age comes back, and when it is due if it is not ready."""
+    """Decode the reply to `submit`. For a new job it holds the sequence and, if the job is delayed, the due time."""
     due = None
     if isinstance(answer, list):
         if isinstance(answer[0], list):
-            return _refusal(spec, *answer[0])
+            return _rejection(spec, *answer[0])
         if not isinstance(answer[0], int):
             return Submission(record_of(answer), False)
         if isinstance(answer[1], list):
@@ -119,12 +179,12 @@ def submission_of(spec: JobSpec, answer: Any, now: float) -> Submission | Reject
     return Submission(JobRecord(spec=spec, sequence=answer, state=State.QUEUED, submitted=now, due=due), True)
 
 
-def _refusal(spec: JobSpec, kind: str, found: Any = None) -> Rejection:
-    """Say why a job was not submitted."""
+def _rejection(spec: JobSpec, kind: str, found: Any = None) -> Rejection:
+    """Return the rejection for the reason that `submit.lua` names."""
     match kind:
         case "limits":
-            return limit_hit(_reached(spec.limits, found))
-        case "gone":
+            return limit_hit(_limit_hits(spec.limits, found))
+        case "removed":
             return Rejection(removed_before(spec.id))
         case "full":
             return queue_full(spec.queue, spec.max_queued or 0, float(found))
@@ -134,23 +194,23 @@ def _refusal(spec: JobSpec, kind: str, found: Any = None) -> Rejection:
             return Rejection(batch_unknown(spec.batch or ""))
 
 
-def _reached(limits: Sequence[Limit], found: Sequence[Any]) -> list[LimitHit]:
-    return [LimitHit(limits[place], time_of(after)) for place, after in found]
+def _limit_hits(limits: Sequence[Limit], found: Sequence[Any]) -> list[LimitHit]:
+    return [LimitHit(limits[index], time_of(after)) for index, after in found]
 
 
 def requeued_of(answer: Any) -> JobRecord | Rejection | None:
-    """Make the answer to a requeue."""
+    """Decode one reply to `requeue`."""
     if answer is None:
         return None
     if isinstance(answer, str):
         return Rejection(unique_taken(answer))
     if isinstance(answer[0], list):
-        return limits_full(_reached(record_of(answer[0]).spec.limits, answer[1]))
+        return limits_full(_limit_hits(record_of(answer[0]).spec.limits, answer[1]))
     return record_of(answer)
 
 
 def batch_record_of(answer: Sequence[Any]) -> BatchRecord:
-    """Make the record of what `batches.lua` gives."""
+    """Decode what `batches.lua` returns."""
     text, submitted, sealed, total, succeeded, failed, cancelled, ends, ended = answer
     return BatchRecord(
         spec=load_batch(text),
@@ -165,8 +225,8 @@ def batch_record_of(answer: Sequence[Any]) -> BatchRecord:
     )
 
 
-def timetable_of(answer: Sequence[Any]) -> ScheduleList:
-    """Make the answer to a listing of schedules."""
+def schedules_of(answer: Sequence[Any]) -> ScheduleList:
+    """Decode the reply to `list_schedules`, sorted by name."""
     now, *schedules = answer
     records = map(_schedule_record, schedules)
     return ScheduleList(float(now), tuple(sorted(records, key=lambda record: record.schedule.name)))
@@ -184,20 +244,20 @@ def _schedule_record(answer: Sequence[Any]) -> ScheduleRecord:
 
 
 def claims_of(answers: Sequence[Any]) -> Claims:
-    """Make the answer to a claim."""
+    """Decode the reply to `claim`."""
     _, next_due, now, isolated, *jobs = answers
     return Claims(tuple(_claimed(job, float(now)) for job in jobs), time_of(next_due), bool(isolated))
 
 
 def _claimed(answer: Sequence[Any], now: float) -> Claimed:
-    row = row_of(answer[1])
+    row = load_row(answer[1])
     record = _record(answer, row)
     remaining = row.deadline_at - now if row.deadline_at else None
     return Claimed(record, Lease(record.id, record.attempt, row.nonce), remaining)
 
 
-def reading_of(job_id: str, answer: Sequence[Any]) -> EventPage:
-    """Make the answer to a read. The end of a finished job has no line of its own: it follows from the rest."""
+def event_page_of(job_id: str, answer: Sequence[Any]) -> EventPage:
+    """Decode one reply to `read`. The end event of a finished job is not in the log; it is built from the row."""
     code, last, gap, after, epoch, ended, problem, result, lines = answer
     events = [_event(job_id, number, line) for number, line in enumerate(lines, after + 1)]
     if code >= 0:
@@ -207,32 +267,32 @@ def reading_of(job_id: str, answer: Sequence[Any]) -> EventPage:
 
 
 def stats_of(answer: Sequence[Any]) -> QueueStats:
-    name, paused, ready, delayed, parked, running, oldest, rate = answer
+    name, paused, ready, delayed, blocked, running, oldest, rate = answer
     return QueueStats(
         name=name,
         paused=bool(paused),
         ready=ready,
         delayed=delayed,
-        waiting_for_limit=parked,
+        waiting_for_limit=blocked,
         running=running,
         oldest=time_of(oldest),
         rate=float(rate),
     )
 
 
-def place_of(answer: Sequence[Any]) -> QueuePosition:
-    """Make the answer to where a job stands."""
+def position_of(answer: Sequence[Any]) -> QueuePosition:
+    """Decode the reply to `queue_position`. The estimated wait is in seconds."""
     before, rate = answer[0], float(answer[1])
-    return QueuePosition(before, before / rate if rate >= _MOVES else None)
+    return QueuePosition(before, before / rate if rate >= _MIN_RATE else None)
 
 
 def limit_stats_of(answer: Sequence[Any]) -> LimitStats:
-    limit, most, held, parked, after = answer
-    return LimitStats(id=limit, most=most, held=held, waiting=parked, after=time_of(after))
+    limit, most, held, blocked, after = answer
+    return LimitStats(id=limit, most=most, held=held, waiting=blocked, after=time_of(after))
 
 
-def meets(record: JobRecord, query: Query) -> bool:
-    """Tell whether a job has the labels a query asks for; scripts check the rest."""
+def matches_labels(record: JobRecord, query: Query) -> bool:
+    """Return True if a job has the labels of a query; scripts check the other conditions."""
     return all(record.spec.labels.get(name) == value for name, value in query.labels.items())
 
 
@@ -247,7 +307,7 @@ def time_of(text: str) -> float | None:
 def _event(job_id: str, number: int, line: str) -> Event:
     header, name, data = line.split("\n", 2)
     epoch, at = header.split(" ")
-    if not name:  # an end that a requeue has written down
+    if not name:  # an end that a requeue has written to the log
         name, data = END, _end_data(job_id, STATES[int(data[0])], data[1:])
     return Event(number, int(epoch), float(at), name, data)
 

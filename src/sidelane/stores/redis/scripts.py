@@ -1,7 +1,7 @@
-"""The scripts: each verb's file with the shared ones its header asks for, put together when the store is first opened.
+"""Assembles the Lua scripts: each verb's file after the shared files that its header names.
 
-Names in capitals that stand for whole numbers or for problems that stores find are replaced by these: Lua has no constants, and
-lets a script have no more than 200 names of its own and a function no more than 60 of those around it.
+Names in capitals that stand for integers or store problems are replaced by their values. Lua has no constants, and it allows
+200 locals per script and 60 upvalues per function.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from sidelane.stores.serialization import dump_problem, dumps
 _HERE = Path(__file__).parent
 
 _CONSTANTS = re.compile(r"^local ([A-Z_]+(?:, [A-Z_]+)*) = (\d+(?:, \d+)*)(?: --.*)?$", re.MULTILINE)
-_WORDS = re.compile(r"'[^'\n]*'|--.*|\b[A-Z_]+\b")
+_TOKENS = re.compile(r"'[^'\n]*'|--.*|\b[A-Z_]+\b")
 
 
 class Script(NamedTuple):
-    """One script: its text, and the digest the server knows it by."""
+    """One script: its text and its SHA-1 digest, by which the server runs it."""
 
     verb: str
     text: str
@@ -29,10 +29,10 @@ class Script(NamedTuple):
 
 @cache
 def script(verb: str) -> Script:
-    """Put the script of a verb together."""
+    """Return the assembled script of a verb."""
     body = (_HERE / "verbs" / f"{verb}.lua").read_text(encoding="utf-8")
-    shared = "\n".join(_shared(name) for name in _asked(body, "Shared"))
-    flags = ",".join(_asked(body, "Flags"))
+    shared = "\n".join(_shared(name) for name in _header(body, "Shared"))
+    flags = ",".join(_header(body, "Flags"))
     head = f"#!lua flags={flags}" if flags else "#!lua"
     rest = f"{shared}\n{body}"
     text = f"{head}\n{_with_constants(rest)}"
@@ -40,7 +40,7 @@ def script(verb: str) -> Script:
 
 
 def constants(text: str) -> dict[str, str]:
-    """List the names that stand for whole numbers, with these."""
+    """Return the integer constants of a script by name."""
     found: dict[str, str] = {}
     for names, numbers in _CONSTANTS.findall(text):
         found |= zip(names.split(", "), numbers.split(", "), strict=True)
@@ -48,14 +48,14 @@ def constants(text: str) -> dict[str, str]:
 
 
 def _with_constants(text: str) -> str:
-    """Write numbers and problems for the names that stand for them, though not in texts and comments."""
+    """Replace the names of constants and problems by their values, except in strings and comments."""
     values = {**constants(text), **_problems()}
-    return _WORDS.sub(lambda word: values.get(word[0], word[0]), _CONSTANTS.sub("", text))
+    return _TOKENS.sub(lambda token: values.get(token[0], token[0]), _CONSTANTS.sub("", text))
 
 
-def _asked(body: str, what: str) -> list[str]:
-    """Read a line of the header that lists names."""
-    found = re.search(rf"^-- {what}: (.+)$", body, re.MULTILINE)
+def _header(body: str, name: str) -> list[str]:
+    """Return the names that a header line lists."""
+    found = re.search(rf"^-- {name}: (.+)$", body, re.MULTILINE)
     return found[1].split(", ") if found else []
 
 
@@ -65,11 +65,11 @@ def _shared(name: str) -> str:
 
 @cache
 def _problems() -> dict[str, str]:
-    """Write the problems that stores find as texts of Lua, and what the history keeps of losses."""
+    """Return the store problems as Lua strings, and the history entries of lost leases."""
     texts = {
         name: dump_problem(getattr(problems, name))
         for name in ("NOT_STARTED_IN_TIME", "DEADLINE_PASSED", "WORKER_LOST", "WORKERS_LOST", "NOT_ANSWERED")
     }
-    texts["LOSS"] = dumps([texts["WORKER_LOST"], "", ""])
-    texts["LOSS_OUTSIDE"] = dumps([texts["NOT_ANSWERED"], "", ""])
+    texts["WORKER_LOSS"] = dumps([texts["WORKER_LOST"], "", ""])
+    texts["EXTERNAL_LOSS"] = dumps([texts["NOT_ANSWERED"], "", ""])
     return {name: f"[==[{text}]==]" for name, text in texts.items()}

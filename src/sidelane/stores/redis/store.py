@@ -1,4 +1,4 @@
-"""The store contract on Redis: each verb is one script, and calls that are too large for one are cut."""
+"""`RedisStore`, the store contract on Redis: one script per verb. Calls too large for one script run in chunks."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -32,54 +32,54 @@ from sidelane.stores.redis.url import RedisUrl
 from sidelane.stores.serialization import dump_schedule, dump_worker, load_worker
 from sidelane.stores.validation import check_batch, check_schedule, spec_problem
 
-_FURTHEST = 1000  # what position counts to
-_MOST_KEYS = 1000  # that one step of a look through all keys goes over
-_MOST_READ = 262_144  # bytes: what readings at once hold together, give or take the last event of each
-_VERDICTS = (LeaseStatus.LOST, LeaseStatus.HELD, LeaseStatus.CANCEL)
+_MAX_POSITION = 1000  # `queue_position` counts no further
+_SCAN_COUNT = 1000  # keys per step of SCAN
+_MAX_READ_SIZE = 262_144  # bytes of events in one reply, plus at most one event per log
+_LEASE_STATUSES = (LeaseStatus.LOST, LeaseStatus.HELD, LeaseStatus.CANCEL)
 
 Item = TypeVar("Item")
 
 
 class RedisStore:
-    """Jobs on one Redis or Valkey server. It belongs to the event loop that opened it."""
+    """A store on one Redis or Valkey server. Use it only in the event loop that opened it."""
 
-    def __init__(self, server: Server, watching: Notifier, prefix: str, found: preflight.ServerInfo) -> None:
+    def __init__(self, server: Server, notifier: Notifier, prefix: str, info: preflight.ServerInfo) -> None:
         self._server = server
         self._prefix = prefix
-        self._watching = watching
+        self._notifier = notifier
         self._reads = CallCoalescer(self._read)
-        self.description, self.durability_warnings = found
+        self.description, self.durability_warnings = info
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = time.time) -> "RedisStore":
-        """Open the store that a URL names, after checking that its server will do."""
-        address = RedisUrl.parse(url)
-        server = Server(address, clock)
+        """Open the store at `url` after checking its server. Raises `StoreError` or `ConfigurationError`."""
+        parsed = RedisUrl.parse(url)
+        server = Server(parsed, clock)
         try:
-            found = await preflight.check_server(server, address.prefix, address.name)
+            info = await preflight.check_server(server, parsed.prefix, parsed.name)
         except BaseException:
             await server.close()
             raise
-        return cls(server, Notifier(address, server), address.prefix, found)
+        return cls(server, Notifier(parsed, server), parsed.prefix, info)
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
         problems = [spec_problem(spec) for spec in specs]
-        good = [_storable(spec) for spec, problem in zip(specs, problems, strict=True) if problem is None]
-        made: list[Submission | Rejection] = []
-        for piece, _ in chunks(good, cost_of_spec):
-            fields = [field for spec in piece for field in arguments.specification(spec)]
-            now, *answers = await self._server.run("submit", len(piece), *fields)
+        valid = [_storable(spec) for spec, problem in zip(specs, problems, strict=True) if problem is None]
+        answers: list[Submission | Rejection] = []
+        for chunk, _ in chunks(valid, cost_of_spec):
+            fields = [field for spec in chunk for field in arguments.submission_fields(spec)]
+            now, *found = await self._server.run("submit", len(chunk), *fields)
             at = float(now)
-            made += [replies.submission_of(spec, answer, at) for spec, answer in zip(piece, answers, strict=True)]
-        submissions = iter(made)
+            answers += [replies.submission_of(spec, answer, at) for spec, answer in zip(chunk, found, strict=True)]
+        submissions = iter(answers)
         return [Rejection(problem) if problem else next(submissions) for problem in problems]
 
     async def claim(self, request: ClaimRequest) -> Claims:
         again = True
         answer: Any = ()
         while again:
-            watching = self._watching
-            fields = arguments.claim_fields(request, watching.watcher, watching.queues)
+            notifier = self._notifier
+            fields = arguments.claim_fields(request, notifier.watcher, notifier.queues)
             answer = await self._server.run("claim", *fields)
             again = bool(answer[0])
         return replies.claims_of(answer)
@@ -88,54 +88,58 @@ class RedisStore:
         info = "" if worker.health == STOPPED else dump_worker(worker)
         fields = [field for each in leases for field in arguments.lease_fields(each)]
         answers = await self._server.run("heartbeat", worker.id, info, repr(lease), len(leases), *fields)
-        return [_VERDICTS[answer] for answer in answers]
+        return [_LEASE_STATUSES[answer] for answer in answers]
 
     async def append(self, appends: Sequence[EventAppend]) -> list[bool]:
-        return [bool(each) for each in await self._cut("append", appends, arguments.append_fields, cost_of_append)]
+        return [
+            bool(each) for each in await self._run_chunks("append", appends, arguments.append_fields, cost_of_append)
+        ]
 
     async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]:
-        return [bool(each) for each in await self._cut("finish", reports, arguments.report_fields, cost_of_result)]
+        return [
+            bool(each) for each in await self._run_chunks("finish", reports, arguments.report_fields, cost_of_result)
+        ]
 
     async def cancel(self, ids: Sequence[str]) -> list[JobRecord | None]:
-        return [answer and replies.record_of(answer) for answer in await self._over("cancel", ids)]
+        return [answer and replies.record_of(answer) for answer in await self._run_ids("cancel", ids)]
 
     async def requeue(self, ids: Sequence[str], *, arguments: str | None = None) -> list[JobRecord | Rejection | None]:
-        given = "" if arguments is None else escape_surrogates(arguments)
-        return [replies.requeued_of(answer) for answer in await self._over("requeue", ids, given)]
+        new_arguments = "" if arguments is None else escape_surrogates(arguments)
+        return [replies.requeued_of(answer) for answer in await self._run_ids("requeue", ids, new_arguments)]
 
     async def remove(self, ids: Sequence[str]) -> list[bool]:
-        return [bool(answer) for answer in await self._over("remove", ids)]
+        return [bool(answer) for answer in await self._run_ids("remove", ids)]
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | Tombstone | None]:
-        return list(map(replies.found_of, ids, await self._over("get", ids)))
+        return list(map(replies.lookup_of, ids, await self._run_ids("get", ids)))
 
     async def list_jobs(self, query: Query) -> list[JobRecord]:
         found: list[JobRecord] = []
         before = "" if query.before is None else str(query.before)
         fields = arguments.query_fields(query)
         while len(found) < query.limit and not query.finds_nothing:
-            before, *answers = await self._server.run("find", _index(query), before, MAX_ITEMS, *fields)
+            before, *answers = await self._server.run("list_jobs", _index(query), before, MAX_ITEMS, *fields)
             records = map(replies.record_of, answers)
-            found += [replace(record, history=()) for record in records if replies.meets(record, query)]
+            found += [replace(record, history=()) for record in records if replies.matches_labels(record, query)]
             if not before:
                 break
         return found[: query.limit]
 
     async def queue_position(self, job_id: str) -> QueuePosition | None:
-        answer = await self._server.run("position", job_id, _FURTHEST)
-        return None if answer is None else replies.place_of(answer)
+        answer = await self._server.run("queue_position", job_id, _MAX_POSITION)
+        return None if answer is None else replies.position_of(answer)
 
     async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> EventPage | None:
         cursor = ("", "") if after is None else (after.number, after.epoch)
         answer = await self._reads((job_id, *cursor, limit))
-        return None if answer is None else replies.reading_of(job_id, answer)
+        return None if answer is None else replies.event_page_of(job_id, answer)
 
     def watch(self, *topics: str) -> AbstractAsyncContextManager[Subscription]:
-        return self._watching.watch(topics)
+        return self._notifier.watch(topics)
 
     async def touch_listeners(self, ids: Sequence[str]) -> None:
-        for piece, _ in chunks(ids, cost_of_one):
-            await self._server.run("listen", *piece)
+        for chunk, _ in chunks(ids, cost_of_one):
+            await self._server.run("touch_listeners", *chunk)
 
     async def pause(self, queue: str, paused: bool = True) -> None:
         await self._server.run("pause", queue, int(paused))
@@ -148,9 +152,9 @@ class RedisStore:
 
     async def limits(self) -> list[LimitStats]:
         found: list[LimitStats] = []
-        names = await self._scan("slots:", "rate:", "parked:slots:", "parked:rate:")
-        for piece, _ in chunks(sorted(names), cost_of_one):
-            found += map(replies.limit_stats_of, await self._server.run("limits", *piece))
+        names = await self._scan("slots:", "rate:", "blocked:slots:", "blocked:rate:")
+        for chunk, _ in chunks(sorted(names), cost_of_one):
+            found += map(replies.limit_stats_of, await self._server.run("limits", *chunk))
         return found
 
     async def open_batch(self, spec: BatchSpec) -> BatchRecord:
@@ -167,75 +171,75 @@ class RedisStore:
 
     async def upsert_schedule(self, schedule: Schedule) -> None:
         check_schedule(schedule)
-        await self._server.run("keep_schedule", schedule.name, dump_schedule(schedule), *schedule.aliases)
+        await self._server.run("upsert_schedule", schedule.name, dump_schedule(schedule), *schedule.aliases)
 
     async def list_schedules(self) -> ScheduleList:
-        return replies.timetable_of(await self._server.run("schedules"))
+        return replies.schedules_of(await self._server.run("list_schedules"))
 
-    async def fire(self, firing: ScheduleTick) -> bool:
-        return bool(await self._server.run("fire", *arguments.firing_fields(firing)))
+    async def fire(self, tick: ScheduleTick) -> bool:
+        return bool(await self._server.run("fire", *arguments.tick_fields(tick)))
 
     async def set_schedule_enabled(self, name: str, enabled: bool = True) -> bool:
-        return bool(await self._server.run("enable_schedule", name, int(enabled)))
+        return bool(await self._server.run("set_schedule_enabled", name, int(enabled)))
 
     async def delete_schedule(self, name: str) -> bool:
-        return bool(await self._server.run("forget_schedule", name))
+        return bool(await self._server.run("delete_schedule", name))
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
         lost, ended, removed, more, *times = await self._server.run("sweep", repr(lease), limit)
         return SweepResult(lost, ended, removed, bool(more), *map(replies.time_of, times))
 
     async def get_or_set(self, name: str, value: str) -> str:
-        kept: str = await self._server.run("remember", name, value)
-        return kept
+        stored: str = await self._server.run("get_or_set", name, value)
+        return stored
 
     async def close(self) -> None:
-        await self._watching.close()
+        await self._notifier.close()
         await self._server.close()
 
-    async def _read(self, wanted: Sequence[Sequence[str | int]]) -> list[Any]:
-        """Read several logs at once: when a worker's events are written, those who follow its jobs wake together."""
-        fields = [field for each in wanted for field in each]
-        answers: list[Any] = await self._server.run("read", _MOST_READ, len(wanted), *fields)
+    async def _read(self, reads: Sequence[Sequence[str | int]]) -> list[Any]:
+        """Read several logs in one call: readers of a worker's jobs wake together when it writes its events."""
+        fields = [field for each in reads for field in each]
+        answers: list[Any] = await self._server.run("read", _MAX_READ_SIZE, len(reads), *fields)
         return answers
 
-    async def _over(self, verb: str, ids: Sequence[str], *before: str) -> list[Any]:
-        """Run a verb whose last arguments are ids, a piece at a time."""
+    async def _run_ids(self, verb: str, ids: Sequence[str], *before: str) -> list[Any]:
+        """Run a verb whose last arguments are ids, in chunks. `before` goes first in every chunk."""
         answers: list[Any] = []
-        brought = sum(map(len, before))  # to each of them
-        for piece, _ in chunks(ids, lambda _id: Cost(1, brought)):
-            answers += await self._server.run(verb, *before, *piece)
+        size = sum(map(len, before))  # which each item may store
+        for chunk, _ in chunks(ids, lambda _id: Cost(1, size)):
+            answers += await self._server.run(verb, *before, *chunk)
         return answers
 
-    async def _scan(self, *kinds: str) -> set[str]:
-        """Look through all keys for those of some kinds, and give what follows the kind in each."""
+    async def _scan(self, *prefixes: str) -> set[str]:
+        """Scan the store's keys for some prefixes. Returns what follows the prefix in each key."""
         found: set[str] = set()
-        for kind in kinds:
-            start, cursor = f"{self._prefix}:{kind}", "0"
+        for prefix in prefixes:
+            start, cursor = f"{self._prefix}:{prefix}", "0"
             while True:
-                cursor, keys = await self._server.command("SCAN", cursor, "MATCH", f"{start}*", "COUNT", _MOST_KEYS)
+                cursor, keys = await self._server.command("SCAN", cursor, "MATCH", f"{start}*", "COUNT", _SCAN_COUNT)
                 found.update(key.removeprefix(start) for key in keys)
                 if cursor == "0":
                     break
         return found
 
-    async def _cut(
+    async def _run_chunks(
         self,
         verb: str,
         items: Sequence[Item],
         encode: Callable[[Item], Iterable[Any]],
-        weigh: Callable[[Item], Cost],
+        cost_of: Callable[[Item], Cost],
     ) -> list[Any]:
-        """Run a verb over all items, a piece at a time, so that no script holds the server up for long."""
+        """Run a verb over all items in chunks, so that no script blocks the server for long."""
         answers: list[Any] = []
-        for piece, _ in chunks(items, weigh):
-            arguments = [argument for item in piece for argument in encode(item)]
-            answers += await self._server.run(verb, len(piece), *arguments)
+        for chunk, _ in chunks(items, cost_of):
+            arguments = [argument for item in chunk for argument in encode(item)]
+            answers += await self._server.run(verb, len(chunk), *arguments)
         return answers
 
 
 def _index(query: Query) -> str:
-    """Choose the index to look along: the one that is likely to hold the fewest jobs."""
+    """Return the index to read: the one that is likely to hold the fewest jobs."""
     for name in ("key", "parent", "batch", "user"):
         value = getattr(query, name)
         if value is not None:
@@ -244,5 +248,5 @@ def _index(query: Query) -> str:
 
 
 def _storable(spec: JobSpec) -> JobSpec:
-    """Give the spec as it will come back."""
+    """Return the spec as reads will return it: lone surrogates in its arguments are escaped."""
     return spec if is_storable(spec.arguments) else replace(spec, arguments=escape_surrogates(spec.arguments))

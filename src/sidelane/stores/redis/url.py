@@ -1,4 +1,4 @@
-"""The address of a store on Redis: what its URL says of the servers, and which keys there are the store's."""
+"""URL of a store on Redis: its servers, connection options and key prefix."""
 
 import re
 from dataclasses import dataclass
@@ -12,47 +12,48 @@ from sidelane.model.errors import ConfigurationError
 
 DEFAULT_NAME = "sidelane"
 CONNECT_TIMEOUT = 2.0
-ANSWER_TIMEOUT = 5.0
-"""Seconds until a server that does not answer counts as gone."""
+RESPONSE_TIMEOUT = 5.0
+"""Seconds until a server that does not respond counts as unavailable."""
 
 Topology = Literal["server", "sentinel", "cluster"]
-"""What the hosts are: the server itself, sentinels that know where it is, or nodes of a cluster that it is one of."""
+"""What the hosts are: the server itself, its sentinels, or nodes of its cluster."""
 
 Endpoint = dict[str, Any]
-"""Where one server is: those options of a connection that differ from server to server."""
+"""The connection options that differ from server to server, e.g. host and port."""
 
-_WAYS: dict[str, Topology] = {"": "server", "sentinel": "sentinel", "cluster": "cluster"}
+_TOPOLOGIES: dict[str, Topology] = {"": "server", "sentinel": "sentinel", "cluster": "cluster"}
 _PORTS: dict[Topology, int] = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _DATABASE = re.compile(r"/?\d{0,9}")
-_COPIES = re.compile(r"\d{1,2}")
+_MIN_REPLICAS = re.compile(r"\d{1,2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisUrl:
-    """Where to ask, how to connect, the prefix of the store's keys, and a name for messages that tells no password."""
+    """Servers, connection options, the prefix of the store's keys, and `name`, a form of the URL without passwords."""
 
-    way: Topology
+    topology: Topology
     hosts: tuple[Endpoint, ...]
     options: dict[str, Any]
     prefix: str
     name: str
-    service: str = ""  # what the sentinels call the server
-    sentinel: dict[str, Any]  # the options of a connection to a sentinel that differ from those to the server
-    answer_within: (
-        float  # seconds; given to no connection, for redis-py's own way to keep it may swallow a cancellation
-    )
-    copies: int = 0  # how many replicas must have what is acknowledged
+    service: str = ""  # the name by which sentinels know the primary
+    sentinel: dict[str, Any]  # options of connections to sentinels that differ from those to the server
+    response_timeout: float  # seconds; not passed to redis-py, whose own timeout may swallow a cancellation
+    min_replicas: int = 0  # replicas that must have a write before it is acknowledged
 
     @classmethod
     def parse(cls, url: str) -> "RedisUrl":
-        """Read a URL. Its options are those of redis-py, and `name`, `wait`, `sentinel_username` and `sentinel_password`."""
+        """Parse a URL. Raises `ConfigurationError`.
+
+        Options are those of redis-py, and `name`, `wait`, `sentinel_username` and `sentinel_password`.
+        """
         scheme, _, rest = url.partition("://")
-        transport, _, way = scheme.partition("+")
+        transport, _, scheme_topology = scheme.partition("+")
         authority = re.split("[/?#]", rest, maxsplit=1)[0]
         login, _, hosts = authority.rpartition("@")
         path, _, query = rest[len(authority) :].partition("#")[0].partition("?")
-        # a password with a / ? or # in it ends early for whoever reads a URL: all up to the last @ may be one
+        # an unescaped / ? or # in a password ends the authority early, so everything up to the last @ may be a password
         shown = f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
         if "@" in rest[len(authority) :]:
             _refuse(shown, ", which cannot be read: write %2F %3F %23 %40 for / ? # @ in a user, password or option")
@@ -60,38 +61,41 @@ class RedisUrl:
         name = options.pop("name", DEFAULT_NAME)
         if not _NAME.fullmatch(name):
             _refuse(shown, f" with the name {name!r}: a store's name is 1 to 64 letters, digits or any of '_.-'")
-        copies = options.pop("wait", "0")
-        if not _COPIES.fullmatch(copies):
-            _refuse(shown, f" with wait={copies!r}: that is how many replicas must have a write, from 0 to 99")
+        min_replicas = options.pop("wait", "0")
+        if not _MIN_REPLICAS.fullmatch(min_replicas):
+            _refuse(
+                shown,
+                f" with wait={min_replicas!r}: that is the number of replicas that must have a write, from 0 to 99",
+            )
         sentinel = {part: options.pop(f"sentinel_{part}", None) for part in ("username", "password")}
-        service, database = _cut(path, way, shown)
-        _check(transport, way, hosts, database, shown)
-        port = _PORTS[_WAYS[way]]
-        connecting = _options(transport, login, database, options, shown)
-        address = cls(
-            way=_WAYS[way],
-            hosts=({},) if transport == "unix" else tuple(_place(host, port, shown) for host in hosts.split(",")),
-            options={**connecting, "socket_timeout": None},
+        service, database = _split_service(path, scheme_topology, shown)
+        _check_form(transport, scheme_topology, hosts, database, shown)
+        port = _PORTS[_TOPOLOGIES[scheme_topology]]
+        connection_options = _options(transport, login, database, options, shown)
+        parsed = cls(
+            topology=_TOPOLOGIES[scheme_topology],
+            hosts=({},) if transport == "unix" else tuple(_endpoint(host, port, shown) for host in hosts.split(",")),
+            options={**connection_options, "socket_timeout": None},
             prefix=f"{{{name}}}",
             name=shown,
             service=service,
             sentinel={**sentinel, "db": 0},
-            answer_within=connecting["socket_timeout"],
-            copies=int(copies),
+            response_timeout=connection_options["socket_timeout"],
+            min_replicas=int(min_replicas),
         )
-        _try(address)
-        return address
+        _check_options(parsed)
+        return parsed
 
-    def connection(self, place: Endpoint) -> Connection:
-        """Make a connection to one server."""
-        options = {**self.options, **place}
+    def connection(self, endpoint: Endpoint) -> Connection:
+        """Return a new connection to one server, not connected yet."""
+        options = {**self.options, **endpoint}
         kind: type[Connection] = options.pop("connection_class", Connection)
         return kind(**options)
 
 
-def _cut(path: str, way: str, shown: str) -> tuple[str, str]:
-    """Part a path into the sentinels' service, if there is one, and the rest."""
-    if way != "sentinel":
+def _split_service(path: str, topology: str, shown: str) -> tuple[str, str]:
+    """Split a path into the sentinels' service, if any, and the rest."""
+    if topology != "sentinel":
         return "", path
     service, slash, database = path.removeprefix("/").partition("/")
     if not service:
@@ -99,21 +103,19 @@ def _cut(path: str, way: str, shown: str) -> tuple[str, str]:
     return unquote(service), slash + database
 
 
-def _check(transport: str, way: str, hosts: str, path: str, shown: str) -> None:
-    """Refuse forms that redis-py would read in a way nobody meant."""
+def _check_form(transport: str, topology: str, hosts: str, path: str, shown: str) -> None:
+    """Raise `ConfigurationError` for forms that redis-py would silently misread."""
     if transport == "unix":
         if hosts or path in ("", "/"):
             _refuse(shown, ", which names no socket: write unix:///var/run/redis.sock, with three slashes")
     elif not _DATABASE.fullmatch(path):
         _refuse(shown, ", which names no database: that is a number at the end, as in redis://host:6379/0")
-    if "," in hosts and not way:
-        _refuse(
-            shown, ", which names several servers: write redis+sentinel:// or redis+cluster:// where they are those"
-        )
+    if "," in hosts and not topology:
+        _refuse(shown, ", which names several servers: write redis+sentinel:// or redis+cluster:// if they are those")
 
 
-def _place(host: str, port: int, shown: str) -> Endpoint:
-    """Read a host with or without a port."""
+def _endpoint(host: str, port: int, shown: str) -> Endpoint:
+    """Parse a host with or without a port."""
     try:
         parts = urlsplit(f"//{host}")
         return {"host": parts.hostname or "localhost", "port": parts.port or port}
@@ -122,7 +124,7 @@ def _place(host: str, port: int, shown: str) -> Endpoint:
 
 
 def _options(transport: str, login: str, path: str, query: dict[str, str], shown: str) -> dict[str, Any]:
-    """Read the options of a connection as redis-py does."""
+    """Parse the options of a connection as redis-py does."""
     try:
         found = dict(parse_url(f"{transport}://{path}?{urlencode(query)}"))
     except ValueError as error:
@@ -132,24 +134,22 @@ def _options(transport: str, login: str, path: str, query: dict[str, str], shown
         found["username"] = unquote(user)
     if password:
         found["password"] = unquote(password)
-    defaults: dict[str, Any] = {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_timeout": ANSWER_TIMEOUT}
+    defaults: dict[str, Any] = {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_timeout": RESPONSE_TIMEOUT}
     if transport != "unix":
         defaults["socket_keepalive"] = True
-    # rows come packed among texts: what is no UTF-8 in them must come back as it was
+    # packed rows are decoded like texts, so bytes that are not UTF-8 must survive
     texts = {"decode_responses": True, "encoding_errors": "surrogateescape"}
     return {**defaults, **found, **texts, "protocol": 2}
 
 
-def _try(address: RedisUrl) -> None:
-    """Refuse options that redis-py does not know, and files of certificates that are not there."""
+def _check_options(url: RedisUrl) -> None:
+    """Raise `ConfigurationError` for options that redis-py rejects and for missing certificate files."""
     try:
-        connection = address.connection({})
+        connection = url.connection({})
         if isinstance(connection, SSLConnection):
             connection.ssl_context.get()
     except (RedisError, TypeError, ValueError, OSError) as error:
-        raise ConfigurationError(
-            f"SIDELANE_STORE is {address.name!r} with options that cannot be used: {error}"
-        ) from error
+        raise ConfigurationError(f"SIDELANE_STORE is {url.name!r} with options that cannot be used: {error}") from error
 
 
 def _refuse(shown: str, why: str) -> NoReturn:

@@ -1,1 +1,1 @@
-"""The store in one SQLite file: nothing to install, several processes on it at once, durable at each acknowledged step."""
+"""Store in one SQLite file: no server, several processes, durable once a call returns."""

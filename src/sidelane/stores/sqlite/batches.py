@@ -1,84 +1,77 @@
-"""Batches: the ends of their jobs are counted in the step that ends them, and the last one ends the batch (rules 16)."""
+"""Batches: `open_batch`, `seal_batch`, `get_batch`, and the counts of finished jobs.
+
+A job is counted in the step that finishes it, and the last one finishes the batch (rule 16).
+"""
 
 from dataclasses import replace
 from typing import Any
-
-import apsw
 
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.job import State
 from sidelane.stores.serialization import dump_batch, load_batch
 from sidelane.stores.sqlite import enqueue
-from sidelane.stores.sqlite.sql import all_rows, first, one
-from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.sqlite.sql import Transaction, statements
+from sidelane.stores.validation import check_batch
 
-_SQL = statements(__file__)
-_RECORD = _SQL["record"]
-_OPEN = _SQL["open"]
-_SEAL = _SQL["seal"]
-_COUNT = {State.SUCCEEDED: _SQL["succeeded"], State.FAILED: _SQL["failed"], State.CANCELLED: _SQL["cancelled"]}
-_END = _SQL["end"]
-_REOPEN = _SQL["reopen"]
-_REMOVABLE = _SQL["removable"]
-_REMOVE = _SQL["remove"]
+SQL = statements(__file__)
+_ADD = {State.SUCCEEDED: SQL.add_succeeded, State.FAILED: SQL.add_failed, State.CANCELLED: SQL.add_cancelled}
 
 
-def open_new(connection: apsw.Connection, spec: BatchSpec, now: float) -> None:
-    """Make a batch, unless one of this id is there."""
-    connection.execute(_OPEN, (spec.id, dump_batch(spec), spec.retention, now))
+def open_batch(tx: Transaction, spec: BatchSpec) -> BatchRecord:
+    """Insert a batch, or return the one of this id. Raises `JobRefused` if its follow-ups are invalid."""
+    check_batch(spec)
+    tx.execute(SQL.open, spec.id, dump_batch(spec), spec.retention, tx.now)
+    return _existing(tx, spec.id)
 
 
-def batch(connection: apsw.Connection, batch_id: str) -> BatchRecord | None:
-    found = first(connection, _RECORD, batch_id)
+def seal_batch(tx: Transaction, batch_id: str) -> BatchRecord | None:
+    """Let no more jobs join, and finish the batch if all of its jobs are finished."""
+    if tx.execute(SQL.seal, batch_id):
+        tx.changes.batches.add(batch_id)
+        _finish_if_complete(tx, batch_id)
+    return get_batch(tx, batch_id)
+
+
+def get_batch(tx: Transaction, batch_id: str) -> BatchRecord | None:
+    found = tx.first(SQL.record, batch_id)
     return _record(found) if found else None
 
 
-def the_batch(connection: apsw.Connection, batch_id: str) -> BatchRecord:
-    """Give the record of a batch that is there for sure."""
-    return _record(one(connection, _RECORD, batch_id))
+def count_finished(tx: Transaction, batch_id: str, state: State) -> None:
+    """Count a finished job of a batch; the last one of a sealed batch finishes the batch."""
+    tx.execute(_ADD[state], batch_id, 1)
+    tx.changes.batches.add(batch_id)
+    _finish_if_complete(tx, batch_id)
 
 
-def seal(connection: apsw.Connection, batch_id: str, now: float, touched: ChangeSet) -> None:
-    """Let no more jobs join, and end the batch if none of those that have is unfinished."""
-    connection.execute(_SEAL, (batch_id,))
-    if connection.changes():
-        touched.batches.add(batch_id)
-        _end_if_over(connection, batch_id, now, touched)
+def reopen(tx: Transaction, batch_id: str, state: State) -> None:
+    """Uncount a job that is requeued. The batch is unfinished until the job finishes again."""
+    tx.execute(_ADD[state], batch_id, -1)
+    tx.execute(SQL.reopen, batch_id)
+    tx.changes.batches.add(batch_id)
 
 
-def count_end(connection: apsw.Connection, batch_id: str, state: State, now: float, touched: ChangeSet) -> None:
-    """Count the end of one of a batch's jobs; the last one of a sealed batch ends the batch."""
-    connection.execute(_COUNT[state], (batch_id, 1))
-    touched.batches.add(batch_id)
-    _end_if_over(connection, batch_id, now, touched)
-
-
-def reopen(connection: apsw.Connection, batch_id: str, state: State, touched: ChangeSet) -> None:
-    """Take the end of a job back, which comes again: so will that of its batch."""
-    connection.execute(_COUNT[state], (batch_id, -1))
-    connection.execute(_REOPEN, (batch_id,))
-    touched.batches.add(batch_id)
-
-
-def forget(connection: apsw.Connection, now: float, limit: int) -> bool:
-    """Remove up to `limit` batches that were kept long enough; tell whether there may be more."""
-    removable = all_rows(connection, _REMOVABLE, now, limit)
-    connection.executemany(_REMOVE, removable)
+def prune(tx: Transaction, limit: int) -> bool:
+    """Remove up to `limit` batches whose retention has passed; return whether there may be more."""
+    removable = tx.all(SQL.removable, tx.now, limit)
+    tx.execute_many(SQL.remove, removable)
     return len(removable) == limit
 
 
-def _end_if_over(connection: apsw.Connection, batch_id: str, now: float, touched: ChangeSet) -> None:
-    connection.execute(_END, (batch_id, now))
-    if not connection.changes():
+def _finish_if_complete(tx: Transaction, batch_id: str) -> None:
+    if not tx.execute(SQL.finish, batch_id, tx.now):
         return
-    record = the_batch(connection, batch_id)
+    record = _existing(tx, batch_id)
     specs = [
-        replace(follow_up.spec, id=f"{batch_id}.{record.ends}.{place}")
-        for place, follow_up in enumerate(record.spec.follow_ups)
+        replace(follow_up.spec, id=f"{batch_id}.{record.ends}.{position}")
+        for position, follow_up in enumerate(record.spec.follow_ups)
         if record.state in follow_up.on
     ]
-    enqueue.insert_if_absent(connection, specs, now, touched)
+    enqueue.insert_if_absent(tx, specs)
+
+
+def _existing(tx: Transaction, batch_id: str) -> BatchRecord:
+    return _record(tx.one(SQL.record, batch_id))
 
 
 def _record(found: tuple[Any, ...]) -> BatchRecord:

@@ -1,4 +1,4 @@
-"""One SQLite database: how its connections are opened, and what is checked before anything is written."""
+"""Connections to one SQLite database, its schema, and the checks before anything is written."""
 
 import os
 import random
@@ -11,13 +11,12 @@ import apsw
 
 from sidelane.model.errors import ConfigurationError, StoreMisconfigured, StoreUnavailable
 from sidelane.stores.sqlite.errors import translate_errors
-from sidelane.stores.sqlite.sql import scalar
 
-OLDEST = (3, 51, 3)  # before it, several processes on one WAL file could corrupt it ("WAL reset" bug, fixed in 3.51.3)
-SCHEMA = 4
-APPLICATION = 0x53_44_4C_4E  # "SDLN", kept in the file's header
+MIN_VERSION = (3, 51, 3)  # older ones can corrupt a WAL file that several processes write ("WAL reset" bug)
+SCHEMA = 5
+APPLICATION_ID = 0x53_44_4C_4E  # "SDLN", in the header of the file
 
-BUSY_TIMEOUT = 5.0  # seconds a writer waits for its turn among other processes
+BUSY_TIMEOUT = 5.0  # seconds to wait for a lock of another process
 MEMORY = ":memory:"
 
 _MIB = 1024 * 1024
@@ -27,61 +26,62 @@ T = TypeVar("T")
 
 
 class Database:
-    """The file `path` (or `:memory:`), from which connections are opened. `open_writer` comes first: it makes the schema."""
+    """The file `path` (or `:memory:`) and its connections. Call `open_writer` first: it creates the schema."""
 
-    def __init__(self, path: str, patience: float = BUSY_TIMEOUT) -> None:
+    def __init__(self, path: str, busy_timeout: float = BUSY_TIMEOUT) -> None:
         self.path = path
-        self.patience = patience
-        self.shared = path != MEMORY  # others can open it too
-        self._file: tuple[int, int] | None = None  # which file on the disk was opened
+        self.busy_timeout = busy_timeout
+        self.shared = path != MEMORY  # whether other connections can open it
+        self._file: tuple[int, int] | None = None  # device and inode of the opened file
 
     def open_writer(self) -> apsw.Connection:
-        """Open the connection that writes, after checking that this SQLite and this file will do."""
+        """Open the writing connection, after checking the version of SQLite and the file."""
         check_version(apsw.sqlite_lib_version())
-        self._check_place()
+        self._check_folder()
         with translate_errors(self.path):
             connection = self._open(_READ_WRITE)
             try:
-                retry_while_busy(lambda: self._prepare(connection), self.patience)
+                retry_while_busy(lambda: self._prepare(connection), self.busy_timeout)
                 self._tune(connection, cache_mib=16)
             except BaseException:
                 connection.close()
                 raise
-        self._file = self._found()
+        self._file = self._identity()
         return connection
 
-    def check_there(self) -> None:
-        """Raise `StoreUnavailable` while the file is not where it was opened: what is written now, nobody would find again."""
-        if self._file is not None and self._found() != self._file:
+    def check_file_unchanged(self) -> None:
+        """Raise `StoreUnavailable` if the file was moved or deleted, because writes to it would be lost."""
+        if self._file is not None and self._identity() != self._file:
             raise StoreUnavailable(
-                f"The file of the store {self.path} was moved or deleted while it was open: put it back, or restart what uses it."
+                f"The file of the store {self.path} was moved or deleted while it was open: restore it, or restart the "
+                "processes that use it."
             )
 
-    def _found(self) -> tuple[int, int] | None:
+    def _identity(self) -> tuple[int, int] | None:
         if not self.shared:
             return None
         try:
-            found = os.stat(self.path)  # noqa: PTH116 - before every transaction, so the quickest way
+            status = os.stat(self.path)  # noqa: PTH116 - the fastest way, because it precedes every transaction
         except OSError:
             return (0, 0)
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def open_reader(self) -> apsw.Connection:
-        """Open a connection that only reads."""
+        """Open a read-only connection."""
         with translate_errors(self.path):
             connection = self._open(apsw.SQLITE_OPEN_READWRITE)
-            retry_while_busy(lambda: self._tune(connection, cache_mib=4), self.patience)
+            retry_while_busy(lambda: self._tune(connection, cache_mib=4), self.busy_timeout)
             connection.pragma("query_only", True)
         return connection
 
     def _open(self, flags: int) -> apsw.Connection:
         connection = apsw.Connection(self.path, flags, statementcachesize=500)
         connection.set_busy_timeout(0)
-        # This SQLite plans by statistics of values, so it would plan anew whenever a value changes: threefold the time.
+        # Without a stable plan SQLite prepares a statement again whenever a bound value changes: three times as slow.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         return connection
 
-    def _check_place(self) -> None:
+    def _check_folder(self) -> None:
         folder = Path(self.path).parent
         if self.shared and not folder.is_dir():
             raise StoreMisconfigured(
@@ -89,7 +89,7 @@ class Database:
             )
 
     def _prepare(self, connection: apsw.Connection) -> None:
-        """Make the schema in an empty file; refuse a file that is not ours or newer than we are."""
+        """Create the schema in an empty file; refuse the file of another program or another schema version."""
         version = self._version(connection)
         if connection.readonly("main"):
             raise apsw.ReadOnlyError("the file may not be written")
@@ -99,9 +99,9 @@ class Database:
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if not self._version(connection):  # another process may have been faster
+            if not self._version(connection):  # another process may have created it meanwhile
                 connection.execute(Path(__file__).with_name("schema.sql").read_text(encoding="utf-8"))
-                connection.pragma("application_id", APPLICATION)
+                connection.pragma("application_id", APPLICATION_ID)
                 connection.pragma("user_version", SCHEMA)
             connection.execute("COMMIT")
         except BaseException:
@@ -110,20 +110,20 @@ class Database:
 
     def _version(self, connection: apsw.Connection) -> int:
         version = int(connection.pragma("user_version"))
-        tables = scalar(connection, "SELECT count(*) FROM sqlite_schema")
-        if (version or tables) and connection.pragma("application_id") != APPLICATION:
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+        if (version or tables) and connection.pragma("application_id") != APPLICATION_ID:
             raise StoreMisconfigured(
                 f"The file {self.path} belongs to another program: point SIDELANE_STORE at a file of its own."
             )
         if version > SCHEMA:
             raise StoreMisconfigured(
-                f"The store {self.path} was written by a newer Sidelane (schema {version}; this one knows {SCHEMA}): "
+                f"The store {self.path} was written by a newer Sidelane (schema {version}; this one supports {SCHEMA}): "
                 "upgrade this installation."
             )
         if 0 < version < SCHEMA:
             raise StoreMisconfigured(
-                f"The store {self.path} was written by a Sidelane before the first release (schema {version}; this one knows "
-                f"{SCHEMA}), which nothing upgrades: point SIDELANE_STORE at a new file."
+                f"The store {self.path} was written by a Sidelane before the first release (schema {version}; this one supports "
+                f"{SCHEMA}) and cannot be upgraded: point SIDELANE_STORE at a new file."
             )
         return version
 
@@ -132,35 +132,35 @@ class Database:
         connection.pragma("temp_store", 2)  # memory
         if self.shared:
             connection.pragma("mmap_size", 256 * _MIB)
-            connection.pragma("wal_autocheckpoint", 2000)  # pages, 8 MiB: few checkpoints, none of them long
-            connection.pragma("journal_size_limit", 8 * _MIB)  # what a stall let the log grow to is given back
+            connection.pragma("wal_autocheckpoint", 2000)  # pages, 8 MiB: few and short checkpoints
+            connection.pragma("journal_size_limit", 8 * _MIB)  # truncates a log that grew during a stall
 
 
 def check_version(found: str) -> None:
-    """Refuse an SQLite that can corrupt what several processes write."""
-    if tuple(map(int, found.split("."))) < OLDEST:
-        needed = ".".join(map(str, OLDEST))
+    """Refuse a version of SQLite that can corrupt a file that several processes write."""
+    if tuple(map(int, found.split("."))) < MIN_VERSION:
+        needed = ".".join(map(str, MIN_VERSION))
         raise ConfigurationError(
             f"SQLite {found} is too old for Sidelane, which needs {needed}: upgrade the package apsw."
         )
 
 
 def roll_back(connection: apsw.Connection) -> None:
-    """Give a transaction up, unless SQLite has already done so."""
+    """Roll a transaction back, unless SQLite has already done so."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
-def retry_while_busy(step: Callable[[], T], patience: float) -> T:
-    """Take a step that another process may block, again about every millisecond, until `patience` seconds are over.
+def retry_while_busy(step: Callable[[], T], timeout: float) -> T:
+    """Repeat a step about every millisecond while another process holds the lock, for at most `timeout` seconds.
 
-    SQLite's own busy timeout starves some writers (two seconds and more among four); a short, jittered wait does not.
+    SQLite's own busy timeout starves some writers (for over two seconds with four writers); a short, jittered wait does not.
     """
-    until = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         try:
             return step()
         except apsw.BusyError:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise
         time.sleep(random.uniform(0.0005, 0.0015))

@@ -1,129 +1,119 @@
-"""Jobs that come into the queue: new ones, and those that come back after an attempt."""
+"""Enqueuing: new jobs, delayed jobs that are due, and jobs that return after an attempt."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-import apsw
-
 from sidelane.model.codec import escape_surrogates
 from sidelane.model.job import JobSpec
 from sidelane.stores.serialization import dump_follow_ups, dump_labels
-from sidelane.stores.sqlite import blocked_jobs, fair_queue, follow_up_jobs, slots
-from sidelane.stores.sqlite.bonds import CHECKED_AT_START, AppliedLimits, applied_limits
-from sidelane.stores.sqlite.records import READY, RUNNING, WAITING, Row
-from sidelane.stores.sqlite.sql import first, scalar
-from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.sqlite import blocked_jobs, fair_queue, limits
+from sidelane.stores.sqlite.follow_ups import flags_of
+from sidelane.stores.sqlite.limits import CHECKED_AT_START, AppliedLimits, applied_limits
+from sidelane.stores.sqlite.rows import DELAYED, READY, RUNNING, Row
+from sidelane.stores.sqlite.sql import Transaction, statements
 
-_SQL = statements(__file__)
-_HIGHEST = _SQL["highest"]
-_INSERT_JOB = _SQL["insert_job"]
-_INSERT_SPEC = _SQL["insert_spec"]
-_INSERT_QUEUE = _SQL["insert_queue"]
-_PUT_BACK = _SQL["put_back"]
-_TAKEN = _SQL["taken"]
-_OPEN = _SQL["open"]
-_JOIN = _SQL["join"]
+SQL = statements(__file__)
 
-_STATE = 10  # its place among the values of a new job
+_STATE = 10  # index among the values of a new job
 
 
-def insert(
-    connection: apsw.Connection, new: Sequence[tuple[JobSpec, AppliedLimits]], now: float, touched: ChangeSet
-) -> None:
-    """Make new jobs of specs whose ids and unique keys are free."""
+def insert(tx: Transaction, new: Sequence[tuple[JobSpec, AppliedLimits]]) -> None:
+    """Insert jobs whose ids and unique keys are free."""
     if not new:
         return
-    first = int(scalar(connection, _HIGHEST)) + 1
-    jobs, details = [], []
+    first = int(tx.scalar(SQL.max_seq)) + 1
+    jobs, specs = [], []
     heads: dict[fair_queue.UserQueue, int] = {}
-    joined = []
-    bound = []
-    for seq, (spec, bonds) in enumerate(new, first):
-        jobs.append(_job_values(seq, spec, bonds, now))
-        details.append(_spec_values(seq, spec, bonds))
-        touched.jobs.add(spec.id)
-        touched.queues.add(spec.queue)
-        if bonds.flags:
-            bound.append((seq, bonds))
+    limited: list[tuple[int, AppliedLimits]] = []
+    batches: list[tuple[str]] = []
+    for seq, (spec, applied) in enumerate(new, first):
+        jobs.append(_job_values(seq, spec, applied, tx.now))
+        specs.append(_spec_values(seq, spec, applied))
+        tx.changes.jobs.add(spec.id)
+        tx.changes.queues.add(spec.queue)
+        if applied.flags:
+            limited.append((seq, applied))
         if spec.batch is not None:
-            joined.append((spec.batch,))
-            touched.batches.add(spec.batch)
+            batches.append((spec.batch,))
+            tx.changes.batches.add(spec.batch)
         if jobs[-1][_STATE] == READY:
             heads.setdefault(fair_queue.UserQueue(spec.queue, 0, spec.priority, spec.user or ""), seq)
-    connection.executemany(_INSERT_JOB, jobs)
-    connection.executemany(_INSERT_SPEC, details)
-    connection.executemany(_INSERT_QUEUE, [(queue,) for queue in {spec.queue for spec, _ in new}])
-    for line, seq in heads.items():
-        fair_queue.push(connection, line, seq)
-    if bound:
-        slots.acquire_held(connection, bound)
-    if joined:
-        connection.executemany(_JOIN, joined)
+    tx.execute_many(SQL.insert_job, jobs)
+    tx.execute_many(SQL.insert_spec, specs)
+    tx.execute_many(SQL.insert_queue, [(queue,) for queue in {spec.queue for spec, _ in new}])
+    for user_queue, seq in heads.items():
+        fair_queue.push(tx, user_queue, seq)
+    if limited:
+        limits.acquire_unfinished(tx, limited)
+    if batches:
+        tx.execute_many(SQL.join_batch, batches)
 
 
-def insert_if_absent(connection: apsw.Connection, specs: Sequence[JobSpec], now: float, touched: ChangeSet) -> None:
-    """Make new jobs of those specs whose ids and unique keys are free: they come from templates, and no one is there to ask.
+def insert_if_absent(tx: Transaction, specs: Sequence[JobSpec]) -> None:
+    """Insert those jobs whose ids and unique keys are free, and skip the others: no caller waits for an answer.
 
-    They join their batch if it still takes jobs.
+    They join their batch if it still accepts jobs.
     """
     for spec in specs:
-        if first(connection, _TAKEN, spec.id, spec.user or "", spec.unique):
+        if tx.first(SQL.exists, spec.id, spec.user or "", spec.unique):
             continue
-        joins = spec.batch is None or first(connection, _OPEN, spec.batch)
-        insert(connection, [(spec if joins else replace(spec, batch=None), applied_limits(spec.limits))], now, touched)
+        joins = spec.batch is None or tx.first(SQL.is_batch_open, spec.batch)
+        insert(tx, [(spec if joins else replace(spec, batch=None), applied_limits(spec.limits))])
 
 
-def return_to_queue(
-    connection: apsw.Connection,
-    row: Row,
-    now: float,
-    touched: ChangeSet,
-    *,
-    delay: float = 0.0,
-    settled: str | None = None,
-) -> None:
-    """Let a job wait for its next attempt, with the counts and the log its `row` tells; its lease is gone."""
-    state, due, wait = (WAITING, now + delay, delay) if delay > 0 else (READY, now, None)
-    connection.execute(
-        _PUT_BACK,
-        (
-            row.seq, state, due, wait, row.failures, row.losses, settled or row.settled, row.epoch, row.last,
-            row.progress, row.give_up, row.isolated,
-        ),
+def return_to_queue(tx: Transaction, row: Row, *, delay: float = 0.0, finished_nonce: str | None = None) -> None:
+    """Queue a job for its next attempt, with the counts and log position of `row`; its lease ends."""
+    state, due, duration = (DELAYED, tx.now + delay, delay) if delay > 0 else (READY, tx.now, None)
+    tx.execute(
+        SQL.return_to_queue,
+        row.seq, state, due, duration, row.failures, row.worker_losses, finished_nonce or row.finished_nonce, row.epoch,
+        row.last, row.progress, row.expires_at, row.isolated,
     )  # fmt: skip
     if state == READY:
-        fair_queue.push(connection, row.line, row.seq)
-    touched.jobs.add(row.id)
-    touched.queues.add(row.queue)
-    if row.state == RUNNING and row.limited & CHECKED_AT_START:
-        blocked_jobs.release_slots(connection, row, touched, ended=False)
+        fair_queue.push(tx, row.user_queue, row.seq)
+    tx.changes.jobs.add(row.id)
+    tx.changes.queues.add(row.queue)
+    if row.state == RUNNING and row.limit_flags & CHECKED_AT_START:
+        blocked_jobs.release_slots(tx, row, finished=False)
 
 
-def expiry(start_within: float | None, deadline: float | None, now: float) -> tuple[float | None, float | None]:
-    """Tell when a job that is queued now is given up unless it has started, and when in any case."""
+def promote_due(tx: Transaction, queue: str, limit: int) -> int:
+    """Make up to `limit` delayed jobs of a queue ready that are due, and return how many there were."""
+    found = tx.all(SQL.due, queue, tx.now, limit)
+    for seq, job_id, isolated, priority, user in found:
+        tx.execute(SQL.promote, seq)
+        fair_queue.push(tx, fair_queue.UserQueue(queue, isolated, priority, user), seq)
+        tx.changes.jobs.add(job_id)
+    if found:
+        tx.changes.queues.add(queue)
+    return len(found)
+
+
+def expiry(expires_in: float | None, deadline: float | None, now: float) -> tuple[float | None, float | None]:
+    """Return when a job that is queued now expires unless it has started, and its deadline."""
     deadline_at = None if deadline is None else now + deadline
-    start_by = None if start_within is None else now + start_within
+    start_by = None if expires_in is None else now + expires_in
     return min((each for each in (start_by, deadline_at) if each is not None), default=None), deadline_at
 
 
-def _job_values(seq: int, spec: JobSpec, bonds: AppliedLimits, now: float) -> tuple[object, ...]:
-    state, due, wait = READY, now, None
+def _job_values(seq: int, spec: JobSpec, applied: AppliedLimits, now: float) -> tuple[object, ...]:
+    state, due, delay = READY, now, None
     if spec.run_at is not None and spec.run_at > now + spec.delay:
-        state, due = WAITING, spec.run_at
+        state, due = DELAYED, spec.run_at
     elif spec.delay > 0:
-        state, due, wait = WAITING, now + spec.delay, spec.delay
-    give_up, deadline_at = expiry(spec.expires, spec.deadline, now)
+        state, due, delay = DELAYED, now + spec.delay, spec.delay
+    expires_at, deadline_at = expiry(spec.expires, spec.deadline, now)
     return (
         seq, spec.id, spec.task, spec.version, spec.queue, spec.priority, spec.user or "", spec.key, spec.unique,
-        spec.parent, state, due, wait, now, give_up, deadline_at, spec.retention, follow_up_jobs.flags_of(spec.follow_ups),
-        bonds.flags, spec.batch, int(spec.cascade),
+        spec.parent, state, due, delay, now, expires_at, deadline_at, spec.retention, flags_of(spec.follow_ups),
+        applied.flags, spec.batch, int(spec.cascade),
     )  # fmt: skip
 
 
-def _spec_values(seq: int, spec: JobSpec, bonds: AppliedLimits) -> tuple[object, ...]:
+def _spec_values(seq: int, spec: JobSpec, applied: AppliedLimits) -> tuple[object, ...]:
     return (
         seq, escape_surrogates(spec.arguments), dump_labels(spec.labels), spec.delay, spec.run_at, spec.expires,
-        spec.deadline, spec.max_worker_losses, int(spec.isolable), spec.abandon_after, spec.trace, dump_follow_ups(spec.follow_ups),
-        bonds.text, spec.max_queued, dump_labels(spec.placeholders), spec.id_retention,
+        spec.deadline, spec.max_worker_losses, int(spec.isolable), spec.abandon_after, spec.trace,
+        dump_follow_ups(spec.follow_ups), applied.text, spec.max_queued, dump_labels(spec.placeholders),
+        spec.id_retention,
     )  # fmt: skip

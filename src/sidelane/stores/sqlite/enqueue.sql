@@ -1,45 +1,53 @@
--- Jobs that come into the queue: new ones, and those that come back.
+-- Jobs that enter a queue: new ones, delayed ones that are due, and those that return after an attempt.
 -- Tables: jobs, specs, queues, batches, meta.
 
--- :highest
--- One row: the highest sequence ever used.
-SELECT max(coalesce((SELECT max(seq) FROM jobs), 0), coalesce((SELECT value FROM meta WHERE name = 'sequence'), 0))
+-- :max_seq
+-- One row: the highest sequence number ever used.
+SELECT max(coalesce((SELECT max(seq) FROM jobs), 0), coalesce((SELECT value FROM meta WHERE name = 'max_seq'), 0))
 
 -- :insert_job
--- Parameters in the order of `arrivals._job_values`.
-INSERT INTO jobs (seq, id, task, version, queue, priority, user, key, unique_key, parent, state, due, wait, submitted,
-                  give_up, deadline_at, keep, follows, limited, batch, cascade)
+-- Parameters in the order of `enqueue._job_values`.
+INSERT INTO jobs (seq, id, task, version, queue, priority, user, key, unique_key, parent, state, due, delay, submitted,
+                  expires_at, deadline_at, retention, follow_up_flags, limit_flags, batch, cascade)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :insert_spec
--- Parameters in the order of `arrivals._spec_values`.
-INSERT INTO specs (seq, arguments, labels, delay, run_at, start_within, deadline, losses, isolable, abandon_after, trace, follow_ups,
-                   limits, max_queued, given, remember)
+-- Parameters in the order of `enqueue._spec_values`.
+INSERT INTO specs (seq, arguments, labels, delay, run_at, expires_in, deadline, max_worker_losses, isolable, abandon_after, trace,
+                   follow_ups, limits, max_queued, placeholders, id_retention)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :insert_queue
 -- Parameters: name.
 INSERT OR IGNORE INTO queues (name) VALUES (?)
 
--- :put_back
--- Parameters: seq, state, due, wait, failures, losses, settled, epoch, last, progress, give_up, isolated.
+-- :return_to_queue
+-- Parameters: seq, state, due, delay, failures, worker_losses, finished_nonce, epoch, last, progress, expires_at, isolated.
 UPDATE jobs
-   SET state = ?2, due = ?3, wait = ?4, failures = ?5, losses = ?6, settled = ?7, epoch = ?8, last = ?9, progress = ?10,
-       give_up = ?11, isolated = ?12, cancelling = 0, worker = NULL, claim = NULL, place = NULL, nonce = NULL, expires = NULL, lease = NULL,
-       ordinal = 0, parked = NULL
+   SET state = ?2, due = ?3, delay = ?4, failures = ?5, worker_losses = ?6, finished_nonce = ?7, epoch = ?8, last = ?9, progress = ?10,
+       expires_at = ?11, isolated = ?12, cancel_requested = 0, worker = NULL, claim_request = NULL, claim_position = NULL, nonce = NULL,
+       lease_expires = NULL, lease_duration = NULL, ordinal = 0, blocked_by = NULL
  WHERE seq = ?1
 
--- :taken
--- Whether a job of this id, or an unfinished one of this user and unique key, is there already. Parameters: id, user, unique.
+-- :exists
+-- Whether a job of this id, or an unfinished one of this user and unique key, exists. Parameters: id, user, unique_key.
 SELECT 1 FROM jobs WHERE id = ?1
  UNION ALL
 SELECT 1 FROM jobs WHERE user = ?2 AND unique_key = ?3 AND unique_key IS NOT NULL AND state < 3
  LIMIT 1
 
--- :open
--- Whether a batch takes jobs. Parameters: id.
+-- :is_batch_open
+-- Whether a batch accepts jobs. Parameters: id.
 SELECT 1 FROM batches WHERE id = ? AND sealed = 0
 
--- :join
--- A job joins a batch. Parameters: batch.
+-- :join_batch
+-- Count a new job of a batch. Parameters: id.
 UPDATE batches SET total = total + 1 WHERE id = ?
+
+-- :due
+-- Parameters: queue, now, limit. Rows: seq, id, isolated, priority, user.
+SELECT seq, id, isolated, priority, user FROM jobs WHERE state = 1 AND queue = ? AND due <= ? ORDER BY due LIMIT ?
+
+-- :promote
+-- Parameters: seq.
+UPDATE jobs SET state = 0, delay = NULL WHERE seq = ?

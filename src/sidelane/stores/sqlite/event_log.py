@@ -1,45 +1,101 @@
-"""Writing a job's log: numbers without holes, and an epoch for each stretch that cannot be told from a lost one (rules 17)."""
+"""Event log of a job: `append`, `read`, and writing events (rule 17).
+
+Event numbers have no gaps. A new epoch marks where the log may have lost its tail in a crash, so that later numbers cannot be
+confused with lost ones. The end event of a finished job has no row: its number, time and data follow from the job's row.
+"""
 
 from collections.abc import Sequence
 
-import apsw
-
 from sidelane.model.codec import escape_surrogates
-from sidelane.model.event import END, PROGRESS, NewEvent, gap_event
+from sidelane.model.event import END, PROGRESS, Cursor, Event, EventPage, NewEvent, gap_event
 from sidelane.model.ids import new_epoch
 from sidelane.model.job import end_event_payload
+from sidelane.model.outcome import EventAppend
 from sidelane.stores.serialization import load_problem
-from sidelane.stores.sqlite.records import STATES, Row
-from sidelane.stores.sqlite.statements import statements
+from sidelane.stores.sqlite.rows import RUNNING, STATES, Row, row_by_id
+from sidelane.stores.sqlite.sql import Transaction, statements
 
-_WRITE = statements(__file__)["write"]
+SQL = statements(__file__)
+
+MAX_PAGE_BYTES = 262_144
+"""Maximum size of a page, exceeded by its last event at most: it bounds the memory of a reader that is slow."""
 
 
-def append_events(connection: apsw.Connection, row: Row, ordinal: int, entries: Sequence[NewEvent], now: float) -> Row:
-    """Write the entries that the log has not seen, the first of which has this `ordinal`; give the row as it must become.
+def append(tx: Transaction, appends: Sequence[EventAppend]) -> list[bool]:
+    """Write the events of each append whose lease is valid, and return whether it was."""
+    return [_append(tx, each) for each in appends]
 
-    Entries that are missing before it open a new epoch, which begins with a `gap` event.
+
+def _append(tx: Transaction, append: EventAppend) -> bool:
+    row = row_by_id(tx, append.lease.job_id)
+    if row is None or not row.has_lease(append.lease):
+        return False
+    written = append_events(tx, row, append.ordinal, append.entries) if append.entries else row
+    if written != row:
+        tx.execute(SQL.set_position, written.ordinal, written.epoch, written.last, written.progress, row.seq)
+        tx.changes.jobs.add(row.id)
+    return True
+
+
+def append_events(tx: Transaction, row: Row, ordinal: int, entries: Sequence[NewEvent]) -> Row:
+    """Write the events that are not in the log yet, and return the row as the caller must write it.
+
+    The first of `entries` has this `ordinal`. If events before it are missing, a `gap` event opens a new epoch.
     """
     missing = ordinal - row.ordinal - 1
     if missing > 0:
-        # the log lost its tail in a crash: readers may have seen more than is here, under numbers that come again
+        # the log lost its tail in a crash: readers may have seen lost events whose numbers are now used again
         row = row._replace(epoch=new_epoch())
-        fresh = [gap_event(missing), *entries]
+        new = [gap_event(missing), *entries]
     else:
-        fresh = [*entries[-missing:]]
+        new = [*entries[-missing:]]
     number = row.last
     progress = row.progress
-    written = []
-    for number, entry in enumerate(fresh, row.last + 1):
-        written.append((row.seq, number, row.epoch, now, escape_surrogates(entry.name), escape_surrogates(entry.data)))
+    events = []
+    for number, entry in enumerate(new, row.last + 1):
+        events.append(
+            (row.seq, number, row.epoch, tx.now, escape_surrogates(entry.name), escape_surrogates(entry.data))
+        )
         if entry.name == PROGRESS:
             progress = number
-    if written:
-        connection.executemany(_WRITE, written)
+    if events:
+        tx.execute_many(SQL.insert_event, events)
     return row._replace(ordinal=max(row.ordinal, ordinal + len(entries) - 1), last=number, progress=progress)
 
 
-def persist_end_event(connection: apsw.Connection, row: Row, result: str | None, problem: str | None) -> None:
-    """Give the end event of a finished job a row of its own: until now its number, time and data followed from the job's."""
+def persist_end_event(tx: Transaction, row: Row, result: str | None, problem: str | None) -> None:
+    """Insert the end event of a finished job that is requeued, because its row will change."""
     data = end_event_payload(row.id, STATES[row.state], result, load_problem(problem) if problem else None)
-    connection.execute(_WRITE, (row.seq, row.last, row.epoch, row.ended, END, data))
+    tx.execute(SQL.insert_event, row.seq, row.last, row.epoch, row.ended, END, data)
+
+
+def read(tx: Transaction, job_id: str, after: Cursor | None, limit: int) -> EventPage | None:
+    """Return up to `limit` events after the cursor, or from the beginning if the log does not contain the cursor."""
+    found = tx.first(SQL.job, job_id)
+    if found is None:
+        return None
+    seq, state, epoch, last, ended, result, problem = found
+    finished = state > RUNNING
+    number = 0 if after is None else after.number
+    gap = False
+    if after is not None and number > 0:
+        at_end = finished and (after.epoch, number) == (epoch, last)
+        gap = not at_end and not tx.first(SQL.has_event, seq, number, after.epoch)
+        number = 0 if gap else number
+    events, complete = _read_page(tx, seq, number, limit)
+    if finished and number < last and complete and len(events) < limit:
+        data = end_event_payload(job_id, STATES[state], result, load_problem(problem) if problem else None)
+        events.append(Event(last, epoch, ended, END, data))
+    return EventPage(tuple(events), last, gap, finished)
+
+
+def _read_page(tx: Transaction, seq: int, number: int, limit: int) -> tuple[list[Event], bool]:
+    """Return a page of the events after a number, and whether no more events follow."""
+    events: list[Event] = []
+    size = 0
+    for row in tx.connection.execute(SQL.events, (seq, number, limit + 1)):
+        if len(events) >= limit or size > MAX_PAGE_BYTES:
+            return events, False
+        events.append(Event(*row))
+        size += len(events[-1].data)
+    return events, True

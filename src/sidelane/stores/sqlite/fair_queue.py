@@ -1,40 +1,24 @@
-"""The lines of ready jobs: start-time fair queuing among the users of a queue and priority (rules 15).
+"""Start-time fair queuing of ready jobs among the users of a queue and priority (rule 15; Goyal, Vin and Cheng, 1996).
 
-Isolated jobs have lines of their own, so that no claim passes by those it may not take.
-
-Each user with ready jobs has a line with a start tag `S`; the lowest goes next, the older head where tags are equal. A job
-taken from a line moves the clock `V` to `S` if that is later, and gives the line the tag `max(V, S + 1)`.
+Each user with ready jobs has a user queue with a start tag `S`. The lowest tag is next; of equal tags, the one with the older head.
+A job taken from a user queue moves the virtual clock `V` to `S` if that is later. The new start tag is `max(V, S + 1)`.
+Isolated jobs have user queues of their own, so that no claim reads jobs that it may not take.
 """
 
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Any, NamedTuple, Protocol
 
-import apsw
+from sidelane.stores.sqlite.sql import Transaction, statements
 
-from sidelane.stores.sqlite.sql import all_rows, first, scalar
-from sidelane.stores.sqlite.statements import statements
+SQL = statements(__file__)
 
-_SQL = statements(__file__)
-_ARRIVE = _SQL["arrive"]
-_MOVE = _SQL["move"]
-_IS_HEAD = _SQL["is_head"]
-_PRIORITIES_BELOW = _SQL["priorities_below"]
-_IN_TURN = _SQL["in_turn"]
-_WAITING = _SQL["waiting"]
-_CLOCK = _SQL["clock"]
-_SET_CLOCK = _SQL["set_clock"]
-_BUSY = _SQL["busy"]
-_FORGET_IDLE = _SQL["forget_idle"]
-_FORGET_LINES = _SQL["forget_lines"]
-_FORGET_CLOCK = _SQL["forget_clock"]
-
-_PAGE = 100  # lines looked at in one go
-_MAX_READ = 500  # jobs of one line looked at in one go
+_PAGE_SIZE = 100  # user queues read at once
+_MAX_PAGE_SIZE = 500  # jobs of one user queue read at once
 
 
 class UserQueue(NamedTuple):
-    """Which line: whose, of which priority and queue, and whether of isolated jobs."""
+    """The key of a user queue. `isolated`: whether its jobs are isolated."""
 
     queue: str
     isolated: int
@@ -43,159 +27,156 @@ class UserQueue(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A ready job, as far as a claim must know it to take it or leave it."""
+    """The columns of a ready job that decide whether a claim takes it."""
 
     seq: int
     task: str
     version: int
-    give_up: float | None
-    limited: int
+    expires_at: float | None
+    limit_flags: int
 
 
 class ClaimFilter(Protocol):
-    """Who picks: says which jobs it wants and whether it has looked at enough, and is told which it got."""
+    """Decides which jobs a claim takes, and when it stops looking."""
 
     @property
-    def has_enough(self) -> bool: ...
+    def exhausted(self) -> bool: ...
 
-    def wants(self, candidate: Candidate) -> bool: ...
+    def accepts(self, candidate: Candidate) -> bool: ...
 
-    def takes(self, candidate: Candidate) -> None: ...
-
-
-def push(connection: apsw.Connection, line: UserQueue, seq: int) -> None:
-    """Let a job that is ready now stand in its user's line."""
-    connection.execute(_ARRIVE, (*line, seq))
+    def take(self, candidate: Candidate) -> None: ...
 
 
-def remove(connection: apsw.Connection, line: UserQueue, seq: int) -> None:
-    """Let a job that is not ready any more, and was not picked, leave its line at no cost to its user."""
-    if first(connection, _IS_HEAD, *line, seq):
-        connection.execute(_MOVE, (*line, None))
-        _drop_idle(connection, *line[:3])
+def push(tx: Transaction, user_queue: UserQueue, seq: int) -> None:
+    """Add a job that is ready now to its user queue."""
+    tx.execute(SQL.push, *user_queue, seq)
 
 
-def remove_all(connection: apsw.Connection, left: Iterable[UserQueue]) -> None:
-    """Let all jobs that are not ready any more leave these lines, at no cost to their users."""
-    lines = list(left)
-    connection.executemany(_MOVE, [(*line, None) for line in lines])
-    for queue, isolated, priority in {line[:3] for line in lines}:
-        _drop_idle(connection, queue, isolated, priority)
+def remove(tx: Transaction, user_queue: UserQueue, seq: int) -> None:
+    """Remove a job that is not ready any more and was not taken in its turn. Its user's share is not charged."""
+    if tx.first(SQL.is_head, *user_queue, seq):
+        tx.execute(SQL.update_head, *user_queue, None)
+        _drop_idle(tx, *user_queue[:3])
 
 
-def priorities(connection: apsw.Connection, queue: str, isolated: int) -> Iterator[int]:
-    """Give the priorities of a queue that have ready jobs, from the highest."""
-    below: int | None = None
+def remove_unready(tx: Transaction, user_queues: Iterable[UserQueue]) -> None:
+    """Remove all jobs that are not ready any more from these user queues. The users' shares are not charged."""
+    affected = list(user_queues)
+    tx.execute_many(SQL.update_head, [(*each, None) for each in affected])
+    for queue, isolated, priority in {each[:3] for each in affected}:
+        _drop_idle(tx, queue, isolated, priority)
+
+
+def priorities(tx: Transaction, queue: str, isolated: int) -> Iterator[int]:
+    """Yield the priorities of a queue that have ready jobs, highest first."""
+    priority: int | None = None
     while True:
-        below = scalar(connection, _PRIORITIES_BELOW, queue, isolated, below)
-        if below is None:
+        priority = tx.scalar(SQL.next_priority, queue, isolated, priority)
+        if priority is None:
             return
-        yield below
+        yield priority
 
 
 class FairSelection:
-    """One claim's way along the lines of one queue and priority. Nothing is written until `settle`."""
+    """The selection of jobs for one claim from one queue and priority. Nothing is written until `flush`."""
 
-    def __init__(self, connection: apsw.Connection, queue: str, isolated: int, priority: int) -> None:
-        self._connection = connection
-        self._lines = (queue, isolated, priority)
-        self._clock: int = scalar(connection, _CLOCK, *self._lines) or 0
-        self._tags: dict[str, int] = {}  # of the lines something was picked from
+    def __init__(self, tx: Transaction, queue: str, isolated: int, priority: int) -> None:
+        self._tx = tx
+        self._key = (queue, isolated, priority)
+        self._clock: int = tx.scalar(SQL.clock, *self._key) or 0
+        self._start_tags: dict[str, int] = {}  # by user, of the user queues that a job was taken from
 
-    def pick(self, room: int, taker: ClaimFilter) -> list[int]:
-        """Choose up to `room` jobs in turn, and give their sequences."""
-        picked: list[int] = []
-        heap: list[tuple[int, int, str]] = []  # start tag, the job to be looked at next, user
-        lines: dict[str, _QueuedJobs] = {}
-        coming = self._in_turn(min(room, _PAGE))
-        ahead = next(coming, None)
-        while len(picked) < room and not taker.has_enough:
-            while ahead is not None and (not heap or ahead < heap[0]):
-                heappush(heap, ahead)
-                lines[ahead[2]] = self._line(ahead[2], ahead[1] - 1)
-                ahead = next(coming, None)
+    def select(self, count: int, claim_filter: ClaimFilter) -> list[int]:
+        """Select up to `count` jobs in fair order, and return their sequence numbers."""
+        selected: list[int] = []
+        heap: list[tuple[int, int, str]] = []  # start tag, the next job to read, user
+        jobs_of: dict[str, _ReadyJobs] = {}
+        user_queues = self._in_order(min(count, _PAGE_SIZE))
+        upcoming = next(user_queues, None)
+        while len(selected) < count and not claim_filter.exhausted:
+            while upcoming is not None and (not heap or upcoming < heap[0]):
+                heappush(heap, upcoming)
+                jobs_of[upcoming[2]] = _ReadyJobs(self._tx, UserQueue(*self._key, upcoming[2]), upcoming[1] - 1)
+                upcoming = next(user_queues, None)
             if not heap:
                 break
-            tag, seq, user = heappop(heap)
-            line = lines[user]
-            alone = not heap and ahead is None
-            candidate = line.first(taker, room - len(picked) if alone else 2)
+            start_tag, seq, user = heappop(heap)
+            jobs = jobs_of[user]
+            is_only_user = not heap and upcoming is None
+            candidate = jobs.first(claim_filter, count - len(selected) if is_only_user else 2)
             if candidate is None:
                 continue
-            if alone or candidate.seq == seq:
-                line.drop_first()
-                taker.takes(candidate)
-                picked.append(candidate.seq)
-                self._clock = max(self._clock, tag)
-                tag = self._tags[user] = max(self._clock, tag + 1)
+            if is_only_user or candidate.seq == seq:
+                jobs.drop_first()
+                claim_filter.take(candidate)
+                selected.append(candidate.seq)
+                self._clock = max(self._clock, start_tag)
+                start_tag = self._start_tags[user] = max(self._clock, start_tag + 1)
                 seq = candidate.seq + 1
-            else:  # it was only here under the age of a job that is not wanted
+            else:  # the filter rejected the head, so order this user by the age of the accepted job
                 seq = candidate.seq
-            heappush(heap, (tag, seq, user))
-        return picked
+            heappush(heap, (start_tag, seq, user))
+        return selected
 
-    def settle(self) -> None:
-        """Write the lines down as they are now that the picked jobs are not ready any more."""
-        if self._tags:
-            self._connection.executemany(_MOVE, [(*self._lines, user, tag) for user, tag in self._tags.items()])
-            self._connection.execute(_SET_CLOCK, (*self._lines, self._clock))
-            _drop_idle(self._connection, *self._lines)
+    def flush(self) -> None:
+        """Write the user queues, after the selected jobs are no longer ready in the table."""
+        if self._start_tags:
+            self._tx.execute_many(SQL.update_head, [(*self._key, *each) for each in self._start_tags.items()])
+            self._tx.execute(SQL.set_clock, *self._key, self._clock)
+            _drop_idle(self._tx, *self._key)
 
-    def _in_turn(self, page: int) -> Iterator[tuple[int, int, str]]:
-        """Give the lines in their order, a page at a time: no cursor stays open over a write."""
-        tag, head = -1, -1
+    def _in_order(self, page_size: int) -> Iterator[tuple[int, int, str]]:
+        """Yield the user queues in order, read in pages so that no cursor stays open over a write."""
+        start_tag, head = -1, -1
         while True:
-            found: list[Any] = all_rows(self._connection, _IN_TURN, *self._lines, tag, head, page)
+            found: list[Any] = self._tx.all(SQL.in_order, *self._key, start_tag, head, page_size)
             yield from found
-            if len(found) < page:
+            if len(found) < page_size:
                 return
-            tag, head = found[-1][:2]
-
-    def _line(self, user: str, before: int) -> "_QueuedJobs":
-        return _QueuedJobs(self._connection, UserQueue(*self._lines, user), before)
+            start_tag, head = found[-1][:2]
 
 
-class _QueuedJobs:
-    """One user's ready jobs, oldest first, read as far as they are needed."""
+class _ReadyJobs:
+    """The ready jobs of one user queue, oldest first, read in growing pages."""
 
-    __slots__ = ("_after", "_connection", "_ended", "_line", "_read", "_size")
+    __slots__ = ("_after", "_at_end", "_page", "_page_size", "_tx", "_user_queue")
 
-    def __init__(self, connection: apsw.Connection, line: UserQueue, after: int) -> None:
-        self._connection = connection
-        self._line = line
+    def __init__(self, tx: Transaction, user_queue: UserQueue, after: int) -> None:
+        self._tx = tx
+        self._user_queue = user_queue
         self._after = after
-        self._read: list[Candidate] = []  # the next one last
-        self._size = 1
-        self._ended = False
+        self._page: list[Candidate] = []  # the oldest last
+        self._page_size = 1
+        self._at_end = False
 
-    def first(self, taker: ClaimFilter, size: int) -> Candidate | None:
-        """Give the oldest job the taker wants, passing by those it does not; `size` is how many are likely to be needed."""
+    def first(self, claim_filter: ClaimFilter, expected: int) -> Candidate | None:
+        """Return the oldest job that the filter accepts and skip those before it; `expected` is how many may be needed."""
         while True:
-            while self._read:
-                if taker.wants(self._read[-1]):
-                    return self._read[-1]
-                self._read.pop()
-            if self._ended or taker.has_enough:
+            while self._page:
+                if claim_filter.accepts(self._page[-1]):
+                    return self._page[-1]
+                self._page.pop()
+            if self._at_end or claim_filter.exhausted:
                 return None
-            self._look(size)
+            self._read_page(expected)
 
     def drop_first(self) -> None:
-        self._read.pop()
+        self._page.pop()
 
-    def _look(self, size: int) -> None:
-        size = self._size = min(max(size, 2 * self._size), _MAX_READ)
-        found = all_rows(self._connection, _WAITING, *self._line, self._after, size)
-        self._ended = len(found) < size
+    def _read_page(self, expected: int) -> None:
+        size = self._page_size = min(max(expected, 2 * self._page_size), _MAX_PAGE_SIZE)
+        found = self._tx.all(SQL.ready_jobs, *self._user_queue, self._after, size)
+        self._at_end = len(found) < size
         if found:
             self._after = found[-1][0]
-            self._read = [Candidate._make(each) for each in reversed(found)]
+            self._page = [Candidate._make(each) for each in reversed(found)]
 
 
-def _drop_idle(connection: apsw.Connection, queue: str, isolated: int, priority: int) -> None:
-    """Forget users without ready jobs as soon as that changes nothing for them."""
-    lines = (queue, isolated, priority)
-    if first(connection, _BUSY, *lines):
-        connection.execute(_FORGET_IDLE, lines)
+def _drop_idle(tx: Transaction, queue: str, isolated: int, priority: int) -> None:
+    """Delete user queues without ready jobs, as soon as they have no effect."""
+    key = (queue, isolated, priority)
+    if tx.first(SQL.has_ready_jobs, *key):
+        tx.execute(SQL.delete_idle, *key)
     else:
-        connection.execute(_FORGET_LINES, lines)
-        connection.execute(_FORGET_CLOCK, lines)
+        tx.execute(SQL.delete_user_queues, *key)
+        tx.execute(SQL.delete_clock, *key)

@@ -1,30 +1,25 @@
-"""Ending a job in one step: its state, its end event's number and its follow-ups, whoever ends it (rules 8, 9)."""
+"""Finishing jobs in one step, with result, follow-up jobs and freed limits (rules 7 to 9); lost leases; cancellation."""
 
 from dataclasses import dataclass
 
-import apsw
-
 from sidelane.model.codec import escape_surrogates
 from sidelane.model.ids import new_epoch
-from sidelane.model.job import Failure, State
+from sidelane.model.job import Failure, State, is_isolated_after
 from sidelane.model.problem import Problem
-from sidelane.stores.problems import DEADLINE_PASSED, NOT_STARTED_IN_TIME
+from sidelane.stores.problems import DEADLINE_PASSED, NOT_STARTED_IN_TIME, WORKERS_LOST
 from sidelane.stores.serialization import dump_problem
-from sidelane.stores.sqlite import batches, blocked_jobs, enqueue, fair_queue, follow_up_jobs
-from sidelane.stores.sqlite.records import CODES, READY, Row, row_by_seq
-from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.sqlite import batches, blocked_jobs, enqueue, fair_queue, follow_ups, limits
+from sidelane.stores.sqlite.rows import CODES, READY, RUNNING, Row, row_by_seq
+from sidelane.stores.sqlite.sql import Transaction, statements
 
-_SQL = statements(__file__)
-_END = _SQL["end"]
-_KEEP_END = _SQL["keep_end"]
-_KEEP_FAILURE = _SQL["keep_failure"]
-_CASCADE = _SQL["cascade"]
+SQL = statements(__file__)
+
+MAX_CASCADE = 200  # children cancelled in one step
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a job ends."""
+    """The final state of a job, with its result or problem."""
 
     state: State
     result: str | None = None
@@ -34,49 +29,99 @@ class Finish:
 CANCELLED = Finish(State.CANCELLED)
 
 
-def finish_job(
-    connection: apsw.Connection, row: Row, how: Finish, now: float, touched: ChangeSet, *, settled: str | None = None
-) -> None:
-    """End a job whose counts and log are as `row` tells; the end takes the next number of its log."""
-    connection.execute(
-        _END,
-        (
-            row.seq, CODES[how.state], now, row.failures, row.losses, settled or row.settled, row.epoch, row.last + 1,
-            row.progress,
-        ),
+def finish_job(tx: Transaction, row: Row, finish: Finish, *, finished_nonce: str | None = None) -> None:
+    """Finish a job with the counts and log position of `row`; its end event gets the next number."""
+    tx.execute(
+        SQL.finish,
+        row.seq, CODES[finish.state], tx.now, row.failures, row.worker_losses, finished_nonce or row.finished_nonce,
+        row.epoch, row.last + 1, row.progress,
     )  # fmt: skip
-    if how.result is not None or how.problem is not None:
-        result = None if how.result is None else escape_surrogates(how.result)
-        connection.execute(_KEEP_END, (row.seq, result, how.problem and dump_problem(how.problem)))
+    if finish.result is not None or finish.problem is not None:
+        result = None if finish.result is None else escape_surrogates(finish.result)
+        tx.execute(SQL.insert_result, row.seq, result, finish.problem and dump_problem(finish.problem))
     if row.state == READY:
-        fair_queue.remove(connection, row.line, row.seq)
-    touched.jobs.add(row.id)
-    if row.limited:
-        blocked_jobs.release_slots(connection, row, touched, ended=True)
-    if how.state is State.CANCELLED:
-        connection.execute(_CASCADE, (row.id,))
-        touched.parents = touched.parents or connection.changes() > 0
-    if row.follows & follow_up_jobs.END:
-        specs = follow_up_jobs.after_end(connection, row.seq, row.id, row.ends + 1, how.state)
-        enqueue.insert_if_absent(connection, specs, now, touched)
+        fair_queue.remove(tx, row.user_queue, row.seq)
+    tx.changes.jobs.add(row.id)
+    if row.limit_flags:
+        blocked_jobs.release_slots(tx, row, finished=True)
+    if finish.state is State.CANCELLED and tx.execute(SQL.insert_cascade, row.id):
+        tx.changes.cancelled_parents = True
+    if row.follow_up_flags & follow_ups.ON_FINISH:
+        enqueue.insert_if_absent(tx, follow_ups.after_finish(tx, row.seq, row.id, row.ends + 1, finish.state))
     if row.batch is not None:
-        batches.count_end(connection, row.batch, how.state, now, touched)
+        batches.count_finished(tx, row.batch, finish.state)
 
 
-def expire(connection: apsw.Connection, seq: int, now: float, touched: ChangeSet) -> None:
-    """Finish a queued job whose time has passed."""
-    row = row_by_seq(connection, seq)
-    in_time = row.deadline_at is None or row.deadline_at > now
-    problem = NOT_STARTED_IN_TIME if in_time else DEADLINE_PASSED
-    finish_job(connection, row._replace(epoch=new_epoch()), Finish(State.FAILED, problem=problem), now, touched)
-
-
-def record_failure(connection: apsw.Connection, row: Row, failure: Failure, now: float) -> None:
-    """Add a failure or a loss of the attempt that has just ended to the job's history; `row` does not count it yet."""
-    connection.execute(
-        _KEEP_FAILURE,
-        (
-            row.seq, row.failures + row.losses, now, row.attempt, dump_problem(failure.problem), escape_surrogates(failure.error),
-            escape_surrogates(failure.traceback),
-        ),
+def record_failure(tx: Transaction, row: Row, failure: Failure) -> None:
+    """Add a failure or worker loss of the attempt that has just ended to the job's history; `row` does not count it yet."""
+    tx.execute(
+        SQL.insert_failure,
+        row.seq, row.failures + row.worker_losses, tx.now, row.attempt, dump_problem(failure.problem),
+        escape_surrogates(failure.error), escape_surrogates(failure.traceback),
     )  # fmt: skip
+
+
+def expire(tx: Transaction, seq: int) -> None:
+    """Finish a queued job whose deadline or time to start has passed."""
+    row = row_by_seq(tx, seq)
+    in_time = row.deadline_at is None or row.deadline_at > tx.now
+    problem = NOT_STARTED_IN_TIME if in_time else DEADLINE_PASSED
+    finish_job(tx, row._replace(epoch=new_epoch()), Finish(State.FAILED, problem=problem))
+
+
+def lose_lease(tx: Transaction, row: Row, loss: Failure, *, finished_nonce: str | None = None) -> None:
+    """End the lease of a running job, whose worker was lost as `loss` describes (rule 7).
+
+    The job runs again, isolated from its second worker loss on, or fails if its budget is spent.
+    """
+    if row.cancel_requested:
+        finish_job(tx, row, CANCELLED, finished_nonce=finished_nonce)
+        return
+    record_failure(tx, row, loss)
+    budget, isolable = tx.one(SQL.loss_budget, row.seq)
+    losses = row.worker_losses + 1
+    row = row._replace(worker_losses=losses, isolated=int(isolable and is_isolated_after(losses, budget)))
+    if losses > budget:
+        problem = WORKERS_LOST if budget and not row.external else loss.problem
+        finish_job(tx, row, Finish(State.FAILED, problem=problem), finished_nonce=finished_nonce)
+    else:
+        enqueue.return_to_queue(tx, row, finished_nonce=finished_nonce)
+
+
+def cancel_job(tx: Transaction, row: Row) -> bool:
+    """Cancel a queued or external job at once and ask a running one to stop; return whether the job finished by that."""
+    if row.state < RUNNING or row.external:
+        finish_job(tx, row._replace(epoch=new_epoch()), CANCELLED)
+        return True
+    if row.state == RUNNING and not row.cancel_requested:
+        tx.execute(SQL.request_cancel, row.seq)
+        if row.limit_flags & limits.REPLACES_OLDER:
+            limits.clear_replaceable(tx, row.seq, limits.load_applied_limits(row.limits))
+        tx.changes.jobs.add(row.id)
+        if row.worker is not None:
+            tx.changes.workers.add(row.worker)
+    return False
+
+
+def cancel_children(tx: Transaction, limit: int = MAX_CASCADE) -> bool:
+    """Cancel up to `limit` children of cancelled jobs, if they are cancelled with their parents; return whether more remain."""
+    while (found := tx.first(SQL.next_cascade)) is not None:
+        if limit <= 0:
+            return True
+        children = tx.all(SQL.cascade_children, *found, limit)
+        if len(children) < limit:
+            tx.execute(SQL.delete_cascade, found[0])
+        for (seq,) in children:
+            cancel_job(tx, row_by_seq(tx, seq))
+        limit -= len(children)
+    return False
+
+
+def run_post_actions(tx: Transaction) -> None:
+    """Complete a call: cancel the children of cancelled jobs, and unblock jobs of freed limits."""
+    if tx.changes.cancelled_parents:
+        tx.changes.cancelled_parents = False
+        cancel_children(tx)
+    if tx.changes.freed_limits:
+        blocked_jobs.unblock(tx, tx.changes.freed_limits)
+        tx.changes.freed_limits.clear()

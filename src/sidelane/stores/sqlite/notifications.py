@@ -1,10 +1,12 @@
-"""Waking those who watch: at once for what this store writes, within milliseconds for what others do.
+"""Change notifications: at once for the writes of this store, within milliseconds for those of other processes.
 
-Hints of our own commits come with the commit. For the rest a thread asks SQLite every few milliseconds whether anyone else has
-written (`PRAGMA data_version`), and only then looks at the marks of what is watched. It sleeps while nothing is.
+The version of a topic is a part of its row for jobs and batches, and a counter for queues and workers. A thread asks SQLite every
+few milliseconds whether another process has written (`PRAGMA data_version`), and only then reads the versions of watched topics.
+It sleeps while no topic is watched.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -12,122 +14,155 @@ from threading import Event, Lock, Thread
 
 import apsw
 
-from sidelane.stores.sqlite.marks import Version, versions_of
-from sidelane.stores.sqlite.sql import scalar
+from sidelane.stores.contract import batch_topic, job_topic
+from sidelane.stores.sqlite.sql import Transaction, statements
 from sidelane.stores.subscription import TopicSubscription
 
-PERIOD = 0.005  # seconds between two looks
-_SHARE = 4  # after a look that took long, rest so many times as long
-_REST_AFTER_FAULT = 1.0
+SQL = statements(__file__)
+
+POLL_INTERVAL = 0.005  # seconds
+_MAX_LOAD = 4  # after a slow poll, sleep this many times as long as it took
+_ERROR_DELAY = 1.0  # seconds
+
+_JOB = job_topic("")
+_BATCH = batch_topic("")
+
+Version = tuple[int, ...] | None
+
+
+def versions_of(tx: Transaction, topics: Iterable[str]) -> dict[str, Version]:
+    """Return the versions of these topics, None for a topic without one."""
+    versions: dict[str, Version] = dict.fromkeys(topics)
+    jobs = [topic.removeprefix(_JOB) for topic in versions if topic.startswith(_JOB)]
+    batches = [topic.removeprefix(_BATCH) for topic in versions if topic.startswith(_BATCH)]
+    counted = [topic for topic in versions if not topic.startswith((_JOB, _BATCH))]
+    if jobs:
+        for job_id, *version in tx.all(SQL.job_versions, json.dumps(jobs)):
+            versions[job_topic(job_id)] = tuple(version)
+    if batches:
+        for batch_id, *version in tx.all(SQL.batch_versions, json.dumps(batches)):
+            versions[batch_topic(batch_id)] = tuple(version)
+    if counted:
+        for topic, *version in tx.all(SQL.counted_versions, json.dumps(counted)):
+            versions[topic] = tuple(version)
+    return versions
+
+
+def bump(tx: Transaction, topics: Iterable[str]) -> None:
+    """Increment the versions of these topics."""
+    tx.execute_many(SQL.bump, [(topic,) for topic in topics])
 
 
 class Notifier:
-    """All watches of one store, and the thread that looks for changes others have made."""
+    """All subscriptions of one store, and the thread that polls for changes by other processes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._lock = Lock()  # guards the three below, which the loop, the writer and the poller share
+        self._lock = Lock()  # guards the next three, which the loop, the writer and the poller share
         self._watches: dict[str, set[TopicSubscription]] = {}
-        self._marks: dict[str, Version] = {}  # what was last hinted at
-        self._fresh: set[str] = set()  # topics to look at although nobody may write any more
-        self._wanted = Event()  # something is watched, or the end has come
+        self._versions: dict[str, Version] = {}  # as last notified
+        self._unchecked: set[str] = set()  # new topics, to be checked even if nothing is written any more
+        self._active = Event()  # a topic is watched, or the store is closed
         self._closed = Event()
         self._thread: Thread | None = None
 
     def poll(self, connection: apsw.Connection) -> None:
-        """Begin to look for changes that others make, on this connection."""
+        """Start to poll for changes by other processes on this connection."""
         self._thread = Thread(target=self._poll, args=(connection,), name="sidelane-poller", daemon=True)
         self._thread.start()
 
     async def close(self) -> None:
         self._closed.set()
-        self._wanted.set()
+        self._active.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
-    def among(self, topics: Iterable[str]) -> list[str]:
-        """Choose those of the topics that are watched."""
+    def watched(self, topics: Iterable[str]) -> list[str]:
+        """Return those of the topics that are watched."""
         with self._lock:
             return [topic for topic in topics if topic in self._watches] if self._watches else []
 
-    def hint(self, marks: dict[str, Version]) -> None:
-        """Wake whoever watches these topics, which have come to these marks. Any thread may call it."""
-        if marks:
+    def notify(self, versions: dict[str, Version]) -> None:
+        """Notify the subscriptions of these topics, which now have these versions. May be called from any thread."""
+        if versions:
             with self._lock:
-                self._marks.update((topic, mark) for topic, mark in marks.items() if topic in self._watches)
+                self._versions.update((topic, each) for topic, each in versions.items() if topic in self._watches)
             try:
-                self._loop.call_soon_threadsafe(self._wake, list(marks))
-            except RuntimeError:  # the loop has been closed; nobody waits any more
+                self._loop.call_soon_threadsafe(self._notify, list(versions))
+            except RuntimeError:  # the loop is closed, so no task waits any more
                 return
 
     @asynccontextmanager
     async def watch(
-        self, topics: tuple[str, ...], now: Callable[[tuple[str, ...]], Awaitable[dict[str, Version]]] | None
+        self,
+        topics: tuple[str, ...],
+        read_versions: Callable[[tuple[str, ...]], Awaitable[dict[str, Version]]] | None,
     ) -> AsyncIterator[TopicSubscription]:
-        """Watch topics; `now` tells their marks where others write too.
+        """Subscribe to topics; `read_versions` reads their versions if other processes write too.
 
-        What changes between that look and the entry below is found by comparing; what changes later, by the hints.
+        A change between that read and the registration below is found by comparison, a later one by notification.
         """
-        watch = TopicSubscription()
-        marks = await now(topics) if now else {}
+        subscription = TopicSubscription()
+        versions = await read_versions(topics) if read_versions else {}
         with self._lock:
             for topic in topics:
-                self._watches.setdefault(topic, set()).add(watch)
-            for topic, mark in marks.items():
-                if self._marks.setdefault(topic, mark) != mark:
-                    watch.hint()
-            self._fresh.update(marks)
-        self._wanted.set()
+                self._watches.setdefault(topic, set()).add(subscription)
+            for topic, version in versions.items():
+                if self._versions.setdefault(topic, version) != version:
+                    subscription.hint()
+            self._unchecked.update(versions)
+        self._active.set()
         try:
-            yield watch
+            yield subscription
         finally:
-            self._leave(topics, watch)
+            self._unsubscribe(topics, subscription)
 
-    def _leave(self, topics: tuple[str, ...], watch: TopicSubscription) -> None:
+    def _unsubscribe(self, topics: tuple[str, ...], subscription: TopicSubscription) -> None:
         with self._lock:
             for topic in set(topics):
-                watches = self._watches[topic]
-                watches.discard(watch)
-                if not watches:
+                subscriptions = self._watches[topic]
+                subscriptions.discard(subscription)
+                if not subscriptions:
                     del self._watches[topic]
-                    self._marks.pop(topic, None)
-                    self._fresh.discard(topic)
+                    self._versions.pop(topic, None)
+                    self._unchecked.discard(topic)
             if not self._watches and not self._closed.is_set():
-                self._wanted.clear()
+                self._active.clear()
 
-    def _wake(self, topics: list[str]) -> None:
+    def _notify(self, topics: list[str]) -> None:
         with self._lock:
-            watches = [watch for topic in topics for watch in self._watches.get(topic, ())]
-        for watch in watches:
-            watch.hint()
+            subscriptions = [each for topic in topics for each in self._watches.get(topic, ())]
+        for subscription in subscriptions:
+            subscription.hint()
 
     def _poll(self, connection: apsw.Connection) -> None:
-        seen = None
+        reader = Transaction(connection, 0.0)
+        last_data_version = None
         while True:
-            self._wanted.wait()
+            self._active.wait()
             if self._closed.wait(0):
                 break
             began = time.perf_counter()
-            rest = PERIOD
+            delay = POLL_INTERVAL
             try:
-                version = scalar(connection, "PRAGMA data_version")
-                self._look(connection, everything=version != seen)
-                seen = version
-            except apsw.BusyError:  # another process repairs the log of the database; it will not take long
+                data_version = reader.scalar("PRAGMA data_version")
+                self._check(reader, everything=data_version != last_data_version)
+                last_data_version = data_version
+            except apsw.BusyError:  # another process recovers the write-ahead log, which is quick
                 pass
-            except apsw.Error:  # whoever calls a verb is told what is wrong
-                rest = _REST_AFTER_FAULT
-            took = time.perf_counter() - began
-            self._closed.wait(max(rest, _SHARE * took))
+            except apsw.Error:  # callers of the store get the error
+                delay = _ERROR_DELAY
+            elapsed = time.perf_counter() - began
+            self._closed.wait(max(delay, _MAX_LOAD * elapsed))
         connection.close()
 
-    def _look(self, connection: apsw.Connection, *, everything: bool) -> None:
+    def _check(self, reader: Transaction, *, everything: bool) -> None:
         with self._lock:
-            topics = list(self._watches) if everything else list(self._fresh)
-            self._fresh.clear()
+            topics = list(self._watches) if everything else list(self._unchecked)
+            self._unchecked.clear()
         if not topics:
             return
-        marks = versions_of(connection, topics)
+        versions = versions_of(reader, topics)
         with self._lock:
-            changed = {topic: mark for topic, mark in marks.items() if self._marks.get(topic, mark) != mark}
-        self.hint(changed)
+            changed = {topic: each for topic, each in versions.items() if self._versions.get(topic, each) != each}
+        self.notify(changed)

@@ -1,29 +1,15 @@
-"""Forgetting, in small pieces, what was kept long enough (rules 11)."""
+"""Retention: finished jobs and their logs are deleted in small batches once their retention has passed (rule 11)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import apsw
-
 from sidelane.model.job import JobSpec
-from sidelane.stores.sqlite import batches, enqueue, follow_up_jobs, rates
-from sidelane.stores.sqlite.sql import all_rows, first
-from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.sqlite import batches, enqueue, follow_ups, limits
+from sidelane.stores.sqlite.sql import Transaction, statements
 
-_SQL = statements(__file__)
-_REMOVABLE = _SQL["removable"]
-_KEEP_SEQUENCE = _SQL["keep_sequence"]
-_INSERT_TOMBSTONE = _SQL["bury"]
-_FORGET_EVENTS = _SQL["forget_events"]
-_LEAVE_EVENTS = _SQL["leave_events"]
-_SCRAP = _SQL["scrap"]
-_FORGET_SCRAPS = _SQL["forget_scraps"]
-_SCRAP_IS_GONE = _SQL["scrap_is_gone"]
-_FORGET_GONE = _SQL["forget_gone"]
-_FORGET_JOB = [_SQL[each] for each in ("forget_failures", "forget_end", "forget_spec", "forget_job")]
+SQL = statements(__file__)
 
-_EVENTS = 5000  # removed in one sweep: some ten milliseconds
+_MAX_EVENTS = 5000  # deleted in one sweep, which takes about ten milliseconds
 
 
 class PruneResult(NamedTuple):
@@ -34,56 +20,63 @@ class PruneResult(NamedTuple):
 
 
 class Removable(NamedTuple):
-    """What must be known of a job to remove it."""
+    """The columns of a job that its removal needs."""
 
     seq: int
     id: str
     last: int
-    follows: int
+    follow_up_flags: int
 
 
-def prune(connection: apsw.Connection, now: float, touched: ChangeSet, limit: int) -> PruneResult:
-    """Remove up to `limit` finished jobs whose retention has passed, batches, rates, tombstones, and what is left of long logs."""
-    removable = [Removable._make(found) for found in all_rows(connection, _REMOVABLE, now, limit)]
-    room = remove_jobs(connection, removable, now, touched)
+def prune(tx: Transaction, limit: int) -> PruneResult:
+    """Remove up to `limit` each of finished jobs, batches, rates and tombstones, and a part of the orphaned logs."""
+    removable = [Removable._make(found) for found in tx.all(SQL.removable, tx.now, limit)]
+    remaining_events = remove_jobs(tx, removable)
     more = [
-        _forget_scraps(connection, room),
-        batches.forget(connection, now, limit),
-        rates.forget(connection, now, limit),
+        len(removable) == limit,
+        _prune_orphaned_logs(tx, remaining_events),
+        batches.prune(tx, limit),
+        limits.prune_rates(tx, limit),
+        tx.execute(SQL.delete_tombstones, tx.now, limit) == limit,
     ]
-    connection.execute(_FORGET_GONE, (now, limit))
-    return PruneResult(len(removable), any(more) or len(removable) == limit or connection.changes() == limit)
+    return PruneResult(len(removable), any(more))
 
 
-def remove_jobs(connection: apsw.Connection, jobs: Sequence[Removable], now: float, touched: ChangeSet) -> int:
-    """Remove finished jobs with all that is theirs, and submit what follows; give how many events more may go in this step."""
+def remove_jobs(tx: Transaction, jobs: Sequence[Removable]) -> int:
+    """Remove finished jobs and submit their follow-up jobs; return how many more events may be deleted in this step."""
     if jobs:
-        connection.execute(_KEEP_SEQUENCE)
-    room = _EVENTS
-    follow_ups: list[JobSpec] = []
-    for seq, job_id, last, follows in jobs:
-        if follows & follow_up_jobs.REMOVAL:
-            follow_ups += follow_up_jobs.after_removal(connection, seq, job_id)
-        connection.execute(_INSERT_TOMBSTONE, (seq, now))
-        if last <= room:
-            connection.execute(_FORGET_EVENTS, (seq,))
-            room -= last
+        tx.execute(SQL.save_max_seq)
+    remaining_events = _MAX_EVENTS
+    specs: list[JobSpec] = []
+    for seq, job_id, last, flags in jobs:
+        if flags & follow_ups.ON_REMOVAL:
+            specs += follow_ups.after_removal(tx, seq, job_id)
+        tx.execute(SQL.insert_tombstone, seq, tx.now)
+        if last <= remaining_events:
+            tx.execute(SQL.delete_events, seq)
+            remaining_events -= last
         else:
-            connection.execute(_LEAVE_EVENTS, (seq,))
-        for statement in _FORGET_JOB:
-            connection.execute(statement, (seq,))
-    enqueue.insert_if_absent(connection, follow_ups, now, touched)
-    return room
+            tx.execute(SQL.orphan_log, seq)
+        delete_outcome(tx, seq)
+        tx.execute(SQL.delete_spec, seq)
+        tx.execute(SQL.delete_job, seq)
+    enqueue.insert_if_absent(tx, specs)
+    return remaining_events
 
 
-def _forget_scraps(connection: apsw.Connection, room: int) -> bool:
-    """Remove up to `room` events of logs whose jobs are gone; tell whether some may be left."""
-    while (scrap := first(connection, _SCRAP)) is not None:
-        if room <= 0:
+def delete_outcome(tx: Transaction, seq: int) -> None:
+    """Delete the result and the history of a job."""
+    tx.execute(SQL.delete_failures, seq)
+    tx.execute(SQL.delete_result, seq)
+
+
+def _prune_orphaned_logs(tx: Transaction, limit: int) -> bool:
+    """Delete up to `limit` events of removed jobs; return whether some may remain."""
+    while (found := tx.first(SQL.next_orphaned_log)) is not None:
+        if limit <= 0:
             return True
-        connection.execute(_FORGET_SCRAPS, (*scrap, room))
-        removed = connection.changes()
-        if removed < room:
-            connection.execute(_SCRAP_IS_GONE, scrap)
-        room -= removed
+        deleted = tx.execute(SQL.delete_first_events, *found, limit)
+        if deleted < limit:
+            tx.execute(SQL.delete_orphaned_log, *found)
+        limit -= deleted
     return False

@@ -1,61 +1,61 @@
--- Forgetting what was kept long enough.
--- Tables: jobs, specs, ends, failures, events, scraps, gone, meta.
+-- Removal of jobs.
+-- Tables: jobs, specs, results, failures, events, orphaned_logs, tombstones, meta.
 
 -- :removable
--- Finished jobs whose time has passed and that have no unfinished children. Parameters: now, limit. Rows as `retention.Removable`.
-SELECT j.seq, j.id, j.last, j.follows FROM jobs j INDEXED BY jobs_forget
- WHERE j.state > 2 AND j.forget_at <= ?
+-- Finished jobs whose retention has passed and that have no unfinished children.
+-- Parameters: now, limit. Rows as `retention.Removable`.
+SELECT j.seq, j.id, j.last, j.follow_up_flags FROM jobs j INDEXED BY jobs_remove
+ WHERE j.state > 2 AND j.remove_at <= ?
    AND NOT EXISTS (SELECT 1 FROM jobs c WHERE c.parent = j.id AND c.state < 3)
- ORDER BY j.forget_at LIMIT ?
+ ORDER BY j.remove_at LIMIT ?
 
--- :keep_sequence
--- A sequence is never used twice, though its job is gone.
-INSERT INTO meta (name, value) SELECT 'sequence', max(seq) FROM jobs WHERE true
+-- :save_max_seq
+-- A sequence number is not used again after its job is removed.
+INSERT INTO meta (name, value) SELECT 'max_seq', max(seq) FROM jobs WHERE true
     ON CONFLICT DO UPDATE SET value = max(value, excluded.value)
 
--- :bury
--- Parameters: seq, now.
--- An id that was used before is remembered no shorter for it.
-INSERT INTO gone (id, user, until)
-SELECT j.id, j.user, ?2 + max(j.keep, s.remember) FROM jobs j JOIN specs s ON s.seq = j.seq WHERE j.seq = ?1
-    ON CONFLICT DO UPDATE SET user = excluded.user, until = max(until, excluded.until)
+-- :insert_tombstone
+-- If the id has been used before, the later expiry counts. Parameters: seq, now.
+INSERT INTO tombstones (id, user, expires_at)
+SELECT j.id, j.user, ?2 + max(j.retention, s.id_retention) FROM jobs j JOIN specs s ON s.seq = j.seq WHERE j.seq = ?1
+    ON CONFLICT DO UPDATE SET user = excluded.user, expires_at = max(expires_at, excluded.expires_at)
 
--- :forget_events
+-- :delete_events
 -- Parameters: seq.
 DELETE FROM events WHERE job = ?
 
--- :leave_events
+-- :orphan_log
 -- Parameters: seq.
-INSERT INTO scraps (job) VALUES (?)
+INSERT INTO orphaned_logs (job) VALUES (?)
 
--- :forget_failures
+-- :delete_failures
 -- Parameters: seq.
 DELETE FROM failures WHERE job = ?
 
--- :forget_end
+-- :delete_result
 -- Parameters: seq.
-DELETE FROM ends WHERE seq = ?
+DELETE FROM results WHERE seq = ?
 
--- :forget_spec
+-- :delete_spec
 -- Parameters: seq.
 DELETE FROM specs WHERE seq = ?
 
--- :forget_job
+-- :delete_job
 -- Parameters: seq.
 DELETE FROM jobs WHERE seq = ?
 
--- :scrap
+-- :next_orphaned_log
 -- Row: job.
-SELECT job FROM scraps LIMIT 1
+SELECT job FROM orphaned_logs LIMIT 1
 
--- :forget_scraps
+-- :delete_first_events
 -- Parameters: job, limit.
 DELETE FROM events WHERE job = ?1 AND number IN (SELECT number FROM events WHERE job = ?1 ORDER BY number LIMIT ?2)
 
--- :scrap_is_gone
+-- :delete_orphaned_log
 -- Parameters: job.
-DELETE FROM scraps WHERE job = ?
+DELETE FROM orphaned_logs WHERE job = ?
 
--- :forget_gone
+-- :delete_tombstones
 -- Parameters: now, limit.
-DELETE FROM gone WHERE id IN (SELECT id FROM gone WHERE until <= ? LIMIT ?)
+DELETE FROM tombstones WHERE id IN (SELECT id FROM tombstones WHERE expires_at <= ? LIMIT ?)

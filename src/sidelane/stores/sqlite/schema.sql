@@ -1,67 +1,67 @@
--- Schema 4. Applied once, in one transaction, to an empty file.
+-- Schema 5. Applied once, in one transaction, to an empty file.
 --
--- What is updated at every step sits in the small rows of `jobs`; what never changes (`specs`) or may be big (`ends`, `events`,
--- `failures`) has tables of its own, so that a step rewrites little.
+-- Columns that change with every step are in the small rows of `jobs`. Columns that never change (`specs`) or may be large (`results`,
+-- `events`, `failures`) have tables of their own, so that a step rewrites little. Times are seconds since 1970, durations seconds.
 
 CREATE TABLE jobs (
-    seq         INTEGER PRIMARY KEY,          -- the order of submission: a job's age; never used twice
-    id          TEXT NOT NULL UNIQUE,
-    task        TEXT NOT NULL,
-    version     INTEGER NOT NULL,
-    queue       TEXT NOT NULL,
-    priority    INTEGER NOT NULL,
-    user        TEXT NOT NULL,                -- '' for none
-    key         TEXT,
-    unique_key  TEXT,
-    parent      TEXT,
-    batch       TEXT,
-    state       INTEGER NOT NULL,             -- -1 parked, 0 ready, 1 waiting for `due`, 2 running, 3 succeeded, 4 failed, 5 cancelled
-    due         REAL NOT NULL,                -- state 1: not before; states 0 and -1: ready since
-    wait        REAL,                         -- the duration that made `due`, if one did
-    attempt     INTEGER NOT NULL DEFAULT 0,
-    failures    INTEGER NOT NULL DEFAULT 0,
-    losses      INTEGER NOT NULL DEFAULT 0,
-    isolated    INTEGER NOT NULL DEFAULT 0,   -- 1: isolation workers run it, and no others
-    ends        INTEGER NOT NULL DEFAULT 0,
-    submitted   REAL NOT NULL,
-    started     REAL,
-    ended       REAL,
-    give_up     REAL,                         -- while queued: failed when this passes
-    deadline_at REAL,
-    abandon_at  REAL,                         -- cancelled when this passes and nobody has listened
-    keep        REAL NOT NULL,
-    forget_at   REAL,
-    follows     INTEGER NOT NULL DEFAULT 0,   -- what its follow-ups wait for: the sum of the flags in `following`
-    limited     INTEGER NOT NULL DEFAULT 0,   -- what its limits ask for: the sum of the flags in `bonds`
-    parked      TEXT,                         -- state -1: the limit it waits at; state 0: the limit it was woken from
-    cascade     INTEGER NOT NULL DEFAULT 0,   -- 1: cancelled with its parent
-    cancelling  INTEGER NOT NULL DEFAULT 0,
-    worker      TEXT,                         -- state 2: null while it is handed over
-    claim       TEXT,                         -- the request that claimed it
-    place       INTEGER,                      -- its place in the answer to that request
-    nonce       TEXT,
-    settled     TEXT,                         -- the nonce of the last lease whose report counted
-    expires     REAL,                         -- of its lease
-    lease       REAL,                         -- the duration of its lease
-    ordinal     INTEGER NOT NULL DEFAULT 0,   -- how many entries of this attempt the log has seen
-    epoch       INTEGER NOT NULL DEFAULT 0,   -- of the newest stretch of its log
-    last        INTEGER NOT NULL DEFAULT 0,   -- newest event; of a finished job the end, which has no row of its own
-    progress    INTEGER                       -- number of the newest progress event
+    seq              INTEGER PRIMARY KEY,     -- the order of submission; never used twice
+    id               TEXT NOT NULL UNIQUE,
+    task             TEXT NOT NULL,
+    version          INTEGER NOT NULL,
+    queue            TEXT NOT NULL,
+    priority         INTEGER NOT NULL,
+    user             TEXT NOT NULL,           -- '' for none
+    key              TEXT,
+    unique_key       TEXT,
+    parent           TEXT,
+    batch            TEXT,
+    state            INTEGER NOT NULL,        -- -1 blocked, 0 ready, 1 delayed until `due`, 2 running, 3 succeeded, 4 failed, 5 cancelled
+    due              REAL NOT NULL,           -- state 1: not before; states 0 and -1: ready since
+    delay            REAL,                    -- the duration that `due` was computed from, if any
+    attempt          INTEGER NOT NULL DEFAULT 0,
+    failures         INTEGER NOT NULL DEFAULT 0,
+    worker_losses    INTEGER NOT NULL DEFAULT 0,
+    isolated         INTEGER NOT NULL DEFAULT 0,   -- 1: only isolation workers run it
+    ends             INTEGER NOT NULL DEFAULT 0,   -- how often it has finished
+    submitted        REAL NOT NULL,
+    started          REAL,
+    ended            REAL,
+    expires_at       REAL,                    -- while queued: failed at this time
+    deadline_at      REAL,
+    abandon_at       REAL,                    -- cancelled at this time unless a client listens before
+    retention        REAL NOT NULL,
+    remove_at        REAL,
+    follow_up_flags  INTEGER NOT NULL DEFAULT 0,   -- which follow-up jobs it has: flags of `follow_ups`
+    limit_flags      INTEGER NOT NULL DEFAULT 0,   -- when its limits apply: flags of `limits`
+    blocked_by       TEXT,                    -- state -1: the limit it waits for; state 0: the limit it was unblocked from
+    cascade          INTEGER NOT NULL DEFAULT 0,   -- 1: cancelled with its parent
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    worker           TEXT,                    -- state 2: null for an external job
+    claim_request    TEXT,                    -- the request that claimed it
+    claim_position   INTEGER,                 -- its position in the answer to that request
+    nonce            TEXT,                    -- of its lease
+    finished_nonce   TEXT,                    -- of the last lease that was finished by its worker
+    lease_expires    REAL,
+    lease_duration   REAL,
+    ordinal          INTEGER NOT NULL DEFAULT 0,   -- how many events of this attempt are in the log
+    epoch            INTEGER NOT NULL DEFAULT 0,   -- of the newest part of its log
+    last             INTEGER NOT NULL DEFAULT 0,   -- number of the newest event; the end event of a finished job has no row
+    progress         INTEGER                  -- number of the newest progress event
 ) STRICT;
 
--- What a claim asks before it takes a job is in the index, so that jobs it must pass by are not looked up one by one.
-CREATE INDEX jobs_ready ON jobs (queue, isolated, priority, user, seq, task, version, give_up, limited) WHERE state = 0;
+-- A claim filters by columns of the index, so that it does not look up the jobs it skips.
+CREATE INDEX jobs_ready ON jobs (queue, isolated, priority, user, seq, task, version, expires_at, limit_flags) WHERE state = 0;
 CREATE INDEX jobs_isolated ON jobs (queue, task, version) WHERE state = 0 AND isolated = 1;
-CREATE INDEX jobs_parked ON jobs (parked, priority DESC, seq) WHERE state = -1;
-CREATE INDEX jobs_parked_in ON jobs (queue, parked) WHERE state = -1;
-CREATE INDEX jobs_woken ON jobs (parked) WHERE state = 0 AND parked IS NOT NULL;
+CREATE INDEX jobs_blocked ON jobs (blocked_by, priority DESC, seq) WHERE state = -1;
+CREATE INDEX jobs_blocked_in_queue ON jobs (queue, blocked_by) WHERE state = -1;
+CREATE INDEX jobs_unblocked ON jobs (blocked_by) WHERE state = 0 AND blocked_by IS NOT NULL;
 CREATE INDEX jobs_due ON jobs (queue, due) WHERE state = 1;
-CREATE INDEX jobs_running ON jobs (worker, claim) WHERE state = 2;
-CREATE INDEX jobs_outside ON jobs (expires) WHERE state = 2 AND worker IS NULL;
+CREATE INDEX jobs_running ON jobs (worker, claim_request) WHERE state = 2;
+CREATE INDEX jobs_external ON jobs (lease_expires) WHERE state = 2 AND worker IS NULL;
 CREATE UNIQUE INDEX jobs_unique ON jobs (user, unique_key) WHERE unique_key IS NOT NULL AND state < 3;
-CREATE INDEX jobs_give_up ON jobs (give_up) WHERE state < 2 AND give_up IS NOT NULL;
+CREATE INDEX jobs_expires ON jobs (expires_at) WHERE state < 2 AND expires_at IS NOT NULL;
 CREATE INDEX jobs_abandon ON jobs (abandon_at) WHERE state < 3 AND abandon_at IS NOT NULL;
-CREATE INDEX jobs_forget ON jobs (forget_at) WHERE state > 2;
+CREATE INDEX jobs_remove ON jobs (remove_at) WHERE state > 2;
 CREATE INDEX jobs_failed ON jobs (seq) WHERE state = 4;
 CREATE INDEX jobs_key ON jobs (key) WHERE key IS NOT NULL;
 CREATE INDEX jobs_parent ON jobs (parent) WHERE parent IS NOT NULL;
@@ -70,25 +70,25 @@ CREATE INDEX jobs_batch ON jobs (batch) WHERE batch IS NOT NULL;
 CREATE INDEX jobs_user ON jobs (user) WHERE user <> '';
 
 CREATE TABLE specs (
-    seq           INTEGER PRIMARY KEY,
-    arguments     TEXT NOT NULL,
-    labels        TEXT,
-    delay         REAL NOT NULL,
-    run_at        REAL,
-    start_within  REAL,
-    deadline      REAL,
-    losses        INTEGER NOT NULL,
-    isolable      INTEGER NOT NULL,
-    abandon_after REAL,
-    trace         TEXT,
-    follow_ups    TEXT,
-    limits        TEXT,                         -- one a line
-    max_queued    INTEGER,
-    given         TEXT,
-    remember      REAL NOT NULL
+    seq               INTEGER PRIMARY KEY,
+    arguments         TEXT NOT NULL,
+    labels            TEXT,
+    delay             REAL NOT NULL,
+    run_at            REAL,
+    expires_in        REAL,
+    deadline          REAL,
+    max_worker_losses INTEGER NOT NULL,
+    isolable          INTEGER NOT NULL,
+    abandon_after     REAL,
+    trace             TEXT,
+    follow_ups        TEXT,
+    limits            TEXT,                   -- one per line
+    max_queued        INTEGER,
+    placeholders      TEXT,
+    id_retention      REAL NOT NULL
 ) STRICT;
 
-CREATE TABLE ends (
+CREATE TABLE results (
     seq     INTEGER PRIMARY KEY,
     result  TEXT,
     problem TEXT
@@ -96,13 +96,13 @@ CREATE TABLE ends (
 
 CREATE TABLE failures (
     job       INTEGER NOT NULL,
-    place     INTEGER NOT NULL,
+    position  INTEGER NOT NULL,
     at        REAL NOT NULL,
     attempt   INTEGER NOT NULL,
     problem   TEXT NOT NULL,
     error     TEXT NOT NULL,
     traceback TEXT NOT NULL,
-    PRIMARY KEY (job, place)
+    PRIMARY KEY (job, position)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
@@ -115,27 +115,27 @@ CREATE TABLE events (
     PRIMARY KEY (job, number)
 ) STRICT, WITHOUT ROWID;
 
--- Logs of removed jobs that were too long to go in one step.
-CREATE TABLE scraps (
+-- Logs of removed jobs that were too long to be deleted in one step.
+CREATE TABLE orphaned_logs (
     job INTEGER PRIMARY KEY
 ) STRICT;
 
--- Fair queuing. A user with ready jobs has a line: `tag` is the start tag of the job at its head. Without ready jobs the row
--- stays, with the finish tag of the user's last job, while that is above the clock of the queue and priority. Isolated jobs have
--- lines and clocks of their own.
-CREATE TABLE lines (
-    queue    TEXT NOT NULL,
-    isolated INTEGER NOT NULL,
-    priority INTEGER NOT NULL,
-    user     TEXT NOT NULL,
-    tag      INTEGER NOT NULL,
-    head     INTEGER,
+-- Fair queuing. A user with ready jobs has a row; `start_tag` is that of the oldest of them, `head`. Without ready jobs the row remains,
+-- with the finish tag of the user's last job, while that is above the virtual clock. Isolated jobs have user queues and clocks of
+-- their own.
+CREATE TABLE user_queues (
+    queue     TEXT NOT NULL,
+    isolated  INTEGER NOT NULL,
+    priority  INTEGER NOT NULL,
+    user      TEXT NOT NULL,
+    start_tag INTEGER NOT NULL,
+    head      INTEGER,
     PRIMARY KEY (queue, isolated, priority, user)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX lines_order ON lines (queue, isolated, priority, tag, head) WHERE head IS NOT NULL;
-CREATE INDEX lines_idle ON lines (queue, isolated, priority, tag) WHERE head IS NULL;
+CREATE INDEX user_queues_order ON user_queues (queue, isolated, priority, start_tag, head) WHERE head IS NOT NULL;
+CREATE INDEX user_queues_idle ON user_queues (queue, isolated, priority, start_tag) WHERE head IS NULL;
 
-CREATE TABLE turns (
+CREATE TABLE virtual_clocks (
     queue    TEXT NOT NULL,
     isolated INTEGER NOT NULL,
     priority INTEGER NOT NULL,
@@ -144,43 +144,43 @@ CREATE TABLE turns (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE queues (
-    name   TEXT PRIMARY KEY,
-    paused INTEGER NOT NULL DEFAULT 0,
-    starts REAL NOT NULL DEFAULT 0,           -- of its jobs, those of the last minute or so: an exponentially decaying count
-    paced  REAL NOT NULL DEFAULT 0            -- when that was counted
+    name       TEXT PRIMARY KEY,
+    paused     INTEGER NOT NULL DEFAULT 0,
+    starts     REAL NOT NULL DEFAULT 0,       -- recent starts of its jobs, an exponentially decaying count
+    counted_at REAL NOT NULL DEFAULT 0        -- when `starts` was updated
 ) STRICT, WITHOUT ROWID;
 
--- Who is in: a job has one slot of a limit, however many of its own limits share it.
+-- Slots of concurrency limits. A job has one slot of a limit, even if several of its limits have the same id.
 CREATE TABLE slots (
-    bound   TEXT NOT NULL,                    -- the id of the limit
-    job     INTEGER NOT NULL,
-    running INTEGER NOT NULL,                 -- 1: given back when the job leaves `running`; 0: at its end
-    PRIMARY KEY (bound, job)
+    limit_id      TEXT NOT NULL,
+    job           INTEGER NOT NULL,
+    while_running INTEGER NOT NULL,           -- 1: released when the job stops running; 0: when it finishes
+    PRIMARY KEY (limit_id, job)
 ) STRICT, WITHOUT ROWID;
 
--- The unfinished jobs of limits that replace, which a newer one may stop. Those that were asked to stop are not among them.
-CREATE TABLE replaceable (
-    bound TEXT NOT NULL,
-    job   INTEGER NOT NULL,
-    PRIMARY KEY (bound, job)
+-- Unfinished jobs of limits with on_limit="replace", which a newer job may cancel, except those that were already asked to stop.
+CREATE TABLE replaceable_jobs (
+    limit_id TEXT NOT NULL,
+    job      INTEGER NOT NULL,
+    PRIMARY KEY (limit_id, job)
 ) STRICT, WITHOUT ROWID;
 
--- Limits by time (GCRA), while anything of their burst is used up or any job is parked there.
+-- Rate limits (GCRA) while a part of their burst is used up or a job waits for them.
 CREATE TABLE rates (
-    bound  TEXT PRIMARY KEY,
-    most   INTEGER NOT NULL,
-    window REAL NOT NULL,
-    burst  INTEGER NOT NULL,
-    tat    REAL NOT NULL,                     -- the theoretical arrival time: when all of the burst is free again
-    wake   REAL                               -- when the next parked job is woken; null: none is parked
+    limit_id   TEXT PRIMARY KEY,
+    per_window INTEGER NOT NULL,
+    window     REAL NOT NULL,
+    burst      INTEGER NOT NULL,
+    tat        REAL NOT NULL,                 -- the theoretical arrival time: when the whole burst is available again
+    unblock_at REAL                           -- when the next job that waits for it is unblocked; null: no job waits
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX rates_wake ON rates (wake) WHERE wake IS NOT NULL;
-CREATE INDEX rates_over ON rates (tat);
+CREATE INDEX rates_unblock ON rates (unblock_at) WHERE unblock_at IS NOT NULL;
+CREATE INDEX rates_tat ON rates (tat);
 
 CREATE TABLE batches (
     id        TEXT PRIMARY KEY,
     spec      TEXT NOT NULL,
-    keep      REAL NOT NULL,
+    retention REAL NOT NULL,
     submitted REAL NOT NULL,
     sealed    INTEGER NOT NULL DEFAULT 0,
     total     INTEGER NOT NULL DEFAULT 0,
@@ -189,14 +189,14 @@ CREATE TABLE batches (
     cancelled INTEGER NOT NULL DEFAULT 0,
     ends      INTEGER NOT NULL DEFAULT 0,
     ended     REAL,
-    forget_at REAL                            -- null: sealed, and not ended
+    remove_at REAL                            -- null: sealed and unfinished
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX batches_forget ON batches (forget_at) WHERE forget_at IS NOT NULL;
+CREATE INDEX batches_remove ON batches (remove_at) WHERE remove_at IS NOT NULL;
 
--- Cancelled jobs with children that are yet to be cancelled with them. What their end submitted is newer, and goes on.
+-- Cancelled jobs with children to cancel. Follow-up jobs of the cancellation are newer and are not cancelled.
 CREATE TABLE cascades (
-    parent TEXT PRIMARY KEY,
-    newest INTEGER NOT NULL                   -- the last of these children
+    parent       TEXT PRIMARY KEY,
+    newest_child INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE schedules (
@@ -205,36 +205,38 @@ CREATE TABLE schedules (
     enabled    INTEGER NOT NULL,
     last       REAL NOT NULL,
     next       REAL,                          -- null: disabled
-    job        TEXT                           -- what its last firing submitted
+    last_job   TEXT                           -- the last job it submitted
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE workers (
-    id      TEXT PRIMARY KEY,
-    info    TEXT,                             -- null until its first heartbeat
-    expires REAL NOT NULL,                    -- by any renewal
-    beaten  REAL,                             -- by the last heartbeat alone
-    lease   REAL NOT NULL
+    id                TEXT PRIMARY KEY,
+    info              TEXT,                   -- null until its first heartbeat
+    expires           REAL NOT NULL,          -- extended by claims and heartbeats
+    heartbeat_expires REAL,                   -- extended by heartbeats only
+    lease_duration    REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One count a topic, for other processes: raised once a transaction. Topics of jobs need none; their rows tell.
-CREATE TABLE marks (
-    topic TEXT PRIMARY KEY,
-    count INTEGER NOT NULL
+-- Change counters of queues and workers, for other processes: incremented once per transaction. Jobs and batches have versions in
+-- their rows.
+CREATE TABLE topic_versions (
+    topic   TEXT PRIMARY KEY,
+    version INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE gone (
-    id    TEXT PRIMARY KEY,
-    user  TEXT NOT NULL,
-    until REAL NOT NULL
+-- Removed jobs.
+CREATE TABLE tombstones (
+    id         TEXT PRIMARY KEY,
+    user       TEXT NOT NULL,
+    expires_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX gone_until ON gone (until);
+CREATE INDEX tombstones_expires ON tombstones (expires_at);
 
-CREATE TABLE remembered (
+CREATE TABLE kv (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE meta (
-    name  TEXT PRIMARY KEY,                   -- swept: the sweep mark; patient: no lease is swept before; sequence: highest used
+    name  TEXT PRIMARY KEY,                   -- last_sweep, no_expiry_before (no lease is swept earlier), max_seq (highest ever used)
     value REAL NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -1,31 +1,95 @@
-"""What a statement answers, read at once so that no cursor stays open over a write."""
+"""SQL statements, read from the `.sql` file of a module, and the transaction that runs them."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import apsw
 
+from sidelane.stores.contract import batch_topic, job_topic, queue_topic, worker_topic
 
-def all_rows(connection: apsw.Connection, sql: str, *values: object) -> list[tuple[Any, ...]]:
-    return connection.execute(sql, values).fetchall()
-
-
-def rows_of_each(connection: apsw.Connection, sql: str, values: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Give what the statement answers to each of these values in turn."""
-    return connection.executemany(sql, values).fetchall()
+_NAME = re.compile(r"^-- :(\w+)\n", re.MULTILINE)
 
 
-def first(connection: apsw.Connection, sql: str, *values: object) -> tuple[Any, ...] | None:
-    return connection.execute(sql, values).fetchone()
+class Statements:
+    """The statements of one `.sql` file, each an attribute.
+
+    A statement begins with a line `-- :its_name` and ends before the next such line. The text above the first is a comment.
+    """
+
+    def __init__(self, path: Path) -> None:
+        _header, *parts = _NAME.split(path.read_text(encoding="utf-8"))
+        self._path = path
+        self.__dict__.update({name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)})
+
+    def __getattr__(self, name: str) -> str:
+        raise AttributeError(f"{self._path.name} has no statement {name!r}")
 
 
-def scalar(connection: apsw.Connection, sql: str, *values: object) -> Any:
-    """Give the first value of the first row; None where there is no row."""
-    found = connection.execute(sql, values).fetchone()
-    return found[0] if found else None
+def statements(module_file: str) -> Statements:
+    """Return the statements of the `.sql` file that has the module's name."""
+    return Statements(Path(module_file).with_suffix(".sql"))
 
 
-def one(connection: apsw.Connection, sql: str, *values: object) -> tuple[Any, ...]:
-    """Give the row that must be there, since this transaction has just seen or written it."""
-    (found,) = connection.execute(sql, values).fetchall()
-    return found
+@dataclass(slots=True)
+class ChangeSet:
+    """What a transaction has changed: topics to notify after the commit, and what `finalize.run_post_actions` has to do."""
+
+    jobs: set[str] = field(default_factory=set)
+    batches: set[str] = field(default_factory=set)
+    queues: set[str] = field(default_factory=set)
+    workers: set[str] = field(default_factory=set)
+    freed_limits: set[str] = field(default_factory=set)  # ids of limits that may have capacity for blocked jobs
+    cancelled_parents: bool = False  # whether cancelled jobs have children to cancel
+
+    def counted_topics(self) -> list[str]:
+        """Return the topics whose versions are counters in `topic_versions`."""
+        return [*map(queue_topic, self.queues), *map(worker_topic, self.workers)]
+
+    def topics(self) -> list[str]:
+        return [*map(job_topic, self.jobs), *map(batch_topic, self.batches), *self.counted_topics()]
+
+
+class Transaction:
+    """A connection within a transaction, with the time at which it began and what it has changed.
+
+    Rows are fetched at once, so that no cursor stays open over a write.
+    """
+
+    __slots__ = ("changes", "connection", "now")
+
+    def __init__(self, connection: apsw.Connection, now: float) -> None:
+        self.connection = connection
+        self.now = now  # seconds since 1970
+        self.changes = ChangeSet()
+
+    def execute(self, sql: str, *values: object) -> int:
+        """Run a statement that writes, and return how many rows it changed."""
+        self.connection.execute(sql, values)
+        return self.connection.changes()
+
+    def execute_many(self, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run a statement that writes once for each row of values."""
+        self.connection.executemany(sql, rows)
+
+    def all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        return self.connection.execute(sql, values).fetchall()
+
+    def all_of_each(self, sql: str, rows: Sequence[tuple[object, ...]]) -> list[tuple[Any, ...]]:
+        """Return what the statement finds for each row of values, concatenated."""
+        return self.connection.executemany(sql, rows).fetchall()
+
+    def first(self, sql: str, *values: object) -> tuple[Any, ...] | None:
+        return self.connection.execute(sql, values).fetchone()
+
+    def one(self, sql: str, *values: object) -> tuple[Any, ...]:
+        """Return the only row, which this transaction has just read or written."""
+        (found,) = self.connection.execute(sql, values).fetchall()
+        return found
+
+    def scalar(self, sql: str, *values: object) -> Any:
+        """Return the first value of the first row, or None if there is no row."""
+        found = self.connection.execute(sql, values).fetchone()
+        return found[0] if found else None

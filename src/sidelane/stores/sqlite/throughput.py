@@ -1,44 +1,38 @@
-"""How fast a queue moves: how many of its jobs start in a second, over the last minute or so."""
+"""Throughput of a queue: job starts per second, as an exponentially decaying average over about a minute."""
 
 import math
 
-import apsw
+from sidelane.stores.sqlite.sql import Transaction, statements
 
-from sidelane.stores.sqlite.sql import first
-from sidelane.stores.sqlite.statements import statements
-
-_SQL = statements(__file__)
-_COUNTED = _SQL["counted"]
-_GOING = _SQL["going"]
-_COUNT = _SQL["count"]
+SQL = statements(__file__)
 
 TIME_CONSTANT = 60.0
-"""Seconds in which what was counted falls to the e-th part."""
+"""Seconds in which a count decays to 1/e."""
 
 
-def count(connection: apsw.Connection, queue: str, started: int, now: float) -> None:
+def count_starts(tx: Transaction, queue: str, started: int) -> None:
     """Count jobs of a queue that start now."""
     if started:
-        starts, since = first(connection, _COUNTED, queue) or (0.0, now)
-        connection.execute(_COUNT, (queue, _decayed(starts, since, now) + started, now))
+        starts, counted_at = tx.first(SQL.starts, queue) or (0.0, tx.now)
+        tx.execute(SQL.set_starts, queue, _decayed(starts, counted_at, tx.now) + started, tx.now)
 
 
-def rate(connection: apsw.Connection, queue: str, now: float) -> float:
-    """Give the jobs of a queue that start in a second."""
-    starts, since = first(connection, _COUNTED, queue) or (0.0, now)
-    return rate_of(starts, since, now)
+def current_rate(tx: Transaction, queue: str) -> float:
+    """Return the starts per second of a queue."""
+    starts, counted_at = tx.first(SQL.starts, queue) or (0.0, tx.now)
+    return rate_of(starts, counted_at, tx.now)
 
 
-def expected_rate(connection: apsw.Connection, queue: str, now: float) -> float:
-    """Give the jobs of a queue that may be expected to start in a second: none while it is paused."""
-    starts, since = first(connection, _GOING, queue) or (0.0, now)
-    return rate_of(starts, since, now)
+def expected_rate(tx: Transaction, queue: str) -> float:
+    """Return the expected starts per second of a queue, 0 while it is paused."""
+    starts, counted_at = tx.first(SQL.starts_unless_paused, queue) or (0.0, tx.now)
+    return rate_of(starts, counted_at, tx.now)
 
 
-def rate_of(starts: float, since: float, now: float) -> float:
-    """Give the jobs that start in a second, of what was counted."""
-    return _decayed(starts, since, now) / TIME_CONSTANT
+def rate_of(starts: float, counted_at: float, now: float) -> float:
+    """Return the starts per second for a stored count."""
+    return _decayed(starts, counted_at, now) / TIME_CONSTANT
 
 
-def _decayed(starts: float, since: float, now: float) -> float:
-    return starts * math.exp(-max(0.0, now - since) / TIME_CONSTANT)
+def _decayed(starts: float, counted_at: float, now: float) -> float:
+    return starts * math.exp(-max(0.0, now - counted_at) / TIME_CONSTANT)

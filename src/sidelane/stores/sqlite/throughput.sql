@@ -1,14 +1,14 @@
--- How fast a queue moves.
+-- Throughput of a queue.
 -- Tables: queues.
 
--- :counted
--- Parameters: name. Row: starts, paced.
-SELECT starts, paced FROM queues WHERE name = ?
+-- :starts
+-- Parameters: name. Row: starts, counted_at.
+SELECT starts, counted_at FROM queues WHERE name = ?
 
--- :going
--- The same, unless the queue is paused. Parameters: name. Row: starts, paced.
-SELECT starts, paced FROM queues WHERE name = ? AND paused = 0
+-- :starts_unless_paused
+-- Parameters: name. Row: starts, counted_at.
+SELECT starts, counted_at FROM queues WHERE name = ? AND paused = 0
 
--- :count
--- Parameters: name, starts, paced.
-UPDATE queues SET starts = ?2, paced = ?3 WHERE name = ?1
+-- :set_starts
+-- Parameters: name, starts, counted_at.
+UPDATE queues SET starts = ?2, counted_at = ?3 WHERE name = ?1

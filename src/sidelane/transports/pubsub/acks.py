@@ -1,4 +1,4 @@
-"""What the service is told of messages that were received: done with, wanted for longer, given back."""
+"""Acknowledgements: acknowledge, extend and release received messages, in batches."""
 
 import asyncio
 import math
@@ -12,24 +12,23 @@ from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 
 from sidelane.coalescing import CallCoalescer
 from sidelane.model.errors import TransportUnavailable
-from sidelane.transports.pubsub.connection import ONE_TRY, TRYING
-from sidelane.transports.pubsub.errors import FAULTS, fault
+from sidelane.transports.pubsub.connection import CALL_TIMEOUT, RETRY
+from sidelane.transports.pubsub.errors import CLIENT_ERRORS, to_transport_error
 
 MAX_DEADLINE = 600
-"""Seconds for which a message can be held at a time."""
+"""Maximum seconds of an acknowledgement deadline."""
 
 MAX_PER_REQUEST = 2_500
-"""Acknowledgement ids in one request: it takes 512 KB."""
+"""Acknowledgement ids in one request, which has at most 512 KB."""
 
 TRANSIENT = "TRANSIENT_"
-"""What begins the reason for which exactly-once delivery did not take an acknowledgement, where trying again helps."""
+"""Prefix of reasons for which exactly-once delivery refused an acknowledgement temporarily."""
 
 
 class AckBatcher:
-    """Speaks of messages of one subscription by their acknowledgement ids; what is said at the same time goes together.
+    """Sends acknowledgements and deadlines of one subscription's messages; concurrent calls join into one request.
 
-    An id that does not count for the service any more is no error: its message comes again. Everything raises
-    `TransportUnavailable`.
+    An expired acknowledgement id is no error: its message is delivered again. All methods raise `TransportUnavailable`.
     """
 
     def __init__(self, client: SubscriberAsyncClient, path: str) -> None:
@@ -39,13 +38,13 @@ class AckBatcher:
         self._changed = CallCoalescer(self._modify, limit=MAX_PER_REQUEST)
 
     async def acknowledge(self, ack_id: str) -> None:
-        """Be done with a message. With exactly-once delivery the service has confirmed it when this returns."""
+        """Acknowledge a message. With exactly-once delivery, the service has confirmed it when this returns."""
         if error := await self._done(ack_id):
             raise error
 
     async def modify(self, ack_ids: Iterable[str], seconds: float) -> None:
-        """Give messages so much time from now; none gives them back."""
-        deadline = whole(seconds)
+        """Set the deadline of messages to so many seconds from now; 0 releases them."""
+        deadline = whole_deadline(seconds)
         for error in await asyncio.gather(*(self._changed((ack_id, deadline)) for ack_id in ack_ids)):
             if error:
                 raise error
@@ -68,26 +67,26 @@ class AckBatcher:
         return [answers[deadline](ack_id) for ack_id, deadline in changes]
 
     async def _answers(self, call: Any, request: Any) -> Callable[[str], TransportUnavailable | None]:
-        """Call, and give what came of it for each id."""
+        """Call, and return the result for each id."""
         try:
-            await call(request=request, retry=TRYING, timeout=ONE_TRY)
-        except FAULTS as error:
+            await call(request=request, retry=RETRY, timeout=CALL_TIMEOUT)
+        except CLIENT_ERRORS as error:
             refused = _refused(error)
-            said = fault(error, f"subscription {self._path}", needs="roles/pubsub.subscriber")
-            unavailable = TransportUnavailable(str(said))
+            message = to_transport_error(error, f"subscription {self._path}", needs="roles/pubsub.subscriber")
+            unavailable = TransportUnavailable(str(message))
             return lambda ack_id: unavailable if not refused or refused.get(ack_id, "").startswith(TRANSIENT) else None
         return lambda ack_id: None
 
 
-def whole(seconds: float) -> int:
-    """Give the whole seconds that Pub/Sub counts in, as many as it can at a time."""
+def whole_deadline(seconds: float) -> int:
+    """Return a deadline in whole seconds, as Pub/Sub counts it, up to its maximum."""
     return min(math.ceil(seconds), MAX_DEADLINE)
 
 
 def _refused(error: BaseException) -> Mapping[str, str]:
-    """Read what exactly-once delivery says of acknowledgement ids it did not take: the id, and why."""
+    """Return the acknowledgement ids that exactly-once delivery refused, each with the reason."""
     if isinstance(error, exceptions.RetryError):
         error = error.cause or error
     if isinstance(error, exceptions.GoogleAPICallError) and error.metadata:
-        return {str(ack_id): str(why) for ack_id, why in error.metadata.items() if "_FAILURE_" in str(why)}
+        return {str(ack_id): str(reason) for ack_id, reason in error.metadata.items() if "_FAILURE_" in str(reason)}
     return {}

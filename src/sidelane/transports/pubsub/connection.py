@@ -1,4 +1,4 @@
-"""The way to Google Pub/Sub: credentials, project, channels. Everything is opened at its first use."""
+"""Connection to Google Pub/Sub: credentials, project, channels. Each is opened at its first use."""
 
 import asyncio
 import os
@@ -22,16 +22,16 @@ SCOPES = ("https://www.googleapis.com/auth/pubsub",)
 CHANNEL = {
     "grpc.max_send_message_length": -1,
     "grpc.max_receive_message_length": -1,
-    "grpc.keepalive_time_ms": 30_000,  # a connection that died silently is noticed
+    "grpc.keepalive_time_ms": 30_000,  # detects a dead connection
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 1_000,  # else up to two minutes
-    "grpc.min_reconnect_backoff_ms": 5_000,  # which is how long connecting may take, in truth
+    "grpc.min_reconnect_backoff_ms": 5_000,  # in effect the timeout of connecting
 }
 
-ONE_TRY = 10.0
-"""Seconds in which one call must be answered."""
+CALL_TIMEOUT = 10.0
+"""Seconds of one call."""
 
-TRYING = AsyncRetry(
+RETRY = AsyncRetry(
     predicate=if_exception_type(
         exceptions.Aborted, exceptions.InternalServerError, exceptions.ServiceUnavailable, exceptions.Unknown
     ),
@@ -40,11 +40,11 @@ TRYING = AsyncRetry(
     maximum=1.0,
     timeout=2.0,
 )
-"""How a call is tried again: long enough for a connection that was cut. What lasts longer is for the caller to know."""
+"""Retries of a call: enough for a broken connection. The caller handles longer outages."""
 
 
 class Connection:
-    """Clients for one address, made when they are asked for, on the event loop that asks. Raises what Google's clients raise."""
+    """Clients of one endpoint, created on the event loop of their first use. Raises what Google's clients raise."""
 
     def __init__(self, project: str | None, endpoint: str | None) -> None:
         self._project = project
@@ -52,37 +52,37 @@ class Connection:
         self._credentials: Any = None
         self._publisher: PublisherAsyncClient | None = None
         self._subscriber: SubscriberAsyncClient | None = None
-        self._opening = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def publisher(self) -> PublisherAsyncClient:
-        async with self._opening:
+        async with self._lock:
             if self._publisher is None:
                 transport = self._transport(PublisherGrpcAsyncIOTransport, await self._identity())
                 self._publisher = PublisherAsyncClient(transport=transport)
             return self._publisher
 
     async def subscriber(self) -> SubscriberAsyncClient:
-        async with self._opening:
+        async with self._lock:
             if self._subscriber is None:
                 transport = self._transport(SubscriberGrpcAsyncIOTransport, await self._identity())
                 self._subscriber = SubscriberAsyncClient(transport=transport)
             return self._subscriber
 
     async def path(self, collection: str, name: str) -> str:
-        """Give the full path of a topic or subscription. Raises `TransportUnusable` where no project is known."""
+        """Return the full path of a topic or subscription. Raises `TransportMisconfigured` if no project is known."""
         if "/" in name:
             return name
-        async with self._opening:
+        async with self._lock:
             await self._identity()
         if not self._project:
             raise TransportMisconfigured(
-                f"No project is known for Pub/Sub's {collection}/{name}: give `project`, the full path, or set "
+                f"No project is known for Pub/Sub's {collection}/{name}: add project=…, write the full path, or set "
                 "GOOGLE_CLOUD_PROJECT."
             )
         return f"projects/{self._project}/{collection}/{name}"
 
     async def close(self) -> None:
-        """Close the channels. What is used after that is opened again."""
+        """Close the channels. They are opened again when they are used."""
         publisher, self._publisher = self._publisher, None
         subscriber, self._subscriber = self._subscriber, None
         for client in (publisher, subscriber):
@@ -90,7 +90,7 @@ class Connection:
                 await client.transport.close()  # type: ignore[no-untyped-call]  # Google's
 
     async def _identity(self) -> Any:
-        """Find the credentials, and with them the project. May read files and ask the metadata server."""
+        """Return the credentials, and set the project. May read files and query the metadata server."""
         if self._credentials is None:
             if os.environ.get(EMULATOR):
                 self._credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]  # Google's
@@ -101,12 +101,12 @@ class Connection:
         return self._credentials
 
     def _transport(self, kind: Any, credentials: Any) -> Any:
-        def channel(host: str, **given: Any) -> Any:
-            given["options"] = list({**dict(given.get("options", ())), **CHANNEL}.items())
+        def channel(host: str, **kwargs: Any) -> Any:
+            kwargs["options"] = list({**dict(kwargs.get("options", ())), **CHANNEL}.items())
             emulator = os.environ.get(EMULATOR)
             if emulator:
-                return grpc.aio.insecure_channel(emulator, options=given["options"])
-            return kind.create_channel(host, **given)
+                return grpc.aio.insecure_channel(emulator, options=kwargs["options"])
+            return kind.create_channel(host, **kwargs)
 
-        place = {"host": self._endpoint} if self._endpoint else {}
-        return kind(credentials=credentials, channel=channel, **place)
+        host = {"host": self._endpoint} if self._endpoint else {}
+        return kind(credentials=credentials, channel=channel, **host)

@@ -1,14 +1,14 @@
-"""Errors of Google's client in sentences: what happened, to what, what to do."""
+"""Pub/Sub errors: translates errors of Google's client, with a sentence that says what to do."""
 
 from google.api_core import exceptions
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
 
 from sidelane.model.errors import TransportError, TransportMisconfigured, TransportUnavailable
 
-FAULTS = (exceptions.GoogleAPIError, GoogleAuthError)
-"""All that a call to Pub/Sub raises."""
+CLIENT_ERRORS = (exceptions.GoogleAPIError, GoogleAuthError)
+"""All exceptions of a call to Pub/Sub."""
 
-FOR_GOOD = (
+PERMANENT_ERRORS = (
     exceptions.InvalidArgument,
     exceptions.FailedPrecondition,
     exceptions.OutOfRange,
@@ -17,8 +17,8 @@ FOR_GOOD = (
 )
 
 
-def fault(error: BaseException, path: str, *, needs: str) -> TransportError:
-    """Say what an error of the client means for a topic or subscription; `needs` is the role that the call takes."""
+def to_transport_error(error: BaseException, path: str, *, needs: str) -> TransportError:
+    """Return the transport error for an error of the client; `needs` is the role that the call requires."""
     if isinstance(error, exceptions.RetryError) and error.cause is not None:
         error = error.cause
     match error:
@@ -28,16 +28,16 @@ def fault(error: BaseException, path: str, *, needs: str) -> TransportError:
             return TransportMisconfigured(f"Pub/Sub refuses {path} to these credentials: grant them {needs} on it.")
         case exceptions.Unauthorized() | DefaultCredentialsError() | RefreshError():
             return TransportMisconfigured(
-                f"Pub/Sub takes no credentials found here for {path}: set GOOGLE_APPLICATION_CREDENTIALS, run `gcloud auth "
-                f"application-default login`, or set PUBSUB_EMULATOR_HOST ({_said(error)})."
+                f"Pub/Sub accepts no credentials found here for {path}: set GOOGLE_APPLICATION_CREDENTIALS, run `gcloud auth "
+                f"application-default login`, or set PUBSUB_EMULATOR_HOST ({_message(error)})."
             )
-        case _ if isinstance(error, FOR_GOOD):
-            return TransportMisconfigured(f"Pub/Sub does not take this for {path}: {_said(error)}.")
+        case _ if isinstance(error, PERMANENT_ERRORS):
+            return TransportMisconfigured(f"Pub/Sub refuses this for {path}: {_message(error)}.")
         case _:
-            return TransportUnavailable(f"Pub/Sub cannot be reached for {path}: {_said(error)}.")
+            return TransportUnavailable(f"Pub/Sub cannot be reached for {path}: {_message(error)}.")
 
 
-def _said(error: BaseException) -> str:
-    """Give the error's own words, on one line, without a full stop."""
+def _message(error: BaseException) -> str:
+    """Return the error's message on one line, without a full stop."""
     words = error.message if isinstance(error, exceptions.GoogleAPICallError) and error.message else str(error)
     return " ".join(words.split()).rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""Publishing: as many messages in one request as it takes, and each group in its order."""
+"""Publisher: as many messages in one request as fit, and each group in its order."""
 
 import asyncio
 from collections import defaultdict
@@ -13,71 +13,71 @@ from sidelane.model.message import Message
 
 MAX_MESSAGES = 1_000
 MAX_BYTES = 9_990_000
-"""Messages and bytes of one request: Pub/Sub takes 10 MB, and something goes to the frame."""
+"""Messages and bytes of one request: Pub/Sub accepts 10 MB including the framing."""
 
 MAX_CONCURRENT = 20
-"""Requests under way at a time."""
+"""Concurrent requests."""
 
 Publish = Callable[[Sequence[Any]], Awaitable[None]]
-"""Sends one request. Raises `TransportUnavailable` and `TransportUnusable`."""
+"""Sends one request. Raises `TransportUnavailable` and `TransportMisconfigured`."""
 
 
 class PublishCall:
-    """One call of `send`: its messages, and the answers as they come."""
+    """One call of `send`: its messages, and their answers."""
 
     def __init__(self, messages: Sequence[Message], publish: Publish) -> None:
         self._messages = messages
         self._publish = publish
-        self._turns = asyncio.Semaphore(MAX_CONCURRENT)
+        self._limit = asyncio.Semaphore(MAX_CONCURRENT)
         self.answers: dict[int, TransportError | None] = {}
 
-    async def run(self, places: Sequence[int]) -> None:
-        """Send the messages at these places, and note an answer for each."""
+    async def run(self, indexes: Sequence[int]) -> None:
+        """Send the messages at these indexes, and record an answer for each."""
         groups = defaultdict[str, list[int]](list)
-        for place in places:
-            groups[self._messages[place].group or ""].append(place)
-        free = groups.pop("", [])
-        async with asyncio.TaskGroup() as under_way:
-            for piece in self._pieces(free):
-                under_way.create_task(self._send(piece))
+        for index in indexes:
+            groups[self._messages[index].group or ""].append(index)
+        ungrouped = groups.pop("", [])
+        async with asyncio.TaskGroup() as requests:
+            for chunk in self._chunks(ungrouped):
+                requests.create_task(self._send(chunk))
             for group in groups.values():
-                under_way.create_task(self._send_in_order(group))
+                requests.create_task(self._send_in_order(group))
 
-    async def _send_in_order(self, places: Sequence[int]) -> None:
-        """Send piece after piece. After one that may be tried again, nothing goes, or it would come after what follows it."""
-        for piece in self._pieces(places):
-            await self._send(piece)
-            if any(isinstance(self.answers[place], TransportUnavailable) for place in piece):
+    async def _send_in_order(self, indexes: Sequence[int]) -> None:
+        """Send chunk after chunk. Stop after one that can be retried, or later messages would overtake it."""
+        for chunk in self._chunks(indexes):
+            await self._send(chunk)
+            if any(isinstance(self.answers[index], TransportUnavailable) for index in chunk):
                 break
-        for place in places:
-            self.answers.setdefault(place, TransportUnavailable("An earlier message of its group could not be sent."))
+        for index in indexes:
+            self.answers.setdefault(index, TransportUnavailable("An earlier message of its group could not be sent."))
 
-    async def _send(self, places: Sequence[int]) -> None:
-        """Send a piece in one request, which goes or fails as a whole; what is refused for what it says, one by one."""
+    async def _send(self, indexes: Sequence[int]) -> None:
+        """Send a chunk in one request, which succeeds or fails as a whole. If its content is refused, send one by one."""
         try:
-            async with self._turns:
-                await self._publish([_outgoing(self._messages[place]) for place in places])
+            async with self._limit:
+                await self._publish([_outgoing(self._messages[index]) for index in indexes])
         except TransportError as error:
-            if len(places) > 1 and isinstance(error.__cause__, InvalidArgument):
-                for place in places:
-                    await self._send([place])
+            if len(indexes) > 1 and isinstance(error.__cause__, InvalidArgument):
+                for index in indexes:
+                    await self._send([index])
             else:
-                self.answers.update(dict.fromkeys(places, error))
+                self.answers.update(dict.fromkeys(indexes, error))
         else:
-            self.answers.update(dict.fromkeys(places))
+            self.answers.update(dict.fromkeys(indexes))
 
-    def _pieces(self, places: Sequence[int]) -> Iterator[list[int]]:
-        """Cut into what one request takes."""
-        piece, size = list[int](), 0
-        for place in places:
-            more = self._messages[place].size + 64  # the frames of a message and its id
-            if piece and (len(piece) == MAX_MESSAGES or size + more > MAX_BYTES):
-                yield piece
-                piece, size = [], 0
-            piece.append(place)
-            size += more
-        if piece:
-            yield piece
+    def _chunks(self, indexes: Sequence[int]) -> Iterator[list[int]]:
+        """Yield chunks that fit into one request."""
+        chunk, size = list[int](), 0
+        for index in indexes:
+            size_of_message = self._messages[index].size + 64  # the framing of a message and its id
+            if chunk and (len(chunk) == MAX_MESSAGES or size + size_of_message > MAX_BYTES):
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(index)
+            size += size_of_message
+        if chunk:
+            yield chunk
 
 
 def _outgoing(message: Message) -> Any:

@@ -1,4 +1,4 @@
-"""One StreamingPull: messages come as long as it is open. The service ends each now and then, which is no failure."""
+"""StreamingPull: one stream of messages. The service ends streams now and then, which is no error."""
 
 import asyncio
 import math
@@ -12,25 +12,25 @@ from google.pubsub_v1 import types
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 
 KEEPALIVE = 30.0
-"""Seconds between signs of life: the service ends a stream that gives none for a minute."""
+"""Seconds between keepalive requests: the service ends a stream without one for a minute."""
 
-MOST_BYTES = 100_000_000
-"""What may be outstanding at once, beside the number of messages."""
+MAX_OUTSTANDING_BYTES = 100_000_000
+"""Unacknowledged bytes, beside the number of messages."""
 
 STABLE_AFTER = 1.0
-"""Seconds after which a stream was one: its end is no failure to open it."""
+"""Seconds after which a stream counts as opened successfully."""
 
 LOST_REASON = "Internal error from Core"
-"""What gRPC says where the stream was refused while the first request was on its way: the reason is lost, the next try tells it."""
+"""Error of gRPC if a stream is refused during its first request: the reason is lost, and another attempt returns it."""
 
-TRIES = 5
+ATTEMPTS = 5
 
 CLOSE_TIMEOUT = 1.0
-"""Seconds in which the service must end a stream that is closed."""
+"""Seconds to wait for the service to end a closed stream."""
 
 
 class StreamingPull:
-    """One stream to a subscription, with at most `most` messages outstanding. `on_messages` is given what comes."""
+    """One stream of a subscription, with at most `max_outstanding` unacknowledged messages, which `on_messages` receives."""
 
     def __init__(
         self,
@@ -40,14 +40,14 @@ class StreamingPull:
         on_messages: Callable[[Any], Awaitable[None]],
         on_end: Callable[[], None],
     ) -> None:
-        self.most: int = request.max_outstanding_messages
+        self.max_outstanding: int = request.max_outstanding_messages
         self._client = client
         self._request = request
         self._on_messages = on_messages
         self._opened = math.inf
-        self.lived = False  # whether it was open for some time, once it has ended
+        self.was_open = False  # whether it was open for some time; set when it ends
         self._closing = False
-        self._over = asyncio.Event()  # there is nothing more to say
+        self._over = asyncio.Event()  # no more requests follow
         self._reading = asyncio.create_task(self._read())
         self._reading.add_done_callback(lambda done: on_end())
 
@@ -57,11 +57,11 @@ class StreamingPull:
 
     @property
     def failure(self) -> BaseException | None:
-        """Why it ended, once it has; None where the service just ended it."""
+        """Why it ended; None if the service just ended it."""
         return None if self._reading.cancelled() else self._reading.exception()
 
     async def close(self) -> None:
-        """Take what is on its way, and end."""
+        """Receive what is on its way, and end the stream."""
         self._closing = True
         self._over.set()
         await asyncio.wait([self._reading], timeout=CLOSE_TIMEOUT)
@@ -69,31 +69,31 @@ class StreamingPull:
         await asyncio.wait([self._reading])
 
     async def _read(self) -> None:
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(ATTEMPTS)):
             try:
-                await self._follow()
+                await self._stream()
                 break
             except grpc.RpcError as error:
                 if error.details() != LOST_REASON or self._closing or not left:
                     raise from_grpc_error(error) from error  # type: ignore[no-untyped-call]  # Google's
 
-    async def _follow(self) -> None:
-        """Take what comes until the stream ends. Raises `grpc.RpcError`."""
+    async def _stream(self) -> None:
+        """Receive until the stream ends. Raises `grpc.RpcError`."""
         over = self._over = asyncio.Event()
-        # not by the client's own method: it waits for ever where no server is
+        # not by the client's own method, which waits for ever without a server
         open_stream: Any = self._client.transport.streaming_pull
         routing = (("x-goog-request-params", f"subscription={self._request.subscription}"),)
-        call = open_stream(self._say(over), metadata=routing)
+        call = open_stream(self._requests(over), metadata=routing)
         try:
             while (answer := await call.read()) is not grpc.aio.EOF:
                 await self._on_messages(answer.received_messages)
         finally:
-            self.lived = asyncio.get_running_loop().time() - self._opened >= STABLE_AFTER
+            self.was_open = asyncio.get_running_loop().time() - self._opened >= STABLE_AFTER
             over.set()
             call.cancel()
 
-    async def _say(self, over: asyncio.Event) -> AsyncIterator[types.StreamingPullRequest]:
-        """Say what is wanted, then give signs of life until there is nothing more to say."""
+    async def _requests(self, over: asyncio.Event) -> AsyncIterator[types.StreamingPullRequest]:
+        """Yield the request, then keepalives until the stream ends."""
         yield self._request
         self._opened = asyncio.get_running_loop().time()
         while not (over.is_set() or self._closing):

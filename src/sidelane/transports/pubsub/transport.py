@@ -1,4 +1,4 @@
-"""One address of Google Pub/Sub, opened."""
+"""Transport of Google Pub/Sub: one topic, one subscription, or both."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,41 +8,40 @@ from google.pubsub_v1 import types
 
 from sidelane.model.errors import TransportError, TransportMisconfigured
 from sidelane.model.message import Message
-from sidelane.transports.contract import Receiver
+from sidelane.transports.contract import VISIBILITY_TIMEOUT, Receiver
 from sidelane.transports.endpoints import PubSub
-from sidelane.transports.pubsub.connection import ONE_TRY, TRYING, Connection
-from sidelane.transports.pubsub.delivery import PubSubDelivery
-from sidelane.transports.pubsub.errors import FAULTS, fault
+from sidelane.transports.pubsub.connection import CALL_TIMEOUT, RETRY, Connection
+from sidelane.transports.pubsub.errors import CLIENT_ERRORS, to_transport_error
 from sidelane.transports.pubsub.publisher import MAX_BYTES, PublishCall
-from sidelane.transports.pubsub.receiver import PubSubReceiver
+from sidelane.transports.pubsub.receiver import PubSubDelivery, PubSubReceiver
 
-LONGEST_TEXT = 1_024
-MOST_ATTRIBUTES = 100
+MAX_TEXT_BYTES = 1_024
+MAX_ATTRIBUTES = 100
 """Bytes of an attribute, attributes of a message."""
 
 
 class PubSubTransport:
     """One topic, one subscription, or both."""
 
-    largest = MAX_BYTES - 10_000  # Pub/Sub counts the frames of a message and its attributes too
-    redelivers = 31 * 86_400.0
+    max_message_size = MAX_BYTES - 10_000  # Pub/Sub also counts the framing of a message and its attributes
+    redelivery_window = 31 * 86_400.0
 
-    def __init__(self, address: PubSub) -> None:
-        self._address = address
-        self._connection = Connection(address.project, address.endpoint)
+    def __init__(self, endpoint: PubSub) -> None:
+        self._endpoint = endpoint
+        self._connection = Connection(endpoint.project, endpoint.endpoint)
         self._dead_letters: str | None = None  # the path of the topic, once it is known
 
-    async def reach(self) -> None:
-        """Do nothing: every topic takes the same."""
+    async def connect(self) -> None:
+        """Do nothing: the limits of all topics are the same."""
 
     async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
-        topic = self._address.topic
+        topic = self._endpoint.topic
         if topic is None:
-            return [TransportMisconfigured(f"{self._address}: give a topic to send to.") for _ in messages]
+            return [TransportMisconfigured(f"{self._endpoint}: add topic=… to send.") for _ in messages]
         too_large = {
-            place: TransportMisconfigured(f"A message of {size:,} bytes: Pub/Sub takes {self.largest:,}.")
+            place: TransportMisconfigured(f"A message of {size:,} bytes: Pub/Sub accepts {self.max_message_size:,}.")
             for place, message in enumerate(messages)
-            if (size := message.size) > self.largest
+            if (size := message.size) > self.max_message_size
         }
 
         async def publish(some: Sequence[Any]) -> None:
@@ -53,16 +52,19 @@ class PubSubTransport:
         return [(too_large | sending.answers)[place] for place in range(len(messages))]
 
     @asynccontextmanager
-    async def receiving(self, *, hold: float = 30.0) -> AsyncIterator[Receiver]:
-        """Open the way in; messages are held for whole seconds, 10 to 600. Raises `TransportUnusable` too."""
-        name = self._address.subscription
+    async def open_receiver(self, *, visibility_timeout: float = VISIBILITY_TIMEOUT) -> AsyncIterator[Receiver]:
+        """Open a receiver; visibility timeouts are whole seconds, 10 to 600. Raises `TransportMisconfigured` too."""
+        name = self._endpoint.subscription
         if name is None:
-            raise TransportMisconfigured(f"{self._address}: give a subscription to receive from.")
+            raise TransportMisconfigured(f"{self._endpoint}: add subscription=… to receive.")
         try:
             path = await self._connection.path("subscriptions", name)
-            receiver = PubSubReceiver(await self._connection.subscriber(), path, hold=hold, put_aside=self._put_aside)
-        except FAULTS as error:
-            raise fault(error, f"subscription {name}", needs="roles/pubsub.subscriber") from error
+            receiver = PubSubReceiver(
+                await self._connection.subscriber(), path, visibility_timeout=visibility_timeout,
+                publish_dead_letter=self._publish_dead_letter,
+            )  # fmt: skip
+        except CLIENT_ERRORS as error:
+            raise to_transport_error(error, f"subscription {name}", needs="roles/pubsub.subscriber") from error
         try:
             yield receiver
         finally:
@@ -72,44 +74,44 @@ class PubSubTransport:
         await self._connection.close()
 
     async def _publish(self, topic: str, messages: Sequence[Any]) -> None:
-        """Publish in one request. Raises `TransportUnavailable` and `TransportUnusable`."""
+        """Publish in one request. Raises `TransportUnavailable` and `TransportMisconfigured`."""
         try:
             client = await self._connection.publisher()
             path = await self._connection.path("topics", topic)
             request = types.PublishRequest(topic=path, messages=messages)
-            await client.publish(request=request, retry=TRYING, timeout=ONE_TRY)
-        except FAULTS as error:
-            raise fault(error, f"topic {topic}", needs="roles/pubsub.publisher") from error
+            await client.publish(request=request, retry=RETRY, timeout=CALL_TIMEOUT)
+        except CLIENT_ERRORS as error:
+            raise to_transport_error(error, f"topic {topic}", needs="roles/pubsub.publisher") from error
 
-    async def _put_aside(self, delivery: PubSubDelivery, reason: str) -> None:
-        """Publish a dead letter. Raises `TransportUnavailable`, and `TransportUnusable` where there is no place for it."""
-        topic = await self._place_of_dead_letters()
-        attributes = dict(list(delivery.raw.attributes.items())[: MOST_ATTRIBUTES - 1])
-        attributes["reason"] = reason.encode()[:LONGEST_TEXT].decode(errors="ignore")
-        letter = types.PubsubMessage(
+    async def _publish_dead_letter(self, delivery: PubSubDelivery, reason: str) -> None:
+        """Publish a dead letter. Raises `TransportUnavailable`, and `TransportMisconfigured` if there is no topic for it."""
+        topic = await self._dead_letter_topic()
+        attributes = dict(list(delivery.raw.attributes.items())[: MAX_ATTRIBUTES - 1])
+        attributes["reason"] = reason.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
+        dead_letter = types.PubsubMessage(
             data=delivery.raw.data, attributes=attributes, ordering_key=delivery.raw.ordering_key
         )
-        await self._publish(topic, [letter])
+        await self._publish(topic, [dead_letter])
 
-    async def _place_of_dead_letters(self) -> str:
-        """Find the topic that the address names, or else the subscription's dead-letter policy."""
-        name = self._dead_letters or self._address.dead_letters
+    async def _dead_letter_topic(self) -> str:
+        """Return the dead-letter topic of the endpoint, or else of the subscription's policy."""
+        name = self._dead_letters or self._endpoint.dead_letters
         if name is None:
-            name = await self._policy()
+            name = await self._policy_topic()
         self._dead_letters = name
         return name
 
-    async def _policy(self) -> str:
-        subscription = self._address.subscription or ""
+    async def _policy_topic(self) -> str:
+        subscription = self._endpoint.subscription or ""
         try:
             path = await self._connection.path("subscriptions", subscription)
             client = await self._connection.subscriber()
-            about = await client.get_subscription(subscription=path, retry=TRYING, timeout=ONE_TRY)
-        except FAULTS as error:
-            raise fault(error, f"subscription {subscription}", needs="roles/pubsub.viewer") from error
-        topic = str(about.dead_letter_policy.dead_letter_topic)
+            found = await client.get_subscription(subscription=path, retry=RETRY, timeout=CALL_TIMEOUT)
+        except CLIENT_ERRORS as error:
+            raise to_transport_error(error, f"subscription {subscription}", needs="roles/pubsub.viewer") from error
+        topic = str(found.dead_letter_policy.dead_letter_topic)
         if not topic:
             raise TransportMisconfigured(
-                f"Subscription {subscription} has no dead-letter topic: give `dead_letters`, or set its policy."
+                f"Subscription {subscription} has no dead-letter topic: add dead_letters=…, or set its policy."
             )
         return topic

@@ -1,7 +1,7 @@
-"""The form messages have in SQS, and what of it SQS does not take as it is.
+"""SQS codec: converts messages to SQS entries and back.
 
-It takes ten attributes, of certain names, with texts that are not empty. What does not fit goes together into one of them, as JSON,
-and is put back in its place where the message is received.
+SQS accepts ten attributes, with restricted names and non-empty texts. Those that do not fit are joined into one of them as JSON,
+and restored when the message is received.
 """
 
 import base64
@@ -15,35 +15,37 @@ from typing import Any
 from sidelane.model.errors import TransportMisconfigured
 from sidelane.model.message import Message
 
-MORE = "sidelane.attributes"
-"""The attribute that holds those which do not fit, a JSON object."""
+OVERFLOW = "sidelane.attributes"
+"""Attribute with those that do not fit, as a JSON object."""
 
-_MOST = 10
+_MAX_ATTRIBUTES = 10
 _NAME = re.compile(r"(?!(?:aws|amazon)\.)[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
 _TEXT = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
-_SIGN = re.compile(r"[!-~]{1,128}")  # what ids and groups may be made of
+_TOKEN = re.compile(r"[!-~]{1,128}")  # ids and groups
 
 
 def to_entry(message: Message, *, fifo: bool) -> dict[str, Any]:
-    """Write a message as SQS takes it. Raises `TransportUnusable` where it never would."""
+    """Return a message as an SQS entry. Raises `TransportMisconfigured` if SQS can never accept it."""
     if not _TEXT.fullmatch(message.body):
-        said = "has characters that SQS does not take" if message.body else "is empty, which SQS does not take"
-        raise TransportMisconfigured(f"The body of the message {said}.")
-    written: dict[str, Any] = {"MessageBody": message.body, "MessageAttributes": _attributes(message.attributes)}
+        reason = "has characters that SQS does not accept" if message.body else "is empty, which SQS does not accept"
+        raise TransportMisconfigured(f"The body of the message {reason}.")
+    entry: dict[str, Any] = {"MessageBody": message.body, "MessageAttributes": _attributes(message.attributes)}
     if fifo:
-        if message.group is not None and not _SIGN.fullmatch(message.group):
+        if message.group is not None and not _TOKEN.fullmatch(message.group):
             raise TransportMisconfigured(
                 "The message's group is not 1 to 128 ASCII letters, digits and punctuation marks."
             )
-        own = message.id or uuid.uuid4().hex
-        sign = own if _SIGN.fullmatch(own) else hashlib.sha256(own.encode()).hexdigest()
-        # what has no group is one of its own: it waits for no other
-        written |= {"MessageGroupId": message.group or uuid.uuid4().hex, "MessageDeduplicationId": sign}
-    return written
+        message_id = message.id or uuid.uuid4().hex
+        deduplication_id = (
+            message_id if _TOKEN.fullmatch(message_id) else hashlib.sha256(message_id.encode()).hexdigest()
+        )
+        # a message without a group gets its own, so that it waits for no other
+        entry |= {"MessageGroupId": message.group or uuid.uuid4().hex, "MessageDeduplicationId": deduplication_id}
+    return entry
 
 
 def size(entry: Mapping[str, Any]) -> int:
-    """Count the bytes of an entry as SQS does: body, and name, type and value of each attribute."""
+    """Return the bytes of an entry as SQS counts them: body, and name, type and value of each attribute."""
     attributes = entry["MessageAttributes"].items()
     return len(entry["MessageBody"].encode()) + sum(
         len(name) + len(value["DataType"]) + len(value["StringValue"].encode()) for name, value in attributes
@@ -51,7 +53,7 @@ def size(entry: Mapping[str, Any]) -> int:
 
 
 def from_entry(received: Mapping[str, Any]) -> Message:
-    """Read a message that was received."""
+    """Return a message that was received."""
     attributes = {
         name: value.get("StringValue") or base64.b64encode(value.get("BinaryValue", b"")).decode()
         for name, value in received.get("MessageAttributes", {}).items()
@@ -66,24 +68,24 @@ def from_entry(received: Mapping[str, Any]) -> Message:
 
 def _attributes(attributes: Mapping[str, str]) -> dict[str, Any]:
     fitting = [name for name, text in attributes.items() if _fits(name, text)]
-    if len(fitting) < len(attributes) or len(fitting) > _MOST:
-        fitting = fitting[: _MOST - 1]
+    if len(fitting) < len(attributes) or len(fitting) > _MAX_ATTRIBUTES:
+        fitting = fitting[: _MAX_ATTRIBUTES - 1]
     direct = {name: attributes[name] for name in fitting}
     rest = {name: text for name, text in attributes.items() if name not in direct}
     if rest:
-        direct[MORE] = json.dumps(rest)
+        direct[OVERFLOW] = json.dumps(rest)
     return {name: {"DataType": "String", "StringValue": text} for name, text in direct.items()}
 
 
 def _fits(name: str, text: str) -> bool:
-    return len(name) <= 256 and bool(_NAME.fullmatch(name)) and bool(_TEXT.fullmatch(text)) and name != MORE
+    return len(name) <= 256 and bool(_NAME.fullmatch(name)) and bool(_TEXT.fullmatch(text)) and name != OVERFLOW
 
 
 def _restored(attributes: dict[str, str]) -> dict[str, str]:
     try:
-        rest = json.loads(attributes.get(MORE, "{}"))
+        rest = json.loads(attributes.get(OVERFLOW, "{}"))
     except (ValueError, RecursionError):
-        return attributes  # it is somebody else's
+        return attributes  # another application's
     if not isinstance(rest, dict) or not all(isinstance(text, str) for text in rest.values()):
         return attributes
-    return {name: text for name, text in attributes.items() if name != MORE} | rest
+    return {name: text for name, text in attributes.items() if name != OVERFLOW} | rest

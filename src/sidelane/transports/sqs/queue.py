@@ -1,4 +1,4 @@
-"""One queue, reached: its URL, what it says of itself, and calls on it, joined by tens."""
+"""SQS queue: its URL and attributes, and requests in batches of ten."""
 
 import asyncio
 import json
@@ -21,53 +21,55 @@ from sidelane.model.errors import TransportError, TransportMisconfigured
 from sidelane.model.message import Message
 from sidelane.transports.endpoints import Sqs
 from sidelane.transports.sqs import codec
-from sidelane.transports.sqs.errors import failed, translated
+from sidelane.transports.sqs.errors import entry_error, translated_errors
 
 MAX_BATCH = 10
-"""How many messages one call may carry."""
+"""Messages of one request."""
 
-LARGEST = 1_048_576
-"""How many bytes SQS takes at most, in one message and in one call (since August 2025)."""
+MAX_SIZE = 1_048_576
+"""Maximum bytes of a message and of a request (since August 2025)."""
 
 LEGACY_MAX_SIZE = 262_144
-"""How many bytes a message may have in queues that were made before that, or by tools that still say so."""
+"""Maximum bytes of a message in queues created before that, or by tools that still set it."""
 
-RETENTION = 14 * 86_400.0
-"""How long a queue may keep a message at most, in seconds."""
+MAX_RETENTION = 14 * 86_400.0
+"""Maximum seconds that a queue keeps a message."""
 
-WAIT = 20
-"""How long one call waits for messages, in seconds: the longest that SQS allows."""
+LONG_POLL = 20
+"""Seconds that one request waits for messages: the maximum of SQS."""
 
 CALL_TIMEOUT = 15.0
-"""How long anything else may take, in seconds."""
+"""Seconds of any other request."""
 
 _HOST = re.compile(r"sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 
 
 class SqsQueue:
-    """One queue, reached. All raise `TransportUnavailable` and `TransportUnusable`."""
+    """One connected queue. All methods raise `TransportUnavailable` and `TransportMisconfigured`."""
 
-    def __init__(self, address: Sqs, client: Any, url: str, told: Mapping[str, str], resources: AsyncExitStack) -> None:
-        self.address = address
-        self.largest = int(told.get("MaximumMessageSize", LARGEST))
-        self.retention = float(told.get("MessageRetentionPeriod", RETENTION))
-        self.dead_letters = address.dead_letters or _redrive_target(url, told.get("RedrivePolicy"))
+    def __init__(
+        self, endpoint: Sqs, client: Any, url: str, attributes: Mapping[str, str], resources: AsyncExitStack
+    ) -> None:
+        self.endpoint = endpoint
+        self.max_message_size = int(attributes.get("MaximumMessageSize", MAX_SIZE))
+        self.retention = float(attributes.get("MessageRetentionPeriod", MAX_RETENTION))
+        self.dead_letters = endpoint.dead_letters or _redrive_target(url, attributes.get("RedrivePolicy"))
         self._client = client
         self._url = url
         self._fifo = url.endswith(".fifo")
         self._resources = resources
-        self.send = CallCoalescer(self._send, limit=MAX_BATCH, one_by_one=self._fifo)
+        self.send = CallCoalescer(self._send, limit=MAX_BATCH, ordered=self._fifo)
         self.delete = CallCoalescer(self._delete, limit=MAX_BATCH)
         self.change = CallCoalescer(self._change, limit=MAX_BATCH)
 
-    async def receive(self, limit: int, hold: float) -> list[Mapping[str, Any]]:
-        """Wait for up to `limit` messages, none of which anybody else gets for `hold` seconds."""
-        with translated(self.address):
+    async def receive(self, limit: int, visibility_timeout: float) -> list[Mapping[str, Any]]:
+        """Wait for up to `limit` messages, which are invisible to other receivers for `visibility_timeout` seconds."""
+        with translated_errors(self.endpoint):
             answer = await self._client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=min(limit, MAX_BATCH),
-                WaitTimeSeconds=WAIT,
-                VisibilityTimeout=math.ceil(hold),
+                WaitTimeSeconds=LONG_POLL,
+                VisibilityTimeout=math.ceil(visibility_timeout),
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
             )
@@ -77,91 +79,91 @@ class SqsQueue:
         await self._resources.aclose()
 
     async def _send(self, messages: Sequence[Message]) -> list[TransportError | None]:
-        """Send messages; each has its own answer."""
+        """Send messages; return an answer for each."""
         answers: dict[str, TransportError] = {}
         entries = []
-        for place, message in enumerate(messages):
+        for index, message in enumerate(messages):
             try:
-                entries.append({"Id": str(place), **self._entry(message)})
+                entries.append({"Id": str(index), **self._entry(message)})
             except TransportError as error:
-                answers[str(place)] = error
-        for piece in _pieces(entries):
-            answers |= await self._send_piece(piece)
-        return [answers.get(str(place)) for place in range(len(messages))]
+                answers[str(index)] = error
+        for chunk in _chunks(entries):
+            answers |= await self._send_chunk(chunk)
+        return [answers.get(str(index)) for index in range(len(messages))]
 
     def _entry(self, message: Message) -> dict[str, Any]:
         entry = codec.to_entry(message, fifo=self._fifo)
         size = codec.size(entry)
-        if size > self.largest:
+        if size > self.max_message_size:
             raise TransportMisconfigured(
-                f"The message has {size:,} bytes, its attributes included; {self.address} takes at most {self.largest:,}."
+                f"The message has {size:,} bytes with its attributes; {self.endpoint} accepts at most {self.max_message_size:,}."
             )
         return entry
 
-    async def _send_piece(self, entries: list[dict[str, Any]]) -> dict[str, TransportError]:
+    async def _send_chunk(self, entries: list[dict[str, Any]]) -> dict[str, TransportError]:
         try:
             return await self._batch("send_message_batch", entries)
         except TransportMisconfigured as error:
             if len(entries) == 1:
                 return {entries[0]["Id"]: error}
             answers: dict[str, TransportError] = {}
-            for entry in entries:  # one that nothing takes must not keep the others
-                answers |= await self._send_piece([entry])
+            for entry in entries:  # one bad message must not block the others
+                answers |= await self._send_chunk([entry])
             return answers
         except TransportError as error:
             return {entry["Id"]: error for entry in entries}
 
     async def _delete(self, handles: Sequence[str]) -> list[TransportError | None]:
-        return await self._settle("delete_message_batch", [{"ReceiptHandle": handle} for handle in handles])
+        return await self._check_batch("delete_message_batch", [{"ReceiptHandle": handle} for handle in handles])
 
     async def _change(self, changes: Sequence[tuple[str, int]]) -> list[TransportError | None]:
-        """Let messages come again in so many seconds."""
+        """Set the visibility timeout of messages."""
         entries = [{"ReceiptHandle": handle, "VisibilityTimeout": seconds} for handle, seconds in changes]
-        return await self._settle("change_message_visibility_batch", entries)
+        return await self._check_batch("change_message_visibility_batch", entries)
 
-    async def _settle(self, operation: str, entries: list[dict[str, Any]]) -> list[TransportError | None]:
-        numbered = [{"Id": str(place), **entry} for place, entry in enumerate(entries)]
+    async def _check_batch(self, operation: str, entries: list[dict[str, Any]]) -> list[TransportError | None]:
+        numbered = [{"Id": str(index), **entry} for index, entry in enumerate(entries)]
         answers = await self._batch(operation, numbered)
-        # of single entries SQS says that they are no longer the caller's: that changes nothing, and is no error
-        passing = {name: error for name, error in answers.items() if not isinstance(error, TransportMisconfigured)}
-        return [passing.get(entry["Id"]) for entry in numbered]
+        # SQS refuses entries whose visibility timeout has ended: this is no error, as they are delivered again
+        unavailable = {name: error for name, error in answers.items() if not isinstance(error, TransportMisconfigured)}
+        return [unavailable.get(entry["Id"]) for entry in numbered]
 
     async def _batch(self, operation: str, entries: list[dict[str, Any]]) -> dict[str, TransportError]:
-        """Call, and give the errors of single entries by their ids."""
-        with translated(self.address):
+        """Send a request; return the errors of single entries by their ids."""
+        with translated_errors(self.endpoint):
             async with asyncio.timeout(CALL_TIMEOUT):
                 answer = await getattr(self._client, operation)(QueueUrl=self._url, Entries=entries)
-        return {each["Id"]: failed(self.address, each) for each in answer.get("Failed", ())}
+        return {each["Id"]: entry_error(self.endpoint, each) for each in answer.get("Failed", ())}
 
 
-async def connect(address: Sqs) -> SqsQueue:
-    """Reach a queue. Raises `TransportUnavailable` and `TransportUnusable`."""
-    region, endpoint = _place(address)
+async def connect(endpoint: Sqs) -> SqsQueue:
+    """Connect to a queue. Raises `TransportUnavailable` and `TransportMisconfigured`."""
+    region, endpoint_url = _location(endpoint)
     async with AsyncExitStack() as stack:
-        with translated(address):
-            session = await asyncio.to_thread(_session)  # an event loop must not stand still for so long
+        with translated_errors(endpoint):
+            session = await asyncio.to_thread(_session)  # it takes too long for the event loop
             client = await stack.enter_async_context(
                 session.create_client(
                     "sqs",
                     region_name=region,
-                    endpoint_url=endpoint,
+                    endpoint_url=endpoint_url,
                     config=AioConfig(
                         connect_timeout=5,
-                        read_timeout=WAIT + 10,
+                        read_timeout=LONG_POLL + 10,
                         max_pool_connections=50,
-                        retries={"mode": "standard", "total_max_attempts": 2},  # whoever calls us tries again too
+                        retries={"mode": "standard", "total_max_attempts": 2},  # callers retry too
                     ),
                 )
             )
-            named = "://" not in address.queue
+            by_name = "://" not in endpoint.queue
             async with asyncio.timeout(CALL_TIMEOUT):
-                url = (await client.get_queue_url(QueueName=address.queue))["QueueUrl"] if named else address.queue
-                told = await _told(client, url)
-        return SqsQueue(address, client, url, told, stack.pop_all())
+                url = (await client.get_queue_url(QueueName=endpoint.queue))["QueueUrl"] if by_name else endpoint.queue
+                attributes = await _attributes(client, url)
+        return SqsQueue(endpoint, client, url, attributes, stack.pop_all())
 
 
 def _session() -> Any:
-    """Make a session of its own for one client: what it finds, credentials too, must not outlive its event loop."""
+    """Return a new session for one client: its state, e.g. credentials, must not outlive its event loop."""
     session = get_session()
     session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
     return session
@@ -169,7 +171,7 @@ def _session() -> Any:
 
 @cache
 def _descriptions(path: str | None) -> Any:
-    """Load what botocore knows of SQS, once: it takes a tenth of a second."""
+    """Load botocore's description of SQS, once: it takes a tenth of a second."""
     loader = create_loader(path)
     loader.load_data_with_path("endpoints")
     for kind in ("service-2", "endpoint-rule-set-1"):
@@ -177,8 +179,8 @@ def _descriptions(path: str | None) -> Any:
     return loader
 
 
-async def _told(client: Any, url: str) -> Mapping[str, str]:
-    """Ask a queue for what it is set to. Who may not ask gets nothing, and what SQS allows counts."""
+async def _attributes(client: Any, url: str) -> Mapping[str, str]:
+    """Return the attributes of a queue; none without the permission, and then the limits of SQS apply."""
     names = ["MaximumMessageSize", "MessageRetentionPeriod", "RedrivePolicy"]
     try:
         answer = await client.get_queue_attributes(QueueUrl=url, AttributeNames=names)
@@ -189,36 +191,36 @@ async def _told(client: Any, url: str) -> Mapping[str, str]:
     return cast(Mapping[str, str], answer.get("Attributes", {}))
 
 
-def _place(address: Sqs) -> tuple[str | None, str | None]:
-    """Give region and endpoint, as far as the address says them: the URL of a queue says both."""
-    region = address.region or os.environ.get("AWS_REGION")  # botocore itself looks for AWS_DEFAULT_REGION alone
-    if "://" not in address.queue:
-        return region, address.endpoint_url
-    url = urlsplit(address.queue)
+def _location(endpoint: Sqs) -> tuple[str | None, str | None]:
+    """Return region and endpoint URL as far as they are known: the URL of a queue contains both."""
+    region = endpoint.region or os.environ.get("AWS_REGION")  # botocore itself reads AWS_DEFAULT_REGION only
+    if "://" not in endpoint.queue:
+        return region, endpoint.endpoint_url
+    url = urlsplit(endpoint.queue)
     found = _HOST.fullmatch(url.hostname or "")
     if found:
-        return address.region or found[1], address.endpoint_url
-    return region, address.endpoint_url or f"{url.scheme}://{url.netloc}"
+        return endpoint.region or found[1], endpoint.endpoint_url
+    return region, endpoint.endpoint_url or f"{url.scheme}://{url.netloc}"
 
 
 def _redrive_target(url: str, policy: str | None) -> str | None:
-    """Give the URL of the queue that a redrive policy names, which lies beside its own."""
+    """Return the URL of the queue that a redrive policy names, which is in the same account and region."""
     if not policy:
         return None
     arn = str(json.loads(policy).get("deadLetterTargetArn", ""))
     return f"{url.rpartition('/')[0]}/{arn.rpartition(':')[2]}"
 
 
-def _pieces(entries: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Cut what one call must not carry together."""
-    piece: list[dict[str, Any]] = []
-    filled = 0
+def _chunks(entries: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield chunks that fit into one request."""
+    chunk: list[dict[str, Any]] = []
+    size_of_chunk = 0
     for entry in entries:
         size = codec.size(entry)
-        if piece and filled + size > LARGEST:
-            yield piece
-            piece, filled = [], 0
-        piece.append(entry)
-        filled += size
-    if piece:
-        yield piece
+        if chunk and size_of_chunk + size > MAX_SIZE:
+            yield chunk
+            chunk, size_of_chunk = [], 0
+        chunk.append(entry)
+        size_of_chunk += size
+    if chunk:
+        yield chunk

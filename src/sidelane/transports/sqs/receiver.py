@@ -1,4 +1,4 @@
-"""Receiving from SQS: deliveries, and the long poll they come with."""
+"""SQS receiver: a long poll at a time, and the deliveries it returns."""
 
 import asyncio
 import logging
@@ -14,96 +14,98 @@ from sidelane.transports.sqs import codec
 from sidelane.transports.sqs.queue import SqsQueue
 
 MAX_VISIBILITY = 12 * 3600
-"""How long SQS lets a message be held from when it was received, in seconds, however often it is extended."""
+"""Maximum seconds from its receipt that a message can be invisible, however often it is extended."""
 
-DeadLetter = Callable[[Message, str], Awaitable[bool]]
-"""Puts a message where dead letters go, with the reason; false where there is no such place."""
+SendDeadLetter = Callable[[Message, str], Awaitable[bool]]
+"""Sends a message to the dead-letter queue with the reason; returns False if there is none."""
 
 logger = logging.getLogger(__name__)
 
 
 class SqsDelivery:
-    """One message in the receiver's hands."""
+    """One arrival of a message."""
 
-    def __init__(self, received: Mapping[str, Any], connection: SqsQueue, bury: DeadLetter, hold: float) -> None:
+    def __init__(
+        self, received: Mapping[str, Any], queue: SqsQueue, send_dead_letter: SendDeadLetter, visibility_timeout: float
+    ) -> None:
         self.message = codec.from_entry(received)
         self.count = int(received.get("Attributes", {}).get("ApproximateReceiveCount", 1))
         self._handle: str = received["ReceiptHandle"]
-        self._connection = connection
-        self._bury = bury
+        self._queue = queue
+        self._send_dead_letter = send_dead_letter
         self._received = time.monotonic()
-        self._until = self._received + hold
+        self._deadline = self._received + visibility_timeout
 
     @property
-    def held(self) -> bool:
-        """Whether it is still the receiver's."""
-        return time.monotonic() < self._until
+    def valid(self) -> bool:
+        """Whether its visibility timeout has not ended."""
+        return time.monotonic() < self._deadline
 
     async def ack(self) -> None:
-        if self.held:
-            _raise(await self._connection.delete(self._handle))
-            self._until = -math.inf
+        if self.valid:
+            _raise(await self._queue.delete(self._handle))
+            self._deadline = -math.inf
 
     async def extend(self, seconds: float) -> None:
         now = time.monotonic()
-        most = int(self._received + MAX_VISIBILITY - now) - 1
-        seconds = min(math.ceil(seconds), most)
-        if self.held and seconds > 0:
-            _raise(await self._connection.change((self._handle, seconds)))
-            self._until = now + seconds
+        max_seconds = int(self._received + MAX_VISIBILITY - now) - 1
+        seconds = min(math.ceil(seconds), max_seconds)
+        if self.valid and seconds > 0:
+            _raise(await self._queue.change((self._handle, seconds)))
+            self._deadline = now + seconds
 
     async def release(self, delay: float = 0.0) -> None:
-        if self.held:
-            _raise(await self._connection.change((self._handle, min(math.ceil(delay), MAX_VISIBILITY - 1))))
-            self._until = -math.inf
+        if self.valid:
+            _raise(await self._queue.change((self._handle, min(math.ceil(delay), MAX_VISIBILITY - 1))))
+            self._deadline = -math.inf
 
-    async def reject(self, reason: str) -> None:
-        if self.held and await self._bury(self.message, reason):
+    async def dead_letter(self, reason: str) -> None:
+        if self.valid and await self._send_dead_letter(self.message, reason):
             await self.ack()
 
 
 class SqsReceiver:
-    """The way in: one long poll at a time, which goes on when a `receive` is cancelled, so that the next one has what it brings."""
+    """Receives with one long poll at a time. The poll goes on when `receive` is cancelled: the next call returns its messages."""
 
-    def __init__(self, connection: SqsQueue, bury: DeadLetter, hold: float) -> None:
-        self._connection = connection
-        self._bury = bury
-        self._hold = min(max(1, math.ceil(hold)), MAX_VISIBILITY)
+    def __init__(self, queue: SqsQueue, send_dead_letter: SendDeadLetter, visibility_timeout: float) -> None:
+        self._queue = queue
+        self._send_dead_letter = send_dead_letter
+        self._visibility_timeout = min(max(1, math.ceil(visibility_timeout)), MAX_VISIBILITY)
         self._polling: asyncio.Task[list[SqsDelivery]] | None = None
-        self._came: list[SqsDelivery] = []
-        self._given: list[SqsDelivery] = []
+        self._buffer: list[SqsDelivery] = []
+        self._in_flight: list[SqsDelivery] = []
 
     async def receive(self, limit: int) -> list[Delivery]:
-        """Wait for messages and give 1 to `limit` of them."""
+        """Wait for messages and return 1 to `limit` of them."""
         while True:
-            self._came = [delivery for delivery in self._came if delivery.held]
-            if self._came:
-                given, self._came = self._came[:limit], self._came[limit:]
-                self._given = [delivery for delivery in self._given if delivery.held] + given
-                return [*given]
+            self._buffer = [delivery for delivery in self._buffer if delivery.valid]
+            if self._buffer:
+                received, self._buffer = self._buffer[:limit], self._buffer[limit:]
+                self._in_flight = [delivery for delivery in self._in_flight if delivery.valid] + received
+                return [*received]
             if self._polling is None:
                 self._polling = asyncio.create_task(self._poll(limit))
             polling = self._polling
             await asyncio.wait({polling})
             if self._polling is polling:
                 self._polling = None
-                self._came += polling.result()
+                self._buffer += polling.result()
 
     async def close(self) -> None:
-        """Stop, and let what is not acknowledged come again."""
+        """Stop, and release the messages that are not acknowledged."""
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.wait({self._polling})
             if not self._polling.cancelled() and self._polling.exception() is None:
-                self._came += self._polling.result()
-        releases = (delivery.release() for delivery in (*self._given, *self._came))
+                self._buffer += self._polling.result()
+        releases = (delivery.release() for delivery in (*self._in_flight, *self._buffer))
         for failure in await asyncio.gather(*releases, return_exceptions=True):
-            if isinstance(failure, TransportError):  # it comes again when its time is over
-                logger.warning("a message could not be given back: %s", failure)
+            if isinstance(failure, TransportError):  # it is delivered again after its visibility timeout
+                logger.warning("a message could not be released: %s", failure)
 
     async def _poll(self, limit: int) -> list[SqsDelivery]:
-        received = await self._connection.receive(limit, self._hold)
-        return [SqsDelivery(each, self._connection, self._bury, self._hold) for each in received]
+        received = await self._queue.receive(limit, self._visibility_timeout)
+        return [SqsDelivery(each, self._queue, self._send_dead_letter, self._visibility_timeout) for each in received]
 
 
 def _raise(error: TransportError | None) -> None:

@@ -1,19 +1,19 @@
--- Batches: how many jobs of each have come and ended, counted in the very step (rules 10, 16). Needs: rows.
+-- Batches: counters of each batch's jobs, updated in the same step as the jobs (rules 10 and 16). Needs: rows.
 --
--- Keys: counts:<batch>       packed list: when it was submitted, for how long it is kept, whether it is sealed, how many jobs it has,
---                            have succeeded, failed and were cancelled, how often it has ended, when, whether its end submits jobs
---       opened:<batch>       what was asked for, JSON text
---       batch_then:<batch>   its follow-ups, as those of a job
---       forget_batches       zset: batches without unfinished jobs by when they are forgotten
+-- Keys: batch_counts:<batch>       packed list in the order of the constants below; the counts of succeeded, failed and cancelled jobs
+--                                  are at TOTAL + 1 to TOTAL + 3
+--       batch_spec:<batch>         the spec, JSON text
+--       batch_follow_ups:<batch>   its follow-ups, in the format of a job's
+--       prune_batches              zset: batches without unfinished jobs by the end of their retention
 
--- Jobs that have ended are counted behind TOTAL, as far as their state is behind RUNNING.
-local OPENED, KEPT, SEALED, TOTAL, BATCH_ENDS, BATCH_ENDED, BATCH_FOLLOWS = 1, 2, 3, 4, 8, 9, 10
+-- A finished job is counted at TOTAL + state - RUNNING.
+local BATCH_SUBMITTED, BATCH_RETENTION, SEALED, TOTAL, BATCH_ENDS, BATCH_ENDED, BATCH_HAS_FOLLOW_UPS = 1, 2, 3, 4, 8, 9, 10
 
-local batches, counted = {}, {}
+local batches, changed_batches = {}, {}
 
 local function batch_of(id)
   if batches[id] == nil then
-    local found = call('GET', P .. 'counts:' .. id)
+    local found = call('GET', PREFIX .. 'batch_counts:' .. id)
     batches[id] = found and cmsgpack.unpack(found)
   end
   return batches[id]
@@ -21,53 +21,53 @@ end
 
 local function save_batch(id, batch)
   batches[id] = batch
-  counted[id] = true
-  touch('batch:' .. id)
+  changed_batches[id] = true
+  notify('batch:' .. id)
 end
 
--- Count a job in one of the places of its batch, or out of it.
-local function count_job(row, place, step)
+-- Add `change` to one counter of a job's batch.
+local function count_in_batch(row, index, change)
   local batch = row[BATCH] and batch_of(row[BATCH])
   if batch then
-    batch[place] = batch[place] + step
+    batch[index] = batch[index] + change
     save_batch(row[BATCH], batch)
   end
 end
 
-local function count_end(row, step)
-  count_job(row, TOTAL + row[STATE] - RUNNING, step)
+local function count_finished_in_batch(row, change)
+  count_in_batch(row, TOTAL + row[STATE] - RUNNING, change)
 end
 
-local function unfinished_of(batch)
+local function unfinished_in(batch)
   return batch[TOTAL] - batch[TOTAL + 1] - batch[TOTAL + 2] - batch[TOTAL + 3]
 end
 
--- Let a batch that has ended go on, for one of its jobs does.
-local function reopen(row)
+-- Reopen a finished batch, because one of its jobs was requeued.
+local function reopen_batch(row)
   local batch = row[BATCH] and batch_of(row[BATCH])
   if batch then
     batch[BATCH_ENDED] = false
-    count_end(row, -1)
+    count_finished_in_batch(row, -1)
   end
 end
 
-local function answer_batch(id)
+local function batch_reply(id)
   local batch = batch_of(id)
   return batch and {
-    text_of('opened:', id), exact(batch[OPENED]), batch[SEALED] and 1 or 0, batch[TOTAL], batch[TOTAL + 1], batch[TOTAL + 2],
-    batch[TOTAL + 3], batch[BATCH_ENDS], exact(batch[BATCH_ENDED]),
+    text_of('batch_spec:', id), float_text(batch[BATCH_SUBMITTED]), batch[SEALED] and 1 or 0, batch[TOTAL], batch[TOTAL + 1], batch[TOTAL + 2],
+    batch[TOTAL + 3], batch[BATCH_ENDS], float_text(batch[BATCH_ENDED]),
   }
 end
 
-last_steps[#last_steps + 1] = function()
-  for id in pairs(counted) do
+on_commit[#on_commit + 1] = function()
+  for id in pairs(changed_batches) do
     local batch = batches[id]
-    keep('counts:', id, cmsgpack.pack(batch))
-    if unfinished_of(batch) > 0 then
-      call('ZREM', P .. 'forget_batches', id)
+    set_text('batch_counts:', id, cmsgpack.pack(batch))
+    if unfinished_in(batch) > 0 then
+      call('ZREM', PREFIX .. 'prune_batches', id)
     else
-      add_later('forget_batches', exact((batch[BATCH_ENDED] or batch[OPENED]) + batch[KEPT]), id)
+      zadd_on_commit('prune_batches', float_text((batch[BATCH_ENDED] or batch[BATCH_SUBMITTED]) + batch[BATCH_RETENTION]), id)
     end
   end
-  counted = {}
+  changed_batches = {}
 end

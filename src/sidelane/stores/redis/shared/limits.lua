@@ -1,48 +1,48 @@
--- Limits of jobs: slots, each the membership of a job in a set, and rates (rule 14). Needs: rows.
+-- Limits: slots, each the membership of a job in a set, and rates (rule 14). Needs: rows.
 --
--- A script reads the size of a set once, and writes what comes and goes at its end (`commit`), all members of a set in one go; what
--- a job takes it never gives back before, so what goes is written last. A row holds its limits as JSON text without their keys,
--- which the jobs of a task share, and is read once for all of them; and the keys beside it.
+-- A script reads the size of each set once and writes all changes in `commit`. Released slots are written after acquired ones, since one
+-- script may do both for a job. A row stores its limits as JSON text without their keys, which the jobs of a task share and which is
+-- decoded once; the keys are in a field of their own.
 --
--- Keys: slots:<limit>       set: jobs that have a slot
---       rate:<limit>        until when what was let in counts (GCRA), and the rate's share and burst; expires when it is over
---       unfinished:<limit>  zset: of a limit that replaces, its unfinished jobs that nobody has asked to stop, by age
+-- Keys: slots:<limit>        set: jobs that have a slot
+--       rate:<limit>         the rate's theoretical arrival time (GCRA), interval and burst; it expires when it has no effect
+--       replaceable:<limit>  zset: of a limit that replaces, its unfinished jobs without a cancel request, by sequence
 
-local SOONEST = 1e-6 -- seconds that do not count: a time of today has no more digits
-local RATE_KEPT = 60 -- seconds at least for which a rate that is over is kept: the store's clock may not be the server's
+local TIME_TOLERANCE = 1e-6 -- seconds; the precision of a float that holds the current time
+local MIN_RATE_TTL = 60 -- seconds; the store's clock may differ from the server's, which expires the key
 
 local NO_LIMITS = { all = {}, starting = {}, running = {}, unfinished = {}, replacing = {} }
 local limits_by_text = {}
-local sizes, come, go, passed_on = {}, {}, {}, {} -- what comes and goes: one job, or a list of several
+local slot_counts, acquired, released, unused_capacity = {}, {}, {}, {} -- by key: one job id, or a list of them
 local rates, debited = {}, {}
 
--- Whether a job has the same slot by an earlier limit of this name, which stands in one of these places.
-local function has_same(row, limit, places)
-  for _, place in ipairs(places or {}) do
-    if row[LIMIT_KEYS][place] == row[LIMIT_KEYS][limit.place] then
+-- Return true if a limit at one of these indexes has the same key, and so counts the same slot.
+local function shares_slot(row, limit, places)
+  for _, index in ipairs(places or {}) do
+    if row[LIMIT_KEYS][index] == row[LIMIT_KEYS][limit.index] then
       return true
     end
   end
 end
 
--- Note, of a limit of slots, others of the same name: those that reject, and all that take the slot before it does.
-local function find_namesakes(limit, all)
+-- Record the other limits with the same name: those that reject, and all that acquire the slot before this one does.
+local function link_same_name(limit, all)
   for _, other in ipairs(all) do
     if other.name == limit.name and not other.window and other ~= limit then
       if limit.at_start and not other.at_start then
-        limit.held_by = limit.held_by or {}
-        table.insert(limit.held_by, other.place)
+        limit.rejecting_namesakes = limit.rejecting_namesakes or {}
+        table.insert(limit.rejecting_namesakes, other.index)
       end
-      if limit.at_start and not other.at_start or limit.at_start == other.at_start and other.place < limit.place then
-        limit.taken_by = limit.taken_by or {}
-        table.insert(limit.taken_by, other.place)
+      if limit.at_start and not other.at_start or limit.at_start == other.at_start and other.index < limit.index then
+        limit.earlier_namesakes = limit.earlier_namesakes or {}
+        table.insert(limit.earlier_namesakes, other.index)
       end
     end
   end
 end
 
--- The limits of a row: all, those that are checked at a start, those whose slots are held while it runs and while it is unfinished,
--- and those that replace. The keys of the row say which slots and rates these are.
+-- Return the limits of a row: all; those checked at a start; those whose slots a running job has; those whose slots an unfinished job
+-- has; and those that replace.
 local function limits_of(row)
   local text = row[LIMITS]
   local limits = not text and NO_LIMITS or limits_by_text[text]
@@ -51,9 +51,9 @@ local function limits_of(row)
   end
   limits = { all = cjson.decode(text), starting = {}, running = {}, unfinished = {}, replacing = {} }
   limits_by_text[text] = limits
-  for place, limit in ipairs(limits.all) do
-    limit.place, limit.at_start = place, limit.when_full ~= nil and limit.when_full ~= 'reject'
-    limit.prefix, limit.keys = P .. (limit.window and 'rate:' or 'slots:') .. limit.name .. '/', {}
+  for index, limit in ipairs(limits.all) do
+    limit.index, limit.at_start = index, limit.on_limit ~= nil and limit.on_limit ~= 'reject'
+    limit.prefix, limit.keys = PREFIX .. (limit.window and 'rate:' or 'slots:') .. limit.name .. '/', {}
     limit.burst = limit.burst or 1
     limit.every = limit.window and limit.window / limit.most
   end
@@ -61,24 +61,24 @@ local function limits_of(row)
     if limit.at_start then
       table.insert(limits.starting, limit)
     end
-    if limit.when_full == 'replace' then
+    if limit.on_limit == 'replace' then
       table.insert(limits.replacing, limit)
     end
     if not limit.window then
-      find_namesakes(limit, limits.all)
+      link_same_name(limit, limits.all)
       table.insert(limit.at_start and limits.running or limits.unfinished, limit)
     end
   end
   return limits
 end
 
-local function id_of(row, limit)
-  return limit.name .. '/' .. row[LIMIT_KEYS][limit.place]
+local function limit_id(row, limit)
+  return limit.name .. '/' .. row[LIMIT_KEYS][limit.index]
 end
 
--- Where the slots or the rate of a job's limit stand.
-local function key_of(row, limit)
-  local by = row[LIMIT_KEYS][limit.place]
+-- Return the key of a limit's slots or rate for a job.
+local function limit_key(row, limit)
+  local by = row[LIMIT_KEYS][limit.index]
   local key = limit.keys[by]
   if not key then
     key = limit.prefix .. by
@@ -87,176 +87,176 @@ local function key_of(row, limit)
   return key
 end
 
-local function count_of(jobs)
+local function count_jobs(jobs)
   return jobs and (type(jobs) == 'table' and #jobs or 1) or 0
 end
 
-local function size_of(key)
-  local size = sizes[key]
+local function slots_used(key)
+  local size = slot_counts[key]
   if not size then
     size = call('SCARD', key)
-    sizes[key] = size
+    slot_counts[key] = size
   end
-  return size + count_of(come[key]) - count_of(go[key])
+  return size + count_jobs(acquired[key]) - count_jobs(released[key])
 end
 
--- Until when what a rate has let in counts. It never lies further ahead than a whole burst: the clock may have stepped back.
-local function spent_until(limit, key)
-  local known = rates[key]
-  if known == nil then
+-- Return a rate's theoretical arrival time, at most a whole burst ahead, because the clock may have stepped back.
+local function arrival_time(limit, key)
+  local stored = rates[key]
+  if stored == nil then
     local text = call('GET', key)
-    known = text and tonumber(text:match('^%S+')) or 0
-    rates[key] = known
+    stored = text and tonumber(text:match('^%S+')) or 0
+    rates[key] = stored
   end
-  local most = NOW + limit.burst * limit.every
-  if known > most then
-    rates[key], debited[key] = most, limit
+  local latest = NOW + limit.burst * limit.every
+  if stored > latest then
+    rates[key], debited[key] = latest, limit
   end
-  return math.min(math.max(known, NOW), most)
+  return math.min(math.max(stored, NOW), latest)
 end
 
--- In how many seconds a rate lets one more in: 0 or less is now.
-local function wait_of(limit, key)
-  return spent_until(limit, key) - NOW - (limit.burst - 1) * limit.every
+-- Return the seconds until a rate admits one more; 0 or less means now.
+local function rate_wait(limit, key)
+  return arrival_time(limit, key) - NOW - (limit.burst - 1) * limit.every
 end
 
--- How many more a limit lets in now.
-local function room_of(limit, key)
+-- Return how many more a limit admits now.
+local function capacity_of(limit, key)
   if limit.window then
-    return math.floor((SOONEST - wait_of(limit, key)) / limit.every) + 1
+    return math.floor((TIME_TOLERANCE - rate_wait(limit, key)) / limit.every) + 1
   end
-  return limit.most - size_of(key)
+  return limit.most - slots_used(key)
 end
 
 local function is_full(limit, key)
   if limit.window then
-    return wait_of(limit, key) > SOONEST
+    return rate_wait(limit, key) > TIME_TOLERANCE
   end
-  return size_of(key) >= limit.most
+  return slots_used(key) >= limit.most
 end
 
-local function move(row, limits, moved, job)
+local function record_slots(row, limits, changes, id)
   for _, limit in ipairs(limits) do
-    if not limit.taken_by or not has_same(row, limit, limit.taken_by) then
-      local key = key_of(row, limit)
-      local jobs = moved[key]
+    if not limit.earlier_namesakes or not shares_slot(row, limit, limit.earlier_namesakes) then
+      local key = limit_key(row, limit)
+      local jobs = changes[key]
       if not jobs then
-        moved[key] = job
+        changes[key] = id
       elseif type(jobs) == 'table' then
-        jobs[#jobs + 1] = job
+        jobs[#jobs + 1] = id
       else
-        moved[key] = { jobs, job }
+        changes[key] = { jobs, id }
       end
     end
   end
 end
 
-local function debit(limit, key)
-  rates[key] = spent_until(limit, key) + limit.every
+local function debit_rate(limit, key)
+  rates[key] = arrival_time(limit, key) + limit.every
   debited[key] = limit
 end
 
--- The limits that reject a job, as lists of their places and in how many seconds there is room ('-': nobody knows).
-local function reached_by(row, with_rates)
+-- Return the limits that reject a job: a list of their indexes and the seconds until they admit it ('-' if unknown).
+local function limits_hit(row, with_rates)
   local reached = {}
   for _, limit in ipairs(limits_of(row).all) do
     if not limit.at_start and (with_rates or not limit.window) then
-      local key = key_of(row, limit)
+      local key = limit_key(row, limit)
       if is_full(limit, key) then
-        reached[#reached + 1] = { limit.place - 1, limit.window and exact(wait_of(limit, key)) or '-' }
+        reached[#reached + 1] = { limit.index - 1, limit.window and float_text(rate_wait(limit, key)) or '-' }
       end
     end
   end
   return reached
 end
 
--- Debit the rates that reject, now that a job is let in.
-local function debit_submit(row)
+-- Debit the rejecting rates of a job that was admitted.
+local function debit_submit_rates(row)
   for _, limit in ipairs(limits_of(row).all) do
     if limit.window and not limit.at_start then
-      debit(limit, key_of(row, limit))
+      debit_rate(limit, limit_key(row, limit))
     end
   end
 end
 
--- Take what an unfinished job holds.
-local function take_slots(id, row)
+-- Acquire the slots that an unfinished job has.
+local function acquire_slots(id, row)
   local limits = limits_of(row)
-  move(row, limits.unfinished, come, id)
+  record_slots(row, limits.unfinished, acquired, id)
   for _, limit in ipairs(limits.replacing) do
-    call('ZADD', P .. 'unfinished:' .. id_of(row, limit), row[SEQ], id)
+    call('ZADD', PREFIX .. 'replaceable:' .. limit_id(row, limit), row[SEQUENCE], id)
   end
 end
 
--- Forget a job where it might be replaced.
-local function spare(id, row)
+-- Make a job not replaceable any more.
+local function clear_replaceable(id, row)
   for _, limit in ipairs(limits_of(row).replacing) do
-    call('ZREM', P .. 'unfinished:' .. id_of(row, limit), id)
+    call('ZREM', PREFIX .. 'replaceable:' .. limit_id(row, limit), id)
   end
 end
 
--- Give back what an unfinished job holds.
-local function give_slots(id, row)
-  move(row, limits_of(row).unfinished, go, id)
-  spare(id, row)
+-- Release the slots that an unfinished job has.
+local function release_slots(id, row)
+  record_slots(row, limits_of(row).unfinished, released, id)
+  clear_replaceable(id, row)
 end
 
--- The first limit that does not let a job start now.
-local function full_at_start(row)
+-- Return the first limit that blocks a job's start, if any.
+local function full_limit(row)
   for _, limit in ipairs(limits_of(row).starting) do
-    if is_full(limit, key_of(row, limit)) and not has_same(row, limit, limit.held_by) then
+    if is_full(limit, limit_key(row, limit)) and not shares_slot(row, limit, limit.rejecting_namesakes) then
       return limit
     end
   end
 end
 
--- Take what a start takes. Nothing is full.
-local function start_with(id, row)
+-- Acquire the slots and debit the rates of a start. No limit is full.
+local function acquire_start_limits(id, row)
   local limits = limits_of(row)
-  move(row, limits.running, come, id)
+  record_slots(row, limits.running, acquired, id)
   if #limits.starting > #limits.running then
     for _, limit in ipairs(limits.starting) do
       if limit.window then
-        debit(limit, key_of(row, limit))
+        debit_rate(limit, limit_key(row, limit))
       end
     end
   end
 end
 
--- A ready job leaves without a start: what it may have been woken for is for the next one.
-local function pass_on(row)
+-- Pass on the capacity that a ready job was unblocked for, because it leaves its queue without a start.
+local function pass_capacity_on(row)
   for _, limit in ipairs(limits_of(row).running) do
-    local key = key_of(row, limit)
-    passed_on[key] = (passed_on[key] or 0) + 1
+    local key = limit_key(row, limit)
+    unused_capacity[key] = (unused_capacity[key] or 0) + 1
   end
 end
 
--- Take back the lease of a running job, and the slots of its start.
-local function stop_running(id, row)
-  drop_lease(id, row)
+-- Remove the lease of a running job, and release the slots of its start.
+local function release_running(id, row)
+  remove_lease(id, row)
   count_running(row[QUEUE], -1)
   if row[LIMITS] then
-    move(row, limits_of(row).running, go, id)
+    record_slots(row, limits_of(row).running, released, id)
   end
 end
 
-local function write_moved(command, moved)
-  for key, jobs in pairs(moved) do
+local function write_slots(command, changes)
+  for key, jobs in pairs(changes) do
     if type(jobs) == 'table' then
-      in_pieces(command, key, jobs)
+      in_chunks(command, key, jobs)
     else
       call(command, key, jobs)
     end
   end
 end
 
-last_steps[#last_steps + 1] = function()
-  write_moved('SADD', come)
-  write_moved('SREM', go)
+on_commit[#on_commit + 1] = function()
+  write_slots('SADD', acquired)
+  write_slots('SREM', released)
   for key, limit in pairs(debited) do
-    local kept = math.ceil(2 * (rates[key] - NOW) + RATE_KEPT)
-    local rate = table.concat({ exact(rates[key]), exact(limit.every), exact(limit.burst) }, ' ')
+    local kept = math.ceil(2 * (rates[key] - NOW) + MIN_RATE_TTL)
+    local rate = table.concat({ float_text(rates[key]), float_text(limit.every), float_text(limit.burst) }, ' ')
     call('SET', key, rate, 'EX', math.min(kept, 1e9))
   end
-  sizes, come, go, debited = {}, {}, {}, {}
+  slot_counts, acquired, released, debited = {}, {}, {}, {}
 end

@@ -1,52 +1,52 @@
--- Forgetting what was kept long enough (rule 11). Needs: arrivals, batches.
+-- Retention: removes jobs, batches and tombstones whose time is over (rule 11). Needs: enqueue, batches.
 --
--- Keys: gone        zset: removed jobs by when their name is forgotten too
---       users_gone  hash: whose they were
+-- Keys: tombstones       zset: removed jobs by the end of their tombstone's retention
+--       tombstone_users  hash: the user of each
 
--- Forget a finished job without unfinished children, and submit what waits for that.
-local function forget(id, row)
-  if row[FOLLOWS] then
-    follow_up(call('GET', P .. 'then:' .. id), id, 'removed', REMOVED, false)
+-- Remove a finished job without unfinished children, and submit the follow-ups of its removal.
+local function prune_job(id, row)
+  if row[HAS_FOLLOW_UPS] then
+    submit_follow_ups(call('GET', PREFIX .. 'follow_ups:' .. id), id, 'removed', REMOVED, false)
   end
-  call('ZADD', P .. 'gone', 'GT', exact(NOW + math.max(row[KEEP], row[REMEMBER])), id)
-  call('HSET', P .. 'users_gone', id, row[USER])
+  call('ZADD', PREFIX .. 'tombstones', 'GT', float_text(NOW + math.max(row[RETENTION], row[ID_RETENTION])), id)
+  call('HSET', PREFIX .. 'tombstone_users', id, row[USER])
   local keys = {}
-  for place, kind in ipairs({ 'job:', 'spec:', 'result:', 'log:', 'failures:', 'then:' }) do
-    keys[place] = P .. kind .. id
+  for index, kind in ipairs({ 'job:', 'spec:', 'result:', 'log:', 'failures:', 'follow_ups:' }) do
+    keys[index] = PREFIX .. kind .. id
   end
   call('UNLINK', unpack(keys))
-  for _, index in ipairs({ 'all', 'failed', 'forget', unpack(indices_of(row)) }) do
-    call('ZREM', P .. index, id)
+  for _, index in ipairs({ 'all', 'failed', 'prune_jobs', unpack(indexes_of(row)) }) do
+    call('ZREM', PREFIX .. index, id)
   end
-  rows[id], changed[id] = false, nil
+  rows[id], changed_rows[id] = false, nil
 end
 
-local function forget_jobs(limit)
-  local ids = call('ZRANGEBYSCORE', P .. 'forget', '-inf', exact(NOW), 'LIMIT', 0, limit)
+local function prune_jobs(limit)
+  local ids = call('ZRANGEBYSCORE', PREFIX .. 'prune_jobs', '-inf', float_text(NOW), 'LIMIT', 0, limit)
   read_rows(ids)
   for _, id in ipairs(ids) do
-    forget(id, row_of(id))
+    prune_job(id, row_of(id))
   end
   return #ids
 end
 
-local function forget_batches(limit)
-  local ids = call('ZRANGEBYSCORE', P .. 'forget_batches', '-inf', exact(NOW), 'LIMIT', 0, limit)
+local function prune_batches(limit)
+  local ids = call('ZRANGEBYSCORE', PREFIX .. 'prune_batches', '-inf', float_text(NOW), 'LIMIT', 0, limit)
   for _, id in ipairs(ids) do
-    if not counted[id] then -- else a job has just joined it
-      call('UNLINK', P .. 'counts:' .. id, P .. 'opened:' .. id, P .. 'batch_then:' .. id)
-      call('ZREM', P .. 'forget_batches', id)
+    if not changed_batches[id] then -- otherwise a job has just joined it
+      call('UNLINK', PREFIX .. 'batch_counts:' .. id, PREFIX .. 'batch_spec:' .. id, PREFIX .. 'batch_follow_ups:' .. id)
+      call('ZREM', PREFIX .. 'prune_batches', id)
       batches[id] = false
     end
   end
   return #ids
 end
 
-local function forget_gone(limit)
-  local ids = call('ZRANGEBYSCORE', P .. 'gone', '-inf', exact(NOW), 'LIMIT', 0, limit)
+local function prune_tombstones(limit)
+  local ids = call('ZRANGEBYSCORE', PREFIX .. 'tombstones', '-inf', float_text(NOW), 'LIMIT', 0, limit)
   if #ids > 0 then
-    call('ZREM', P .. 'gone', unpack(ids))
-    call('HDEL', P .. 'users_gone', unpack(ids))
+    call('ZREM', PREFIX .. 'tombstones', unpack(ids))
+    call('HDEL', PREFIX .. 'tombstone_users', unpack(ids))
   end
   return #ids
 end

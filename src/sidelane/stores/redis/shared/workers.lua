@@ -1,21 +1,21 @@
--- Workers: until when each is alive, and what it said of itself. Needs: rows.
+-- Workers: when each expires, and how it described itself. Needs: rows.
 --
--- Keys: alive    zset: workers by when their newest lease ends
---       beaten   zset: workers by when what their last heartbeat renewed ends
---       spans    hash: the duration of each worker's leases
---       infos    hash: what each said of itself, JSON text
---       holders  set: workers that may have leases, alive or not
+-- Keys: workers          zset: workers by the end of their newest lease
+--       heartbeats       zset: workers by the end of the leases that their last heartbeat renewed
+--       lease_durations  hash: the duration of each worker's leases
+--       worker_info      hash: each worker's description, JSON text
+--       lease_holders    set: workers that may have leases, alive or not
 
--- Note that a worker has leases of this duration from now.
+-- Record that a worker has leases of this duration from now.
 local function renew_worker(worker, lease)
-  call('ZADD', P .. 'alive', 'GT', exact(NOW + lease), worker)
-  call('HSET', P .. 'spans', worker, exact(lease))
-  call('SADD', P .. 'holders', worker)
+  call('ZADD', PREFIX .. 'workers', 'GT', float_text(NOW + lease), worker)
+  call('HSET', PREFIX .. 'lease_durations', worker, float_text(lease))
+  call('SADD', PREFIX .. 'lease_holders', worker)
 end
 
-local function forget_worker(worker)
-  call('ZREM', P .. 'alive', worker)
-  call('ZREM', P .. 'beaten', worker)
-  call('HDEL', P .. 'spans', worker)
-  call('HDEL', P .. 'infos', worker)
+local function remove_worker(worker)
+  call('ZREM', PREFIX .. 'workers', worker)
+  call('ZREM', PREFIX .. 'heartbeats', worker)
+  call('HDEL', PREFIX .. 'lease_durations', worker)
+  call('HDEL', PREFIX .. 'worker_info', worker)
 end

@@ -1,24 +1,24 @@
--- append: write entries to the logs of running jobs, each once.
--- Shared: store, rows, log
+-- append: append entries to the event logs of running jobs, each once.
+-- Shared: prelude, rows, event_log
 --
 -- Keys: job:<id>, log:<id>.
 -- Arguments: count, then for each: id, attempt, nonce, ordinal, count of entries, then name and data of each.
--- Returns for each: 1, or 0 where the lease was lost.
+-- Returns for each: 1, or 0 if the lease is lost.
 
-local appends, ids, answers = {}, {}, {}
-for place = 1, number() do
-  ids[place] = take()
-  appends[place] = { number(), take(), number(), take_entries() }
+local appends, ids, replies = {}, {}, {}
+for index = 1, next_number() do
+  ids[index] = next_arg()
+  appends[index] = { next_number(), next_arg(), next_number(), next_entries() }
 end
 read_rows(ids)
-for place, id in ipairs(ids) do
-  local attempt, nonce, ordinal, entries = unpack(appends[place])
+for index, id in ipairs(ids) do
+  local attempt, nonce, ordinal, entries = unpack(appends[index])
   local row = row_of(id)
-  answers[place] = held_by(row, attempt, nonce) and 1 or 0
-  if answers[place] == 1 and #entries > 0 and write(id, row, ordinal, entries) then
-    touch_job(id)
-    save(id, row)
+  replies[index] = is_lease_valid(row, attempt, nonce) and 1 or 0
+  if replies[index] == 1 and #entries > 0 and append_events(id, row, ordinal, entries) then
+    notify_job(id)
+    save_row(id, row)
   end
 end
 commit()
-return answers
+return replies

@@ -1,22 +1,22 @@
 -- cancel: end queued jobs at once, and ask running ones to stop.
--- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, ending, answers
+-- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, job_reply
 -- Flags: allow-oom
 --
--- Keys: those of ending.
+-- Keys: those of finalize.
 -- Arguments: ids.
--- Returns for each: its answer, or nothing where there is no such job.
+-- Returns for each: its job reply, or nil for an unknown id.
 
-local ids = take_rest()
+local ids = remaining_args()
 for _, id in ipairs(ids) do
   local row = row_of(id)
   if row then
-    stop(id, row)
+    cancel_job(id, row)
   end
 end
 commit()
 local replies = {}
-for place, id in ipairs(ids) do
+for index, id in ipairs(ids) do
   local row = row_of(id)
-  replies[place] = row and answer(id, row)
+  replies[index] = row and job_reply(id, row)
 end
 return replies

@@ -1,57 +1,57 @@
--- claim: hand out ready jobs, each under a new lease.
--- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, ending, picking, pace, workers, answers
+-- claim: start ready jobs, each under a new lease.
+-- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, fair_selection, throughput, workers, job_reply
 -- Flags: allow-oom
 --
--- Keys: those of ending, parking, picking, waking, pace and workers, and
---       request:<worker>:<request>  what this request was given: ids and nonces, for as long as it may be repeated
+-- Keys: those of finalize, blocked_jobs, fair_selection, wake_workers, throughput and workers, and
+--       claim:<worker>:<request>  the ids and nonces this request received, for as long as it may be repeated
 -- Arguments: worker, request, limit, lease, whether it takes isolated jobs (and no others), count of tasks (-1: any), then name and
---            version of each, count of ids, then each, count of queues, then name and slots of each, watcher ('': nobody
---            waits for hints), count of queues it has no room for, then each.
--- Returns: whether to call again (more jobs were late, or at a full limit, than one call sees to), when the next waiting job is due
---          ('-': none), the time, whether an isolated job waits that was not asked for, and the answer of each job.
+--            version of each, count of ids, then each, count of queues, then name and slots of each, watcher ('': none), count of
+--            queues without free slots, then each.
+-- Returns: whether to call again (more jobs were expired or blocked than one call handles), seconds until the next delayed job is due
+--          ('-': none), the time, whether an isolated job waits that was not asked for, and the reply of each job.
 
-local MOST_ASIDE = 200 -- jobs that are due, late or at a full limit that one call sees to on its way
-local FEW = 20 -- rates that are woken also for a claim of less
+local MAX_BLOCKED = 200 -- due, expired or blocked jobs that one call handles
+local MIN_RATE_UNBLOCKS = 20 -- minimum of rates that a claim unblocks
 
-local worker, request, limit, lease = take(), take(), number(), number()
-local isolated = number() == 1
-local tasks = number()
-local known = {}
-for _ = 1, tasks do
-  local name = take()
-  known[name] = number()
+local worker, request, limit, lease = next_arg(), next_arg(), next_number(), next_number()
+local isolated = next_number() == 1
+local task_count = next_number()
+local tasks = {}
+for _ = 1, task_count do
+  local name = next_arg()
+  tasks[name] = next_number()
 end
 
-local reply = { 0, '-', exact(NOW), 0 }
-local given = {}
-local taken_of = {}
-local room_aside = MOST_ASIDE
+local reply = { 0, '-', float_text(NOW), 0 }
+local claimed = {}
+local claimed_in = {}
+local block_budget = MAX_BLOCKED
 
--- Let a job that stands nowhere any more start if all its limits have room, else park it.
-local function admits(id)
+-- Start a job if no limit is full, otherwise block it. The job is in no queue any more.
+local function may_start(id)
   local row = row_of(id)
-  local full = full_at_start(row)
+  local full = full_limit(row)
   if full then
-    park(id, row, full)
+    block(id, row, full)
     return false
   end
-  start_with(id, row)
+  acquire_start_limits(id, row)
   return true
 end
 
 local function knows_task(version, task)
-  return tasks < 0 or (known[task] and tonumber(version) <= known[task])
+  return task_count < 0 or (tasks[task] and tonumber(version) <= tasks[task])
 end
 
--- What a claim asks of a kind of jobs.
-local function opener(i, limited, version, task)
+-- Return how a claim treats a kind of jobs.
+local function kind_filter(i, limited, version, task)
   local open = knows_task(version, task) and (i == 'i') == isolated
-  return { open = open, isolated = i == 'i', version = version, task = task, admits = limited == 'l' and admits }
+  return { open = open, isolated = i == 'i', version = version, task = task, may_start = limited == 'l' and may_start }
 end
 
--- Tell whether a ready job of a queue is isolated that this worker knows.
-local function isolated_waits(queue)
-  for _, field in ipairs(call('HKEYS', P .. 'isolated:' .. queue)) do
+-- Return true if a queue has a ready isolated job that this worker can run.
+local function has_isolated(queue)
+  for _, field in ipairs(call('HKEYS', PREFIX .. 'isolated:' .. queue)) do
     if knows_task(field:match('^(-?%d+)/(.*)$')) then
       return true
     end
@@ -59,163 +59,163 @@ local function isolated_waits(queue)
   return false
 end
 
--- Give jobs that stand nowhere any more a new attempt and lease.
-local function hand_out(ids)
-  local leases, until_then = {}, exact(NOW + lease)
+-- Start new attempts, each with a new lease. The jobs are in no queue any more.
+local function start_attempts(ids)
+  local leases, expires_at = {}, float_text(NOW + lease)
   for _, id in ipairs(ids) do
     local row = row_of(id)
-    if row[GIVE_UP] then
-      call('ZREM', P .. 'late', id)
+    if row[EXPIRES_AT] then
+      call('ZREM', PREFIX .. 'expiring', id)
     end
     row[STATE], row[ATTEMPT], row[STARTED], row[WORKER] = RUNNING, row[ATTEMPT] + 1, NOW, worker
-    row[NONCE], row[EPOCH], row[ORDINAL], row[GIVE_UP], row[WAIT] = new_nonce(), new_epoch(), 0, row[DEADLINE_AT], false
-    save(id, row)
-    touch_job(id)
+    row[NONCE], row[EPOCH], row[ORDINAL], row[EXPIRES_AT], row[DELAY] = new_nonce(), new_epoch(), 0, row[DEADLINE_AT], false
+    save_row(id, row)
+    notify_job(id)
     count_running(row[QUEUE], 1)
-    leases[#leases + 1], leases[#leases + 2] = until_then, id
-    given[#given + 1] = id
+    leases[#leases + 1], leases[#leases + 2] = expires_at, id
+    claimed[#claimed + 1] = id
   end
   if #leases > 0 then
-    in_pieces('ZADD', P .. 'leases:' .. worker, leases)
+    in_chunks('ZADD', PREFIX .. 'leases:' .. worker, leases)
     renew_worker(worker, lease)
   end
 end
 
-local function take_from(queue, slots)
-  promote(queue, MOST_ASIDE)
-  local room = math.min(slots, limit - #given)
-  local priorities = room > 0 and call('ZREVRANGE', P .. 'priorities:' .. queue, 0, -1) or {}
-  local before = #given
+local function claim_from(queue, slots)
+  promote_delayed(queue, MAX_BLOCKED)
+  local capacity = math.min(slots, limit - #claimed)
+  local priorities = capacity > 0 and call('ZREVRANGE', PREFIX .. 'priorities:' .. queue, 0, -1) or {}
+  local count_before = #claimed
   for _, priority in ipairs(priorities) do
-    local aside = 1
-    while room > 0 and aside > 0 and room_aside > 0 do
-      local picked
-      picked, aside = pick(queue, priority, room, opener, room_aside)
-      read_rows(picked)
-      hand_out(picked)
-      room, room_aside = room - #picked, room_aside - aside
+    local blocked = 1
+    while capacity > 0 and blocked > 0 and block_budget > 0 do
+      local selected
+      selected, blocked = select_jobs(queue, priority, capacity, kind_filter, block_budget)
+      read_rows(selected)
+      start_attempts(selected)
+      capacity, block_budget = capacity - #selected, block_budget - blocked
     end
   end
-  taken_of[queue] = #given - before
-  if #given > before then
-    note_starts(queue, #given - before)
+  claimed_in[queue] = #claimed - count_before
+  if #claimed > count_before then
+    record_starts(queue, #claimed - count_before)
   end
-  return tonumber(call('ZRANGE', P .. 'due:' .. queue, 0, 0, 'WITHSCORES')[2])
+  return tonumber(call('ZRANGE', PREFIX .. 'delayed:' .. queue, 0, 0, 'WITHSCORES')[2])
 end
 
-local function take_id(id)
+local function claim_id(id)
   local row = row_of(id)
-  local is_due = row and (row[STATE] == READY or row[STATE] == PARKED or row[STATE] == WAITING and row[DUE] <= NOW)
-  if not is_due or #given >= limit or is_paused(row[QUEUE]) then
+  local is_due = row and (row[STATE] == READY or row[STATE] == BLOCKED or row[STATE] == DELAYED and row[DUE] <= NOW)
+  if not is_due or #claimed >= limit or is_paused(row[QUEUE]) then
     return
   end
   if not knows_task(row[VERSION], row[TASK]) then
     return
   end
   if row[STATE] == READY then
-    leave(id, row)
-  elseif row[STATE] == PARKED then
-    unpark(id, row)
+    remove_ready(id, row)
+  elseif row[STATE] == BLOCKED then
+    remove_blocked(id, row)
   else
-    call('ZREM', P .. 'due:' .. row[QUEUE], id)
+    call('ZREM', PREFIX .. 'delayed:' .. row[QUEUE], id)
   end
-  if not (row[LIMITS] and #limits_of(row).starting > 0) or admits(id) then
-    hand_out({ id })
-    note_starts(row[QUEUE], 1)
+  if not (row[LIMITS] and #limits_of(row).starting > 0) or may_start(id) then
+    start_attempts({ id })
+    record_starts(row[QUEUE], 1)
   end
 end
 
--- Give the jobs in one go. What this call has changed is committed.
-local function give(ids)
+-- Add the jobs' replies. Call it after `commit`.
+local function add_replies(ids)
   for _, id in ipairs(ids) do
-    reply[#reply + 1] = answer(id, row_of(id))
+    reply[#reply + 1] = job_reply(id, row_of(id))
   end
 end
 
--- Let the watcher wait for the queues it still has room for, and wake others for what it leaves behind.
-local function wait_or_pass_on(watcher, queues, filled)
-  local waits = false
+-- Let the watcher wait for the queues it still has capacity for, and wake others for the jobs it leaves.
+local function update_watcher(watcher, queues, is_full)
+  local is_waiting = false
   for queue, slots in pairs(queues) do
-    if filled or (taken_of[queue] or 0) >= slots then
-      wait_no_more(watcher, queue)
-      wake_for(queue)
+    if is_full or (claimed_in[queue] or 0) >= slots then
+      remove_watcher(watcher, queue)
+      wake_for_queue(queue)
     else
-      waits = true
-      call('ZADD', P .. 'waiting:' .. queue, exact(NOW), watcher)
+      is_waiting = true
+      call('ZADD', PREFIX .. 'watchers:' .. queue, float_text(NOW), watcher)
     end
   end
-  if not waits or tasks < 0 then
+  if not is_waiting or task_count < 0 then
     return
   end
-  local new = call('HSET', P .. 'knows', watcher, cmsgpack.pack({ known, isolated })) == 1
-  if new and isolated then -- until now it was taken for one that takes any job, and may have been woken for others
+  local new = call('HSET', PREFIX .. 'watcher_tasks', watcher, cmsgpack.pack({ tasks, isolated })) == 1
+  if new and isolated then -- until now it counted as one that takes any job, so it may have used up hints for others
     for queue in pairs(queues) do
-      wake_for(queue)
+      wake_for_queue(queue)
     end
   end
 end
 
-local memory = P .. 'request:' .. part(worker) .. ':' .. request
-local remembered = call('GET', memory)
-if remembered then
-  for _, each in ipairs(cmsgpack.unpack(remembered)) do
+local claim_key = PREFIX .. 'claim:' .. length_prefixed(worker) .. ':' .. request
+local repeated = call('GET', claim_key)
+if repeated then
+  for _, each in ipairs(cmsgpack.unpack(repeated)) do
     local id, nonce = unpack(each)
     local row = row_of(id)
-    if row and row[STATE] == RUNNING and row[NONCE] == nonce and not row[OUTSIDE] then
-      given[#given + 1] = id
+    if row and row[STATE] == RUNNING and row[NONCE] == nonce and not row[EXTERNAL] then
+      claimed[#claimed + 1] = id
     end
   end
-  give(given)
+  add_replies(claimed)
   return reply
 end
 
-wake_rates(math.min(math.max(limit, FEW), MOST_ASIDE))
-if end_late(MOST_ASIDE) == MOST_ASIDE then
+unblock_rates(math.min(math.max(limit, MIN_RATE_UNBLOCKS), MAX_BLOCKED))
+if fail_expired(MAX_BLOCKED) == MAX_BLOCKED then
   commit()
-  return { 1, '-', exact(NOW), 0 }
+  return { 1, '-', float_text(NOW), 0 }
 end
 
-local by_id = number()
+local by_id = next_number()
 for _ = 1, by_id do
-  take_id(take())
+  claim_id(next_arg())
 end
 local queues, next_due = {}, nil
-for _ = 1, number() do
-  local queue, slots = take(), number()
+for _ = 1, next_number() do
+  local queue, slots = next_arg(), next_number()
   queues[queue] = slots
-  if by_id == 0 and not is_paused(queue) and room_aside > 0 then
-    local due = take_from(queue, slots)
+  if by_id == 0 and not is_paused(queue) and block_budget > 0 then
+    local due = claim_from(queue, slots)
     if due and (not next_due or due < next_due) then
       next_due = due
     end
-    if not isolated and isolated_waits(queue) then
+    if not isolated and has_isolated(queue) then
       reply[4] = 1
     end
   end
 end
-local wakes = tonumber(call('ZRANGE', P .. 'wakes', 0, 0, 'WITHSCORES')[2])
-if wakes and (not next_due or wakes < next_due) then
-  next_due = wakes
+local next_rate = tonumber(call('ZRANGE', PREFIX .. 'rate_wakeups', 0, 0, 'WITHSCORES')[2])
+if next_rate and (not next_due or next_rate < next_due) then
+  next_due = next_rate
 end
-local watcher = take()
+local watcher = next_arg()
 if watcher ~= '' then
-  wait_or_pass_on(watcher, queues, #given >= limit or room_aside <= 0)
-  for _ = 1, number() do
-    wait_no_more(watcher, take())
+  update_watcher(watcher, queues, #claimed >= limit or block_budget <= 0)
+  for _ = 1, next_number() do
+    remove_watcher(watcher, next_arg())
   end
 end
-if #given > 0 then
+if #claimed > 0 then
   local leases = {}
-  for place, id in ipairs(given) do
-    leases[place] = { id, row_of(id)[NONCE] }
+  for index, id in ipairs(claimed) do
+    leases[index] = { id, row_of(id)[NONCE] }
   end
-  call('SET', memory, cmsgpack.pack(leases), 'EX', math.ceil(math.min(2 * lease, 86400)))
+  call('SET', claim_key, cmsgpack.pack(leases), 'EX', math.ceil(math.min(2 * lease, 86400)))
 end
 commit()
-give(given)
-if room_aside <= 0 and #given < limit then
-  reply[1] = #given == 0 and 1 or 0
-  next_due = NOW -- who comes again finds the rest
+add_replies(claimed)
+if block_budget <= 0 and #claimed < limit then
+  reply[1] = #claimed == 0 and 1 or 0
+  next_due = NOW -- the next claim finds the rest
 end
-reply[2] = next_due and exact(math.max(0, next_due - NOW)) or '-'
+reply[2] = next_due and float_text(math.max(0, next_due - NOW)) or '-'
 return reply

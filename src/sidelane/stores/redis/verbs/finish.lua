@@ -1,76 +1,77 @@
--- finish: end attempts, each in one step with its last entries and its follow-ups.
--- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, ending
+-- finish: end attempts. One step covers the outcome, the last entries and the follow-ups.
+-- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize
 -- Flags: allow-oom
 --
--- Keys: those of ending.
--- Arguments: count, then for each: id, attempt, nonce, ordinal, outcome, delay, text, failure, sending, count of entries, then name
---            and data of each. Text is the result of `succeeded` or the problem of `failed` and `lost`; failure is what the history keeps;
---            delay is the timeout of `handed over`, and sending what tells the outside (else nil): id, spec, list of 22 fields.
--- Returns for each: 1, or 0 where the lease was lost.
+-- Keys: those of finalize.
+-- Arguments: count, then for each: id, attempt, nonce, ordinal, outcome, delay, text, failure, dispatch job, count of entries, then name
+--            and data of each. Text is the result of `succeeded` or the problem of `failed` and `lost`; failure is for the history; delay
+--            is the timeout of `dispatched`; dispatch job is what sends the job to the external worker (nil: none): id, spec, list of
+--            22 fields.
+-- Returns for each: 1, or 0 if the lease is lost.
 
--- Let a job wait for another attempt, unless someone asked it to stop (rule 8).
-local function wait_or_stop(id, row, delay, nonce)
-  if row[CANCELLING] then
-    conclude(id, row, CANCELLED, false, false, nonce)
+-- Return a job to its queue for another attempt, or cancel it if that was requested (rule 8).
+local function retry_or_cancel(id, row, delay, nonce)
+  if row[CANCEL_REQUESTED] then
+    finish_job(id, row, CANCELLED, false, false, nonce)
   else
-    put_back(id, row, delay, nonce)
+    return_to_queue(id, row, delay, nonce)
   end
 end
 
--- Let a job go on under its lease while no worker holds it, and submit the job that tells the outside.
-local function hand_over(id, row, timeout, sending)
-  drop_lease(id, row)
-  row[WORKER], row[OUTSIDE] = false, timeout
-  call('ZADD', P .. 'outside', exact(NOW + timeout), id)
-  stamp(id, row)
-  save(id, row)
-  touch_job(id)
-  local other, spec, fields = unpack(sending)
-  if not row_of(other) and not holder_of(fields[4], fields[7]) then
-    insert(other, new_row(fields), spec, fields[16])
+-- Keep the lease of a job without its worker, and submit the job that sends it to the external worker.
+local function dispatch(id, row, timeout, dispatch_job)
+  remove_lease(id, row)
+  row[WORKER], row[EXTERNAL] = false, timeout
+  call('ZADD', PREFIX .. 'external', float_text(NOW + timeout), id)
+  record_timer(id, row)
+  save_row(id, row)
+  notify_job(id)
+  local dispatch_id, spec, fields = unpack(dispatch_job)
+  if not row_of(dispatch_id) and not unique_holder(fields[4], fields[7]) then
+    insert_job(dispatch_id, new_row(fields), spec, fields[16])
   end
 end
 
-local function finish(id, row, nonce, outcome, delay, text, failure, sending)
+local function finish(id, row, nonce, outcome, delay, text, failure, dispatch_job)
   if outcome == 'lost' then
-    lose(id, row, failure, text, nonce)
+    record_worker_loss(id, row, failure, text, nonce)
     return
   end
   if failure ~= '' then
-    keep_failure(id, row, failure)
+    record_failure(id, row, failure)
     row[FAILURES] = row[FAILURES] + 1
   end
   if outcome == 'succeeded' then
-    conclude(id, row, SUCCEEDED, text, false, nonce)
+    finish_job(id, row, SUCCEEDED, text, false, nonce)
   elseif outcome == 'failed' then
-    conclude(id, row, FAILED, false, text, nonce)
+    finish_job(id, row, FAILED, false, text, nonce)
   elseif outcome == 'cancelled' then
-    conclude(id, row, CANCELLED, false, false, nonce)
-  elseif outcome == 'handed over' and not row[CANCELLING] then
-    hand_over(id, row, delay, sending)
+    finish_job(id, row, CANCELLED, false, false, nonce)
+  elseif outcome == 'dispatched' and not row[CANCEL_REQUESTED] then
+    dispatch(id, row, delay, dispatch_job)
   else
-    wait_or_stop(id, row, delay, nonce)
+    retry_or_cancel(id, row, delay, nonce)
   end
 end
 
-local reports, ids, answers = {}, {}, {}
-for place = 1, number() do
-  ids[place] = take()
-  reports[place] = { number(), take(), number(), take(), number(), take(), take(), take(), take_entries() }
+local reports, ids, replies = {}, {}, {}
+for index = 1, next_number() do
+  ids[index] = next_arg()
+  reports[index] = { next_number(), next_arg(), next_number(), next_arg(), next_number(), next_arg(), next_arg(), next_arg(), next_entries() }
 end
 read_rows(ids)
-for place, id in ipairs(ids) do
-  local attempt, nonce, ordinal, outcome, delay, text, failure, sending, entries = unpack(reports[place], 1, 9)
+for index, id in ipairs(ids) do
+  local attempt, nonce, ordinal, outcome, delay, text, failure, dispatch_job, entries = unpack(reports[index], 1, 9)
   local row = row_of(id)
-  if held_by(row, attempt, nonce) then
-    if outcome ~= 'handed over' or not row[OUTSIDE] then -- else it is a repeat
-      write(id, row, ordinal, entries)
-      finish(id, row, nonce, outcome, delay, text, failure, sending)
+  if is_lease_valid(row, attempt, nonce) then
+    if outcome ~= 'dispatched' or not row[EXTERNAL] then -- otherwise it is a repeated call
+      append_events(id, row, ordinal, entries)
+      finish(id, row, nonce, outcome, delay, text, failure, dispatch_job)
     end
-    answers[place] = 1
+    replies[index] = 1
   else
-    answers[place] = row and row[SETTLED] == nonce and 1 or 0
+    replies[index] = row and row[FINISHED_NONCE] == nonce and 1 or 0
   end
 end
 commit()
-return answers
+return replies

@@ -1,25 +1,25 @@
--- fire: take a step of a schedule from one firing to the next, and submit its jobs in it.
--- Shared: store, rows, limits, lines, waking, batches, arrivals, timetable
+-- fire: move a schedule from one tick to the next, and submit the jobs in the same step.
+-- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, schedules
 --
--- Keys: those of arrivals and timetable.
--- Arguments: name, its last firing before the step, the one it is now, the next, count of jobs, then for each: id, spec, list of 21
+-- Keys: those of enqueue and schedules.
+-- Arguments: name, its last tick before the step, its last tick after it, the next, count of jobs, then for each: id, spec, list of 22
 --            fields.
--- Returns: 1, or 0 where the step was taken already, or the schedule is disabled or gone.
+-- Returns: 1, or 0 if the step was taken before, or the schedule is disabled or unknown.
 
-local name, previous, last, time = take(), number(), number(), number()
-local firing = firing_of(name)
-if not firing or not firing[ENABLED] or firing[LAST_FIRING] ~= previous then
+local name, previous, tick, next_tick = next_arg(), next_number(), next_number(), next_number()
+local state = schedule_state(name)
+if not state or not state[ENABLED] or state[LAST_TICK] ~= previous then
   return 0
 end
-for _ = 1, number() do
-  local id, spec, fields = take(), take(), take()
-  if not row_of(id) and not holder_of(fields[4], fields[7]) then
-    insert(id, new_row(fields), spec, fields[16])
+for _ = 1, next_number() do
+  local id, spec, fields = next_arg(), next_arg(), next_arg()
+  if not row_of(id) and not unique_holder(fields[4], fields[7]) then
+    insert_job(id, new_row(fields), spec, fields[16])
   end
-  firing[FIRED] = id
+  state[LAST_JOB] = id
 end
-firing[LAST_FIRING] = last
-save_firing(name, firing)
-fire_next(name, time)
+state[LAST_TICK] = tick
+save_schedule_state(name, state)
+set_next_tick(name, next_tick)
 commit()
 return 1

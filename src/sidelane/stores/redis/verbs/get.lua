@@ -1,16 +1,16 @@
--- get: look jobs up, and what is left of those whose retention has passed.
--- Shared: store, rows, answers
+-- get: look up jobs, and the tombstones of removed ones.
+-- Shared: prelude, rows, job_reply
 -- Flags: no-writes
 --
--- Keys: those of answers, users_gone (hash: whose the jobs were that are gone).
+-- Keys: those of job_reply, tombstone_users.
 -- Arguments: ids.
--- Returns for each: its answer, the user of a job that is gone ('' for none), or nothing.
+-- Returns for each: its job reply, the user of a removed job ('' for none), or nil.
 
-local ids = take_rest()
+local ids = remaining_args()
 read_rows(ids)
 local replies = {}
-for place, id in ipairs(ids) do
+for index, id in ipairs(ids) do
   local row = row_of(id)
-  replies[place] = row and answer(id, row) or call('HGET', P .. 'users_gone', id)
+  replies[index] = row and job_reply(id, row) or call('HGET', PREFIX .. 'tombstone_users', id)
 end
 return replies

@@ -1,9 +1,9 @@
--- get_batch: look a batch up.
--- Shared: store, rows, batches
+-- get_batch: look up a batch.
+-- Shared: prelude, rows, batches
 -- Flags: no-writes
 --
 -- Keys: those of batches.
 -- Arguments: id.
--- Returns: what batches says of it, or nothing where there is no such batch.
+-- Returns: the batch reply, or nil for an unknown id.
 
-return answer_batch(take())
+return batch_reply(next_arg())

@@ -1,34 +1,34 @@
--- heartbeat: renew a worker's leases, swept or not yet, and say how each stands. One that was handed over is lost to it.
--- Shared: store, rows, workers
+-- heartbeat: renew a worker's leases, expired or not, and return the status of each. An external job's lease is lost to its worker.
+-- Shared: prelude, rows, workers
 -- Flags: allow-oom
 --
 -- Keys: those of workers, job:<id>, leases:<worker>.
 -- Arguments: worker, info ('': it has stopped), lease, count of leases, then id, attempt and nonce of each.
--- Returns for each lease: 0 lost, 1 held, 2 held and asked to stop.
+-- Returns for each lease: 0 lost, 1 valid, 2 valid with a cancel request.
 
-local worker, info, lease = take(), take(), number()
+local worker, info, lease = next_arg(), next_arg(), next_number()
 if info == '' then
-  forget_worker(worker)
+  remove_worker(worker)
 else
   renew_worker(worker, lease)
-  call('ZADD', P .. 'beaten', exact(NOW + lease), worker)
-  call('HSET', P .. 'infos', worker, info)
+  call('ZADD', PREFIX .. 'heartbeats', float_text(NOW + lease), worker)
+  call('HSET', PREFIX .. 'worker_info', worker, info)
 end
 
-local verdicts, renewed = {}, {}
-for place = 1, number() do
-  local id, attempt, nonce = take(), number(), take()
+local statuses, renewed = {}, {}
+for index = 1, next_number() do
+  local id, attempt, nonce = next_arg(), next_number(), next_arg()
   local row = row_of(id)
-  if held_by(row, attempt, nonce) and not row[OUTSIDE] then
-    verdicts[place] = row[CANCELLING] and 2 or 1
+  if is_lease_valid(row, attempt, nonce) and not row[EXTERNAL] then
+    statuses[index] = row[CANCEL_REQUESTED] and 2 or 1
     renewed[row[WORKER]] = renewed[row[WORKER]] or {}
     local leases = renewed[row[WORKER]]
-    leases[#leases + 1], leases[#leases + 2] = exact(NOW + lease), id
+    leases[#leases + 1], leases[#leases + 2] = float_text(NOW + lease), id
   else
-    verdicts[place] = 0
+    statuses[index] = 0
   end
 end
-for holder, leases in pairs(renewed) do
-  in_pieces('ZADD', P .. 'leases:' .. holder, leases)
+for owner, leases in pairs(renewed) do
+  in_chunks('ZADD', PREFIX .. 'leases:' .. owner, leases)
 end
-return verdicts
+return statuses

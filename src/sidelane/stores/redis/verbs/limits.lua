@@ -1,39 +1,39 @@
--- limits: what some limits have taken and who waits for them.
--- Shared: store, rows, limits
+-- limits: how much of some limits is used, and how many jobs wait for them.
+-- Shared: prelude, rows, limits
 -- Flags: no-writes
 --
--- Keys: slots:<limit>, rate:<limit>, parked:slots:<limit>, parked:rate:<limit>; of one job of each, job:<id>.
+-- Keys: slots:<limit>, rate:<limit>, blocked:slots:<limit>, blocked:rate:<limit>; of one job of each, job:<id>.
 -- Arguments: limits.
--- Returns for each that has anything taken or waiting: limit, most (of a rate: at once), how many are taken and how many jobs wait,
---          and of a rate in how many seconds one more may come (else '-').
+-- Returns for each that is used or waited for: limit, maximum (of a rate: its burst), how many are used, how many jobs wait, and of a
+--          rate the seconds until it admits one more (otherwise '-').
 
--- How many a limit of slots has, as one of its jobs knows.
-local function most_of(id, job)
+-- Return the slots of a limit, as one of its jobs has it.
+local function max_slots(id, job)
   local row = row_of(job)
   for _, limit in ipairs(limits_of(row).all) do
-    if not limit.window and id_of(row, limit) == id then
+    if not limit.window and limit_id(row, limit) == id then
       return limit.most
     end
   end
 end
 
 local replies = {}
-for _, id in ipairs(take_rest()) do
-  local slots, parked = P .. 'slots:' .. id, P .. 'parked:slots:' .. id
-  local held, rate = size_of(slots), call('GET', P .. 'rate:' .. id)
-  local waiting = call('ZCARD', parked) + call('ZCARD', P .. 'parked:rate:' .. id)
-  local first = call('ZRANGE', parked, 0, 0)[1]
+for _, id in ipairs(remaining_args()) do
+  local slots, blocked = PREFIX .. 'slots:' .. id, PREFIX .. 'blocked:slots:' .. id
+  local used, rate = slots_used(slots), call('GET', PREFIX .. 'rate:' .. id)
+  local waiting = call('ZCARD', blocked) + call('ZCARD', PREFIX .. 'blocked:rate:' .. id)
+  local first = call('ZRANGE', blocked, 0, 0)[1]
   local job = call('SRANDMEMBER', slots) or first and first:sub(17)
-  local most = job and most_of(id, job)
-  if most then
-    replies[#replies + 1] = { id, most, held, waiting, '-' }
+  local maximum = job and max_slots(id, job)
+  if maximum then
+    replies[#replies + 1] = { id, maximum, used, waiting, '-' }
   elseif rate then
     local _, every, burst = rate:match('^(%S+) (%S+) (%S+)$')
     local limit = { every = tonumber(every), burst = tonumber(burst) }
-    local spent, wait = spent_until(limit, P .. 'rate:' .. id) - NOW, wait_of(limit, P .. 'rate:' .. id)
-    if spent > SOONEST or waiting > 0 then
-      held = math.min(limit.burst, math.ceil(spent / limit.every - SOONEST))
-      replies[#replies + 1] = { id, limit.burst, held, waiting, exact(math.max(0, wait)) }
+    local spent, wait = arrival_time(limit, PREFIX .. 'rate:' .. id) - NOW, rate_wait(limit, PREFIX .. 'rate:' .. id)
+    if spent > TIME_TOLERANCE or waiting > 0 then
+      used = math.min(limit.burst, math.ceil(spent / limit.every - TIME_TOLERANCE))
+      replies[#replies + 1] = { id, limit.burst, used, waiting, float_text(math.max(0, wait)) }
     end
   end
 end

@@ -1,17 +1,17 @@
--- open_batch: make a batch that jobs may join, or answer with the one that is there.
--- Shared: store, rows, batches
+-- open_batch: create a batch that jobs may join. A known id returns the existing batch.
+-- Shared: prelude, rows, batches
 --
 -- Keys: those of batches.
--- Arguments: id, what was asked for as JSON text, for how long it is kept, its follow-ups (nil: none).
--- Returns: what batches says of it.
+-- Arguments: id, spec as JSON text, retention in seconds, follow-ups (nil: none).
+-- Returns: the batch reply.
 
-local id, text, kept, follow_ups = take(), take(), number(), take()
+local id, text, retention, follow_ups = next_arg(), next_arg(), next_number(), next_arg()
 if not batch_of(id) then
-  save_batch(id, { NOW, kept, false, 0, 0, 0, 0, 0, false, follow_ups and true or false })
-  keep('opened:', id, text)
+  save_batch(id, { NOW, retention, false, 0, 0, 0, 0, 0, false, follow_ups and true or false })
+  set_text('batch_spec:', id, text)
   if follow_ups then
-    keep('batch_then:', id, follow_ups)
+    set_text('batch_follow_ups:', id, follow_ups)
   end
   commit()
 end
-return answer_batch(id)
+return batch_reply(id)

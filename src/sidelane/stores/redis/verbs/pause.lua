@@ -1,10 +1,10 @@
--- pause: stop or resume handing out jobs of a queue.
--- Shared: store, rows, limits, lines, waking
+-- pause: pause or resume a queue.
+-- Shared: prelude, rows, limits, fair_queue, wake_workers
 -- Flags: allow-oom
 --
--- Keys: queues, those of waking.
+-- Keys: queues, those of wake_workers.
 -- Arguments: queue, 1 or 0.
 
-local queue, paused = take(), take()
-call('HSET', P .. 'queues', queue, paused)
-wake_for(queue)
+local queue, paused = next_arg(), next_arg()
+call('HSET', PREFIX .. 'queues', queue, paused)
+wake_for_queue(queue)

@@ -1,19 +1,19 @@
--- remove: forget finished jobs before their time.
--- Shared: store, rows, limits, lines, waking, batches, arrivals, retention
+-- remove: remove finished jobs before their retention ends.
+-- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, retention
 -- Flags: allow-oom
 --
 -- Keys: those of retention, children:<id>.
 -- Arguments: ids.
--- Returns for each: 1, or 0 where it is unfinished, has unfinished children, or is not there.
+-- Returns for each: 1, or 0 if it is unfinished, has unfinished children, or is unknown.
 
-local ids, answers = take_rest(), {}
+local ids, replies = remaining_args(), {}
 read_rows(ids)
-for place, id in ipairs(ids) do
+for index, id in ipairs(ids) do
   local row = row_of(id)
-  answers[place] = row and row[STATE] > RUNNING and call('EXISTS', P .. 'children:' .. id) == 0 and 1 or 0
-  if answers[place] == 1 then
-    forget(id, row)
+  replies[index] = row and row[STATE] > RUNNING and call('EXISTS', PREFIX .. 'children:' .. id) == 0 and 1 or 0
+  if replies[index] == 1 then
+    prune_job(id, row)
   end
 end
 commit()
-return answers
+return replies

@@ -1,60 +1,60 @@
--- requeue: bring finished jobs back to the queue with fresh budgets (rule 10).
--- Shared: store, rows, limits, lines, waking, batches, arrivals, log, answers
+-- requeue: return finished jobs to their queue with failures and worker losses reset (rule 10).
+-- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, event_log, job_reply
 --
--- Keys: those of limits, batches, arrivals and log, result:<id>, failures:<id>.
--- Arguments: the arguments they have from now on ('': as before), then ids.
--- Returns for each: its answer, the id of the job that has its unique key, its answer before what limits says of those that are full,
---          or nothing where there is no such job.
+-- Keys: those of limits, batches, enqueue and event_log, result:<id>, failures:<id>.
+-- Arguments: new arguments ('': unchanged), then ids.
+-- Returns for each: its job reply; the id of the job that has its unique key; a list of its job reply and the full limits; or nil for
+--          an unknown id.
 
--- Let a job have other arguments.
-local function give_arguments(id, row, arguments)
+-- Replace the arguments in a job's spec.
+local function set_arguments(id, row, arguments)
   local spec = row[SPEC] or text_of('spec:', id)
   if not row[SPEC] then
-    call('DEL', P .. 'spec:' .. id)
+    call('DEL', PREFIX .. 'spec:' .. id)
   end
-  keep_in(row, SPEC, 'spec:', id, spec:match('^[^\n]*') .. '\n' .. arguments)
+  set_inline_text(row, SPEC, 'spec:', id, spec:match('^[^\n]*') .. '\n' .. arguments)
 end
 
-local function bring_back(id, row)
-  write_end(id, row)
-  call('DEL', P .. 'result:' .. id, P .. 'failures:' .. id)
-  call('ZREM', P .. 'forget', id)
+local function requeue_job(id, row)
+  persist_end_event(id, row)
+  call('DEL', PREFIX .. 'result:' .. id, PREFIX .. 'failures:' .. id)
+  call('ZREM', PREFIX .. 'prune_jobs', id)
   if row[STATE] == FAILED then
-    call('ZREM', P .. 'failed', id)
+    call('ZREM', PREFIX .. 'failed', id)
   end
-  reopen(row)
-  row[FAILURES], row[LOSSES], row[SETTLED], row[PROBLEM], row[STARTED], row[ENDED] = 0, 0, false, false, false, false
+  reopen_batch(row)
+  row[FAILURES], row[WORKER_LOSSES], row[FINISHED_NONCE], row[PROBLEM], row[STARTED], row[ENDED] = 0, 0, false, false, false, false
   row[RESULT], row[ISOLATED] = false, false
   set_deadlines(id, row)
-  hold(id, row)
-  put_back(id, row, 0)
+  register_unfinished(id, row)
+  return_to_queue(id, row, 0)
 end
 
-local arguments = take()
-local ids = take_rest()
+local arguments = next_arg()
+local ids = remaining_args()
 local holders, full = {}, {}
-for place, id in ipairs(ids) do
+for index, id in ipairs(ids) do
   local row = row_of(id)
   if row and row[STATE] > RUNNING then
-    holders[place] = holder_of(row[USER], row[UNIQUE])
-    local reached = not holders[place] and row[LIMITS] and reached_by(row, false) or {}
-    if #reached > 0 then
-      full[place] = reached
-    elseif not holders[place] then
+    holders[index] = unique_holder(row[USER], row[UNIQUE])
+    local hits = not holders[index] and row[LIMITS] and limits_hit(row, false) or {}
+    if #hits > 0 then
+      full[index] = hits
+    elseif not holders[index] then
       if arguments ~= '' then
-        give_arguments(id, row, arguments)
+        set_arguments(id, row, arguments)
       end
-      bring_back(id, row)
+      requeue_job(id, row)
     end
   end
 end
 commit()
 local replies = {}
-for place, id in ipairs(ids) do
+for index, id in ipairs(ids) do
   local row = row_of(id)
-  replies[place] = holders[place] or row and answer(id, row)
-  if full[place] then
-    replies[place] = { replies[place], full[place] }
+  replies[index] = holders[index] or row and job_reply(id, row)
+  if full[index] then
+    replies[index] = { replies[index], full[index] }
   end
 end
 return replies

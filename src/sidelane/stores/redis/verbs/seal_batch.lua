@@ -1,16 +1,16 @@
--- seal_batch: let no more jobs join a batch, which ends if none of its jobs is unfinished.
--- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, ending
+-- seal_batch: close a batch to new jobs. It finishes if none of its jobs is unfinished.
+-- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize
 -- Flags: allow-oom
 --
--- Keys: those of batches and ending.
+-- Keys: those of batches and finalize.
 -- Arguments: id.
--- Returns: what batches says of it, or nothing where there is no such batch.
+-- Returns: the batch reply, or nil for an unknown id.
 
-local id = take()
+local id = next_arg()
 local batch = batch_of(id)
 if batch and not batch[SEALED] then
   batch[SEALED] = true
   save_batch(id, batch)
   commit()
 end
-return answer_batch(id)
+return batch_reply(id)

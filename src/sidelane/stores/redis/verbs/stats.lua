@@ -1,44 +1,44 @@
--- stats: every queue at a glance.
--- Shared: store, rows, limits, lines, pace
+-- stats: count the jobs of every queue.
+-- Shared: prelude, rows, limits, fair_queue, throughput
 -- Flags: no-writes
 --
--- Keys: queues, running, parked_in, priorities:<queue>, due:<queue>, those of lines and pace.
--- Returns for each queue: name, paused, ready, delayed, parked, running, for how long its oldest ready job has been so ('-': none), how
---          many of its jobs start in a second.
+-- Keys: queues, running, blocked_in, priorities:<queue>, delayed:<queue>, those of fair_queue and throughput.
+-- Returns for each queue: name, paused, ready, delayed, blocked, running, seconds since its oldest ready job became so ('-': none),
+--          starts per second.
 
-local MOST_HEADS = 1000 -- of a kind that are looked at for the oldest
+local MAX_HEADS = 1000 -- users of a kind that are read to find the oldest job
 
-local function oldest_of(lane)
-  local oldest
-  for _, kind in ipairs(call('SMEMBERS', P .. 'kinds:' .. lane)) do
-    for _, each in ipairs(call('ZRANGE', P .. 'turns:' .. lane .. ':' .. kind, 0, MOST_HEADS - 1)) do
-      if not oldest or each:sub(1, 16) < oldest.age then
-        oldest = { age = each:sub(1, 16), line = line_key(lane, each:sub(17), kind) }
+local function oldest_due(bucket)
+  local oldest_job
+  for _, kind in ipairs(call('SMEMBERS', PREFIX .. 'kinds:' .. bucket)) do
+    for _, member in ipairs(call('ZRANGE', PREFIX .. 'user_order:' .. bucket .. ':' .. kind, 0, MAX_HEADS - 1)) do
+      if not oldest_job or member:sub(1, 16) < oldest_job.sequence then
+        oldest_job = { sequence = member:sub(1, 16), queue_key = user_queue_key(bucket, member:sub(17), kind) }
       end
     end
   end
-  return oldest and row_of(call('ZRANGE', oldest.line, 0, 0)[1])[DUE]
+  return oldest_job and row_of(call('ZRANGE', oldest_job.queue_key, 0, 0)[1])[DUE]
 end
 
 local replies = {}
-local queues = call('HGETALL', P .. 'queues')
-for place = 1, #queues, 2 do
-  local queue = queues[place]
-  local ready, since = 0, nil
-  for _, priority in ipairs(call('ZRANGE', P .. 'priorities:' .. queue, 0, -1)) do
-    local lane = lane_of(queue, priority)
-    ready = ready + ready_in(lane)
-    local due = oldest_of(lane)
-    if due and (not since or due < since) then
-      since = due
+local queues = call('HGETALL', PREFIX .. 'queues')
+for index = 1, #queues, 2 do
+  local queue = queues[index]
+  local ready, oldest = 0, nil
+  for _, priority in ipairs(call('ZRANGE', PREFIX .. 'priorities:' .. queue, 0, -1)) do
+    local bucket = bucket_of(queue, priority)
+    ready = ready + ready_count(bucket)
+    local due = oldest_due(bucket)
+    if due and (not oldest or due < oldest) then
+      oldest = due
     end
   end
-  local parked = tonumber(call('HGET', P .. 'parked_in', queue)) or 0
-  local running = tonumber(call('HGET', P .. 'running', queue)) or 0
-  local waited = since and exact(math.max(0, NOW - since)) or '-'
+  local blocked = tonumber(call('HGET', PREFIX .. 'blocked_in', queue)) or 0
+  local running = tonumber(call('HGET', PREFIX .. 'running', queue)) or 0
+  local waiting_time = oldest and float_text(math.max(0, NOW - oldest)) or '-'
   replies[#replies + 1] = {
-    queue, tonumber(queues[place + 1]), ready, call('ZCARD', P .. 'due:' .. queue), parked, running, waited,
-    exact(pace_of(queue)),
+    queue, tonumber(queues[index + 1]), ready, call('ZCARD', PREFIX .. 'delayed:' .. queue), blocked, running, waiting_time,
+    float_text(start_rate(queue)),
   }
 end
 return replies

@@ -1,98 +1,99 @@
--- submit: make jobs durable, or answer with the jobs that are there, or with what keeps them out.
--- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, ending, pace, answers
+-- submit: store new jobs durably. Each is answered with the new job, the existing one, or the reason for its rejection.
+-- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, throughput, job_reply
 --
--- Keys: those of rows, limits, lines, batches and arrivals; of ending, where jobs are replaced; due:<queue>, parked_in, users_gone.
--- Arguments: count, then for each: id, spec, list of 21 fields, how many jobs may wait in its queue (nil: any number).
--- Returns: the time, and for each: the age of a new job that is ready, age and due time of one that is not yet, age and answer of
---          one that a later one has replaced, the answer of the job that stands for it, or what refuses it in a list of its own:
---          'gone' of its id, 'unknown' or 'sealed' of its batch, 'full' and how many jobs of its queue start in a second, or
---          'limits' and what limits says of those that are reached.
+-- Keys: those of rows, limits, fair_queue, batches and enqueue; of finalize, if jobs are replaced; delayed:<queue>, blocked_in,
+--       tombstone_users.
+-- Arguments: count, then for each: id, spec, list of 22 fields, maximum of queued jobs in its queue (nil: none).
+-- Returns: the time, and for each: the sequence of a new job that is ready; sequence and due time of a delayed one; sequence and job
+--          reply of one that a later one has replaced; the job reply of the existing job; or the rejection in a list of its own:
+--          'removed' (its id has a tombstone), 'unknown' or 'sealed' (its batch), 'full' with the queue's starts per second, or 'limits'
+--          with the limits that were hit.
 
-local MOST_REPLACED = 200 -- older jobs that one script stops
+local MAX_REPLACED = 200 -- older jobs that one script cancels
 
-local queued_in, replaced_more = {}, 0
+local queued_counts, replaced_extra = {}, 0
 
--- How many jobs of a queue wait, for whatever reason.
-local function queued(queue)
-  if not queued_in[queue] then
-    local count = call('ZCARD', P .. 'due:' .. queue) + (tonumber(call('HGET', P .. 'parked_in', queue)) or 0)
-    for _, priority in ipairs(call('ZRANGE', P .. 'priorities:' .. queue, 0, -1)) do
-      count = count + ready_in(lane_of(queue, priority))
+-- Count the queued jobs of a queue: ready, delayed and blocked.
+local function count_queued(queue)
+  if not queued_counts[queue] then
+    local count = call('ZCARD', PREFIX .. 'delayed:' .. queue) + (tonumber(call('HGET', PREFIX .. 'blocked_in', queue)) or 0)
+    for _, priority in ipairs(call('ZRANGE', PREFIX .. 'priorities:' .. queue, 0, -1)) do
+      count = count + ready_count(bucket_of(queue, priority))
     end
-    queued_in[queue] = count
+    queued_counts[queue] = count
   end
-  return queued_in[queue]
+  return queued_counts[queue]
 end
 
--- Tell whether a job's id is that of a removed one, where that matters to it.
-local function is_gone(id, remember)
-  return remember > 0 and not row_of(id) and call('HEXISTS', P .. 'users_gone', id) == 1
+-- Return true if the id has a tombstone that the submission asks to respect.
+local function is_removed(id, id_retention)
+  return id_retention > 0 and not row_of(id) and call('HEXISTS', PREFIX .. 'tombstone_users', id) == 1
 end
 
--- Say what keeps a new job out, if anything does.
-local function refusal(row, max_queued)
+-- Return why a new job is rejected, or nil.
+local function rejection(row, max_queued)
   local batch = row[BATCH] and batch_of(row[BATCH])
   if row[BATCH] and not batch then
     return { 'unknown' }
   elseif batch and batch[SEALED] then
     return { 'sealed' }
-  elseif max_queued and queued(row[QUEUE]) >= max_queued then
-    return { 'full', exact(pace_of(row[QUEUE])) }
+  elseif max_queued and count_queued(row[QUEUE]) >= max_queued then
+    return { 'full', float_text(start_rate(row[QUEUE])) }
   end
-  local reached = row[LIMITS] and reached_by(row, true) or {}
+  local reached = row[LIMITS] and limits_hit(row, true) or {}
   return #reached > 0 and { 'limits', reached }
 end
 
--- Stop the oldest jobs of a limit, so that no more are left than leave room for a new one. Where there are very many, since the
--- limit had more slots once, each newcomer stops at least one, and the rest is for those who come later.
+-- Cancel the oldest jobs of a limit to make space for a new one. If there are very many, because the limit once had more slots, each
+-- new job cancels at least one, and later ones the rest.
 local function replace(limit, limit_id)
-  local unfinished = P .. 'unfinished:' .. limit_id
-  local excess = math.min(call('ZCARD', unfinished) - limit.most + 1, 1 + MOST_REPLACED - replaced_more)
+  local unfinished = PREFIX .. 'replaceable:' .. limit_id
+  local excess = math.min(call('ZCARD', unfinished) - limit.most + 1, 1 + MAX_REPLACED - replaced_extra)
   if excess > 0 then
-    replaced_more = replaced_more + excess - 1
+    replaced_extra = replaced_extra + excess - 1
     for _, id in ipairs(call('ZRANGE', unfinished, 0, excess - 1)) do
-      stop(id, row_of(id))
+      cancel_job(id, row_of(id))
     end
   end
 end
 
-local function admit(id, spec, fields, max_queued)
+local function submit_job(id, spec, fields, max_queued)
   local row = new_row(fields)
-  local refused = refusal(row, max_queued)
-  if refused then
-    return { refused }
+  local rejected = rejection(row, max_queued)
+  if rejected then
+    return { rejected }
   end
   for _, limit in ipairs(limits_of(row).replacing) do
-    replace(limit, id_of(row, limit))
-    queued_in = {}
+    replace(limit, limit_id(row, limit))
+    queued_counts = {}
   end
-  debit_submit(row)
-  insert(id, row, spec, fields[16])
-  if queued_in[row[QUEUE]] then
-    queued_in[row[QUEUE]] = queued_in[row[QUEUE]] + 1
+  debit_submit_rates(row)
+  insert_job(id, row, spec, fields[16])
+  if queued_counts[row[QUEUE]] then
+    queued_counts[row[QUEUE]] = queued_counts[row[QUEUE]] + 1
   end
-  return row[STATE] == READY and row[SEQ] or { row[SEQ], exact(row[DUE]) }
+  return row[STATE] == READY and row[SEQUENCE] or { row[SEQUENCE], float_text(row[DUE]) }
 end
 
-local replies, ids, holders, count = { exact(NOW) }, {}, {}, number()
-reserve(count)
-for place = 1, count do
-  local id, spec, fields, max_queued = take(), take(), take(), number()
-  ids[place] = id
-  if is_gone(id, fields[21]) then
-    replies[place + 1] = { { 'gone' } }
+local replies, ids, holders, count = { float_text(NOW) }, {}, {}, next_number()
+allocate_sequences(count)
+for index = 1, count do
+  local id, spec, fields, max_queued = next_arg(), next_arg(), next_arg(), next_number()
+  ids[index] = id
+  if is_removed(id, fields[21]) then
+    replies[index + 1] = { { 'removed' } }
   else
-    holders[place] = row_of(id) and id or holder_of(fields[4], fields[7])
-    replies[place + 1] = not holders[place] and admit(id, spec, fields, max_queued)
+    holders[index] = row_of(id) and id or unique_holder(fields[4], fields[7])
+    replies[index + 1] = not holders[index] and submit_job(id, spec, fields, max_queued)
   end
 end
 commit()
-for place, id in ipairs(ids) do
-  local holder, row = holders[place], row_of(id)
+for index, id in ipairs(ids) do
+  local holder, row = holders[index], row_of(id)
   if holder then
-    replies[place + 1] = answer(holder, row_of(holder))
-  elseif row and row[STATE] == CANCELLED then -- a later one has replaced it
-    replies[place + 1] = { row[SEQ], answer(id, row) }
+    replies[index + 1] = job_reply(holder, row_of(holder))
+  elseif row and row[STATE] == CANCELLED then -- a later job has replaced it
+    replies[index + 1] = { row[SEQUENCE], job_reply(id, row) }
   end
 end
 return replies

@@ -1,63 +1,63 @@
--- sweep: do what time asks for. Any process may, at any time (rules 5 to 7, 11).
--- Shared: store, rows, limits, lines, waking, batches, arrivals, parking, log, ending, workers, losing, retention
+-- sweep: do the work of time. Any process may call it at any time (rules 5, 6, 7 and 11).
+-- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, workers, lease_expiry, retention
 -- Flags: allow-oom
 --
--- Keys: those of ending, parking, losing and retention, next (zset: enabled schedules by when they fire), and in the hash `meta`:
---       swept, the sweep mark; patient, when leases may be taken.
+-- Keys: those of finalize, blocked_jobs, lease_expiry and retention, schedule_ticks, and in the hash `meta`: last_sweep, the time of the
+--       last sweep; expire_after, when leases may expire.
 -- Arguments: lease, limit.
--- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, and in how many seconds the
---          leases of a worker end, or one that was handed over, and a schedule fires ('-': none does).
+-- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, and the seconds until a
+--          worker's or an external job's lease ends and until a schedule fires ('-': none).
 
-local lease, limit = number(), number()
-local room = limit
+local lease, limit = next_number(), next_number()
+local budget = limit
 
 local function spend(count)
-  room = math.max(0, room - count)
+  budget = math.max(0, budget - count)
   return count
 end
 
--- Keep the sweep mark, and tell whether leases and listeners may be given up now. Where nobody has swept for long (a restart, a
--- sleep, a step of the clock), they first get a whole lease to renew.
+-- Record this sweep, and return true if leases and listeners may expire now. After a long time without a sweep (a restart, a sleep, a
+-- clock step), they first get a whole lease to renew.
 local function may_expire()
-  local swept = tonumber(call('HGET', P .. 'meta', 'swept'))
-  local patient = tonumber(call('HGET', P .. 'meta', 'patient')) or 0
-  if swept and swept > NOW then
-    if spend(clamp(limit)) == limit then
+  local last_sweep = tonumber(call('HGET', PREFIX .. 'meta', 'last_sweep'))
+  local expire_after = tonumber(call('HGET', PREFIX .. 'meta', 'expire_after')) or 0
+  if last_sweep and last_sweep > NOW then
+    if spend(clamp_timers(limit)) == limit then
       return false
     end
-    patient = math.min(patient, NOW + lease)
-  elseif not swept or NOW - swept > lease / 2 then
-    patient = NOW + lease
+    expire_after = math.min(expire_after, NOW + lease)
+  elseif not last_sweep or NOW - last_sweep > lease / 2 then
+    expire_after = NOW + lease
   end
-  call('HSET', P .. 'meta', 'swept', exact(NOW), 'patient', exact(patient))
-  return NOW >= patient
+  call('HSET', PREFIX .. 'meta', 'last_sweep', float_text(NOW), 'expire_after', float_text(expire_after))
+  return NOW >= expire_after
 end
 
-local function first_of(key)
-  return tonumber(call('ZRANGE', P .. key, 0, 0, 'WITHSCORES')[2])
+local function first_score(key)
+  return tonumber(call('ZRANGE', PREFIX .. key, 0, 0, 'WITHSCORES')[2])
 end
 
 local lost, ended = 0, 0
 if may_expire() then
-  lost = spend(sweep_leases(room))
-  ended = spend(stop_abandoned(room))
+  lost = spend(sweep_leases(budget))
+  ended = spend(cancel_abandoned(budget))
 end
-ended = ended + spend(end_late(room))
-spend(cascade_on(room))
-spend(wake_rates(room))
-spend(look_after(room))
-for _, queue in ipairs(call('HKEYS', P .. 'queues')) do
-  spend(promote(queue, room))
-  wake_for(queue)
+ended = ended + spend(fail_expired(budget))
+spend(continue_cascades(budget))
+spend(unblock_rates(budget))
+spend(sweep_limits(budget))
+for _, queue in ipairs(call('HKEYS', PREFIX .. 'queues')) do
+  spend(promote_delayed(queue, budget))
+  wake_for_queue(queue)
 end
-local removed = spend(forget_jobs(room))
-spend(forget_gone(room))
-spend(forget_batches(room))
+local removed = spend(prune_jobs(budget))
+spend(prune_tombstones(budget))
+spend(prune_batches(budget))
 commit()
-local dies, outside, fires = first_of('alive'), first_of('outside'), first_of('next')
-if outside and (not dies or outside < dies) then
-  dies = outside
+local next_expiry, next_external, next_tick = first_score('workers'), first_score('external'), first_score('schedule_ticks')
+if next_external and (not next_expiry or next_external < next_expiry) then
+  next_expiry = next_external
 end
 return {
-  lost, ended, removed, room == 0 and 1 or 0, dies and exact(math.max(0, dies - NOW)) or '-', fires and exact(fires - NOW) or '-',
+  lost, ended, removed, budget == 0 and 1 or 0, next_expiry and float_text(math.max(0, next_expiry - NOW)) or '-', next_tick and float_text(next_tick - NOW) or '-',
 }

@@ -1,18 +1,18 @@
--- watch: let a watcher wait for jobs of some queues, or wait no more and pass on what it may have been woken for.
--- Shared: store, rows, limits, lines, waking
+-- watch: let a watcher wait for jobs of some queues, or stop and pass on hints it may have received.
+-- Shared: prelude, rows, limits, fair_queue, wake_workers
 -- Flags: allow-oom
 --
--- Keys: those of waking.
+-- Keys: those of wake_workers.
 -- Arguments: watcher, 1 or 0, queues.
 
-local watcher, waits = take(), number() == 1
-for _, queue in ipairs(take_rest()) do
-  if waits then
-    call('ZADD', P .. 'waiting:' .. queue, exact(NOW), watcher)
-  elseif not wait_no_more(watcher, queue) then
-    wake_for(queue)
+local watcher, is_watching = next_arg(), next_number() == 1
+for _, queue in ipairs(remaining_args()) do
+  if is_watching then
+    call('ZADD', PREFIX .. 'watchers:' .. queue, float_text(NOW), watcher)
+  elseif not remove_watcher(watcher, queue) then
+    wake_for_queue(queue)
   end
 end
-if not waits then
-  call('HDEL', P .. 'knows', watcher)
+if not is_watching then
+  call('HDEL', PREFIX .. 'watcher_tasks', watcher)
 end

@@ -1,15 +1,15 @@
--- workers: list those that are alive, as they described themselves last.
--- Shared: store
+-- workers: list the workers that are alive, as they last described themselves.
+-- Shared: prelude
 -- Flags: no-writes
 --
--- Keys: alive, infos.
+-- Keys: workers, worker_info.
 -- Returns: JSON texts.
 
-local alive = call('ZRANGEBYSCORE', P .. 'alive', '(' .. exact(NOW), '+inf')
+local alive = call('ZRANGEBYSCORE', PREFIX .. 'workers', '(' .. float_text(NOW), '+inf')
 table.sort(alive)
 local infos = {}
 for _, worker in ipairs(alive) do
-  local info = call('HGET', P .. 'infos', worker)
+  local info = call('HGET', PREFIX .. 'worker_info', worker)
   if info then
     infos[#infos + 1] = info
   end

@@ -1,198 +1,184 @@
-"""claim: hand out ready jobs, each under a new lease."""
+"""claim: start ready jobs, each under a new lease."""
 
 from collections.abc import Sequence
-
-import apsw
 
 from sidelane.model.ids import new_epoch, new_nonce
 from sidelane.model.job import Lease
 from sidelane.model.limit import LimitHit
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
-from sidelane.stores.sqlite import blocked_jobs, fair_queue, slots, throughput
-from sidelane.stores.sqlite.bonds import CHECKED_AT_START, AppliedLimits, applied_limits_of_job
+from sidelane.stores.sqlite import blocked_jobs, fair_queue, limits
+from sidelane.stores.sqlite.enqueue import promote_due
 from sidelane.stores.sqlite.fair_queue import Candidate, FairSelection, UserQueue
 from sidelane.stores.sqlite.finalize import expire
-from sidelane.stores.sqlite.promotion import promote_due
-from sidelane.stores.sqlite.records import record_by_seq
-from sidelane.stores.sqlite.room import LimitCapacity
-from sidelane.stores.sqlite.sql import all_rows, first, one, scalar
-from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.sqlite.limits import CHECKED_AT_START, AppliedLimits, LimitCapacity
+from sidelane.stores.sqlite.rows import record_by_seq
+from sidelane.stores.sqlite.sql import Transaction, statements
+from sidelane.stores.sqlite.throughput import count_starts
 
-_SQL = statements(__file__)
-_REPEATED = _SQL["repeated"]
-_PAUSED = _SQL["paused"]
-_NEXT_DUE = _SQL["next_due"]
-_ISOLATED = _SQL["isolated"]
-_BY_ID = _SQL["by_id"]
-_TAKE = _SQL["take"]
-_GIVEN = _SQL["given"]
-_RENEW_WORKER = _SQL["renew_worker"]
+SQL = statements(__file__)
 
-_MOST_ASIDE = 200  # jobs that one claim sees to on its way: due ones, late ones, those whose limits are full
+_MAX_SKIPPED = 200  # jobs that one claim promotes, expires or blocks
 
 
-def claim(connection: apsw.Connection, now: float, touched: ChangeSet, request: ClaimRequest) -> Claims:
-    """Take what the request has room for; a repeat gets the same jobs again."""
-    repeated = [seq for (seq,) in all_rows(connection, _REPEATED, request.worker, request.request)]
-    if repeated:
-        return Claims(_answer(connection, repeated, now))
-    claiming = _Claiming(connection, now, touched, request)
+def claim(tx: Transaction, request: ClaimRequest) -> Claims:
+    """Start up to `request.limit` jobs; a repeated request gets the same jobs again."""
+    claimed_before = [seq for (seq,) in tx.all(SQL.claimed_before, request.worker, request.request)]
+    if claimed_before:
+        return Claims(_claimed(tx, claimed_before))
+    claim = _Claim(tx, request)
     if request.ids:
-        claiming.take_ids(request.ids)
-        return Claims(claiming.answer())
-    open_queues = [queue for queue in request.queues if not first(connection, _PAUSED, queue)]
+        claim.take_ids(request.ids)
+        return Claims(claim.claimed())
+    open_queues = [queue for queue in request.queues if not tx.first(SQL.is_paused, queue)]
     for queue in open_queues:
-        claiming.take_from(queue, request.queues[queue])
-    return Claims(claiming.answer(), claiming.next_due(open_queues), claiming.isolated_waits(open_queues))
+        claim.take_from(queue, request.queues[queue])
+    return Claims(claim.claimed(), claim.next_due(open_queues), claim.has_isolated_jobs(open_queues))
 
 
-class _Claiming:
-    """One claim under way: what it wants, what it has taken, and what it sets aside: late jobs, and those whose limits are full."""
+class _Claim:
+    """One claim in progress: a filter for `FairSelection` that collects expired jobs and those that exceed a limit."""
 
-    def __init__(self, connection: apsw.Connection, now: float, touched: ChangeSet, request: ClaimRequest) -> None:
-        self.taken: list[int] = []
-        self._connection = connection
-        self._now = now
-        self._touched = touched
+    def __init__(self, tx: Transaction, request: ClaimRequest) -> None:
+        self._tx = tx
         self._request = request
-        self._room = LimitCapacity(connection, now)
-        self._bonds: dict[int, AppliedLimits] = {}  # of jobs that it wants
-        self._late: list[int] = []
-        self._full: list[tuple[int, LimitHit]] = []
-        self._aside = 0
+        self._seqs: list[int] = []  # started jobs
+        self._capacity = LimitCapacity(tx)
+        self._limits: dict[int, AppliedLimits] = {}  # by seq, of accepted jobs
+        self._expired: list[int] = []
+        self._exceeding: list[tuple[int, LimitHit]] = []
+        self._skipped = 0
 
-    def wants(self, candidate: Candidate) -> bool:
-        """Tell whether the worker may run this job."""
-        if not self._knows(candidate.task, candidate.version):
+    def accepts(self, candidate: Candidate) -> bool:
+        """Return whether the worker may run this job now."""
+        if not self._has_task(candidate.task, candidate.version):
             return False
-        if candidate.give_up is not None and candidate.give_up <= self._now:
-            if not self.has_enough:
-                self._late.append(candidate.seq)
-                self._aside += 1
+        if candidate.expires_at is not None and candidate.expires_at <= self._tx.now:
+            if not self.exhausted:
+                self._expired.append(candidate.seq)
+                self._skipped += 1
             return False
-        return not candidate.limited & CHECKED_AT_START or self._has_room(candidate.seq)
+        return not candidate.limit_flags & CHECKED_AT_START or self._is_within_limits(candidate.seq)
 
-    def takes(self, candidate: Candidate) -> None:
-        if candidate.limited & CHECKED_AT_START:
-            self._room.take(self._bonds[candidate.seq].started)
+    def take(self, candidate: Candidate) -> None:
+        if candidate.limit_flags & CHECKED_AT_START:
+            self._capacity.take(self._limits[candidate.seq].at_start)
 
     @property
-    def has_enough(self) -> bool:
-        return self._aside >= _MOST_ASIDE
+    def exhausted(self) -> bool:
+        return self._skipped >= _MAX_SKIPPED
 
-    def take_from(self, queue: str, free: int) -> None:
-        """Take up to `free` jobs of a queue."""
+    def take_from(self, queue: str, maximum: int) -> None:
+        """Start up to `maximum` jobs of a queue."""
         due = self._next_due(queue)
-        if due is not None and due <= self._now:
-            promote_due(self._connection, queue, self._now, self._touched, _MOST_ASIDE)
-            blocked_jobs.unblock_due(self._connection, self._now, self._touched, _MOST_ASIDE)
-        room = min(free, self._request.limit - len(self.taken))
-        before = len(self.taken)
+        if due is not None and due <= self._tx.now:
+            promote_due(self._tx, queue, _MAX_SKIPPED)
+            blocked_jobs.unblock_due(self._tx, _MAX_SKIPPED)
+        free = min(maximum, self._request.limit - len(self._seqs))
+        before = len(self._seqs)
         isolated = int(self._request.isolated)
-        for priority in fair_queue.priorities(self._connection, queue, isolated) if room > 0 else ():
-            picking = FairSelection(self._connection, queue, isolated, priority)
-            picked = picking.pick(room, self)
-            self._take(picked)
-            picking.settle()
-            self._put_aside()
-            room -= len(picked)
-            if room <= 0 or self.has_enough:
+        for priority in fair_queue.priorities(self._tx, queue, isolated) if free > 0 else ():
+            selection = FairSelection(self._tx, queue, isolated, priority)
+            selected = selection.select(free, self)
+            self._start(selected)
+            selection.flush()
+            self._process_skipped()
+            free -= len(selected)
+            if free <= 0 or self.exhausted:
                 break
-        throughput.count(self._connection, queue, len(self.taken) - before, self._now)
+        count_starts(self._tx, queue, len(self._seqs) - before)
 
     def take_ids(self, ids: Sequence[str]) -> None:
-        """Take these very jobs, out of turn, where the worker may run them."""
+        """Start exactly these jobs, regardless of order, if the worker may run them."""
         for job_id in dict.fromkeys(ids):
-            found = first(self._connection, _BY_ID, job_id, self._now)
-            if len(self.taken) >= self._request.limit or found is None:
+            found = self._tx.first(SQL.candidate, job_id, self._tx.now)
+            if len(self._seqs) >= self._request.limit or found is None:
                 continue
-            line, candidate = UserQueue(*found[:4]), Candidate(*found[4:])
-            if self.wants(candidate) and not first(self._connection, _PAUSED, line.queue):
-                self.takes(candidate)
-                self._take([candidate.seq])
-                fair_queue.remove(self._connection, line, candidate.seq)
-                throughput.count(self._connection, line.queue, 1, self._now)
-        self._put_aside()
+            user_queue, candidate = UserQueue(*found[:4]), Candidate(*found[4:])
+            if self.accepts(candidate) and not self._tx.first(SQL.is_paused, user_queue.queue):
+                self.take(candidate)
+                self._start([candidate.seq])
+                fair_queue.remove(self._tx, user_queue, candidate.seq)
+                count_starts(self._tx, user_queue.queue, 1)
+        self._process_skipped()
 
     def next_due(self, queues: Sequence[str]) -> float | None:
-        """Tell in how many seconds the next waiting job of these queues may start; 0: there was too much to see to at once."""
-        if self.has_enough:
+        """Return the seconds until the next job of these queues is due; 0 if the claim stopped early."""
+        if self.exhausted:
             return 0.0
         due = [at for queue in queues if (at := self._next_due(queue)) is not None]
-        return max(0.0, min(due) - self._now) if due else None
+        return max(0.0, min(due) - self._tx.now) if due else None
 
-    def isolated_waits(self, queues: Sequence[str]) -> bool:
-        """Tell whether an isolated job is ready that this worker knows and has not asked for."""
+    def has_isolated_jobs(self, queues: Sequence[str]) -> bool:
+        """Return whether an isolated job is ready that this worker can run and has not asked for."""
         return not self._request.isolated and any(
-            self._knows(task, version)
+            self._has_task(task, version)
             for queue in queues
-            for task, version in all_rows(self._connection, _ISOLATED, queue)
+            for task, version in self._tx.all(SQL.isolated_tasks, queue)
         )
 
-    def answer(self) -> tuple[Claimed, ...]:
-        """Give what was taken."""
-        claimed = _answer(self._connection, self.taken, self._now)
-        self._touched.jobs.update(each.record.id for each in claimed)
+    def claimed(self) -> tuple[Claimed, ...]:
+        """Return the started jobs with their leases."""
+        claimed = _claimed(self._tx, self._seqs)
+        self._tx.changes.jobs.update(each.record.id for each in claimed)
         return claimed
 
-    def _take(self, picked: Sequence[int]) -> None:
-        """Give each picked job a new attempt and lease."""
-        if not picked:
+    def _start(self, selected: Sequence[int]) -> None:
+        """Start the next attempt of each selected job, under a new lease."""
+        if not selected:
             return
         request = self._request
-        expires = self._now + request.lease
-        self._connection.executemany(
-            _TAKE,
+        expires = self._tx.now + request.lease
+        self._tx.execute_many(
+            SQL.start,
             [
                 (
-                    seq, self._now, expires, request.lease, request.worker, request.request, place, new_nonce(),
+                    seq, self._tx.now, expires, request.lease, request.worker, request.request, position, new_nonce(),
                     new_epoch(),
                 )
-                for place, seq in enumerate(picked, len(self.taken))
+                for position, seq in enumerate(selected, len(self._seqs))
             ],
         )  # fmt: skip
-        slots.acquire_running(self._connection, [(seq, self._bonds[seq]) for seq in picked if seq in self._bonds])
-        self._room.settle()
-        if not self.taken:
-            self._connection.execute(_RENEW_WORKER, (request.worker, expires, request.lease))
-        self.taken += picked
+        limits.acquire_running(self._tx, [(seq, self._limits[seq]) for seq in selected if seq in self._limits])
+        self._capacity.flush()
+        if not self._seqs:
+            self._tx.execute(SQL.renew_worker, request.worker, expires, request.lease)
+        self._seqs += selected
 
-    def _knows(self, task: str, version: int) -> bool:
-        known = self._request.tasks
-        return known is None or known.get(task, version - 1) >= version
+    def _has_task(self, task: str, version: int) -> bool:
+        tasks = self._request.tasks
+        return tasks is None or tasks.get(task, version - 1) >= version
 
-    def _has_room(self, seq: int) -> bool:
-        """Tell whether the limits of a job let it start; else it is to be parked at the first that does not."""
-        if seq not in self._bonds:
-            self._bonds[seq] = applied_limits_of_job(self._connection, seq)
-        reached = self._room.reached(self._bonds[seq].started)
-        if reached and not self.has_enough:
-            self._full.append((seq, reached[0]))
-            self._aside += 1
-        return not reached
+    def _is_within_limits(self, seq: int) -> bool:
+        """Return whether the limits of a job let it start; otherwise it will be blocked on the first that does not."""
+        if seq not in self._limits:
+            self._limits[seq] = limits.applied_limits_of_job(self._tx, seq)
+        exceeded = self._capacity.exceeded(self._limits[seq].at_start)
+        if exceeded and not self.exhausted:
+            self._exceeding.append((seq, exceeded[0]))
+            self._skipped += 1
+        return not exceeded
 
-    def _put_aside(self) -> None:
-        """End what is too late, and park what has no room."""
-        self._room.settle()  # it may have seen that the clock stepped back
-        for seq in self._late:
-            expire(self._connection, seq, self._now, self._touched)
-        self._late.clear()
-        blocked_jobs.block(self._connection, self._full, self._now, self._touched)
-        self._full.clear()
+    def _process_skipped(self) -> None:
+        """Finish expired jobs, and block those that exceed a limit."""
+        self._capacity.flush()  # it may have found that the clock went back
+        for seq in self._expired:
+            expire(self._tx, seq)
+        self._expired.clear()
+        blocked_jobs.block(self._tx, self._exceeding)
+        self._exceeding.clear()
 
     def _next_due(self, queue: str) -> float | None:
-        """Tell when the next job of a queue may start that waits for a time, its own or that of a rate."""
-        due: float | None = scalar(self._connection, _NEXT_DUE, queue)
-        wake = blocked_jobs.next_unblock(self._connection, queue)
-        return wake if due is None else due if wake is None else min(due, wake)
+        """Return when the next delayed job of a queue is due, or a rate unblocks one."""
+        due: float | None = self._tx.scalar(SQL.next_due, queue)
+        unblocks = blocked_jobs.next_unblock(self._tx, queue)
+        return unblocks if due is None else due if unblocks is None else min(due, unblocks)
 
 
-def _answer(connection: apsw.Connection, seqs: Sequence[int], now: float) -> tuple[Claimed, ...]:
+def _claimed(tx: Transaction, seqs: Sequence[int]) -> tuple[Claimed, ...]:
     claimed = []
     for seq in seqs:
-        record = record_by_seq(connection, seq)
-        attempt, nonce, deadline = one(connection, _GIVEN, seq)
+        record = record_by_seq(tx, seq)
+        attempt, nonce, deadline = tx.one(SQL.lease, seq)
         lease = Lease(record.id, attempt, nonce)
-        claimed.append(Claimed(record, lease, None if deadline is None else deadline - now))
+        claimed.append(Claimed(record, lease, None if deadline is None else deadline - tx.now))
     return tuple(claimed)

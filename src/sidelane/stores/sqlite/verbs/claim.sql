@@ -1,38 +1,39 @@
--- claim: hand out ready jobs. Which ones is decided by `lines`.
+-- claim: start ready jobs. `fair_queue` decides in which order.
 -- Tables: jobs, queues, workers.
 
--- :repeated
--- The jobs this request has claimed and still runs. Parameters: worker, request. Rows: seq.
-SELECT seq FROM jobs WHERE state = 2 AND worker = ? AND claim = ? ORDER BY place
+-- :claimed_before
+-- The jobs that this request has claimed and that still run. Parameters: worker, request. Rows: seq.
+SELECT seq FROM jobs WHERE state = 2 AND worker = ? AND claim_request = ? ORDER BY claim_position
 
--- :paused
+-- :is_paused
 -- Parameters: name.
 SELECT 1 FROM queues WHERE name = ? AND paused = 1
 
 -- :next_due
--- Parameters: queue. One row: when its next waiting job may start.
+-- Parameters: queue. One row: when its next delayed job is due.
 SELECT min(due) FROM jobs WHERE state = 1 AND queue = ?
 
--- :isolated
+-- :isolated_tasks
 -- Parameters: queue. Rows: task, version of ready isolated jobs.
 SELECT DISTINCT task, version FROM jobs INDEXED BY jobs_isolated WHERE state = 0 AND isolated = 1 AND queue = ?
 
--- :by_id
--- Parameters: id, now. Row: queue, isolated, priority, user, seq, task, version, give_up, limited.
-SELECT queue, isolated, priority, user, seq, task, version, give_up, limited FROM jobs
+-- :candidate
+-- Parameters: id, now. Row: queue, isolated, priority, user, seq, task, version, expires_at, limit_flags.
+SELECT queue, isolated, priority, user, seq, task, version, expires_at, limit_flags FROM jobs
  WHERE id = ?1 AND (state < 1 OR state = 1 AND due <= ?2)
 
--- :take
--- Parameters: seq, now, expires, lease, worker, request, place, nonce, epoch.
+-- :start
+-- Parameters: seq, now, lease_expires, lease_duration, worker, request, position, nonce, epoch.
 UPDATE jobs
-   SET state = 2, attempt = attempt + 1, started = ?2, expires = ?3, lease = ?4, worker = ?5, claim = ?6, place = ?7, nonce = ?8,
-       epoch = ?9, ordinal = 0, give_up = deadline_at, wait = NULL, parked = NULL
+   SET state = 2, attempt = attempt + 1, started = ?2, lease_expires = ?3, lease_duration = ?4, worker = ?5, claim_request = ?6,
+       claim_position = ?7, nonce = ?8, epoch = ?9, ordinal = 0, expires_at = deadline_at, delay = NULL, blocked_by = NULL
  WHERE seq = ?1
 
--- :given
+-- :lease
 -- Parameters: seq. Row: attempt, nonce, deadline_at.
 SELECT attempt, nonce, deadline_at FROM jobs WHERE seq = ?
 
 -- :renew_worker
--- Parameters: id, expires, lease.
-INSERT INTO workers (id, expires, lease) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET expires = max(expires, ?2), lease = ?3
+-- Parameters: id, expires, lease_duration.
+INSERT INTO workers (id, expires, lease_duration) VALUES (?1, ?2, ?3)
+    ON CONFLICT DO UPDATE SET expires = max(expires, ?2), lease_duration = ?3

@@ -1,74 +1,68 @@
-"""finish: end attempts, each in one step with its last entries and its follow-ups."""
+"""finish: end attempts, each in one step with its last events and its follow-up jobs."""
 
 from collections.abc import Sequence
 
-import apsw
-
 from sidelane.model.job import State
 from sidelane.model.outcome import AttemptResult, Cancelled, Dispatched, Failed, Lost, Released, Retried, Succeeded
-from sidelane.stores.sqlite import event_log
 from sidelane.stores.sqlite.enqueue import insert_if_absent, return_to_queue
-from sidelane.stores.sqlite.finalize import CANCELLED, Finish, finish_job, record_failure
-from sidelane.stores.sqlite.losing import lose_lease
-from sidelane.stores.sqlite.records import Row, row_by_id
-from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.sqlite.event_log import append_events
+from sidelane.stores.sqlite.finalize import CANCELLED, Finish, finish_job, lose_lease, record_failure
+from sidelane.stores.sqlite.rows import Row, row_by_id
+from sidelane.stores.sqlite.sql import Transaction, statements
 from sidelane.stores.validation import valid_outcome
 
-_HAND_OVER = statements(__file__)["hand_over"]
+SQL = statements(__file__)
 
 
-def finish(connection: apsw.Connection, now: float, touched: ChangeSet, reports: Sequence[AttemptResult]) -> list[bool]:
-    """End each attempt whose lease holds, and tell which did; one that was ended before under its lease did too."""
-    return [_finish(connection, now, touched, report) for report in reports]
+def finish(tx: Transaction, results: Sequence[AttemptResult]) -> list[bool]:
+    """End each attempt whose lease is valid, and return whether it was; a repeated result returns true again."""
+    return [_finish(tx, result) for result in results]
 
 
-def _finish(connection: apsw.Connection, now: float, touched: ChangeSet, report: AttemptResult) -> bool:
-    row = row_by_id(connection, report.lease.job_id)
+def _finish(tx: Transaction, result: AttemptResult) -> bool:
+    row = row_by_id(tx, result.lease.job_id)
     if row is None:
         return False
-    if not row.held_by(report.lease):
-        return row.settled == report.lease.nonce
-    outcome = valid_outcome(report.outcome)
-    if isinstance(outcome, Dispatched) and row.outside:
+    if not row.has_lease(result.lease):
+        return row.finished_nonce == result.lease.nonce
+    outcome = valid_outcome(result.outcome)
+    if isinstance(outcome, Dispatched) and row.external:
         return True
-    row = event_log.append_events(connection, row, report.ordinal, report.entries, now)
-    if isinstance(outcome, Dispatched) and not row.cancelling:
-        _hand_over(connection, row, outcome, now, touched)
+    row = append_events(tx, row, result.ordinal, result.entries)
+    if isinstance(outcome, Dispatched) and not row.cancel_requested:
+        _dispatch(tx, row, outcome)
         return True
-    nonce = report.lease.nonce
+    nonce = result.lease.nonce
     match outcome:
-        case Succeeded(result):
-            finish_job(connection, row, Finish(State.SUCCEEDED, result=result), now, touched, settled=nonce)
+        case Succeeded(value):
+            finish_job(tx, row, Finish(State.SUCCEEDED, result=value), finished_nonce=nonce)
         case Failed(failure):
-            record_failure(connection, row, failure, now)
+            record_failure(tx, row, failure)
             row = row._replace(failures=row.failures + 1)
-            finish_job(connection, row, Finish(State.FAILED, problem=failure.problem), now, touched, settled=nonce)
-        case Cancelled() | Dispatched():  # which is too late once someone asked it to stop (rules 8)
-            finish_job(connection, row, CANCELLED, now, touched, settled=nonce)
+            finish_job(tx, row, Finish(State.FAILED, problem=failure.problem), finished_nonce=nonce)
+        case Cancelled() | Dispatched():  # a dispatch after a request to cancel is too late (rule 8)
+            finish_job(tx, row, CANCELLED, finished_nonce=nonce)
         case Retried(failure, delay):
-            record_failure(connection, row, failure, now)
-            _wait_or_stop(connection, row._replace(failures=row.failures + 1), now, touched, delay, nonce)
+            record_failure(tx, row, failure)
+            _return_or_cancel(tx, row._replace(failures=row.failures + 1), delay, nonce)
         case Released(delay):
-            _wait_or_stop(connection, row, now, touched, delay, nonce)
+            _return_or_cancel(tx, row, delay, nonce)
         case Lost(failure):
-            lose_lease(connection, row, failure, now, touched, settled=nonce)
+            lose_lease(tx, row, failure, finished_nonce=nonce)
     return True
 
 
-def _hand_over(connection: apsw.Connection, row: Row, outcome: Dispatched, now: float, touched: ChangeSet) -> None:
-    """Let a job go on outside under its lease, and submit what tells the outside (rules 12)."""
+def _dispatch(tx: Transaction, row: Row, outcome: Dispatched) -> None:
+    """Let a job continue externally under its lease, and submit the job that sends the message (rule 12)."""
     timeout = outcome.timeout
-    connection.execute(_HAND_OVER, (row.seq, now + timeout, timeout, row.ordinal, row.epoch, row.last, row.progress))
-    touched.jobs.add(row.id)
-    insert_if_absent(connection, [outcome.sending], now, touched)
+    tx.execute(SQL.dispatch, row.seq, tx.now + timeout, timeout, row.ordinal, row.epoch, row.last, row.progress)
+    tx.changes.jobs.add(row.id)
+    insert_if_absent(tx, [outcome.sending])
 
 
-def _wait_or_stop(
-    connection: apsw.Connection, row: Row, now: float, touched: ChangeSet, delay: float, nonce: str
-) -> None:
-    """Let a job wait for another attempt, unless someone asked it to stop (rules 8)."""
-    if row.cancelling:
-        finish_job(connection, row, CANCELLED, now, touched, settled=nonce)
+def _return_or_cancel(tx: Transaction, row: Row, delay: float, nonce: str) -> None:
+    """Queue a job for another attempt, unless it was asked to stop (rule 8)."""
+    if row.cancel_requested:
+        finish_job(tx, row, CANCELLED, finished_nonce=nonce)
     else:
-        return_to_queue(connection, row, now, touched, delay=delay, settled=nonce)
+        return_to_queue(tx, row, delay=delay, finished_nonce=nonce)

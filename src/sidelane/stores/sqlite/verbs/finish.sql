@@ -1,8 +1,10 @@
--- finish: end attempts. Those that end, or go back, are written by `ending` and `arrivals`.
+-- finish: end attempts. Finished and returning jobs are written by `finalize` and `enqueue`.
 -- Tables: jobs.
 
--- :hand_over
--- The job runs on under its lease, held by no worker. Parameters: seq, expires, lease, ordinal, epoch, last, progress.
+-- :dispatch
+-- The job continues under its lease without a worker.
+-- Parameters: seq, lease_expires, lease_duration, ordinal, epoch, last, progress.
 UPDATE jobs
-   SET worker = NULL, claim = NULL, place = NULL, expires = ?2, lease = ?3, ordinal = ?4, epoch = ?5, last = ?6, progress = ?7
+   SET worker = NULL, claim_request = NULL, claim_position = NULL, lease_expires = ?2, lease_duration = ?3, ordinal = ?4, epoch = ?5,
+       last = ?6, progress = ?7
  WHERE seq = ?1

@@ -1,48 +1,46 @@
-"""heartbeat: renew a worker's leases, swept or not yet, and say how each stands."""
+"""heartbeat, workers, touch_listeners: workers renew their leases, clients their interest in jobs."""
 
 from collections.abc import Sequence
-
-import apsw
 
 from sidelane.model.job import Lease
 from sidelane.model.outcome import LeaseStatus
 from sidelane.model.worker import STOPPED, WorkerInfo
 from sidelane.stores.contract import worker_topic
-from sidelane.stores.serialization import dump_worker
-from sidelane.stores.sqlite.sql import first
-from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.serialization import dump_worker, load_worker
+from sidelane.stores.sqlite.sql import Transaction, statements
 
-_SQL = statements(__file__)
-_RENEW_WORKER = _SQL["renew_worker"]
-_FORGET_WORKER = _SQL["forget_worker"]
-_FORGET_MARK = _SQL["forget_mark"]
-_HELD = _SQL["held"]
-_RENEW = _SQL["renew"]
+SQL = statements(__file__)
 
 
-def heartbeat(
-    connection: apsw.Connection,
-    now: float,
-    _touched: ChangeSet,
-    worker: WorkerInfo,
-    leases: Sequence[Lease],
-    lease: float,
-) -> list[LeaseStatus]:
-    """Renew what the worker still holds; an expired lease that nobody has swept is held (rules 2)."""
+def heartbeat(tx: Transaction, worker: WorkerInfo, leases: Sequence[Lease], duration: float) -> list[LeaseStatus]:
+    """Renew leases for `duration` seconds. An expired lease is valid until it is swept (rule 2)."""
     if worker.health == STOPPED:
-        connection.execute(_FORGET_WORKER, (worker.id,))
-        connection.execute(_FORGET_MARK, (worker_topic(worker.id),))
+        delete_worker(tx, worker.id)
     else:
-        connection.execute(_RENEW_WORKER, (worker.id, dump_worker(worker), now + lease, lease))
-    verdicts, renewed = [], []
-    for each in leases:
-        held = first(connection, _HELD, each.job_id, each.attempt, each.nonce)
-        if held is None:
-            verdicts.append(LeaseStatus.LOST)
+        tx.execute(SQL.renew_worker, worker.id, dump_worker(worker), tx.now + duration, duration)
+    statuses, renewed = [], []
+    for lease in leases:
+        found = tx.first(SQL.lease, lease.job_id, lease.attempt, lease.nonce)
+        if found is None:
+            statuses.append(LeaseStatus.LOST)
             continue
-        seq, cancelling = held
-        renewed.append((now + lease, lease, seq))
-        verdicts.append(LeaseStatus.CANCEL if cancelling else LeaseStatus.HELD)
-    connection.executemany(_RENEW, renewed)
-    return verdicts
+        seq, cancel_requested = found
+        renewed.append((tx.now + duration, duration, seq))
+        statuses.append(LeaseStatus.CANCEL if cancel_requested else LeaseStatus.HELD)
+    tx.execute_many(SQL.renew_lease, renewed)
+    return statuses
+
+
+def delete_worker(tx: Transaction, worker: str) -> None:
+    tx.execute(SQL.delete_worker, worker)
+    tx.execute(SQL.delete_topic_version, worker_topic(worker))
+
+
+def workers(tx: Transaction) -> list[WorkerInfo]:
+    """Return the workers that are alive, as of their last heartbeats."""
+    return [load_worker(info) for (info,) in tx.all(SQL.alive_workers, tx.now)]
+
+
+def touch_listeners(tx: Transaction, ids: Sequence[str]) -> None:
+    """Restart `abandon_after` of these jobs. Jobs without it do not change."""
+    tx.execute_many(SQL.touch_listeners, [(job_id, tx.now) for job_id in ids])

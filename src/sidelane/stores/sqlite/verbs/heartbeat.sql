@@ -1,23 +1,31 @@
--- heartbeat: renew leases, and keep what the worker says of itself.
--- Tables: workers, marks, jobs.
+-- heartbeat, workers, touch_listeners.
+-- Tables: workers, topic_versions, jobs, specs.
 
 -- :renew_worker
--- Parameters: id, info, expires, lease.
-INSERT INTO workers (id, info, expires, beaten, lease) VALUES (?1, ?2, ?3, ?3, ?4)
-    ON CONFLICT DO UPDATE SET info = ?2, expires = max(expires, ?3), beaten = ?3, lease = ?4
+-- Parameters: id, info, expires, lease_duration.
+INSERT INTO workers (id, info, expires, heartbeat_expires, lease_duration) VALUES (?1, ?2, ?3, ?3, ?4)
+    ON CONFLICT DO UPDATE SET info = ?2, expires = max(expires, ?3), heartbeat_expires = ?3, lease_duration = ?4
 
--- :forget_worker
+-- :delete_worker
 -- Parameters: id.
 DELETE FROM workers WHERE id = ?
 
--- :forget_mark
+-- :delete_topic_version
 -- Parameters: topic.
-DELETE FROM marks WHERE topic = ?
+DELETE FROM topic_versions WHERE topic = ?
 
--- :held
--- One that is handed over is held by no worker. Parameters: id, attempt, nonce. Row: seq, cancelling.
-SELECT seq, cancelling FROM jobs WHERE id = ? AND state = 2 AND attempt = ? AND nonce = ? AND worker IS NOT NULL
+-- :lease
+-- External jobs are excluded: no worker holds their leases. Parameters: id, attempt, nonce. Row: seq, cancel_requested.
+SELECT seq, cancel_requested FROM jobs WHERE id = ? AND state = 2 AND attempt = ? AND nonce = ? AND worker IS NOT NULL
 
--- :renew
--- Parameters: expires, lease, seq.
-UPDATE jobs SET expires = ?, lease = ? WHERE seq = ?
+-- :renew_lease
+-- Parameters: lease_expires, lease_duration, seq.
+UPDATE jobs SET lease_expires = ?, lease_duration = ? WHERE seq = ?
+
+-- :alive_workers
+-- Parameters: now. Rows: info.
+SELECT info FROM workers WHERE expires > ? AND info IS NOT NULL ORDER BY id
+
+-- :touch_listeners
+-- Parameters: id, now.
+UPDATE jobs SET abandon_at = ?2 + (SELECT s.abandon_after FROM specs s WHERE s.seq = jobs.seq) WHERE id = ?1 AND state < 3

@@ -1,7 +1,7 @@
--- keep_schedule, schedules, fire, enable_schedule, forget_schedule.
+-- upsert_schedule, list_schedules, fire, set_schedule_enabled, delete_schedule.
 -- Tables: schedules.
 
--- :known
+-- :exists
 -- Parameters: name.
 SELECT 1 FROM schedules WHERE name = ?
 
@@ -9,17 +9,17 @@ SELECT 1 FROM schedules WHERE name = ?
 -- Parameters: name, definition, now.
 INSERT INTO schedules (name, definition, enabled, last, next) VALUES (?1, ?2, 1, ?3, 0)
 
--- :change
--- Parameters: name, the name it has from now on, definition.
+-- :update
+-- Parameters: name, new name, definition.
 UPDATE schedules SET name = ?2, definition = ?3, next = CASE WHEN enabled THEN 0 END WHERE name = ?1 AND definition <> ?3
 
 -- :all
--- Rows: definition, enabled, last, next, job.
-SELECT definition, enabled, last, next, job FROM schedules ORDER BY name
+-- Rows: definition, enabled, last, next, last_job.
+SELECT definition, enabled, last, next, last_job FROM schedules ORDER BY name
 
--- :step
--- Parameters: name, previous, at, next, job (null: as it was).
-UPDATE schedules SET last = ?3, next = ?4, job = coalesce(?5, job) WHERE name = ?1 AND enabled = 1 AND last = ?2
+-- :advance
+-- Parameters: name, previous, at, next, job (null: unchanged).
+UPDATE schedules SET last = ?3, next = ?4, last_job = coalesce(?5, last_job) WHERE name = ?1 AND enabled = 1 AND last = ?2
 
 -- :enable
 -- Parameters: name, now.
@@ -29,6 +29,6 @@ UPDATE schedules SET enabled = 1, last = ?2, next = 0 WHERE name = ?1 AND enable
 -- Parameters: name.
 UPDATE schedules SET enabled = 0, next = NULL WHERE name = ?
 
--- :forget
+-- :delete
 -- Parameters: name.
 DELETE FROM schedules WHERE name = ?

@@ -1,96 +1,138 @@
-"""submit: make jobs durable, or answer with the jobs that are there."""
+"""submit: make jobs durable, or return existing ones. New jobs pass the checks of their batch, queue and limits (rule 14)."""
 
+from collections import Counter
 from collections.abc import Sequence
 
-import apsw
-
 from sidelane.model.job import JobSpec, Rejection, Submission
-from sidelane.stores.problems import removed_before
+from sidelane.stores.problems import batch_sealed, batch_unknown, limit_hit, queue_full, removed_before
 from sidelane.stores.sqlite import enqueue
-from sidelane.stores.sqlite.admission import Admission
-from sidelane.stores.sqlite.bonds import AppliedLimits, applied_limits
-from sidelane.stores.sqlite.records import job_record
-from sidelane.stores.sqlite.sql import first, scalar
-from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.sqlite.finalize import cancel_job
+from sidelane.stores.sqlite.limits import AppliedLimits, LimitCapacity, applied_limits
+from sidelane.stores.sqlite.rows import job_record, row_by_seq
+from sidelane.stores.sqlite.sql import Transaction, statements
+from sidelane.stores.sqlite.throughput import current_rate
 from sidelane.stores.validation import spec_problem
 
-_SQL = statements(__file__)
-_BY_UNIQUE = _SQL["by_unique"]
-_EXISTS = _SQL["exists"]
-_GONE = _SQL["gone"]
+SQL = statements(__file__)
+
+_MAX_REPLACED = 200  # older jobs that one call cancels beyond one for each new job
 
 
-def submit(
-    connection: apsw.Connection, now: float, touched: ChangeSet, specs: Sequence[JobSpec]
-) -> list[Submission | Rejection]:
-    """Answer each spec with a job: a new one, or the one that has its id or its unique key; or say what keeps it out."""
-    submitting = _Submitting(connection, now, touched)
-    answers = [submitting.submit(spec) for spec in specs]
-    submitting.write()
+def submit(tx: Transaction, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
+    """Return for each spec a new job, the job that has its id or unique key, or why it was rejected."""
+    submit = _Submit(tx)
+    results = [submit.add(spec) for spec in specs]
+    submit.flush()
     return [
-        answer
-        if isinstance(answer, Rejection)
-        else _submission(connection, answer, submitting.new.pop(answer, None) is spec)
-        for spec, answer in zip(specs, answers, strict=True)
+        result
+        if isinstance(result, Rejection)
+        else Submission(job_record(tx, result), submit.new.pop(result, None) is spec)
+        for spec, result in zip(specs, results, strict=True)
     ]
 
 
-class _Submitting:
-    """One submit under way. New jobs are written together, or before one of them could be stopped by the next."""
+class _Submit:
+    """One submit in progress. New jobs are written together, or before one of them may be replaced by the next."""
 
-    def __init__(self, connection: apsw.Connection, now: float, touched: ChangeSet) -> None:
+    def __init__(self, tx: Transaction) -> None:
         self.new: dict[str, JobSpec] = {}
-        self._connection = connection
-        self._now = now
-        self._touched = touched
-        self._admission = Admission(connection, now)
+        self._tx = tx
+        self._admission = _Admission(tx)
         self._unwritten: list[tuple[JobSpec, AppliedLimits]] = []
-        self._unique: dict[tuple[str, str], str] = {}  # of what is not written
+        self._unique: dict[tuple[str, str], str] = {}  # by user and unique key, of unwritten jobs
 
-    def submit(self, spec: JobSpec) -> Rejection | str:
-        """Give the id of the job that is there or will be."""
+    def add(self, spec: JobSpec) -> Rejection | str:
+        """Return the id of the existing or new job."""
         problem = spec_problem(spec)
         if problem:
             return Rejection(problem)
-        if spec.id in self.new or first(self._connection, _EXISTS, spec.id):
+        if spec.id in self.new or self._tx.first(SQL.exists, spec.id):
             return spec.id
-        if spec.id_retention > 0 and first(self._connection, _GONE, spec.id):
+        if spec.id_retention > 0 and self._tx.first(SQL.was_removed, spec.id):
             return Rejection(removed_before(spec.id))
         holder = self._unique_holder(spec)
         if holder is not None:
             return holder
-        bonds = applied_limits(spec.limits)
-        refusal = self._admission.refusal(spec, bonds)
-        if refusal is not None:
-            return refusal
-        if bonds.replacing:
-            self.write()
-            self._admission.stop_older(bonds, self._touched)
-        self._admission.take(spec, bonds)
+        applied = applied_limits(spec.limits)
+        rejection = self._admission.check(spec, applied)
+        if rejection is not None:
+            return rejection
+        if applied.replacing:
+            self.flush()
+            self._admission.cancel_replaced(applied)
+        self._admission.admit(spec, applied)
         self.new[spec.id] = spec
-        self._unwritten.append((spec, bonds))
+        self._unwritten.append((spec, applied))
         if spec.unique is not None:
             self._unique[spec.user or "", spec.unique] = spec.id
         return spec.id
 
-    def write(self) -> None:
-        """Write down what was admitted."""
-        enqueue.insert(self._connection, self._unwritten, self._now, self._touched)
-        self._admission.settle()
+    def flush(self) -> None:
+        """Write the new jobs."""
+        enqueue.insert(self._tx, self._unwritten)
+        self._admission.flush()
         self._unwritten.clear()
         self._unique.clear()
 
     def _unique_holder(self, spec: JobSpec) -> str | None:
-        """Give the id of the job that has the unique key of this spec."""
+        """Return the id of the unfinished job that has the unique key of this spec."""
         if spec.unique is None:
             return None
         key = (spec.user or "", spec.unique)
         if key in self._unique:
             return self._unique[key]
-        holder: str | None = scalar(self._connection, _BY_UNIQUE, *key)
+        holder: str | None = self._tx.scalar(SQL.unique_holder, *key)
         return holder
 
 
-def _submission(connection: apsw.Connection, job_id: str, created: bool) -> Submission:
-    return Submission(job_record(connection, job_id), created)
+class _Admission:
+    """Admission of new jobs: all checks first, then all counts. Jobs not in the tables yet are counted until `flush`."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._capacity = LimitCapacity(tx)
+        self._unwritten: Counter[str] = Counter()  # by queue
+        self._queued: dict[tuple[str, int], int] = {}  # by queue and maximum
+        self._replaced = 0
+
+    def check(self, spec: JobSpec, applied: AppliedLimits) -> Rejection | None:
+        """Return why a new job is rejected, if it is."""
+        if spec.batch is not None:
+            found = self._tx.first(SQL.is_batch_sealed, spec.batch)
+            if found is None:
+                return Rejection(batch_unknown(spec.batch))
+            if found[0]:
+                return Rejection(batch_sealed(spec.batch))
+        if spec.max_queued is not None and self._is_full(spec.queue, spec.max_queued):
+            return queue_full(spec.queue, spec.max_queued, current_rate(self._tx, spec.queue))
+        exceeded = self._capacity.exceeded(applied.at_submit)
+        return limit_hit(exceeded) if exceeded else None
+
+    def admit(self, spec: JobSpec, applied: AppliedLimits) -> None:
+        """Count a new job."""
+        self._unwritten[spec.queue] += 1
+        self._capacity.take(applied.at_submit)
+
+    def cancel_replaced(self, applied: AppliedLimits) -> None:
+        """Cancel the oldest written jobs of each limit that replaces, as many as a new job requires.
+
+        If there are very many, because the limit had more slots before, later jobs cancel the rest.
+        """
+        for each in applied.replacing:
+            maximum = 1 + _MAX_REPLACED - self._replaced
+            replaced = self._tx.all(SQL.replaced, each.id, each.limit.most, maximum)
+            self._replaced += max(0, len(replaced) - 1)
+            for (seq,) in replaced:
+                cancel_job(self._tx, row_by_seq(self._tx, seq))
+
+    def flush(self) -> None:
+        """Write rates, and count anew, after the new jobs have been written."""
+        self._capacity.flush()
+        self._unwritten.clear()
+        self._queued.clear()
+
+    def _is_full(self, queue: str, maximum: int) -> bool:
+        key = (queue, maximum)
+        if key not in self._queued:
+            self._queued[key] = int(self._tx.scalar(SQL.count_queued, *key))
+        return self._queued[key] + self._unwritten[queue] >= maximum

@@ -1,176 +1,146 @@
-"""sweep: do what time asks for. Any process may, at any time (rules 5 to 7, 11)."""
+"""sweep: everything that time requires. Any process may run it at any time (rules 5 to 7 and 11)."""
 
 from collections.abc import Sequence
-
-import apsw
 
 from sidelane.model.ids import new_epoch
 from sidelane.model.job import Failure
 from sidelane.model.worker import SweepResult
-from sidelane.stores.contract import worker_topic
 from sidelane.stores.problems import NOT_ANSWERED, WORKER_LOST
-from sidelane.stores.sqlite import blocked_jobs, rates
-from sidelane.stores.sqlite.cascade import cancel_children
-from sidelane.stores.sqlite.finalize import expire
-from sidelane.stores.sqlite.losing import lose_lease
-from sidelane.stores.sqlite.promotion import promote_due
-from sidelane.stores.sqlite.records import row_by_seq
+from sidelane.stores.sqlite import blocked_jobs
+from sidelane.stores.sqlite.enqueue import promote_due
+from sidelane.stores.sqlite.finalize import cancel_children, cancel_job, expire, lose_lease
+from sidelane.stores.sqlite.limits import clamp_rates
 from sidelane.stores.sqlite.retention import prune
-from sidelane.stores.sqlite.sql import all_rows, one
-from sidelane.stores.sqlite.statements import statements
-from sidelane.stores.sqlite.stopping import cancel_job
-from sidelane.stores.sqlite.touched import ChangeSet
+from sidelane.stores.sqlite.rows import row_by_seq
+from sidelane.stores.sqlite.sql import Transaction, statements
+from sidelane.stores.sqlite.verbs.heartbeat import delete_worker
 
-_SQL = statements(__file__)
-_TIMES = _SQL["times"]
-_SET_TIME = _SQL["set_time"]
-_CLAMP_WORKERS = _SQL["clamp_workers"]
-_CLAMPS = [_SQL[each] for each in ("clamp_leases", "clamp_delays", "clamp_listeners", "clamp_deadlines")]
-_DEAD = _SQL["dead"]
-_NEXT_DEAD = _SQL["next_dead"]
-_NEXT_FIRING = _SQL["next_firing"]
-_FORGET_WORKER = _SQL["forget_worker"]
-_FORGET_MARK = _SQL["forget_mark"]
-_LEASES = _SQL["leases"]
-_LEFT_BEHIND = _SQL["left_behind"]
-_UNANSWERED = _SQL["unanswered"]
-_LATE = _SQL["late"]
-_ABANDONED = _SQL["abandoned"]
-_NO_LISTENER = _SQL["no_listener"]
-_QUEUES = _SQL["queues"]
+SQL = statements(__file__)
 
-_CLAMPED = 1000  # at once, after the clock has stepped back
+_MAX_CLAMPED = 1000  # rows shortened at once after the clock went back
 
 
-def sweep(connection: apsw.Connection, now: float, touched: ChangeSet, lease: float, limit: int) -> SweepResult:
-    """Take back expired leases, end what is too late, make ready what is due, forget what was kept long enough."""
-    sweeping = _Sweeping(connection, now, touched, limit)
+def sweep(tx: Transaction, lease: float, limit: int) -> SweepResult:
+    """End expired leases, finish expired jobs, make due jobs ready, and remove jobs whose retention has passed."""
+    sweep = _Sweep(tx, limit)
     lost = 0
-    ended = sweeping.end_late()
-    if sweeping.may_expire(lease):
-        lost = sweeping.sweep_dead_workers() + sweeping.sweep_left_behind() + sweeping.sweep_unanswered()
-        ended += sweeping.stop_abandoned()
-    sweeping.make_due_ready()
-    sweeping.stop_children()
-    sweeping.wake_parked()
-    forgotten = prune(connection, now, touched, limit)
-    dies = min((at for (at,) in all_rows(connection, _NEXT_DEAD) if at is not None), default=None)
-    (fires,) = one(connection, _NEXT_FIRING)
+    ended = sweep.expire_jobs()
+    if sweep.may_expire_leases(lease):
+        lost = sweep.expire_workers() + sweep.expire_leases() + sweep.expire_external_jobs()
+        ended += sweep.cancel_abandoned()
+    sweep.promote_due()
+    sweep.cancel_children()
+    sweep.unblock()
+    pruned = prune(tx, limit)
+    next_loss = min((at for (at,) in tx.all(SQL.next_expiry) if at is not None), default=None)
+    (next_firing,) = tx.one(SQL.next_schedule)
     return SweepResult(
-        lost=lost, ended=ended, removed=forgotten.jobs, more=sweeping.more or forgotten.more,
-        next_loss=None if dies is None else max(0.0, dies - now),
-        next_firing=None if fires is None else fires - now,
+        lost=lost, ended=ended, removed=pruned.jobs, more=sweep.more or pruned.more,
+        next_loss=None if next_loss is None else max(0.0, next_loss - tx.now),
+        next_firing=None if next_firing is None else next_firing - tx.now,
     )  # fmt: skip
 
 
-class _Sweeping:
-    """One sweep under way. `more` is set when a part of it met its limit."""
+class _Sweep:
+    """One sweep in progress. `more`: whether a step reached its limit."""
 
-    def __init__(self, connection: apsw.Connection, now: float, touched: ChangeSet, limit: int) -> None:
+    def __init__(self, tx: Transaction, limit: int) -> None:
         self.more = False
-        self._connection = connection
-        self._now = now
-        self._touched = touched
+        self._tx = tx
         self._limit = limit
 
-    def may_expire(self, lease: float) -> bool:
-        """Keep the sweep mark, and tell whether leases and listeners may be given up now (rules 5).
+    def may_expire_leases(self, lease: float) -> bool:
+        """Record the time of this sweep, and return whether leases and listeners may expire now (rule 5).
 
-        Where nobody has swept for long (a restart, a sleep, a step of the clock), they first get a whole lease to renew.
+        After a long time without a sweep (a restart, a suspended machine, a change of the clock), they first get a whole lease.
         """
-        swept, patient = one(self._connection, _TIMES)
-        if swept is not None and swept > self._now:
+        last_sweep, not_before = self._tx.one(SQL.times)
+        now = self._tx.now
+        if last_sweep is not None and last_sweep > now:
             if not self._clamp():
                 return False
-            patient = min(patient, self._now + lease)
-            self._connection.execute(_SET_TIME, ("patient", patient))
-        elif swept is None or self._now - swept > lease / 2:
+            not_before = min(not_before, now + lease)
+            self._tx.execute(SQL.set_time, "no_expiry_before", not_before)
+        elif last_sweep is None or now - last_sweep > lease / 2:
             self._clamp_rates()
-            patient = self._now + lease
-            self._connection.execute(_SET_TIME, ("patient", patient))
-        self._connection.execute(_SET_TIME, ("swept", self._now))
-        return bool(self._now >= patient)
+            not_before = now + lease
+            self._tx.execute(SQL.set_time, "no_expiry_before", not_before)
+        self._tx.execute(SQL.set_time, "last_sweep", now)
+        return bool(now >= not_before)
 
     def _clamp(self) -> bool:
-        """Shorten what the clock has made longer by stepping back; tell whether that is done."""
-        self._connection.execute(_CLAMP_WORKERS, (self._now,))
-        for statement in _CLAMPS:
-            self._connection.execute(statement, (self._now, _CLAMPED))
-            if self._connection.changes() == _CLAMPED:
+        """Shorten what lasts too long since the clock went back; return whether that is complete."""
+        self._tx.execute(SQL.clamp_workers, self._tx.now)
+        for statement in (SQL.clamp_leases, SQL.clamp_delays, SQL.clamp_listeners, SQL.clamp_deadlines):
+            if self._tx.execute(statement, self._tx.now, _MAX_CLAMPED) == _MAX_CLAMPED:
                 self.more = True
         self._clamp_rates()
         return not self.more
 
     def _clamp_rates(self) -> None:
-        if rates.clamp(self._connection, self._now, _CLAMPED):
+        if clamp_rates(self._tx, _MAX_CLAMPED):
             self.more = True
 
-    def sweep_dead_workers(self) -> int:
-        """Take the leases of each worker that has renewed none in time, and forget it with the last of them."""
+    def expire_workers(self) -> int:
+        """End the leases of workers that have renewed none in time, and delete each worker after its last lease."""
         lost = 0
-        for (worker,) in all_rows(self._connection, _DEAD, self._now):
-            room = self._limit - lost
-            lost += self._lose(all_rows(self._connection, _LEASES, worker, room))
+        for (worker,) in self._tx.all(SQL.dead_workers, self._tx.now):
+            lost += self._lose_leases(self._tx.all(SQL.jobs_of_worker, worker, self._limit - lost))
             if lost >= self._limit:
-                break  # this worker may have more, and is found again
-            self._connection.execute(_FORGET_WORKER, (worker,))
-            self._connection.execute(_FORGET_MARK, (worker_topic(worker),))
+                break  # this worker may have more leases, so the next sweep must find it
+            delete_worker(self._tx, worker)
         return lost
 
-    def sweep_left_behind(self) -> int:
-        """Take expired leases whose worker is gone, or lives and does not renew them."""
-        return self._lose(all_rows(self._connection, _LEFT_BEHIND, self._now, self._limit))
+    def expire_leases(self) -> int:
+        """End expired leases whose worker is gone, or is alive and does not renew them."""
+        return self._lose_leases(self._tx.all(SQL.expired_leases, self._tx.now, self._limit))
 
-    def sweep_unanswered(self) -> int:
-        """Take expired leases that are handed over."""
-        return self._lose(all_rows(self._connection, _UNANSWERED, self._now, self._limit))
+    def expire_external_jobs(self) -> int:
+        return self._lose_leases(self._tx.all(SQL.expired_external_jobs, self._tx.now, self._limit))
 
-    def end_late(self) -> int:
-        """End queued jobs whose deadline or time to start has passed."""
-        late = all_rows(self._connection, _LATE, self._now, self._limit)
-        for (seq,) in late:
-            expire(self._connection, seq, self._now, self._touched)
-        self.more = self.more or len(late) == self._limit
-        return len(late)
+    def expire_jobs(self) -> int:
+        """Finish queued jobs whose deadline or time to start has passed, and return how many."""
+        expired = self._tx.all(SQL.expired_jobs, self._tx.now, self._limit)
+        for (seq,) in expired:
+            expire(self._tx, seq)
+        self.more = self.more or len(expired) == self._limit
+        return len(expired)
 
-    def stop_abandoned(self) -> int:
-        """Stop jobs whose last listener has been gone for too long, and tell how many of them have ended by that."""
-        abandoned = all_rows(self._connection, _ABANDONED, self._now, self._limit)
+    def cancel_abandoned(self) -> int:
+        """Cancel jobs without listeners for too long, and return how many have finished by that."""
+        abandoned = self._tx.all(SQL.abandoned_jobs, self._tx.now, self._limit)
         ended = 0
         for (seq,) in abandoned:
-            row = row_by_seq(self._connection, seq)
-            ended += cancel_job(self._connection, row, self._now, self._touched)
-            self._connection.execute(_NO_LISTENER, (seq,))
+            ended += cancel_job(self._tx, row_by_seq(self._tx, seq))
+            self._tx.execute(SQL.clear_abandon, seq)
         self.more = self.more or len(abandoned) == self._limit
         return ended
 
-    def make_due_ready(self) -> None:
-        """Make delayed jobs ready whose time has come."""
-        room = self._limit
-        for (queue,) in all_rows(self._connection, _QUEUES):
-            room -= promote_due(self._connection, queue, self._now, self._touched, room)
-            if room <= 0:
+    def promote_due(self) -> None:
+        """Make delayed jobs ready that are due."""
+        remaining = self._limit
+        for (queue,) in self._tx.all(SQL.queues):
+            remaining -= promote_due(self._tx, queue, remaining)
+            if remaining <= 0:
                 self.more = True
                 return
 
-    def stop_children(self) -> None:
-        """Stop children of cancelled jobs that were too many for one step."""
-        if cancel_children(self._connection, self._now, self._touched, self._limit):
+    def cancel_children(self) -> None:
+        """Cancel children of cancelled jobs that were too many for one step."""
+        if cancel_children(self._tx, self._limit):
             self.more = True
 
-    def wake_parked(self) -> None:
-        """Wake jobs at rates whose time has come, and those who wait for others that were woken and nobody claims."""
-        if blocked_jobs.unblock_due(self._connection, self._now, self._touched, self._limit):
+    def unblock(self) -> None:
+        """Unblock jobs of rates that are due, and jobs behind others that were unblocked and that no worker claims."""
+        if blocked_jobs.unblock_due(self._tx, self._limit):
             self.more = True
-        blocked_jobs.unblock_beyond_reserved(self._connection, self._now, self._touched, self._limit)
+        blocked_jobs.unblock_beyond_reserved(self._tx, self._limit)
 
-    def _lose(self, found: Sequence[tuple[int]]) -> int:
-        """Take leases back, and tell how many. Nobody is blamed and nobody is spared (rules 7)."""
+    def _lose_leases(self, found: Sequence[tuple[int]]) -> int:
+        """End leases as lost, and return how many. The cause of the loss makes no difference (rule 7)."""
         for (seq,) in found:
-            row = row_by_seq(self._connection, seq)
-            problem = NOT_ANSWERED if row.outside else WORKER_LOST
-            lose_lease(
-                self._connection, row._replace(epoch=new_epoch()), Failure(problem=problem), self._now, self._touched
-            )
+            row = row_by_seq(self._tx, seq)
+            problem = NOT_ANSWERED if row.external else WORKER_LOST
+            lose_lease(self._tx, row._replace(epoch=new_epoch()), Failure(problem=problem))
         self.more = self.more or len(found) >= self._limit
         return len(found)

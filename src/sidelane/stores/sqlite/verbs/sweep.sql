@@ -1,27 +1,28 @@
--- sweep: do what time asks for.
--- Tables: meta, workers, marks, jobs, specs, queues, schedules.
+-- sweep: expire leases, deadlines and listeners, and find the next times to do so.
+-- Tables: meta, workers, jobs, specs, queues, schedules.
 
 -- :times
--- One row: the sweep mark, and until when no lease is swept.
-SELECT (SELECT value FROM meta WHERE name = 'swept'), (SELECT value FROM meta WHERE name = 'patient')
+-- One row: when the last sweep was, and before when no lease expires.
+SELECT (SELECT value FROM meta WHERE name = 'last_sweep'), (SELECT value FROM meta WHERE name = 'no_expiry_before')
 
 -- :set_time
 -- Parameters: name, value.
 INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2
 
 -- :clamp_workers
--- After the clock has stepped back nothing lasts longer than its own duration. Parameters: now.
-UPDATE workers SET expires = min(expires, ?1 + lease), beaten = min(beaten, ?1 + lease)
+-- After the clock went back, nothing may last longer than its duration. Parameters: now.
+UPDATE workers SET expires = min(expires, ?1 + lease_duration), heartbeat_expires = min(heartbeat_expires, ?1 + lease_duration)
 
 -- :clamp_leases
 -- Parameters: now, limit.
-UPDATE jobs SET expires = ?1 + lease
- WHERE seq IN (SELECT seq FROM jobs INDEXED BY jobs_running WHERE state = 2 AND expires > ?1 + lease LIMIT ?2)
+UPDATE jobs SET lease_expires = ?1 + lease_duration
+ WHERE seq IN (
+    SELECT seq FROM jobs INDEXED BY jobs_running WHERE state = 2 AND lease_expires > ?1 + lease_duration LIMIT ?2)
 
 -- :clamp_delays
 -- Parameters: now, limit.
-UPDATE jobs SET due = ?1 + wait
- WHERE seq IN (SELECT seq FROM jobs INDEXED BY jobs_due WHERE state = 1 AND due > ?1 + wait LIMIT ?2)
+UPDATE jobs SET due = ?1 + delay
+ WHERE seq IN (SELECT seq FROM jobs INDEXED BY jobs_due WHERE state = 1 AND due > ?1 + delay LIMIT ?2)
 
 -- :clamp_listeners
 -- Parameters: now, limit.
@@ -33,63 +34,54 @@ UPDATE jobs SET abandon_at = ?1 + (SELECT abandon_after FROM specs s WHERE s.seq
 -- Parameters: now, limit.
 UPDATE jobs
    SET deadline_at = min(deadline_at, ?1 + s.deadline),
-       give_up = ?1 + min(CASE WHEN started IS NULL THEN coalesce(s.start_within, s.deadline) ELSE s.deadline END,
-                          coalesce(s.deadline, s.start_within))
+       expires_at = ?1 + min(CASE WHEN started IS NULL THEN coalesce(s.expires_in, s.deadline) ELSE s.deadline END,
+                             coalesce(s.deadline, s.expires_in))
   FROM specs s
  WHERE s.seq = jobs.seq
-   AND jobs.seq IN (SELECT j.seq FROM jobs j INDEXED BY jobs_give_up JOIN specs p ON p.seq = j.seq
+   AND jobs.seq IN (SELECT j.seq FROM jobs j INDEXED BY jobs_expires JOIN specs p ON p.seq = j.seq
                      WHERE j.state < 2
-                       AND j.give_up > ?1 + min(CASE WHEN j.started IS NULL THEN coalesce(p.start_within, p.deadline) ELSE p.deadline END,
-                                                coalesce(p.deadline, p.start_within))
+                       AND j.expires_at > ?1 + min(CASE WHEN j.started IS NULL THEN coalesce(p.expires_in, p.deadline) ELSE p.deadline END,
+                                                   coalesce(p.deadline, p.expires_in))
                      LIMIT ?2)
 
--- :dead
+-- :dead_workers
 -- Parameters: now. Rows: id.
 SELECT id FROM workers WHERE expires <= ?
 
--- :next_dead
--- Rows: when the leases of the first worker end, and the first that is handed over.
+-- :next_expiry
+-- Rows: when the first worker expires, and the first lease of an external job.
 SELECT min(expires) FROM workers
  UNION ALL
-SELECT min(expires) FROM jobs INDEXED BY jobs_outside WHERE state = 2 AND worker IS NULL
+SELECT min(lease_expires) FROM jobs INDEXED BY jobs_external WHERE state = 2 AND worker IS NULL
 
--- :next_firing
--- One row: when the first schedule is to fire.
+-- :next_schedule
+-- One row: when the first schedule is due.
 SELECT min(next) FROM schedules WHERE enabled = 1
 
--- :forget_worker
--- Parameters: id.
-DELETE FROM workers WHERE id = ?
-
--- :forget_mark
--- Parameters: topic.
-DELETE FROM marks WHERE topic = ?
-
--- :leases
+-- :jobs_of_worker
 -- Parameters: worker, limit. Rows: seq.
 SELECT seq FROM jobs WHERE state = 2 AND worker = ? ORDER BY seq LIMIT ?
 
--- :left_behind
--- Expired leases whose worker is not there any more, or lives and has not named them since. Parameters: now, limit.
--- Rows: seq.
+-- :expired_leases
+-- Expired leases whose worker is gone, or is alive and has not renewed them since. Parameters: now, limit. Rows: seq.
 SELECT j.seq
   FROM jobs j INDEXED BY jobs_running LEFT JOIN workers w ON w.id = j.worker
- WHERE j.state = 2 AND j.worker IS NOT NULL AND j.expires <= ?1 AND (w.id IS NULL OR w.beaten > j.expires)
+ WHERE j.state = 2 AND j.worker IS NOT NULL AND j.lease_expires <= ?1 AND (w.id IS NULL OR w.heartbeat_expires > j.lease_expires)
  LIMIT ?2
 
--- :unanswered
--- Expired leases that are handed over. Parameters: now, limit. Rows: seq.
-SELECT seq FROM jobs INDEXED BY jobs_outside WHERE state = 2 AND worker IS NULL AND expires <= ? LIMIT ?
-
--- :late
+-- :expired_external_jobs
 -- Parameters: now, limit. Rows: seq.
-SELECT seq FROM jobs INDEXED BY jobs_give_up WHERE state < 2 AND give_up <= ? LIMIT ?
+SELECT seq FROM jobs INDEXED BY jobs_external WHERE state = 2 AND worker IS NULL AND lease_expires <= ? LIMIT ?
 
--- :abandoned
+-- :expired_jobs
+-- Parameters: now, limit. Rows: seq.
+SELECT seq FROM jobs INDEXED BY jobs_expires WHERE state < 2 AND expires_at <= ? LIMIT ?
+
+-- :abandoned_jobs
 -- Parameters: now, limit. Rows: seq.
 SELECT seq FROM jobs INDEXED BY jobs_abandon WHERE state < 3 AND abandon_at <= ? LIMIT ?
 
--- :no_listener
+-- :clear_abandon
 -- Parameters: seq.
 UPDATE jobs SET abandon_at = NULL WHERE seq = ?
 

@@ -1,0 +1,118 @@
+"""Actions on jobs, batches and callbacks: cancel, requeue, redeliver. Each item gets a result with a message."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sidelane.admin.documents import Document, batch_document, callback_document, job_document, unknown_job_text
+from sidelane.callbacks.status import CallbackRecord, redeliver_callbacks
+from sidelane.client.batch import Batch
+from sidelane.client.client import Client
+from sidelane.client.event_stream import batch_record
+from sidelane.model.errors import JobConflict, JobError
+from sidelane.model.job import JobRecord, Rejection, State, Tombstone
+from sidelane.stores.contract import Store
+
+Lookup = JobRecord | Tombstone | None
+"""What a store returns for an id."""
+
+
+class Status(StrEnum):
+    """Outcome of an action on one item."""
+
+    DONE = "done"
+    FAILED = "failed"
+    NOT_FOUND = "not found"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """Outcome of an action on one item, which `name` identifies. `details` are further members of its JSON document."""
+
+    name: str
+    status: Status
+    message: str
+    details: Document | None = None
+
+    def document(self, key: str = "id") -> Document:
+        """Return the result as JSON. `key` is the member that holds the name."""
+        return {key: self.name, "done": self.status is Status.DONE, "message": self.message, **(self.details or {})}
+
+
+async def cancel_jobs(store: Store, ids: Sequence[str]) -> list[ActionResult]:
+    """Cancel queued jobs at once, and ask running ones to stop."""
+    before, after = await store.get(ids), await store.cancel(ids)
+    return list(map(_cancelled, ids, before, after))
+
+
+async def requeue_jobs(store: Store, ids: Sequence[str]) -> list[ActionResult]:
+    """Return finished jobs to their queues with fresh retry budgets. Unfinished jobs are left unchanged."""
+    before, after = await store.get(ids), await store.requeue(ids)
+    return list(map(_requeued, ids, before, after))
+
+
+async def cancel_batch(store: Store, batch_id: str) -> ActionResult:
+    """Close a batch, cancel its queued jobs and ask its running ones to stop. Raises `UnknownBatch`."""
+    before = await batch_record(store, batch_id)
+    batch: Batch[object] = Batch(batch_id, store)
+    after = await batch.cancel()
+    details = {"batch": batch_document(after)}
+    if before.ended is not None:
+        return ActionResult(batch_id, Status.DONE, f"already finished ({before.state})", details)
+    message = f"{after.cancelled - before.cancelled:,} cancelled"
+    if after.unfinished:
+        message += f", {after.unfinished:,} running: cancellation requested"
+    return ActionResult(batch_id, Status.DONE, message, details)
+
+
+async def redeliver(client: Client, ids: Sequence[str]) -> list[ActionResult]:
+    """Deliver callbacks again. An id of a job stands for all callbacks of its last end."""
+    return [await _redeliver(client, each) for each in ids]
+
+
+async def _redeliver(client: Client, some_id: str) -> ActionResult:
+    try:
+        records = await redeliver_callbacks(client, some_id)
+    except JobConflict as error:
+        return ActionResult(some_id, Status.FAILED, str(error), _callbacks([]))
+    except JobError as error:
+        return ActionResult(some_id, Status.NOT_FOUND, str(error), _callbacks([]))
+    if not records:
+        return ActionResult(some_id, Status.FAILED, "no callbacks to deliver", _callbacks(records))
+    waiting = sum(record.state is not State.RUNNING for record in records)
+    message = f"{waiting} queued for delivery" if waiting else "delivery is already running"
+    return ActionResult(some_id, Status.DONE, message, _callbacks(records))
+
+
+def rejection_text(rejection: Rejection) -> str:
+    """Return why a store rejected a job, on one line."""
+    return rejection.problem.detail or rejection.problem.title
+
+
+def _cancelled(job_id: str, before: Lookup, after: JobRecord | None) -> ActionResult:
+    if after is None or not isinstance(before, JobRecord):
+        return _not_found(job_id, before)
+    if before.state.finished:
+        return _done(after, f"already finished ({before.state})")
+    return _done(after, "cancelled" if after.state is State.CANCELLED else "running: cancellation requested")
+
+
+def _requeued(job_id: str, before: Lookup, after: JobRecord | Rejection | None) -> ActionResult:
+    if isinstance(after, Rejection):
+        return ActionResult(job_id, Status.FAILED, f"not requeued: {rejection_text(after)}", {"job": None})
+    if after is None or not isinstance(before, JobRecord):
+        return _not_found(job_id, before)
+    return _done(after, "requeued" if before.state.finished else f"unchanged: it is not finished ({before.state})")
+
+
+def _done(record: JobRecord, message: str) -> ActionResult:
+    return ActionResult(record.id, Status.DONE, message, {"job": job_document(record)})
+
+
+def _not_found(job_id: str, before: Lookup) -> ActionResult:
+    tombstone = before if isinstance(before, Tombstone) else None
+    return ActionResult(job_id, Status.NOT_FOUND, unknown_job_text(tombstone), {"job": None})
+
+
+def _callbacks(records: Sequence[CallbackRecord]) -> Document:
+    return {"callbacks": list(map(callback_document, records))}

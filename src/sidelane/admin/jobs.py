@@ -1,0 +1,123 @@
+"""Jobs as operators see them: lists, everything about one job, and the name of its state."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from sidelane.admin.documents import (
+    Document,
+    callback_document,
+    failure_document,
+    follow_up_document,
+    job_document,
+    time_text,
+    worker_document,
+)
+from sidelane.admin.worker_lookup import WorkerLookup, find_worker
+from sidelane.callbacks.status import CallbackRecord, callbacks_of
+from sidelane.client.client import Client
+from sidelane.client.event_stream import partial_text
+from sidelane.model.job import FollowUp, JobRecord, JobSpec, Query, State
+from sidelane.model.worker import QueuePosition
+from sidelane.tasks.internal_queues import INTERNAL_PREFIX
+
+
+class JobView(StrEnum):
+    """A job's state as operators see it: one of the five states, or a view of it that says more."""
+
+    QUEUED = "queued"
+    SCHEDULED = "scheduled"  # queued with a time before which it does not start
+    RETRYING = "retrying"  # the same, after a failure
+    WAITING_FOR_LIMIT = "waiting for limit"  # queued, but a limit is full
+    RUNNING = "running"
+    DISPATCHED = "dispatched"  # running on an external worker
+    CANCELLING = "cancelling"  # running, asked to stop
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDetail:
+    """Everything about one job. `partial` is the text that it has streamed so far, if it has no result."""
+
+    record: JobRecord
+    lookup: WorkerLookup
+    position: QueuePosition | None
+    partial: str
+    callbacks: Sequence[CallbackRecord]
+
+    def document(self) -> Document:
+        """Return everything about the job as one JSON document."""
+        record, lookup, position, sent = self.record, self.lookup, self.position, self.lookup.sent
+        return {
+            **job_document(record),
+            "follow_ups": list(map(follow_up_document, record.spec.follow_ups)),
+            "callbacks": list(map(callback_document, self.callbacks)),
+            "placeholders": dict(record.spec.placeholders),
+            "cascade": record.spec.cascade,
+            "partial": self.partial or None,
+            "position": position.before if position else None,
+            "wait": position.wait if position else None,
+            "has_worker": lookup.has_worker,
+            "notice": lookup.notice or None,
+            "running_on": worker_document(lookup.worker) if lookup.worker else None,
+            "dispatched": {"to": sent.to, "until": time_text(sent.until)} if sent else None,
+            "retention": record.spec.retention,
+            "history": [failure_document(failure) for failure in record.history],
+        }
+
+
+def job_view(record: JobRecord, now: float) -> JobView:
+    """Return the name of a job's state. `now` is in seconds since 1970."""
+    if record.state is State.RUNNING and record.cancel_requested:
+        return JobView.CANCELLING
+    if record.external_lease is not None:
+        return JobView.DISPATCHED
+    if due_later(record, now) is not None:
+        return JobView.RETRYING if record.failures else JobView.SCHEDULED
+    if record.state is State.QUEUED and record.waiting_for_limit is not None:
+        return JobView.WAITING_FOR_LIMIT
+    return JobView(record.state)
+
+
+def due_later(record: JobRecord, now: float) -> float | None:
+    """Return the time before which a queued job does not start, or None if that time has come."""
+    waits = record.state is State.QUEUED and record.due is not None and record.due > now
+    return record.due if waits else None
+
+
+def users_follow_ups(spec: JobSpec) -> list[FollowUp]:
+    """Return what follows a job, without Sidelane's internal jobs."""
+    return [follow_up for follow_up in spec.follow_ups if not follow_up.spec.task.startswith(INTERNAL_PREFIX)]
+
+
+def asks_for_internal(query: Query) -> bool:
+    """Return whether a query names internal jobs: by their task or queue, or as the children of a job."""
+    return query.parent is not None or any(
+        (name or "").startswith(INTERNAL_PREFIX) for name in (query.task, query.queue)
+    )
+
+
+async def list_jobs(client: Client, query: Query, *, internal: bool) -> list[JobRecord]:
+    """Return the newest matching jobs; internal ones (callbacks, dispatches, file cleanup) only if `internal`."""
+    records, before = list[JobRecord](), query.before
+    while len(records) < query.limit:
+        page = await client.find(replace(query, before=before))
+        records += [record for record in page if internal or not record.spec.queue.startswith(INTERNAL_PREFIX)]
+        if len(page) < query.limit:
+            break
+        before = page[-1].sequence
+    return records[: query.limit]
+
+
+async def job_detail(client: Client, job_id: str) -> JobDetail:
+    """Return everything about a job. Raises `UnknownJob` or `JobRemoved`."""
+    record = await client.record(job_id)
+    return JobDetail(
+        record=record,
+        lookup=await find_worker(record, client.store),
+        position=await client.store.queue_position(job_id) if record.state is State.QUEUED else None,
+        partial=await partial_text(client.store, record.id) if record.result is None else "",
+        callbacks=await callbacks_of(client, job_id),
+    )

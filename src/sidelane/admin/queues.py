@@ -1,0 +1,92 @@
+"""Queues as operators see them: list, pause, resume and drain."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from sidelane.admin.actions import ActionResult, Status
+from sidelane.model.worker import QueueStats, WorkerInfo
+from sidelane.stores.contract import Store
+
+POLL_INTERVAL = 0.25
+"""Seconds between two looks at a queue that drains: stores send no hint when a job of a queue ends."""
+
+
+async def list_queues(store: Store) -> tuple[list[QueueStats], list[WorkerInfo]]:
+    """Return every queue that has had a job or has a live worker, by name, and the live workers."""
+    workers = await store.workers()
+    queues = {queue.name: queue for queue in await store.stats()}
+    for worker in workers:
+        for name in worker.queues:
+            queues.setdefault(name, QueueStats(name=name))
+    return [queues[name] for name in sorted(queues)], workers
+
+
+def without_worker(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> list[QueueStats]:
+    """Return the queues with queued jobs that no live worker takes."""
+    served = {name for worker in workers for name in worker.queues}
+    return [queue for queue in queues if queue.queued and queue.name not in served]
+
+
+async def set_paused(store: Store, names: Sequence[str], *, paused: bool) -> list[ActionResult]:
+    """Pause or resume queues. A queue that the store has never seen is an error, because it is probably a typing error."""
+    queues, _ = await list_queues(store)
+    known = {queue.name: queue for queue in queues}
+    results = []
+    for name in dict.fromkeys(names):
+        if name in known:
+            await store.pause(name, paused)
+        results.append(_pause_result(name, known, paused=paused))
+    return results
+
+
+async def wait_until_drained(
+    store: Store, names: Sequence[str], timeout: float | None, on_poll: Callable[[Mapping[str, int]], None]
+) -> dict[str, int]:
+    """Wait until no job of these queues runs, at most `timeout` seconds. Return the running jobs that are left, by queue.
+
+    `on_poll` is called with the running jobs by queue after each look.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        stats = {queue.name: queue.running for queue in await store.stats()}
+        running = {name: stats[name] for name in names if stats.get(name)}
+        if not running:
+            return {}
+        on_poll(running)
+        left = POLL_INTERVAL if end is None else min(POLL_INTERVAL, end - time.monotonic())
+        if left <= 0:
+            return running
+        await asyncio.sleep(left)
+
+
+def drain_result(paused: ActionResult, left: Mapping[str, int]) -> ActionResult:
+    """Return the result of a drain for one queue that was paused, by the running jobs that are left."""
+    if paused.status is not Status.DONE:
+        return paused
+    if running := left.get(paused.name, 0):
+        return replace(
+            paused, status=Status.FAILED, message=f"not drained: {job_count(running)} still running; the queue stays paused"
+        )  # fmt: skip
+    return replace(paused, message="drained: no job is running; the queue stays paused")
+
+
+def job_count(count: int) -> str:
+    """Return a number of jobs in words, e.g. "1 job" or "2,500 jobs"."""
+    return "1 job" if count == 1 else f"{count:,} jobs"
+
+
+def _pause_result(name: str, known: Mapping[str, QueueStats], *, paused: bool) -> ActionResult:
+    queue = known.get(name)
+    if queue is None:
+        others = f"known queues: {', '.join(known)}" if known else "no queue is known yet"
+        message = f"no such queue: the store has never seen a job or a worker of it; {others}"
+        return ActionResult(name, Status.NOT_FOUND, message)
+    if queue.paused == paused:
+        return ActionResult(name, Status.DONE, "already paused" if paused else "not paused")
+    if paused:
+        more = f"; {job_count(queue.running)} still running" if queue.running else ""
+        return ActionResult(name, Status.DONE, f"paused{more}")
+    more = f"; {job_count(queue.queued)} queued" if queue.queued else ""
+    return ActionResult(name, Status.DONE, f"resumed{more}")

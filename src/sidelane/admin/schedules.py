@@ -1,0 +1,62 @@
+"""Schedules as operators see them: next and missed runs; enable, disable, run and forget."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from sidelane.admin.actions import ActionResult, Status
+from sidelane.client.client import Client
+from sidelane.client.schedules import Schedules
+from sidelane.model.job import JobRecord
+from sidelane.model.schedule import ScheduleRecord
+from sidelane.stores.contract import Store
+
+OVERDUE_AFTER = 10.0
+"""Seconds after its time at which a run counts as overdue, because no process has submitted it."""
+
+
+def next_run(record: ScheduleRecord) -> float | None:
+    """Return the time of the next run in seconds since 1970, computed if the store does not have it yet.
+
+    None if the schedule is disabled, or if its cron expression cannot be read here (the package `cronsim` is missing).
+    """
+    if not record.enabled:
+        return None
+    if record.next:
+        return record.next
+    try:
+        return record.schedule.next(record.last)
+    except ImportError:
+        return None
+
+
+def is_overdue(record: ScheduleRecord, now: float) -> bool:
+    """Return whether a run should have been submitted some time ago."""
+    due = next_run(record)
+    return due is not None and due < now - OVERDUE_AFTER
+
+
+async def set_enabled(store: Store, names: Sequence[str], *, enabled: bool) -> list[ActionResult]:
+    """Enable or disable schedules. An enabled schedule does not catch up on the runs that it missed while disabled."""
+    done = "enabled" if enabled else "disabled"
+    return await _apply(names, lambda name: store.set_schedule_enabled(name, enabled), done)
+
+
+async def forget(store: Store, names: Sequence[str]) -> list[ActionResult]:
+    """Delete schedules from the store. A lane that declares one adds it again when it opens."""
+    return await _apply(names, store.delete_schedule, "forgotten")
+
+
+async def run_now(client: Client, name: str) -> tuple[JobRecord, bool]:
+    """Submit a schedule's job now. Return the job, and whether it is new: it is not if its unique key is taken.
+
+    Raises `UnknownSchedule`, and what a submission raises.
+    """
+    job = await Schedules(lambda: client).run(name)
+    return await client.record(job.id), job.created
+
+
+async def _apply(names: Sequence[str], action: Callable[[str], Awaitable[bool]], done: str) -> list[ActionResult]:
+    return [_result(name, await action(name), done) for name in dict.fromkeys(names)]
+
+
+def _result(name: str, found: bool, done: str) -> ActionResult:
+    return ActionResult(name, Status.DONE, done) if found else ActionResult(name, Status.NOT_FOUND, "no such schedule")

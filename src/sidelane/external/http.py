@@ -1,0 +1,111 @@
+"""HTTP endpoint of external workers: one POST per dispatch, signed if a secret is named."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import KW_ONLY, dataclass, field
+from http import HTTPStatus
+from importlib.util import find_spec
+from sys import maxsize
+from typing import Literal
+
+from sidelane.callbacks.http_client import NotDelivered, WebhookClient
+from sidelane.callbacks.signing import Secrets, webhook_headers
+from sidelane.callbacks.url import parse_url
+from sidelane.model.errors import (
+    ArgumentsError,
+    ConfigurationError,
+    MissingExtra,
+    TransportError,
+    TransportMisconfigured,
+)
+from sidelane.model.message import Message
+from sidelane.transports.contract import VISIBILITY_TIMEOUT, Receiver, Transport
+
+RETRYABLE_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+"""Statuses from 400 to 499 that ask for another attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """A URL that accepts dispatched jobs by POST: any status from 200 to 299 accepts one.
+
+    `secret` names the secret that signs them by Standard Webhooks 1.0; `headers` go with each. Raises `ConfigurationError`.
+    """
+
+    url: str
+    _: KW_ONLY
+    secret: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    kind: Literal["http"] = "http"
+
+    def __post_init__(self) -> None:
+        try:
+            parse_url(self.url)
+        except ArgumentsError as error:
+            raise ConfigurationError(f"Http(…): {error}") from error
+
+    def __str__(self) -> str:
+        return parse_url(self.url).redacted
+
+    @property
+    def can_send(self) -> bool:
+        return True
+
+    @property
+    def can_receive(self) -> bool:
+        return False
+
+    def require_driver(self) -> None:
+        if find_spec("httpcore2") is None:
+            raise MissingExtra(f"{self} needs a driver: pip install 'sidelane[webhooks]'.")
+
+    def open(self) -> Transport:
+        raise ConfigurationError(f"{self} is opened by a lane, which has the HTTP client and the secrets.")
+
+
+class HttpTransport:
+    """Sends messages to one URL."""
+
+    max_message_size = maxsize
+    redelivery_window = 0.0
+
+    def __init__(self, webhooks: WebhookClient, secrets: Secrets, endpoint: Http) -> None:
+        self._webhooks = webhooks
+        self._secrets = secrets
+        self._endpoint = endpoint
+
+    async def connect(self) -> None:
+        """Do nothing: connections are made by the POST."""
+
+    async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
+        """POST each message.
+
+        Raises `NotDelivered` if another attempt may help, `TransportMisconfigured` if the answer is final, `AddressRefused`,
+        `SecretError` and `MissingExtra`.
+        """
+        for message in messages:
+            await self._post(message)
+        return [None] * len(messages)
+
+    def open_receiver(self, *, visibility_timeout: float = VISIBILITY_TIMEOUT) -> AbstractAsyncContextManager[Receiver]:
+        raise TransportMisconfigured(f"{self._endpoint} cannot be received from.")
+
+    async def close(self) -> None:
+        """Do nothing: the lane closes its HTTP client."""
+
+    async def _post(self, message: Message) -> None:
+        endpoint = self._endpoint
+        secrets = await self._secrets.get(endpoint.secret) if endpoint.secret else []
+        headers = {
+            "content-type": message.attributes.get("content-type", "text/plain; charset=utf-8"),
+            **({"traceparent": message.traceparent} if message.traceparent else {}),
+            **webhook_headers(message.id, message.body, secrets),
+            **endpoint.headers,
+        }
+        response = await self._webhooks.post(endpoint.url, message.body.encode(), headers)
+        if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+            return
+        reason = f"{endpoint} answered {response.status}" + (f": {response.text}" if response.text else ".")
+        if response.status in range(400, 500) and response.status not in RETRYABLE_STATUSES:
+            raise TransportMisconfigured(reason)
+        raise NotDelivered(reason, response.retry_after)

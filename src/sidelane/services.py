@@ -1,0 +1,44 @@
+"""Services: what the parts of one lane share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sidelane.client.client import Client
+from sidelane.files.files import Files
+from sidelane.model.errors import ConfigurationError, LaneNotOpen
+from sidelane.model.settings import Settings
+from sidelane.tasks.registry import Registry
+from sidelane.transports.factory import TransportPool
+
+
+@dataclass(slots=True)
+class Services:
+    """What is declared on a lane, its settings and files, its transports, and its client while it is open."""
+
+    settings: Settings
+    registry: Registry = field(default_factory=Registry)
+    transports: TransportPool = field(default_factory=TransportPool)
+    files: Files = field(init=False)
+    _client: Client | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.files = Files(self.settings.file_storage, url=self.settings.files_url, client=lambda: self.client)
+
+    @property
+    def client(self) -> Client:
+        """The client of the open store. Raises `LaneNotOpen`."""
+        if self._client is None:
+            raise LaneNotOpen
+        return self._client
+
+    @contextmanager
+    def use(self, client: Client) -> Iterator[None]:
+        """Make this the open client within the block. Raises `ConfigurationError` if there is one already."""
+        if self._client is not None:
+            raise ConfigurationError("This lane is already open in this process.")
+        self._client = client
+        try:
+            yield
+        finally:
+            self._client = None

@@ -1,0 +1,47 @@
+-- Writes the event log of a job: numbers without gaps, and an epoch for each part that readers must tell from a lost one (rule 17).
+-- Needs: rows.
+--
+-- An event is '<epoch> <at>\n<name>\n<data>'. An end event in the log has an empty name, and its data is the state's code with the
+-- result or problem after it.
+
+-- Append the entries that the log does not have yet (names and data in turn). `ordinal` is that of the first entry. If entries before
+-- it are missing, the log lost its tail in a crash: readers may have seen events whose numbers are now used again. A new epoch
+-- begins then, with a `gap` event. Returns whether the row has changed.
+local function append_events(id, row, ordinal, entries)
+  local count, missing = #entries / 2, ordinal - row[ORDINAL] - 1
+  if missing > 0 then
+    row[EPOCH] = new_epoch()
+  end
+  local header = row[EPOCH] .. ' ' .. float_text(NOW) .. '\n'
+  local events = {}
+  if missing > 0 then
+    row[LAST] = row[LAST] + 1
+    events[1] = header .. 'gap\n{"missing":' .. string.format('%.0f', missing) .. '}'
+  end
+  for index = math.max(row[ORDINAL] + 1 - ordinal, 0) + 1, count do
+    local name = entries[2 * index - 1]
+    row[LAST] = row[LAST] + 1
+    if name == 'progress' then
+      row[PROGRESS] = row[LAST]
+    end
+    events[#events + 1] = header .. name .. '\n' .. entries[2 * index]
+  end
+  in_chunks('RPUSH', PREFIX .. 'log:' .. id, events)
+  row[ORDINAL] = math.max(row[ORDINAL], ordinal + count - 1)
+  return #events > 0
+end
+
+-- Append the end event of a finished job, which until now was only in the row.
+local function persist_end_event(id, row)
+  local data = row[PROBLEM] or result_of(id, row) or ''
+  call('RPUSH', PREFIX .. 'log:' .. id, row[EPOCH] .. ' ' .. float_text(row[ENDED]) .. '\n\n' .. row[STATE] .. data)
+end
+
+-- Read entries from the arguments.
+local function next_entries()
+  local entries = {}
+  for index = 1, 2 * next_number() do
+    entries[index] = next_arg()
+  end
+  return entries
+end

@@ -1,6 +1,0 @@
--- What follows a job.
--- Tables: specs.
-
--- :follow_ups
--- Parameters: seq.
-SELECT follow_ups FROM specs WHERE seq = ?

@@ -1,0 +1,50 @@
+-- Limits: slots, rates, and which jobs may be replaced.
+-- Tables: specs, slots, replaceable_jobs, rates.
+
+-- :limits_of_job
+-- Parameters: seq.
+SELECT limits FROM specs WHERE seq = ?
+
+-- :count_slots
+-- Parameters: limit_id, maximum. One row: how many slots are taken, counted up to the maximum.
+SELECT count(*) FROM (SELECT 1 FROM slots WHERE limit_id = ? LIMIT ?)
+
+-- :acquire
+-- Parameters: limit_id, job, while_running.
+INSERT OR IGNORE INTO slots (limit_id, job, while_running) VALUES (?, ?, ?)
+
+-- :release
+-- Parameters: limit_id, job.
+DELETE FROM slots WHERE limit_id = ? AND job = ?
+
+-- :set_replaceable
+-- Parameters: limit_id, job.
+INSERT OR IGNORE INTO replaceable_jobs (limit_id, job) VALUES (?, ?)
+
+-- :clear_replaceable
+-- Parameters: limit_id, job.
+DELETE FROM replaceable_jobs WHERE limit_id = ? AND job = ?
+
+-- :tat
+-- Parameters: limit_id.
+SELECT tat FROM rates WHERE limit_id = ?
+
+-- :save_rate
+-- Parameters: limit_id, per_window, window, burst, tat, when one more job is allowed.
+INSERT INTO rates (limit_id, per_window, window, burst, tat) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT DO UPDATE SET per_window = ?2, window = ?3, burst = ?4, tat = ?5, unblock_at = max(unblock_at, ?6)
+
+-- :schedule_unblock
+-- Parameters: unblock_at, limit_id.
+UPDATE rates SET unblock_at = ? WHERE limit_id = ? AND unblock_at IS NULL
+
+-- :clamp_rates
+-- Parameters: now, limit.
+UPDATE rates SET tat = min(tat, ?1 + burst * window / per_window), unblock_at = min(unblock_at, ?1 + window / per_window)
+ WHERE limit_id IN (
+    SELECT limit_id FROM rates WHERE tat > ?1 + burst * window / per_window OR unblock_at > ?1 + window / per_window LIMIT ?2)
+
+-- :prune_rates
+-- Parameters: now, limit.
+DELETE FROM rates
+ WHERE limit_id IN (SELECT limit_id FROM rates INDEXED BY rates_tat WHERE tat <= ? AND unblock_at IS NULL LIMIT ?)

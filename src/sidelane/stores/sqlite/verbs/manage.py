@@ -1,0 +1,87 @@
+"""cancel, requeue, remove, pause, get_or_set: changes of jobs and queues by clients and operators."""
+
+from collections.abc import Sequence
+
+from sidelane.model.codec import escape_surrogates
+from sidelane.model.job import JobRecord, Rejection
+from sidelane.stores.problems import limits_full, unique_taken
+from sidelane.stores.sqlite import batches
+from sidelane.stores.sqlite.enqueue import expiry, return_to_queue
+from sidelane.stores.sqlite.event_log import persist_end_event
+from sidelane.stores.sqlite.finalize import cancel_job
+from sidelane.stores.sqlite.limits import LimitCapacity, acquire_unfinished, load_applied_limits
+from sidelane.stores.sqlite.retention import Removable, delete_outcome, remove_jobs
+from sidelane.stores.sqlite.rows import STATES, Row, record_by_id, row_by_id
+from sidelane.stores.sqlite.sql import Transaction, statements
+
+SQL = statements(__file__)
+
+
+def cancel(tx: Transaction, ids: Sequence[str]) -> list[JobRecord | None]:
+    """Cancel queued jobs at once and ask running ones to stop; return the records after that."""
+    for job_id in ids:
+        row = row_by_id(tx, job_id)
+        if row is not None:
+            cancel_job(tx, row)
+    return [record_by_id(tx, job_id) for job_id in ids]
+
+
+def requeue(tx: Transaction, ids: Sequence[str], arguments: str | None) -> list[JobRecord | Rejection | None]:
+    """Queue finished jobs again with fresh budgets (rule 10), unless their unique keys or slots of limits are taken."""
+    return [_requeue(tx, job_id, arguments) for job_id in ids]
+
+
+def _requeue(tx: Transaction, job_id: str, arguments: str | None) -> JobRecord | Rejection | None:
+    row = row_by_id(tx, job_id)
+    if row is not None and row.finished:
+        holder = tx.first(SQL.unique_holder, row.seq)
+        if holder is not None:
+            return Rejection(unique_taken(holder[0]))
+        applied = load_applied_limits(row.limits)
+        exceeded = LimitCapacity(tx).exceeded(applied.while_unfinished)
+        if exceeded:
+            return limits_full(exceeded)
+        acquire_unfinished(tx, [(row.seq, applied)])
+        if arguments is not None:
+            tx.execute(SQL.set_arguments, escape_surrogates(arguments), row.seq)
+        _reset(tx, row)
+    return record_by_id(tx, job_id)
+
+
+def _reset(tx: Transaction, row: Row) -> None:
+    result, problem = tx.first(SQL.result, row.seq) or (None, None)
+    persist_end_event(tx, row, result, problem)
+    delete_outcome(tx, row.seq)
+    expires_in, deadline = tx.one(SQL.durations, row.seq)
+    expires_at, deadline_at = expiry(expires_in, deadline, tx.now)
+    tx.execute(SQL.reset, deadline_at, row.seq)
+    if row.batch is not None:
+        batches.reopen(tx, row.batch, STATES[row.state])
+    fresh = row._replace(failures=0, worker_losses=0, isolated=0, finished_nonce=None, expires_at=expires_at)
+    return_to_queue(tx, fresh)
+
+
+def remove(tx: Transaction, ids: Sequence[str]) -> list[bool]:
+    """Remove finished jobs without unfinished children, as retention does; return whether each was removed."""
+    removable: dict[str, Removable] = {}
+    removed = []
+    for job_id in ids:
+        found = None if job_id in removable else tx.first(SQL.removable, job_id)
+        if found is not None:
+            removable[job_id] = Removable._make(found)
+        removed.append(found is not None)
+    remove_jobs(tx, list(removable.values()))
+    tx.changes.jobs.update(removable)
+    return removed
+
+
+def pause(tx: Transaction, queue: str, paused: bool) -> None:
+    """Stop or resume starting jobs of a queue."""
+    tx.execute(SQL.pause, queue, int(paused))
+    tx.changes.queues.add(queue)
+
+
+def get_or_set(tx: Transaction, name: str, value: str) -> str:
+    """Set a value unless the name has one, and return the value of the name."""
+    tx.execute(SQL.insert_value, name, value)
+    return str(tx.scalar(SQL.value, name))

@@ -1,0 +1,115 @@
+"""get, list_jobs, queue_position, stats, limits: what clients and operators read, apart from event logs."""
+
+from collections.abc import Sequence
+
+from sidelane.model import gcra
+from sidelane.model.job import JobRecord, Query, Tombstone
+from sidelane.model.limit import Limit
+from sidelane.model.worker import LimitStats, QueuePosition, QueueStats
+from sidelane.stores.sqlite import rows
+from sidelane.stores.sqlite.limits import load_applied_limits
+from sidelane.stores.sqlite.sql import Transaction, statements
+from sidelane.stores.sqlite.throughput import expected_rate, rate_of
+
+SQL = statements(__file__)
+
+_LABEL = (
+    "EXISTS (SELECT 1 FROM json_each(s.labels) l WHERE l.key = ? AND l.value = ?)"  # a JSON path would need quoting
+)
+_MAX_POSITION = 1000
+_MIN_RATE = 1 / 3600  # jobs per second; for a slower queue the wait is not estimated
+
+
+def get(tx: Transaction, ids: Sequence[str]) -> list[JobRecord | Tombstone | None]:
+    """Return the record of each job, or the tombstone of a removed one."""
+    return [rows.record_by_id(tx, job_id) or _tombstone(tx, job_id) for job_id in ids]
+
+
+def _tombstone(tx: Transaction, job_id: str) -> Tombstone | None:
+    found = tx.first(SQL.tombstone, job_id)
+    return Tombstone(job_id, found[0] or None) if found else None
+
+
+def list_jobs(tx: Transaction, query: Query) -> list[JobRecord]:
+    """Return the newest jobs that meet every condition, without their history."""
+    conditions, values = _conditions(query)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    sql = f"{rows.SQL.record}{where} ORDER BY j.seq DESC LIMIT ?"
+    return [rows.record(found) for found in tx.all(sql, *values, query.limit)]
+
+
+def _conditions(query: Query) -> tuple[list[str], list[object]]:
+    conditions: list[str] = []
+    values: list[object] = []
+    if query.states is not None:
+        codes = [code for code, state in rows.STATES.items() if state in query.states]
+        # a literal, so that SQLite can use the partial index of failed jobs
+        conditions.append(f"j.state = {codes[0]}" if len(codes) == 1 else f"j.state IN ({', '.join(map(str, codes))})")
+    for column in ("task", "queue", "user", "key", "parent", "batch"):
+        value = getattr(query, column)
+        if value is not None:
+            conditions.append(f"j.{column} = ?")
+            values.append(value)
+    if query.user is not None:
+        conditions.append("j.user <> ''")  # lets SQLite use the partial index of users
+    if query.before is not None:
+        conditions.append("j.seq < ?")
+        values.append(query.before)
+    for name, value in query.labels.items():
+        conditions.append(_LABEL)
+        values += [name, value]
+    return conditions, values
+
+
+def queue_position(tx: Transaction, job_id: str) -> QueuePosition | None:
+    """Count the ready jobs before a ready job by priority, then age, up to 1,000; None for a job that is not ready."""
+    found = tx.first(SQL.ready_job, job_id)
+    if found is None:
+        return None
+    *key, seq = found
+    higher = int(tx.scalar(SQL.count_higher, *key, _MAX_POSITION))
+    before = higher + int(tx.scalar(SQL.count_older, *key, seq, _MAX_POSITION - higher))
+    rate = expected_rate(tx, key[0])
+    return QueuePosition(before, before / rate if rate >= _MIN_RATE else None)
+
+
+def stats(tx: Transaction) -> list[QueueStats]:
+    """Count the unfinished jobs of every queue that ever had a job."""
+    return [
+        QueueStats(
+            name=name,
+            paused=bool(paused),
+            ready=ready,
+            delayed=delayed,
+            waiting_for_limit=blocked,
+            running=running,
+            oldest=None if since is None else max(0.0, tx.now - since),
+            rate=rate_of(starts, counted_at, tx.now),
+        )
+        for name, paused, ready, delayed, blocked, running, since, starts, counted_at in tx.all(SQL.stats)
+    ]
+
+
+def limits(tx: Transaction) -> list[LimitStats]:
+    """Return the limits that are in use or have jobs waiting for them, by id."""
+    used_slots = dict(tx.all(SQL.used_slots))
+    blocked = dict(tx.all(SQL.blocked_jobs))
+    found = {}
+    for limit_id, per_window, window, burst, stored in tx.all(SQL.rates):
+        limit = Limit(name="", key="", most=per_window, window=window, burst=burst)
+        tat = gcra.clamp_tat(limit, stored, tx.now)
+        used = burst - gcra.available(limit, tat, tx.now)
+        if used or limit_id in blocked:
+            after = gcra.wait_time(limit, tat, tx.now)
+            waiting = blocked.get(limit_id, 0)
+            found[limit_id] = LimitStats(id=limit_id, most=burst, held=used, waiting=waiting, after=after)
+    for limit_id in used_slots.keys() | blocked.keys() - found.keys():
+        used, waiting = used_slots.get(limit_id, 0), blocked.get(limit_id, 0)
+        found[limit_id] = LimitStats(id=limit_id, most=_declared_slots(tx, limit_id), held=used, waiting=waiting)
+    return [found[limit_id] for limit_id in sorted(found)]
+
+
+def _declared_slots(tx: Transaction, limit_id: str) -> int:
+    """Return how many slots a limit has, as declared by the newest of its jobs."""
+    declared = load_applied_limits(tx.scalar(SQL.newest_limits, limit_id)).limits
+    return next((limit.most for limit in declared if limit.id == limit_id and limit.window is None), 0)

@@ -1,0 +1,65 @@
+"""WebSocket: a job's events, one JSON message each."""
+
+from contextlib import aclosing, suppress
+
+from fastapi import WebSocket, WebSocketDisconnect
+
+from sidelane.client.event_stream import stream_pages
+from sidelane.model.errors import SidelaneError
+from sidelane.model.event import JOB, Cursor
+from sidelane.model.job import JobRecord
+from sidelane.stores.contract import Store
+from sidelane.web.disconnect import run_while_connected
+from sidelane.web.presence import ListenerPresence
+from sidelane.web.problems import public_problem
+from sidelane.web.sse import event_id
+
+NORMAL_CLOSURE = 1000
+TRY_AGAIN_LATER = 1013
+
+MAX_REASON_LENGTH = 120
+"""The longest reason of a close frame, in bytes (RFC 6455, 5.5, allows 123)."""
+
+
+async def reject_websocket(socket: WebSocket, error: SidelaneError) -> None:
+    """Close a WebSocket with an error: the code is 4000 plus the HTTP status, the reason is the problem's detail."""
+    problem = public_problem(error)
+    await socket.accept()  # a browser shows neither code nor reason of a refused handshake
+    await socket.close(4000 + problem.status, problem.detail.encode()[:MAX_REASON_LENGTH].decode(errors="ignore"))
+
+
+async def stream_events(
+    socket: WebSocket,
+    store: Store,
+    record: JobRecord,
+    snapshot: str,
+    *,
+    after: Cursor | None,
+    presence: ListenerPresence,
+) -> None:
+    """Send `snapshot` (the job's document as JSON) and its log to the end, then close. Stop if the client disconnects."""
+    await socket.accept()
+    with suppress(WebSocketDisconnect, RuntimeError):  # the connection broke, or was closed by the client
+        await run_while_connected(socket.receive, _write(socket, store, record, snapshot, after, presence))
+
+
+async def _write(
+    socket: WebSocket, store: Store, record: JobRecord, snapshot: str, after: Cursor | None, presence: ListenerPresence
+) -> None:
+    code = NORMAL_CLOSURE
+    async with presence.track(record):
+        try:
+            await socket.send_text(_message(JOB, snapshot))
+            async with aclosing(stream_pages(store, record.id, after)) as pages:
+                async for events in pages:
+                    for event in events:
+                        await socket.send_text(_message(event.name, event.data, event_id(record.id, event)))
+        except SidelaneError:
+            code = TRY_AGAIN_LATER  # the client reconnects with its cursor
+    await socket.close(code)
+
+
+def _message(name: str, data: str, id_: str = "") -> str:
+    """Return one event as a JSON object of id, event and data."""
+    head = f'"id":"{id_}",' if id_ else ""
+    return f'{{{head}"event":"{name}","data":{data}}}'

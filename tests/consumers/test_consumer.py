@@ -1,0 +1,370 @@
+"""Intakes: which messages become jobs, how often, and what becomes of the others."""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from sidelane import (
+    Call,
+    ConfigurationError,
+    MalformedMessage,
+    Message,
+    PubSub,
+    Queue,
+    RateLimit,
+    Sidelane,
+    Sqs,
+    State,
+    Task,
+)
+from sidelane.consumers.receiver import MessageReceiver, message_receivers
+from sidelane.model.errors import MissingExtra
+from sidelane.testing import harness
+from sidelane.testing.harness import Harness
+from sidelane.transports import cloudevents, receive_loop
+from sidelane.transports.cloudevents import CloudEvent
+from tests.system.waiting import until
+from tests.transports.moto import Moto
+from tests.transports.queues import MessageQueue, SqsQueue, sqs_queue
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+class Feedback(BaseModel):
+    """What the backend sends."""
+
+    member: int
+    content: str
+
+
+Answer = Task[[Feedback], Any, str]
+
+
+@pytest.fixture
+def lane(tmp_path: Path) -> Sidelane:
+    return Sidelane(queues=[Queue("narrow", max_queued=1)], store=f"sqlite:///{tmp_path / 'jobs.db'}")
+
+
+@pytest.fixture
+def answer(lane: Sidelane) -> Answer:
+    @lane.task
+    async def answer(feedback: Feedback) -> str:
+        return f"{feedback.member}: {feedback.content}"
+
+    return answer
+
+
+def body(member: int = 3, content: str = "good") -> str:
+    return json.dumps({"member": member, "content": content})
+
+
+@asynccontextmanager
+async def taking_in(t: Harness, lane: Sidelane) -> AsyncIterator[MessageReceiver]:
+    """Take messages in as a worker does, beside a lane under test."""
+    (attendant,) = message_receivers(lane.consumers, lane.services)
+    running = asyncio.create_task(attendant.run())
+    try:
+        yield attendant
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await lane.services.transports.close()
+
+
+async def test_a_worker_whose_driver_is_not_installed_says_so_before_it_starts(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane.consumer(Sqs("feedback"))(lambda message: None)
+    monkeypatch.setitem(sys.modules, "aiobotocore", None)
+    async with lane.open():
+        with pytest.raises(MissingExtra, match=r"pip install 'sidelane\[sqs\]'"):
+            lane.worker()
+
+
+# --- what an intake makes of a message ---------------------------------------------------------------------------------
+
+
+async def test_a_message_becomes_the_job_that_it_asks_for(lane: Sidelane, answer: Answer) -> None:
+    @lane.consumer(Sqs("feedback"))
+    def requests(message: Message) -> Call[Any]:
+        return answer.options(user="u3").call(Feedback.model_validate_json(message.body))
+
+    async with harness(lane) as t:
+        job = await t.consume(requests, Message(body=body(), id="m1", attributes={"traceparent": TRACE}))
+        await t.drain()
+        assert job is not None
+        assert await job.result() == "3: good"
+        record = await job.record()
+        assert (record.spec.user, record.spec.trace) == ("u3", TRACE)
+
+
+async def test_a_message_that_comes_again_makes_no_second_job(lane: Sidelane, answer: Answer) -> None:
+    @lane.consumer(Sqs("feedback"))
+    async def requests(message: Message) -> Call[Any]:
+        return answer.call(Feedback.model_validate_json(message.body))
+
+    @lane.consumer(Sqs("others"), name="others")
+    def others(message: Message) -> Call[Any]:
+        return answer.call(Feedback.model_validate_json(message.body))
+
+    async with harness(lane) as t:
+        taken = [await t.consume(requests, Message(body=body(), id=each)) for each in ("m1", "m2", "m1")]
+        taken.append(await t.consume(others, Message(body=body(), id="m1")))
+        assert [job and job.created for job in taken] == [True, True, False, True]
+        assert len(await t.submitted(answer)) == 3
+
+
+async def test_the_id_that_the_call_has_is_the_jobs(lane: Sidelane, answer: Answer) -> None:
+    @lane.consumer(Sqs("feedback"))
+    def requests(message: Message) -> Call[Any]:
+        event = cloudevents.read(message.body)
+        return answer.options(id=event.id).call(Feedback.model_validate_json(event.data or ""))
+
+    event = CloudEvent(id="f-7", source="backend", type="feedback", data=body(), traceparent=TRACE)
+    async with harness(lane) as t:
+        for number in range(2):
+            job = await t.consume(requests, cloudevents.message(event))
+            assert job is not None
+            assert (job.id, job.created) == ("f-7", number == 0)
+            assert (await job.record()).spec.trace == TRACE
+
+
+async def test_a_message_may_ask_for_nothing(lane: Sidelane) -> None:
+    @lane.consumer(Sqs("feedback"))
+    def requests(message: Message) -> None:
+        return None
+
+    async with harness(lane) as t:
+        assert await t.consume(requests, Message(body="{}")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"member": 3', "JSONDecodeError: Expecting"),
+        ('{"member": "none", "content": "secret"}', "Feedback: member: Input should be a valid integer"),
+        ('{"content": "secret"}', "KeyError: 'member'"),
+        ('{"member": 3, "content": "secret", "kind": "spam"}', "ValueError: spam is not taken"),
+        ("[]", "TypeError: "),
+    ],
+)
+async def test_what_is_wrong_with_a_message_is_said_in_a_line_without_repeating_it(
+    lane: Sidelane, answer: Answer, text: str, reason: str
+) -> None:
+    @lane.consumer(Sqs("feedback"))
+    def requests(message: Message) -> Call[Any]:
+        document = json.loads(message.body)
+        if document["member"] == 3 and document.get("kind") == "spam":
+            raise ValueError("spam is not\ntaken")
+        return answer.call(Feedback.model_validate(document))
+
+    async with harness(lane) as t:
+        with pytest.raises(MalformedMessage, match="^" + reason) as raised:
+            await t.consume(requests, Message(body=text))
+        assert "secret" not in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+async def test_a_function_that_gives_no_call_is_wrong_and_its_messages_are_not(lane: Sidelane, answer: Answer) -> None:
+    @lane.consumer(Sqs("feedback"))
+    def requests(message: Message) -> Any:
+        return answer
+
+    async with harness(lane) as t:
+        with pytest.raises(ConfigurationError, match="returned Task"):
+            await t.consume(requests, Message(body="{}"))
+
+
+def test_two_intakes_of_one_name_are_refused(lane: Sidelane) -> None:
+    lane.consumer(Sqs("a"), name="requests")(lambda message: None)
+    with pytest.raises(ConfigurationError, match="already has a consumer 'requests'"):
+        lane.consumer(Sqs("b"), name="requests")(lambda message: None)
+
+
+def test_an_intake_needs_an_address_to_receive_from(lane: Sidelane) -> None:
+    with pytest.raises(ConfigurationError, match="subscription"):
+        lane.consumer(PubSub(topic="feedback"))(lambda message: None)
+
+
+# --- taking them in ----------------------------------------------------------------------------------------------------
+
+
+async def test_messages_become_jobs_and_are_done_with(lane: Sidelane, answer: Answer, queue: MessageQueue) -> None:
+    @lane.consumer(queue.endpoint)
+    def requests(message: Message) -> Call[Any] | None:
+        if message.attributes.get("kind") == "ping":
+            return None
+        return answer.call(Feedback.model_validate_json(message.body))
+
+    queue.publish("", kind="ping") if not isinstance(queue, SqsQueue) else queue.publish("-", kind="ping")
+    for member in range(20):
+        queue.publish(body(member), traceparent=TRACE)
+    async with harness(lane) as t:
+        async with taking_in(t, lane):
+            await until(lambda: _count(t, answer, 20), "twenty jobs")
+            await until(lambda: not queue.left(), "the acknowledgements")
+        records = await t.submitted(answer)
+    assert len({record.id for record in records}) == 20
+    assert {record.spec.trace for record in records} == {TRACE}
+
+
+async def test_a_message_that_nothing_can_be_made_of_goes_to_the_dead_letters_with_the_reason(
+    lane: Sidelane, answer: Answer, queue: MessageQueue
+) -> None:
+    @lane.consumer(queue.endpoint)
+    def requests(message: Message) -> Call[Any]:
+        return answer.call(Feedback.model_validate_json(message.body))
+
+    queue.publish('{"member": "none"}')
+    async with harness(lane) as t, taking_in(t, lane):
+        dead, reason = await asyncio.to_thread(queue.dead_letter)
+        await until(lambda: not queue.left(), "the acknowledgement")
+    assert dead == '{"member": "none"}'
+    assert (
+        reason
+        == "Feedback: member: Input should be a valid integer, unable to parse string as an integer; content: Field required"
+    )
+
+
+async def test_a_message_that_a_bug_breaks_over_comes_again(
+    lane: Sidelane, answer: Answer, moto: Moto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(receive_loop, "REDELIVERY_DELAY", 0.0)
+    queue, seen = sqs_queue(moto), list[str]()
+
+    @lane.consumer(queue.endpoint)
+    def requests(message: Message) -> Call[Any]:
+        seen.append(message.id)
+        if len(seen) == 1:
+            raise RuntimeError("not my day")
+        return answer.call(Feedback.model_validate_json(message.body))
+
+    queue.publish(body())
+    async with harness(lane) as t, taking_in(t, lane):
+        await until(lambda: _count(t, answer, 1), "the job")
+        await until(lambda: not queue.left(), "the acknowledgement")
+    assert seen == [seen[0]] * 2
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.exc_info
+
+
+async def test_messages_that_a_full_queue_keeps_out_wait_in_hand_and_lose_nothing(lane: Sidelane, moto: Moto) -> None:
+    queue = sqs_queue(moto)
+
+    @lane.task(queue="narrow")
+    async def squeeze(number: int) -> int:
+        return number
+
+    @lane.consumer(queue.endpoint)
+    def requests(message: Message) -> Call[Any]:
+        return squeeze.call(int(message.body))
+
+    for number in range(3):
+        queue.publish(str(number))
+    async with harness(lane) as t, taking_in(t, lane) as attendant:
+        await until(lambda: attendant.error, "a full queue")
+        assert "requests" in str(attendant.error)
+        assert queue.left()
+        await until(lambda: _drained(t, squeeze, 3), "all three jobs")
+        assert sorted([record.result for record in await t.submitted(squeeze)], key=str) == ["0", "1", "2"]
+        await until(lambda: not queue.left(), "the acknowledgements")
+        assert attendant.error is None
+
+
+async def test_a_message_that_a_limit_keeps_out_comes_again_and_others_go_on(lane: Sidelane, moto: Moto) -> None:
+    queue = sqs_queue(moto)
+
+    @lane.task(limits=[RateLimit("1/s", per="user")])
+    async def once(number: int) -> int:
+        return number
+
+    @lane.consumer(queue.endpoint)
+    def requests(message: Message) -> Call[Any]:
+        user, number = message.body.split()
+        return once.options(user=user).call(int(number))
+
+    for text in ("ann 1", "ann 2", "bob 3"):
+        queue.publish(text)
+    async with harness(lane) as t, taking_in(t, lane):
+        await until(lambda: _count(t, once, 2), "one job of each")
+        await t.advance(1.0)
+        await until(lambda: _count(t, once, 3), "the third")
+        await until(lambda: not queue.left(), "the acknowledgements")
+
+
+async def test_a_job_that_is_removed_is_not_made_again(lane: Sidelane, moto: Moto) -> None:
+    queue = sqs_queue(moto)
+
+    @lane.task(retention=1.0)
+    async def brief() -> None: ...
+
+    @lane.consumer(queue.endpoint)
+    def requests(message: Message) -> Call[Any]:
+        return brief.options(id=message.body).call()
+
+    queue.publish("job-1")
+    async with harness(lane) as t, taking_in(t, lane):
+        await until(lambda: _drained(t, brief, 1), "the job")
+        await t.advance(3 * 86_400.0)
+        assert await t.submitted(brief) == []
+        queue.publish("job-1")
+        await until(lambda: not queue.left(), "the acknowledgements")
+        assert await t.submitted(brief) == []
+
+
+async def test_a_worker_restricted_to_some_queues_takes_in_for_all(lane: Sidelane, answer: Answer, moto: Moto) -> None:
+    queue = sqs_queue(moto)
+
+    @lane.consumer(queue.endpoint)
+    def requests(message: Message) -> Call[Any]:
+        return answer.options(id="j").call(Feedback.model_validate_json(message.body))
+
+    async with lane.open():
+        worker = lane.worker(queues={"narrow": 1})
+        running = asyncio.create_task(worker.run())
+        queue.publish(body())
+        await until(lambda: not queue.left(), "the acknowledgement")
+        assert (await lane.client.record("j")).state is State.QUEUED
+        worker.drain()
+        await running
+
+
+async def test_a_queue_that_is_not_there_is_a_trouble_that_health_tells(lane: Sidelane, moto: Moto) -> None:
+    @lane.consumer(Sqs("nowhere"))
+    def requests(message: Message) -> None:
+        return None
+
+    async with harness(lane) as t, taking_in(t, lane) as attendant:
+        await until(lambda: attendant.error, "the trouble")
+        assert "SQS queue nowhere does not exist" in str(attendant.error)
+
+
+async def test_a_driver_that_is_not_installed_is_one_too_and_ends_no_worker(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sidelane.transports.sqs.transport", None)
+
+    @lane.consumer(Sqs("requests"))
+    def requests(message: Message) -> None:
+        return None
+
+    async with harness(lane) as t, taking_in(t, lane) as attendant:
+        await until(lambda: attendant.error, "the trouble")
+        assert "pip install 'sidelane[sqs]'" in str(attendant.error)
+
+
+async def _count(t: Harness, task: Task[..., Any, Any], count: int) -> bool:
+    return len(await t.submitted(task)) == count
+
+
+async def _drained(t: Harness, task: Task[..., Any, Any], count: int) -> bool:
+    await t.drain()
+    return [record.state for record in await t.submitted(task)] == [State.SUCCEEDED] * count

@@ -1,0 +1,255 @@
+"""Handing over: a task that runs elsewhere is declared, called, offered and ended like any other."""
+
+import pytest
+
+from sidelane import (
+    PREVIOUS_RESULT,
+    ArgumentsError,
+    CompletionMessage,
+    ConfigurationError,
+    ExternalTask,
+    Fixed,
+    Http,
+    JobCancelled,
+    JobConflict,
+    JobFailed,
+    Problem,
+    PubSub,
+    ResultNotReady,
+    Retry,
+    Sidelane,
+    Sqs,
+    State,
+    UnknownJob,
+)
+from sidelane.external.outbox import DISPATCH_TASK
+from sidelane.external.task import NotCallableHere
+from sidelane.model.errors import TaskDeclarationError
+from sidelane.tasks.internal_queues import DISPATCH_QUEUE
+from sidelane.testing import harness
+from tests.external.conftest import JOBS_URL, AnalyseIn, MakeLane, Report
+
+OFFERS = Sqs("offers")
+
+
+def declared(lane: Sidelane, **fields: object) -> ExternalTask[AnalyseIn, Report]:
+    return lane.external_task("audio.analyse", input=AnalyseIn, result=Report, send_to=OFFERS, **fields)  # type: ignore[arg-type]
+
+
+async def test_a_job_is_outside_as_soon_as_a_worker_has_it_and_ends_with_what_comes_back(lane: Sidelane) -> None:
+    analyse = declared(lane, timeout=60)
+    async with harness(lane) as t:
+        job = await analyse.options(key="recording 7").submit(AnalyseIn(audio="s3://a.wav"))
+        await t.drain()
+        (offer,) = await t.dispatched(analyse)
+        assert (offer.job, offer.task, offer.attempt, offer.key) == (job.id, "audio.analyse", 1, "recording 7")
+        assert offer.input == {"audio": "s3://a.wav", "words": 1}
+        assert 0 < offer.timeout <= 60
+        assert offer.complete_url == f"{JOBS_URL}/{job.id}/complete"
+        assert offer.events_url == f"{JOBS_URL}/{job.id}/events"
+        with pytest.raises(ResultNotReady):
+            await job.result(timeout=0)
+        record = await job.record()
+        assert (record.state, record.worker) == (State.RUNNING, None)
+        await t.complete(job, Report(score=0.5))
+        assert await job.result(timeout=0) == Report(score=0.5)
+        assert await t.dispatched(analyse) == []
+        with pytest.raises(JobConflict):
+            await t.complete(job, Report(score=1.0))
+        assert await job.result(timeout=0) == Report(score=0.5)
+
+
+async def test_the_job_that_sends_an_offer_is_there_in_the_step_that_hands_over(lane: Sidelane) -> None:
+    analyse = declared(lane, timeout=60, priority=7)
+    async with harness(lane) as t:
+        job = await analyse.submit(AnalyseIn(audio="a"))
+        await t.drain()
+        (sending,) = await t.submitted(lane.registry.tasks[DISPATCH_TASK])
+        spec = sending.spec
+        assert (spec.id, spec.parent, spec.queue) == (f"{job.id}.1.sent", job.id, DISPATCH_QUEUE)
+        assert (spec.user, spec.priority, spec.deadline) == (str(OFFERS), 7, 60)
+
+
+async def test_a_job_whose_id_is_as_long_as_can_be_is_handed_over_too(lane: Sidelane) -> None:
+    analyse = declared(lane)
+    async with harness(lane) as t:
+        job = await analyse.options(id="x" * 128).submit(AnalyseIn(audio="a"))
+        await t.drain()
+        assert len(await t.dispatched(analyse)) == 1
+        await t.complete(job, Report(score=1))
+        assert await job.result(timeout=0) == Report(score=1)
+
+
+async def test_a_problem_is_tried_again_as_the_task_says_unless_it_is_final(lane: Sidelane) -> None:
+    analyse = declared(lane, retry=Retry(attempts=3, backoff=Fixed(10)))
+    async with harness(lane) as t:
+        job = await analyse.submit(AnalyseIn(audio="a"))
+        await t.drain()
+        await t.fail(job, Problem(status=503, detail="no model"))
+        assert (await job.record()).state is State.QUEUED
+        await t.advance(11)
+        await t.drain()
+        (offer,) = await t.dispatched(analyse)
+        assert offer.attempt == 2
+        await t.fail(job, Problem(status=502, detail="no such voice"), retry=False)
+        with pytest.raises(JobFailed, match="no such voice") as failed:
+            await job.result(timeout=0)
+        assert failed.value.problem().status == 502
+        assert [failure.problem.status for failure in (await job.record()).history] == [503, 502]
+
+
+async def test_what_comes_back_in_another_type_is_a_failure_that_may_be_tried_again(lane: Sidelane) -> None:
+    analyse = declared(lane, retry=Retry(attempts=2, backoff=Fixed(0)))
+    async with harness(lane) as t:
+        job = await analyse.submit(AnalyseIn(audio="a"))
+        for _ in range(2):
+            await t.drain()
+            await t.complete(job, {"score": "high"})  # type: ignore[misc] # as a worker of another language may
+        record = await job.record()
+        assert record.state is State.FAILED
+        assert [failure.problem.title for failure in record.history] == ["Wrong result", "Wrong result"]
+        assert record.problem is not None
+        assert "score" in record.problem.detail
+
+
+async def test_no_answer_in_time_is_a_loss_and_a_new_hand_over(lane: Sidelane) -> None:
+    analyse = declared(lane, timeout=60, max_worker_losses=1)
+    async with harness(lane) as t:
+        job = await analyse.submit(AnalyseIn(audio="a"))
+        await t.drain()
+        (first,) = await t.dispatched(analyse)
+        await t.advance(61)
+        await t.drain()
+        (second,) = await t.dispatched(analyse)
+        assert (second.attempt, (await job.record()).worker_losses) == (2, 1)
+        assert second.token != first.token
+        await t.advance(61)
+        assert (await job.record()).state is State.FAILED
+
+
+async def test_cancelling_what_is_outside_ends_it_at_once_and_a_late_answer_changes_nothing(lane: Sidelane) -> None:
+    analyse = declared(lane)
+    async with harness(lane) as t:
+        job = await analyse.submit(AnalyseIn(audio="a"))
+        await t.drain()
+        assert (await job.cancel()).state is State.CANCELLED
+        assert not await analyse.complete(job.id, Report(score=1))
+        with pytest.raises(JobCancelled):
+            await job.result(timeout=0)
+
+
+async def test_the_deadline_of_a_job_bounds_its_hand_over(lane: Sidelane) -> None:
+    analyse = declared(lane, timeout=600)
+    async with harness(lane) as t:
+        await analyse.options(deadline=30).submit(AnalyseIn(audio="a"))
+        await t.drain()
+        (offer,) = await t.dispatched(analyse)
+        assert offer.timeout <= 30
+
+
+async def test_a_remote_task_in_a_chain_is_offered_what_it_was_given(lane: Sidelane) -> None:
+    analyse = declared(lane)
+
+    @lane.task
+    async def record(name: str) -> AnalyseIn:
+        return AnalyseIn(audio=name)
+
+    @lane.task
+    async def publish(report: Report) -> float:
+        return report.score
+
+    async with harness(lane) as t:
+        await record.options(then=analyse.options(then=publish.call(PREVIOUS_RESULT)).call(PREVIOUS_RESULT)).submit(
+            "a.wav"
+        )
+        await t.drain()
+        (offer,) = await t.dispatched(analyse)
+        assert offer.input == {"audio": "a.wav", "words": 1}
+        await analyse.complete(offer.job, Report(score=0.25))
+        await t.drain()
+        (published,) = await t.submitted(publish)
+        assert published.result == "0.25"
+
+
+async def test_what_a_chain_hands_on_in_another_type_fails_before_anything_is_sent(lane: Sidelane) -> None:
+    analyse = declared(lane)
+
+    @lane.task
+    async def record() -> int:
+        return 7
+
+    async with harness(lane) as t:
+        await record.options(then=analyse.call(PREVIOUS_RESULT)).submit()
+        await t.drain()
+        (failed,) = await t.submitted(analyse)
+        assert failed.problem is not None
+        assert failed.problem.status == 422
+        assert await t.submitted(lane.registry.tasks[DISPATCH_TASK]) == []
+
+
+async def test_the_application_ends_only_jobs_of_the_task_it_names(lane: Sidelane) -> None:
+    analyse = declared(lane)
+    other = lane.external_task("other", input=int, result=int, send_to=OFFERS)
+    async with harness(lane) as t:
+        job = await analyse.submit(AnalyseIn(audio="a"))
+        await t.drain()
+        with pytest.raises(UnknownJob):
+            await other.complete(job.id, 7)
+        with pytest.raises(UnknownJob):
+            await analyse.complete("nothing", Report(score=1))
+        assert (await job.record()).state is State.RUNNING
+
+
+def test_calling_a_remote_task_itself_says_that_it_runs_elsewhere(lane: Sidelane) -> None:
+    analyse = declared(lane)
+    with pytest.raises(NotCallableHere, match=r"audio\.analyse.*submit a call"):
+        analyse(AnalyseIn(audio="a"))
+
+
+def test_arguments_are_checked_when_a_call_is_made(lane: Sidelane) -> None:
+    analyse = declared(lane)
+    with pytest.raises(ArgumentsError, match="audio"):
+        analyse.call({"words": 1})  # type: ignore[arg-type]
+
+
+def test_a_name_is_given_once(lane: Sidelane) -> None:
+    declared(lane)
+    with pytest.raises(TaskDeclarationError, match=r"lane\.external_task\('audio\.analyse'\) has it"):
+        declared(lane)
+
+
+def test_nothing_could_come_back_without_a_reply_or_the_address_of_the_jobs(make_lane: MakeLane) -> None:
+    lane = make_lane(jobs_url="")
+    with pytest.raises(ConfigurationError, match="SIDELANE_JOBS_URL"):
+        declared(lane)
+    declared(lane, replies_from=Sqs("results"))
+    lane.external_task("own", input=int, result=int, send_to=OFFERS, encode=lambda offer: {"id": offer.job})
+
+
+def test_what_shares_a_reply_address_reads_it_alike(lane: Sidelane) -> None:
+    def decode(message: object) -> CompletionMessage | None:
+        return None
+
+    declared(lane, replies_from=Sqs("results"), decode=decode)
+    lane.external_task("second", input=int, result=int, send_to=OFFERS, replies_from=Sqs("results"), decode=decode)
+    with pytest.raises(ConfigurationError, match=r"audio\.analyse"):
+        lane.external_task("third", input=int, result=int, send_to=OFFERS, replies_from=Sqs("results"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"send_to": PubSub(subscription="s")}, "topic"),
+        ({"replies_from": PubSub(topic="t")}, "subscription"),
+        ({"timeout": None}, "missing completion"),
+        ({"timeout": 0}, "above 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_when_it_is_declared(lane: Sidelane, fields: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        lane.external_task("wrong", **{"input": int, "result": int, "send_to": OFFERS, **fields})  # type: ignore[arg-type]
+
+
+def test_a_url_that_is_none_is_refused_at_once() -> None:
+    with pytest.raises(ConfigurationError):
+        Http("ftp://example.com")

@@ -1,0 +1,11 @@
+"""Lane whose webhook receivers are on this machine."""
+
+from sidelane import Sidelane
+
+lane = Sidelane(settings={"allow_private_callbacks": True}, secrets={"be": "whsec_c2VjcmV0IG9mIGEgdGVzdA=="})
+
+
+@lane.task
+async def add(a: int, b: int) -> int:
+    """Add two numbers, which takes no time."""
+    return a + b

@@ -1,0 +1,138 @@
+"""Messages and tokens: written, read back, and refused where they are not what they should be."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sidelane import CompletionMessage, DispatchedJob, EmittedEvent, Message, Problem
+from sidelane.external.completion import make_token, read_token
+from sidelane.model.errors import MalformedMessage
+from sidelane.model.job import Lease
+from sidelane.transports.job_messages import (
+    MISSING,
+    read_claim,
+    read_completion,
+    read_dispatched,
+    read_dispatched_header,
+    write_completion,
+    write_dispatched,
+)
+
+OFFER = DispatchedJob(
+    job="a", task="audio.analyse", attempt=2, input={"n": None}, timeout=7.5, token="t", key="k", version=3
+)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize("value", [None, 0, "", [], {"a": [1.5, None, "é"]}])
+def test_an_offer_is_read_back_as_it_was_written(value: Any) -> None:
+    offer = DispatchedJob(job="a", task="t", attempt=1, input=value, timeout=1, token="t", traceparent=TRACE)
+    assert read_dispatched(write_dispatched(offer)) == offer
+    assert read_dispatched(write_dispatched(OFFER)) == OFFER
+
+
+def test_what_an_offer_asks_for_is_read_without_its_input_and_a_reply_s_claim_without_the_rest() -> None:
+    assert read_dispatched_header(write_dispatched(OFFER)) == replace(OFFER, input=None)
+    reply = write_completion(CompletionMessage(job="a", token="t", result={"score": 1}), id="1")
+    assert read_claim(reply) == ("a", "t")
+    for wrong in (reply, Message(body="[]"), Message(body="{}")):
+        with pytest.raises(MalformedMessage):
+            read_dispatched_header(wrong)
+    with pytest.raises(MalformedMessage):
+        read_claim(write_dispatched(OFFER))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        CompletionMessage(job="a", token="t", result=None),
+        CompletionMessage(job="a", token="t", result={"score": 1}, events=(EmittedEvent("x"),), ordinal=7),
+        CompletionMessage(job="a", token="t", problem={"status": 502}, retry=False),
+        CompletionMessage(
+            job="a", token="t", events=(EmittedEvent("progress", {"percent": 3}), EmittedEvent("x", [1])), ordinal=1
+        ),
+    ],
+)
+def test_a_reply_is_read_back_as_it_was_written(reply: CompletionMessage) -> None:
+    assert read_completion(write_completion(reply, id="1")) == reply
+
+
+def test_a_problem_goes_as_its_document() -> None:
+    message = write_completion(CompletionMessage(job="a", token="t", problem=Problem(status=502, detail="no")), id="1")
+    assert read_completion(message).problem == Problem(status=502, detail="no").document()
+
+
+def test_a_reply_in_our_own_form_has_a_job_and_a_token() -> None:
+    with pytest.raises(ValueError, match="token"):
+        write_completion(CompletionMessage(job="a", result=1), id="1")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {}, {"job": "a"}, {"result": 1}, {"job": "a", "key": "k", "result": 1}, {"job": "a b", "result": 1},
+        {"job": 7, "result": 1}, {"key": "", "result": 1}, {"key": "k" * 513, "result": 1}, {"key": 7, "result": 1},
+        {"job": "a", "problem": "no"}, {"job": "a", "result": 1, "token": 7}, {"job": "a", "result": 1, "ordinal": 0},
+        {"job": "a", "events": [EmittedEvent("x")] * 201}, {"job": "a", "result": 1, "ordinal": 2**53},
+    ],
+)  # fmt: skip
+def test_a_reply_that_cannot_be_is_refused_whoever_makes_it(fields: dict[str, Any]) -> None:
+    with pytest.raises(MalformedMessage):
+        CompletionMessage(**fields)
+
+
+def test_none_is_a_result_and_absent_is_not() -> None:
+    assert CompletionMessage(job="a", result=None).ends
+    assert not CompletionMessage(job="a", events=[EmittedEvent("x")]).ends
+    assert repr(MISSING) == "MISSING"
+
+
+def test_messages_of_one_job_form_a_group() -> None:
+    reply = write_completion(CompletionMessage(job="a", token="t", result=1), id="1")
+    assert (write_dispatched(OFFER).group, reply.group) == ("a", "a")
+    assert write_dispatched(OFFER).id == "a.2"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None, 7, "text", [], {}, {"job": "a"}, {"job": 7, "token": "t", "result": 1}, {"job": "a", "token": None, "result": 1},
+        {"job": "a", "token": "t", "events": []}, {"job": "a", "token": "t", "events": {}}, {"job": "", "token": "t", "result": 1},
+        {"job": "a", "task": "t", "attempt": 0, "input": 1, "timeout": 1, "token": "t"},
+        {"job": "a", "task": "t", "attempt": 1, "input": 1, "timeout": -1, "token": "t"},
+        {"job": "a", "task": "t", "attempt": 1, "timeout": 1, "token": "t"},
+    ],
+)  # fmt: skip
+def test_data_that_do_not_fit_are_refused(data: Any) -> None:
+    for kind, read in (
+        ("completed", read_completion),
+        ("events", read_completion),
+        ("offered", read_dispatched),
+        ("other", read_completion),
+    ):
+        event = {"specversion": "1.0", "id": "1", "source": "s", "type": f"sidelane.job.{kind}", "data": data}
+        with pytest.raises(MalformedMessage):
+            read(Message(body=json.dumps(event)))
+
+
+KEY = b"of these tests"
+LEASE = Lease("job.1", 12, "0123456789abcdef")
+
+
+def test_a_token_is_the_lease_it_was_made_of_and_of_no_other_job_or_key() -> None:
+    token = make_token(KEY, LEASE)
+    assert read_token(KEY, "job.1", token) == LEASE
+    assert read_token(KEY, "job", token) is None
+    assert read_token(b"another", "job.1", token) is None
+    assert make_token(KEY, Lease("job", 12, LEASE.nonce)) != token
+
+
+def test_a_token_with_another_letter_anywhere_is_none() -> None:
+    token = make_token(KEY, LEASE)
+    for place, letter in enumerate(token):
+        for other in ("0", "A", ".", "", "é", "\n"):
+            if other != letter:
+                assert read_token(KEY, "job.1", token[:place] + other + token[place + 1 :]) is None
+    assert read_token(KEY, "job.1", token + "\n") is None

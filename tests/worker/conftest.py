@@ -1,0 +1,29 @@
+"""Fixtures: lanes on stores of their own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidelane import Queue, Sidelane
+
+MakeLane = Callable[..., Sidelane]
+
+
+@pytest.fixture
+def make_lane(tmp_path: Path) -> MakeLane:
+    """Make a lane on a new SQLite file, with a short lease and settings of the test's choice."""
+
+    def make(**settings: Any) -> Sidelane:
+        queues = [Queue("chat"), Queue("gpu", worker_concurrency=1)]
+        return Sidelane(
+            queues=queues, store=f"sqlite:///{tmp_path / 'jobs.db'}", settings={"lease_duration": 2.0, **settings}
+        )
+
+    return make
+
+
+@pytest.fixture
+def lane(make_lane: MakeLane) -> Sidelane:
+    return make_lane()
