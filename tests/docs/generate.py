@@ -1,12 +1,12 @@
-"""Generated parts of the documentation: the tests of each scenario, the table of settings, the names of the API reference.
+"""Generated parts of the documentation: tests of scenarios, settings, names of the API reference, decisions.
 
-python tests/docs/generate.py            write docs/scenarios.md, docs/settings.md and docs/api.md
+python tests/docs/generate.py            write docs/scenarios.md, settings.md, api.md, decisions/README.md and mkdocs.yml
 """
 
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import sidelane
@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "docs" / "scenarios.md"
 API = ROOT / "docs" / "api.md"
 SETTINGS = ROOT / "docs" / "settings.md"
+DECISIONS = ROOT / "docs" / "decisions" / "README.md"
+NAV = ROOT / "mkdocs.yml"
 NO_TESTS = "to come"
 
 
@@ -68,6 +70,23 @@ def api(text: str) -> str:
     return "\n".join([*lines[:errors], *missing, *lines[errors:]]) + "\n"
 
 
+def decisions(text: str) -> str:
+    """Return the list of decisions made anew."""
+    titles = {page.name: page.read_text("utf-8").partition("\n")[0].removeprefix("# ") for page in _decision_pages()}
+    before = text.partition("\n- [")[0].rstrip("\n")
+    return f"{before}\n\n" + "".join(f"- [{title}]({name})\n" for name, title in titles.items())
+
+
+def nav(text: str) -> str:
+    """Return the site's navigation with every decision."""
+    begin = "          - decisions/README.md\n"
+    return text.partition(begin)[0] + begin + "".join(f"          - decisions/{p.name}\n" for p in _decision_pages())
+
+
+def _decision_pages() -> list[Path]:
+    return sorted(DECISIONS.parent.glob("[0-9]*.md"))
+
+
 def _marks(
     node: ast.Module | ast.ClassDef, inherited: tuple[str, ...], name: str = ""
 ) -> Iterator[tuple[str, list[str]]]:
@@ -87,7 +106,15 @@ def _rows(expression: ast.expr) -> list[str]:
     return re.findall(r"mark\.row\(['\"](R\d+)['\"]", ast.unparse(expression))
 
 
+PARTS: dict[Path, Callable[[str], str]] = {
+    SCENARIOS: scenarios,
+    SETTINGS: settings,
+    API: api,
+    DECISIONS: decisions,
+    NAV: nav,
+}
+"""What makes the generated part of each file."""
+
 if __name__ == "__main__":
-    API.write_text(api(API.read_text("utf-8")), "utf-8")
-    SCENARIOS.write_text(scenarios(SCENARIOS.read_text("utf-8")), "utf-8")
-    SETTINGS.write_text(settings(SETTINGS.read_text("utf-8")), "utf-8")
+    for path, write in PARTS.items():
+        path.write_text(write(path.read_text("utf-8")), "utf-8")

@@ -1,8 +1,10 @@
-"""Generated parts of the documentation are up to date: scenarios, settings, API reference."""
+"""Generated parts of the documentation are up to date: scenarios, settings, API reference, decisions."""
 
 from importlib import util
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 SCRIPT = Path(__file__).with_name("generate.py")
 
@@ -16,19 +18,9 @@ def generate() -> ModuleType:
     return module
 
 
-def test_scenarios_page_lists_the_marked_tests() -> None:
+@pytest.mark.parametrize("part", ["SCENARIOS", "SETTINGS", "API", "DECISIONS", "NAV"])
+def test_generated_part_is_up_to_date(part: str) -> None:
     script = generate()
-    text = script.SCENARIOS.read_text("utf-8")
-    assert script.scenarios(text) == text, "stale: python tests/docs/generate.py"
-
-
-def test_settings_page_lists_every_setting_with_its_default() -> None:
-    script = generate()
-    text = script.SETTINGS.read_text("utf-8")
-    assert script.settings(text) == text, "stale: python tests/docs/generate.py"
-
-
-def test_api_reference_has_every_public_name() -> None:
-    script = generate()
-    text = script.API.read_text("utf-8")
-    assert script.api(text) == text, "stale: python tests/docs/generate.py"
+    path = getattr(script, part)
+    text = path.read_text("utf-8")
+    assert script.PARTS[path](text) == text, "stale: python tests/docs/generate.py"
