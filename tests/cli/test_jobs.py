@@ -14,7 +14,7 @@ from sidelane.model.problem import Problem
 from tests.cli.command import Command
 from tests.cli.store_driver import WORKER, StoreDriver
 
-LIMIT = Limit(name="answer", key="ann", most=1, on_limit="wait")
+LIMIT = Limit(name="answer", key="ann", max=1, on_limit="wait")
 
 LONG = "0123456789abcdef0123456789abcdef"
 

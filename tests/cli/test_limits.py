@@ -6,7 +6,7 @@ from tests.cli.store_driver import StoreDriver
 
 
 def slots(name: str, key: str, most: int) -> Limit:
-    return Limit(name=name, key=key, most=most, on_limit="wait")
+    return Limit(name=name, key=key, max=most, on_limit="wait")
 
 
 def test_the_fullest_limit_is_listed_first(driver: StoreDriver, sidelane: Command) -> None:
@@ -32,7 +32,7 @@ def test_a_limit_shows_how_many_jobs_wait_for_it(driver: StoreDriver, sidelane: 
 
 
 def test_a_rate_limit_shows_when_it_admits_the_next_job(driver: StoreDriver, sidelane: Command) -> None:
-    rate = Limit(name="sms", key="ann", most=1, window=600.0, burst=1)
+    rate = Limit(name="sms", key="ann", max=1, window=600.0, burst=1)
     driver.submit("one", limits=(rate,))
     (document,) = sidelane("limits", "list", "--json").json
     assert 590 < document["available_in"] <= 600

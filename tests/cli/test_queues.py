@@ -12,7 +12,7 @@ from tests.cli.command import Command
 from tests.cli.project import Project
 from tests.cli.store_driver import WORKER, StoreDriver
 
-LIMIT = Limit(name="answer", key="ann", most=1, on_limit="wait")
+LIMIT = Limit(name="answer", key="ann", max=1, on_limit="wait")
 
 
 def test_the_group_without_a_command_accepts_list_options(driver: StoreDriver, sidelane: Command) -> None:

@@ -109,7 +109,7 @@ def test_run_warns_if_the_last_job_is_unfinished(driver: StoreDriver, sidelane: 
 
 
 def test_a_rejected_run_prints_the_reason(driver: StoreDriver, sidelane: Command) -> None:
-    limit = Limit(name="refresh", key="all", most=1)
+    limit = Limit(name="refresh", key="all", max=1)
     keep(driver, Schedule(name="pulse", spec=replace(SPEC, limits=(limit,)), every=300.0))
     assert sidelane("schedules", "run", "pulse").exit_code == 0
     result = sidelane("schedules", "run", "pulse")

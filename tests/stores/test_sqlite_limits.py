@@ -16,11 +16,11 @@ from sidelane.model.worker import Claimed, ClaimRequest
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.sqlite.store import SqliteStore
 
-KEPT = Limit(name="kept", key="k", most=1000)
-ONE = Limit(name="one", key="k", most=1, on_limit="wait")
-NEWEST = Limit(name="newest", key="k", most=50, on_limit="replace")
-SLOWLY = Limit(name="slowly", key="k", most=10, on_limit="wait", window=1.0, burst=10)
-OFTEN = Limit(name="often", key="k", most=1000, window=1.0, burst=1000)
+KEPT = Limit(name="kept", key="k", max=1000)
+ONE = Limit(name="one", key="k", max=1, on_limit="wait")
+NEWEST = Limit(name="newest", key="k", max=50, on_limit="replace")
+SLOWLY = Limit(name="slowly", key="k", max=10, on_limit="wait", window=1.0, burst=10)
+OFTEN = Limit(name="often", key="k", max=1000, window=1.0, burst=1000)
 
 TABLES = ("slots", "replaceable_jobs", "rates", "cascades")
 
@@ -85,13 +85,13 @@ async def test_limit_keys_may_contain_any_character(store: SqliteStore) -> None:
     assert (await record(store, "all")).spec.limits == limits
     claimed = await claim(store, 0)
     assert [each.record.id for each in claimed] == ["0a", "1a", "2a", "3a", "4a"]
-    assert [each.held for each in await store.limits()] == [1] * 5
+    assert [each.used for each in await store.limits()] == [1] * 5
     await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1")) for each in claimed])
     assert [each.record.id for each in await claim(store, 1)] == ["0b", "1b", "2b", "3b", "4b"]
 
 
 async def test_a_limit_unblocks_no_more_jobs_than_its_capacity(store: SqliteStore) -> None:
-    three = replace(ONE, most=3)
+    three = replace(ONE, max=3)
     await store.submit([JobSpec(id=f"j{n}", task="t", limits=(three,)) for n in range(20)])
     claimed = await claim(store, 1)
     assert len(claimed) == 3
@@ -102,7 +102,7 @@ async def test_a_limit_unblocks_no_more_jobs_than_its_capacity(store: SqliteStor
 
 
 async def test_each_slot_released_before_the_next_claim_unblocks_one_job(store: SqliteStore) -> None:
-    two = replace(ONE, most=2)
+    two = replace(ONE, max=2)
     await store.submit([JobSpec(id=f"j{n}", task="t", limits=(two,)) for n in range(9)])
     claimed = await claim(store, 1)
     for number, each in enumerate(claimed, 1):
@@ -111,14 +111,14 @@ async def test_each_slot_released_before_the_next_claim_unblocks_one_job(store: 
 
 
 async def test_limits_of_one_id_and_different_sizes_count_the_same_jobs(store: SqliteStore) -> None:
-    two, three = replace(ONE, most=2), replace(ONE, most=3)
+    two, three = replace(ONE, max=2), replace(ONE, max=3)
     await store.submit([JobSpec(id="a", task="t", priority=1, limits=(two,))])
     await store.submit([JobSpec(id=name, task="t", limits=(three,)) for name in "bcd"])
     assert [each.record.id for each in await claim(store, 1)] == ["a", "b", "c"]
 
 
 async def test_a_job_with_the_same_limit_twice_takes_one_slot(store: SqliteStore) -> None:
-    two, three = replace(ONE, most=2), replace(ONE, most=3)
+    two, three = replace(ONE, max=2), replace(ONE, max=3)
     await store.submit([JobSpec(id=name, task="t", limits=(two, three)) for name in "abc"])
     assert [each.record.id for each in await claim(store, 1)] == ["a", "b"]
 
@@ -134,10 +134,10 @@ async def test_an_error_while_jobs_are_unblocked_rolls_back_the_finish(store: Sq
     with pytest.raises(Exception, match="unblocking is broken"):
         await store.finish([report])
     assert (await record(store, "a")).state is State.RUNNING
-    assert {each.id: each.held for each in await store.limits()} == {"kept/k": 2, "one/k": 1}
+    assert {each.id: each.used for each in await store.limits()} == {"kept/k": 2, "one/k": 1}
     connection_of(store).execute("DROP TRIGGER broken")
     assert await store.finish([report]) == [True]
-    assert {each.id: each.held for each in await store.limits()} == {"kept/k": 1}
+    assert {each.id: each.used for each in await store.limits()} == {"kept/k": 1}
     assert [each.record.id for each in await claim(store, 2)] == ["b"]
 
 

@@ -45,7 +45,7 @@ class Racer:
     def __init__(self, store: Store, name: str, on_limit: OnLimit, log: TextIO) -> None:
         self._store = store
         self._name = name
-        self._limit = Limit(name="race", key="all", most=LIMIT, on_limit=on_limit)
+        self._limit = Limit(name="race", key="all", max=LIMIT, on_limit=on_limit)
         self._log = log
         self._rng = random.Random(name)
 

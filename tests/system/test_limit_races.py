@@ -39,7 +39,7 @@ async def test_racing_processes_never_exceed_a_limit(
     race = scenario.processes.python("race", "tests.system.limit_racers", *settings)
     seen = Counter[tuple[int, int]]()  # what the limit says of itself, and what its queue says
     while not race.exited:
-        counted = sum(limit.held for limit in await scenario.store.limits())
+        counted = sum(limit.used for limit in await scenario.store.limits())
         queues = await scenario.store.stats()
         seen[counted, sum(queue.running + queue.queued * (on_limit == "reject") for queue in queues)] += 1
         await asyncio.sleep(0.02)

@@ -32,7 +32,7 @@ async def test_limits_are_free_after_sigkill_of_all_workers_and_a_repeated_submi
     jobs = await scenario.submit(*shows, *stays)
 
     async def held(limits: dict[str, int]) -> bool:
-        found = {limit.id: limit.held for limit in await scenario.store.limits()}
+        found = {limit.id: limit.used for limit in await scenario.store.limits()}
         return {name: found.get(name, 0) for name in limits} == limits
 
     async def full() -> bool:

@@ -66,11 +66,11 @@ def test_the_key_is_the_user_task_queue_or_result_of_a_function(lane: Sidelane) 
         RateLimit("5/s", per=lambda question, times: times, burst=2, on_limit="wait"),
     ]
     assert limits_of(lane, "u7", limits=limits) == [
-        Limit(name="answer-per-user", key="u7", most=1),
-        Limit(name="answer-per-task", key="answer", most=2, on_limit="wait"),
-        Limit(name="answer-per-queue", key="default", most=3, on_limit="replace"),
-        Limit(name="answer-per-by_session", key="s1", most=10, window=60.0, burst=10),
-        Limit(name="answer-per-key", key="7", most=5, window=1.0, burst=2, on_limit="wait"),
+        Limit(name="answer-per-user", key="u7", max=1),
+        Limit(name="answer-per-task", key="answer", max=2, on_limit="wait"),
+        Limit(name="answer-per-queue", key="default", max=3, on_limit="replace"),
+        Limit(name="answer-per-by_session", key="s1", max=10, window=60.0, burst=10),
+        Limit(name="answer-per-key", key="7", max=5, window=1.0, burst=2, on_limit="wait"),
     ]
 
 
@@ -133,7 +133,7 @@ def test_a_long_or_unstorable_key_is_replaced_by_its_digest(lane: Sidelane) -> N
 def test_rates_are_parsed_into_window_and_burst(lane: Sidelane) -> None:
     rates = ["10/minute", "100/15 minutes", "5/s", "3/2h", "1/day"]
     limits = limits_of(lane, limits=[RateLimit(rate, per="task") for rate in rates])
-    assert [(limit.most, limit.window) for limit in limits] == [(10, 60), (100, 900), (5, 1), (3, 7200), (1, 86_400)]
+    assert [(limit.max, limit.window) for limit in limits] == [(10, 60), (100, 900), (5, 1), (3, 7200), (1, 86_400)]
     assert [limit.burst for limit in limits] == [10, 100, 5, 3, 1]
     assert limits_of(lane, name="b", limits=[RateLimit("10/minute", per="task", burst=2)])[0].burst == 2
 
@@ -248,7 +248,7 @@ def test_limits_of_one_name_are_all_slots_or_the_same_rate(lane: Sidelane) -> No
 def test_a_task_and_its_queue_may_share_slots() -> None:
     lane = Sidelane(queues=[Queue("gpu", limits=[ConcurrencyLimit(4, per="queue", name="model", on_limit="wait")])])
     limits = limits_of(lane, queue="gpu", limits=[ConcurrencyLimit(2, per="queue", name="model")])
-    assert [(limit.id, limit.most) for limit in limits] == [("model/gpu", 2), ("model/gpu", 4)]
+    assert [(limit.id, limit.max) for limit in limits] == [("model/gpu", 2), ("model/gpu", 4)]
 
 
 def test_a_key_function_of_a_queue_must_fit_each_of_its_tasks() -> None:

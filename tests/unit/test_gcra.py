@@ -6,7 +6,7 @@ from sidelane.model import gcra
 from sidelane.model.limit import Limit
 
 NOW = 1_700_000_000.0
-LIMIT = Limit(name="calls", key="ann", most=10, window=5.0, burst=3)  # one every half a second, three at once
+LIMIT = Limit(name="calls", key="ann", max=10, window=5.0, burst=3)  # one every half a second, three at once
 
 
 def test_an_unused_limit_allows_its_burst_and_no_more() -> None:

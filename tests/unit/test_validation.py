@@ -13,7 +13,7 @@ HALF = "\ud800"
 
 
 def limit(**changes: Any) -> dict[str, Any]:
-    return {"limits": (Limit(**{"name": "few", "key": "k", "most": 1, **changes}),)}
+    return {"limits": (Limit(**{"name": "few", "key": "k", "max": 1, **changes}),)}
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ def limit(**changes: Any) -> dict[str, Any]:
     [
         (limit(key=HALF), "key '\\ud800' of the limit 'few' cannot be written"),
         (limit(name=HALF), "cannot be written"),
-        (limit(most=0), "use 1 to"),
-        (limit(most=2**70), "use 1 to"),
+        (limit(max=0), "use 1 to"),
+        (limit(max=2**70), "use 1 to"),
         (limit(window=1.0, burst=0), "use 1 to"),
         (limit(window=0.0), "not a positive number of seconds"),
         (limit(window=math.nan), "not a positive number of seconds"),

@@ -5,8 +5,8 @@ import pytest
 from sidelane.model.limit import Limit, LimitHit
 from sidelane.web.problems import limit_fields, whole_seconds
 
-SLOTS = Limit(name="chat-per-user", key="ann", most=3)
-RATE = Limit(name="per-minute", key="ann", most=10, window=60.0, burst=10)
+SLOTS = Limit(name="chat-per-user", key="ann", max=3)
+RATE = Limit(name="per-minute", key="ann", max=10, window=60.0, burst=10)
 
 
 @pytest.mark.parametrize(

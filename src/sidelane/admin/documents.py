@@ -99,10 +99,10 @@ def limit_document(limit: LimitStats) -> Document:
     """Return one limit in use. `available_in` is in how many seconds a rate limit admits the next job."""
     return {
         "id": limit.id,
-        "used": limit.held,
-        "max": limit.most,
+        "used": limit.used,
+        "max": limit.max,
         "waiting_for_limit": limit.waiting,
-        "available_in": limit.after,
+        "available_in": limit.available_in,
     }
 
 

@@ -40,9 +40,9 @@ LEASE = 0.6
 FOLLOW = FollowUp(FINISHED, JobSpec(id="", task="follow"))
 BROKEN = Failure(problem=Problem(detail="it broke"))
 
-FEW = Limit(name="few", key="k", most=3, on_limit="wait")
-MINE = Limit(name="mine", key="k", most=500, on_limit="reject")
-CHATS = Limit(name="chats", key="k", most=2, on_limit="replace")
+FEW = Limit(name="few", key="k", max=3, on_limit="wait")
+MINE = Limit(name="mine", key="k", max=500, on_limit="reject")
+CHATS = Limit(name="chats", key="k", max=2, on_limit="replace")
 LIMITS = ((), (FEW,), (MINE,), (MINE, FEW), (CHATS,))
 
 
@@ -107,8 +107,8 @@ async def scripted_calls(store: Store, _test: TestConnection, name: str, calls: 
 async def story(store: Store, name: str) -> AsyncIterator[None]:
     """Drive two jobs of a batch through every call, yielding after each."""
     a, b = f"{name}a", f"{name}b"
-    mine = Limit(name="mine", key=name, most=2)
-    pair = Limit(name="pair", key=name, most=2, on_limit="wait")
+    mine = Limit(name="mine", key=name, max=2)
+    pair = Limit(name="pair", key=name, max=2, on_limit="wait")
     worker = WorkerInfo(id=name, name=name)
     entries = (NewEvent("token", '"one"'), NewEvent("progress", '{"percent": 50}'))
     await store.open_batch(BatchSpec(id=name, follow_ups=(FOLLOW,)))

@@ -18,7 +18,7 @@ NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(?:(\d+)\s*)?([a-z]+)\s*")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_WORDS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "day": "d"}
+_UNIT_NAMES = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "day": "d"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +26,13 @@ class Limit:
     """A limit of one job, as a store keeps it: the policy, and the key that `per` returned for this job.
 
     Without a `window` it is a number of slots: "reject" takes one from the submit to the end of the job, "wait" and "replace"
-    take one while the job runs. With a `window` (seconds) it is a rate: `most` per window, of which `burst` may come at once.
+    take one while the job runs. With a `window` (seconds) it is a rate: `max` per window, of which `burst` may come at once.
     "reject" counts submits, "wait" counts starts.
     """
 
     name: str  # the policy's, shown to clients and operators
     key: str
-    most: int
+    max: int
     on_limit: OnLimit = "reject"
     window: float | None = None
     burst: int = 1
@@ -45,7 +45,7 @@ class Limit:
     @property
     def every(self) -> float | None:
         """The seconds between two jobs at a steady rate; None without a rate."""
-        return None if self.window is None else self.window / self.most
+        return None if self.window is None else self.window / self.max
 
     @property
     def at_start(self) -> bool:
@@ -70,7 +70,7 @@ class ConcurrencyLimit:
     share their slots.
     """
 
-    most: int
+    max: int
     _: KW_ONLY
     per: Per
     on_limit: OnLimit = "reject"
@@ -78,15 +78,15 @@ class ConcurrencyLimit:
 
     def invalid_reason(self) -> str | None:
         """Return what is wrong with this declaration, or None."""
-        if not is_count(self.most):
-            return f"ConcurrencyLimit({self.most!r}): this is a number of jobs, at least 1."
+        if not is_count(self.max):
+            return f"ConcurrencyLimit({self.max!r}): this is a number of jobs, at least 1."
         if self.on_limit not in ("reject", "wait", "replace"):
             return f"ConcurrencyLimit(…, on_limit={self.on_limit!r}): this is 'reject', 'wait' or 'replace'."
         return _scope_error("ConcurrencyLimit", self.per, self.name)
 
     def limit(self, name: str, key: str) -> Limit:
         """Return the limit of a job with this key."""
-        return Limit(name=name, key=key, most=self.most, on_limit=self.on_limit)
+        return Limit(name=name, key=key, max=self.max, on_limit=self.on_limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +116,9 @@ class RateLimit:
 
     def limit(self, name: str, key: str) -> Limit:
         """Return the limit of a job with this key."""
-        most, window = self._parsed() or (1, 1.0)
+        count, window = self._parsed() or (1, 1.0)
         return Limit(
-            name=name, key=key, most=most, on_limit=self.on_limit, window=window, burst=self.burst or most
+            name=name, key=key, max=count, on_limit=self.on_limit, window=window, burst=self.burst or count
         )  # fmt: skip
 
     def _parsed(self) -> tuple[int, float] | None:
@@ -126,9 +126,9 @@ class RateLimit:
         found = _RATE.fullmatch(str(self.rate))
         if found is None:
             return None
-        most, times, word = int(found[1]), int(found[2] or 1), found[3]
-        unit = _UNITS.get(_WORDS.get(word.removesuffix("s"), word))
-        return None if unit is None or most < 1 or times < 1 else (most, times * unit)
+        count, times, unit_name = int(found[1]), int(found[2] or 1), found[3]
+        unit = _UNITS.get(_UNIT_NAMES.get(unit_name.removesuffix("s"), unit_name))
+        return None if unit is None or count < 1 or times < 1 else (count, times * unit)
 
 
 LimitPolicy = ConcurrencyLimit | RateLimit

@@ -109,16 +109,16 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitStats:
-    """Statistics of one limit: `held` of its `most` slots are in use and `waiting` jobs wait for one.
+    """Statistics of one limit: `used` of its `max` slots are in use and `waiting` jobs wait for one.
 
-    Of a rate, `held` is the used part of the burst, and `after` the number of seconds until it allows one more job.
+    Of a rate, `used` is the used part of the burst, and `available_in` the number of seconds until it allows one more job.
     """
 
     id: str
-    most: int
-    held: int = 0
+    max: int
+    used: int = 0
     waiting: int = 0
-    after: float | None = None
+    available_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,8 +99,8 @@ def batch_unknown(batch: str) -> Problem:
 def _describe(hit: LimitHit) -> str:
     limit = hit.limit
     if limit.window is not None:
-        return f"The limit {limit.name!r} admits {limit.most} per {limit.window:g} s: try again in {_seconds(hit)} s"
-    jobs = "1 job is" if limit.most == 1 else f"{limit.most} jobs are"
+        return f"The limit {limit.name!r} admits {limit.max} per {limit.window:g} s: try again in {_seconds(hit)} s"
+    jobs = "1 job is" if limit.max == 1 else f"{limit.max} jobs are"
     return f"The limit {limit.name!r} is reached: {jobs} unfinished"
 
 

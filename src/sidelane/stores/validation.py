@@ -96,9 +96,9 @@ def _limit_problem(limit: Limit) -> Problem | None:
         return not_submittable(
             f"The key {limit.key[:200]!a} of the limit {limit.name[:200]!a} cannot be written as UTF-8."
         )
-    if not (1 <= limit.most <= _MAX_INTEGER and 1 <= limit.burst <= _MAX_INTEGER):
+    if not (1 <= limit.max <= _MAX_INTEGER and 1 <= limit.burst <= _MAX_INTEGER):
         return not_submittable(
-            f"The limit {limit.name!r} has the maximum {limit.most} and the burst {limit.burst}: use 1 to {_MAX_INTEGER}."
+            f"The limit {limit.name!r} has the maximum {limit.max} and the burst {limit.burst}: use 1 to {_MAX_INTEGER}."
         )
     if limit.window is not None and not 0.0 < limit.window < math.inf:
         return not_submittable(

@@ -148,7 +148,7 @@ def whole_seconds(seconds: float) -> int:
 
 def _policy(limit: Limit) -> str:
     unit = ';qu="concurrent-requests"' if limit.window is None else f";w={whole_seconds(limit.window)}"
-    return f'"{limit.name}";q={limit.most}{unit}'
+    return f'"{limit.name}";q={limit.max}{unit}'
 
 
 def _remaining(hit: LimitHit) -> str:

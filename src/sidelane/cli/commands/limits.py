@@ -46,7 +46,7 @@ def list_(
     settings = common.settings()
     limits = with_client(settings, lambda client: client.store.limits())
     found = [each for each in limits if each.id.startswith(name)]
-    found.sort(key=lambda each: (-each.held / each.most, -each.waiting, each.id))
+    found.sort(key=lambda each: (-each.used / each.max, -each.waiting, each.id))
     if common.as_json:
         print_json([limit_document(each) for each in found[:limit]])
         return
@@ -60,12 +60,12 @@ def list_(
 
 
 def _row(limit: LimitStats) -> list[Text]:
-    share = min(limit.held / limit.most, 1.0)
+    share = min(limit.used / limit.max, 1.0)
     style = "bold red" if share >= 1 else "yellow" if share >= NEARLY_FULL else "green"
     return [
         Text(limit.id, "bold"),
         bar(share, style),
-        Text(f"{limit.held:,} of {limit.most:,}", style if share >= NEARLY_FULL else ""),
+        Text(f"{limit.used:,} of {limit.max:,}", style if share >= NEARLY_FULL else ""),
         Text(f"{limit.waiting:,}", "magenta" if limit.waiting else "dim"),
         _available(limit),
     ]
@@ -73,8 +73,8 @@ def _row(limit: LimitStats) -> list[Text]:
 
 def _available(limit: LimitStats) -> Text:
     """Return when the limit admits the next job: a rate limit after a time, a concurrency limit when a job ends."""
-    if limit.held < limit.most and not limit.after:
+    if limit.used < limit.max and not limit.available_in:
         return Text("now", "dim")
-    if limit.after:
-        return Text(f"in {duration(limit.after)}")
+    if limit.available_in:
+        return Text(f"in {duration(limit.available_in)}")
     return Text("when a job ends", "dim")

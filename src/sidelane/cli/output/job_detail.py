@@ -146,7 +146,7 @@ def _limits(record: JobRecord) -> Text:
     """Return the limits of a job, one per line, and mark the one that it waits for."""
     lines = []
     for limit in record.spec.limits:
-        size = f"{limit.most:,} at once" if limit.window is None else f"{limit.most:,} per {duration(limit.window)}"
+        size = f"{limit.max:,} at once" if limit.window is None else f"{limit.max:,} per {duration(limit.window)}"
         line = Text.assemble(limit.id, (f"  {size}, {limit.on_limit}", "dim"))
         if limit.id == record.waiting_for_limit and record.state is State.QUEUED:
             line.append("  waiting for this limit", "magenta")

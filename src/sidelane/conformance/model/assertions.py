@@ -95,18 +95,18 @@ def check_limits(expected: ReferenceStore, records: list[JobRecord], found: list
     assert len(listed) == len(found)
     for limit in AT_START:
         waiting = sum(record.waiting_for_limit == limit.id for record in records)
-        counted = listed.get(limit.id, LimitStats(id=limit.id, most=limit.most))
+        counted = listed.get(limit.id, LimitStats(id=limit.id, max=limit.max))
         assert counted.waiting == waiting, counted
         if limit.window is None:
-            assert counted.held == len(expected.members(limit.id)), counted
-            assert (limit.id in listed) == bool(counted.held or waiting), counted
+            assert counted.used == len(expected.members(limit.id)), counted
+            assert (limit.id in listed) == bool(counted.used or waiting), counted
 
 
 def check_unblocked(expected: ReferenceStore, records: list[JobRecord]) -> None:
     """Check that after a sweep as many blocked jobs are ready as their limit admits."""
     for limit in AT_START:
         jobs = [record for record in records if limit in record.spec.limits and record.state is State.QUEUED]
-        capacity = limit.most - len(expected.members(limit.id)) if limit.window is None else 1 - expected.is_full(limit)
+        capacity = limit.max - len(expected.members(limit.id)) if limit.window is None else 1 - expected.is_full(limit)
         ready = sum(record.waiting_for_limit is None for record in jobs)
         assert ready >= capacity or all(record.waiting_for_limit != limit.id for record in jobs), (limit, records)
 

@@ -76,7 +76,7 @@ class ReferenceStore:
             and not job.cancel_requested
             and job.spec.id != new_id
         ]
-        for job in others[: max(0, len(others) - limit.most + 1)]:
+        for job in others[: max(0, len(others) - limit.max + 1)]:
             self.cancel(job.spec.id)
 
     def members(self, limit_id: str) -> set[str]:
@@ -92,7 +92,7 @@ class ReferenceStore:
     def is_full(self, limit: Limit) -> bool:
         """Return True if the limit admits no more."""
         if limit.every is None:
-            return len(self.members(limit.id)) >= limit.most
+            return len(self.members(limit.id)) >= limit.max
         return self._used(limit) - self._clock() > (limit.burst - 1) * limit.every + 1e-9
 
     def is_blocked(self, spec: JobSpec) -> bool:

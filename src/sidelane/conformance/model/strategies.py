@@ -14,12 +14,12 @@ from sidelane.model.problem import Problem
 WORKERS = ("w1", "w2")
 BROKEN = Failure(problem=Problem(status=500, detail="it broke"))
 
-WAIT = Limit(name="few", key="k", most=1, on_limit="wait")
-GPU = Limit(name="gpu", key="k", most=2, on_limit="wait")
-REJECT = Limit(name="few", key="k", most=2, on_limit="reject")
-REPLACE = Limit(name="chat", key="k", most=1, on_limit="replace")
-SUBMIT_RATE = Limit(name="asked", key="k", most=1, on_limit="reject", window=7.1, burst=2)
-START_RATE = Limit(name="spread", key="k", most=1, on_limit="wait", window=7.1, burst=1)
+WAIT = Limit(name="few", key="k", max=1, on_limit="wait")
+GPU = Limit(name="gpu", key="k", max=2, on_limit="wait")
+REJECT = Limit(name="few", key="k", max=2, on_limit="reject")
+REPLACE = Limit(name="chat", key="k", max=1, on_limit="replace")
+SUBMIT_RATE = Limit(name="asked", key="k", max=1, on_limit="reject", window=7.1, burst=2)
+START_RATE = Limit(name="spread", key="k", max=1, on_limit="wait", window=7.1, burst=1)
 AT_START = (WAIT, GPU, REPLACE, START_RATE)
 
 job_ids = st.sampled_from("abcdefghijkl")

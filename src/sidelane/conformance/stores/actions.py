@@ -33,12 +33,12 @@ def specs(
 
 def slot_limit(most: int, on_limit: OnLimit, name: str = "few", key: str = "k") -> Limit:
     """Return a limit on concurrent jobs."""
-    return Limit(name=name, key=key, most=most, on_limit=on_limit)
+    return Limit(name=name, key=key, max=most, on_limit=on_limit)
 
 
 def rate_limit(most: int, window: float, on_limit: OnLimit, burst: int = 1, name: str = "often") -> Limit:
     """Return a limit of `most` jobs per `window` seconds."""
-    return Limit(name=name, key="k", most=most, on_limit=on_limit, window=window, burst=burst)
+    return Limit(name=name, key="k", max=most, on_limit=on_limit, window=window, burst=burst)
 
 
 INVALID_SPECS = (
@@ -167,7 +167,7 @@ async def blocking_limits(store: Store, *job_ids: str) -> list[str | None]:
 
 async def limit_usage(store: Store) -> dict[str, tuple[int, int]]:
     """Return for each limit in use: used slots, and jobs that wait for one."""
-    return {each.id: (each.held, each.waiting) for each in await store.limits()}
+    return {each.id: (each.used, each.waiting) for each in await store.limits()}
 
 
 async def read_log(store: Store, job_id: str) -> list[Event]:

@@ -193,7 +193,7 @@ class SharedLimits(StoreSuite):
         spread = rate_limit(1, 5.0, "wait", name="few")
         await submit(store, *specs("a", "b", limits=(spread,)))
         assert ids(await claim(store)) == ["a"]
-        assert [(each.most, each.held, each.waiting) for each in await store.limits()] == [(2, 1, 1)]
+        assert [(each.max, each.used, each.waiting) for each in await store.limits()] == [(2, 1, 1)]
 
     async def test_a_job_may_have_limits_that_reject_and_limits_that_wait(self, store: Store) -> None:
         limits = slot_limit(2, "reject", "mine"), slot_limit(1, "wait", "gpu")
@@ -211,7 +211,7 @@ class SharedLimits(StoreSuite):
         await submit(store, *specs("a", limits=(slot_limit(3, "reject", "z"), slot_limit(2, "wait", "a"))))
         await submit(store, *specs("b", limits=(slot_limit(5, "reject", "m", key="1/2"),)))
         await claim(store)
-        assert [(each.id, each.most, each.held) for each in await store.limits()] == [
+        assert [(each.id, each.max, each.used) for each in await store.limits()] == [
             ("a/k", 2, 1),
             ("m/1/2", 5, 1),
             ("z/k", 3, 1),

@@ -122,7 +122,7 @@ class Processes(StoreSuite):
         messages = [each for process in processes for each in process.messages]
         assert Counter(each["job"] for each in messages) == dict.fromkeys(many, 1)
         running = [sum(other["since"] <= each["since"] < other["until"] for other in messages) for each in messages]
-        assert 1 < max(running) <= FEW.most
+        assert 1 < max(running) <= FEW.max
         assert await wall_clock_store.limits() == []
 
     @pytest.mark.slow

@@ -150,18 +150,18 @@ class SubmitRates(StoreSuite):
         assert await store.limits() == []
         await submit(store, *specs("a", "b", limits=(TWO,)))
         (counted,) = await store.limits()
-        assert (counted.id, counted.most, counted.held, counted.waiting) == ("often/k", 2, 2, 0)
-        assert counted.after == pytest.approx(10)
+        assert (counted.id, counted.max, counted.used, counted.waiting) == ("often/k", 2, 2, 0)
+        assert counted.available_in == pytest.approx(10)
         clock.advance(10.1)
         (counted,) = await store.limits()
-        assert counted.held == 1
+        assert counted.used == 1
         await pass_time(store, clock, 11)
         assert await store.limits() == []
 
     async def test_the_maximum_of_a_rate_is_its_burst(self, store: Store) -> None:
         await submit(store, *specs("a", "b", limits=(rate_limit(10, 10.0, "reject", burst=3),)))
         (counted,) = await store.limits()
-        assert (counted.most, counted.held) == (3, 2)
+        assert (counted.max, counted.used) == (3, 2)
 
 
 EVERY_TEN = rate_limit(6, 60.0, "wait")
@@ -249,7 +249,7 @@ class StartRates(StoreSuite):
         assert ids(await claim(store)) == ["free"]
         await finish(store, holder, Succeeded("1"))
         assert await claim(store) == []  # it takes no slot while it waits for the rate
-        assert [each.held for each in await store.limits() if each.id == "few/k"] in ([0], [])
+        assert [each.used for each in await store.limits() if each.id == "few/k"] in ([0], [])
         clock.advance(10.1)
         await store.sweep(lease=LEASE)
         assert len(await claim(store)) == 1

@@ -80,7 +80,7 @@ def _limits_text(policies: tuple[tuple[Any, ...], ...]) -> str | None:
     return dump_limits(tuple(Limit(key="", **dict(zip(_POLICY_NAMES, policy, strict=True))) for policy in policies))
 
 
-_POLICY_NAMES = ("name", "most", "on_limit", "window", "burst")
+_POLICY_NAMES = ("name", "max", "on_limit", "window", "burst")
 _POLICY = attrgetter(*_POLICY_NAMES)
 
 

@@ -288,7 +288,7 @@ def position_of(answer: Sequence[Any]) -> QueuePosition:
 
 def limit_stats_of(answer: Sequence[Any]) -> LimitStats:
     limit, most, held, blocked, after = answer
-    return LimitStats(id=limit, most=most, held=held, waiting=blocked, after=time_of(after))
+    return LimitStats(id=limit, max=most, used=held, waiting=blocked, available_in=time_of(after))
 
 
 def matches_labels(record: JobRecord, query: Query) -> bool:

@@ -98,7 +98,7 @@ def next_unblock(tx: Transaction, queue: str) -> float | None:
 
 def _unblock_at_rate(tx: Transaction, found: tuple[Any, ...], maximum: int) -> int:
     limit_id, per_window, window, burst = found
-    limit = Limit(name="", key="", most=per_window, window=window, burst=burst)
+    limit = Limit(name="", key="", max=per_window, window=window, burst=burst)
     tat = gcra.clamp_tat(limit, limits.stored_tat(tx, limit_id), tx.now)
     count = min(gcra.available(limit, tat, tx.now), maximum)
     unblocked = _unblock_first(tx, limit_id, count) if count else 0

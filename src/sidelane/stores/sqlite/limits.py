@@ -141,7 +141,7 @@ def stored_tat(tx: Transaction, limit_id: str) -> float | None:
 def capacity(tx: Transaction, limit: Limit) -> int:
     """Return how many jobs a limit allows now."""
     if limit.window is None:
-        return limit.most - count_slots(tx, limit.id, limit.most)
+        return limit.max - count_slots(tx, limit.id, limit.max)
     return gcra.available(limit, gcra.clamp_tat(limit, stored_tat(tx, limit.id), tx.now), tx.now)
 
 
@@ -194,17 +194,17 @@ class LimitCapacity:
     def _rate_values(self, limit_id: str, limit: Limit) -> tuple[object, ...]:
         tat = self._tats[limit_id]
         next_allowed = tat - (limit.burst - 1) * gcra.interval(limit)
-        return limit_id, limit.most, limit.window, limit.burst, tat, next_allowed
+        return limit_id, limit.max, limit.window, limit.burst, tat, next_allowed
 
     def _check(self, applied: AppliedLimit) -> LimitHit | None:
         limit = applied.limit
         if limit.window is not None:
             after = gcra.wait_time(limit, self._tat(applied), self._tx.now)
             return LimitHit(limit, after) if after else None
-        key = (applied.id, limit.most)
+        key = (applied.id, limit.max)
         if key not in self._slots:
             self._slots[key] = count_slots(self._tx, *key)
-        return LimitHit(limit) if self._slots[key] + self._taken[applied.id] >= limit.most else None
+        return LimitHit(limit) if self._slots[key] + self._taken[applied.id] >= limit.max else None
 
     def _tat(self, applied: AppliedLimit) -> float:
         if applied.id not in self._tats:

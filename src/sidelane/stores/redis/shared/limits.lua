@@ -55,7 +55,7 @@ local function limits_of(row)
     limit.index, limit.at_start = index, limit.on_limit ~= nil and limit.on_limit ~= 'reject'
     limit.prefix, limit.keys = PREFIX .. (limit.window and 'rate:' or 'slots:') .. limit.name .. '/', {}
     limit.burst = limit.burst or 1
-    limit.every = limit.window and limit.window / limit.most
+    limit.every = limit.window and limit.window / limit.max
   end
   for _, limit in ipairs(limits.all) do
     if limit.at_start then
@@ -125,14 +125,14 @@ local function capacity_of(limit, key)
   if limit.window then
     return math.floor((TIME_TOLERANCE - rate_wait(limit, key)) / limit.every) + 1
   end
-  return limit.most - slots_used(key)
+  return limit.max - slots_used(key)
 end
 
 local function is_full(limit, key)
   if limit.window then
     return rate_wait(limit, key) > TIME_TOLERANCE
   end
-  return slots_used(key) >= limit.most
+  return slots_used(key) >= limit.max
 end
 
 local function record_slots(row, limits, changes, id)

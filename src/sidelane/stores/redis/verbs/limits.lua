@@ -12,7 +12,7 @@ local function max_slots(id, job)
   local row = row_of(job)
   for _, limit in ipairs(limits_of(row).all) do
     if not limit.window and limit_id(row, limit) == id then
-      return limit.most
+      return limit.max
     end
   end
 end

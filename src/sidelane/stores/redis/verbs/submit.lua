@@ -48,7 +48,7 @@ end
 -- new job cancels at least one, and later ones the rest.
 local function replace(limit, limit_id)
   local unfinished = PREFIX .. 'replaceable:' .. limit_id
-  local excess = math.min(call('ZCARD', unfinished) - limit.most + 1, 1 + MAX_REPLACED - replaced_extra)
+  local excess = math.min(call('ZCARD', unfinished) - limit.max + 1, 1 + MAX_REPLACED - replaced_extra)
   if excess > 0 then
     replaced_extra = replaced_extra + excess - 1
     for _, id in ipairs(call('ZRANGE', unfinished, 0, excess - 1)) do

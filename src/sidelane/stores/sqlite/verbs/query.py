@@ -96,20 +96,20 @@ def limits(tx: Transaction) -> list[LimitStats]:
     blocked = dict(tx.all(SQL.blocked_jobs))
     found = {}
     for limit_id, per_window, window, burst, stored in tx.all(SQL.rates):
-        limit = Limit(name="", key="", most=per_window, window=window, burst=burst)
+        limit = Limit(name="", key="", max=per_window, window=window, burst=burst)
         tat = gcra.clamp_tat(limit, stored, tx.now)
         used = burst - gcra.available(limit, tat, tx.now)
         if used or limit_id in blocked:
             after = gcra.wait_time(limit, tat, tx.now)
             waiting = blocked.get(limit_id, 0)
-            found[limit_id] = LimitStats(id=limit_id, most=burst, held=used, waiting=waiting, after=after)
+            found[limit_id] = LimitStats(id=limit_id, max=burst, used=used, waiting=waiting, available_in=after)
     for limit_id in used_slots.keys() | blocked.keys() - found.keys():
         used, waiting = used_slots.get(limit_id, 0), blocked.get(limit_id, 0)
-        found[limit_id] = LimitStats(id=limit_id, most=_declared_slots(tx, limit_id), held=used, waiting=waiting)
+        found[limit_id] = LimitStats(id=limit_id, max=_declared_slots(tx, limit_id), used=used, waiting=waiting)
     return [found[limit_id] for limit_id in sorted(found)]
 
 
 def _declared_slots(tx: Transaction, limit_id: str) -> int:
     """Return how many slots a limit has, as declared by the newest of its jobs."""
     declared = load_applied_limits(tx.scalar(SQL.newest_limits, limit_id)).limits
-    return next((limit.most for limit in declared if limit.id == limit_id and limit.window is None), 0)
+    return next((limit.max for limit in declared if limit.id == limit_id and limit.window is None), 0)
