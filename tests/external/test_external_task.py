@@ -245,6 +245,7 @@ def test_tasks_that_share_a_reply_endpoint_need_the_same_decode(lane: Sidelane) 
     ("fields", "reason"),
     [
         ({"send_to": PubSub(subscription="s")}, "topic"),
+        ({"send_to": "jobs"}, "cannot be sent to"),
         ({"replies_from": PubSub(topic="t")}, "subscription"),
         ({"timeout": None}, "missing completion"),
         ({"timeout": 0}, "above 0"),

@@ -17,6 +17,7 @@ from sidelane.tasks.decorator import PolicyOptions, TaskOptions, make_task
 from sidelane.tasks.registry import Registry
 from sidelane.tasks.task import Lane, Task
 from sidelane.transports.contract import Endpoint
+from sidelane.transports.endpoints import require_receivable, require_sendable
 from sidelane.transports.job_messages import CompletionMessage, DispatchedJob
 
 I = TypeVar("I")  # noqa: E741 - the input
@@ -115,8 +116,12 @@ def external_tasks(registry: Registry) -> list[ExternalTask[Any, Any]]:
 
 def _routing_error(lane: Lane, routing: Routing) -> str:
     """Return what is wrong with a routing; an empty text if it is valid."""
-    if not routing.send_to.can_send:
-        return f"send_to={routing.send_to}: this cannot be sent to. Use a queue, a topic or a URL."
+    try:
+        require_sendable(routing.send_to)
+        if routing.replies_from is not None:
+            require_receivable(routing.replies_from)
+    except ConfigurationError as error:
+        return str(error)
     if routing.replies_from is None:
         if routing.encode is None and not lane.settings.jobs_url:
             return (
@@ -124,8 +129,6 @@ def _routing_error(lane: Lane, routing: Routing) -> str:
                 "SIDELANE_JOBS_URL to where they reach the routes of jobs, such as https://api.example.com/jobs."
             )
         return ""
-    if not routing.replies_from.can_receive:
-        return f"replies_from={routing.replies_from}: this cannot be received from. Use a queue or a subscription."
     for other in external_tasks(lane.registry):
         if other.routing.replies_from == routing.replies_from and other.routing.decode != routing.decode:
             return f"task {other.name!r} receives from {routing.replies_from} too, with another decode=…."

@@ -127,13 +127,13 @@ def parse(text: str) -> StoredEndpoint:
 
 def require_sendable(endpoint: Endpoint) -> None:
     """Raise `ConfigurationError` if nothing can be sent to an endpoint."""
-    if not endpoint.can_send:
+    if not getattr(endpoint, "can_send", False):  # or it is no endpoint at all, e.g. a text
         raise ConfigurationError(f"{endpoint} cannot be sent to: messages are sent to a queue or a topic.")
 
 
 def require_receivable(endpoint: Endpoint) -> None:
     """Raise `ConfigurationError` if nothing can be received from an endpoint."""
-    if not endpoint.can_receive:
+    if not getattr(endpoint, "can_receive", False):
         raise ConfigurationError(
             f"{endpoint} cannot be received from: messages are received from a queue or a subscription."
         )
