@@ -144,7 +144,7 @@ class ReferenceStore:
                 self._debit(limit)
 
     def append(self, append: EventAppend) -> bool:
-        """Give the answer. What was seen is ignored, a hole starts a new epoch_key with an event that says so."""
+        """Return whether the lease is valid. Known entries are ignored; missing ones give a gap event in a new epoch."""
         job = self.jobs.get(append.lease.job_id)
         if job is None or job.lease != append.lease:
             return False
