@@ -41,6 +41,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSe
     running.stop(signal.SIGKILL)
 
 
+@pytest.mark.row("R9")
 async def test_kill_9_and_restart_of_the_server_lose_nothing_acknowledged(server: RunningServer, store: Store) -> None:
     running = await start(store, *specs("running"))
     await store.append([EventAppend(lease=running.lease, ordinal=1, entries=tokens("one"))])

@@ -80,6 +80,7 @@ async def again(call: Callable[[], Awaitable[T]]) -> T:
             continue
 
 
+@pytest.mark.row("R9")
 async def test_kill_9_of_the_primary_loses_no_replicated_write(guarded: SentinelGroup) -> None:
     store, other = await open_store(guarded.url(more="&wait=1")), await open_store(guarded.url())
     process = JobProcess(store)

@@ -149,6 +149,7 @@ class Processes(StoreSuite):
         await check_batches(wall_clock_store, names)
 
     @pytest.mark.slow
+    @pytest.mark.row("R9")
     async def test_kill_9_at_any_time_loses_nothing_that_was_acknowledged(
         self, factory: StoreFactory, wall_clock_store: Store
     ) -> None:
