@@ -41,8 +41,8 @@ bench: $(VENV)/.bench ## measure Sidelane beside its peers (QUICK=1: under three
 	@QUICK=$(QUICK) $(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.docs ## build the documentation into site/, check its links and run its code
-	@$(BIN)/python tests/docs/rows.py
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@$(BIN)/python tests/docs/generate.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@$(BIN)/python -m pytest tests/docs $(ARGS)
 	@echo "Open site/README.html or site/index.html"
 
