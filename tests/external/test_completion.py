@@ -121,7 +121,7 @@ async def test_error_for_operators_is_in_the_history_and_not_in_the_problem(
         )
         await lane.completions.apply(reply, trusted_tasks=["double"])
         record = await job.record()
-        assert record.history[0].error == "outside: OSError: /dev/ear is busy"
+        assert record.history[0].error == "external worker: OSError: /dev/ear is busy"
         assert "/dev/ear" not in str(record.problem)
 
 

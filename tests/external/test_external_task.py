@@ -219,7 +219,7 @@ def test_arguments_are_checked_when_a_call_is_made(lane: Sidelane) -> None:
 
 def test_task_name_must_be_unique(lane: Sidelane) -> None:
     declared(lane)
-    with pytest.raises(TaskDeclarationError, match=r"lane\.external_task\('audio\.analyse'\) has it"):
+    with pytest.raises(TaskDeclarationError, match=r"taken by lane\.external_task\('audio\.analyse'\)"):
         declared(lane)
 
 

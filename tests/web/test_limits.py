@@ -205,7 +205,7 @@ async def test_full_queue_is_503_with_retry_after(make: MakeService) -> None:
     assert "RateLimit" not in full.headers
     problem = full.json()
     assert (problem["type"], problem["title"]) == (f"{PROBLEM_TYPES}#temporary-reduced-capacity", "Queue full")
-    assert "2 jobs wait in the queue 'small'" in problem["detail"]
+    assert "The queue 'small' is full with 2 waiting jobs" in problem["detail"]
 
 
 # --- Retry-After ----------------------------------------------------------------------------------------------------
