@@ -9,7 +9,7 @@ TEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=15
 export UV_PYTHON_DOWNLOADS ?= never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-all check fix bench docs clean
+.PHONY: help demo test test-long test-all check fix bench docs package clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -45,6 +45,9 @@ docs: $(VENV)/.docs ## build the documentation into site/, check its links and r
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@$(BIN)/python -m pytest tests/docs $(ARGS)
 	@echo "Open site/README.html or site/index.html"
+
+package: $(VENV)/.dev ## build sdist and wheel, and run README's example in a clean environment
+	@$(BIN)/python scripts/check_package.py
 
 clean: ## remove everything that was installed, built or cached here
 	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .demo

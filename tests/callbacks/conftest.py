@@ -1,4 +1,4 @@
-"""Receivers that listen, and lanes that may reach them."""
+"""HTTP receivers, and lanes that may reach them."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 def make_lane(tmp_path: Path) -> MakeLane:
-    """Make a lane that reaches 127.0.0.1, with settings of the test's choice."""
+    """Return a function that makes a lane that may reach 127.0.0.1."""
 
     def make(secrets: Any = None, **settings: Any) -> Sidelane:
         return Sidelane(

@@ -1,4 +1,4 @@
-"""A real HTTP receiver, which answers as it is told: fails, stalls, redirects, drips."""
+"""HTTP receiver for tests that fails, stalls, redirects or sends slowly on demand."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ class Received:
         return json.loads(self.body)
 
     def verify(self, secret: str) -> Any:
-        """Check the signature as receivers do, and give the document. Raises where it is none."""
+        """Verify the signature, and return the document. Raises if it is invalid."""
         return Verifier(secret).verify(self.body, self.headers)
 
 
@@ -49,7 +49,7 @@ async def stalled(writer: asyncio.StreamWriter) -> None:
 
 
 async def dripping(writer: asyncio.StreamWriter) -> None:
-    """Answer a byte at a time, for ever: each comes soon enough, the whole never does."""
+    """Send one byte at a time, for ever."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
     while True:
         writer.write(b".")
@@ -58,7 +58,7 @@ async def dripping(writer: asyncio.StreamWriter) -> None:
 
 
 async def pouring(writer: asyncio.StreamWriter) -> None:
-    """Answer without end, as fast as it is read."""
+    """Send an endless response, as fast as it is read."""
     writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:
         writer.write(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
@@ -66,7 +66,7 @@ async def pouring(writer: asyncio.StreamWriter) -> None:
 
 
 async def cut(writer: asyncio.StreamWriter) -> None:
-    """Hang up in the middle of the answer."""
+    """Close the connection in the middle of the response."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
     await writer.drain()
     writer.close()
@@ -74,7 +74,7 @@ async def cut(writer: asyncio.StreamWriter) -> None:
 
 @dataclass
 class Receiver:
-    """Listens on a port of 127.0.0.1. `replies` are used up one by one; after them all is well."""
+    """Listens on a port of 127.0.0.1. `replies` are used one by one; after them it answers 200."""
 
     port: int = 0
     received: list[Received] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/jobs"
 
     async def until(self, count: int) -> list[Received]:
-        """Wait until so many requests have come."""
+        """Wait for so many requests."""
         while len(self.received) < count:
             self.news.clear()
             await asyncio.wait_for(self.news.wait(), 20)
@@ -123,7 +123,7 @@ class Receiver:
 
 @contextlib.asynccontextmanager
 async def receiving(port: int = 0, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
-    """Listen, on a port that is free unless one is named."""
+    """Run a receiver, on a free port by default."""
     receiver = Receiver()
     server = await asyncio.start_server(receiver._accept, "127.0.0.1", port, ssl=tls)
     receiver.port = server.sockets[0].getsockname()[1]

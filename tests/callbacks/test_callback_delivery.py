@@ -1,4 +1,4 @@
-"""Callbacks beside the work of users: in real workers, with receivers that stall."""
+"""Callback delivery beside the jobs of users: real workers, and receivers that stall."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from tests.callbacks.conftest import NEW, MakeLane
 from tests.callbacks.local_receivers import Receiver, receiving, stalled, status
 
 
-async def test_a_callback_that_stalls_takes_no_slot_of_a_users_job(make_lane: MakeLane, receiver: Receiver) -> None:
+async def test_stalled_callback_takes_no_slot_of_a_users_job(make_lane: MakeLane, receiver: Receiver) -> None:
     lane = make_lane(concurrency=1)
     receiver.usual = stalled
 
@@ -34,9 +34,7 @@ async def test_a_callback_that_stalls_takes_no_slot_of_a_users_job(make_lane: Ma
         assert record.state is State.SUCCEEDED
 
 
-async def test_a_receiver_that_stalls_holds_few_slots_and_delays_no_other(
-    make_lane: MakeLane, receiver: Receiver
-) -> None:
+async def test_stalled_receiver_takes_few_slots_and_delays_no_other(make_lane: MakeLane, receiver: Receiver) -> None:
     lane = make_lane(callback_concurrency=2)
 
     @lane.task
@@ -80,7 +78,7 @@ async def test_one_hundred_dead_receivers_do_not_slow_the_live_one(lane: Sidelan
         assert max(len(each.received) for each in dead) <= 4
 
 
-async def test_progress_is_told_while_the_job_runs_and_the_end_after_it(lane: Sidelane, receiver: Receiver) -> None:
+async def test_progress_is_reported_while_the_job_runs_and_its_end_after_it(lane: Sidelane, receiver: Receiver) -> None:
     go = asyncio.Event()
 
     @lane.task
@@ -110,7 +108,7 @@ async def test_progress_is_told_while_the_job_runs_and_the_end_after_it(lane: Si
     assert len({got.headers["webhook-id"] for got in receiver.received}) == len(told)
 
 
-async def test_progress_that_came_while_a_callback_was_under_way_is_told_after_it(
+async def test_progress_during_a_callback_is_reported_after_it(
     lane: Sidelane, receiver: Receiver, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(progress_callbacks, "MIN_INTERVAL", 0.02)
@@ -144,7 +142,7 @@ async def test_progress_that_came_while_a_callback_was_under_way_is_told_after_i
         await receiver.until(3)
 
 
-async def test_a_callback_of_a_newer_edition_ends_no_worker_that_runs_its_job(lane: Sidelane) -> None:
+async def test_callback_of_a_newer_release_stops_no_worker(lane: Sidelane) -> None:
     @lane.task(callback=Webhook("https://example.com/", progress=True))
     async def told(*, ctx: Context = Use(Context)) -> str:
         await ctx.progress(50)
@@ -161,7 +159,7 @@ async def test_a_callback_of_a_newer_edition_ends_no_worker_that_runs_its_job(la
         assert await (await told.submit()).result(timeout=10) == "done"
 
 
-async def test_progress_is_not_told_of_a_job_that_has_ended(lane: Sidelane, receiver: Receiver) -> None:
+async def test_progress_of_a_finished_job_is_not_reported(lane: Sidelane, receiver: Receiver) -> None:
     @lane.task(callback=Webhook(receiver.url, progress=True))
     async def quick(*, ctx: Context = Use(Context)) -> None:
         await ctx.progress(50)

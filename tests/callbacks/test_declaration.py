@@ -1,4 +1,4 @@
-"""What a callback cannot be, and when that is said: as soon as it is written, or the call is made."""
+"""Invalid callbacks, which are refused when they are declared or when the call is made."""
 
 from typing import Any
 
@@ -46,14 +46,14 @@ BE = "https://be.example/jobs"
         (b"https://be.example/", "1 to 2,048"),
     ],
 )
-def test_a_url_that_cannot_be_posted_to_is_no_webhook(url: Any, said: str) -> None:
+def test_url_that_cannot_be_posted_to_is_refused(url: Any, said: str) -> None:
     with pytest.raises(ArgumentsError, match=said) as raised:
         Webhook(url)
     assert raised.value.status == 422
     assert len(str(raised.value)) < 400
 
 
-def test_what_a_url_says_of_secrets_is_not_repeated() -> None:
+def test_secrets_in_a_url_are_not_quoted_in_errors() -> None:
     with pytest.raises(ArgumentsError) as raised:
         Webhook("ftp://be.example/jobs?token=s3cret")
     assert "s3cret" not in str(raised.value)
@@ -68,32 +68,32 @@ def test_what_a_url_says_of_secrets_is_not_repeated() -> None:
         {"headers": {"X-A": 7}}, {"headers": {"Content-Length": "7"}},
     ],
 )  # fmt: skip
-def test_a_webhook_says_what_is_wrong_with_its_fields(fields: dict[str, Any]) -> None:
+def test_invalid_fields_of_a_webhook_are_named(fields: dict[str, Any]) -> None:
     with pytest.raises(ArgumentsError):
         Webhook(BE, **fields)
 
 
-def test_a_notice_goes_to_a_queue_or_a_topic() -> None:
+def test_message_callback_needs_a_queue_or_a_topic() -> None:
     for to in (PubSub(subscription="answers"), "answers", None):
         with pytest.raises(ArgumentsError, match=r"MessageCallback\(to="):
             MessageCallback(to=to)  # type: ignore[arg-type]
     assert MessageCallback(to=Sqs("answers"), on="failure").states == {"failed"}
 
 
-def test_a_call_takes_callbacks_and_nothing_else(lane: Sidelane) -> None:
+def test_callback_must_be_a_webhook_or_a_message_callback(lane: Sidelane) -> None:
     @lane.task
     async def quick() -> None: ...
 
     for wrong in (BE, 7, [BE], quick.call()):
-        with pytest.raises(ArgumentsError, match="callback is Webhook"):
+        with pytest.raises(ArgumentsError, match="it must be Webhook"):
             quick.options(callback=wrong)  # type: ignore[arg-type]
     with pytest.raises(ArgumentsError, match="at most 20"):
         quick.options(callback=[Webhook(BE)] * 21)
-    with pytest.raises(TaskDeclarationError, match="callback is Webhook"):
+    with pytest.raises(TaskDeclarationError, match="it must be Webhook"):
         lane.task(callback=BE)(lambda: None)  # type: ignore[arg-type]
 
 
-async def test_a_function_that_was_not_marked_is_refused_where_it_is_named(lane: Sidelane) -> None:
+async def test_unmarked_payload_function_is_refused(lane: Sidelane) -> None:
     def form(ended: FinishedJob) -> str:
         return ""
 
@@ -112,7 +112,7 @@ async def test_a_function_that_was_not_marked_is_refused_where_it_is_named(lane:
             await slow.options(callback=Webhook(BE, body=form)).submit()
 
 
-def test_two_functions_that_make_bodies_need_two_names(lane: Sidelane) -> None:
+def test_payload_functions_need_different_names(lane: Sidelane) -> None:
     def make() -> Any:
         def form(ended: FinishedJob) -> str:
             return ""
@@ -128,7 +128,7 @@ def test_two_functions_that_make_bodies_need_two_names(lane: Sidelane) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.8:8080", "[::1]", "169.254.169.254", "2130706433"])
-async def test_an_address_inside_is_refused_where_the_call_is_made(host: str, make_lane: MakeLane) -> None:
+async def test_private_address_is_refused_when_the_call_is_made(host: str, make_lane: MakeLane) -> None:
     lane = make_lane(allow_private_callbacks=False)
 
     @lane.task
@@ -143,7 +143,7 @@ async def test_an_address_inside_is_refused_where_the_call_is_made(host: str, ma
         lane.task(callback=Webhook(f"http://{host}/"), name="other")(lambda: None)
 
 
-async def test_a_host_off_the_allow_list_is_refused_where_the_call_is_made(make_lane: MakeLane) -> None:
+async def test_host_off_the_allow_list_is_refused_when_the_call_is_made(make_lane: MakeLane) -> None:
     lane = make_lane(callback_hosts="be.example, *.our.example")
 
     @lane.task(callback=Webhook("https://eu.our.example/jobs"))
@@ -154,7 +154,7 @@ async def test_a_host_off_the_allow_list_is_refused_where_the_call_is_made(make_
         quick.options(callback=Webhook("https://elsewhere.example/")).call().spec()
 
 
-def test_steps_wait_each_their_own_time_and_the_last_one_on() -> None:
+def test_delays_are_used_in_order_and_the_last_one_repeats() -> None:
     steps = Delays((5, 60), random=lambda: 0.5)
     assert [steps.delay(failures) for failures in (1, 2, 3, 64)] == [5, 60, 60, 60]
     for wrong in ((), (-1,), (float("nan"),), [5], ("5",)):
@@ -164,7 +164,7 @@ def test_steps_wait_each_their_own_time_and_the_last_one_on() -> None:
         Delays((5,), jitter=3)
 
 
-def test_an_error_that_says_when_to_come_again_is_waited_for() -> None:
+def test_retry_after_of_an_error_is_respected() -> None:
     class Busy(Exception):
         retry_after: Any = 30
 

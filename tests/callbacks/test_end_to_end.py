@@ -1,9 +1,10 @@
-"""From a request to the backend that hears of its job: 202, worker, callback; a failure is the same on every way (R8, R12)."""
+"""From a request to the callback: 202, worker, callback; a failure looks the same everywhere (R8, R12)."""
 
 import json
 from typing import Annotated, Any
 
 import httpx2
+import pytest
 from fastapi import Depends, FastAPI, HTTPException, Response
 from pydantic import BaseModel
 
@@ -20,7 +21,7 @@ class Feedback(BaseModel):
 
 
 def service(lane: Sidelane, url: str) -> FastAPI:
-    """A feedback service: a backend asks, a model answers, the backend is told in a form of its own."""
+    """A feedback service: a backend asks, a model answers, and a callback in the backend's format follows."""
 
     @lane.callback_payload
     def for_backend(ended: FinishedJob) -> dict[str, Any]:
@@ -49,7 +50,9 @@ def service(lane: Sidelane, url: str) -> FastAPI:
     return app
 
 
-async def test_the_backend_hears_of_its_job_and_of_its_failure(lane: Sidelane, receiver: Receiver) -> None:
+@pytest.mark.row("R8")
+@pytest.mark.row("R12")
+async def test_backend_receives_success_and_failure(lane: Sidelane, receiver: Receiver) -> None:
     app = service(lane, receiver.url)
     async with lane.open(workers=1), called(app) as client:
         good = await client.post("/ai/feedback", json={"member_id": 3, "content": "…"})
@@ -69,7 +72,7 @@ async def test_the_backend_hears_of_its_job_and_of_its_failure(lane: Sidelane, r
         assert json.loads(end.partition("data: ")[2])["problem"]["status"] == 502
 
 
-async def test_a_url_of_the_request_that_leads_inside_is_a_422(make_lane: MakeLane, receiver: Receiver) -> None:
+async def test_private_url_in_a_request_is_a_422(make_lane: MakeLane, receiver: Receiver) -> None:
     lane = make_lane(allow_private_callbacks=False)
     app = service(lane, "https://be.example.com/jobs")
     asked = {"member_id": 3, "content": "…"}
@@ -80,9 +83,7 @@ async def test_a_url_of_the_request_that_leads_inside_is_a_422(make_lane: MakeLa
         assert receiver.connections == 0
 
 
-async def test_clients_see_no_side_work_not_even_where_the_id_alone_opens_a_job(
-    lane: Sidelane, receiver: Receiver
-) -> None:
+async def test_clients_never_see_internal_jobs(lane: Sidelane, receiver: Receiver) -> None:
     app = service(lane, receiver.url)
     async with lane.open(workers=1), called(app) as client:
         job = (await client.post("/ai/feedback", json={"member_id": 3, "content": "…"})).json()["id"]

@@ -1,4 +1,4 @@
-"""Posting to receivers that fail, stall, redirect and drip, and to addresses that may not be reached."""
+"""HTTP client of webhooks: receivers that fail, stall, redirect or are slow, and addresses that may not be reached."""
 
 import asyncio
 import ipaddress
@@ -43,7 +43,7 @@ async def make_poster() -> AsyncIterator[MakePoster]:
 
 
 def names(**hosts: list[str]) -> Resolve:
-    """Resolve these names, each to the next of its answers a time; the last one stays."""
+    """Return a resolver of these names: each lookup returns the next answer; the last one repeats."""
 
     async def resolve(host: str, port: int) -> list[str]:
         answers = hosts[host.partition(".")[0]]
@@ -52,9 +52,7 @@ def names(**hosts: list[str]) -> Resolve:
     return resolve
 
 
-async def test_a_post_arrives_with_its_headers_and_the_name_of_the_host(
-    receiver: Receiver, make_poster: MakePoster
-) -> None:
+async def test_post_arrives_with_its_headers_and_host(receiver: Receiver, make_poster: MakePoster) -> None:
     poster = make_poster(resolve=names(api=["127.0.0.1"]))
     answer = await poster.deliver(f"http://api.example:{receiver.port}/a/b?c=d", "ü".encode(), {"X-One": "1"})
     assert (answer.status, answer.text) == (200, "ok")
@@ -63,7 +61,7 @@ async def test_a_post_arrives_with_its_headers_and_the_name_of_the_host(
     assert (got.headers["host"], got.headers["x-one"]) == (f"api.example:{receiver.port}", "1")
 
 
-async def test_a_poster_that_was_closed_opens_again(receiver: Receiver, make_poster: MakePoster) -> None:
+async def test_closed_client_opens_again(receiver: Receiver, make_poster: MakePoster) -> None:
     poster = make_poster()
     await poster.deliver(receiver.url, b"1", {})
     await poster.close()
@@ -71,14 +69,14 @@ async def test_a_poster_that_was_closed_opens_again(receiver: Receiver, make_pos
     assert [got.body for got in receiver.received] == ["1", "2"]
 
 
-async def test_one_connection_serves_one_post_after_the_other(receiver: Receiver, make_poster: MakePoster) -> None:
+async def test_connection_is_reused_for_the_next_post(receiver: Receiver, make_poster: MakePoster) -> None:
     poster = make_poster()
     for _ in range(3):
         await poster.deliver(receiver.url, b"", {})
     assert (len(receiver.received), receiver.connections) == (3, 1)
 
 
-def test_a_host_that_was_being_looked_up_when_its_loop_ended_is_looked_up_again(
+def test_lookup_pending_when_its_event_loop_ended_is_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lookups, looking, look_up = Resolver(), threading.Event(), network._look_up
@@ -99,7 +97,7 @@ def test_a_host_that_was_being_looked_up_when_its_loop_ended_is_looked_up_again(
     lookups.close()
 
 
-async def test_connections_that_are_forgotten_take_none_from_others(
+async def test_closing_idle_connections_affects_no_other(
     make_poster: MakePoster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network, "KEEPALIVE", 0.005)
@@ -116,9 +114,7 @@ async def test_connections_that_are_forgotten_take_none_from_others(
 
 
 @pytest.mark.parametrize("code", [199 + 101, 302, 307, 400, 404, 429, 500, 503])
-async def test_whatever_is_not_a_success_is_not_delivered(
-    code: int, receiver: Receiver, make_poster: MakePoster
-) -> None:
+async def test_any_status_but_2xx_is_not_delivered(code: int, receiver: Receiver, make_poster: MakePoster) -> None:
     async with receiving() as elsewhere:
         receiver.replies = [status(code, "so much", Location=elsewhere.url, Retry_After="7")]
         with pytest.raises(NotDelivered, match=f"answered {code}: so much") as raised:
@@ -127,14 +123,14 @@ async def test_whatever_is_not_a_success_is_not_delivered(
         assert elsewhere.received == []
 
 
-async def test_a_receiver_that_is_gone_says_so(receiver: Receiver, make_poster: MakePoster) -> None:
+async def test_410_raises_endpoint_gone(receiver: Receiver, make_poster: MakePoster) -> None:
     receiver.replies = [status(410)]
     with pytest.raises(EndpointGone):
         await make_poster().deliver(receiver.url, b"", {})
 
 
 @pytest.mark.parametrize("reply", [stalled, dripping])
-async def test_the_time_for_the_whole_exchange_is_bounded(
+async def test_timeout_covers_the_whole_exchange(
     reply: Callable[[asyncio.StreamWriter], None], receiver: Receiver, make_poster: MakePoster
 ) -> None:
     receiver.replies = [reply]  # type: ignore[list-item]
@@ -144,21 +140,19 @@ async def test_the_time_for_the_whole_exchange_is_bounded(
     assert time.monotonic() - began < 5
 
 
-async def test_an_answer_without_end_is_read_no_further_than_needed(
-    receiver: Receiver, make_poster: MakePoster
-) -> None:
+async def test_endless_response_is_read_up_to_the_limit(receiver: Receiver, make_poster: MakePoster) -> None:
     receiver.replies = [pouring]
     answer = await make_poster(timeout=10).deliver(receiver.url, b"", {})
     assert answer.text == "x" * 500
 
 
-async def test_an_answer_that_breaks_off_is_none(receiver: Receiver, make_poster: MakePoster) -> None:
+async def test_truncated_response_is_not_delivered(receiver: Receiver, make_poster: MakePoster) -> None:
     receiver.replies = [cut]
     with pytest.raises(NotDelivered, match="could not be reached"):
         await make_poster().deliver(receiver.url, b"", {})
 
 
-async def test_nobody_listening_is_not_delivered(make_poster: MakePoster) -> None:
+async def test_refused_connection_is_not_delivered(make_poster: MakePoster) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -166,7 +160,7 @@ async def test_nobody_listening_is_not_delivered(make_poster: MakePoster) -> Non
         await make_poster().deliver(f"http://127.0.0.1:{port}/in", b"", {})
 
 
-async def test_a_host_without_an_address_is_not_delivered(make_poster: MakePoster) -> None:
+async def test_host_without_an_address_is_not_delivered(make_poster: MakePoster) -> None:
     async def nothing(host: str, port: int) -> list[str]:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -174,7 +168,7 @@ async def test_a_host_without_an_address_is_not_delivered(make_poster: MakePoste
         await make_poster(resolve=nothing).deliver("http://nowhere.example/", b"", {})
 
 
-async def test_proxies_of_the_environment_are_not_asked(
+async def test_proxies_of_the_environment_are_ignored(
     receiver: Receiver, make_poster: MakePoster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with receiving() as proxy:
@@ -195,15 +189,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("address", REFUSED)
-async def test_a_name_of_an_address_inside_is_refused_where_it_is_connected_to(
-    address: str, make_poster: MakePoster
-) -> None:
+async def test_host_name_of_a_private_address_is_refused_on_connect(address: str, make_poster: MakePoster) -> None:
     poster = make_poster(private=False, resolve=names(inside=[address]))
     with pytest.raises(AddressRefused, match=r"inside\.example"):
         await poster.deliver("http://inside.example/", b"", {})
 
 
-async def test_one_refused_address_among_several_refuses_the_host(make_poster: MakePoster) -> None:
+async def test_one_refused_address_refuses_the_host(make_poster: MakePoster) -> None:
     async def both(host: str, port: int) -> list[str]:
         return ["93.184.215.14", "10.0.0.1"]
 
@@ -211,7 +203,7 @@ async def test_one_refused_address_among_several_refuses_the_host(make_poster: M
         await make_poster(private=False, resolve=both).deliver("http://mixed.example/", b"", {})
 
 
-async def test_a_host_is_looked_up_once_and_what_was_checked_is_connected_to(
+async def test_host_is_looked_up_once_and_the_checked_address_is_used(
     receiver: Receiver, make_poster: MakePoster
 ) -> None:
     answers = [["127.0.0.1"], ["169.254.169.254"]]
@@ -238,7 +230,7 @@ async def test_a_host_is_looked_up_once_and_what_was_checked_is_connected_to(
         "[::ffff:10.0.0.1]", "169.254.169.254", "[fd00:ec2::254]",
     ],
 )  # fmt: skip
-def test_an_address_inside_that_stands_in_the_url_is_found_before_anything_is_looked_up(host: str) -> None:
+def test_private_address_in_the_url_is_refused_before_any_lookup(host: str) -> None:
     with pytest.raises(AddressRefused):
         AddressPolicy().check_host(host.strip("[]"))
 
@@ -246,7 +238,7 @@ def test_an_address_inside_that_stands_in_the_url_is_found_before_anything_is_lo
 @pytest.mark.parametrize(
     "address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::93.184.215.14"]
 )
-def test_public_addresses_are_let_through(address: str) -> None:
+def test_public_addresses_are_allowed(address: str) -> None:
     AddressPolicy().check_addresses("public.example", [address])
 
 
@@ -264,13 +256,13 @@ def test_public_addresses_are_let_through(address: str) -> None:
         "::",
     ],
 )
-def test_some_addresses_are_refused_where_private_ones_are_not(address: str) -> None:
+def test_some_addresses_are_refused_even_if_private_ones_are_allowed(address: str) -> None:
     AddressPolicy(private=True).check_addresses("inside.example", ["10.0.0.1", "127.0.0.1", "fe80::1", "fc00::1"])
     with pytest.raises(AddressRefused):
         AddressPolicy(private=True).check_addresses("inside.example", [address])
 
 
-async def test_tls_is_held_to_the_name_although_an_address_is_connected_to(
+async def test_tls_verifies_the_host_name(
     tmp_path: Path, make_poster: MakePoster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = certified("be.example", tmp_path)
@@ -289,7 +281,7 @@ async def test_tls_is_held_to_the_name_although_an_address_is_connected_to(
 
 
 def certified(name: str, folder: Path) -> tuple[Path, Path]:
-    """Make a certificate of this name, signed by itself, and its key."""
+    """Make a self-signed certificate of this name, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -312,7 +304,7 @@ def certified(name: str, folder: Path) -> tuple[Path, Path]:
     return folder / "certificate.pem", folder / "key.pem"
 
 
-async def test_an_allow_list_lets_its_hosts_through_and_no_others(receiver: Receiver, make_poster: MakePoster) -> None:
+async def test_only_hosts_on_the_allow_list_are_allowed(receiver: Receiver, make_poster: MakePoster) -> None:
     poster = make_poster(hosts="api.example *.our.example", resolve=names(api=["127.0.0.1"], other=["127.0.0.1"]))
     await poster.deliver(f"http://API.example:{receiver.port}/", b"", {})
     await poster.deliver(f"http://api.our.example:{receiver.port}/", b"", {})

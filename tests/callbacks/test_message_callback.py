@@ -1,4 +1,4 @@
-"""Telling others by a message on their queue or topic, over the real clients."""
+"""Message callbacks to queues and topics, over the real clients."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ def received(moto: Moto, url: str) -> list[str]:
     return [message["Body"] for message in asked.get("Messages", [])]
 
 
-async def test_a_queue_gets_the_end_as_a_cloud_event(lane: Sidelane, moto: Moto) -> None:
+async def test_queue_receives_the_end_as_a_cloud_event(lane: Sidelane, moto: Moto) -> None:
     url = moto.queue()
 
     @lane.task(callback=MessageCallback(to=Sqs(url)))
@@ -40,7 +40,7 @@ async def test_a_queue_gets_the_end_as_a_cloud_event(lane: Sidelane, moto: Moto)
     )  # fmt: skip
 
 
-async def test_a_topic_gets_a_message_of_its_own_form(lane: Sidelane, pubsub: RunningPubSub) -> None:
+async def test_topic_receives_a_message_in_its_own_format(lane: Sidelane, pubsub: RunningPubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
 
@@ -59,7 +59,7 @@ async def test_a_topic_gets_a_message_of_its_own_form(lane: Sidelane, pubsub: Ru
     assert json.loads(message.data) == {"memberId": 3, "content": "잘했어요"}
 
 
-async def test_a_queue_that_is_not_there_is_said_and_tried_again_until_it_is(lane: Sidelane, moto: Moto) -> None:
+async def test_missing_queue_is_named_and_retried(lane: Sidelane, moto: Moto) -> None:
     @lane.task(callback=MessageCallback(to=Sqs("soon-there")))
     async def number(value: int) -> int:
         return value
@@ -79,9 +79,7 @@ async def test_a_queue_that_is_not_there_is_said_and_tried_again_until_it_is(lan
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
-async def test_a_result_that_is_too_large_for_a_queue_goes_by_a_link_where_there_can_be_one(
-    make_lane: MakeLane, moto: Moto
-) -> None:
+async def test_oversized_result_is_sent_as_a_link(make_lane: MakeLane, moto: Moto) -> None:
     url = moto.queue()
     lane = make_lane(files_url="https://api.example/files", payload_limit=2_000_000)
 
@@ -101,7 +99,7 @@ async def test_a_result_that_is_too_large_for_a_queue_goes_by_a_link_where_there
         assert (data["id"], len(data["result"])) == (job.id, 1_500_000)
 
 
-async def test_a_result_that_is_too_large_where_there_is_no_link_is_said(make_lane: MakeLane, moto: Moto) -> None:
+async def test_oversized_result_without_reachable_files_is_not_delivered(make_lane: MakeLane, moto: Moto) -> None:
     lane = make_lane(payload_limit=2_000_000)
 
     @lane.task(callback=MessageCallback(to=Sqs(moto.queue())))

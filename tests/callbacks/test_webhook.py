@@ -1,4 +1,4 @@
-"""What receivers of webhooks get, when, and what becomes of those they do not take."""
+"""Webhooks: what receivers get, when, and what happens to those that they refuse."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.callbacks.conftest import NEW, OLD, MakeLane
 from tests.callbacks.local_receivers import Receiver, receiving, status
 
 
-async def test_the_end_of_a_job_arrives_signed_as_standard_webhooks_say(lane: Sidelane, receiver: Receiver) -> None:
+async def test_end_of_a_job_is_signed_by_standard_webhooks(lane: Sidelane, receiver: Receiver) -> None:
     @lane.task(callback=Webhook(receiver.url, secret="be", headers={"X-Team": "feedback"}))
     async def answer(question: str) -> dict[str, str]:
         return {"answer": question.upper()}
@@ -39,7 +39,7 @@ async def test_the_end_of_a_job_arrives_signed_as_standard_webhooks_say(lane: Si
     assert got.headers["webhook-id"] == f"{job.id}:1:0"
 
 
-async def test_a_failure_arrives_as_its_problem_and_tells_no_more(lane: Sidelane, receiver: Receiver) -> None:
+async def test_failure_is_reported_as_its_problem_only(lane: Sidelane, receiver: Receiver) -> None:
     @lane.task(callback=Webhook(receiver.url))
     async def answer(fails: str) -> str:
         if fails == "known":
@@ -64,7 +64,7 @@ class Feedback(BaseModel):
     text: str
 
 
-async def test_the_form_of_a_backend_is_a_few_lines(lane: Sidelane, receiver: Receiver) -> None:
+async def test_payload_function_writes_the_backends_format(lane: Sidelane, receiver: Receiver) -> None:
     @lane.callback_payload
     def for_backend(ended: FinishedJob) -> dict[str, Any]:
         content = ended.problem["status"] if ended.problem else ended.result
@@ -87,7 +87,7 @@ async def test_the_form_of_a_backend_is_a_few_lines(lane: Sidelane, receiver: Re
     ]
 
 
-async def test_a_body_may_be_text_and_its_function_asynchronous(lane: Sidelane, receiver: Receiver) -> None:
+async def test_payload_function_may_return_text_and_be_asynchronous(lane: Sidelane, receiver: Receiver) -> None:
     @lane.callback_payload
     async def as_form(ended: FinishedJob) -> str:
         await asyncio.sleep(0)
@@ -107,7 +107,7 @@ async def test_a_body_may_be_text_and_its_function_asynchronous(lane: Sidelane, 
         got.verify(NEW)
 
 
-async def test_both_secrets_hold_while_one_takes_the_place_of_the_other(lane: Sidelane, receiver: Receiver) -> None:
+async def test_both_secrets_sign_during_rotation(lane: Sidelane, receiver: Receiver) -> None:
     @lane.task(callback=Webhook(receiver.url, secret="turning"))
     async def quick() -> None: ...
 
@@ -143,7 +143,7 @@ async def test_secrets_come_from_a_function_or_from_the_environment(
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_"])
-async def test_a_secret_that_is_missing_or_none_is_said_and_looked_for_again(
+async def test_missing_or_invalid_secret_is_named_and_retried(
     secret: str, lane: Sidelane, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIDELANE_WEBHOOK_SECRET_LATER", secret)
@@ -164,9 +164,7 @@ async def test_a_secret_that_is_missing_or_none_is_said_and_looked_for_again(
         receiver.received[0].verify(NEW)
 
 
-async def test_a_callback_asks_again_by_the_schedule_under_one_id_and_then_gives_up(
-    lane: Sidelane, receiver: Receiver
-) -> None:
+async def test_callback_is_retried_by_schedule_under_one_id(lane: Sidelane, receiver: Receiver) -> None:
     letters: list[FinishedJob] = []
 
     @lane.dead_letter
@@ -199,7 +197,7 @@ async def test_a_callback_asks_again_by_the_schedule_under_one_id_and_then_gives
     ]
 
 
-async def test_a_receiver_that_was_down_for_ten_minutes_gets_everything(lane: Sidelane) -> None:
+async def test_receiver_that_was_down_for_ten_minutes_gets_every_callback(lane: Sidelane) -> None:
     async with receiving() as before:
         port, url = before.port, before.url
 
@@ -224,7 +222,7 @@ async def test_a_receiver_that_was_down_for_ten_minutes_gets_everything(lane: Si
 
 
 @pytest.mark.parametrize("code", [429, 503, 500])
-async def test_a_receiver_may_say_when_to_come_again(code: int, lane: Sidelane, receiver: Receiver) -> None:
+async def test_retry_after_of_a_receiver_is_respected(code: int, lane: Sidelane, receiver: Receiver) -> None:
     @lane.task(callback=Webhook(receiver.url))
     async def quick() -> None: ...
 
@@ -242,7 +240,7 @@ async def test_a_receiver_may_say_when_to_come_again(code: int, lane: Sidelane, 
         assert (told.state, told.status, told.attempts) == (State.SUCCEEDED, 200, 2)
 
 
-async def test_a_receiver_that_is_gone_is_not_asked_again(lane: Sidelane, receiver: Receiver) -> None:
+async def test_callback_to_a_gone_receiver_is_not_retried(lane: Sidelane, receiver: Receiver) -> None:
     @lane.task(callback=Webhook(receiver.url))
     async def quick() -> None: ...
 
@@ -256,7 +254,7 @@ async def test_a_receiver_that_is_gone_is_not_asked_again(lane: Sidelane, receiv
         assert "answered 410" in told.problem
 
 
-async def test_a_body_that_cannot_be_made_is_a_clear_failure_that_can_be_redelivered(
+async def test_failing_payload_function_is_a_failure_that_can_be_redelivered(
     lane: Sidelane, receiver: Receiver
 ) -> None:
     made: list[Any] = [KeyError("member"), {1, 2, object()}, RetryLater(10), "at last"]
@@ -288,7 +286,7 @@ async def test_a_body_that_cannot_be_made_is_a_clear_failure_that_can_be_redeliv
         assert [got.body for got in receiver.received] == ["at last"]
 
 
-async def test_a_function_that_a_worker_does_not_know_is_asked_for_again(lane: Sidelane, receiver: Receiver) -> None:
+async def test_unknown_payload_function_is_retried(lane: Sidelane, receiver: Receiver) -> None:
     @lane.callback_payload
     def newer(ended: FinishedJob) -> str:
         return "newer"
@@ -305,7 +303,7 @@ async def test_a_function_that_a_worker_does_not_know_is_asked_for_again(lane: S
         assert (told.state, "'newer'" in told.problem) == (State.QUEUED, True)
 
 
-async def test_each_callback_is_told_of_the_ends_it_asks_for(lane: Sidelane, receiver: Receiver) -> None:
+async def test_each_callback_receives_the_ends_it_asks_for(lane: Sidelane, receiver: Receiver) -> None:
     every = [Webhook(f"{receiver.url}/{on}", on=on) for on in ("end", "success", "failure")]
 
     @lane.task(callback=every)
@@ -327,9 +325,7 @@ async def test_each_callback_is_told_of_the_ends_it_asks_for(lane: Sidelane, rec
     ]  # fmt: skip
 
 
-async def test_callbacks_of_a_call_are_added_to_those_of_its_task_unless_there_are_none(
-    lane: Sidelane, receiver: Receiver
-) -> None:
+async def test_callbacks_of_a_call_are_added_to_those_of_its_task(lane: Sidelane, receiver: Receiver) -> None:
     @lane.task(callback=Webhook(f"{receiver.url}/task"))
     async def quick() -> None: ...
 
@@ -342,9 +338,7 @@ async def test_callbacks_of_a_call_are_added_to_those_of_its_task_unless_there_a
     assert sorted(got.path for got in receiver.received) == ["/jobs/call", "/jobs/task", "/jobs/task"]
 
 
-async def test_a_job_that_ends_again_calls_back_again_and_what_was_undone_is_not_told(
-    lane: Sidelane, receiver: Receiver
-) -> None:
+async def test_requeued_job_calls_back_again_for_its_new_end_only(lane: Sidelane, receiver: Receiver) -> None:
     fails = [True, True, False]
 
     @lane.task(callback=Webhook(receiver.url))
@@ -368,7 +362,7 @@ async def test_a_job_that_ends_again_calls_back_again_and_what_was_undone_is_not
     assert "requeued" in told[1].problem
 
 
-async def test_what_was_delivered_can_be_delivered_again_under_the_same_id(lane: Sidelane, receiver: Receiver) -> None:
+async def test_delivered_callback_can_be_redelivered_under_the_same_id(lane: Sidelane, receiver: Receiver) -> None:
     @lane.task(callback=[Webhook(receiver.url), Webhook(f"{receiver.url}/other")])
     async def quick() -> None: ...
 
@@ -388,7 +382,7 @@ async def test_what_was_delivered_can_be_delivered_again_under_the_same_id(lane:
         assert len(receiver.received) == 5
 
 
-async def test_one_that_waits_for_its_next_try_can_be_delivered_now(lane: Sidelane, receiver: Receiver) -> None:
+async def test_callback_waiting_for_its_next_attempt_can_be_delivered_now(lane: Sidelane, receiver: Receiver) -> None:
     @lane.task(callback=Webhook(receiver.url))
     async def quick() -> None: ...
 
@@ -403,7 +397,7 @@ async def test_one_that_waits_for_its_next_try_can_be_delivered_now(lane: Sidela
         assert [got.headers["webhook-id"] for got in receiver.received] == [f"{job.id}:1:0"] * 2
 
 
-async def test_a_test_sees_what_would_be_sent(lane: Sidelane, receiver: Receiver) -> None:
+async def test_harness_shows_what_would_be_sent(lane: Sidelane, receiver: Receiver) -> None:
     @lane.callback_payload
     def shortly(ended: FinishedJob) -> object:
         return {"id": ended.id}
@@ -421,7 +415,7 @@ async def test_a_test_sees_what_would_be_sent(lane: Sidelane, receiver: Receiver
         assert receiver.received == []
 
 
-async def test_a_job_stays_until_its_callbacks_have_ended(lane: Sidelane, receiver: Receiver) -> None:
+async def test_job_is_kept_until_its_callbacks_have_ended(lane: Sidelane, receiver: Receiver) -> None:
     @lane.task(callback=Webhook(receiver.url), retention=60)
     async def quick() -> int:
         return 7
@@ -436,7 +430,7 @@ async def test_a_job_stays_until_its_callbacks_have_ended(lane: Sidelane, receiv
         await t.deliver()
         assert receiver.received[-1].json["data"]["result"] == 7
         await t.advance(120)
-        with pytest.raises(Exception, match="has passed"):
+        with pytest.raises(Exception, match="removed after its retention"):
             await job.record()
         await lane.redeliver(f"{job.id}.1.0")
         await t.deliver()

@@ -14,12 +14,12 @@ from tests.cli.project import Project
 from tests.cli.store_driver import StoreDriver
 
 FAILURE = Failure(problem=Problem(status=502), error="APIError: 429")
-TELL = FollowUp(frozenset({State.SUCCEEDED}), JobSpec(id="", task="tell", queue="mail"))
+NOTIFY = FollowUp(frozenset({State.SUCCEEDED}), JobSpec(id="", task="notify", queue="mail"))
 
 
 def batch(driver: StoreDriver, *ids: str, sealed: bool = True) -> str:
     """Create a batch of these jobs."""
-    driver.call(lambda store: store.open_batch(BatchSpec(id="night", user="ann", follow_ups=(TELL,))))
+    driver.call(lambda store: store.open_batch(BatchSpec(id="night", user="ann", follow_ups=(NOTIFY,))))
     for job_id in ids:
         driver.submit(job_id, batch="night")
     if sealed:
@@ -44,7 +44,7 @@ def test_show_counts_a_batchs_jobs_by_state(driver: StoreDriver, sidelane: Comma
     counts = {name: document[name] for name in ("total", "unfinished", "succeeded", "failed", "cancelled")}
     assert counts == {"total": 3, "unfinished": 1, "succeeded": 1, "failed": 1, "cancelled": 0}
     assert (document["state"], document["user"], document["ended"]) == ("running", "ann", None)
-    assert [follow_up["task"] for follow_up in document["follow_ups"]] == ["tell"]
+    assert [follow_up["task"] for follow_up in document["follow_ups"]] == ["notify"]
 
 
 def test_show_says_whether_jobs_can_still_be_added(driver: StoreDriver, sidelane: Command) -> None:

@@ -167,6 +167,7 @@ def test_a_rejected_requeue_prints_the_reason(driver: StoreDriver, sidelane: Com
     assert "new" in result.stderr
 
 
+@pytest.mark.row("R11")
 def test_requeue_all_applies_the_filters_across_pages(driver: StoreDriver, sidelane: Command) -> None:
     fail_many(driver, 230)
     driver.fail("other", BROKEN)
@@ -291,8 +292,8 @@ def test_purge_by_id_requires_confirmation_too(driver: StoreDriver, sidelane: Co
 
 
 def test_purge_keeps_a_job_with_unfinished_follow_ups(driver: StoreDriver, sidelane: Command) -> None:
-    tell = FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="tell", queue="mail"))
-    driver.fail("one", BUSY, follow_ups=(tell,))
+    follow_up = FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="notify", queue="mail"))
+    driver.fail("one", BUSY, follow_ups=(follow_up,))
     result = sidelane("dead", "purge", "one", "--yes")
     assert result.exit_code == 1
     assert "a job that it started is still unfinished" in result.stderr
@@ -300,8 +301,8 @@ def test_purge_keeps_a_job_with_unfinished_follow_ups(driver: StoreDriver, sidel
 
 
 def test_many_errors_are_summarized(driver: StoreDriver, sidelane: Command) -> None:
-    tell = FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="tell", queue="mail"))
-    fail_many(driver, 25, follow_ups=(tell,))
+    follow_up = FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="notify", queue="mail"))
+    fail_many(driver, 25, follow_ups=(follow_up,))
     result = sidelane("dead", "purge", "--all", "--yes")
     assert result.exit_code == 1
     assert result.stdout == "✓ 0 dead letters purged\n"

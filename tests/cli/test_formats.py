@@ -11,7 +11,7 @@ from sidelane.stores.factory import redact_url
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "expected"),
     [
         (0.04, "0.0 s"),
         (3.24, "3.2 s"),
@@ -22,12 +22,12 @@ from sidelane.stores.factory import redact_url
         (604_800, "7 days"),
     ],
 )
-def test_durations_are_formatted(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+def test_durations_are_formatted(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
 
 
 @pytest.mark.parametrize(
-    ("then", "words"),
+    ("then", "expected"),
     [
         (999.5, "just now"),
         (970, "30 s ago"),
@@ -37,8 +37,8 @@ def test_durations_are_formatted(seconds: float, words: str) -> None:
         (-86_000, "1 day ago"),
     ],
 )
-def test_relative_times_are_formatted(then: float, words: str) -> None:
-    assert relative_time(then, 1000.0) == words
+def test_relative_times_are_formatted(then: float, expected: str) -> None:
+    assert relative_time(then, 1000.0) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_times_are_parsed_as_ago_or_as_a_date() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "words"),
+    ("rate", "expected"),
     [
         (1234.5, "1,234/s"),
         (12.3, "12/s"),
@@ -84,8 +84,8 @@ def test_times_are_parsed_as_ago_or_as_a_date() -> None:
         (0.0, ""),
     ],
 )
-def test_rates_are_formatted_in_a_suitable_unit(rate: float, words: str) -> None:
-    assert format_rate(rate) == words
+def test_rates_are_formatted_in_a_suitable_unit(rate: float, expected: str) -> None:
+    assert format_rate(rate) == expected
 
 
 def line(worker: str, logger: str, level: int = logging.INFO, **more: object) -> str:

@@ -258,11 +258,11 @@ def test_show_prints_the_estimated_wait(driver: StoreDriver, sidelane: Command) 
 
 def test_show_prints_parent_and_follow_ups(driver: StoreDriver, sidelane: Command) -> None:
     then = FollowUp(frozenset({State.SUCCEEDED}), JobSpec(id="", task="publish", queue="chat"))
-    tell = FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="complain", queue="chat"))
+    on_failure = FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="complain", queue="chat"))
     driver.call(lambda store: store.open_batch(BatchSpec(id="night")))
     driver.submit("one")
     driver.submit(
-        "two", parent="one", cascade=True, batch="night", placeholders={"text": "result"}, follow_ups=(then, tell)
+        "two", parent="one", cascade=True, batch="night", placeholders={"text": "result"}, follow_ups=(then, on_failure)
     )  # fmt: skip
     facts = dict(re.findall(r"^  (\S.*?)  +(\S.*)$", sidelane("jobs", "show", "two").stdout, re.MULTILINE))
     assert facts["parent"] == "one, cancelled with it"

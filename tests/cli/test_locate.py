@@ -79,7 +79,7 @@ def test_the_setting_decides_between_several_lanes(project: Project, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("reference", "words"),
+    ("reference", "expected"),
     [
         ("nowhere.lane:lane", "There is no module 'nowhere.lane'"),
         ("shop.lane:lame", "It has shop.lane:lane"),
@@ -87,8 +87,8 @@ def test_the_setting_decides_between_several_lanes(project: Project, monkeypatch
         (":lane", "module with dots"),
     ],
 )
-def test_an_invalid_reference_is_explained(reference: str, words: str) -> None:
-    with pytest.raises(ConfigurationError, match=words):
+def test_an_invalid_reference_is_explained(reference: str, expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=expected):
         load_lane(reference)
 
 

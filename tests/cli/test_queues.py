@@ -22,6 +22,7 @@ def test_the_group_without_a_command_accepts_list_options(driver: StoreDriver, s
     assert "queues [OPTIONS] COMMAND" in sidelane("queues", "--help").stdout
 
 
+@pytest.mark.row("R11")
 def test_a_queue_shows_queued_and_running_jobs(driver: StoreDriver, sidelane: Command) -> None:
     driver.claim(driver.submit("running", limits=(LIMIT,)))
     driver.submit("waiting", limits=(LIMIT,))

@@ -98,6 +98,7 @@ def test_an_unusable_store_exits_with_3(project: Project) -> None:
     assert "Traceback" not in worker.output
 
 
+@pytest.mark.row("R10")
 @pytest.mark.system
 def test_a_worker_logs_its_setup_and_takes_only_its_queues(project: Project, driver: StoreDriver) -> None:
     project.write("shop/tasks.py", TASKS + EXTERNAL)

@@ -1,4 +1,4 @@
-"""Intakes: which messages become jobs, how often, and what becomes of the others."""
+"""Consumers: which messages become jobs, how often, and what happens to the others."""
 
 import asyncio
 import json
@@ -67,19 +67,19 @@ def body(member: int = 3, content: str = "good") -> str:
 
 
 @asynccontextmanager
-async def taking_in(t: Harness, lane: Sidelane) -> AsyncIterator[MessageReceiver]:
-    """Take messages in as a worker does, beside a lane under test."""
-    (attendant,) = message_receivers(lane.consumers, lane.services)
-    running = asyncio.create_task(attendant.run())
+async def consuming(t: Harness, lane: Sidelane) -> AsyncIterator[MessageReceiver]:
+    """Run the receiver of a consumer beside a lane under test."""
+    (receiver,) = message_receivers(lane.consumers, lane.services)
+    running = asyncio.create_task(receiver.run())
     try:
-        yield attendant
+        yield receiver
     finally:
         running.cancel()
         await asyncio.wait([running])
         await lane.services.transports.close()
 
 
-async def test_a_worker_whose_driver_is_not_installed_says_so_before_it_starts(
+async def test_missing_driver_is_reported_before_the_worker_starts(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane.consumer(Sqs("feedback"))(lambda message: None)
@@ -89,10 +89,10 @@ async def test_a_worker_whose_driver_is_not_installed_says_so_before_it_starts(
             lane.worker()
 
 
-# --- what an intake makes of a message ---------------------------------------------------------------------------------
+# --- one message ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_message_becomes_the_job_that_it_asks_for(lane: Sidelane, answer: Answer) -> None:
+async def test_message_becomes_a_job(lane: Sidelane, answer: Answer) -> None:
     @lane.consumer(Sqs("feedback"))
     def requests(message: Message) -> Call[Any]:
         return answer.options(user="u3").call(Feedback.model_validate_json(message.body))
@@ -106,7 +106,7 @@ async def test_a_message_becomes_the_job_that_it_asks_for(lane: Sidelane, answer
         assert (record.spec.user, record.spec.trace) == ("u3", TRACE)
 
 
-async def test_a_message_that_comes_again_makes_no_second_job(lane: Sidelane, answer: Answer) -> None:
+async def test_redelivered_message_makes_no_second_job(lane: Sidelane, answer: Answer) -> None:
     @lane.consumer(Sqs("feedback"))
     async def requests(message: Message) -> Call[Any]:
         return answer.call(Feedback.model_validate_json(message.body))
@@ -122,7 +122,7 @@ async def test_a_message_that_comes_again_makes_no_second_job(lane: Sidelane, an
         assert len(await t.submitted(answer)) == 3
 
 
-async def test_the_id_that_the_call_has_is_the_jobs(lane: Sidelane, answer: Answer) -> None:
+async def test_id_of_the_call_is_the_id_of_the_job(lane: Sidelane, answer: Answer) -> None:
     @lane.consumer(Sqs("feedback"))
     def requests(message: Message) -> Call[Any]:
         event = cloudevents.read(message.body)
@@ -137,7 +137,7 @@ async def test_the_id_that_the_call_has_is_the_jobs(lane: Sidelane, answer: Answ
             assert (await job.record()).spec.trace == TRACE
 
 
-async def test_a_message_may_ask_for_nothing(lane: Sidelane) -> None:
+async def test_consumer_can_ignore_a_message(lane: Sidelane) -> None:
     @lane.consumer(Sqs("feedback"))
     def requests(message: Message) -> None:
         return None
@@ -156,7 +156,7 @@ async def test_a_message_may_ask_for_nothing(lane: Sidelane) -> None:
         ("[]", "TypeError: "),
     ],
 )
-async def test_what_is_wrong_with_a_message_is_said_in_a_line_without_repeating_it(
+async def test_reason_of_a_malformed_message_is_one_line_that_does_not_quote_it(
     lane: Sidelane, answer: Answer, text: str, reason: str
 ) -> None:
     @lane.consumer(Sqs("feedback"))
@@ -173,7 +173,7 @@ async def test_what_is_wrong_with_a_message_is_said_in_a_line_without_repeating_
         assert "\n" not in str(raised.value)
 
 
-async def test_a_function_that_gives_no_call_is_wrong_and_its_messages_are_not(lane: Sidelane, answer: Answer) -> None:
+async def test_consumer_that_returns_no_call_is_a_configuration_error(lane: Sidelane, answer: Answer) -> None:
     @lane.consumer(Sqs("feedback"))
     def requests(message: Message) -> Any:
         return answer
@@ -183,21 +183,21 @@ async def test_a_function_that_gives_no_call_is_wrong_and_its_messages_are_not(l
             await t.consume(requests, Message(body="{}"))
 
 
-def test_two_intakes_of_one_name_are_refused(lane: Sidelane) -> None:
+def test_two_consumers_of_one_name_are_refused(lane: Sidelane) -> None:
     lane.consumer(Sqs("a"), name="requests")(lambda message: None)
     with pytest.raises(ConfigurationError, match="already has a consumer 'requests'"):
         lane.consumer(Sqs("b"), name="requests")(lambda message: None)
 
 
-def test_an_intake_needs_an_address_to_receive_from(lane: Sidelane) -> None:
+def test_consumer_needs_an_endpoint_that_can_be_received_from(lane: Sidelane) -> None:
     with pytest.raises(ConfigurationError, match="subscription"):
         lane.consumer(PubSub(topic="feedback"))(lambda message: None)
 
 
-# --- taking them in ----------------------------------------------------------------------------------------------------
+# --- receiving -----------------------------------------------------------------------------------------------------------
 
 
-async def test_messages_become_jobs_and_are_done_with(lane: Sidelane, answer: Answer, queue: MessageQueue) -> None:
+async def test_messages_become_jobs_and_are_acknowledged(lane: Sidelane, answer: Answer, queue: MessageQueue) -> None:
     @lane.consumer(queue.endpoint)
     def requests(message: Message) -> Call[Any] | None:
         if message.attributes.get("kind") == "ping":
@@ -208,7 +208,7 @@ async def test_messages_become_jobs_and_are_done_with(lane: Sidelane, answer: An
     for member in range(20):
         queue.publish(body(member), traceparent=TRACE)
     async with harness(lane) as t:
-        async with taking_in(t, lane):
+        async with consuming(t, lane):
             await until(lambda: _count(t, answer, 20), "twenty jobs")
             await until(lambda: not queue.left(), "the acknowledgements")
         records = await t.submitted(answer)
@@ -216,7 +216,7 @@ async def test_messages_become_jobs_and_are_done_with(lane: Sidelane, answer: An
     assert {record.spec.trace for record in records} == {TRACE}
 
 
-async def test_a_message_that_nothing_can_be_made_of_goes_to_the_dead_letters_with_the_reason(
+async def test_malformed_message_is_dead_lettered_with_a_reason(
     lane: Sidelane, answer: Answer, queue: MessageQueue
 ) -> None:
     @lane.consumer(queue.endpoint)
@@ -224,7 +224,7 @@ async def test_a_message_that_nothing_can_be_made_of_goes_to_the_dead_letters_wi
         return answer.call(Feedback.model_validate_json(message.body))
 
     queue.publish('{"member": "none"}')
-    async with harness(lane) as t, taking_in(t, lane):
+    async with harness(lane) as t, consuming(t, lane):
         dead, reason = await asyncio.to_thread(queue.dead_letter)
         await until(lambda: not queue.left(), "the acknowledgement")
     assert dead == '{"member": "none"}'
@@ -234,7 +234,7 @@ async def test_a_message_that_nothing_can_be_made_of_goes_to_the_dead_letters_wi
     )
 
 
-async def test_a_message_that_a_bug_breaks_over_comes_again(
+async def test_message_is_delivered_again_after_an_unexpected_error(
     lane: Sidelane, answer: Answer, moto: Moto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(receive_loop, "REDELIVERY_DELAY", 0.0)
@@ -248,7 +248,7 @@ async def test_a_message_that_a_bug_breaks_over_comes_again(
         return answer.call(Feedback.model_validate_json(message.body))
 
     queue.publish(body())
-    async with harness(lane) as t, taking_in(t, lane):
+    async with harness(lane) as t, consuming(t, lane):
         await until(lambda: _count(t, answer, 1), "the job")
         await until(lambda: not queue.left(), "the acknowledgement")
     assert seen == [seen[0]] * 2
@@ -256,7 +256,7 @@ async def test_a_message_that_a_bug_breaks_over_comes_again(
     assert record.exc_info
 
 
-async def test_messages_that_a_full_queue_keeps_out_wait_in_hand_and_lose_nothing(lane: Sidelane, moto: Moto) -> None:
+async def test_messages_wait_in_flight_while_the_queue_is_full(lane: Sidelane, moto: Moto) -> None:
     queue = sqs_queue(moto)
 
     @lane.task(queue="narrow")
@@ -269,17 +269,17 @@ async def test_messages_that_a_full_queue_keeps_out_wait_in_hand_and_lose_nothin
 
     for number in range(3):
         queue.publish(str(number))
-    async with harness(lane) as t, taking_in(t, lane) as attendant:
-        await until(lambda: attendant.error, "a full queue")
-        assert "requests" in str(attendant.error)
+    async with harness(lane) as t, consuming(t, lane) as receiver:
+        await until(lambda: receiver.error, "a full queue")
+        assert "requests" in str(receiver.error)
         assert queue.left()
         await until(lambda: _drained(t, squeeze, 3), "all three jobs")
         assert sorted([record.result for record in await t.submitted(squeeze)], key=str) == ["0", "1", "2"]
         await until(lambda: not queue.left(), "the acknowledgements")
-        assert attendant.error is None
+        assert receiver.error is None
 
 
-async def test_a_message_that_a_limit_keeps_out_comes_again_and_others_go_on(lane: Sidelane, moto: Moto) -> None:
+async def test_message_refused_by_a_limit_is_delivered_again_and_blocks_no_other(lane: Sidelane, moto: Moto) -> None:
     queue = sqs_queue(moto)
 
     @lane.task(limits=[RateLimit("1/s", per="user")])
@@ -293,14 +293,14 @@ async def test_a_message_that_a_limit_keeps_out_comes_again_and_others_go_on(lan
 
     for text in ("ann 1", "ann 2", "bob 3"):
         queue.publish(text)
-    async with harness(lane) as t, taking_in(t, lane):
+    async with harness(lane) as t, consuming(t, lane):
         await until(lambda: _count(t, once, 2), "one job of each")
         await t.advance(1.0)
         await until(lambda: _count(t, once, 3), "the third")
         await until(lambda: not queue.left(), "the acknowledgements")
 
 
-async def test_a_job_that_is_removed_is_not_made_again(lane: Sidelane, moto: Moto) -> None:
+async def test_redelivered_message_does_not_recreate_a_removed_job(lane: Sidelane, moto: Moto) -> None:
     queue = sqs_queue(moto)
 
     @lane.task(retention=1.0)
@@ -311,7 +311,7 @@ async def test_a_job_that_is_removed_is_not_made_again(lane: Sidelane, moto: Mot
         return brief.options(id=message.body).call()
 
     queue.publish("job-1")
-    async with harness(lane) as t, taking_in(t, lane):
+    async with harness(lane) as t, consuming(t, lane):
         await until(lambda: _drained(t, brief, 1), "the job")
         await t.advance(3 * 86_400.0)
         assert await t.submitted(brief) == []
@@ -320,7 +320,7 @@ async def test_a_job_that_is_removed_is_not_made_again(lane: Sidelane, moto: Mot
         assert await t.submitted(brief) == []
 
 
-async def test_a_worker_restricted_to_some_queues_takes_in_for_all(lane: Sidelane, answer: Answer, moto: Moto) -> None:
+async def test_worker_restricted_to_some_queues_consumes_for_all(lane: Sidelane, answer: Answer, moto: Moto) -> None:
     queue = sqs_queue(moto)
 
     @lane.consumer(queue.endpoint)
@@ -337,17 +337,17 @@ async def test_a_worker_restricted_to_some_queues_takes_in_for_all(lane: Sidelan
         await running
 
 
-async def test_a_queue_that_is_not_there_is_a_trouble_that_health_tells(lane: Sidelane, moto: Moto) -> None:
+async def test_missing_queue_is_reported_by_the_health_check(lane: Sidelane, moto: Moto) -> None:
     @lane.consumer(Sqs("nowhere"))
     def requests(message: Message) -> None:
         return None
 
-    async with harness(lane) as t, taking_in(t, lane) as attendant:
-        await until(lambda: attendant.error, "the trouble")
-        assert "SQS queue nowhere does not exist" in str(attendant.error)
+    async with harness(lane) as t, consuming(t, lane) as receiver:
+        await until(lambda: receiver.error, "the trouble")
+        assert "SQS queue nowhere does not exist" in str(receiver.error)
 
 
-async def test_a_driver_that_is_not_installed_is_one_too_and_ends_no_worker(
+async def test_missing_driver_is_reported_by_the_health_check_and_stops_no_worker(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "sidelane.transports.sqs.transport", None)
@@ -356,9 +356,9 @@ async def test_a_driver_that_is_not_installed_is_one_too_and_ends_no_worker(
     def requests(message: Message) -> None:
         return None
 
-    async with harness(lane) as t, taking_in(t, lane) as attendant:
-        await until(lambda: attendant.error, "the trouble")
-        assert "pip install 'sidelane[sqs]'" in str(attendant.error)
+    async with harness(lane) as t, consuming(t, lane) as receiver:
+        await until(lambda: receiver.error, "the trouble")
+        assert "pip install 'sidelane[sqs]'" in str(receiver.error)
 
 
 async def _count(t: Harness, task: Task[..., Any, Any], count: int) -> bool:

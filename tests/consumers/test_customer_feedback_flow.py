@@ -1,10 +1,11 @@
-"""A backend and an AI worker that talk over Pub/Sub only: requests in, results and failures out, each once, poison put aside."""
+"""A backend and an AI worker that talk over Pub/Sub only: requests in, results and failures out, each once."""
 
 import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
 
 from sidelane import Call, FinishedJob, Message, MessageCallback, PermanentFailure, PubSub, Sidelane
@@ -19,7 +20,8 @@ class Feedback(BaseModel):
     content: str
 
 
-async def test_every_request_is_answered_in_the_backends_own_form_and_poison_is_put_aside(
+@pytest.mark.row("R14")
+async def test_every_request_is_answered_in_the_backends_format_and_poison_messages_are_dead_lettered(
     pubsub: RunningPubSub, tmp_path: Path
 ) -> None:
     requests_topic, results_topic = pubsub.topic(), pubsub.topic()

@@ -1,4 +1,4 @@
-"""The servers that the tests of this folder share: one of each kind, started when first asked for."""
+"""One shared server of each kind, started at its first use."""
 
 from collections.abc import Iterator
 

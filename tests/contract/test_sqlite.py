@@ -12,13 +12,13 @@ class TestSqlite(Conformance):
     """In a file."""
 
     @pytest.fixture
-    def place(self, tmp_path: Path) -> UrlStoreFactory:
+    def factory(self, tmp_path: Path) -> UrlStoreFactory:
         return UrlStoreFactory(f"sqlite:///{tmp_path}/jobs.db")
 
 
 class TestSqliteInMemory(OneConnection):
-    """In memory, where each connection has a database of its own."""
+    """In memory, where each connection has its own database."""
 
     @pytest.fixture
-    def place(self) -> UrlStoreFactory:
+    def factory(self) -> UrlStoreFactory:
         return UrlStoreFactory("sqlite://:memory:")

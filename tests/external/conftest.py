@@ -1,4 +1,4 @@
-"""The servers of these tests, the queues that messages come in by, and lanes whose tasks run elsewhere."""
+"""Servers, queues and lanes with external tasks for these tests."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ JOBS_URL = "https://api.example.com/jobs"
 
 @pytest.fixture
 def make_lane(tmp_path: Path) -> MakeLane:
-    """Make a lane on a new SQLite file, whose outside workers answer by HTTP."""
+    """Return a function that makes a lane on a new SQLite file, whose external workers answer by HTTP."""
 
     def make(**settings: Any) -> Sidelane:
         chosen = {

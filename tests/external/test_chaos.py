@@ -1,4 +1,4 @@
-"""The bar: whatever becomes of the messages, each hand-over comes to one outcome, and it is the right one."""
+"""Chaos test: whatever happens to the messages, each dispatch ends in one outcome, the correct one."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ KINDS = ("well", "well", "well", "lost", "twice", "late", "forged", "swapped", "
 
 
 class Unreliable:
-    """A worker outside that doubles its input, and to which anything may happen for so many attempts of a job.
+    """An external worker that doubles its input, and misbehaves at random for some attempts of a job.
 
     What it answers wrongly it has no right to.
     """
@@ -46,7 +46,7 @@ class Unreliable:
                 await outside.complete(offer, right)
             case "forged":
                 await outside.complete(offer, wrong, token=offer["token"][:-4] + "AAAA")
-            case "swapped" if before is not None and before["job"] != offer["job"]:  # an offer may come twice
+            case "swapped" if before is not None and before["job"] != offer["job"]:  # a job may be delivered twice
                 await outside.complete(offer, wrong, token=before["token"])
             case "failed":
                 await outside.complete(offer, {"problem": {"status": 503, "detail": "try again"}})
@@ -59,7 +59,7 @@ class Unreliable:
 async def check(
     lane: Sidelane, via: Any, reply: Any, count: int, *, timeout: float, mischief: int, empty: Callable[[], bool]
 ) -> dict[str, int]:
-    """Hand over so many jobs, and hold every outcome against its input once the replies are all read.
+    """Dispatch some jobs, and compare every outcome with its input once all replies are read.
 
     No more than a hundred are outside at once: moto takes seconds for a message where a thousand wait.
     """
@@ -75,7 +75,7 @@ async def check(
         jobs = [job for job in batch.jobs if job is not None]
         results = await asyncio.gather(*(job.result(timeout=900) for job in jobs))
         assert results == [number * 2 for number in range(count)]
-        await outside.idle()  # what is late comes now
+        await outside.idle()  # late replies are sent now
         while not await asyncio.to_thread(empty):
             await asyncio.sleep(0.1)
         records = await asyncio.gather(*(job.record() for job in jobs))
@@ -87,12 +87,12 @@ async def check(
 
 
 def reply_side(via: Any) -> Any:
-    """Where the outside receives what was sent there."""
+    """Return the endpoint that the external worker receives from."""
     return via if isinstance(via, Sqs) else PubSub(subscription=f"{via.topic}-sub")
 
 
 def offer_side(reply: Any) -> Any:
-    """Where the outside sends what is received there."""
+    """Return the endpoint that the external worker sends to."""
     return reply if isinstance(reply, Sqs) else PubSub(topic=reply.subscription.removesuffix("-sub"))
 
 
@@ -101,7 +101,8 @@ def offer_side(reply: Any) -> Any:
     ("count", "timeout", "mischief"),
     [(100, 5.0, 1), pytest.param(1000, 8.0, 3, marks=[pytest.mark.soak, pytest.mark.timeout(600)])],
 )
-async def test_every_hand_over_comes_to_one_right_outcome_over_sqs(
+@pytest.mark.row("R23")
+async def test_every_dispatch_ends_in_one_correct_outcome_over_sqs(
     make_lane: MakeLane, moto: Moto, count: int, timeout: float, mischief: int, record_property: Any
 ) -> None:
     via, reply = Sqs(moto.queue()), Sqs(moto.queue())
@@ -109,7 +110,7 @@ async def test_every_hand_over_comes_to_one_right_outcome_over_sqs(
     happened = await check(
         lane, via, reply, count, timeout=timeout, mischief=mischief, empty=lambda: not moto.count(reply.queue)
     )
-    record_property(f"{count} hand-overs over SQS", dict(happened))
+    record_property(f"{count} dispatches over SQS", dict(happened))
 
 
 @pytest.mark.long
@@ -117,7 +118,7 @@ async def test_every_hand_over_comes_to_one_right_outcome_over_sqs(
     ("count", "timeout", "mischief"),
     [(40, 4.0, 1), pytest.param(400, 8.0, 3, marks=[pytest.mark.soak, pytest.mark.timeout(600)])],
 )
-async def test_every_hand_over_comes_to_one_right_outcome_over_pubsub(
+async def test_every_dispatch_ends_in_one_correct_outcome_over_pubsub(
     make_lane: MakeLane, pubsub: RunningPubSub, count: int, timeout: float, mischief: int, record_property: Any
 ) -> None:
     offers, results = pubsub.topic(), pubsub.topic()
@@ -129,4 +130,4 @@ async def test_every_hand_over_comes_to_one_right_outcome_over_pubsub(
         lane, PubSub(topic=offers), PubSub(subscription=f"{results}-sub"), count, timeout=timeout, mischief=mischief,
         empty=lambda: pubsub.empty(f"{results}-sub"),
     )  # fmt: skip
-    record_property(f"{count} hand-overs over Pub/Sub", dict(happened))
+    record_property(f"{count} dispatches over Pub/Sub", dict(happened))

@@ -1,4 +1,4 @@
-"""What an application's own `decode` may make of a message, and what of it counts."""
+"""Completions as an application's own `decode` may return them, and what is applied of them."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ from sidelane.testing import harness
 from sidelane.testing.harness import Harness
 
 LONE = json.loads('"\\ud800"')
-"""Half a surrogate pair, which JSON can say and UTF-8 cannot."""
+"""Half a surrogate pair, which JSON can contain and UTF-8 cannot."""
 
 
 async def outside(remote: ExternalTask[Any, Any], t: Harness, **options: Any) -> Job[Any]:
@@ -41,7 +41,7 @@ async def outside(remote: ExternalTask[Any, Any], t: Harness, **options: Any) ->
         {"events": [EmittedEvent("x", object())]}, {"events": [EmittedEvent("progress", {"percent": float("nan")})]},
     ],
 )  # fmt: skip
-async def test_what_cannot_be_kept_is_malformed_and_changes_nothing(lane: Sidelane, fields: dict[str, Any]) -> None:
+async def test_invalid_events_are_malformed_and_change_nothing(lane: Sidelane, fields: dict[str, Any]) -> None:
     double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
     async with harness(lane) as t:
         job = await outside(double, t)
@@ -51,7 +51,7 @@ async def test_what_cannot_be_kept_is_malformed_and_changes_nothing(lane: Sidela
 
 
 @pytest.mark.parametrize("result", [LONE, object(), float("nan"), "7.5", {"a": 1}, None])
-async def test_a_result_that_is_none_fails_the_job_and_is_in_the_log(
+async def test_invalid_result_fails_the_job_and_is_logged(
     lane: Sidelane, result: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
@@ -61,11 +61,11 @@ async def test_a_result_that_is_none_fails_the_job_and_is_in_the_log(
         record = await job.record()
         assert record.problem is not None
         assert (record.state, record.problem.title) == (State.FAILED, "Wrong result")
-        assert record.history[-1].traceback == ""  # it would show code of ours alone
+        assert record.history[-1].traceback == ""  # it would show our own code only
     assert f"job {job.id} (double) attempt 1 failed for good: WrongResult" in caplog.text
 
 
-async def test_a_problem_that_is_huge_is_cut(lane: Sidelane) -> None:
+async def test_huge_problem_is_truncated(lane: Sidelane) -> None:
     double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
     async with harness(lane) as t:
         job = await outside(double, t)
@@ -77,7 +77,7 @@ async def test_a_problem_that_is_huge_is_cut(lane: Sidelane) -> None:
         assert len(json.dumps(record.problem.document())) < 5_000
 
 
-async def test_a_key_means_the_one_hand_over_that_has_it(lane: Sidelane) -> None:
+async def test_key_finds_the_only_external_job_that_has_it(lane: Sidelane) -> None:
     double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
     other = lane.external_task("other", input=int, result=int, send_to=Sqs("offers"))
     async with harness(lane) as t:
@@ -95,7 +95,7 @@ async def test_a_key_means_the_one_hand_over_that_has_it(lane: Sidelane) -> None
             CompletionMessage(key=LONE, result=1)
 
 
-async def test_a_key_that_two_jobs_outside_have_means_neither_unless_a_token_tells(lane: Sidelane) -> None:
+async def test_key_of_two_external_jobs_is_ambiguous_without_a_token(lane: Sidelane) -> None:
     double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
     async with harness(lane) as t:
         completing = lane.completions
@@ -110,7 +110,7 @@ async def test_a_key_that_two_jobs_outside_have_means_neither_unless_a_token_tel
         assert [(await job.record()).state for job in (older, newer)] == [State.SUCCEEDED, State.RUNNING]
 
 
-async def test_what_the_outside_says_to_operators_alone_is_in_the_history_and_not_in_the_problem(
+async def test_error_for_operators_is_in_the_history_and_not_in_the_problem(
     lane: Sidelane,
 ) -> None:
     double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
@@ -125,7 +125,7 @@ async def test_what_the_outside_says_to_operators_alone_is_in_the_history_and_no
         assert "/dev/ear" not in str(record.problem)
 
 
-async def test_a_reply_without_a_token_that_nobody_trusts_is_forged(lane: Sidelane) -> None:
+async def test_completion_without_a_token_is_forged_unless_its_task_is_trusted(lane: Sidelane) -> None:
     double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
     async with harness(lane) as t:
         job = await outside(double, t)
@@ -133,7 +133,7 @@ async def test_a_reply_without_a_token_that_nobody_trusts_is_forged(lane: Sidela
         assert (answered.status, (await job.record()).state) == (CompletionStatus.FORGED, State.RUNNING)
 
 
-async def test_the_files_of_a_result_from_outside_are_kept_with_the_job(lane: Sidelane) -> None:
+async def test_files_of_an_external_result_are_kept_with_the_job(lane: Sidelane) -> None:
     draw = lane.external_task("draw", input=int, result=File, send_to=Sqs("offers"))
     async with harness(lane) as t:
         job = await outside(draw, t)
@@ -148,7 +148,7 @@ async def test_the_files_of_a_result_from_outside_are_kept_with_the_job(lane: Si
         answered = await lane.completions.apply(again, trusted_tasks=["draw"])
         assert answered.status is CompletionStatus.LATE
         assert len(await lane.files.references.files_of(job.id)) == 1
-        await t.deliver()  # a job stays as long as its offer is under way
+        await t.deliver()  # a job is kept while it is being dispatched
         assert await lane.client.store.remove([job.id]) == [True]
         await t.drain()
         with pytest.raises(UnknownFile):

@@ -1,9 +1,12 @@
-"""Sending offers: to HTTP receivers that take them, refuse them, fail and come back, and what becomes of the job."""
+"""Dispatch to HTTP receivers and queues that accept, refuse, fail and recover, and what happens to the job."""
 
 import asyncio
 import json
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 import pytest
@@ -23,7 +26,10 @@ from sidelane import (
     State,
     StoreUnavailable,
 )
+from sidelane.model.errors import ConfigurationError, TransportError
+from sidelane.model.message import Message
 from sidelane.tasks.internal_queues import DISPATCH_QUEUE
+from sidelane.transports.contract import Receiver as Receiving
 from tests.callbacks.local_receivers import Receiver, receiving, stalled, status
 from tests.external.conftest import JOBS_URL, AnalyseIn, MakeLane, Report
 from tests.transports.moto import Moto
@@ -35,20 +41,20 @@ def declared(lane: Sidelane, via: Any, **fields: Any) -> ExternalTask[AnalyseIn,
     return lane.external_task("audio.analyse", input=AnalyseIn, result=Report, send_to=via, **fields)
 
 
-async def until_outside(job: Job[Any]) -> None:
+async def until_dispatched(job: Job[Any]) -> None:
     while (await job.record()).external_lease is None:
         await asyncio.sleep(0.02)
 
 
 async def failure_of(job: Job[Any]) -> tuple[int, str, str]:
-    """Wait for the job to fail, and give the status and title of its problem and what operators are told."""
+    """Wait for the job to fail; return status and title of its problem, and the error for operators."""
     with pytest.raises(JobFailed) as failed:
         await job.result(timeout=20)
     problem = failed.value.problem()
     return problem.status, problem.title, (await job.record()).history[-1].error
 
 
-async def test_an_offer_is_a_signed_cloud_event_of_the_input_and_the_right_to_end_the_job(
+async def test_dispatched_job_is_a_signed_cloud_event_with_input_and_token(
     make_lane: MakeLane, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIDELANE_WEBHOOK_SECRET_ANALYSIS", SECRET)
@@ -75,12 +81,14 @@ async def test_an_offer_is_a_signed_cloud_event_of_the_input_and_the_right_to_en
         assert request.headers["content-type"] == "application/cloudevents+json"
         assert (request.headers["x-team"], request.headers["traceparent"]) == ("voice", trace)
         assert request.headers["webhook-id"] == f"{job.id}.1"
-        await until_outside(job)
+        await until_dispatched(job)
         assert await analyse.complete(job.id, Report(score=1))
         assert await job.result(timeout=5) == Report(score=1)
 
 
-async def test_a_receiver_that_is_away_is_told_again_under_the_same_id(lane: Sidelane, receiver: Receiver) -> None:
+async def test_dispatch_to_an_unavailable_receiver_is_retried_under_the_same_id(
+    lane: Sidelane, receiver: Receiver
+) -> None:
     receiver.replies += [status(503, Retry_After="0"), status(429), status(302, Location="/elsewhere")]
     analyse = declared(lane, Http(receiver.url))
     async with lane.open(workers=1):
@@ -91,22 +99,22 @@ async def test_a_receiver_that_is_away_is_told_again_under_the_same_id(lane: Sid
         assert (await job.record()).failures == 0
 
 
-async def test_an_address_that_does_not_answer_holds_up_no_other(make_lane: MakeLane, receiver: Receiver) -> None:
+async def test_endpoint_that_does_not_answer_delays_no_other(make_lane: MakeLane, receiver: Receiver) -> None:
     lane = make_lane(shutdown_timeout=0.0, cancel_grace=0.1, concurrency=110)
     async with receiving() as dead:
-        dead.replies += [stalled] * 110  # more than there are slots for sending
+        dead.replies += [stalled] * 110  # more than the dispatch slots
         silent = lane.external_task("silent", input=int, result=int, send_to=Http(dead.url))
         analyse = declared(lane, Http(receiver.url))
         async with lane.open(workers=1):
             await asyncio.gather(*(silent.submit(number) for number in range(110)))
             await dead.until(20)
             await analyse.submit(AnalyseIn(audio="a"))
-            async with asyncio.timeout(5):  # of the fifteen seconds that each of them is waited for
+            async with asyncio.timeout(5):  # each of them times out after fifteen seconds
                 await receiver.until(1)
 
 
 @pytest.mark.parametrize("code", [400, 401, 404, 410])
-async def test_an_answer_that_is_final_fails_the_job_at_once(lane: Sidelane, receiver: Receiver, code: int) -> None:
+async def test_final_response_fails_the_job_at_once(lane: Sidelane, receiver: Receiver, code: int) -> None:
     receiver.replies.append(status(code, "not me"))
     analyse = declared(lane, Http(receiver.url))
     async with lane.open(workers=1):
@@ -118,18 +126,18 @@ async def test_an_answer_that_is_final_fails_the_job_at_once(lane: Sidelane, rec
         assert sending.state is State.SUCCEEDED  # one failure is one dead letter
 
 
-async def test_a_failed_sending_is_tried_again_as_the_task_says(lane: Sidelane, receiver: Receiver) -> None:
+async def test_failed_dispatch_is_retried_by_the_tasks_retry_policy(lane: Sidelane, receiver: Receiver) -> None:
     receiver.replies += [status(400), status(400)]
     analyse = declared(lane, Http(receiver.url), retry=Retry(attempts=3, backoff=Fixed(0)))
     async with lane.open(workers=1):
         job = await analyse.submit(AnalyseIn(audio="a"))
         requests = await receiver.until(3)
         assert [request.headers["webhook-id"] for request in requests] == [f"{job.id}.{n}" for n in (1, 2, 3)]
-        await until_outside(job)
+        await until_dispatched(job)
         assert (await job.record()).failures == 2
 
 
-async def test_a_receiver_that_stays_away_fails_the_job_before_its_time_is_over(lane: Sidelane) -> None:
+async def test_receiver_that_stays_unavailable_fails_the_job_before_its_timeout(lane: Sidelane) -> None:
     analyse = declared(lane, Http("http://127.0.0.1:9/offers"), timeout=2.0)
     async with lane.open(workers=1):
         job = await analyse.submit(AnalyseIn(audio="a"))
@@ -138,7 +146,7 @@ async def test_a_receiver_that_stays_away_fails_the_job_before_its_time_is_over(
         assert "127.0.0.1:9" in error
 
 
-async def test_a_private_receiver_is_refused_unless_the_settings_allow_it(make_lane: MakeLane) -> None:
+async def test_private_receiver_is_refused_unless_allowed(make_lane: MakeLane) -> None:
     lane = make_lane(allow_private_callbacks=False)
     analyse = declared(lane, Http("http://127.0.0.1:9/offers"))
     async with lane.open(workers=1):
@@ -146,7 +154,7 @@ async def test_a_private_receiver_is_refused_unless_the_settings_allow_it(make_l
         assert (found, "AddressRefused" in error) == (502, True)
 
 
-async def test_a_secret_that_is_nowhere_fails_the_job_and_says_which(lane: Sidelane, receiver: Receiver) -> None:
+async def test_missing_secret_fails_the_job_and_is_named(lane: Sidelane, receiver: Receiver) -> None:
     analyse = declared(lane, Http(receiver.url, secret="nowhere"))
     async with lane.open(workers=1):
         found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
@@ -154,14 +162,14 @@ async def test_a_secret_that_is_nowhere_fails_the_job_and_says_which(lane: Sidel
         assert receiver.received == []
 
 
-async def test_a_queue_that_is_not_there_fails_the_job_and_says_which(lane: Sidelane, moto: Moto) -> None:
+async def test_missing_queue_fails_the_job_and_is_named(lane: Sidelane, moto: Moto) -> None:
     analyse = declared(lane, Sqs("nowhere"))
     async with lane.open(workers=1):
         found, title, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
         assert (found, title, "nowhere" in error) == (502, "Dispatch failed", True)
 
 
-async def test_without_credentials_the_job_fails_and_says_so(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_credentials_fail_the_job_and_are_named(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -175,9 +183,7 @@ async def test_without_credentials_the_job_fails_and_says_so(lane: Sidelane, mon
 LARGE = AnalyseIn(audio="x" * 1_048_000)
 
 
-async def test_an_offer_over_what_a_message_may_be_points_to_its_data_and_a_reply_may_too(
-    make_lane: MakeLane, moto: Moto
-) -> None:
+async def test_oversized_message_links_to_its_data_and_so_may_a_reply(make_lane: MakeLane, moto: Moto) -> None:
     offers, replies = moto.queue(), moto.queue()
     lane = make_lane(file_storage="s3://large-messages")
     moto.bucket("large-messages")
@@ -208,7 +214,7 @@ class Recording(BaseModel):
     parts: list[File]
 
 
-async def test_an_offer_has_links_to_its_files_where_others_can_reach_these(
+async def test_dispatched_job_has_download_urls_of_its_files(
     make_lane: MakeLane, receiver: Receiver, moto: Moto, tmp_path: Path
 ) -> None:
     moto.bucket("recordings")
@@ -228,7 +234,9 @@ async def test_an_offer_has_links_to_its_files_where_others_can_reach_these(
                 assert "url" not in part
 
 
-async def test_an_offer_that_can_go_neither_way_fails_the_job(make_lane: MakeLane, moto: Moto, tmp_path: Path) -> None:
+async def test_oversized_message_without_reachable_files_fails_the_job(
+    make_lane: MakeLane, moto: Moto, tmp_path: Path
+) -> None:
     lane = make_lane(file_storage=str(tmp_path / "files"))
     analyse = declared(lane, Sqs(moto.queue()))
     own = lane.external_task(
@@ -245,7 +253,7 @@ async def test_an_offer_that_can_go_neither_way_fails_the_job(make_lane: MakeLan
         assert (found, "bytes" in error) == (502, True)
 
 
-async def test_a_receiver_with_a_form_of_its_own_gets_it(lane: Sidelane, receiver: Receiver) -> None:
+async def test_encode_writes_the_receivers_own_format(lane: Sidelane, receiver: Receiver) -> None:
     def encode(offer: DispatchedJob) -> dict[str, Any]:
         return {"recording": offer.key, "file": offer.input["audio"], "answer": f"https://me/done?job_id={offer.job}"}
 
@@ -267,9 +275,7 @@ async def test_a_receiver_with_a_form_of_its_own_gets_it(lane: Sidelane, receive
 @pytest.mark.parametrize(
     "encode", [lambda offer: offer.input["nothing"], lambda offer: 7, lambda offer: {"x": object()}]
 )
-async def test_an_encode_that_fails_is_a_final_failure_that_says_so(
-    lane: Sidelane, receiver: Receiver, encode: Any
-) -> None:
+async def test_failing_encode_fails_the_job_and_is_named(lane: Sidelane, receiver: Receiver, encode: Any) -> None:
     analyse = declared(lane, Http(receiver.url), encode=encode)
     async with lane.open(workers=1):
         found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
@@ -277,7 +283,7 @@ async def test_an_encode_that_fails_is_a_final_failure_that_says_so(
         assert receiver.received == []
 
 
-async def test_a_store_that_is_away_for_a_moment_fails_no_job(
+async def test_short_store_outage_fails_no_job(
     make_lane: MakeLane, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane = make_lane(secret=None)  # so that the store keeps it
@@ -298,14 +304,63 @@ async def test_a_store_that_is_away_for_a_moment_fails_no_job(
         assert (record.state, record.failures, len(asked)) == (State.RUNNING, 0, 2)
 
 
-async def test_what_is_cancelled_before_it_is_sent_is_not_sent(lane: Sidelane, receiver: Receiver) -> None:
+async def test_job_cancelled_before_dispatch_is_not_sent(lane: Sidelane, receiver: Receiver) -> None:
     analyse = declared(lane, Http(receiver.url))
     async with lane.open(workers=1):
         await lane.client.store.pause(DISPATCH_QUEUE)
         job = await analyse.submit(AnalyseIn(audio="a"))
-        await until_outside(job)
+        await until_dispatched(job)
         await job.cancel()
         await lane.client.store.pause(DISPATCH_QUEUE, paused=False)
         sending = await lane.client.wait(f"{job.id}.1.sent", timeout=10)
         assert sending.state is State.SUCCEEDED
     assert receiver.received == []
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An endpoint of a kind that Sidelane does not know."""
+
+    name: str
+    kind = "memory"
+    can_send = True
+    can_receive = False
+
+    def require_driver(self) -> None: ...
+
+    def open(self) -> "MemoryTransport":
+        return MemoryTransport()
+
+
+class MemoryTransport:
+    """Keeps what is sent to any `Memory`."""
+
+    max_message_size = 10_000
+    redelivery_window = 0.0
+    sent: ClassVar[list[Message]] = []
+
+    async def connect(self) -> None: ...
+
+    async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
+        self.sent.extend(messages)
+        return [None] * len(messages)
+
+    def open_receiver(self, *, visibility_timeout: float = 30.0) -> AbstractAsyncContextManager[Receiving]:
+        raise NotImplementedError
+
+    async def close(self) -> None: ...
+
+
+async def test_endpoint_of_a_new_kind_needs_no_change_elsewhere(lane: Sidelane) -> None:
+    analyse = declared(lane, Memory("jobs"))
+    async with lane.open(workers=1):
+        job = await analyse.submit(AnalyseIn(audio="a.wav"))
+        await until_dispatched(job)
+        async with asyncio.timeout(5):
+            while not MemoryTransport.sent:
+                await asyncio.sleep(0.01)
+        (message,) = MemoryTransport.sent
+        assert json.loads(message.body)["type"] == "sidelane.job.dispatched"
+        assert await analyse.complete(job.id, Report(score=1))
+    with pytest.raises(ConfigurationError, match="cannot be received from"):
+        lane.external_task("other", input=int, result=int, send_to=Memory("a"), replies_from=Memory("b"))

@@ -1,4 +1,4 @@
-"""Handing over: a task that runs elsewhere is declared, called, offered and ended like any other."""
+"""External tasks: declared, called, dispatched and completed."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def declared(lane: Sidelane, **fields: object) -> ExternalTask[AnalyseIn, Report
     return lane.external_task("audio.analyse", input=AnalyseIn, result=Report, send_to=OFFERS, **fields)  # type: ignore[arg-type]
 
 
-async def test_a_job_is_outside_as_soon_as_a_worker_has_it_and_ends_with_what_comes_back(lane: Sidelane) -> None:
+async def test_job_is_dispatched_when_claimed_and_ends_with_its_completion(lane: Sidelane) -> None:
     analyse = declared(lane, timeout=60)
     async with harness(lane) as t:
         job = await analyse.options(key="recording 7").submit(AnalyseIn(audio="s3://a.wav"))
@@ -59,7 +59,7 @@ async def test_a_job_is_outside_as_soon_as_a_worker_has_it_and_ends_with_what_co
         assert await job.result(timeout=0) == Report(score=0.5)
 
 
-async def test_the_job_that_sends_an_offer_is_there_in_the_step_that_hands_over(lane: Sidelane) -> None:
+async def test_dispatch_job_is_stored_in_the_same_step(lane: Sidelane) -> None:
     analyse = declared(lane, timeout=60, priority=7)
     async with harness(lane) as t:
         job = await analyse.submit(AnalyseIn(audio="a"))
@@ -70,7 +70,7 @@ async def test_the_job_that_sends_an_offer_is_there_in_the_step_that_hands_over(
         assert (spec.user, spec.priority, spec.deadline) == (str(OFFERS), 7, 60)
 
 
-async def test_a_job_whose_id_is_as_long_as_can_be_is_handed_over_too(lane: Sidelane) -> None:
+async def test_job_with_the_longest_id_is_dispatched(lane: Sidelane) -> None:
     analyse = declared(lane)
     async with harness(lane) as t:
         job = await analyse.options(id="x" * 128).submit(AnalyseIn(audio="a"))
@@ -80,7 +80,7 @@ async def test_a_job_whose_id_is_as_long_as_can_be_is_handed_over_too(lane: Side
         assert await job.result(timeout=0) == Report(score=1)
 
 
-async def test_a_problem_is_tried_again_as_the_task_says_unless_it_is_final(lane: Sidelane) -> None:
+async def test_problem_is_retried_by_the_tasks_retry_policy_unless_final(lane: Sidelane) -> None:
     analyse = declared(lane, retry=Retry(attempts=3, backoff=Fixed(10)))
     async with harness(lane) as t:
         job = await analyse.submit(AnalyseIn(audio="a"))
@@ -98,7 +98,7 @@ async def test_a_problem_is_tried_again_as_the_task_says_unless_it_is_final(lane
         assert [failure.problem.status for failure in (await job.record()).history] == [503, 502]
 
 
-async def test_what_comes_back_in_another_type_is_a_failure_that_may_be_tried_again(lane: Sidelane) -> None:
+async def test_result_of_another_type_is_a_failure_that_can_be_retried(lane: Sidelane) -> None:
     analyse = declared(lane, retry=Retry(attempts=2, backoff=Fixed(0)))
     async with harness(lane) as t:
         job = await analyse.submit(AnalyseIn(audio="a"))
@@ -112,7 +112,7 @@ async def test_what_comes_back_in_another_type_is_a_failure_that_may_be_tried_ag
         assert "score" in record.problem.detail
 
 
-async def test_no_answer_in_time_is_a_loss_and_a_new_hand_over(lane: Sidelane) -> None:
+async def test_missing_completion_is_a_worker_loss_and_a_new_dispatch(lane: Sidelane) -> None:
     analyse = declared(lane, timeout=60, max_worker_losses=1)
     async with harness(lane) as t:
         job = await analyse.submit(AnalyseIn(audio="a"))
@@ -127,7 +127,7 @@ async def test_no_answer_in_time_is_a_loss_and_a_new_hand_over(lane: Sidelane) -
         assert (await job.record()).state is State.FAILED
 
 
-async def test_cancelling_what_is_outside_ends_it_at_once_and_a_late_answer_changes_nothing(lane: Sidelane) -> None:
+async def test_cancelled_external_job_ends_at_once_and_a_late_completion_changes_nothing(lane: Sidelane) -> None:
     analyse = declared(lane)
     async with harness(lane) as t:
         job = await analyse.submit(AnalyseIn(audio="a"))
@@ -138,7 +138,7 @@ async def test_cancelling_what_is_outside_ends_it_at_once_and_a_late_answer_chan
             await job.result(timeout=0)
 
 
-async def test_the_deadline_of_a_job_bounds_its_hand_over(lane: Sidelane) -> None:
+async def test_deadline_of_a_job_bounds_its_external_attempt(lane: Sidelane) -> None:
     analyse = declared(lane, timeout=600)
     async with harness(lane) as t:
         await analyse.options(deadline=30).submit(AnalyseIn(audio="a"))
@@ -147,7 +147,7 @@ async def test_the_deadline_of_a_job_bounds_its_hand_over(lane: Sidelane) -> Non
         assert offer.timeout <= 30
 
 
-async def test_a_remote_task_in_a_chain_is_offered_what_it_was_given(lane: Sidelane) -> None:
+async def test_external_task_in_a_chain_receives_the_previous_result(lane: Sidelane) -> None:
     analyse = declared(lane)
 
     @lane.task
@@ -171,7 +171,7 @@ async def test_a_remote_task_in_a_chain_is_offered_what_it_was_given(lane: Sidel
         assert published.result == "0.25"
 
 
-async def test_what_a_chain_hands_on_in_another_type_fails_before_anything_is_sent(lane: Sidelane) -> None:
+async def test_previous_result_of_another_type_fails_before_dispatch(lane: Sidelane) -> None:
     analyse = declared(lane)
 
     @lane.task
@@ -187,7 +187,7 @@ async def test_what_a_chain_hands_on_in_another_type_fails_before_anything_is_se
         assert await t.submitted(lane.registry.tasks[DISPATCH_TASK]) == []
 
 
-async def test_the_application_ends_only_jobs_of_the_task_it_names(lane: Sidelane) -> None:
+async def test_application_completes_only_jobs_of_the_same_task(lane: Sidelane) -> None:
     analyse = declared(lane)
     other = lane.external_task("other", input=int, result=int, send_to=OFFERS)
     async with harness(lane) as t:
@@ -200,7 +200,7 @@ async def test_the_application_ends_only_jobs_of_the_task_it_names(lane: Sidelan
         assert (await job.record()).state is State.RUNNING
 
 
-def test_calling_a_remote_task_itself_says_that_it_runs_elsewhere(lane: Sidelane) -> None:
+def test_calling_an_external_task_directly_raises(lane: Sidelane) -> None:
     analyse = declared(lane)
     with pytest.raises(NotCallableHere, match=r"audio\.analyse.*submit a call"):
         analyse(AnalyseIn(audio="a"))
@@ -212,13 +212,13 @@ def test_arguments_are_checked_when_a_call_is_made(lane: Sidelane) -> None:
         analyse.call({"words": 1})  # type: ignore[arg-type]
 
 
-def test_a_name_is_given_once(lane: Sidelane) -> None:
+def test_task_name_must_be_unique(lane: Sidelane) -> None:
     declared(lane)
     with pytest.raises(TaskDeclarationError, match=r"lane\.external_task\('audio\.analyse'\) has it"):
         declared(lane)
 
 
-def test_nothing_could_come_back_without_a_reply_or_the_address_of_the_jobs(make_lane: MakeLane) -> None:
+def test_external_task_needs_replies_from_or_a_jobs_url(make_lane: MakeLane) -> None:
     lane = make_lane(jobs_url="")
     with pytest.raises(ConfigurationError, match="SIDELANE_JOBS_URL"):
         declared(lane)
@@ -226,7 +226,7 @@ def test_nothing_could_come_back_without_a_reply_or_the_address_of_the_jobs(make
     lane.external_task("own", input=int, result=int, send_to=OFFERS, encode=lambda offer: {"id": offer.job})
 
 
-def test_what_shares_a_reply_address_reads_it_alike(lane: Sidelane) -> None:
+def test_tasks_that_share_a_reply_endpoint_need_the_same_decode(lane: Sidelane) -> None:
     def decode(message: object) -> CompletionMessage | None:
         return None
 
@@ -245,11 +245,11 @@ def test_what_shares_a_reply_address_reads_it_alike(lane: Sidelane) -> None:
         ({"timeout": 0}, "above 0"),
     ],
 )
-def test_what_cannot_be_is_refused_when_it_is_declared(lane: Sidelane, fields: dict[str, object], said: str) -> None:
+def test_invalid_options_are_refused_at_declaration(lane: Sidelane, fields: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         lane.external_task("wrong", **{"input": int, "result": int, "send_to": OFFERS, **fields})  # type: ignore[arg-type]
 
 
-def test_a_url_that_is_none_is_refused_at_once() -> None:
+def test_invalid_url_is_refused_at_declaration() -> None:
     with pytest.raises(ConfigurationError):
         Http("ftp://example.com")

@@ -1,4 +1,4 @@
-"""Listening for replies: what is applied is acknowledged, what cannot be read is put aside, and what must wait comes again."""
+"""Reply receiver: applied replies are acknowledged, unreadable ones dead-lettered, early ones delivered again."""
 
 import asyncio
 import json
@@ -37,19 +37,19 @@ OFFERS = "offers-nobody-takes"
 
 
 class Scene:
-    """An open lane with a task that runs elsewhere, and the queue its replies come by."""
+    """An open lane with an external task, and the queue of its replies."""
 
     def __init__(self, moto: Moto, lane: Sidelane, **fields: Any) -> None:
         self._moto = moto
         self.lane = lane
-        self.letters = moto.queue()
-        self.results = moto.queue(dead_letters=self.letters)
+        self.dead_letters = moto.queue()
+        self.results = moto.queue(dead_letters=self.dead_letters)
         self.double: ExternalTask[int, int] = lane.external_task(
             "double", input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(self.results), timeout=60, **fields
         )
 
     async def outside(self, number: int = 2, **options: Any) -> tuple[Job[int], str]:
-        """Give a job that is outside, and its token."""
+        """Return an external job and its token."""
         job = await self.double.options(**options).submit(number)
         while (lease := (await job.record()).external_lease) is None:
             await asyncio.sleep(0.02)
@@ -63,18 +63,18 @@ class Scene:
         envelope = {"specversion": "1.0", "id": uuid.uuid4().hex, "source": "outside", "type": f"sidelane.job.{kind}"}
         self.put({**envelope, "data": data})
 
-    def letter(self) -> tuple[str, str]:
-        """Take the next dead letter, and give its body and the reason."""
+    def dead_letter(self) -> tuple[str, str]:
+        """Return body and reason of the next dead letter."""
         asked = self._moto.sqs.receive_message(
-            QueueUrl=self.letters, WaitTimeSeconds=10, MessageAttributeNames=["All"], MaxNumberOfMessages=1
+            QueueUrl=self.dead_letters, WaitTimeSeconds=10, MessageAttributeNames=["All"], MaxNumberOfMessages=1
         )
         (message,) = asked["Messages"]
-        self._moto.sqs.delete_message(QueueUrl=self.letters, ReceiptHandle=message["ReceiptHandle"])
+        self._moto.sqs.delete_message(QueueUrl=self.dead_letters, ReceiptHandle=message["ReceiptHandle"])
         return message["Body"], message["MessageAttributes"]["reason"]["StringValue"]
 
-    def letters_waiting(self) -> int:
+    def dead_letters_waiting(self) -> int:
         """Count the dead letters."""
-        return self._moto.count(self.letters)
+        return self._moto.count(self.dead_letters)
 
     async def read(self) -> None:
         """Wait until every reply is acknowledged."""
@@ -98,7 +98,7 @@ async def scene(make: MakeScene) -> AsyncIterator[Scene]:
         yield scene
 
 
-async def test_what_cannot_be_read_goes_to_the_dead_letters_with_the_reason_and_holds_up_nothing(scene: Scene) -> None:
+async def test_unreadable_reply_is_dead_lettered_with_a_reason_and_blocks_nothing(scene: Scene) -> None:
     job, token = await scene.outside()
     found = {
         '{"specversion": "1.0", "id": ': "not JSON",
@@ -111,18 +111,18 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters_with_the_reason_and_
     scene.event("completed", job=job.id, token=token)
     scene.event("completed", job="../etc", token=token, result=4)
     scene.event("events", job=job.id, token=token, events=[{"name": "end"}])
-    reasons = dict([await asyncio.to_thread(scene.letter) for _ in range(7)])
+    reasons = dict([await asyncio.to_thread(scene.dead_letter) for _ in range(7)])
     for body, said in found.items():
         assert said in reasons.pop(body)
     assert sorted(reason[:20] for reason in reasons.values()) == [
-        "An end is either a r", "An event cannot be t", "The `job` of a reply",
+        "A completion has eit", "An event is invalid:", "The `job` of a compl",
     ]  # fmt: skip
     assert (await job.record()).state is State.RUNNING
     scene.event("completed", job=job.id, token=token, result=4)
     assert await job.result(timeout=10) == 4
 
 
-async def test_a_forged_reply_and_one_of_a_job_that_is_unknown_are_acknowledged_and_change_nothing(
+async def test_forged_replies_and_those_of_unknown_jobs_are_acknowledged_and_change_nothing(
     scene: Scene,
 ) -> None:
     job, token = await scene.outside()
@@ -135,17 +135,17 @@ async def test_a_forged_reply_and_one_of_a_job_that_is_unknown_are_acknowledged_
     assert await job.result(timeout=10) == 4
 
 
-async def test_of_a_forged_reply_nothing_is_read_beside_its_claim(scene: Scene) -> None:
+async def test_only_job_and_token_of_a_forged_reply_are_read(scene: Scene) -> None:
     job, token = await scene.outside()
     scene.event("completed", job=job.id, token="1.forged", result=4, events="none", ordinal=-1)
     scene.event("completed", job=job.id, token="1.forged", result=[[] for _ in range(80_000)])
     await scene.read()
-    assert scene.letters_waiting() == 0
+    assert scene.dead_letters_waiting() == 0
     scene.event("completed", job=job.id, token=token, result=4)
     assert await job.result(timeout=10) == 4
 
 
-async def test_events_that_come_before_those_before_them_wait_for_them(scene: Scene) -> None:
+async def test_out_of_order_events_wait_for_earlier_ones(scene: Scene) -> None:
     job, token = await scene.outside()
     scene.event("events", job=job.id, token=token, ordinal=2, events=[{"name": "token", "data": {"text": "b"}}])
     scene.event("completed", job=job.id, token=token, ordinal=3, result=4)
@@ -156,7 +156,7 @@ async def test_events_that_come_before_those_before_them_wait_for_them(scene: Sc
     assert [event.data for event in log[:-1]] == ['{"text":"a"}', '{"text":"b"}']
 
 
-async def test_events_whose_forerunners_never_come_are_taken_after_a_while(scene: Scene) -> None:
+async def test_out_of_order_events_are_applied_with_a_gap_after_a_while(scene: Scene) -> None:
     job, token = await scene.outside()
     scene.event("completed", job=job.id, token=token, ordinal=7, result=4, events=[{"name": "heard"}])
     assert await job.result(timeout=20) == 4
@@ -165,7 +165,7 @@ async def test_events_whose_forerunners_never_come_are_taken_after_a_while(scene
     assert events[0].data == '{"missing":6}'
 
 
-async def test_they_are_taken_too_where_the_transport_does_not_count(
+async def test_out_of_order_events_are_applied_if_the_transport_counts_no_deliveries(
     make_lane: MakeLane, pubsub: RunningPubSub
 ) -> None:
     lane, topic = make_lane(), pubsub.topic()
@@ -189,7 +189,7 @@ class Broken:
         raise ZeroDivisionError
 
 
-async def test_a_reply_that_breaks_its_listener_ends_no_worker(make: MakeScene) -> None:
+async def test_reply_that_raises_an_unexpected_error_stops_no_worker(make: MakeScene) -> None:
     scene = make(retry=Retry(attempts=3, backoff=Broken()))
     async with scene.lane.open(workers=1):
         await scene.lane.client.store.pause(DISPATCH_QUEUE)
@@ -202,14 +202,14 @@ async def test_a_reply_that_breaks_its_listener_ends_no_worker(make: MakeScene) 
         assert (await bad.record()).state is State.RUNNING
 
 
-async def test_events_in_another_form_make_a_dead_letter(make: MakeScene) -> None:
+async def test_events_of_an_invalid_form_are_dead_lettered(make: MakeScene) -> None:
     scene = make(decode=lambda message: CompletionMessage(job=message.body, events=[{"name": "progress"}]))  # type: ignore[list-item]
     async with scene.lane.open(workers=1):
         scene.put("job")
-        assert "EmittedEvent" in (await asyncio.to_thread(scene.letter))[1]
+        assert "EmittedEvent" in (await asyncio.to_thread(scene.dead_letter))[1]
 
 
-async def test_a_problem_is_tried_again_by_the_tasks_own_rule(make: MakeScene) -> None:
+async def test_problem_is_retried_by_the_tasks_own_policy(make: MakeScene) -> None:
     scene = make(retry=Retry(attempts=2, backoff=Fixed(0)))
     async with scene.lane.open(workers=1):
         await scene.lane.client.store.pause(DISPATCH_QUEUE)
@@ -227,7 +227,7 @@ async def test_a_problem_is_tried_again_by_the_tasks_own_rule(make: MakeScene) -
 
 
 def decode(message: Message) -> CompletionMessage | None:
-    """Read the form of a worker that knows its own numbers only, and no tokens."""
+    """Read the format of a worker that knows only its own numbers, and no tokens."""
     found = json.loads(message.body)
     if found.get("kind") == "heartbeat":
         return None
@@ -240,7 +240,7 @@ def decode(message: Message) -> CompletionMessage | None:
     return CompletionMessage(key=found["recording"], result=found["value"])
 
 
-async def test_a_worker_with_a_form_and_an_id_of_its_own_is_understood(make: MakeScene) -> None:
+async def test_decode_reads_the_senders_own_format_and_key(make: MakeScene) -> None:
     scene = make(decode=decode)
     async with scene.lane.open(workers=1):
         await scene.lane.client.store.pause(DISPATCH_QUEUE)
@@ -260,13 +260,13 @@ async def test_a_worker_with_a_form_and_an_id_of_its_own_is_understood(make: Mak
         assert (record.state, record.problem.title) == (State.FAILED, "no voice")
         for text in ('{"value": 4}', '{"recording": 7, "value": 4}', "[]"):
             scene.put(text)
-            assert (await asyncio.to_thread(scene.letter))[0] == text
+            assert (await asyncio.to_thread(scene.dead_letter))[0] == text
 
 
-async def test_a_reply_without_a_token_speaks_only_for_the_tasks_of_its_own_address(make: MakeScene) -> None:
+async def test_reply_without_a_token_applies_only_to_tasks_of_its_endpoint(make: MakeScene) -> None:
     scene = make(decode=lambda message: CompletionMessage(job=message.body, result=0))
     secret = scene.lane.external_task(
-        "secret", input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(scene.letters)
+        "secret", input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(scene.dead_letters)
     )
     async with scene.lane.open(workers=1):
         await scene.lane.client.store.pause(DISPATCH_QUEUE)
@@ -281,7 +281,7 @@ async def test_a_reply_without_a_token_speaks_only_for_the_tasks_of_its_own_addr
         assert (await theirs.record()).state is State.RUNNING
 
 
-async def test_a_reply_waits_while_the_store_is_away(
+async def test_reply_waits_while_the_store_is_unavailable(
     moto: Moto, tmp_path: Path, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
     (tmp_path / "valkey").mkdir()
@@ -303,7 +303,7 @@ async def test_a_reply_waits_while_the_store_is_away(
         assert "can apply the replies" in caplog.text
 
 
-async def test_remotes_that_share_an_address_have_one_listener(lane: Sidelane) -> None:
+async def test_tasks_that_share_a_reply_endpoint_have_one_receiver(lane: Sidelane) -> None:
     for name, reply in (("one", "results"), ("two", "results"), ("three", "others"), ("four", None)):
         lane.external_task(name, input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(reply) if reply else None)
     async with harness(lane):

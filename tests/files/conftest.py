@@ -1,4 +1,4 @@
-"""Lanes whose files lie in a folder, and in S3."""
+"""Lanes with files in a folder and in S3."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -27,7 +27,7 @@ def bucket(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(params=["folder", "s3"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where files are kept: each test runs with both."""
+    """Location of files: each test runs with both."""
     if request.param == "folder":
         return str(tmp_path / "files")
     return f"s3://{request.getfixturevalue('bucket')}/kept/here"

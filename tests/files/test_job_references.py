@@ -87,7 +87,7 @@ def shop(lane: Sidelane) -> Shop:
     return Shop(lane)
 
 
-async def test_a_file_goes_with_its_job_when_its_retention_is_over(shop: Shop) -> None:
+async def test_file_is_removed_with_its_job_after_retention(shop: Shop) -> None:
     async with shop.lane.open(workers=1):
         file = await shop.files.save(b"hello")
         assert await is_loose(shop.files, file)
@@ -97,7 +97,7 @@ async def test_a_file_goes_with_its_job_when_its_retention_is_over(shop: Shop) -
         await until(lambda: _is_empty(shop.files))  # the one that the task made, too
 
 
-async def test_a_file_goes_with_its_job_when_that_is_removed(shop: Shop) -> None:
+async def test_file_is_removed_with_its_job(shop: Shop) -> None:
     async with shop.lane.open(workers=1):
         file = await shop.files.save(b"hello")
         job = await shop.longer.submit(file)
@@ -110,7 +110,7 @@ async def test_a_file_goes_with_its_job_when_that_is_removed(shop: Shop) -> None
         assert await everything(shop.files) == []
 
 
-async def test_a_file_that_two_jobs_share_survives_the_first(shop: Shop) -> None:
+async def test_file_shared_by_two_jobs_survives_the_first(shop: Shop) -> None:
     async with shop.lane.open(workers=1):
         file = await shop.files.save(b"hello")
         stays = await shop.size.options(user="ann").submit(file)
@@ -123,7 +123,7 @@ async def test_a_file_that_two_jobs_share_survives_the_first(shop: Shop) -> None
         await until(lambda: is_gone(shop.files, file))
 
 
-async def test_a_submit_that_is_refused_leaves_no_file(shop: Shop) -> None:
+async def test_refused_submit_leaves_no_file(shop: Shop) -> None:
     async with shop.lane.open():
         first, second = await shop.files.save(b"one"), await shop.files.save(b"two")
         await shop.size.options(user="ann").submit(first)
@@ -136,7 +136,7 @@ async def test_a_submit_that_is_refused_leaves_no_file(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("options", [{"id": "once"}, {"unique": "once"}], ids=["id", "unique"])
-async def test_a_repeat_that_finds_its_job_leaves_no_second_file(shop: Shop, options: Any) -> None:
+async def test_repeated_submit_leaves_no_second_file(shop: Shop, options: Any) -> None:
     async with shop.lane.open(workers=1):
         first, second = await shop.files.save(b"one"), await shop.files.save(b"two and more")
         job = await shop.size.options(user="ann", **options).submit(first)
@@ -149,7 +149,7 @@ async def test_a_repeat_that_finds_its_job_leaves_no_second_file(shop: Shop, opt
 
 
 @pytest.mark.parametrize("location", ["folder"], indirect=True)
-async def test_a_job_in_the_store_is_said_to_be_there_where_its_files_go_away_just_then(
+async def test_submitted_job_is_returned_even_if_file_storage_fails(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(paths: Any) -> None:
@@ -165,11 +165,11 @@ async def test_a_job_in_the_store_is_said_to_be_there_where_its_files_go_away_ju
         assert await job.result(timeout=10) == 5
 
 
-async def test_a_job_of_a_file_that_is_not_there_is_refused(shop: Shop) -> None:
+async def test_job_with_a_missing_file_is_refused(shop: Shop) -> None:
     async with shop.lane.open(workers=1):
         file = await shop.files.save(b"one")
         missing = file.model_copy(update={"id": NOBODY})
-        with pytest.raises(UnknownFile, match="a file that this call takes is not there"):
+        with pytest.raises(UnknownFile, match="a file of this call does not exist"):
             await shop.size.options(user="ann").submit(missing)
         assert await shop.lane.client.store.stats() == []
         job = await shop.talk.submit(f"what is {NOBODY}, and {file.id}?")  # only mentioned
@@ -180,7 +180,7 @@ async def test_a_job_of_a_file_that_is_not_there_is_refused(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("location", ["folder"], indirect=True)
-async def test_a_call_that_names_too_many_files_is_refused_and_ids_that_are_made_up_cost_no_writes(shop: Shop) -> None:
+async def test_too_many_files_are_refused_and_invented_ids_cost_no_writes(shop: Shop) -> None:
     ids = [f"sidelane-file:{number:032x}" for number in range(MAX_FILES + 1)]
     async with shop.lane.open():
         with pytest.raises(ArgumentsError, match="names at most 1,000 files"):
@@ -189,7 +189,7 @@ async def test_a_call_that_names_too_many_files_is_refused_and_ids_that_are_made
         assert await everything(shop.files) == []
 
 
-async def test_calls_that_follow_have_the_files_of_their_own_and_of_the_job_before(shop: Shop) -> None:
+async def test_follow_ups_have_their_own_files_and_those_of_the_previous_job(shop: Shop) -> None:
     async with shop.lane.open(workers=1):
         file = await shop.files.save(b"a")
         job = await shop.brief.options(then=shop.longer.call(PREVIOUS_RESULT)).submit(file)
@@ -207,7 +207,7 @@ async def test_calls_that_follow_have_the_files_of_their_own_and_of_the_job_befo
         assert await told.result(timeout=1) == "fail b"
 
 
-async def test_the_jobs_of_a_batch_hold_their_files(shop: Shop) -> None:
+async def test_jobs_of_a_batch_reference_their_files(shop: Shop) -> None:
     async with shop.lane.open(workers=1):
         one, two = await shop.files.save(b"one"), await shop.files.save(b"two")
         calls = [shop.size.options(user=user).call(file) for user, file in (("ann", one), ("ann", two), ("bob", one))]
@@ -217,12 +217,12 @@ async def test_the_jobs_of_a_batch_hold_their_files(shop: Shop) -> None:
         assert not await is_loose(shop.files, one)
         shop.gate.set()
         assert [await job.result(timeout=20) for job in batch.jobs if job] == [3, 3]
-        with pytest.raises(ArgumentsError, match="What follows a batch takes no file"):
+        with pytest.raises(ArgumentsError, match="A call that follows a batch cannot take a file"):
             await shop.lane.submit_many([shop.talk.call("x")], then=shop.longer.call(one))
 
 
 @pytest.mark.parametrize("location", ["folder"], indirect=True)
-async def test_a_schedule_takes_no_file(shop: Shop) -> None:
+async def test_schedule_accepts_no_file(shop: Shop) -> None:
     async with shop.lane.open():
         call = shop.size.options(user="ann").call(await shop.files.save(b"one"))
     with pytest.raises(ConfigurationError, match="its arguments name a file"):
@@ -230,7 +230,7 @@ async def test_a_schedule_takes_no_file(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("location", ["folder"], indirect=True)
-async def test_a_job_without_files_costs_nothing_and_asks_nobody(make_lane: MakeLane) -> None:
+async def test_job_without_files_makes_no_storage_requests(make_lane: MakeLane) -> None:
     lane = make_lane(file_storage="s3://nowhere-at-all")
     shop = Shop(lane)
     async with lane.open(workers=1):
@@ -239,7 +239,7 @@ async def test_a_job_without_files_costs_nothing_and_asks_nobody(make_lane: Make
         assert (await job.record()).spec.follow_ups == ()
 
 
-async def test_files_of_tests_lie_in_a_folder_that_goes(shop: Shop) -> None:
+async def test_harness_uses_a_temporary_folder(shop: Shop) -> None:
     shop.gate.set()
     async with harness(shop.lane) as t:
         file = await shop.files.save(b"hello")

@@ -1,4 +1,4 @@
-"""What a file is: what is said of it, beside how it begins."""
+"""Media types: the declared type compared with the first bytes."""
 
 import pytest
 
@@ -29,7 +29,7 @@ MP3 = b"\xff\xfb\x90\x00"
         (PNG, "audio/wav", [], "audio/wav"),  # nothing is wanted, so nothing is checked
     ],
 )  # fmt: skip
-def test_a_file_is_what_it_says_where_it_begins_so(
+def test_declared_type_is_accepted_if_the_first_bytes_match(
     head: bytes, said: str | None, wanted: list[str], is_taken_as: str
 ) -> None:
     assert checked_type(head, said, wanted) == is_taken_as
@@ -49,6 +49,6 @@ def test_a_file_is_what_it_says_where_it_begins_so(
         (b"x", "audio", ["audio/*"]),
     ],
 )
-def test_a_file_that_is_something_else_is_refused(head: bytes, said: str | None, wanted: list[str]) -> None:
+def test_type_that_does_not_match_is_refused(head: bytes, said: str | None, wanted: list[str]) -> None:
     with pytest.raises(WrongFileType):
         checked_type(head, said, wanted)

@@ -15,7 +15,7 @@ from sidelane.model.errors import UnboundFile
 CONTENT = bytes(range(256)) * 40_000  # more than is read at one go
 
 
-async def test_a_file_is_read_in_pieces_and_from_anywhere(files: Files) -> None:
+async def test_file_is_read_in_chunks_and_from_any_position(files: Files) -> None:
     file = await files.save(CONTENT)
     found = [chunk async for chunk in file.chunks()]
     assert len(found) > 1
@@ -31,7 +31,7 @@ async def test_a_file_is_read_in_pieces_and_from_anywhere(files: Files) -> None:
         assert await opened.read(4) == CONTENT[:4]
 
 
-async def test_a_path_is_a_real_file_that_has_its_name_and_goes_again(files: Files) -> None:
+async def test_path_is_a_local_file_with_its_name_that_is_deleted_after_use(files: Files) -> None:
     file = await files.save(CONTENT, name="voice.wav")
     async with file.path() as path:
         assert path.read_bytes() == CONTENT
@@ -42,7 +42,7 @@ async def test_a_path_is_a_real_file_that_has_its_name_and_goes_again(files: Fil
     assert path.exists() == (files.objects.folder is not None)
 
 
-async def test_a_name_that_no_file_system_takes_is_cut(files: Files) -> None:
+async def test_too_long_name_is_shortened(files: Files) -> None:
     file = await files.save(CONTENT, name=f"{'말' * 200}.wav")
     async with file.path() as path:
         assert path.read_bytes() == CONTENT
@@ -50,7 +50,7 @@ async def test_a_name_that_no_file_system_takes_is_cut(files: Files) -> None:
             assert path.name == f"{'말' * 83}.wav"
 
 
-async def test_a_file_that_is_not_there_is_unknown(files: Files) -> None:
+async def test_missing_file_raises_unknown_file(files: Files) -> None:
     file = await files.save(b"x")
     gone = file.model_copy(update={"id": "sidelane-file:" + "0" * 32}).bind_to(files)
     with pytest.raises(UnknownFile):
@@ -64,7 +64,7 @@ async def test_a_file_that_is_not_there_is_unknown(files: Files) -> None:
         pass
 
 
-async def test_a_file_from_elsewhere_is_opened_through_its_lane(files: Files) -> None:
+async def test_file_from_elsewhere_is_bound_to_its_lane(files: Files) -> None:
     file = await files.save(b"hello")
     other = TypeAdapter(File).validate_json(file.model_dump_json())
     assert other == file
@@ -86,7 +86,7 @@ async def test_a_file_from_elsewhere_is_opened_through_its_lane(files: Files) ->
         {"name": "x" * 256},
     ],
 )
-def test_what_is_no_file_is_none(broken: dict[str, object]) -> None:
+def test_invalid_file_is_refused(broken: dict[str, object]) -> None:
     whole = {"file": "sidelane-file:" + "0" * 32, "name": "a", "type": "b/c", "bytes": 1, "sha256": "0" * 64}
     assert TypeAdapter(File).validate_python(whole).size == 1
     with pytest.raises(ValueError, match="File"):
@@ -98,7 +98,7 @@ class Answer(BaseModel):
     note: str = ""
 
 
-async def test_files_are_opened_wherever_they_stand_in_arguments_and_results(lane: Sidelane) -> None:
+async def test_files_are_bound_anywhere_in_arguments_and_results(lane: Sidelane) -> None:
     @lane.task
     async def join(answers: dict[str, Answer], last: File | None = None) -> Answer:
         parts = [await file.read() for answer in answers.values() for file in answer.takes]
@@ -116,7 +116,7 @@ async def test_files_are_opened_wherever_they_stand_in_arguments_and_results(lan
 
 @pytest.mark.parametrize("name", ["on_the_loop", "in_a_thread", "in_a_process"])
 @pytest.mark.usefixtures("make_lane")
-async def test_tasks_of_all_kinds_open_files_and_make_them_paths(
+async def test_every_kind_of_task_opens_files_and_paths(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with wave.open(str(tmp_path / "tone.wav"), "wb") as tone:

@@ -38,7 +38,7 @@ def age(files: Files, path: str, seconds: float) -> None:
     os.utime(place, times=(time.time() - seconds, time.time() - seconds))
 
 
-async def test_what_nobody_came_to_hold_within_a_day_is_removed(files: Files) -> None:
+async def test_file_without_a_reference_is_removed_after_a_day(files: Files) -> None:
     old, new = await files.save(b"old"), await files.save(b"new")
     if files.objects.folder is not None:
         await left_over(files, old)
@@ -49,7 +49,7 @@ async def test_what_nobody_came_to_hold_within_a_day_is_removed(files: Files) ->
 
 
 @in_a_folder
-async def test_an_upload_that_never_came_is_forgotten(files: Files) -> None:
+async def test_expected_upload_that_never_came_is_removed(files: Files) -> None:
     upload = await files.upload_url(name="a.wav")
     path = references.loose_path(upload.id.rpartition(":")[2])
     await files.objects.put(path, b'{"until": 0}')
@@ -59,7 +59,7 @@ async def test_an_upload_that_never_came_is_forgotten(files: Files) -> None:
 
 
 @in_a_folder
-async def test_a_job_whose_submitter_died_before_it_could_say_so_keeps_its_file(lane: Sidelane) -> None:
+async def test_job_keeps_its_file_if_the_submitter_crashed_before_confirming(lane: Sidelane) -> None:
     @lane.task
     async def size(audio: File) -> int:
         return len(await audio.read())
@@ -79,7 +79,7 @@ async def test_a_job_whose_submitter_died_before_it_could_say_so_keeps_its_file(
 
 
 @in_a_folder
-async def test_a_file_whose_submitter_died_before_its_job_was_there_is_removed(files: Files) -> None:
+async def test_file_is_removed_if_the_submitter_crashed_before_submitting(files: Files) -> None:
     file = await files.save(b"hello")
     assert await files.references.add("never-came", [key(file)]) == {key(file)}
     await left_over(files, file)
@@ -90,7 +90,7 @@ async def test_a_file_whose_submitter_died_before_its_job_was_there_is_removed(f
 
 
 @in_a_folder
-async def test_files_of_jobs_that_the_store_has_lost_are_removed_where_everything_is_looked_at(files: Files) -> None:
+async def test_full_cleanup_removes_files_of_lost_jobs(files: Files) -> None:
     file = await files.save(b"hello")
     await files.references.add("lost", [key(file)])
     await files.references.confirm([key(file)])
@@ -101,7 +101,7 @@ async def test_files_of_jobs_that_the_store_has_lost_are_removed_where_everythin
 
 
 @in_a_folder
-async def test_what_was_put_by_an_old_link_is_removed_where_everything_is_looked_at(files: Files) -> None:
+async def test_full_cleanup_removes_uploads_of_expired_urls(files: Files) -> None:
     path = references.upload_path("0" * 32)
     await files.objects.put(path, b"too late")
     await files.tidy(everything=True)
@@ -112,7 +112,7 @@ async def test_what_was_put_by_an_old_link_is_removed_where_everything_is_looked
 
 
 @in_a_folder
-async def test_a_removal_that_was_killed_is_finished(files: Files) -> None:
+async def test_interrupted_removal_is_finished(files: Files) -> None:
     file = await files.save(b"hello")
     await files.objects.put(references.reference_path(key(file), f"{references.TOMBSTONE}killed"))
     with pytest.raises(FilesUnavailable, match="is being removed"):
@@ -126,7 +126,7 @@ async def test_a_removal_that_was_killed_is_finished(files: Files) -> None:
 
 
 @in_a_folder
-async def test_parts_of_uploads_that_were_killed_are_removed_from_a_folder(files: Files) -> None:
+async def test_parts_of_interrupted_uploads_are_removed_from_a_folder(files: Files) -> None:
     file = await files.save(b"hello")
     part = files.objects.local(references.content_path(key(file)) + "#1")
     assert part is not None
@@ -140,7 +140,7 @@ async def test_parts_of_uploads_that_were_killed_are_removed_from_a_folder(files
 
 
 @in_a_folder
-async def test_who_takes_hold_of_a_file_while_another_lets_go_has_it_or_is_told(files: Files) -> None:
+async def test_reference_added_during_a_removal_is_valid_or_refused(files: Files) -> None:
     async def hold(file: str, after: float) -> bool:
         await asyncio.sleep(after)  # a little later each time, so that it falls between other steps of the removal
         return file in await files.references.add("second", [file])
@@ -186,7 +186,7 @@ class Stopping(ObjectStorage):
 
 
 @in_a_folder
-async def test_of_two_who_let_go_of_a_file_neither_hides_from_a_third_that_it_goes(files: Files) -> None:
+async def test_two_concurrent_removals_hide_nothing_from_a_third_process(files: Files) -> None:
     file = key(await files.save(b"x"))
     for job in ("first", "second"):
         await files.references.add(job, [file])
@@ -203,7 +203,7 @@ async def test_of_two_who_let_go_of_a_file_neither_hides_from_a_third_that_it_go
 
 
 @in_a_folder
-async def test_a_removal_that_was_killed_in_the_middle_is_done_by_the_next_try(files: Files) -> None:
+async def test_removal_interrupted_in_the_middle_is_done_by_the_next_attempt(files: Files) -> None:
     file = key(await files.save(b"x"))
     await files.references.add("job", [file])
     await files.references.confirm([file])
@@ -217,7 +217,7 @@ async def test_a_removal_that_was_killed_in_the_middle_is_done_by_the_next_try(f
     assert not await files.objects.exists(references.content_path(file))
 
 
-async def test_saving_looks_at_what_is_left_over_now_and_then(lane: Sidelane) -> None:
+async def test_saving_starts_a_cleanup_now_and_then(lane: Sidelane) -> None:
     async with lane.open():
         first = await lane.files.save(b"x")
         assert lane.files._cleanup is not None
@@ -229,9 +229,7 @@ async def test_saving_looks_at_what_is_left_over_now_and_then(lane: Sidelane) ->
 
 
 @in_a_folder
-async def test_a_file_waits_where_the_store_cannot_say_whether_its_job_is_there(
-    make_lane: MakeLane, tmp_path: Path
-) -> None:
+async def test_file_is_kept_while_the_store_is_unavailable(make_lane: MakeLane, tmp_path: Path) -> None:
     server = RunningServer("valkey", tmp_path).start()
     lane = Sidelane(store=server.url(name=secrets.token_hex(4)), settings={"file_storage": str(tmp_path / "files")})
 

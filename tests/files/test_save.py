@@ -1,4 +1,4 @@
-"""Saving files: from anything, counted, checked, hashed; what goes wrong leaves nothing behind."""
+"""Saving files: from every supported type, counted, checked, hashed; errors leave nothing behind."""
 
 import asyncio
 import hashlib
@@ -34,7 +34,7 @@ def upload(content: bytes = CONTENT, name: str = "answer.wav", type_: str = "aud
     [upload, lambda: CONTENT, lambda: io.BytesIO(CONTENT), pieces],
     ids=["an UploadFile", "bytes", "a binary file", "an async iterator"],
 )
-async def test_a_file_is_saved_from_anything_that_has_bytes(files: Files, source: Callable[[], Any]) -> None:
+async def test_file_is_saved_from_every_supported_type(files: Files, source: Callable[[], Any]) -> None:
     file = await files.save(source(), name="answer.wav", type="audio/wav")
     assert file.model_dump() == {
         "file": file.id, "name": "answer.wav", "type": "audio/wav", "bytes": len(CONTENT),
@@ -44,7 +44,7 @@ async def test_a_file_is_saved_from_anything_that_has_bytes(files: Files, source
     assert await file.read() == CONTENT
 
 
-async def test_a_file_is_saved_from_a_path(files: Files, tmp_path: Path) -> None:
+async def test_file_is_saved_from_a_path(files: Files, tmp_path: Path) -> None:
     (tmp_path / "말하기.wav").write_bytes(CONTENT)
     file = await files.save(tmp_path / "말하기.wav")
     assert (file.name, file.type, await file.read()) == ("말하기.wav", "audio/wav", CONTENT)
@@ -52,21 +52,21 @@ async def test_a_file_is_saved_from_a_path(files: Files, tmp_path: Path) -> None
         await files.save(tmp_path / "missing.wav")
 
 
-async def test_an_empty_file_is_a_file(files: Files) -> None:
+async def test_empty_file_is_saved(files: Files) -> None:
     file = await files.save(b"")
     assert (file.size, await file.read()) == (0, b"")
     async with file.path() as path:
         assert path.read_bytes() == b""
 
 
-async def test_what_an_upload_says_of_itself_is_made_harmless(files: Files) -> None:
+async def test_declared_name_and_type_are_sanitized(files: Files) -> None:
     file = await files.save(upload(b"x", name="../../etc/pass\x00wd\n", type_="text/html; charset=utf-8"))
     assert (file.name, file.type) == ("passwd", "text/html")
     file = await files.save(upload(b"x", name="C:\\music\\" + "a" * 300, type_="no type at all\r\nX: y"))
     assert (file.name, file.type) == ("a" * 255, "application/octet-stream")
 
 
-async def test_a_file_over_its_limit_leaves_nothing_behind(files: Files) -> None:
+async def test_file_over_the_limit_leaves_nothing_behind(files: Files) -> None:
     read = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -84,7 +84,7 @@ async def test_a_file_over_its_limit_leaves_nothing_behind(files: Files) -> None
 
 
 @pytest.mark.parametrize("how", ["it breaks", "it is cancelled"])
-async def test_an_upload_that_ends_in_the_middle_leaves_nothing_behind(files: Files, how: str) -> None:
+async def test_interrupted_upload_leaves_nothing_behind(files: Files, how: str) -> None:
     halfway = asyncio.Event()
 
     async def broken() -> AsyncIterator[bytes]:
@@ -105,7 +105,7 @@ async def test_an_upload_that_ends_in_the_middle_leaves_nothing_behind(files: Fi
 
 
 @pytest.mark.parametrize("location", ["s3"], indirect=True)
-async def test_no_part_of_a_cancelled_upload_stays_in_s3(files: Files, bucket: str, moto: Moto) -> None:
+async def test_cancelled_upload_leaves_no_parts_in_s3(files: Files, bucket: str, moto: Moto) -> None:
     halfway = asyncio.Event()
 
     async def stuck() -> AsyncIterator[bytes]:
@@ -122,7 +122,7 @@ async def test_no_part_of_a_cancelled_upload_stays_in_s3(files: Files, bucket: s
     assert "<Upload>" not in httpx2.get(f"{moto.url}/{bucket}?uploads").text
 
 
-async def test_a_type_that_is_not_wanted_is_refused(files: Files) -> None:
+async def test_type_that_is_not_accepted_is_refused(files: Files) -> None:
     with pytest.raises(WrongFileType, match=r"text/html; accepted are audio/wav, image/\*") as caught:
         await files.save(upload(b"<html>", type_="text/html"), types=("audio/wav", "image/*"))
     assert caught.value.status == 415
@@ -133,7 +133,7 @@ async def test_a_type_that_is_not_wanted_is_refused(files: Files) -> None:
     assert await everything(files) == []
 
 
-async def test_what_is_no_upload_is_said_so(files: Files) -> None:
+async def test_invalid_upload_is_refused(files: Files) -> None:
     with pytest.raises(ArgumentsError, match="dict: save accepts an UploadFile, bytes, a Path"):
         await files.save({"no": "upload"})  # type: ignore[arg-type]
     with pytest.raises(ArgumentsError, match="str: save accepts"):
@@ -142,7 +142,7 @@ async def test_what_is_no_upload_is_said_so(files: Files) -> None:
         await files.save(io.StringIO("text"))  # type: ignore[arg-type]
 
 
-async def test_two_uploads_at_once_do_not_meet(files: Files) -> None:
+async def test_concurrent_uploads_are_independent(files: Files) -> None:
     contents = [bytes([number]) * 3_000_000 for number in range(4)]
     saved: list[File] = await asyncio.gather(*(files.save(pieces(content)) for content in contents))
     assert [await file.read() for file in saved] == contents

@@ -1,4 +1,4 @@
-"""Places that cannot keep files: each says what is wrong and what to do."""
+"""Storage that cannot be used: each error says what is wrong and what to do."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def files_in(location: str) -> Files:
     return lane.files
 
 
-async def test_a_missing_bucket_is_said_so(bucket: str) -> None:
+async def test_missing_bucket_is_named(bucket: str) -> None:
     missing = files_in(f"s3://{bucket}-not/kept")
     with pytest.raises(ConfigurationError, match="this bucket does not exist"):
         await missing.save(b"x" * 2_000_000)
@@ -26,7 +26,7 @@ async def test_a_missing_bucket_is_said_so(bucket: str) -> None:
         await missing.references.files_of("job")
 
 
-async def test_missing_credentials_are_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_credentials_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")  # no machine's role here
@@ -34,7 +34,7 @@ async def test_missing_credentials_are_said_so(monkeypatch: pytest.MonkeyPatch) 
         await files_in("s3://some-bucket").save(b"x")
 
 
-async def test_a_place_that_cannot_be_reached_is_said_so_soon(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unreachable_storage_is_reported_soon(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     began = time.monotonic()
     with pytest.raises(FilesUnavailable, match="cannot be reached at the moment") as caught:
@@ -44,19 +44,19 @@ async def test_a_place_that_cannot_be_reached_is_said_so_soon(bucket: str, monke
 
 
 @pytest.mark.parametrize("location", ["ftp://host/path", "s3://"])
-async def test_what_is_no_place_is_said_so(location: str) -> None:
+async def test_invalid_location_is_named(location: str) -> None:
     with pytest.raises(ConfigurationError, match="use a folder, s3://bucket/prefix or gs://"):
         await files_in(location).save(b"x")
 
 
-async def test_a_folder_that_is_none_is_said_so(tmp_path: Path) -> None:
+async def test_location_that_is_no_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "files"):
         with pytest.raises(ConfigurationError, match="SIDELANE_FILE_STORAGE"):
             await files_in(str(place)).save(b"x")
 
 
-def test_a_full_disk_is_said_so_and_nothing_is_left(tmp_path: Path) -> None:
+def test_full_disk_is_reported_and_leaves_nothing_behind(tmp_path: Path) -> None:
     program = f"""
 import asyncio, resource, signal
 from sidelane import FilesUnavailable, Sidelane
@@ -75,6 +75,6 @@ asyncio.run(main())
     assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
 
 
-def test_nothing_is_made_before_the_first_file(tmp_path: Path) -> None:
+def test_folder_is_created_with_the_first_file(tmp_path: Path) -> None:
     Sidelane(store="sqlite://:memory:", settings={"file_storage": str(tmp_path / "files")})
     assert not (tmp_path / "files").exists()

@@ -1,4 +1,4 @@
-"""Links that S3 signs, used by a client that knows nothing else; those of a folder are in tests/web/test_files.py."""
+"""URLs signed by S3, used by a plain client; those of a folder are in tests/web/test_files.py."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ in_s3 = pytest.mark.parametrize("location", ["s3"], indirect=True)
 
 
 @in_s3
-async def test_a_file_in_s3_is_downloaded_by_its_link(files: Files) -> None:
+async def test_file_in_s3_is_downloaded_by_its_url(files: Files) -> None:
     file = await files.save(WAV, name="말하기 1.wav")
     async with httpx2.AsyncClient() as client:
         answer = await client.get(await file.url(expires=60))
@@ -28,7 +28,7 @@ async def test_a_file_in_s3_is_downloaded_by_its_link(files: Files) -> None:
 
 
 @in_s3
-async def test_a_client_uploads_past_the_api_and_the_file_is_checked_then(files: Files) -> None:
+async def test_direct_upload_is_checked_afterwards(files: Files) -> None:
     upload = await files.upload_url(name="a.wav", type="audio/wav", types=("audio/*",), max_bytes=5000)
     with pytest.raises(UnknownFile):
         await files.uploaded(upload.id)
@@ -50,7 +50,7 @@ async def test_a_client_uploads_past_the_api_and_the_file_is_checked_then(files:
 
 @in_s3
 @pytest.mark.parametrize("content", [b"x" * 5001, b"<html>"], ids=["too large", "of another type"])
-async def test_an_upload_that_is_not_as_agreed_is_removed(files: Files, content: bytes) -> None:
+async def test_direct_upload_that_fails_its_check_is_removed(files: Files, content: bytes) -> None:
     upload = await files.upload_url(name="a.wav", type="audio/wav", types=("audio/*",), max_bytes=5000)
     async with httpx2.AsyncClient() as client:
         await client.put(upload.url, content=content)
@@ -61,13 +61,13 @@ async def test_an_upload_that_is_not_as_agreed_is_removed(files: Files, content:
         await files.uploaded(upload.id)
 
 
-async def test_an_upload_that_nobody_agreed_on_is_unknown(files: Files) -> None:
+async def test_unexpected_upload_is_unknown(files: Files) -> None:
     for unknown in ("sidelane-file:" + "0" * 32, "nonsense", "../../note"):
         with pytest.raises(UnknownFile):
             await files.uploaded(unknown)
 
 
-async def test_a_link_holds_for_a_time_that_can_be(files: Files) -> None:
+async def test_lifetime_of_a_url_is_bounded(files: Files) -> None:
     file = await files.save(b"x")
     for seconds in (0, -1, 8 * references.DAY, float("nan")):
         with pytest.raises(ArgumentsError, match="is valid for more than 0"):
@@ -76,7 +76,7 @@ async def test_a_link_holds_for_a_time_that_can_be(files: Files) -> None:
         await files.upload_url(name="x", type="no type")
 
 
-async def test_what_is_no_text_of_a_message_is_not_read_as_one(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_file_that_is_no_text_is_not_read_as_one(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = await files.save(b"\xff\xfe")
     with pytest.raises(UnknownFile, match="not text"):
         await files.get_text(f"#{sound.id}")
@@ -85,7 +85,7 @@ async def test_what_is_no_text_of_a_message_is_not_read_as_one(files: Files, mon
         await files.get_text(f"#{sound.id}")
 
 
-async def test_a_text_too_large_for_a_message_goes_by_a_link_that_nobody_can_guess(files: Files) -> None:
+async def test_large_text_is_saved_under_a_link_that_cannot_be_guessed(files: Files) -> None:
     text = json.dumps({"말": "하기" * 100_000})
     link = await files.put_text(text, name="offer.json")
     assert await files.get_text(link) == text

@@ -1,4 +1,4 @@
-"""A lane with a task of every kind, which store workers, workers over messages and their child processes run alike."""
+"""Sample lane with every kind of task, for workers with a store, remote workers and their child processes."""
 
 import asyncio
 import time
@@ -13,14 +13,14 @@ lane = Sidelane(settings={"lease_duration": 2.0, "shutdown_timeout": 0.0, "cance
 
 
 class Clip(BaseModel):
-    """What is to be analysed."""
+    """Input of `analyse`."""
 
     path: str
     seconds: float = 1.0
 
 
 class Report(BaseModel):
-    """What came of it."""
+    """Result of `analyse`."""
 
     score: float
     by: str
@@ -97,7 +97,7 @@ async def mistake() -> int:
 
 
 starts: list[float] = []
-"""When `work` and `hesitate` began."""
+"""Start times of `work` and `hesitate`."""
 
 
 @lane.task
@@ -152,4 +152,4 @@ CALLS: dict[str, Call[Any]] = {
     "timeout": dawdle.call(),
     "wrong result": mistake.call(),
 }
-"""A call of every kind, by what is special about it."""
+"""A call of every kind, by its name."""

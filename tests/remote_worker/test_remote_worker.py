@@ -1,4 +1,4 @@
-"""A worker over messages: what it makes of offers, and what it replies."""
+"""Remote worker: how it runs dispatched jobs, and what it replies."""
 
 import asyncio
 import json
@@ -28,15 +28,15 @@ from tests.transports.queues import MessageQueue, sqs_queue
 
 
 @dataclass(slots=True)
-class Customer:
-    """Whoever makes offers and hears what becomes of them."""
+class Dispatching:
+    """Dispatches jobs and receives their replies."""
 
     offers: MessageQueue
     replies: MessageQueue
     heard: list[CompletionMessage] = field(default_factory=list)
 
-    def offer(self, task: str, given: Any = None, **said: Any) -> DispatchedJob:
-        """Make an offer."""
+    def dispatch(self, task: str, given: Any = None, **said: Any) -> DispatchedJob:
+        """Dispatch a job."""
         job = new_id()
         offer = DispatchedJob(
             **{"job": job, "task": task, "attempt": 1, "input": given, "timeout": 60.0, "token": f"t-{job}", **said}
@@ -45,7 +45,7 @@ class Customer:
         return offer
 
     async def listen(self) -> None:
-        """Hear replies, for ever."""
+        """Receive replies until cancelled."""
         transports = TransportPool()
         try:
             async with (await transports.get(self.replies.endpoint)).open_receiver() as receiver:
@@ -57,21 +57,21 @@ class Customer:
             await transports.close()
 
     def end(self, offer: DispatchedJob) -> CompletionMessage | None:
-        """Give the reply that ended an offer, once it is there."""
+        """Return the completion of a dispatched job; None if there is none yet."""
         ends = [reply for reply in self.heard if reply.ends and reply.job == offer.job]
         assert len(ends) < 2
         assert all(reply.token == offer.token for reply in ends)
         return ends[0] if ends else None
 
     async def ended(self, offer: DispatchedJob) -> CompletionMessage:
-        """Wait for the end of an offer."""
+        """Wait for the completion of a dispatched job."""
         await until(lambda: self.end(offer) is not None, f"the end of {offer.task}")
         end = self.end(offer)
         assert end is not None
         return end
 
     def events(self, offer: DispatchedJob) -> list[tuple[str, Any]]:
-        """Give the events of an offer in the order of their ordinals, which have no holes."""
+        """Return the events of a dispatched job in the order of their ordinals, which have no gaps."""
         numbered: dict[int, tuple[str, Any]] = {}
         for reply in self.heard:
             if reply.job == offer.job:
@@ -83,8 +83,8 @@ class Customer:
 
 
 @pytest.fixture
-async def customer(queues: tuple[MessageQueue, MessageQueue]) -> AsyncIterator[Customer]:
-    made = Customer(*queues)
+async def client(queues: tuple[MessageQueue, MessageQueue]) -> AsyncIterator[Dispatching]:
+    made = Dispatching(*queues)
     listening = asyncio.create_task(made.listen())
     yield made
     listening.cancel()
@@ -97,134 +97,132 @@ def fresh() -> None:
 
 
 @asynccontextmanager
-async def serving(customer: Customer, **chosen: Any) -> AsyncIterator[Worker]:
-    """Run a worker that takes this customer's offers."""
-    made = sample_app.lane.remote_worker(
-        receive_from=customer.offers.endpoint, reply_to=customer.replies.sender, **chosen
-    )
+async def running(client: Dispatching, **chosen: Any) -> AsyncIterator[Worker]:
+    """Run a remote worker that receives this dispatcher's jobs."""
+    made = sample_app.lane.remote_worker(receive_from=client.offers.endpoint, reply_to=client.replies.sender, **chosen)
     async with made as worker, run_in_background(worker):
         yield worker
 
 
 def told(events: list[Event]) -> list[tuple[str, Any]]:
-    """Give what a log says before its end."""
+    """Return the events of a log before its end."""
     return [(event.name, json.loads(event.data)) for event in events if event.name != "end"]
 
 
-async def test_tasks_of_every_kind_have_the_events_and_ends_that_they_have_in_a_store(customer: Customer) -> None:
+async def test_every_kind_of_task_has_the_same_events_and_outcome_as_with_a_store(client: Dispatching) -> None:
     async with harness(sample_app.lane) as t:
         jobs = {kind: await t.client.submit(call) for kind, call in sample_app.CALLS.items()}
         await t.drain()
         records = {kind: await job.record() for kind, job in jobs.items()}
         logs = {kind: told(await read_all(t.client.store, job.id)) for kind, job in jobs.items()}
-    async with serving(customer):
+    async with running(client):
         made = {
-            kind: customer.offer(record.spec.task, _input(record.spec.arguments), job=record.id)
+            kind: client.dispatch(record.spec.task, _input(record.spec.arguments), job=record.id)
             for kind, record in records.items()
         }
-        ends = {kind: await customer.ended(offer) for kind, offer in made.items()}
+        ends = {kind: await client.ended(offer) for kind, offer in made.items()}
     for kind, record in records.items():
         end = ends[kind]
-        assert customer.events(made[kind]) == logs[kind], kind
+        assert client.events(made[kind]) == logs[kind], kind
         if record.state is State.SUCCEEDED:
             assert end.result == json.loads(record.result or ""), kind
         else:
             assert record.problem is not None
             assert end.problem == record.problem.document(), kind
             assert end.retry is (kind != "final failure"), kind
-    assert not customer.offers.left()
+    assert not client.offers.left()
 
 
-async def test_an_offer_that_cannot_be_read_goes_to_the_dead_letters_with_the_reason(customer: Customer) -> None:
+async def test_unreadable_job_is_dead_lettered_with_a_reason(client: Dispatching) -> None:
     whole = write_dispatched(DispatchedJob(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")).body
-    async with serving(customer):
+    async with running(client):
         for body, reason in ((whole[:-9], "not JSON"), (whole.replace('"attempt":1', '"attempt":0'), "attempt")):
-            customer.offers.publish(body)
-            while True:  # on a slow machine one may be rejected twice
-                letter = await asyncio.to_thread(customer.offers.dead_letter)
+            client.offers.publish(body)
+            while True:  # on a slow machine one may be dead-lettered twice
+                letter = await asyncio.to_thread(client.offers.dead_letter)
                 if letter[0] == body:
                     break
             assert reason in letter[1]
-        await until(lambda: not customer.offers.left(), "the acknowledgements")
-    assert customer.heard == []
+        await until(lambda: not client.offers.left(), "the acknowledgements")
+    assert client.heard == []
 
 
-async def test_an_offer_of_a_task_that_nobody_knows_is_left_to_others_and_answered_in_the_end(
-    customer: Customer, monkeypatch: pytest.MonkeyPatch
+async def test_job_of_an_unknown_task_is_left_to_other_workers_and_fails_in_the_end(
+    client: Dispatching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "RETRY_DELAY", 0.0)
-    async with serving(customer):
-        made = [customer.offer(name) for name in ("nobody.knows", "sidelane.send")]
-        newer = customer.offer("tell", 1, version=2)
+    async with running(client):
+        made = [client.dispatch(name) for name in ("nobody.knows", "sidelane.send")]
+        newer = client.dispatch("tell", 1, version=2)
         for offer in made:
-            end = await customer.ended(offer)
+            end = await client.ended(offer)
             assert isinstance(end.problem, dict)
             assert (end.problem["status"], end.problem["title"], end.retry) == (404, "Unknown task", False)
-        assert customer.end(newer) is None  # another edition of this very worker knows it
+        assert client.end(newer) is None  # another release of this worker knows it
 
 
-async def test_arguments_that_do_not_fit_are_a_final_failure(customer: Customer) -> None:
-    async with serving(customer):
+async def test_invalid_arguments_are_a_final_failure(client: Dispatching) -> None:
+    async with running(client):
         for task, given in (("analyse", {"seconds": 1}), ("measure", "a.wav"), ("crunch", {"a": 1})):
-            end = await customer.ended(customer.offer(task, given))
+            end = await client.ended(client.dispatch(task, given))
             assert isinstance(end.problem, dict)
             assert (end.problem["status"], end.retry) == (422, False)
 
 
-async def test_the_offers_timeout_bounds_the_attempt_and_another_may_be_made(customer: Customer) -> None:
-    async with serving(customer):
-        end = await customer.ended(customer.offer("work", 60.0, timeout=0.2))
+async def test_timeout_of_a_dispatched_job_bounds_the_attempt_which_can_be_retried(client: Dispatching) -> None:
+    async with running(client):
+        end = await client.ended(client.dispatch("work", 60.0, timeout=0.2))
     assert isinstance(end.problem, dict)
     assert (end.problem["status"], end.problem["title"], end.retry) == (504, "Timed out", True)
     assert end.problem["detail"] == "The task did not end within 0.2 seconds."
 
 
-async def test_an_offer_is_kept_for_as_long_as_its_job_runs(customer: Customer) -> None:
-    async with serving(customer, concurrency=1):  # so that it has no room for what comes again
-        end = await customer.ended(customer.offer("work", 3.0))  # the lease is two seconds
+async def test_message_is_extended_while_its_job_runs(client: Dispatching) -> None:
+    async with running(client, concurrency=1):  # so that no slot is free for a redelivery
+        end = await client.ended(client.dispatch("work", 3.0))  # the lease is two seconds
         assert end.result == 1
-        await until(lambda: not customer.offers.left(), "the acknowledgement")
+        await until(lambda: not client.offers.left(), "the acknowledgement")
     assert len(sample_app.starts) == 1
 
 
-async def test_a_worker_that_stops_gives_its_offer_back_and_says_nothing(customer: Customer) -> None:
-    async with serving(customer):
-        offer = customer.offer("work", 60.0)
+async def test_stopping_worker_releases_its_message_without_a_reply(client: Dispatching) -> None:
+    async with running(client):
+        offer = client.dispatch("work", 60.0)
         await until(lambda: sample_app.starts, "the start")
-    assert customer.offers.left()
-    async with serving(customer):  # the lane's drain is none
+    assert client.offers.left()
+    async with running(client):  # the lane's drain is none
         await until(lambda: len(sample_app.starts) == 2, "the second start")
-    assert customer.end(offer) is None
+    assert client.end(offer) is None
 
 
-async def test_a_task_that_wants_to_be_run_later_is_offered_again(customer: Customer) -> None:
-    async with serving(customer):
-        end = await customer.ended(customer.offer("hesitate"))
+async def test_retry_later_releases_the_message(client: Dispatching) -> None:
+    async with running(client):
+        end = await client.ended(client.dispatch("hesitate"))
     assert end.result == "done"
     assert 0.9 <= sample_app.starts[1] - sample_app.starts[0] < 5.0
 
 
-async def test_a_task_is_told_that_there_is_no_store(customer: Customer, caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(customer):
-        end = await customer.ended(customer.offer("delegate"))
+async def test_task_on_a_remote_worker_cannot_submit_jobs(
+    client: Dispatching, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(client):
+        end = await client.ended(client.dispatch("delegate"))
     assert isinstance(end.problem, dict)
     assert end.problem["status"] == 500
     assert "This remote worker has no store" in caplog.text
 
 
-async def test_what_a_message_cannot_carry_is_too_large_and_said_so(customer: Customer) -> None:
-    async with serving(customer):
-        end = await customer.ended(customer.offer("pour", {"count": 0, "size": 1_048_576}))
+async def test_result_larger_than_a_message_is_a_failure(client: Dispatching) -> None:
+    async with running(client):
+        end = await client.ended(client.dispatch("pour", {"count": 0, "size": 1_048_576}))
         assert isinstance(end.problem, dict)
         assert (end.problem["status"], end.retry) == (413, False)
-        offer = customer.offer("pour", {"count": 6, "size": 100_000})
-        assert (await customer.ended(offer)).result == "x" * 100_000
-        assert len(customer.events(offer)) == 7
+        offer = client.dispatch("pour", {"count": 6, "size": 100_000})
+        assert (await client.ended(offer)).result == "x" * 100_000
+        assert len(client.events(offer)) == 7
 
 
-async def test_what_is_larger_than_a_message_goes_by_a_bucket_that_both_sides_reach(
-    moto: Moto, make_lane: MakeLane
-) -> None:
+async def test_result_larger_than_a_message_goes_through_a_shared_bucket(moto: Moto, make_lane: MakeLane) -> None:
     moto.bucket("both")
     urls = [moto.queue(), moto.queue()]
     for url in urls:
@@ -241,52 +239,52 @@ async def test_what_is_larger_than_a_message_goes_by_a_bucket_that_both_sides_re
             assert told(await read_all(home.client.store, job.id)) == [("began", "echo"), ("token", {"text": text})]
 
 
-async def test_nothing_that_a_message_says_ends_the_worker(moto: Moto, tmp_path: Path) -> None:
-    """It points to what is no text, or what it leads to can be sent nowhere: a bucket is missing, it is nested too deep."""
+async def test_no_message_stops_the_worker(moto: Moto, tmp_path: Path) -> None:
+    """Links to a file that is no text, and results that cannot be sent: without a bucket, or nested too deeply."""
     queue, replied = sqs_queue(moto), sqs_queue(moto)
     moto.sqs.set_queue_attributes(QueueUrl=replied.url, Attributes={"MaximumMessageSize": "16384"})
-    customer = Customer(queue, replied)
-    listening = asyncio.create_task(customer.listen())
+    client = Dispatching(queue, replied)
+    listening = asyncio.create_task(client.listen())
     try:
         with sample_app.lane.files.use_location(str(tmp_path)):
-            async with serving(customer):
+            async with running(client):
                 sound = await sample_app.lane.files.save(b"\xff\xfe")
                 offer = DispatchedJob(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")
                 queue.publish(with_dataref(write_dispatched(offer), f"https://here#{sound.id}").body)
                 assert "not text" in (await asyncio.to_thread(queue.dead_letter))[1]
-                await customer.ended(customer.offer("nest", 220))
-                assert (await customer.ended(customer.offer("tell", 1))).result == 1
+                await client.ended(client.dispatch("nest", 220))
+                assert (await client.ended(client.dispatch("tell", 1))).result == 1
         with sample_app.lane.files.use_location("s3://nowhere-to-be-found/files"):
-            async with serving(customer):
-                end = await customer.ended(customer.offer("echo", "x" * 20_000))
+            async with running(client):
+                end = await client.ended(client.dispatch("echo", "x" * 20_000))
                 assert isinstance(end.problem, dict)
                 assert (end.problem["title"], end.retry) == ("Not sent", False)
-                assert (await customer.ended(customer.offer("tell", 1))).result == 1
+                assert (await client.ended(client.dispatch("tell", 1))).result == 1
     finally:
         listening.cancel()
         await asyncio.wait([listening])
 
 
-async def test_a_place_for_replies_that_is_not_there_is_found_at_once(moto: Moto) -> None:
+async def test_missing_reply_queue_is_reported_at_start(moto: Moto) -> None:
     with pytest.raises(TransportMisconfigured, match="SQS queue nowhere does not exist"):
         async with sample_app.lane.remote_worker(receive_from=sqs_queue(moto).endpoint, reply_to=Sqs("nowhere")):
             pass
 
 
-async def test_a_place_for_replies_that_goes_away_ends_the_worker_and_the_offer_comes_back(moto: Moto) -> None:
+async def test_reply_queue_that_disappears_stops_the_worker_and_the_job_is_delivered_again(moto: Moto) -> None:
     queue, replies = sqs_queue(moto), moto.queue()
-    customer = Customer(queue, queue)
+    client = Dispatching(queue, queue)
     async with sample_app.lane.remote_worker(receive_from=queue.endpoint, reply_to=Sqs(replies)) as worker:
         moto.sqs.delete_queue(QueueUrl=replies)
         running = asyncio.create_task(worker.run())
-        customer.offer("tell", 0)
+        client.dispatch("tell", 0)
         with pytest.raises(ExceptionGroup) as raised:
             await running
         assert raised.group_contains(TransportMisconfigured, match="does not exist")
     assert queue.left()
 
 
-async def test_addresses_that_go_the_other_way_are_refused() -> None:
+async def test_endpoints_of_the_wrong_direction_are_refused() -> None:
     topic, subscription = PubSub(topic="t"), PubSub(subscription="s")
     for offers_from, replies_to in ((topic, topic), (subscription, subscription)):
         with pytest.raises(ConfigurationError, match="cannot be"):
@@ -295,6 +293,6 @@ async def test_addresses_that_go_the_other_way_are_refused() -> None:
 
 
 def _input(arguments: str) -> Any:
-    """Write a call's arguments as the input of an offer: one argument stands for itself."""
+    """Return a call's arguments as the input of a dispatched job: a single argument is the input itself."""
     found = json.loads(arguments)
     return next(iter(found.values())) if len(found) == 1 else found

@@ -1,4 +1,4 @@
-"""What tests of one server share: a module that asks for these brings its own `server`."""
+"""Fixtures for tests of one Redis server. A module that uses them defines `server`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -11,13 +11,13 @@ from sidelane.stores.contract import Store
 from sidelane.stores.factory import open_store
 from tests.contract.servers import RunningServer
 
-BROKEN = {"test_redis_network.py", "test_redis_errors.py", "test_redis_failover.py"}
-"""Where connections break. Each event loop has errors of its own for that, so these tests run on both that workers use."""
+BOTH_LOOPS = {"test_redis_network.py", "test_redis_errors.py", "test_redis_failover.py"}
+"""Tests of broken connections run on asyncio and uvloop, which raise different errors."""
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    ours: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
-    return {**ours, "uvloop": uvloop.new_event_loop} if item.path.name in BROKEN else ours
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    return {**loops, "uvloop": uvloop.new_event_loop} if item.path.name in BOTH_LOOPS else loops
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def store(server: RunningServer) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def admin(server: RunningServer) -> AsyncIterator["Redis"]:
-    """A plain client, for what an operator does."""
+    """A plain Redis client."""
     client: Redis = Redis.from_url(server.url().partition("?")[0], decode_responses=True)
     yield client
     await client.aclose()

@@ -1,4 +1,4 @@
-"""A network in trouble between a client and a server: slow, silent, reset, cut or closed."""
+"""TCP proxy that simulates network faults: latency, stalls, resets, closed connections."""
 
 import asyncio
 import socket
@@ -8,44 +8,44 @@ from typing import Any
 
 
 class Proxy:
-    """Passes bytes on between its port and a server's. What is set counts from then on."""
+    """Forwards bytes between its port and a server's. Settings apply from then on."""
 
     def __init__(self, to: int) -> None:
         self._to = to
         self._server: asyncio.Server | None = None
-        self._lines: set[Line] = set()
+        self._connections: set[ProxiedConnection] = set()
         self._serving: set[asyncio.Task[None]] = set()
         self.port = 0
         self.latency = 0.0
-        """Seconds by which bytes of new connections come late, each way."""
+        """Seconds of delay in each direction, for new connections."""
 
     async def open(self) -> None:
-        """Listen, on the same port as before."""
+        """Listen, on the same port as before if opened again."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
-        """Take no new connections."""
+        """Refuse new connections."""
         if self._server is not None:
             self._server.close()
 
     def stall(self) -> None:
-        """Pass nothing on over the connections there are, and tell neither side."""
-        for line in self._lines:
-            line.passing.clear()
+        """Stop forwarding on existing connections without closing them."""
+        for connection in self._connections:
+            connection.forwarding.clear()
 
     def reset(self) -> None:
-        """Reset the connections there are, as a router does that has forgotten them."""
-        for line in list(self._lines):
-            line.reset()
+        """Reset existing connections, as a router that lost its state does."""
+        for connection in list(self._connections):
+            connection.reset()
 
     def cut(self) -> None:
-        """End the connections there are in good order, as a server does that is told to stop."""
-        for line in list(self._lines):
-            line.close()
+        """Close existing connections normally, as a stopping server does."""
+        for connection in list(self._connections):
+            connection.close()
 
     async def close(self) -> None:
-        """Take no new connections, and reset those there are."""
+        """Refuse new connections and reset existing ones."""
         self.refuse()
         for task in self._serving:
             task.cancel()
@@ -58,59 +58,59 @@ class Proxy:
         task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = Line(writer)
-        self._lines.add(line)
+        connection = ProxiedConnection(writer)
+        self._connections.add(connection)
         try:
             other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._to)
-            line.add(other_writer)
+            connection.add(other_writer)
             async with asyncio.TaskGroup() as group:
-                group.create_task(line.carry(reader, other_writer, self.latency))
-                group.create_task(line.carry(other_reader, writer, self.latency))
+                group.create_task(connection.forward(reader, other_writer, self.latency))
+                group.create_task(connection.forward(other_reader, writer, self.latency))
         except* (OSError, RuntimeError):  # the latter is what uvloop raises on a connection that was reset
             pass
         finally:
-            self._lines.discard(line)
-            line.reset()
+            self._connections.discard(connection)
+            connection.reset()
 
 
-class Line:
-    """One connection through the proxy: both of its halves."""
+class ProxiedConnection:
+    """One connection through the proxy, with both of its halves."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writers = [writer]
-        self.passing = asyncio.Event()
-        self.passing.set()
+        self.forwarding = asyncio.Event()
+        self.forwarding.set()
 
     def add(self, writer: asyncio.StreamWriter) -> None:
-        """Hear of the half towards the server."""
+        """Add the half towards the server."""
         self._writers.append(writer)
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, latency: float) -> None:
-        """Pass bytes on in one direction until the connection ends."""
+    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, latency: float) -> None:
+        """Forward bytes in one direction until the connection ends."""
         while data := await reader.read(65_536):
             await asyncio.sleep(latency)
-            await self.passing.wait()
+            await self.forwarding.wait()
             writer.write(data)
             await writer.drain()
         raise ConnectionResetError
 
     def close(self) -> None:
-        """End both halves."""
+        """Close both halves."""
         for writer in self._writers:
             writer.close()
 
     def reset(self) -> None:
         """Reset both halves."""
         for writer in self._writers:
-            connection: Any = writer.get_extra_info("socket")
-            with suppress(OSError, ValueError, AttributeError):  # the other side was quicker: uvloop has no socket then
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close by RST
+            raw_socket: Any = writer.get_extra_info("socket")
+            with suppress(OSError, ValueError, AttributeError):  # already closed: uvloop has no socket then
+                raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close by RST
             writer.transport.abort()
 
 
 @asynccontextmanager
 async def between(port: int) -> AsyncIterator[Proxy]:
-    """Open a proxy before a server's port."""
+    """Open a proxy in front of a server's port."""
     proxy = Proxy(port)
     await proxy.open()
     try:

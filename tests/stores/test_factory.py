@@ -1,4 +1,4 @@
-"""Opening: a URL names a store, or the error says what to write instead."""
+"""Opening a store by URL, and the errors of invalid URLs."""
 
 import sys
 from pathlib import Path

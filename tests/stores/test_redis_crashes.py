@@ -1,4 +1,4 @@
-"""A machine that crashes: its server comes back without the last of what it acknowledged, and no reader or worker is misled."""
+"""Machine crashes: the server returns without its last acknowledged writes, and readers and workers recover."""
 
 import json
 import random
@@ -45,7 +45,7 @@ ALWAYS = ("--appendfsync", "always", "--aof-load-truncated", "yes")
 SEED = 7
 
 CUTS = 60
-"""Places inside of commands at which the file is cut, besides those between two calls."""
+"""Positions within calls at which the file is truncated, in addition to those between calls."""
 
 
 @pytest.fixture(params=EVERY_KIND)
@@ -70,7 +70,7 @@ async def store(server: RunningServer, clock: ManualClock) -> AsyncIterator[Stor
 
 
 class Reader:
-    """A client that keeps what it was told, and begins anew at a gap that has no number: all that is there follows it."""
+    """A client that keeps the events it has read, and starts over at an unnumbered gap."""
 
     def __init__(self, job_id: str, seen: list[Event] | None = None) -> None:
         self._job_id = job_id
@@ -88,7 +88,7 @@ class Reader:
                 self.seen.append(event)
 
     async def look(self, store: Store) -> None:
-        """Read what there is, once."""
+        """Read once."""
         reading = await store.read(self._job_id, after=self.seen[-1].cursor if self.seen else None)
         assert reading is not None
         self.gaps += reading.gap
@@ -118,7 +118,7 @@ async def test_a_reader_of_lost_tokens_gets_a_gap_and_the_log_as_stored(server: 
         assert reader.texts == ["one", "gap", "three", "end"] == await event_texts(store, "a")
     fresh = Reader("a")
     await fresh.read_on(store)
-    assert (fresh.gaps, fresh.texts) == (0, ["one", "gap", "three", "end"]), "a new reader is told too"
+    assert (fresh.gaps, fresh.texts) == (0, ["one", "gap", "three", "end"]), "a new reader sees the gap too"
     assert (early.gaps, late.gaps) == (1, 1)
 
 
@@ -217,39 +217,39 @@ async def test_a_file_truncated_within_a_call_is_consistent_after_a_rewrite(
     await append_tokens(store, claimed, 1, "one", "two")
     server.crash((left + server.written) // 2)
     server.start()
-    server.rewrite()  # Redis 7.0 leaves the first half of the call in its file, and would begin with it what comes now
+    server.rewrite()  # Redis 7.0 keeps the first half of the call in its file, and would append to it
     await submit(store, *specs("b", "c"))
-    before = await picture(store, ("a", "b", "c"))
+    before = await snapshot(store, ("a", "b", "c"))
     server.stop()
     server.start()
-    assert await picture(store, ("a", "b", "c")) == before
+    assert await snapshot(store, ("a", "b", "c")) == before
     assert [each.record.id for each in await claim(store)] == ["b", "c"]
     assert await append_tokens(store, claimed, 3, "three")
     assert await event_texts(store, "a") == ["gap", "three"]
 
 
-Picture = dict[str, tuple[JobRecord | Tombstone | None, tuple[Event, ...]]]
+Snapshot = dict[str, tuple[JobRecord | Tombstone | None, tuple[Event, ...]]]
 
 
 @dataclass
 class History:
-    """What went on before the crash: how long the file was after each call, what there was to see then, and who still runs."""
+    """The calls before the crash: file length and snapshot after each, and the jobs that still run."""
 
     server: RunningServer
     store: Store
     ids: tuple[str, ...]
-    steps: list[tuple[int, Picture]] = field(default_factory=list)
-    running: dict[str, tuple[Claimed, int]] = field(default_factory=dict)  # with the ordinal that comes next
+    steps: list[tuple[int, Snapshot]] = field(default_factory=list)
+    running: dict[str, tuple[Claimed, int]] = field(default_factory=dict)  # with the next ordinal
 
     async def step(self, call: Awaitable[T]) -> T:
         answer = await call
-        self.steps.append((self.server.written, await picture(self.store, self.ids)))
+        self.steps.append((self.server.written, await snapshot(self.store, self.ids)))
         return answer
 
     async def claim(self, job_id: str) -> None:
         self.running[job_id] = await self.step(claim_job(self.store, job_id)), 1
 
-    async def say(self, job_id: str, *words: str) -> None:
+    async def emit(self, job_id: str, *words: str) -> None:
         claimed, ordinal = self.running[job_id]
         assert await self.step(append_tokens(self.store, claimed, ordinal, *words))
         self.running[job_id] = claimed, ordinal + len(words)
@@ -258,13 +258,13 @@ class History:
         claimed, ordinal = self.running.pop(job_id)
         assert await self.step(finish(self.store, claimed, outcome, *tokens(*words), ordinal=ordinal))
 
-    def at(self, length: int) -> Picture:
-        """Give what there was to see when the file had come so far."""
+    def at(self, length: int) -> Snapshot:
+        """Return the snapshot at a file length."""
         return next(seen for written, seen in reversed(self.steps) if written <= length)
 
 
-async def picture(store: Store, ids: tuple[str, ...]) -> Picture:
-    """Give all there is to see of these jobs."""
+async def snapshot(store: Store, ids: tuple[str, ...]) -> Snapshot:
+    """Return the records and events of jobs."""
     readings = [await store.read(job_id) for job_id in ids]
     return {
         job_id: (found, reading.events if reading else ())
@@ -272,45 +272,45 @@ async def picture(store: Store, ids: tuple[str, ...]) -> Picture:
     }
 
 
-async def happen(server: RunningServer, store: Store) -> History:
-    """Let a worker do some of everything, each step one call."""
+async def make_history(server: RunningServer, store: Store) -> History:
+    """Make calls of every kind, one per step."""
     history = History(server, store, ("a", "b", "c", "d", "d.1.0", "e", "f", "g"))
     follow_up = FollowUp(FINISHED, JobSpec(id="", task="t"))
     await history.step(submit(store, *specs("a", "b", "c"), JobSpec(id="d", task="t", follow_ups=(follow_up,))))
     await history.claim("a")
-    await history.say("a", "a1")
+    await history.emit("a", "a1")
     await history.claim("b")
-    await history.say("b", "b1", "b2")
-    await history.say("a", "a2", "a3")
+    await history.emit("b", "b1", "b2")
+    await history.emit("a", "a2", "a3")
     await history.end("b", Succeeded('"b"'), "b3")
     await history.step(submit(store, *specs("e", "f", "g")))
     await history.claim("c")
-    await history.say("c", "c1")
+    await history.emit("c", "c1")
     await history.step(store.cancel(["c", "g"]))
     await history.claim("d")
     await history.step(store.requeue(["b"]))
-    await history.say("d", "d1")
+    await history.emit("d", "d1")
     await history.claim("b")
-    await history.say("a", "a4")
-    await history.say("b", "b4")
+    await history.emit("a", "a4")
+    await history.emit("b", "b4")
     await history.end("d", Succeeded('"d"'))
     await history.end("b", Released(), "b5")
     await history.claim("f")
     await history.claim("d.1.0")
     await history.claim("b")
-    await history.say("b", "b6")
+    await history.emit("b", "b6")
     await history.end("d.1.0", Succeeded("1"), "child")
-    await history.say("a", "a5")
-    await history.say("c", "c2")
+    await history.emit("a", "a5")
+    await history.emit("c", "c2")
     return history
 
 
-async def go_on(store: Store, clock: ManualClock, history: History, dice: random.Random) -> None:
-    """Have the worker go on as if nothing had happened, and then another take over what is left."""
+async def continue_work(store: Store, clock: ManualClock, history: History, dice: random.Random) -> None:
+    """Continue the worker as if there was no crash, then let another worker finish the rest."""
     for job_id, (claimed, ordinal) in history.running.items():
         more = dice.randrange(3)
-        held = all([await append_tokens(store, claimed, ordinal + number, "more") for number in range(more)])
-        if held and dice.randrange(2):
+        valid = all([await append_tokens(store, claimed, ordinal + number, "more") for number in range(more)])
+        if valid and dice.randrange(2):
             await finish(store, claimed, Succeeded(f'"{job_id}"'), *tokens("last"), ordinal=ordinal + more)
     while unfinished := [
         each for each in await store.get(history.ids) if isinstance(each, JobRecord) and not each.ended
@@ -324,7 +324,7 @@ async def go_on(store: Store, clock: ManualClock, history: History, dice: random
 
 @asynccontextmanager
 async def crashed(history: History, left: int, folder: Path, clock: ManualClock) -> AsyncIterator[Store]:
-    """Open what a crash has left of the history's server; the server itself goes on."""
+    """Open a copy of the history's server as a crash leaves it."""
     server = history.server.twin(folder)
     server.crash(left)
     server.start(*ALWAYS)
@@ -336,8 +336,8 @@ async def crashed(history: History, left: int, folder: Path, clock: ManualClock)
         server.stop(signal.SIGKILL)
 
 
-def cuts(history: History, dice: random.Random) -> list[int]:
-    """Choose where to cut: after each call, and at random places inside of what they wrote."""
+def truncation_points(history: History, dice: random.Random) -> list[int]:
+    """Return where to truncate the file: after each call, and at random positions within calls."""
     between = [written for written, _ in history.steps]
     return sorted({*between, *(dice.randrange(between[0], between[-1]) for _ in range(CUTS))})
 
@@ -347,35 +347,35 @@ async def test_wherever_the_file_is_truncated_whole_calls_are_left_and_every_rea
     server: RunningServer, store: Store, clock: ManualClock, tmp_path: Path
 ) -> None:
     dice = random.Random(SEED)
-    history = await happen(server, store)
+    history = await make_history(server, store)
     whole = {job_id: events for job_id, (_, events) in history.steps[-1][1].items()}
     gaps = 0
-    for number, left in enumerate(cuts(history, dice)):
+    for number, left in enumerate(truncation_points(history, dice)):
         then = ManualClock(clock())
         async with crashed(history, left, tmp_path / f"crash-{number}", then) as store_left:
-            assert await picture(store_left, history.ids) == history.at(left)
-            await go_on(store_left, then, history, dice)
-            gaps += await learn_the_truth(store_left, whole)
+            assert await snapshot(store_left, history.ids) == history.at(left)
+            await continue_work(store_left, then, history, dice)
+            gaps += await recover_readers(store_left, whole)
             await invariants.check(store_left, list(history.ids))
-    assert gaps > 100, "what was lost had been read"
+    assert gaps > 100, "readers should have met gaps"
 
 
-async def learn_the_truth(store: Store, whole: dict[str, tuple[Event, ...]]) -> int:
-    """Have readers who stood anywhere in the logs before the crash read on to the end. Returns how many met a gap."""
+async def recover_readers(store: Store, whole: dict[str, tuple[Event, ...]]) -> int:
+    """Let readers at every position of the old logs read to the end. Returns how many met a gap."""
     gaps = 0
     for job_id, events in whole.items():
         if await store.get([job_id]) == [None]:
             continue
-        truth = without_undone_ends(await read_log(store, job_id))
+        truth = without_requeued_ends(await read_log(store, job_id))
         assert truth[-1].name == END
         for count in range(len(events) + 1):
             reader = Reader(job_id, list(events[:count]))
             await reader.read_on(store)
-            assert without_undone_ends(reader.seen) == truth, f"{job_id} after {count} of its events"
+            assert without_requeued_ends(reader.seen) == truth, f"{job_id} after {count} of its events"
             gaps += reader.gaps
     return gaps
 
 
-def without_undone_ends(events: list[Event]) -> list[Event]:
-    """Leave out the ends after which the job was brought back: who comes later is not told of them."""
-    return [event for place, event in enumerate(events) if event.name != END or place == len(events) - 1]
+def without_requeued_ends(events: list[Event]) -> list[Event]:
+    """Leave out the ends of requeued jobs, which later readers may not see."""
+    return [event for index, event in enumerate(events) if event.name != END or index == len(events) - 1]

@@ -1,4 +1,4 @@
-"""Redis in trouble: killed and restarted, cut off, full, read-only, newer, or locked: a clear word, and nothing lost."""
+"""Redis failures: restarts, lost connections, full or read-only servers, other schemas, wrong passwords."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Redis that moves: a primary dies, a replica takes over, a slot changes its node: the store goes on, nothing copied is lost."""
+"""Redis failover: a primary dies, a replica takes over, a slot moves to another node. No replicated write is lost."""
 
 import asyncio
 import signal
@@ -17,19 +17,19 @@ from sidelane.model.outcome import AttemptResult, Succeeded
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import Store, job_topic
 from sidelane.stores.factory import open_store
-from tests.contract.groups import SERVICE, Cluster, Guarded, running, slot_of, until, until_it_follows
+from tests.contract.groups import SERVICE, Cluster, SentinelGroup, running, slot_of, until, wait_for_replica
 from tests.contract.servers import EVERY_KIND, RunningServer, free_port
 from tests.stores.short_timeouts import short_timeouts
 
-SOON = 15.0
-"""Seconds a failover may take here, where all wait for half a second before they call a server dead."""
+FAILOVER_TIMEOUT = 15.0
+"""Seconds that a failover may take here, where servers count as dead after half a second."""
 
 T = TypeVar("T")
 
 
 @pytest.fixture(params=EVERY_KIND)
-def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guarded]:
-    with running(Guarded(request.param, tmp_path)) as group:
+def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SentinelGroup]:
+    with running(SentinelGroup(request.param, tmp_path)) as group:
         yield group
 
 
@@ -39,8 +39,8 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield group
 
 
-class Shop:
-    """One process that submits jobs and runs them, and makes each call until it goes through, as clients and workers do."""
+class JobProcess:
+    """A process that submits and runs jobs, and repeats each call until it succeeds."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -66,8 +66,8 @@ class Shop:
             except StoreUnavailable:
                 self.refused += 1
 
-    async def reaches(self, count: int) -> None:
-        async with asyncio.timeout(SOON):
+    async def wait_for_ended(self, count: int) -> None:
+        async with asyncio.timeout(FAILOVER_TIMEOUT):
             while len(self.ended) < count:
                 await asyncio.sleep(0.01)
 
@@ -80,34 +80,34 @@ async def again(call: Callable[[], Awaitable[T]]) -> T:
             continue
 
 
-async def test_kill_9_of_the_primary_loses_no_replicated_write(guarded: Guarded) -> None:
+async def test_kill_9_of_the_primary_loses_no_replicated_write(guarded: SentinelGroup) -> None:
     store, other = await open_store(guarded.url(more="&wait=1")), await open_store(guarded.url())
-    shop = Shop(store)
-    working = asyncio.create_task(shop.run())
-    await shop.reaches(50)
+    process = JobProcess(store)
+    working = asyncio.create_task(process.run())
+    await process.wait_for_ended(50)
     async with other.watch(job_topic("seen")) as wakeups:
         await submit(other, *specs("seen", queue="other"))
         assert await wakeups.wait(10)
         dead = guarded.primary
         await asyncio.to_thread(dead.stop, signal.SIGKILL)
-        so_far = len(shop.ended)
-        assert await wakeups.wait(SOON), "a reader is woken when the connection is back"
+        so_far = len(process.ended)
+        assert await wakeups.wait(FAILOVER_TIMEOUT), "a reader is woken when the connection is back"
         await again(lambda: other.submit(specs("seen", queue="other")))
         (claimed,) = await again(lambda: claim(other, queues={"other": 1}))
-        assert await wakeups.wait(10), "and hears what happens at the new primary"
+        assert await wakeups.wait(10), "and receives hints from the new primary"
         assert await finish(other, claimed, Succeeded("1"))
-        await shop.reaches(so_far + 50)
+        await process.wait_for_ended(so_far + 50)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
     assert guarded.primary is not dead
-    assert None not in await other.get(shop.acknowledged)
-    assert {(await record(other, job_id)).state for job_id in shop.ended} == {State.SUCCEEDED}
+    assert None not in await other.get(process.acknowledged)
+    assert {(await record(other, job_id)).state for job_id in process.ended} == {State.SUCCEEDED}
     await store.close()
     await other.close()
 
 
 @pytest.mark.long
-async def test_jobs_and_event_streams_continue_after_a_failover(guarded: Guarded) -> None:
+async def test_jobs_and_event_streams_continue_after_a_failover(guarded: SentinelGroup) -> None:
     lane = Sidelane(store=guarded.url(more="&wait=1"), settings={"lease_duration": 3.0})
 
     @lane.task
@@ -133,7 +133,7 @@ async def numbers(job: Job[str]) -> list[int]:
 
 
 @pytest.mark.long
-async def test_a_demoted_primary_is_not_used(guarded: Guarded) -> None:
+async def test_a_demoted_primary_is_not_used(guarded: SentinelGroup) -> None:
     store = await open_store(guarded.url())
     before = guarded.primary
     await submit(store, *specs("before"))
@@ -148,7 +148,7 @@ async def test_a_demoted_primary_is_not_used(guarded: Guarded) -> None:
 
 
 @pytest.mark.long
-async def test_a_frozen_primary_is_replaced_and_not_used_when_it_returns(guarded: Guarded) -> None:
+async def test_a_frozen_primary_is_replaced_and_not_used_when_it_returns(guarded: SentinelGroup) -> None:
     store, copying = (
         await open_store(guarded.url(more="&socket_timeout=0.5")),
         await open_store(guarded.url(more="&wait=2")),
@@ -160,7 +160,7 @@ async def test_a_frozen_primary_is_replaced_and_not_used_when_it_returns(guarded
     before.send(signal.SIGSTOP)
     await again(lambda: store.submit(specs("after")))
     before.send(signal.SIGCONT)
-    await asyncio.to_thread(until_it_follows, before)
+    await asyncio.to_thread(wait_for_replica, before)
     assert [found is not None for found in await store.get(["before", "after"])] == [True, True]
     await submit(store, *specs("later"))
     await store.close()
@@ -168,7 +168,7 @@ async def test_a_frozen_primary_is_replaced_and_not_used_when_it_returns(guarded
 
 @pytest.mark.long
 async def test_a_write_on_too_few_replicas_is_never_acknowledged(
-    guarded: Guarded,
+    guarded: SentinelGroup,
 ) -> None:
     store = await open_store(guarded.url(more="&wait=2"))
     await submit(store, *specs("a"))
@@ -184,7 +184,7 @@ async def test_a_write_on_too_few_replicas_is_never_acknowledged(
 
 
 async def test_the_store_works_without_sentinels_while_the_primary_runs(tmp_path: Path) -> None:
-    with running(Guarded("valkey", tmp_path, replicas=0)) as guarded:
+    with running(SentinelGroup("valkey", tmp_path, replicas=0)) as guarded:
         store = await open_store(guarded.url())
         guarded.sentinel.stop(signal.SIGKILL)
         guarded.servers[0].tell("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -193,7 +193,7 @@ async def test_the_store_works_without_sentinels_while_the_primary_runs(tmp_path
 
 
 async def test_sentinel_errors_name_the_setting(tmp_path: Path) -> None:
-    with running(Guarded("valkey", tmp_path, replicas=0, password="right")) as guarded:
+    with running(SentinelGroup("valkey", tmp_path, replicas=0, password="right")) as guarded:
         sentinel, server = guarded.sentinel.port, guarded.servers[0].port
         right = "sentinel_password=right"
         for url, said in (
@@ -262,17 +262,17 @@ async def test_moving_a_slot_in_one_step_fails_no_call(cluster: Cluster) -> None
     name = cluster.name_at(source)
     slot = slot_of(name)
     store = await open_store(cluster.url(name))
-    shop = Shop(store)
-    working = asyncio.create_task(shop.run())
-    await shop.reaches(20)
+    process = JobProcess(store)
+    working = asyncio.create_task(process.run())
+    await process.wait_for_ended(20)
     source.tell("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", cluster.id_of(target))
     await asyncio.to_thread(until, lambda: source.tell("CLUSTER", "COUNTKEYSINSLOT", slot) == 0, "the slot has moved")
-    await shop.reaches(len(shop.ended) + 20)
+    await process.wait_for_ended(len(process.ended) + 20)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
-    assert None not in await store.get(shop.acknowledged)
+    assert None not in await store.get(process.acknowledged)
     assert target.tell("CLUSTER", "COUNTKEYSINSLOT", slot) > 0
-    assert shop.refused == 0
+    assert process.refused == 0
     await store.close()
 
 
@@ -282,21 +282,21 @@ async def test_a_killed_node_is_replaced_by_its_replica(kind: str, tmp_path: Pat
     with running(Cluster(kind, tmp_path, replicas=1)) as cluster:
         owner, *_, replica = cluster.nodes
         store = await open_store(owner.url(cluster.name_at(owner)))  # a URL that names the one that dies
-        shop = Shop(store)
-        working = asyncio.create_task(shop.run())
-        await shop.reaches(20)
+        process = JobProcess(store)
+        working = asyncio.create_task(process.run())
+        await process.wait_for_ended(20)
         async with store.watch(job_topic("seen")) as wakeups:
             owner.tell("WAIT", 1, 1000)
             await asyncio.to_thread(owner.stop, signal.SIGKILL)
-            assert await wakeups.wait(SOON)
+            assert await wakeups.wait(FAILOVER_TIMEOUT)
             await again(lambda: store.submit(specs("seen", queue="other")))
             assert await wakeups.wait(10)
-        await shop.reaches(len(shop.ended) + 20)
+        await process.wait_for_ended(len(process.ended) + 20)
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
         assert replica.info("replication")["role"] == "master"
         await asyncio.to_thread(cluster.start_node, owner)
-        await asyncio.to_thread(until_it_follows, owner)
+        await asyncio.to_thread(wait_for_replica, owner)
         await submit(store, *specs("later"))
         await store.close()
 

@@ -1,4 +1,4 @@
-"""A network in trouble between a store and its server: calls go through once it is well, hints come again, leases are kept."""
+"""Network faults between a store and its server: calls are retried, hints come again, leases are kept."""
 
 import asyncio
 import time
@@ -19,8 +19,8 @@ from tests.contract.servers import EVERY_KIND, RunningServer
 from tests.stores.proxy import Proxy, between
 from tests.stores.short_timeouts import short_timeouts
 
-ANSWER = 0.5
-"""Seconds until a server that does not answer counts as gone, as these tests set them in the URL."""
+RESPONSE_TIMEOUT = 0.5
+"""Seconds until a server that does not respond counts as unavailable, set in the URL."""
 
 
 @pytest.fixture(params=EVERY_KIND)
@@ -38,7 +38,7 @@ async def proxy(server: RunningServer) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 def url(proxy: Proxy) -> str:
-    return f"redis://127.0.0.1:{proxy.port}/0?socket_timeout={ANSWER}"
+    return f"redis://127.0.0.1:{proxy.port}/0?socket_timeout={RESPONSE_TIMEOUT}"
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def test_broken_idle_connections_are_replaced(
     for number in range(10):
         await asyncio.gather(*(store.get([f"j{each}"]) for each in range(20)))
         breaks(proxy)
-        await asyncio.sleep(0.002 * number)  # the loop hears of it at some moment before the call, or in it
+        await asyncio.sleep(0.002 * number)  # the loop notices before the call or during it
         await submit(store, *specs(f"j{number}"))
 
 
@@ -71,7 +71,9 @@ async def test_many_stalled_connections_are_replaced_together(store: Store, prox
     proxy.stall()
     began = time.monotonic()
     await asyncio.gather(*(submit(store, *specs(f"j{number}")) for number in range(50)))
-    assert time.monotonic() - began < 10 * ANSWER, "one after the other they would take 16 times as long as one"
+    assert time.monotonic() - began < 10 * RESPONSE_TIMEOUT, (
+        "connections must be replaced concurrently, not one after another"
+    )
 
 
 async def test_a_task_that_calls_repeatedly_can_be_cancelled_at_any_moment(store: Store) -> None:
@@ -86,7 +88,7 @@ async def test_a_task_that_calls_repeatedly_can_be_cancelled_at_any_moment(store
         calling.cancel()
         ended, _ = await asyncio.wait([calling], timeout=1)
         calling.cancel()
-        assert ended, f"the cancel was swallowed at turn {moment % 40} of the loop"
+        assert ended, f"the cancel was swallowed after {moment % 40} iterations of the loop"
 
 
 async def test_calls_on_reset_connections_take_effect_once(store: Store, proxy: Proxy) -> None:
@@ -123,7 +125,7 @@ async def test_a_stalled_notification_connection_is_replaced(
     await submit(store, *specs("a"))
     async with store.watch(job_topic("a")) as wakeups:
         proxy.stall()
-        assert await wakeups.wait(10), "whoever watches is woken, for hints may have been missed"
+        assert await wakeups.wait(10), "watches are woken because hints may have been missed"
         while await wakeups.wait(0.5):
             pass
         await claim_job(store, "a")
@@ -145,7 +147,7 @@ async def test_a_worker_with_stalled_connections_keeps_its_job(server: RunningSe
         job = await hold.submit()
         await begun.wait()
         proxy.stall()
-        await asyncio.sleep(1.2 * settings["lease_duration"])  # nothing happens now that could be waited for
+        await asyncio.sleep(1.2 * settings["lease_duration"])  # there is no event to wait for
         go_on.set()
         assert await job.result(10) == "done"
         record = await job.record()

@@ -1,4 +1,4 @@
-"""Hints on Redis: what arrives wakes one who waits for it, and one who is gone costs nothing (rules 22)."""
+"""Notifications on Redis: a new job wakes one waiting worker, and dead watchers are skipped (rule 22)."""
 
 import asyncio
 from collections.abc import Iterator
@@ -55,14 +55,14 @@ async def test_closed_watches_leave_no_keys(store: Store, admin: "Redis") -> Non
 async def claim_queues(
     store: Store, queues: dict[str, int], limit: int, full: tuple[str, ...] = (), *, isolated: bool = False
 ) -> list[str]:
-    """Claim for a group of queues as a worker does: those with room, and those without."""
+    """Claim for a group of queues as a worker does: queues with free slots, and `full` ones."""
     request = ClaimRequest(
         request=new_nonce(), worker="w", queues=queues, full=full, limit=limit, tasks={"t": 1}, isolated=isolated
     )
     return ids((await store.claim(request)).jobs)
 
 
-async def is_hinted_at(wakeups: Subscription) -> bool:
+async def got_hint(wakeups: Subscription) -> bool:
     return await wakeups.wait(0.2)
 
 
@@ -77,7 +77,7 @@ async def test_a_claim_for_some_queues_keeps_the_watcher_waiting_for_the_others(
             await submit(store, *specs(f"in-{queue}", queue=queue))
             assert await other.wait(HINT_TIMEOUT)
             assert await claim_queues(store, {"b": 9, "c": 9}, 9) == [f"in-{queue}"]
-        assert not await is_hinted_at(own)
+        assert not await got_hint(own)
 
 
 async def test_a_watcher_is_not_woken_for_a_queue_without_free_slots(server: RunningServer, store: Store) -> None:
@@ -85,7 +85,7 @@ async def test_a_watcher_is_not_woken_for_a_queue_without_free_slots(server: Run
     async with store.watch(queue_topic("a"), queue_topic("b")) as wakeups:
         await claim_queues(store, {"b": 1}, 9, full=("a",))
         await submit(store, *specs("before", queue="a"))
-        assert not await is_hinted_at(wakeups)
+        assert not await got_hint(wakeups)
         async with idle.watch(queue_topic("a")) as others:
             await submit(store, *specs("one", queue="a"))
             assert await others.wait(HINT_TIMEOUT)
@@ -107,7 +107,7 @@ async def test_a_queue_is_waited_for_again_after_a_claim_with_free_slots(store: 
 
 
 async def make_isolated(store: Store, job_id: str) -> None:
-    """Submit a job that loses two workers."""
+    """Submit a job and give it two worker losses."""
     await submit(store, JobSpec(id=job_id, task="t", queue="a"))
     for _ in range(2):
         await finish(store, await claim_job(store, job_id), Lost(failure()))
@@ -120,7 +120,7 @@ async def test_only_isolated_jobs_wake_an_isolation_worker(server: RunningServer
         await claim_queues(isolation, {"a": 1}, 1, isolated=True)
         await submit(store, *specs("calm", queue="a"))
         assert await ordinary.wait(HINT_TIMEOUT)
-        assert not await is_hinted_at(isolated)
+        assert not await got_hint(isolated)
         assert await claim_queues(store, {"a": 9}, 9) == ["calm"]
         await make_isolated(store, "poison")
         assert await isolated.wait(HINT_TIMEOUT)
@@ -131,7 +131,7 @@ async def test_only_isolated_jobs_wake_an_isolation_worker(server: RunningServer
 async def test_without_an_isolation_worker_an_isolated_job_wakes_an_ordinary_worker(store: Store) -> None:
     async with store.watch(queue_topic("a")) as ordinary:
         await make_isolated(store, "poison")
-        while await is_hinted_at(ordinary):  # for the claims before it was isolated
+        while await got_hint(ordinary):  # from before the job was isolated
             await claim_queues(store, {"a": 9}, 9)
         await store.cancel(["poison"])
         await claim_queues(store, {"a": 9}, 9)

@@ -1,4 +1,4 @@
-"""Addresses of Redis: every form leads to the store, and a wrong one is an error that names the setting and tells no secret."""
+"""URLs of Redis stores: every form works, and errors name the setting and no secret."""
 
 import asyncio
 import shutil
@@ -27,8 +27,8 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSe
     running.stop()
 
 
-async def use(url: str) -> None:
-    """Use a store from submit to the end of a job, hints included."""
+async def use_store(url: str) -> None:
+    """Run a job on a store, with hints."""
     store = await open_store(url)
     try:
         async with store.watch(job_topic("a")) as wakeups:
@@ -58,7 +58,7 @@ def test_a_url_is_parsed_into_hosts_service_and_database(
     url: str, hosts: list[str], service: str, database: int
 ) -> None:
     parsed = RedisUrl.parse(url)
-    assert [f"{place['host']}:{place['port']}" for place in parsed.hosts] == hosts
+    assert [f"{host['host']}:{host['port']}" for host in parsed.hosts] == hosts
     assert (parsed.service, parsed.options.get("db", 0)) == (service, database)
 
 
@@ -121,12 +121,12 @@ def test_a_url_is_shown_without_its_passwords(url: str, shown: str) -> None:
 
 async def test_a_unix_socket_works_and_checks_the_password(server: RunningServer, tmp_path: Path) -> None:
     url = f"unix://{tmp_path}/redis.sock"
-    await use(f"{url}?db=1")
+    await use_store(f"{url}?db=1")
     server.tell("CONFIG", "SET", "requirepass", "right")
     for wrong in url, f"unix://:wrong@{tmp_path}/redis.sock":
         with pytest.raises(StoreMisconfigured, match=r"password.*SIDELANE_STORE"):
             await open_store(wrong)
-    await use(f"unix://:right@{tmp_path}/redis.sock")
+    await use_store(f"unix://:right@{tmp_path}/redis.sock")
     with short_timeouts(), pytest.raises(StoreUnavailable, match=r"No such file.*SIDELANE_STORE"):
         await open_store(f"unix://{tmp_path}/other.sock")
 
@@ -139,9 +139,9 @@ async def test_a_missing_database_is_an_error_that_names_the_setting(server: Run
 async def test_the_documented_permissions_suffice_and_fewer_are_refused_at_open(
     server: RunningServer,
 ) -> None:
-    rights = documented_rights()
+    rights = documented_permissions()
     server.tell("ACL", "SETUSER", "shop", "on", ">right", *rights)
-    await use(f"redis://shop:right@127.0.0.1:{server.port}/0?name=shop")
+    await use_store(f"redis://shop:right@127.0.0.1:{server.port}/0?name=shop")
     for less in ("resetkeys", "resetchannels", "-info"):
         server.tell("ACL", "SETUSER", "less", "reset", "on", ">right", *rights, less)
         with pytest.raises(StoreMisconfigured, match=r"does not allow its user.*SIDELANE_STORE"):
@@ -153,19 +153,19 @@ async def test_the_documented_permissions_suffice_and_fewer_are_refused_at_open(
     await store.close()
 
 
-def documented_rights() -> list[str]:
+def documented_permissions() -> list[str]:
     page = Path(__file__).parents[2] / "docs" / "stores.md"
     (line,) = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("ACL SETUSER shop on")]
     return line.partition(">secret ")[2].split()
 
 
 @asynccontextmanager
-async def pretender(answer: bytes) -> AsyncIterator[int]:
-    """Listen as a server that gives one answer to everything: what an old version says of itself."""
+async def fake_server(answer: bytes) -> AsyncIterator[int]:
+    """Run a server that answers every INFO with one text."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
-            count = data.count(b"\r\nSETINFO\r\n")  # what redis-py begins with; the old do not know it
+            count = data.count(b"\r\nSETINFO\r\n")  # redis-py sends this first; old servers do not know it
             writer.write(b"-ERR unknown subcommand\r\n" * count)
             if b"\r\nINFO\r\n" in data:
                 writer.write(b"$%d\r\n%s\r\n" % (len(answer), answer))
@@ -179,14 +179,14 @@ async def pretender(answer: bytes) -> AsyncIterator[int]:
 @pytest.mark.parametrize("version", ["6.2.14", "3.0.7"])
 async def test_an_old_server_is_refused_with_its_version(version: str) -> None:
     said = f"# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\nrole:master\r\n".encode()
-    async with pretender(said) as port:
+    async with fake_server(said) as port:
         with pytest.raises(StoreMisconfigured, match=rf"Redis {version}.*7\.0 or newer.*SIDELANE_STORE"):
             await open_store(f"redis://127.0.0.1:{port}")
 
 
 @pytest.fixture
 def encrypted(tmp_path: Path) -> Iterator[tuple[RunningServer, int]]:
-    """A server that speaks TLS at one port more, with a certificate of its own making."""
+    """A server with a second port for TLS, and a self-signed certificate."""
     program = shutil.which("openssl")
     if program is None:
         pytest.skip("openssl is not installed")
@@ -197,7 +197,7 @@ def encrypted(tmp_path: Path) -> Iterator[tuple[RunningServer, int]]:
         ],
         cwd=tmp_path, check=True, capture_output=True,
     )  # fmt: skip
-    running = RunningServer("redis", tmp_path)  # the other server's package is built without TLS
+    running = RunningServer("redis", tmp_path)  # the valkey package is built without TLS
     port = free_port()
     files = ("--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "cert.pem")
     running.start("--tls-port", str(port), *files, "--tls-auth-clients", "no")
@@ -210,8 +210,8 @@ async def test_tls_works_and_verifies_certificates_by_default(
 ) -> None:
     server, port = encrypted
     url = f"rediss://127.0.0.1:{port}/0"
-    await use(f"{url}?ssl_ca_certs={tmp_path}/cert.pem")
-    await use(f"{url}?name=other&ssl_cert_reqs=none")
+    await use_store(f"{url}?ssl_ca_certs={tmp_path}/cert.pem")
+    await use_store(f"{url}?name=other&ssl_cert_reqs=none")
     with pytest.raises(StoreMisconfigured, match=r"not trusted.*ssl_ca_certs in SIDELANE_STORE"):
         await open_store(url)
     with pytest.raises(StoreMisconfigured, match=r"not trusted.*SIDELANE_STORE"):

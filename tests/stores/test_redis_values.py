@@ -1,4 +1,4 @@
-"""Redis at the edges of what a spec may hold: numbers and texts come back as they went in, and nothing half written stays."""
+"""Extreme values in Redis: large numbers, separators in texts, nested follow-ups."""
 
 import math
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A queue that messages come in by, with a place for those that cannot be used: on SQS and on Pub/Sub alike."""
+"""Message queues with dead letters for tests, on SQS and on Pub/Sub."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from tests.transports.pubsub import RunningPubSub
 
 
 class MessageQueue(Protocol):
-    """What others do at the far end of a queue."""
+    """What applications at the other end of a queue do."""
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where messages come in."""
+        """Endpoint to receive from."""
         ...
 
     @property
     def sender(self) -> Endpoint:
-        """Where they are sent to."""
+        """Endpoint to send to."""
         ...
 
     def publish(self, body: str, **attributes: str) -> None: ...
     def left(self) -> bool:
-        """Tell whether a message is left, in hand or not."""
+        """Return whether a message is left, even one in flight."""
         ...
 
     def dead_letter(self) -> tuple[str, str]:
-        """Take a message that could not be used, and give its body and the reason; it is there soon."""
+        """Return body and reason of a dead letter, which arrives soon."""
         ...
 
 
@@ -93,13 +93,13 @@ class PubSubQueue:
 
 
 def sqs_queue(moto: Moto) -> SqsQueue:
-    """Make a queue with one for dead letters."""
+    """Create a queue with a dead-letter queue."""
     dead = moto.queue()
     return SqsQueue(moto, moto.queue(dead_letters=dead), dead)
 
 
 def pubsub_queue(pubsub: RunningPubSub) -> PubSubQueue:
-    """Make a topic with a subscription, and one for dead letters."""
+    """Create a topic with a subscription, and the same for dead letters."""
     topic, dead_topic = pubsub.topic(), pubsub.topic()
     dead = pubsub.subscription(dead_topic)
     return PubSubQueue(pubsub, topic, pubsub.subscription(topic, dead_letters=dead_topic), dead)
@@ -107,7 +107,7 @@ def pubsub_queue(pubsub: RunningPubSub) -> PubSubQueue:
 
 @pytest.fixture(params=["sqs", "pubsub"])
 def new_queue(request: pytest.FixtureRequest) -> Callable[[], MessageQueue]:
-    """Make queues of each kind."""
+    """Return a function that makes queues of each kind."""
     if request.param == "sqs":
         moto: Moto = request.getfixturevalue("moto")
         return lambda: sqs_queue(moto)

@@ -1,4 +1,4 @@
-"""CloudEvents: what is written is what the specification says, what comes in is checked, and nothing of it is repeated."""
+"""CloudEvents: written by the specification, checked when read, and never quoted in errors."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ def text(**members: Any) -> str:
     return json.dumps({**LEAST, **members})
 
 
-def test_an_event_is_written_as_the_specification_says() -> None:
+def test_event_is_written_by_the_specification() -> None:
     assert json.loads(write(EVENT)) == {
         "specversion": "1.0",
         "id": "7.1",
@@ -40,38 +40,38 @@ def test_an_event_is_written_as_the_specification_says() -> None:
     }
 
 
-def test_its_message_has_its_id_and_says_what_it_is() -> None:
+def test_message_has_the_events_id_and_content_type() -> None:
     sent = message(EVENT, group="g")
     assert (sent.id, sent.group) == ("7.1", "g")
     assert sent.attributes == {"content-type": "application/cloudevents+json"}
     assert read(sent.body) == replace(EVENT, datacontenttype="application/json")
 
 
-def test_what_is_written_is_read_back_with_all_that_sidelane_does_not_know() -> None:
+def test_event_round_trips_with_its_extensions() -> None:
     event = CloudEvent(id="1", source="s", type="t", extensions={"partitionkey": "k", "number": -5, "sampled": True})
     assert read(write(event)) == event
     assert read(write(replace(event, dataref="s3://bucket/key"))).dataref == "s3://bucket/key"
 
 
-def test_what_some_transports_do_not_take_is_escaped() -> None:
+def test_characters_that_transports_refuse_are_escaped() -> None:
     event = replace(EVENT, data='"\uffff \ufffe \x7f"', datacontenttype="application/json")
     assert not {"\ufffe", "\uffff"} & set(write(event))
     assert json.loads(read(write(event)).data or "") == "\uffff \ufffe \x7f"
 
 
-def test_only_what_is_required_is_enough() -> None:
+def test_required_attributes_are_enough() -> None:
     assert read(text()) == CloudEvent(id="7", source="/shop", type="shop.sold")
     assert read(text(subject=None, time=None)) == read(text())  # a null attribute is an absent one
 
 
-def test_data_may_be_any_json_and_null_is_data_too() -> None:
+def test_data_may_be_any_json_including_null() -> None:
     values: tuple[Any, ...] = (None, 0, "text", [], {"a": [1, {"b": None}]}, 12345678901234567890123)
     for value in values:
         assert json.loads(read(text(data=value)).data or "") == value
     assert read(text()).data is None
 
 
-def test_data_may_come_in_base64() -> None:
+def test_data_may_be_in_base64() -> None:
     assert read(text(data_base64="eyJhIjogMX0=")).data == '{"a":1}'
     assert read(text(data_base64="e30=", datacontenttype="application/vnd.shop+json; charset=utf-8")).data == "{}"
 
@@ -84,11 +84,11 @@ def test_data_may_come_in_base64() -> None:
         ("2023-11-14T22:13:20.123456789z", 1_700_000_000.123456),
     ],
 )
-def test_a_time_is_read_as_rfc_3339_writes_it(written: str, seconds: float) -> None:
+def test_time_is_read_as_rfc_3339(written: str, seconds: float) -> None:
     assert read(text(time=written)).time == seconds
 
 
-def test_a_trace_that_is_none_is_dropped_and_the_event_kept() -> None:
+def test_invalid_trace_is_dropped_and_the_event_kept() -> None:
     assert read(text(traceparent=TRACE)).traceparent == TRACE
     assert read(text(traceparent="junk")).traceparent is None
     assert read(text(traceparent=5)).traceparent is None
@@ -124,7 +124,7 @@ def test_a_trace_that_is_none_is_dropped_and_the_event_kept() -> None:
         (text(data_base64="e30=", datacontenttype="image/png"), "see its datacontenttype"),
     ],
 )
-def test_what_is_none_is_refused_with_what_is_wrong_and_without_what_it_says(body: str | bytes, said: str) -> None:
+def test_invalid_event_is_refused_with_a_reason_that_does_not_quote_it(body: str | bytes, said: str) -> None:
     with pytest.raises(MalformedMessage) as refused:
         read(body)
     assert said in str(refused.value)

@@ -1,4 +1,4 @@
-"""StoredEndpointes: what may be written, as values and in one text."""
+"""Endpoints: as values and parsed from text."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ QUEUE_URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/offers.fifo"
         ("pubsub://subscriptions/work?dead_letters=bad", PubSub(subscription="work", dead_letters="bad")),
     ],
 )
-def test_an_address_is_read_from_one_text(text: str, address: StoredEndpoint) -> None:
+def test_endpoint_is_parsed_from_text(text: str, address: StoredEndpoint) -> None:
     assert parse(text) == address
 
 
@@ -51,22 +51,22 @@ def test_an_address_is_read_from_one_text(text: str, address: StoredEndpoint) ->
         "pubsub+https://projects/shop/topics/offers",
     ],
 )
-def test_what_is_no_address_is_refused_with_the_forms_there_are(text: str) -> None:
+def test_invalid_text_is_refused_with_the_valid_forms(text: str) -> None:
     with pytest.raises(ConfigurationError, match="sqs://queue"):
         parse(text)
 
 
-def test_what_an_address_does_not_take_is_refused() -> None:
+def test_unknown_option_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="dead_letters, endpoint_url, region are allowed here, not colour"):
         parse("sqs://offers?colour=red")
 
 
 @pytest.mark.parametrize(("kind", "values"), [(Sqs, {"queue": ""}), (PubSub, {})])
-def test_an_address_that_leads_nowhere_is_refused(kind: Any, values: dict[str, str]) -> None:
+def test_empty_endpoint_is_refused(kind: Any, values: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError):
         kind(**values)
 
 
-def test_an_address_says_what_it_is() -> None:
+def test_endpoint_describes_itself() -> None:
     assert str(Sqs("offers")) == "SQS queue offers"
     assert str(PubSub(topic="t", subscription="s")) == "Pub/Sub topic t, subscription s"

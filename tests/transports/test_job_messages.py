@@ -1,4 +1,4 @@
-"""Messages and tokens: written, read back, and refused where they are not what they should be."""
+"""Job messages and tokens: written, read back, and refused if they are invalid."""
 
 import json
 from dataclasses import replace
@@ -27,13 +27,13 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.mark.parametrize("value", [None, 0, "", [], {"a": [1.5, None, "é"]}])
-def test_an_offer_is_read_back_as_it_was_written(value: Any) -> None:
+def test_dispatched_job_round_trips(value: Any) -> None:
     offer = DispatchedJob(job="a", task="t", attempt=1, input=value, timeout=1, token="t", traceparent=TRACE)
     assert read_dispatched(write_dispatched(offer)) == offer
     assert read_dispatched(write_dispatched(OFFER)) == OFFER
 
 
-def test_what_an_offer_asks_for_is_read_without_its_input_and_a_reply_s_claim_without_the_rest() -> None:
+def test_header_and_claim_are_read_without_the_rest() -> None:
     assert read_dispatched_header(write_dispatched(OFFER)) == replace(OFFER, input=None)
     reply = write_completion(CompletionMessage(job="a", token="t", result={"score": 1}), id="1")
     assert read_claim(reply) == ("a", "t")
@@ -55,16 +55,16 @@ def test_what_an_offer_asks_for_is_read_without_its_input_and_a_reply_s_claim_wi
         ),
     ],
 )
-def test_a_reply_is_read_back_as_it_was_written(reply: CompletionMessage) -> None:
+def test_completion_round_trips(reply: CompletionMessage) -> None:
     assert read_completion(write_completion(reply, id="1")) == reply
 
 
-def test_a_problem_goes_as_its_document() -> None:
+def test_problem_is_written_as_its_document() -> None:
     message = write_completion(CompletionMessage(job="a", token="t", problem=Problem(status=502, detail="no")), id="1")
     assert read_completion(message).problem == Problem(status=502, detail="no").document()
 
 
-def test_a_reply_in_our_own_form_has_a_job_and_a_token() -> None:
+def test_completion_in_our_own_format_needs_job_and_token() -> None:
     with pytest.raises(ValueError, match="token"):
         write_completion(CompletionMessage(job="a", result=1), id="1")
 
@@ -78,12 +78,12 @@ def test_a_reply_in_our_own_form_has_a_job_and_a_token() -> None:
         {"job": "a", "events": [EmittedEvent("x")] * 201}, {"job": "a", "result": 1, "ordinal": 2**53},
     ],
 )  # fmt: skip
-def test_a_reply_that_cannot_be_is_refused_whoever_makes_it(fields: dict[str, Any]) -> None:
+def test_invalid_completion_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(MalformedMessage):
         CompletionMessage(**fields)
 
 
-def test_none_is_a_result_and_absent_is_not() -> None:
+def test_none_is_a_result_and_missing_is_not() -> None:
     assert CompletionMessage(job="a", result=None).ends
     assert not CompletionMessage(job="a", events=[EmittedEvent("x")]).ends
     assert repr(MISSING) == "MISSING"
@@ -105,7 +105,7 @@ def test_messages_of_one_job_form_a_group() -> None:
         {"job": "a", "task": "t", "attempt": 1, "timeout": 1, "token": "t"},
     ],
 )  # fmt: skip
-def test_data_that_do_not_fit_are_refused(data: Any) -> None:
+def test_invalid_data_are_refused(data: Any) -> None:
     for kind, read in (
         ("completed", read_completion),
         ("events", read_completion),
@@ -121,7 +121,7 @@ KEY = b"of these tests"
 LEASE = Lease("job.1", 12, "0123456789abcdef")
 
 
-def test_a_token_is_the_lease_it_was_made_of_and_of_no_other_job_or_key() -> None:
+def test_token_is_valid_for_its_lease_and_key_only() -> None:
     token = make_token(KEY, LEASE)
     assert read_token(KEY, "job.1", token) == LEASE
     assert read_token(KEY, "job", token) is None
@@ -129,7 +129,7 @@ def test_a_token_is_the_lease_it_was_made_of_and_of_no_other_job_or_key() -> Non
     assert make_token(KEY, Lease("job", 12, LEASE.nonce)) != token
 
 
-def test_a_token_with_another_letter_anywhere_is_none() -> None:
+def test_changed_token_is_invalid() -> None:
     token = make_token(KEY, LEASE)
     for place, letter in enumerate(token):
         for other in ("0", "A", ".", "", "é", "\n"):

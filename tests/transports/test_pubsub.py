@@ -1,4 +1,4 @@
-"""Google Pub/Sub keeps the contract of transports, and what is its own."""
+"""Google Pub/Sub meets the transport contract; and what is particular to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class PubSubWay:
-    """One topic with its subscription, and where its dead letters go."""
+    """A topic with its subscription and its dead letters."""
 
     def __init__(self, address: PubSub, dead_letters: PubSub) -> None:
         self._address = address
@@ -88,9 +88,7 @@ async def ordered(place: PubSubPlace) -> AsyncIterator[Transport]:
 
 class TestGroups:
     @pytest.mark.parametrize("when", ["before", "after"])
-    async def test_what_waits_for_its_group_is_kept_as_long_as_who_is_before_it(
-        self, ordered: Transport, when: str
-    ) -> None:
+    async def test_queued_messages_of_a_group_are_extended_with_the_first(self, ordered: Transport, when: str) -> None:
         """Whether it has arrived before that one's time is extended, or after."""
         await send(ordered, *messages("a1", "a2", group="a"))
         async with ordered.open_receiver(visibility_timeout=1) as receiver:
@@ -103,7 +101,7 @@ class TestGroups:
             (second,) = await take(receiver)
             assert (second.message.body, second.count) == ("a2", 1)
 
-    async def test_what_is_released_comes_before_what_followed_it(self, ordered: Transport) -> None:
+    async def test_released_message_is_delivered_before_later_ones_of_its_group(self, ordered: Transport) -> None:
         await send(ordered, *messages("a1", "a2", "a3", group="a"))
         async with ordered.open_receiver() as receiver:
             (first,) = await take(receiver)
@@ -111,19 +109,19 @@ class TestGroups:
             await first.release()
             assert await in_order(receiver) == ["a1", "a2", "a3"]
 
-    async def test_what_is_over_comes_before_what_followed_it(self, ordered: Transport) -> None:
+    async def test_expired_message_is_delivered_before_later_ones_of_its_group(self, ordered: Transport) -> None:
         await send(ordered, *messages("a1", "a2", "a3", group="a"))
         async with ordered.open_receiver(visibility_timeout=1) as receiver:
             await take(receiver)
             assert await in_order(receiver) == ["a1", "a2", "a3"]
 
-    async def test_a_long_group_does_not_keep_others_from_coming(self, ordered: Transport) -> None:
+    async def test_long_group_does_not_block_others(self, ordered: Transport) -> None:
         await send(ordered, *messages(*(f"a{number:02}" for number in range(40)), group="a"))
         await send(ordered, *messages("b", group="b"))
         async with ordered.open_receiver() as receiver:
             assert [bodies(await take(receiver)) for _ in "ab"] == [["a00"], ["b"]]
 
-    async def test_after_a_message_that_did_not_go_none_of_its_group_goes(self) -> None:
+    async def test_failed_message_stops_the_later_ones_of_its_group(self) -> None:
         went: list[int] = []
 
         async def publish(some: Sequence[Any]) -> None:
@@ -141,7 +139,9 @@ class TestGroups:
 
 
 class TestStreams:
-    async def test_no_more_is_taken_than_was_asked_for(self, pubsub: RunningPubSub, transport: PubSubTransport) -> None:
+    async def test_no_more_messages_are_received_than_asked_for(
+        self, pubsub: RunningPubSub, transport: PubSubTransport
+    ) -> None:
         await send(transport, *messages(*map(str, range(20))))
         async with transport.open_receiver() as receiver:
             taken = await take(receiver, 3)
@@ -149,7 +149,7 @@ class TestStreams:
             others = await asyncio.to_thread(pubsub.pull, subscription, 17)  # as another process does
             assert len({one.message.body for one in taken} | {one.data.decode() for one in others}) == 20
 
-    async def test_a_stream_that_the_service_ends_goes_on_in_another(
+    async def test_stream_ended_by_the_service_is_reopened(
         self, pubsub: RunningPubSub, transport: Transport, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(streaming_pull, "STABLE_AFTER", 0.0)
@@ -165,9 +165,7 @@ class TestStreams:
                 await delivery.ack()  # which the stream is not needed for
             await nothing(receiver)
 
-    async def test_it_says_that_it_is_down_and_goes_on_when_it_is_up_again(
-        self, pubsub: RunningPubSub, transport: Transport
-    ) -> None:
+    async def test_outage_is_reported_and_receiving_resumes(self, pubsub: RunningPubSub, transport: Transport) -> None:
         await send(transport, *messages("kept"))
         async with transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
@@ -184,7 +182,7 @@ class TestStreams:
             assert said is None
             assert bodies(await until_up(lambda: receiver.receive(1))) == ["now"]
 
-    def test_what_was_closed_opens_again_on_another_event_loop(self, pubsub: RunningPubSub) -> None:
+    def test_closed_transport_opens_again_on_another_event_loop(self, pubsub: RunningPubSub) -> None:
         address = PubSub(topic=pubsub.topic())
         address = PubSub(topic=address.topic, subscription=pubsub.subscription(address.topic or ""))
         transports = TransportPool()
@@ -199,14 +197,16 @@ class TestStreams:
         for _ in range(2):
             asyncio.run(round_trip())
 
-    async def test_a_thousand_messages_go_in_two_requests(self, pubsub: RunningPubSub, transport: Transport) -> None:
+    async def test_thousand_messages_are_sent_in_two_requests(
+        self, pubsub: RunningPubSub, transport: Transport
+    ) -> None:
         before = pubsub.calls()["Publish"]
         await send(transport, *messages(*map(str, range(1_050))))
         assert pubsub.calls()["Publish"] - before == 2
 
 
 class TestExactlyOnce:
-    async def test_an_acknowledgement_counts_when_the_service_says_so(self, pubsub: RunningPubSub) -> None:
+    async def test_acknowledgement_waits_for_the_confirmation_of_the_service(self, pubsub: RunningPubSub) -> None:
         topic = pubsub.topic()
         address = PubSub(topic=topic, subscription=pubsub.subscription(topic, enable_exactly_once_delivery=True))
         async with (
@@ -230,7 +230,7 @@ class TestExactlyOnce:
 
 
 class TestDeadLetters:
-    async def test_what_is_no_text_is_put_aside_as_it_is(self, pubsub: RunningPubSub) -> None:
+    async def test_message_that_is_not_text_is_dead_lettered_unchanged(self, pubsub: RunningPubSub) -> None:
         topic, dead_topic = pubsub.topic(), pubsub.topic()
         dead = pubsub.subscription(dead_topic)
         address = PubSub(topic=topic, subscription=pubsub.subscription(topic), dead_letters=topic_path(dead_topic))
@@ -246,7 +246,7 @@ class TestDeadLetters:
             {"kind": "bytes", "reason": "The message is not UTF-8 text."},
         )
 
-    async def test_a_dead_letter_that_cannot_be_sent_for_now_is_not_acknowledged(
+    async def test_message_is_not_acknowledged_if_its_dead_letter_cannot_be_sent(
         self, pubsub: RunningPubSub, place: PubSubPlace
     ) -> None:
         async with opened((await place.way(dead_letters="given")).open()) as transport:
@@ -261,7 +261,7 @@ class TestDeadLetters:
 
 
 class TestErrors:
-    async def test_one_message_that_is_never_taken_does_not_keep_the_others(self, transport: Transport) -> None:
+    async def test_refused_message_does_not_block_the_others(self, transport: Transport) -> None:
         bad = Message(body="bad", attributes={"long": "x" * 1_025})
         said = await transport.send([*messages("a"), bad, *messages("b"), Message(body="")])
         assert [type(one) for one in said] == [type(None), TransportMisconfigured, type(None), TransportMisconfigured]
@@ -269,7 +269,7 @@ class TestErrors:
         async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver, 2)) == ["a", "b"]
 
-    async def test_a_refusal_names_the_role_that_is_missing(self, pubsub: RunningPubSub, transport: Transport) -> None:
+    async def test_missing_role_is_named(self, pubsub: RunningPubSub, transport: Transport) -> None:
         pubsub.misbehave(fail=dict.fromkeys(("Publish", "StreamingPull"), "PERMISSION_DENIED"))
         [said] = await transport.send(messages("a"))
         assert "roles/pubsub.publisher" in str(said)
@@ -279,7 +279,7 @@ class TestErrors:
         "address",
         [PubSub(topic="topic", subscription="subscription"), PubSub(subscription="projects/p/subscriptions/s")],
     )
-    async def test_without_credentials_it_says_how_to_give_some(
+    async def test_missing_credentials_are_explained(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: PubSub
     ) -> None:
         monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
@@ -289,9 +289,7 @@ class TestErrors:
             [said] = await transport.send(messages("a"))
             assert isinstance(said, TransportMisconfigured)
 
-    async def test_a_name_without_a_project_says_how_to_give_one(
-        self, pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_missing_project_is_explained(self, pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
         subscription = pubsub.subscription(pubsub.topic())
         async with opened(PubSubTransport(PubSub(subscription=subscription))) as transport:
@@ -303,7 +301,7 @@ class TestErrors:
             async with opened(PubSubTransport(address)) as transport, transport.open_receiver() as receiver:
                 await nothing(receiver)
 
-    async def test_what_the_address_does_not_name_cannot_be_used(self, pubsub: RunningPubSub) -> None:
+    async def test_missing_topic_or_subscription_is_explained(self, pubsub: RunningPubSub) -> None:
         async with opened(PubSubTransport(PubSub(subscription="in"))) as transport:
             [said] = await transport.send(messages("a"))
             assert "add topic=…" in str(said)
@@ -322,7 +320,7 @@ async def in_order(receiver: Any) -> list[str]:
 
 
 async def until_up(act: Callable[[], Awaitable[T]]) -> T:
-    """Do as a listener does: again after a while when there is trouble."""
+    """Receive as a receive loop does: again after a while after an error."""
     async with asyncio.timeout(10):
         while True:
             try:
@@ -332,7 +330,7 @@ async def until_up(act: Callable[[], Awaitable[T]]) -> T:
 
 
 async def refusal(transport: Transport) -> TransportError:
-    """Receive what cannot come, and give what is said of it."""
+    """Receive, and return the error."""
 
     async def receive() -> None:
         async with transport.open_receiver() as receiver:

@@ -20,7 +20,7 @@ def nack(pubsub: RunningPubSub, subscription: str, ack_id: str) -> None:
     pubsub.subscriber.modify_ack_deadline(subscription=path, ack_ids=[ack_id], ack_deadline_seconds=0)
 
 
-def test_what_is_acknowledged_does_not_come_again(pubsub: RunningPubSub) -> None:
+def test_acknowledged_message_is_not_redelivered(pubsub: RunningPubSub) -> None:
     subscription = pubsub.subscription(topic := pubsub.topic(), ack_deadline_seconds=1)
     published = pubsub.publish(topic, "one", kind="test")
     message = pubsub.pull(subscription)[0]
@@ -29,7 +29,7 @@ def test_what_is_acknowledged_does_not_come_again(pubsub: RunningPubSub) -> None
     assert pubsub.empty(subscription)
 
 
-def test_what_is_not_acknowledged_comes_again_after_its_deadline(pubsub: RunningPubSub) -> None:
+def test_unacknowledged_message_is_redelivered_after_its_deadline(pubsub: RunningPubSub) -> None:
     subscription = pubsub.subscription(topic := pubsub.topic(), ack_deadline_seconds=1)
     pubsub.publish(topic, "one")
     [(_, attempt, _)] = attempts(pubsub, subscription)
@@ -38,7 +38,7 @@ def test_what_is_not_acknowledged_comes_again_after_its_deadline(pubsub: Running
     assert [body for body, _, _ in attempts(pubsub, subscription)] == ["one"]  # a pull waits for two seconds
 
 
-def test_what_fails_five_times_goes_to_the_dead_letter_topic_with_the_services_attributes(
+def test_message_is_dead_lettered_after_five_deliveries(
     pubsub: RunningPubSub,
 ) -> None:
     dead = pubsub.subscription(dead_topic := pubsub.topic())
@@ -56,7 +56,7 @@ def test_what_fails_five_times_goes_to_the_dead_letter_topic_with_the_services_a
     assert pubsub.empty(subscription)
 
 
-def test_messages_of_one_key_come_in_order_and_again_from_the_one_that_failed(pubsub: RunningPubSub) -> None:
+def test_messages_of_one_key_are_in_order_and_redelivered_from_the_failed_one(pubsub: RunningPubSub) -> None:
     subscription = pubsub.subscription(topic := pubsub.topic(), enable_message_ordering=True)
     for body in ("a1", "a2", "b1", "a3"):
         pubsub.publish(topic, body, group=body[0])
@@ -73,7 +73,7 @@ def test_messages_of_one_key_come_in_order_and_again_from_the_one_that_failed(pu
     ]  # a3 too, although it was acknowledged
 
 
-def test_the_real_subscriber_streams_and_flow_control_holds(pubsub: RunningPubSub) -> None:
+def test_real_subscriber_streams_with_flow_control(pubsub: RunningPubSub) -> None:
     subscription = pubsub.subscription(topic := pubsub.topic())
     for number in range(20):
         pubsub.publish(topic, str(number))
@@ -112,7 +112,7 @@ def test_errors_are_those_of_the_service(pubsub: RunningPubSub) -> None:
         pubsub.pull(subscription)
 
 
-def test_it_goes_down_and_up_with_what_it_keeps(pubsub: RunningPubSub) -> None:
+def test_server_restarts_with_its_messages(pubsub: RunningPubSub) -> None:
     subscription = pubsub.subscription(topic := pubsub.topic())
     pubsub.publish(topic, "kept")
     pubsub.down()
@@ -122,7 +122,7 @@ def test_it_goes_down_and_up_with_what_it_keeps(pubsub: RunningPubSub) -> None:
     assert pubsub.pull(subscription)[0].data == b"kept"
 
 
-def test_it_loses_and_duplicates_when_told_to(pubsub: RunningPubSub) -> None:
+def test_server_loses_and_duplicates_on_demand(pubsub: RunningPubSub) -> None:
     subscription = pubsub.subscription(topic := pubsub.topic())
     pubsub.misbehave(lose=1.0)
     pubsub.publish(topic, "lost")

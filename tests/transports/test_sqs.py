@@ -1,4 +1,4 @@
-"""SQS meets the transport contract, on a server that speaks it; and what is its own."""
+"""SQS meets the transport contract; and what is particular to it."""
 
 import asyncio
 import socket
@@ -91,15 +91,15 @@ class Server:
 
 
 async def said(address: Sqs) -> TransportError:
-    """Send one message, which must fail."""
+    """Send one message, and return its error."""
     async with opened(SqsTransport(address)) as transport:
         (error,) = await transport.send(messages("a"))
     assert error is not None
     return error
 
 
-class TestTroubles:
-    """What the service and its client say becomes a sentence, and one of two errors."""
+class TestErrors:
+    """Errors of the service and its client become one of two errors, with a sentence."""
 
     @pytest.mark.parametrize(
         ("status", "code", "kind", "words"),
@@ -112,7 +112,7 @@ class TestTroubles:
             (0, "", TransportUnavailable, "cannot be reached"),
         ],
     )
-    async def test_what_a_service_refuses_is_told(
+    async def test_error_of_the_service_is_explained(
         self, moto: Moto, status: int, code: str, kind: type[TransportError], words: str
     ) -> None:
         async with Server(status, code).listening() as server:
@@ -121,9 +121,7 @@ class TestTroubles:
         assert words in str(error)
         assert "SQS queue" in str(error)
 
-    async def test_a_service_that_does_not_answer_is_not_waited_for(
-        self, moto: Moto, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_service_that_does_not_answer_times_out(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sidelane.transports.sqs.queue.CALL_TIMEOUT", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as listening:  # it takes connections, and that is all
             error = await said(Sqs(f"http://127.0.0.1:{listening.getsockname()[1]}/123456789012/offers"))
@@ -144,21 +142,21 @@ class TestTroubles:
         assert "AWS_ACCESS_KEY_ID" in str(error)
 
     @pytest.mark.usefixtures("nothing_set")
-    async def test_a_missing_region_is_named(self) -> None:
+    async def test_missing_region_is_named(self) -> None:
         error = await said(Sqs("offers"))
         assert type(error) is TransportMisconfigured
         assert "AWS_REGION" in str(error)
 
-    async def test_a_missing_profile_is_named(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_missing_profile_is_named(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_PROFILE", "nobody")
         error = await said(Sqs("offers"))
         assert type(error) is TransportMisconfigured
         assert "AWS_PROFILE" in str(error)
 
-    async def test_an_endpoint_that_is_no_url_is_unusable(self, moto: Moto) -> None:
+    async def test_invalid_endpoint_url_is_refused(self, moto: Moto) -> None:
         assert type(await said(Sqs("offers", endpoint_url="elsewhere"))) is TransportMisconfigured
 
-    async def test_a_missing_driver_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_missing_driver_names_its_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in [name for name in sys.modules if name.startswith("sidelane.transports.sqs.")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "aiobotocore.session", None)
@@ -173,7 +171,7 @@ class TestQueues:
     def url(self, moto: Moto) -> str:
         return moto.queue()
 
-    async def test_a_queue_is_found_by_its_name_and_by_its_url(self, url: str) -> None:
+    async def test_queue_is_found_by_name_and_by_url(self, url: str) -> None:
         async with (
             opened(SqsTransport(Sqs(url))) as by_url,
             opened(SqsTransport(Sqs(url.rpartition("/")[2]))) as by_name,
@@ -182,7 +180,7 @@ class TestQueues:
             async with by_url.open_receiver() as receiver:
                 assert bodies(await take(receiver)) == ["a"]
 
-    async def test_the_url_of_a_queue_says_its_region(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_queue_url_contains_its_region(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
             monkeypatch.delenv(name)
         address = Sqs("https://sqs.eu-west-3.amazonaws.com/123456789012/offers", endpoint_url=moto.url)
@@ -190,9 +188,7 @@ class TestQueues:
             (error,) = await transport.send(messages("a"))
         assert "does not exist there" in str(error)  # so it was asked for, in some region
 
-    async def test_a_queue_says_how_large_its_messages_may_be_and_how_long_it_keeps_them(
-        self, moto: Moto, url: str
-    ) -> None:
+    async def test_queue_attributes_set_message_size_and_redelivery_window(self, moto: Moto, url: str) -> None:
         told = {"MaximumMessageSize": "2048", "MessageRetentionPeriod": "3600"}
         moto.sqs.set_queue_attributes(QueueUrl=url, Attributes=told)
         async with opened(SqsTransport(Sqs(url))) as transport:
@@ -204,7 +200,7 @@ class TestQueues:
             assert isinstance(error, TransportMisconfigured)
             assert "2,049 bytes" in str(error)
 
-    async def test_what_is_done_at_once_is_done_by_tens(self, moto: Moto, url: str) -> None:
+    async def test_concurrent_calls_join_into_batches_of_ten(self, moto: Moto, url: str) -> None:
         async with opened(SqsTransport(Sqs(url))) as transport, transport.open_receiver() as receiver:
             before = moto.requests()
             await asyncio.gather(*(send(transport, *messages(str(number))) for number in range(30)))
@@ -216,7 +212,7 @@ class TestQueues:
             assert moto.requests() - before <= 10
         assert moto.count(url) == 0
 
-    async def test_what_is_too_large_together_goes_apart(self, moto: Moto, url: str) -> None:
+    async def test_oversized_batches_are_split(self, moto: Moto, url: str) -> None:
         async with opened(SqsTransport(Sqs(url))) as transport:
             await send(transport, *messages("first"))
             before = moto.requests()
@@ -224,7 +220,7 @@ class TestQueues:
             assert moto.requests() - before <= 3  # one alone, then two and two
         assert moto.count(url) == 6
 
-    async def test_one_message_that_cannot_be_sent_does_not_keep_the_others(self, moto: Moto, url: str) -> None:
+    async def test_unsendable_message_does_not_block_the_others(self, moto: Moto, url: str) -> None:
         async with opened(SqsTransport(Sqs(url))) as transport:
             refused = [Message(body=""), Message(body="a\x00b"), Message(body="\ud800")]
             first, *errors, last = await transport.send([*messages("a"), *refused, *messages("z")])
@@ -235,14 +231,14 @@ class TestQueues:
         ]
         assert moto.count(url) == 2
 
-    async def test_attributes_that_nobody_could_read_are_left_as_they_are(self, moto: Moto, url: str) -> None:
+    async def test_unreadable_attributes_are_left_unchanged(self, moto: Moto, url: str) -> None:
         deep = {"DataType": "String", "StringValue": "[" * 50_000}
         moto.sqs.send_message(QueueUrl=url, MessageBody="a", MessageAttributes={"sidelane.attributes": deep})
         async with opened(SqsTransport(Sqs(url))) as transport, transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
         assert delivery.message.attributes == {"sidelane.attributes": deep["StringValue"]}
 
-    async def test_a_message_of_others_is_read_with_its_attributes(self, moto: Moto, url: str) -> None:
+    async def test_foreign_message_is_read_with_its_attributes(self, moto: Moto, url: str) -> None:
         moto.sqs.send_message(
             QueueUrl=url,
             MessageBody="plain",
@@ -257,7 +253,7 @@ class TestQueues:
         assert delivery.message.body == "plain"
         assert delivery.message.attributes == {"count": "3", "raw": "AP8=", "sidelane.attributes": "[not ours"}
 
-    async def test_nobody_holds_a_message_for_longer_than_twelve_hours(self, url: str) -> None:
+    async def test_visibility_timeout_is_at_most_twelve_hours(self, url: str) -> None:
         async with opened(SqsTransport(Sqs(url))) as transport:
             await send(transport, *messages("a"))
             async with transport.open_receiver(visibility_timeout=1e6) as receiver:
@@ -265,7 +261,7 @@ class TestQueues:
                 await delivery.extend(1e6)
                 await delivery.ack()
 
-    async def test_what_comes_too_often_is_buried_by_the_queue_itself(self, moto: Moto) -> None:
+    async def test_redrive_policy_dead_letters_the_message(self, moto: Moto) -> None:
         buried = moto.queue()
         url = moto.queue(dead_letters=buried, losses=2)
         async with opened(SqsTransport(Sqs(url))) as transport, transport.open_receiver() as receiver:
@@ -275,7 +271,7 @@ class TestQueues:
             await nothing(receiver)
         assert (moto.count(url), moto.count(buried)) == (0, 1)
 
-    async def test_a_lane_that_opens_again_has_its_transports_on_another_loop(self, url: str) -> None:
+    async def test_reopened_lane_uses_transports_on_another_event_loop(self, url: str) -> None:
         transports = TransportPool()
 
         async def once(body: str) -> None:
@@ -298,7 +294,7 @@ class TestFifo:
         async with opened(SqsTransport(Sqs(moto.queue(fifo=True)))) as transport:
             yield transport
 
-    async def test_two_with_the_same_id_are_one(self, transport: Transport) -> None:
+    async def test_messages_with_the_same_id_are_deduplicated(self, transport: Transport) -> None:
         long = "말" * 100
         sent = [
             Message(body=body, id=name) for body, name in (("a", "1"), ("b", long), ("a", "1"), ("c", long), ("d", "2"))
@@ -308,7 +304,7 @@ class TestFifo:
             assert bodies(await take(receiver, 3)) == ["a", "b", "d"]
             await nothing(receiver)
 
-    async def test_a_group_that_cannot_be_is_refused(self, transport: Transport) -> None:
+    async def test_invalid_group_is_refused(self, transport: Transport) -> None:
         one, other = await transport.send([*messages("a", group="그룹"), *messages("b", group="g" * 129)])
         for error in (one, other):
             assert isinstance(error, TransportMisconfigured)

@@ -1,4 +1,4 @@
-"""Reading large texts that do not fit: their faults are not all written out."""
+"""Decoding of large texts: not all validation errors are formatted."""
 
 import json
 from typing import Literal
@@ -24,7 +24,7 @@ class Node(BaseModel):
 CODEC = Codec[Node](Node)
 
 
-def test_a_large_text_that_fits_is_read_as_any_other() -> None:
+def test_a_large_valid_text_is_decoded() -> None:
     leaves = [{"kind": "leaf", "value": number} for number in range(LARGE_TEXT // 20)]
     text = json.dumps({"kind": "node", "children": [{"kind": "node", "children": leaves}], "tags": ["a", "b"]})
     assert len(text) > LARGE_TEXT
@@ -38,7 +38,7 @@ def test_a_large_text_that_fits_is_read_as_any_other() -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [("pair", []), ("tags", 1), ("children", {"kind": "node", "pair": ["x"] * 9})]
 )
-def test_a_large_text_is_refused_at_its_first_fault(field: str, value: object) -> None:
+def test_decoding_a_large_text_stops_at_its_first_error(field: str, value: object) -> None:
     text = json.dumps({"kind": "node", field: [value] * LARGE_TEXT})
     with pytest.raises(TypeError) as refused:
         CODEC.decode(text)

@@ -1,4 +1,4 @@
-"""What strangers send is read in a time that grows as its length does, and that an event loop can spare."""
+"""Parsers of foreign text take linear time, and do not block an event loop."""
 
 import base64
 import gc
@@ -47,22 +47,22 @@ from sidelane.web.sse import parse_cursor
 MIB = 1024 * 1024
 
 MOST_GROWTH = 2.5
-"""How much longer twice as much may take."""
+"""Max. ratio of the times of two texts, one twice as long as the other."""
 
 STEPS = 5
-"""How often the length is doubled."""
+"""Doublings of the length."""
 
 UNMEASURED = 0.0003
-"""Seconds below which a time says nothing."""
+"""Seconds below which a measured time is not significant."""
 
 ENDLESS = 1.0
-"""Seconds that no reading takes."""
+"""Max. seconds of one parse."""
 
 BAR = 0.05
-"""Seconds of its loop that one message of a MiB may cost a worker."""
+"""Max. seconds for which one message of a MiB may block a worker's event loop."""
 
 UNHURRIED = 4
-"""How many times as slow a machine may be as one where the bar was set."""
+"""Factor by which a machine may be slower than the one that these bounds were set on."""
 
 TRIES = 5
 
@@ -70,7 +70,7 @@ Shape = Callable[[int], str]
 
 
 def repeated(*pieces: str) -> list[Shape]:
-    """Make texts of one piece again and again."""
+    """Return texts that repeat one piece."""
     return [lambda n, piece=piece: piece * (n // len(piece)) for piece in pieces]  # type: ignore[misc] # a default binds it
 
 
@@ -81,7 +81,7 @@ def between(before: str, piece: str, after: str) -> Shape:
 PLAIN = repeated(
     "a", " ", "0", "9", ",", ";", ":", ".", "/", "\\", "=", '"', "+", "-", "\x01", "é", "1.", "a=,", "a;q=", "//+"
 )
-"""Runs of what the parsers look for, and of what they nearly take."""
+"""Repetitions of what the parsers look for, and of near misses."""
 
 NUMBERS = [between("1e", "9", ""), between("0.", "3", ""), between("1", "_1", "")]
 
@@ -97,7 +97,7 @@ JOB = '"job":"a","token":"t","task":"t","attempt":1,"timeout":1'
 
 
 def in_data(piece: str, *, after: str = "") -> Shape:
-    """Make replies that hold something many times, and offers too."""
+    """Return replies and dispatched jobs that contain something many times."""
     return between(f'{HEAD},"data":{{{JOB},"result":[', piece, f"0]{after}}}}}")
 
 
@@ -198,7 +198,7 @@ SHORT: Mapping[str, tuple[Callable[[str], Any], list[Shape]]] = {
 
 
 def taken(read: Callable[[str], Any], text: str) -> float:
-    """Measure the processor's time that one reading takes, the collector of cycles aside."""
+    """Return the CPU time of one parse, without garbage collection."""
     gc.disable()
     try:
         before = time.thread_time()
@@ -210,14 +210,14 @@ def taken(read: Callable[[str], Any], text: str) -> float:
 
 
 def grows_as_its_text_does(read: Callable[[str], Any], shape: Shape) -> bool:
-    """Tell whether twice as much takes at most 2.5 times as long, from 32 KiB to a MiB, on the mean of five steps.
+    """Return whether doubling the length takes at most 2.5 times as long, from 32 KiB to a MiB, on average over five steps.
 
     One step alone may take longer, where memory is filled that was not used before. A busy machine is given several tries.
     """
     texts = [shape(MIB >> step) for step in reversed(range(STEPS + 1))]
     for _ in range(TRIES):
         times: list[float] = []
-        for text in texts:  # from small ones up, so that what is not linear shows before it takes minutes
+        for text in texts:  # in ascending order, so that quadratic time is found before it takes minutes
             times.append(min(taken(read, text) for _ in range(3)))
             if times[-1] > ENDLESS:
                 return False
@@ -228,19 +228,19 @@ def grows_as_its_text_does(read: Callable[[str], Any], shape: Shape) -> bool:
 
 @pytest.mark.parametrize("shape", MESSAGES)
 @pytest.mark.parametrize("reader", READERS)
-def test_a_message_is_read_in_a_time_that_grows_as_it_does(reader: str, shape: str) -> None:
+def test_messages_are_read_in_linear_time(reader: str, shape: str) -> None:
     assert grows_as_its_text_does(READERS[reader], MESSAGES[shape])
 
 
 @pytest.mark.parametrize("parser", SHORT)
-def test_a_text_of_strangers_is_read_in_a_time_that_grows_as_it_does(parser: str) -> None:
+def test_foreign_texts_are_read_in_linear_time(parser: str) -> None:
     read, shapes = SHORT[parser]
     assert [shape(20) for shape in shapes if not grows_as_its_text_does(read, shape)] == []
 
 
 @pytest.mark.parametrize("shape", MESSAGES)
 @pytest.mark.parametrize("reader", READERS)
-def test_a_message_of_a_mebibyte_costs_a_loop_no_more_than_it_can_spare(reader: str, shape: str) -> None:
+def test_a_message_of_one_mebibyte_does_not_block_the_event_loop(reader: str, shape: str) -> None:
     text = MESSAGES[shape](MIB)
     assert min(taken(READERS[reader], text) for _ in range(3)) <= BAR * UNHURRIED
 
@@ -248,14 +248,12 @@ def test_a_message_of_a_mebibyte_costs_a_loop_no_more_than_it_can_spare(reader: 
 @pytest.mark.parametrize(
     "header", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +99999999999999"]
 )
-def test_a_retry_after_that_no_calendar_has_says_nothing(header: str) -> None:
+def test_an_impossible_retry_after_date_is_ignored(header: str) -> None:
     assert retry_after_seconds(header, 0.0) is None
 
 
 @pytest.mark.parametrize(("count", "told", "begins"), [(1000, 5, "0: "), (300_000, 0, "300,000 values do not fit")])
-def test_what_is_wrong_with_many_values_is_told_of_a_few_and_counted_where_it_would_take_long(
-    count: int, told: int, begins: str
-) -> None:
+def test_many_validation_errors_are_counted_instead_of_described(count: int, told: int, begins: str) -> None:
     with pytest.raises(ValidationError) as many:
         TypeAdapter(list[int]).validate_python([""] * count)
     began = time.thread_time()

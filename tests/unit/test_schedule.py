@@ -1,4 +1,4 @@
-"""When schedules fire: by cron and by seconds, through changes of the clocks, and after times when nobody was there."""
+"""Times of schedules: cron and intervals, clock changes, and missed runs."""
 
 import itertools
 import math
@@ -67,13 +67,13 @@ def on_the_wall(firings: list[float], zone: str) -> list[str]:
         ({"every": 5.0, "aliases": ("ok", "")}, "'' is not a valid name"),
     ],
 )
-def test_what_cannot_be_is_told_with_the_names_of_schedule_and_task(fields: dict[str, Any], words: str) -> None:
+def test_the_error_of_an_invalid_schedule_names_schedule_and_task(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words) as raised:
         schedule(**fields).check()
     assert f"Schedule {fields.get('name', 'stocks')!r} of task 'refresh'" in str(raised.value)
 
 
-def test_without_cronsim_a_cron_expression_names_the_extra_and_seconds_do_without(
+def test_without_cronsim_cron_raises_and_seconds_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "cronsim", None)
@@ -82,7 +82,7 @@ def test_without_cronsim_a_cron_expression_names_the_extra_and_seconds_do_withou
     schedule(every=5.0).check()
 
 
-def test_a_time_of_day_is_that_of_the_time_zone() -> None:
+def test_a_time_of_day_is_in_the_time_zone() -> None:
     seoul = schedule(cron="0 6 * * *", timezone="Asia/Seoul")
     assert on_the_wall([seoul.next(NOW)], "Asia/Seoul") == ["02. 06:00+0900"]
     assert seoul.next(at("2027-01-02T05:59:59", "Asia/Seoul")) == at("2027-01-02T06:00", "Asia/Seoul")
@@ -94,7 +94,7 @@ def test_a_time_of_day_is_that_of_the_time_zone() -> None:
     ("zone", "spring", "autumn"),
     [("Europe/Berlin", "2027-03-28", "2027-10-31"), ("America/New_York", "2027-03-14", "2027-11-07")],
 )
-def test_a_daily_time_comes_once_a_day_when_clocks_change(cron: str, zone: str, spring: str, autumn: str) -> None:
+def test_a_daily_time_matches_once_a_day_when_clocks_change(cron: str, zone: str, spring: str, autumn: str) -> None:
     daily = schedule(cron=cron, timezone=zone, catch_up="all")
     for change in (spring, autumn):
         day = datetime.fromisoformat(change)
@@ -103,7 +103,7 @@ def test_a_daily_time_comes_once_a_day_when_clocks_change(cron: str, zone: str, 
         assert days == [f"{(day + timedelta(days=days)).day:02}." for days in range(-2, 3)]
 
 
-def test_what_falls_into_the_gap_of_spring_comes_at_its_end_and_only_once() -> None:
+def test_a_time_in_the_gap_of_spring_moves_to_its_end_once() -> None:
     berlin = schedule(cron="0,30 2,3 * * *", timezone="Europe/Berlin", catch_up="all")
     begin = at("2027-03-28T00:00", "Europe/Berlin")
     assert on_the_wall(berlin.due(begin, begin + 0.9 * DAY), "Europe/Berlin") == ["28. 03:00+0200", "28. 03:30+0200"]
@@ -111,7 +111,7 @@ def test_what_falls_into_the_gap_of_spring_comes_at_its_end_and_only_once() -> N
         assert schedule(cron=cron, timezone="Europe/Berlin").next(begin) == at("2027-03-28T03:00", "Europe/Berlin")
 
 
-def test_what_autumn_has_twice_comes_the_first_time_even_when_asked_in_between() -> None:
+def test_a_time_that_autumn_repeats_counts_the_first_time_only() -> None:
     berlin = schedule(cron="10,30 2 * * *", timezone="Europe/Berlin", catch_up="all")
     begin = at("2027-10-31T00:00", "Europe/Berlin")
     assert on_the_wall(berlin.due(begin, begin + 0.9 * DAY), "Europe/Berlin") == ["31. 02:10+0200", "31. 02:30+0200"]
@@ -119,7 +119,7 @@ def test_what_autumn_has_twice_comes_the_first_time_even_when_asked_in_between()
     assert on_the_wall([berlin.next(second_time)], "Europe/Berlin") == ["01. 02:10+0100"]
 
 
-def test_every_quarter_of_an_hour_is_just_that_when_clocks_change() -> None:
+def test_every_15_minutes_stays_regular_when_clocks_change() -> None:
     for change in ("2027-03-28T00:00", "2027-10-31T00:00"):
         quarters = schedule(cron="*/15 * * * *", timezone="Europe/Berlin", catch_up="all")
         begin = at(change, "Europe/Berlin")
@@ -129,23 +129,23 @@ def test_every_quarter_of_an_hour_is_just_that_when_clocks_change() -> None:
 
 
 @pytest.mark.parametrize(("cron", "seconds"), [("5 * * * *", 3600.0), ("0 5 * * * *", 3600.0)])
-def test_an_expression_that_names_no_hour_follows_the_time_that_passes(cron: str, seconds: float) -> None:
+def test_an_expression_without_an_hour_follows_elapsed_time(cron: str, seconds: float) -> None:
     hourly = schedule(cron=cron, timezone="Europe/Berlin", catch_up="all")
     begin = at("2027-10-31T00:05", "Europe/Berlin")
     fired = hourly.due(begin - 1, begin + 6 * 3600 - 1)
-    assert len({firing // 3600 for firing in fired}) == 6  # one of them twice on the clock on the wall
+    assert len({firing // 3600 for firing in fired}) == 6  # the wall clock shows one of them twice
     assert min(later - earlier for earlier, later in itertools.pairwise(fired)) == seconds
 
 
 @given(st.sampled_from(INTERVALS), times)
-def test_seconds_count_from_1970_and_none_is_left_out(every: float, after: float) -> None:
+def test_intervals_count_from_1970_without_gaps(every: float, after: float) -> None:
     coming = schedule(every=every).next(after)
     assert after < coming <= after + every + 0.002
     assert abs(coming / every - round(coming / every)) * every < 0.001
 
 
 @given(timings, times)
-def test_the_next_firing_is_the_one_after_and_nothing_fires_in_between(timing: dict[str, Any], after: float) -> None:
+def test_next_is_the_first_run_after_a_time(timing: dict[str, Any], after: float) -> None:
     each = schedule(**timing)
     coming = each.next(after)
     assert coming > after
@@ -154,18 +154,18 @@ def test_the_next_firing_is_the_one_after_and_nothing_fires_in_between(timing: d
 
 
 @given(timings, times, st.floats(0, 3 * DAY))
-def test_the_last_firing_is_found_however_many_lie_before_it(timing: dict[str, Any], last: float, span: float) -> None:
+def test_once_finds_the_last_of_many_missed_runs(timing: dict[str, Any], last: float, span: float) -> None:
     each = schedule(**timing)
     now = last + min(span, 500 * (each.next(last) - last))
     every_one = schedule(**timing, catch_up="all").due(last, now, most=1_000_000)
     assert each.due(last, now) == every_one[-1:]
 
 
-def test_the_last_of_years_of_firings_is_found_in_no_time() -> None:
-    """One a second for three years: a walk through all of them would take a quarter of an hour."""
+def test_the_last_of_years_of_missed_runs_is_found_quickly() -> None:
+    """One per second for three years: iterating over all would take a quarter of an hour."""
     now = NOW + 1000 * DAY + 0.5
     assert schedule(cron="* * * * * *").due(NOW, now) == [now - 0.5]
-    # 86,400 of them on one day, long ago
+    # 86,400 runs on one day, long ago
     assert schedule(cron="* * * 1 1 *").due(NOW - 700 * DAY, NOW + 100 * DAY) == [NOW + DAY - 1]
 
 
@@ -179,7 +179,9 @@ def test_the_last_of_years_of_firings_is_found_in_no_time() -> None:
         ("skip", MAX_LATENESS + 1, []),
     ],
 )
-def test_what_is_made_up_for_after_nobody_was_there(catch_up: CatchUp, late: float, made_up_for: list[int]) -> None:
+def test_catch_up_decides_which_missed_runs_are_submitted(
+    catch_up: CatchUp, late: float, made_up_for: list[int]
+) -> None:
     hourly = schedule(every=3600.0, catch_up=catch_up)
     assert hourly.due(NOW, NOW + 3 * 3600 + late) == [NOW + hour * 3600 for hour in made_up_for]
 
@@ -188,14 +190,14 @@ def record(last: float, due: float | None = 0.0, *, enabled: bool = True, **fiel
     return ScheduleRecord(schedule=schedule(**fields), enabled=enabled, last=last, next=due)
 
 
-def test_a_new_schedule_learns_its_next_firing_and_submits_nothing() -> None:
+def test_a_new_schedule_gets_its_next_run_and_submits_nothing() -> None:
     step = record(NOW + 5, every=60.0).step(NOW + 5, 200)
     assert step is not None
     assert (step.previous, step.at, step.next, step.specs) == (NOW + 5, NOW + 5, NOW + 60, ())
     assert record(NOW + 5, NOW + 60, every=60.0).step(NOW + 59, 200) is None
 
 
-def test_a_firing_submits_a_new_job_each_time_and_goes_on_from_its_own_time() -> None:
+def test_each_run_submits_a_new_job_and_continues_from_its_own_time() -> None:
     due = record(NOW, NOW + 60, every=60.0)
     first, second = due.step(NOW + 60.2, 200), due.step(NOW + 60.2, 200)
     assert first is not None
@@ -207,31 +209,31 @@ def test_a_firing_submits_a_new_job_each_time_and_goes_on_from_its_own_time() ->
     assert {spec.task for spec in first.specs} == {"refresh"}
 
 
-def test_a_schedule_that_is_switched_off_takes_no_step() -> None:
+def test_a_disabled_schedule_takes_no_step() -> None:
     assert record(NOW, None, enabled=False, every=60.0).step(NOW + 600, 200) is None
 
 
-def test_many_missed_firings_are_made_up_for_in_pieces() -> None:
+def test_many_missed_runs_are_submitted_in_chunks() -> None:
     behind = record(NOW, NOW + 1, every=1.0, catch_up="all")
     step = behind.step(NOW + 1000, 200)
     assert step is not None
     assert (len(step.specs), step.at, step.next) == (200, NOW + 200, NOW + 201)
 
 
-def test_missed_firings_that_are_skipped_leave_the_last_one_as_it_was() -> None:
+def test_skipped_runs_leave_the_last_run_unchanged() -> None:
     step = record(NOW, NOW + 3600, every=3600.0, catch_up="skip").step(NOW + 5000, 200)
     assert step is not None
     assert (step.at, step.next, step.specs) == (NOW, NOW + 7200, ())
     assert record(NOW, NOW + 7200, every=3600.0, catch_up="skip").step(NOW + 5001, 200) is None
 
 
-def test_a_clock_that_stepped_back_fires_nothing_twice() -> None:
-    """The firing of 12:00 was made; it is 11:30 again."""
+def test_a_clock_that_stepped_back_repeats_no_run() -> None:
+    """The run of 12:00 has happened; it is 11:30 again."""
     assert record(NOW, NOW + 3600, every=3600.0).step(NOW - 1800, 200) is None
     assert record(NOW, NOW + 3600, every=3600.0).step(NOW, 200) is None
 
 
-def test_a_last_firing_far_in_the_future_was_a_mistake_and_counting_starts_anew() -> None:
+def test_a_last_run_far_in_the_future_is_reset() -> None:
     ahead = record(NOW + MAX_LOOKAHEAD + 60, NOW + MAX_LOOKAHEAD + 3600, every=3600.0)
     step = ahead.step(NOW, 200)
     assert step is not None
@@ -243,7 +245,7 @@ def test_a_last_firing_far_in_the_future_was_a_mistake_and_counting_starts_anew(
     st.sampled_from(["skip", "once", "all"]),
     st.lists(st.floats(-3 * 3600, 6 * 3600), min_size=1, max_size=30),
 )
-def test_whatever_the_clock_does_each_firing_is_made_once_and_in_order(
+def test_each_run_happens_once_and_in_order_whatever_the_clock_does(
     timing: dict[str, Any], catch_up: CatchUp, turns: list[float]
 ) -> None:
     now = last = NOW
@@ -264,12 +266,12 @@ def test_whatever_the_clock_does_each_firing_is_made_once_and_in_order(
                 firings.append(step.at)
                 jobs += len(step.specs)
         else:
-            assert catch_up == "all"  # which may need many pieces; the others settle at once
+            assert catch_up == "all"  # which may need many chunks; the others are done at once
     assert firings == sorted(set(firings))
     if catch_up == "all" and firings:
         assert jobs == len(schedule(**timing, catch_up="all").due(NOW, firings[-1], most=1_000_000))
 
 
-def test_utc_needs_no_files_of_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_utc_needs_no_time_zone_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidelane.model.schedule.ZoneInfo", None)
     assert datetime.fromtimestamp(schedule(cron="0 6 * * *").next(NOW), UTC).hour == 6

@@ -1,4 +1,4 @@
-"""What every test may rely on, whatever machine and shell the run was started on."""
+"""The environment of tests, whatever machine and shell the run was started on."""
 
 import signal
 import subprocess

@@ -167,7 +167,9 @@ async def test_idle_isolation_worker_exits(lane: Sidelane, monkeypatch: pytest.M
 
 
 async def test_small_worker_runs_isolated_jobs_in_at_most_two_processes(lane: Sidelane) -> None:
-    jobs = [await lost(lane, tasks.waits.call(0.5)) for _ in range(6)]
+    jobs = [
+        await lost(lane, tasks.waits.call(1.5)) for _ in range(6)
+    ]  # one would take long enough for a second to start
     async with working(lane):
         pids = [await job.result(TIMEOUT) for job in jobs]
     assert len({*pids}) == 2

@@ -275,7 +275,7 @@ async def test_yielding_an_unsupported_type_is_a_failure(lane: Sidelane) -> None
 
 
 def test_backoff_grows_and_stays_within_its_bounds() -> None:
-    backoff = Exponential(first=2, most=60, jitter=0.2)
+    backoff = Exponential(first=2, max_delay=60, jitter=0.2)
     for failures in range(1, 2000, 7):
         exact = min(2 * 2.0 ** min(failures - 1, 64), 60)
         assert 0.9 * exact <= backoff.delay(failures) <= 1.1 * exact

@@ -126,6 +126,7 @@ async def apply_to_each(
 
     Calls `check` for all jobs of a chunk before it changes any of them, and raises what `check` raises.
     """
+    ids = list(dict.fromkeys(ids))
     results: list[ActionResult] = []
     for start in range(0, len(ids), CHUNK_SIZE):
         chunk = ids[start : start + CHUNK_SIZE]

@@ -92,15 +92,14 @@ def users_follow_ups(spec: JobSpec) -> list[FollowUp]:
     return [follow_up for follow_up in spec.follow_ups if not follow_up.spec.task.startswith(INTERNAL_PREFIX)]
 
 
-def asks_for_internal(query: Query) -> bool:
-    """Return whether a query names internal jobs: by their task or queue, or as the children of a job."""
-    return query.parent is not None or any(
-        (name or "").startswith(INTERNAL_PREFIX) for name in (query.task, query.queue)
-    )
+async def list_jobs(client: Client, query: Query, *, internal: bool = False) -> list[JobRecord]:
+    """Return the newest matching jobs.
 
-
-async def list_jobs(client: Client, query: Query, *, internal: bool) -> list[JobRecord]:
-    """Return the newest matching jobs; internal ones (callbacks, dispatches, file cleanup) only if `internal`."""
+    Internal jobs (callbacks, dispatches, file cleanup) are left out unless `internal`, or the query names them by parent, task
+    or queue.
+    """
+    names = (query.task or "", query.queue or "")
+    internal = internal or query.parent is not None or any(name.startswith(INTERNAL_PREFIX) for name in names)
     records, before = list[JobRecord](), query.before
     while len(records) < query.limit:
         page = await client.find(replace(query, before=before))

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from sidelane.admin.actions import ActionResult, Status
 from sidelane.model.worker import QueueStats, WorkerInfo
@@ -66,10 +65,9 @@ def drain_result(paused: ActionResult, left: Mapping[str, int]) -> ActionResult:
     if paused.status is not Status.DONE:
         return paused
     if running := left.get(paused.name, 0):
-        return replace(
-            paused, status=Status.FAILED, message=f"not drained: {job_count(running)} still running; the queue stays paused"
-        )  # fmt: skip
-    return replace(paused, message="drained: no job is running; the queue stays paused")
+        message = f"not drained: {job_count(running)} still running; the queue stays paused"
+        return ActionResult(paused.name, Status.FAILED, message)
+    return ActionResult(paused.name, Status.DONE, "drained: no job is running; the queue stays paused")
 
 
 def job_count(count: int) -> str:

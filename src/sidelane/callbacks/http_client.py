@@ -32,13 +32,17 @@ TIMEOUT_JITTER = 0.2
 
 
 class NotDelivered(SidelaneError):
-    """The receiver did not accept it, and may do so later. `retry_after`: the seconds it asked for, if it did."""
+    """The receiver did not accept it, and may do so later.
+
+    `retry_after`: the seconds that it asked for, if it did; `response`: its HTTP status, if it answered.
+    """
 
     status = 502
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, response: int | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.response = response
 
 
 class EndpointGone(NotDelivered):
@@ -100,8 +104,8 @@ class WebhookClient:
         text = f": {response.text}" if response.text else "."
         message = f"{parse_url(url).redacted} answered {response.status}{text}"
         if response.status == HTTPStatus.GONE:
-            raise EndpointGone(message)
-        raise NotDelivered(message, response.retry_after)
+            raise EndpointGone(message, response=response.status)
+        raise NotDelivered(message, response.retry_after, response.status)
 
     async def close(self) -> None:
         """Close all connections."""

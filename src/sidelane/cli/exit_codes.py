@@ -48,9 +48,8 @@ def report_error(error: BaseException, *, debug: bool) -> Exit:
     if isinstance(error, SidelaneError):
         message = str(error)
     else:
-        message = f"{type(error).__name__}: {error}." + (
-            "" if debug else " Add --debug after `sidelane` for the traceback."
-        )
+        hint = "" if debug else " Run `sidelane --debug ...` for the traceback."
+        message = f"{type(error).__name__}: {error}.{hint}"
     stderr().print(Text.assemble(("sidelane: ", "bold red"), message))
     return exit_of(error)
 

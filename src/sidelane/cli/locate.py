@@ -1,13 +1,14 @@
 """Finds the lane that a command names, and opens its store."""
 
+import asyncio
 import importlib
 import sys
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
@@ -15,6 +16,8 @@ from sidelane.configuration import load_settings
 from sidelane.model.errors import ConfigurationError
 from sidelane.model.settings import Settings
 from sidelane.stores.factory import file_missing, open_store
+
+T = TypeVar("T")
 
 EXAMPLE = "shop.lane:lane"
 
@@ -82,6 +85,16 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
         yield client
     finally:
         await client.close()
+
+
+def with_client(settings: Settings, action: Callable[[Client], Awaitable[T]]) -> T:
+    """Open an existing store, await `action` in a new event loop, and return its result. Raises like `open_client`."""
+
+    async def run() -> T:
+        async with open_client(settings) as client:
+            return await action(client)
+
+    return asyncio.run(run())
 
 
 @contextmanager

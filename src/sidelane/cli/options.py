@@ -5,7 +5,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -69,13 +69,9 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _option_parameters(group: type) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
-    if required := [field.name for field in fields(group) if field.default is MISSING]:
-        raise TypeError(f"options of {group.__name__} without a default: {', '.join(required)}")
+    kind = inspect.Parameter.KEYWORD_ONLY
     return [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(group)
+        inspect.Parameter(each.name, kind, default=each.default, annotation=hints[each.name]) for each in fields(group)
     ]
 
 
@@ -124,38 +120,36 @@ def _time(text: str) -> float:
         raise typer.BadParameter(str(error)) from error
 
 
-TaskName = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Only of this task.", show_default=False)]
-QueueName = Annotated[
-    str | None, typer.Option("--queue", metavar="NAME", help="Only of this queue.", show_default=False)
-]
-UserName = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Only of this user.", show_default=False)]
-Labels = Annotated[
-    list[str] | None,
-    typer.Option("--label", metavar="NAME=VALUE", help="Only with this label. May be repeated.", show_default=False),
-]
+@dataclass(frozen=True, kw_only=True)
+class FilterOptions:
+    """Options that select jobs or dead letters."""
+
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this task.", show_default=False)] = None
+    queue: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this queue.", show_default=False)] = None
+    user: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this user.", show_default=False)] = None
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Only with this label. May be repeated.", show_default=False),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobFilterOptions:
+class JobFilterOptions(FilterOptions):
     """Options that select jobs."""
 
     state: Annotated[
         list[State] | None,
         typer.Option(
             metavar="STATE",
-            help="Only jobs in this state: queued, running, succeeded, failed or cancelled. May be repeated.",
+            help="Only in this state: queued, running, succeeded, failed or cancelled. May be repeated.",
             show_default=False,
         ),
     ] = None
-    task: TaskName = None
-    queue: QueueName = None
-    user: UserName = None
-    key: Annotated[str | None, typer.Option(metavar="KEY", help="Only jobs with this key.", show_default=False)] = None
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="Only with this key.", show_default=False)] = None
     parent: Annotated[
         str | None, typer.Option(metavar="ID", help="Only jobs that this job submitted.", show_default=False)
     ] = None
-    batch: Annotated[str | None, typer.Option(metavar="ID", help="Only jobs of this batch.", show_default=False)] = None
-    label: Labels = None
+    batch: Annotated[str | None, typer.Option(metavar="ID", help="Only of this batch.", show_default=False)] = None
 
     def query(self, limit: int) -> Query:
         """Return the query for at most `limit` jobs. Raises `typer.BadParameter`."""
@@ -166,13 +160,9 @@ class JobFilterOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeadLetterOptions:
+class DeadLetterOptions(FilterOptions):
     """Options that select dead letters."""
 
-    task: TaskName = None
-    queue: QueueName = None
-    user: UserName = None
-    label: Labels = None
     since: Annotated[
         float | None,
         typer.Option(
@@ -187,15 +177,13 @@ class DeadLetterOptions:
         typer.Option(
             metavar="TIME",
             parser=_time,
-            help="Only jobs that failed before this time, written as for --since.",
+            help="Only jobs that failed before, written as for --since.",
             show_default=False,
         ),
     ] = None
     error: Annotated[
         str | None,
-        typer.Option(
-            metavar="TEXT", help="Only jobs with this text in the problem or the last error.", show_default=False
-        ),
+        typer.Option(metavar="TEXT", help="Only with this text in the problem or last error.", show_default=False),
     ] = None
 
     def selected(self) -> DeadLetterFilter:
@@ -241,7 +229,7 @@ Concurrency = Annotated[
         min=1,
         max=10_000,
         metavar="N",
-        help="Maximum number of running jobs. Default: the sum of --queues, or the setting.",
+        help="Maximum number of running jobs. Default: the setting, or the sum of --queues if given.",
         show_default=False,
     ),
 ]

@@ -47,7 +47,7 @@ class Client:
         self.store = store
         self.settings = settings
         self.files = files or Files(settings.file_storage, url=settings.files_url, client=lambda: self)
-        self._files_tracker = FileReferenceTracker(store, self.files)
+        self._file_references = FileReferenceTracker(store, self.files)
         self._submit = CallCoalescer(store.submit)
         self._secret: bytes | None = None
         self._workers: tuple[float, list[WorkerInfo]] = (-math.inf, [])
@@ -89,7 +89,7 @@ class Client:
     async def submit_spec(self, spec: JobSpec) -> Submission:
         """Submit the spec of a call or a schedule and return the store's answer. Raises as `submit` does."""
         if can_reference_files(spec):
-            (answer,) = await self._files_tracker.submit([spec])
+            (answer,) = await self._file_references.submit([spec])
         else:
             answer = await self._submit(spec)
         return raise_if_rejected(answer, spec.user)
@@ -100,7 +100,7 @@ class Client:
         Raises `FilesUnavailable`.
         """
         if ID_PREFIX in text:
-            await self._files_tracker.keep(spec, text)
+            await self._file_references.keep(spec, text)
 
     async def known(self, job_ids: Sequence[str]) -> set[str]:
         """Return which of these jobs the store still has."""
@@ -125,7 +125,7 @@ class Client:
         batch.
         """
         batch = batch_spec(then, batch_id=id, user=user, retention=retention, trace=trace, settings=self.settings)
-        return await submit_batch(batch, calls, self._files_tracker, self, trace)
+        return await submit_batch(batch, calls, self._file_references, self, trace)
 
     def batch(self, batch_id: str) -> Batch[Any]:
         """Return the handle on a batch."""

@@ -32,7 +32,7 @@ MAX_FILES = 1000
 """Files that a call may name. Each is looked up, even if a text only mentions it."""
 
 CLEANUP_TIMEOUT, CLEANUP_RETENTION = 3600.0, 3600.0
-CLEANUP_RETRY = Retry(attempts=30, backoff=Exponential(first=5, most=3600))
+CLEANUP_RETRY = Retry(attempts=30, backoff=Exponential(first=5, max_delay=3600))
 """The cleanup job after the removal of a job: seconds it may take, seconds it is kept, and retries for more than a day."""
 
 _FILE_VALUE = re.compile(rf'"file":"({ID.pattern})"')

@@ -1,4 +1,4 @@
-"""Maintenance: any process with the store open sweeps it and submits the jobs of schedules that are due (rules 6, 13)."""
+"""Maintenance: any process with the store open sweeps it and submits the jobs of schedules that are due (rules 6 and 13)."""
 
 import asyncio
 import logging

@@ -1,6 +1,6 @@
-"""Worker processes for tests: they race for jobs, tell a story up to their death, or work until they are killed.
+"""Worker processes for tests: they claim jobs concurrently, or make calls until they are killed.
 
-Each says "ready" once its store is open and begins when a line comes in. What it does it tells as lines of JSON.
+Each process sends "ready" once its store is open, and begins when it receives a line. It reports what it does as JSON lines.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from sidelane.stores.contract import Store
 from sidelane.stores.factory import open_store
 
 LEASE = 0.6
-"""Short, for their tests live by the wall clock."""
+"""Seconds; short, because these tests use the wall clock."""
 
 FOLLOW = FollowUp(FINISHED, JobSpec(id="", task="follow"))
 BROKEN = Failure(problem=Problem(detail="it broke"))
@@ -47,20 +47,20 @@ LIMITS = ((), (FEW,), (MINE,), (MINE, FEW), (CHATS,))
 
 
 PRELOADED = ("sidelane.conformance.worker_processes", "sidelane.stores.sqlite.store", "sidelane.stores.redis.store")
-"""What a process would spend most of its life on loading."""
+"""Modules to import before forking."""
 
 
-class Line:
-    """The line to the test that has started this process."""
+class TestConnection:
+    """Connection to the test that has started this process."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
-    def tell(self, **said: object) -> None:
-        self._file.write(json.dumps(said) + "\n")
+    def send(self, **message: object) -> None:
+        self._file.write(json.dumps(message) + "\n")
         self._file.flush()
 
-    async def told_to_go(self) -> None:
+    async def wait_for_start(self) -> None:
         await asyncio.to_thread(self._file.readline)
 
 
@@ -70,42 +70,42 @@ async def claim(store: Store, worker: str, *, limit: int = 1, ids: tuple[str, ..
     return (await store.claim(request)).jobs
 
 
-async def race(store: Store, line: Line, name: str, racers: int) -> None:
-    """Let so many racers claim until nothing is left, each finishing what it got."""
+async def claim_all(store: Store, test: TestConnection, name: str, workers: int) -> None:
+    """Claim and finish jobs with concurrent workers until none is left."""
 
-    async def one(racer: int) -> None:
-        while claimed := await claim(store, f"{name}-{racer}", limit=3):
+    async def one(number: int) -> None:
+        while claimed := await claim(store, f"{name}-{number}", limit=3):
             for each in claimed:
-                line.tell(job=each.record.id, attempt=each.lease.attempt)
+                test.send(job=each.record.id, attempt=each.lease.attempt)
             await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1")) for each in claimed])
 
-    await asyncio.gather(*map(one, range(racers)))
+    await asyncio.gather(*map(one, range(workers)))
 
 
-async def share(store: Store, line: Line, name: str, racers: int) -> None:
-    """Let so many racers run jobs that share a limit until all have ended, and tell from when to when each ran."""
+async def run_limited(store: Store, test: TestConnection, name: str, workers: int) -> None:
+    """Run jobs that share a limit with concurrent workers until all have ended, and report when each ran."""
 
-    async def one(racer: int) -> None:
+    async def one(number: int) -> None:
         while await store.list_jobs(Query(states=UNFINISHED, limit=1)):
-            for each in await claim(store, f"{name}-{racer}"):
-                since = time.monotonic()  # one for all processes of a machine
+            for each in await claim(store, f"{name}-{number}"):
+                since = time.monotonic()  # the same clock in all processes
                 await asyncio.sleep(0.002)
-                line.tell(job=each.record.id, since=since, until=time.monotonic())
+                test.send(job=each.record.id, since=since, until=time.monotonic())
                 await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1"))])
 
-    await asyncio.gather(*map(one, range(racers)))
+    await asyncio.gather(*map(one, range(workers)))
 
 
-async def story(store: Store, _line: Line, name: str, calls: int) -> None:
-    """Make the calls of one story one by one, and die by SIGKILL after so many of them."""
-    async for _ in told(store, name):
+async def scripted_calls(store: Store, _test: TestConnection, name: str, calls: int) -> None:
+    """Make the calls of the story one by one, and die by SIGKILL after `calls` of them."""
+    async for _ in story(store, name):
         calls -= 1
         if calls == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def told(store: Store, name: str) -> AsyncIterator[None]:
-    """Live two jobs of a batch through every verb, pausing after each call."""
+async def story(store: Store, name: str) -> AsyncIterator[None]:
+    """Drive two jobs of a batch through every call, yielding after each."""
     a, b = f"{name}a", f"{name}b"
     mine = Limit(name="mine", key=name, most=2)
     pair = Limit(name="pair", key=name, most=2, on_limit="wait")
@@ -160,11 +160,11 @@ async def told(store: Store, name: str) -> AsyncIterator[None]:
     yield
 
 
-CALLS_OF_THE_STORY = 16
+STORY_CALLS = 16
 
 
-async def toil(store: Store, line: Line, name: str, seed: int) -> None:
-    """Submit, run, cancel, requeue and sweep at random until killed, telling each intent and each answer."""
+async def random_work(store: Store, test: TestConnection, name: str, seed: int) -> None:
+    """Submit, run, cancel and sweep at random until killed, reporting each call and each result."""
     dice = random.Random(seed)
     known: list[str] = []
     while True:
@@ -175,50 +175,55 @@ async def toil(store: Store, line: Line, name: str, seed: int) -> None:
             )
             for _ in range(3)
         ]  # fmt: skip
-        line.tell(tried=[spec.id for spec in wanted])
+        test.send(tried=[spec.id for spec in wanted])
         answers = await store.submit(wanted)
         known += [each.record.id for each in answers if isinstance(each, Submission)]
-        line.tell(submitted=[each.record.id for each in answers if isinstance(each, Submission)])
+        test.send(submitted=[each.record.id for each in answers if isinstance(each, Submission)])
         for each in await claim(store, name, limit=4):
-            await attempt(store, line, each, dice)
+            await attempt(store, test, each, dice)
         if dice.random() < 0.3:
             await store.cancel([dice.choice(known)])
         await store.sweep(lease=LEASE)
 
 
-async def attempt(store: Store, line: Line, claimed: Claimed, dice: random.Random) -> None:
-    """Run one job: emit, then end somehow, inside or outside, if at all."""
-    said = tuple(NewEvent("token", json.dumps(str(number))) for number in range(dice.randrange(4)))
-    await store.append([EventAppend(lease=claimed.lease, ordinal=1, entries=said)])
-    if dice.random() < 0.3 and not (await hand_over(store, claimed) and dice.random() < 0.5):
+async def attempt(store: Store, test: TestConnection, claimed: Claimed, dice: random.Random) -> None:
+    """Run one job: append, perhaps dispatch, and finish with a random outcome."""
+    entries = tuple(NewEvent("token", json.dumps(str(number))) for number in range(dice.randrange(4)))
+    await store.append([EventAppend(lease=claimed.lease, ordinal=1, entries=entries)])
+    if dice.random() < 0.3 and not (await dispatch(store, claimed) and dice.random() < 0.5):
         return
     result = json.dumps(claimed.lease.nonce)
     outcomes: list[Outcome] = [Succeeded(result), Released(), Retried(BROKEN), Failed(BROKEN), Cancelled()]
     (outcome,) = dice.choices(outcomes, weights=[4, 1, 1, 1, 1])
-    report = AttemptResult(lease=claimed.lease, outcome=outcome, ordinal=len(said) + 1, entries=said)
-    (counted,) = await store.finish([report])
-    if counted and isinstance(outcome, Succeeded):
-        line.tell(succeeded=claimed.record.id, result=result)
+    report = AttemptResult(lease=claimed.lease, outcome=outcome, ordinal=len(entries) + 1, entries=entries)
+    (accepted,) = await store.finish([report])
+    if accepted and isinstance(outcome, Succeeded):
+        test.send(succeeded=claimed.record.id, result=result)
 
 
-async def hand_over(store: Store, claimed: Claimed) -> bool:
-    """Let a job go on outside: whoever is handed it was told. Tells whether it did: one that was to stop has ended instead."""
-    sending = JobSpec(id=f"{claimed.record.id}.sent.{claimed.lease.attempt}", task="send")
-    await store.finish([AttemptResult(lease=claimed.lease, outcome=Dispatched(LEASE, sending))])
-    job, sent = await store.get([claimed.record.id, sending.id])
-    outside = isinstance(job, JobRecord) and job.external_lease == claimed.lease
-    assert sent is not None or not outside
-    return outside
+async def dispatch(store: Store, claimed: Claimed) -> bool:
+    """Dispatch a job, and check its dispatch job. Returns False if a cancel request ended it instead."""
+    dispatch_job = JobSpec(id=f"{claimed.record.id}.sent.{claimed.lease.attempt}", task="send")
+    await store.finish([AttemptResult(lease=claimed.lease, outcome=Dispatched(LEASE, dispatch_job))])
+    job, found = await store.get([claimed.record.id, dispatch_job.id])
+    external = isinstance(job, JobRecord) and job.external_lease == claimed.lease
+    assert found is not None or not external
+    return external
 
 
-async def act(line: Line, part: str, url: str, name: str, count: int) -> None:
+async def run(test: TestConnection, role: str, url: str, name: str, count: int) -> None:
     store = await open_store(url, clock=time.time)
-    line.tell(ready=name)
-    await line.told_to_go()
-    await {"race": race, "share": share, "story": story, "toil": toil}[part](store, line, name, count)
+    test.send(ready=name)
+    await test.wait_for_start()
+    await {
+        "claim_all": claim_all,
+        "run_limited": run_limited,
+        "scripted_calls": scripted_calls,
+        "random_work": random_work,
+    }[role](store, test, name, count)
     await store.close()
 
 
-def main(connection: socket.socket, part: str, url: str, name: str, count: int) -> None:
+def main(connection: socket.socket, role: str, url: str, name: str, count: int) -> None:
     with connection, connection.makefile("rw") as file:
-        asyncio.run(act(Line(file), part, url, name, count))
+        asyncio.run(run(TestConnection(file), role, url, name, count))

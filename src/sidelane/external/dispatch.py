@@ -50,10 +50,10 @@ TIMEOUT = 60.0
 """Seconds that one attempt to send may take."""
 
 MAX_CONCURRENT = 20
-PER_ENDPOINT = "offers-per-address"
+PER_ENDPOINT = "dispatches-per-endpoint"
 """Jobs that all workers together send to one endpoint at once: an endpoint that does not answer must not take all slots."""
 
-RETRY_BACKOFF = Exponential(first=0.5, most=30.0)
+RETRY_BACKOFF = Exponential(first=0.5, max_delay=30.0)
 """Delay before the next attempt to send."""
 
 OTHER_WORKER_DELAY = 1.0
@@ -161,15 +161,14 @@ class Dispatcher:
         message = _message(task, dispatched, self._services.client.settings.jobs_url or SOURCE)
         endpoint = task.routing.send_to
         transport = await self._services.transports.get(endpoint)
-        if message.size > transport.max_message_size:
-            if task.routing.encode is not None:
-                raise TransportMisconfigured(
-                    f"The message has {message.size:,} bytes; {endpoint} accepts {transport.max_message_size:,}."
-                )
+        max_size = transport.max_message_size
+        if task.routing.encode is None:
+            lifetime = min(max(dispatched.timeout, 1.0), MAX_URL_LIFETIME)
             message = await fit_message(
-                message, transport.max_message_size, self._services.files, name=f"{dispatched.id}.json",
-                lifetime=min(max(dispatched.timeout, 1.0), MAX_URL_LIFETIME),
+                message, max_size, self._services.files, name=f"{dispatched.id}.json", lifetime=lifetime
             )  # fmt: skip
+        elif message.size > max_size:
+            raise TransportMisconfigured(f"The message has {message.size:,} bytes; {endpoint} accepts {max_size:,}.")
         (error,) = await transport.send([message])
         if error is not None:
             raise error

@@ -47,13 +47,8 @@ class Http:
     def __str__(self) -> str:
         return parse_url(self.url).redacted
 
-    @property
-    def can_send(self) -> bool:
-        return True
-
-    @property
-    def can_receive(self) -> bool:
-        return False
+    can_send = True
+    can_receive = False
 
     def require_driver(self) -> None:
         if find_spec("httpcore2") is None:
@@ -102,10 +97,9 @@ class HttpTransport:
             **webhook_headers(message.id, message.body, secrets),
             **endpoint.headers,
         }
-        response = await self._webhooks.post(endpoint.url, message.body.encode(), headers)
-        if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            return
-        reason = f"{endpoint} answered {response.status}" + (f": {response.text}" if response.text else ".")
-        if response.status in range(400, 500) and response.status not in RETRYABLE_STATUSES:
-            raise TransportMisconfigured(reason)
-        raise NotDelivered(reason, response.retry_after)
+        try:
+            await self._webhooks.deliver(endpoint.url, message.body.encode(), headers)
+        except NotDelivered as error:
+            if error.response in range(400, 500) and error.response not in RETRYABLE_STATUSES:
+                raise TransportMisconfigured(str(error)) from error
+            raise

@@ -145,7 +145,12 @@ class Files:
 
         `jobs.respond` is such a context around an endpoint.
         """
-        return self._saved.enter(self.references.remove)
+        return self._saved.enter(self._remove_unreferenced)
+
+    async def _remove_unreferenced(self, file: str) -> None:
+        await self.references.remove(
+            file
+        )  # opens the storage, so not before there is a file: its package may be missing
 
     def bind(self, file: File) -> File:
         """Return a file from elsewhere, e.g. from a request's body, as one that can be opened."""

@@ -169,7 +169,7 @@ class Options:
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ArgumentsError(f"{name}={value}: this is a number of seconds above 0.")
         if self.delay and self.run_at is not None:
-            raise ArgumentsError("Give either delay or run_at, not both.")
+            raise ArgumentsError("Use either delay or run_at, not both.")
 
     def _check_chain(self) -> None:
         for state, call in self.following:

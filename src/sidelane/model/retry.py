@@ -31,16 +31,16 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Exponential:
-    """Wait `first` seconds, then `factor` times as long each time, up to `most`, spread by `jitter` (0.2: ±10 %)."""
+    """Wait `first` seconds, then `factor` times as long each time, up to `max_delay`, spread by `jitter` (0.2: ±10 %)."""
 
     first: float = 1.0
     factor: float = 2.0
-    most: float = 300.0
+    max_delay: float = 300.0
     jitter: float = 0.2
     random: Callable[[], float] = field(default=random.random, repr=False)
 
     def __post_init__(self) -> None:
-        for name, seconds in (("first", self.first), ("most", self.most)):
+        for name, seconds in (("first", self.first), ("max_delay", self.max_delay)):
             if not is_duration(seconds):
                 raise ConfigurationError(f"Exponential({name}={seconds!r}): this is a number of seconds, not below 0.")
         if not is_duration(self.factor) or self.factor < 1:
@@ -50,7 +50,7 @@ class Exponential:
 
     def delay(self, failures: int) -> float:
         exponent = min(failures - 1, 64)  # keeps the power a finite number
-        wait = min(self.first * self.factor**exponent, self.most)
+        wait = min(self.first * self.factor**exponent, self.max_delay)
         return wait * (1 + self.jitter * (self.random() - 0.5))
 
 

@@ -6,6 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sidelane.processes.child import CliProcess
 from sidelane.processes.exit_code import SIGNAL_BASE, Exit, describe_exit
@@ -74,28 +75,25 @@ class SupervisedProcess:
             delay = None if self._stopping.is_set() else self._policy(status, time.monotonic() - began)
             if delay is None:
                 return status
-            await self._wait(delay)
+            requests = (asyncio.create_task(event.wait()) for event in (self._restart, self._stopping))
+            await _first(*requests, timeout=delay if math.isfinite(delay) else None)
             if self._stopping.is_set():
                 return Exit.DONE
 
     async def _exit_or_restart(self) -> int | None:
         """Wait for the exit, and return its status, or for a restart request, and return None."""
-        exited, restart = asyncio.create_task(self._child.wait()), asyncio.create_task(self._restart.wait())
-        try:
-            await asyncio.wait([exited, restart], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            restart.cancel()
-        return exited.result() if exited.done() else None
+        exited = asyncio.create_task(self._child.wait())
+        await _first(exited, asyncio.create_task(self._restart.wait()))
+        return exited.result() if exited.done() and not exited.cancelled() else None
 
-    async def _wait(self, seconds: float) -> None:
-        """Wait so many seconds, or until a restart or the end is requested."""
-        waits = [asyncio.create_task(event.wait()) for event in (self._restart, self._stopping)]
-        timeout = seconds if math.isfinite(seconds) else None
-        try:
-            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+
+async def _first(*tasks: "asyncio.Task[Any]", timeout: float | None = None) -> None:
+    """Wait until one of the tasks is done, or `timeout` seconds, and cancel the others."""
+    try:
+        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 class Supervisor:

@@ -146,7 +146,7 @@ class Registry:
         """Register a middleware. Raises `ConfigurationError` unless it is an async generator over one argument."""
         parameters = inspect.signature(wrapper).parameters.values()
         required = [each.name for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
-        if not inspect.isasyncgenfunction(wrapper) or len(required) != 1:
+        if not inspect.isasyncgenfunction(inspect.unwrap(wrapper)) or len(required) != 1:
             raise ConfigurationError(
                 f"@lane.middleware: {_location(wrapper)}({', '.join(required)}) must be an async generator over the attempt's "
                 "context that yields once, as in `async def wrap(ctx): yield`; one over (request, call_next) is for the web app."
@@ -207,4 +207,4 @@ def _resources(task: AnyTask) -> set[Resource[Any]]:
 
 
 def _location(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+    return f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"

@@ -100,23 +100,16 @@ class Transport(Protocol):
 class Endpoint(Hashable, Protocol):
     """An address on a transport, as an application writes it: a value of any kind that has these members.
 
-    A new kind of transport needs a class with these members and nothing else; no other module knows the kinds.
+    A new kind of transport needs a class with these members and nothing else: no other module knows the kinds. `kind` is also the
+    name of the extra to install. `can_send`, `can_receive`: whether messages can be sent to it and received from it.
     """
 
     @property
-    def kind(self) -> str:
-        """Name of the kind, which is also the extra to install."""
-        ...
-
+    def kind(self) -> str: ...
     @property
-    def can_send(self) -> bool:
-        """Whether messages can be sent to it."""
-        ...
-
+    def can_send(self) -> bool: ...
     @property
-    def can_receive(self) -> bool:
-        """Whether messages can be received from it."""
-        ...
+    def can_receive(self) -> bool: ...
 
     def require_driver(self) -> None:
         """Raise `MissingExtra` if the driver is not installed. Imports nothing."""

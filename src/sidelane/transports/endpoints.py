@@ -34,13 +34,7 @@ class Sqs:
     def __str__(self) -> str:
         return f"SQS queue {self.queue}"
 
-    @property
-    def can_send(self) -> bool:
-        return True
-
-    @property
-    def can_receive(self) -> bool:
-        return True
+    can_send = can_receive = True
 
     def require_driver(self) -> None:
         _require_package("aiobotocore", self)

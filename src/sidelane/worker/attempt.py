@@ -30,7 +30,6 @@ from sidelane.worker.task_channel import LoopChannel, TaskClient, ThreadChannel
 
 logger = logging.getLogger(__name__)
 
-
 KILL_TIMEOUT = 1.0
 """Seconds beyond its grace for a child process to be killed, before its attempt is reported without it."""
 
@@ -191,9 +190,7 @@ class Attempt:
 
     def _dispatch(self, task: AnyTask, dispatch: DispatchFactory, arguments: str) -> Outcome:
         """Return the outcome that leaves the attempt to an external worker, within the task's timeout and the job's deadline."""
-        task.decode_arguments(
-            arguments, self.record.spec.version
-        )  # arguments that do not fit fail here, and are not sent
+        task.decode_arguments(arguments, self.record.spec.version)  # so that wrong arguments fail and are not sent
         seconds = min(task.policy.timeout or math.inf, math.inf if self._remaining is None else self._remaining)
         if seconds <= 0:
             raise DeadlinePassed("The job's deadline passed before it could be dispatched.")
@@ -220,8 +217,11 @@ class Attempt:
             self._renewed_until = self._loop.time() + seconds + task.policy.cancel_grace + REPORT_TIMEOUT
 
     def _context(self) -> Context:
-        spec, client = self.record.spec, self._runtime.client
+        spec, events, client, stopping = self.record.spec, self._events, self._runtime.client, self._is_stopping
         threaded = self._task is not None and self._task.mode == "thread"
+        channel = (
+            ThreadChannel(events, client, stopping, self._loop) if threaded else LoopChannel(events, client, stopping)
+        )
         return Context(
             job_id=spec.id,
             task=spec.task,
@@ -234,11 +234,7 @@ class Attempt:
             trace=spec.trace,
             remaining=self._remaining,
             payload_limit=self._runtime.settings.payload_limit,
-            channel=(
-                ThreadChannel(self._events, client, self._is_stopping, self._loop)
-                if threaded
-                else LoopChannel(self._events, client, self._is_stopping)
-            ),
+            channel=channel,
         )
 
     def _is_stopping(self) -> bool:

@@ -118,8 +118,7 @@ class JobFetcher:
 
     def _is_full(self) -> bool:
         """Return whether the slots, or those of one queue, are all taken, which may keep jobs from being claimed."""
-        capacity = self._capacity
-        return capacity.free <= 0 or len(capacity.free_by_queue()) < len(capacity.queues)
+        return self._capacity.free <= 0 or len(self._capacity.free_by_queue()) < len(self._capacity.queues)
 
     async def _wait(self, subscription: Subscription, seconds: float) -> None:
         notified = asyncio.ensure_future(subscription.wait(seconds))

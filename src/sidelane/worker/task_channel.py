@@ -51,11 +51,7 @@ class ThreadChannel:
     """The channel of a task in a thread: its events are passed to the loop, in order."""
 
     def __init__(
-        self,
-        events: EventBuffer,
-        client: TaskClient,
-        is_stopping: Callable[[], bool],
-        loop: asyncio.AbstractEventLoop,
+        self, events: EventBuffer, client: TaskClient, is_stopping: Callable[[], bool], loop: asyncio.AbstractEventLoop
     ) -> None:
         self._events = events
         self._client = client

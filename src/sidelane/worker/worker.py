@@ -205,13 +205,10 @@ class Worker:
 
     async def _finish_jobs(self) -> None:
         if self._busy and not self._stop_now.is_set():
-            limit = (
-                f" for up to {self._settings.shutdown_timeout:g} s"
-                if math.isfinite(self._settings.shutdown_timeout)
-                else ""
-            )
+            timeout = self._settings.shutdown_timeout
+            limit = f" for up to {timeout:g} s" if math.isfinite(timeout) else ""
             logger.info("worker %s drains%s; running jobs: %d", self.name, limit, len(self._busy))
-            await self._wait_for_jobs(self._settings.shutdown_timeout)
+            await self._wait_for_jobs(timeout)
         self._isolation.stop_now()
         if self._running:
             logger.warning("worker %s releases its running jobs: %d", self.name, len(self._running))
@@ -250,13 +247,10 @@ class Worker:
         """Open the resources before the first claim, unless drained meanwhile. The task that opens them has to close them."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None) as self._opening_resources:
-                await self._open_resources()
+                for task in set(self._registry.tasks.values()):
+                    if task.mode != "process" and not self._isolated:
+                        await self._resources.open(task.signature.uses)
         self._opening_resources = None
-
-    async def _open_resources(self) -> None:
-        for task in set(self._registry.tasks.values()):
-            if task.mode != "process" and not self._isolated:
-                await self._resources.open(task.signature.uses)
 
     async def _retry_resources(self) -> None:
         while True:
@@ -311,9 +305,7 @@ class Worker:
     def _on_reported(self, result: AttemptResult, held: bool) -> None:
         self._attempts.pop(result.lease, None)
         if not held:
-            logger.warning(
-                "job %s had been given to another worker; the result of this one was ignored", result.lease.job_id
-            )
+            logger.warning("job %s had been given to another worker; this one's result is ignored", result.lease.job_id)
 
     def _on_appended(self, append: EventAppend) -> None:
         attempt = self._attempts.get(append.lease)

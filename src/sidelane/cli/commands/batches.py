@@ -1,14 +1,13 @@
 """`sidelane batches`: show, watch and cancel batches of jobs."""
 
-import asyncio
 from contextlib import aclosing
 from typing import Annotated
 
 import typer
 
-from sidelane.admin.actions import ActionResult, cancel_batch
+from sidelane.admin.actions import cancel_batch
 from sidelane.admin.documents import batch_document, follow_up_document
-from sidelane.cli.locate import open_client
+from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, expand_options
 from sidelane.cli.output.batch_detail import BatchLines, BatchProgress, BatchView, print_batch
 from sidelane.cli.output.console import interactive, print_json, stderr
@@ -16,8 +15,8 @@ from sidelane.cli.output.results import print_results
 from sidelane.client.event_stream import batch_record, stream_batch
 from sidelane.model.batch import BatchRecord
 from sidelane.model.job import State
-from sidelane.model.settings import Settings
 from sidelane.processes.exit_code import Exit
+from sidelane.stores.contract import Store
 
 commands = typer.Typer(no_args_is_help=True, help="Show, watch and cancel batches of jobs.")
 
@@ -28,7 +27,7 @@ BatchId = Annotated[str, typer.Argument(metavar="ID", help="Id of a batch.", sho
 @expand_options
 def show(batch_id: BatchId, *, common: Common) -> None:
     """Show the progress of a batch: how many of its jobs have ended, and in which state."""
-    record = asyncio.run(_show(common.settings(), batch_id))
+    record = with_client(common.settings(), lambda client: batch_record(client.store, batch_id))
     if common.as_json:
         follow_ups = list(map(follow_up_document, record.spec.follow_ups))
         print_json({**batch_document(record), "follow_ups": follow_ups})
@@ -44,7 +43,7 @@ def watch(batch_id: BatchId, *, common: Common) -> None:
     The exit code is 0 if all its jobs succeeded, else 1.
     """
     view: BatchView = BatchProgress() if interactive(stderr()) and not common.as_json else BatchLines()
-    record = asyncio.run(_watch(common.settings(), batch_id, view))
+    record = with_client(common.settings(), lambda client: _watch(client.store, batch_id, view))
     raise typer.Exit(Exit.DONE if record.state is State.SUCCEEDED else Exit.FAILED)
 
 
@@ -52,24 +51,14 @@ def watch(batch_id: BatchId, *, common: Common) -> None:
 @expand_options
 def cancel(batch_id: BatchId, *, common: Common) -> None:
     """Cancel the rest of a batch: no more jobs can be added, queued ones are cancelled, running ones are asked to stop."""
-    print_results([asyncio.run(_cancel(common.settings(), batch_id))], as_json=common.as_json)
+    result = with_client(common.settings(), lambda client: cancel_batch(client.store, batch_id))
+    print_results([result], as_json=common.as_json)
 
 
-async def _show(settings: Settings, batch_id: str) -> BatchRecord:
-    async with open_client(settings) as client:
-        return await batch_record(client.store, batch_id)
-
-
-async def _watch(settings: Settings, batch_id: str, view: BatchView) -> BatchRecord:
-    async with open_client(settings) as client:
-        record = await batch_record(client.store, batch_id)
-        with view:
-            async with aclosing(stream_batch(client.store, batch_id)) as records:
-                async for record in records:
-                    view.show(record)
-        return record
-
-
-async def _cancel(settings: Settings, batch_id: str) -> ActionResult:
-    async with open_client(settings) as client:
-        return await cancel_batch(client.store, batch_id)
+async def _watch(store: Store, batch_id: str, view: BatchView) -> BatchRecord:
+    record = await batch_record(store, batch_id)
+    with view:
+        async with aclosing(stream_batch(store, batch_id)) as records:
+            async for record in records:
+                view.show(record)
+    return record

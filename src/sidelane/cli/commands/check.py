@@ -1,15 +1,14 @@
 """`sidelane check`: whether the store can be used, and what could lose jobs there."""
 
-import asyncio
 from typing import NamedTuple
 
 import typer
 from rich.text import Text
 
-from sidelane.cli.locate import open_client
+from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
-from sidelane.model.settings import Settings
+from sidelane.client.client import Client
 from sidelane.processes.exit_code import Exit
 from sidelane.stores.factory import redact_url
 
@@ -28,7 +27,7 @@ def check(*, common: Common) -> None:
     Exit code 0: no problem; 1: jobs could be lost; 3: the store cannot be used.
     """
     settings = common.settings()
-    found = asyncio.run(_check(settings))
+    found = with_client(settings, _check)
     url = redact_url(settings.store)
     if common.as_json:
         print_json({"store": url, **found._asdict()})
@@ -40,7 +39,6 @@ def check(*, common: Common) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-async def _check(settings: Settings) -> StoreCheck:
-    async with open_client(settings) as client:
-        await client.store.get_or_set("checked", "yes")  # a store that can be read may be full or locked
-        return StoreCheck(client.store.description, list(client.store.durability_warnings))
+async def _check(client: Client) -> StoreCheck:
+    await client.store.get_or_set("checked", "yes")  # a store that can be read may be full or locked
+    return StoreCheck(client.store.description, list(client.store.durability_warnings))

@@ -12,7 +12,7 @@ from sidelane.configuration import PREFIX, Configuration, load_settings
 from sidelane.model.settings import Settings
 from sidelane.stores.factory import MASK, redact_url
 
-COLUMNS = Columns(headers=("SETTING", "VALUE", "FROM", "FOR"), wrapping=("FOR",))
+COLUMNS = Columns(headers=("SETTING", "VALUE", "FROM", "FOR"), droppable=("FOR",), wrapping=("FOR",))
 
 FILE = "pyproject.toml"
 

@@ -1,13 +1,11 @@
 """`sidelane dead`: list, show, requeue and purge dead letters, the jobs that failed for good."""
 
-import asyncio
 import time
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from sidelane.admin.actions import ActionResult
 from sidelane.admin.dead_letters import (
     BulkAction,
     Check,
@@ -23,7 +21,7 @@ from sidelane.admin.dead_letters import (
 )
 from sidelane.admin.documents import failure_document, job_document
 from sidelane.cli.commands.jobs import JobId, show_job
-from sidelane.cli.locate import load_lane, open_client
+from sidelane.cli.locate import load_lane, with_client
 from sidelane.cli.options import (
     INPUT,
     Common,
@@ -70,7 +68,7 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters that match th
 def list_(*, filters: DeadLetterOptions, limit: MaxItems = 50, common: Common) -> None:
     """List dead letters, newest first, with their error."""
     selected, settings = filters.selected(), common.settings()
-    records = asyncio.run(_newest(settings, selected, limit))
+    records = with_client(settings, lambda client: newest_dead_letters(client.store, selected, limit))
     if common.as_json:
         print_json(
             [{**job_document(record), "history": list(map(failure_document, record.history))} for record in records]
@@ -89,7 +87,7 @@ def list_(*, filters: DeadLetterOptions, limit: MaxItems = 50, common: Common) -
 @expand_options
 def show(job_id: JobId, *, common: Common) -> None:
     """Show everything about a dead letter: its arguments, and each failure with attempt, time, error and traceback."""
-    record = asyncio.run(show_job(common.settings(), job_id, as_json=common.as_json))
+    record = show_job(common, job_id)
     if record.state is not State.FAILED:
         stderr().print(warning(not_dead_text(record)))
 
@@ -122,7 +120,7 @@ def requeue(
     settings, action = common.settings(), Requeue(arguments)
     if ids:
         check = None if arguments is None else _check(arguments, settings, common.lane)
-        print_results(asyncio.run(_apply(settings, ids, action, check)), as_json=common.as_json)
+        _apply_to_each(settings, ids, action, check, as_json=common.as_json)
     else:
         _apply_to_all(settings, selected, action, yes=yes, as_json=common.as_json)
 
@@ -143,7 +141,7 @@ def purge(
     settings, action = common.settings(), Purge()
     if ids:
         confirm(action.question(_count_text(len(ids))), yes=yes)
-        print_results(asyncio.run(_apply(settings, ids, action)), as_json=common.as_json)
+        _apply_to_each(settings, ids, action, None, as_json=common.as_json)
     else:
         _apply_to_all(settings, selected, action, yes=yes, as_json=common.as_json)
 
@@ -161,16 +159,11 @@ def _check(arguments: str, settings: Settings, lane: str | None) -> Check:
     return lambda record: check_input(arguments, record.spec, settings, loaded)
 
 
-async def _newest(settings: Settings, selected: DeadLetterFilter, limit: int) -> list[JobRecord]:
-    async with open_client(settings) as client:
-        return await newest_dead_letters(client.store, selected, limit)
-
-
-async def _apply(
-    settings: Settings, ids: list[str], action: BulkAction, check: Check | None = None
-) -> list[ActionResult]:
-    async with open_client(settings) as client:
-        return await apply_to_each(client.store, list(dict.fromkeys(ids)), action, check)
+def _apply_to_each(
+    settings: Settings, ids: list[str], action: BulkAction, check: Check | None, *, as_json: bool
+) -> None:
+    results = with_client(settings, lambda client: apply_to_each(client.store, ids, action, check))
+    print_results(results, as_json=as_json)
 
 
 def _apply_to_all(
@@ -178,14 +171,14 @@ def _apply_to_all(
 ) -> None:
     """Apply an action to all matching dead letters, after the user has seen their number and confirmed."""
     if not yes:
-        count = asyncio.run(_count(settings, selected))
+        count = with_client(settings, lambda client: count_dead_letters(client.store, selected))
         if not count:
             _print_none(settings)
             return
         confirm(action.question(_count_text(count)), yes=False)
     progress = BulkProgress(action.past_tense, ("dead letter", "dead letters"))
     try:
-        asyncio.run(_track(settings, selected, action, progress))
+        with_client(settings, lambda client: progress.track(apply_to_all(client.store, selected, action)))
     finally:  # after an interruption too, because the changes so far remain
         if as_json:
             print_json(progress.document())
@@ -193,16 +186,6 @@ def _apply_to_all(
             progress.print()
     if progress.errors:
         raise typer.Exit(Exit.FAILED)
-
-
-async def _count(settings: Settings, selected: DeadLetterFilter) -> int:
-    async with open_client(settings) as client:
-        return await count_dead_letters(client.store, selected)
-
-
-async def _track(settings: Settings, selected: DeadLetterFilter, action: BulkAction, progress: BulkProgress) -> None:
-    async with open_client(settings) as client:
-        await progress.track(apply_to_all(client.store, selected, action))
 
 
 def _count_text(count: int) -> str:

@@ -1,23 +1,21 @@
 """`sidelane jobs`: list, show, watch, cancel and requeue jobs."""
 
-import asyncio
 import time
 from typing import Annotated
 
 import typer
 
-from sidelane.admin.actions import ActionResult, cancel_jobs, requeue_jobs
+from sidelane.admin.actions import cancel_jobs, requeue_jobs
 from sidelane.admin.documents import job_document
-from sidelane.admin.jobs import asks_for_internal, job_detail, list_jobs
-from sidelane.cli.locate import open_client
+from sidelane.admin.jobs import job_detail, list_jobs
+from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, JobFilterOptions, MaxItems, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
 from sidelane.cli.output.job_detail import print_job
 from sidelane.cli.output.job_table import jobs_table
 from sidelane.cli.output.results import print_results
 from sidelane.cli.output.watch import JsonView, TerminalView, watch_job
-from sidelane.model.job import JobRecord, Query, State
-from sidelane.model.settings import Settings
+from sidelane.model.job import JobRecord, State
 from sidelane.processes.exit_code import Exit
 from sidelane.stores.factory import redact_url
 
@@ -42,7 +40,7 @@ def list_(
 ) -> None:
     """List jobs, newest first. Internal jobs are listed only with --all, --parent, or their own --task or --queue."""
     query, settings = filters.query(limit), common.settings()
-    records = asyncio.run(_list(settings, query, internal=internal or asks_for_internal(query)))
+    records = with_client(settings, lambda client: list_jobs(client, query, internal=internal))
     if common.as_json:
         print_json([job_document(record) for record in records])
         return
@@ -59,7 +57,7 @@ def list_(
 @expand_options
 def show(job_id: JobId, *, common: Common) -> None:
     """Show everything about a job: arguments, result, each failure with its traceback, and its worker."""
-    asyncio.run(show_job(common.settings(), job_id, as_json=common.as_json))
+    show_job(common, job_id)
 
 
 @commands.command()
@@ -69,7 +67,8 @@ def watch(job_id: JobId, *, common: Common) -> None:
 
     The exit code is 0 if it succeeded, 1 if it failed and 5 if it was cancelled. With --json: one event per line.
     """
-    state = asyncio.run(_watch(common.settings(), job_id, as_json=common.as_json))
+    view = JsonView() if common.as_json else TerminalView()
+    state = with_client(common.settings(), lambda client: watch_job(client, job_id, view))
     exits = {State.FAILED: Exit.FAILED, State.CANCELLED: Exit.CANCELLED}
     raise typer.Exit(exits.get(state, Exit.DONE))
 
@@ -78,42 +77,23 @@ def watch(job_id: JobId, *, common: Common) -> None:
 @expand_options
 def cancel(job_ids: JobIds, *, common: Common) -> None:
     """Cancel jobs: queued ones at once; running ones are asked to stop."""
-    print_results(asyncio.run(_cancel(common.settings(), job_ids)), as_json=common.as_json)
+    results = with_client(common.settings(), lambda client: cancel_jobs(client.store, job_ids))
+    print_results(results, as_json=common.as_json)
 
 
 @commands.command()
 @expand_options
 def requeue(job_ids: JobIds, *, common: Common) -> None:
     """Return finished jobs to their queues, with fresh retry budgets."""
-    print_results(asyncio.run(_requeue(common.settings(), job_ids)), as_json=common.as_json)
+    results = with_client(common.settings(), lambda client: requeue_jobs(client.store, job_ids))
+    print_results(results, as_json=common.as_json)
 
 
-async def show_job(settings: Settings, job_id: str, *, as_json: bool) -> JobRecord:
+def show_job(common: Common, job_id: str) -> JobRecord:
     """Print everything about a job, and return its record. Raises `UnknownJob` or `JobRemoved`."""
-    async with open_client(settings) as client:
-        detail = await job_detail(client, job_id)
-    if as_json:
+    detail = with_client(common.settings(), lambda client: job_detail(client, job_id))
+    if common.as_json:
         print_json(detail.document())
     else:
         print_job(detail)
     return detail.record
-
-
-async def _list(settings: Settings, query: Query, *, internal: bool) -> list[JobRecord]:
-    async with open_client(settings) as client:
-        return await list_jobs(client, query, internal=internal)
-
-
-async def _watch(settings: Settings, job_id: str, *, as_json: bool) -> State:
-    async with open_client(settings) as client:
-        return await watch_job(client, job_id, JsonView() if as_json else TerminalView())
-
-
-async def _cancel(settings: Settings, ids: list[str]) -> list[ActionResult]:
-    async with open_client(settings) as client:
-        return await cancel_jobs(client.store, ids)
-
-
-async def _requeue(settings: Settings, ids: list[str]) -> list[ActionResult]:
-    async with open_client(settings) as client:
-        return await requeue_jobs(client.store, ids)

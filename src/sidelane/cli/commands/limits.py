@@ -1,19 +1,17 @@
 """`sidelane limits`: list the limits in use, how full they are, and how many jobs wait for each."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from sidelane.admin.documents import limit_document
-from sidelane.cli.locate import open_client
+from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, MaxItems, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
 from sidelane.cli.output.states import bar
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration
-from sidelane.model.settings import Settings
 from sidelane.model.worker import LimitStats
 from sidelane.stores.factory import redact_url
 
@@ -26,7 +24,7 @@ COLUMNS = Columns(
 
 NEARLY_FULL = 0.8
 
-commands = typer.Typer(cls=DefaultListGroup, help="List the limits in use. Without a command: list them.")
+commands = typer.Typer(cls=DefaultListGroup, help="Limits in use. Without a command: list them.")
 
 
 @commands.command("list")
@@ -46,7 +44,8 @@ def list_(
     limit. AVAILABLE is when the limit admits the next job.
     """
     settings = common.settings()
-    found = [each for each in asyncio.run(_list(settings)) if each.id.startswith(name)]
+    limits = with_client(settings, lambda client: client.store.limits())
+    found = [each for each in limits if each.id.startswith(name)]
     found.sort(key=lambda each: (-each.held / each.most, -each.waiting, each.id))
     if common.as_json:
         print_json([limit_document(each) for each in found[:limit]])
@@ -58,11 +57,6 @@ def list_(
     write(console, fit_table(console, COLUMNS, [_row(each) for each in found[:limit]]))
     if len(found) > limit:
         stderr().print(f"These are the fullest {limit} of {len(found):,} (--limit).", style="dim")
-
-
-async def _list(settings: Settings) -> list[LimitStats]:
-    async with open_client(settings) as client:
-        return await client.store.limits()
 
 
 def _row(limit: LimitStats) -> list[Text]:

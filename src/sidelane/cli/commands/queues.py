@@ -1,9 +1,7 @@
 """`sidelane queues`: list, pause, resume and drain queues."""
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Annotated, Self
 
 import typer
@@ -15,7 +13,7 @@ from sidelane.admin.actions import ActionResult
 from sidelane.admin.actions import Status as ActionStatus
 from sidelane.admin.documents import queue_document
 from sidelane.cli.commands.workers import warn_without_worker
-from sidelane.cli.locate import open_client
+from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, expand_options
 from sidelane.cli.output.console import interactive, output, print_json, stderr, warning, write
 from sidelane.cli.output.results import print_results
@@ -46,7 +44,7 @@ def list_(*, common: Common) -> None:
     has waited. RATE is how many jobs started, averaged over about the last minute. WORKERS is the number of live workers.
     """
     settings = common.settings()
-    found, workers = asyncio.run(_list(settings))
+    found, workers = with_client(settings, lambda client: queues.list_queues(client.store))
     if common.as_json:
         print_json([queue_document(queue, workers) for queue in found])
         return
@@ -65,14 +63,14 @@ def list_(*, common: Common) -> None:
 @expand_options
 def pause(names: Names, *, common: Common) -> None:
     """Start no more jobs of these queues, on any worker. Running jobs go on; jobs can still be submitted."""
-    print_results(asyncio.run(_set_paused(common.settings(), names, paused=True)), as_json=common.as_json, key="name")
+    print_results(_set_paused(common.settings(), names, paused=True), as_json=common.as_json, key="name")
 
 
 @commands.command()
 @expand_options
 def resume(names: Names, *, common: Common) -> None:
     """Let jobs of these queues start again, on all workers."""
-    print_results(asyncio.run(_set_paused(common.settings(), names, paused=False)), as_json=common.as_json, key="name")
+    print_results(_set_paused(common.settings(), names, paused=False), as_json=common.as_json, key="name")
 
 
 @commands.command()
@@ -91,10 +89,10 @@ def drain(
     The exit code is 1 if jobs still run after --timeout.
     """
     settings = common.settings()
-    results = asyncio.run(_set_paused(settings, names, paused=True))
+    results = _set_paused(settings, names, paused=True)
     paused = [result.name for result in results if result.status is ActionStatus.DONE]
     try:
-        left = asyncio.run(_drain(settings, paused, timeout)) if paused else {}
+        left = _drain(settings, paused, timeout) if paused else {}
     except KeyboardInterrupt:
         resume_command = f"`sidelane queues resume {' '.join(paused)}`"
         stderr().print(warning(f"interrupted; still paused: {', '.join(paused)}. Resume with {resume_command}."))
@@ -117,9 +115,7 @@ class DrainView:
             self._status.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._status is not None:
             self._status.stop()
 
@@ -134,20 +130,13 @@ class DrainView:
         self._shown = running
 
 
-async def _list(settings: Settings) -> tuple[list[QueueStats], list[WorkerInfo]]:
-    async with open_client(settings) as client:
-        return await queues.list_queues(client.store)
+def _set_paused(settings: Settings, names: Sequence[str], *, paused: bool) -> list[ActionResult]:
+    return with_client(settings, lambda client: queues.set_paused(client.store, names, paused=paused))
 
 
-async def _set_paused(settings: Settings, names: Sequence[str], *, paused: bool) -> list[ActionResult]:
-    async with open_client(settings) as client:
-        return await queues.set_paused(client.store, names, paused=paused)
-
-
-async def _drain(settings: Settings, names: Sequence[str], timeout: float | None) -> dict[str, int]:
-    async with open_client(settings) as client:
-        with DrainView() as view:
-            return await queues.wait_until_drained(client.store, names, timeout, view.show)
+def _drain(settings: Settings, names: Sequence[str], timeout: float | None) -> dict[str, int]:
+    with DrainView() as view:
+        return with_client(settings, lambda client: queues.wait_until_drained(client.store, names, timeout, view.show))
 
 
 def _row(queue: QueueStats, workers: Sequence[WorkerInfo]) -> list[Text]:

@@ -1,7 +1,5 @@
 """`sidelane schedules`: list, enable, disable, run and forget schedules."""
 
-import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,17 +7,14 @@ import typer
 from rich.text import Text
 
 from sidelane.admin import schedules
-from sidelane.admin.actions import ActionResult
 from sidelane.admin.documents import job_document, schedule_document
-from sidelane.cli.locate import open_client
+from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
 from sidelane.cli.output.results import print_results
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, relative_time, timestamp
-from sidelane.model.job import JobRecord
-from sidelane.model.schedule import Schedule, ScheduleList, ScheduleRecord
-from sidelane.model.settings import Settings
+from sidelane.model.schedule import Schedule, ScheduleRecord
 from sidelane.stores.factory import redact_url
 
 COLUMNS = Columns(
@@ -47,7 +42,7 @@ def list_(*, common: Common) -> None:
     MISSED says what happens to runs that were missed while no process was up: skipped, caught up once, or all of them.
     """
     settings = common.settings()
-    found = asyncio.run(_list(settings))
+    found = with_client(settings, lambda client: client.store.list_schedules())
     if common.as_json:
         print_json([schedule_document(record, schedules.next_run(record)) for record in found.records])
         return
@@ -64,23 +59,21 @@ def list_(*, common: Common) -> None:
 @expand_options
 def enable(names: Names, *, common: Common) -> None:
     """Enable schedules. Runs that they missed while disabled are not caught up."""
-    results = asyncio.run(_set_enabled(common.settings(), names, enabled=True))
-    print_results(results, as_json=common.as_json, key="name")
+    _set_enabled(common, names, enabled=True)
 
 
 @commands.command()
 @expand_options
 def disable(names: Names, *, common: Common) -> None:
     """Disable schedules until they are enabled again. Jobs that they have submitted go on."""
-    results = asyncio.run(_set_enabled(common.settings(), names, enabled=False))
-    print_results(results, as_json=common.as_json, key="name")
+    _set_enabled(common, names, enabled=False)
 
 
 @commands.command()
 @expand_options
 def run(name: Name, *, common: Common) -> None:
     """Submit a schedule's job now, and print the job's id. The scheduled times do not change."""
-    record, created = asyncio.run(_run(common.settings(), name))
+    record, created = with_client(common.settings(), lambda client: schedules.run_now(client, name))
     if not created:
         stderr().print(warning("nothing was submitted: an unfinished job, whose id follows, has the same unique key"))
     if common.as_json:
@@ -93,27 +86,13 @@ def run(name: Name, *, common: Common) -> None:
 @expand_options
 def forget(name: Name, *, common: Common) -> None:
     """Delete a schedule that no program declares any more. A program that declares it adds it again when it starts."""
-    print_results(asyncio.run(_forget(common.settings(), name)), as_json=common.as_json, key="name")
+    results = with_client(common.settings(), lambda client: schedules.forget(client.store, [name]))
+    print_results(results, as_json=common.as_json, key="name")
 
 
-async def _list(settings: Settings) -> ScheduleList:
-    async with open_client(settings) as client:
-        return await client.store.list_schedules()
-
-
-async def _set_enabled(settings: Settings, names: Sequence[str], *, enabled: bool) -> list[ActionResult]:
-    async with open_client(settings) as client:
-        return await schedules.set_enabled(client.store, names, enabled=enabled)
-
-
-async def _run(settings: Settings, name: str) -> tuple[JobRecord, bool]:
-    async with open_client(settings) as client:
-        return await schedules.run_now(client, name)
-
-
-async def _forget(settings: Settings, name: str) -> list[ActionResult]:
-    async with open_client(settings) as client:
-        return await schedules.forget(client.store, [name])
+def _set_enabled(common: Common, names: list[str], *, enabled: bool) -> None:
+    results = with_client(common.settings(), lambda client: schedules.set_enabled(client.store, names, enabled=enabled))
+    print_results(results, as_json=common.as_json, key="name")
 
 
 def _row(record: ScheduleRecord, now: float) -> list[Text]:

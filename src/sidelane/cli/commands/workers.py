@@ -1,6 +1,5 @@
 """`sidelane workers`: list the live workers with their health, slots and queues."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -8,12 +7,11 @@ from rich.text import Text
 
 from sidelane.admin.documents import worker_document
 from sidelane.admin.queues import job_count, list_queues, without_worker
-from sidelane.cli.locate import open_client
+from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
 from sidelane.cli.output.tables import MIN_WIDTH, Columns, fit_table
 from sidelane.cli.output.time_format import relative_time
-from sidelane.model.settings import Settings
 from sidelane.model.worker import QueueStats, WorkerInfo
 from sidelane.tasks.internal_queues import without_internal
 
@@ -27,7 +25,7 @@ COLUMNS = Columns(
 @expand_options
 def workers(*, common: Common) -> None:
     """List the live workers: health, slots, queues."""
-    queues, found = asyncio.run(_list(common.settings()))
+    queues, found = with_client(common.settings(), lambda client: list_queues(client.store))
     found.sort(key=lambda worker: (worker.name, worker.started))
     if common.as_json:
         print_json([worker_document(worker) for worker in found])
@@ -48,11 +46,6 @@ def warn_without_worker(queues: Sequence[QueueStats], workers: Sequence[WorkerIn
     for queue in without_worker(queues, workers):
         verb = "waits" if queue.queued == 1 else "wait"
         stderr().print(warning(f"{job_count(queue.queued)} {verb} in queue {queue.name!r}, which no live worker takes"))
-
-
-async def _list(settings: Settings) -> tuple[list[QueueStats], list[WorkerInfo]]:
-    async with open_client(settings) as client:
-        return await list_queues(client.store)
 
 
 def _row(worker: WorkerInfo, now: float) -> list[Text]:

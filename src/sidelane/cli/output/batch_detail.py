@@ -1,7 +1,6 @@
 """Batch progress: a detail view, a live bar, or JSON lines."""
 
 import time
-from types import TracebackType
 from typing import Protocol, Self
 
 from rich.live import Live
@@ -23,9 +22,7 @@ class BatchView(Protocol):
     """Shows a batch that is watched."""
 
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
     def show(self, record: BatchRecord) -> None: ...
 
 
@@ -35,9 +32,7 @@ class BatchLines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
     def show(self, record: BatchRecord) -> None:
@@ -56,9 +51,7 @@ class BatchProgress:
         self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def show(self, record: BatchRecord) -> None:

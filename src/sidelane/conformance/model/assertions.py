@@ -1,4 +1,4 @@
-"""What a store gave, held against what it should hold."""
+"""Comparisons of a store's results with the reference store."""
 
 import json
 from collections import Counter
@@ -13,7 +13,7 @@ from sidelane.model.worker import ClaimRequest, LimitStats, QueueStats
 
 
 def check_record(expected: ReferenceJob, found: JobRecord) -> None:
-    """Compare one record with what is expected of it."""
+    """Compare one record with its reference."""
     assert found.spec == expected.spec, found
     assert (found.state, found.attempt, found.ends) == (expected.state, expected.attempt, expected.ends), found
     assert (found.result, found.progress) == (expected.result, expected.progress), found
@@ -32,17 +32,19 @@ def check_record(expected: ReferenceJob, found: JobRecord) -> None:
 
 
 def check_log(expected: ReferenceJob, events: tuple[Event, ...]) -> None:
-    """Compare a log line by line; lines of one stretch share an epoch that no other stretch has."""
+    """Compare a log event by event; events with one epoch key share an epoch that no others have."""
     epochs: dict[tuple[int, int], int] = {}
-    for number, (line, event) in enumerate(zip(expected.log, events, strict=True), 1):
-        assert (event.number, event.name) == (number, line.name)
-        if line.name == END:
-            said = json.loads(event.data)
-            assert (said["id"], said["state"]) == (expected.spec.id, line.data)
+    for number, (expected_event, event) in enumerate(zip(expected.log, events, strict=True), 1):
+        assert (event.number, event.name) == (number, expected_event.name)
+        if expected_event.name == END:
+            data = json.loads(event.data)
+            assert (data["id"], data["state"]) == (expected.spec.id, expected_event.data)
         else:
-            assert event.data == line.data
-            assert epochs.setdefault(line.stretch, event.epoch) == event.epoch, "one stretch has two epochs"
-    assert len(set(epochs.values())) == len(epochs), "two stretches share an epoch"
+            assert event.data == expected_event.data
+            assert epochs.setdefault(expected_event.epoch_key, event.epoch) == event.epoch, (
+                "one epoch key has two epochs"
+            )
+    assert len(set(epochs.values())) == len(epochs), "two epoch keys share an epoch"
 
 
 def check_choice(
@@ -51,35 +53,35 @@ def check_choice(
     chosen: list[str],
     ages: dict[str, int],
     *,
-    passed_over: set[str],
-    born: bool,
+    skippable: set[str],
+    has_new: bool,
 ) -> None:
-    """Check that a claim took as many as it could, by priority, and each user's oldest first.
+    """Check that a claim took as many jobs as possible, by priority, and each user's oldest first.
 
-    Those `passed_over` may have been left behind for a limit; `born` says whether there were others than the `ready` ones.
+    Jobs in `skippable` may be left behind because of a limit. `has_new` is True if jobs besides `ready` became claimable.
     """
-    room = request.limit
+    free = request.limit
     for queue, slots in (request.queues or dict.fromkeys("xy", request.limit)).items():
-        there = {job.spec.id: job.spec for job in ready if job.spec.queue == queue}
-        taken = [there[job_id] for job_id in chosen if job_id in there]
-        left = [spec for spec in there.values() if spec not in taken and spec.id not in passed_over]
-        assert len(taken) <= min(slots, room)
-        assert born or not left or len(taken) == min(slots, room), "a claim left what it had room for"
-        room -= len(taken)
+        candidates = {job.spec.id: job.spec for job in ready if job.spec.queue == queue}
+        taken = [candidates[job_id] for job_id in chosen if job_id in candidates]
+        left = [spec for spec in candidates.values() if spec not in taken and spec.id not in skippable]
+        assert len(taken) <= min(slots, free)
+        assert has_new or not left or len(taken) == min(slots, free), "a claim left jobs although it had free slots"
+        free -= len(taken)
         if request.ids:
             continue
         priorities = [spec.priority for spec in taken]
         assert priorities == sorted(priorities, reverse=True)
         assert all(spec.priority <= priorities[-1] for spec in left if taken)
-        for line in {(spec.user, spec.priority) for spec in taken}:
-            mine = [ages[spec.id] for spec in taken if (spec.user, spec.priority) == line]
-            others = [ages[spec.id] for spec in left if (spec.user, spec.priority) == line]
+        for group in {(spec.user, spec.priority) for spec in taken}:
+            mine = [ages[spec.id] for spec in taken if (spec.user, spec.priority) == group]
+            others = [ages[spec.id] for spec in left if (spec.user, spec.priority) == group]
             assert mine == sorted(mine), "a user's younger job went first"
             assert all(mine[-1] < age for age in others), "a user's older job was left behind"
 
 
 def check_batch(expected: ReferenceBatch, counts: Counter[State], found: BatchRecord | None) -> None:
-    """Compare a batch and its counts with what is expected of it."""
+    """Compare a batch and its counts with their reference."""
     assert found is not None
     assert (found.spec, found.sealed, found.ends) == (expected.spec, expected.sealed, expected.ends), found
     assert (found.ended is not None) == expected.ended, found
@@ -88,7 +90,7 @@ def check_batch(expected: ReferenceBatch, counts: Counter[State], found: BatchRe
 
 
 def check_limits(expected: ReferenceStore, records: list[JobRecord], found: list[LimitStats]) -> None:
-    """Compare what is held and who waits; rates are compared by what they let in."""
+    """Compare used slots and waiting jobs. Rates are checked by the jobs that they admit."""
     listed = {each.id: each for each in found}
     assert len(listed) == len(found)
     for limit in AT_START:
@@ -100,21 +102,21 @@ def check_limits(expected: ReferenceStore, records: list[JobRecord], found: list
             assert (limit.id in listed) == bool(counted.held or waiting), counted
 
 
-def check_woken(expected: ReferenceStore, records: list[JobRecord]) -> None:
-    """After a sweep, as many of those who waited at a limit are ready as it has room for."""
+def check_unblocked(expected: ReferenceStore, records: list[JobRecord]) -> None:
+    """Check that after a sweep as many blocked jobs are ready as their limit admits."""
     for limit in AT_START:
-        concerned = [record for record in records if limit in record.spec.limits and record.state is State.QUEUED]
-        room = limit.most - len(expected.members(limit.id)) if limit.window is None else 1 - expected.full(limit)
-        ready = sum(record.waiting_for_limit is None for record in concerned)
-        assert ready >= room or all(record.waiting_for_limit != limit.id for record in concerned), (limit, records)
+        jobs = [record for record in records if limit in record.spec.limits and record.state is State.QUEUED]
+        capacity = limit.most - len(expected.members(limit.id)) if limit.window is None else 1 - expected.is_full(limit)
+        ready = sum(record.waiting_for_limit is None for record in jobs)
+        assert ready >= capacity or all(record.waiting_for_limit != limit.id for record in jobs), (limit, records)
 
 
 def check_queue(records: list[JobRecord], found: QueueStats) -> None:
-    """Compare what a queue counts with the jobs it has."""
+    """Compare the counts of a queue with its jobs."""
     states = Counter(record.state for record in records if record.spec.queue == found.name)
-    parked = sum(record.waiting_for_limit is not None for record in records if record.spec.queue == found.name)
+    blocked = sum(record.waiting_for_limit is not None for record in records if record.spec.queue == found.name)
     assert (found.queued, found.running, found.waiting_for_limit) == (
         states[State.QUEUED],
         states[State.RUNNING],
-        parked,
+        blocked,
     ), found

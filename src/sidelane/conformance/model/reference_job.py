@@ -1,4 +1,4 @@
-"""What is expected of one job, and of one batch."""
+"""Reference state of a job and of a batch."""
 
 from dataclasses import dataclass, field
 
@@ -8,11 +8,11 @@ from sidelane.model.job import JobSpec, Lease, State
 
 @dataclass(slots=True)
 class ExpectedEvent:
-    """One event: its name, its data (of an end: the state), and the stretch of the log that shares an epoch."""
+    """An event: name, data (for an end: the state), and a key for the part of the log that shares an epoch."""
 
     name: str
     data: str
-    stretch: tuple[int, int]
+    epoch_key: tuple[int, int]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,18 +33,18 @@ class ReferenceJob:
     cancel_requested: bool = False
     worker: str | None = None
     lease: Lease | None = None
-    external_lease: float | None = None  # handed over, until this time
-    finished_lease: Lease | None = None  # of the last report that counted, until the next claim or requeue
-    reported: set[Lease] = field(default_factory=set)  # every lease under which a report counted
+    external_lease: float | None = None  # external until this time
+    finished_lease: Lease | None = None  # of the last result that counted, until the next claim or requeue
+    reported: set[Lease] = field(default_factory=set)  # every lease whose result counted
     seen: int = 0  # entries of this attempt
-    holes: int = 0  # left by ordinals of this attempt
+    gaps: int = 0  # gaps in the ordinals of this attempt
     result: str | None = None
     progress: str | None = None
     log: list[ExpectedEvent] = field(default_factory=list)
     removed: bool = False
 
-    def late(self, now: float) -> bool:
-        """Return whether this queued job can only fail."""
+    def is_expired(self, now: float) -> bool:
+        """Return True if this queued job can only fail."""
         spec = self.spec
         unstarted = spec.expires is not None and self.attempt == 0 and now > self.submitted + spec.expires
         return unstarted or (spec.deadline is not None and now > self.submitted + spec.deadline)
@@ -52,7 +52,7 @@ class ReferenceJob:
 
 @dataclass(slots=True, kw_only=True)
 class ReferenceBatch:
-    """One batch; what it counts is told by its jobs."""
+    """One batch; its counts come from its jobs."""
 
     spec: BatchSpec
     sealed: bool = False

@@ -1,6 +1,6 @@
-"""Reference store: the store contract in plain Python, as short as a definition.
+"""Reference store: the contract in plain Python, small enough to be read as its definition.
 
-The order of users (see the suite's `fairness`) and of jobs that wait for a limit (`parking`) is not part of it.
+It does not define the order of users (see `fairness`) or of blocked jobs (see `blocked_jobs`), nor what the contract leaves open.
 """
 
 from collections import Counter
@@ -29,24 +29,24 @@ from sidelane.model.worker import Claimed, ClaimRequest
 
 
 class ReferenceStore:
-    """All the jobs of a store, by its verbs."""
+    """A model of a store, with the same methods."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.jobs: dict[str, ReferenceJob] = {}
         self.batches: dict[str, ReferenceBatch] = {}
-        self.used: dict[str, float] = {}  # of each rate: when all that was used will be free again
+        self.used: dict[str, float] = {}  # of each rate: the theoretical arrival time (GCRA)
         self.paused: set[str] = set()
-        self.patient_until = 0.0  # no listeners and nobody outside are given up before (rules 5)
+        self.expire_after = 0.0  # listeners and external jobs do not expire before this time (rule 5)
 
     def submit(self, spec: JobSpec) -> tuple[str, bool] | frozenset[int]:
-        """Return the id of the job that answers, and whether it is new; or the possible statuses of the refusal."""
+        """Return the id of the new or existing job and whether it is new, or the possible statuses of the rejection."""
         if spec.id in self.jobs:
             return spec.id, False
         if holder := self._holder(spec):
             return holder, False
-        if refused := self._refused(spec):
-            return refused
+        if rejections := self._rejections(spec):
+            return rejections
         now = self._clock()
         self.jobs[spec.id] = ReferenceJob(spec=spec, submitted=now, due=now + spec.delay)
         for limit in spec.limits:
@@ -56,31 +56,31 @@ class ReferenceStore:
                 self._replace(limit, spec.id)
         return spec.id, True
 
-    def _refused(self, spec: JobSpec) -> frozenset[int]:
+    def _rejections(self, spec: JobSpec) -> frozenset[int]:
         batch = self.batches.get(spec.batch or "")
         queued = [job for job in self.jobs.values() if job.state is State.QUEUED and job.spec.queue == spec.queue]
         reasons = {
             422: spec.batch is not None and batch is None,
             409: batch is not None and batch.sealed,
             503: spec.max_queued is not None and len(queued) >= spec.max_queued,
-            429: any(self.full(limit) for limit in spec.limits if not limit.at_start),
+            429: any(self.is_full(limit) for limit in spec.limits if not limit.at_start),
         }
-        return frozenset(status for status, holds in reasons.items() if holds)
+        return frozenset(status for status, applies in reasons.items() if applies)
 
-    def _replace(self, limit: Limit, newcomer: str) -> None:
+    def _replace(self, limit: Limit, new_id: str) -> None:
         others = [
             job
             for job in self.jobs.values()
             if limit in job.spec.limits
             and job.state in UNFINISHED
             and not job.cancel_requested
-            and job.spec.id != newcomer
+            and job.spec.id != new_id
         ]
         for job in others[: max(0, len(others) - limit.most + 1)]:
             self.cancel(job.spec.id)
 
     def members(self, limit_id: str) -> set[str]:
-        """Return the jobs that hold a slot: unfinished ones if submits take it, running ones if starts take it."""
+        """Return the jobs with a slot: running ones if it is acquired at the start, otherwise unfinished ones."""
         return {
             job.spec.id
             for job in self.jobs.values()
@@ -89,15 +89,15 @@ class ReferenceStore:
             if (job.state is State.RUNNING if limit.at_start else job.state in UNFINISHED)
         }
 
-    def full(self, limit: Limit) -> bool:
-        """Return whether the limit is reached."""
+    def is_full(self, limit: Limit) -> bool:
+        """Return True if the limit admits no more."""
         if limit.every is None:
             return len(self.members(limit.id)) >= limit.most
         return self._used(limit) - self._clock() > (limit.burst - 1) * limit.every + 1e-9
 
-    def held_up(self, spec: JobSpec) -> bool:
-        """Return whether a limit prevents the start of such a job."""
-        return any(self.full(limit) for limit in spec.limits if limit.at_start)
+    def is_blocked(self, spec: JobSpec) -> bool:
+        """Return True if a limit blocks the start of such a job."""
+        return any(self.is_full(limit) for limit in spec.limits if limit.at_start)
 
     def _used(self, limit: Limit) -> float:
         now = self._clock()
@@ -115,74 +115,74 @@ class ReferenceStore:
         return None
 
     def claimable(self, request: ClaimRequest) -> list[ReferenceJob]:
-        """List the jobs that this claim may take."""
+        """Return the jobs that a claim may start."""
         now = self._clock()
         return [
             job
             for job in self.jobs.values()
             if job.state is State.QUEUED
             and job.due <= now
-            and not job.late(now)
+            and not job.is_expired(now)
             and job.spec.queue not in self.paused
             and (job.spec.id in request.ids or (not request.ids and job.isolated == request.isolated))
             and (request.ids or job.spec.queue in request.queues)
             and (request.tasks is None or job.spec.version <= request.tasks.get(job.spec.task, 0))
         ]
 
-    def late(self) -> list[ReferenceJob]:
+    def expired(self) -> list[ReferenceJob]:
         now = self._clock()
-        return [job for job in self.jobs.values() if job.state is State.QUEUED and job.late(now)]
+        return [job for job in self.jobs.values() if job.state is State.QUEUED and job.is_expired(now)]
 
     def claimed(self, claimed: Claimed, worker: str) -> None:
         job = self.jobs[claimed.record.id]
         job.state, job.worker, job.lease = State.RUNNING, worker, claimed.lease
         job.attempt += 1
         job.finished_lease = None
-        job.seen = job.holes = 0
+        job.seen = job.gaps = 0
         for limit in job.spec.limits:
             if limit.at_start:
                 self._debit(limit)
 
     def append(self, append: EventAppend) -> bool:
-        """Append, and return the answer. Repeated events are ignored; a gap is recorded by an event of its own."""
+        """Append, and return whether the lease is valid. Repeated events are ignored; a gap is recorded by an event of its own."""
         job = self.jobs.get(append.lease.job_id)
         if job is None or job.lease != append.lease:
             return False
         if append.entries:
-            self._write(job, append.ordinal, append.entries)
+            self._append(job, append.ordinal, append.entries)
         return True
 
-    def _write(self, job: ReferenceJob, first: int, entries: Sequence[NewEvent]) -> None:
+    def _append(self, job: ReferenceJob, first: int, entries: Sequence[NewEvent]) -> None:
         missing = first - job.seen - 1
         if missing > 0:
-            job.holes += 1
+            job.gaps += 1
             job.seen = first - 1
-            job.log.append(ExpectedEvent(GAP, f'{{"missing":{missing}}}', (job.attempt, job.holes)))
+            job.log.append(ExpectedEvent(GAP, f'{{"missing":{missing}}}', (job.attempt, job.gaps)))
         for ordinal, entry in enumerate(entries, first):
             if ordinal > job.seen:
                 job.seen = ordinal
-                job.log.append(ExpectedEvent(entry.name, entry.data, (job.attempt, job.holes)))
+                job.log.append(ExpectedEvent(entry.name, entry.data, (job.attempt, job.gaps)))
                 if entry.name == PROGRESS:
                     job.progress = entry.data
 
     def finish(self, report: AttemptResult) -> bool:
-        """End or requeue the job, and return the answer."""
+        """Return whether the result counts, and finish or requeue the job."""
         job = self.jobs.get(report.lease.job_id)
         if job is None or job.lease != report.lease:
             return job is not None and job.finished_lease == report.lease
         if isinstance(report.outcome, Dispatched) and job.external_lease is not None:
             return True
-        self._write(job, report.ordinal, report.entries)
+        self._append(job, report.ordinal, report.entries)
         if isinstance(report.outcome, Dispatched) and not job.cancel_requested:
             job.worker, job.external_lease = None, self._clock() + report.outcome.timeout
             self.submit(report.outcome.sending)
             return True
         job.finished_lease = report.lease
         job.reported.add(report.lease)
-        self._conclude(job, report.outcome)
+        self._apply(job, report.outcome)
         return True
 
-    def _conclude(self, job: ReferenceJob, outcome: Outcome) -> None:
+    def _apply(self, job: ReferenceJob, outcome: Outcome) -> None:
         match outcome:
             case Succeeded(result):
                 job.result = result
@@ -193,13 +193,13 @@ class ReferenceStore:
                 self.end(job, State.CANCELLED)
             case Retried(_, delay):
                 job.failures += 1
-                self._give_back(job, delay)
+                self._return_to_queue(job, delay)
             case Released(delay):
-                self._give_back(job, delay)
+                self._return_to_queue(job, delay)
             case Lost():
                 self.lose([job])
 
-    def _give_back(self, job: ReferenceJob, delay: float) -> None:
+    def _return_to_queue(self, job: ReferenceJob, delay: float) -> None:
         if job.cancel_requested:
             self.end(job, State.CANCELLED)
         else:
@@ -207,19 +207,19 @@ class ReferenceStore:
             job.due = self._clock() + delay
 
     def end(self, job: ReferenceJob, state: State) -> None:
-        """End a job, with its end event, its follow-ups, its children if they cascade, and its batch if it was the last."""
+        """Finish a job: its end event, follow-ups, cascading children, and its batch if this was the last job."""
         job.state, job.worker, job.lease, job.external_lease, job.cancel_requested = state, None, None, None, False
         job.ended = self._clock()
         job.ends += 1
         job.log.append(ExpectedEvent(END, state, (0, 0)))
-        for place, follow in enumerate(job.spec.follow_ups):
+        for index, follow in enumerate(job.spec.follow_ups):
             if state in follow.on:
-                self.submit(replace(follow.spec, id=f"{job.spec.id}.{job.ends}.{place}", parent=job.spec.id))
+                self.submit(replace(follow.spec, id=f"{job.spec.id}.{job.ends}.{index}", parent=job.spec.id))
         if state is State.CANCELLED:
             for child in list(self.jobs.values()):
                 if child.spec.cascade and child.spec.parent == job.spec.id:
                     self.cancel(child.spec.id)
-        self._settle(job.spec.batch)
+        self._end_batch_if_done(job.spec.batch)
 
     def open_batch(self, spec: BatchSpec) -> None:
         self.batches.setdefault(spec.id, ReferenceBatch(spec=spec))
@@ -227,23 +227,23 @@ class ReferenceStore:
     def seal_batch(self, batch_id: str) -> None:
         if batch_id in self.batches:
             self.batches[batch_id].sealed = True
-            self._settle(batch_id)
+            self._end_batch_if_done(batch_id)
 
     def counts(self, batch_id: str) -> Counter[State]:
-        """Count the jobs of a batch by their states; those that have been removed still count."""
+        """Count the jobs of a batch by state, including removed ones."""
         return Counter(job.state for job in self.jobs.values() if job.spec.batch == batch_id)
 
-    def _settle(self, batch_id: str | None) -> None:
-        """End a batch if it is sealed and all its jobs have ended."""
+    def _end_batch_if_done(self, batch_id: str | None) -> None:
+        """End a batch if it is sealed and all its jobs have finished."""
         batch, counts = self.batches.get(batch_id or ""), self.counts(batch_id or "")
         if batch is None or not batch.sealed or batch.ended or any(counts[state] for state in UNFINISHED):
             return
         batch.ended = True
         batch.ends += 1
         state = State.SUCCEEDED if counts[State.SUCCEEDED] == counts.total() else State.FAILED
-        for place, follow in enumerate(batch.spec.follow_ups):
+        for index, follow in enumerate(batch.spec.follow_ups):
             if state in follow.on:
-                self.submit(replace(follow.spec, id=f"{batch_id}.{batch.ends}.{place}"))
+                self.submit(replace(follow.spec, id=f"{batch_id}.{batch.ends}.{index}"))
 
     def cancel(self, job_id: str) -> None:
         job = self.jobs.get(job_id)
@@ -253,12 +253,12 @@ class ReferenceStore:
             job.cancel_requested = True
 
     def requeue(self, job_id: str, arguments: str | None) -> bool:
-        """Return false if the unique key or a limit is taken."""
+        """Return False if the unique key is taken or a limit is full."""
         job = self.jobs[job_id]
         if job.state in UNFINISHED or job.removed:
             return True
         slots = [limit for limit in job.spec.limits if not limit.at_start and limit.window is None]
-        if self._holder(job.spec) or any(map(self.full, slots)):
+        if self._holder(job.spec) or any(map(self.is_full, slots)):
             return False
         job.state, job.due, job.result, job.finished_lease = State.QUEUED, self._clock(), None, None
         job.failures = job.worker_losses = 0
@@ -269,21 +269,21 @@ class ReferenceStore:
         return True
 
     def remove(self, job_id: str) -> bool:
-        """Return false if there is nothing to remove."""
+        """Return False if there is no job that may be removed."""
         job = self.jobs.get(job_id)
-        if job is None or job.removed or job.state in UNFINISHED or job_id in self._busy():
+        if job is None or job.removed or job.state in UNFINISHED or job_id in self._with_unfinished_children():
             return False
         self._remove(job)
         return True
 
     def _remove(self, job: ReferenceJob) -> None:
         job.removed = True
-        for place, follow in enumerate(job.spec.follow_ups):
+        for index, follow in enumerate(job.spec.follow_ups):
             if follow.on == REMOVED:
-                self.submit(replace(follow.spec, id=f"{job.spec.id}.removed.{place}"))
+                self.submit(replace(follow.spec, id=f"{job.spec.id}.removed.{index}"))
 
-    def _busy(self) -> set[str | None]:
-        """Return the jobs that have unfinished children."""
+    def _with_unfinished_children(self) -> set[str | None]:
+        """Return the ids of jobs with unfinished children."""
         return {job.spec.parent for job in self.jobs.values() if job.state in UNFINISHED}
 
     def lease_status(self, lease: Lease) -> LeaseStatus:
@@ -292,37 +292,37 @@ class ReferenceStore:
             return LeaseStatus.LOST
         return LeaseStatus.CANCEL if job.cancel_requested else LeaseStatus.HELD
 
-    def listen(self, job_id: str) -> None:
+    def touch_listener(self, job_id: str) -> None:
         if job_id in self.jobs:
             self.jobs[job_id].listened = self._clock()
 
     def overdue(self) -> list[ReferenceJob]:
-        """List the jobs that nobody outside has ended in time, where that is counted now."""
+        """Return the external jobs past their timeout, if they may expire now."""
         now = self._clock()
-        handed_over = [job for job in self.jobs.values() if job.external_lease is not None and now > job.external_lease]
-        return handed_over if now >= self.patient_until else []
+        overdue = [job for job in self.jobs.values() if job.external_lease is not None and now > job.external_lease]
+        return overdue if now >= self.expire_after else []
 
-    def lose(self, group: Iterable[ReferenceJob]) -> None:
-        """Take back the leases of one dead worker, or one lease that it no longer renews: each costs its job a loss."""
-        for job in list(group):
+    def lose(self, jobs: Iterable[ReferenceJob]) -> None:
+        """Count a worker loss for each job, and requeue or fail it."""
+        for job in list(jobs):
             job.worker_losses += 1
             job.isolated = job.spec.isolable and job.worker_losses >= max(1, min(2, job.spec.max_worker_losses))
             if job.worker_losses > job.spec.max_worker_losses and not job.cancel_requested:
                 self.end(job, State.FAILED)
             else:
-                self._give_back(job, 0)
+                self._return_to_queue(job, 0)
 
     def sweep(self) -> None:
-        """Do what time asks for, leases aside: end what is late or abandoned, remove what was kept long enough."""
+        """Fail expired jobs, cancel abandoned ones, and remove those past their retention. Leases are not included."""
         now = self._clock()
-        for job in self.late():
+        for job in self.expired():
             self.end(job, State.FAILED)
-        for job in list(self.jobs.values()) if now >= self.patient_until else []:
+        for job in list(self.jobs.values()) if now >= self.expire_after else []:
             after = job.spec.abandon_after
             if after is not None and job.listened is not None and now > job.listened + after:
                 self.cancel(job.spec.id)
-        busy = self._busy()
+        parents = self._with_unfinished_children()
         for job in list(self.jobs.values()):
             over = job.state.finished and now > job.ended + job.spec.retention
-            if over and not job.removed and job.spec.id not in busy:
+            if over and not job.removed and job.spec.id not in parents:
                 self._remove(job)

@@ -1,7 +1,7 @@
-"""A machine that drives a store through random calls and holds it to the expectation after each of them.
+"""State machine (Hypothesis) that makes random calls to a store and compares it with the reference store after each.
 
 class SqliteMachine(StoreMachine):
-    def new_place(self) -> Place: ...
+    def new_factory(self) -> StoreFactory: ...
 
 TestSqliteMachine = SqliteMachine.TestCase
 """
@@ -15,8 +15,8 @@ from sidelane.conformance.model.assertions import check_batch, check_limits, che
 from sidelane.conformance.model.driver import LEASE, TICK, TICKS_TO_EXPIRE, StoreDriver
 from sidelane.conformance.model.strategies import (
     batches,
+    dispatches,
     entries,
-    hand_overs,
     isolation,
     job_ids,
     numbers,
@@ -34,13 +34,13 @@ from sidelane.model.worker import ClaimRequest, WorkerInfo
 
 
 class StoreMachine(StoreDriver):
-    """The rules. A subclass brings `new_place`; `connections` says how many stores to open there."""
+    """The rules. A subclass defines `new_factory`; `connections` is the number of stores to open."""
 
-    # What users do.
+    # Calls of users.
 
-    @initialize(spec=batches, wanted=st.lists(specs, min_size=2, max_size=6), piece=st.sampled_from([200, 1, 3]))
-    def begin(self, spec: BatchSpec, wanted: list[JobSpec], piece: int) -> None:
-        self.piece = piece
+    @initialize(spec=batches, wanted=st.lists(specs, min_size=2, max_size=6), sweep_limit=st.sampled_from([200, 1, 3]))
+    def begin(self, spec: BatchSpec, wanted: list[JobSpec], sweep_limit: int) -> None:
+        self.sweep_limit = sweep_limit
         self.run(self.store.open_batch(spec))
         self.expected.open_batch(spec)
         self.submit(wanted)
@@ -60,7 +60,7 @@ class StoreMachine(StoreDriver):
 
     @rule(which=numbers, arguments=st.sampled_from([None, None, '{"n": 1}']))
     def requeue(self, which: int, arguments: str | None) -> None:
-        """Requeue one of those that have ended; what becomes of one with a deadline or a listener after that is left open."""
+        """Requeue a finished job without deadline or listener, owner times the contract leaves open after a requeue."""
         ended = [
             job.spec.id
             for job in self.expected.jobs.values()
@@ -82,16 +82,16 @@ class StoreMachine(StoreDriver):
             self.expected.seal_batch("m")
 
     @rule(job_id=job_ids)
-    def listen(self, job_id: str) -> None:
+    def touch_listener(self, job_id: str) -> None:
         self.run(self.store.touch_listeners([job_id]))
-        self.expected.listen(job_id)
+        self.expected.touch_listener(job_id)
 
     @rule(queue=queues, paused=st.booleans())
     def pause(self, queue: str, paused: bool) -> None:
         self.run(self.store.pause(queue, paused))
         (self.expected.paused.add if paused else self.expected.paused.discard)(queue)
 
-    # What workers do.
+    # Calls of workers.
 
     @rule(
         worker=workers,
@@ -124,27 +124,29 @@ class StoreMachine(StoreDriver):
         limit=st.integers(1, 4),
         isolated=isolation,
         outcome=outcomes,
-        said=entries,
+        entries=entries,
         again=st.booleans(),
     )
     def work(
-        self, worker: str, limit: int, isolated: bool, outcome: Outcome, said: tuple[NewEvent, ...], again: bool
+        self, worker: str, limit: int, isolated: bool, outcome: Outcome, entries: tuple[NewEvent, ...], again: bool
     ) -> None:
-        """Claim, and let all that was claimed end alike."""
+        """Claim, and finish all claimed jobs with one outcome."""
         free = {"x": limit, "y": limit}
         request = ClaimRequest(
             request=new_nonce(), worker=worker, queues=free, limit=limit, lease=LEASE, isolated=isolated
         )
         leases = self.claim_as(request, False)
-        reports = [AttemptResult(lease=lease, outcome=self.meant(outcome, lease), entries=said) for lease in leases]
+        reports = [
+            AttemptResult(lease=lease, outcome=self.complete(outcome, lease), entries=entries) for lease in leases
+        ]
         for _ in range(1 + again):
             expected = [self.expected.finish(report) for report in reports]
             assert self.run(self.store.finish(reports)) == expected
 
-    @rule(worker=workers, limit=st.integers(1, 4), outcome=hand_overs, said=entries, again=st.booleans())
-    def hand_over(self, worker: str, limit: int, outcome: Outcome, said: tuple[NewEvent, ...], again: bool) -> None:
-        """Claim, and hand all that was claimed over; the rules for leases find it there."""
-        self.work(worker, limit, False, outcome, said, again)
+    @rule(worker=workers, limit=st.integers(1, 4), outcome=dispatches, entries=entries, again=st.booleans())
+    def dispatch(self, worker: str, limit: int, outcome: Outcome, entries: tuple[NewEvent, ...], again: bool) -> None:
+        """Claim, and dispatch all claimed jobs, so that the rules with leases find external jobs."""
+        self.work(worker, limit, False, outcome, entries, again)
 
     @rule(worker=workers, job_ids=st.sets(job_ids, min_size=1, max_size=3))
     def claim_by_id(self, worker: str, job_ids: set[str]) -> None:
@@ -152,20 +154,20 @@ class StoreMachine(StoreDriver):
         self.claim_as(ClaimRequest(request=new_nonce(), worker=worker, ids=chosen, limit=3, lease=LEASE), False)
 
     @precondition(lambda self: self.leases)
-    @rule(which=numbers, ordinal=st.sampled_from([0, 0, 0, -1, 2]), said=entries, again=st.booleans())
-    def append(self, which: int, ordinal: int, said: tuple[NewEvent, ...], again: bool) -> None:
+    @rule(which=numbers, ordinal=st.sampled_from([0, 0, 0, -1, 2]), entries=entries, again=st.booleans())
+    def append(self, which: int, ordinal: int, entries: tuple[NewEvent, ...], again: bool) -> None:
         lease = self.lease(which)
-        append = EventAppend(lease=lease, ordinal=self.ordinal(lease, ordinal), entries=said)
+        append = EventAppend(lease=lease, ordinal=self.ordinal(lease, ordinal), entries=entries)
         for _ in range(1 + again):
             assert self.run(self.store.append([append])) == [self.expected.append(append)]
 
     @precondition(lambda self: self.leases)
-    @rule(which=numbers, ordinal=st.sampled_from([0, 0, -1, 1]), outcome=outcomes, said=entries, again=st.booleans())
-    def finish(self, which: int, ordinal: int, outcome: Outcome, said: tuple[NewEvent, ...], again: bool) -> None:
+    @rule(which=numbers, ordinal=st.sampled_from([0, 0, -1, 1]), outcome=outcomes, entries=entries, again=st.booleans())
+    def finish(self, which: int, ordinal: int, outcome: Outcome, entries: tuple[NewEvent, ...], again: bool) -> None:
         lease = self.lease(which)
-        outcome = self.meant(outcome, lease)
-        report = AttemptResult(lease=lease, outcome=outcome, ordinal=self.ordinal(lease, ordinal), entries=said)
-        if self.forgotten(lease):
+        outcome = self.complete(outcome, lease)
+        report = AttemptResult(lease=lease, outcome=outcome, ordinal=self.ordinal(lease, ordinal), entries=entries)
+        if self.is_forgotten(lease):
             self.run(self.store.finish([report]))
             return
         for _ in range(1 + again):
@@ -173,13 +175,13 @@ class StoreMachine(StoreDriver):
 
     @rule(worker=workers)
     def heartbeat(self, worker: str) -> None:
-        """Name every lease the worker ever had."""
-        named = [lease for whose, lease in self.leases if whose == worker]
+        """Send every lease the worker ever had."""
+        leases = [lease for owner, lease in self.leases if owner == worker]
         info = WorkerInfo(id=worker, name=worker)
-        statuses = self.run(self.store.heartbeat(info, named, lease=LEASE))
-        assert statuses == [self.expected.lease_status(lease) for lease in named]
+        statuses = self.run(self.store.heartbeat(info, leases, lease=LEASE))
+        assert statuses == [self.expected.lease_status(lease) for lease in leases]
 
-    # What time does.
+    # Time.
 
     @rule(ticks=st.integers(1, 4))
     def pass_time(self, ticks: int) -> None:
@@ -187,38 +189,38 @@ class StoreMachine(StoreDriver):
             self.tick()
 
     @rule(worker=workers)
-    def a_worker_dies(self, worker: str) -> None:
-        self.beat_all()
+    def kill_worker(self, worker: str) -> None:
+        self.heartbeat_all()
         for number in range(TICKS_TO_EXPIRE):
             expiring = self.running(worker) if number == TICKS_TO_EXPIRE - 1 else []
             self.tick(silent={job.lease for job in self.running(worker)}, dead=worker, expiring=expiring)
 
     @precondition(lambda self: self.leases)
     @rule(which=numbers)
-    def a_worker_gives_a_job_up(self, which: int) -> None:
+    def stop_renewing_a_lease(self, which: int) -> None:
         lease = self.lease(which)
         job = self.expected.jobs[lease.job_id]
         if job.lease != lease or job.external_lease is not None:
             return
-        self.beat_all()
+        self.heartbeat_all()
         for number in range(TICKS_TO_EXPIRE):
             self.tick(silent={lease}, expiring=[job] if number == TICKS_TO_EXPIRE - 1 else [])
 
     @rule()
-    def everything_sleeps(self) -> None:
-        """Nothing is lost by it; a lease later, time is as it was."""
+    def sleep(self) -> None:
+        """Let a long time pass without sweeps: nothing expires for a whole lease (rule 5)."""
         self.clock.advance(20 * TICK)
-        self.expected.patient_until = self.clock() + LEASE
+        self.expected.expire_after = self.clock() + LEASE
         for _ in range(2):
             assert self.sweep() == 0
         self.expected.sweep()
         for _ in range(TICKS_TO_EXPIRE):
             self.tick()
 
-    # What must be true.
+    # Invariants.
 
     @invariant()
-    def every_job_is_as_expected(self) -> None:
+    def every_job_matches_its_reference(self) -> None:
         records = self.records()
         unremoved = {name: job for name, job in self.expected.jobs.items() if not job.removed}
         assert records.keys() == unremoved.keys()
@@ -230,7 +232,7 @@ class StoreMachine(StoreDriver):
             check_log(expected, reading.events)
 
     @invariant()
-    def limits_batches_and_queues_count_what_they_have(self) -> None:
+    def counts_of_limits_batches_and_queues_match(self) -> None:
         records = list(self.records().values())
         check_limits(self.expected, records, self.run(self.store.limits()))
         for stats in self.run(self.store.stats()):
@@ -245,11 +247,11 @@ class StoreMachine(StoreDriver):
         assert (reading is None) == (job_id not in self.expected.jobs or self.expected.jobs[job_id].removed)
         if reading is None or not reading.events:
             return
-        place = which % len(reading.events)
-        event = reading.events[place]
+        index = which % len(reading.events)
+        event = reading.events[index]
         resumed = self.run(self.store.read(job_id, after=event.cursor, limit=limit))
         assert resumed is not None
-        assert (resumed.events, resumed.gap) == (reading.events[place + 1 :][:limit], False)
+        assert (resumed.events, resumed.gap) == (reading.events[index + 1 :][:limit], False)
         beyond = self.run(self.store.read(job_id, after=Cursor(event.epoch, reading.last + 1)))
         assert beyond is not None
         assert (beyond.events, beyond.gap) == (reading.events, True)

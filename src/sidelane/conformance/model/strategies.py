@@ -1,4 +1,4 @@
-"""What the machine draws from: random jobs, and what workers say of them."""
+"""Hypothesis strategies: random jobs, events and outcomes."""
 
 from dataclasses import replace
 
@@ -18,9 +18,9 @@ WAIT = Limit(name="few", key="k", most=1, on_limit="wait")
 GPU = Limit(name="gpu", key="k", most=2, on_limit="wait")
 REJECT = Limit(name="few", key="k", most=2, on_limit="reject")
 REPLACE = Limit(name="chat", key="k", most=1, on_limit="replace")
-ASKED = Limit(name="asked", key="k", most=1, on_limit="reject", window=7.1, burst=2)
-SPREAD = Limit(name="spread", key="k", most=1, on_limit="wait", window=7.1, burst=1)
-AT_START = (WAIT, GPU, REPLACE, SPREAD)
+SUBMIT_RATE = Limit(name="asked", key="k", most=1, on_limit="reject", window=7.1, burst=2)
+START_RATE = Limit(name="spread", key="k", most=1, on_limit="wait", window=7.1, burst=1)
+AT_START = (WAIT, GPU, REPLACE, START_RATE)
 
 job_ids = st.sampled_from("abcdefghijkl")
 queues = st.sampled_from("xy")
@@ -33,7 +33,7 @@ entries = st.lists(
     max_size=3,
 ).map(tuple)
 timeouts = st.sampled_from([5.0, 13.0, 37.0, 500.0])
-told = st.builds(
+dispatch_jobs = st.builds(
     JobSpec,
     id=st.just(""),
     task=st.just("send"),
@@ -43,7 +43,7 @@ told = st.builds(
     max_worker_losses=st.just(9),
     cascade=st.booleans(),
 )
-hand_overs = st.builds(Dispatched, timeouts, told)
+dispatches = st.builds(Dispatched, timeouts, dispatch_jobs)
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Succeeded, st.sampled_from(["1", '{"n": 2}', "null"])),
     st.builds(Retried, st.just(BROKEN), delays),
@@ -51,10 +51,22 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.just(Cancelled()),
     st.builds(Released, delays),
     st.just(Lost(BROKEN)),
-    hand_overs,
+    dispatches,
 )
 limits = st.sampled_from(
-    [(), (), (), (WAIT,), (WAIT, GPU), (GPU, WAIT), (REJECT,), (REJECT, GPU), (REPLACE,), (ASKED,), (SPREAD, GPU)]
+    [
+        (),
+        (),
+        (),
+        (WAIT,),
+        (WAIT, GPU),
+        (GPU, WAIT),
+        (REJECT,),
+        (REJECT, GPU),
+        (REPLACE,),
+        (SUBMIT_RATE,),
+        (START_RATE, GPU),
+    ]
 )
 follow_ups = st.lists(
     st.builds(
@@ -74,8 +86,8 @@ follow_ups = st.lists(
 ).map(tuple)
 
 
-def _decided(spec: JobSpec) -> JobSpec:
-    """Leave out what depends on whether a sweep ends parents or children first, and who replaces its own parent."""
+def _without_undefined_order(spec: JobSpec) -> JobSpec:
+    """Remove options whose result depends on the order of parents and children within a sweep, or that replace their parent."""
     if spec.cascade and spec.limits != (REPLACE,):
         return replace(spec, max_worker_losses=9, expires=None, deadline=None)
     return replace(spec, cascade=False)
@@ -103,5 +115,5 @@ specs = st.builds(
     max_queued=st.sampled_from([None, None, None, 3]),
     batch=st.sampled_from([None, None, "m"]),
     cascade=st.booleans(),
-).map(_decided)
+).map(_without_undefined_order)
 batches = st.builds(BatchSpec, id=st.just("m"), follow_ups=follow_ups)

@@ -1,10 +1,10 @@
-"""The store contract as tests: every sentence here must be true of every store.
+"""Conformance suite of stores: the store contract as tests.
 
 from sidelane.conformance.stores.suite import Conformance
 
 class TestMine(Conformance):
     @pytest.fixture
-    def place(self, tmp_path: Path) -> StoreFactory: ...
+    def factory(self, tmp_path: Path) -> StoreFactory: ...
 """
 
 import pkgutil

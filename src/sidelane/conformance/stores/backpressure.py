@@ -1,4 +1,4 @@
-"""Back-pressure: a queue takes so many jobs that wait, and tells how fast it moves."""
+"""Backpressure: queues with a maximum of queued jobs, and their throughput."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def wanted(*job_ids: str, most: int = 2, queue: str = "default", delay: float = 
 
 
 class BackPressure(StoreSuite):
-    """`max_queued`: how many jobs may wait when one more comes."""
+    """`max_queued`: the maximum of queued jobs at a submit."""
 
     async def test_a_full_queue_rejects_a_job_and_says_when_to_retry(self, store: Store) -> None:
         await submit(store, *wanted("a", "b"))
@@ -42,7 +42,7 @@ class BackPressure(StoreSuite):
         one = slot_limit(1, "wait")
         await finish(store, await start(store, *specs("retried")), Retried(failure(), delay=60))
         await start(store, *specs("holder", limits=(one,)))
-        await submit(store, *specs("parked", limits=(one,)), *wanted("delayed", most=9, delay=60))
+        await submit(store, *specs("blocked", limits=(one,)), *wanted("delayed", most=9, delay=60))
         assert await claim(store) == []
         (counted,) = await store.stats()
         assert (counted.delayed, counted.waiting_for_limit, counted.queued) == (2, 1, 3)
@@ -88,7 +88,7 @@ class BackPressure(StoreSuite):
 
 
 async def work(store: Store, clock: ManualClock, *, each: int, pause: float, rounds: int) -> None:
-    """Let so many jobs start with a pause (seconds) after each round."""
+    """Start `each` jobs per round, with a pause in seconds after each."""
     for number in range(rounds):
         await submit(store, *specs(*(f"r{clock():.0f}-{number}-{n}" for n in range(each))))
         claimed = await claim(store)
@@ -97,7 +97,7 @@ async def work(store: Store, clock: ManualClock, *, each: int, pause: float, rou
 
 
 class Throughput(StoreSuite):
-    """How fast a queue moves, and how long a job in it may wait."""
+    """Starts per second of a queue, and the estimated wait of its jobs."""
 
     async def test_the_rate_of_a_queue_is_its_starts_per_second(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("x", queue="x"))
@@ -122,34 +122,34 @@ class Throughput(StoreSuite):
         await submit(store, *specs(*(f"j{n}" for n in range(30))))
         (counted,) = await store.stats()
         for job_id, before in ("j0", 0), ("j29", 29):
-            place = await store.queue_position(job_id)
-            assert place is not None
-            assert place.before == before
-            assert place.wait == pytest.approx(before / counted.rate)
+            index = await store.queue_position(job_id)
+            assert index is not None
+            assert index.before == before
+            assert index.wait == pytest.approx(before / counted.rate)
 
     async def test_there_is_no_estimated_wait_while_no_job_starts(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b"))
-        place = await store.queue_position("b")
-        assert place is not None
-        assert (place.before, place.wait) == (1, None)
+        index = await store.queue_position("b")
+        assert index is not None
+        assert (index.before, index.wait) == (1, None)
         await work(store, clock, each=10, pause=5, rounds=5)
         clock.advance(1200)
         await submit(store, *specs("c", "d"))
-        place = await store.queue_position("d")
-        assert place is not None
-        assert (place.before, place.wait) == (1, None)
+        index = await store.queue_position("d")
+        assert index is not None
+        assert (index.before, index.wait) == (1, None)
 
     async def test_there_is_no_estimated_wait_in_a_paused_queue(self, store: Store, clock: ManualClock) -> None:
         await work(store, clock, each=10, pause=5, rounds=5)
         await submit(store, *specs("a", "b"))
         await store.pause("default")
-        place = await store.queue_position("b")
-        assert place is not None
-        assert (place.before, place.wait) == (1, None)
+        index = await store.queue_position("b")
+        assert index is not None
+        assert (index.before, index.wait) == (1, None)
         await store.pause("default", False)
-        place = await store.queue_position("b")
-        assert place is not None
-        assert place.wait is not None
+        index = await store.queue_position("b")
+        assert index is not None
+        assert index.wait is not None
 
     async def test_retry_after_of_a_full_queue_follows_its_rate(self, store: Store, clock: ManualClock) -> None:
         await work(store, clock, each=1, pause=20, rounds=60)

@@ -1,4 +1,4 @@
-"""Batches: jobs that are counted together until the last of them has ended."""
+"""Batches: jobs that are counted together until the last one has finished."""
 
 import math
 
@@ -38,7 +38,7 @@ def members(*job_ids: str, batch: str = "many") -> list[JobSpec]:
 
 
 async def batch(store: Store, batch_id: str = "many") -> BatchRecord:
-    """Look up a batch that must be there."""
+    """Return a batch that must exist."""
     found = await store.get_batch(batch_id)
     assert found is not None
     return found
@@ -54,19 +54,19 @@ async def opened(store: Store, *job_ids: str, seal: bool = True) -> list[JobReco
 
 
 async def counts(store: Store) -> tuple[int, int, int, int]:
-    """Return how many jobs the batch has, and how many of them succeeded, failed and were cancelled."""
+    """Return the batch's counts: total, succeeded, failed, cancelled."""
     found = await batch(store)
     return found.total, found.succeeded, found.failed, found.cancelled
 
 
 async def follow_ups(store: Store, end: int = 1) -> list[int]:
-    """Return the follow-ups that the end of the batch submitted, by their index."""
-    found = await store.get([f"many.{end}.{place}" for place in range(3)])
-    return [place for place, job in enumerate(found) if job is not None]
+    """Return the indexes of the follow-ups that an end of the batch submitted."""
+    found = await store.get([f"many.{end}.{index}" for index in range(3)])
+    return [index for index, job in enumerate(found) if job is not None]
 
 
 class BatchMembers(StoreSuite):
-    """Who joins a batch, and how its jobs are counted."""
+    """Membership and counts."""
 
     async def test_a_batch_keeps_its_spec_and_is_empty_at_first(self, store: Store, clock: ManualClock) -> None:
         spec = BatchSpec(id="many", user="u@example.org", retention=2 * DAY, follow_ups=(THEN, ALWAYS))
@@ -182,7 +182,7 @@ class BatchMembers(StoreSuite):
 
 
 class BatchCompletion(StoreSuite):
-    """When a batch ends, and what its end submits."""
+    """The end of a batch and its follow-ups."""
 
     @pytest.mark.parametrize(
         ("outcome", "state", "expected"),
@@ -322,7 +322,7 @@ class BatchCompletion(StoreSuite):
 
 
 class BatchRetention(StoreSuite):
-    """How long a batch is kept."""
+    """Retention of batches."""
 
     async def test_a_batch_is_kept_for_its_retention_after_its_end(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many", retention=30))

@@ -1,4 +1,4 @@
-"""Limits that wait: so many jobs run, the others are parked and woken in their turn (rules 14)."""
+"""Limits with `on_limit="wait"`: jobs beyond the limit are blocked and unblocked in order (rule 14)."""
 
 from contextlib import AsyncExitStack
 
@@ -31,8 +31,8 @@ ONE = slot_limit(1, "wait")
 TWO = slot_limit(2, "wait")
 
 
-async def crowd(store: Store, *job_ids: str) -> Claimed:
-    """Let one job run and these wait for its slot."""
+async def block_jobs(store: Store, *job_ids: str) -> Claimed:
+    """Run one job and block others on its slot."""
     holder = await start(store, *specs("holder", limits=(ONE,), queue="of-holder"))
     await submit(store, *specs(*job_ids, limits=(ONE,)))
     assert await claim(store) == []
@@ -41,7 +41,7 @@ async def crowd(store: Store, *job_ids: str) -> Claimed:
 
 
 class BlockedJobs(StoreSuite):
-    """What a claim does with a job whose limit is full."""
+    """Claims of jobs whose limit is full."""
 
     async def test_jobs_beyond_the_limit_are_blocked(self, store: Store) -> None:
         await submit(store, *specs("a", "b", "c", "d", limits=(TWO,)))
@@ -56,13 +56,13 @@ class BlockedJobs(StoreSuite):
         assert counted.queued == 2
 
     async def test_a_claim_continues_past_blocked_jobs(self, store: Store) -> None:
-        await crowd(store)
+        await block_jobs(store)
         await submit(store, *specs("a", "b", limits=(ONE,)), *specs("free"))
         assert ids(await claim(store, limit=1)) == ["free"]
         assert await blocking_limits(store, "a", "b", "free") == ["few/k", "few/k", None]
 
     async def test_many_blocked_jobs_do_not_hide_one_that_can_run(self, store: Store) -> None:
-        await crowd(store)
+        await block_jobs(store)
         await submit(store, *specs(*(f"j{n}" for n in range(450)), limits=(ONE,)), *specs("free"))
         taken: list[str] = []
         for _ in range(5):  # a claim may ask to be called again rather than look at all of them
@@ -70,7 +70,7 @@ class BlockedJobs(StoreSuite):
         assert taken == ["free"]
 
     async def test_a_claim_by_id_does_not_start_a_job_whose_limit_is_full(self, store: Store) -> None:
-        holder = await crowd(store)
+        holder = await block_jobs(store)
         await submit(store, *specs("a", limits=(ONE,)))
         assert await claim(store, ids=("a",)) == []
         assert await blocking_limits(store, "a") == ["few/k"]
@@ -101,24 +101,24 @@ class BlockedJobs(StoreSuite):
         assert await limit_usage(store) == {"few/k": (1, 1)}
 
     async def test_blocked_jobs_do_not_count_against_their_user(self, store: Store) -> None:
-        await crowd(store)
+        await block_jobs(store)
         await submit(store, *specs("a1", "a2", "a3", user="a", limits=(ONE,)), *specs("a4", "a5", user="a"))
         await submit(store, *specs("b1", "b2", "b3", user="b"))
         taken = [ids(await claim(store, limit=1)) for _ in range(5)]
         assert taken == [["a4"], ["b1"], ["a5"], ["b2"], ["b3"]]
 
     async def test_a_user_whose_jobs_are_all_blocked_delays_no_other_user(self, store: Store) -> None:
-        await crowd(store)
+        await block_jobs(store)
         await submit(store, *specs(*(f"a{n}" for n in range(50)), user="a", limits=(ONE,)))
         await submit(store, *specs("b1", user="b"), *specs("c1", "c2", user="c"))
         assert ids(await claim(store, queues={"default": 3}, limit=3)) == ["b1", "c1", "c2"]
 
 
 class UnblockedJobs(StoreSuite):
-    """Who is woken when a slot is given back."""
+    """Unblocking when a slot is released."""
 
     async def test_a_released_slot_unblocks_one_job(self, store: Store) -> None:
-        holder = await crowd(store, "a", "b", "c")
+        holder = await block_jobs(store, "a", "b", "c")
         await finish(store, holder, Succeeded("1"))
         assert await blocking_limits(store, "a", "b", "c") == [None, "few/k", "few/k"]
         assert await limit_usage(store) == {"few/k": (0, 2)}
@@ -126,7 +126,7 @@ class UnblockedJobs(StoreSuite):
         assert await limit_usage(store) == {"few/k": (1, 2)}
 
     async def test_a_repeated_finish_unblocks_no_other_job(self, store: Store) -> None:
-        holder = await crowd(store, "a", "b", "c")
+        holder = await block_jobs(store, "a", "b", "c")
         for _ in range(2):
             await finish(store, holder, Succeeded("1"))
         assert await blocking_limits(store, "a", "b", "c") == [None, "few/k", "few/k"]
@@ -136,24 +136,24 @@ class UnblockedJobs(StoreSuite):
         await submit(store, *specs("b", "a", limits=(ONE,)), *specs("low", limits=(ONE,), priority=-3))
         await submit(store, *specs("high", limits=(ONE,), priority=7), *specs("c", limits=(ONE,)))
         await claim(store)
-        woken = []
+        started = []
         for _ in range(5):
             await finish(store, claimed, Succeeded("1"))
             (claimed,) = await claim(store)
-            woken.append(claimed.record.id)
-        assert woken == ["high", "b", "a", "c", "low"]
+            started.append(claimed.record.id)
+        assert started == ["high", "b", "a", "c", "low"]
 
     async def test_blocked_jobs_are_unblocked_across_queues_and_users(self, store: Store) -> None:
         claimed = await start(store, *specs("holder", limits=(ONE,), queue="x"))
         for number, (queue, user) in enumerate([("y", "u"), ("x", "v"), ("y", None), ("z", "u")]):
             await submit(store, *specs(f"j{number}", queue=queue, user=user, limits=(ONE,)))
-        woken = []
+        started = []
         await claim(store, queues=dict.fromkeys("xyz", 9))
         for _ in range(4):
             await finish(store, claimed, Succeeded("1"))
             (claimed,) = await claim(store, queues=dict.fromkeys("xyz", 9))
-            woken.append(claimed.record.id)
-        assert woken == ["j0", "j1", "j2", "j3"]
+            started.append(claimed.record.id)
+        assert started == ["j0", "j1", "j2", "j3"]
 
     async def test_an_unblocked_job_is_ordered_by_its_age_again(self, store: Store) -> None:
         holder = await start(store, *specs("holder", limits=(ONE,), queue="x"))
@@ -163,7 +163,7 @@ class UnblockedJobs(StoreSuite):
         assert ids(await claim(store)) == ["a1", "a3"]
 
     async def test_unblocking_a_job_notifies_its_queue(self, store: Store) -> None:
-        holder = await crowd(store, "a")
+        holder = await block_jobs(store, "a")
         async with store.watch(queue_topic("default")) as wakeups:
             await finish(store, holder, Succeeded("1"))
             assert await wakeups.wait(HINT_TIMEOUT)
@@ -275,10 +275,10 @@ class UnblockedJobs(StoreSuite):
 
 
 class CallsOnBlockedJobs(StoreSuite):
-    """A parked job is a queued one to everybody else."""
+    """Other calls treat a blocked job as a queued one."""
 
     async def test_a_blocked_job_is_cancelled_at_once(self, store: Store) -> None:
-        holder = await crowd(store, "a", "b")
+        holder = await block_jobs(store, "a", "b")
         await store.cancel(["a"])
         job = await record(store, "a")
         assert (job.state, job.waiting_for_limit) == (State.CANCELLED, None)
@@ -287,7 +287,7 @@ class CallsOnBlockedJobs(StoreSuite):
         assert ids(await claim(store)) == ["b"]
 
     async def test_cancelling_an_unblocked_job_unblocks_the_next(self, store: Store, clock: ManualClock) -> None:
-        holder = await crowd(store, "a", "b")
+        holder = await block_jobs(store, "a", "b")
         await finish(store, holder, Succeeded("1"))
         await store.cancel(["a"])
         await pass_time(store, clock, LEASE / 4)
@@ -316,7 +316,7 @@ class CallsOnBlockedJobs(StoreSuite):
     async def test_a_blocked_job_is_listed_has_no_position_and_cannot_be_requeued_or_removed(
         self, store: Store
     ) -> None:
-        await crowd(store, "a")
+        await block_jobs(store, "a")
         before = await record(store, "a")
         assert await store.list_jobs(Query(states=frozenset({State.QUEUED}))) == [before]
         assert await store.queue_position("a") is None
@@ -337,7 +337,7 @@ class CallsOnBlockedJobs(StoreSuite):
         assert ids(await claim(store)) == ["urgent"]
 
     async def test_an_urgent_new_job_goes_before_an_unblocked_one(self, store: Store) -> None:
-        holder = await crowd(store, "a", "b")
+        holder = await block_jobs(store, "a", "b")
         await submit(store, *specs("urgent", priority=10, limits=(ONE,)))
         await finish(store, holder, Succeeded("1"))
         assert ids(await claim(store)) == ["urgent"]

@@ -1,4 +1,4 @@
-"""Cancelling and requeueing: asking a job to stop, and bringing an ended one back (rules 8, 10)."""
+"""Cancellation and requeue of jobs (rules 8 and 10)."""
 
 import pytest
 
@@ -27,7 +27,7 @@ from sidelane.stores.contract import Store
 
 
 class Cancellation(StoreSuite):
-    """A queued job ends at once; a running one is asked, and how it ends decides."""
+    """A queued job ends at once; a running one gets a cancel request."""
 
     async def test_a_queued_job_is_cancelled_at_once(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"), JobSpec(id="b", task="t", delay=60))
@@ -51,7 +51,7 @@ class Cancellation(StoreSuite):
     async def test_cancelling_a_finished_job_changes_nothing(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"))
         before = await record(store, "a")
-        assert await store.cancel(["a", "nobody"]) == [before, None]
+        assert await store.cancel(["a", "unknown"]) == [before, None]
         assert await record(store, "a") == before
 
     async def test_cancelling_twice_changes_nothing(self, store: Store) -> None:
@@ -108,7 +108,7 @@ class Cancellation(StoreSuite):
 
 
 class Requeue(StoreSuite):
-    """A finished job comes back with fresh budgets, under a higher attempt."""
+    """A finished job returns to its queue with failures and losses reset."""
 
     async def test_requeue_returns_every_kind_of_finished_job_to_its_queue(self, store: Store) -> None:
         outcomes: dict[str, Outcome] = {"s": Succeeded("1"), "f": Failed(failure()), "c": Cancelled()}
@@ -156,7 +156,7 @@ class Requeue(StoreSuite):
         await store.requeue(["a"])
         await store.cancel(["a"])
         assert (await record(store, "a")).ends == 3
-        wanted = [f"a.{end}.{place}" for end in (1, 2, 3) for place in (0, 1)]
+        wanted = [f"a.{end}.{index}" for end in (1, 2, 3) for index in (0, 1)]
         found = [job_id for job_id, job in zip(wanted, await store.get(wanted), strict=True) if job is not None]
         assert found == ["a.1.0", "a.2.0", "a.2.1", "a.3.0"]
 
@@ -164,7 +164,7 @@ class Requeue(StoreSuite):
         await start(store, *specs("a"))
         await submit(store, *specs("b"))
         before = await store.get(["a", "b"])
-        assert await store.requeue(["a", "b", "nobody"]) == [*before, None]
+        assert await store.requeue(["a", "b", "unknown"]) == [*before, None]
         assert await store.get(["a", "b"]) == before
 
     async def test_requeueing_twice_changes_nothing(self, store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Chains: jobs that stop with their parent, whoever stopped it."""
+"""Cascading cancellation: children that are cancelled with their parent."""
 
 from sidelane.conformance.stores.actions import (
     HINT_TIMEOUT,
@@ -31,7 +31,7 @@ def children(*job_ids: str, parent: str = "a") -> list[JobSpec]:
 
 
 class CascadingCancellation(StoreSuite):
-    """`cascade`: a child is stopped when its parent ends as cancelled."""
+    """`cascade`: a child is cancelled when its parent ends as cancelled."""
 
     async def test_queued_children_are_cancelled_at_once_and_running_ones_are_asked(self, store: Store) -> None:
         await submit(store, *specs("a"), *children("queued", "running"))

@@ -1,4 +1,4 @@
-"""Claiming: who gets which job, and when."""
+"""Claims: which jobs a worker gets, and when."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from sidelane.stores.contract import Store
 
 
 class Claims(StoreSuite):
-    """What a claim gives, and which jobs it leaves alone."""
+    """Which jobs a claim starts."""
 
     async def test_a_claimed_job_has_its_own_lease(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
@@ -76,7 +76,7 @@ class Claims(StoreSuite):
         await submit(store, JobSpec(id="a", task="t", delay=60), *specs("b", "c"))
         await store.cancel(["b"])
         await claim_job(store, "c")
-        assert await claim(store, ids=("a", "b", "c", "nobody")) == []
+        assert await claim(store, ids=("a", "b", "c", "unknown")) == []
 
     async def test_a_paused_queue_has_nothing_to_claim_until_it_is_resumed(self, store: Store) -> None:
         await submit(store, *specs("a", queue="x"), *specs("b", queue="y"))
@@ -98,7 +98,7 @@ class Claims(StoreSuite):
 
 
 class DelayedJobs(StoreSuite):
-    """A job starts when its time has come, never early."""
+    """A delayed job never starts early."""
 
     async def test_a_delayed_job_is_never_early(self, store: Store, clock: ManualClock) -> None:
         (job,) = await submit(store, JobSpec(id="a", task="t", delay=30))

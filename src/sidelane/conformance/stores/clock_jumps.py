@@ -1,4 +1,4 @@
-"""Time: the store's clock counts, and a clock that jumps does no harm (rules 5)."""
+"""Clock jumps: the store's clock may step without harm (rule 5)."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from sidelane.stores.contract import Store
 
 
 class ClockJumps(StoreSuite):
-    """A restart, a laptop's sleep, a step of the clock."""
+    """A restart, a sleep of the machine, a step of the clock."""
 
     async def test_the_first_sweep_after_a_long_pause_expires_nothing(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, 2 * LEASE)

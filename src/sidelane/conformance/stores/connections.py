@@ -1,4 +1,4 @@
-"""Connections: several stores open at one place see the same jobs, and no race hands out anything twice."""
+"""Several connections to one database: shared jobs, worker wakeups, concurrent calls."""
 
 import asyncio
 from collections import Counter
@@ -37,23 +37,23 @@ from sidelane.stores.contract import Store, Subscription, job_topic, queue_topic
 
 
 class ManyConnections(StoreSuite):
-    """More connections to the place."""
+    """Fixtures with more connections to the database."""
 
     @pytest.fixture
-    async def other(self, place: StoreFactory, clock: ManualClock) -> AsyncIterator[Store]:
-        other = await place.open(clock)
+    async def other(self, factory: StoreFactory, clock: ManualClock) -> AsyncIterator[Store]:
+        other = await factory.open(clock)
         yield other
         await other.close()
 
     @pytest.fixture
-    async def five(self, place: StoreFactory, clock: ManualClock) -> AsyncIterator[list[Store]]:
-        five = [await place.open(clock) for _ in range(5)]
+    async def five(self, factory: StoreFactory, clock: ManualClock) -> AsyncIterator[list[Store]]:
+        five = [await factory.open(clock) for _ in range(5)]
         yield five
         await asyncio.gather(*(store.close() for store in five))
 
 
 class Connections(ManyConnections):
-    """What one connection wrote, every other sees."""
+    """Every connection sees the writes of the others."""
 
     async def test_a_job_may_be_submitted_run_cancelled_and_read_through_different_connections(
         self, store: Store, other: Store
@@ -92,8 +92,8 @@ class Connections(ManyConnections):
             await finish(store, claimed, Succeeded("1"), ordinal=31)
         assert [event.number for event in reader.result()] == list(range(1, 32))
 
-    async def test_jobs_outlive_every_connection(self, place: StoreFactory, clock: ManualClock) -> None:
-        first = await place.open(clock)
+    async def test_jobs_outlive_every_connection(self, factory: StoreFactory, clock: ManualClock) -> None:
+        first = await factory.open(clock)
         await submit(first, *specs("a"))
         await first.pause("x")
         await first.get_or_set("name", "value")
@@ -104,7 +104,7 @@ class Connections(ManyConnections):
         batch = await first.open_batch(BatchSpec(id="many"))
         await first.upsert_schedule(Schedule(name="s", spec=JobSpec(id="", task="t"), every=60.0))
         await first.close()
-        second = await place.open(clock)
+        second = await factory.open(clock)
         assert (await record(second, "a")).state is State.QUEUED
         assert await second.get_or_set("name", "other") == "value"
         assert await limit_usage(second) == {"few/k": (1, 1)}
@@ -122,7 +122,7 @@ class Connections(ManyConnections):
 
 
 class WorkerWakeups(ManyConnections):
-    """Who is woken for what arrives."""
+    """Which worker is woken for new jobs."""
 
     async def test_a_watcher_that_has_claimed_is_woken_again(self, store: Store) -> None:
         async with store.watch(queue_topic("default")) as wakeups:
@@ -179,7 +179,7 @@ Watched = tuple[Store, Subscription]
 
 
 async def woken_first(one: Watched, other: Watched) -> tuple[Watched, Watched, bool]:
-    """Wait until one of two is woken, give that one first, and tell whether both were."""
+    """Wait until one of two is woken. Returns it first, then the other, then whether both were woken."""
     waits = [asyncio.create_task(wakeups.wait(HINT_TIMEOUT)) for _, wakeups in (one, other)]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     came = [wait.done() for wait in waits]
@@ -190,19 +190,19 @@ async def woken_first(one: Watched, other: Watched) -> tuple[Watched, Watched, b
 
 
 class ConcurrentCalls(ManyConnections):
-    """Many callers at once, over several connections."""
+    """Concurrent calls over several connections."""
 
     async def test_fifty_concurrent_workers_run_no_job_twice(self, five: list[Store]) -> None:
         many = [f"j{n}" for n in range(300)]
         await submit(five[0], *(JobSpec(id=job_id, task="t", user=f"u{n % 7}") for n, job_id in enumerate(many)))
 
-        async def race(racer: int) -> list[str]:
+        async def run_worker(number: int) -> list[str]:
             taken: list[str] = []
-            while claimed := await claim(five[racer % 5], worker=f"w{racer}", limit=3):
+            while claimed := await claim(five[number % 5], worker=f"w{number}", limit=3):
                 taken += ids(claimed)
             return taken
 
-        taken = Counter(job_id for each in await asyncio.gather(*map(race, range(50))) for job_id in each)
+        taken = Counter(job_id for each in await asyncio.gather(*map(run_worker, range(50))) for job_id in each)
         assert taken == dict.fromkeys(many, 1)
 
     async def test_fifty_concurrent_submits_of_one_id_make_one_job(self, five: list[Store]) -> None:

@@ -1,4 +1,4 @@
-"""Contention: many callers at once on one limit, one batch, one schedule."""
+"""Contention: concurrent callers on one limit, batch or schedule."""
 
 import asyncio
 from dataclasses import replace
@@ -27,14 +27,14 @@ from sidelane.stores.contract import Store
 
 
 async def created(stores: list[Store], limit: Limit, count: int) -> list[str]:
-    """Submit so many jobs of one limit at once, and tell which came in."""
+    """Submit `count` jobs of one limit concurrently, and return those that were admitted."""
     wanted = [JobSpec(id=f"j{n}", task="t", limits=(limit,)) for n in range(count)]
     answers = await asyncio.gather(*(stores[n % 5].submit([spec]) for n, spec in enumerate(wanted)))
     return [each.record.id for (each,) in answers if isinstance(each, Submission)]
 
 
 class Contention(ManyConnections):
-    """Nothing is counted twice or forgotten."""
+    """Nothing is counted twice or missed."""
 
     async def test_concurrent_submits_are_admitted_up_to_the_limit(self, five: list[Store]) -> None:
         assert len(await created(five, slot_limit(7, "reject"), 50)) == 7

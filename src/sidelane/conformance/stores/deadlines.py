@@ -1,4 +1,4 @@
-"""Deadlines: what comes too late is never started, and what nobody waits for any more is cancelled."""
+"""Deadlines and abandoned jobs."""
 
 import pytest
 
@@ -27,7 +27,7 @@ from sidelane.stores.contract import Store
 
 
 class Deadlines(StoreSuite):
-    """`start_within` counts to the first start, `deadline` over all attempts."""
+    """`expires` limits the time to the first start, `deadline` the time over all attempts."""
 
     async def test_an_expired_job_is_failed_instead_of_claimed(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", expires=30), JobSpec(id="b", task="t", deadline=30))
@@ -100,7 +100,7 @@ class Deadlines(StoreSuite):
 
 
 class AbandonedJobs(StoreSuite):
-    """`abandon_after`: a job that somebody listened to ends when the last listener has been gone that long."""
+    """`abandon_after`: a job is cancelled once its last listener has been gone that long."""
 
     async def test_a_job_that_never_had_a_listener_is_not_abandoned(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", abandon_after=20))
@@ -142,7 +142,7 @@ class AbandonedJobs(StoreSuite):
         self, store: Store, clock: ManualClock
     ) -> None:
         await submit(store, *specs("a"))
-        await store.touch_listeners(["a", "nobody"])
+        await store.touch_listeners(["a", "unknown"])
         await store.touch_listeners([])
         await pass_time(store, clock, 100)
         assert (await record(store, "a")).state is State.QUEUED

@@ -1,4 +1,4 @@
-"""The log: numbers without holes, cursors that resume exactly, and the end as its last event (rules 17, 18)."""
+"""Event log: numbers without gaps, exact cursors, and the end as the last event (rules 17 and 18)."""
 
 import json
 
@@ -30,7 +30,7 @@ def after(event: Event) -> Cursor:
 
 
 class EventLog(StoreSuite):
-    """What is written, and how it is numbered."""
+    """Events and their numbers."""
 
     async def test_the_log_is_empty_until_something_is_emitted(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
@@ -41,8 +41,8 @@ class EventLog(StoreSuite):
         assert await read_log(store, "a") == []
 
     async def test_an_unknown_job_has_no_log(self, store: Store) -> None:
-        assert await store.read("nobody") is None
-        assert await store.read("nobody", after=Cursor(1, 1)) is None
+        assert await store.read("unknown") is None
+        assert await store.read("unknown", after=Cursor(1, 1)) is None
 
     async def test_events_are_numbered_in_order_and_have_the_stores_time(
         self, store: Store, clock: ManualClock
@@ -120,16 +120,16 @@ class EventLog(StoreSuite):
 
 
 class LogReaders(StoreSuite):
-    """A reader resumes where it was, or is told that it cannot."""
+    """A reader resumes at its cursor or gets a gap."""
 
     async def test_a_page_has_at_most_limit_events_including_the_end(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Succeeded("1"), *tokens("one", "two", "three"))
         events = await read_log(store, "a")
-        for place in range(4):
+        for index in range(4):
             for limit in range(1, 6):
-                reading = await store.read("a", after=after(events[place - 1]) if place else None, limit=limit)
+                reading = await store.read("a", after=after(events[index - 1]) if index else None, limit=limit)
                 assert reading is not None
-                assert list(reading.events) == events[place : place + limit], (place, limit)
+                assert list(reading.events) == events[index : index + limit], (index, limit)
                 assert (reading.last, reading.ended) == (4, True)
 
     async def test_read_after_each_event_resumes_exactly_there(self, store: Store) -> None:
@@ -138,23 +138,23 @@ class LogReaders(StoreSuite):
         await finish(store, first, Released())
         await finish(store, await claim_job(store, "a"), Succeeded("1"), *tokens("three"))
         events = await read_log(store, "a")
-        for place, event in enumerate(events, 1):
+        for index, event in enumerate(events, 1):
             reading = await store.read("a", after=after(event))
             assert reading is not None
-            assert (list(reading.events), reading.last, reading.gap) == (events[place:], 4, False)
+            assert (list(reading.events), reading.last, reading.gap) == (events[index:], 4, False)
 
     async def test_a_long_log_is_read_in_pages(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         await append_tokens(store, claimed, 1, *"abcdefg")
-        said: list[Event] = []
+        events: list[Event] = []
         cursor = None
         for _ in range(4):
             reading = await store.read("a", after=cursor, limit=2)
             assert reading is not None
             assert (len(reading.events) <= 2, reading.last, reading.gap) == (True, 7, False)
-            said += reading.events
-            cursor = after(said[-1])
-        assert said == await read_log(store, "a")
+            events += reading.events
+            cursor = after(events[-1])
+        assert events == await read_log(store, "a")
 
     async def test_later_events_are_read_from_the_last_cursor(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
@@ -201,7 +201,7 @@ class LogReaders(StoreSuite):
 
 
 class AppendOrdinals(StoreSuite):
-    """An append or finish carries the attempt's own ordinals, so that nothing is written twice (rules 3, 17)."""
+    """Ordinals of an attempt's entries prevent double writes (rules 3 and 17)."""
 
     async def test_an_append_seen_before_is_ignored(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))

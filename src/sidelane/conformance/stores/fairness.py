@@ -1,4 +1,4 @@
-"""Order: priority, then users in turn, then age (rules 15)."""
+"""Order of claims: priority, then fair among users, then age (rule 15)."""
 
 from collections import Counter
 from itertools import cycle
@@ -14,12 +14,12 @@ from sidelane.stores.contract import Store
 
 
 async def take_singly(store: Store, count: int, queue: str = "default") -> list[str]:
-    """Claim one job a call."""
+    """Claim one job per call."""
     return [job_id for _ in range(count) for job_id in ids(await claim(store, queues={queue: 1}, limit=1))]
 
 
 class Fairness(StoreSuite):
-    """No user waits for another's flood."""
+    """No user has to wait for another user's many jobs."""
 
     async def test_jobs_are_claimed_by_priority_then_fairly_by_user_then_age(self, store: Store) -> None:
         await submit(store, *specs("a1", "a2", "a3", user="a"), *specs("b1", "b2", user="b"))

@@ -1,4 +1,4 @@
-"""Ending: one atomic step, and which end wins when two race (rules 8)."""
+"""Finishing attempts in one atomic step (rule 8)."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ from sidelane.stores.contract import Store
 
 
 class AttemptOutcomes(StoreSuite):
-    """What each outcome makes of a job."""
+    """The effect of each outcome."""
 
     async def test_a_success_stores_its_result(self, store: Store, clock: ManualClock) -> None:
         claimed = await start(store, *specs("a"))
@@ -116,7 +116,7 @@ class AttemptOutcomes(StoreSuite):
 
 
 class FollowUps(StoreSuite):
-    """Follow-ups are jobs submitted in the very step that ends their parent (rules 9)."""
+    """Follow-ups are submitted in the step that finishes their parent (rule 9)."""
 
     async def test_each_final_state_submits_its_follow_ups(self, store: Store) -> None:
         follow_ups = (
@@ -130,8 +130,8 @@ class FollowUps(StoreSuite):
             claimed = await start(store, JobSpec(id=job_id, task="t", follow_ups=follow_ups))
             await finish(store, claimed, outcome)
         for job_id, expected in {"s": {0, 1}, "f": {0, 2}, "c": {0, 3}}.items():
-            found = await store.get([f"{job_id}.1.{place}" for place in range(4)])
-            assert {place for place, job in enumerate(found) if job is not None} == expected
+            found = await store.get([f"{job_id}.1.{index}" for index in range(4)])
+            assert {index for index, job in enumerate(found) if job is not None} == expected
 
     async def test_a_follow_up_is_its_template_with_id_and_parent_filled_in(
         self, store: Store, clock: ManualClock

@@ -1,4 +1,4 @@
-"""Where a store under test keeps its jobs, and the fixtures every subject of the suite shares."""
+"""Fixtures that all classes of the suite share."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from sidelane.stores.factory import open_store
 
 
 class StoreFactory(Protocol):
-    """One storage, empty at first. Several stores opened at one place see the same jobs."""
+    """An initially empty database. All stores that it opens share their jobs."""
 
     @property
     def url(self) -> str:
-        """What another process opens it with, through `sidelane.stores.factory.open_store`."""
+        """The URL by which another process opens it, with `sidelane.stores.factory.open_store`."""
         ...
 
     async def open(self, clock: Callable[[], float]) -> Store:
-        """Open one more connection, whose time is told by `clock`."""
+        """Open one more store. `clock` returns seconds since 1970."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class UrlStoreFactory:
-    """The place a store's URL names; it must be empty."""
+    """The database at a store's URL, which must be empty."""
 
     url: str
 
@@ -35,14 +35,14 @@ class UrlStoreFactory:
 
 
 class StoreSuite:
-    """One subject of the suite. The class that tests a store brings the fixture `place`."""
+    """Base of the suite's classes. The class that tests a store defines the fixture `factory`."""
 
     @pytest.fixture
     def clock(self) -> ManualClock:
         return ManualClock()
 
     @pytest.fixture
-    async def store(self, place: StoreFactory, clock: ManualClock) -> AsyncIterator[Store]:
-        store = await place.open(clock)
+    async def store(self, factory: StoreFactory, clock: ManualClock) -> AsyncIterator[Store]:
+        store = await factory.open(clock)
         yield store
         await store.close()

@@ -1,4 +1,4 @@
-"""What is true of every job between any two calls, whoever died in between."""
+"""Invariants of every job between any two calls, whatever process died in between."""
 
 import json
 
@@ -8,7 +8,7 @@ from sidelane.stores.contract import Store
 
 
 async def check(store: Store, job_ids: list[str]) -> list[JobRecord]:
-    """Check what must hold of these jobs whatever happened to them, and give their records."""
+    """Check the invariants of jobs and return their records."""
     records = [job for job in await store.get(job_ids) if isinstance(job, JobRecord)]
     for job in records:
         reading = await store.read(job.id, limit=1_000_000)
@@ -20,7 +20,7 @@ async def check(store: Store, job_ids: list[str]) -> list[JobRecord]:
 
 
 def check_record(job: JobRecord) -> None:
-    """A record agrees with itself."""
+    """Check that a record is consistent."""
     assert job.state.finished == (job.ended is not None), job
     assert (job.result is not None) == (job.state is State.SUCCEEDED), job
     assert job.attempt >= job.failures + job.worker_losses, job
@@ -39,7 +39,7 @@ def check_record(job: JobRecord) -> None:
 
 
 def check_log(job: JobRecord, events: tuple[Event, ...]) -> None:
-    """A log has no holes, an end for each time the job ended, and the end of an ended job as its last event."""
+    """Check that the numbers have no gaps, each end has one event, and a finished job's log ends with it."""
     assert [event.number for event in events] == list(range(1, job.last + 1)), job
     ends = [json.loads(event.data) for event in events if event.name == END]
     assert len(ends) == job.ends, (job, ends)
@@ -47,14 +47,14 @@ def check_log(job: JobRecord, events: tuple[Event, ...]) -> None:
         assert events[-1].name == END, (job, events)
         assert (ends[-1]["id"], ends[-1]["state"]) == (job.id, job.state), (job, ends)
     epochs = [event.epoch for event in events]
-    stretches = [epoch for place, epoch in enumerate(epochs) if place == 0 or epochs[place - 1] != epoch]
+    stretches = [epoch for index, epoch in enumerate(epochs) if index == 0 or epochs[index - 1] != epoch]
     assert len(stretches) == len(set(stretches)), (job, epochs)
 
 
 async def check_follow_ups(store: Store, job: JobRecord, events: tuple[Event, ...]) -> None:
-    """Each end has exactly its follow-ups."""
+    """Check that each end has submitted exactly its follow-ups."""
     states = [State(json.loads(event.data)["state"]) for event in events if event.name == END]
     for end, state in enumerate(states, 1):
-        for place, follow in enumerate(job.spec.follow_ups):
-            (found,) = await store.get([f"{job.id}.{end}.{place}"])
-            assert isinstance(found, JobRecord | Tombstone) == (state in follow.on), (job, end, place)
+        for index, follow in enumerate(job.spec.follow_ups):
+            (found,) = await store.get([f"{job.id}.{end}.{index}"])
+            assert isinstance(found, JobRecord | Tombstone) == (state in follow.on), (job, end, index)

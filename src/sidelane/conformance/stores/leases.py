@@ -1,4 +1,4 @@
-"""Leases: a write counts only while the job runs under exactly that lease (rules 1, 2)."""
+"""Leases: a write counts only while the job runs under exactly that lease (rules 1 and 2)."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ from sidelane.stores.contract import Store
 
 
 async def writes_nothing(store: Store, stale: Claimed) -> None:
-    """Try every write under a lease that does not hold; the job must stay exactly as it is."""
+    """Try every write with an invalid lease, and check that the job is unchanged."""
     job_id = stale.record.id
     before = await record(store, job_id), await read_log(store, job_id)
     outcomes: list[Outcome] = [Succeeded('"stale"'), Failed(failure()), Retried(failure()), Released()]
@@ -51,7 +51,7 @@ class Fencing(StoreSuite):
         await writes_nothing(store, replace(claimed, lease=Lease("a", 2, claimed.lease.nonce)))
 
     async def test_a_lease_of_an_unknown_job_is_lost(self, store: Store) -> None:
-        lease = Lease("nobody", 1, "0000000000000000")
+        lease = Lease("unknown", 1, "0000000000000000")
         assert await store.append([EventAppend(lease=lease, ordinal=1, entries=tokens("x"))]) == [False]
         assert await heartbeat(store, "w", lease) == [LeaseStatus.LOST]
 

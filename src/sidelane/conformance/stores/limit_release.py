@@ -1,4 +1,4 @@
-"""Slots of running jobs: given back whenever a job leaves `running`, and shared by all who count by the same id (rules 14)."""
+"""Slots of running jobs: released when a job leaves `running`, and shared by all limits with the same id (rule 14)."""
 
 import pytest
 
@@ -30,7 +30,7 @@ ONE = slot_limit(1, "wait")
 
 
 class SlotRelease(StoreSuite):
-    """What frees the slot of a job that runs."""
+    """Release of a running job's slot."""
 
     @pytest.mark.parametrize(
         "outcome",
@@ -106,7 +106,7 @@ class SlotRelease(StoreSuite):
 
 
 class SharedLimits(StoreSuite):
-    """One set of slots for each name and key, whatever their jobs do when it is full."""
+    """One set of slots per name and key, whatever `on_limit` says."""
 
     async def test_jobs_that_reject_and_jobs_that_wait_count_together(self, store: Store) -> None:
         rejecting, waiting = slot_limit(2, "reject"), slot_limit(2, "wait")

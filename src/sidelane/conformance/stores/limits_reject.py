@@ -1,4 +1,4 @@
-"""Limits that reject: a slot from the submit of a job to its end, and no room for one more (rules 14)."""
+"""Limits with `on_limit="reject"`: a job has its slot from submit to end (rule 14)."""
 
 import pytest
 
@@ -30,11 +30,11 @@ from sidelane.stores.contract import Store
 ONE = slot_limit(1, "reject")
 TWO = slot_limit(2, "reject")
 PATIENT = slot_limit(1, "wait")
-"""The same slot, as a follow-up sees it."""
+"""The same limit for a follow-up."""
 
 
 class RejectingLimits(StoreSuite):
-    """Which submits are refused, and how."""
+    """Rejected submits."""
 
     async def test_a_job_beyond_the_limit_is_rejected_and_the_limit_is_named(self, store: Store) -> None:
         await submit(store, *specs("a", "b", limits=(TWO,)))
@@ -124,7 +124,7 @@ class RejectingLimits(StoreSuite):
 
 
 class RejectingLimitRelease(StoreSuite):
-    """A slot of a limit that rejects comes back with the end of its job, and no sooner."""
+    """A slot is released when its job ends, and no sooner."""
 
     @pytest.mark.parametrize(
         "outcome", [Succeeded("1"), Failed(failure()), Cancelled()], ids=lambda outcome: type(outcome).__name__

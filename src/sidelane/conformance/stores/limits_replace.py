@@ -1,4 +1,4 @@
-"""Limits that replace: the newcomer asks the oldest to stop, and starts when it has (rules 14)."""
+"""Limits with `on_limit="replace"`: a new job cancels the oldest and starts when it has ended (rule 14)."""
 
 from sidelane.conformance.stores.actions import (
     HINT_TIMEOUT,
@@ -28,7 +28,7 @@ TWO = slot_limit(2, "replace")
 
 
 class ReplacingLimits(StoreSuite):
-    """Whom a submit stops."""
+    """Which jobs a submit replaces."""
 
     async def test_a_queued_job_is_replaced_at_once(self, store: Store) -> None:
         await submit(store, *specs("a", limits=(ONE,)))

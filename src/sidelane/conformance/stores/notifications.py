@@ -1,4 +1,4 @@
-"""Watching: no change after a watch is open goes without a hint, barring faults (rules 19)."""
+"""Notifications: every change after a watch is open gives a hint (rule 19)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -26,14 +26,14 @@ from sidelane.stores.contract import Store, job_topic, queue_topic, worker_topic
 
 
 async def hinted(store: Store, topic: str, change: Callable[[], Awaitable[object]]) -> bool:
-    """Make a change while a topic is watched, and tell whether a hint came."""
+    """Make a change while watching a topic. Returns whether a hint came."""
     async with store.watch(topic) as wakeups:
         await change()
         return await wakeups.wait(HINT_TIMEOUT)
 
 
 class Notifications(StoreSuite):
-    """Which changes hint at which topics."""
+    """The topics that each change notifies."""
 
     async def test_a_submit_notifies_its_queue(self, store: Store) -> None:
         assert await hinted(store, queue_topic("x"), lambda: submit(store, *specs("a", queue="x")))
@@ -103,7 +103,7 @@ class Notifications(StoreSuite):
 
 
 class SubscriptionWaits(StoreSuite):
-    """How a watch waits."""
+    """Waiting for hints."""
 
     async def test_without_a_change_a_wait_ends_with_its_timeout(self, store: Store) -> None:
         async with store.watch(job_topic("a")) as wakeups:

@@ -1,4 +1,4 @@
-"""Finding: looking jobs up by what they are, and the whole store at a glance."""
+"""Queries: lists of jobs, positions, statistics of queues and workers."""
 
 from dataclasses import replace
 from typing import Any
@@ -31,14 +31,14 @@ async def found(store: Store, query: Query) -> list[str]:
 
 
 async def before(store: Store, job_id: str) -> int:
-    """Return the number of jobs ahead of a ready job."""
-    place = await store.queue_position(job_id)
-    assert place is not None
-    return place.before
+    """Return the position of a ready job."""
+    index = await store.queue_position(job_id)
+    assert index is not None
+    return index.before
 
 
 class JobQueries(StoreSuite):
-    """Queries answer newest first."""
+    """Lists of jobs, newest first."""
 
     async def test_jobs_are_listed_newest_first(self, store: Store) -> None:
         await submit(store, *specs("c", "a", "b"))
@@ -105,7 +105,7 @@ class JobQueries(StoreSuite):
 
 
 class QueuePositions(StoreSuite):
-    """How many ready jobs stand before one."""
+    """The number of ready jobs before one."""
 
     async def test_position_counts_the_ready_jobs_before_a_job_by_priority_then_age(self, store: Store) -> None:
         await submit(store, *specs("a", "b", "c"), *specs("high", priority=1), *specs("x", queue="other"))
@@ -117,7 +117,7 @@ class QueuePositions(StoreSuite):
         await submit(store, JobSpec(id="delayed", task="t", delay=60), *specs("running", "ended"))
         await claim_job(store, "running")
         await store.cancel(["ended"])
-        for job_id in "delayed", "running", "ended", "nobody":
+        for job_id in "delayed", "running", "ended", "unknown":
             assert await store.queue_position(job_id) is None
 
     async def test_position_is_counted_up_to_a_thousand(self, store: Store) -> None:
@@ -126,7 +126,7 @@ class QueuePositions(StoreSuite):
 
 
 class Statistics(StoreSuite):
-    """Queues and workers."""
+    """Statistics of queues and workers."""
 
     async def test_stats_count_the_unfinished_jobs_of_every_queue(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", "c", queue="x"), *specs("d", queue="y"))

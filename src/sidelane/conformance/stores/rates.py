@@ -1,4 +1,4 @@
-"""Rates: so many in a time, one after the other once the burst is used up (GCRA; rules 14)."""
+"""Rate limits: a burst, then one job per interval (GCRA; rule 14)."""
 
 import random
 
@@ -30,7 +30,7 @@ from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store, queue_topic
 
 TWO = rate_limit(2, 20.0, "reject", burst=2)
-"""One comes free every 10 s."""
+"""One job every 10 s."""
 
 
 class SubmitRates(StoreSuite):

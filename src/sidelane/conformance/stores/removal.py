@@ -1,4 +1,4 @@
-"""Removing: what has ended goes when asked to, and nothing is left behind of anything."""
+"""Removal of finished jobs, without any leftovers."""
 
 from sidelane.conformance.stores.actions import (
     LEASE,
@@ -27,7 +27,7 @@ from sidelane.stores.contract import Store
 
 
 class Removal(StoreSuite):
-    """What `remove` forgets, and what it leaves alone."""
+    """Which jobs `remove` removes."""
 
     async def test_a_removed_job_is_removed_with_all_its_data(self, store: Store) -> None:
         claimed = await start(store, JobSpec(id="a", task="t", user="u", key="k", unique="only"))
@@ -44,7 +44,7 @@ class Removal(StoreSuite):
     async def test_an_unfinished_or_unknown_job_is_not_removed(self, store: Store) -> None:
         await submit(store, *specs("queued", "running"), JobSpec(id="delayed", task="t", delay=60))
         await claim_job(store, "running")
-        names = ["queued", "running", "delayed", "nobody"]
+        names = ["queued", "running", "delayed", "unknown"]
         before = await store.get(names)
         assert await store.remove(names) == [False] * 4
         assert await store.get(names) == before
@@ -85,7 +85,7 @@ class Removal(StoreSuite):
 
 
 class RequeueWithArguments(StoreSuite):
-    """Requeueing a job with other arguments."""
+    """Requeue with new arguments."""
 
     async def test_a_job_may_be_requeued_with_other_arguments(self, store: Store) -> None:
         spec = JobSpec(id="a", task="t", arguments='{"n": 1}', user="u", labels={"x": "y"})
@@ -109,12 +109,12 @@ class RequeueWithArguments(StoreSuite):
         await finish(store, await start(store, JobSpec(id="a", task="t", limits=(limit,))), Failed(failure()))
         await submit(store, *specs("b", limits=(limit,)))
         before = await store.get(["a", "b"])
-        await store.requeue(["a", "b", "nobody"], arguments='{"n": 2}')
+        await store.requeue(["a", "b", "unknown"], arguments='{"n": 2}')
         assert await store.get(["a", "b"]) == before
 
 
 class NoLeftovers(StoreSuite):
-    """After all has ended and its time is over, the store is as it was."""
+    """Once every retention is over, the store is empty."""
 
     async def test_nothing_is_left_behind_of_limits_batches_and_jobs(self, store: Store, clock: ManualClock) -> None:
         await store.open_batch(BatchSpec(id="many", retention=30, follow_ups=(FollowUp(FINISHED, specs("")[0]),)))

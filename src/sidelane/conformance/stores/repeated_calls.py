@@ -1,4 +1,4 @@
-"""Retried calls: a reply may be lost, so every call may come twice (rules 3)."""
+"""Repeated calls: a reply may be lost, so every call may come twice (rule 3)."""
 
 from sidelane.conformance.stores.actions import (
     FOLLOW_UP,
@@ -27,7 +27,7 @@ from sidelane.stores.contract import Store
 
 
 class RepeatedClaims(StoreSuite):
-    """A claim carries a request id: a repeat gives the same jobs."""
+    """A claim repeated with its request id returns the same jobs."""
 
     async def test_a_repeated_claim_returns_the_same_jobs_and_leases(self, store: Store) -> None:
         await submit(store, *specs("a1", "a2", "a3", user="a"), *specs("b1", "b2", user="b"))
@@ -69,7 +69,7 @@ class RepeatedClaims(StoreSuite):
 
 
 class RepeatedFinishes(StoreSuite):
-    """A finish repeated under its lease answers yes, and ends nothing twice."""
+    """A finish repeated with its lease returns True and ends nothing twice."""
 
     async def test_a_finish_repeated_with_its_lease_returns_true_and_changes_nothing(self, store: Store) -> None:
         outcomes: dict[str, Outcome] = {"s": Succeeded("1"), "f": Failed(failure()), "r": Retried(failure(), 60)}
@@ -107,7 +107,7 @@ class RepeatedFinishes(StoreSuite):
 
 
 class RepeatedWrites(StoreSuite):
-    """Every other call does no harm twice."""
+    """Every other call may be repeated."""
 
     async def test_a_repeated_submit_append_or_heartbeat_changes_nothing(self, store: Store) -> None:
         await store.submit(specs("a"))

@@ -1,4 +1,4 @@
-"""Retention: what has ended is kept as long as it asked for, then forgotten in pieces (rules 11)."""
+"""Retention: finished jobs are removed in chunks once their time is over (rule 11)."""
 
 from sidelane.conformance.stores.actions import (
     claim_job,
@@ -25,7 +25,7 @@ async def ended(store: Store, *job_ids: str, keep: float) -> None:
 
 
 class Retention(StoreSuite):
-    """When a job goes, and what is left of it."""
+    """Removal by retention, and tombstones."""
 
     async def test_a_finished_job_is_removed_after_its_retention(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", user="u", retention=30))

@@ -1,4 +1,4 @@
-"""Schedules: a step from one firing to the next counts once, whoever takes it (rules 13)."""
+"""Schedules: each tick counts once, whatever process fires it (rule 13)."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ HOURLY = Schedule(name="stocks", spec=JobSpec(id="", task="refresh"), every=3600
 
 
 async def scheduled(store: Store, name: str = "stocks") -> ScheduleRecord:
-    """Look up a schedule that must be there."""
+    """Return a schedule that must exist."""
     (found,) = [each for each in (await store.list_schedules()).records if each.schedule.name == name]
     return found
 
@@ -36,12 +36,12 @@ async def names(store: Store) -> list[str]:
     return [each.schedule.name for each in (await store.list_schedules()).records]
 
 
-def firing(previous: float, at: float, *job_ids: str, name: str = "stocks") -> ScheduleTick:
+def tick(previous: float, at: float, *job_ids: str, name: str = "stocks") -> ScheduleTick:
     return ScheduleTick(name=name, previous=previous, at=at, next=at + 3600, specs=tuple(specs(*job_ids)))
 
 
 class ScheduleDefinitions(StoreSuite):
-    """What is kept of a schedule."""
+    """Adding, changing and deleting schedules."""
 
     async def test_a_new_schedule_begins_now_and_its_next_tick_is_not_computed_yet(
         self, store: Store, clock: ManualClock
@@ -78,7 +78,7 @@ class ScheduleDefinitions(StoreSuite):
 
     async def test_upserting_the_same_schedule_changes_nothing(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
-        assert await store.fire(firing(clock(), clock() + 1, "a"))
+        assert await store.fire(tick(clock(), clock() + 1, "a"))
         before = await scheduled(store)
         clock.advance(5)
         await store.upsert_schedule(HOURLY)
@@ -88,7 +88,7 @@ class ScheduleDefinitions(StoreSuite):
         self, store: Store, clock: ManualClock
     ) -> None:
         await store.upsert_schedule(HOURLY)
-        await store.fire(firing(clock(), clock() + 1, "a"))
+        await store.fire(tick(clock(), clock() + 1, "a"))
         clock.advance(5)
         changed = replace(HOURLY, every=60.0)
         await store.upsert_schedule(changed)
@@ -109,15 +109,15 @@ class ScheduleDefinitions(StoreSuite):
         self, store: Store, clock: ManualClock, enabled: bool
     ) -> None:
         await store.upsert_schedule(HOURLY)
-        await store.fire(firing(clock(), clock() + 1, "a"))
+        await store.fire(tick(clock(), clock() + 1, "a"))
         await store.set_schedule_enabled("stocks", enabled)
         clock.advance(100)
         await store.upsert_schedule(replace(HOURLY, name="shares", aliases=("older", "stocks")))
         assert await names(store) == ["shares"]
         found = await scheduled(store, "shares")
         assert (found.enabled, found.last, found.job) == (enabled, clock() - 99, "a")
-        assert not await store.fire(firing(found.last, clock(), "b"))
-        assert await store.fire(firing(found.last, clock(), "b", name="shares")) == enabled
+        assert not await store.fire(tick(found.last, clock(), "b"))
+        assert await store.fire(tick(found.last, clock(), "b", name="shares")) == enabled
 
     async def test_a_deleted_schedule_begins_anew_when_added_again(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
@@ -130,13 +130,13 @@ class ScheduleDefinitions(StoreSuite):
 
 
 class ScheduleTicks(StoreSuite):
-    """How a schedule takes its steps."""
+    """Firing schedules."""
 
     async def test_a_tick_submits_its_jobs_and_advances_the_schedule(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
         start = clock()
         clock.advance(10)
-        assert await store.fire(firing(start, start + 7, "a", "b"))
+        assert await store.fire(tick(start, start + 7, "a", "b"))
         found = await scheduled(store)
         assert (found.last, found.next, found.job, found.enabled) == (start + 7, start + 3607, "b", True)
         assert ids(await claim(store)) == ["a", "b"]
@@ -144,18 +144,18 @@ class ScheduleTicks(StoreSuite):
 
     async def test_a_tick_that_fired_does_not_fire_again(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
-        step = firing(clock(), clock() + 1, "a")
+        step = tick(clock(), clock() + 1, "a")
         assert await store.fire(step)
-        for again in step, firing(step.previous, clock() + 1, "b"), firing(clock() - 9, clock() + 2, "c"):
+        for again in step, tick(step.previous, clock() + 1, "b"), tick(clock() - 9, clock() + 2, "c"):
             assert not await store.fire(again)
         assert await store.get(["b", "c"]) == [None, None]
         assert (await scheduled(store)).job == "a"
-        assert await store.fire(firing(step.at, clock() + 9, "d"))
+        assert await store.fire(tick(step.at, clock() + 9, "d"))
 
     async def test_a_tick_without_jobs_only_advances_the_schedule(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
-        await store.fire(firing(clock(), clock() + 1, "a"))
-        assert await store.fire(firing(clock() + 1, clock() + 2))
+        await store.fire(tick(clock(), clock() + 1, "a"))
+        assert await store.fire(tick(clock() + 1, clock() + 2))
         found = await scheduled(store)
         assert (found.last, found.job) == (clock() + 2, "a")
         assert await store.fire(ScheduleTick(name="stocks", previous=clock() + 2, at=clock() + 2, next=clock() + 60))
@@ -167,14 +167,14 @@ class ScheduleTicks(StoreSuite):
         await store.upsert_schedule(HOURLY)
         for number in range(20):
             last = (await scheduled(store)).last
-            assert await store.fire(firing(last, last + 0.1 + number / 7, f"j{number}"))
+            assert await store.fire(tick(last, last + 0.1 + number / 7, f"j{number}"))
         assert len(await store.list_jobs(Query())) == 20
 
     async def test_an_unknown_or_disabled_schedule_does_not_fire(self, store: Store, clock: ManualClock) -> None:
-        assert not await store.fire(firing(clock(), clock(), "a"))
+        assert not await store.fire(tick(clock(), clock(), "a"))
         await store.upsert_schedule(HOURLY)
         await store.set_schedule_enabled("stocks", False)
-        assert not await store.fire(firing(clock(), clock(), "a"))
+        assert not await store.fire(tick(clock(), clock(), "a"))
         assert await store.get(["a"]) == [None]
 
     async def test_an_enabled_schedule_begins_at_that_time(self, store: Store, clock: ManualClock) -> None:
@@ -188,12 +188,12 @@ class ScheduleTicks(StoreSuite):
             assert await store.set_schedule_enabled("stocks")
             found = await scheduled(store)
             assert (found.enabled, found.next, found.last) == (True, 0.0, start + 9000)
-        assert not await store.fire(firing(start, clock(), "a"))
-        assert await store.fire(firing(start + 9000, clock(), "a"))
+        assert not await store.fire(tick(start, clock(), "a"))
+        assert await store.fire(tick(start + 9000, clock(), "a"))
 
     async def test_enabling_an_enabled_schedule_changes_nothing(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
-        await store.fire(firing(clock(), clock() + 1, "a"))
+        await store.fire(tick(clock(), clock() + 1, "a"))
         before = await scheduled(store)
         clock.advance(5)
         assert await store.set_schedule_enabled("stocks")
@@ -204,19 +204,19 @@ class ScheduleTicks(StoreSuite):
     async def test_a_tick_notifies_the_queue_of_its_job(self, store: Store, clock: ManualClock) -> None:
         await store.upsert_schedule(HOURLY)
         async with store.watch(queue_topic("default")) as wakeups:
-            await store.fire(firing(clock(), clock() + 1, "a"))
+            await store.fire(tick(clock(), clock() + 1, "a"))
             assert await wakeups.wait(HINT_TIMEOUT)
 
     async def test_an_existing_job_is_not_submitted_again(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         await store.upsert_schedule(HOURLY)
-        assert await store.fire(firing(clock(), clock() + 1, "a"))
+        assert await store.fire(tick(clock(), clock() + 1, "a"))
         assert ids(await claim(store)) == ["a"]
 
     async def test_many_missed_ticks_are_caught_up_in_one_step(self, store: Store, clock: ManualClock) -> None:
         many = [f"j{n}" for n in range(450)]
         await store.upsert_schedule(HOURLY)
-        assert await store.fire(firing(clock(), clock() + 1, *many))
+        assert await store.fire(tick(clock(), clock() + 1, *many))
         assert set(await states(store, *many)) == {State.QUEUED}
         assert (await scheduled(store)).job == "j449"
 
@@ -224,9 +224,9 @@ class ScheduleTicks(StoreSuite):
         assert (await store.sweep(lease=LEASE)).next_firing is None
         for name in "ab":
             await store.upsert_schedule(replace(HOURLY, name=name))
-        told = (await store.sweep(lease=LEASE)).next_firing
-        assert told is not None
-        assert told <= 0
+        next_tick = (await store.sweep(lease=LEASE)).next_firing
+        assert next_tick is not None
+        assert next_tick <= 0
         start = clock()
         await store.fire(ScheduleTick(name="a", previous=start, at=start, next=start + 90))
         await store.fire(ScheduleTick(name="b", previous=start, at=start, next=start + 60))

@@ -1,4 +1,4 @@
-"""Submitting: one durable job for each id, with an answer for each spec."""
+"""Submits: one durable job per id, one result per spec."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ from sidelane.stores.contract import Store
 
 
 class Submits(StoreSuite):
-    """What a submit makes, and what it answers where there is a job already."""
+    """New and existing jobs."""
 
     async def test_a_submitted_job_is_queued(self, store: Store, clock: ManualClock) -> None:
         (job,) = await submit(store, *specs("a"))
@@ -138,7 +138,7 @@ class Submits(StoreSuite):
 
     async def test_get_returns_records_in_order_and_none_for_an_unknown_job(self, store: Store) -> None:
         await submit(store, *specs("a", "b"))
-        found = await store.get(["b", "nobody", "a", "b"])
+        found = await store.get(["b", "unknown", "a", "b"])
         assert [None if job is None else job.id for job in found] == ["b", None, "a", "b"]
         assert not any(isinstance(job, Tombstone) for job in found)
 
@@ -186,7 +186,7 @@ class UniqueKeys(StoreSuite):
 
 
 class ChunkedCalls(StoreSuite):
-    """Calls too large for one transaction are cut, and each item is atomic and has its own answer (rules 16)."""
+    """Large calls run in chunks; each item is atomic and has its own result (rule 16)."""
 
     async def test_a_call_of_a_thousand_items_returns_a_result_for_each(self, store: Store) -> None:
         many = [f"j{n}" for n in range(1000)]

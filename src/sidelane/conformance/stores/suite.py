@@ -1,4 +1,4 @@
-"""The suite put together: inherit it, bring a `place`, and a store is tested."""
+"""The complete suite. To test a store, inherit `Conformance` and define the fixture `factory`."""
 
 from sidelane.conformance.stores.backpressure import BackPressure, Throughput
 from sidelane.conformance.stores.batches import BatchCompletion, BatchMembers, BatchRetention
@@ -95,8 +95,8 @@ class OneConnection(
     QueuePositions,
     Statistics,
 ):
-    """All that holds of a store even where each connection has a storage of its own."""
+    """The tests that a store must pass even if each connection has its own database."""
 
 
 class Conformance(OneConnection, Connections, WorkerWakeups, ConcurrentCalls, Contention, Processes):
-    """The whole contract."""
+    """The complete store contract."""

@@ -1,4 +1,4 @@
-"""After the removal: what it submits, and how long the id of what was removed stays taken."""
+"""Removed jobs: follow-ups of the removal, and tombstones that keep the id taken."""
 
 from dataclasses import replace
 
@@ -28,11 +28,11 @@ from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store, queue_topic
 
 CLEAN = FollowUp(REMOVED, JobSpec(id="", task="clean", queue="side"))
-"""A follow-up of the removal."""
+"""A follow-up of a job's removal."""
 
 
 class RemovalFollowUps(StoreSuite):
-    """Follow-ups that are submitted in the very step that removes their job."""
+    """Follow-ups that are submitted in the step that removes their job."""
 
     async def test_removal_by_retention_submits_follow_ups_without_a_parent(
         self, store: Store, clock: ManualClock
@@ -66,7 +66,7 @@ class RemovalFollowUps(StoreSuite):
         await finish(store, await claim_job(store, "a"), Succeeded("1"))
         await store.requeue(["a"])
         await store.cancel(["a"])
-        wanted = [f"a.{step}.{place}" for step in (1, 2, 3, "removed") for place in range(3)]
+        wanted = [f"a.{step}.{index}" for step in (1, 2, 3, "removed") for index in range(3)]
         found = [name for name, job in zip(wanted, await store.get(wanted), strict=True) if job is not None]
         assert found == ["a.1.1", "a.2.1", "a.3.1"]
 
@@ -113,7 +113,7 @@ class RemovalFollowUps(StoreSuite):
 
 
 class IdRetention(StoreSuite):
-    """An id may stay taken for longer than its job is kept (rules 13)."""
+    """`id_retention`: an id may stay taken longer than its job is kept (rule 13)."""
 
     async def test_the_id_of_a_removed_job_stays_taken_for_its_id_retention(
         self, store: Store, clock: ManualClock

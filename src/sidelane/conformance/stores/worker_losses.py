@@ -1,4 +1,4 @@
-"""Losses: leases swept away have a budget of their own, and a job that keeps losing them is isolated (rules 7)."""
+"""Worker losses: swept leases are counted, and a job with several losses is isolated (rule 7)."""
 
 import pytest
 
@@ -26,8 +26,8 @@ from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
 
-async def lose(store: Store, clock: ManualClock, *job_ids: str, worker: str = "dead") -> None:
-    """Let one worker claim these jobs and die."""
+async def lose_worker(store: Store, clock: ManualClock, *job_ids: str, worker: str = "dead") -> None:
+    """Let one worker claim jobs and die."""
     for job_id in job_ids:
         await claim_job(store, job_id, worker=worker)
     await pass_time(store, clock, 3 * LEASE)
@@ -38,7 +38,7 @@ async def losses(store: Store, *job_ids: str) -> list[int]:
 
 
 class WorkerLosses(StoreSuite):
-    """What a lost lease costs."""
+    """The effect of a lost lease."""
 
     async def test_a_job_with_max_worker_losses_0_fails_at_its_first_loss(
         self, store: Store, clock: ManualClock
@@ -52,10 +52,10 @@ class WorkerLosses(StoreSuite):
     async def test_a_job_beyond_its_worker_losses_fails_with_a_reason(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         for number in range(1, 4):
-            await lose(store, clock, "a", worker=f"w{number}")
+            await lose_worker(store, clock, "a", worker=f"w{number}")
             job = await record(store, "a")
             assert (job.state, job.worker_losses, len(job.history)) == (State.QUEUED, number, number)
-        await lose(store, clock, "a", worker="w4")
+        await lose_worker(store, clock, "a", worker="w4")
         job = await record(store, "a")
         assert (job.state, job.worker_losses, job.failures, job.attempt) == (State.FAILED, 4, 0, 4)
         assert [each.attempt for each in job.history] == [1, 2, 3, 4]
@@ -67,8 +67,8 @@ class WorkerLosses(StoreSuite):
         self, store: Store, clock: ManualClock
     ) -> None:
         await submit(store, *specs("a"), JobSpec(id="b", task="t", max_worker_losses=0))
-        await lose(store, clock, "a", worker="w1")
-        await lose(store, clock, "a", "b", worker="w2")
+        await lose_worker(store, clock, "a", worker="w1")
+        await lose_worker(store, clock, "a", "b", worker="w2")
         job = await record(store, "b")
         assert (job.state, job.attempt, job.worker_losses) == (State.FAILED, 1, 1)
 
@@ -96,7 +96,7 @@ class WorkerLosses(StoreSuite):
 
     async def test_failures_and_worker_losses_are_counted_separately(self, store: Store, clock: ManualClock) -> None:
         await finish(store, await start(store, *specs("a")), Retried(failure()))
-        await lose(store, clock, "a")
+        await lose_worker(store, clock, "a")
         job = await record(store, "a")
         assert (job.attempt, job.failures, job.worker_losses, len(job.history)) == (2, 1, 1, 2)
 
@@ -115,14 +115,14 @@ class WorkerLosses(StoreSuite):
 
 
 class DeadWorkers(StoreSuite):
-    """When a worker dies, each of its jobs takes a loss: nobody is blamed and nobody is spared."""
+    """A dead worker is a loss for each of its jobs, whatever the cause."""
 
     async def test_a_dead_worker_is_a_loss_for_each_of_its_jobs(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", "c", "d"))
-        await lose(store, clock, "a", "b", worker="w1")
-        await lose(store, clock, "a", worker="w2")
+        await lose_worker(store, clock, "a", "b", worker="w1")
+        await lose_worker(store, clock, "a", worker="w2")
         assert await losses(store, "a", "b", "c", "d") == [2, 1, 0, 0]
-        await lose(store, clock, "a", "b", "c", worker="w3")
+        await lose_worker(store, clock, "a", "b", "c", worker="w3")
         assert await losses(store, "a", "b", "c", "d") == [3, 2, 1, 0]
 
     async def test_many_leases_of_a_dead_worker_are_swept_in_chunks(self, store: Store, clock: ManualClock) -> None:
@@ -175,7 +175,7 @@ class DeadWorkers(StoreSuite):
 
     async def test_leases_that_a_live_worker_stops_renewing_are_losses(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", "c"))
-        await lose(store, clock, "a", worker="w1")
+        await lose_worker(store, clock, "a", worker="w1")
         for job_id in "ab":
             await claim_job(store, job_id, worker="w")
         held = await claim_job(store, "c", worker="w")
@@ -188,7 +188,7 @@ class DeadWorkers(StoreSuite):
     @pytest.mark.parametrize("beats", [False, True])
     async def test_a_worker_that_claimed_recently_is_alive(self, store: Store, clock: ManualClock, beats: bool) -> None:
         await submit(store, *specs("a", "b"))
-        await lose(store, clock, "a", worker="w1")
+        await lose_worker(store, clock, "a", worker="w1")
         first = await claim_job(store, "a", worker="w2")
         if beats:
             assert await heartbeat(store, "w2", first.lease) == [LeaseStatus.HELD]
@@ -200,13 +200,13 @@ class DeadWorkers(StoreSuite):
 
 
 async def isolate(store: Store, clock: ManualClock, *job_ids: str) -> None:
-    """Let these jobs, which are there, lose two leases."""
+    """Make existing jobs isolated: their workers are lost twice."""
     for number in range(2):
-        await lose(store, clock, *job_ids, worker=f"lost-{number}")
+        await lose_worker(store, clock, *job_ids, worker=f"lost-{number}")
 
 
-async def waits_isolated(store: Store, *, isolated: bool = False, tasks: dict[str, int] | None = None) -> bool:
-    """Claim nothing that is there, and give what the answer says of isolated jobs."""
+async def reports_isolated(store: Store, *, isolated: bool = False, tasks: dict[str, int] | None = None) -> bool:
+    """Make a claim without jobs, and return whether it reports an isolated job."""
     request = ClaimRequest(
         request=new_nonce(), worker="w", queues={"default": 1}, limit=1, lease=LEASE, tasks=tasks, isolated=isolated
     )
@@ -214,22 +214,22 @@ async def waits_isolated(store: Store, *, isolated: bool = False, tasks: dict[st
 
 
 class Isolation(StoreSuite):
-    """A job that lost its second lease is handed out to those alone who ask for isolated jobs."""
+    """From its second loss on, only claims for isolated jobs start a job."""
 
     @pytest.mark.parametrize(("budget", "second"), [(1, True), (2, False), (3, False), (9, False)])
     async def test_a_job_is_isolated_from_its_second_loss_or_its_last(
         self, store: Store, clock: ManualClock, budget: int, second: bool
     ) -> None:
         await submit(store, JobSpec(id="a", task="t", max_worker_losses=budget))
-        await lose(store, clock, "a", worker="w1")
+        await lose_worker(store, clock, "a", worker="w1")
         assert (await record(store, "a")).isolated is second
         if budget > 1:
-            await lose(store, clock, "a", worker="w2")
+            await lose_worker(store, clock, "a", worker="w2")
             assert (await record(store, "a")).isolated
 
     async def test_a_first_loss_keeps_the_jobs_position(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", user="u"))
-        await lose(store, clock, "a")
+        await lose_worker(store, clock, "a")
         assert ids(await claim(store)) == ["a", "b"]
 
     async def test_a_claim_takes_either_isolated_jobs_or_others(self, store: Store, clock: ManualClock) -> None:
@@ -247,23 +247,23 @@ class Isolation(StoreSuite):
 
     async def test_an_ordinary_claim_reports_a_waiting_isolated_job(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
-        assert not await waits_isolated(store, tasks={})
+        assert not await reports_isolated(store, tasks={})
         await isolate(store, clock, "a")
-        assert await waits_isolated(store)
-        assert await waits_isolated(store, tasks={"t": 1})
-        assert not await waits_isolated(store, tasks={"other": 1})
-        assert not await waits_isolated(store, tasks={"other": 1}, isolated=True)
+        assert await reports_isolated(store)
+        assert await reports_isolated(store, tasks={"t": 1})
+        assert not await reports_isolated(store, tasks={"other": 1})
+        assert not await reports_isolated(store, tasks={"other": 1}, isolated=True)
         await store.pause("default")
-        assert not await waits_isolated(store)
+        assert not await reports_isolated(store)
         await store.pause("default", False)
         await claim(store, isolated=True)
-        assert not await waits_isolated(store)
+        assert not await reports_isolated(store)
 
     async def test_isolated_jobs_of_a_newer_version_are_not_reported(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", version=2))
         await isolate(store, clock, "a")
-        assert not await waits_isolated(store, tasks={"t": 1})
-        assert await waits_isolated(store, tasks={"t": 2})
+        assert not await reports_isolated(store, tasks={"t": 1})
+        assert await reports_isolated(store, tasks={"t": 2})
 
     async def test_isolated_jobs_are_claimed_by_priority_then_user(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", user="u"), *specs("c", user="v"), JobSpec(id="d", task="t", priority=1))
@@ -310,14 +310,14 @@ class Isolation(StoreSuite):
         await isolate(store, clock, "a")
         await store.cancel(["a"])
         assert (await record(store, "a")).state is State.CANCELLED
-        assert not await waits_isolated(store)
+        assert not await reports_isolated(store)
         assert ids(await claim(store, isolated=True)) == []
 
     async def test_an_external_job_without_completion_is_not_isolated(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", max_worker_losses=1, isolable=False))
         for number in range(2):
-            told = JobSpec(id=f"told-{number}", task="send", queue="other")
-            await finish(store, await claim_job(store, "a"), Dispatched(1.0, told))
+            dispatch_job = JobSpec(id=f"dispatch-{number}", task="send", queue="other")
+            await finish(store, await claim_job(store, "a"), Dispatched(1.0, dispatch_job))
             await pass_time(store, clock, 3 * LEASE)
         job = await record(store, "a")
         assert (job.state, job.worker_losses) == (State.FAILED, 2)

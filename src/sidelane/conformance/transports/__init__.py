@@ -1,4 +1,4 @@
-"""The transport contract as tests: every sentence here must be true of every transport.
+"""Conformance suite of transports: the transport contract as tests.
 
 from sidelane.conformance.transports.suite import TransportConformance
 
@@ -6,7 +6,7 @@ class TestMine(TransportConformance):
     @pytest.fixture
     def place(self) -> TransportFactory: ...
 
-If a sentence must know whether a message was acknowledged, it closes the receiver and opens it again.
+A test that must know whether a message was acknowledged closes the receiver and opens it again.
 """
 
 import pkgutil

@@ -1,11 +1,11 @@
-"""Rejecting: messages that cannot be used are put aside, never lost."""
+"""Dead letters: messages that cannot be processed are set aside, never lost."""
 
 import pytest
 
 from sidelane.conformance.transports.fixtures import (
     DeadLetters,
-    Subject,
-    TransportPlace,
+    TransportFactory,
+    TransportSuite,
     bodies,
     messages,
     nothing,
@@ -16,12 +16,12 @@ from sidelane.conformance.transports.fixtures import (
 from sidelane.model.message import Message
 
 
-class Rejecting(Subject):
-    """What becomes of messages that cannot be used."""
+class DeadLettering(TransportSuite):
+    """Messages that cannot be processed."""
 
     @pytest.mark.parametrize("dead_letters", ["given", "own"])
     async def test_a_dead_lettered_message_keeps_the_reason(
-        self, place: TransportPlace, dead_letters: DeadLetters
+        self, place: TransportFactory, dead_letters: DeadLetters
     ) -> None:
         way = await place.way(dead_letters=dead_letters)
         async with opened(way.open()) as transport, opened(way.open_dead_letters()) as buried:
@@ -41,7 +41,7 @@ class Rejecting(Subject):
                 assert letter.message.attributes["reason"] == "The message is not JSON."
                 await nothing(receiver)
 
-    async def test_a_long_reason_is_truncated(self, place: TransportPlace) -> None:
+    async def test_a_long_reason_is_truncated(self, place: TransportFactory) -> None:
         way = await place.way(dead_letters="given")
         async with opened(way.open()) as transport, opened(way.open_dead_letters()) as buried:
             await send(transport, *messages("a"))
@@ -52,7 +52,7 @@ class Rejecting(Subject):
 
     @pytest.mark.parametrize("dead_letters", ["none", "missing"])
     async def test_without_a_dead_letter_queue_the_message_is_redelivered(
-        self, place: TransportPlace, dead_letters: DeadLetters, caplog: pytest.LogCaptureFixture
+        self, place: TransportFactory, dead_letters: DeadLetters, caplog: pytest.LogCaptureFixture
     ) -> None:
         way = await place.way(dead_letters=dead_letters)
         async with opened(way.open()) as transport:

@@ -1,4 +1,4 @@
-"""Where the messages of a transport under test go, and the steps of the suite's sentences."""
+"""Fixtures and helpers for tests of transports."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -11,45 +11,45 @@ from sidelane.model.message import Message
 from sidelane.transports.contract import Delivery, Receiver, Transport
 
 PATIENCE = 10.0
-"""How long what must come may take, in seconds."""
+"""Seconds to wait for an expected message."""
 
 QUIET = 0.3
-"""How long nothing must come for, in seconds, before a test believes that nothing does."""
+"""Seconds without a message after which a test assumes that none comes."""
 
 DeadLetters = Literal["none", "given", "own", "missing"]
-"""Where rejected messages go: nowhere; where the address says; where the service itself was told; to what is not there."""
+"""Where dead letters go: nowhere; to the endpoint's setting; to the service's own setting; to a missing queue."""
 
 
-class Way(Protocol):
-    """One queue, or one topic with its subscription: new, and empty."""
+class Channel(Protocol):
+    """A new, empty queue, or topic with subscription."""
 
     def open(self) -> Transport:
-        """Open it once more, as another process does. The suite closes what it opens."""
+        """Open another transport to it. The suite closes what it opens."""
         ...
 
     def open_dead_letters(self) -> Transport:
-        """Open where its rejected messages go, to receive from there."""
+        """Open a transport to its dead letters."""
         ...
 
 
-class TransportPlace(Protocol):
+class TransportFactory(Protocol):
     """A messaging service under test."""
 
     @property
     def shortest_hold(self) -> float:
-        """The shortest time for which a message can be held, in seconds."""
+        """The shortest visibility timeout, in seconds."""
         ...
 
-    async def way(self, *, ordered: bool = False, dead_letters: DeadLetters = "none") -> Way:
-        """Set up a new way; `ordered`: so that it keeps the order of each group."""
+    async def way(self, *, ordered: bool = False, dead_letters: DeadLetters = "none") -> Channel:
+        """Create a channel; `ordered` keeps the order within each group."""
         ...
 
     def missing(self) -> Transport:
-        """Open the address of something that is not there."""
+        """Open an endpoint that does not exist."""
         ...
 
     def unreachable(self) -> Transport:
-        """Open an address at which no server listens."""
+        """Open an endpoint without a server."""
         ...
 
 
@@ -58,12 +58,12 @@ def messages(*bodies: str, group: str | None = None) -> list[Message]:
 
 
 async def send(transport: Transport, *sent: Message) -> None:
-    """Send what must go."""
+    """Send messages that must succeed."""
     assert await transport.send(sent) == [None] * len(sent)
 
 
 async def take(receiver: Receiver, count: int = 1) -> list[Delivery]:
-    """Receive so many messages, which must come."""
+    """Receive `count` messages that must come."""
     taken: list[Delivery] = []
     async with asyncio.timeout(PATIENCE):
         while len(taken) < count:
@@ -74,7 +74,7 @@ async def take(receiver: Receiver, count: int = 1) -> list[Delivery]:
 
 
 async def nothing(receiver: Receiver, seconds: float = QUIET) -> None:
-    """See that no message comes."""
+    """Check that no message comes."""
     try:
         async with asyncio.timeout(seconds):
             came = await receiver.receive(10)
@@ -95,10 +95,10 @@ async def opened(transport: Transport) -> AsyncIterator[Transport]:
         await transport.close()
 
 
-class Subject:
-    """One subject of the suite. The class that tests a transport brings the fixture `place`."""
+class TransportSuite:
+    """Base of the suite's classes. The class that tests a transport defines the fixture `place`."""
 
     @pytest.fixture
-    async def transport(self, place: TransportPlace) -> AsyncIterator[Transport]:
+    async def transport(self, place: TransportFactory) -> AsyncIterator[Transport]:
         async with opened((await place.way()).open()) as transport:
             yield transport

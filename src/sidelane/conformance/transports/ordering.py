@@ -1,15 +1,23 @@
-"""Ordering: the messages of one group come one after the other."""
+"""Ordering: messages of one group are delivered one after another."""
 
 from collections import defaultdict
 
-from sidelane.conformance.transports.fixtures import Subject, TransportPlace, bodies, messages, opened, send, take
+from sidelane.conformance.transports.fixtures import (
+    TransportFactory,
+    TransportSuite,
+    bodies,
+    messages,
+    opened,
+    send,
+    take,
+)
 from sidelane.model.message import Message
 
 
-class Ordering(Subject):
-    """Groups, where the way was set up for them."""
+class MessageGroups(TransportSuite):
+    """Groups, if the channel supports them."""
 
-    async def test_messages_of_one_group_arrive_in_order(self, place: TransportPlace) -> None:
+    async def test_messages_of_one_group_arrive_in_order(self, place: TransportFactory) -> None:
         numbers = [f"{number:02}" for number in range(12)]
         async with opened((await place.way(ordered=True)).open()) as transport:
             await send(transport, *(each for n in numbers for g in "ab" for each in messages(n + g, group=g)))
@@ -21,7 +29,7 @@ class Ordering(Subject):
                     await delivery.ack()
             assert came == {group: [number + group for number in numbers] for group in "ab"}
 
-    async def test_an_unacknowledged_message_delays_its_own_group_only(self, place: TransportPlace) -> None:
+    async def test_an_unacknowledged_message_delays_its_own_group_only(self, place: TransportFactory) -> None:
         async with opened((await place.way(ordered=True)).open()) as transport:
             await send(transport, *messages("a1", "a2", group="a"), *messages("b1", "b2", group="b"))
             async with transport.open_receiver() as receiver:
@@ -34,7 +42,7 @@ class Ordering(Subject):
                 await held.ack()
                 assert bodies(await take(receiver)) == [f"{held.message.group}2"]
 
-    async def test_messages_without_a_group_go_there_too_and_wait_for_no_other(self, place: TransportPlace) -> None:
+    async def test_messages_without_a_group_go_there_too_and_wait_for_no_other(self, place: TransportFactory) -> None:
         async with opened((await place.way(ordered=True)).open()) as transport:
             await send(transport, *messages("a", "b"), Message(body="c"), Message(body="c"))
             async with transport.open_receiver() as receiver:

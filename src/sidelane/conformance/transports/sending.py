@@ -1,11 +1,11 @@
-"""Sending: what is sent is what is received, and what cannot be sent says why."""
+"""Sending: messages arrive unchanged, and errors say what is wrong."""
 
 import asyncio
 
 from sidelane.conformance.transports.fixtures import (
     PATIENCE,
-    Subject,
-    TransportPlace,
+    TransportFactory,
+    TransportSuite,
     bodies,
     messages,
     nothing,
@@ -18,8 +18,8 @@ from sidelane.model.message import Message
 from sidelane.transports.contract import Transport
 
 
-class Sending(Subject):
-    """What is sent is what is received."""
+class Sends(TransportSuite):
+    """Messages arrive unchanged."""
 
     async def test_a_message_is_received_with_its_body_and_attributes(self, transport: Transport) -> None:
         attributes = {"content-type": "text/plain", "name": "말하다 \U0001f600 é", "long": "x" * 1000}
@@ -75,8 +75,8 @@ class Sending(Subject):
         assert await transport.send([]) == []
 
 
-class Failing(Subject):
-    """Errors are for the reader."""
+class SendErrors(TransportSuite):
+    """Errors name the cause."""
 
     async def failures(self, transport: Transport) -> list[BaseException | None]:
         """Send two messages and receive, and give what is said of each."""
@@ -88,13 +88,13 @@ class Failing(Subject):
             said.append(error)
         return said
 
-    async def test_a_missing_queue_is_misconfigured_and_named(self, place: TransportPlace) -> None:
+    async def test_a_missing_queue_is_misconfigured_and_named(self, place: TransportFactory) -> None:
         async with opened(place.missing()) as transport:
             said = await self.failures(transport)
         assert [type(error) for error in said] == [TransportMisconfigured] * 3
         assert all(str(error).endswith(".") for error in said)
 
-    async def test_a_server_that_cannot_be_reached_is_unavailable(self, place: TransportPlace) -> None:
+    async def test_a_server_that_cannot_be_reached_is_unavailable(self, place: TransportFactory) -> None:
         async with opened(place.unreachable()) as transport:
             said = await self.failures(transport)
         assert [type(error) for error in said] == [TransportUnavailable] * 3

@@ -1,10 +1,12 @@
-"""The suite put together: inherit it, bring a `place`, and a transport is tested."""
+"""The complete suite. To test a transport, inherit it and define the fixture `place`."""
 
-from sidelane.conformance.transports.dead_letters import Rejecting
-from sidelane.conformance.transports.ordering import Ordering
-from sidelane.conformance.transports.sending import Failing, Sending
-from sidelane.conformance.transports.visibility import Closing, Holding, Sharing
+from sidelane.conformance.transports.dead_letters import DeadLettering
+from sidelane.conformance.transports.ordering import MessageGroups
+from sidelane.conformance.transports.sending import SendErrors, Sends
+from sidelane.conformance.transports.visibility import CompetingReceivers, ReceiverShutdown, VisibilityTimeouts
 
 
-class TransportConformance(Sending, Holding, Closing, Sharing, Ordering, Rejecting, Failing):
-    """The whole contract of transports."""
+class TransportConformance(
+    Sends, VisibilityTimeouts, ReceiverShutdown, CompetingReceivers, MessageGroups, DeadLettering, SendErrors
+):
+    """The complete transport contract."""

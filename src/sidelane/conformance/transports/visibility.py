@@ -1,4 +1,4 @@
-"""Holding: who has a message, for how long, and what becomes of it when its receiver goes."""
+"""Visibility timeouts, and messages whose receiver closes."""
 
 import asyncio
 from contextlib import suppress
@@ -6,8 +6,8 @@ from contextlib import suppress
 from sidelane.conformance.transports.fixtures import (
     PATIENCE,
     QUIET,
-    Subject,
-    TransportPlace,
+    TransportFactory,
+    TransportSuite,
     bodies,
     messages,
     nothing,
@@ -18,8 +18,8 @@ from sidelane.conformance.transports.fixtures import (
 from sidelane.transports.contract import Delivery, Receiver, Transport
 
 
-class Holding(Subject):
-    """Who has a message, and for how long."""
+class VisibilityTimeouts(TransportSuite):
+    """Visibility timeouts and redelivery."""
 
     async def test_a_message_is_not_redelivered_during_its_visibility_timeout(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
@@ -27,7 +27,9 @@ class Holding(Subject):
             await take(receiver)
             await nothing(receiver)
 
-    async def test_an_unacknowledged_message_is_redelivered(self, place: TransportPlace, transport: Transport) -> None:
+    async def test_an_unacknowledged_message_is_redelivered(
+        self, place: TransportFactory, transport: Transport
+    ) -> None:
         await send(transport, *messages("acknowledged", "extended", "forgotten", "late"))
         async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             taken = {delivery.message.body: delivery for delivery in await take(receiver, 4)}
@@ -80,7 +82,7 @@ class Holding(Subject):
             assert bodies(await take(receiver)) == ["a"]
 
     async def test_an_extended_message_is_not_redelivered_after_the_first_timeout(
-        self, place: TransportPlace, transport: Transport
+        self, place: TransportFactory, transport: Transport
     ) -> None:
         await send(transport, *messages("a"))
         async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
@@ -90,7 +92,7 @@ class Holding(Subject):
             await delivery.release()
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_deliveries_of_a_message_are_counted(self, place: TransportPlace) -> None:
+    async def test_deliveries_of_a_message_are_counted(self, place: TransportFactory) -> None:
         way = await place.way(dead_letters="own")  # some services count only where they bury what comes too often
         async with opened(way.open()) as transport, transport.open_receiver() as receiver:
             await send(transport, *messages("a"))
@@ -100,8 +102,8 @@ class Holding(Subject):
                 await delivery.release()
 
 
-class Closing(Subject):
-    """What becomes of messages whose receiver goes."""
+class ReceiverShutdown(TransportSuite):
+    """Messages whose receiver closes."""
 
     async def test_closing_a_receiver_releases_unacknowledged_messages(self, transport: Transport) -> None:
         await send(transport, *messages("a", "b", "c"))
@@ -128,7 +130,7 @@ class Closing(Subject):
                 assert bodies(await take(receiver)) == [body]
 
     async def test_a_message_that_arrives_during_a_cancelled_receive_is_redelivered(
-        self, place: TransportPlace, transport: Transport
+        self, place: TransportFactory, transport: Transport
     ) -> None:
         async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
             await nothing(receiver, 0.1)
@@ -142,10 +144,10 @@ class Closing(Subject):
         await transport.close()
 
 
-class Sharing(Subject):
-    """Several receivers of one way."""
+class CompetingReceivers(TransportSuite):
+    """Several receivers of one channel."""
 
-    async def test_each_message_is_delivered_to_one_receiver(self, place: TransportPlace) -> None:
+    async def test_each_message_is_delivered_to_one_receiver(self, place: TransportFactory) -> None:
         way = await place.way()
         async with opened(way.open()) as one, opened(way.open()) as other:
             await send(one, *messages(*(str(number) for number in range(30))))

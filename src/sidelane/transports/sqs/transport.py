@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from sidelane.model.errors import TransportError, TransportMisconfigured
@@ -48,9 +48,6 @@ class SqsTransport:
         except TransportError as error:
             return [error] * len(messages)
 
-    def open_receiver(self, *, visibility_timeout: float = VISIBILITY_TIMEOUT) -> AbstractAsyncContextManager[Receiver]:
-        return self._open_receiver(visibility_timeout)
-
     async def close(self) -> None:
         queue, self._queue = self._queue, None
         if queue is not None:
@@ -59,7 +56,7 @@ class SqsTransport:
             await self._dead_letters.close()
 
     @asynccontextmanager
-    async def _open_receiver(self, visibility_timeout: float) -> AsyncIterator[Receiver]:
+    async def open_receiver(self, *, visibility_timeout: float = VISIBILITY_TIMEOUT) -> AsyncIterator[Receiver]:
         receiver = SqsReceiver(await self._connected(), self._send_dead_letter, visibility_timeout)
         try:
             yield receiver

@@ -1,4 +1,4 @@
-"""Chains: what follows a job's end, what it is told of it, and which chains cannot be."""
+"""Chains: follow-ups of a job's end, what they get, and invalid chains."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from sidelane import (
 )
 from sidelane.model.errors import TaskDeclarationError
 from sidelane.testing import harness
-from tests.engine.shop import Report, Shop, the_one
+from tests.tasks.shop import Report, Shop, the_one
 
 SOON = 10.0
 
@@ -38,7 +38,7 @@ def shop() -> Shop:
     return Shop()
 
 
-async def test_a_result_is_handed_on_in_the_type_of_the_parameter(shop: Shop) -> None:
+async def test_a_result_is_passed_on_in_the_type_of_the_parameter(shop: Shop) -> None:
     async with harness(shop.lane) as t:
         job = await shop.write.options(then=shop.publish.call(PREVIOUS_RESULT, channel="sports")).submit(7)
         await t.drain()
@@ -48,7 +48,7 @@ async def test_a_result_is_handed_on_in_the_type_of_the_parameter(shop: Shop) ->
         assert await shop.publish.job(child.id).result() == "sports-7"
 
 
-async def test_a_failure_is_told_in_all_it_is_known_by(shop: Shop) -> None:
+async def test_a_finished_job_has_everything_known_of_the_failure(shop: Shop) -> None:
     async with harness(shop.lane) as t:
         call = shop.fail.options(
             on_failure=shop.tell.call(PREVIOUS_FAILURE, urgent=True), user="u1", key="k", labels={"a": "b"}
@@ -64,7 +64,7 @@ async def test_a_failure_is_told_in_all_it_is_known_by(shop: Shop) -> None:
         )  # fmt: skip
 
 
-async def test_each_end_is_followed_by_what_is_meant_for_it(shop: Shop) -> None:
+async def test_success_submits_then_and_failure_submits_on_failure(shop: Shop) -> None:
     following: Any = {"then": shop.publish.call(PREVIOUS_RESULT), "on_failure": shop.tell.call(PREVIOUS_FAILURE)}
     async with harness(shop.lane) as t:
         await shop.write.options(**following).submit(1)
@@ -79,7 +79,7 @@ async def test_each_end_is_followed_by_what_is_meant_for_it(shop: Shop) -> None:
         assert (len(shop.published), len(shop.told)) == (1, 1)
 
 
-async def test_several_calls_may_follow_and_be_followed(shop: Shop) -> None:
+async def test_several_calls_may_follow_one_and_have_follow_ups(shop: Shop) -> None:
     @shop.lane.task
     async def note(text: str) -> None: ...
 
@@ -92,7 +92,7 @@ async def test_several_calls_may_follow_and_be_followed(shop: Shop) -> None:
         assert (record.id, record.state) == (f"{job.id}.1.1.1.0", State.SUCCEEDED)
 
 
-async def test_a_job_that_is_brought_back_is_followed_again(shop: Shop) -> None:
+async def test_a_requeued_job_submits_its_follow_ups_again(shop: Shop) -> None:
     async with harness(shop.lane) as t:
         job = await shop.write.options(then=shop.publish.call(PREVIOUS_RESULT)).submit(3)
         await t.drain()
@@ -102,7 +102,7 @@ async def test_a_job_that_is_brought_back_is_followed_again(shop: Shop) -> None:
         assert len(shop.published) == 2
 
 
-async def test_user_and_trace_go_down_the_chain_and_nothing_else_does(shop: Shop) -> None:
+async def test_follow_ups_inherit_only_user_and_trace(shop: Shop) -> None:
     own = shop.publish.options(user="u2", priority=5).call(PREVIOUS_RESULT, channel="own")
     call = shop.write.options(
         then=[shop.publish.options(then=shop.tell.call(FinishedJob(id="i", task="t", queue="q", state=State.FAILED, attempts=1)))
@@ -116,7 +116,7 @@ async def test_user_and_trace_go_down_the_chain_and_nothing_else_does(shop: Shop
         assert all((spec.trace, spec.key, spec.unique, spec.labels) == (TRACE, None, None, {}) for spec in specs)
 
 
-async def test_what_follows_waits_at_limits_and_passes_a_full_queue(shop: Shop) -> None:
+async def test_follow_ups_wait_for_limits_and_ignore_a_full_queue(shop: Shop) -> None:
     limits: list[ConcurrencyLimit | RateLimit] = [
         ConcurrencyLimit(1, per="user"),
         ConcurrencyLimit(2, per="task", on_limit="replace"),
@@ -135,7 +135,7 @@ async def test_what_follows_waits_at_limits_and_passes_a_full_queue(shop: Shop) 
     assert post.options(user="u1").call(Report(score=1)).spec().max_queued == 1
 
 
-async def test_a_user_that_a_limit_needs_may_come_from_the_parent(shop: Shop) -> None:
+async def test_a_limit_per_user_uses_the_parents_user(shop: Shop) -> None:
     @shop.lane.task(limits=[ConcurrencyLimit(1, per="user")])
     async def post(report: Report) -> None: ...
 
@@ -145,7 +145,7 @@ async def test_a_user_that_a_limit_needs_may_come_from_the_parent(shop: Shop) ->
     assert followed.options(user="u1").call(1).spec().follow_ups[0].spec.limits[0].key == "u1"
 
 
-def test_what_follows_is_not_cancelled_because_nobody_listens(shop: Shop) -> None:
+def test_follow_ups_are_not_cancelled_for_lack_of_listeners(shop: Shop) -> None:
     @shop.lane.task(on_disconnect=CancelAfter(after=3))
     async def post(report: Report) -> None: ...
 
@@ -154,7 +154,7 @@ def test_what_follows_is_not_cancelled_because_nobody_listens(shop: Shop) -> Non
     assert [follow_up.spec.abandon_after for follow_up in spec.follow_ups] == [None, 5]
 
 
-async def test_what_follows_is_left_out_where_a_job_with_its_unique_key_waits(shop: Shop) -> None:
+async def test_a_follow_up_is_skipped_if_a_job_has_its_unique_key(shop: Shop) -> None:
     call = shop.write.options(then=shop.publish.options(unique="one").call(PREVIOUS_RESULT)).call(1)
     async with harness(shop.lane) as t:
         for _ in range(2):
@@ -164,7 +164,7 @@ async def test_what_follows_is_left_out_where_a_job_with_its_unique_key_waits(sh
         assert len(await t.submitted(shop.publish)) == 1
 
 
-def test_a_call_that_waits_for_another_is_not_submitted_by_itself(shop: Shop) -> None:
+def test_a_call_with_placeholders_cannot_be_submitted_by_itself(shop: Shop) -> None:
     with pytest.raises(
         ArgumentsError, match=r"publish: report=PREVIOUS_RESULT is known only when another job has ended"
     ):
@@ -186,20 +186,20 @@ def test_a_call_that_waits_for_another_is_not_submitted_by_itself(shop: Shop) ->
         (lambda shop: {"then": deep(shop, 21)}, "More than 20 calls would follow one after another"),
     ],
 )
-def test_a_chain_that_cannot_be_is_refused_where_it_is_written(shop: Shop, options: Any, words: str) -> None:
+def test_an_invalid_chain_raises_when_it_is_declared(shop: Shop, options: Any, words: str) -> None:
     with pytest.raises(ArgumentsError, match=words):
         shop.write.options(**options(shop))
 
 
 def deep(shop: Shop, depth: int) -> Call[Report]:
-    """Make a chain of so many calls."""
+    """Return a chain of so many calls."""
     call = shop.write.call(0)
     for number in range(1, depth):
         call = shop.write.options(then=call).call(number)
     return call
 
 
-def test_twenty_may_follow_one_after_the_other(shop: Shop) -> None:
+def test_twenty_calls_may_follow_one_after_another(shop: Shop) -> None:
     spec = shop.write.options(then=deep(shop, 20)).call(-1).spec()
     for _ in range(20):
         (follow_up,) = spec.follow_ups
@@ -207,7 +207,7 @@ def test_twenty_may_follow_one_after_the_other(shop: Shop) -> None:
     assert spec.follow_ups == ()
 
 
-def test_wide_chains_of_chains_are_counted_in_all(shop: Shop) -> None:
+def test_the_number_of_follow_ups_counts_nested_chains(shop: Shop) -> None:
     wide = [shop.publish.call(PREVIOUS_RESULT, channel=str(number)) for number in range(30)]
     several = [shop.write.options(then=wide).call(number) for number in range(3)]
     shop.write.options(then=several)
@@ -222,7 +222,7 @@ def test_a_call_cannot_follow_itself(shop: Shop) -> None:
     assert shop.write.options(then=again).call(3).spec().follow_ups
 
 
-async def test_one_task_may_go_over_its_own_result(shop: Shop) -> None:
+async def test_a_task_may_follow_itself_with_its_own_result(shop: Shop) -> None:
     @shop.lane.task
     async def double(number: int) -> int:
         return 2 * number
@@ -234,7 +234,7 @@ async def test_one_task_may_go_over_its_own_result(shop: Shop) -> None:
         assert [record.result for record in await t.submitted(double)] == ["2", "4", "8"]
 
 
-def test_a_chain_is_as_large_as_all_its_arguments() -> None:
+def test_the_size_of_a_chain_counts_all_its_arguments() -> None:
     lane = Sidelane(settings={"payload_limit": 2000})
 
     @lane.task
@@ -246,7 +246,7 @@ def test_a_chain_is_as_large_as_all_its_arguments() -> None:
     assert say.options(then=follower).call("y" * 100).spec().follow_ups
 
 
-async def test_a_child_is_marked_to_end_with_its_parent(shop: Shop) -> None:
+async def test_a_cascading_child_is_stored_as_such(shop: Shop) -> None:
     @shop.lane.task
     async def crawl(ctx: Context = Use(Context)) -> None:
         await ctx.submit(shop.write.call(1))
@@ -264,7 +264,7 @@ async def test_a_child_is_marked_to_end_with_its_parent(shop: Shop) -> None:
         assert "this is 'leave' or 'cascade'" in (await the_one(t, wrong)).history[0].error
 
 
-async def test_children_are_cancelled_with_their_parent_where_they_were_told_to(lane: Sidelane) -> None:
+async def test_children_with_cascade_are_cancelled_with_their_parent(lane: Sidelane) -> None:
     @lane.task
     async def page(number: int) -> None:
         await asyncio.sleep(60)
@@ -293,7 +293,8 @@ async def test_children_are_cancelled_with_their_parent_where_they_were_told_to(
         assert (await left.record()).state is State.QUEUED
 
 
-async def test_every_dead_letter_of_a_lane_is_told() -> None:
+@pytest.mark.row("R24")
+async def test_every_dead_letter_submits_the_dead_letter_task() -> None:
     shop = Shop(hook={"queue": "alarms"})
     async with harness(shop.lane) as t:
         await t.client.submit(
@@ -312,7 +313,7 @@ async def test_every_dead_letter_of_a_lane_is_told() -> None:
         assert [record.spec.trace for record in alarms] == [TRACE, TRACE]
 
 
-async def test_a_job_that_nobody_started_in_time_is_a_dead_letter_too() -> None:
+async def test_an_expired_job_is_a_dead_letter() -> None:
     shop = Shop(hook={})
     async with harness(shop.lane) as t:
         job = await shop.write.options(expires=5).submit(1)
@@ -322,7 +323,7 @@ async def test_a_job_that_nobody_started_in_time_is_a_dead_letter_too() -> None:
         assert (letter.id, letter.attempts, letter.error) == (job.id, 0, "")
 
 
-def test_a_lane_has_one_hook_for_dead_letters() -> None:
+def test_a_lane_has_one_dead_letter_task() -> None:
     shop = Shop(hook={})
 
     async def other(letter: FinishedJob) -> None: ...
@@ -331,7 +332,7 @@ def test_a_lane_has_one_hook_for_dead_letters() -> None:
         shop.lane.dead_letter(other)
 
 
-def test_a_hook_for_dead_letters_takes_one_and_has_no_user(shop: Shop) -> None:
+def test_a_dead_letter_task_takes_one_argument_and_no_limit_per_user(shop: Shop) -> None:
     async def nothing() -> None: ...
     async def two(letter: FinishedJob, more: int) -> None: ...
     async def one(letter: FinishedJob) -> None: ...
@@ -343,7 +344,7 @@ def test_a_hook_for_dead_letters_takes_one_and_has_no_user(shop: Shop) -> None:
         shop.lane.dead_letter(limits=[ConcurrencyLimit(1, per="user")])(one)
 
 
-async def test_the_jobs_of_a_schedule_have_the_hook_that_was_declared_after_it(shop: Shop) -> None:
+async def test_jobs_of_a_schedule_use_the_dead_letter_task_declared_after_it(shop: Shop) -> None:
     shop.lane.schedule("daily", shop.fail.call("scheduled"), every=60)
 
     @shop.lane.dead_letter

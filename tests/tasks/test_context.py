@@ -1,4 +1,4 @@
-"""What running tasks can ask and say, what they are given, and what wraps them."""
+"""Context, resources and middleware of running tasks."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ async def test_progress_shows_in_the_record_and_the_log(lane: Sidelane) -> None:
         assert [event.name for event in await t.events(job)] == ["progress", "progress", "finding", "end"]
 
 
-async def test_a_thread_speaks_in_order(lane: Sidelane) -> None:
+async def test_events_of_a_thread_keep_their_order(lane: Sidelane) -> None:
     @lane.task
     def count(ctx: Context = Use(Context)) -> int:
         for number in range(500):
@@ -42,7 +42,7 @@ async def test_a_thread_speaks_in_order(lane: Sidelane) -> None:
 
 
 @pytest.mark.parametrize("name", ["end", "token", "Wrong Name", ""])
-async def test_reserved_and_malformed_event_names_are_refused(lane: Sidelane, name: str) -> None:
+async def test_reserved_and_malformed_event_names_raise(lane: Sidelane, name: str) -> None:
     @lane.task
     async def odd(ctx: Context = Use(Context)) -> None:
         with pytest.raises(ValueError, match="a name is lower case"):
@@ -52,7 +52,7 @@ async def test_reserved_and_malformed_event_names_are_refused(lane: Sidelane, na
         await t.run(odd.call())
 
 
-async def test_a_context_tells_who_and_what(lane: Sidelane) -> None:
+async def test_a_context_has_the_options_of_the_submit(lane: Sidelane) -> None:
     seen: list[Context] = []
 
     @lane.task
@@ -131,7 +131,7 @@ async def test_an_override_replaces_a_resource(lane: Sidelane) -> None:
             assert await t.run(use.call()) == "fake"
 
 
-async def test_a_resource_that_fails_for_one_attempt_is_that_attempts_failure(lane: Sidelane) -> None:
+async def test_an_attempt_fails_with_its_own_resource(lane: Sidelane) -> None:
     @lane.resource(scope="attempt")
     async def session() -> AsyncIterator[str]:
         if lane.queues:
@@ -149,7 +149,7 @@ async def test_a_resource_that_fails_for_one_attempt_is_that_attempts_failure(la
         assert "ConnectionError: refused" in record.history[0].error
 
 
-async def test_around_wraps_every_attempt(lane: Sidelane) -> None:
+async def test_middleware_wraps_every_attempt(lane: Sidelane) -> None:
     log: list[str] = []
 
     @lane.middleware
@@ -175,7 +175,7 @@ async def test_around_wraps_every_attempt(lane: Sidelane) -> None:
     assert log == ["begin good", "run", "end", "begin bad", "end"]
 
 
-async def test_jobs_run_side_by_side(lane: Sidelane) -> None:
+async def test_jobs_run_concurrently(lane: Sidelane) -> None:
     met = asyncio.Barrier(3)
 
     @lane.task
@@ -189,7 +189,7 @@ async def test_jobs_run_side_by_side(lane: Sidelane) -> None:
             await job.result(0)
 
 
-async def test_a_wrapper_that_swallows_an_error_does_not_hide_it(lane: Sidelane) -> None:
+async def test_middleware_that_swallows_an_error_does_not_hide_it(lane: Sidelane) -> None:
     @lane.middleware
     async def swallow(ctx: Context) -> AsyncIterator[None]:
         try:
@@ -225,7 +225,7 @@ async def test_overrides_nest(lane: Sidelane) -> None:
         assert await t.run(use.call()) == "real"
 
 
-async def test_a_resource_opens_once_for_jobs_that_start_together(lane: Sidelane) -> None:
+async def test_concurrent_jobs_open_a_resource_once(lane: Sidelane) -> None:
     opened = 0
 
     @lane.resource

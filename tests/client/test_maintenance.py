@@ -1,4 +1,4 @@
-"""Firing: whatever has the store open fires its schedules, on time, once, and asks for nothing where there are none."""
+"""Maintenance: runs of schedules are on time and happen once; outages are survived."""
 
 import asyncio
 import itertools
@@ -16,12 +16,12 @@ from sidelane.model.worker import SweepResult
 from sidelane.stores.contract import Store
 from sidelane.stores.factory import open_store
 from sidelane.testing import harness
-from tests.engine.conftest import MakeLane
+from tests.client.conftest import MakeLane
 
 SOON = 10.0
 HOUR = 3600.0
 ON_TIME = 0.5
-"""Seconds a firing may be late here, in the middle of several. On a machine that is not busy it is milliseconds."""
+"""Seconds by which the median run may be late here. On an idle machine it is milliseconds."""
 
 
 async def the_record(lane: Sidelane, name: str) -> ScheduleRecord:
@@ -29,12 +29,12 @@ async def the_record(lane: Sidelane, name: str) -> ScheduleRecord:
     return found
 
 
-async def test_every_firing_is_on_time_and_made_once_however_many_processes_have_the_store_open(
+async def test_runs_are_on_time_and_happen_once_with_several_processes(
     make_lane: MakeLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three lanes on one file, each with its own connection and upkeep, as three processes would have."""
+    """Three lanes on one file, each with its own connection and maintenance, as three processes would have."""
     every, seen = 0.5, 6
-    # without a look at the time of a firing, each would wait for a sweep: 2 s
+    # if maintenance did not watch the time of the next run, each would wait for a sweep: 2 s
     lanes = [make_lane(lease_duration=8.0) for _ in range(3)]
     firings: list[ScheduleTick] = []
 
@@ -64,14 +64,14 @@ async def test_every_firing_is_on_time_and_made_once_however_many_processes_have
         while len(jobs := await lanes[0].client.find(Query(limit=100))) < seen:
             await asyncio.sleep(0.05)
     times = sorted(firing.at - every * back for firing in firings for back in range(len(firing.specs)))
-    assert times == [times[0] + every * number for number in range(len(times))]  # none twice, none left out
+    assert times == [times[0] + every * number for number in range(len(times))]  # none repeated, none missing
     assert {job.id for job in jobs} <= {spec.id for firing in firings for spec in firing.specs}
     late = sorted(job.submitted - at for job, at in zip(jobs[::-1], times, strict=False))
     assert late[0] >= 0
     assert late[len(late) // 2] < ON_TIME
 
 
-async def test_many_schedules_of_one_moment_fire_together(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_schedules_due_at_one_time_run_together(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
     under_way = most = 0
 
     @lane.task
@@ -95,7 +95,7 @@ async def test_many_schedules_of_one_moment_fire_together(lane: Sidelane, monkey
         assert len(await t.submitted(refresh)) == most == 30
 
 
-async def test_missed_firings_of_a_large_call_are_made_up_for_in_pieces_that_fit_a_step(
+async def test_missed_runs_of_a_large_call_are_submitted_in_chunks(
     lane: Sidelane, caplog: pytest.LogCaptureFixture
 ) -> None:
     @lane.task
@@ -109,7 +109,7 @@ async def test_missed_firings_of_a_large_call_are_made_up_for_in_pieces_that_fit
         assert {record.message for record in caplog.records} == {"schedule texts ran; jobs submitted: 1"}
 
 
-async def test_it_is_known_when_the_first_of_all_schedules_fires(lane: Sidelane) -> None:
+async def test_fire_returns_the_time_to_the_next_run(lane: Sidelane) -> None:
     @lane.task
     async def refresh() -> None: ...
 
@@ -121,7 +121,7 @@ async def test_it_is_known_when_the_first_of_all_schedules_fires(lane: Sidelane)
         assert left <= 0.5
 
 
-async def test_a_schedule_that_could_not_be_read_fires_once_it_was_mended(lane: Sidelane) -> None:
+async def test_an_unreadable_schedule_runs_once_it_is_corrected(lane: Sidelane) -> None:
     @lane.task
     async def refresh() -> None: ...
 
@@ -134,7 +134,9 @@ async def test_a_schedule_that_could_not_be_read_fires_once_it_was_mended(lane: 
         assert await firings.fire() is not None
 
 
-async def test_without_schedules_nobody_asks_for_them(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_schedules_the_store_is_not_asked_for_them(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked, swept = 0, asyncio.Event()
     sweeps = itertools.count(1)
 
@@ -158,9 +160,7 @@ async def test_without_schedules_nobody_asks_for_them(lane: Sidelane, monkeypatc
     assert asked == 0
 
 
-async def test_upkeep_sees_a_clock_that_stepped_back_although_nothing_is_to_fire_for_days(
-    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_maintenance_notices_a_clock_that_stepped_back(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidelane.client.maintenance.SCHEDULES_INTERVAL", 0.2)
 
     @lane.task
@@ -182,7 +182,7 @@ async def test_upkeep_sees_a_clock_that_stepped_back_although_nothing_is_to_fire
 @pytest.mark.parametrize(
     ("verb", "trouble"), [("list_schedules", "submit the jobs of schedules"), ("sweep", "sweep the store")]
 )
-async def test_upkeep_says_once_that_the_store_is_away_and_goes_on_when_it_is_back(
+async def test_maintenance_logs_an_outage_once_and_continues_after_it(
     make_lane: MakeLane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, verb: str, trouble: str
 ) -> None:
     lane = make_lane(lease_duration=0.4)

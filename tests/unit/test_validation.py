@@ -1,4 +1,4 @@
-"""What cannot be kept is refused before anything is written."""
+"""Validation: what a store cannot keep is rejected before anything is written."""
 
 import math
 from typing import Any
@@ -30,7 +30,7 @@ def limit(**changes: Any) -> dict[str, Any]:
         ({"max_queued": 2**70}, "is too large"),
     ],
 )
-def test_what_a_store_cannot_write_is_refused_by_its_name(asked: dict[str, Any], said: str) -> None:
+def test_values_that_a_store_cannot_write_are_rejected_by_name(asked: dict[str, Any], said: str) -> None:
     for spec in (
         JobSpec(id="j", task="t", **asked),
         JobSpec(id="j", task="t", follow_ups=(FollowUp(frozenset({State.FAILED}), JobSpec(id="", task="t", **asked)),)),
@@ -41,6 +41,6 @@ def test_what_a_store_cannot_write_is_refused_by_its_name(asked: dict[str, Any],
         assert said in (problem.detail or "")
 
 
-def test_limits_batches_and_bounds_as_people_use_them_are_kept() -> None:
+def test_common_limits_batches_and_bounds_are_accepted() -> None:
     for asked in (limit(key="é"), limit(window=0.5, burst=3), {"batch": "b", "max_queued": 0}):
         assert spec_problem(JobSpec(id="j", task="t", **asked)) is None

@@ -1,4 +1,4 @@
-"""Following a log whose hints are all lost: slower, and nothing worse."""
+"""Event streams without notifications: slower, but correct."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,11 +9,11 @@ import pytest
 from sidelane import Context, Sidelane, Use
 
 LATE = 3.0
-"""Seconds after which what a lost hint hid must have been seen: two, and some for a busy machine."""
+"""Seconds after which an event must arrive without its notification: two, and some for a busy machine."""
 
 
 class Silence:
-    """Wakeups that never come."""
+    """A subscription whose notifications never come."""
 
     async def wait(self, timeout: float | None = None) -> bool:
         await asyncio.sleep(3600 if timeout is None else timeout)
@@ -25,7 +25,7 @@ async def silence(*topics: str) -> AsyncIterator[Silence]:
     yield Silence()
 
 
-async def test_a_follower_whose_hints_are_all_lost_sees_what_is_new_within_two_seconds(
+async def test_events_arrive_within_two_seconds_if_all_notifications_are_lost(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = asyncio.Event()
@@ -40,14 +40,14 @@ async def test_a_follower_whose_hints_are_all_lost_sees_what_is_new_within_two_s
         job = await speak.submit()
         with monkeypatch.context() as patch:
             patch.setattr(lane.client.store, "watch", silence)
-            # the second and the end may be seen apart
+            # the second event and the end may come in two pages
             async with asyncio.timeout(2 * LATE), aclosing(job.events()) as events:
                 assert (await anext(events)).name == "first"
                 go.set()
                 assert [event.name async for event in events] == ["second", "end"]
 
 
-async def test_whoever_waits_for_a_result_without_hints_has_it_within_two_seconds(
+async def test_a_result_arrives_within_two_seconds_if_all_notifications_are_lost(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = asyncio.Event()
@@ -62,7 +62,7 @@ async def test_whoever_waits_for_a_result_without_hints_has_it_within_two_second
         with monkeypatch.context() as patch:
             patch.setattr(lane.client.store, "watch", silence)
             waiting = asyncio.create_task(job.result())
-            await asyncio.sleep(0)  # it has looked once by now, or looks first when the job has ended
+            await asyncio.sleep(0)  # it has read once by now, or reads first when the job has ended
             go.set()
             async with asyncio.timeout(LATE):
                 assert await waiting == "yes"

@@ -1,4 +1,4 @@
-"""What a type checker sees: the types of results and resources, for tasks of every kind, and what cannot be.
+"""Types as a type checker sees them: results and resources of tasks of every kind, and type errors.
 
 `make check` does the checking: it fails where a type does not hold, and where an error that is ignored here is none.
 """
@@ -38,7 +38,7 @@ class Report(BaseModel):
     score: int
 
 
-def test_a_call_knows_the_type_of_its_result(lane: Sidelane) -> None:
+def test_a_call_has_the_type_of_its_result(lane: Sidelane) -> None:
     @lane.task
     async def coroutine(number: int) -> Report:
         return Report(score=number)
@@ -69,7 +69,7 @@ def test_a_call_knows_the_type_of_its_result(lane: Sidelane) -> None:
     ]  # fmt: skip
 
 
-async def test_a_job_gives_its_result_in_that_type(lane: Sidelane) -> None:
+async def test_a_job_returns_its_result_in_that_type(lane: Sidelane) -> None:
     @lane.task
     async def answer() -> Report:
         return Report(score=7)
@@ -82,7 +82,7 @@ async def test_a_job_gives_its_result_in_that_type(lane: Sidelane) -> None:
         assert_type(await t.run(answer.call()), Report)
 
 
-async def test_a_task_that_runs_elsewhere_knows_what_it_takes_and_gives(lane: Sidelane) -> None:
+async def test_an_external_task_has_the_types_of_its_input_and_result(lane: Sidelane) -> None:
     analyse = lane.external_task(
         "analyse",
         input=Report,
@@ -109,7 +109,7 @@ async def test_a_task_that_runs_elsewhere_knows_what_it_takes_and_gives(lane: Si
         assert not await analyse.complete(job.id, ["seven"])  # type: ignore[list-item]
 
 
-def test_a_resource_knows_what_it_gives(lane: Sidelane) -> None:
+def test_a_resource_has_the_type_of_its_value(lane: Sidelane) -> None:
     @lane.resource
     async def client() -> AsyncIterator[bytes]:
         yield b""
@@ -132,7 +132,7 @@ def test_a_resource_knows_what_it_gives(lane: Sidelane) -> None:
     assert_type(plain, Resource[Report])
 
 
-async def test_a_batch_gives_the_results_of_its_calls_in_their_type(lane: Sidelane) -> None:
+async def test_a_batch_returns_the_results_of_its_calls_in_their_type(lane: Sidelane) -> None:
     @lane.task
     async def answer(number: int) -> Report:
         return Report(score=number)
@@ -145,7 +145,7 @@ async def test_a_batch_gives_the_results_of_its_calls_in_their_type(lane: Sidela
         assert await batch.results() == [Report(score=7)]
 
 
-def test_a_limit_that_cannot_be_is_a_type_error() -> None:
+def test_an_invalid_limit_is_a_type_error() -> None:
     def none(number: int) -> str | None:
         return None
 
@@ -175,7 +175,7 @@ def test_a_limit_that_cannot_be_is_a_type_error() -> None:
         Sidelane(queues=[Queue("chat", limits=["one"])])  # type: ignore[list-item]
 
 
-def test_a_task_with_limits_that_are_none_is_a_type_error(lane: Sidelane) -> None:
+def test_limits_of_another_type_are_a_type_error(lane: Sidelane) -> None:
     async def note(number: int) -> None: ...
 
     with pytest.raises(TaskDeclarationError):
@@ -184,7 +184,7 @@ def test_a_task_with_limits_that_are_none_is_a_type_error(lane: Sidelane) -> Non
         lane.task(limits=ConcurrencyLimit(1, per="user"))(note)  # type: ignore[call-overload]
 
 
-def test_a_schedule_that_cannot_be_is_a_type_error(lane: Sidelane) -> None:
+def test_an_invalid_schedule_is_a_type_error(lane: Sidelane) -> None:
     @lane.task
     async def note(number: int) -> None: ...
 
@@ -202,7 +202,7 @@ def test_a_schedule_that_cannot_be_is_a_type_error(lane: Sidelane) -> None:
         lane.schedule("notes", note, every=1)  # type: ignore[arg-type]
 
 
-def test_a_chain_of_what_is_no_call_is_a_type_error(lane: Sidelane) -> None:
+def test_a_chain_of_other_than_calls_is_a_type_error(lane: Sidelane) -> None:
     @lane.task
     async def note(number: int) -> None: ...
 
@@ -215,7 +215,7 @@ def test_a_chain_of_what_is_no_call_is_a_type_error(lane: Sidelane) -> None:
     note.options(then=[note.call(PREVIOUS_RESULT)], on_failure=note.call(2))
 
 
-async def test_a_task_in_place_of_its_call_is_a_type_error_and_says_so(lane: Sidelane) -> None:
+async def test_a_task_in_place_of_its_call_is_a_type_error_and_raises(lane: Sidelane) -> None:
     @lane.task
     async def note() -> None: ...
 

@@ -1,4 +1,4 @@
-"""Arguments that are filled in when a job starts: what they come to, and what becomes of a job that they cannot come to."""
+"""Placeholders: arguments that are filled in when a job starts, and jobs whose arguments are gone."""
 
 from collections.abc import AsyncIterator, Sequence
 
@@ -17,7 +17,7 @@ from sidelane import (
 from sidelane.model.job import JobRecord, Tombstone
 from sidelane.tasks.placeholders import resolve_arguments
 from sidelane.testing import harness
-from tests.engine.shop import Report, Shop, the_one
+from tests.tasks.shop import Report, Shop, the_one
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def shop() -> Shop:
     return Shop()
 
 
-async def test_a_value_that_does_not_fit_is_final_and_names_both_tasks(shop: Shop) -> None:
+async def test_a_result_that_does_not_fit_fails_for_good_and_names_both_tasks(shop: Shop) -> None:
     @shop.lane.task(retry=Retry(attempts=9))
     async def misfit(number: int) -> int:
         return number
@@ -41,7 +41,7 @@ async def test_a_value_that_does_not_fit_is_final_and_names_both_tasks(shop: Sho
         assert f"(number is the result of task 'write', job {job.id})" in child.problem.detail
 
 
-async def test_a_parent_that_was_brought_back_leaves_its_old_follower_without_an_argument(shop: Shop) -> None:
+async def test_requeueing_a_succeeded_parent_fails_its_older_follow_up(shop: Shop) -> None:
     later = shop.publish.options(delay=60).call(PREVIOUS_RESULT)
     async with harness(shop.lane) as t:
         job = await shop.write.options(then=later).submit(1)
@@ -58,7 +58,7 @@ async def test_a_parent_that_was_brought_back_leaves_its_old_follower_without_an
         assert shop.published == []
 
 
-async def test_a_failure_that_was_mended_meanwhile_leaves_its_follower_without_an_argument(shop: Shop) -> None:
+async def test_requeueing_a_failed_parent_fails_its_older_follow_up(shop: Shop) -> None:
     mended = False
 
     @shop.lane.task
@@ -79,7 +79,7 @@ async def test_a_failure_that_was_mended_meanwhile_leaves_its_follower_without_a
         assert shop.told == []
 
 
-async def test_a_batch_that_was_opened_again_leaves_what_followed_it_without_an_argument(shop: Shop) -> None:
+async def test_reopening_a_batch_fails_its_older_follow_up(shop: Shop) -> None:
     @shop.lane.task
     async def report(end: FinishedBatch) -> None: ...
 
@@ -96,7 +96,7 @@ async def test_a_batch_that_was_opened_again_leaves_what_followed_it_without_an_
             await resolve_arguments(late.spec, t.client.store, lambda text: None)
 
 
-async def test_an_argument_that_an_operator_gave_takes_the_place_of_the_one_to_come(shop: Shop) -> None:
+async def test_an_argument_set_by_an_operator_replaces_the_placeholder(shop: Shop) -> None:
     async with harness(shop.lane) as t:
         await shop.write.options(then=shop.publish.call(PREVIOUS_RESULT)).submit(1)
         await t.drain()
@@ -106,7 +106,7 @@ async def test_an_argument_that_an_operator_gave_takes_the_place_of_the_one_to_c
         assert shop.published == [(Report(score=1), "news"), (Report(score=9), "news")]
 
 
-async def test_what_follows_starts_again_when_the_store_was_away_as_it_looked_its_arguments_up(
+async def test_a_follow_up_is_run_again_if_the_store_was_unavailable_for_its_arguments(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with harness(shop.lane) as t:
@@ -128,7 +128,7 @@ async def test_what_follows_starts_again_when_the_store_was_away_as_it_looked_it
         assert (child.state, child.failures, child.spec.parent) == (State.SUCCEEDED, 0, job.id)
 
 
-async def test_the_text_of_a_generator_and_its_result_are_handed_on(shop: Shop) -> None:
+async def test_the_text_and_the_result_of_a_generator_are_passed_on(shop: Shop) -> None:
     seen: list[object] = []
 
     @shop.lane.task

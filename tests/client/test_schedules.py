@@ -1,4 +1,4 @@
-"""Schedules: declared with the code, kept by the store, and what becomes of missed firings, steps of the clock and changes."""
+"""Schedules: declared in code, saved in the store; missed runs, clock steps and changes."""
 
 import sys
 from collections.abc import Callable
@@ -24,13 +24,13 @@ from sidelane.model.job import DAY, Query
 from sidelane.model.schedule import CatchUp, ScheduleRecord, ScheduleTick
 from sidelane.testing import harness
 from sidelane.testing.harness import Harness
-from tests.engine.conftest import MakeLane
+from tests.client.conftest import MakeLane
 
 HOUR = 3600.0
 
 
 async def fired(t: Harness, task: Task[..., Any, Any]) -> list[str]:
-    """List when the jobs of a task were submitted, in Seoul."""
+    """Return the submit times of the jobs of a task, in Seoul."""
     return [
         datetime.fromtimestamp(record.submitted, ZoneInfo("Asia/Seoul")).strftime("%d. %H:%M")
         for record in await t.submitted(task)
@@ -42,6 +42,7 @@ async def the_record(lane: Sidelane, name: str) -> ScheduleRecord:
     return found
 
 
+@pytest.mark.row("R20")
 async def test_a_schedule_submits_its_call_at_its_times_in_its_time_zone(lane: Sidelane) -> None:
     @lane.task
     async def refresh(market: str) -> str:
@@ -69,9 +70,7 @@ async def test_a_schedule_submits_its_call_at_its_times_in_its_time_zone(lane: S
 
 
 @pytest.mark.parametrize(("catch_up", "jobs"), [("once", 1), ("all", 72), ("skip", 0)])
-async def test_firings_that_nobody_was_there_for_are_made_up_for_as_told(
-    lane: Sidelane, catch_up: CatchUp, jobs: int
-) -> None:
+async def test_missed_runs_are_submitted_as_catch_up_says(lane: Sidelane, catch_up: CatchUp, jobs: int) -> None:
     @lane.task
     async def refresh() -> None: ...
 
@@ -85,7 +84,7 @@ async def test_firings_that_nobody_was_there_for_are_made_up_for_as_told(
         assert len(await t.submitted(refresh)) == jobs + (catch_up != "skip")
 
 
-async def test_the_jobs_of_a_schedule_have_its_label_beside_their_own(lane: Sidelane) -> None:
+async def test_jobs_of_a_schedule_have_its_label_and_their_own(lane: Sidelane) -> None:
     @lane.task
     async def refresh() -> None: ...
 
@@ -96,7 +95,7 @@ async def test_the_jobs_of_a_schedule_have_its_label_beside_their_own(lane: Side
         assert record.spec.labels == {"market": "KR", "schedule": "stocks"}
 
 
-async def test_the_schedule_that_is_named_is_the_one_that_is_run(lane: Sidelane) -> None:
+async def test_run_submits_the_named_schedule(lane: Sidelane) -> None:
     @lane.task
     async def refresh(market: str) -> str:
         return market
@@ -109,9 +108,7 @@ async def test_the_schedule_that_is_named_is_the_one_that_is_run(lane: Sidelane)
         assert await job.result() == "jp"
 
 
-async def test_a_thousand_missed_firings_are_made_up_for_in_pieces(
-    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_thousand_missed_runs_are_submitted_in_chunks(lane: Sidelane, monkeypatch: pytest.MonkeyPatch) -> None:
     @lane.task
     async def refresh() -> None: ...
 
@@ -141,9 +138,7 @@ async def test_a_thousand_missed_firings_are_made_up_for_in_pieces(
         ({"every": 5, "aliases": ["a b"]}, "'a b' is not a valid name"),
     ],
 )
-def test_a_schedule_that_cannot_be_is_told_where_it_is_declared(
-    lane: Sidelane, timing: dict[str, Any], words: str
-) -> None:
+def test_an_invalid_schedule_raises_when_it_is_declared(lane: Sidelane, timing: dict[str, Any], words: str) -> None:
     @lane.task
     async def refresh() -> None: ...
 
@@ -151,7 +146,7 @@ def test_a_schedule_that_cannot_be_is_told_where_it_is_declared(
         lane.schedule("stocks", refresh.call(), **timing)
 
 
-def test_no_two_schedules_of_a_lane_are_or_were_named_alike(lane: Sidelane) -> None:
+def test_schedules_cannot_share_a_name_or_alias(lane: Sidelane) -> None:
     @lane.task
     async def refresh() -> None: ...
 
@@ -176,7 +171,7 @@ def test_no_two_schedules_of_a_lane_are_or_were_named_alike(lane: Sidelane) -> N
         (lambda task: task.call(1), "is per user"),
     ],
 )
-def test_a_call_that_cannot_be_submitted_again_and_again_is_refused(
+def test_a_call_that_cannot_be_submitted_repeatedly_raises(
     lane: Sidelane, call: Callable[[Any], Any], words: str
 ) -> None:
     @lane.task(limits=[ConcurrencyLimit(1, per="user")])
@@ -186,7 +181,7 @@ def test_a_call_that_cannot_be_submitted_again_and_again_is_refused(
         lane.schedule("stocks", call(refresh), every=5)
 
 
-async def test_firings_wait_at_limits_and_pass_a_full_queue() -> None:
+async def test_scheduled_jobs_wait_for_limits_and_ignore_a_full_queue() -> None:
     lane = Sidelane(store="sqlite://:memory:", queues=[Queue("chat", max_queued=1)])
 
     @lane.task(queue="chat", limits=[ConcurrencyLimit(1, per="task")])
@@ -203,7 +198,7 @@ async def test_firings_wait_at_limits_and_pass_a_full_queue() -> None:
         assert {record.state for record in await t.submitted(refresh)} == {State.SUCCEEDED}
 
 
-async def test_a_dead_letter_of_a_firing_is_told_however_late_that_was_declared(lane: Sidelane) -> None:
+async def test_a_scheduled_job_uses_a_dead_letter_task_declared_later(lane: Sidelane) -> None:
     told: list[str] = []
 
     @lane.task
@@ -222,7 +217,7 @@ async def test_a_dead_letter_of_a_firing_is_told_however_late_that_was_declared(
         assert told == ["refresh"]
 
 
-async def test_each_process_that_opens_the_lane_keeps_its_schedules_and_none_starts_anew(make_lane: MakeLane) -> None:
+async def test_opening_a_lane_saves_its_schedules_without_restarting_them(make_lane: MakeLane) -> None:
     def lane_with(**fields: Any) -> tuple[Sidelane, Task[..., Any, Any]]:
         lane = make_lane()
 
@@ -246,7 +241,7 @@ async def test_each_process_that_opens_the_lane_keeps_its_schedules_and_none_sta
         assert await renamed.client.find(Query(task=refresh.name)) == []
 
 
-async def test_a_schedule_that_came_back_under_its_old_name_does_not_fire_beside_the_new_one(
+async def test_a_former_name_that_reappears_does_not_run_beside_the_new_one(
     make_lane: MakeLane,
 ) -> None:
     def lane_with(name: str, *aliases: str) -> Sidelane:
@@ -265,7 +260,7 @@ async def test_a_schedule_that_came_back_under_its_old_name_does_not_fire_beside
     assert names == ["prices"]
 
 
-async def test_a_unique_call_leaves_a_firing_out_while_an_earlier_job_is_unfinished(lane: Sidelane) -> None:
+async def test_a_run_of_a_unique_call_is_skipped_while_an_earlier_job_is_unfinished(lane: Sidelane) -> None:
     @lane.task
     async def refresh() -> None: ...
 
@@ -279,7 +274,7 @@ async def test_a_unique_call_leaves_a_firing_out_while_an_earlier_job_is_unfinis
         assert len(await t.submitted(refresh)) == 2
 
 
-async def test_a_schedule_can_be_switched_off_and_on_run_out_of_turn_and_forgotten(lane: Sidelane) -> None:
+async def test_a_schedule_can_be_disabled_enabled_run_and_deleted(lane: Sidelane) -> None:
     @lane.task
     async def refresh() -> int:
         return 7
@@ -292,7 +287,7 @@ async def test_a_schedule_can_be_switched_off_and_on_run_out_of_turn_and_forgott
         assert await t.submitted(refresh) == []
         await lane.schedules.enable("stocks")
         await t.advance(60)
-        assert await t.submitted(refresh) == []  # it counts from when it was switched on
+        assert await t.submitted(refresh) == []  # it counts from when it was enabled
         before = await the_record(lane, "stocks")
         job = await lane.schedules.run("stocks")
         await t.drain()
@@ -307,7 +302,7 @@ async def test_a_schedule_can_be_switched_off_and_on_run_out_of_turn_and_forgott
         assert len(await t.submitted(refresh)) == 2
 
 
-async def test_a_schedule_that_is_not_there_is_named(lane: Sidelane) -> None:
+async def test_the_error_of_an_unknown_schedule_names_it(lane: Sidelane) -> None:
     async with harness(lane):
         for verb in (lane.schedules.enable, lane.schedules.disable, lane.schedules.run, lane.schedules.forget):
             with pytest.raises(UnknownSchedule, match="There is no schedule 'stock'") as raised:
@@ -317,7 +312,7 @@ async def test_a_schedule_that_is_not_there_is_named(lane: Sidelane) -> None:
         await lane.schedules.list()
 
 
-async def test_a_clock_that_steps_back_and_on_again_fires_nothing_twice_and_loses_nothing(lane: Sidelane) -> None:
+async def test_a_clock_that_steps_back_repeats_and_loses_no_run(lane: Sidelane) -> None:
     @lane.task
     async def refresh() -> None: ...
 
@@ -332,7 +327,7 @@ async def test_a_clock_that_steps_back_and_on_again_fires_nothing_twice_and_lose
         assert len(await t.submitted(refresh)) == 3
 
 
-async def test_a_clock_that_was_days_ahead_by_mistake_does_not_silence_a_schedule(lane: Sidelane) -> None:
+async def test_a_clock_that_was_days_ahead_does_not_stop_a_schedule(lane: Sidelane) -> None:
     @lane.task
     async def refresh() -> None: ...
 
@@ -347,7 +342,7 @@ async def test_a_clock_that_was_days_ahead_by_mistake_does_not_silence_a_schedul
         assert len(await t.submitted(refresh)) == before + 3
 
 
-async def test_a_process_without_cronsim_leaves_cron_to_others_and_says_so_once(
+async def test_without_cronsim_a_process_leaves_cron_to_others_and_logs_it_once(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     @lane.task

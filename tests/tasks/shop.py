@@ -1,4 +1,4 @@
-"""A lane whose tasks follow one another, and what they were told."""
+"""A lane whose tasks follow one another, and record their arguments."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class Report(BaseModel):
 
 
 class Shop:
-    """A lane with a few tasks, and what they were told."""
+    """A lane with a few tasks, and the arguments they got."""
 
     def __init__(self, *, hook: TaskOptions | None = None) -> None:
         self.lane = lane = Sidelane(queues=[Queue("small", max_queued=1), Queue("alarms")])
@@ -62,6 +62,6 @@ class Shop:
 
 
 async def the_one(t: Harness, task: Task[..., Any, Any]) -> JobRecord:
-    """Give the record, with its history, of the only job of a task."""
+    """Return the record, with its history, of the only job of a task."""
     (found,) = await t.submitted(task)
     return await t.client.record(found.id)

@@ -1,4 +1,4 @@
-"""Following a batch: its counts as they change, up to its end, with hints, without, and with far too many."""
+"""Batch streams: records as they change, up to the end, with and without notifications."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ import pytest
 from sidelane import Batch, BatchRecord, ResultNotReady, Sidelane
 from sidelane.client.event_stream import stream_batch
 from sidelane.testing import harness
-from tests.engine.test_following import silence
+from tests.client.test_event_stream import silence
 
 SOON = 10.0
 
@@ -19,7 +19,7 @@ def counts(record: BatchRecord) -> tuple[int, int, int, int]:
     return record.total, record.succeeded, record.failed, record.cancelled
 
 
-async def test_a_batch_is_followed_from_its_first_count_to_its_end(lane: Sidelane) -> None:
+async def test_a_batch_stream_yields_counts_up_to_the_end(lane: Sidelane) -> None:
     go = asyncio.Event()
 
     @lane.task
@@ -37,11 +37,11 @@ async def test_a_batch_is_followed_from_its_first_count_to_its_end(lane: Sidelan
         assert seen[-1].ended is not None
         assert [record.ended for record in seen[:-1]] == [None] * (len(seen) - 1)
         assert counts(seen[-1]) == (3, 3, 0, 0)
-        again = [record async for record in batch.follow()]  # one that has ended is told at once
+        again = [record async for record in batch.follow()]  # the record of a finished batch comes at once
         assert again == seen[-1:]
 
 
-async def test_whoever_follows_a_batch_without_hints_sees_its_end_within_seconds(
+async def test_a_batch_stream_without_notifications_ends_within_seconds(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = asyncio.Event()
@@ -67,7 +67,7 @@ async def _last(batch: Batch[Any]) -> BatchRecord:
 
 
 class Noise:
-    """Wakeups that never cease."""
+    """A subscription that always has a notification."""
 
     async def wait(self, timeout: float | None = None) -> bool:
         await asyncio.sleep(0)
@@ -79,10 +79,10 @@ async def noise(*topics: str) -> AsyncIterator[Noise]:
     yield Noise()
 
 
-async def test_a_follower_looks_now_and_then_however_many_jobs_end(
+async def test_a_batch_stream_reads_at_intervals_however_many_jobs_end(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hint comes with the end of each of thousands of jobs; a look for each would be a burden on the store."""
+    """The end of each job sends a notification; a read for each of thousands would burden the store."""
     looks = 0
 
     @lane.task
@@ -104,13 +104,13 @@ async def test_a_follower_looks_now_and_then_however_many_jobs_end(
         assert 2 <= looks <= 2 + 0.3 / 0.02
 
 
-async def test_a_batch_that_has_not_changed_is_not_told_of_again(
+async def test_a_batch_stream_does_not_repeat_an_unchanged_record(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @lane.task
     async def note() -> None: ...
 
-    monkeypatch.setattr("sidelane.client.event_stream.MAX_POLL_INTERVAL", 0.01)  # it is looked at again and again
+    monkeypatch.setattr("sidelane.client.event_stream.MAX_POLL_INTERVAL", 0.01)  # it is read repeatedly
     async with harness(lane) as t:
         batch = await lane.submit_many([note.call()])
         records = [record async for record in stream_batch(t.client.store, batch.id, timeout=0.3)]

@@ -1,4 +1,4 @@
-"""A lane on Redis, from submit to the last event, with a worker of its own."""
+"""A lane on Redis with a worker of its own, from submit to the last event."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ def lane(server: RunningServer) -> Sidelane:
     return Sidelane(store=server.url(name=secrets.token_hex(4)), settings={"lease_duration": 2.0})
 
 
-async def test_a_job_runs_streams_and_gives_its_result(lane: Sidelane) -> None:
+async def test_a_job_streams_and_returns_its_result(lane: Sidelane) -> None:
     @lane.task
     async def spell(word: str) -> AsyncIterator[str]:
         for letter in word:
@@ -43,7 +43,7 @@ async def test_a_job_runs_streams_and_gives_its_result(lane: Sidelane) -> None:
     assert [event.number for event in events] == list(range(1, len(events) + 1))
 
 
-async def test_failures_retries_and_cancels_come_back_as_they_are(lane: Sidelane) -> None:
+async def test_failures_retries_and_cancellations_are_read_back_unchanged(lane: Sidelane) -> None:
     tries: list[int] = []
 
     @lane.task(retry=Retry(attempts=2))
@@ -72,7 +72,7 @@ async def test_failures_retries_and_cancels_come_back_as_they_are(lane: Sidelane
             await long.result(SOON)
 
 
-async def test_a_thousand_jobs_of_many_users_all_run_once(lane: Sidelane) -> None:
+async def test_a_thousand_jobs_of_many_users_each_run_once(lane: Sidelane) -> None:
     ran: list[int] = []
 
     @lane.task
@@ -86,7 +86,7 @@ async def test_a_thousand_jobs_of_many_users_all_run_once(lane: Sidelane) -> Non
     assert sorted(ran) == list(range(1000))
 
 
-async def test_a_batch_is_followed_to_its_end_and_tells_what_came_of_it(lane: Sidelane) -> None:
+async def test_a_batch_streams_to_its_end_and_returns_results(lane: Sidelane) -> None:
     @lane.task
     async def half(number: int) -> int:
         if number % 2:
@@ -106,7 +106,7 @@ async def test_a_batch_is_followed_to_its_end_and_tells_what_came_of_it(lane: Si
 
 
 async def together(lane: Sidelane) -> tuple[ScheduleRecord, int]:
-    """Look at the one schedule, and count its jobs, between two of its firings."""
+    """Return the one schedule and the number of its jobs, between two of its runs."""
     while True:
         (before,) = await lane.schedules.list()
         count = len(await lane.client.find(Query(limit=100)))
@@ -115,7 +115,7 @@ async def together(lane: Sidelane) -> tuple[ScheduleRecord, int]:
             return before, count
 
 
-async def test_schedules_fire_once_whoever_has_the_store_open(lane: Sidelane) -> None:
+async def test_schedules_run_once_with_several_processes(lane: Sidelane) -> None:
     other = Sidelane(store=lane.settings.store)
     for each in (lane, other):
 

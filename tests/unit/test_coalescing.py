@@ -1,4 +1,4 @@
-"""Natural batching."""
+"""CallCoalescer: joining concurrent calls."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import pytest
 from sidelane.coalescing import CallCoalescer
 
 
-async def test_a_lone_call_goes_alone_and_those_that_gather_meanwhile_go_together() -> None:
+async def test_a_lone_call_does_not_wait_and_later_ones_are_joined() -> None:
     batches: list[Sequence[int]] = []
     go = asyncio.Event()
 
@@ -28,7 +28,7 @@ async def test_a_lone_call_goes_alone_and_those_that_gather_meanwhile_go_togethe
     assert batches == [[0], [1, 2, 3], [4, 5]]
 
 
-async def test_an_error_reaches_each_of_its_batch_and_nobody_after() -> None:
+async def test_an_error_reaches_each_caller_of_its_call_only() -> None:
     async def call(items: Sequence[str]) -> list[str]:
         if "bad" in items:
             raise ValueError("bad")
@@ -39,7 +39,7 @@ async def test_an_error_reaches_each_of_its_batch_and_nobody_after() -> None:
     assert [str(answer) for answer in answers] == ["bad", "bad", "after"]
 
 
-async def test_a_caller_that_gives_up_does_not_hurt_the_others() -> None:
+async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
     async def call(items: Sequence[int]) -> list[int]:
         await asyncio.sleep(0)
         return list(items)
@@ -53,7 +53,7 @@ async def test_a_caller_that_gives_up_does_not_hurt_the_others() -> None:
         await tasks[1]
 
 
-async def test_many_callers_keep_two_calls_under_way_and_never_more() -> None:
+async def test_many_callers_make_at_most_two_concurrent_calls() -> None:
     under_way = most = 0
     sizes: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Callbacks of a job that runs outside: of the progress that comes in, and of its end."""
+"""Callbacks of an external job: its progress and its end."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class AnalyseIn(BaseModel):
     audio: str
 
 
-async def test_progress_that_comes_from_outside_is_told_and_so_is_the_end(make_lane: MakeLane) -> None:
+async def test_progress_and_end_of_an_external_job_are_reported(make_lane: MakeLane) -> None:
     lane = make_lane(jobs_url="http://service/jobs")
     app = FastAPI()
     app.include_router(Jobs(lane, user=None).router, prefix="/jobs")

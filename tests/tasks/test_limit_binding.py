@@ -1,4 +1,4 @@
-"""Limits as tasks and queues declare them: what they are called, by which keys they count, and which ones cannot be."""
+"""Limits of tasks and queues: names, keys, and invalid declarations."""
 
 import asyncio
 from collections import Counter
@@ -48,7 +48,7 @@ def lane() -> Sidelane:
 
 
 def limits_of(lane: Sidelane, user: str | None = None, **fields: Any) -> list[Limit]:
-    """Give the limits of a call of a task with these fields."""
+    """Return the limits of a call of a task with these fields."""
 
     @lane.task(**TaskOptions(**fields))  # type: ignore[typeddict-item]
     async def answer(question: Question, times: int = 1) -> None: ...
@@ -57,7 +57,7 @@ def limits_of(lane: Sidelane, user: str | None = None, **fields: Any) -> list[Li
     return list(answer.options(**options).call(Question(session="s1"), times=7).spec().limits)
 
 
-def test_a_call_is_counted_per_user_task_queue_and_value_of_its_arguments(lane: Sidelane) -> None:
+def test_the_key_is_the_user_task_queue_or_result_of_a_function(lane: Sidelane) -> None:
     limits = [
         ConcurrencyLimit(1, per="user"),
         ConcurrencyLimit(2, per="task", on_limit="wait"),
@@ -74,7 +74,7 @@ def test_a_call_is_counted_per_user_task_queue_and_value_of_its_arguments(lane: 
     ]
 
 
-def test_a_queue_brings_its_limits_and_how_many_may_wait(lane: Sidelane) -> None:
+def test_calls_have_their_queues_limits_and_max_queued(lane: Sidelane) -> None:
     limits = limits_of(lane, queue="limited", limits=[ConcurrencyLimit(1, per="task", name="model")])
     assert [(limit.name, limit.key) for limit in limits] == [
         ("model", "answer"), ("queue-limited-per-queue", "limited"), ("queue-limited-per-task", "answer"),
@@ -82,7 +82,7 @@ def test_a_queue_brings_its_limits_and_how_many_may_wait(lane: Sidelane) -> None
     assert lane.registry.tasks["answer"].call(Question(session="s")).spec().max_queued == 5
 
 
-def test_limits_of_one_kind_are_told_apart_by_number(lane: Sidelane) -> None:
+def test_default_names_of_several_limits_get_a_number(lane: Sidelane) -> None:
     rates = [
         RateLimit("5/s", per="task"),
         RateLimit("100/hour", per="task"),
@@ -94,14 +94,14 @@ def test_limits_of_one_kind_are_told_apart_by_number(lane: Sidelane) -> None:
 
 
 @pytest.mark.parametrize("name", ["shop:answer", "shop answer", "a" * 70, "답하기"])
-def test_any_name_of_a_task_gives_limits_that_no_other_task_has(lane: Sidelane, name: str) -> None:
+def test_default_limit_names_are_unique_per_task(lane: Sidelane, name: str) -> None:
     (limit,) = limits_of(lane, limits=[ConcurrencyLimit(1, per="task")], name=name)
     assert NAME.fullmatch(limit.name)
     (other,) = limits_of(lane, limits=[ConcurrencyLimit(1, per="task")], name=name.replace(":", "-") + "b")
     assert other.name != limit.name
 
 
-def test_a_function_takes_as_many_arguments_as_it_has_parameters(lane: Sidelane) -> None:
+def test_a_key_function_gets_as_many_arguments_as_it_has_parameters(lane: Sidelane) -> None:
     functions: list[Callable[..., Any]] = [
         lambda: "all",
         lambda question: question.session,
@@ -113,14 +113,14 @@ def test_a_function_takes_as_many_arguments_as_it_has_parameters(lane: Sidelane)
     assert [limit.key for limit in limits_of(lane, limits=limits)] == ["all", "s1", "2", "7-", "p-s1"]
 
 
-def test_a_function_never_gets_what_the_worker_fills_in(lane: Sidelane) -> None:
+def test_a_key_function_does_not_get_dependencies(lane: Sidelane) -> None:
     @lane.task(limits=[ConcurrencyLimit(1, per=lambda *values: len(values))])
     async def answer(question: str, ctx: Context = Use(Context)) -> None: ...
 
     assert answer.call("Why?").spec().limits[0].key == "1"
 
 
-def test_a_long_key_or_one_that_cannot_be_written_is_counted_by_its_digest(lane: Sidelane) -> None:
+def test_a_long_or_unstorable_key_is_replaced_by_its_digest(lane: Sidelane) -> None:
     keys = [limits_of(lane, user, name=f"t{number}", limits=[ConcurrencyLimit(1, per="user", name="x")])[0].key
             for number, user in enumerate(["k" * 200, "k" * 201, "k" * 202, "\ud800"])]  # fmt: skip
     assert keys[0] == "k" * 200
@@ -130,7 +130,7 @@ def test_a_long_key_or_one_that_cannot_be_written_is_counted_by_its_digest(lane:
     assert all(len(key) <= 200 and key.isascii() for key in keys)
 
 
-def test_a_rate_counts_in_its_time_and_lets_all_or_its_burst_in_at_once(lane: Sidelane) -> None:
+def test_rates_are_parsed_into_window_and_burst(lane: Sidelane) -> None:
     rates = ["10/minute", "100/15 minutes", "5/s", "3/2h", "1/day"]
     limits = limits_of(lane, limits=[RateLimit(rate, per="task") for rate in rates])
     assert [(limit.most, limit.window) for limit in limits] == [(10, 60), (100, 900), (5, 1), (3, 7200), (1, 86_400)]
@@ -138,7 +138,7 @@ def test_a_rate_counts_in_its_time_and_lets_all_or_its_burst_in_at_once(lane: Si
     assert limits_of(lane, name="b", limits=[RateLimit("10/minute", per="task", burst=2)])[0].burst == 2
 
 
-def test_a_limit_per_user_wants_a_user(lane: Sidelane) -> None:
+def test_a_limit_per_user_needs_a_user(lane: Sidelane) -> None:
     with pytest.raises(
         ArgumentsError, match=r"answer: limit key missing: .*'answer-per-user' is per user.*options\(user"
     ):
@@ -154,14 +154,12 @@ def test_a_limit_per_user_wants_a_user(lane: Sidelane) -> None:
         (lambda question: question.nothing, "raised AttributeError"),
     ],
 )
-def test_a_function_that_gives_no_key_refuses_the_call(
-    lane: Sidelane, function: Callable[..., Any], words: str
-) -> None:
+def test_a_key_function_without_a_key_raises(lane: Sidelane, function: Callable[..., Any], words: str) -> None:
     with pytest.raises(ArgumentsError, match=f"answer: limit key missing: .*'answer-per-key' {words}"):
         limits_of(lane, limits=[ConcurrencyLimit(1, per=function)])
 
 
-def test_a_key_cannot_come_from_an_argument_that_is_not_known_yet(lane: Sidelane) -> None:
+def test_a_key_cannot_come_from_a_placeholder(lane: Sidelane) -> None:
     @lane.task
     async def ask() -> str:
         return ""
@@ -208,7 +206,7 @@ async def asynchronous(question: Question) -> str:
         ([ConcurrencyLimit(1, per=dict)], "cannot be read; write a lambda"),  # type: ignore[arg-type]
     ],
 )
-def test_a_limit_that_cannot_be_names_its_task(lane: Sidelane, limits: Any, words: str) -> None:
+def test_the_error_of_an_invalid_limit_names_the_task(lane: Sidelane, limits: Any, words: str) -> None:
     with pytest.raises(TaskDeclarationError, match=f"Task 'answer': .*{words}"):
         limits_of(lane, limits=limits)
 
@@ -223,12 +221,12 @@ def test_a_limit_that_cannot_be_names_its_task(lane: Sidelane, limits: Any, word
         ({"limits": RateLimit("5/s", per="user")}, "Queue 'chat': .*this is a list of"),
     ],
 )
-def test_a_queue_that_cannot_be_says_which(fields: dict[str, Any], words: str) -> None:
+def test_the_error_of_an_invalid_queue_names_the_queue(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         Queue("chat", **fields)
 
 
-def test_a_name_counts_slots_or_one_rate_for_all_its_tasks(lane: Sidelane) -> None:
+def test_limits_of_one_name_are_all_slots_or_the_same_rate(lane: Sidelane) -> None:
     def declare(name: str, limit: ConcurrencyLimit | RateLimit) -> None:
         async def task() -> None: ...
 
@@ -247,13 +245,13 @@ def test_a_name_counts_slots_or_one_rate_for_all_its_tasks(lane: Sidelane) -> No
             declare("e", limit)
 
 
-def test_a_task_and_its_queue_may_count_the_same_slots() -> None:
+def test_a_task_and_its_queue_may_share_slots() -> None:
     lane = Sidelane(queues=[Queue("gpu", limits=[ConcurrencyLimit(4, per="queue", name="model", on_limit="wait")])])
     limits = limits_of(lane, queue="gpu", limits=[ConcurrencyLimit(2, per="queue", name="model")])
     assert [(limit.id, limit.most) for limit in limits] == [("model/gpu", 2), ("model/gpu", 4)]
 
 
-def test_a_function_of_a_queue_must_fit_each_of_its_tasks() -> None:
+def test_a_key_function_of_a_queue_must_fit_each_of_its_tasks() -> None:
     lane = Sidelane(queues=[Queue("chat", limits=[ConcurrencyLimit(1, per=by_session)])])
 
     async def tick() -> None: ...
@@ -262,7 +260,7 @@ def test_a_function_of_a_queue_must_fit_each_of_its_tasks() -> None:
         lane.task(queue="chat")(tick)
 
 
-async def test_a_submit_that_reaches_a_limit_says_which_and_when_to_come_again(lane: Sidelane) -> None:
+async def test_limit_reached_names_the_limit_and_retry_after(lane: Sidelane) -> None:
     @lane.task(limits=[ConcurrencyLimit(1, per="user"), RateLimit("10/minute", per=by_session, burst=2)])
     async def answer(question: Question) -> None: ...
 
@@ -281,7 +279,7 @@ async def test_a_submit_that_reaches_a_limit_says_which_and_when_to_come_again(l
         assert (await answer.options(user="u1").submit(Question(session="s"))).created
 
 
-async def test_a_submit_that_is_repeated_meets_its_job_and_no_limit(lane: Sidelane) -> None:
+async def test_a_repeated_submit_returns_its_job_without_checking_limits(lane: Sidelane) -> None:
     @lane.task(queue="limited", limits=[ConcurrencyLimit(1, per="user"), RateLimit("1/hour", per="user")])
     async def answer(question: str) -> None: ...
 
@@ -292,7 +290,7 @@ async def test_a_submit_that_is_repeated_meets_its_job_and_no_limit(lane: Sidela
             assert not (await lane.submit(call)).created
 
 
-async def test_a_limit_that_waits_lets_so_many_run_and_the_others_in_their_turn(lane: Sidelane) -> None:
+async def test_a_limit_that_waits_runs_the_others_in_turn(lane: Sidelane) -> None:
     running, most = 0, 0
 
     @lane.task(limits=[ConcurrencyLimit(2, per="task", on_limit="wait")])
@@ -310,7 +308,7 @@ async def test_a_limit_that_waits_lets_so_many_run_and_the_others_in_their_turn(
         assert most == 2
 
 
-async def test_a_limit_that_replaces_cancels_the_older(lane: Sidelane) -> None:
+async def test_a_limit_that_replaces_cancels_the_older_job(lane: Sidelane) -> None:
     @lane.task(limits=[ConcurrencyLimit(1, per="user", on_limit="replace")])
     async def search(words: str) -> str:
         return words
@@ -324,7 +322,7 @@ async def test_a_limit_that_replaces_cancels_the_older(lane: Sidelane) -> None:
         assert (await newer.result(), await other.result()) == ("sidelane", "else")
 
 
-async def test_a_rate_that_waits_spreads_the_starts(lane: Sidelane) -> None:
+async def test_a_rate_that_waits_delays_the_starts(lane: Sidelane) -> None:
     @lane.task(limits=[RateLimit("6/minute", per="task", burst=1, on_limit="wait")])
     async def call_the_model() -> None: ...
 
@@ -339,7 +337,7 @@ async def test_a_rate_that_waits_spreads_the_starts(lane: Sidelane) -> None:
             assert await t.drain() == 1
 
 
-async def test_a_full_queue_refuses_a_submit_and_takes_what_follows(lane: Sidelane) -> None:
+async def test_a_full_queue_rejects_submits_and_accepts_follow_ups(lane: Sidelane) -> None:
     @lane.task(queue="limited")
     async def publish(text: str) -> None: ...
 
@@ -360,7 +358,7 @@ async def test_a_full_queue_refuses_a_submit_and_takes_what_follows(lane: Sidela
         assert len(await t.submitted(publish)) == 6
 
 
-async def test_limits_hold_over_all_workers_and_leave_nobody_waiting(make_lane: Callable[..., Sidelane]) -> None:
+async def test_limits_hold_over_all_workers_and_leave_no_job_waiting(make_lane: Callable[..., Sidelane]) -> None:
     lane = make_lane()
     running: Counter[str] = Counter()
     most: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Calls: arguments are checked where the call is made, stored by name, and upgraded when the task has changed."""
+"""Calls: arguments are checked when the call is made, stored by name, and upgraded if the task has changed."""
 
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ async def test_arguments_and_results_keep_their_types(lane: Sidelane) -> None:
         assert await t.run(echo.call(question, times=1)) == [question]
 
 
-def test_wrong_arguments_are_refused_where_the_call_is_made(lane: Sidelane) -> None:
+def test_invalid_arguments_raise_when_the_call_is_made(lane: Sidelane) -> None:
     @lane.task
     async def answer(question: Question, ctx: Context = Use(Context)) -> None: ...
 
@@ -41,7 +41,7 @@ def test_wrong_arguments_are_refused_where_the_call_is_made(lane: Sidelane) -> N
         answer.call(Question(text="?"), ctx=None)  # type: ignore[arg-type]
 
 
-def test_an_argument_without_json_form_is_refused(lane: Sidelane) -> None:
+def test_an_argument_without_a_json_form_raises(lane: Sidelane) -> None:
     @lane.task
     async def keep(anything: Any) -> None: ...
 
@@ -75,7 +75,7 @@ def test_an_argument_without_json_form_is_refused(lane: Sidelane) -> None:
         ({"labels": {"a": 1}}, "strings by name"),
     ],
 )
-def test_options_that_cannot_be_are_refused(lane: Sidelane, options: dict[str, Any], words: str) -> None:
+def test_invalid_options_raise(lane: Sidelane, options: dict[str, Any], words: str) -> None:
     @lane.task
     async def task() -> None: ...
 
@@ -104,7 +104,7 @@ async def test_options_reach_the_store(lane: Sidelane) -> None:
         assert [record.id for record in await t.submitted(task)] == [job.id]
 
 
-async def test_the_same_id_is_one_job(lane: Sidelane) -> None:
+async def test_submits_with_the_same_id_return_one_job(lane: Sidelane) -> None:
     @lane.task
     async def task() -> None: ...
 
@@ -115,7 +115,7 @@ async def test_the_same_id_is_one_job(lane: Sidelane) -> None:
         assert len(await t.submitted(task)) == 1
 
 
-async def test_one_unfinished_job_has_a_unique_key(lane: Sidelane) -> None:
+async def test_one_unfinished_job_per_unique_key(lane: Sidelane) -> None:
     @lane.task
     async def report(day: int) -> int:
         return day
@@ -125,14 +125,14 @@ async def test_one_unfinished_job_has_a_unique_key(lane: Sidelane) -> None:
         first = await lane.submit(daily.call(1))
         again = await lane.submit(daily.call(2))
         assert (again.created, again.id) == (False, first.id)
-        other = await lane.submit(daily.options(user="u1").call(3))  # a user's keys are their own
+        other = await lane.submit(daily.options(user="u1").call(3))  # unique per user
         assert other.created
         await t.drain()
         assert (await first.result(), await other.result()) == (1, 3)
         assert (await lane.submit(daily.call(4))).created
 
 
-async def test_a_time_that_has_passed_means_now(lane: Sidelane) -> None:
+async def test_a_run_time_in_the_past_means_now(lane: Sidelane) -> None:
     @lane.task
     async def task() -> str:
         return "ran"
@@ -146,7 +146,7 @@ async def test_a_time_that_has_passed_means_now(lane: Sidelane) -> None:
         assert await job.result() == "ran"
 
 
-async def test_the_id_of_somebody_elses_job_is_a_conflict(lane: Sidelane) -> None:
+async def test_the_id_of_another_users_job_is_a_conflict(lane: Sidelane) -> None:
     @lane.task
     async def task() -> None: ...
 
@@ -156,7 +156,7 @@ async def test_the_id_of_somebody_elses_job_is_a_conflict(lane: Sidelane) -> Non
             await lane.submit(task.options(id="order-7", user="u2").call())
 
 
-async def test_arguments_over_the_limit_are_refused_and_leave_nothing(make_lane: Any) -> None:
+async def test_arguments_over_the_size_limit_raise_and_store_nothing(make_lane: Any) -> None:
     lane: Sidelane = make_lane(payload_limit=2000)
 
     @lane.task
@@ -170,7 +170,7 @@ async def test_arguments_over_the_limit_are_refused_and_leave_nothing(make_lane:
         assert await t.submitted(task) == []
 
 
-async def test_older_arguments_are_upgraded(lane: Sidelane) -> None:
+async def test_arguments_of_an_older_version_are_upgraded(lane: Sidelane) -> None:
     def upgrade(arguments: dict[str, Any], version: int) -> dict[str, Any]:
         return {"question": {"text": arguments["text"]}, "version": version}
 
@@ -187,7 +187,7 @@ async def test_older_arguments_are_upgraded(lane: Sidelane) -> None:
         assert await answer.job("old").result() == "Why? from 1"
 
 
-async def test_arguments_that_no_longer_fit_are_a_final_failure_that_can_be_requeued(lane: Sidelane) -> None:
+async def test_arguments_that_no_longer_fit_fail_for_good_and_can_be_requeued(lane: Sidelane) -> None:
     @lane.task
     async def answer(question: Question) -> str:
         return question.text

@@ -1,4 +1,4 @@
-"""Batches: calls that are submitted together, counted until the last of their jobs has ended, and what their end submits."""
+"""Batches: submitting calls together, counting their jobs, follow-ups of the end."""
 
 import asyncio
 from collections.abc import Iterator
@@ -39,7 +39,8 @@ def counts(record: BatchRecord) -> tuple[int, int, int, int]:
     return record.total, record.succeeded, record.failed, record.cancelled
 
 
-async def test_a_batch_gives_typed_handles_in_order_and_its_results(lane: Sidelane) -> None:
+@pytest.mark.row("R24")
+async def test_a_batch_has_typed_handles_in_order_and_returns_results(lane: Sidelane) -> None:
     @lane.task
     async def double(number: int) -> int:
         return 2 * number
@@ -60,7 +61,7 @@ async def test_a_batch_gives_typed_handles_in_order_and_its_results(lane: Sidela
         assert results == [0, 2, 4, 6, 8]
 
 
-async def test_ten_thousand_calls_are_one_batch_and_leave_the_loop_to_others(lane: Sidelane) -> None:
+async def test_submitting_ten_thousand_calls_does_not_block_the_event_loop(lane: Sidelane) -> None:
     @lane.task
     async def note(number: int) -> None: ...
 
@@ -89,7 +90,7 @@ async def test_ten_thousand_calls_are_one_batch_and_leave_the_loop_to_others(lan
         assert [record.id for record in found[::-1]] == [job.id for job in batch.jobs if job is not None]
 
 
-async def test_one_call_that_cannot_be_keeps_all_of_them_out(make_lane: Any) -> None:
+async def test_one_invalid_call_keeps_the_whole_batch_out(make_lane: Any) -> None:
     lane: Sidelane = make_lane(payload_limit=2000)
 
     @lane.task(limits=[ConcurrencyLimit(1, per="user")])
@@ -120,7 +121,7 @@ async def test_one_call_that_cannot_be_keeps_all_of_them_out(make_lane: Any) -> 
         ({"retention": float("inf")}, "retention=inf"),
     ],
 )
-async def test_options_that_cannot_be_are_refused(lane: Sidelane, fields: dict[str, Any], words: str) -> None:
+async def test_invalid_options_raise(lane: Sidelane, fields: dict[str, Any], words: str) -> None:
     @lane.task
     async def task() -> None: ...
 
@@ -130,7 +131,7 @@ async def test_options_that_cannot_be_are_refused(lane: Sidelane, fields: dict[s
         assert await t.submitted(task) == []
 
 
-async def test_what_follows_a_batch_takes_no_failure_for_that_is_of_one_job(lane: Sidelane) -> None:
+async def test_a_follow_up_of_a_batch_cannot_take_a_failure(lane: Sidelane) -> None:
     @lane.task
     async def tell(end: Any) -> None: ...
 
@@ -141,7 +142,7 @@ async def test_what_follows_a_batch_takes_no_failure_for_that_is_of_one_job(lane
             await lane.submit_many([], then=tell.options(id="end").call(PREVIOUS_RESULT))
 
 
-async def test_what_the_store_refuses_is_listed_with_its_place_and_the_rest_goes_on() -> None:
+async def test_rejected_calls_are_listed_by_index_and_the_others_run() -> None:
     lane = Sidelane(store="sqlite://:memory:", queues=[Queue("chat", max_queued=3)])
 
     @lane.task(limits=[ConcurrencyLimit(1, per=lambda number: number % 2)])
@@ -170,7 +171,7 @@ async def test_what_the_store_refuses_is_listed_with_its_place_and_the_rest_goes
         assert error.retry_after is not None
 
 
-async def test_its_end_submits_the_calls_that_follow_it_with_its_counts(lane: Sidelane) -> None:
+async def test_the_end_of_a_batch_submits_its_follow_ups_with_its_counts(lane: Sidelane) -> None:
     told: list[FinishedBatch] = []
 
     @lane.task
@@ -196,7 +197,7 @@ async def test_its_end_submits_the_calls_that_follow_it_with_its_counts(lane: Si
         assert (record.spec.user, record.spec.parent) == ("u7", None)
 
 
-async def test_a_batch_that_a_requeue_opens_again_ends_and_tells_once_more(lane: Sidelane) -> None:
+async def test_a_batch_reopened_by_a_requeue_submits_its_follow_ups_again(lane: Sidelane) -> None:
     broken = True
     told: list[tuple[State, int]] = []
 
@@ -221,7 +222,7 @@ async def test_a_batch_that_a_requeue_opens_again_ends_and_tells_once_more(lane:
         assert told == [(State.FAILED, 2), (State.FAILED, 1), (State.SUCCEEDED, 0)]
 
 
-async def test_a_batch_of_nothing_has_succeeded_at_once(lane: Sidelane) -> None:
+async def test_an_empty_batch_succeeds_at_once(lane: Sidelane) -> None:
     @lane.task
     async def tell(end: FinishedBatch) -> int:
         return end.total
@@ -263,7 +264,7 @@ async def test_a_repeat_with_the_same_ids_changes_nothing(lane: Sidelane) -> Non
         assert len(told) == 1
 
 
-async def test_a_submit_that_broke_off_is_completed_by_its_repeat(
+async def test_repeating_an_interrupted_submit_completes_the_batch(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @lane.task
@@ -279,14 +280,14 @@ async def test_a_submit_that_broke_off_is_completed_by_its_repeat(
             with pytest.raises(asyncio.CancelledError):
                 await lane.submit_many([note.options(id="n0").call(0)], id="night")
         await t.drain()
-        assert (await lane.batch("night").record()).state is State.RUNNING  # for more may come
+        assert (await lane.batch("night").record()).state is State.RUNNING  # more jobs may be added
         calls = [note.options(id=f"n{number}").call(number) for number in range(2)]
         batch = await lane.submit_many(calls, id="night")
         await t.drain()
         assert (await batch.wait(0)).total == 2
 
 
-async def test_where_every_call_is_refused_nothing_ends_and_the_same_id_is_good_for_another_try(lane: Sidelane) -> None:
+async def test_a_batch_of_only_rejected_calls_does_not_end_and_its_id_can_be_used_again(lane: Sidelane) -> None:
     @lane.task(limits=[ConcurrencyLimit(1, per="task")])
     async def alone() -> None: ...
 
@@ -306,7 +307,7 @@ async def test_where_every_call_is_refused_nothing_ends_and_the_same_id_is_good_
         assert len(await t.submitted(tell)) == 1
 
 
-async def test_jobs_that_come_too_late_are_refused(lane: Sidelane) -> None:
+async def test_a_sealed_batch_rejects_jobs(lane: Sidelane) -> None:
     @lane.task
     async def note(number: int) -> None: ...
 
@@ -318,7 +319,7 @@ async def test_jobs_that_come_too_late_are_refused(lane: Sidelane) -> None:
         assert "the batch night takes no more jobs" in str(error).lower()
 
 
-async def test_somebody_elses_batch_is_a_conflict(lane: Sidelane) -> None:
+async def test_another_users_batch_is_a_conflict(lane: Sidelane) -> None:
     @lane.task
     async def note() -> None: ...
 
@@ -329,7 +330,7 @@ async def test_somebody_elses_batch_is_a_conflict(lane: Sidelane) -> None:
         assert len(await t.submitted(note)) == 1
 
 
-async def test_calls_without_a_user_are_those_of_the_batchs(lane: Sidelane) -> None:
+async def test_calls_without_a_user_get_the_batchs_user(lane: Sidelane) -> None:
     @lane.task(limits=[ConcurrencyLimit(5, per="user", on_limit="wait")])
     async def note() -> None: ...
 
@@ -340,7 +341,7 @@ async def test_calls_without_a_user_are_those_of_the_batchs(lane: Sidelane) -> N
         assert [spec.limits[0].key for spec in specs] == ["u1", "u2"]
 
 
-async def test_cancelling_a_batch_ends_what_waits_and_asks_what_runs_to_stop(lane: Sidelane) -> None:
+async def test_cancelling_a_batch_cancels_queued_and_stops_running_jobs(lane: Sidelane) -> None:
     started = asyncio.Event()
 
     @lane.task(queue="gpu", cancel_grace=0.1)
@@ -359,7 +360,7 @@ async def test_cancelling_a_batch_ends_what_waits_and_asks_what_runs_to_stop(lan
             await lane.batch("nothing").cancel()
 
 
-async def test_a_cancelled_batch_takes_no_more_jobs_and_ends_although_its_submit_broke_off(lane: Sidelane) -> None:
+async def test_cancelling_a_batch_of_an_interrupted_submit_seals_and_ends_it(lane: Sidelane) -> None:
     @lane.task
     async def note(number: int) -> None: ...
 
@@ -373,7 +374,7 @@ async def test_a_cancelled_batch_takes_no_more_jobs_and_ends_although_its_submit
             await lane.submit_many([note.options(id="n1").call(1)], id="night")
 
 
-async def test_results_hold_the_error_of_each_job_that_has_none(lane: Sidelane) -> None:
+async def test_results_contain_the_error_of_a_job_without_a_result(lane: Sidelane) -> None:
     @lane.task
     async def fickle(number: int) -> int:
         if number == 1:
@@ -392,7 +393,7 @@ async def test_results_hold_the_error_of_each_job_that_has_none(lane: Sidelane) 
         assert [type(each).__name__ for each in (two, three)] == ["JobCancelled", "JobRemoved"]
 
 
-async def test_a_script_without_a_loop_submits_a_batch_and_waits_for_it(make_lane: Any) -> None:
+async def test_the_sync_client_submits_a_batch_and_waits_for_it(make_lane: Any) -> None:
     lane, other = make_lane(), make_lane()
 
     async def double(number: int) -> int:
@@ -412,7 +413,7 @@ async def test_a_script_without_a_loop_submits_a_batch_and_waits_for_it(make_lan
         assert await asyncio.to_thread(script) == [2, 4]
 
 
-async def test_an_ended_batch_is_kept_as_long_as_was_asked_for(lane: Sidelane) -> None:
+async def test_a_finished_batch_is_kept_for_its_retention(lane: Sidelane) -> None:
     @lane.task(retention=10)
     async def note() -> None: ...
 

@@ -1,4 +1,4 @@
-"""Declaring tasks and resources: what cannot work is refused where it is written."""
+"""Declarations of tasks, queues and resources: invalid ones raise at once."""
 
 import math
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +22,7 @@ from sidelane.model.errors import TaskDeclarationError, UnknownQueue
 from sidelane.tasks.decorator import TaskOptions
 
 
-async def test_a_task_stays_a_function(lane: Sidelane) -> None:
+async def test_a_task_can_be_called_as_a_function(lane: Sidelane) -> None:
     @lane.task
     async def double(number: int) -> int:
         return 2 * number
@@ -30,7 +30,7 @@ async def test_a_task_stays_a_function(lane: Sidelane) -> None:
     assert await double(21) == 42
 
 
-def test_a_name_is_taken_once(lane: Sidelane) -> None:
+def test_two_tasks_cannot_have_one_name(lane: Sidelane) -> None:
     @lane.task(name="answer")
     async def first() -> None: ...
 
@@ -40,7 +40,7 @@ def test_a_name_is_taken_once(lane: Sidelane) -> None:
         lane.task(name="answer")(second)
 
 
-def test_an_alias_is_a_name_too(lane: Sidelane) -> None:
+def test_an_alias_cannot_be_the_name_of_another_task(lane: Sidelane) -> None:
     @lane.task(name="reply", aliases=["answer"])
     async def reply() -> None: ...
 
@@ -50,14 +50,14 @@ def test_an_alias_is_a_name_too(lane: Sidelane) -> None:
         lane.task(answer)
 
 
-def test_a_queue_must_be_declared(lane: Sidelane) -> None:
+def test_a_task_needs_a_declared_queue(lane: Sidelane) -> None:
     async def task() -> None: ...
 
     with pytest.raises(UnknownQueue, match="needs queue 'typo'; this lane declares chat, gpu, default"):
         lane.task(queue="typo")(task)
 
 
-def test_parameters_need_names(lane: Sidelane) -> None:
+def test_parameters_that_cannot_be_passed_by_name_are_rejected(lane: Sidelane) -> None:
     async def task(*numbers: int) -> None: ...
 
     with pytest.raises(TaskDeclarationError, match=r"'\*numbers: int' cannot be passed by name"):
@@ -74,14 +74,14 @@ def test_parameters_need_names(lane: Sidelane) -> None:
         ({"version": 0}, "versions go from 1 to 999"),
     ],
 )
-def test_a_policy_that_cannot_be_names_its_task(lane: Sidelane, policy: TaskOptions, words: str) -> None:
+def test_the_error_of_an_invalid_policy_names_the_task(lane: Sidelane, policy: TaskOptions, words: str) -> None:
     async def task() -> None: ...
 
     with pytest.raises(TaskDeclarationError, match=f"Task 'task': .*{words}"):
         lane.task(**policy)(task)
 
 
-def test_a_retry_needs_an_attempt() -> None:
+def test_retry_needs_at_least_one_attempt() -> None:
     with pytest.raises(ConfigurationError, match="at least one attempt"):
         Retry(attempts=0)
 
@@ -92,7 +92,7 @@ def test_a_retry_needs_an_attempt() -> None:
         (lambda: Fixed(-1), r"Fixed\(-1\): this is a number of seconds, not below 0"),
         (lambda: Fixed(math.inf), r"Fixed\(inf\)"),
         (lambda: Exponential(first=-1), "first=-1"),
-        (lambda: Exponential(most=math.nan), "most=nan"),
+        (lambda: Exponential(max_delay=math.nan), "max_delay=nan"),
         (lambda: Exponential(factor=0.5), r"factor=0.5\): this is a number, at least 1"),
         (lambda: Exponential(jitter=3), r"jitter=3\): this is a number from 0 to 2"),
         (lambda: Exponential(jitter=-0.1), "jitter=-0.1"),
@@ -103,21 +103,21 @@ def test_a_retry_needs_an_attempt() -> None:
         (lambda: RetryLater(math.nan), r"RetryLater\(nan\)"),
     ],
 )
-def test_a_wait_or_a_choice_of_errors_that_cannot_be_is_refused_where_it_is_written(
+def test_an_invalid_backoff_or_choice_of_errors_raises_when_it_is_declared(
     make: Callable[[], object], words: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=words):
         make()
 
 
-def test_a_queue_needs_a_sensible_name_and_room() -> None:
+def test_a_queue_needs_a_valid_name_and_a_concurrency() -> None:
     with pytest.raises(ConfigurationError, match="a name is 1 to 64"):
         Queue("chat queue")
     with pytest.raises(ConfigurationError, match="at least 1 job at a time"):
         Queue("chat", worker_concurrency=0)
 
 
-def test_two_queues_of_one_name_are_refused() -> None:
+def test_two_queues_of_one_name_are_rejected() -> None:
     with pytest.raises(ConfigurationError, match="same name"):
         Sidelane(queues=[Queue("chat"), Queue("chat")])
 
@@ -140,12 +140,12 @@ def test_a_process_resource_cannot_use_one_of_an_attempt(lane: Sidelane) -> None
             yield "other"
 
 
-def test_use_takes_resources_only() -> None:
+def test_use_takes_only_resources_and_context() -> None:
     with pytest.raises(TaskDeclarationError, match=r"takes a resource declared by @lane.resource"):
         Use(lambda: None)  # type: ignore[arg-type]
 
 
-def test_an_annotation_that_cannot_be_resolved_is_found_when_the_lane_loads(lane: Sidelane) -> None:
+def test_an_unresolvable_annotation_raises_when_the_lane_loads(lane: Sidelane) -> None:
     async def task(question: "Missing") -> None: ...  # type: ignore[name-defined]  # noqa: F821 - missing on purpose
 
     lane.task(task)
@@ -153,7 +153,7 @@ def test_an_annotation_that_cannot_be_resolved_is_found_when_the_lane_loads(lane
         lane.load()
 
 
-def test_a_result_without_json_form_is_found_when_the_lane_loads(lane: Sidelane) -> None:
+def test_a_result_type_without_a_json_form_raises_when_the_lane_loads(lane: Sidelane) -> None:
     class Opaque: ...
 
     async def task() -> Opaque:
@@ -164,7 +164,7 @@ def test_a_result_without_json_form_is_found_when_the_lane_loads(lane: Sidelane)
         lane.load()
 
 
-def test_a_task_that_is_to_yield_and_does_not_is_found_when_the_lane_loads(lane: Sidelane) -> None:
+def test_an_async_iterator_without_yield_raises_when_the_lane_loads(lane: Sidelane) -> None:
     @lane.task
     async def answer(question: str) -> AsyncIterator[str]: ...  # type: ignore[empty-body]  # that is the point
 
@@ -174,7 +174,7 @@ def test_a_task_that_is_to_yield_and_does_not_is_found_when_the_lane_loads(lane:
         lane.load()
 
 
-async def test_a_closed_lane_says_how_to_open_it(lane: Sidelane) -> None:
+async def test_the_error_of_a_closed_lane_says_how_to_open_it(lane: Sidelane) -> None:
     @lane.task
     async def task() -> None: ...
 
@@ -182,7 +182,7 @@ async def test_a_closed_lane_says_how_to_open_it(lane: Sidelane) -> None:
         await task.submit()
 
 
-async def test_awaiting_open_says_to_use_async_with(lane: Sidelane) -> None:
+async def test_awaiting_open_raises_and_says_to_use_async_with(lane: Sidelane) -> None:
     with pytest.raises(TypeError, match=r"write `async with lane\.open\(\):`"):
         await lane.open()
 
@@ -195,14 +195,14 @@ async def two_arguments(ctx: Context, more: object) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("wrapper", [request_middleware, two_arguments, lambda ctx: None])
-def test_a_middleware_of_another_form_is_refused_with_the_right_one(lane: Sidelane, wrapper: Any) -> None:
+def test_middleware_of_another_form_raises_and_shows_the_right_one(lane: Sidelane, wrapper: Any) -> None:
     with pytest.raises(
         ConfigurationError, match=r"async def wrap\(ctx\): yield`; one over \(request, call_next\) is for"
     ):
         lane.middleware(wrapper)
 
 
-async def test_a_lane_opens_once_in_a_process(lane: Sidelane) -> None:
+async def test_a_lane_can_be_open_once_per_process(lane: Sidelane) -> None:
     async with lane.open():
         with pytest.raises(ConfigurationError, match="already open"):
             async with lane.open():

@@ -1,4 +1,4 @@
-"""The pytest fixture that users' own tests take."""
+"""The pytest fixture for tests of applications."""
 
 from sidelane import Sidelane
 from sidelane.testing import fixture
@@ -15,10 +15,10 @@ async def double(number: int) -> int:
 t = fixture.testing_fixture(own)
 
 
-async def test_a_lane_is_opened_for_a_test(t: Harness) -> None:
+async def test_the_fixture_opens_the_lane(t: Harness) -> None:
     assert await t.run(double.call(21)) == 42
     assert len(await t.submitted(double)) == 1
 
 
-async def test_each_test_finds_it_empty(t: Harness) -> None:
+async def test_each_test_has_an_empty_store(t: Harness) -> None:
     assert await t.submitted(double) == []
