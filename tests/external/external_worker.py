@@ -20,15 +20,15 @@ Behave = Callable[["ExternalWorker", dict[str, Any]], Coroutine[Any, Any, None]]
 class ExternalWorker:
     """Receives dispatched jobs and calls `behave` with each."""
 
-    def __init__(self, offers: Transport, replies: Transport, behave: Behave) -> None:
-        self._offers = offers
+    def __init__(self, dispatched_jobs: Transport, replies: Transport, behave: Behave) -> None:
+        self._jobs = dispatched_jobs
         self._replies = replies
         self._behave = behave
         self.taken: list[dict[str, Any]] = []
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        async with self._offers.open_receiver(visibility_timeout=30.0) as receiver:
+        async with self._jobs.open_receiver(visibility_timeout=30.0) as receiver:
             while True:
                 for delivery in await receiver.receive(100):
                     task = asyncio.create_task(self._take(delivery))
@@ -36,28 +36,28 @@ class ExternalWorker:
                     task.add_done_callback(self._running.discard)
 
     async def _take(self, delivery: Delivery) -> None:
-        offer = json.loads(delivery.message.body)
-        self.taken.append(offer)
+        dispatched = json.loads(delivery.message.body)
+        self.taken.append(dispatched)
         await delivery.ack()
-        await self._behave(self, offer["data"])
+        await self._behave(self, dispatched["data"])
 
     async def idle(self) -> None:
         """Wait until no job is running."""
         while self._running:
             await asyncio.wait(self._running)
 
-    async def complete(self, offer: dict[str, Any], answer: Answer, *, token: str | None = None) -> None:
+    async def complete(self, dispatched: dict[str, Any], answer: Answer, *, token: str | None = None) -> None:
         """Send a completion."""
-        data = {"job": offer["job"], "token": token or offer["token"], **answer}
+        data = {"job": dispatched["job"], "token": token or dispatched["token"], **answer}
         await self.send("sidelane.job.completed", data)
 
-    async def send_events(self, offer: dict[str, Any], ordinal: int, *events: dict[str, Any]) -> None:
+    async def send_events(self, dispatched: dict[str, Any], ordinal: int, *events: dict[str, Any]) -> None:
         """Send events of a job."""
-        data = {"job": offer["job"], "token": offer["token"], "ordinal": ordinal, "events": list(events)}
+        data = {"job": dispatched["job"], "token": dispatched["token"], "ordinal": ordinal, "events": list(events)}
         await self.send("sidelane.job.events", data)
 
     async def send(self, kind: str, data: Any) -> None:
-        event = {"specversion": "1.0", "id": uuid.uuid4().hex, "source": "outside", "type": kind, "data": data}
+        event = {"specversion": "1.0", "id": uuid.uuid4().hex, "source": "external", "type": kind, "data": data}
         await self.put(json.dumps(event))
 
     async def put(self, body: str) -> None:
@@ -67,16 +67,16 @@ class ExternalWorker:
 
 
 @asynccontextmanager
-async def working(offers: Transport, replies: Transport, behave: Behave) -> AsyncIterator[ExternalWorker]:
+async def working(dispatched_jobs: Transport, replies: Transport, behave: Behave) -> AsyncIterator[ExternalWorker]:
     """Run an external worker."""
-    outside = ExternalWorker(offers, replies, behave)
-    running = asyncio.create_task(outside.run())
+    external = ExternalWorker(dispatched_jobs, replies, behave)
+    running = asyncio.create_task(external.run())
     try:
-        yield outside
+        yield external
     finally:
         running.cancel()
-        await asyncio.wait([running, *outside._running], timeout=5)
-        for task in outside._running:
+        await asyncio.wait([running, *external._running], timeout=5)
+        for task in external._running:
             task.cancel()
-        await offers.close()
+        await dispatched_jobs.close()
         await replies.close()

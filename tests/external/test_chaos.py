@@ -30,30 +30,30 @@ class Unreliable:
         self._before: dict[str, Any] | None = None
         self.happened: Counter[str] = Counter()
 
-    async def __call__(self, outside: ExternalWorker, offer: dict[str, Any]) -> None:
-        right, wrong = {"result": offer["input"] * 2}, {"result": -1}
-        before, self._before = self._before, offer
-        kind = self._random.choice(KINDS) if offer["attempt"] <= self._mischief else "well"
+    async def __call__(self, external: ExternalWorker, dispatched: dict[str, Any]) -> None:
+        right, wrong = {"result": dispatched["input"] * 2}, {"result": -1}
+        before, self._before = self._before, dispatched
+        kind = self._random.choice(KINDS) if dispatched["attempt"] <= self._mischief else "well"
         self.happened[kind] += 1
         match kind:
             case "lost":
                 return
             case "twice":
-                await asyncio.gather(outside.complete(offer, right), outside.complete(offer, right))
-                await outside.complete(offer, right)
+                await asyncio.gather(external.complete(dispatched, right), external.complete(dispatched, right))
+                await external.complete(dispatched, right)
             case "late":
-                await asyncio.sleep(offer["timeout"] + self._random.random())
-                await outside.complete(offer, right)
+                await asyncio.sleep(dispatched["timeout"] + self._random.random())
+                await external.complete(dispatched, right)
             case "forged":
-                await outside.complete(offer, wrong, token=offer["token"][:-4] + "AAAA")
-            case "swapped" if before is not None and before["job"] != offer["job"]:  # a job may be delivered twice
-                await outside.complete(offer, wrong, token=before["token"])
+                await external.complete(dispatched, wrong, token=dispatched["token"][:-4] + "AAAA")
+            case "swapped" if before is not None and before["job"] != dispatched["job"]:  # a job may be delivered twice
+                await external.complete(dispatched, wrong, token=before["token"])
             case "failed":
-                await outside.complete(offer, {"problem": {"status": 503, "detail": "try again"}})
+                await external.complete(dispatched, {"problem": {"status": 503, "detail": "try again"}})
             case "wrong":
-                await outside.complete(offer, {"result": "four"})
+                await external.complete(dispatched, {"result": "four"})
             case _:
-                await outside.complete(offer, right)
+                await external.complete(dispatched, right)
 
 
 async def check(
@@ -68,14 +68,17 @@ async def check(
         retry=Retry(attempts=100, backoff=Fixed(0.1)), limits=[ConcurrencyLimit(100, per="task", on_limit="wait")],
     )  # fmt: skip
     transports = TransportPool()
-    offers, replies = await transports.get(reply_side(via)), await transports.get(offer_side(reply))
+    dispatched_jobs, replies = (
+        await transports.get(receiving_endpoint(via)),
+        await transports.get(sending_endpoint(reply)),
+    )
     behave = Unreliable(count, mischief)
-    async with lane.open(workers=1), working(offers, replies, behave) as outside:
+    async with lane.open(workers=1), working(dispatched_jobs, replies, behave) as external:
         batch = await lane.submit_many(double.call(number) for number in range(count))
         jobs = [job for job in batch.jobs if job is not None]
         results = await asyncio.gather(*(job.result(timeout=900) for job in jobs))
         assert results == [number * 2 for number in range(count)]
-        await outside.idle()  # late replies are sent now
+        await external.idle()  # late replies are sent now
         while not await asyncio.to_thread(empty):
             await asyncio.sleep(0.1)
         records = await asyncio.gather(*(job.record() for job in jobs))
@@ -86,12 +89,12 @@ async def check(
     return behave.happened
 
 
-def reply_side(via: Any) -> Any:
+def receiving_endpoint(via: Any) -> Any:
     """Return the endpoint that the external worker receives from."""
     return via if isinstance(via, Sqs) else PubSub(subscription=f"{via.topic}-sub")
 
 
-def offer_side(reply: Any) -> Any:
+def sending_endpoint(reply: Any) -> Any:
     """Return the endpoint that the external worker sends to."""
     return reply if isinstance(reply, Sqs) else PubSub(topic=reply.subscription.removesuffix("-sub"))
 
@@ -121,13 +124,13 @@ async def test_every_dispatch_ends_in_one_correct_outcome_over_sqs(
 async def test_every_dispatch_ends_in_one_correct_outcome_over_pubsub(
     make_lane: MakeLane, pubsub: RunningPubSub, count: int, timeout: float, mischief: int, record_property: Any
 ) -> None:
-    offers, results = pubsub.topic(), pubsub.topic()
-    for topic in (offers, results):
+    dispatched_jobs, results = pubsub.topic(), pubsub.topic()
+    for topic in (dispatched_jobs, results):
         pubsub.subscription(topic, f"{topic}-sub")
     pubsub.misbehave(lose=0.05, duplicate=0.2, seed=count)
     lane = make_lane(lease_duration=1.0, jobs_url="")
     happened = await check(
-        lane, PubSub(topic=offers), PubSub(subscription=f"{results}-sub"), count, timeout=timeout, mischief=mischief,
+        lane, PubSub(topic=dispatched_jobs), PubSub(subscription=f"{results}-sub"), count, timeout=timeout, mischief=mischief,
         empty=lambda: pubsub.empty(f"{results}-sub"),
     )  # fmt: skip
     record_property(f"{count} dispatches over Pub/Sub", dict(happened))

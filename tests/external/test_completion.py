@@ -26,7 +26,7 @@ LONE = json.loads('"\\ud800"')
 """Half a surrogate pair, which JSON can contain and UTF-8 cannot."""
 
 
-async def outside(remote: ExternalTask[Any, Any], t: Harness, **options: Any) -> Job[Any]:
+async def external(remote: ExternalTask[Any, Any], t: Harness, **options: Any) -> Job[Any]:
     job = await remote.options(**options).submit(7)
     await t.drain()
     return job
@@ -42,9 +42,9 @@ async def outside(remote: ExternalTask[Any, Any], t: Harness, **options: Any) ->
     ],
 )  # fmt: skip
 async def test_invalid_events_are_malformed_and_change_nothing(lane: Sidelane, fields: dict[str, Any]) -> None:
-    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("jobs"))
     async with harness(lane) as t:
-        job = await outside(double, t)
+        job = await external(double, t)
         with pytest.raises(MalformedMessage):
             await lane.completions.apply(CompletionMessage(job=job.id, **fields), trusted_tasks=["double"])
         assert ((await job.record()).state, await t.events(job)) == (State.RUNNING, [])
@@ -54,9 +54,9 @@ async def test_invalid_events_are_malformed_and_change_nothing(lane: Sidelane, f
 async def test_invalid_result_fails_the_job_and_is_logged(
     lane: Sidelane, result: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("jobs"))
     async with harness(lane) as t:
-        job = await outside(double, t)
+        job = await external(double, t)
         await lane.completions.apply(CompletionMessage(job=job.id, result=result), trusted_tasks=["double"])
         record = await job.record()
         assert record.problem is not None
@@ -66,9 +66,9 @@ async def test_invalid_result_fails_the_job_and_is_logged(
 
 
 async def test_huge_problem_is_truncated(lane: Sidelane) -> None:
-    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("jobs"))
     async with harness(lane) as t:
-        job = await outside(double, t)
+        job = await external(double, t)
         problem = {"status": 502, "title": "no", "detail": "x" * 100_000, "more": ["y"] * 100_000}
         await lane.completions.apply(CompletionMessage(job=job.id, problem=problem), trusted_tasks=["double"])
         record = await job.record()
@@ -78,11 +78,11 @@ async def test_huge_problem_is_truncated(lane: Sidelane) -> None:
 
 
 async def test_key_finds_the_only_external_job_that_has_it(lane: Sidelane) -> None:
-    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
-    other = lane.external_task("other", input=int, result=int, send_to=Sqs("offers"))
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("jobs"))
+    other = lane.external_task("other", input=int, result=int, send_to=Sqs("jobs"))
     async with harness(lane) as t:
         completing = lane.completions
-        meant, others = [await outside(task, t, key="take 7") for task in (double, other)]
+        meant, others = [await external(task, t, key="take 7") for task in (double, other)]
         waiting = await double.options(key="take 7", delay=60).submit(7)
         answers = [
             await completing.apply(CompletionMessage(key="take 7", result=1), trusted_tasks=["double"])
@@ -96,13 +96,13 @@ async def test_key_finds_the_only_external_job_that_has_it(lane: Sidelane) -> No
 
 
 async def test_key_of_two_external_jobs_is_ambiguous_without_a_token(lane: Sidelane) -> None:
-    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("jobs"))
     async with harness(lane) as t:
         completing = lane.completions
-        older, newer = [await outside(double, t, key="take 7") for _ in range(2)]
+        older, newer = [await external(double, t, key="take 7") for _ in range(2)]
         with pytest.raises(MalformedMessage, match="Several external jobs have this key"):
             await completing.apply(CompletionMessage(key="take 7", result=1), trusted_tasks=["double"])
-        (token,) = [offer.token for offer in await t.dispatched(double) if offer.job == older.id]
+        (token,) = [dispatched.token for dispatched in await t.dispatched(double) if dispatched.job == older.id]
         answered = await completing.apply(
             CompletionMessage(key="take 7", token=token, result=1), trusted_tasks=["double"]
         )
@@ -113,9 +113,9 @@ async def test_key_of_two_external_jobs_is_ambiguous_without_a_token(lane: Sidel
 async def test_error_for_operators_is_in_the_history_and_not_in_the_problem(
     lane: Sidelane,
 ) -> None:
-    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("jobs"))
     async with harness(lane) as t:
-        job = await outside(double, t)
+        job = await external(double, t)
         reply = CompletionMessage(
             job=job.id, problem=Problem(status=502, detail="too loud"), error="OSError: /dev/ear is busy"
         )
@@ -126,17 +126,17 @@ async def test_error_for_operators_is_in_the_history_and_not_in_the_problem(
 
 
 async def test_completion_without_a_token_is_forged_unless_its_task_is_trusted(lane: Sidelane) -> None:
-    double = lane.external_task("double", input=int, result=int, send_to=Sqs("offers"))
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("jobs"))
     async with harness(lane) as t:
-        job = await outside(double, t)
+        job = await external(double, t)
         answered = await lane.completions.apply(CompletionMessage(job=job.id, result=1))
         assert (answered.status, (await job.record()).state) == (CompletionStatus.FORGED, State.RUNNING)
 
 
 async def test_files_of_an_external_result_are_kept_with_the_job(lane: Sidelane) -> None:
-    draw = lane.external_task("draw", input=int, result=File, send_to=Sqs("offers"))
+    draw = lane.external_task("draw", input=int, result=File, send_to=Sqs("jobs"))
     async with harness(lane) as t:
-        job = await outside(draw, t)
+        job = await external(draw, t)
         file = await lane.files.save(b"drawn")
         reply = CompletionMessage(job=job.id, result=file.model_dump())
         await lane.completions.apply(reply, trusted_tasks=["draw"])

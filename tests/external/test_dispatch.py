@@ -122,8 +122,8 @@ async def test_final_response_fails_the_job_at_once(lane: Sidelane, receiver: Re
         found, title, error = await failure_of(job)
         assert (found, title) == (502, "Dispatch failed")
         assert f"answered {code}: not me" in error
-        sending = await lane.client.wait(f"{job.id}.1.sent", timeout=5)
-        assert sending.state is State.SUCCEEDED  # one failure is one dead letter
+        dispatch_job = await lane.client.wait(f"{job.id}.1.sent", timeout=5)
+        assert dispatch_job.state is State.SUCCEEDED  # one failure is one dead letter
 
 
 async def test_failed_dispatch_is_retried_by_the_tasks_retry_policy(lane: Sidelane, receiver: Receiver) -> None:
@@ -138,7 +138,7 @@ async def test_failed_dispatch_is_retried_by_the_tasks_retry_policy(lane: Sidela
 
 
 async def test_receiver_that_stays_unavailable_fails_the_job_before_its_timeout(lane: Sidelane) -> None:
-    analyse = declared(lane, Http("http://127.0.0.1:9/offers"), timeout=2.0)
+    analyse = declared(lane, Http("http://127.0.0.1:9/jobs"), timeout=2.0)
     async with lane.open(workers=1):
         job = await analyse.submit(AnalyseIn(audio="a"))
         found, title, error = await failure_of(job)
@@ -148,7 +148,7 @@ async def test_receiver_that_stays_unavailable_fails_the_job_before_its_timeout(
 
 async def test_private_receiver_is_refused_unless_allowed(make_lane: MakeLane) -> None:
     lane = make_lane(allow_private_callbacks=False)
-    analyse = declared(lane, Http("http://127.0.0.1:9/offers"))
+    analyse = declared(lane, Http("http://127.0.0.1:9/jobs"))
     async with lane.open(workers=1):
         found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
         assert (found, "AddressRefused" in error) == (502, True)
@@ -174,7 +174,7 @@ async def test_missing_credentials_fail_the_job_and_are_named(lane: Sidelane, mo
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    analyse = declared(lane, Sqs("offers", region="eu-west-1", endpoint_url="http://127.0.0.1:9"))
+    analyse = declared(lane, Sqs("jobs", region="eu-west-1", endpoint_url="http://127.0.0.1:9"))
     async with lane.open(workers=1):
         found, _, error = await failure_of(await analyse.submit(AnalyseIn(audio="a")))
         assert (found, "credentials" in error) == (502, True)
@@ -184,13 +184,13 @@ LARGE = AnalyseIn(audio="x" * 1_048_000)
 
 
 async def test_oversized_message_links_to_its_data_and_so_may_a_reply(make_lane: MakeLane, moto: Moto) -> None:
-    offers, replies = moto.queue(), moto.queue()
+    dispatched_jobs, replies = moto.queue(), moto.queue()
     lane = make_lane(file_storage="s3://large-messages")
     moto.bucket("large-messages")
-    analyse = declared(lane, Sqs(offers), replies_from=Sqs(replies))
+    analyse = declared(lane, Sqs(dispatched_jobs), replies_from=Sqs(replies))
     async with lane.open(workers=1):
         job = await analyse.submit(LARGE)
-        asked = await asyncio.to_thread(moto.sqs.receive_message, QueueUrl=offers, WaitTimeSeconds=20)
+        asked = await asyncio.to_thread(moto.sqs.receive_message, QueueUrl=dispatched_jobs, WaitTimeSeconds=20)
         event = json.loads(asked["Messages"][0]["Body"])
         assert "data" not in event
         async with httpx2.AsyncClient() as client:  # as a worker in any language does
@@ -201,7 +201,7 @@ async def test_oversized_message_links_to_its_data_and_so_may_a_reply(make_lane:
         reply = {
             "specversion": "1.0",
             "id": "1",
-            "source": "outside",
+            "source": "external",
             "type": "sidelane.job.completed",
             "dataref": link,
         }
@@ -228,8 +228,8 @@ async def test_dispatched_job_has_download_urls_of_its_files(
             (part,) = json.loads(request.body)["data"]["input"]["parts"]
             assert File.model_validate(part) == saved
             if reachable:
-                async with httpx2.AsyncClient() as outside:
-                    assert (await outside.get(part["url"])).content == b"a voice"
+                async with httpx2.AsyncClient() as external:
+                    assert (await external.get(part["url"])).content == b"a voice"
             else:
                 assert "url" not in part
 
@@ -244,7 +244,7 @@ async def test_oversized_message_without_reachable_files_fails_the_job(
         input=AnalyseIn,
         result=Report,
         send_to=Sqs(moto.queue()),
-        encode=lambda offer: {"audio": offer.input["audio"], "again": offer.input["audio"]},
+        encode=lambda dispatched: {"audio": dispatched.input["audio"], "again": dispatched.input["audio"]},
     )
     async with lane.open(workers=1):
         found, _, error = await failure_of(await analyse.submit(LARGE))
@@ -254,11 +254,15 @@ async def test_oversized_message_without_reachable_files_fails_the_job(
 
 
 async def test_encode_writes_the_receivers_own_format(lane: Sidelane, receiver: Receiver) -> None:
-    def encode(offer: DispatchedJob) -> dict[str, Any]:
-        return {"recording": offer.key, "file": offer.input["audio"], "answer": f"https://me/done?job_id={offer.job}"}
+    def encode(dispatched: DispatchedJob) -> dict[str, Any]:
+        return {
+            "recording": dispatched.key,
+            "file": dispatched.input["audio"],
+            "answer": f"https://me/done?job_id={dispatched.job}",
+        }
 
-    def text(offer: DispatchedJob) -> str:
-        return f"ANALYSE {offer.input}"
+    def text(dispatched: DispatchedJob) -> str:
+        return f"ANALYSE {dispatched.input}"
 
     analyse = declared(lane, Http(receiver.url), encode=encode)
     plain = lane.external_task("plain", input=int, result=int, send_to=Http(receiver.url), encode=text)
@@ -273,7 +277,7 @@ async def test_encode_writes_the_receivers_own_format(lane: Sidelane, receiver: 
 
 
 @pytest.mark.parametrize(
-    "encode", [lambda offer: offer.input["nothing"], lambda offer: 7, lambda offer: {"x": object()}]
+    "encode", [lambda dispatched: dispatched.input["nothing"], lambda dispatched: 7, lambda dispatched: {"x": object()}]
 )
 async def test_failing_encode_fails_the_job_and_is_named(lane: Sidelane, receiver: Receiver, encode: Any) -> None:
     analyse = declared(lane, Http(receiver.url), encode=encode)
@@ -312,8 +316,8 @@ async def test_job_cancelled_before_dispatch_is_not_sent(lane: Sidelane, receive
         await until_dispatched(job)
         await job.cancel()
         await lane.client.store.pause(DISPATCH_QUEUE, paused=False)
-        sending = await lane.client.wait(f"{job.id}.1.sent", timeout=10)
-        assert sending.state is State.SUCCEEDED
+        dispatch_job = await lane.client.wait(f"{job.id}.1.sent", timeout=10)
+        assert dispatch_job.state is State.SUCCEEDED
     assert receiver.received == []
 
 

@@ -29,11 +29,11 @@ from sidelane.tasks.internal_queues import DISPATCH_QUEUE
 from sidelane.testing import harness
 from tests.external.conftest import JOBS_URL, AnalyseIn, MakeLane, Report
 
-OFFERS = Sqs("offers")
+JOBS = Sqs("jobs")
 
 
 def declared(lane: Sidelane, **fields: object) -> ExternalTask[AnalyseIn, Report]:
-    return lane.external_task("audio.analyse", input=AnalyseIn, result=Report, send_to=OFFERS, **fields)  # type: ignore[arg-type]
+    return lane.external_task("audio.analyse", input=AnalyseIn, result=Report, send_to=JOBS, **fields)  # type: ignore[arg-type]
 
 
 async def test_job_is_dispatched_when_claimed_and_ends_with_its_completion(lane: Sidelane) -> None:
@@ -41,12 +41,17 @@ async def test_job_is_dispatched_when_claimed_and_ends_with_its_completion(lane:
     async with harness(lane) as t:
         job = await analyse.options(key="recording 7").submit(AnalyseIn(audio="s3://a.wav"))
         await t.drain()
-        (offer,) = await t.dispatched(analyse)
-        assert (offer.job, offer.task, offer.attempt, offer.key) == (job.id, "audio.analyse", 1, "recording 7")
-        assert offer.input == {"audio": "s3://a.wav", "words": 1}
-        assert 0 < offer.timeout <= 60
-        assert offer.complete_url == f"{JOBS_URL}/{job.id}/complete"
-        assert offer.events_url == f"{JOBS_URL}/{job.id}/events"
+        (dispatched,) = await t.dispatched(analyse)
+        assert (dispatched.job, dispatched.task, dispatched.attempt, dispatched.key) == (
+            job.id,
+            "audio.analyse",
+            1,
+            "recording 7",
+        )
+        assert dispatched.input == {"audio": "s3://a.wav", "words": 1}
+        assert 0 < dispatched.timeout <= 60
+        assert dispatched.complete_url == f"{JOBS_URL}/{job.id}/complete"
+        assert dispatched.events_url == f"{JOBS_URL}/{job.id}/events"
         with pytest.raises(ResultNotReady):
             await job.result(timeout=0)
         record = await job.record()
@@ -64,10 +69,10 @@ async def test_dispatch_job_is_stored_in_the_same_step(lane: Sidelane) -> None:
     async with harness(lane) as t:
         job = await analyse.submit(AnalyseIn(audio="a"))
         await t.drain()
-        (sending,) = await t.submitted(lane.registry.tasks[DISPATCH_TASK])
-        spec = sending.spec
+        (dispatch_job,) = await t.submitted(lane.registry.tasks[DISPATCH_TASK])
+        spec = dispatch_job.spec
         assert (spec.id, spec.parent, spec.queue) == (f"{job.id}.1.sent", job.id, DISPATCH_QUEUE)
-        assert (spec.user, spec.priority, spec.deadline) == (str(OFFERS), 7, 60)
+        assert (spec.user, spec.priority, spec.deadline) == (str(JOBS), 7, 60)
 
 
 async def test_job_with_the_longest_id_is_dispatched(lane: Sidelane) -> None:
@@ -89,8 +94,8 @@ async def test_problem_is_retried_by_the_tasks_retry_policy_unless_final(lane: S
         assert (await job.record()).state is State.QUEUED
         await t.advance(11)
         await t.drain()
-        (offer,) = await t.dispatched(analyse)
-        assert offer.attempt == 2
+        (dispatched,) = await t.dispatched(analyse)
+        assert dispatched.attempt == 2
         await t.fail(job, Problem(status=502, detail="no such voice"), retry=False)
         with pytest.raises(JobFailed, match="no such voice") as failed:
             await job.result(timeout=0)
@@ -143,8 +148,8 @@ async def test_deadline_of_a_job_bounds_its_external_attempt(lane: Sidelane) -> 
     async with harness(lane) as t:
         await analyse.options(deadline=30).submit(AnalyseIn(audio="a"))
         await t.drain()
-        (offer,) = await t.dispatched(analyse)
-        assert offer.timeout <= 30
+        (dispatched,) = await t.dispatched(analyse)
+        assert dispatched.timeout <= 30
 
 
 async def test_external_task_in_a_chain_receives_the_previous_result(lane: Sidelane) -> None:
@@ -163,9 +168,9 @@ async def test_external_task_in_a_chain_receives_the_previous_result(lane: Sidel
             "a.wav"
         )
         await t.drain()
-        (offer,) = await t.dispatched(analyse)
-        assert offer.input == {"audio": "a.wav", "words": 1}
-        await analyse.complete(offer.job, Report(score=0.25))
+        (dispatched,) = await t.dispatched(analyse)
+        assert dispatched.input == {"audio": "a.wav", "words": 1}
+        await analyse.complete(dispatched.job, Report(score=0.25))
         await t.drain()
         (published,) = await t.submitted(publish)
         assert published.result == "0.25"
@@ -189,7 +194,7 @@ async def test_previous_result_of_another_type_fails_before_dispatch(lane: Sidel
 
 async def test_application_completes_only_jobs_of_the_same_task(lane: Sidelane) -> None:
     analyse = declared(lane)
-    other = lane.external_task("other", input=int, result=int, send_to=OFFERS)
+    other = lane.external_task("other", input=int, result=int, send_to=JOBS)
     async with harness(lane) as t:
         job = await analyse.submit(AnalyseIn(audio="a"))
         await t.drain()
@@ -223,7 +228,7 @@ def test_external_task_needs_replies_from_or_a_jobs_url(make_lane: MakeLane) -> 
     with pytest.raises(ConfigurationError, match="SIDELANE_JOBS_URL"):
         declared(lane)
     declared(lane, replies_from=Sqs("results"))
-    lane.external_task("own", input=int, result=int, send_to=OFFERS, encode=lambda offer: {"id": offer.job})
+    lane.external_task("own", input=int, result=int, send_to=JOBS, encode=lambda dispatched: {"id": dispatched.job})
 
 
 def test_tasks_that_share_a_reply_endpoint_need_the_same_decode(lane: Sidelane) -> None:
@@ -231,13 +236,13 @@ def test_tasks_that_share_a_reply_endpoint_need_the_same_decode(lane: Sidelane) 
         return None
 
     declared(lane, replies_from=Sqs("results"), decode=decode)
-    lane.external_task("second", input=int, result=int, send_to=OFFERS, replies_from=Sqs("results"), decode=decode)
+    lane.external_task("second", input=int, result=int, send_to=JOBS, replies_from=Sqs("results"), decode=decode)
     with pytest.raises(ConfigurationError, match=r"audio\.analyse"):
-        lane.external_task("third", input=int, result=int, send_to=OFFERS, replies_from=Sqs("results"))
+        lane.external_task("third", input=int, result=int, send_to=JOBS, replies_from=Sqs("results"))
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "reason"),
     [
         ({"send_to": PubSub(subscription="s")}, "topic"),
         ({"replies_from": PubSub(topic="t")}, "subscription"),
@@ -245,9 +250,9 @@ def test_tasks_that_share_a_reply_endpoint_need_the_same_decode(lane: Sidelane) 
         ({"timeout": 0}, "above 0"),
     ],
 )
-def test_invalid_options_are_refused_at_declaration(lane: Sidelane, fields: dict[str, object], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
-        lane.external_task("wrong", **{"input": int, "result": int, "send_to": OFFERS, **fields})  # type: ignore[arg-type]
+def test_invalid_options_are_refused_at_declaration(lane: Sidelane, fields: dict[str, object], reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        lane.external_task("wrong", **{"input": int, "result": int, "send_to": JOBS, **fields})  # type: ignore[arg-type]
 
 
 def test_invalid_url_is_refused_at_declaration() -> None:

@@ -33,7 +33,7 @@ from tests.external.conftest import MakeLane
 from tests.transports.moto import Moto
 from tests.transports.pubsub import RunningPubSub
 
-OFFERS = "offers-nobody-takes"
+JOBS = "jobs-without-a-receiver"
 
 
 class Scene:
@@ -45,10 +45,10 @@ class Scene:
         self.dead_letters = moto.queue()
         self.results = moto.queue(dead_letters=self.dead_letters)
         self.double: ExternalTask[int, int] = lane.external_task(
-            "double", input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(self.results), timeout=60, **fields
+            "double", input=int, result=int, send_to=Sqs(JOBS), replies_from=Sqs(self.results), timeout=60, **fields
         )
 
-    async def outside(self, number: int = 2, **options: Any) -> tuple[Job[int], str]:
+    async def external(self, number: int = 2, **options: Any) -> tuple[Job[int], str]:
         """Return an external job and its token."""
         job = await self.double.options(**options).submit(number)
         while (lease := (await job.record()).external_lease) is None:
@@ -60,7 +60,7 @@ class Scene:
         self._moto.sqs.send_message(QueueUrl=self.results, MessageBody=text)
 
     def event(self, kind: str, **data: Any) -> None:
-        envelope = {"specversion": "1.0", "id": uuid.uuid4().hex, "source": "outside", "type": f"sidelane.job.{kind}"}
+        envelope = {"specversion": "1.0", "id": uuid.uuid4().hex, "source": "external", "type": f"sidelane.job.{kind}"}
         self.put({**envelope, "data": data})
 
     def dead_letter(self) -> tuple[str, str]:
@@ -99,7 +99,7 @@ async def scene(make: MakeScene) -> AsyncIterator[Scene]:
 
 
 async def test_unreadable_reply_is_dead_lettered_with_a_reason_and_blocks_nothing(scene: Scene) -> None:
-    job, token = await scene.outside()
+    job, token = await scene.external()
     found = {
         '{"specversion": "1.0", "id": ': "not JSON",
         '{"result": 4}': "specversion",
@@ -112,8 +112,8 @@ async def test_unreadable_reply_is_dead_lettered_with_a_reason_and_blocks_nothin
     scene.event("completed", job="../etc", token=token, result=4)
     scene.event("events", job=job.id, token=token, events=[{"name": "end"}])
     reasons = dict([await asyncio.to_thread(scene.dead_letter) for _ in range(7)])
-    for body, said in found.items():
-        assert said in reasons.pop(body)
+    for body, reason in found.items():
+        assert reason in reasons.pop(body)
     assert sorted(reason[:20] for reason in reasons.values()) == [
         "A completion has eit", "An event is invalid:", "The `job` of a compl",
     ]  # fmt: skip
@@ -125,7 +125,7 @@ async def test_unreadable_reply_is_dead_lettered_with_a_reason_and_blocks_nothin
 async def test_forged_replies_and_those_of_unknown_jobs_are_acknowledged_and_change_nothing(
     scene: Scene,
 ) -> None:
-    job, token = await scene.outside()
+    job, token = await scene.external()
     scene.event("completed", job=job.id, token=token[:-3] + "AAA", result=5)
     scene.event("completed", job=job.id, token="", result=5)
     scene.event("completed", job="nobody", token=token, result=5)
@@ -136,7 +136,7 @@ async def test_forged_replies_and_those_of_unknown_jobs_are_acknowledged_and_cha
 
 
 async def test_only_job_and_token_of_a_forged_reply_are_read(scene: Scene) -> None:
-    job, token = await scene.outside()
+    job, token = await scene.external()
     scene.event("completed", job=job.id, token="1.forged", result=4, events="none", ordinal=-1)
     scene.event("completed", job=job.id, token="1.forged", result=[[] for _ in range(80_000)])
     await scene.read()
@@ -146,7 +146,7 @@ async def test_only_job_and_token_of_a_forged_reply_are_read(scene: Scene) -> No
 
 
 async def test_out_of_order_events_wait_for_earlier_ones(scene: Scene) -> None:
-    job, token = await scene.outside()
+    job, token = await scene.external()
     scene.event("events", job=job.id, token=token, ordinal=2, events=[{"name": "token", "data": {"text": "b"}}])
     scene.event("completed", job=job.id, token=token, ordinal=3, result=4)
     await asyncio.sleep(0.3)  # they have been seen by then
@@ -157,11 +157,11 @@ async def test_out_of_order_events_wait_for_earlier_ones(scene: Scene) -> None:
 
 
 async def test_out_of_order_events_are_applied_with_a_gap_after_a_while(scene: Scene) -> None:
-    job, token = await scene.outside()
+    job, token = await scene.external()
     scene.event("completed", job=job.id, token=token, ordinal=7, result=4, events=[{"name": "heard"}])
     assert await job.result(timeout=20) == 4
     events = [event async for event in job.events()]
-    assert [event.name for event in events] == ["gap", "heard", "end"], "readers are told what never came"
+    assert [event.name for event in events] == ["gap", "heard", "end"], "readers see what never came"
     assert events[0].data == '{"missing":6}'
 
 
@@ -170,15 +170,15 @@ async def test_out_of_order_events_are_applied_if_the_transport_counts_no_delive
 ) -> None:
     lane, topic = make_lane(), pubsub.topic()
     reply = PubSub(subscription=pubsub.subscription(topic))  # without a dead-letter policy
-    double = lane.external_task("double", input=int, result=int, send_to=Sqs(OFFERS), replies_from=reply, timeout=60)
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs(JOBS), replies_from=reply, timeout=60)
     async with lane.open(workers=1):
         await lane.client.store.pause(DISPATCH_QUEUE)
         job = await double.submit(2)
         while (lease := (await job.record()).external_lease) is None:
             await asyncio.sleep(0.02)
         token = make_token(await lane.client.key(TOKEN_KEY), lease)
-        told = CompletionMessage(job=job.id, token=token, ordinal=7, result=4, events=[EmittedEvent("heard")])
-        pubsub.publish(topic, write_completion(told, id="1").body)
+        reported = CompletionMessage(job=job.id, token=token, ordinal=7, result=4, events=[EmittedEvent("heard")])
+        pubsub.publish(topic, write_completion(reported, id="1").body)
         assert await job.result(timeout=20) == 4
 
 
@@ -193,10 +193,10 @@ async def test_reply_that_raises_an_unexpected_error_stops_no_worker(make: MakeS
     scene = make(retry=Retry(attempts=3, backoff=Broken()))
     async with scene.lane.open(workers=1):
         await scene.lane.client.store.pause(DISPATCH_QUEUE)
-        bad, token = await scene.outside()
+        bad, token = await scene.external()
         scene.event("completed", job=bad.id, token=token, problem={})
         for _ in range(2):  # with it, and after it
-            good, token = await scene.outside()
+            good, token = await scene.external()
             scene.event("completed", job=good.id, token=token, result=4)
             assert await good.result(timeout=10) == 4
         assert (await bad.record()).state is State.RUNNING
@@ -213,7 +213,7 @@ async def test_problem_is_retried_by_the_tasks_own_policy(make: MakeScene) -> No
     scene = make(retry=Retry(attempts=2, backoff=Fixed(0)))
     async with scene.lane.open(workers=1):
         await scene.lane.client.store.pause(DISPATCH_QUEUE)
-        job, first = await scene.outside()
+        job, first = await scene.external()
         scene.event("completed", job=job.id, token=first, problem={"status": 503})
         while (lease := (await job.record()).external_lease) is None or lease.attempt == 1:
             await asyncio.sleep(0.02)
@@ -244,8 +244,8 @@ async def test_decode_reads_the_senders_own_format_and_key(make: MakeScene) -> N
     scene = make(decode=decode)
     async with scene.lane.open(workers=1):
         await scene.lane.client.store.pause(DISPATCH_QUEUE)
-        good, _ = await scene.outside(key="take 1")
-        bad, _ = await scene.outside(key="take 2")
+        good, _ = await scene.external(key="take 1")
+        bad, _ = await scene.external(key="take 2")
         for body in (
             {"kind": "heartbeat"}, {"recording": "take 1", "percent": 30}, {"recording": "take 3", "value": 9},
             {"recording": "take 2", "error": "no voice"},
@@ -266,11 +266,11 @@ async def test_decode_reads_the_senders_own_format_and_key(make: MakeScene) -> N
 async def test_reply_without_a_token_applies_only_to_tasks_of_its_endpoint(make: MakeScene) -> None:
     scene = make(decode=lambda message: CompletionMessage(job=message.body, result=0))
     secret = scene.lane.external_task(
-        "secret", input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(scene.dead_letters)
+        "secret", input=int, result=int, send_to=Sqs(JOBS), replies_from=Sqs(scene.dead_letters)
     )
     async with scene.lane.open(workers=1):
         await scene.lane.client.store.pause(DISPATCH_QUEUE)
-        mine, _ = await scene.outside()
+        mine, _ = await scene.external()
         theirs = await secret.submit(1)
         while (await theirs.record()).external_lease is None:
             await asyncio.sleep(0.02)
@@ -291,7 +291,7 @@ async def test_reply_waits_while_the_store_is_unavailable(
     scene = Scene(moto, lane)
     async with lane.open(workers=1):
         await lane.client.store.pause(DISPATCH_QUEUE)
-        job, token = await scene.outside()
+        job, token = await scene.external()
         server.stop(signal.SIGKILL)
         scene.event("completed", job=job.id, token=token, result=4)
         while "cannot apply the replies" not in caplog.text:
@@ -305,6 +305,6 @@ async def test_reply_waits_while_the_store_is_unavailable(
 
 async def test_tasks_that_share_a_reply_endpoint_have_one_receiver(lane: Sidelane) -> None:
     for name, reply in (("one", "results"), ("two", "results"), ("three", "others"), ("four", None)):
-        lane.external_task(name, input=int, result=int, send_to=Sqs(OFFERS), replies_from=Sqs(reply) if reply else None)
+        lane.external_task(name, input=int, result=int, send_to=Sqs(JOBS), replies_from=Sqs(reply) if reply else None)
     async with harness(lane):
         assert len(reply_receivers(lane.services, lane.completions)) == 2

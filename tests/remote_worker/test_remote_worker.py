@@ -31,18 +31,18 @@ from tests.transports.queues import MessageQueue, sqs_queue
 class Dispatching:
     """Dispatches jobs and receives their replies."""
 
-    offers: MessageQueue
+    dispatched_jobs: MessageQueue
     replies: MessageQueue
     heard: list[CompletionMessage] = field(default_factory=list)
 
-    def dispatch(self, task: str, given: Any = None, **said: Any) -> DispatchedJob:
+    def dispatch(self, task: str, given: Any = None, **reason: Any) -> DispatchedJob:
         """Dispatch a job."""
         job = new_id()
-        offer = DispatchedJob(
-            **{"job": job, "task": task, "attempt": 1, "input": given, "timeout": 60.0, "token": f"t-{job}", **said}
+        dispatched = DispatchedJob(
+            **{"job": job, "task": task, "attempt": 1, "input": given, "timeout": 60.0, "token": f"t-{job}", **reason}
         )
-        self.offers.publish(write_dispatched(offer).body)
-        return offer
+        self.dispatched_jobs.publish(write_dispatched(dispatched).body)
+        return dispatched
 
     async def listen(self) -> None:
         """Receive replies until cancelled."""
@@ -56,25 +56,25 @@ class Dispatching:
         finally:
             await transports.close()
 
-    def end(self, offer: DispatchedJob) -> CompletionMessage | None:
+    def end(self, dispatched: DispatchedJob) -> CompletionMessage | None:
         """Return the completion of a dispatched job; None if there is none yet."""
-        ends = [reply for reply in self.heard if reply.ends and reply.job == offer.job]
+        ends = [reply for reply in self.heard if reply.ends and reply.job == dispatched.job]
         assert len(ends) < 2
-        assert all(reply.token == offer.token for reply in ends)
+        assert all(reply.token == dispatched.token for reply in ends)
         return ends[0] if ends else None
 
-    async def ended(self, offer: DispatchedJob) -> CompletionMessage:
+    async def ended(self, dispatched: DispatchedJob) -> CompletionMessage:
         """Wait for the completion of a dispatched job."""
-        await until(lambda: self.end(offer) is not None, f"the end of {offer.task}")
-        end = self.end(offer)
+        await until(lambda: self.end(dispatched) is not None, f"the end of {dispatched.task}")
+        end = self.end(dispatched)
         assert end is not None
         return end
 
-    def events(self, offer: DispatchedJob) -> list[tuple[str, Any]]:
+    def events(self, dispatched: DispatchedJob) -> list[tuple[str, Any]]:
         """Return the events of a dispatched job in the order of their ordinals, which have no gaps."""
         numbered: dict[int, tuple[str, Any]] = {}
         for reply in self.heard:
-            if reply.job == offer.job:
+            if reply.job == dispatched.job:
                 assert reply.ordinal is not None
                 for place, event in enumerate(reply.events):
                     numbered[reply.ordinal + place] = (event.name, event.data)
@@ -99,12 +99,14 @@ def fresh() -> None:
 @asynccontextmanager
 async def running(client: Dispatching, **chosen: Any) -> AsyncIterator[Worker]:
     """Run a remote worker that receives this dispatcher's jobs."""
-    made = sample_app.lane.remote_worker(receive_from=client.offers.endpoint, reply_to=client.replies.sender, **chosen)
+    made = sample_app.lane.remote_worker(
+        receive_from=client.dispatched_jobs.endpoint, reply_to=client.replies.sender, **chosen
+    )
     async with made as worker, run_in_background(worker):
         yield worker
 
 
-def told(events: list[Event]) -> list[tuple[str, Any]]:
+def reported(events: list[Event]) -> list[tuple[str, Any]]:
     """Return the events of a log before its end."""
     return [(event.name, json.loads(event.data)) for event in events if event.name != "end"]
 
@@ -114,13 +116,13 @@ async def test_every_kind_of_task_has_the_same_events_and_outcome_as_with_a_stor
         jobs = {kind: await t.client.submit(call) for kind, call in sample_app.CALLS.items()}
         await t.drain()
         records = {kind: await job.record() for kind, job in jobs.items()}
-        logs = {kind: told(await read_all(t.client.store, job.id)) for kind, job in jobs.items()}
+        logs = {kind: reported(await read_all(t.client.store, job.id)) for kind, job in jobs.items()}
     async with running(client):
         made = {
             kind: client.dispatch(record.spec.task, _input(record.spec.arguments), job=record.id)
             for kind, record in records.items()
         }
-        ends = {kind: await client.ended(offer) for kind, offer in made.items()}
+        ends = {kind: await client.ended(dispatched) for kind, dispatched in made.items()}
     for kind, record in records.items():
         end = ends[kind]
         assert client.events(made[kind]) == logs[kind], kind
@@ -130,20 +132,20 @@ async def test_every_kind_of_task_has_the_same_events_and_outcome_as_with_a_stor
             assert record.problem is not None
             assert end.problem == record.problem.document(), kind
             assert end.retry is (kind != "final failure"), kind
-    assert not client.offers.left()
+    assert not client.dispatched_jobs.left()
 
 
 async def test_unreadable_job_is_dead_lettered_with_a_reason(client: Dispatching) -> None:
     whole = write_dispatched(DispatchedJob(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")).body
     async with running(client):
         for body, reason in ((whole[:-9], "not JSON"), (whole.replace('"attempt":1', '"attempt":0'), "attempt")):
-            client.offers.publish(body)
+            client.dispatched_jobs.publish(body)
             while True:  # on a slow machine one may be dead-lettered twice
-                letter = await asyncio.to_thread(client.offers.dead_letter)
+                letter = await asyncio.to_thread(client.dispatched_jobs.dead_letter)
                 if letter[0] == body:
                     break
             assert reason in letter[1]
-        await until(lambda: not client.offers.left(), "the acknowledgements")
+        await until(lambda: not client.dispatched_jobs.left(), "the acknowledgements")
     assert client.heard == []
 
 
@@ -154,8 +156,8 @@ async def test_job_of_an_unknown_task_is_left_to_other_workers_and_fails_in_the_
     async with running(client):
         made = [client.dispatch(name) for name in ("nobody.knows", "sidelane.send")]
         newer = client.dispatch("tell", 1, version=2)
-        for offer in made:
-            end = await client.ended(offer)
+        for dispatched in made:
+            end = await client.ended(dispatched)
             assert isinstance(end.problem, dict)
             assert (end.problem["status"], end.problem["title"], end.retry) == (404, "Unknown task", False)
         assert client.end(newer) is None  # another release of this worker knows it
@@ -181,18 +183,18 @@ async def test_message_is_extended_while_its_job_runs(client: Dispatching) -> No
     async with running(client, concurrency=1):  # so that no slot is free for a redelivery
         end = await client.ended(client.dispatch("work", 3.0))  # the lease is two seconds
         assert end.result == 1
-        await until(lambda: not client.offers.left(), "the acknowledgement")
+        await until(lambda: not client.dispatched_jobs.left(), "the acknowledgement")
     assert len(sample_app.starts) == 1
 
 
 async def test_stopping_worker_releases_its_message_without_a_reply(client: Dispatching) -> None:
     async with running(client):
-        offer = client.dispatch("work", 60.0)
+        dispatched = client.dispatch("work", 60.0)
         await until(lambda: sample_app.starts, "the start")
-    assert client.offers.left()
+    assert client.dispatched_jobs.left()
     async with running(client):  # the lane's drain is none
         await until(lambda: len(sample_app.starts) == 2, "the second start")
-    assert client.end(offer) is None
+    assert client.end(dispatched) is None
 
 
 async def test_retry_later_releases_the_message(client: Dispatching) -> None:
@@ -217,9 +219,9 @@ async def test_result_larger_than_a_message_is_a_failure(client: Dispatching) ->
         end = await client.ended(client.dispatch("pour", {"count": 0, "size": 1_048_576}))
         assert isinstance(end.problem, dict)
         assert (end.problem["status"], end.retry) == (413, False)
-        offer = client.dispatch("pour", {"count": 6, "size": 100_000})
-        assert (await client.ended(offer)).result == "x" * 100_000
-        assert len(client.events(offer)) == 7
+        dispatched = client.dispatch("pour", {"count": 6, "size": 100_000})
+        assert (await client.ended(dispatched)).result == "x" * 100_000
+        assert len(client.events(dispatched)) == 7
 
 
 async def test_result_larger_than_a_message_goes_through_a_shared_bucket(moto: Moto, make_lane: MakeLane) -> None:
@@ -236,7 +238,7 @@ async def test_result_larger_than_a_message_goes_through_a_shared_bucket(moto: M
         async with home.open(workers=1), made as worker, run_in_background(worker):
             job = await echo.submit(text)
             assert await job.result(timeout=20) == text
-            assert told(await read_all(home.client.store, job.id)) == [("began", "echo"), ("token", {"text": text})]
+            assert reported(await read_all(home.client.store, job.id)) == [("began", "echo"), ("token", {"text": text})]
 
 
 async def test_no_message_stops_the_worker(moto: Moto, tmp_path: Path) -> None:
@@ -249,8 +251,8 @@ async def test_no_message_stops_the_worker(moto: Moto, tmp_path: Path) -> None:
         with sample_app.lane.files.use_location(str(tmp_path)):
             async with running(client):
                 sound = await sample_app.lane.files.save(b"\xff\xfe")
-                offer = DispatchedJob(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")
-                queue.publish(with_dataref(write_dispatched(offer), f"https://here#{sound.id}").body)
+                dispatched = DispatchedJob(job="j", task="tell", attempt=1, input=1, timeout=60.0, token="t")
+                queue.publish(with_dataref(write_dispatched(dispatched), f"https://here#{sound.id}").body)
                 assert "not text" in (await asyncio.to_thread(queue.dead_letter))[1]
                 await client.ended(client.dispatch("nest", 220))
                 assert (await client.ended(client.dispatch("tell", 1))).result == 1

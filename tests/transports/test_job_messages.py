@@ -20,7 +20,7 @@ from sidelane.transports.job_messages import (
     write_dispatched,
 )
 
-OFFER = DispatchedJob(
+DISPATCHED = DispatchedJob(
     job="a", task="audio.analyse", attempt=2, input={"n": None}, timeout=7.5, token="t", key="k", version=3
 )
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -28,20 +28,20 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @pytest.mark.parametrize("value", [None, 0, "", [], {"a": [1.5, None, "é"]}])
 def test_dispatched_job_round_trips(value: Any) -> None:
-    offer = DispatchedJob(job="a", task="t", attempt=1, input=value, timeout=1, token="t", traceparent=TRACE)
-    assert read_dispatched(write_dispatched(offer)) == offer
-    assert read_dispatched(write_dispatched(OFFER)) == OFFER
+    dispatched = DispatchedJob(job="a", task="t", attempt=1, input=value, timeout=1, token="t", traceparent=TRACE)
+    assert read_dispatched(write_dispatched(dispatched)) == dispatched
+    assert read_dispatched(write_dispatched(DISPATCHED)) == DISPATCHED
 
 
 def test_header_and_claim_are_read_without_the_rest() -> None:
-    assert read_dispatched_header(write_dispatched(OFFER)) == replace(OFFER, input=None)
+    assert read_dispatched_header(write_dispatched(DISPATCHED)) == replace(DISPATCHED, input=None)
     reply = write_completion(CompletionMessage(job="a", token="t", result={"score": 1}), id="1")
     assert read_claim(reply) == ("a", "t")
     for wrong in (reply, Message(body="[]"), Message(body="{}")):
         with pytest.raises(MalformedMessage):
             read_dispatched_header(wrong)
     with pytest.raises(MalformedMessage):
-        read_claim(write_dispatched(OFFER))
+        read_claim(write_dispatched(DISPATCHED))
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_none_is_a_result_and_missing_is_not() -> None:
 
 def test_messages_of_one_job_form_a_group() -> None:
     reply = write_completion(CompletionMessage(job="a", token="t", result=1), id="1")
-    assert (write_dispatched(OFFER).group, reply.group) == ("a", "a")
-    assert write_dispatched(OFFER).id == "a.2"
+    assert (write_dispatched(DISPATCHED).group, reply.group) == ("a", "a")
+    assert write_dispatched(DISPATCHED).id == "a.2"
 
 
 @pytest.mark.parametrize(
