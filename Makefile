@@ -44,7 +44,7 @@ docs: $(VENV)/.docs ## build the documentation into site/, check its links and r
 	@$(BIN)/python tests/docs/generate.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@$(BIN)/python -m pytest tests/docs $(ARGS)
-	@echo "Open site/README.html or site/index.html"
+	@echo "Open site/index.html"
 
 package: $(VENV)/.dev ## build sdist and wheel, and run README's example in a clean environment
 	@$(BIN)/python scripts/check_package.py

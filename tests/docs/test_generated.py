@@ -1,10 +1,14 @@
 """Generated parts of the documentation are up to date: scenarios, settings, API reference, decisions."""
 
+import re
 from importlib import util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+import sidelane.testing
+import sidelane.web
 
 SCRIPT = Path(__file__).with_name("generate.py")
 
@@ -24,3 +28,9 @@ def test_generated_part_is_up_to_date(part: str) -> None:
     path = getattr(script, part)
     text = path.read_text("utf-8")
     assert script.PARTS[path](text) == text, "stale: python tests/docs/generate.py"
+
+
+@pytest.mark.parametrize("module", [sidelane.web, sidelane.testing], ids=lambda module: module.__name__)
+def test_api_reference_has_the_names_of_other_modules(module: ModuleType) -> None:
+    text = generate().API.read_text("utf-8")
+    assert set(re.findall(rf"^::: {module.__name__}\.(\w+)$", text, re.MULTILINE)) == set(module.__all__)

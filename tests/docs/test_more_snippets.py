@@ -1,4 +1,4 @@
-"""The Python on the pages about tasks, jobs, HTTP, testing and logging runs as it is written."""
+"""Snippets of the pages about tasks, jobs, HTTP, own paths, lifespan, logging and testing run as written."""
 
 import ast
 import contextlib

@@ -1,4 +1,4 @@
-"""The Python of the front page, and on the pages about limits, queues, chains and the like, runs as it is written."""
+"""Snippets of the pages about the shop, limits, queues, chains, batches, callbacks, messages and files run as written."""
 
 import ast
 import json

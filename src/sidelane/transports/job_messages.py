@@ -1,6 +1,6 @@
 """Messages to and from external workers: dispatched jobs, events and completions, written as CloudEvents.
 
-Applications with another format write `encode` and `decode` functions instead; docs/remote.md shows both.
+Applications with another format write `encode` and `decode` functions instead; docs/external-tasks.md shows both.
 """
 
 import time
