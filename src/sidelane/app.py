@@ -314,7 +314,7 @@ class Sidelane:
         *,
         receive_from: Endpoint,
         reply_to: Endpoint,
-        name: str = "serve",
+        name: str = "remote-worker",
         concurrency: int | None = None,
         exit_when_stuck: bool = False,
     ) -> AsyncIterator[Worker]:

@@ -93,16 +93,9 @@ class CompletionHandler:
     ) -> CompletionResult:
         """Apply a completion message, once however often it is applied.
 
-                Jobs of `trusted_tasks` can be completed without a token. `wait_for_gaps`: events are refused as `EARLY` while earlier ones
-        <<<<<<< HEAD
-                are missing.
-
-                Raises `MalformedMessage` on an invalid event or if several jobs match, and `UnknownTask` if this process does not know the
-                task. Raises `StoreUnavailable`, and `FilesUnavailable` if the result names files.
-        =======
-                are missing. Raises `MalformedMessage` on an invalid event or if several jobs match. Raises `UnknownTask` if this process
-                does not know the task, `StoreUnavailable`, and `FilesUnavailable` if the result names files.
-        >>>>>>> r-external
+        Jobs of `trusted_tasks` can be completed without a token. `wait_for_gaps`: events are refused as `EARLY` while earlier ones
+        are missing. Raises `MalformedMessage` on an invalid event or if several jobs match. Raises `UnknownTask` if this process
+        does not know the task, `StoreUnavailable`, and `FilesUnavailable` if the result names files.
         """
         if (
             message.job is not None
