@@ -1,4 +1,4 @@
-"""House rules that no linter knows: sizes of files, classes, functions and signatures, and how docstrings begin.
+"""House rules that no linter knows: sizes, words of names that were retired, and how docstrings are written.
 
 Run by `make check`. Prints each fault as `path:line: what to do` and exits with status 1 if there is any.
 """
@@ -17,6 +17,21 @@ MAX_WORDS = 25
 
 BANNED_VERBS = frozenset({"Give", "Gives", "Say", "Says", "Tell", "Tells", "Hear", "Hears"})
 """Docstrings say Return, Raise, Wait, Send, or the imperative of what the function does."""
+
+RETIRED = {
+    "ask": "request, query", "asked": "requested", "attendant": "background service", "beat": "heartbeat",
+    "bond": "applied limit", "bonds": "applied limits", "buried": "dead letter", "bury": "dead letter",
+    "desk": "views", "door": "entry point", "errand": "request", "faults": "errors", "given": "arguments",
+    "goodbye": "final message", "hear": "receive", "heard": "received", "holding": "references", "hook": "callback",
+    "meant": "matching", "mine": "own", "ours": "the name of what it is", "outside": "external",
+    "parked": "blocked", "patience": "timeout", "piece": "chunk", "pieces": "chunks", "place": "index, location",
+    "quiet": "idle", "racer": "worker process", "room": "capacity, space", "said": "detail, message",
+    "serving": "running", "settle": "flush, acknowledge, resolve", "settled": "finished", "shelf": "store",
+    "shown": "redacted", "suspect": "isolated", "taking": "receiving", "theirs": "the name of what it is",
+    "told": "notified", "trouble": "error", "turn": "share", "turns": "shares", "voice": "channel",
+    "words": "text, reason",
+}  # fmt: skip
+"""Words that names had before, with what to write instead: metaphors, and words with more than one meaning."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = Function | ast.ClassDef
@@ -40,6 +55,8 @@ def faults_of(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"{node.name} takes {parameters(node)} parameters; at most {MAX_PARAMETERS}"
         if isinstance(node, Documented):
             yield from docstring_faults(node, node.lineno)
+        for word in words_of(node) & RETIRED.keys():
+            yield node.lineno, f"{word!r} is a retired word in names; write {RETIRED[word]}"
 
 
 def docstring_faults(node: ast.Module | Documented, line: int) -> Iterator[tuple[int, str]]:
@@ -55,6 +72,20 @@ def docstring_faults(node: ast.Module | Documented, line: int) -> Iterator[tuple
                 line,
                 f"a sentence of {len(sentence.split())} words in the docstring; at most {MAX_WORDS}: {sentence[:60]}",
             )
+
+
+def words_of(node: ast.AST) -> set[str]:
+    """Return the words of the name that a node declares; tests may use any."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+            pass
+        case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+            pass
+        case _:
+            return set()
+    if name.startswith("test_"):
+        return set()
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
 
 
 def sentences(docstring: str) -> Iterator[str]:

@@ -94,7 +94,7 @@ class Running:
 
 async def refuse(context: grpc.aio.ServicerContext, error: Refused) -> None:
     trailer = (("grpc-status-details-bin", error.status.SerializeToString()),) if error.status else ()
-    await context.abort(error.code, error.said, trailer)
+    await context.abort(error.code, error.send_error, trailer)
 
 
 async def obey(service: Service, running: Running, command: dict[str, Any]) -> Any:

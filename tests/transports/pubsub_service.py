@@ -25,9 +25,9 @@ Code = grpc.StatusCode
 class Refused(Exception):
     """An answer that is an error."""
 
-    def __init__(self, code: grpc.StatusCode, said: str, status: status_pb2.Status | None = None) -> None:
-        super().__init__(said)
-        self.code, self.said, self.status = code, said, status
+    def __init__(self, code: grpc.StatusCode, send_error: str, status: status_pb2.Status | None = None) -> None:
+        super().__init__(send_error)
+        self.code, self.send_error, self.status = code, send_error, status
 
 
 class Service:
@@ -209,11 +209,11 @@ class Service:
 
     def _tell(self, subscription: Subscription, unknown: Iterable[str], forgotten: Iterable[str] = ()) -> None:
         """Say which ids did not count, as exactly-once delivery does."""
-        said = dict.fromkeys(unknown, "PERMANENT_FAILURE_INVALID_ACK_ID")
-        said |= dict.fromkeys(forgotten, "TRANSIENT_FAILURE_INTERNAL")
-        if said and subscription.spec.enable_exactly_once_delivery:
+        send_error = dict.fromkeys(unknown, "PERMANENT_FAILURE_INVALID_ACK_ID")
+        send_error |= dict.fromkeys(forgotten, "TRANSIENT_FAILURE_INTERNAL")
+        if send_error and subscription.spec.enable_exactly_once_delivery:
             info = error_details_pb2.ErrorInfo(
-                reason="EXACTLY_ONCE_ACKID_FAILURE", domain="pubsub.googleapis.com", metadata=said
+                reason="EXACTLY_ONCE_ACKID_FAILURE", domain="pubsub.googleapis.com", metadata=send_error
             )
             status = status_pb2.Status(
                 code=Code.FAILED_PRECONDITION.value[0], message="Some acknowledgement ids did not count"
@@ -222,9 +222,9 @@ class Service:
             raise Refused(Code.FAILED_PRECONDITION, status.message, status)
 
 
-def check(fine: object, said: str) -> None:
+def check(fine: object, send_error: str) -> None:
     if not fine:
-        raise Refused(Code.INVALID_ARGUMENT, said)
+        raise Refused(Code.INVALID_ARGUMENT, send_error)
 
 
 def short(name: str) -> str:

@@ -126,10 +126,10 @@ class Subscription:
         del self._out[kept.ack_id]
         kept.ack_id, kept.done = "", True
         ordered = self._of_key(kept) or {number: kept}
-        for place, one in ordered.items():
+        for factory, one in ordered.items():
             if not one.done:
                 break
-            del self._kept[place]
+            del self._kept[factory]
 
     def _give_back(self, number: int, kept: Kept) -> None:
         """Count a failure. What comes after it under its key is delivered again too, even where it was acknowledged."""
@@ -144,8 +144,8 @@ class Subscription:
             backoff = retries.minimum_backoff.ToTimedelta().total_seconds() * 2 ** (kept.failures - 1)
             longest = retries.maximum_backoff.ToTimedelta().total_seconds() or 600.0
             kept.not_before = time.monotonic() + min(backoff, longest)
-        for place, later in self._of_key(kept).items():
-            if place > number:
+        for factory, later in self._of_key(kept).items():
+            if factory > number:
                 self._let_go(later)
                 later.done = False
 

@@ -131,8 +131,8 @@ def test_token_is_valid_for_its_lease_and_key_only() -> None:
 
 def test_changed_token_is_invalid() -> None:
     token = make_token(KEY, LEASE)
-    for place, letter in enumerate(token):
+    for factory, letter in enumerate(token):
         for other in ("0", "A", ".", "", "é", "\n"):
             if other != letter:
-                assert read_token(KEY, "job.1", token[:place] + other + token[place + 1 :]) is None
+                assert read_token(KEY, "job.1", token[:factory] + other + token[factory + 1 :]) is None
     assert read_token(KEY, "job.1", token + "\n") is None

@@ -7,7 +7,15 @@ from typing import Any, TypeVar
 
 import pytest
 
-from sidelane.conformance.transports.fixtures import DeadLetters, bodies, messages, nothing, opened, send, take
+from sidelane.conformance.transports.fixtures import (
+    DeadLetters,
+    assert_no_message,
+    bodies,
+    messages,
+    opened,
+    send,
+    take,
+)
 from sidelane.conformance.transports.suite import TransportConformance
 from sidelane.model.errors import TransportError, TransportMisconfigured, TransportUnavailable
 from sidelane.model.message import Message
@@ -40,13 +48,13 @@ class PubSubWay:
 class PubSubPlace:
     """The tests' own service."""
 
-    shortest_hold = 1.0
+    min_visibility_timeout = 1.0
 
     def __init__(self, pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch) -> None:
         self._pubsub = pubsub
         self._monkeypatch = monkeypatch
 
-    async def way(self, *, ordered: bool = False, dead_letters: DeadLetters = "none") -> PubSubWay:
+    async def channel(self, *, ordered: bool = False, dead_letters: DeadLetters = "none") -> PubSubWay:
         topic, dead_topic = self._pubsub.topic(), self._pubsub.topic()
         dead = PubSub(subscription=self._pubsub.subscription(dead_topic))
         policy = {"dead_letters": dead_topic} if dead_letters == "own" else {}
@@ -64,25 +72,25 @@ class PubSubPlace:
 
 class TestPubSub(TransportConformance):
     @pytest.fixture
-    def place(self, pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch) -> PubSubPlace:
+    def factory(self, pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch) -> PubSubPlace:
         return PubSubPlace(pubsub, monkeypatch)
 
 
 @pytest.fixture
-def place(pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch) -> PubSubPlace:
+def factory(pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch) -> PubSubPlace:
     return PubSubPlace(pubsub, monkeypatch)
 
 
 @pytest.fixture
-async def transport(place: PubSubPlace) -> AsyncIterator[Transport]:
-    async with opened((await place.way()).open()) as transport:
+async def transport(factory: PubSubPlace) -> AsyncIterator[Transport]:
+    async with opened((await factory.channel()).open()) as transport:
         yield transport
 
 
 @pytest.fixture
-async def ordered(place: PubSubPlace) -> AsyncIterator[Transport]:
+async def ordered(factory: PubSubPlace) -> AsyncIterator[Transport]:
     """A way that keeps order, and counts deliveries."""
-    async with opened((await place.way(ordered=True, dead_letters="own")).open()) as transport:
+    async with opened((await factory.channel(ordered=True, dead_letters="own")).open()) as transport:
         yield transport
 
 
@@ -94,9 +102,9 @@ class TestGroups:
         async with ordered.open_receiver(visibility_timeout=1) as receiver:
             (first,) = await take(receiver)
             if when == "before":
-                await nothing(receiver)
+                await assert_no_message(receiver)
             await first.extend(5)
-            await nothing(receiver, 1.3)  # longer than what waits was received for
+            await assert_no_message(receiver, 1.3)  # longer than what waits was received for
             await first.ack()
             (second,) = await take(receiver)
             assert (second.message.body, second.count) == ("a2", 1)
@@ -105,7 +113,7 @@ class TestGroups:
         await send(ordered, *messages("a1", "a2", "a3", group="a"))
         async with ordered.open_receiver() as receiver:
             (first,) = await take(receiver)
-            await nothing(receiver)  # by now the others have arrived
+            await assert_no_message(receiver)  # by now the others have arrived
             await first.release()
             assert await in_order(receiver) == ["a1", "a2", "a3"]
 
@@ -163,7 +171,7 @@ class TestStreams:
                 assert delivery.message.body == body
                 pubsub.cut()
                 await delivery.ack()  # which the stream is not needed for
-            await nothing(receiver)
+            await assert_no_message(receiver)
 
     async def test_outage_is_reported_and_receiving_resumes(self, pubsub: RunningPubSub, transport: Transport) -> None:
         await send(transport, *messages("kept"))
@@ -173,13 +181,13 @@ class TestStreams:
             with pytest.raises(TransportUnavailable, match=r"cannot be reached .* subscription"):
                 await delivery.ack()
             with pytest.raises(TransportUnavailable):
-                await nothing(receiver, 5)
-            [said] = await transport.send(messages("not now"))
-            assert isinstance(said, TransportUnavailable)
+                await assert_no_message(receiver, 5)
+            [send_error] = await transport.send(messages("not now"))
+            assert isinstance(send_error, TransportUnavailable)
             pubsub.up()
             await until_up(delivery.ack)
-            [said] = await until_up(lambda: transport.send(messages("now")))
-            assert said is None
+            [send_error] = await until_up(lambda: transport.send(messages("now")))
+            assert send_error is None
             assert bodies(await until_up(lambda: receiver.receive(1))) == ["now"]
 
     def test_closed_transport_opens_again_on_another_event_loop(self, pubsub: RunningPubSub) -> None:
@@ -238,7 +246,7 @@ class TestDeadLetters:
         pubsub.publish(topic, "text")
         async with opened(PubSubTransport(address)) as transport, transport.open_receiver() as receiver:
             assert bodies(await take(receiver)) == ["text"]
-            receiving = asyncio.create_task(nothing(receiver, 5))
+            receiving = asyncio.create_task(assert_no_message(receiver, 5))
             (letter,) = await asyncio.to_thread(pubsub.pull, dead)
             receiving.cancel()
         assert (letter.data, dict(letter.attributes)) == (
@@ -247,9 +255,9 @@ class TestDeadLetters:
         )
 
     async def test_message_is_not_acknowledged_if_its_dead_letter_cannot_be_sent(
-        self, pubsub: RunningPubSub, place: PubSubPlace
+        self, pubsub: RunningPubSub, factory: PubSubPlace
     ) -> None:
-        async with opened((await place.way(dead_letters="given")).open()) as transport:
+        async with opened((await factory.channel(dead_letters="given")).open()) as transport:
             await send(transport, *messages("a"))
             async with transport.open_receiver() as receiver:
                 (delivery,) = await take(receiver)
@@ -263,16 +271,21 @@ class TestDeadLetters:
 class TestErrors:
     async def test_refused_message_does_not_block_the_others(self, transport: Transport) -> None:
         bad = Message(body="bad", attributes={"long": "x" * 1_025})
-        said = await transport.send([*messages("a"), bad, *messages("b"), Message(body="")])
-        assert [type(one) for one in said] == [type(None), TransportMisconfigured, type(None), TransportMisconfigured]
-        assert "too long" in str(said[1])
+        send_error = await transport.send([*messages("a"), bad, *messages("b"), Message(body="")])
+        assert [type(one) for one in send_error] == [
+            type(None),
+            TransportMisconfigured,
+            type(None),
+            TransportMisconfigured,
+        ]
+        assert "too long" in str(send_error[1])
         async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver, 2)) == ["a", "b"]
 
     async def test_missing_role_is_named(self, pubsub: RunningPubSub, transport: Transport) -> None:
         pubsub.misbehave(fail=dict.fromkeys(("Publish", "StreamingPull"), "PERMISSION_DENIED"))
-        [said] = await transport.send(messages("a"))
-        assert "roles/pubsub.publisher" in str(said)
+        [send_error] = await transport.send(messages("a"))
+        assert "roles/pubsub.publisher" in str(send_error)
         assert "roles/pubsub.subscriber" in str(await refusal(transport))
 
     @pytest.mark.parametrize(
@@ -286,8 +299,8 @@ class TestErrors:
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
         async with opened(PubSubTransport(address)) as transport:
             assert "GOOGLE_APPLICATION_CREDENTIALS" in str(await refusal(transport))
-            [said] = await transport.send(messages("a"))
-            assert isinstance(said, TransportMisconfigured)
+            [send_error] = await transport.send(messages("a"))
+            assert isinstance(send_error, TransportMisconfigured)
 
     async def test_missing_project_is_explained(self, pubsub: RunningPubSub, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
@@ -299,12 +312,12 @@ class TestErrors:
             PubSub(subscription=subscription, project=PROJECT),
         ):
             async with opened(PubSubTransport(address)) as transport, transport.open_receiver() as receiver:
-                await nothing(receiver)
+                await assert_no_message(receiver)
 
     async def test_missing_topic_or_subscription_is_explained(self, pubsub: RunningPubSub) -> None:
         async with opened(PubSubTransport(PubSub(subscription="in"))) as transport:
-            [said] = await transport.send(messages("a"))
-            assert "add topic=…" in str(said)
+            [send_error] = await transport.send(messages("a"))
+            assert "add topic=…" in str(send_error)
         async with opened(PubSubTransport(PubSub(topic="out"))) as transport:
             assert "add subscription=…" in str(await refusal(transport))
 

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from sidelane.conformance.transports.fixtures import DeadLetters, bodies, messages, nothing, opened, send, take
+from sidelane.conformance.transports.fixtures import (
+    DeadLetters,
+    assert_no_message,
+    bodies,
+    messages,
+    opened,
+    send,
+    take,
+)
 from sidelane.conformance.transports.suite import TransportConformance
 from sidelane.model.errors import MissingExtra, TransportError, TransportMisconfigured, TransportUnavailable
 from sidelane.model.message import Message
@@ -43,9 +51,9 @@ class SqsPlace:
     """Queues of a server."""
 
     moto: Moto
-    shortest_hold: float = 1.0
+    min_visibility_timeout: float = 1.0
 
-    async def way(self, *, ordered: bool = False, dead_letters: DeadLetters = "none") -> SqsWay:
+    async def channel(self, *, ordered: bool = False, dead_letters: DeadLetters = "none") -> SqsWay:
         buried = self.moto.queue(fifo=ordered) if dead_letters in ("given", "own") else None
         url = self.moto.queue(fifo=ordered, dead_letters=buried if dead_letters == "own" else None)
         given = "nowhere" if dead_letters == "missing" else buried
@@ -62,7 +70,7 @@ class TestSqs(TransportConformance):
     """The whole contract."""
 
     @pytest.fixture
-    def place(self, moto: Moto) -> SqsPlace:
+    def factory(self, moto: Moto) -> SqsPlace:
         return SqsPlace(moto)
 
 
@@ -90,7 +98,7 @@ class Server:
         writer.close()
 
 
-async def said(address: Sqs) -> TransportError:
+async def send_error(address: Sqs) -> TransportError:
     """Send one message, and return its error."""
     async with opened(SqsTransport(address)) as transport:
         (error,) = await transport.send(messages("a"))
@@ -116,7 +124,7 @@ class TestErrors:
         self, moto: Moto, status: int, code: str, kind: type[TransportError], words: str
     ) -> None:
         async with Server(status, code).listening() as server:
-            error = await said(Sqs(f"{server.url}/123456789012/offers"))
+            error = await send_error(Sqs(f"{server.url}/123456789012/offers"))
         assert type(error) is kind
         assert words in str(error)
         assert "SQS queue" in str(error)
@@ -124,7 +132,7 @@ class TestErrors:
     async def test_service_that_does_not_answer_times_out(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sidelane.transports.sqs.queue.CALL_TIMEOUT", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as listening:  # it takes connections, and that is all
-            error = await said(Sqs(f"http://127.0.0.1:{listening.getsockname()[1]}/123456789012/offers"))
+            error = await send_error(Sqs(f"http://127.0.0.1:{listening.getsockname()[1]}/123456789012/offers"))
         assert type(error) is TransportUnavailable
         assert str(error).endswith("does not answer.")
 
@@ -137,24 +145,24 @@ class TestErrors:
 
     @pytest.mark.usefixtures("nothing_set")
     async def test_missing_credentials_are_named(self) -> None:
-        error = await said(Sqs("offers", region="eu-west-1"))
+        error = await send_error(Sqs("offers", region="eu-west-1"))
         assert type(error) is TransportMisconfigured
         assert "AWS_ACCESS_KEY_ID" in str(error)
 
     @pytest.mark.usefixtures("nothing_set")
     async def test_missing_region_is_named(self) -> None:
-        error = await said(Sqs("offers"))
+        error = await send_error(Sqs("offers"))
         assert type(error) is TransportMisconfigured
         assert "AWS_REGION" in str(error)
 
     async def test_missing_profile_is_named(self, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_PROFILE", "nobody")
-        error = await said(Sqs("offers"))
+        error = await send_error(Sqs("offers"))
         assert type(error) is TransportMisconfigured
         assert "AWS_PROFILE" in str(error)
 
     async def test_invalid_endpoint_url_is_refused(self, moto: Moto) -> None:
-        assert type(await said(Sqs("offers", endpoint_url="elsewhere"))) is TransportMisconfigured
+        assert type(await send_error(Sqs("offers", endpoint_url="elsewhere"))) is TransportMisconfigured
 
     async def test_missing_driver_names_its_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in [name for name in sys.modules if name.startswith("sidelane.transports.sqs.")]:
@@ -268,7 +276,7 @@ class TestQueues:
             await send(transport, *messages("a"))
             for _ in range(2):
                 await (await take(receiver))[0].release()
-            await nothing(receiver)
+            await assert_no_message(receiver)
         assert (moto.count(url), moto.count(buried)) == (0, 1)
 
     async def test_reopened_lane_uses_transports_on_another_event_loop(self, url: str) -> None:
@@ -302,7 +310,7 @@ class TestFifo:
         await send(transport, *sent)
         async with transport.open_receiver() as receiver:
             assert bodies(await take(receiver, 3)) == ["a", "b", "d"]
-            await nothing(receiver)
+            await assert_no_message(receiver)
 
     async def test_invalid_group_is_refused(self, transport: Transport) -> None:
         one, other = await transport.send([*messages("a", group="그룹"), *messages("b", group="g" * 129)])

@@ -24,7 +24,7 @@ def test_ordinals_have_no_gaps_and_no_event_is_lost_or_repeated(steps: list[int 
             assert in_flight.ordinal == len(got) + 1
             assert len(in_flight.entries) <= MAX_EVENTS_PER_APPEND
             got += [entry.data for entry in in_flight.entries]
-            emission.on_written(held=True)
+            emission.on_written(accepted=True)
             in_flight = None
         elif isinstance(step, int):
             for _ in range(step):
@@ -32,10 +32,10 @@ def test_ordinals_have_no_gaps_and_no_event_is_lost_or_repeated(steps: list[int 
                 put += 1
     if in_flight is not None:
         got += [entry.data for entry in in_flight.entries]
-        emission.on_written(held=True)
+        emission.on_written(accepted=True)
     while append := emission.next_append():
         got += [entry.data for entry in append.entries]
-        emission.on_written(held=True)
+        emission.on_written(accepted=True)
     assert got == [str(number) for number in range(put)]
 
 
@@ -45,7 +45,7 @@ async def test_drain_includes_events_that_are_being_written() -> None:
     assert emission.next_append() is not None
     emission.add(NewEvent("b", "2"))
     assert await emission.drain() == (1, (NewEvent("a", "1"), NewEvent("b", "2")))
-    emission.on_written(held=True)
+    emission.on_written(accepted=True)
 
 
 async def test_drain_waits_while_the_events_are_too_large_for_one_result() -> None:
@@ -56,7 +56,7 @@ async def test_drain_waits_while_the_events_are_too_large_for_one_result() -> No
     rest = asyncio.create_task(emission.drain())
     await asyncio.sleep(0)
     assert not rest.done()
-    emission.on_written(held=True)
+    emission.on_written(accepted=True)
     ordinal, entries = await rest
     assert (ordinal, len(entries)) == (2, 2)
 
@@ -68,7 +68,7 @@ async def test_lost_lease_ends_the_wait_of_drain() -> None:
     emission.next_append()
     rest = asyncio.create_task(emission.drain())
     await asyncio.sleep(0)
-    emission.on_written(held=False)
+    emission.on_written(accepted=False)
     assert (await rest)[1] == ()
 
 

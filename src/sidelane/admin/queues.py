@@ -24,8 +24,8 @@ async def list_queues(store: Store) -> tuple[list[QueueStats], list[WorkerInfo]]
 
 def without_worker(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> list[QueueStats]:
     """Return the queues with queued jobs that no live worker takes."""
-    served = {name for worker in workers for name in worker.queues}
-    return [queue for queue in queues if queue.queued and queue.name not in served]
+    with_workers = {name for worker in workers for name in worker.queues}
+    return [queue for queue in queues if queue.queued and queue.name not in with_workers]
 
 
 async def set_paused(store: Store, names: Sequence[str], *, paused: bool) -> list[ActionResult]:

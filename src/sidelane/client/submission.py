@@ -71,8 +71,8 @@ def batch_spec(
     retention = settings.retention if retention is None else retention
     if not is_duration(retention):
         raise ArgumentsError(f"retention={retention}: this is a number of seconds, not below 0.")
-    following = (then,) if isinstance(then, Call) else then
-    templates = [call.template(user=user, trace=trace, source=BATCH + batch_id) for call in following]
+    next_calls = (then,) if isinstance(then, Call) else then
+    templates = [call.template(user=user, trace=trace, source=BATCH + batch_id) for call in next_calls]
     if any(map(mentions_files, templates)):
         raise ArgumentsError("A call that follows a batch cannot take a file: no job of the batch references it.")
     check_size("".join(map(_all_arguments, templates)), settings.payload_limit, "What follows the batch")

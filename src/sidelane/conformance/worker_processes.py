@@ -41,9 +41,9 @@ FOLLOW = FollowUp(FINISHED, JobSpec(id="", task="follow"))
 BROKEN = Failure(problem=Problem(detail="it broke"))
 
 FEW = Limit(name="few", key="k", max=3, on_limit="wait")
-MINE = Limit(name="mine", key="k", max=500, on_limit="reject")
+REJECTING = Limit(name="mine", key="k", max=500, on_limit="reject")
 CHATS = Limit(name="chats", key="k", max=2, on_limit="replace")
-LIMITS = ((), (FEW,), (MINE,), (MINE, FEW), (CHATS,))
+LIMITS = ((), (FEW,), (REJECTING,), (REJECTING, FEW), (CHATS,))
 
 
 PRELOADED = ("sidelane.conformance.worker_processes", "sidelane.stores.sqlite.store", "sidelane.stores.redis.store")
@@ -107,13 +107,13 @@ async def scripted_calls(store: Store, _test: TestConnection, name: str, calls: 
 async def story(store: Store, name: str) -> AsyncIterator[None]:
     """Drive two jobs of a batch through every call, yielding after each."""
     a, b = f"{name}a", f"{name}b"
-    mine = Limit(name="mine", key=name, max=2)
+    rejecting = Limit(name="mine", key=name, max=2)
     pair = Limit(name="pair", key=name, max=2, on_limit="wait")
     worker = WorkerInfo(id=name, name=name)
     entries = (NewEvent("token", '"one"'), NewEvent("progress", '{"percent": 50}'))
     await store.open_batch(BatchSpec(id=name, follow_ups=(FOLLOW,)))
     yield
-    limits, follow_ups = (mine, pair), (FOLLOW,)
+    limits, follow_ups = (rejecting, pair), (FOLLOW,)
     await store.submit(
         [JobSpec(id=each, task="t", follow_ups=follow_ups, limits=limits, batch=name) for each in (a, b)]
     )

@@ -213,12 +213,12 @@ def _entry(event: EmittedEvent, limit: int) -> NewEvent:
 
 
 def _outcome_of_problem(
-    problem: Problem | Mapping[str, Any], words: str | None, record: JobRecord, task: AnyTask, *, final: bool
+    problem: Problem | Mapping[str, Any], reason: str | None, record: JobRecord, task: AnyTask, *, final: bool
 ) -> Outcome:
     """Return how an attempt ended whose worker met a problem. Raises `MalformedMessage`."""
     found = _bounded_problem(problem if isinstance(problem, Problem) else Problem.of(problem))
     error = JobFailed(found)
-    failure = Failure(problem=found, error=f"external worker: {words or error}"[:1000])
+    failure = Failure(problem=found, error=f"external worker: {reason or error}"[:1000])
     return retry_or_fail(failure, error, failures=record.failures, retry=task.policy.retry, final=final)
 
 

@@ -150,11 +150,11 @@ class Dispatcher:
             if wait < left - (time.monotonic() - started):
                 logger.warning("job %s is not dispatched to %s yet: %s", record.id, task.routing.send_to, error)
                 raise RetryLater(wait) from error
-            said = f"The external worker of task {task.name!r} could not be reached in time."
-            await self._give_up(task, record, lease, said, error)
+            detail = f"The external worker of task {task.name!r} could not be reached in time."
+            await self._give_up(task, record, lease, detail, error)
         except (SidelaneError, TypeError, ValueError) as error:
-            said = f"The external worker of task {task.name!r} cannot be reached with this configuration."
-            await self._give_up(task, record, lease, said, error)
+            detail = f"The external worker of task {task.name!r} cannot be reached with this configuration."
+            await self._give_up(task, record, lease, detail, error)
 
     async def _deliver(self, task: ExternalTask[Any, Any], dispatched: DispatchedJob) -> None:
         """Raise `TransportUnavailable` or `NotDelivered` if another attempt may help, another error if not."""
@@ -174,20 +174,20 @@ class Dispatcher:
             raise error
 
     async def _give_up(
-        self, task: ExternalTask[Any, Any], record: JobRecord, lease: Lease, said: str, error: Exception
+        self, task: ExternalTask[Any, Any], record: JobRecord, lease: Lease, detail: str, error: Exception
     ) -> None:
         """End the attempt as failed. The job that was to send it has done its part by that: one failure is one dead letter."""
-        met = DispatchFailed(said)
-        words = f"{type(error).__name__}: {error}"[:1000]
-        logger.error("job %s could not be handed over to %s: %s", record.id, task.routing.send_to, words)
-        failure = Failure(problem=met.problem(), error=words)
-        ended = retry_or_fail(failure, met, failures=record.failures, retry=task.policy.retry)
+        failed = DispatchFailed(detail)
+        reason = f"{type(error).__name__}: {error}"[:1000]
+        logger.error("job %s could not be handed over to %s: %s", record.id, task.routing.send_to, reason)
+        failure = Failure(problem=failed.problem(), error=reason)
+        ended = retry_or_fail(failure, failed, failures=record.failures, retry=task.policy.retry)
         outcome = add_job_context(ended, record.id, lease.attempt)
         try:
-            (held,) = await self._services.client.store.finish([AttemptResult(lease=lease, outcome=outcome)])
+            (accepted,) = await self._services.client.store.finish([AttemptResult(lease=lease, outcome=outcome)])
         except StoreUnavailable:
             raise RetryLater(OTHER_WORKER_DELAY) from error
-        if held:
+        if accepted:
             report_end(record, outcome)
 
 

@@ -123,7 +123,7 @@ def format_validation_error(error: Exception) -> str:
         return f"{error.error_count():,} values do not fit"
     items = error.errors(include_url=False, include_context=False, include_input=False)[:5]
     found = [(".".join(str(part) for part in item["loc"]), item["msg"]) for item in items]
-    return "; ".join(f"{place}: {message}" if place else message for place, message in found)
+    return "; ".join(f"{location}: {message}" if location else message for location, message in found)
 
 
 def is_storable(text: str) -> bool:

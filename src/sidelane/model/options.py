@@ -138,8 +138,8 @@ class Options:
         """Return the callbacks of its job: its own, and those of its task."""
         if self.callback is None:
             return task_callbacks
-        own = callbacks_of(self.callback)
-        return (*task_callbacks, *own) if own else ()
+        callbacks = callbacks_of(self.callback)
+        return (*task_callbacks, *callbacks) if callbacks else ()
 
     def _check_texts(self) -> None:
         if self.id == RESERVED_ID:

@@ -99,8 +99,8 @@ class Retry:
         """Return the seconds to wait after so many failures, the last being `error`, or None if it is final."""
         if failures >= self.attempts or not self.is_retryable(error):
             return None
-        wait, asked = self.backoff.delay(failures), getattr(error, "retry_after", None)
-        return max(wait, float(asked)) if asked is not None and is_duration(asked) else wait
+        wait, retry_after = self.backoff.delay(failures), getattr(error, "retry_after", None)
+        return max(wait, float(retry_after)) if retry_after is not None and is_duration(retry_after) else wait
 
     def is_retryable(self, error: BaseException) -> bool:
         """Return whether such an error is retried."""

@@ -102,14 +102,14 @@ async def start_module(
 
     The child imports from the same folders as this process. The descriptor is its end of the socket (see `connect_to_parent`).
     """
-    ours, theirs = socket.socketpair()
-    with theirs:
+    parent_end, child_end = socket.socketpair()
+    with child_end:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, str(theirs.fileno()), *arguments,
-            stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True,
+            sys.executable, "-m", module, str(child_end.fileno()), *arguments,
+            stdin=asyncio.subprocess.DEVNULL, pass_fds=[child_end.fileno()], start_new_session=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **environment},
         )  # fmt: skip
-    reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_SIZE)
+    reader, writer = await asyncio.open_connection(sock=parent_end, limit=MAX_MESSAGE_SIZE)
     return process, reader, writer
 
 

@@ -113,7 +113,7 @@ class Access:
 
     async def check(self, job_id: str, token: str) -> None:
         """Check a token. Raises `UnknownJob` when it is forged, of another job, or expired."""
-        if not await self._holds(job_id, token):
+        if not await self._is_valid_for(job_id, token):
             raise UnknownJob(f"There is no job {job_id!r}, or the token for its events has expired.")
 
     async def batch_token(self, batch_id: str) -> str | None:
@@ -122,7 +122,7 @@ class Access:
 
     async def check_batch(self, batch_id: str, token: str) -> None:
         """Check a token. Raises `UnknownBatch` when it is forged, of another batch, or expired."""
-        if not await self._holds(_BATCH + batch_id, token):
+        if not await self._is_valid_for(_BATCH + batch_id, token):
             raise UnknownBatch(f"There is no batch {batch_id!r}, or the token for its events has expired.")
 
     async def _token(self, what: str, lasts: float) -> str | None:
@@ -131,7 +131,7 @@ class Access:
         expires = int(time.time() + lasts + MARGIN)
         return f"{expires:x}.{sign(await self._client.key(PURPOSE), f'{what}:{expires:x}')}"
 
-    async def _holds(self, what: str, token: str) -> bool:
+    async def _is_valid_for(self, what: str, token: str) -> bool:
         expires, _, signature = token.partition(".")
         if len(token) > LONGEST_TOKEN:
             return False

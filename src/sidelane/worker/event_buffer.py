@@ -61,12 +61,12 @@ class EventBuffer:
         self._in_flight = count = self._append_size()
         return EventAppend(lease=self.lease, ordinal=self._ordinal, entries=tuple(self._events[:count]))
 
-    def on_written(self, held: bool) -> None:
+    def on_written(self, accepted: bool) -> None:
         """Drop the events of the last append, which was written; if the lease was not `held`, close the buffer."""
         del self._events[: self._in_flight]
         self._ordinal += self._in_flight
         self._in_flight = 0
-        if not held:
+        if not accepted:
             self.closed = True
             self._events.clear()
         waiters, self._waiters = self._waiters, []

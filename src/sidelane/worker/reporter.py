@@ -68,9 +68,9 @@ class Reporter:
             batch = self._next_appends()
             if batch:
                 answers = await self._write(self._source.append, [append for _, append in batch])
-                for (events, append), held in zip(batch, answers, strict=True):
-                    events.on_written(held)
-                    (self._on_appended if held else self._on_lost)(append)
+                for (events, append), accepted in zip(batch, answers, strict=True):
+                    events.on_written(accepted)
+                    (self._on_appended if accepted else self._on_lost)(append)
 
     async def run_reports(self) -> None:
         """Write results until cancelled."""
@@ -78,8 +78,8 @@ class Reporter:
             await self._has_results.wait()
             results, self._results = self._results[:MAX_PER_CALL], self._results[MAX_PER_CALL:]
             answers = await self._write(self._source.finish, results)
-            for result, held in zip(results, answers, strict=True):
-                self._on_reported(result, held)
+            for result, accepted in zip(results, answers, strict=True):
+                self._on_reported(result, accepted)
             if not self._results:
                 self._has_results.clear()
                 self._all_reported.set()

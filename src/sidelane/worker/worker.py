@@ -302,9 +302,9 @@ class Worker:
         for fetcher in self._fetchers:
             fetcher.on_slot_free()
 
-    def _on_reported(self, result: AttemptResult, held: bool) -> None:
+    def _on_reported(self, result: AttemptResult, accepted: bool) -> None:
         self._attempts.pop(result.lease, None)
-        if not held:
+        if not accepted:
             logger.warning("job %s had been given to another worker; this one's result is ignored", result.lease.job_id)
 
     def _on_appended(self, append: EventAppend) -> None:

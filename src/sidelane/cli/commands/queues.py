@@ -108,7 +108,7 @@ class DrainView:
         self._stderr = stderr()
         self._status: Status | None = self._stderr.status("") if interactive(self._stderr) else None
         self._began = time.monotonic()
-        self._shown: Mapping[str, int] = {}
+        self._printed: Mapping[str, int] = {}
 
     def __enter__(self) -> Self:
         if self._status is not None:
@@ -125,9 +125,9 @@ class DrainView:
         if self._status is not None:
             waited = duration(time.monotonic() - self._began)
             self._status.update(Text.assemble(message, (f"  {waited}", "dim")))
-        elif running != self._shown:
+        elif running != self._printed:
             self._stderr.print(message)
-        self._shown = running
+        self._printed = running
 
 
 def _set_paused(settings: Settings, names: Sequence[str], *, paused: bool) -> list[ActionResult]:

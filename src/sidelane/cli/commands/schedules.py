@@ -100,7 +100,7 @@ def _row(record: ScheduleRecord, now: float) -> list[Text]:
     return [
         Text(schedule.name, "bold"),
         Text(_when(schedule)),
-        Text(_in_words(schedule), "dim"),
+        Text(_description(schedule), "dim"),
         Text(schedule.spec.task),
         Text(MISSED[schedule.catch_up], "dim"),
         Text(relative_time(record.last, now) if record.job else "never", "" if record.job else "dim"),
@@ -116,7 +116,7 @@ def _when(schedule: Schedule) -> str:
     return f"{schedule.cron}  {schedule.timezone}"
 
 
-def _in_words(schedule: Schedule) -> str:
+def _description(schedule: Schedule) -> str:
     """Return a cron expression in words, or "" if the package `cronsim` is missing."""
     if schedule.cron is None:
         return ""

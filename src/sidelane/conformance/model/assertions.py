@@ -74,10 +74,10 @@ def check_choice(
         assert priorities == sorted(priorities, reverse=True)
         assert all(spec.priority <= priorities[-1] for spec in left if taken)
         for group in {(spec.user, spec.priority) for spec in taken}:
-            mine = [ages[spec.id] for spec in taken if (spec.user, spec.priority) == group]
+            group_ages = [ages[spec.id] for spec in taken if (spec.user, spec.priority) == group]
             others = [ages[spec.id] for spec in left if (spec.user, spec.priority) == group]
-            assert mine == sorted(mine), "a user's younger job went first"
-            assert all(mine[-1] < age for age in others), "a user's older job was left behind"
+            assert group_ages == sorted(group_ages), "a user's younger job went first"
+            assert all(group_ages[-1] < age for age in others), "a user's older job was left behind"
 
 
 def check_batch(expected: ReferenceBatch, counts: Counter[State], found: BatchRecord | None) -> None:

@@ -92,8 +92,8 @@ class StoreDriver(RuleBasedStateMachine):
     def is_undefined(self, spec: JobSpec) -> bool:
         """Return True if the contract leaves the result open: a removed id, or a cascading child of a cancelled parent."""
         job, parent = self.expected.jobs.get(spec.id), self.expected.jobs.get(spec.parent or "")
-        gone = job is not None and job.removed
-        return gone or (spec.cascade and parent is not None and parent.state is State.CANCELLED)
+        is_removed = job is not None and job.removed
+        return is_removed or (spec.cascade and parent is not None and parent.state is State.CANCELLED)
 
     def claim_as(self, request: ClaimRequest, again: bool) -> list[Lease]:
         ready = self.expected.claimable(request)

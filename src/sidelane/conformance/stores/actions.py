@@ -80,9 +80,9 @@ async def claim(
     isolated: bool = False,
 ) -> list[Claimed]:
     """Claim ready jobs, by default from the queue `default`."""
-    asked = {"default": limit} if queues is None and not ids else queues or {}
+    limits_of_queues = {"default": limit} if queues is None and not ids else queues or {}
     request = ClaimRequest(
-        request=new_nonce(), worker=worker, queues=asked, tasks=tasks, ids=ids, limit=limit, lease=lease,
+        request=new_nonce(), worker=worker, queues=limits_of_queues, tasks=tasks, ids=ids, limit=limit, lease=lease,
         isolated=isolated,
     )  # fmt: skip
     return list((await store.claim(request)).jobs)

@@ -70,10 +70,10 @@ class BatchMembers(StoreSuite):
 
     async def test_a_batch_keeps_its_spec_and_is_empty_at_first(self, store: Store, clock: ManualClock) -> None:
         spec = BatchSpec(id="many", user="u@example.org", retention=2 * DAY, follow_ups=(THEN, ALWAYS))
-        made = await store.open_batch(spec)
-        assert made == BatchRecord(spec=spec, submitted=clock())
-        assert made == await batch(store)
-        assert made.state is State.RUNNING
+        opened = await store.open_batch(spec)
+        assert opened == BatchRecord(spec=spec, submitted=clock())
+        assert opened == await batch(store)
+        assert opened.state is State.RUNNING
 
     async def test_opening_a_batch_twice_changes_nothing(self, store: Store, clock: ManualClock) -> None:
         await opened(store, "a")
@@ -83,13 +83,13 @@ class BatchMembers(StoreSuite):
         assert await batch(store) == before
 
     async def test_an_invalid_batch_or_one_with_an_invalid_follow_up_is_refused(self, store: Store) -> None:
-        wrong = [
+        invalid = [
             BatchSpec(id="not an id"),
             BatchSpec(id="many", user="\ud800"),
             BatchSpec(id="many", retention=math.nan),
             *(BatchSpec(id="many", follow_ups=(THEN, FollowUp(FINISHED, spec))) for spec in INVALID_SPECS),
         ]
-        for spec in wrong:
+        for spec in invalid:
             with pytest.raises(JobRefused) as refused:
                 await store.open_batch(spec)
             assert refused.value.problem().status == 422

@@ -43,9 +43,9 @@ class Cancellation(StoreSuite):
     async def test_a_running_job_is_asked_to_stop_and_runs_on(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
         assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.HELD]
-        (asked,) = await store.cancel(["a"])
-        assert asked is not None
-        assert (asked.state, asked.cancel_requested, asked.worker) == (State.RUNNING, True, "w")
+        (cancelling,) = await store.cancel(["a"])
+        assert cancelling is not None
+        assert (cancelling.state, cancelling.cancel_requested, cancelling.worker) == (State.RUNNING, True, "w")
         assert await heartbeat(store, "w", claimed.lease) == [LeaseStatus.CANCEL]
 
     async def test_cancelling_a_finished_job_changes_nothing(self, store: Store) -> None:

@@ -138,8 +138,8 @@ class DelayedJobs(StoreSuite):
             JobSpec(id="c", task="t", queue="y", delay=20),
         )
         clock.advance(10)
-        for asked, due in ({"x": 1}, 40), ({"x": 1, "y": 1}, 10), ({"z": 1}, None):
-            claims = await store.claim(ClaimRequest(request=str(asked), worker="w", queues=asked))
+        for queues, due in ({"x": 1}, 40), ({"x": 1, "y": 1}, 10), ({"z": 1}, None):
+            claims = await store.claim(ClaimRequest(request=str(queues), worker="w", queues=queues))
             assert claims.jobs == ()
             assert claims.next_due == (None if due is None else pytest.approx(due))
 

@@ -98,8 +98,10 @@ class Contention(ManyConnections):
             ]
 
     async def test_a_batch_opened_concurrently_is_one_batch(self, five: list[Store]) -> None:
-        made = await asyncio.gather(*(five[n % 5].open_batch(BatchSpec(id="b", user=f"u{n}")) for n in range(20)))
-        assert len({each.spec.user for each in made}) == 1
+        opened_batches = await asyncio.gather(
+            *(five[n % 5].open_batch(BatchSpec(id="b", user=f"u{n}")) for n in range(20))
+        )
+        assert len({each.spec.user for each in opened_batches}) == 1
 
     async def test_of_concurrent_fires_of_a_schedule_one_counts(self, five: list[Store], clock: ManualClock) -> None:
         schedule = Schedule(name="s", spec=JobSpec(id="", task="t"), every=60.0)

@@ -134,16 +134,16 @@ class Dispatching(StoreSuite):
         assert (await record(store, "a.dispatch")).spec == spec_sent
 
     async def test_an_invalid_dispatch_job_fails_its_job_and_no_other(self, store: Store) -> None:
-        wrong: list[Outcome] = [
+        invalid: list[Outcome] = [
             *(Dispatched(TIMEOUT, replace(spec, id=f"invalid{index}")) for index, spec in enumerate(INVALID_SPECS)),
             Dispatched(TIMEOUT, JobSpec(id="no id", task="send")),
             Dispatched(math.nan, dispatch_job("x")),
         ]
-        names = [f"j{index}" for index in range(len(wrong))]
+        names = [f"j{index}" for index in range(len(invalid))]
         await submit(store, *specs(*names, "last"))
         claimed = await claim(store)
         reports = [
-            AttemptResult(lease=each.lease, outcome=outcome) for each, outcome in zip(claimed, wrong, strict=False)
+            AttemptResult(lease=each.lease, outcome=outcome) for each, outcome in zip(claimed, invalid, strict=False)
         ]
         assert await store.finish([*reports, dispatch_result(claimed[-1])]) == [True] * len(claimed)
         for name in names:

@@ -68,17 +68,17 @@ class RejectingLimits(StoreSuite):
         assert [isinstance(answer, Submission) for answer in answers] == [True, True, False, True]
 
     async def test_all_limits_hit_are_named_and_no_other_limit_is_used(self, store: Store) -> None:
-        full, room, fuller = (
+        full, free, fuller = (
             slot_limit(1, "reject", "full"),
             slot_limit(1, "reject", "room"),
             slot_limit(2, "reject", "fuller"),
         )
         await submit(store, *specs("a", limits=(full, fuller)), *specs("b", limits=(fuller,)))
-        refused = await submit_rejected(store, *specs("c", limits=(full, room, fuller)))
+        refused = await submit_rejected(store, *specs("c", limits=(full, free, fuller)))
         assert refused.problem.extra["violated-policies"] == ["full", "fuller"]
         assert [each.limit for each in refused.reached] == [full, fuller]
         assert await limit_usage(store) == {"full/k": (1, 0), "fuller/k": (2, 0)}
-        await submit(store, *specs("d", limits=(room,)))
+        await submit(store, *specs("d", limits=(free,)))
 
     async def test_a_rejected_job_may_be_submitted_again(self, store: Store) -> None:
         claimed = await start(store, *specs("a", limits=(ONE,)))

@@ -141,9 +141,9 @@ class ReplacingLimits(StoreSuite):
 
     async def test_a_replaced_job_releases_all_its_slots_and_submits_its_follow_ups(self, store: Store) -> None:
         follow = FollowUp(frozenset({State.CANCELLED}), JobSpec(id="", task="follow"))
-        mine = slot_limit(2, "reject", "mine")
-        await submit(store, JobSpec(id="a", task="t", limits=(ONE, mine), follow_ups=(follow,)))
-        await submit(store, *specs("b", limits=(ONE, mine)))
+        second_limit = slot_limit(2, "reject", "mine")
+        await submit(store, JobSpec(id="a", task="t", limits=(ONE, second_limit), follow_ups=(follow,)))
+        await submit(store, *specs("b", limits=(ONE, second_limit)))
         assert await limit_usage(store) == {"mine/k": (1, 0)}
         assert await states(store, "a.1.0") == [State.QUEUED]
 

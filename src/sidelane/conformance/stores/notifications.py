@@ -135,7 +135,7 @@ class SubscriptionWaits(StoreSuite):
     async def test_a_reader_that_subscribes_then_reads_then_waits_misses_nothing(self, store: Store) -> None:
         claimed = await start(store, *specs("a"))
 
-        async def speak() -> None:
+        async def emit() -> None:
             for number in range(1, 41):
                 assert await append_tokens(store, claimed, number, str(number))
                 await asyncio.sleep(0)
@@ -143,7 +143,7 @@ class SubscriptionWaits(StoreSuite):
 
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             readers = [group.create_task(follow_to_end(store, "a")) for _ in range(5)]
-            group.create_task(speak())
+            group.create_task(emit())
         for reader in readers:
             assert [event.number for event in reader.result()] == list(range(1, 42))
         assert (await record(store, "a")).last == 41

@@ -39,11 +39,11 @@ class WorkerProcess:
         """
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(PRELOADED))
-        ours, theirs = socket.socketpair()
-        process = context.Process(target=main, args=(theirs, role, factory.url, name, count))
+        parent_end, child_end = socket.socketpair()
+        process = context.Process(target=main, args=(child_end, role, factory.url, name, count))
         process.start()  # not in a thread: start() polls other children and could take the exit code that join() waits for
-        theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours)
+        child_end.close()
+        reader, writer = await asyncio.open_connection(sock=parent_end)
         assert json.loads(await reader.readline()) == {"ready": name}
         return cls(process, reader, writer)
 
@@ -52,7 +52,7 @@ class WorkerProcess:
             if line.endswith(b"\n"):  # the last line of a killed process may be cut
                 self.messages.append(json.loads(line))
 
-    def go(self) -> None:
+    def start_work(self) -> None:
         self._writer.write(b"go\n")
 
     def kill(self) -> None:
@@ -85,7 +85,7 @@ class Processes(StoreSuite):
         async with asyncio.timeout(10):
             following = asyncio.create_task(follow_to_end(wall_clock_store, "a"))
             await asyncio.sleep(0.05)
-            process.go()
+            process.start_work()
             events = await following
         assert [event.name for event in events] == ["end"]
         assert await process.end() == 0
@@ -102,7 +102,7 @@ class Processes(StoreSuite):
         )
         processes = await asyncio.gather(*(WorkerProcess.start("claim_all", factory, f"p{n}", 13) for n in range(4)))
         for process in processes:
-            process.go()
+            process.start_work()
         async with asyncio.timeout(100):
             assert [await process.end() for process in processes] == [0] * 4
         assert Counter(each["job"] for process in processes for each in process.messages) == dict.fromkeys(many, 1)
@@ -116,7 +116,7 @@ class Processes(StoreSuite):
         await submit(wall_clock_store, *(JobSpec(id=id_, task="t", user=id_[-1], limits=(FEW,)) for id_ in many))
         processes = await asyncio.gather(*(WorkerProcess.start("run_limited", factory, f"p{n}", 4) for n in range(3)))
         for process in processes:
-            process.go()
+            process.start_work()
         async with asyncio.timeout(100):
             assert [await process.end() for process in processes] == [0] * 3
         messages = [each for process in processes for each in process.messages]
@@ -135,7 +135,7 @@ class Processes(StoreSuite):
         async def run_until_killed(calls: int, name: str) -> int | None:
             async with slots:
                 process = await WorkerProcess.start("scripted_calls", factory, name, calls)
-                process.go()
+                process.start_work()
                 return await process.end()
 
         async with asyncio.timeout(100):
@@ -164,7 +164,7 @@ class Processes(StoreSuite):
                     )
                 )
                 for worker in pair:
-                    worker.go()
+                    worker.start_work()
                 for worker in pair:
                     await asyncio.sleep(dice.uniform(0.05, 0.3))
                     worker.kill()

@@ -85,12 +85,12 @@ class SubmitRates(StoreSuite):
             clock.advance(dice.choice([0, 0.013, 0.37, 0.9, 1.9]) * every)
             now = clock()
             full = min(max(full, now), now + burst * every)
-            room = full - now <= (burst - 1) * every
+            is_allowed = full - now <= (burst - 1) * every
             (answer,) = await store.submit(specs(f"j{number}", limits=(limit,)))
-            assert isinstance(answer, Submission) == room, number
+            assert isinstance(answer, Submission) == is_allowed, number
             if isinstance(answer, Rejection):
                 assert answer.retry_after == pytest.approx(full - now - (burst - 1) * every, abs=1e-5)
-            full += every * room
+            full += every * is_allowed
 
     async def test_a_clock_step_back_rejects_for_at_most_the_burst(self, store: Store, clock: ManualClock) -> None:
         await pass_time(store, clock, LEASE)
@@ -117,10 +117,10 @@ class SubmitRates(StoreSuite):
         await submit(store, *specs("b", "c", limits=(TWO,)))
 
     async def test_a_slot_is_acquired_only_if_no_rate_rejects(self, store: Store) -> None:
-        used_up, room = rate_limit(1, 3600.0, "reject"), slot_limit(1, "reject")
+        used_up, is_allowed = rate_limit(1, 3600.0, "reject"), slot_limit(1, "reject")
         await submit(store, *specs("a", limits=(used_up,)))
-        await submit_rejected(store, *specs("b", limits=(room, used_up)))
-        await submit(store, *specs("c", limits=(room,)))
+        await submit_rejected(store, *specs("b", limits=(is_allowed, used_up)))
+        await submit(store, *specs("c", limits=(is_allowed,)))
 
     async def test_all_rejecting_limits_are_named_and_the_longest_wait_counts(self, store: Store) -> None:
         slow, slower = rate_limit(1, 60.0, "reject", name="slow"), rate_limit(1, 90.0, "reject", name="slower")

@@ -121,14 +121,14 @@ class Retention(StoreSuite):
         await ended(store, *many, keep=3)
         await store.sweep(lease=10)
         clock.advance(4)
-        pieces = []
+        removed_counts = []
         for _ in range(20):
             swept = await store.sweep(lease=10)
-            pieces.append(swept.removed)
+            removed_counts.append(swept.removed)
             if not swept.more:
                 break
-        assert sum(pieces) == 450
-        assert max(pieces) <= 200
+        assert sum(removed_counts) == 450
+        assert max(removed_counts) <= 200
         assert all(isinstance(job, Tombstone) for job in await store.get(many))
 
     async def test_a_sweep_removes_at_most_limit_jobs(self, store: Store, clock: ManualClock) -> None:

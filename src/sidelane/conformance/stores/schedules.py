@@ -64,8 +64,8 @@ class ScheduleDefinitions(StoreSuite):
         assert (await scheduled(store, "daily.news")).schedule == schedule
 
     async def test_an_invalid_schedule_or_one_with_an_invalid_job_is_refused(self, store: Store) -> None:
-        wrong = [replace(HOURLY, name="\ud800"), *(replace(HOURLY, spec=spec) for spec in INVALID_SPECS)]
-        for schedule in wrong:
+        invalid = [replace(HOURLY, name="\ud800"), *(replace(HOURLY, spec=spec) for spec in INVALID_SPECS)]
+        for schedule in invalid:
             with pytest.raises(JobRefused) as refused:
                 await store.upsert_schedule(schedule)
             assert refused.value.problem().status == 422

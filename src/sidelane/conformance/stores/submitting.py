@@ -51,8 +51,8 @@ class Submits(StoreSuite):
         assert job.submitted == clock()
 
     async def test_a_job_keeps_every_field_of_its_spec(self, store: Store) -> None:
-        later = JobSpec(id="", task="call_back", queue="callbacks", arguments='{"to": "\u00e9"}', retention=2 * DAY)
-        after = JobSpec(id="", task="tell", follow_ups=(FollowUp(FINISHED, later),))
+        call_back = JobSpec(id="", task="call_back", queue="callbacks", arguments='{"to": "\u00e9"}', retention=2 * DAY)
+        notify = JobSpec(id="", task="tell", follow_ups=(FollowUp(FINISHED, call_back),))
         spec = JobSpec(
             id="a.b_c~d-1",
             task="answer",
@@ -73,7 +73,7 @@ class Submits(StoreSuite):
             abandon_after=30.0,
             parent="its-parent",
             trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            follow_ups=(FollowUp(frozenset({State.FAILED}), later), FollowUp(REMOVED, after)),
+            follow_ups=(FollowUp(frozenset({State.FAILED}), call_back), FollowUp(REMOVED, notify)),
             limits=(
                 slot_limit(2, "reject", key="\u00e9 /:'"),
                 slot_limit(1, "wait", "w"),

@@ -178,9 +178,9 @@ class DeadWorkers(StoreSuite):
         await lose_worker(store, clock, "a", worker="w1")
         for job_id in "ab":
             await claim_job(store, job_id, worker="w")
-        held = await claim_job(store, "c", worker="w")
+        claimed_c = await claim_job(store, "c", worker="w")
         for _ in range(9):
-            assert await heartbeat(store, "w", held.lease) == [LeaseStatus.HELD]
+            assert await heartbeat(store, "w", claimed_c.lease) == [LeaseStatus.HELD]
             await pass_time(store, clock, LEASE / 3)
         assert await losses(store, "a", "b", "c") == [2, 1, 0]
         assert (await record(store, "c")).state is State.RUNNING

@@ -4,7 +4,7 @@ from sidelane.conformance.transports.suite import TransportConformance
 
 class TestMine(TransportConformance):
     @pytest.fixture
-    def place(self) -> TransportFactory: ...
+    def factory(self) -> TransportFactory: ...
 
 A test that must know whether a message was acknowledged closes the receiver and opens it again.
 """

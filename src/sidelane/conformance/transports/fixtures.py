@@ -10,10 +10,10 @@ import pytest
 from sidelane.model.message import Message
 from sidelane.transports.contract import Delivery, Receiver, Transport
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """Seconds to wait for an expected message."""
 
-QUIET = 0.3
+IDLE_TIME = 0.3
 """Seconds without a message after which a test assumes that none comes."""
 
 DeadLetters = Literal["none", "given", "own", "missing"]
@@ -36,11 +36,11 @@ class TransportFactory(Protocol):
     """A messaging service under test."""
 
     @property
-    def shortest_hold(self) -> float:
+    def min_visibility_timeout(self) -> float:
         """The shortest visibility timeout, in seconds."""
         ...
 
-    async def way(self, *, ordered: bool = False, dead_letters: DeadLetters = "none") -> Channel:
+    async def channel(self, *, ordered: bool = False, dead_letters: DeadLetters = "none") -> Channel:
         """Create a channel; `ordered` keeps the order within each group."""
         ...
 
@@ -65,7 +65,7 @@ async def send(transport: Transport, *sent: Message) -> None:
 async def take(receiver: Receiver, count: int = 1) -> list[Delivery]:
     """Receive `count` messages that must come."""
     taken: list[Delivery] = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while len(taken) < count:
             some = await receiver.receive(count - len(taken))
             assert 1 <= len(some) <= count - len(taken)
@@ -73,7 +73,7 @@ async def take(receiver: Receiver, count: int = 1) -> list[Delivery]:
     return taken
 
 
-async def nothing(receiver: Receiver, seconds: float = QUIET) -> None:
+async def assert_no_message(receiver: Receiver, seconds: float = IDLE_TIME) -> None:
     """Check that no message comes."""
     try:
         async with asyncio.timeout(seconds):
@@ -96,9 +96,9 @@ async def opened(transport: Transport) -> AsyncIterator[Transport]:
 
 
 class TransportSuite:
-    """Base of the suite's classes. The class that tests a transport defines the fixture `place`."""
+    """Base of the suite's classes. The class that tests a transport defines the fixture `factory`."""
 
     @pytest.fixture
-    async def transport(self, place: TransportFactory) -> AsyncIterator[Transport]:
-        async with opened((await place.way()).open()) as transport:
+    async def transport(self, factory: TransportFactory) -> AsyncIterator[Transport]:
+        async with opened((await factory.channel()).open()) as transport:
             yield transport

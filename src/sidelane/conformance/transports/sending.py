@@ -3,12 +3,12 @@
 import asyncio
 
 from sidelane.conformance.transports.fixtures import (
-    PATIENCE,
+    TIMEOUT,
     TransportFactory,
     TransportSuite,
+    assert_no_message,
     bodies,
     messages,
-    nothing,
     opened,
     send,
     take,
@@ -64,7 +64,7 @@ class Sends(TransportSuite):
             assert len({delivery.message.id for delivery in taken}) == len(many)
             await asyncio.gather(*(delivery.ack() for delivery in taken))
         async with transport.open_receiver() as receiver:
-            await nothing(receiver)
+            await assert_no_message(receiver)
 
     async def test_concurrent_sends_all_succeed(self, transport: Transport) -> None:
         await asyncio.gather(*(send(transport, *messages(f"{number:02}")) for number in range(30)))
@@ -80,22 +80,22 @@ class SendErrors(TransportSuite):
 
     async def failures(self, transport: Transport) -> list[BaseException | None]:
         """Send two messages and receive, and give what is said of each."""
-        said: list[BaseException | None] = list(await transport.send(messages("a", "b")))
+        errors: list[BaseException | None] = list(await transport.send(messages("a", "b")))
         try:
-            async with asyncio.timeout(PATIENCE), transport.open_receiver() as receiver:
+            async with asyncio.timeout(TIMEOUT), transport.open_receiver() as receiver:
                 await receiver.receive(1)
         except TransportError as error:
-            said.append(error)
-        return said
+            errors.append(error)
+        return errors
 
-    async def test_a_missing_queue_is_misconfigured_and_named(self, place: TransportFactory) -> None:
-        async with opened(place.missing()) as transport:
-            said = await self.failures(transport)
-        assert [type(error) for error in said] == [TransportMisconfigured] * 3
-        assert all(str(error).endswith(".") for error in said)
+    async def test_a_missing_queue_is_misconfigured_and_named(self, factory: TransportFactory) -> None:
+        async with opened(factory.missing()) as transport:
+            errors = await self.failures(transport)
+        assert [type(error) for error in errors] == [TransportMisconfigured] * 3
+        assert all(str(error).endswith(".") for error in errors)
 
-    async def test_a_server_that_cannot_be_reached_is_unavailable(self, place: TransportFactory) -> None:
-        async with opened(place.unreachable()) as transport:
-            said = await self.failures(transport)
-        assert [type(error) for error in said] == [TransportUnavailable] * 3
-        assert all(str(error).endswith(".") for error in said)
+    async def test_a_server_that_cannot_be_reached_is_unavailable(self, factory: TransportFactory) -> None:
+        async with opened(factory.unreachable()) as transport:
+            errors = await self.failures(transport)
+        assert [type(error) for error in errors] == [TransportUnavailable] * 3
+        assert all(str(error).endswith(".") for error in errors)

@@ -1,4 +1,4 @@
-"""The complete suite. To test a transport, inherit it and define the fixture `place`."""
+"""The complete suite. To test a transport, inherit it and define the fixture `factory`."""
 
 from sidelane.conformance.transports.dead_letters import DeadLettering
 from sidelane.conformance.transports.ordering import MessageGroups

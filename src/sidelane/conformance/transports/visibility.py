@@ -4,13 +4,13 @@ import asyncio
 from contextlib import suppress
 
 from sidelane.conformance.transports.fixtures import (
-    PATIENCE,
-    QUIET,
+    IDLE_TIME,
+    TIMEOUT,
     TransportFactory,
     TransportSuite,
+    assert_no_message,
     bodies,
     messages,
-    nothing,
     opened,
     send,
     take,
@@ -25,23 +25,23 @@ class VisibilityTimeouts(TransportSuite):
         await send(transport, *messages("a"))
         async with transport.open_receiver() as receiver:
             await take(receiver)
-            await nothing(receiver)
+            await assert_no_message(receiver)
 
     async def test_an_unacknowledged_message_is_redelivered(
-        self, place: TransportFactory, transport: Transport
+        self, factory: TransportFactory, transport: Transport
     ) -> None:
         await send(transport, *messages("acknowledged", "extended", "forgotten", "late"))
-        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=factory.min_visibility_timeout) as receiver:
             taken = {delivery.message.body: delivery for delivery in await take(receiver, 4)}
             await taken["acknowledged"].ack()
-            await taken["extended"].extend(place.shortest_hold + PATIENCE)
-            await asyncio.sleep(place.shortest_hold + QUIET)
+            await taken["extended"].extend(factory.min_visibility_timeout + TIMEOUT)
+            await asyncio.sleep(factory.min_visibility_timeout + IDLE_TIME)
             await taken["late"].ack()
-            await taken["late"].extend(PATIENCE)
+            await taken["late"].extend(TIMEOUT)
             again = {delivery.message.body: delivery for delivery in await take(receiver, 2)}
             assert sorted(again) == ["forgotten", "late"]
             assert {name: again[name].message.id for name in again} == {name: taken[name].message.id for name in again}
-            await nothing(receiver)
+            await assert_no_message(receiver)
 
     async def test_an_acknowledged_message_is_never_redelivered(self, transport: Transport) -> None:
         await send(transport, *messages("a", "b"))
@@ -49,7 +49,7 @@ class VisibilityTimeouts(TransportSuite):
             for delivery in await take(receiver, 2):
                 await delivery.ack()
         async with transport.open_receiver() as receiver:
-            await nothing(receiver)
+            await assert_no_message(receiver)
 
     async def test_calls_after_the_acknowledgement_change_nothing(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
@@ -60,7 +60,7 @@ class VisibilityTimeouts(TransportSuite):
             await delivery.extend(1)
             await delivery.release()
             await delivery.dead_letter("too late")
-            await nothing(receiver)
+            await assert_no_message(receiver)
 
     async def test_a_released_message_is_redelivered_at_once(self, transport: Transport) -> None:
         await send(transport, *messages("a"))
@@ -78,23 +78,25 @@ class VisibilityTimeouts(TransportSuite):
         async with transport.open_receiver() as receiver:
             (delivery,) = await take(receiver)
             await delivery.release(1.0)
-            await nothing(receiver, 0.6)
+            await assert_no_message(receiver, 0.6)
             assert bodies(await take(receiver)) == ["a"]
 
     async def test_an_extended_message_is_not_redelivered_after_the_first_timeout(
-        self, place: TransportFactory, transport: Transport
+        self, factory: TransportFactory, transport: Transport
     ) -> None:
         await send(transport, *messages("a"))
-        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=factory.min_visibility_timeout) as receiver:
             (delivery,) = await take(receiver)
-            await delivery.extend(place.shortest_hold + PATIENCE)
-            await asyncio.sleep(place.shortest_hold + QUIET)
+            await delivery.extend(factory.min_visibility_timeout + TIMEOUT)
+            await asyncio.sleep(factory.min_visibility_timeout + IDLE_TIME)
             await delivery.release()
             assert bodies(await take(receiver)) == ["a"]
 
-    async def test_deliveries_of_a_message_are_counted(self, place: TransportFactory) -> None:
-        way = await place.way(dead_letters="own")  # some services count only where they bury what comes too often
-        async with opened(way.open()) as transport, transport.open_receiver() as receiver:
+    async def test_deliveries_of_a_message_are_counted(self, factory: TransportFactory) -> None:
+        channel = await factory.channel(
+            dead_letters="own"
+        )  # some services count only where they bury what comes too often
+        async with opened(channel.open()) as transport, transport.open_receiver() as receiver:
             await send(transport, *messages("a"))
             for count in (1, 2, 3):
                 (delivery,) = await take(receiver)
@@ -125,17 +127,17 @@ class ReceiverShutdown(TransportSuite):
     async def test_a_cancelled_receive_ends_at_once_and_loses_no_message(self, transport: Transport) -> None:
         async with transport.open_receiver() as receiver:
             for body in ("a", "b", "c"):
-                await nothing(receiver, 0.1)  # cancels it
+                await assert_no_message(receiver, 0.1)  # cancels it
                 await send(transport, *messages(body))
                 assert bodies(await take(receiver)) == [body]
 
     async def test_a_message_that_arrives_during_a_cancelled_receive_is_redelivered(
-        self, place: TransportFactory, transport: Transport
+        self, factory: TransportFactory, transport: Transport
     ) -> None:
-        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
-            await nothing(receiver, 0.1)
+        async with transport.open_receiver(visibility_timeout=factory.min_visibility_timeout) as receiver:
+            await assert_no_message(receiver, 0.1)
         await send(transport, *messages("a"))
-        async with transport.open_receiver(visibility_timeout=place.shortest_hold) as receiver:
+        async with transport.open_receiver(visibility_timeout=factory.min_visibility_timeout) as receiver:
             assert bodies(await take(receiver)) == ["a"]
 
     async def test_closing_a_transport_twice_is_allowed(self, transport: Transport) -> None:
@@ -147,9 +149,9 @@ class ReceiverShutdown(TransportSuite):
 class CompetingReceivers(TransportSuite):
     """Several receivers of one channel."""
 
-    async def test_each_message_is_delivered_to_one_receiver(self, place: TransportFactory) -> None:
-        way = await place.way()
-        async with opened(way.open()) as one, opened(way.open()) as other:
+    async def test_each_message_is_delivered_to_one_receiver(self, factory: TransportFactory) -> None:
+        channel = await factory.channel()
+        async with opened(channel.open()) as one, opened(channel.open()) as other:
             await send(one, *messages(*(str(number) for number in range(30))))
             async with one.open_receiver() as first, other.open_receiver() as second:
                 came: list[Delivery] = []
@@ -162,9 +164,9 @@ class CompetingReceivers(TransportSuite):
                             all_came.set()
 
                 receiving = [asyncio.create_task(receive(each)) for each in (first, second)]
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     await all_came.wait()
-                await asyncio.sleep(QUIET)
+                await asyncio.sleep(IDLE_TIME)
                 for task in receiving:
                     task.cancel()
                 await asyncio.wait(receiving)

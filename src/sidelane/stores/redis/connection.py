@@ -109,9 +109,9 @@ class Server:
         fields = (self._url.prefix, now, secrets.token_hex(8), packed)
         return await self.retry(lambda: self._evaluate(wanted, fields))
 
-    async def command(self, *words: str | int) -> Any:
+    async def command(self, *arguments: str | int) -> Any:
         """Run one plain command."""
-        return await self.retry(lambda: self._execute(words))
+        return await self.retry(lambda: self._execute(arguments))
 
     async def retry(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call, and repeat it for `RETRY_TIMEOUT` seconds while the server cannot be reached."""
@@ -148,7 +148,7 @@ class Server:
         # the server was restarted, or has never run this script
         return await self._execute(("EVAL", wanted.text, 1, *fields), replicated=replicated)
 
-    async def _execute(self, words: tuple[str | int | bytes, ...], *, replicated: bool = False) -> Any:
+    async def _execute(self, arguments: tuple[str | int | bytes, ...], *, replicated: bool = False) -> Any:
         async with self._slots:
             primary = self._primary
             if primary is None or self._error is not None:
@@ -156,17 +156,19 @@ class Server:
             try:
                 with translate_errors():
                     async with asyncio.timeout(self._url.response_timeout):
-                        return await self._exchange(primary, words, replicated)
+                        return await self._exchange(primary, arguments, replicated)
             except (exceptions.RedisError, OSError) as error:
                 if primary is self._primary and is_transient(error):
                     self._error = error
                 raise
 
-    async def _exchange(self, primary: ConnectionPool, words: tuple[str | int | bytes, ...], replicated: bool) -> Any:
+    async def _exchange(
+        self, primary: ConnectionPool, arguments: tuple[str | int | bytes, ...], replicated: bool
+    ) -> Any:
         connection = await primary.acquire()
         try:
             # hiredis packs a command of thousands of words ten times faster than redis-py
-            await connection.send_packed_command(pack_command(words))  # type: ignore[arg-type] # typed for tuples of one item
+            await connection.send_packed_command(pack_command(arguments))  # type: ignore[arg-type] # typed for tuples of one item
             answer = await connection.read_response()
             if replicated:
                 await self._wait_for_replicas(connection)

@@ -13,7 +13,7 @@ from sidelane.model.errors import StoreMisconfigured
 from sidelane.stores.redis.errors import is_transient, translate_errors
 from sidelane.stores.redis.url import Endpoint, RedisUrl
 
-ASK_TIMEOUT = 1.0
+QUERY_TIMEOUT = 1.0
 """Seconds until a server that is asked for the primary counts as unavailable."""
 
 
@@ -47,7 +47,7 @@ class SingleServer:
         return await self._cluster.locate(previous_error) if self._cluster else endpoint
 
     async def _check(self, endpoint: Endpoint) -> None:
-        info = read_info(await _ask(self._url.connection(endpoint), "INFO"))
+        info = read_info(await _query(self._url.connection(endpoint), "INFO"))
         if "sentinel_masters" in info:
             raise StoreMisconfigured(
                 f"The store {self._url.name} is a sentinel: set SIDELANE_STORE to redis+sentinel:// with the service at "
@@ -70,7 +70,7 @@ class Sentinels:
         for sentinel in _shuffled(self._url.hosts):
             connection = self._url.connection({**sentinel, **self._url.sentinel})
             try:
-                answer = await _ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.service)
+                answer = await _query(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.service)
             except (exceptions.RedisError, OSError) as error:
                 if not is_transient(error):
                     raise self._misconfigured(error) from error
@@ -111,7 +111,7 @@ class Cluster:
         last: Exception | None = None
         for node in _shuffled([*self._url.hosts, *(node for node in self._found if node not in self._url.hosts)]):
             try:
-                answer = await _ask(self._url.connection(node), "CLUSTER", "SLOTS")
+                answer = await _query(self._url.connection(node), "CLUSTER", "SLOTS")
             except (exceptions.RedisError, OSError) as error:
                 if not is_transient(error):
                     raise
@@ -122,13 +122,13 @@ class Cluster:
                 return owner
         raise last or exceptions.ClusterDownError(f"no node has the slot {self._slot}")
 
-    def _read(self, answer: Iterable[Sequence[Any]], asked: Endpoint) -> Endpoint | None:
+    def _read(self, answer: Iterable[Sequence[Any]], queried: Endpoint) -> Endpoint | None:
         """Remember the nodes in an answer, and return the one with the slot, if any."""
         owner = None
         found = []
         for first, last, *nodes in answer:
             endpoints = [
-                {"host": host if host not in (None, "", "?") else asked["host"], "port": port}
+                {"host": host if host not in (None, "", "?") else queried["host"], "port": port}
                 for host, port, *_ in nodes
             ]
             found += [endpoint for endpoint in endpoints if endpoint not in found]
@@ -148,13 +148,13 @@ def _shuffled(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     return random.sample(endpoints, len(endpoints))
 
 
-async def _ask(connection: Connection, *words: str) -> Any:
+async def _query(connection: Connection, *arguments: str) -> Any:
     """Send one command to a server and return its reply."""
     with translate_errors():
         try:
-            async with asyncio.timeout(ASK_TIMEOUT):
+            async with asyncio.timeout(QUERY_TIMEOUT):
                 await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_command(*words)
+                await connection.send_command(*arguments)
                 return await connection.read_response()
         finally:
             await connection.disconnect(nowait=True)

@@ -287,8 +287,8 @@ def position_of(answer: Sequence[Any]) -> QueuePosition:
 
 
 def limit_stats_of(answer: Sequence[Any]) -> LimitStats:
-    limit, most, held, blocked, after = answer
-    return LimitStats(id=limit, max=most, used=held, waiting=blocked, available_in=time_of(after))
+    limit, size, used, blocked, after = answer
+    return LimitStats(id=limit, max=size, used=used, waiting=blocked, available_in=time_of(after))
 
 
 def matches_labels(record: JobRecord, query: Query) -> bool:
@@ -318,7 +318,7 @@ def _end_data(job_id: str, state: State, text: str) -> str:
 
 
 def _failure(text: str) -> Failure:
-    header, kept = text.split("\n", 1)
+    header, fields = text.split("\n", 1)
     attempt, at = header.split(" ")
-    problem, error, traceback = json.loads(kept)
+    problem, error, traceback = json.loads(fields)
     return Failure(problem=load_problem(problem), error=error, traceback=traceback, attempt=int(attempt), at=float(at))

@@ -54,30 +54,30 @@ class RedisUrl:
         login, _, hosts = authority.rpartition("@")
         path, _, query = rest[len(authority) :].partition("#")[0].partition("?")
         # an unescaped / ? or # in a password ends the authority early, so everything up to the last @ may be a password
-        shown = f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+        redacted = f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
         if "@" in rest[len(authority) :]:
-            _refuse(shown, ", which cannot be read: write %2F %3F %23 %40 for / ? # @ in a user, password or option")
+            _refuse(redacted, ", which cannot be read: write %2F %3F %23 %40 for / ? # @ in a user, password or option")
         options = dict(parse_qsl(query))
         name = options.pop("name", DEFAULT_NAME)
         if not _NAME.fullmatch(name):
-            _refuse(shown, f" with the name {name!r}: a store's name is 1 to 64 letters, digits or any of '_.-'")
+            _refuse(redacted, f" with the name {name!r}: a store's name is 1 to 64 letters, digits or any of '_.-'")
         min_replicas = options.pop("wait", "0")
         if not _MIN_REPLICAS.fullmatch(min_replicas):
             _refuse(
-                shown,
+                redacted,
                 f" with wait={min_replicas!r}: that is the number of replicas that must have a write, from 0 to 99",
             )
         sentinel = {part: options.pop(f"sentinel_{part}", None) for part in ("username", "password")}
-        service, database = _split_service(path, scheme_topology, shown)
-        _check_form(transport, scheme_topology, hosts, database, shown)
+        service, database = _split_service(path, scheme_topology, redacted)
+        _check_form(transport, scheme_topology, hosts, database, redacted)
         port = _PORTS[_TOPOLOGIES[scheme_topology]]
-        connection_options = _options(transport, login, database, options, shown)
+        connection_options = _options(transport, login, database, options, redacted)
         parsed = cls(
             topology=_TOPOLOGIES[scheme_topology],
-            hosts=({},) if transport == "unix" else tuple(_endpoint(host, port, shown) for host in hosts.split(",")),
+            hosts=({},) if transport == "unix" else tuple(_endpoint(host, port, redacted) for host in hosts.split(",")),
             options={**connection_options, "socket_timeout": None},
             prefix=f"{{{name}}}",
-            name=shown,
+            name=redacted,
             service=service,
             sentinel={**sentinel, "db": 0},
             response_timeout=connection_options["socket_timeout"],
@@ -93,42 +93,44 @@ class RedisUrl:
         return kind(**options)
 
 
-def _split_service(path: str, topology: str, shown: str) -> tuple[str, str]:
+def _split_service(path: str, topology: str, redacted: str) -> tuple[str, str]:
     """Split a path into the sentinels' service, if any, and the rest."""
     if topology != "sentinel":
         return "", path
     service, slash, database = path.removeprefix("/").partition("/")
     if not service:
-        _refuse(shown, ", which names no service of the sentinels: write redis+sentinel://host:26379/mymaster")
+        _refuse(redacted, ", which names no service of the sentinels: write redis+sentinel://host:26379/mymaster")
     return unquote(service), slash + database
 
 
-def _check_form(transport: str, topology: str, hosts: str, path: str, shown: str) -> None:
+def _check_form(transport: str, topology: str, hosts: str, path: str, redacted: str) -> None:
     """Raise `ConfigurationError` for forms that redis-py would silently misread."""
     if transport == "unix":
         if hosts or path in ("", "/"):
-            _refuse(shown, ", which names no socket: write unix:///var/run/redis.sock, with three slashes")
+            _refuse(redacted, ", which names no socket: write unix:///var/run/redis.sock, with three slashes")
     elif not _DATABASE.fullmatch(path):
-        _refuse(shown, ", which names no database: that is a number at the end, as in redis://host:6379/0")
+        _refuse(redacted, ", which names no database: that is a number at the end, as in redis://host:6379/0")
     if "," in hosts and not topology:
-        _refuse(shown, ", which names several servers: write redis+sentinel:// or redis+cluster:// if they are those")
+        _refuse(
+            redacted, ", which names several servers: write redis+sentinel:// or redis+cluster:// if they are those"
+        )
 
 
-def _endpoint(host: str, port: int, shown: str) -> Endpoint:
+def _endpoint(host: str, port: int, redacted: str) -> Endpoint:
     """Parse a host with or without a port."""
     try:
         parts = urlsplit(f"//{host}")
         return {"host": parts.hostname or "localhost", "port": parts.port or port}
     except ValueError:
-        _refuse(shown, f", which cannot be read: {host!r} is no host and port")
+        _refuse(redacted, f", which cannot be read: {host!r} is no host and port")
 
 
-def _options(transport: str, login: str, path: str, query: dict[str, str], shown: str) -> dict[str, Any]:
+def _options(transport: str, login: str, path: str, query: dict[str, str], redacted: str) -> dict[str, Any]:
     """Parse the options of a connection as redis-py does."""
     try:
         found = dict(parse_url(f"{transport}://{path}?{urlencode(query)}"))
     except ValueError as error:
-        raise ConfigurationError(f"SIDELANE_STORE is {shown!r}, which cannot be read: {error}") from error
+        raise ConfigurationError(f"SIDELANE_STORE is {redacted!r}, which cannot be read: {error}") from error
     user, _, password = login.partition(":")
     if user:
         found["username"] = unquote(user)
@@ -152,5 +154,5 @@ def _check_options(url: RedisUrl) -> None:
         raise ConfigurationError(f"SIDELANE_STORE is {url.name!r} with options that cannot be used: {error}") from error
 
 
-def _refuse(shown: str, why: str) -> NoReturn:
-    raise ConfigurationError(f"SIDELANE_STORE is {shown!r}{why}.")
+def _refuse(redacted: str, why: str) -> NoReturn:
+    raise ConfigurationError(f"SIDELANE_STORE is {redacted!r}{why}.")

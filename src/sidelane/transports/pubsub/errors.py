@@ -39,5 +39,5 @@ def to_transport_error(error: BaseException, path: str, *, needs: str) -> Transp
 
 def _message(error: BaseException) -> str:
     """Return the error's message on one line, without a full stop."""
-    words = error.message if isinstance(error, exceptions.GoogleAPICallError) and error.message else str(error)
-    return " ".join(words.split()).rstrip(".") or type(error).__name__
+    text = error.message if isinstance(error, exceptions.GoogleAPICallError) and error.message else str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

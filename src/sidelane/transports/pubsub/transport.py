@@ -39,8 +39,8 @@ class PubSubTransport:
         if topic is None:
             return [TransportMisconfigured(f"{self._endpoint}: add topic=… to send.") for _ in messages]
         too_large = {
-            place: TransportMisconfigured(f"A message of {size:,} bytes: Pub/Sub accepts {self.max_message_size:,}.")
-            for place, message in enumerate(messages)
+            index: TransportMisconfigured(f"A message of {size:,} bytes: Pub/Sub accepts {self.max_message_size:,}.")
+            for index, message in enumerate(messages)
             if (size := message.size) > self.max_message_size
         }
 
@@ -48,8 +48,8 @@ class PubSubTransport:
             await self._publish(topic, some)
 
         sending = PublishCall(messages, publish)
-        await sending.run([place for place in range(len(messages)) if place not in too_large])
-        return [(too_large | sending.answers)[place] for place in range(len(messages))]
+        await sending.run([index for index in range(len(messages)) if index not in too_large])
+        return [(too_large | sending.answers)[index] for index in range(len(messages))]
 
     @asynccontextmanager
     async def open_receiver(self, *, visibility_timeout: float = VISIBILITY_TIMEOUT) -> AsyncIterator[Receiver]:
