@@ -1,4 +1,4 @@
-"""Sidelane puts slow requests in a lane of their own."""
+"""Durable jobs for FastAPI endpoints that take seconds or minutes."""
 
 from sidelane.app import Sidelane
 from sidelane.callbacks.message_callback import MessageCallback

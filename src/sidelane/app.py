@@ -200,14 +200,14 @@ class Sidelane:
             name, call, cron=cron, every=every, timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
         )
 
-    def consumer(self, address: Endpoint, *, name: str | None = None) -> Callable[[MessageHandler], Consumer]:
+    def consumer(self, endpoint: Endpoint, *, name: str | None = None) -> Callable[[MessageHandler], Consumer]:
         """Submit a job for each message of an endpoint: `@lane.consumer(Sqs("requests"))` over a function of the message.
 
         The function returns a call, or None to skip the message. Every worker calls it, on its event loop. ValueError (pydantic's
         too), TypeError, KeyError and `ArgumentsError` mean that the message is malformed. `name` is the function's by default; the
         ids of jobs consist of it and the message's id. Raises `ConfigurationError`.
         """
-        return partial(self.consumers.declare, address, name)
+        return partial(self.consumers.declare, endpoint, name)
 
     async def submit(self, call: Call[R]) -> Job[R]:
         """Submit a call as a durable job.

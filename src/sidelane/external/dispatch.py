@@ -179,7 +179,7 @@ class Dispatcher:
         """End the attempt as failed. The job that was to send it has done its part by that: one failure is one dead letter."""
         failed = DispatchFailed(detail)
         reason = f"{type(error).__name__}: {error}"[:1000]
-        logger.error("job %s could not be handed over to %s: %s", record.id, task.routing.send_to, reason)
+        logger.error("job %s could not be dispatched to %s: %s", record.id, task.routing.send_to, reason)
         failure = Failure(problem=failed.problem(), error=reason)
         ended = retry_or_fail(failure, failed, failures=record.failures, retry=task.policy.retry)
         outcome = add_job_context(ended, record.id, lease.attempt)
