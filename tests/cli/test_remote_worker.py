@@ -21,7 +21,7 @@ def test_both_endpoints_are_required(sidelane: Command) -> None:
 def test_an_invalid_endpoint_is_explained(sidelane: Command) -> None:
     result = sidelane("remote-worker", LANE, "--receive-from", "jobs", "--reply-to", "sqs://replies")
     assert result.exit_code == 3
-    assert "'jobs' is not the address of a transport" in result.stderr
+    assert "'jobs' is not an endpoint" in result.stderr
     assert "sqs://" in result.stderr
 
 

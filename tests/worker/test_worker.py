@@ -577,7 +577,7 @@ async def test_job_that_no_worker_can_run_is_logged_once(lane: Sidelane, caplog:
         job = await heavy.submit()
         for _ in range(2):
             assert not await lane.client.has_worker((await job.record()).spec)
-    assert [record.getMessage() for record in caplog.records if "serves" in record.getMessage()] == [
+    assert [record.getMessage() for record in caplog.records if "no live worker" in record.getMessage()] == [
         "no live worker runs task 'heavy' (version 1) of queue 'gpu': its jobs wait until one does"
     ]
 
