@@ -83,6 +83,7 @@ async def until_up(client: httpx2.AsyncClient, port: int) -> None:
 
 
 @pytest.mark.row("R9")
+@pytest.mark.long
 async def test_readme_example_answers_as_printed_and_survives_a_killed_worker(tmp_path: Path) -> None:
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(source.splitlines()) <= 26

@@ -95,7 +95,7 @@ def test_invalid_trace_is_dropped_and_the_event_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "reason"),
     [
         ("", "not JSON: EOF"),
         ('{"specversion": "1.0", "id"', "not JSON: EOF"),
@@ -124,8 +124,8 @@ def test_invalid_trace_is_dropped_and_the_event_kept() -> None:
         (text(data_base64="e30=", datacontenttype="image/png"), "see its datacontenttype"),
     ],
 )
-def test_invalid_event_is_refused_with_a_reason_that_does_not_quote_it(body: str | bytes, send_error: str) -> None:
+def test_invalid_event_is_refused_with_a_reason_that_does_not_quote_it(body: str | bytes, reason: str) -> None:
     with pytest.raises(MalformedMessage) as refused:
         read(body)
-    assert send_error in str(refused.value)
+    assert reason in str(refused.value)
     assert "hid" not in str(refused.value)

@@ -166,6 +166,7 @@ async def test_idle_isolation_worker_exits(lane: Sidelane, monkeypatch: pytest.M
         await until(lambda: not alive(pid), "it has ended", within=TIMEOUT)
 
 
+@pytest.mark.long
 async def test_small_worker_runs_isolated_jobs_in_at_most_two_processes(lane: Sidelane) -> None:
     jobs = [
         await lost(lane, tasks.waits.call(1.5)) for _ in range(6)
