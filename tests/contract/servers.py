@@ -1,11 +1,13 @@
 """Redis and Valkey servers for tests, each with its own port, folder and append-only file."""
 
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +19,7 @@ KINDS = ("valkey", "redis")
 EVERY_KIND = (KINDS[0], pytest.param(KINDS[1], marks=pytest.mark.long))
 """Parameters for tests that run on every kind; the second only with `-m long`."""
 
+SERVER_PORTS = 15_000, 32_000
 _FAST_CRON = ("--hz", "100")  # ten times the default, for fast shutdown and failover
 
 
@@ -55,7 +58,7 @@ class RunningServer:
         self._options = options or self._options
         command = self.command(*self._options)
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
@@ -122,7 +125,9 @@ class RunningServer:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that is free, below those that the system gives to outgoing connections, which may take one at any time."""
+    while True:
+        port = random.randrange(*SERVER_PORTS)  # not a secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

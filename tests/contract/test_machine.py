@@ -44,5 +44,5 @@ class InAFile(StoreMachine):
 TestInMemory = InMemory.TestCase
 TestInMemory.settings = profile
 
-TestInAFile = pytest.mark.long(InAFile.TestCase)
+TestInAFile = pytest.mark.timeout(900)(pytest.mark.long(InAFile.TestCase))  # a busy disk makes its many commits slow
 TestInAFile.settings = settings(profile, max_examples=max(profile.max_examples // 4, 1))
