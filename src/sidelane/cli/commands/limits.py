@@ -24,7 +24,7 @@ COLUMNS = Columns(
 
 NEARLY_FULL = 0.8
 
-commands = typer.Typer(cls=DefaultListGroup, help="Limits in use. Without a command: list them.")
+commands = typer.Typer(cls=DefaultListGroup, help="List the limits in use. Without a command: list them.")
 
 
 @commands.command("list")
