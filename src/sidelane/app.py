@@ -115,7 +115,7 @@ class Sidelane:
     @property
     def dead_letter(self) -> TaskDecorator:
         """Register the task that runs for each job that fails for good: `@lane.dead_letter`, over a function of one argument,
-        `letter: FinishedJob`. It runs as a job of its own, with a policy as for `task`; its own failures do not run it again.
+        `letter: FinishedJob`. It runs as a separate job, with a policy as for `task`; its own failures do not run it again.
 
         Raises as `task` does, and `TaskDeclarationError` on a second one.
         """
@@ -136,7 +136,7 @@ class Sidelane:
         """Register a task of one argument that runs elsewhere: its jobs go to `send_to`, and end by messages of `replies_from`.
 
         Without `replies_from` they end over HTTP, or by `complete`. `encode` and `decode` convert messages for workers with a
-        format of their own. The policy is as for `task`; `timeout` bounds the wait for each reply. Raises as `task` does, and
+        different format. The policy is as for `task`; `timeout` bounds the wait for each reply. Raises as `task` does, and
         `ConfigurationError`.
         """
         routing = Routing(send_to=send_to, replies_from=replies_from, encode=encode, decode=decode)

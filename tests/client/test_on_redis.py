@@ -1,4 +1,4 @@
-"""A lane on Redis with a worker of its own, from submit to the last event."""
+"""A lane on Redis and its worker, from submit to the last event."""
 
 import asyncio
 import json

@@ -31,7 +31,7 @@ MAX_LOOKUPS = 500
 
 
 class Resolver:
-    """Looks hosts up in threads of its own: a name server that does not answer blocks nobody else. Joins concurrent lookups."""
+    """Resolves host names in separate threads, so that a slow name server blocks nothing else. Joins concurrent lookups."""
 
     def __init__(self) -> None:
         self._threads: ThreadPoolExecutor | None = None

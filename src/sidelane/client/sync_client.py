@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class SyncClient:
-    """An open lane whose event loop runs in a thread of its own. Each method blocks until its result is there."""
+    """An open lane whose event loop runs in a separate thread. Each method blocks until it has its result."""
 
     def __init__(self, open_lane: Callable[[], AbstractAsyncContextManager[Any]], client: Callable[[], Client]) -> None:
         self._open_lane = open_lane

@@ -20,7 +20,7 @@ from sidelane.transports.contract import Endpoint
 from sidelane.transports.endpoints import require_receivable
 
 MAX_REASON_LENGTH = 500
-"""Characters of the reason that goes with a dead letter."""
+"""Maximum characters of a dead letter's reason."""
 
 MALFORMED = (MalformedMessage, ArgumentsError, PayloadTooLarge, ValueError, TypeError, LookupError)
 """Exceptions of a consumer's function that mean that the message is bad: another attempt would not help."""

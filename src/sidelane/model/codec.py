@@ -90,7 +90,7 @@ class Codec(Generic[T]):
         return SchemaValidator(_failing_fast(self._adapter.core_schema), _use_prebuilt=False)
 
     def has(self, type_: type) -> bool:
-        """Return whether values may contain a `type_`, a type with a core schema of its own."""
+        """Return whether values may contain a `type_`, a type that defines its core schema."""
         return _has(self._adapter.core_schema, type_)
 
     def schema(self) -> dict[str, Any]:

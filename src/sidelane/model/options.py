@@ -143,7 +143,7 @@ class Options:
 
     def _check_texts(self) -> None:
         if self.id == RESERVED_ID:
-            raise ArgumentsError(f"id={self.id!r}: this id is reserved, as GET /jobs/{self.id} is a route of its own.")
+            raise ArgumentsError(f"id={self.id!r}: this id is reserved, as GET /jobs/{self.id} is a separate route.")
         if self.id is not None and not is_id(self.id):
             raise ArgumentsError(f"id={self.id!r}: an id is 1 to 128 letters, digits or any of '._~-'.")
         for name in ("user", "key", "unique"):

@@ -52,7 +52,7 @@ class Lost:
 class Dispatched:
     """The attempt goes on at an external worker. The bearer of its lease has `timeout` seconds to end it (rule 12).
 
-    `sending` is submitted in the same step: the job that sends it, with an id of its own.
+    `sending` is submitted in the same step: the job that sends it, with a separate id.
     """
 
     timeout: float

@@ -32,7 +32,7 @@ DECIMALS = 3
 class Schedule:
     """A job to submit, and its times: a cron expression in a time zone, or every so many seconds (counted from 1970).
 
-    Of missed runs, "skip" submits none, "once" the last, "all" each. `spec` is a template: each run gets an id of its own.
+    Of missed runs, "skip" submits none, "once" the last, "all" each. `spec` is a template: each run gets a new id.
     `aliases` are former names.
     """
 

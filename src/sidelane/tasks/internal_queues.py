@@ -1,4 +1,4 @@
-"""Internal queues: callbacks, dispatches and file cleanup run as jobs of their own, which never take a slot of a user's job.
+"""Internal queues: callbacks, dispatches and file cleanup run as separate jobs, which never take a slot of a user's job.
 
 Every worker runs them, whichever queues it was started for.
 """

@@ -102,7 +102,7 @@ def are_compatible(one: LimitPolicy, other: LimitPolicy) -> bool:
 
 
 def as_waiting(spec: JobSpec) -> JobSpec:
-    """Return a job that is never rejected, as nobody would see that: it waits for each limit and ignores `max_queued` (rule 9)."""
+    """Return a job that waits for each limit and ignores `max_queued` (rule 9): no caller would see a rejection."""
     return replace(spec, limits=tuple(replace(limit, on_limit="wait") for limit in spec.limits), max_queued=None)
 
 

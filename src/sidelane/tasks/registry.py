@@ -78,7 +78,7 @@ class Registry:
     def callback_call(self, callback: Callback, settings: Settings) -> Call[Any]:
         """Return the call that delivers a callback of the job it follows. Raises `ArgumentsError`.
 
-        Its user is the receiver, so that receivers share the queue fairly and each has slots of its own.
+        Its user is the receiver, so that receivers share the queue fairly and each has separate slots.
         """
         receiver, target = callback.destination(settings)
         deliver = self.tasks[CALLBACK_TASK].options(user=receiver)

@@ -20,7 +20,7 @@ SECURITY_HEADERS = {
 
 
 def file_router(files: Callable[[], Files]) -> APIRouter:
-    """Return the router of signed URLs. Only folder storage needs it; S3 and GCS sign URLs of their own."""
+    """Return the router of signed URLs. Only folder storage needs it; S3 and GCS sign their URLs themselves."""
     router = APIRouter(route_class=ProblemRoute, tags=["files"])
     not_found = {404: "There is no such link, it has expired, or its file was removed."}
 

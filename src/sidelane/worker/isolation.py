@@ -1,6 +1,6 @@
 """Isolation workers as seen by the worker that starts them (rule 7).
 
-A job that lost two workers may be what kills them. It runs in a process of its own: one slot, with its own lease, heartbeat and
+A job that lost two workers may be what kills them. It runs in a separate process: one slot, with its own lease, heartbeat and
 store connection, so that no other job is lost with it. If the parent dies, the process finishes the job it runs.
 """
 

@@ -144,7 +144,7 @@ class ReferenceStore:
                 self._debit(limit)
 
     def append(self, append: EventAppend) -> bool:
-        """Append, and return whether the lease is valid. Repeated events are ignored; a gap is recorded by an event of its own."""
+        """Append, and return whether the lease is valid. Repeated events are ignored; a gap event records missing ones."""
         job = self.jobs.get(append.lease.job_id)
         if job is None or job.lease != append.lease:
             return False

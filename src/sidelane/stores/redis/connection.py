@@ -35,7 +35,7 @@ _REPLICATED_VERBS = frozenset(
 )  # fmt: skip
 """Verbs whose writes must reach the replicas that the URL asks for."""
 
-# WAIT waits for the writes of its own connection. A repeated call may write nothing, so this key is written before it.
+# WAIT covers only writes on the same connection. A repeated call may write nothing, so this key is written before WAIT.
 _REPLICATION_MARK = "#!lua flags=allow-oom\nredis.call('SET', KEYS[1] .. ':replication_mark', '')"
 
 T = TypeVar("T")

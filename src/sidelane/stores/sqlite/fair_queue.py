@@ -2,7 +2,7 @@
 
 Each user with ready jobs has a user queue with a start tag `S`. The lowest tag is next; of equal tags, the one with the older head.
 A job taken from a user queue moves the virtual clock `V` to `S` if that is later. The new start tag is `max(V, S + 1)`.
-Isolated jobs have user queues of their own, so that no claim reads jobs that it may not take.
+Isolated jobs have separate user queues, so that no claim reads jobs that it may not take.
 """
 
 from collections.abc import Iterable, Iterator
