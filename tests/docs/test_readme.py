@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.contract.servers import free_port
+
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 SIDELANE = [sys.executable, "-m", "sidelane.cli"]
 
@@ -22,13 +23,6 @@ MIN_LIFETIME = 4.0
 """Seconds; `sidelane dev` does not restart a process that ended sooner, since its code is probably wrong."""
 
 pytestmark = pytest.mark.system
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def curls(port: int) -> list[httpx2.Request]:
