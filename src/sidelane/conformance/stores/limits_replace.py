@@ -19,7 +19,7 @@ from sidelane.conformance.stores.actions import (
     submit_rejected,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
-from sidelane.model.job import FollowUp, JobRecord, JobSpec, State, Submission
+from sidelane.model.job import FINISHED, FollowUp, JobRecord, JobSpec, State, Submission
 from sidelane.model.outcome import Cancelled, LeaseStatus, Succeeded
 from sidelane.stores.contract import Store, job_topic, worker_topic
 
@@ -70,6 +70,14 @@ class ReplacingLimits(StoreSuite):
         await submit(store, *specs("newest", limits=(ONE,)))
         assert set(await states(store, *many, "new", "newer")) == {State.CANCELLED}
         assert ids(await claim(store)) == ["another", "newest"]
+
+    async def test_children_of_a_replaced_job_are_cancelled_before_the_next_job_of_the_call(self, store: Store) -> None:
+        follow = FollowUp(FINISHED, JobSpec(id="", task="follow"))
+        child = JobSpec(id="child", task="t", queue="other", parent="a", cascade=True, follow_ups=(follow,))
+        await submit(store, *specs("a", limits=(ONE,)), child)
+        answers = await store.submit([JobSpec(id=each, task="t", limits=(ONE,), max_queued=2) for each in "bc"])
+        assert [isinstance(answer, Submission) for answer in answers] == [True, False]
+        assert await states(store, "a", "child", "child.1.0") == [State.CANCELLED, State.CANCELLED, State.QUEUED]
 
     async def test_delayed_and_blocked_jobs_are_replaced_at_once(self, store: Store) -> None:
         await submit(store, JobSpec(id="delayed", task="t", delay=60, limits=(ONE,)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sidelane.model.job import JobSpec, Rejection, Submission
 from sidelane.stores.problems import batch_sealed, batch_unknown, limit_hit, queue_full, removed_before
 from sidelane.stores.sqlite import enqueue
-from sidelane.stores.sqlite.finalize import cancel_job
+from sidelane.stores.sqlite.finalize import cancel_job, run_post_actions
 from sidelane.stores.sqlite.limits import AppliedLimits, LimitCapacity, applied_limits
 from sidelane.stores.sqlite.rows import job_record, row_by_seq
 from sidelane.stores.sqlite.sql import Transaction, statements
@@ -114,7 +114,7 @@ class _Admission:
         self._capacity.take(applied.at_submit)
 
     def cancel_replaced(self, applied: AppliedLimits) -> None:
-        """Cancel the oldest written jobs of each limit that replaces, as many as a new job requires.
+        """Cancel the oldest written jobs of each limit that replaces, as many as a new job requires, and their children.
 
         If there are very many, because the limit had more slots before, later jobs cancel the rest.
         """
@@ -124,6 +124,7 @@ class _Admission:
             self._replaced += max(0, len(replaced) - 1)
             for (seq,) in replaced:
                 cancel_job(self._tx, row_by_seq(self._tx, seq))
+        run_post_actions(self._tx)  # the checks of the next job see their children cancelled, and the follow-ups of these
 
     def flush(self) -> None:
         """Write rates, and count anew, after the new jobs have been written."""
