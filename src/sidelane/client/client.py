@@ -48,7 +48,7 @@ class Client:
         self.settings = settings
         self.files = files or Files(settings.file_storage, url=settings.files_url, client=lambda: self)
         self._file_references = FileReferenceTracker(store, self.files)
-        self._submit = CallCoalescer(store.submit)
+        self._submit = CallCoalescer(store.submit, limit=store.submit_batch_size)
         self._secret: bytes | None = None
         self._workers: tuple[float, list[WorkerInfo]] = (-math.inf, [])
         self._warned: dict[tuple[str, str], float] = {}

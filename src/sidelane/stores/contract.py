@@ -134,6 +134,11 @@ class Store(JobSource, Batches, Schedules, Protocol):
     """The system of record for jobs."""
 
     @property
+    def submit_batch_size(self) -> int:
+        """How many concurrent submits of a process to join into one call at most, for the most jobs per second."""
+        ...
+
+    @property
     def description(self) -> str:
         """The database and its version, for display."""
         ...

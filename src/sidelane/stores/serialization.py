@@ -146,6 +146,8 @@ class _Fields:
         self.members = attrgetter(*self.names)
 
 
+_NOT_MAPPINGS = frozenset({str, int, float, bool, tuple})  # a check for `Mapping` is slow
+
 _FIELDS = {kind: _Fields(kind) for kind in (Problem, WorkerInfo, JobSpec, Limit, BatchSpec, Schedule)}
 
 
@@ -153,7 +155,7 @@ def _non_default_fields(value: Stored) -> dict[str, Any]:
     """Return the fields that differ from their defaults; loading fills in the defaults."""
     known = _FIELDS[type(value)]
     return {
-        name: dict(member) if type(member) is not str and isinstance(member, Mapping) else member
+        name: member if type(member) in _NOT_MAPPINGS else dict(member) if isinstance(member, Mapping) else member
         for name, member, default in zip(known.names, known.members(value), known.defaults, strict=True)
         if member is not default and member != default
     }

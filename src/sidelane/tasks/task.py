@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 
 from sidelane.files.file import ID_PREFIX
@@ -108,6 +109,7 @@ class Task(Generic[P, O_co, R]):
         self.mode: Mode = "process" if process else "loop" if self.signature.is_async else "thread"
         self.lane = lane
         self._options = options or Options()
+        self._original = self  # also of its copies with other options
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", name)
         self.__module__ = function.__module__
@@ -139,14 +141,17 @@ class Task(Generic[P, O_co, R]):
     @property
     def isolable(self) -> bool:
         """Whether an isolation worker may run its jobs: another process can import it, and open its resources (rule 7)."""
+        return self._original._isolable
+
+    @cached_property
+    def _isolable(self) -> bool:
         return (
             self.mode != "remote"
             and not self.name.startswith(INTERNAL_PREFIX)
             and not uses_exclusive(self.signature.uses)
-            and self._is_importable
+            and self._is_importable()
         )
 
-    @property
     def _is_importable(self) -> bool:
         module = sys.modules.get(self.function.__module__)
         if module is None or module.__name__ == "__main__":
@@ -277,9 +282,11 @@ class Call(Generic[R]):
 
     def _follow_ups(self, user: str | None, trace: str | None) -> tuple[FollowUp, ...]:
         registry, settings, options = self.task.lane.registry, self.task.lane.settings, self.options
-        following = [
-            FollowUp(frozenset({state}), call.template(user=user, trace=trace)) for state, call in options.following
-        ]
+        following = []
+        if options.follows:
+            following = [
+                FollowUp(frozenset({state}), call.template(user=user, trace=trace)) for state, call in options.following
+            ]
         following += [
             FollowUp(callback.states, registry.callback_call(callback, settings).template(trace=trace))
             for callback in options.callbacks(self.task.policy.callbacks)

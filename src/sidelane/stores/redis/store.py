@@ -43,6 +43,8 @@ Item = TypeVar("Item")
 class RedisStore:
     """A store on one Redis or Valkey server. Use it only in the event loop that opened it."""
 
+    submit_batch_size = 50  # the server runs one call while the process prepares the next
+
     def __init__(self, server: Server, notifier: Notifier, prefix: str, info: preflight.ServerInfo) -> None:
         self._server = server
         self._prefix = prefix
