@@ -45,7 +45,9 @@ Ts = TypeVarTuple("Ts")
 class SqliteStore:
     """Jobs in one SQLite database, for the event loop that opened it."""
 
-    submit_batch_size = 100  # the writer's thread competes with the loop for the interpreter, so few large calls are faster
+    submit_batch_size = (
+        100  # the writer's thread competes with the loop for the interpreter, so few large calls are faster
+    )
 
     def __init__(
         self,

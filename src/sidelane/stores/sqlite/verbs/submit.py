@@ -124,7 +124,9 @@ class _Admission:
             self._replaced += max(0, len(replaced) - 1)
             for (seq,) in replaced:
                 cancel_job(self._tx, row_by_seq(self._tx, seq))
-        run_post_actions(self._tx)  # the checks of the next job see their children cancelled, and the follow-ups of these
+        run_post_actions(
+            self._tx
+        )  # the checks of the next job see their children cancelled, and the follow-ups of these
 
     def flush(self) -> None:
         """Write rates, and count anew, after the new jobs have been written."""
