@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 
 from sidelane.files.file import ID_PREFIX
@@ -109,7 +109,7 @@ class Task(Generic[P, O_co, R]):
         self.mode: Mode = "process" if process else "loop" if self.signature.is_async else "thread"
         self.lane = lane
         self._options = options or Options()
-        self._original = self  # also of its copies with other options
+        self._isolable = cache(self._is_isolable)  # not during the import of its module; shared with its copies
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", name)
         self.__module__ = function.__module__
@@ -141,10 +141,9 @@ class Task(Generic[P, O_co, R]):
     @property
     def isolable(self) -> bool:
         """Whether an isolation worker may run its jobs: another process can import it, and open its resources (rule 7)."""
-        return self._original._isolable
+        return self._isolable()
 
-    @cached_property
-    def _isolable(self) -> bool:
+    def _is_isolable(self) -> bool:
         return (
             self.mode != "remote"
             and not self.name.startswith(INTERNAL_PREFIX)

@@ -156,13 +156,15 @@ class Attempt:
             return self._dispatch(task, task.dispatch_factory, arguments)
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
-                await self._check_lease()
+                if self._is_claim_old():
+                    await self._check_lease()
                 self._start_timeout(task)  # only now: a cold child's start is not the task's time
                 return await child.execute(
                     task, arguments, context, self._runtime.client.submit_spec,
                     version=self.record.spec.version, failures=self._failures,
                 )  # fmt: skip
-        await self._check_lease()
+        if self._is_claim_old():
+            await self._check_lease()
         self._start_timeout(task)
         result = await execute(
             task,
@@ -174,10 +176,13 @@ class Attempt:
         )
         return Succeeded(result)
 
+    def _is_claim_old(self) -> bool:
+        """Return whether the claim is so long ago that another worker may have the job."""
+        return time.monotonic() - self._claimed_at > self._runtime.settings.lease_duration / HEARTBEATS_PER_LEASE
+
     async def _check_lease(self) -> None:
-        """Confirm the lease if the claim is so long ago that another worker may have the job. Raises `LeaseLost`."""
-        late = time.monotonic() - self._claimed_at > self._runtime.settings.lease_duration / HEARTBEATS_PER_LEASE
-        if late and not await self._runtime.confirm_lease(self.lease):
+        """Confirm the lease. Raises `LeaseLost`."""
+        if not await self._runtime.confirm_lease(self.lease):
             self.stop_reason = StopReason.LOST
             raise LeaseLost
 

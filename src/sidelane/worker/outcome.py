@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from sidelane.model.errors import ArgumentsMismatch, PayloadTooLarge, PermanentFailure, RetryLater, SidelaneError
 from sidelane.model.job import Failure, JobRecord
-from sidelane.model.outcome import Failed, Lost, Outcome, Released, Retried
+from sidelane.model.outcome import Failed, Lost, Outcome, Released, Retried, Succeeded
 from sidelane.model.problem import Problem
 from sidelane.model.retry import Retry
 from sidelane.tasks.registry import Registry
@@ -97,7 +97,7 @@ def retry_or_fail(
 
 def add_job_context(outcome: Outcome, job_id: str, attempt: int) -> Outcome:
     """Add the job's id and the attempt to an outcome's problem, and convert the problem's extra fields to JSON values."""
-    if not isinstance(outcome, Failed | Retried | Lost):
+    if isinstance(outcome, Succeeded) or not isinstance(outcome, Failed | Retried | Lost):
         return outcome
     problem = outcome.failure.problem
     extra = to_jsonable_python(dict(problem.extra), fallback=str, inf_nan_mode="strings")
@@ -113,7 +113,7 @@ def report_end(record: JobRecord, outcome: Outcome, *, dispatched: bool = False)
     queued, expired, lease swept) do not: they are in the answers of `Store.cancel` and `Store.sweep`.
     """
     job, task, attempt = record.id, record.spec.task, record.attempt
-    if isinstance(outcome, Failed | Retried):
+    if not isinstance(outcome, Succeeded) and isinstance(outcome, Failed | Retried):
         again = f"again in {outcome.delay:.1f} s" if isinstance(outcome, Retried) else "for good"
         if dispatched and isinstance(outcome, Retried):
             again = "here: the process that dispatched it decides on another attempt"

@@ -9,6 +9,9 @@
 -- begins then, with a `gap` event. Returns whether the row has changed.
 local function append_events(id, row, ordinal, entries)
   local count, missing = #entries / 2, ordinal - row[ORDINAL] - 1
+  if count == 0 and missing <= 0 then
+    return false
+  end
   if missing > 0 then
     row[EPOCH] = new_epoch()
   end
