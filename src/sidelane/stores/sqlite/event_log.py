@@ -43,6 +43,8 @@ def append_events(tx: Transaction, row: Row, ordinal: int, entries: Sequence[New
     The first of `entries` has this `ordinal`. If events before it are missing, a `gap` event opens a new epoch.
     """
     missing = ordinal - row.ordinal - 1
+    if not entries and missing <= 0:
+        return row
     if missing > 0:
         # the log lost its tail in a crash: readers may have seen lost events whose numbers are now used again
         row = row._replace(epoch=new_epoch())
