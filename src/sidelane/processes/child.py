@@ -1,7 +1,6 @@
 """Child processes: `sidelane` commands, and Python modules connected by a socket pair."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import socket
@@ -121,6 +120,8 @@ async def connect_to_parent(descriptor: int) -> tuple[asyncio.StreamReader, asyn
 def signal_on_parent_exit(number: signal.Signals) -> None:
     """Have the kernel send this process a signal when its parent exits, however that happens. Linux only."""
     if sys.platform == "linux":
+        import ctypes  # here, because it is slow to import and only child processes need it
+
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
