@@ -92,7 +92,7 @@ DATES = [
 ]
 
 HEAD = '{"specversion":"1.0","id":"1","source":"s","type":"sidelane.job.completed"'
-OFFERED = HEAD.replace("completed", "offered")
+DISPATCHED = HEAD.replace("completed", "dispatched")
 JOB = '"job":"a","token":"t","task":"t","attempt":1,"timeout":1'
 
 
@@ -101,8 +101,8 @@ def in_data(piece: str, *, after: str = "") -> Shape:
     return between(f'{HEAD},"data":{{{JOB},"result":[', piece, f"0]{after}}}}}")
 
 
-def in_offer(piece: str) -> Shape:
-    return between(f'{OFFERED},"data":{{{JOB},"input":[', piece, "0]}}")
+def in_input(piece: str) -> Shape:
+    return between(f'{DISPATCHED},"data":{{{JOB},"input":[', piece, "0]}}")
 
 
 def many_members(value: str, name: str = "x{:x}") -> Shape:
@@ -130,8 +130,8 @@ MESSAGES: Mapping[str, Shape] = {
     "keys": keys_in_data,
     "events": between(f'{HEAD},"data":{{{JOB},"events":[', '{"name":"a"},', "{}]}}"),
     "events that are none": between(f'{HEAD},"data":{{{JOB},"events":[', "0,", "0]}}"),
-    "an offer of lists": in_offer("[],"),
-    "an offer of texts": in_offer('"a",'),
+    "a dispatched job of lists": in_input("[],"),
+    "a dispatched job of texts": in_input('"a",'),
     "one text": between(HEAD + ',"data":"', "x", '"}'),
     "escapes": between(HEAD + ',"data":"', '\\"', '"}'),
     "unicode escapes": between(HEAD + ',"data":"', "\\u00e9", '"}'),
@@ -154,8 +154,8 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "the envelope of an event": cloudevents.read_envelope,
     "a claim": lambda text: read_claim(Message(body=text)),
     "a reply": lambda text: read_completion(Message(body=text)),
-    "what an offer asks for": lambda text: read_dispatched_header(Message(body=text)),
-    "an offer": lambda text: read_dispatched(Message(body=text)),
+    "the header of a dispatched job": lambda text: read_dispatched_header(Message(body=text)),
+    "a dispatched job": lambda text: read_dispatched(Message(body=text)),
     "a trace": lambda text: trace_of(Message(body=text)),
 }
 

@@ -43,7 +43,7 @@ from sidelane.stores.contract import Subscription
 from sidelane.tasks.registry import AnyTask
 from sidelane.transports.contract import Delivery, Receiver
 from sidelane.transports.data_reference import fetch_data
-from sidelane.transports.job_messages import DispatchedJob, read_dispatched, read_dispatched_header
+from sidelane.transports.job_messages import DispatchedJob, read_dispatched_header, read_input
 from sidelane.transports.receive_loop import ReceiveLoop
 
 MAX_DELIVERIES = 3
@@ -191,7 +191,7 @@ class MessageJobSource:
     def _record(self, dispatched: DispatchedJob, message: Message) -> JobRecord:
         """Return the record of a job whose input has not been read. Raises `MalformedMessage`."""
         with without_collecting():
-            arguments = _arguments(self._tasks[dispatched.task], read_dispatched(message).input)
+            arguments = _arguments(self._tasks[dispatched.task], read_input(message))
         spec = JobSpec(
             id=dispatched.job, task=dispatched.task, version=dispatched.version, arguments=arguments,
             queue=self._queue, key=dispatched.key, trace=dispatched.traceparent,

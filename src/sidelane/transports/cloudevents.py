@@ -7,12 +7,12 @@ Sources: CloudEvents 1.0.2 core and JSON format; its extensions Distributed Trac
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, NotRequired, TypeVar
+from typing import Annotated, Any, Generic, NotRequired, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +22,6 @@ from pydantic import (
     OnErrorOmit,
     TypeAdapter,
     ValidationError,
-    create_model,
 )
 from pydantic_core import PydanticCustomError, to_json
 from typing_extensions import TypedDict
@@ -167,13 +166,7 @@ def read_envelope(body: str | bytes) -> CloudEvent:
     Raises `MalformedMessage`.
     """
     try:
-        found = _envelope().validate_json(body)
-    except ValidationError as error:
-        raise _malformed(error) from None
-    _check_version(found.get("specversion"))
-    try:
-        known = {name: value for name, value in found.items() if name != "specversion" and value is not None}
-        return _adapter().validate_python({**known, "traceparent": _trace(found.get("traceparent"))})
+        return _event(_envelope().validate_json(body))
     except ValidationError as error:
         raise _malformed(error) from None
 
@@ -192,19 +185,37 @@ def read_data(body: str | bytes) -> Any:
     return found["data"]
 
 
-def read_parts(body: str | bytes, form: type[F]) -> F:
-    """Read only those members of an event's data that a form has. Raises `MalformedMessage`."""
+def read_parts(body: str | bytes, form: type[F], *, types: Collection[str], what: str) -> tuple[CloudEvent, F]:
+    """Read an event of one of these types: its attributes, and only those members of its data that a form has.
+
+    `what` describes such events. Raises `MalformedMessage`.
+    """
     try:
-        found: Any = _carrier(form).model_validate_json(body)
-        if found.data_base64 is not None:
-            alone = "data" not in found.model_fields_set
-            return form.model_validate_json(_decode_base64(found.data_base64, found.datacontenttype, alone=alone))
+        found = _carrier(form).validate_json(body)
+        event = _event(found)
+        _check_type(event, types, what)
+        data = found.get("data")
+        encoded = found.get("data_base64")
+        if encoded is not None:
+            data = form.model_validate_json(_decode_base64(encoded, event.datacontenttype, alone="data" not in found))
     except ValidationError as error:
+        _check_type(read_envelope(body), types, what)  # the data of other events have other members
         raise _malformed(error) from None
-    if found.data is None:
+    if data is None:
         raise MalformedMessage("The event has no data.")
-    read: F = found.data
-    return read
+    return event, data
+
+
+def _event(found: "_Envelope") -> CloudEvent:
+    """Return the event of an envelope. Raises ValidationError or `MalformedMessage`."""
+    _check_version(found.get("specversion"))
+    known = {name: value for name, value in found.items() if name in _KNOWN and value is not None}
+    return _adapter().validate_python({**known, "traceparent": _trace(found.get("traceparent"))})
+
+
+def _check_type(event: CloudEvent, types: Collection[str], what: str) -> None:
+    if event.type not in types:
+        raise MalformedMessage(f"The message is not {what}.")
 
 
 def _check_version(version: object) -> None:
@@ -301,13 +312,15 @@ def _envelope() -> TypeAdapter[_Envelope]:
     return TypeAdapter(_Envelope)
 
 
+class _Carrier(_Envelope, Generic[F]):
+    data: NotRequired[F | None]
+    data_base64: NotRequired[str | None]
+
+
 @cache
-def _carrier(form: type[BaseModel]) -> type[BaseModel]:
-    """Return the form of an event whose data have this form."""
-    optional: Any = form | None
-    return create_model(
-        "Carrier", data=(optional, None), data_base64=(str | None, None), datacontenttype=(str | None, None)
-    )
+def _carrier(form: type[F]) -> TypeAdapter[_Carrier[F]]:
+    """Return the parser of events whose data have this form."""
+    return TypeAdapter(_Carrier[form])  # type: ignore[valid-type] # a form at run time
 
 
 @cache

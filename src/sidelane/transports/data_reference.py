@@ -45,8 +45,8 @@ async def fetch_data(message: Message, read: Callable[[str], Awaitable[str]]) ->
 
     Raises `MalformedMessage`, and what `read` raises.
     """
-    if cloudevents.read_envelope(message.body).dataref is None:
-        return message  # the usual case: the rest of the message is not parsed
+    if not any(text in message.body for text in ("dataref", "\\u")):  # the name may be escaped
+        return message  # the usual case, without parsing anything
     event = cloudevents.read(message.body)
     if event.data is not None or event.dataref is None:
         return message

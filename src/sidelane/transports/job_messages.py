@@ -5,7 +5,7 @@ Applications with another format write `encode` and `decode` functions instead; 
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -34,6 +34,8 @@ MAX_ERROR_LENGTH = 1000
 
 MAX_ORDINAL = 2**53 - 1
 MAX_KEY_LENGTH = 512
+
+_A_COMPLETION = "a completion: its type is neither that of a completion nor that of events"
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -174,10 +176,6 @@ class _DispatchHeader(_Form):
     events_url: str | None = None
 
 
-class _Dispatched(_DispatchHeader):
-    input: Json
-
-
 class _Claim(_Form):
     job: str
     token: str
@@ -238,15 +236,22 @@ def read_dispatched_header(message: Message) -> DispatchedJob:
 
     This is cheap, so that a worker can check first whether it knows the task.
     """
-    event = _dispatched_event(message)
-    return _dispatched_job(cloudevents.read_parts(message.body, _DispatchHeader), event, None)
+    event, form = cloudevents.read_parts(message.body, _DispatchHeader, types=(DISPATCHED,), what="a dispatched job")
+    return _dispatched_job(form, event, None)
+
+
+def read_input(message: Message) -> Json:
+    """Read only the input of a dispatched job. Raises `MalformedMessage`."""
+    data = cloudevents.read_data(message.body)
+    if not isinstance(data, dict) or "input" not in data:
+        raise MalformedMessage("The message does not fit: input: is missing.")
+    found: Json = data["input"]
+    return found
 
 
 def read_dispatched(message: Message) -> DispatchedJob:
     """Read a dispatched job. Raises `MalformedMessage`."""
-    event = _dispatched_event(message)
-    form = _validated(_Dispatched, cloudevents.read_data(message.body))
-    return _dispatched_job(form, event, form.input)
+    return replace(read_dispatched_header(message), input=read_input(message))
 
 
 def _dispatched_job(form: _DispatchHeader, event: CloudEvent, input_: Json) -> DispatchedJob:
@@ -257,13 +262,6 @@ def _dispatched_job(form: _DispatchHeader, event: CloudEvent, input_: Json) -> D
         input=input_,
         traceparent=event.traceparent,
     )
-
-
-def _dispatched_event(message: Message) -> CloudEvent:
-    event = cloudevents.read_envelope(message.body)
-    if event.type != DISPATCHED:
-        raise MalformedMessage("The message is not a dispatched job.")
-    return event
 
 
 def write_completion(
@@ -301,8 +299,7 @@ def read_claim(message: Message) -> tuple[str, str]:
 
     This is cheap, so that a forged message costs little.
     """
-    _completion_type(message)
-    claim = cloudevents.read_parts(message.body, _Claim)
+    _, claim = cloudevents.read_parts(message.body, _Claim, types=(COMPLETED, EVENTS), what=_A_COMPLETION)
     if not is_id(claim.job):
         raise MalformedMessage("The `job` of a completion is not the id of a job.")
     return claim.job, claim.token
@@ -310,23 +307,15 @@ def read_claim(message: Message) -> tuple[str, str]:
 
 def read_completion(message: Message) -> CompletionMessage:
     """Read a completion. Raises `MalformedMessage`."""
-    kind = _completion_type(message)
+    kind = cloudevents.read_envelope(message.body).type
+    if kind not in (COMPLETED, EVENTS):
+        raise MalformedMessage(f"The message is not {_A_COMPLETION}.")
     data = cloudevents.read_data(message.body)
     if kind == COMPLETED:
         completed = _validated(_Completed, data)
         return completion_from_form(completed, job=completed.job, token=completed.token)
     events = _validated(_Events, data)
     return events_from_form(events, job=events.job, token=events.token)
-
-
-def _completion_type(message: Message) -> str:
-    """Return the CloudEvents type of a completion. Raises `MalformedMessage` if it is something else."""
-    kind = cloudevents.read_envelope(message.body).type
-    if kind not in (COMPLETED, EVENTS):
-        raise MalformedMessage(
-            "The message is not a completion: its type is neither that of a completion nor that of events."
-        )
-    return kind
 
 
 def completion_from_form(form: CompletionForm, *, job: str, token: str) -> CompletionMessage:
