@@ -5,9 +5,11 @@ import itertools
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 from google.pubsub_v1 import types
 
@@ -39,7 +41,7 @@ class Subscription:
     _kept: dict[int, Kept] = field(default_factory=dict)
     _out: dict[str, tuple[int, Kept]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
-    _waiting: set[asyncio.Event] = field(default_factory=set)
+    _waiting: WeakSet[asyncio.Event] = field(default_factory=WeakSet)
     gone: bool = False
 
     def put(self, message: Any) -> None:
@@ -94,17 +96,16 @@ class Subscription:
 
         return self._each(ack_ids, change)
 
-    async def changed(self) -> None:
-        """Wait until there may be something to take."""
+    def changed(self) -> Coroutine[Any, Any, None]:
+        """Wait until there may be something to take. Changes count from the call on, not from its first step in a task."""
         event = asyncio.Event()
         self._waiting.add(event)
-        try:
+        return self._wait(event)
+
+    async def _wait(self, event: asyncio.Event) -> None:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._soonest()):
                 await event.wait()
-        except TimeoutError:
-            pass
-        finally:
-            self._waiting.discard(event)
 
     def wake(self) -> None:
         for event in self._waiting:
