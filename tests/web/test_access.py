@@ -201,7 +201,7 @@ async def test_token_of_a_delayed_job_lasts_until_it_has_run(service: Service) -
         job = await service.lane.submit(service.tasks["echo"].options(user="ann", delay=10 * DAY).call())
         at = await service.lane.submit(service.tasks["echo"].options(user="ann", run_at=time.time() + 10 * DAY).call())
         for each in (job, at):
-            token = await service.jobs.views.access.token(await each.record())
+            token = await service.jobs.job_responses.access.token(await each.record())
             assert token is not None
             assert int(token.partition(".")[0], 16) > time.time() + 11 * DAY
 

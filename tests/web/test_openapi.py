@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from sidelane import ConcurrencyLimit, Queue, RateLimit, Result, Sidelane
 from sidelane.model.event import RESERVED
 from sidelane.web import Jobs, Responder, event_schemas
-from sidelane.web.schemas import JOB_EVENTS
+from sidelane.web.documents import JOB_EVENTS
 
 GOLDEN = Path(__file__).with_name("golden") / "events.json"
 

@@ -10,8 +10,8 @@ import pytest
 
 from sidelane.client.client import Client
 from sidelane.model.job import Query
-from sidelane.web.job_views import retry_after
-from sidelane.web.schemas import JobDocument
+from sidelane.web.documents import JobDocument
+from sidelane.web.job_responses import retry_after
 from tests.web.clients import Server, frames_of
 from tests.web.conftest import MakeService, open_client
 from tests.web.service import Service

@@ -339,7 +339,7 @@ async def test_worker_claims_only_tasks_and_versions_it_knows(lane: Sidelane) ->
         spec = (await job.record()).spec
         for other in (type(spec)(id="other", task="unknown"), type(spec)(id="newer", task="known", version=2)):
             await lane.client.store.submit([other])
-            assert not await lane.client.has_worker(other)
+            assert not await lane.client.workers.has_worker(other)
         assert await (await known.submit()).result(TIMEOUT) == "ok"
         for name in ("other", "newer"):
             assert (await lane.client.record(name)).attempt == 0
@@ -576,7 +576,7 @@ async def test_job_that_no_worker_can_run_is_logged_once(lane: Sidelane, caplog:
     async with lane.open():
         job = await heavy.submit()
         for _ in range(2):
-            assert not await lane.client.has_worker((await job.record()).spec)
+            assert not await lane.client.workers.has_worker((await job.record()).spec)
     assert [record.getMessage() for record in caplog.records if "no live worker" in record.getMessage()] == [
         "no live worker runs task 'heavy' (version 1) of queue 'gpu': its jobs wait until one does"
     ]

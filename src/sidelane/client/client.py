@@ -2,8 +2,6 @@
 
 import asyncio
 import hmac
-import logging
-import math
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -14,6 +12,7 @@ from sidelane.client.event_stream import MAX_POLL_INTERVAL, partial_text, stream
 from sidelane.client.file_references import FileReferenceTracker, can_reference_files
 from sidelane.client.maintenance import Maintenance
 from sidelane.client.submission import batch_spec, raise_if_rejected, rejection_error, submit_batch
+from sidelane.client.worker_availability import WorkerAvailability
 from sidelane.coalescing import CallCoalescer
 from sidelane.files.file import ID_PREFIX
 from sidelane.files.files import Files
@@ -22,22 +21,13 @@ from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord, JobSpec, Query, Rejection, State, Submission, Tombstone
 from sidelane.model.problem import Problem
 from sidelane.model.settings import Settings
-from sidelane.model.worker import WorkerInfo
 from sidelane.stores.contract import Store, job_topic
 from sidelane.tasks.job import Job
 from sidelane.tasks.task import Call, Task, ensure_call
 
 R = TypeVar("R")
 
-logger = logging.getLogger(__name__)
-
 SECRET = "secret"  # noqa: S105 - the name under which the store keeps it
-
-WARNING_INTERVAL = 60.0
-"""Seconds between two warnings that a task has no live worker."""
-
-WORKERS_CACHED_FOR = 1.0
-"""Seconds for which the list of live workers is cached."""
 
 
 class Client:
@@ -46,12 +36,11 @@ class Client:
     def __init__(self, store: Store, *, settings: Settings, files: Files | None = None) -> None:
         self.store = store
         self.settings = settings
+        self.workers = WorkerAvailability(store)
         self.files = files or Files(settings.file_storage, url=settings.files_url, client=lambda: self)
         self._file_references = FileReferenceTracker(store, self.files)
         self._submit = CallCoalescer(store.submit, limit=store.submit_batch_size)
         self._secret: bytes | None = None
-        self._workers: tuple[float, list[WorkerInfo]] = (-math.inf, [])
-        self._warned: dict[tuple[str, str], float] = {}
         self._maintenance: asyncio.Task[None] | None = None
 
     def start_maintenance(self) -> None:
@@ -182,27 +171,6 @@ class Client:
         if isinstance(answer, Rejection):
             raise rejection_error(answer)
         return _found(answer, job_id)
-
-    async def has_worker(self, spec: JobSpec) -> bool:
-        """Return whether a live worker would run this job."""
-        at, workers = self._workers
-        if time.monotonic() - at > WORKERS_CACHED_FOR or not workers:
-            workers = await self.store.workers()
-            self._workers = (time.monotonic(), workers)
-        if any(worker.can_run(spec) for worker in workers):
-            return True
-        self._warn_no_worker(spec)
-        return False
-
-    def _warn_no_worker(self, spec: JobSpec) -> None:
-        """Log a warning, once per interval and task, that no live worker would run such jobs."""
-        now = time.monotonic()
-        if now - self._warned.get((spec.queue, spec.task), -math.inf) >= WARNING_INTERVAL:
-            self._warned[spec.queue, spec.task] = now
-            logger.warning(
-                "no live worker runs task %r (version %d) of queue %r: its jobs wait until one does",
-                spec.task, spec.version, spec.queue,
-            )  # fmt: skip
 
 
 def _found(record: JobRecord | None, job_id: str) -> JobRecord:

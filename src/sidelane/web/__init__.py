@@ -7,9 +7,9 @@ try:
 except ImportError as error:
     raise MissingExtra("sidelane.web needs FastAPI: install sidelane[web].") from error
 
+from sidelane.web.documents import event_schemas
 from sidelane.web.problems import problem_handler
 from sidelane.web.responder import Responder
 from sidelane.web.router import Jobs
-from sidelane.web.schemas import event_schemas
 
 __all__ = ["Jobs", "Responder", "event_schemas", "problem_handler"]

@@ -13,10 +13,10 @@ from sidelane.model import job
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.errors import StoreError
 from sidelane.web import openapi
-from sidelane.web.job_views import JOBS_PER_SECOND, JobViews, bounded_retry_after, path_of, token_or_none
+from sidelane.web.documents import BatchDocument, BatchLinks, JobPage, RefusedCall, batch_document, job_document
+from sidelane.web.job_responses import JOBS_PER_SECOND, JobResponses, bounded_retry_after, path_of, token_or_none
 from sidelane.web.negotiation import JSON
 from sidelane.web.problems import ProblemDocument, ProblemRoute, public_problem
-from sidelane.web.schemas import BatchDocument, BatchLinks, JobPage, RefusedCall, batch_document, job_document
 from sidelane.web.sse import SseResponse, batch_sse_frames
 
 PAGE_SIZE = 50
@@ -27,13 +27,13 @@ MAX_OFFSET = 2**53
 logger = logging.getLogger(__name__)
 
 
-class BatchViews:
-    """Builds the responses about batches. `job_views` builds those about their jobs."""
+class BatchResponses:
+    """Builds the responses about batches. `job_responses` builds those about their jobs."""
 
-    def __init__(self, job_views: JobViews, route_name: str) -> None:
-        self.job_views = job_views
-        self.client = job_views.client
-        self.access = job_views.access
+    def __init__(self, job_responses: JobResponses, route_name: str) -> None:
+        self.job_responses = job_responses
+        self.client = job_responses.client
+        self.access = job_responses.access
         self._route_name = route_name
 
     def path(self, connection: HTTPConnection, batch_id: str) -> str:
@@ -94,7 +94,7 @@ class BatchViews:
             f"{self.path(connection, record.id)}/jobs?before={found[-1].sequence}" if len(found) == PAGE_SIZE else None
         )
         visible = [each for each in found if self.access.can_see_job(each, user)]
-        documents = [job_document(each, await self.job_views.links(connection, each)) for each in visible]
+        documents = [job_document(each, await self.job_responses.links(connection, each)) for each in visible]
         return JobPage(jobs=documents, next=older)
 
 
@@ -103,7 +103,7 @@ def retry_after(record: BatchRecord) -> int:
     return bounded_retry_after(1 + record.unfinished // JOBS_PER_SECOND)
 
 
-def batch_router(name: str, views: Callable[[], BatchViews], viewer: Callable[..., str | None]) -> APIRouter:
+def batch_router(name: str, responses: Callable[[], BatchResponses], viewer: Callable[..., str | None]) -> APIRouter:
     """Return the router. `name` is the route that links point to; `viewer` is the dependency that returns the current user."""
     router = APIRouter(route_class=ProblemRoute, tags=["batches"], responses=openapi.problems(openapi.MALFORMED))
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
@@ -111,10 +111,10 @@ def batch_router(name: str, views: Callable[[], BatchViews], viewer: Callable[..
     @router.get("/{batch_id}", name=name, responses=openapi.BATCH_RESPONSES)
     async def status(request: Request, response: Response, batch_id: str, user: Viewer) -> BatchDocument:
         """Get the batch's current state."""
-        record = await views().access.batch(batch_id, user)
+        record = await responses().access.batch(batch_id, user)
         if record.ended is None:
             response.headers["Retry-After"] = str(retry_after(record))
-        return await views().document(request, record)
+        return await responses().document(request, record)
 
     @router.get("/{batch_id}/jobs", responses=openapi.BATCH_RESPONSES)
     async def jobs(
@@ -126,23 +126,23 @@ def batch_router(name: str, views: Callable[[], BatchViews], viewer: Callable[..
         ),
     ) -> JobPage:
         """List the jobs of the batch, newest first."""
-        return await views().jobs(request, await views().access.batch(batch_id, user), user, before)
+        return await responses().jobs(request, await responses().access.batch(batch_id, user), user, before)
 
     @router.get("/{batch_id}/events", response_class=Response, responses=openapi.BATCH_STREAM_RESPONSES)
     async def events(request: Request, batch_id: str, user: Viewer) -> Response:
         """Stream the batch: its document after every change, until its end (text/event-stream)."""
-        return await views().stream(request, await views().access.batch(batch_id, user))
+        return await responses().stream(request, await responses().access.batch(batch_id, user))
 
     @router.get("/{batch_id}/events/{token}", response_class=Response, responses=openapi.BATCH_STREAM_RESPONSES)
     async def events_by_token(request: Request, batch_id: str, token: str) -> Response:
         """Stream the batch to clients that cannot send headers. `links.events` of the batch holds the token."""
-        await views().access.check_batch(batch_id, token)
-        return await views().stream(request, await views().client.batch(batch_id).record())
+        await responses().access.check_batch(batch_id, token)
+        return await responses().stream(request, await responses().client.batch(batch_id).record())
 
     @router.post("/{batch_id}/cancel", responses=openapi.BATCH_RESPONSES)
     async def cancel(request: Request, batch_id: str, user: Viewer) -> BatchDocument:
         """Cancel the unfinished jobs of the batch: queued jobs at once, running jobs as soon as they stop."""
-        await views().access.batch(batch_id, user)
-        return await views().document(request, await views().client.batch(batch_id).cancel())
+        await responses().access.batch(batch_id, user)
+        return await responses().document(request, await responses().client.batch(batch_id).cancel())
 
     return router

@@ -5,9 +5,9 @@ from typing import Any
 
 from sidelane.model.limit import LimitPolicy
 from sidelane.tasks.registry import ProblemRule
+from sidelane.web.documents import BatchDocument, JobDocument
 from sidelane.web.negotiation import EVENT_STREAM
 from sidelane.web.problems import MEDIA_TYPE, ProblemDocument
-from sidelane.web.schemas import BatchDocument, JobDocument
 
 Responses = dict[int | str, dict[str, Any]]
 

@@ -11,10 +11,10 @@ from sidelane.model.errors import JobRefused, ResultNotReady, SidelaneError, Sto
 from sidelane.model.ids import is_traceparent
 from sidelane.model.job import JobRecord
 from sidelane.tasks.task import Call
-from sidelane.web.batches import BatchViews
+from sidelane.web.batches import BatchResponses
 from sidelane.web.disconnect import run_while_connected
 from sidelane.web.idempotency import HEADER, batch_with_key, check_all_same, check_new, check_same, with_key
-from sidelane.web.job_views import JobViews
+from sidelane.web.job_responses import JobResponses
 from sidelane.web.negotiation import parse_preferences
 from sidelane.web.problems import error_response
 from sidelane.web.sse import parse_cursor
@@ -24,10 +24,14 @@ class Responder:
     """Answers one request: `return await respond(answer.call(question))`, or with a batch, `await respond.many(calls)`."""
 
     def __init__(
-        self, request: Request, views: Callable[[], BatchViews], viewer: Callable[[], str | None], saved: SavedFiles
+        self,
+        request: Request,
+        responses: Callable[[], BatchResponses],
+        viewer: Callable[[], str | None],
+        saved: SavedFiles,
     ) -> None:
         self._request = request
-        self._views = views
+        self._responses = responses
         self._viewer = viewer
         self._saved = saved  # the files that this request has uploaded
 
@@ -37,7 +41,7 @@ class Responder:
         `stream`: a client that accepts anything gets the event stream; otherwise it gets a 202.
         """
         try:
-            return await self._respond(call, self._views().job_views, self._viewer(), stream=stream)
+            return await self._respond(call, self._responses().job_responses, self._viewer(), stream=stream)
         except SidelaneError as error:
             return await self._error(error)
 
@@ -49,7 +53,7 @@ class Responder:
         The answer lists refused calls. If all are refused, it is the problem of the first, and there is no batch.
         """
         try:
-            return await self._respond_many(list(calls), self._views(), self._viewer(), then, retention)
+            return await self._respond_many(list(calls), self._responses(), self._viewer(), then, retention)
         except SidelaneError as error:
             return await self._error(error)
 
@@ -58,54 +62,59 @@ class Responder:
         await self._saved.remove()
         return error_response(error)
 
-    async def _respond(self, call: Call[Any], views: JobViews, user: str | None, *, stream: bool) -> Response:
+    async def _respond(self, call: Call[Any], responses: JobResponses, user: str | None, *, stream: bool) -> Response:
         headers = self._request.headers
         cursor = parse_cursor(headers.get("last-event-id"))
         if cursor is not None:  # a client that resumes a broken stream must not submit again
             job_id, after = cursor
             await self._saved.remove()
-            return await views.stream(self._request, await views.access.record(job_id, user), after)
-        views.access.check_may_submit(call.options.user or user)
-        views.path(self._request, call.options.id or "any")  # fail before the submit if there are no routes to link to
-        record = await self._submit(call, views, user)
+            return await responses.stream(self._request, await responses.access.record(job_id, user), after)
+        responses.access.check_may_submit(call.options.user or user)
+        responses.path(
+            self._request, call.options.id or "any"
+        )  # fail before the submit if there are no routes to link to
+        record = await self._submit(call, responses, user)
         preference = parse_preferences(headers, default_stream=stream)
         if preference.stream:
-            return await views.stream(self._request, record, None)
+            return await responses.stream(self._request, record, None)
         if preference.wait is not None:
             try:
-                return await self._wait_for_result(record, views, preference.wait, preference.applied)
+                return await self._wait_for_result(record, responses, preference.wait, preference.applied)
             except (ResultNotReady, StoreError):  # the job exists, so the answer is a 202 also during an outage
                 with suppress(StoreError):
-                    record = await views.client.record(record.id)
-        return await views.accepted(self._request, record, preference.applied)
+                    record = await responses.client.record(record.id)
+        return await responses.accepted(self._request, record, preference.applied)
 
     async def _wait_for_result(
-        self, record: JobRecord, views: JobViews, seconds: float, applied: str | None
+        self, record: JobRecord, responses: JobResponses, seconds: float, applied: str | None
     ) -> Response:
         """Answer with the result. Raises `ResultNotReady` if there is none in time, or the client disconnects."""
-        async with views.presence.track(record):
-            await run_while_connected(self._request.receive, views.client.wait(record.id, seconds))
-        return await views.result(record, applied)
+        async with responses.presence.track(record):
+            await run_while_connected(self._request.receive, responses.client.wait(record.id, seconds))
+        return await responses.result(record, applied)
 
     async def _respond_many(
         self,
         calls: list[Call[Any]],
-        views: BatchViews,
+        responses: BatchResponses,
         user: str | None,
         then: Call[Any] | Sequence[Call[Any]],
         retention: float | None,
     ) -> Response:
-        views.access.check_may_submit(user)
+        responses.access.check_may_submit(user)
         for call in calls:
             if call.options.id is not None:
-                views.access.check_id(call.options.id)
-        for path in (views.path, views.job_views.path):  # fail before the submit if there are no routes to link to
+                responses.access.check_id(call.options.id)
+        for path in (
+            responses.path,
+            responses.job_responses.path,
+        ):  # fail before the submit if there are no routes to link to
             path(self._request, "any")
         batch_id = None
         key = self._request.headers.get(HEADER)
         if key is not None:
             batch_id, calls = batch_with_key(calls, key, user)
-        client = views.client
+        client = responses.client
         try:
             batch = await client.submit_many(
                 calls, then=then, id=batch_id, user=user, retention=retention, trace=self._trace()
@@ -116,17 +125,17 @@ class Responder:
             raise
         if batch_id is not None:
             await check_all_same(client, calls, batch)
-        return await views.accepted(self._request, batch, user)
+        return await responses.accepted(self._request, batch, user)
 
-    async def _submit(self, call: Call[Any], views: JobViews, user: str | None) -> JobRecord:
+    async def _submit(self, call: Call[Any], responses: JobResponses, user: str | None) -> JobRecord:
         if call.options.user is None and user is not None:
             call = call.with_options(user=user)
         key = self._request.headers.get(HEADER)
         if key is not None:
             call = with_key(call, key, call.options.user)
         if call.options.id is not None:
-            views.access.check_id(call.options.id)
-        submission = await views.client.submission(call, trace=self._trace())
+            responses.access.check_id(call.options.id)
+        submission = await responses.client.submission(call, trace=self._trace())
         if key is not None and not submission.created:
             check_same(call, submission.record)
         return submission.record

@@ -14,16 +14,16 @@ from sidelane.model.job import JobRecord
 from sidelane.tasks.task import Task
 from sidelane.web import openapi
 from sidelane.web.access import Access
-from sidelane.web.batches import BatchViews, batch_router
+from sidelane.web.batches import BatchResponses, batch_router
 from sidelane.web.checked_route import check_headers, checked_route
 from sidelane.web.completion_routes import completion_router
+from sidelane.web.documents import JobDocument
 from sidelane.web.file_routes import file_router
-from sidelane.web.job_views import JobViews, retry_after
+from sidelane.web.job_responses import JobResponses, retry_after
 from sidelane.web.openapi import Responses
 from sidelane.web.presence import ListenerPresence
 from sidelane.web.problems import SAVED_FILES, ProblemRoute
 from sidelane.web.responder import Responder
-from sidelane.web.schemas import JobDocument
 from sidelane.web.sse import parse_cursor
 from sidelane.web.websocket import reject_websocket, stream_events
 
@@ -57,14 +57,14 @@ class Jobs:
         self._user: UserDependency = user or _no_user
         self._route_name = f"sidelane-job-{new_nonce()}"
         self._batch_route_name = f"sidelane-batch-{new_nonce()}"
-        self._views: JobViews | None = None
+        self._responses: JobResponses | None = None
         self.respond: Callable[..., AsyncIterator[Responder]] = self._respond_dependency()
         self._viewer = self._viewer_dependency()
         self.route: type[APIRoute] = checked_route(self._check_dependency())
-        self.router = _job_router(self._route_name, lambda: self.views, self._viewer)
+        self.router = _job_router(self._route_name, lambda: self.job_responses, self._viewer)
         self.router.include_router(completion_router(lane))
         self.files = file_router(lambda: self._lane.files)
-        self.batches = batch_router(self._batch_route_name, lambda: self.batch_views, self._viewer)
+        self.batches = batch_router(self._batch_route_name, lambda: self.batch_responses, self._viewer)
 
     def responses(self, task: Task[..., Any, Any], *, many: bool = False) -> Responses:
         """Return the OpenAPI descriptions of every response that `respond`, or `respond.many`, may give for this task."""
@@ -74,18 +74,18 @@ class Jobs:
         return openapi.job_responses(task.signature.result_type, self._lane.registry.rules, limits)
 
     @property
-    def views(self) -> JobViews:
-        """The views of the open lane's jobs. Raises `LaneNotOpen`."""
+    def job_responses(self) -> JobResponses:
+        """The responses of the open lane's jobs. Raises `LaneNotOpen`."""
         client: Client = self._lane.client
-        if self._views is None or self._views.client is not client:
+        if self._responses is None or self._responses.client is not client:
             access = Access(client, self._lane.registry, everyone=self._everyone, guessable=self._guessable)
-            self._views = JobViews(client, access, ListenerPresence(client.store), self._route_name)
-        return self._views
+            self._responses = JobResponses(client, access, ListenerPresence(client.store), self._route_name)
+        return self._responses
 
     @property
-    def batch_views(self) -> BatchViews:
-        """The views of the open lane's batches. Raises `LaneNotOpen`."""
-        return BatchViews(self.views, self._batch_route_name)
+    def batch_responses(self) -> BatchResponses:
+        """The responses of the open lane's batches. Raises `LaneNotOpen`."""
+        return BatchResponses(self.job_responses, self._batch_route_name)
 
     def _viewer_dependency(self) -> Callable[..., str | None]:
         def viewer(user: Annotated[Any, Depends(self._user)]) -> str | None:
@@ -95,7 +95,7 @@ class Jobs:
 
     def _check_dependency(self) -> Callable[..., Awaitable[None]]:
         async def check(request: Request, user: Annotated[str | None, Depends(self._viewer)]) -> None:
-            self.views.access.check_may_submit(user)
+            self.job_responses.access.check_may_submit(user)
             check_headers(request, user)
 
         return check
@@ -121,7 +121,7 @@ class Jobs:
             """Yield the request's responder, which reads the headers itself; the parameters document them in OpenAPI."""
             async with self._lane.files.remove_on_error() as saved:
                 request.scope[SAVED_FILES] = saved
-                yield Responder(request, lambda: self.batch_views, lambda: _checked_user(user), saved)
+                yield Responder(request, lambda: self.batch_responses, lambda: _checked_user(user), saved)
 
         return respond
 
@@ -145,7 +145,7 @@ def _no_user() -> None:
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 
-def _job_router(name: str, views: Callable[[], JobViews], viewer: Callable[..., str | None]) -> APIRouter:
+def _job_router(name: str, responses: Callable[[], JobResponses], viewer: Callable[..., str | None]) -> APIRouter:
     """Return the router of jobs. `name` is the route that links point to; `viewer` is the dependency that returns the user."""
     router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=openapi.problems(openapi.MALFORMED))
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
@@ -153,12 +153,12 @@ def _job_router(name: str, views: Callable[[], JobViews], viewer: Callable[..., 
     @router.get("/current", responses=openapi.CURRENT_RESPONSES)
     async def current(request: Request, key: str, user: Viewer) -> JobDocument:
         """Get the current user's newest job with this key."""
-        return await views().document(request, await views().access.current(key, user))
+        return await responses().document(request, await responses().access.current(key, user))
 
     @router.get("/{job_id}", name=name, responses=openapi.JOB_RESPONSES)
     async def status(request: Request, response: Response, job_id: str, user: Viewer) -> JobDocument:
         """Get the job's current state."""
-        document = await views().document(request, await views().access.record(job_id, user))
+        document = await responses().document(request, await responses().access.record(job_id, user))
         if not document.state.finished:
             response.headers["Retry-After"] = str(retry_after(document))
         return document
@@ -166,48 +166,52 @@ def _job_router(name: str, views: Callable[[], JobViews], viewer: Callable[..., 
     @router.get("/{job_id}/result", responses=openapi.RESULT_RESPONSES)
     async def result(request: Request, job_id: str, user: Viewer) -> Response:
         """Get the result: 202 if the job has not finished, its problem if it failed."""
-        record = await views().access.record(job_id, user)
+        record = await responses().access.record(job_id, user)
         try:
-            return await views().result(record)
+            return await responses().result(record)
         except ResultNotReady:
-            return await views().accepted(request, record)
+            return await responses().accepted(request, record)
 
     @router.post("/{job_id}/cancel", responses=openapi.JOB_RESPONSES)
     async def cancel(request: Request, job_id: str, user: Viewer) -> JobDocument:
         """Cancel the job: a queued job at once, a running job as soon as it stops."""
-        await views().access.record(job_id, user)
-        return await views().document(request, await views().client.cancel(job_id))
+        await responses().access.record(job_id, user)
+        return await responses().document(request, await responses().client.cancel(job_id))
 
-    _add_event_streams(router, views, viewer)
-    _add_websockets(router, views, viewer)
+    _add_event_streams(router, responses, viewer)
+    _add_websockets(router, responses, viewer)
     return router
 
 
-def _add_event_streams(router: APIRouter, views: Callable[[], JobViews], viewer: Callable[..., str | None]) -> None:
+def _add_event_streams(
+    router: APIRouter, responses: Callable[[], JobResponses], viewer: Callable[..., str | None]
+) -> None:
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
     last_event_id = Query(default=None, description="The id of the last event received; the stream continues after it.")
 
     async def stream(request: Request, record: JobRecord, after: str | None, events: str | None) -> Response:
         cursor = parse_cursor(request.headers.get("last-event-id") or after, record.id)
-        return await views().stream(request, record, cursor[1] if cursor else None, named=events != "message")
+        return await responses().stream(request, record, cursor[1] if cursor else None, named=events != "message")
 
     @router.get("/{job_id}/events", response_class=Response, responses=openapi.STREAM_RESPONSES)
     async def events(
         request: Request, job_id: str, user: Viewer, after: str | None = last_event_id, events: str | None = None
     ) -> Response:
         """Stream the job's events (text/event-stream). A WebSocket at the same path sends them as JSON messages."""
-        return await stream(request, await views().access.record(job_id, user), after, events)
+        return await stream(request, await responses().access.record(job_id, user), after, events)
 
     @router.get("/{job_id}/events/{token}", response_class=Response, responses=openapi.STREAM_RESPONSES)
     async def events_by_token(
         request: Request, job_id: str, token: str, after: str | None = last_event_id, events: str | None = None
     ) -> Response:
         """Stream the events to clients that cannot send headers. `links.events` of the job holds the token."""
-        await views().access.check(job_id, token)
-        return await stream(request, await views().client.record(job_id), after, events)
+        await responses().access.check(job_id, token)
+        return await stream(request, await responses().client.record(job_id), after, events)
 
 
-def _add_websockets(router: APIRouter, views: Callable[[], JobViews], viewer: Callable[..., str | None]) -> None:
+def _add_websockets(
+    router: APIRouter, responses: Callable[[], JobResponses], viewer: Callable[..., str | None]
+) -> None:
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
 
     async def stream(
@@ -216,23 +220,23 @@ def _add_websockets(router: APIRouter, views: Callable[[], JobViews], viewer: Ca
         try:
             cursor = parse_cursor(websocket.headers.get("last-event-id") or after, job_id)
             record = await find()
-            snapshot = (await views().document(websocket, record)).model_dump_json(by_alias=True)
+            snapshot = (await responses().document(websocket, record)).model_dump_json(by_alias=True)
         except SidelaneError as error:
             await reject_websocket(websocket, error)
             return
         await stream_events(
-            websocket, views().client.store, record, snapshot, after=cursor[1] if cursor else None,
-            presence=views().presence,
+            websocket, responses().client.store, record, snapshot, after=cursor[1] if cursor else None,
+            presence=responses().presence,
         )  # fmt: skip
 
     @router.websocket("/{job_id}/events")
     async def events(websocket: WebSocket, job_id: str, user: Viewer, after: str | None = None) -> None:
-        await stream(websocket, job_id, after, lambda: views().access.record(job_id, user))
+        await stream(websocket, job_id, after, lambda: responses().access.record(job_id, user))
 
     @router.websocket("/{job_id}/events/{token}")
     async def events_by_token(websocket: WebSocket, job_id: str, token: str, after: str | None = None) -> None:
         async def find() -> JobRecord:
-            await views().access.check(job_id, token)
-            return await views().client.record(job_id)
+            await responses().access.check(job_id, token)
+            return await responses().client.record(job_id)
 
         await stream(websocket, job_id, after, find)

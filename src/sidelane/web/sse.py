@@ -14,8 +14,8 @@ from sidelane.model.event import END, JOB, Cursor, Event
 from sidelane.model.job import JobRecord
 from sidelane.stores.contract import Store
 from sidelane.web.disconnect import run_while_connected
+from sidelane.web.documents import BATCH
 from sidelane.web.negotiation import EVENT_STREAM
-from sidelane.web.schemas import BATCH
 
 RECONNECT_DELAY = 2000
 """How long a browser's EventSource waits before it reconnects, in milliseconds."""

@@ -12,10 +12,10 @@ from sidelane.model.errors import ConfigurationError, StoreError, UnknownJob
 from sidelane.model.event import Cursor
 from sidelane.model.job import JobRecord, State
 from sidelane.web.access import Access
+from sidelane.web.documents import JobDocument, Links, job_document
 from sidelane.web.negotiation import JSON
 from sidelane.web.presence import ListenerPresence
 from sidelane.web.problems import whole_seconds
-from sidelane.web.schemas import JobDocument, Links, job_document
 from sidelane.web.sse import SseResponse, sse_frames
 
 VARY = {"Vary": "Accept, Prefer"}
@@ -29,7 +29,7 @@ JOBS_PER_SECOND = 10
 logger = logging.getLogger(__name__)
 
 
-class JobViews:
+class JobResponses:
     """Builds the responses about jobs."""
 
     def __init__(self, client: Client, access: Access, presence: ListenerPresence, route_name: str) -> None:
@@ -61,7 +61,7 @@ class JobViews:
         if record.state is State.QUEUED:
             try:
                 position = await self.client.store.queue_position(record.id)
-                has_worker = await self.client.has_worker(record.spec)
+                has_worker = await self.client.workers.has_worker(record.spec)
             except StoreError as error:
                 logger.warning("the queue position of job %s is unknown: %s", record.id, error)
         return job_document(record, links, position=position, has_worker=has_worker)
