@@ -4,7 +4,7 @@ from sidelane.app import Sidelane
 from sidelane.callbacks.message_callback import MessageCallback
 from sidelane.callbacks.status import CallbackRecord
 from sidelane.callbacks.webhook import Webhook
-from sidelane.client.batch import Batch
+from sidelane.client.batch_handle import Batch
 from sidelane.external.http import Http
 from sidelane.external.task import ExternalTask
 from sidelane.files.file import File

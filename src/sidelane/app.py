@@ -16,7 +16,7 @@ from sidelane.callbacks.progress import ProgressNotifier
 from sidelane.callbacks.signing import Secrets, SecretSource
 from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.status import CallbackRecord, callbacks_of, redeliver_callbacks
-from sidelane.client.batch import Batch
+from sidelane.client.batch_handle import Batch
 from sidelane.client.client import Client
 from sidelane.client.file_references import declare_file_removal
 from sidelane.client.schedules import Schedules

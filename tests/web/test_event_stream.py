@@ -7,8 +7,9 @@ import httpx2
 import jsonschema
 import pytest
 
+from sidelane.model.errors import StoreUnavailable
 from sidelane.model.event import Cursor
-from sidelane.web import event_schemas
+from sidelane.web import event_schemas, sse
 from tests.web.clients import EVENT_STREAM, Frame, Server, frames_of, run_server
 from tests.web.conftest import MakeService
 from tests.web.service import Service
@@ -174,25 +175,33 @@ async def test_event_data_is_strict_json(client: httpx2.AsyncClient) -> None:
         json.loads(text, parse_constant=refuse)
 
 
-async def test_stream_stops_without_an_end_if_the_log_is_unavailable(
+async def test_stream_continues_after_the_store_was_unavailable(
     server: Server, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sidelane.model.errors import StoreUnavailable
-
     async def unavailable(*args: object, **options: object) -> None:
         raise StoreUnavailable("The store /secret/path is unavailable.")
 
+    monkeypatch.setattr(sse, "STORE_RETRY_DELAY", (0.01, 0.02))
     async with server.stream("/do/paced", "POST", json={"words": 2}) as stream:
         service.pace.allow()
-        seen = await stream.until("token")
+        await stream.until("token")
         with monkeypatch.context() as patch:
             patch.setattr(service.lane.client.store, "read", unavailable)
             service.pace.allow()
-            rest = [frame async for frame in stream]
-        assert not [frame for frame in rest if frame.data is not None]
-        assert "secret" not in "".join(frame.comment or "" for frame in rest)
-    async with server.stream("/do/paced", "POST", headers={"Last-Event-ID": seen[-1].id}) as stream:
-        assert [frame.event for frame in await stream.rest()] == ["job", "token", "end"]
+            frame = await anext(aiter(stream))
+            assert frame.comment == "ping"
+        assert [frame.event for frame in await stream.rest() if frame.comment is None] == ["token", "end"]
+
+
+async def test_reconnect_delay_is_in_the_block_of_the_first_event(server: Server, service: Service) -> None:
+    delays = set()
+    for _ in range(5):
+        async with server.stream("/do/echo", "POST") as stream:
+            text = (await stream.response.aread()).decode()
+        first = text.split("\n\n")[0].split("\n")
+        assert [line.partition(":")[0] for line in first] == ["retry", "event", "data"]
+        delays.add(first[0])
+    assert len(delays) > 1  # so that the clients of a server that restarts do not all return at once
 
 
 async def test_stopping_server_does_not_wait_for_open_streams(make: MakeService) -> None:

@@ -1,6 +1,8 @@
 """Outages of the store: a job that was submitted before is answered 202, and the log has one line per request."""
 
+import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from sidelane.model.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from sidelane.model.job import Query
+from sidelane.web import sse
 from tests.web.clients import EVENT_STREAM, frames_of
 from tests.web.conftest import MakeService, open_client
 from tests.web.service import Service
@@ -28,12 +31,22 @@ async def client(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-def break_store(monkeypatch: pytest.MonkeyPatch, service: Service, *verbs: str, error: type[StoreError]) -> None:
+def break_store(
+    monkeypatch: pytest.MonkeyPatch, service: Service, *verbs: str, error: type[StoreError]
+) -> asyncio.Event:
+    """Let calls of the store fail, and return an event that is set when its log was read."""
+    was_read = asyncio.Event()
+
     async def fail(*arguments: object, **options: object) -> None:
         raise error("The store /secret/path is unavailable.")
 
+    async def fail_to_read(*arguments: object, **options: object) -> None:
+        was_read.set()
+        await fail()
+
     for verb in verbs:
-        monkeypatch.setattr(service.lane.client.store, verb, fail)
+        monkeypatch.setattr(service.lane.client.store, verb, fail_to_read if verb == "read" else fail)
+    return was_read
 
 
 async def only_job(service: Service, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -76,14 +89,32 @@ async def test_links_have_no_token_if_the_secret_is_in_the_unavailable_store(
 async def test_a_submitted_job_is_answered_with_a_stream_that_names_it(
     client: httpx2.AsyncClient, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    break_store(monkeypatch, service, *AFTER_SUBMIT, error=StoreUnavailable)
-    answer = await client.post("/do/echo", headers=EVENT_STREAM)
+    unavailable = break_store(monkeypatch, service, *AFTER_SUBMIT, error=StoreUnavailable)
+    monkeypatch.setattr(sse, "STORE_RETRY_DELAY", (0.01, 0.02))
+    answering = asyncio.create_task(client.post("/do/echo", headers=EVENT_STREAM))
+    await unavailable.wait()
+    job_id = await only_job(service, monkeypatch)
+    await service.lane.client.cancel(job_id)
+    answer = await answering
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
-    _, job, unreadable = frames_of(answer.text)
+    _, job, *pings, end = frames_of(answer.text)
     assert (job.event, job.data["position"], job.data["has_worker"]) == ("job", None, None)
     assert answer.headers["Location"] == job.data["links"]["self"]
-    assert unreadable.comment == "the log cannot be read at the moment"
-    assert await only_job(service, monkeypatch) == job.data["id"]
+    assert {ping.comment for ping in pings} == {"ping"}
+    assert (end.event, end.data["state"], job.data["id"]) == ("end", "cancelled", job_id)
+
+
+@pytest.mark.parametrize("path", ["/jobs/any/events", "/jobs/any/events/1.token", "/batches/any/events"])
+async def test_events_are_a_stream_that_ends_at_once_so_that_an_event_source_reconnects(
+    client: httpx2.AsyncClient, service: Service, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    break_store(monkeypatch, service, "get", "get_batch", error=StoreUnavailable)
+    answer = await client.get(path)
+    if path.endswith("token"):  # it is checked without the store, and forged
+        assert answer.status_code == 404
+        return
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
+    assert re.fullmatch(r"retry: \d{4}\n: the store is unavailable\n", answer.text)
 
 
 @pytest.mark.parametrize("wait", ["0", "10"])

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from sidelane.admin.documents import Document, batch_document, callback_document, job_document, unknown_job_text
 from sidelane.callbacks.status import CallbackRecord, redeliver_callbacks
-from sidelane.client.batch import Batch
+from sidelane.client.batch_handle import Batch
 from sidelane.client.client import Client
 from sidelane.client.event_stream import batch_record
 from sidelane.model.errors import JobConflict, JobError

@@ -13,7 +13,7 @@ from sidelane.admin.documents import (
     time_text,
     worker_document,
 )
-from sidelane.admin.worker_lookup import WorkerLookup, find_worker
+from sidelane.admin.job_notices import WorkerLookup, find_worker
 from sidelane.callbacks.status import CallbackRecord, callbacks_of
 from sidelane.client.client import Client
 from sidelane.client.event_stream import partial_text

@@ -7,12 +7,12 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, TypeVar
 
-from sidelane.client.batch import Batch
+from sidelane.client.batch_handle import Batch
 from sidelane.client.event_stream import MAX_POLL_INTERVAL, partial_text, stream_events
 from sidelane.client.file_references import FileReferenceTracker, can_reference_files
 from sidelane.client.maintenance import Maintenance
+from sidelane.client.missing_worker import MissingWorkerCheck
 from sidelane.client.submission import batch_spec, raise_if_rejected, rejection_error, submit_batch
-from sidelane.client.worker_availability import WorkerAvailability
 from sidelane.coalescing import CallCoalescer
 from sidelane.files.file import ID_PREFIX
 from sidelane.files.files import Files
@@ -36,7 +36,7 @@ class Client:
     def __init__(self, store: Store, *, settings: Settings, files: Files | None = None) -> None:
         self.store = store
         self.settings = settings
-        self.workers = WorkerAvailability(store)
+        self.workers = MissingWorkerCheck(store)
         self.files = files or Files(settings.file_storage, url=settings.files_url, client=lambda: self)
         self._file_references = FileReferenceTracker(store, self.files)
         self._submit = CallCoalescer(store.submit, limit=store.submit_batch_size)

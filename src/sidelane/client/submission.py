@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from sidelane.client.batch import Batch, RejectedCall
+from sidelane.client.batch_handle import Batch, RejectedCall
 from sidelane.client.file_references import FileReferenceTracker, mentions_files
 from sidelane.model.batch import BatchSpec
 from sidelane.model.checks import is_duration

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sidelane.client.batch import Batch
+from sidelane.client.batch_handle import Batch
 from sidelane.client.client import Client
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import JobError

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.requests import HTTPConnection
 
-from sidelane.client.batch import Batch
+from sidelane.client.batch_handle import Batch
 from sidelane.model import job
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.errors import StoreError
@@ -17,7 +17,7 @@ from sidelane.web.documents import BatchDocument, BatchLinks, JobPage, RefusedCa
 from sidelane.web.job_responses import JOBS_PER_SECOND, JobResponses, bounded_retry_after, path_of, token_or_none
 from sidelane.web.negotiation import JSON
 from sidelane.web.problems import ProblemDocument, ProblemRoute, public_problem
-from sidelane.web.sse import SseResponse, batch_sse_frames
+from sidelane.web.sse import SseResponse, batch_sse_frames, stream_or_reconnect
 
 PAGE_SIZE = 50
 
@@ -131,13 +131,21 @@ def batch_router(name: str, responses: Callable[[], BatchResponses], viewer: Cal
     @router.get("/{batch_id}/events", response_class=Response, responses=openapi.BATCH_STREAM_RESPONSES)
     async def events(request: Request, batch_id: str, user: Viewer) -> Response:
         """Stream the batch: its document after every change, until its end (text/event-stream)."""
-        return await responses().stream(request, await responses().access.batch(batch_id, user))
+
+        async def start() -> Response:
+            return await responses().stream(request, await responses().access.batch(batch_id, user))
+
+        return await stream_or_reconnect(start())
 
     @router.get("/{batch_id}/events/{token}", response_class=Response, responses=openapi.BATCH_STREAM_RESPONSES)
     async def events_by_token(request: Request, batch_id: str, token: str) -> Response:
         """Stream the batch to clients that cannot send headers. `links.events` of the batch holds the token."""
-        await responses().access.check_batch(batch_id, token)
-        return await responses().stream(request, await responses().client.batch(batch_id).record())
+
+        async def start() -> Response:
+            await responses().access.check_batch(batch_id, token)
+            return await responses().stream(request, await responses().client.batch(batch_id).record())
+
+        return await stream_or_reconnect(start())
 
     @router.post("/{batch_id}/cancel", responses=openapi.BATCH_RESPONSES)
     async def cancel(request: Request, batch_id: str, user: Viewer) -> BatchDocument:

@@ -1,4 +1,4 @@
-"""Cancellation of a request's work when its client disconnects."""
+"""Cancellation of a request's work when its client disconnects, or when the server stops."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,19 +6,26 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive
 
+from sidelane.web.shutdown import SHUTDOWN
+
 T = TypeVar("T")
 
 
 async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
-    """Run `work` and return its result, or None if the client disconnects first. `receive` is that of its request or WebSocket."""
+    """Run `work` and return its result, or None if the client disconnects, or the server is asked to stop, first.
+
+    `receive` is that of its request or WebSocket.
+    """
     working = asyncio.create_task(work)
     disconnect = asyncio.create_task(_wait_for_disconnect(receive))
-    try:
-        await asyncio.wait([working, disconnect], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        disconnect.cancel()
-        working.cancel()
-        await asyncio.wait([working, disconnect])
+    with SHUTDOWN.watch() as shutdown:
+        try:
+            ends: list[asyncio.Future[Any]] = [working, disconnect, shutdown]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            disconnect.cancel()
+            working.cancel()
+            await asyncio.wait([working, disconnect])
     return None if working.cancelled() else working.result()
 
 

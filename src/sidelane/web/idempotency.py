@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sidelane.client.batch import Batch
+from sidelane.client.batch_handle import Batch
 from sidelane.client.client import Client
 from sidelane.files.file import ID, ID_PREFIX
 from sidelane.model.errors import ArgumentsError, SidelaneError

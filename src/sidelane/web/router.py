@@ -24,7 +24,7 @@ from sidelane.web.openapi import Responses
 from sidelane.web.presence import ListenerPresence
 from sidelane.web.problems import SAVED_FILES, ProblemRoute
 from sidelane.web.responder import Responder
-from sidelane.web.sse import parse_cursor
+from sidelane.web.sse import parse_cursor, stream_or_reconnect
 from sidelane.web.websocket import reject_websocket, stream_events
 
 UserDependency = Callable[..., str | Awaitable[str | None] | None]
@@ -189,24 +189,39 @@ def _add_event_streams(
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
     last_event_id = Query(default=None, description="The id of the last event received; the stream continues after it.")
 
-    async def stream(request: Request, record: JobRecord, after: str | None, events: str | None) -> Response:
-        cursor = parse_cursor(request.headers.get("last-event-id") or after, record.id)
-        return await responses().stream(request, record, cursor[1] if cursor else None, named=events != "message")
+    async def stream(
+        request: Request, job_id: str, find: Callable[[], Awaitable[JobRecord]], after: str | None, events: str | None
+    ) -> Response:
+        cursor = parse_cursor(request.headers.get("last-event-id") or after, job_id)
+
+        async def start() -> Response:
+            position = cursor[1] if cursor else None
+            return await responses().stream(request, await find(), position, named=events != "message")
+
+        return await stream_or_reconnect(start())
 
     @router.get("/{job_id}/events", response_class=Response, responses=openapi.STREAM_RESPONSES)
     async def events(
         request: Request, job_id: str, user: Viewer, after: str | None = last_event_id, events: str | None = None
     ) -> Response:
         """Stream the job's events (text/event-stream). A WebSocket at the same path sends them as JSON messages."""
-        return await stream(request, await responses().access.record(job_id, user), after, events)
+
+        async def find() -> JobRecord:
+            return await responses().access.record(job_id, user)
+
+        return await stream(request, job_id, find, after, events)
 
     @router.get("/{job_id}/events/{token}", response_class=Response, responses=openapi.STREAM_RESPONSES)
     async def events_by_token(
         request: Request, job_id: str, token: str, after: str | None = last_event_id, events: str | None = None
     ) -> Response:
         """Stream the events to clients that cannot send headers. `links.events` of the job holds the token."""
-        await responses().access.check(job_id, token)
-        return await stream(request, await responses().client.record(job_id), after, events)
+
+        async def find() -> JobRecord:
+            await responses().access.check(job_id, token)
+            return await responses().client.record(job_id)
+
+        return await stream(request, job_id, find, after, events)
 
 
 def _add_websockets(

@@ -1,7 +1,10 @@
 """Server-Sent Events (WHATWG): frames of a job's or a batch's stream, cursors (`Last-Event-ID`), and the response."""
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import logging
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 
 from fastapi import Response
@@ -9,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from sidelane.client.event_stream import stream_batch, stream_pages
 from sidelane.model.batch import BatchRecord
-from sidelane.model.errors import SidelaneError
+from sidelane.model.errors import SidelaneError, StoreUnavailable
 from sidelane.model.event import END, JOB, Cursor, Event
 from sidelane.model.job import JobRecord
 from sidelane.stores.contract import Store
@@ -17,12 +20,18 @@ from sidelane.web.disconnect import run_while_connected
 from sidelane.web.documents import BATCH
 from sidelane.web.negotiation import EVENT_STREAM
 
-RECONNECT_DELAY = 2000
-"""How long a browser's EventSource waits before it reconnects, in milliseconds."""
+RECONNECT_DELAY = (1500, 3000)
+"""How long a client waits before it reconnects, in milliseconds: a random time, so that many clients spread out."""
+
+STORE_RETRY_DELAY = (1.0, 3.0)
+"""How long an open stream waits before it reads an unavailable store again, in seconds: a random time."""
+
+logger = logging.getLogger(__name__)
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no", "Vary": "Accept, Prefer"}
 
-PING = ": ping\n\n"
+PING = ": ping\n"
+"""A comment. It has no empty line of its own: some clients take that for the end of an empty event."""
 
 
 class MalformedCursor(SidelaneError):
@@ -63,41 +72,80 @@ def sse_frame(name: str, data: str, id_: str = "", *, named: bool = True) -> str
     return f'{lines}data: {{"event":"{name}","data":{data}}}\n\n'
 
 
+def retry_field() -> str:
+    """Return the field that tells clients when to reconnect. It belongs to the first event, because alone it is an empty one."""
+    return f"retry: {random.randint(*RECONNECT_DELAY)}\n"
+
+
 async def sse_frames(
     store: Store, record: JobRecord, snapshot: str, *, after: Cursor | None, ping: float, named: bool = True
 ) -> AsyncGenerator[str, None]:
-    """Yield the frames of a job's stream: the reconnect delay, `snapshot` (the job's document as JSON), its log to the end.
+    """Yield the frames of a job's stream: `snapshot` (the job's document as JSON), then its log to the end.
 
-    After `ping` seconds of silence it yields a comment.
+    After `ping` seconds of silence, and while the store is unavailable, it yields comments.
     """
-    yield f"retry: {RECONNECT_DELAY}\n\n{sse_frame(JOB, snapshot, named=named)}"
-    try:
-        async with aclosing(stream_pages(store, record.id, after, silence=ping)) as pages:
-            async for events in pages:
-                frames = [
-                    sse_frame(event.name, event.data, event_id(record.id, event), named=named) for event in events
-                ]
-                yield "".join(frames) or PING
-    except SidelaneError:
-        yield ": the log cannot be read at the moment\n\n"  # the client reconnects with its cursor
+    yield retry_field() + sse_frame(JOB, snapshot, named=named)
+    while True:
+        try:
+            async with aclosing(stream_pages(store, record.id, after, silence=ping)) as pages:
+                async for events in pages:
+                    frames = [
+                        sse_frame(event.name, event.data, event_id(record.id, event), named=named) for event in events
+                    ]
+                    yield "".join(frames) or PING
+                    after = _cursor_after(events, after)
+            return
+        except StoreUnavailable:
+            yield PING
+            await _wait_for_store()
+        except SidelaneError:
+            yield ": the log cannot be read\n"  # the client reconnects with its cursor, and gets the status
+            return
+
+
+def _cursor_after(events: Sequence[Event], after: Cursor | None) -> Cursor | None:
+    """Return the cursor of the last event of a page. After a gap without events the log is read from its beginning."""
+    if not events:
+        return after
+    return events[-1].cursor if events[-1].number else None
 
 
 async def batch_sse_frames(
     store: Store, batch_id: str, to_json: Callable[[BatchRecord], Awaitable[str]], *, ping: float
 ) -> AsyncGenerator[str, None]:
-    """Yield the frames of a batch's stream: the reconnect delay, the batch (`to_json`) now and after every change, its end."""
-    yield f"retry: {RECONNECT_DELAY}\n\n"
+    """Yield the frames of a batch's stream: the batch (`to_json`) now and after every change, its end."""
     last: BatchRecord | None = None
-    try:
-        while last is None or last.ended is None:
+    while last is None or last.ended is None:
+        try:
             async with aclosing(stream_batch(store, batch_id, timeout=ping)) as records:
                 async for record in records:
                     # each time it begins with the current record: if that is unchanged, there was silence
-                    yield PING if record == last else sse_frame(BATCH, await to_json(record))
+                    frame = PING if record == last else sse_frame(BATCH, await to_json(record))
+                    yield frame if last else retry_field() + frame
                     last = record
-        yield sse_frame(END, json.dumps({"id": last.id, "state": last.state}))
-    except SidelaneError:
-        yield ": the batch cannot be read at the moment\n\n"  # the client reconnects
+        except StoreUnavailable:
+            yield PING
+            await _wait_for_store()
+        except SidelaneError:
+            yield ": the batch cannot be read\n"  # the client reconnects, and gets the status
+            return
+    yield sse_frame(END, json.dumps({"id": last.id, "state": last.state}))
+
+
+async def _wait_for_store() -> None:
+    await asyncio.sleep(random.uniform(*STORE_RETRY_DELAY))
+
+
+async def stream_or_reconnect(response: Awaitable[Response]) -> Response:
+    """Return the response, or if the store is unavailable a stream that ends at once.
+
+    An EventSource gives up for good at a 503, but reconnects after the end of a stream.
+    """
+    try:
+        return await response
+    except StoreUnavailable as error:
+        logger.warning("an event stream cannot start, so its client reconnects: %s", error)
+        return Response(retry_field() + ": the store is unavailable\n", headers=HEADERS, media_type=EVENT_STREAM)
 
 
 class SseResponse(Response):
@@ -123,11 +171,11 @@ class SseResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(OSError):  # the connection broke
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await run_while_connected(receive, self._write(send))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _write(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async with self._presence, aclosing(self._frames) as frames:
             async for frame in frames:
                 await send({"type": "http.response.body", "body": frame.encode(), "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})

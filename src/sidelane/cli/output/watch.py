@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from sidelane.admin.documents import event_document, job_document, parse_json, problem_text
-from sidelane.admin.worker_lookup import WorkerLookup, find_worker
+from sidelane.admin.job_notices import WorkerLookup, find_worker
 from sidelane.cli.output.console import interactive, print_json_line, stderr, warning
 from sidelane.cli.output.states import DOTS, STYLES, state_text
 from sidelane.cli.output.time_format import duration

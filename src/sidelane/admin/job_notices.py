@@ -1,4 +1,4 @@
-"""Worker lookup: which worker runs a job, or whether a live worker can run it."""
+"""Job notices: why a job does not start or go on, and which worker runs it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

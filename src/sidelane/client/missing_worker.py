@@ -1,4 +1,4 @@
-"""Worker availability: whether a live worker would run a job, and a warning while none does."""
+"""Missing workers: whether a live worker would run a job, and a warning while none does."""
 
 import logging
 import math
@@ -17,8 +17,8 @@ WARNING_INTERVAL = 60.0
 logger = logging.getLogger(__name__)
 
 
-class WorkerAvailability:
-    """Knows the live workers of a store."""
+class MissingWorkerCheck:
+    """Checks jobs against the live workers of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
