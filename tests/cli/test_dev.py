@@ -17,6 +17,13 @@ from tests.cli.store_driver import StoreDriver
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
+JOB_ROUTES = """
+from sidelane.web import Jobs
+
+app.include_router(Jobs(lane, user=None, guessable=True).router, prefix="/jobs")
+"""
+
+
 def address(dev: CliProcess) -> str:
     """Wait until the API's address is printed, and return it."""
     dev.wait_for("http://127.0.0.1:")
@@ -57,6 +64,25 @@ def test_the_api_and_worker_restart_when_the_code_changes(project: Project, driv
     assert all(has_exited(pid) for pid in others)
     assert driver.workers() == []
     assert code_version(url) == "none"
+
+
+@pytest.mark.system
+def test_open_streams_end_without_a_traceback_when_the_code_changes(project: Project, driver: StoreDriver) -> None:
+    project.write("main.py", MAIN + JOB_ROUTES)
+    dev = project.start("dev", "main:app", "--port", "0", "--lane", "shop.lane:lane")
+    url = address(dev)
+    dev.wait_for("is ready for jobs")
+    driver.submit("one", task="hold", arguments='{"gate":"open"}')
+    with urllib.request.urlopen(f"{url}/jobs/one/events", timeout=30) as stream:  # noqa: S310 - a server of this test
+        assert stream.readline().startswith(b"retry: ")
+        project.write("shop/extra.py", "")
+        assert b"event: end" not in stream.read()
+    dev.wait_for("the API is ready", times=2)
+    project.write("open", "")
+    dev.signal(signal.SIGINT)
+    assert dev.exit_code() == 0
+    assert "Traceback" not in dev.output
+    assert "CancelledError" not in dev.output
 
 
 @pytest.mark.system

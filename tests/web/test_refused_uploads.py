@@ -263,7 +263,7 @@ async def ignore(message: Any) -> None:
 
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize("path", PATHS)
-async def test_disconnect_during_an_upload_leaves_no_file(service: UploadService, path: str) -> None:
+async def test_disconnect_during_an_upload_leaves_no_file_and_is_no_error(service: UploadService, path: str) -> None:
     messages = iter([
         *({"type": "http.request", "body": b"x" * 100_000, "more_body": True} for _ in range(2)),
         {"type": "http.disconnect"},
@@ -272,8 +272,7 @@ async def test_disconnect_during_an_upload_leaves_no_file(service: UploadService
     async def receive() -> Any:
         return next(messages)
 
-    with suppress(Exception):  # the exception of a disconnect depends on the framework
-        await service.app(scope(f"/{path}/stream/analyse"), receive, ignore)
+    await service.app(scope(f"/{path}/stream/analyse"), receive, ignore)  # a server logs what this raises
     assert await everything(service.lane.files) == []
 
 

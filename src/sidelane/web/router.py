@@ -1,10 +1,12 @@
 """Jobs: the routers and dependencies that an application includes to serve jobs over HTTP."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response, WebSocket
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
@@ -121,7 +123,10 @@ class Jobs:
             """Yield the request's responder, which reads the headers itself; the parameters document them in OpenAPI."""
             async with self._lane.files.remove_on_error() as saved:
                 request.scope[SAVED_FILES] = saved
-                yield Responder(request, lambda: self.batch_responses, lambda: _checked_user(user), saved)
+                try:
+                    yield Responder(request, lambda: self.batch_responses, lambda: _checked_user(user), saved)
+                except ClientDisconnect:  # during an upload: no error of this service, and nobody reads the answer
+                    raise HTTPException(HTTPStatus.BAD_REQUEST) from None
 
         return respond
 

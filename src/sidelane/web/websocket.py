@@ -15,6 +15,7 @@ from sidelane.web.problems import public_problem
 from sidelane.web.sse import event_id
 
 NORMAL_CLOSURE = 1000
+SERVICE_RESTART = 1012
 TRY_AGAIN_LATER = 1013
 
 MAX_REASON_LENGTH = 120
@@ -37,16 +38,20 @@ async def stream_events(
     after: Cursor | None,
     presence: ListenerPresence,
 ) -> None:
-    """Send `snapshot` (the job's document as JSON) and its log to the end, then close. Stop if the client disconnects."""
+    """Send `snapshot` (the job's document as JSON) and its log to the end, then close.
+
+    Stop if the client disconnects or the server stops.
+    """
     await socket.accept()
     with suppress(WebSocketDisconnect, RuntimeError):  # the connection broke, or was closed by the client
-        await run_while_connected(socket.receive, _write(socket, store, record, snapshot, after, presence))
+        code = await run_while_connected(socket.receive, _write(socket, store, record, snapshot, after, presence))
+        await socket.close(SERVICE_RESTART if code is None else code)
 
 
 async def _write(
     socket: WebSocket, store: Store, record: JobRecord, snapshot: str, after: Cursor | None, presence: ListenerPresence
-) -> None:
-    code = NORMAL_CLOSURE
+) -> int:
+    """Send the events and return the code to close with."""
     async with presence.track(record):
         try:
             await socket.send_text(_message(JOB, snapshot))
@@ -55,8 +60,8 @@ async def _write(
                     for event in events:
                         await socket.send_text(_message(event.name, event.data, event_id(record.id, event)))
         except SidelaneError:
-            code = TRY_AGAIN_LATER  # the client reconnects with its cursor
-    await socket.close(code)
+            return TRY_AGAIN_LATER  # the client reconnects with its cursor
+    return NORMAL_CLOSURE
 
 
 def _message(name: str, data: str, id_: str = "") -> str:
