@@ -66,7 +66,7 @@ $(VENV)/.uv:
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.uv pyproject.toml
-	@echo "Getting what Sidelane, its tests and its checks need (about 60 MB the first time) ..."
+	@echo "Getting what Sidelane, its tests and its checks need (about 110 MB the first time) ..."
 	@$(INSTALL) --editable . --group dev
 	@touch $@
 

@@ -34,15 +34,17 @@ class ProcessScenario:
         await until(registered, f"worker {name} is there", within=START_TIMEOUT)
         return started
 
-    async def api(self, *, under: tuple[str, ...] = (), loop: str = "asyncio") -> tuple[RunningProcess, AsyncClient]:
+    async def api(
+        self, *, under: tuple[str, ...] = (), loop: str = "asyncio", port: int = 0
+    ) -> tuple[RunningProcess, AsyncClient]:
         """Start the HTTP service, wait until it listens, and return it with a client for it."""
-        api = self.processes.api(under=under, loop=loop)
+        api = self.processes.api(under=under, loop=loop, port=port)
 
-        def port() -> int | None:
+        def listening() -> int | None:
             assert not api.exited, "the service ended"
             return port_of(api)
 
-        number = await until(port, "the service listens", within=START_TIMEOUT)
+        number = await until(listening, "the service listens", within=START_TIMEOUT)
         client = AsyncClient(base_url=f"http://127.0.0.1:{number}", timeout=20.0, trust_env=False)
         return api, await self._clients.enter_async_context(client)
 

@@ -85,9 +85,11 @@ class Processes:
         command = [sys.executable, "-m", "sidelane.cli", "worker", lane, "--name", name, "--log-level", "DEBUG"]
         return self.start(name, *command, SHOP_WORKER=name, **environment)
 
-    def api(self, name: str = "api", *, under: tuple[str, ...] = (), loop: str = "asyncio") -> RunningProcess:
-        """Start the HTTP service, `under` another program if asked, on a port that it chooses."""
-        uvicorn = ["-m", "uvicorn", "tests.system.api:app", "--port", "0", "--loop", loop, "--http", "h11"]
+    def api(
+        self, name: str = "api", *, under: tuple[str, ...] = (), loop: str = "asyncio", port: int = 0
+    ) -> RunningProcess:
+        """Start the HTTP service, `under` another program if asked; port 0 lets it choose one."""
+        uvicorn = ["-m", "uvicorn", "tests.system.api:app", "--port", str(port), "--loop", loop, "--http", "h11"]
         return self.start(name, *under, sys.executable, *uvicorn)
 
     def python(self, name: str, module: str, *arguments: str) -> RunningProcess:

@@ -1,0 +1,57 @@
+"""nginx in front of a service, with the locations that the documentation gives."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from string import Template
+
+import pytest
+
+from tests.contract.servers import free_port
+
+HTTP_PAGE = Path(__file__).parents[2] / "docs" / "http.md"
+
+CONFIGURATION = Template("""\
+daemon off;
+worker_processes 1;
+pid $folder/nginx.pid;
+error_log stderr warn;
+events { worker_connections 64; }
+http {
+    access_log off;
+    client_body_temp_path $folder/body;
+    proxy_temp_path $folder/proxy;
+    fastcgi_temp_path $folder/fastcgi;
+    uwsgi_temp_path $folder/uwsgi;
+    scgi_temp_path $folder/scgi;
+    server {
+        listen 127.0.0.1:$port;
+        location / { proxy_pass http://127.0.0.1:$upstream; }
+        $locations
+    }
+}
+""")
+
+
+class Nginx:
+    """One nginx process."""
+
+    def __init__(self, folder: Path, upstream: int) -> None:
+        program = shutil.which("nginx", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
+        if program is None:
+            pytest.skip("Debian's nginx-light is not installed")
+        folder.mkdir()
+        self.port = free_port()
+        (documented,) = re.findall(r"```nginx\n(.*?)```", HTTP_PAGE.read_text(), re.DOTALL)
+        self._file = folder / "nginx.conf"
+        locations = documented.replace("127.0.0.1:8000", f"127.0.0.1:{upstream}")
+        self._file.write_text(
+            CONFIGURATION.substitute(folder=folder, port=self.port, upstream=upstream, locations=locations)
+        )
+        self._process = subprocess.Popen([program, "-p", folder, "-e", "stderr", "-c", self._file])
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
