@@ -3,7 +3,10 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 from string import Template
 
@@ -51,6 +54,15 @@ class Nginx:
             CONFIGURATION.substitute(folder=folder, port=self.port, upstream=upstream, locations=locations)
         )
         self._process = subprocess.Popen([program, "-p", folder, "-e", "stderr", "-c", self._file])
+        until = time.monotonic() + 20
+        while not self._listens():
+            assert time.monotonic() < until, "nginx did not start"
+            time.sleep(0.02)
+
+    def _listens(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
 
     def stop(self) -> None:
         self._process.terminate()
