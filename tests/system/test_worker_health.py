@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
+import pytest
 
 from sidelane import State
 from sidelane.worker.heartbeat import EXIT_STUCK
@@ -27,6 +28,43 @@ async def test_worker_with_a_blocked_event_loop_exits_and_its_job_runs_elsewhere
     record = await scenario.wait_finished(job, within=lease + 3)
     assert (record.state, record.result) == (State.SUCCEEDED, "2")
     assert (record.worker_losses, record.failures) == (1, 0)
+
+
+async def test_other_jobs_of_a_blocked_worker_are_released_and_the_log_names_the_blocking_job(
+    scenario: ProcessScenario, lease: float
+) -> None:
+    worker = await scenario.worker("w1")
+    held, told = await scenario.submit(shop.hold.call(), shop.tell.call(40, 0.2))
+    for job in (held, told):
+        await scenario.wait_started(job)
+    (blocking,) = await scenario.submit(shop.block.call(60))
+    await until(lambda: worker.exited, "the stuck worker has ended itself", within=4 * lease)
+    assert worker.status == EXIT_STUCK
+
+    log = worker.log.read_text()
+    assert f"job {blocking} (block) blocks it; these wait:" in log
+    assert "time.sleep(" in log, "the stack is logged"
+    assert f"{held} (hold)" in log
+    await scenario.worker("w2")
+    scenario.processes.open_gate("w2")
+    records = [await scenario.wait_finished(job, within=30) for job in (held, told, blocking)]
+    assert [record.state for record in records] == [State.SUCCEEDED] * 3
+    assert [record.worker_losses for record in records] == [0, 0, 1]
+    assert [record.attempt for record in records] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("lease", [6.0])
+async def test_event_loop_that_is_blocked_for_a_second_is_logged_once_with_its_stack(
+    scenario: ProcessScenario, lease: float
+) -> None:
+    worker = await scenario.worker("w1")
+    (job,) = await scenario.submit(shop.block.call(3.0))
+    await scenario.wait_finished(job)
+    log = worker.log.read_text()
+    assert log.count(f"the event loop is blocked: job {job} (block) blocks it. Declare such a task with `def`") == 1
+    assert "time.sleep(" in log
+    assert "stuck" not in log
+    assert not worker.exited
 
 
 async def test_event_loop_blocked_for_less_than_a_lease_costs_nothing(scenario: ProcessScenario, lease: float) -> None:

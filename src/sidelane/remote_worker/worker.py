@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 from sidelane.files.files import Files
 from sidelane.model.errors import LaneNotOpen, StoreUnavailable
 from sidelane.model.job import JobSpec, Lease, Submission
-from sidelane.model.outcome import LeaseStatus
+from sidelane.model.outcome import AttemptResult, LeaseStatus
 from sidelane.model.settings import Settings
 from sidelane.model.worker import WorkerInfo
 from sidelane.remote_worker.replies import ReplySender
@@ -98,6 +98,10 @@ class CrossLoopHeartbeat:
             return await asyncio.wait_for(asyncio.wrap_future(result), lease / HEARTBEATS_PER_LEASE)
         except TimeoutError as error:
             raise StoreUnavailable("The jobs in flight could not be extended in time.") from error
+
+    async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]:
+        """Do nothing: a main loop that is stuck cannot release deliveries, and they are delivered again anyway."""
+        return [False] * len(reports)
 
     @asynccontextmanager
     async def watch(self, *topics: str) -> AsyncIterator[Subscription]:

@@ -20,6 +20,7 @@ from sidelane.tasks.placeholders import RETRY_DELAY, resolve_arguments
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import ResourceFailed, Resources
 from sidelane.tasks.task import DispatchFactory
+from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.child_pool import ChildPool
 from sidelane.worker.event_buffer import EventBuffer, LeaseLost
 from sidelane.worker.executor import execute
@@ -97,6 +98,11 @@ class Attempt:
     def past_grace(self) -> bool:
         """Whether its timeout and grace are over: its lease is renewed no more (rule 4)."""
         return self._loop.time() > self._renewed_until
+
+    def as_running_job(self) -> RunningJob:
+        """Describe this attempt for the log. Another thread may call it."""
+        coroutine = self._body.get_coro() if self._body is not None else None
+        return RunningJob(self.lease, self.record.spec.task, getattr(coroutine, "cr_frame", None))
 
     def start(self) -> asyncio.Task[None]:
         """Run in a task of the event loop."""

@@ -12,15 +12,19 @@ from typing import Protocol
 
 from sidelane.model.errors import StoreError
 from sidelane.model.job import Lease
-from sidelane.model.outcome import LeaseStatus
+from sidelane.model.outcome import AttemptResult, LeaseStatus, Released
 from sidelane.model.worker import WorkerInfo
 from sidelane.outage import RetryUntilAvailable
 from sidelane.stores.contract import Subscription, worker_topic
+from sidelane.worker.blocked_loop import BlockedLoop, RunningJob
 
 HEARTBEATS_PER_LEASE = 3
 
 EXIT_STUCK = 70
 """Exit status of a process whose event loop was blocked for a lease (EX_SOFTWARE of sysexits.h)."""
+
+BLOCKED_AFTER, CHECK_INTERVAL = 1.0, 0.5
+"""Seconds without a response of the main loop after which the log says what blocks it, and between two checks."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +67,7 @@ class HeartbeatSource(Protocol):
     """The part of a job source that heartbeats use; see `stores.contract.JobSource`."""
 
     async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[LeaseStatus]: ...
+    async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]: ...
     def watch(self, *topics: str) -> AbstractAsyncContextManager[Subscription]: ...
     async def close(self) -> None: ...
 
@@ -70,9 +75,10 @@ class HeartbeatSource(Protocol):
 class Heartbeat:
     """Renews leases every third of a lease, and at once when the store notifies that a job should stop.
 
-    `leases` and `info` are called in this thread; `on_statuses` is called on the main loop, with leases that are lost or cancelled.
-    If the main loop has been blocked for a lease, the process ends (`exit_when_stuck`), or its leases are renewed no more, so that
-    other workers take over its jobs (rule 4).
+    `leases`, `jobs` and `info` are called in this thread; `on_statuses` is called on the main loop, with leases that are lost or
+    cancelled. If the main loop is blocked for a second, the log says by what. If it has been blocked for a lease, the process
+    releases the other jobs and ends (`exit_when_stuck`), or its leases are renewed no more, so that other workers take over its
+    jobs (rule 4).
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Heartbeat:
         lease: float,
         counter: LoopCounter,
         leases: Callable[[], Sequence[Lease]],
+        jobs: Callable[[], Sequence[RunningJob]],
         info: Callable[[], WorkerInfo],
         on_statuses: Callable[[Sequence[tuple[Lease, LeaseStatus]]], None],
         exit_when_stuck: bool,
@@ -91,10 +98,12 @@ class Heartbeat:
         self._interval = lease / HEARTBEATS_PER_LEASE
         self._watchdog = LoopWatchdog(counter, self._interval)
         self._leases = leases
+        self._jobs = jobs
         self._info = info
         self._on_statuses = on_statuses
         self._exit_when_stuck = exit_when_stuck
         self._main = asyncio.get_running_loop()
+        self._main_thread = threading.get_ident()
         self._thread = threading.Thread(target=self._run, name="sidelane-heartbeat", daemon=True)
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -122,6 +131,7 @@ class Heartbeat:
 
     async def _run_loop(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        watching = asyncio.create_task(self._watch_main_loop())
         while not self._stopping.is_set():
             try:
                 source = await self._open_source()
@@ -133,6 +143,32 @@ class Heartbeat:
                 await self._renew_until_stopped(source)
             finally:
                 await source.close()
+        watching.cancel()
+
+    async def _watch_main_loop(self) -> None:
+        """Log once when the main loop has not responded for a second, if jobs run on it.
+
+        One late check is not enough: a process that was stopped as a whole is not blocked.
+        """
+        responded: threading.Event | None = None
+        missed = 0
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL)
+            if responded is None or responded.is_set():
+                responded, missed = self._ping_main_loop(), 0
+                continue
+            missed += 1
+            if missed * CHECK_INTERVAL == BLOCKED_AFTER:
+                blocked = BlockedLoop.inspect(self._main_thread, self._jobs())
+                logger.warning("the event loop is blocked: %s", blocked, extra={"traceback": blocked.stack})
+
+    def _ping_main_loop(self) -> threading.Event | None:
+        """Return an event that the main loop sets as soon as it can; None if no jobs run."""
+        if not self._leases() or self._main.is_closed():
+            return None
+        responded = threading.Event()
+        self._main.call_soon_threadsafe(responded.set)
+        return responded
 
     async def _renew_until_stopped(self, source: HeartbeatSource) -> None:
         async with source.watch(worker_topic(self._info().id)) as subscription:
@@ -148,7 +184,7 @@ class Heartbeat:
                     task.cancel()
 
     async def _renew(self, source: HeartbeatSource) -> None:
-        if self._check_main_loop():
+        if await self._check_main_loop(source):
             return
         leases = self._leases()
         try:
@@ -161,20 +197,34 @@ class Heartbeat:
         if changed and not self._main.is_closed():
             self._main.call_soon_threadsafe(self._on_statuses, changed)
 
-    def _check_main_loop(self) -> bool:
+    async def _check_main_loop(self, source: HeartbeatSource) -> bool:
         """Return whether the main loop has been blocked for a lease; end the process if it should."""
         seconds = self._watchdog.blocked_for()
         self.blocked = None
         if seconds < self._interval:
             return False
-        self.blocked = f"the event loop has been stuck for {seconds:.1f} s: a task blocks it without await"
-        logger.critical("%s", self.blocked)
+        blocked = BlockedLoop.inspect(self._main_thread, self._jobs())
+        self.blocked = f"the event loop has been stuck for {seconds:.1f} s: {blocked}"
         if seconds < self._lease * 0.9:  # timers are not exact
             return False
+        logger.error("%s", self.blocked, extra={"traceback": blocked.stack})
         if self._exit_when_stuck:
+            await self._release_others(source, blocked)
+            logger.error("this process exits with status %d", EXIT_STUCK)
             logging.shutdown()
             os._exit(EXIT_STUCK)
         return True
+
+    async def _release_others(self, source: HeartbeatSource, blocked: BlockedLoop) -> None:
+        """Release every job but the one that blocks the loop, so that none of them counts a worker loss (rule 7).
+
+        If it is not known which one that is, all are left to the sweep.
+        """
+        if blocked.blocker is None:
+            return
+        released = [AttemptResult(lease=job.lease, outcome=Released()) for job in blocked.others]
+        with contextlib.suppress(StoreError, TimeoutError):  # then the sweep finds them
+            await asyncio.wait_for(source.finish(released), self._interval)
 
     async def _wait_for_stop(self) -> None:
         if self._stop is not None:

@@ -23,6 +23,7 @@ from sidelane.stores.contract import JobSource
 from sidelane.tasks.registry import Registry
 from sidelane.tasks.resources import Resources
 from sidelane.worker.attempt import Attempt, Runtime, StopReason
+from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.capacity import QueueShare
 from sidelane.worker.child_pool import ChildPool
 from sidelane.worker.fetcher import JobFetcher
@@ -119,8 +120,8 @@ class Worker:
             for share in shares
         ]  # fmt: skip
         self._heartbeat = Heartbeat(
-            open_source, lease=settings.lease_duration, counter=self._loop_counter, leases=self._leases, info=self.info,
-            on_statuses=self._on_lease_statuses, exit_when_stuck=exit_when_stuck,
+            open_source, lease=settings.lease_duration, counter=self._loop_counter, leases=self._leases, jobs=self._jobs,
+            info=self.info, on_statuses=self._on_lease_statuses, exit_when_stuck=exit_when_stuck,
         )  # fmt: skip
         self._drain = asyncio.Event()
         self._stop_now = asyncio.Event()
@@ -323,6 +324,9 @@ class Worker:
             if status is LeaseStatus.LOST:
                 logger.warning("job %s: its lease is lost, so this attempt stops", lease.job_id)
             attempt.stop(StopReason.LOST if status is LeaseStatus.LOST else StopReason.CANCEL)
+
+    def _jobs(self) -> list[RunningJob]:
+        return [attempt.as_running_job() for attempt in list(self._attempts.values()) if not attempt.finished]
 
     def _leases(self) -> list[Lease]:
         return [attempt.lease for attempt in list(self._attempts.values()) if not attempt.past_grace]
