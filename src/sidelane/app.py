@@ -3,12 +3,18 @@
 import importlib
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType, TracebackType
-from typing import Any, NoReturn, TypeVar, Unpack, cast
+from types import MappingProxyType
+from typing import Any, TypeVar, Unpack, cast
 
 from sidelane.callbacks.delivery import declare_callbacks
 from sidelane.callbacks.http_client import WebhookClient
@@ -28,6 +34,7 @@ from sidelane.external.completion import CompletionHandler
 from sidelane.external.dispatch import declare_dispatch
 from sidelane.external.reply_receiver import reply_receivers
 from sidelane.external.task import DecodeResult, EncodeInput, ExternalTask, Routing, make_external_task
+from sidelane.lane_context import LaneContext
 from sidelane.model.errors import ConfigurationError, UnknownQueue
 from sidelane.model.queue import DEFAULT_QUEUE, Queue
 from sidelane.model.schedule import CatchUp
@@ -86,6 +93,7 @@ class Sidelane:
         self.schedules = Schedules(lambda: self.client)
         self.consumers = ConsumerRegistry()
         self._modules = tasks
+        self._opener: Opener = _open
         self._webhooks = WebhookClient(AddressPolicy.of(self.settings))
         all_secrets = Secrets(secrets)
         self.callback_delivery = declare_callbacks(self, self.services, self._webhooks, all_secrets)
@@ -258,12 +266,21 @@ class Sidelane:
             importlib.import_module(module)
         self.registry.check()
 
-    def open(self, *, workers: int = 0) -> "LaneContext":
+    def open(self, *, workers: int = 0) -> "LaneContext[Sidelane]":
         """Open the lane: `async with lane.open(workers=1):`. So many workers run in this process, and drain when it closes.
 
         Raises `StoreUnavailable`, `StoreMisconfigured`, and `ConfigurationError` if the lane is already open.
         """
-        return LaneContext(_open(self, workers))
+        return LaneContext(self._opener(self, workers))
+
+    @contextmanager
+    def opened_by(self, opener: "Opener") -> Iterator[None]:
+        """Let `opener` open the lane within the block, e.g. with a store in memory in tests."""
+        before, self._opener = self._opener, opener
+        try:
+            yield
+        finally:
+            self._opener = before
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
@@ -350,22 +367,8 @@ class Sidelane:
                 yield
 
 
-class LaneContext(AbstractAsyncContextManager[Sidelane]):
-    """The context manager of `lane.open()`."""
-
-    def __init__(self, opening: AbstractAsyncContextManager[Sidelane]) -> None:
-        self._opening = opening
-
-    async def __aenter__(self) -> Sidelane:
-        return await self._opening.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return await self._opening.__aexit__(kind, error, trace)
-
-    def __await__(self) -> NoReturn:
-        raise TypeError("`await lane.open()` would never close the lane: write `async with lane.open():`.")
+Opener = Callable[[Sidelane, int], AbstractAsyncContextManager[Sidelane]]
+"""Opens a lane, with so many workers in this process."""
 
 
 def _queues_by_name(queues: Sequence[Queue]) -> dict[str, Queue]:

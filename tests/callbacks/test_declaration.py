@@ -138,7 +138,7 @@ async def test_private_address_is_refused_when_the_call_is_made(host: str, make_
         with pytest.raises(AddressRefused) as raised:
             await quick.options(callback=Webhook(f"http://{host}/")).submit()
         assert raised.value.status == 422
-        assert await t.submitted(quick) == []
+        assert await t.records(quick) == []
     with pytest.raises(TaskDeclarationError, match="Callbacks may not reach"):
         lane.task(callback=Webhook(f"http://{host}/"), name="other")(lambda: None)
 

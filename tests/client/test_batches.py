@@ -105,7 +105,7 @@ async def test_one_invalid_call_keeps_the_whole_batch_out(make_lane: Any) -> Non
             await lane.submit_many([say.call("a"), say.call(PREVIOUS_RESULT)], user="u", id="b1")
         with pytest.raises(PayloadTooLarge):
             await lane.submit_many([say.call("a")], then=say.call("x" * 2000), user="u", id="b1")
-        assert await t.submitted(say) == []
+        assert await t.records(say) == []
         with pytest.raises(UnknownBatch, match="no batch 'b1'"):
             await lane.batch("b1").record()
 
@@ -128,7 +128,7 @@ async def test_invalid_options_raise(lane: Sidelane, fields: dict[str, Any], wor
     async with harness(lane) as t:
         with pytest.raises(ArgumentsError, match=words):
             await lane.submit_many([task.call()], **fields)
-        assert await t.submitted(task) == []
+        assert await t.records(task) == []
 
 
 async def test_a_follow_up_of_a_batch_cannot_take_a_failure(lane: Sidelane) -> None:
@@ -187,13 +187,13 @@ async def test_the_end_of_a_batch_submits_its_follow_ups_with_its_counts(lane: S
         calls = [half.call(number) for number in range(4)]
         batch = await lane.submit_many(calls, then=tell.call(PREVIOUS_RESULT, "hello"), user="u7")
         await batch.jobs[0].cancel()  # type: ignore[union-attr]
-        assert await t.submitted(tell) == []
+        assert await t.records(tell) == []
         await t.drain()
         expected = FinishedBatch(
             id=batch.id, state=State.FAILED, total=4, succeeded=1, failed=2, cancelled=1, user="u7"
         )  # fmt: skip
         assert told == [expected]
-        (record,) = await t.submitted(tell)
+        (record,) = await t.records(tell)
         assert (record.spec.user, record.spec.parent) == ("u7", None)
 
 
@@ -231,7 +231,7 @@ async def test_an_empty_batch_succeeds_at_once(lane: Sidelane) -> None:
         batch: Batch[Any] = await lane.submit_many([], then=tell.call(PREVIOUS_RESULT))
         assert (await batch.wait(0)).state is State.SUCCEEDED
         await t.drain()
-        assert [record.result for record in await t.submitted(tell)] == ["0"]
+        assert [record.result for record in await t.records(tell)] == ["0"]
 
 
 async def test_a_repeat_with_the_same_ids_changes_nothing(lane: Sidelane) -> None:
@@ -300,11 +300,11 @@ async def test_a_batch_of_only_rejected_calls_does_not_end_and_its_id_can_be_use
         with pytest.raises(LimitReached):
             await lane.submit_many(calls, id="night", then=tell.call())
         await t.drain()
-        assert await t.submitted(tell) == []
+        assert await t.records(tell) == []
         batch = await lane.submit_many(calls, id="night", then=tell.call())
         await t.drain()
         assert (await batch.wait(0)).total == 1
-        assert len(await t.submitted(tell)) == 1
+        assert len(await t.records(tell)) == 1
 
 
 async def test_a_sealed_batch_rejects_jobs(lane: Sidelane) -> None:
@@ -327,7 +327,7 @@ async def test_another_users_batch_is_a_conflict(lane: Sidelane) -> None:
         await lane.submit_many([note.call()], id="night", user="u1")
         with pytest.raises(JobConflict, match="The id of this batch is taken"):
             await lane.submit_many([note.call()], id="night", user="u2")
-        assert len(await t.submitted(note)) == 1
+        assert len(await t.records(note)) == 1
 
 
 async def test_calls_without_a_user_get_the_batchs_user(lane: Sidelane) -> None:
@@ -336,7 +336,7 @@ async def test_calls_without_a_user_get_the_batchs_user(lane: Sidelane) -> None:
 
     async with harness(lane) as t:
         await lane.submit_many([note.call(), note.options(user="u2").call()], user="u1")
-        specs = [record.spec for record in await t.submitted(note)]
+        specs = [record.spec for record in await t.records(note)]
         assert [spec.user for spec in specs] == ["u1", "u2"]
         assert [spec.limits[0].key for spec in specs] == ["u1", "u2"]
 

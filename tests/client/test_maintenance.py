@@ -92,7 +92,7 @@ async def test_schedules_due_at_one_time_run_together(lane: Sidelane, monkeypatc
 
         monkeypatch.setattr(store, "fire", counted)
         await t.advance(HOUR)
-        assert len(await t.submitted(refresh)) == most == 30
+        assert len(await t.records(refresh)) == most == 30
 
 
 async def test_missed_runs_of_a_large_call_are_submitted_in_chunks(

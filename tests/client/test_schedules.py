@@ -33,7 +33,7 @@ async def fired(t: Harness, task: Task[..., Any, Any]) -> list[str]:
     """Return the submit times of the jobs of a task, in Seoul."""
     return [
         datetime.fromtimestamp(record.submitted, ZoneInfo("Asia/Seoul")).strftime("%d. %H:%M")
-        for record in await t.submitted(task)
+        for record in await t.records(task)
     ]
 
 
@@ -60,7 +60,7 @@ async def test_a_schedule_submits_its_call_at_its_times_in_its_time_zone(lane: S
         await t.advance(24 * HOUR)
         assert len(await fired(t, refresh)) == 2
         await t.drain()
-        records = await t.submitted(refresh)
+        records = await t.records(refresh)
         assert [record.result for record in records] == ['"KR"', '"KR"']
         assert {(record.spec.user, record.spec.priority) for record in records} == {("u", 3)}
         assert [record.spec.labels for record in records] == [{"schedule": "stocks"}] * 2
@@ -77,11 +77,11 @@ async def test_missed_runs_are_submitted_as_catch_up_says(lane: Sidelane, catch_
     lane.schedule("stocks", refresh.call(), every=HOUR, catch_up=catch_up)
     async with harness(lane) as t:
         await t.advance(3 * DAY + 120)
-        assert len(await t.submitted(refresh)) == jobs
+        assert len(await t.records(refresh)) == jobs
         await t.advance(0)
-        assert len(await t.submitted(refresh)) == jobs
+        assert len(await t.records(refresh)) == jobs
         await t.advance(HOUR)
-        assert len(await t.submitted(refresh)) == jobs + (catch_up != "skip")
+        assert len(await t.records(refresh)) == jobs + (catch_up != "skip")
 
 
 async def test_jobs_of_a_schedule_have_its_label_and_their_own(lane: Sidelane) -> None:
@@ -91,7 +91,7 @@ async def test_jobs_of_a_schedule_have_its_label_and_their_own(lane: Sidelane) -
     lane.schedule("stocks", refresh.options(labels={"market": "KR"}).call(), every=HOUR)
     async with harness(lane) as t:
         await t.advance(HOUR)
-        (record,) = await t.submitted(refresh)
+        (record,) = await t.records(refresh)
         assert record.spec.labels == {"market": "KR", "schedule": "stocks"}
 
 
@@ -123,7 +123,7 @@ async def test_a_thousand_missed_runs_are_submitted_in_chunks(lane: Sidelane, mo
 
         monkeypatch.setattr(t.client.store, "fire", counted)
         await t.advance(1000)
-        assert len({record.id for record in await t.submitted(refresh)}) == sum(sizes) == 1000
+        assert len({record.id for record in await t.records(refresh)}) == sum(sizes) == 1000
         assert max(sizes) == 200
 
 
@@ -190,12 +190,12 @@ async def test_scheduled_jobs_wait_for_limits_and_ignore_a_full_queue() -> None:
     lane.schedule("stocks", refresh.call(), every=HOUR, catch_up="all")
     async with harness(lane) as t:
         await t.advance(3 * HOUR)
-        specs = [record.spec for record in await t.submitted(refresh)]
+        specs = [record.spec for record in await t.records(refresh)]
         assert [(spec.max_queued, [limit.on_limit for limit in spec.limits]) for spec in specs] == [
             (None, ["wait"])
         ] * 3
         assert await t.drain() == 3
-        assert {record.state for record in await t.submitted(refresh)} == {State.SUCCEEDED}
+        assert {record.state for record in await t.records(refresh)} == {State.SUCCEEDED}
 
 
 async def test_a_scheduled_job_uses_a_dead_letter_task_declared_later(lane: Sidelane) -> None:
@@ -268,10 +268,10 @@ async def test_a_run_of_a_unique_call_is_skipped_while_an_earlier_job_is_unfinis
     async with harness(lane) as t:
         for _ in range(3):
             await t.advance(HOUR)
-        assert len(await t.submitted(refresh)) == 1
+        assert len(await t.records(refresh)) == 1
         await t.drain()
         await t.advance(HOUR)
-        assert len(await t.submitted(refresh)) == 2
+        assert len(await t.records(refresh)) == 2
 
 
 async def test_a_schedule_can_be_disabled_enabled_run_and_deleted(lane: Sidelane) -> None:
@@ -284,10 +284,10 @@ async def test_a_schedule_can_be_disabled_enabled_run_and_deleted(lane: Sidelane
         await t.advance(60)
         await lane.schedules.disable("stocks")
         await t.advance(5 * HOUR)
-        assert await t.submitted(refresh) == []
+        assert await t.records(refresh) == []
         await lane.schedules.enable("stocks")
         await t.advance(60)
-        assert await t.submitted(refresh) == []  # it counts from when it was enabled
+        assert await t.records(refresh) == []  # it counts from when it was enabled
         before = await the_record(lane, "stocks")
         job = await lane.schedules.run("stocks")
         await t.drain()
@@ -295,11 +295,11 @@ async def test_a_schedule_can_be_disabled_enabled_run_and_deleted(lane: Sidelane
         assert (await job.record()).spec.labels == {"schedule": "stocks"}
         assert await the_record(lane, "stocks") == before
         await t.advance(HOUR)
-        assert len(await t.submitted(refresh)) == 2
+        assert len(await t.records(refresh)) == 2
         await lane.schedules.forget("stocks")
         assert await lane.schedules.list() == ()
         await t.advance(HOUR)
-        assert len(await t.submitted(refresh)) == 2
+        assert len(await t.records(refresh)) == 2
 
 
 async def test_the_error_of_an_unknown_schedule_names_it(lane: Sidelane) -> None:
@@ -320,11 +320,11 @@ async def test_a_clock_that_steps_back_repeats_and_loses_no_run(lane: Sidelane) 
     async with harness(lane) as t:
         await t.advance(2.5 * HOUR)
         await t.advance(-2 * HOUR)
-        assert len(await t.submitted(refresh)) == 2
+        assert len(await t.records(refresh)) == 2
         await t.advance(2.4 * HOUR)
-        assert len(await t.submitted(refresh)) == 2
+        assert len(await t.records(refresh)) == 2
         await t.advance(HOUR)
-        assert len(await t.submitted(refresh)) == 3
+        assert len(await t.records(refresh)) == 3
 
 
 async def test_a_clock_that_was_days_ahead_does_not_stop_a_schedule(lane: Sidelane) -> None:
@@ -336,10 +336,10 @@ async def test_a_clock_that_was_days_ahead_does_not_stop_a_schedule(lane: Sidela
         await t.advance(0)
         await t.advance(5 * DAY)
         await t.advance(-5 * DAY)
-        before = len(await t.submitted(refresh))
+        before = len(await t.records(refresh))
         for _ in range(3):
             await t.advance(HOUR)
-        assert len(await t.submitted(refresh)) == before + 3
+        assert len(await t.records(refresh)) == before + 3
 
 
 async def test_without_cronsim_a_process_leaves_cron_to_others_and_logs_it_once(
@@ -354,7 +354,7 @@ async def test_without_cronsim_a_process_leaves_cron_to_others_and_logs_it_once(
         monkeypatch.setitem(sys.modules, "cronsim", None)
         for _ in range(24):
             await t.advance(HOUR)
-        assert {record.spec.labels["schedule"] for record in await t.submitted(refresh)} == {"hourly"}
+        assert {record.spec.labels["schedule"] for record in await t.records(refresh)} == {"hourly"}
         said = [record.message for record in caplog.records if "cronsim" in record.message]
         assert len(said) == 1
         assert "Schedule 'daily' of task 'refresh'" in said[0]

@@ -119,7 +119,7 @@ async def test_redelivered_message_makes_no_second_job(lane: Sidelane, answer: A
         taken = [await t.consume(requests, Message(body=body(), id=each)) for each in ("m1", "m2", "m1")]
         taken.append(await t.consume(others, Message(body=body(), id="m1")))
         assert [job and job.created for job in taken] == [True, True, False, True]
-        assert len(await t.submitted(answer)) == 3
+        assert len(await t.records(answer)) == 3
 
 
 async def test_id_of_the_call_is_the_id_of_the_job(lane: Sidelane, answer: Answer) -> None:
@@ -211,7 +211,7 @@ async def test_messages_become_jobs_and_are_acknowledged(lane: Sidelane, answer:
         async with consuming(t, lane):
             await until(lambda: _count(t, answer, 20), "twenty jobs")
             await until(lambda: not queue.left(), "the acknowledgements")
-        records = await t.submitted(answer)
+        records = await t.records(answer)
     assert len({record.id for record in records}) == 20
     assert {record.spec.trace for record in records} == {TRACE}
 
@@ -274,7 +274,7 @@ async def test_messages_wait_in_flight_while_the_queue_is_full(lane: Sidelane, m
         assert "requests" in str(receiver.error)
         assert queue.left()
         await until(lambda: _drained(t, squeeze, 3), "all three jobs")
-        assert sorted([record.result for record in await t.submitted(squeeze)], key=str) == ["0", "1", "2"]
+        assert sorted([record.result for record in await t.records(squeeze)], key=str) == ["0", "1", "2"]
         await until(lambda: not queue.left(), "the acknowledgements")
         assert receiver.error is None
 
@@ -314,10 +314,10 @@ async def test_redelivered_message_does_not_recreate_a_removed_job(lane: Sidelan
     async with harness(lane) as t, consuming(t, lane):
         await until(lambda: _drained(t, brief, 1), "the job")
         await t.advance(3 * 86_400.0)
-        assert await t.submitted(brief) == []
+        assert await t.records(brief) == []
         queue.publish("job-1")
         await until(lambda: not queue.left(), "the acknowledgements")
-        assert await t.submitted(brief) == []
+        assert await t.records(brief) == []
 
 
 async def test_worker_restricted_to_some_queues_consumes_for_all(lane: Sidelane, answer: Answer, moto: Moto) -> None:
@@ -362,9 +362,9 @@ async def test_missing_driver_is_reported_by_the_health_check_and_stops_no_worke
 
 
 async def _count(t: Harness, task: Task[..., Any, Any], count: int) -> bool:
-    return len(await t.submitted(task)) == count
+    return len(await t.records(task)) == count
 
 
 async def _drained(t: Harness, task: Task[..., Any, Any], count: int) -> bool:
     await t.drain()
-    return [record.state for record in await t.submitted(task)] == [State.SUCCEEDED] * count
+    return [record.state for record in await t.records(task)] == [State.SUCCEEDED] * count

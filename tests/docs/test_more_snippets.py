@@ -156,7 +156,7 @@ async def test_jobs_page_runs(lane: Sidelane, names: dict[str, Any], capsys: pyt
         await t.drain()
         await t.run(names["analyse"].call("a.wav"))
         await t.run(names["convert"].call(["p1", "p2"]))
-        assert [record.result for record in await t.submitted(ocr)] == ['"p1"', '"p2"']
+        assert [record.result for record in await t.records(ocr)] == ['"p1"', '"p2"']
     assert len(billed) == 1
 
 

@@ -218,14 +218,14 @@ async def test_chains_page_runs(lane: Sidelane, mails: list[str]) -> None:
     async with harness(lane) as t:
         await page.run("publish_answer = ")
         await t.drain()
-        (published,) = await t.submitted(publish)
+        (published,) = await t.records(publish)
         assert (published.spec.parent, published.result) == (page["job"].id, '"news: Write it up"')
         await write.options(on_failure=page["tell"]).submit("nothing")
         await t.drain()
         assert [mail.partition(" after")[0] for mail in mails if "after" in mail] == ["write failed"]
         assert sum("FinishedJob(" in mail for mail in mails) == 1
         await t.run(page["crawl"].call("example.org"))
-        assert [record.result for record in await t.submitted(fetch)] == ["1", "2"]
+        assert [record.result for record in await t.records(fetch)] == ["1", "2"]
 
 
 async def test_batches_page_runs(lane: Sidelane, mails: list[str]) -> None:
@@ -273,7 +273,7 @@ async def test_schedules_page_runs(lane: Sidelane) -> None:
     await Snippets("schedules.md", lane, refresh=refresh, fetch=fetch).run("lane.schedule")
     async with harness(lane) as t:
         await t.advance(31)
-        assert len(await t.submitted(fetch)) in (1, 2)
+        assert len(await t.records(fetch)) in (1, 2)
         assert [record.schedule.name for record in await lane.schedules.list()] == ["prices", "stocks"]
 
 
@@ -368,4 +368,4 @@ async def test_files_page_runs(lane: Sidelane) -> None:
         await client.request(upload["method"], upload["url"], headers=upload["headers"], content=wav)
         assert (await client.post(f"/uploads/{upload['id']}")).status_code == 202
         await t.drain()
-        assert [record.result for record in await t.submitted(page["analyse"])] == ["12", "12"]
+        assert [record.result for record in await t.records(page["analyse"])] == ["12", "12"]

@@ -69,7 +69,7 @@ async def test_dispatch_job_is_stored_in_the_same_step(lane: Sidelane) -> None:
     async with harness(lane) as t:
         job = await analyse.submit(AnalyseIn(audio="a"))
         await t.drain()
-        (dispatch_job,) = await t.submitted(lane.registry.tasks[DISPATCH_TASK])
+        (dispatch_job,) = await t.records(lane.registry.tasks[DISPATCH_TASK])
         spec = dispatch_job.spec
         assert (spec.id, spec.parent, spec.queue) == (f"{job.id}.1.sent", job.id, DISPATCH_QUEUE)
         assert (spec.user, spec.priority, spec.deadline) == (str(JOBS), 7, 60)
@@ -172,7 +172,7 @@ async def test_external_task_in_a_chain_receives_the_previous_result(lane: Sidel
         assert dispatched.input == {"audio": "a.wav", "words": 1}
         await analyse.complete(dispatched.job, Report(score=0.25))
         await t.drain()
-        (published,) = await t.submitted(publish)
+        (published,) = await t.records(publish)
         assert published.result == "0.25"
 
 
@@ -186,10 +186,10 @@ async def test_previous_result_of_another_type_fails_before_dispatch(lane: Sidel
     async with harness(lane) as t:
         await record.options(then=analyse.call(PREVIOUS_RESULT)).submit()
         await t.drain()
-        (failed,) = await t.submitted(analyse)
+        (failed,) = await t.records(analyse)
         assert failed.problem is not None
         assert failed.problem.status == 422
-        assert await t.submitted(lane.registry.tasks[DISPATCH_TASK]) == []
+        assert await t.records(lane.registry.tasks[DISPATCH_TASK]) == []
 
 
 async def test_application_completes_only_jobs_of_the_same_task(lane: Sidelane) -> None:

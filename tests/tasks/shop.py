@@ -63,5 +63,5 @@ class Shop:
 
 async def the_one(t: Harness, task: Task[..., Any, Any]) -> JobRecord:
     """Return the record, with its history, of the only job of a task."""
-    (found,) = await t.submitted(task)
+    (found,) = await t.records(task)
     return await t.client.record(found.id)

@@ -101,7 +101,7 @@ async def test_options_reach_the_store(lane: Sidelane) -> None:
         spec = (await job.record()).spec
         assert (spec.user, spec.key, spec.priority, spec.labels) == ("u1", "k", 7, {"a": "b"})
         assert (spec.expires, spec.deadline, spec.abandon_after) == (5.0, 60.0, 3)
-        assert [record.id for record in await t.submitted(task)] == [job.id]
+        assert [record.id for record in await t.records(task)] == [job.id]
 
 
 async def test_submits_with_the_same_id_return_one_job(lane: Sidelane) -> None:
@@ -112,7 +112,7 @@ async def test_submits_with_the_same_id_return_one_job(lane: Sidelane) -> None:
         first = await lane.submit(task.options(id="order-7").call())
         again = await lane.submit(task.options(id="order-7").call())
         assert (first.created, again.created) == (True, False)
-        assert len(await t.submitted(task)) == 1
+        assert len(await t.records(task)) == 1
 
 
 async def test_one_unfinished_job_per_unique_key(lane: Sidelane) -> None:
@@ -167,7 +167,7 @@ async def test_arguments_over_the_size_limit_raise_and_store_nothing(make_lane: 
             await task.submit("x" * 2000)
         with pytest.raises(PayloadTooLarge):
             await task.submit("ä" * 1000)  # counted in bytes, not characters
-        assert await t.submitted(task) == []
+        assert await t.records(task) == []
 
 
 async def test_arguments_of_an_older_version_are_upgraded(lane: Sidelane) -> None:

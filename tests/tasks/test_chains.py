@@ -98,7 +98,7 @@ async def test_a_requeued_job_submits_its_follow_ups_again(shop: Shop) -> None:
         await t.drain()
         await job.requeue()
         await t.drain()
-        assert [record.id for record in await t.submitted(shop.publish)] == [f"{job.id}.1.0", f"{job.id}.2.0"]
+        assert [record.id for record in await t.records(shop.publish)] == [f"{job.id}.1.0", f"{job.id}.2.0"]
         assert len(shop.published) == 2
 
 
@@ -111,7 +111,7 @@ async def test_follow_ups_inherit_only_user_and_trace(shop: Shop) -> None:
     async with harness(shop.lane) as t:
         await t.client.submit(call, trace=TRACE)
         await t.drain()
-        specs = [record.spec for task in (shop.publish, shop.tell) for record in await t.submitted(task)]
+        specs = [record.spec for task in (shop.publish, shop.tell) for record in await t.records(task)]
         assert [(spec.user, spec.priority) for spec in specs] == [("u1", 0), ("u2", 5), ("u1", 0)]
         assert all((spec.trace, spec.key, spec.unique, spec.labels) == (TRACE, None, None, {}) for spec in specs)
 
@@ -160,8 +160,8 @@ async def test_a_follow_up_is_skipped_if_a_job_has_its_unique_key(shop: Shop) ->
         for _ in range(2):
             await shop.lane.submit(call)
         await t.drain()
-        assert len(await t.submitted(shop.write)) == 2
-        assert len(await t.submitted(shop.publish)) == 1
+        assert len(await t.records(shop.write)) == 2
+        assert len(await t.records(shop.publish)) == 1
 
 
 def test_a_call_with_placeholders_cannot_be_submitted_by_itself(shop: Shop) -> None:
@@ -231,7 +231,7 @@ async def test_a_task_may_follow_itself_with_its_own_result(shop: Shop) -> None:
     async with harness(shop.lane) as t:
         await t.client.submit(call)
         await t.drain()
-        assert [record.result for record in await t.submitted(double)] == ["2", "4", "8"]
+        assert [record.result for record in await t.records(double)] == ["2", "4", "8"]
 
 
 def test_the_size_of_a_chain_counts_all_its_arguments() -> None:
@@ -258,7 +258,7 @@ async def test_a_cascading_child_is_stored_as_such(shop: Shop) -> None:
 
     async with harness(shop.lane) as t:
         await t.run(crawl.call())
-        assert [record.spec.cascade for record in await t.submitted(shop.write)] == [False, True]
+        assert [record.spec.cascade for record in await t.records(shop.write)] == [False, True]
         with pytest.raises(JobFailed):
             await t.run(wrong.call())
         assert "this is 'leave' or 'cascade'" in (await the_one(t, wrong)).history[0].error
@@ -305,7 +305,7 @@ async def test_every_dead_letter_submits_the_dead_letter_task() -> None:
         assert [(letter.task, letter.user, letter.error) for letter in shop.letters] == [
             ("fail", "u1", "ValueError: first"), ("fail", "u1", "ValueError: again"),
         ]  # fmt: skip
-        alarms = await t.submitted(shop.alarm)
+        alarms = await t.records(shop.alarm)
         assert [(record.spec.queue, record.spec.user, record.state) for record in alarms] == [
             ("alarms", None, State.FAILED), ("alarms", None, State.FAILED),
         ]  # fmt: skip

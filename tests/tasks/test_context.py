@@ -145,7 +145,7 @@ async def test_an_attempt_fails_with_its_own_resource(lane: Sidelane) -> None:
     async with harness(lane) as t:
         with pytest.raises(JobFailed):
             await t.run(use.call())
-        record = await t.client.record((await t.submitted(use))[0].id)
+        record = await t.client.record((await t.records(use))[0].id)
         assert "ConnectionError: refused" in record.history[0].error
 
 
@@ -204,7 +204,7 @@ async def test_middleware_that_swallows_an_error_does_not_hide_it(lane: Sidelane
     async with harness(lane) as t:
         with pytest.raises(JobFailed):
             await t.run(bad.call())
-        record = await t.client.record((await t.submitted(bad))[0].id)
+        record = await t.client.record((await t.records(bad))[0].id)
         assert record.history[0].error == "ValueError: the real one"
 
 

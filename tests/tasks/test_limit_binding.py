@@ -355,7 +355,7 @@ async def test_a_full_queue_rejects_submits_and_accepts_follow_ups(lane: Sidelan
         await t.client.store.pause("limited")
         await write.options(then=publish.call(PREVIOUS_RESULT)).submit()
         await t.drain()
-        assert len(await t.submitted(publish)) == 6
+        assert len(await t.records(publish)) == 6
 
 
 async def test_limits_hold_over_all_workers_and_leave_no_job_waiting(make_lane: Callable[..., Sidelane]) -> None:

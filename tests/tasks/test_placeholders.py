@@ -91,7 +91,7 @@ async def test_reopening_a_batch_fails_its_older_follow_up(shop: Shop) -> None:
         assert job is not None
         await job.requeue()
         await t.advance(61)
-        (late,) = await t.submitted(report)
+        (late,) = await t.records(report)
         with pytest.raises(PermanentFailure, match="follows was removed, or reopened by a requeue"):
             await resolve_arguments(late.spec, t.client.store, lambda text: None)
 
@@ -100,7 +100,7 @@ async def test_an_argument_set_by_an_operator_replaces_the_placeholder(shop: Sho
     async with harness(shop.lane) as t:
         await shop.write.options(then=shop.publish.call(PREVIOUS_RESULT)).submit(1)
         await t.drain()
-        (child,) = await t.submitted(shop.publish)
+        (child,) = await t.records(shop.publish)
         await t.client.store.requeue([child.id], arguments='{"report": {"score": 9}}')
         await t.drain()
         assert shop.published == [(Report(score=1), "news"), (Report(score=9), "news")]

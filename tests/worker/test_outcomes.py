@@ -69,7 +69,7 @@ async def test_yielded_text_becomes_tokens_and_the_result(lane: Sidelane) -> Non
 
     async with harness(lane) as t:
         assert await t.run(answer.call()) == "Because of you"
-        (record,) = await t.submitted(answer)
+        (record,) = await t.records(answer)
         events = await t.events(answer.job(record.id))
         assert [event.name for event in events] == ["token", "token", "end"]
         assert [event.number for event in events] == [1, 2, 3]
@@ -85,7 +85,7 @@ async def test_yielded_models_become_named_events_and_result_the_typed_result(la
 
     async with harness(lane) as t:
         assert await t.run(analyse.call()) == Report(score=7)
-        (record,) = await t.submitted(analyse)
+        (record,) = await t.records(analyse)
         assert [event.name for event in await t.events(analyse.job(record.id))] == ["step", "token", "end"]
 
 
@@ -133,7 +133,7 @@ async def test_job_that_fails_too_often_keeps_its_history(lane: Sidelane) -> Non
     async with harness(lane) as t:
         with pytest.raises(JobFailed) as failed:
             await t.run(never.call())
-        (record,) = [await t.client.record(record.id) for record in await t.submitted(never)]
+        (record,) = [await t.client.record(record.id) for record in await t.records(never)]
         assert (record.attempt, record.failures) == (3, 3)
         assert [failure.attempt for failure in record.history] == [1, 2, 3]
         assert {failure.at for failure in record.history} == {t.clock()}
@@ -151,7 +151,7 @@ async def test_only_listed_errors_are_retried(lane: Sidelane) -> None:
     async with harness(lane) as t:
         with pytest.raises(JobFailed):
             await t.run(picky.call())
-        assert (await t.submitted(picky))[0].attempt == 1
+        assert (await t.records(picky))[0].attempt == 1
 
 
 async def test_excluded_errors_are_not_retried(lane: Sidelane) -> None:
@@ -207,7 +207,7 @@ async def test_http_exception_becomes_its_problem(lane: Sidelane) -> None:
         with pytest.raises(JobFailed, match="I am a teapot") as failed:
             await t.run(teapot.call())
         assert failed.value.problem().status == 418
-        assert (await t.submitted(teapot))[0].attempt == 1
+        assert (await t.records(teapot))[0].attempt == 1
 
 
 async def test_problem_rules_map_errors_to_problems(lane: Sidelane) -> None:

@@ -8,8 +8,8 @@ from sidelane.model.errors import MissingExtra
 from sidelane.testing.harness import Harness, harness
 
 
-def testing_fixture(lane: Sidelane) -> Callable[..., Any]:
-    """Return a fixture that opens the lane with an in-memory store for each test. Raises `MissingExtra`."""
+def testing_fixture(lane: Sidelane, *, eager: bool = False) -> Callable[..., Any]:  # noqa: PT028 - no test
+    """Return a fixture that opens the lane as `harness` does, for each test. Raises `MissingExtra`."""
     try:
         import pytest_asyncio
     except ImportError as error:
@@ -17,7 +17,10 @@ def testing_fixture(lane: Sidelane) -> Callable[..., Any]:
 
     @pytest_asyncio.fixture
     async def opened() -> AsyncIterator[Harness]:
-        async with harness(lane) as opened_lane:
+        async with harness(lane, eager=eager) as opened_lane:
             yield opened_lane
 
     return opened
+
+
+testing_fixture.__test__ = False  # type: ignore[attr-defined] # pytest would collect it where it is imported

@@ -17,7 +17,7 @@ from sidelane.external.completion import CompletionStatus
 from sidelane.external.dispatch import dispatch_message
 from sidelane.external.outbox import DispatchInfo, dispatch_id
 from sidelane.external.task import ExternalTask
-from sidelane.model.errors import JobConflict, UnknownJob
+from sidelane.model.errors import ConfigurationError, JobConflict, UnknownJob
 from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, Lease, Query, State
@@ -38,6 +38,12 @@ from sidelane.worker.reporter import Reporter
 R = TypeVar("R")
 
 MAX_PER_CLAIM = 100
+
+MIN_STEP = 2**-9
+"""Seconds by which the clock advances to a schedule's time at least."""
+
+EAGER_INTERVAL = 0.005
+"""Seconds between two claims of a harness that runs jobs as they are submitted."""
 
 WORKER = "test"
 
@@ -70,6 +76,7 @@ class Harness:
             children=self._children, client=client, reporter=self._reporter, confirm_lease=self._confirm_lease,
         )  # fmt: skip
         self._enqueuer = PeriodicEnqueuer(client.store)
+        self._started: set[asyncio.Task[None]] = set()
         self._loops = [
             asyncio.create_task(self._reporter.run_appends()),
             asyncio.create_task(self._reporter.run_reports()),
@@ -105,11 +112,24 @@ class Harness:
             count += len(attempts)
         return count
 
+    def run_eagerly(self) -> None:
+        """Run jobs as they are submitted, from now on."""
+        self._loops.append(asyncio.create_task(self._run_eagerly()))
+
+    async def _run_eagerly(self) -> None:
+        while True:
+            for attempt in await self._claim(outbound=False):
+                task = attempt.start()
+                self._started.add(task)
+                task.add_done_callback(self._started.discard)
+            await asyncio.sleep(EAGER_INTERVAL)
+
     async def advance(self, seconds: float) -> None:
-        """Advance the clock, and apply schedules, deadlines and retention."""
-        self.clock.advance(seconds)
-        while (wait := await self._enqueuer.fire()) is not None and wait <= 0:
-            pass
+        """Advance the clock, and apply schedules, each at its times, then deadlines and retention."""
+        end = self.clock() + seconds
+        while (wait := await self._enqueuer.fire()) is not None and self.clock() + wait <= end:
+            self.clock.advance(max(MIN_STEP, wait))  # the wait is less by the time that reading the schedules took
+        self.clock.advance(max(0.0, end - self.clock()))
         for _ in range(3):  # after a long pause the first sweep only records it, and leases expire later
             while (await self.client.store.sweep(lease=SWEEP_PAUSE)).more:
                 pass
@@ -141,8 +161,12 @@ class Harness:
         call = await consumer.call(message)
         return None if call is None else await self.client.submit(call, trace=trace_of(message))
 
-    async def submitted(self, task: Task[..., Any, Any]) -> list[JobRecord]:
-        """Return the jobs of a task, oldest first."""
+    async def submitted(self, task: Task[..., Any, R]) -> list[Job[R]]:
+        """Return typed handles on the jobs of a task, oldest first."""
+        return [self.client.job(task, record.id) for record in await self.records(task)]
+
+    async def records(self, task: Task[..., Any, Any]) -> list[JobRecord]:
+        """Return the records of a task's jobs, oldest first."""
         found = await self.client.find(Query(task=task.name, limit=10_000))
         return found[::-1]
 
@@ -152,8 +176,9 @@ class Harness:
 
     async def close(self) -> None:
         """Close everything that the test has opened."""
-        for loop in self._loops:
-            loop.cancel()
+        for task in (*self._loops, *self._started):
+            task.cancel()
+        await asyncio.wait([*self._loops, *self._started])
         await self._children.close()
         self._threads.shutdown(wait=False)
         await self._resources.close()
@@ -198,8 +223,30 @@ class Harness:
 
 
 @asynccontextmanager
-async def harness(lane: Sidelane) -> AsyncIterator[Harness]:
-    """Open a lane for tests: an in-memory store, a manual clock, and files in a temporary folder."""
+async def harness(lane: Sidelane, *, eager: bool = False) -> AsyncIterator[Harness]:
+    """Open a lane for tests: an in-memory store, a manual clock, and files in a temporary folder.
+
+    `eager`: jobs run as they are submitted. Within the block, `lane.open()` and `lane.lifespan` change nothing.
+    """
+    async with open_harness(lane, eager=eager) as opened:
+        loop = asyncio.get_running_loop()
+
+        @asynccontextmanager
+        async def open_again(lane: Sidelane, workers: int) -> AsyncIterator[Sidelane]:
+            if asyncio.get_running_loop() is not loop:
+                raise ConfigurationError(
+                    "This harness belongs to another event loop. With starlette's TestClient, use "
+                    "sidelane.testing.sync_harness(lane)."
+                )
+            yield lane
+
+        with lane.opened_by(open_again):
+            yield opened
+
+
+@asynccontextmanager
+async def open_harness(lane: Sidelane, *, eager: bool) -> AsyncIterator[Harness]:
+    """Open a lane for tests on this event loop."""
     lane.load()
     clock = ManualClock()
     async with AsyncExitStack() as stack:
@@ -210,4 +257,6 @@ async def harness(lane: Sidelane) -> AsyncIterator[Harness]:
         opened = Harness(lane, client, clock)
         stack.push_async_callback(opened.close)
         await stack.enter_async_context(lane.opened_with(client))
+        if eager:
+            opened.run_eagerly()
         yield opened
