@@ -28,19 +28,20 @@ from sidelane.external.completion import CompletionHandler
 from sidelane.external.dispatch import declare_dispatch
 from sidelane.external.reply_receiver import reply_receivers
 from sidelane.external.task import DecodeResult, EncodeInput, ExternalTask, Routing, make_external_task
-from sidelane.model.errors import ConfigurationError, UnknownQueue
-from sidelane.model.queue import DEFAULT_QUEUE, Queue
+from sidelane.model.errors import ConfigurationError
+from sidelane.model.queue import Queue
 from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
 from sidelane.remote_worker.worker import message_worker
 from sidelane.services import Services
 from sidelane.stores.factory import is_in_memory, open_store, redact_url
-from sidelane.tasks.decorator import PolicyOptions, TaskDecorator, TaskOptions, make_task
-from sidelane.tasks.internal_queues import check_not_internal
+from sidelane.tasks.declared_queues import queue_of, queues_by_name, selected_queues
+from sidelane.tasks.decorator import TaskDecorator, make_task
 from sidelane.tasks.job import Job
 from sidelane.tasks.registry import PayloadBuilderT, ProblemRule
 from sidelane.tasks.resources import Resource, ResourceDecorator, declare_resource
 from sidelane.tasks.task import Call, Task
+from sidelane.tasks.task_options import PolicyOptions, TaskOptions, check_task_options
 from sidelane.transports.contract import Endpoint
 from sidelane.transports.factory import TransportPool
 from sidelane.worker.capacity import QueueShare, WeightedQueues, WorkerCapacity, internal_share
@@ -80,7 +81,7 @@ class Sidelane:
         secrets: SecretSource = MappingProxyType({}),
     ) -> None:
         self.configuration: Configuration = load_settings(**{"store": store, **(settings or {})})
-        self.queues = _queues_by_name(queues)
+        self.queues = queues_by_name(queues)
         self.services = Services(self.settings)
         self.registry, self.files = self.services.registry, self.services.files
         self.schedules = Schedules(lambda: self.client)
@@ -140,7 +141,8 @@ class Sidelane:
         `ConfigurationError`.
         """
         routing = Routing(send_to=send_to, replies_from=replies_from, encode=encode, decode=decode)
-        queue = _queue_of(self, name, fields)
+        check_task_options(name, fields, external=True)
+        queue = queue_of(self.queues, name, fields)
         task = make_external_task(
             self, self.completions, name, takes=input, gives=result, routing=routing, fields=fields, queue=queue
         )
@@ -368,20 +370,12 @@ class LaneContext(AbstractAsyncContextManager[Sidelane]):
         raise TypeError("`await lane.open()` would never close the lane: write `async with lane.open():`.")
 
 
-def _queues_by_name(queues: Sequence[Queue]) -> dict[str, Queue]:
-    for queue in queues:
-        check_not_internal(queue.name)
-    by_name = {queue.name: queue for queue in queues}
-    if len(by_name) < len(queues):
-        raise ConfigurationError("Two queues of this lane have the same name.")
-    by_name.setdefault(DEFAULT_QUEUE, Queue(DEFAULT_QUEUE))
-    return by_name
-
-
 def _declare_task(lane: Sidelane, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskOptions]) -> Any:
     if function is None:
         return lambda function: _declare_task(lane, function, **fields)
-    queue = _queue_of(lane, fields.get("name") or function.__name__, fields)
+    name = fields.get("name") or function.__name__
+    check_task_options(name, fields)
+    queue = queue_of(lane.queues, name, fields)
     task = make_task(function, fields, lane=lane, queue=queue)
     lane.registry.add(task)
     return task
@@ -395,18 +389,6 @@ def _declare_dead_letter(
     task = _declare_task(lane, function, **fields)
     lane.registry.set_dead_letter_handler(task)
     return task
-
-
-def _queue_of(lane: Sidelane, task: str, fields: PolicyOptions) -> Queue:
-    """Return the declared queue of a task. Raises `UnknownQueue`, and `ConfigurationError` if the task's name is reserved."""
-    check_not_internal(task)
-    name = fields.get("queue", DEFAULT_QUEUE)
-    if name not in lane.queues:
-        raise UnknownQueue(
-            f"Task {task!r} needs queue {name!r}; this lane declares {', '.join(lane.queues)}. "
-            f"Add Queue({name!r}) to its queues."
-        )
-    return lane.queues[name]
 
 
 @asynccontextmanager
@@ -427,11 +409,8 @@ async def _open(lane: Sidelane, workers: int) -> AsyncIterator[Sidelane]:
 def _queue_share(
     declared: Mapping[str, Queue], selected: Mapping[str, int | None] | None, slots: int, *, strict: bool
 ) -> QueueShare:
-    """Return a worker's share of queues (None: all), each with its slots (None: as declared). Raises `UnknownQueue`."""
-    selected = dict.fromkeys(declared) if selected is None else selected
-    for name in selected:
-        if name not in declared:
-            raise UnknownQueue(f"There is no queue {name!r}; this lane declares {', '.join(declared)}.")
+    """Return a worker's share of queues; see `selected_queues`."""
+    selected = selected_queues(declared, selected)
     capacity = {name: limit or declared[name].worker_concurrency for name, limit in selected.items()}
     weights = {name: declared[name].weight for name in selected}
     return QueueShare(WorkerCapacity(slots, capacity), WeightedQueues(weights, strict=strict))

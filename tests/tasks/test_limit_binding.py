@@ -27,7 +27,7 @@ from sidelane import (
 )
 from sidelane.model.errors import TaskDeclarationError
 from sidelane.model.limit import NAME, Limit
-from sidelane.tasks.decorator import TaskOptions
+from sidelane.tasks.task_options import TaskOptions
 from sidelane.testing import harness
 
 LIMITED = Queue("limited", max_queued=5, limits=[RateLimit("100/minute", per="queue"), ConcurrencyLimit(9, per="task")])

@@ -2,57 +2,26 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
 from sidelane.model.errors import ArgumentsError, TaskDeclarationError
 from sidelane.model.limit import LimitPolicy, validate_limits
-from sidelane.model.options import PRIORITIES, Callback, Callbacks, Disconnect, callbacks_of
+from sidelane.model.options import PRIORITIES, Callback, Callbacks, callbacks_of
 from sidelane.model.queue import Queue
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
 from sidelane.tasks.internal_queues import INTERNAL_QUEUES
 from sidelane.tasks.limit_binding import NamedLimit, named_limits
 from sidelane.tasks.signature import Result
-from sidelane.tasks.task import Lane, Policy, Task, Upgrade
+from sidelane.tasks.task import Lane, Policy, Task
+from sidelane.tasks.task_options import TaskOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 VERSIONS = range(1, 1000)
-
-
-class PolicyOptions(TypedDict, total=False):
-    """The policy of a task, wherever it runs. Durations are seconds.
-
-    `timeout` bounds one attempt, `deadline` all of them, `expires` the wait for the first. `max_worker_losses` is the number of
-    worker losses that a job survives, `retention` how long it is kept after its end. `limits` apply to each of its jobs, beside
-    those of its queue. `callback`, one or several of `Webhook` and `MessageCallback`, is sent for each of its jobs.
-    """
-
-    queue: str
-    timeout: float | None
-    retry: Retry
-    expires: float | None
-    deadline: float | None
-    max_worker_losses: int
-    priority: int
-    limits: Sequence[LimitPolicy]
-    retention: float
-    cancel_grace: float
-    on_disconnect: Disconnect
-    version: int
-    upgrade: Upgrade
-    aliases: Sequence[str]
-    callback: Callbacks
-
-
-class TaskOptions(PolicyOptions, total=False):
-    """The arguments of `@lane.task(...)`. `process=True` runs the task in a child process that a timeout can kill."""
-
-    name: str
-    process: bool
 
 
 class TaskDecorator(Protocol):
@@ -158,6 +127,9 @@ def _policy(fields: TaskOptions, queue: Queue, settings: Settings) -> Policy:
 
 def _policy_errors(task: Task[..., Any, Any]) -> list[str]:
     policy, errors = task.policy, []
+    retry: object = policy.retry
+    if not isinstance(retry, Retry):
+        errors.append(f"retry={retry!r}: this is Retry(attempts=…).")
     for name in ("timeout", "expires", "deadline"):
         seconds = getattr(policy, name)
         if seconds is not None and not seconds > 0:

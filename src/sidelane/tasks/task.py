@@ -24,13 +24,11 @@ from sidelane.tasks.limit_binding import LimitKeys, NamedLimit, as_waiting
 from sidelane.tasks.placeholders import RESULT_OF_PARENT
 from sidelane.tasks.resources import uses_exclusive
 from sidelane.tasks.signature import Signature
+from sidelane.tasks.task_options import Upgrade, check_call_options
 
 P = ParamSpec("P")
 O_co = TypeVar("O_co", covariant=True)  # what the function itself returns
 R = TypeVar("R")
-
-Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
-"""Converts the arguments that an older version of a task stored: `upgrade(arguments, version)`."""
 
 Mode = Literal["loop", "thread", "process", "remote"]
 
@@ -123,7 +121,8 @@ class Task(Generic[P, O_co, R]):
         return f"<task {self.name}>"
 
     def options(self, **options: Unpack[OptionFields]) -> "Task[P, O_co, R]":
-        """Return this task with options for its calls. Raises `ArgumentsError` on an invalid one."""
+        """Return this task with options for its calls. Raises `ArgumentsError` on an unknown or invalid one."""
+        check_call_options(self.name, options)
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy._options = replace(self._options, **options)
@@ -210,7 +209,8 @@ class Call(Generic[R]):
             raise ArgumentsError(f"{self.task.name}: this call follows itself, with the same arguments.")
 
     def with_options(self, **options: Unpack[OptionFields]) -> "Call[R]":
-        """Return this call with other options."""
+        """Return this call with other options. Raises `ArgumentsError` on an unknown or invalid one."""
+        check_call_options(self.task.name, options)
         return replace(self, options=replace(self.options, **options))
 
     def spec(
