@@ -191,6 +191,19 @@ def test_a_result_type_without_a_json_form_raises_when_the_lane_loads(lane: Side
         lane.load()
 
 
+def test_the_error_of_a_parameter_without_a_json_form_names_it_in_one_line(lane: Sidelane) -> None:
+    class Client: ...
+
+    async def task(question: str, client: Client) -> None: ...
+
+    lane.task(task)
+    with pytest.raises(
+        TaskDeclarationError,
+        match=r"its parameter 'client' has no JSON form: .*Client.*; a client or .* by Use\(…\)\.$",
+    ):
+        lane.load()
+
+
 def test_an_async_iterator_without_yield_raises_when_the_lane_loads(lane: Sidelane) -> None:
     @lane.task
     async def answer(question: str) -> AsyncIterator[str]: ...  # type: ignore[empty-body]  # that is the point
