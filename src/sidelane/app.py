@@ -28,6 +28,7 @@ from sidelane.external.completion import CompletionHandler
 from sidelane.external.dispatch import declare_dispatch
 from sidelane.external.reply_receiver import reply_receivers
 from sidelane.external.task import DecodeResult, EncodeInput, ExternalTask, Routing, make_external_task
+from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.errors import ConfigurationError
 from sidelane.model.queue import Queue
 from sidelane.model.schedule import CatchUp
@@ -188,7 +189,7 @@ class Sidelane:
         call: Call[Any],
         *,
         cron: str | None = None,
-        every: float | None = None,
+        every: Duration | None = None,
         timezone: str = "UTC",
         catch_up: CatchUp = "once",
         aliases: Sequence[str] = (),
@@ -199,7 +200,7 @@ class Sidelane:
         `aliases` are former names. Raises `ConfigurationError`.
         """
         self.schedules.declare(
-            name, call, cron=cron, every=every, timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
+            name, call, cron=cron, every=to_seconds(every), timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
         )
 
     def consumer(self, endpoint: Endpoint, *, name: str | None = None) -> Callable[[MessageHandler], Consumer]:
@@ -225,7 +226,7 @@ class Sidelane:
         then: Call[Any] | Sequence[Call[Any]] = (),
         id: str | None = None,  # noqa: A002 - named like the option of a call
         user: str | None = None,
-        retention: float | None = None,
+        retention: Duration | None = None,
     ) -> Batch[R]:
         """Submit calls as one batch. Its end submits the calls of `then`, and it is kept for `retention` seconds after that.
 

@@ -69,7 +69,7 @@ def test_parameters_that_cannot_be_passed_by_name_are_rejected(lane: Sidelane) -
     [
         ({"timeout": 0}, "timeout=0: this is a number of seconds above 0"),
         ({"deadline": -1}, "deadline=-1"),
-        ({"max_worker_losses": -1}, "max_worker_losses=-1: this cannot be below 0"),
+        ({"max_worker_losses": -1}, "max_worker_losses=-1: this is a number, not below 0"),
         ({"priority": 5000}, "priorities go from -1000 to 1000"),
         ({"version": 0}, "versions go from 1 to 999"),
         ({"retry": 3}, r"retry=3: this is Retry\(attempts=…\)"),

@@ -162,7 +162,8 @@ def test_an_invalid_limit_is_a_type_error() -> None:
         ConcurrencyLimit("1", per="user"),  # type: ignore[arg-type]
         ConcurrencyLimit(1, per="users"),  # type: ignore[arg-type]
         ConcurrencyLimit(1, per="user", on_limit="queue"),  # type: ignore[arg-type]
-        RateLimit(10, per="user"),  # type: ignore[arg-type]
+        RateLimit(10, per="user"),
+        RateLimit(10, per="user", window="1 minute"),  # type: ignore[arg-type]
         RateLimit("5/s", per=5),  # type: ignore[arg-type]
         RateLimit("5/s", per="user", on_limit="replace"),  # type: ignore[arg-type]
         RateLimit("5/s", per="user", burst=1.5),  # type: ignore[arg-type]

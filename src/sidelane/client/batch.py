@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from sidelane.client.event_stream import batch_record, stream_batch
 from sidelane.model.batch import BatchRecord
+from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.errors import (
     JobCancelled,
     JobError,
@@ -56,15 +57,15 @@ class Batch(Generic[R]):
         """Yield its record when it changes, the last being its end. Raises `UnknownBatch`."""
         return stream_batch(self.store, self.id)
 
-    async def wait(self, timeout: float | None = None) -> BatchRecord:
+    async def wait(self, timeout: Duration | None = None) -> BatchRecord:
         """Wait up to `timeout` seconds (None: for ever) for its end. Raises `ResultNotReady` on timeout, `UnknownBatch`."""
-        async with aclosing(stream_batch(self.store, self.id, timeout=timeout)) as records:
+        async with aclosing(stream_batch(self.store, self.id, timeout=to_seconds(timeout))) as records:
             async for record in records:
                 if record.ended is not None:
                     return record
         raise ResultNotReady(f"Batch {self.id!r} has not ended yet.")
 
-    async def results(self, timeout: float | None = None) -> "list[R | JobError]":
+    async def results(self, timeout: Duration | None = None) -> "list[R | JobError]":
         """Wait up to `timeout` seconds for the end. Return the result of each of `jobs`, or the error that it has instead.
 
         Raises `ResultNotReady` on timeout.

@@ -16,6 +16,7 @@ from sidelane.client.worker_availability import WorkerAvailability
 from sidelane.coalescing import CallCoalescer
 from sidelane.files.file import ID_PREFIX
 from sidelane.files.files import Files
+from sidelane.model.durations import Duration
 from sidelane.model.errors import JobCancelled, JobFailed, JobRemoved, ResultNotReady, UnknownJob
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord, JobSpec, Query, Rejection, State, Submission, Tombstone
@@ -103,7 +104,7 @@ class Client:
         then: Call[Any] | Sequence[Call[Any]] = (),
         id: str | None = None,  # noqa: A002 - named like the option of a call
         user: str | None = None,
-        retention: float | None = None,
+        retention: Duration | None = None,
         trace: str | None = None,
     ) -> Batch[R]:
         """Submit calls as one batch. Its end submits the calls of `then`, and it is kept for `retention` seconds after that.

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-from sidelane.model.checks import is_count
+from sidelane.model.checks import is_count, is_duration
+from sidelane.model.durations import Duration, to_seconds
 
 OnLimit = Literal["reject", "wait", "replace"]
 
@@ -91,15 +92,17 @@ class ConcurrencyLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most so many jobs per time: "10/minute", "100/15 minutes", "5/s"; `per` as for `ConcurrencyLimit`.
+    """At most so many jobs per time; `per` as for `ConcurrencyLimit`.
 
+    A rate is "10/minute", "100/15 minutes" or "5/s", or a number of jobs with a `window`: a timedelta or seconds.
     `burst` jobs (by default the whole number) may come at once; then one more is allowed at even intervals (GCRA). `on_limit`:
     "reject" refuses a submit (429); "wait" delays starts, those of retries too.
     """
 
-    rate: str
+    rate: str | int
     _: KW_ONLY
     per: Per
+    window: Duration | None = None
     burst: int | None = None
     on_limit: Literal["reject", "wait"] = "reject"
     name: str = ""
@@ -107,7 +110,10 @@ class RateLimit:
     def invalid_reason(self) -> str | None:
         """Return what is wrong with this declaration, or None."""
         if self._parsed() is None:
-            return f"RateLimit({self.rate!r}): write a number and a time, as in '10/minute', '100/15 minutes' or '5/s'."
+            return (
+                f"{self._written}: write a number and a time, as in '10/minute', '100/15 minutes' or '5/s', "
+                "or a number of jobs and a window above 0, as in RateLimit(100, window=timedelta(minutes=15))."
+            )
         if self.burst is not None and not is_count(self.burst):
             return f"RateLimit({self.rate!r}, burst={self.burst!r}): this is a number of jobs, at least 1."
         if self.on_limit not in ("reject", "wait"):
@@ -121,9 +127,17 @@ class RateLimit:
             name=name, key=key, max=count, on_limit=self.on_limit, window=window, burst=self.burst or count
         )  # fmt: skip
 
+    @property
+    def _written(self) -> str:
+        window = "" if self.window is None else f", window={self.window!r}"
+        return f"RateLimit({self.rate!r}{window})"
+
     def _parsed(self) -> tuple[int, float] | None:
         """Return the number of jobs and the seconds, or None if the rate cannot be read."""
-        found = _RATE.fullmatch(str(self.rate))
+        if not isinstance(self.rate, str) or self.window is not None:
+            window = to_seconds(self.window)
+            return (self.rate, window) if is_count(self.rate) and is_duration(window) and window > 0 else None
+        found = _RATE.fullmatch(self.rate)
         if found is None:
             return None
         count, times, unit_name = int(found[1]), int(found[2] or 1), found[3]

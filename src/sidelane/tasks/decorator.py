@@ -6,6 +6,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
+from sidelane.model.durations import to_seconds
 from sidelane.model.errors import ArgumentsError, TaskDeclarationError
 from sidelane.model.limit import LimitPolicy, validate_limits
 from sidelane.model.options import PRIORITIES, Callback, Callbacks, callbacks_of
@@ -113,12 +114,12 @@ def _policy(fields: TaskOptions, queue: Queue, settings: Settings) -> Policy:
     return Policy(
         queue=queue.name,
         max_queued=queue.max_queued,
-        timeout=fields.get("timeout", settings.timeout),
+        timeout=to_seconds(fields.get("timeout", settings.timeout)),
         retry=fields.get("retry", Retry()),
-        retention=fields.get("retention", settings.retention),
-        cancel_grace=fields.get("cancel_grace", settings.cancel_grace),
-        expires=fields.get("expires"),
-        deadline=fields.get("deadline"),
+        retention=to_seconds(fields.get("retention", settings.retention)),
+        cancel_grace=to_seconds(fields.get("cancel_grace", settings.cancel_grace)),
+        expires=to_seconds(fields.get("expires")),
+        deadline=to_seconds(fields.get("deadline")),
         max_worker_losses=fields.get("max_worker_losses", 3),
         priority=fields.get("priority", 0),
         on_disconnect=fields.get("on_disconnect", "continue"),
@@ -132,14 +133,18 @@ def _policy_errors(task: Task[..., Any, Any]) -> list[str]:
         errors.append(f"retry={retry!r}: this is Retry(attempts=…).")
     for name in ("timeout", "expires", "deadline"):
         seconds = getattr(policy, name)
-        if seconds is not None and not seconds > 0:
-            errors.append(f"{name}={seconds}: this is a number of seconds above 0.")
-    amounts = {
+        if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+            errors.append(f"{name}={seconds!r}: this is a number of seconds above 0.")
+    amounts: dict[str, object] = {
         "retention": policy.retention,
         "cancel_grace": policy.cancel_grace,
         "max_worker_losses": policy.max_worker_losses,
     }
-    errors += [f"{name}={amount}: this cannot be below 0." for name, amount in amounts.items() if amount < 0]
+    errors += [
+        f"{name}={amount!r}: this is a number, not below 0."
+        for name, amount in amounts.items()
+        if not (isinstance(amount, int | float) and amount >= 0)
+    ]
     if policy.priority not in PRIORITIES:
         errors.append(f"priority={policy.priority}: priorities go from -1000 to 1000, higher first.")
     if task.version not in VERSIONS:

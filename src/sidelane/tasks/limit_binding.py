@@ -97,7 +97,8 @@ def named_limits(task: str, limits: Sequence[LimitPolicy], queue: Queue, paramet
 def are_compatible(one: LimitPolicy, other: LimitPolicy) -> bool:
     """Return whether two limits may have the same name: both are slots, or both the same rate."""
     if isinstance(one, RateLimit) and isinstance(other, RateLimit):
-        return (one.rate, one.burst) == (other.rate, other.burst)
+        a, b = one.limit("", ""), other.limit("", "")
+        return (a.max, a.window, a.burst) == (b.max, b.window, b.burst)
     return type(one) is type(other)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 from sidelane.files.file import ID_PREFIX
 from sidelane.files.files import Files
 from sidelane.model.codec import check_size
+from sidelane.model.durations import to_seconds
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch
 from sidelane.model.ids import new_id
 from sidelane.model.job import REMOVED, FollowUp, JobRecord, JobSpec, Lease, State
@@ -125,7 +126,7 @@ class Task(Generic[P, O_co, R]):
         check_call_options(self.name, options)
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
-        copy._options = replace(self._options, **options)
+        copy._options = self._options.updated(**options)
         return copy
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> "Call[R]":
@@ -211,7 +212,7 @@ class Call(Generic[R]):
     def with_options(self, **options: Unpack[OptionFields]) -> "Call[R]":
         """Return this call with other options. Raises `ArgumentsError` on an unknown or invalid one."""
         check_call_options(self.task.name, options)
-        return replace(self, options=replace(self.options, **options))
+        return replace(self, options=self.options.updated(**options))
 
     def spec(
         self, *, parent: str | None = None, trace: str | None = None, batch: str | None = None, cascade: bool = False
@@ -263,7 +264,7 @@ class Call(Generic[R]):
             max_worker_losses=policy.max_worker_losses,
             isolable=self.task.isolable,
             retention=policy.retention,
-            abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
+            abandon_after=None if on_disconnect == "continue" else to_seconds(on_disconnect.after),
             parent=parent,
             trace=trace,
             follow_ups=self._follow_ups(user, trace),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
+from sidelane.model.durations import Duration
 from sidelane.model.errors import ArgumentsError, TaskDeclarationError
 from sidelane.model.limit import LimitPolicy
 from sidelane.model.option_names import unknown_option
@@ -14,7 +15,7 @@ Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
 
 
 class PolicyOptions(TypedDict, total=False):
-    """The policy of a task, wherever it runs. Durations are seconds.
+    """The policy of a task, wherever it runs. Durations are seconds or a timedelta.
 
     `timeout` bounds one attempt, `deadline` all of them, `expires` the wait for the first. `max_worker_losses` is the number of
     worker losses that a job survives, `retention` how long it is kept after its end. `limits` apply to each of its jobs, beside
@@ -22,15 +23,15 @@ class PolicyOptions(TypedDict, total=False):
     """
 
     queue: str
-    timeout: float | None
+    timeout: Duration | None
     retry: Retry
-    expires: float | None
-    deadline: float | None
+    expires: Duration | None
+    deadline: Duration | None
     max_worker_losses: int
     priority: int
     limits: Sequence[LimitPolicy]
-    retention: float
-    cancel_grace: float
+    retention: Duration
+    cancel_grace: Duration
     on_disconnect: Disconnect
     version: int
     upgrade: Upgrade

@@ -17,6 +17,7 @@ from sidelane.external.completion import CompletionStatus
 from sidelane.external.dispatch import dispatch_message
 from sidelane.external.outbox import DispatchInfo, dispatch_id
 from sidelane.external.task import ExternalTask
+from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.errors import JobConflict, UnknownJob
 from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
@@ -105,9 +106,9 @@ class Harness:
             count += len(attempts)
         return count
 
-    async def advance(self, seconds: float) -> None:
+    async def advance(self, duration: Duration) -> None:
         """Advance the clock, and apply schedules, deadlines and retention."""
-        self.clock.advance(seconds)
+        self.clock.advance(to_seconds(duration))
         while (wait := await self._enqueuer.fire()) is not None and wait <= 0:
             pass
         for _ in range(3):  # after a long pause the first sweep only records it, and leases expire later
