@@ -85,8 +85,8 @@ class Sidelane:
         self.queues = queues_by_name(queues)
         self.services = Services(self.settings)
         self.registry, self.files = self.services.registry, self.services.files
-        self.schedules = Schedules(lambda: self.client)
-        self.consumers = ConsumerRegistry()
+        self.schedules = Schedules(lambda: self.client, self.registry)
+        self.consumers = ConsumerRegistry(self.registry)
         self._modules = tasks
         self._webhooks = WebhookClient(AddressPolicy.of(self.settings))
         all_secrets = Secrets(secrets)
@@ -215,7 +215,8 @@ class Sidelane:
     async def submit(self, call: Call[R]) -> Job[R]:
         """Submit a call as a durable job.
 
-        Raises `LaneNotOpen`, `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `JobConflict`, `StoreUnavailable`.
+        Raises `LaneNotOpen`, `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `JobConflict`, `StoreUnavailable`,
+        and `ConfigurationError` if its task is of another lane.
         """
         return await self.client.submit(call)
 
@@ -396,7 +397,9 @@ def _declare_dead_letter(
 async def _open(lane: Sidelane, workers: int) -> AsyncIterator[Sidelane]:
     lane.load()
     async with AsyncExitStack() as stack:
-        client = Client(await open_store(lane.settings.store), settings=lane.settings, files=lane.files)
+        client = Client(
+            await open_store(lane.settings.store), settings=lane.settings, files=lane.files, registry=lane.registry
+        )
         stack.push_async_callback(client.close)
         for warning in client.store.durability_warnings:
             logger.warning("the store %s may lose jobs: %s", redact_url(lane.settings.store), warning)

@@ -24,7 +24,8 @@ from sidelane.model.problem import Problem
 from sidelane.model.settings import Settings
 from sidelane.stores.contract import Store, job_topic
 from sidelane.tasks.job import Job
-from sidelane.tasks.task import Call, Task, ensure_call
+from sidelane.tasks.registry import Registry
+from sidelane.tasks.task import Call, Task, check_lane, ensure_call
 
 R = TypeVar("R")
 
@@ -32,11 +33,17 @@ SECRET = "secret"  # noqa: S105 - the name under which the store keeps it
 
 
 class Client:
-    """Submits, reads, cancels and requeues jobs of one open store, and sweeps it meanwhile."""
+    """Submits, reads, cancels and requeues jobs of one open store, and sweeps it meanwhile.
 
-    def __init__(self, store: Store, *, settings: Settings, files: Files | None = None) -> None:
+    `registry` is that of the lane whose calls it submits; a client without a lane submits none.
+    """
+
+    def __init__(
+        self, store: Store, *, settings: Settings, files: Files | None = None, registry: Registry | None = None
+    ) -> None:
         self.store = store
         self.settings = settings
+        self.registry = registry or Registry()
         self.workers = WorkerAvailability(store)
         self.files = files or Files(settings.file_storage, url=settings.files_url, client=lambda: self)
         self._file_references = FileReferenceTracker(store, self.files)
@@ -66,15 +73,15 @@ class Client:
     async def submit(self, call: Call[R], *, parent: str | None = None, trace: str | None = None) -> Job[R]:
         """Submit a call as a durable job.
 
-        Raises `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `StoreUnavailable`, and `JobConflict` if the id is
-        that of another user's job.
+        Raises `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `StoreUnavailable`, `JobConflict` if the id is that
+        of another user's job, and `ConfigurationError` if its task is of another lane.
         """
         submission = await self.submission(call, parent=parent, trace=trace)
         return self.job(call.task, submission.record.id, created=submission.created)
 
     async def submission(self, call: Call[Any], *, parent: str | None = None, trace: str | None = None) -> Submission:
         """Submit a call and return the store's answer. Raises as `submit` does."""
-        return await self.submit_spec(ensure_call(call).spec(parent=parent, trace=trace))
+        return await self.submit_spec(self._checked(call).spec(parent=parent, trace=trace))
 
     async def submit_spec(self, spec: JobSpec) -> Submission:
         """Submit the spec of a call or a schedule and return the store's answer. Raises as `submit` does."""
@@ -115,7 +122,13 @@ class Client:
         batch.
         """
         batch = batch_spec(then, batch_id=id, user=user, retention=retention, trace=trace, settings=self.settings)
-        return await submit_batch(batch, calls, self._file_references, self, trace)
+        for call in then if isinstance(then, Sequence) else (then,):
+            check_lane(call, self.registry)
+        return await submit_batch(batch, map(self._checked, calls), self._file_references, self, trace)
+
+    def _checked(self, call: Call[R]) -> Call[R]:
+        check_lane(ensure_call(call), self.registry)
+        return call
 
     def batch(self, batch_id: str) -> Batch[Any]:
         """Return the handle on a batch."""

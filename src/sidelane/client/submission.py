@@ -18,7 +18,7 @@ from sidelane.model.options import Options
 from sidelane.model.settings import Settings
 from sidelane.tasks.job import Job, JobClient
 from sidelane.tasks.placeholders import BATCH
-from sidelane.tasks.task import Call, Task, ensure_call
+from sidelane.tasks.task import Call, Task
 
 R = TypeVar("R")
 
@@ -91,7 +91,7 @@ async def submit_batch(
     """
     tasks: list[Task[..., Any, R]] = []
     specs: list[JobSpec] = []
-    for each in map(ensure_call, calls):
+    for each in calls:
         call = each if batch.user is None or each.options.user else each.with_options(user=batch.user)
         tasks.append(call.task)
         specs.append(call.spec(batch=batch.id, trace=trace))

@@ -207,7 +207,7 @@ async def harness(lane: Sidelane) -> AsyncIterator[Harness]:
         folder = stack.enter_context(TemporaryDirectory(prefix="sidelane-files-"))
         stack.enter_context(lane.files.use_location(folder))
         store = await open_store("sqlite://:memory:", clock=clock)
-        client = Client(store, settings=lane.settings, files=lane.files)
+        client = Client(store, settings=lane.settings, files=lane.files, registry=lane.registry)
         opened = Harness(lane, client, clock)
         stack.push_async_callback(opened.close)
         await stack.enter_async_context(lane.opened_with(client))
