@@ -74,6 +74,20 @@ def test_the_key_is_the_user_task_queue_or_result_of_a_function(lane: Sidelane) 
     ]
 
 
+async def test_a_limit_refuses_in_the_words_of_its_message(lane: Sidelane) -> None:
+    message = "이미 처리 중인 요청이 있습니다. 완료 후 다시 시도해주세요."
+
+    @lane.task(limits=[ConcurrencyLimit(1, per="task", message=message)])
+    async def answer() -> None: ...
+
+    async with harness(lane):
+        await answer.submit()
+        with pytest.raises(LimitReached) as refused:
+            await answer.submit()
+        assert str(refused.value) == refused.value.problem().detail == message
+        assert refused.value.reached[0].limit.message == message
+
+
 def test_calls_have_their_queues_limits_and_max_queued(lane: Sidelane) -> None:
     limits = limits_of(lane, queue="limited", limits=[ConcurrencyLimit(1, per="task", name="model")])
     assert [(limit.name, limit.key) for limit in limits] == [

@@ -189,6 +189,9 @@ def test_an_invalid_limit_is_a_type_error() -> None:
         RateLimit("5/s", per=5),  # type: ignore[arg-type]
         RateLimit("5/s", per="user", on_limit="replace"),  # type: ignore[arg-type]
         RateLimit("5/s", per="user", burst=1.5),  # type: ignore[arg-type]
+        RateLimit("5/s", per="user", message=5),  # type: ignore[arg-type]
+        ConcurrencyLimit(1, per="user", message="\ud800"),
+        ConcurrencyLimit(1, per="user", message="x" * 501),
     ]
     assert all(each.invalid_reason() for each in wrong)
     ConcurrencyLimit(1, per=none)  # type: ignore[arg-type]

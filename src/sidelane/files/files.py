@@ -30,6 +30,7 @@ from sidelane.files.upload import (
 )
 from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.errors import ArgumentsError, FileTooLarge, LaneNotOpen, SidelaneError, UnknownFile, WrongFileType
+from sidelane.model.json_text import dump_json
 
 CLEANUP_INTERVAL = 3600.0
 """Minimum seconds between two cleanups that saving a file starts."""
@@ -191,7 +192,7 @@ class Files:
         pending = PendingUpload(name=sanitize_name(name), type=type, types=list(types), max_bytes=max_bytes)
         self._maybe_clean_up()
         await self.references.expect(key, lifetime)
-        await self.objects.put(paths.pending_path(key), json.dumps(asdict(pending)).encode())
+        await self.objects.put(paths.pending_path(key), dump_json(asdict(pending)).encode())
         if self.objects.folder is None:
             url = await self.objects.signed_url("PUT", paths.upload_path(key), lifetime)
         else:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sidelane.model.codec import is_storable
 from sidelane.model.errors import ArgumentsError
 from sidelane.model.job import JobSpec
+from sidelane.model.json_text import is_storable
 from sidelane.model.limit import Limit, LimitPolicy, RateLimit
 from sidelane.model.queue import Queue
 

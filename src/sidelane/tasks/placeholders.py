@@ -9,6 +9,7 @@ from sidelane.model.batch import BatchRecord
 from sidelane.model.codec import Codec
 from sidelane.model.errors import ArgumentsMismatch, PermanentFailure, RetryLater, StoreUnavailable
 from sidelane.model.job import JobRecord, JobSpec, State, Tombstone
+from sidelane.model.json_text import dump_json
 from sidelane.model.problem import Problem
 from sidelane.stores.contract import Store
 
@@ -108,7 +109,7 @@ class _ResolvedArgument:
 
 def _merge(arguments: str, resolved: Mapping[str, str]) -> str:
     """Return a JSON object with arguments added. Those that are there already stay: an operator has set them."""
-    return json.dumps({**{name: json.loads(text) for name, text in resolved.items()}, **json.loads(arguments)})
+    return dump_json({**{name: json.loads(text) for name, text in resolved.items()}, **json.loads(arguments)})
 
 
 async def _resolve(source: str, spec: JobSpec, store: Store) -> _ResolvedArgument:

@@ -15,6 +15,7 @@ from sidelane.model.durations import to_seconds
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, ConfigurationError
 from sidelane.model.ids import new_id
 from sidelane.model.job import REMOVED, FollowUp, JobRecord, JobSpec, Lease, State
+from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit
 from sidelane.model.options import Callback, Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
@@ -184,7 +185,7 @@ class Task(Generic[P, O_co, R_co]):
 
 def _upgraded(upgrade: Upgrade, text: str, version: int, name: str) -> str:
     try:
-        return json.dumps(upgrade(json.loads(text), version))
+        return dump_json(upgrade(json.loads(text), version))
     except Exception as error:
         raise ArgumentsMismatch(f"{name}: its arguments of version {version} could not be upgraded.") from error
 

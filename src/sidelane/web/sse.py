@@ -1,6 +1,5 @@
 """Server-Sent Events (WHATWG): frames of a job's or a batch's stream, cursors (`Last-Event-ID`), and the response."""
 
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 
@@ -12,6 +11,7 @@ from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import SidelaneError
 from sidelane.model.event import END, JOB, Cursor, Event
 from sidelane.model.job import JobRecord
+from sidelane.model.json_text import dump_json
 from sidelane.stores.contract import Store
 from sidelane.web.disconnect import run_while_connected
 from sidelane.web.documents import BATCH
@@ -95,7 +95,7 @@ async def batch_sse_frames(
                     # each time it begins with the current record: if that is unchanged, there was silence
                     yield PING if record == last else sse_frame(BATCH, await to_json(record))
                     last = record
-        yield sse_frame(END, json.dumps({"id": last.id, "state": last.state}))
+        yield sse_frame(END, dump_json({"id": last.id, "state": last.state}))
     except SidelaneError:
         yield ": the batch cannot be read at the moment\n\n"  # the client reconnects
 
