@@ -5,7 +5,7 @@ import hmac
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from sidelane.client.batch import Batch
 from sidelane.client.event_stream import MAX_POLL_INTERVAL, partial_text, stream_events
@@ -132,11 +132,16 @@ class Client:
 
     def batch(self, batch_id: str) -> Batch[Any]:
         """Return the handle on a batch."""
-        return Batch(batch_id, self.store)
+        return Batch(batch_id, self.store, job_of=self._job_of)
 
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]:
         """Return the typed handle on a job."""
         return Job(job_id, self, task.decode_result, created)
+
+    def _job_of(self, record: JobRecord) -> Job[Any]:
+        """Return the handle on a job that was read from the store, typed by its task."""
+        task = self.registry.tasks.get(record.spec.task)
+        return Job(record.id, self, _unknown_type if task is None else task.decode_result)
 
     async def record(self, job_id: str) -> JobRecord:
         """Return a job's record. Raises `UnknownJob` or `JobRemoved`."""
@@ -191,3 +196,7 @@ def _found(record: JobRecord | None, job_id: str) -> JobRecord:
     if record is None:
         raise UnknownJob(f"There is no job {job_id!r}.")
     return record
+
+
+def _unknown_type(text: str) -> NoReturn:
+    raise TypeError("no task of its name is registered here")
