@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Iterable, Mapping
 from functools import cached_property
 from itertools import takewhile
 from typing import Any, Generic, Literal, TypeVar
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from sidelane.files.file import File
 from sidelane.model.codec import Codec
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, TaskDeclarationError
+from sidelane.model.json_text import dump_json
 from sidelane.tasks.placeholders import Placeholder
 from sidelane.tasks.resources import annotated_source, dependencies_of
 
@@ -132,7 +133,12 @@ class Signature:
         values = (self._codec_without(placeholders) if placeholders else self._codec).decode(text).__dict__
         return [values[name] for name in takewhile(values.__contains__, self.names)]
 
-    def _codec_without(self, placeholders: Mapping[str, str]) -> Codec[BaseModel]:
+    def decode_known(self, arguments: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the typed values of JSON values by name, which need not be all. Raises TypeError if they do not fit."""
+        unknown = {name for name in self.names if name not in arguments}
+        return dict(self._codec_without(unknown).decode(dump_json(arguments), context).__dict__)
+
+    def _codec_without(self, placeholders: Container[str]) -> Codec[BaseModel]:
         """Return the codec of the other arguments."""
         known = tuple(name for name in self.names if name not in placeholders)
         if known not in self._partial:

@@ -20,6 +20,8 @@ from sidelane.model.limit import Limit
 from sidelane.model.options import Callback, Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
+from sidelane.tasks import finished_arguments
+from sidelane.tasks.finished_arguments import with_type
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 from sidelane.tasks.job import Job
 from sidelane.tasks.limit_binding import LimitKeys, NamedLimit, as_waiting
@@ -175,7 +177,16 @@ class Task(Generic[P, O_co, R_co]):
         """
         if version < self.version and self.upgrade is not None:
             text = _upgraded(self.upgrade, text, version, self.name)
-        return self.signature.decode(text, self.lane.files.context)
+        context = {**self.lane.files.context, finished_arguments.CONTEXT: self.lane.registry.with_types}
+        return self.signature.decode(text, context)
+
+    def with_types(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return stored arguments with their types; see `FinishedJob`. Those that do not fit, or no longer, are unchanged."""
+        try:
+            values = self.signature.decode_known(arguments, self.lane.files.context)
+        except Exception:  # noqa: BLE001 - the job may have failed by them, and validators raise errors of any type
+            return arguments
+        return {name: with_type(stored, values[name]) for name, stored in arguments.items()}
 
     def decode_result(self, text: str) -> R_co:
         """Decode a result. Raises TypeError if the task has changed and the result no longer fits its type."""
