@@ -35,19 +35,21 @@ from sidelane.external.dispatch import declare_dispatch
 from sidelane.external.reply_receiver import reply_receivers
 from sidelane.external.task import DecodeResult, EncodeInput, ExternalTask, Routing, make_external_task
 from sidelane.lane_context import LaneContext
-from sidelane.model.errors import ConfigurationError, UnknownQueue
-from sidelane.model.queue import DEFAULT_QUEUE, Queue
+from sidelane.model.durations import Duration, to_seconds
+from sidelane.model.errors import ConfigurationError
+from sidelane.model.queue import Queue
 from sidelane.model.schedule import CatchUp
 from sidelane.model.settings import Settings
 from sidelane.remote_worker.worker import message_worker
 from sidelane.services import Services
 from sidelane.stores.factory import is_in_memory, open_store, redact_url
-from sidelane.tasks.decorator import PolicyOptions, TaskDecorator, TaskOptions, make_task
-from sidelane.tasks.internal_queues import check_not_internal
+from sidelane.tasks.declared_queues import queue_of, queues_by_name, selected_queues
+from sidelane.tasks.decorator import TaskDecorator, make_task
 from sidelane.tasks.job import Job
 from sidelane.tasks.registry import PayloadBuilderT, ProblemRule
 from sidelane.tasks.resources import Resource, ResourceDecorator, declare_resource
 from sidelane.tasks.task import Call, Task
+from sidelane.tasks.task_options import PolicyOptions, TaskOptions, check_task_options
 from sidelane.transports.contract import Endpoint
 from sidelane.transports.factory import TransportPool
 from sidelane.worker.capacity import QueueShare, WeightedQueues, WorkerCapacity, internal_share
@@ -87,11 +89,11 @@ class Sidelane:
         secrets: SecretSource = MappingProxyType({}),
     ) -> None:
         self.configuration: Configuration = load_settings(**{"store": store, **(settings or {})})
-        self.queues = _queues_by_name(queues)
+        self.queues = queues_by_name(queues)
         self.services = Services(self.settings)
         self.registry, self.files = self.services.registry, self.services.files
-        self.schedules = Schedules(lambda: self.client)
-        self.consumers = ConsumerRegistry()
+        self.schedules = Schedules(lambda: self.client, self.registry)
+        self.consumers = ConsumerRegistry(self.registry)
         self._modules = tasks
         self._opener: Opener = _open
         self._webhooks = WebhookClient(AddressPolicy.of(self.settings))
@@ -148,7 +150,8 @@ class Sidelane:
         `ConfigurationError`.
         """
         routing = Routing(send_to=send_to, replies_from=replies_from, encode=encode, decode=decode)
-        queue = _queue_of(self, name, fields)
+        check_task_options(name, fields, external=True)
+        queue = queue_of(self.queues, name, fields)
         task = make_external_task(
             self, self.completions, name, takes=input, gives=result, routing=routing, fields=fields, queue=queue
         )
@@ -194,7 +197,7 @@ class Sidelane:
         call: Call[Any],
         *,
         cron: str | None = None,
-        every: float | None = None,
+        every: Duration | None = None,
         timezone: str = "UTC",
         catch_up: CatchUp = "once",
         aliases: Sequence[str] = (),
@@ -205,7 +208,7 @@ class Sidelane:
         `aliases` are former names. Raises `ConfigurationError`.
         """
         self.schedules.declare(
-            name, call, cron=cron, every=every, timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
+            name, call, cron=cron, every=to_seconds(every), timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
         )
 
     def consumer(self, endpoint: Endpoint, *, name: str | None = None) -> Callable[[MessageHandler], Consumer]:
@@ -220,7 +223,8 @@ class Sidelane:
     async def submit(self, call: Call[R]) -> Job[R]:
         """Submit a call as a durable job.
 
-        Raises `LaneNotOpen`, `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `JobConflict`, `StoreUnavailable`.
+        Raises `LaneNotOpen`, `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `JobConflict`, `StoreUnavailable`,
+        and `ConfigurationError` if its task is of another lane.
         """
         return await self.client.submit(call)
 
@@ -231,7 +235,7 @@ class Sidelane:
         then: Call[Any] | Sequence[Call[Any]] = (),
         id: str | None = None,  # noqa: A002 - named like the option of a call
         user: str | None = None,
-        retention: float | None = None,
+        retention: Duration | None = None,
     ) -> Batch[R]:
         """Submit calls as one batch. Its end submits the calls of `then`, and it is kept for `retention` seconds after that.
 
@@ -325,8 +329,7 @@ class Sidelane:
             exit_when_stuck=exit_when_stuck or isolated,
         )
 
-    @asynccontextmanager
-    async def remote_worker(
+    def remote_worker(
         self,
         *,
         receive_from: Endpoint,
@@ -334,23 +337,14 @@ class Sidelane:
         name: str = "remote-worker",
         concurrency: int | None = None,
         exit_when_stuck: bool = False,
-    ) -> AsyncIterator[Worker]:
-        """Make a worker for a machine without access to the store: it receives jobs as messages and sends replies.
+    ) -> AbstractAsyncContextManager[Worker]:
+        """Return a context with a worker for a machine without access to the store: it receives jobs as messages and sends replies.
 
         Run it in the block: `async with lane.remote_worker(receive_from=…, reply_to=…) as worker: await worker.run()`. The lane
         itself need not be open. Raises `ConfigurationError`, `TransportUnavailable` and `TransportMisconfigured`.
         """
-        self.load()
         settings = self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency})
-        async with AsyncExitStack() as stack:
-            transports = TransportPool()
-            stack.push_async_callback(transports.close)
-            stack.push_async_callback(self.files.close)
-            worker = message_worker(
-                receive_from, reply_to, transports, files=self.files, registry=self.registry, settings=settings, name=name,
-                exit_when_stuck=exit_when_stuck,
-            )  # fmt: skip
-            yield await stack.enter_async_context(worker)
+        return _remote_worker(self, receive_from, reply_to, settings, name, exit_when_stuck=exit_when_stuck)
 
     def sync_client(self) -> SyncClient:
         """Open the lane for code without an event loop: `with lane.sync_client() as client: client.result(client.submit(call))`."""
@@ -371,20 +365,12 @@ Opener = Callable[[Sidelane, int], AbstractAsyncContextManager[Sidelane]]
 """Opens a lane, with so many workers in this process."""
 
 
-def _queues_by_name(queues: Sequence[Queue]) -> dict[str, Queue]:
-    for queue in queues:
-        check_not_internal(queue.name)
-    by_name = {queue.name: queue for queue in queues}
-    if len(by_name) < len(queues):
-        raise ConfigurationError("Two queues of this lane have the same name.")
-    by_name.setdefault(DEFAULT_QUEUE, Queue(DEFAULT_QUEUE))
-    return by_name
-
-
 def _declare_task(lane: Sidelane, function: Callable[..., Any] | None = None, /, **fields: Unpack[TaskOptions]) -> Any:
     if function is None:
         return lambda function: _declare_task(lane, function, **fields)
-    queue = _queue_of(lane, fields.get("name") or function.__name__, fields)
+    name = fields.get("name") or function.__name__
+    check_task_options(name, fields)
+    queue = queue_of(lane.queues, name, fields)
     task = make_task(function, fields, lane=lane, queue=queue)
     lane.registry.add(task)
     return task
@@ -400,23 +386,13 @@ def _declare_dead_letter(
     return task
 
 
-def _queue_of(lane: Sidelane, task: str, fields: PolicyOptions) -> Queue:
-    """Return the declared queue of a task. Raises `UnknownQueue`, and `ConfigurationError` if the task's name is reserved."""
-    check_not_internal(task)
-    name = fields.get("queue", DEFAULT_QUEUE)
-    if name not in lane.queues:
-        raise UnknownQueue(
-            f"Task {task!r} needs queue {name!r}; this lane declares {', '.join(lane.queues)}. "
-            f"Add Queue({name!r}) to its queues."
-        )
-    return lane.queues[name]
-
-
 @asynccontextmanager
 async def _open(lane: Sidelane, workers: int) -> AsyncIterator[Sidelane]:
     lane.load()
     async with AsyncExitStack() as stack:
-        client = Client(await open_store(lane.settings.store), settings=lane.settings, files=lane.files)
+        client = Client(
+            await open_store(lane.settings.store), settings=lane.settings, files=lane.files, registry=lane.registry
+        )
         stack.push_async_callback(client.close)
         for warning in client.store.durability_warnings:
             logger.warning("the store %s may lose jobs: %s", redact_url(lane.settings.store), warning)
@@ -427,14 +403,27 @@ async def _open(lane: Sidelane, workers: int) -> AsyncIterator[Sidelane]:
         yield lane
 
 
+@asynccontextmanager
+async def _remote_worker(
+    lane: Sidelane, receive_from: Endpoint, reply_to: Endpoint, settings: Settings, name: str, *, exit_when_stuck: bool
+) -> AsyncIterator[Worker]:
+    lane.load()
+    async with AsyncExitStack() as stack:
+        transports = TransportPool()
+        stack.push_async_callback(transports.close)
+        stack.push_async_callback(lane.files.close)
+        worker = message_worker(
+            receive_from, reply_to, transports, files=lane.files, registry=lane.registry, settings=settings, name=name,
+            exit_when_stuck=exit_when_stuck,
+        )  # fmt: skip
+        yield await stack.enter_async_context(worker)
+
+
 def _queue_share(
     declared: Mapping[str, Queue], selected: Mapping[str, int | None] | None, slots: int, *, strict: bool
 ) -> QueueShare:
-    """Return a worker's share of queues (None: all), each with its slots (None: as declared). Raises `UnknownQueue`."""
-    selected = dict.fromkeys(declared) if selected is None else selected
-    for name in selected:
-        if name not in declared:
-            raise UnknownQueue(f"There is no queue {name!r}; this lane declares {', '.join(declared)}.")
+    """Return a worker's share of queues; see `selected_queues`."""
+    selected = selected_queues(declared, selected)
     capacity = {name: limit or declared[name].worker_concurrency for name, limit in selected.items()}
     weights = {name: declared[name].weight for name in selected}
     return QueueShare(WorkerCapacity(slots, capacity), WeightedQueues(weights, strict=strict))

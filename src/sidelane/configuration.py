@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sidelane.model.durations import to_seconds
 from sidelane.model.errors import ConfigurationError
 from sidelane.model.settings import Settings
 from sidelane.stores.factory import resolve_path
@@ -47,7 +48,7 @@ def load_settings(
         for name, value in table.items():
             if name not in Settings.model_fields:
                 raise ConfigurationError(f"There is no setting {name!r} ({origin}). `sidelane config` lists them.")
-            values[name] = value
+            values[name] = to_seconds(value)
             origins[name] = f"{PREFIX}{name.upper()} ({origin})" if origin == "environment" else origin
     try:
         settings = Settings(**values)

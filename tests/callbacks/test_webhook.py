@@ -64,6 +64,24 @@ class Feedback(BaseModel):
     text: str
 
 
+async def test_payload_function_reads_arguments_typed_and_sends_them_as_stored(
+    lane: Sidelane, receiver: Receiver
+) -> None:
+    @lane.callback_payload
+    def for_backend(ended: FinishedJob) -> dict[str, Any]:
+        feedback = ended.arguments["feedback"]
+        return {"words": len(feedback.text.split()), "feedback": feedback}
+
+    @lane.task(callback=Webhook(receiver.url, body=for_backend))
+    async def review(feedback: Feedback) -> None: ...
+
+    async with harness(lane) as t:
+        await t.run(review.call(Feedback(member_id=3, text="a b")))
+        await t.deliver()
+    (got,) = receiver.received
+    assert got.json == {"words": 2, "feedback": {"member_id": 3, "text": "a b"}}
+
+
 async def test_payload_function_writes_the_backends_format(lane: Sidelane, receiver: Receiver) -> None:
     @lane.callback_payload
     def for_backend(ended: FinishedJob) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, assert_type
 
 import pytest
+from pydantic import BaseModel
 
 from sidelane import (
     PREVIOUS_FAILURE,
@@ -35,6 +36,10 @@ from sidelane.testing import harness
 SOON = 10.0
 
 
+class Report(BaseModel):
+    score: int
+
+
 def counts(record: BatchRecord) -> tuple[int, int, int, int]:
     return record.total, record.succeeded, record.failed, record.cancelled
 
@@ -59,6 +64,48 @@ async def test_a_batch_has_typed_handles_in_order_and_returns_results(lane: Side
         results = await batch.results()
         assert_type(results, list[int | JobError])
         assert results == [0, 2, 4, 6, 8]
+
+
+async def test_what_follows_a_batch_reads_the_results_of_its_jobs_in_the_order_of_their_submit(lane: Sidelane) -> None:
+    seen: list[Any] = []
+
+    @lane.task
+    async def double(number: int) -> Report:
+        if number == 7:
+            raise ValueError("seven")
+        return Report(score=2 * number)
+
+    @lane.task
+    async def name(number: int) -> str:
+        return f"number {number}"
+
+    @lane.task
+    async def collect(end: FinishedBatch) -> None:
+        seen.extend(await lane.batch(end.id).results())
+
+    async with harness(lane) as t:
+        many: list[Call[Report | str]] = [double.call(number) for number in range(250)]
+        await lane.submit_many([*many, name.call(1)], then=collect.call(PREVIOUS_RESULT))
+        await t.drain()
+        assert len(seen) == 251
+        assert isinstance(seen[7], JobFailed)
+        assert [each.score for each in seen[:250] if isinstance(each, Report)] == [2 * n for n in range(250) if n != 7]
+        assert seen[250] == "number 1"
+
+
+async def test_a_result_of_a_task_that_is_unknown_here_is_an_error_in_its_place(lane: Sidelane) -> None:
+    @lane.task
+    async def note() -> int:
+        return 7
+
+    async with harness(lane) as t:
+        batch = await lane.submit_many([note.call(), note.call()])
+        await t.drain()
+        assert await lane.batch(batch.id).results() == [7, 7]
+        del lane.registry.tasks["note"]
+        (error, _) = await lane.batch(batch.id).results()
+        assert isinstance(error, JobError)
+        assert "no task of its name is registered here" in str(error)
 
 
 async def test_submitting_ten_thousand_calls_does_not_block_the_event_loop(lane: Sidelane) -> None:

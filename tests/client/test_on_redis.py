@@ -102,6 +102,8 @@ async def test_a_batch_streams_to_its_end_and_returns_results(lane: Sidelane) ->
         counts = [(record.succeeded, record.failed) async for record in batch.follow()]
         assert counts[-1] == (300, 300)
         assert [result for result in await batch.results() if isinstance(result, int)] == list(range(0, 600, 2))
+        looked_up = await lane.batch(batch.id).results()
+        assert [result for result in looked_up if isinstance(result, int)] == list(range(0, 600, 2))
         assert await tell.job(f"{batch.id}.1.0").result(SOON) == 300
 
 

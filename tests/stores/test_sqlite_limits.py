@@ -14,6 +14,7 @@ from sidelane.model.limit import Limit
 from sidelane.model.outcome import AttemptResult, Retried, Succeeded
 from sidelane.model.worker import Claimed, ClaimRequest
 from sidelane.stores.clock import ManualClock
+from sidelane.stores.serialization import dump_limit, load_limit
 from sidelane.stores.sqlite.store import SqliteStore
 
 KEPT = Limit(name="kept", key="k", max=1000)
@@ -35,6 +36,11 @@ async def store(clock: ManualClock) -> AsyncIterator[SqliteStore]:
     store = await SqliteStore.open(":memory:", clock)
     yield store
     await store.close()
+
+
+def test_a_limit_that_was_stored_before_limits_had_messages_is_read_without_one() -> None:
+    assert load_limit('["one","k",1,"wait",null,1]') == ONE
+    assert load_limit(dump_limit(replace(ONE, message="하나만."))).message == "하나만."
 
 
 def connection_of(store: SqliteStore) -> apsw.Connection:

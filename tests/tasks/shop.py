@@ -16,7 +16,7 @@ from sidelane import (
     Use,
 )
 from sidelane.model.job import JobRecord
-from sidelane.tasks.decorator import TaskOptions
+from sidelane.tasks.task_options import TaskOptions
 from sidelane.testing.harness import Harness
 
 

@@ -64,7 +64,7 @@ def test_an_argument_without_a_json_form_raises(lane: Sidelane) -> None:
         ({"deadline": -1.0}, "above 0"),
         ({"delay": 1.0, "run_at": 5.0}, "either delay or run_at"),
         ({"run_at": "tomorrow"}, "run_at='tomorrow': this is a number"),
-        ({"run_at": datetime(2026, 1, 2)}, "this is a number"),  # noqa: DTZ001 - no datetime is
+        ({"run_at": datetime(2026, 1, 2)}, "this datetime has no time zone"),  # noqa: DTZ001 - that is the point
         ({"run_at": float("nan")}, "this is a time, in seconds since 1970"),
         ({"run_at": float("inf")}, "this is a time, in seconds since 1970"),
         ({"delay": float("inf")}, "a number of seconds from now"),

@@ -19,7 +19,7 @@ from sidelane import (
     Use,
 )
 from sidelane.model.errors import TaskDeclarationError, UnknownQueue
-from sidelane.tasks.decorator import TaskOptions
+from sidelane.tasks.task_options import TaskOptions
 
 
 async def test_a_task_can_be_called_as_a_function(lane: Sidelane) -> None:
@@ -69,9 +69,10 @@ def test_parameters_that_cannot_be_passed_by_name_are_rejected(lane: Sidelane) -
     [
         ({"timeout": 0}, "timeout=0: this is a number of seconds above 0"),
         ({"deadline": -1}, "deadline=-1"),
-        ({"max_worker_losses": -1}, "max_worker_losses=-1: this cannot be below 0"),
+        ({"max_worker_losses": -1}, "max_worker_losses=-1: this is a number, not below 0"),
         ({"priority": 5000}, "priorities go from -1000 to 1000"),
         ({"version": 0}, "versions go from 1 to 999"),
+        ({"retry": 3}, r"retry=3: this is Retry\(attempts=…\)"),
     ],
 )
 def test_the_error_of_an_invalid_policy_names_the_task(lane: Sidelane, policy: TaskOptions, words: str) -> None:
@@ -122,6 +123,32 @@ def test_two_queues_of_one_name_are_rejected() -> None:
         Sidelane(queues=[Queue("chat"), Queue("chat")])
 
 
+def test_queues_are_declared_and_not_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"^queues=\['chat'\]: .* write Queue\('chat'\)\.$"):
+        Sidelane(queues=["chat"])  # type: ignore[list-item]
+    for wrong in ("chat", Queue("chat"), {"chat": 1}):
+        with pytest.raises(ConfigurationError, match=r"this is a list of Queue\(…\)\.$"):
+            Sidelane(queues=wrong)  # type: ignore[arg-type]
+
+
+def test_a_task_names_its_queue_and_does_not_declare_it(lane: Sidelane) -> None:
+    async def task() -> None: ...
+
+    with pytest.raises(TaskDeclarationError, match=r"^Task 'task': queue=Queue\('chat'\): .* write 'chat'\.$"):
+        lane.task(queue=Queue("chat"))(task)  # type: ignore[call-overload]
+    with pytest.raises(TaskDeclarationError, match="queue=None: this takes the name of a queue"):
+        lane.task(queue=None)(task)  # type: ignore[call-overload]
+
+
+async def test_a_worker_names_its_queues(make_lane: Any) -> None:
+    lane: Sidelane = make_lane()
+    async with lane.open():
+        with pytest.raises(ConfigurationError, match=r"queues=Queue\('default'\): .* write 'default'"):
+            lane.worker(queues={Queue("default"): 1})  # type: ignore[dict-item]
+        with pytest.raises(ConfigurationError, match=r"queues=\['default'\]: this is a mapping of names to slots"):
+            lane.worker(queues=["default"])  # type: ignore[arg-type]
+
+
 def test_a_process_resource_cannot_use_one_of_an_attempt(lane: Sidelane) -> None:
     @lane.resource(scope="attempt")
     async def session() -> AsyncIterator[str]:
@@ -161,6 +188,19 @@ def test_a_result_type_without_a_json_form_raises_when_the_lane_loads(lane: Side
 
     lane.task(task)
     with pytest.raises(TaskDeclarationError, match="its result has no JSON form"):
+        lane.load()
+
+
+def test_the_error_of_a_parameter_without_a_json_form_names_it_in_one_line(lane: Sidelane) -> None:
+    class Client: ...
+
+    async def task(question: str, client: Client) -> None: ...
+
+    lane.task(task)
+    with pytest.raises(
+        TaskDeclarationError,
+        match=r"its parameter 'client' has no JSON form: .*Client.*; a client or .* by Use\(…\)\.$",
+    ):
         lane.load()
 
 

@@ -27,7 +27,7 @@ from sidelane import (
 )
 from sidelane.model.errors import TaskDeclarationError
 from sidelane.model.limit import NAME, Limit
-from sidelane.tasks.decorator import TaskOptions
+from sidelane.tasks.task_options import TaskOptions
 from sidelane.testing import harness
 
 LIMITED = Queue("limited", max_queued=5, limits=[RateLimit("100/minute", per="queue"), ConcurrencyLimit(9, per="task")])
@@ -72,6 +72,20 @@ def test_the_key_is_the_user_task_queue_or_result_of_a_function(lane: Sidelane) 
         Limit(name="answer-per-by_session", key="s1", max=10, window=60.0, burst=10),
         Limit(name="answer-per-key", key="7", max=5, window=1.0, burst=2, on_limit="wait"),
     ]
+
+
+async def test_a_limit_refuses_in_the_words_of_its_message(lane: Sidelane) -> None:
+    message = "이미 처리 중인 요청이 있습니다. 완료 후 다시 시도해주세요."
+
+    @lane.task(limits=[ConcurrencyLimit(1, per="task", message=message)])
+    async def answer() -> None: ...
+
+    async with harness(lane):
+        await answer.submit()
+        with pytest.raises(LimitReached) as refused:
+            await answer.submit()
+        assert str(refused.value) == refused.value.problem().detail == message
+        assert refused.value.reached[0].limit.message == message
 
 
 def test_calls_have_their_queues_limits_and_max_queued(lane: Sidelane) -> None:

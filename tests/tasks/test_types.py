@@ -145,6 +145,28 @@ async def test_a_batch_returns_the_results_of_its_calls_in_their_type(lane: Side
         assert await batch.results() == [Report(score=7)]
 
 
+async def test_a_batch_of_calls_of_several_tasks_has_the_types_of_their_results(lane: Sidelane) -> None:
+    @lane.task
+    async def answer(number: int) -> Report:
+        return Report(score=number)
+
+    @lane.task
+    async def echo(text: str) -> str:
+        return text
+
+    async with harness(lane) as t:
+        batch: Batch[Report | str] = await lane.submit_many([answer.call(7), echo.call("x")])
+        await lane.submit_many([answer.call(8), echo.call("y")], then=echo.call("z"))
+        await t.drain()
+        assert_type(await batch.results(), list[Report | str | JobError])
+        assert await batch.results() == [Report(score=7), "x"]
+        wider: Call[Report | str] = echo.call("x")
+        narrower: Call[str] = wider  # type: ignore[assignment]
+        assert wider == narrower
+        with pytest.raises(ArgumentsError):
+            await lane.submit_many([answer.call(7), "x"])  # type: ignore[arg-type]
+
+
 def test_an_invalid_limit_is_a_type_error() -> None:
     def none(number: int) -> str | None:
         return None
@@ -162,10 +184,14 @@ def test_an_invalid_limit_is_a_type_error() -> None:
         ConcurrencyLimit("1", per="user"),  # type: ignore[arg-type]
         ConcurrencyLimit(1, per="users"),  # type: ignore[arg-type]
         ConcurrencyLimit(1, per="user", on_limit="queue"),  # type: ignore[arg-type]
-        RateLimit(10, per="user"),  # type: ignore[arg-type]
+        RateLimit(10, per="user"),
+        RateLimit(10, per="user", window="1 minute"),  # type: ignore[arg-type]
         RateLimit("5/s", per=5),  # type: ignore[arg-type]
         RateLimit("5/s", per="user", on_limit="replace"),  # type: ignore[arg-type]
         RateLimit("5/s", per="user", burst=1.5),  # type: ignore[arg-type]
+        RateLimit("5/s", per="user", message=5),  # type: ignore[arg-type]
+        ConcurrencyLimit(1, per="user", message="\ud800"),
+        ConcurrencyLimit(1, per="user", message="x" * 501),
     ]
     assert all(each.invalid_reason() for each in wrong)
     ConcurrencyLimit(1, per=none)  # type: ignore[arg-type]

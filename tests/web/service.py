@@ -253,6 +253,10 @@ def _register_limited_tasks(service: Service) -> None:
         service,
         [
             lane.task(name="one", limits=[ConcurrencyLimit(1, per="user", name="chat-per-user")])(held),
+            lane.task(
+                name="worded",
+                limits=[ConcurrencyLimit(1, per="user", message="이미 처리 중인 요청이 있습니다.", name="worded")],
+            )(held),
             lane.task(limits=[by_stock])(stock),
             lane.task(name="rated", limits=[a_minute])(echo),
             lane.task(name="both", limits=[two, a_minute])(held),

@@ -61,6 +61,14 @@ async def test_refusal_is_a_problem_whatever_answer_was_asked_for(
     assert len(await service.lane.client.find(Query())) == 1
 
 
+async def test_refusal_has_the_message_of_its_limit_in_readable_text(client: httpx2.AsyncClient) -> None:
+    await client.post("/do/worded")
+    refused = await client.post("/do/worded")
+    assert (refused.status_code, refused.json()["detail"]) == (429, "이미 처리 중인 요청이 있습니다.")
+    assert "이미 처리 중인 요청이 있습니다." in refused.text
+    assert refused.headers["RateLimit"] == '"worded";r=0'
+
+
 async def test_limit_may_count_by_arguments(client: httpx2.AsyncClient) -> None:
     symbols = ("005930", "005930", "000660")
     answers = [await client.post("/do/stock", json={"symbol": symbol}) for symbol in symbols]

@@ -50,7 +50,7 @@ async def run_now(client: Client, name: str) -> tuple[JobRecord, bool]:
 
     Raises `UnknownSchedule`, and what a submission raises.
     """
-    job = await Schedules(lambda: client).run(name)
+    job = await Schedules(lambda: client, client.registry).run(name)
     return await client.record(job.id), job.created
 
 

@@ -199,7 +199,9 @@ class CallbackDelivery:
         function = self._services.registry.payload_builders.get(name)
         if function is None:
             raise UnknownPayload(f"No function named {name!r} is marked with @lane.callback_payload here.")
-        finished = replace(finished_job(job), at=job.ended or time.time())
+        finished = finished_job(job)
+        arguments = self._services.registry.with_types(job.spec.task, finished.arguments)
+        finished = replace(finished, arguments=arguments, at=job.ended or time.time())
         try:
             value = await _call(function, finished)
             return value if isinstance(value, str) else to_json(value, inf_nan_mode="null").decode()

@@ -1,11 +1,11 @@
 """Callback payloads: one document about a job, as the body of a webhook and as the data of a CloudEvent."""
 
-import json
 import time
 from typing import Any
 
 from sidelane.model.codec import rfc3339
 from sidelane.model.job import JobRecord, State
+from sidelane.model.json_text import dump_json
 from sidelane.transports.cloudevents import CloudEvent
 
 PROGRESS = "progress"
@@ -35,7 +35,7 @@ def job_payload(job: JobRecord) -> str:
         "ended": None if job.ended is None else rfc3339(job.ended),
         "problem": job.problem.document() if job.problem and job.state is not State.SUCCEEDED else None,
     }
-    texts = {name: compact_json(value) for name, value in members.items() if value is not None}
+    texts = {name: dump_json(value) for name, value in members.items() if value is not None}
     if job.state is State.SUCCEEDED:
         texts["result"] = job.result or "null"  # JSON text, not parsed: it may be large
     elif not job.state.finished and job.progress is not None:
@@ -47,7 +47,7 @@ def webhook_body(job: JobRecord, now: float) -> str:
     """Return the body of a webhook (Standard Webhooks 1.0): type, timestamp, data. `now` is the timestamp of an unfinished job."""
     at = now if job.ended is None else job.ended
     return _object(
-        {"type": compact_json(f"job.{event_name(job)}"), "timestamp": compact_json(rfc3339(at)), "data": job_payload(job)}
+        {"type": dump_json(f"job.{event_name(job)}"), "timestamp": dump_json(rfc3339(at)), "data": job_payload(job)}
     )  # fmt: skip
 
 
@@ -59,10 +59,5 @@ def job_event(job: JobRecord, message_id: str, source: str) -> CloudEvent:
     )  # fmt: skip
 
 
-def compact_json(value: object) -> str:
-    """Return a value as JSON without spaces."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def _object(texts: dict[str, str]) -> str:
-    return "{" + ",".join(f"{compact_json(name)}:{text}" for name, text in texts.items()) + "}"
+    return "{" + ",".join(f"{dump_json(name)}:{text}" for name, text in texts.items()) + "}"

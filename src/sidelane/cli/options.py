@@ -20,6 +20,7 @@ from sidelane.configuration import load_settings
 from sidelane.model.codec import check_size
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, UnknownTask
 from sidelane.model.job import JobSpec, Query, State
+from sidelane.model.json_text import dump_json
 from sidelane.model.settings import Settings
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -298,7 +299,7 @@ def input_of(text: str) -> str:
         raise typer.BadParameter(
             'arguments must be a JSON object by parameter name, e.g. {"question": "Why?"}.', param_hint=INPUT
         )
-    return json.dumps(value, separators=(",", ":"))
+    return dump_json(value)
 
 
 def check_input(text: str, spec: JobSpec, settings: Settings, lane: Sidelane | None) -> None:

@@ -1,12 +1,13 @@
 """Batch: the typed handle on jobs that are submitted together."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from sidelane.client.event_stream import batch_record, stream_batch
 from sidelane.model.batch import BatchRecord
+from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.errors import (
     JobCancelled,
     JobError,
@@ -40,13 +41,14 @@ class Batch(Generic[R]):
     """A handle on one batch of jobs whose results are `R`s.
 
     `jobs` are the handles on the jobs of `submit_many`, in the order of the calls, with None for a rejected one. A batch that is
-    looked up by its id has none. `rejected` are the rejected calls.
+    looked up by its id has none: `job_of` returns the handle on a record of its jobs. `rejected` are the rejected calls.
     """
 
     id: str
     store: Store = field(repr=False, compare=False)
     jobs: tuple[Job[R] | None, ...] = field(default=(), repr=False, compare=False)
     rejected: tuple[RejectedCall, ...] = field(default=(), repr=False, compare=False)
+    job_of: Callable[[JobRecord], Job[R]] | None = field(default=None, repr=False, compare=False)
 
     async def record(self) -> BatchRecord:
         """Return the batch's record: the numbers of its jobs by state. Raises `UnknownBatch`."""
@@ -56,22 +58,28 @@ class Batch(Generic[R]):
         """Yield its record when it changes, the last being its end. Raises `UnknownBatch`."""
         return stream_batch(self.store, self.id)
 
-    async def wait(self, timeout: float | None = None) -> BatchRecord:
+    async def wait(self, timeout: Duration | None = None) -> BatchRecord:
         """Wait up to `timeout` seconds (None: for ever) for its end. Raises `ResultNotReady` on timeout, `UnknownBatch`."""
-        async with aclosing(stream_batch(self.store, self.id, timeout=timeout)) as records:
+        async with aclosing(stream_batch(self.store, self.id, timeout=to_seconds(timeout))) as records:
             async for record in records:
                 if record.ended is not None:
                     return record
         raise ResultNotReady(f"Batch {self.id!r} has not ended yet.")
 
-    async def results(self, timeout: float | None = None) -> "list[R | JobError]":
+    async def results(self, timeout: Duration | None = None) -> "list[R | JobError]":
         """Wait up to `timeout` seconds for the end. Return the result of each of `jobs`, or the error that it has instead.
 
-        Raises `ResultNotReady` on timeout.
+        A batch that is looked up by its id returns those of the jobs that the store still has, in the order of their submit. Raises
+        `ResultNotReady` on timeout.
         """
         await self.wait(timeout)
-        errors = {each.index: each.error for each in self.rejected}
         results: list[R | JobError] = []
+        if self.job_of is not None:
+            for record in await self._stored_jobs():
+                outcome = _outcome(self.job_of(record), record)
+                results.append(outcome)
+            return results
+        errors = {each.index: each.error for each in self.rejected}
         for start in range(0, len(self.jobs), CHUNK_SIZE):
             jobs = self.jobs[start : start + CHUNK_SIZE]
             found = iter(await self.store.get([job.id for job in jobs if job is not None]))
@@ -86,11 +94,21 @@ class Batch(Generic[R]):
     async def cancel(self) -> BatchRecord:
         """Seal the batch and cancel its unfinished jobs. Raises `UnknownBatch`."""
         await self.store.seal_batch(self.id)
-        query = Query(batch=self.id, states=UNFINISHED, limit=CHUNK_SIZE)
-        while found := await self.store.list_jobs(query):
-            await self.store.cancel([record.id for record in found])
-            query = replace(query, before=found[-1].sequence)
+        async for page in self._pages(UNFINISHED):
+            await self.store.cancel([record.id for record in page])
         return await self.record()
+
+    async def _stored_jobs(self) -> list[JobRecord]:
+        """Return the records of its jobs, oldest first."""
+        newest_first = [record async for page in self._pages() for record in page]
+        return newest_first[::-1]
+
+    async def _pages(self, states: frozenset[State] | None = None) -> AsyncIterator[list[JobRecord]]:
+        """Yield the records of its jobs in chunks, newest first."""
+        query = Query(batch=self.id, states=states, limit=CHUNK_SIZE)
+        while page := await self.store.list_jobs(query):
+            yield page
+            query = replace(query, before=page[-1].sequence)
 
 
 def _outcome(job: Job[R], found: JobRecord | Tombstone | None) -> R | JobError:

@@ -5,7 +5,7 @@ import hmac
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from sidelane.client.batch_handle import Batch
 from sidelane.client.event_stream import MAX_POLL_INTERVAL, partial_text, stream_events
@@ -16,6 +16,7 @@ from sidelane.client.submission import batch_spec, raise_if_rejected, rejection_
 from sidelane.coalescing import CallCoalescer
 from sidelane.files.file import ID_PREFIX
 from sidelane.files.files import Files
+from sidelane.model.durations import Duration
 from sidelane.model.errors import JobCancelled, JobFailed, JobRemoved, ResultNotReady, UnknownJob
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord, JobSpec, Query, Rejection, State, Submission, Tombstone
@@ -23,7 +24,8 @@ from sidelane.model.problem import Problem
 from sidelane.model.settings import Settings
 from sidelane.stores.contract import Store, job_topic
 from sidelane.tasks.job import Job
-from sidelane.tasks.task import Call, Task, ensure_call
+from sidelane.tasks.registry import Registry
+from sidelane.tasks.task import Call, Task, check_lane, ensure_call
 
 R = TypeVar("R")
 
@@ -31,11 +33,17 @@ SECRET = "secret"  # noqa: S105 - the name under which the store keeps it
 
 
 class Client:
-    """Submits, reads, cancels and requeues jobs of one open store, and sweeps it meanwhile."""
+    """Submits, reads, cancels and requeues jobs of one open store, and sweeps it meanwhile.
 
-    def __init__(self, store: Store, *, settings: Settings, files: Files | None = None) -> None:
+    `registry` is that of the lane whose calls it submits; a client without a lane submits none.
+    """
+
+    def __init__(
+        self, store: Store, *, settings: Settings, files: Files | None = None, registry: Registry | None = None
+    ) -> None:
         self.store = store
         self.settings = settings
+        self.registry = registry or Registry()
         self.workers = MissingWorkerCheck(store)
         self.files = files or Files(settings.file_storage, url=settings.files_url, client=lambda: self)
         self._file_references = FileReferenceTracker(store, self.files)
@@ -65,15 +73,15 @@ class Client:
     async def submit(self, call: Call[R], *, parent: str | None = None, trace: str | None = None) -> Job[R]:
         """Submit a call as a durable job.
 
-        Raises `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `StoreUnavailable`, and `JobConflict` if the id is
-        that of another user's job.
+        Raises `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `StoreUnavailable`, `JobConflict` if the id is that
+        of another user's job, and `ConfigurationError` if its task is of another lane.
         """
         submission = await self.submission(call, parent=parent, trace=trace)
         return self.job(call.task, submission.record.id, created=submission.created)
 
     async def submission(self, call: Call[Any], *, parent: str | None = None, trace: str | None = None) -> Submission:
         """Submit a call and return the store's answer. Raises as `submit` does."""
-        return await self.submit_spec(ensure_call(call).spec(parent=parent, trace=trace))
+        return await self.submit_spec(self._checked(call).spec(parent=parent, trace=trace))
 
     async def submit_spec(self, spec: JobSpec) -> Submission:
         """Submit the spec of a call or a schedule and return the store's answer. Raises as `submit` does."""
@@ -103,7 +111,7 @@ class Client:
         then: Call[Any] | Sequence[Call[Any]] = (),
         id: str | None = None,  # noqa: A002 - named like the option of a call
         user: str | None = None,
-        retention: float | None = None,
+        retention: Duration | None = None,
         trace: str | None = None,
     ) -> Batch[R]:
         """Submit calls as one batch. Its end submits the calls of `then`, and it is kept for `retention` seconds after that.
@@ -114,15 +122,26 @@ class Client:
         batch.
         """
         batch = batch_spec(then, batch_id=id, user=user, retention=retention, trace=trace, settings=self.settings)
-        return await submit_batch(batch, calls, self._file_references, self, trace)
+        for call in then if isinstance(then, Sequence) else (then,):
+            check_lane(call, self.registry)
+        return await submit_batch(batch, map(self._checked, calls), self._file_references, self, trace)
+
+    def _checked(self, call: Call[R]) -> Call[R]:
+        check_lane(ensure_call(call), self.registry)
+        return call
 
     def batch(self, batch_id: str) -> Batch[Any]:
         """Return the handle on a batch."""
-        return Batch(batch_id, self.store)
+        return Batch(batch_id, self.store, job_of=self._job_of)
 
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]:
         """Return the typed handle on a job."""
         return Job(job_id, self, task.decode_result, created)
+
+    def _job_of(self, record: JobRecord) -> Job[Any]:
+        """Return the handle on a job that was read from the store, typed by its task."""
+        task = self.registry.tasks.get(record.spec.task)
+        return Job(record.id, self, _unknown_type if task is None else task.decode_result)
 
     async def record(self, job_id: str) -> JobRecord:
         """Return a job's record. Raises `UnknownJob` or `JobRemoved`."""
@@ -177,3 +196,7 @@ def _found(record: JobRecord | None, job_id: str) -> JobRecord:
     if record is None:
         raise UnknownJob(f"There is no job {job_id!r}.")
     return record
+
+
+def _unknown_type(text: str) -> NoReturn:
+    raise TypeError("no task of its name is registered here")

@@ -13,7 +13,7 @@ from sidelane.model.job import JobSpec
 from sidelane.model.schedule import CatchUp, Schedule, ScheduleRecord
 from sidelane.tasks.job import Job
 from sidelane.tasks.limit_binding import as_waiting
-from sidelane.tasks.task import Call, ensure_call
+from sidelane.tasks.task import Call, check_lane, ensure_call
 
 LABEL = "schedule"
 """The label of the jobs of a schedule; its value is the schedule's name."""
@@ -32,17 +32,18 @@ class ScheduleTiming(TypedDict, total=False):
 
 
 class Schedules:
-    """The schedules of a lane's store. Those that the lane declares are saved when it opens."""
+    """The schedules of a lane's store. Those that the lane, which has `registry`, declares are saved when it opens."""
 
-    def __init__(self, client: Callable[[], Client]) -> None:
+    def __init__(self, client: Callable[[], Client], registry: object) -> None:
         self._client = client
+        self._registry = registry
         self._declared: dict[str, tuple[Schedule, Call[Any]]] = {}
 
     def declare(self, name: str, call: Call[Any], **timing: Unpack[ScheduleTiming]) -> None:
         """Add a schedule. Raises `ConfigurationError` if it is invalid or its name is taken."""
         try:
-            ensure_call(call)
-        except ArgumentsError as error:
+            check_lane(ensure_call(call), self._registry)
+        except (ArgumentsError, ConfigurationError) as error:
             raise ConfigurationError(f"Schedule {name!r}: {error}") from error
         schedule = Schedule(name=name, spec=_spec(name, call), **timing)
         schedule.check()

@@ -10,6 +10,7 @@ from sidelane.client.file_references import FileReferenceTracker, mentions_files
 from sidelane.model.batch import BatchSpec
 from sidelane.model.checks import is_duration
 from sidelane.model.codec import check_size
+from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.errors import ArgumentsError, JobConflict, JobRefused, LimitReached, QueueFull
 from sidelane.model.ids import new_id
 from sidelane.model.job import FINISHED, FollowUp, JobSpec, Rejection, Submission
@@ -17,7 +18,7 @@ from sidelane.model.options import Options
 from sidelane.model.settings import Settings
 from sidelane.tasks.job import Job, JobClient
 from sidelane.tasks.placeholders import BATCH
-from sidelane.tasks.task import Call, Task, ensure_call
+from sidelane.tasks.task import Call, Task
 
 R = TypeVar("R")
 
@@ -59,7 +60,7 @@ def batch_spec(
     *,
     batch_id: str | None,
     user: str | None,
-    retention: float | None,
+    retention: Duration | None,
     trace: str | None,
     settings: Settings,
 ) -> BatchSpec:
@@ -68,8 +69,8 @@ def batch_spec(
     batch_id = batch_id or new_id()
     if len(batch_id) > MAX_ID_LENGTH:
         raise ArgumentsError(f"id={batch_id!r}: the id of a batch has at most {MAX_ID_LENGTH} characters.")
-    retention = settings.retention if retention is None else retention
-    if not is_duration(retention):
+    kept = to_seconds(settings.retention if retention is None else retention)
+    if not is_duration(kept):
         raise ArgumentsError(f"retention={retention}: this is a number of seconds, not below 0.")
     next_calls = (then,) if isinstance(then, Call) else then
     templates = [call.template(user=user, trace=trace, source=BATCH + batch_id) for call in next_calls]
@@ -77,7 +78,7 @@ def batch_spec(
         raise ArgumentsError("A call that follows a batch cannot take a file: no job of the batch references it.")
     check_size("".join(map(_all_arguments, templates)), settings.payload_limit, "What follows the batch")
     follow_ups = tuple(FollowUp(FINISHED, template) for template in templates)
-    return BatchSpec(id=batch_id, user=user, retention=retention, follow_ups=follow_ups)
+    return BatchSpec(id=batch_id, user=user, retention=kept, follow_ups=follow_ups)
 
 
 async def submit_batch(
@@ -90,7 +91,7 @@ async def submit_batch(
     """
     tasks: list[Task[..., Any, R]] = []
     specs: list[JobSpec] = []
-    for each in map(ensure_call, calls):
+    for each in calls:
         call = each if batch.user is None or each.options.user else each.with_options(user=batch.user)
         tasks.append(call.task)
         specs.append(call.spec(batch=batch.id, trace=trace))

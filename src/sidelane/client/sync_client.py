@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sidelane.client.batch_handle import Batch
 from sidelane.client.client import Client
 from sidelane.model.batch import BatchRecord
+from sidelane.model.durations import Duration
 from sidelane.model.errors import JobError
 from sidelane.model.event import Event
 from sidelane.model.job import JobRecord
@@ -60,20 +61,20 @@ class SyncClient:
         then: Call[Any] | Sequence[Call[Any]] = (),
         id: str | None = None,  # noqa: A002 - named like the option of a call
         user: str | None = None,
-        retention: float | None = None,
+        retention: Duration | None = None,
     ) -> Batch[R]:
         """Submit calls as one batch; see `Sidelane.submit_many`."""
         return self._wait(self._client().submit_many(calls, then=then, id=id, user=user, retention=retention))
 
-    def wait(self, batch: Batch[Any], timeout: float | None = None) -> BatchRecord:
+    def wait(self, batch: Batch[Any], timeout: Duration | None = None) -> BatchRecord:
         """Wait up to `timeout` seconds for a batch's end. Raises `ResultNotReady`."""
         return self._wait(batch.wait(timeout))
 
-    def results(self, batch: Batch[R], timeout: float | None = None) -> list[R | JobError]:
+    def results(self, batch: Batch[R], timeout: Duration | None = None) -> list[R | JobError]:
         """Wait up to `timeout` seconds for a batch's end. Return the result of each of its jobs, or its error."""
         return self._wait(batch.results(timeout))
 
-    def result(self, job: Job[R], timeout: float | None = None) -> R:
+    def result(self, job: Job[R], timeout: Duration | None = None) -> R:
         """Wait up to `timeout` seconds for a job's result. Raises `JobFailed`, `JobCancelled`, `ResultNotReady`."""
         return self._wait(job.result(timeout))
 

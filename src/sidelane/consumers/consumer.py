@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import isawaitable
 from typing import Any
 
@@ -14,7 +14,7 @@ from sidelane.model.errors import ArgumentsError, ConfigurationError, MalformedM
 from sidelane.model.ids import is_traceparent
 from sidelane.model.job import JobSpec
 from sidelane.model.message import Message
-from sidelane.tasks.task import Call
+from sidelane.tasks.task import Call, check_lane
 from sidelane.transports.cloudevents import read_envelope
 from sidelane.transports.contract import Endpoint
 from sidelane.transports.endpoints import require_receivable
@@ -40,6 +40,7 @@ class Consumer:
     function: MessageHandler
     name: str
     endpoint: Endpoint
+    registry: object = field(repr=False)  # of its lane
 
     def __post_init__(self) -> None:
         require_receivable(self.endpoint)
@@ -51,7 +52,8 @@ class Consumer:
         """Return the call that a message asks for, or None.
 
         Unless the call has an id, the job's id is derived from the message's, so that a redelivered message makes no second job.
-        Raises `MalformedMessage` with a readable reason, and whatever else the function raises.
+        Raises `MalformedMessage` with a readable reason, `ConfigurationError` on anything but a call of this lane, and whatever
+        else the function raises.
         """
         with _malformed():
             found = self.function(message)
@@ -62,6 +64,7 @@ class Consumer:
             raise ConfigurationError(
                 f"Consumer {self.name!r} returned {type(call).__name__}, which is neither a call nor None."
             )
+        check_lane(call, self.registry)
         return call.with_options(id=self._job_id(message)) if call.options.id is None and message.id else call
 
     async def spec(self, message: Message, *, id_retention: float) -> JobSpec | None:
@@ -83,7 +86,8 @@ class Consumer:
 class ConsumerRegistry:
     """The consumers of one lane, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, registry: object) -> None:
+        self._registry = registry
         self._named: dict[str, Consumer] = {}
 
     def __iter__(self) -> Iterator[Consumer]:
@@ -91,7 +95,7 @@ class ConsumerRegistry:
 
     def declare(self, endpoint: Endpoint, name: str | None, function: MessageHandler) -> Consumer:
         """Declare a consumer. Raises `ConfigurationError` if its name is taken."""
-        consumer = Consumer(function, name or function.__name__, endpoint)
+        consumer = Consumer(function, name or function.__name__, endpoint, self._registry)
         if consumer.name in self._named:
             raise ConfigurationError(f"This lane already has a consumer {consumer.name!r}. Set name=… on one of them.")
         self._named[consumer.name] = consumer

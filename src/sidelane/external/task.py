@@ -13,9 +13,10 @@ from sidelane.model.job import JobRecord, JobSpec, Lease
 from sidelane.model.message import Message
 from sidelane.model.problem import Problem
 from sidelane.model.queue import Queue
-from sidelane.tasks.decorator import PolicyOptions, TaskOptions, make_task
+from sidelane.tasks.decorator import make_task
 from sidelane.tasks.registry import Registry
 from sidelane.tasks.task import Lane, Task
+from sidelane.tasks.task_options import PolicyOptions, TaskOptions
 from sidelane.transports.contract import Endpoint
 from sidelane.transports.endpoints import require_receivable, require_sendable
 from sidelane.transports.job_messages import CompletionMessage, DispatchedJob

@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from sidelane.files.reader import FileHandle, LocalPath
+from sidelane.model.durations import Duration
 from sidelane.model.errors import UnboundFile
 
 ID_PREFIX = "sidelane-file:"
@@ -28,7 +29,7 @@ class FileBackend(Protocol):
 
     def open(self, file: "File") -> FileHandle: ...
     def local_copy(self, file: "File") -> LocalPath: ...
-    async def url(self, file: "File", *, expires: float) -> str: ...
+    async def url(self, file: "File", *, expires: Duration) -> str: ...
 
 
 class File(BaseModel):
@@ -74,7 +75,7 @@ class File(BaseModel):
         """
         return self._bound().local_copy(self)
 
-    async def url(self, expires: float = 600.0) -> str:
+    async def url(self, expires: Duration = 600.0) -> str:
         """Return a URL that downloads it, valid for `expires` seconds, at most a week."""
         return await self._bound().url(self, expires=expires)
 

@@ -28,7 +28,9 @@ from sidelane.files.upload import (
     open_upload,
     sanitize_name,
 )
+from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.errors import ArgumentsError, FileTooLarge, LaneNotOpen, SidelaneError, UnknownFile, WrongFileType
+from sidelane.model.json_text import dump_json
 
 CLEANUP_INTERVAL = 3600.0
 """Minimum seconds between two cleanups that saving a file starts."""
@@ -164,7 +166,7 @@ class Files:
         """Return a context manager of a local path; see `File.path`."""
         return LocalPath(self.objects, paths.content_path(key_of(file.id)), sanitize_name(file.name))
 
-    async def url(self, file: File, *, expires: float = 600.0) -> str:
+    async def url(self, file: File, *, expires: Duration = 600.0) -> str:
         """Return a URL that downloads a file; see `File.url`."""
         kind = file.type if is_media_type(file.type) else OCTET_STREAM  # the file may come from anywhere
         return await self._url_of(key_of(file.id), sanitize_name(file.name), kind, checked_lifetime(expires))
@@ -176,7 +178,7 @@ class Files:
         type: str | None = None,  # noqa: A002 - named like the field of a file
         types: Sequence[str] = (),
         max_bytes: int | None = None,
-        expires: float = 3600.0,
+        expires: Duration = 3600.0,
     ) -> Upload:
         """Return where a client can upload one file directly, within `expires` seconds, at most a week.
 
@@ -190,7 +192,7 @@ class Files:
         pending = PendingUpload(name=sanitize_name(name), type=type, types=list(types), max_bytes=max_bytes)
         self._maybe_clean_up()
         await self.references.expect(key, lifetime)
-        await self.objects.put(paths.pending_path(key), json.dumps(asdict(pending)).encode())
+        await self.objects.put(paths.pending_path(key), dump_json(asdict(pending)).encode())
         if self.objects.folder is None:
             url = await self.objects.signed_url("PUT", paths.upload_path(key), lifetime)
         else:
@@ -324,8 +326,9 @@ def key_of(file_id: str) -> str:
     return file_id.removeprefix(ID_PREFIX)
 
 
-def checked_lifetime(seconds: float) -> float:
+def checked_lifetime(lifetime: Duration) -> float:
     """Return the lifetime of a URL. Raises `ArgumentsError` if it is out of range."""
+    seconds = to_seconds(lifetime)
     if not 0 < seconds <= MAX_URL_LIFETIME:
         most = f"{MAX_URL_LIFETIME:,.0f}"
         raise ArgumentsError(f"The URL of a file is valid for more than 0 and at most {most} seconds, not {seconds}.")

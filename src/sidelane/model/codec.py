@@ -126,22 +126,6 @@ def format_validation_error(error: Exception) -> str:
     return "; ".join(f"{location}: {message}" if location else message for location, message in found)
 
 
-def is_storable(text: str) -> bool:
-    """Return whether a text can be encoded as UTF-8, which half a surrogate pair cannot."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def escape_surrogates(text: str) -> str:
-    """Escape what cannot be encoded as UTF-8 as `\\uXXXX`, which means the same in JSON text."""
-    return text if is_storable(text) else text.encode(errors="backslashreplace").decode()
-
-
 def rfc3339(seconds: float, timespec: str = "milliseconds") -> str:
     """Return a time, in seconds since 1970, as RFC 3339 writes it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -48,6 +48,7 @@ SidelaneError
 """
 
 from sidelane.model.checks import is_duration
+from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.limit import LimitHit
 from sidelane.model.problem import Problem
 
@@ -273,11 +274,12 @@ class RetryLater(SidelaneError):
     Raises `ConfigurationError` if the delay is negative or not finite.
     """
 
-    def __init__(self, delay: float = 0.0) -> None:
-        if not is_duration(delay):
+    def __init__(self, delay: Duration = 0.0) -> None:
+        seconds = to_seconds(delay)
+        if not is_duration(seconds):
             raise ConfigurationError(f"RetryLater({delay}): this is a number of seconds, not below 0.")
-        super().__init__(f"The task asked to be run again in {delay:g} seconds.")
-        self.delay = delay
+        super().__init__(f"The task asked to be run again in {seconds:g} seconds.")
+        self.delay = seconds
 
 
 class PermanentFailure(SidelaneError):

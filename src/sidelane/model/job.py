@@ -1,10 +1,10 @@
 """Jobs as a store keeps them: spec, record, follow-ups, and the lease of an attempt."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit, LimitHit
 from sidelane.model.problem import Problem
 
@@ -195,9 +195,9 @@ class Query:
 
 def end_event_payload(job_id: str, state: State, result: str | None, problem: Problem | None) -> str:
     """Return the data of a job's end event: its id and state, with its result or its problem."""
-    members = {"id": json.dumps(job_id), "state": json.dumps(state)}
+    members = {"id": dump_json(job_id), "state": dump_json(state)}
     if state is State.SUCCEEDED:
         members["result"] = result or "null"
     elif problem is not None:
-        members["problem"] = json.dumps(problem.document())
+        members["problem"] = dump_json(problem.document())
     return "{" + ", ".join(f'"{name}": {text}' for name, text in members.items()) + "}"

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-from sidelane.model.checks import is_count
+from sidelane.model.checks import is_count, is_duration
+from sidelane.model.durations import Duration, to_seconds
+from sidelane.model.json_text import is_storable
 
 OnLimit = Literal["reject", "wait", "replace"]
 
@@ -13,6 +15,9 @@ Key = str | int
 """What a limit counts by; the result of a `per` function."""
 
 Per = Literal["user", "task", "queue"] | Callable[..., Key]
+
+MAX_MESSAGE_LENGTH = 500
+"""Characters. The message is stored with each job of the limit."""
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -36,6 +41,7 @@ class Limit:
     on_limit: OnLimit = "reject"
     window: float | None = None
     burst: int = 1
+    message: str = ""  # of its refusals, in place of a description; no part of its identity
 
     @property
     def id(self) -> str:
@@ -67,7 +73,7 @@ class ConcurrencyLimit:
 
     `on_limit`: "reject" refuses a submit (429) while so many jobs are unfinished, queued ones included. "wait" lets so many run,
     and the others wait. "replace" cancels the oldest, and the new job starts when that has ended. Limits with the same `name`
-    share their slots.
+    share their slots. `message` is what clients read when it refuses them.
     """
 
     max: int
@@ -75,6 +81,7 @@ class ConcurrencyLimit:
     per: Per
     on_limit: OnLimit = "reject"
     name: str = ""
+    message: str = ""
 
     def invalid_reason(self) -> str | None:
         """Return what is wrong with this declaration, or None."""
@@ -82,48 +89,63 @@ class ConcurrencyLimit:
             return f"ConcurrencyLimit({self.max!r}): this is a number of jobs, at least 1."
         if self.on_limit not in ("reject", "wait", "replace"):
             return f"ConcurrencyLimit(…, on_limit={self.on_limit!r}): this is 'reject', 'wait' or 'replace'."
-        return _scope_error("ConcurrencyLimit", self.per, self.name)
+        return _scope_error("ConcurrencyLimit", self.per, self.name) or _message_error("ConcurrencyLimit", self.message)
 
     def limit(self, name: str, key: str) -> Limit:
         """Return the limit of a job with this key."""
-        return Limit(name=name, key=key, max=self.max, on_limit=self.on_limit)
+        return Limit(name=name, key=key, max=self.max, on_limit=self.on_limit, message=self.message)
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most so many jobs per time: "10/minute", "100/15 minutes", "5/s"; `per` as for `ConcurrencyLimit`.
+    """At most so many jobs per time; `per` and `message` as for `ConcurrencyLimit`.
 
+    A rate is "10/minute", "100/15 minutes" or "5/s", or a number of jobs with a `window`: a timedelta or seconds.
     `burst` jobs (by default the whole number) may come at once; then one more is allowed at even intervals (GCRA). `on_limit`:
     "reject" refuses a submit (429); "wait" delays starts, those of retries too.
     """
 
-    rate: str
+    rate: str | int
     _: KW_ONLY
     per: Per
+    window: Duration | None = None
     burst: int | None = None
     on_limit: Literal["reject", "wait"] = "reject"
     name: str = ""
+    message: str = ""
 
     def invalid_reason(self) -> str | None:
         """Return what is wrong with this declaration, or None."""
         if self._parsed() is None:
-            return f"RateLimit({self.rate!r}): write a number and a time, as in '10/minute', '100/15 minutes' or '5/s'."
+            return (
+                f"{self._written}: write a number and a time, as in '10/minute', '100/15 minutes' or '5/s', "
+                "or a number of jobs and a window above 0, as in RateLimit(100, window=timedelta(minutes=15))."
+            )
         if self.burst is not None and not is_count(self.burst):
             return f"RateLimit({self.rate!r}, burst={self.burst!r}): this is a number of jobs, at least 1."
         if self.on_limit not in ("reject", "wait"):
             return f"RateLimit({self.rate!r}, on_limit={self.on_limit!r}): this is 'reject' or 'wait'."
-        return _scope_error("RateLimit", self.per, self.name)
+        return _scope_error("RateLimit", self.per, self.name) or _message_error("RateLimit", self.message)
 
     def limit(self, name: str, key: str) -> Limit:
         """Return the limit of a job with this key."""
         count, window = self._parsed() or (1, 1.0)
         return Limit(
-            name=name, key=key, max=count, on_limit=self.on_limit, window=window, burst=self.burst or count
+            name=name, key=key, max=count, on_limit=self.on_limit, window=window, burst=self.burst or count,
+            message=self.message,
         )  # fmt: skip
+
+    @property
+    def _written(self) -> str:
+        window = "" if self.window is None else f", window={self.window!r}"
+        return f"RateLimit({self.rate!r}{window})"
 
     def _parsed(self) -> tuple[int, float] | None:
         """Return the number of jobs and the seconds, or None if the rate cannot be read."""
-        found = _RATE.fullmatch(str(self.rate))
+        if not isinstance(self.rate, str) or self.window is not None:
+            window = to_seconds(self.window)
+            return (self.rate, window) if is_count(self.rate) and is_duration(window) and window > 0 else None
+        found = _RATE.fullmatch(self.rate)
         if found is None:
             return None
         count, times, unit_name = int(found[1]), int(found[2] or 1), found[3]
@@ -150,3 +172,9 @@ def _scope_error(kind: str, per: Any, name: Any) -> str | None:
     if name != "" and not (isinstance(name, str) and NAME.fullmatch(name)):
         return f"{kind}(…, name={name!r}): a name is 1 to 64 letters, digits or any of '_.-'."
     return None
+
+
+def _message_error(kind: str, message: object) -> str | None:
+    if isinstance(message, str) and len(message) <= MAX_MESSAGE_LENGTH and is_storable(message):
+        return None
+    return f"{kind}(…, message={message!r}): this is a text of at most {MAX_MESSAGE_LENGTH} characters."

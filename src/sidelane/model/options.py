@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypedDict
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, TypedDict, Unpack
 
 from sidelane.model.checks import is_duration
+from sidelane.model.durations import Duration, Time, to_seconds, to_timestamp
 from sidelane.model.errors import ArgumentsError, ConfigurationError
 from sidelane.model.ids import is_id
 from sidelane.model.job import JobSpec, State
@@ -20,10 +21,11 @@ RESERVED_ID = "current"
 class CancelAfter:
     """Cancel the job when its last listener left `after` seconds ago and none has come back."""
 
-    after: float = 30.0
+    after: Duration = 30.0
 
     def __post_init__(self) -> None:
-        if not (self.after > 0 and math.isfinite(self.after)):
+        seconds = to_seconds(self.after)
+        if not (is_duration(seconds) and seconds > 0):
             raise ConfigurationError(f"CancelAfter({self.after}): this is a number of seconds above 0.")
 
 
@@ -71,22 +73,25 @@ Callbacks = Callback | Sequence[Callback]
 
 
 class OptionFields(TypedDict, total=False):
-    """The keyword arguments of `task.options(...)`."""
+    """The keyword arguments of `task.options(...)`; see `Options`. Durations are seconds or a timedelta."""
 
     id: str
     user: str
     key: str
     unique: str
     priority: int
-    delay: float
-    run_at: float
-    expires: float
-    deadline: float
+    delay: Duration
+    run_at: Time
+    expires: Duration
+    deadline: Duration
     on_disconnect: Disconnect
     labels: Mapping[str, str]
     then: ChainedCall | Sequence[ChainedCall]
     on_failure: ChainedCall | Sequence[ChainedCall]
     callback: Callbacks
+
+
+DURATIONS = frozenset({"delay", "expires", "deadline"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +126,18 @@ class Options:
             callbacks_of(self.callback)
         self._check_texts()
         self._check_numbers()
+
+    def updated(self, **options: Unpack[OptionFields]) -> "Options":
+        """Return these options with others changed. Raises `ArgumentsError` on an invalid one."""
+        changed: dict[str, Any] = {**options}
+        for name in DURATIONS & options.keys():
+            changed[name] = to_seconds(changed[name])
+        if "run_at" in changed:
+            try:
+                changed["run_at"] = to_timestamp(changed["run_at"])
+            except ValueError as error:
+                raise ArgumentsError(f"run_at={changed['run_at']!r}: {error}.") from None
+        return replace(self, **changed)
 
     @property
     def follows(self) -> bool:

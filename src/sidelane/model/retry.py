@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sidelane.model.checks import is_count, is_duration
+from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.errors import ConfigurationError
 
 
@@ -19,29 +20,29 @@ class Backoff(Protocol):
 class Fixed:
     """Wait the same number of seconds each time."""
 
-    seconds: float
+    seconds: Duration
 
     def __post_init__(self) -> None:
-        if not is_duration(self.seconds):
+        if not is_duration(to_seconds(self.seconds)):
             raise ConfigurationError(f"Fixed({self.seconds!r}): this is a number of seconds, not below 0.")
 
     def delay(self, failures: int) -> float:
-        return self.seconds
+        return to_seconds(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Exponential:
     """Wait `first` seconds, then `factor` times as long each time, up to `max_delay`, spread by `jitter` (0.2: ±10 %)."""
 
-    first: float = 1.0
+    first: Duration = 1.0
     factor: float = 2.0
-    max_delay: float = 300.0
+    max_delay: Duration = 300.0
     jitter: float = 0.2
     random: Callable[[], float] = field(default=random.random, repr=False)
 
     def __post_init__(self) -> None:
         for name, seconds in (("first", self.first), ("max_delay", self.max_delay)):
-            if not is_duration(seconds):
+            if not is_duration(to_seconds(seconds)):
                 raise ConfigurationError(f"Exponential({name}={seconds!r}): this is a number of seconds, not below 0.")
         if not is_duration(self.factor) or self.factor < 1:
             raise ConfigurationError(f"Exponential(factor={self.factor!r}): this is a number, at least 1.")
@@ -50,7 +51,7 @@ class Exponential:
 
     def delay(self, failures: int) -> float:
         exponent = min(failures - 1, 64)  # keeps the power a finite number
-        wait = min(self.first * self.factor**exponent, self.max_delay)
+        wait = min(to_seconds(self.first) * self.factor**exponent, to_seconds(self.max_delay))
         return wait * (1 + self.jitter * (self.random() - 0.5))
 
 
@@ -58,7 +59,7 @@ class Exponential:
 class Delays:
     """Wait so many seconds after each failure in turn, and the last number after all further ones, spread by `jitter`."""
 
-    seconds: tuple[float, ...]
+    seconds: tuple[Duration, ...]
     jitter: float = 0.2
     random: Callable[[], float] = field(default=random.random, repr=False)
 
@@ -71,7 +72,7 @@ class Delays:
             raise ConfigurationError(f"Delays(jitter={self.jitter!r}): this is a number from 0 to 2 (±100 %).")
 
     def delay(self, failures: int) -> float:
-        wait = self.seconds[min(failures, len(self.seconds)) - 1]
+        wait = to_seconds(self.seconds[min(failures, len(self.seconds)) - 1])
         return wait * (1 + self.jitter * (self.random() - 0.5))
 
 
@@ -80,7 +81,7 @@ class Retry:
     """How often a task is attempted, how long it waits in between, and which errors are retried.
 
     `attempts` counts the first one: 1 means no retry. Errors of `only` are retried, those of `never` are not. After an error with
-    an attribute `retry_after` (seconds), the wait is at least that.
+    an attribute `retry_after`, the wait is at least that.
     """
 
     attempts: int = 1
@@ -99,8 +100,9 @@ class Retry:
         """Return the seconds to wait after so many failures, the last being `error`, or None if it is final."""
         if failures >= self.attempts or not self.is_retryable(error):
             return None
-        wait, retry_after = self.backoff.delay(failures), getattr(error, "retry_after", None)
-        return max(wait, float(retry_after)) if retry_after is not None and is_duration(retry_after) else wait
+        wait = self.backoff.delay(failures)
+        retry_after: object = to_seconds(getattr(error, "retry_after", None))
+        return max(wait, retry_after) if is_duration(retry_after) else wait
 
     def is_retryable(self, error: BaseException) -> bool:
         """Return whether such an error is retried."""
@@ -108,7 +110,7 @@ class Retry:
 
 
 def _are_durations(seconds: object) -> bool:
-    return isinstance(seconds, tuple) and len(seconds) > 0 and all(map(is_duration, seconds))
+    return isinstance(seconds, tuple) and len(seconds) > 0 and all(is_duration(to_seconds(each)) for each in seconds)
 
 
 def _are_errors(types: object) -> bool:

@@ -69,7 +69,7 @@ async def message_worker(
             open_source=open_heartbeat,
             registry=registry,
             settings=settings.model_copy(update={"payload_limit": limit}),
-            client=NullClient(),
+            client=NullClient(registry),
             shares=[QueueShare(WorkerCapacity(settings.concurrency, {queue: None}), WeightedQueues({queue: 1}))],
             name=name,
             background_services=[source],
@@ -120,6 +120,9 @@ class NullSubscription:
 
 class NullClient:
     """Client of tasks on a machine without a store: it submits nothing."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
 
     @property
     def store(self) -> NoReturn:

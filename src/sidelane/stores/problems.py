@@ -60,20 +60,22 @@ def not_submittable(detail: str) -> Problem:
 
 def limit_hit(hits: Sequence[LimitHit]) -> Rejection:
     """Return the rejection of a submit by limits, which it names (draft-ietf-httpapi-ratelimit-headers)."""
-    detail = "; ".join(_describe(each) for each in hits)
     names = [each.limit.name for each in hits]
     wait = max(DEFAULT_WAIT if each.after is None else each.after for each in hits)
     problem = Problem(
-        status=429, title="Limit reached", detail=f"{detail}.", type=QUOTA_EXCEEDED, extra={"violated-policies": names}
+        status=429,
+        title="Limit reached",
+        detail=_details(hits),
+        type=QUOTA_EXCEEDED,
+        extra={"violated-policies": names},
     )
     return Rejection(problem, tuple(hits), wait)
 
 
 def limits_full(hits: Sequence[LimitHit]) -> Rejection:
     """Return the rejection of a requeue whose limits are full."""
-    detail = "; ".join(_describe(each) for each in hits)
     extra = {"violated-policies": [each.limit.name for each in hits]}
-    return Rejection(Problem(status=409, title="Conflict", detail=f"{detail}.", extra=extra), tuple(hits))
+    return Rejection(Problem(status=409, title="Conflict", detail=_details(hits), extra=extra), tuple(hits))
 
 
 def queue_full(queue: str, most: int, rate: float) -> Rejection:
@@ -94,6 +96,12 @@ def batch_sealed(batch: str) -> Problem:
 
 def batch_unknown(batch: str) -> Problem:
     return not_submittable(f"There is no batch {batch}.")
+
+
+def _details(hits: Sequence[LimitHit]) -> str:
+    """Return the messages of the limits, or a description if none has one: an application's messages stand alone."""
+    messages = dict.fromkeys(each.limit.message for each in hits if each.limit.message)
+    return " ".join(messages) or "; ".join(map(_describe, hits)) + "."
 
 
 def _describe(hit: LimitHit) -> str:

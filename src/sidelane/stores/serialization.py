@@ -10,6 +10,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from sidelane.model.batch import BatchSpec
 from sidelane.model.job import FollowUp, JobSpec, State
+from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit
 from sidelane.model.problem import Problem
 from sidelane.model.schedule import Schedule
@@ -21,7 +22,7 @@ def dumps(value: object) -> str:
     try:
         return to_json(value).decode()
     except PydanticSerializationError:
-        return json.dumps(value, separators=(",", ":"))
+        return dump_json(value)
 
 
 def dump_problem(problem: Problem) -> str:
@@ -70,7 +71,7 @@ def dump_limit(limit: Limit) -> str:
 
 
 def load_limit(text: str) -> Limit:
-    return Limit(**dict(zip(_FIELDS[Limit].names, json.loads(text), strict=True)))
+    return Limit(**dict(zip(_FIELDS[Limit].names, json.loads(text), strict=False)))  # older lines have fewer fields
 
 
 def dump_batch(batch: BatchSpec) -> str:

@@ -5,10 +5,10 @@ from dataclasses import replace
 from operator import attrgetter
 
 from sidelane.model.batch import BatchSpec
-from sidelane.model.codec import is_storable
 from sidelane.model.errors import JobRefused
 from sidelane.model.ids import is_id
 from sidelane.model.job import Failure, JobSpec
+from sidelane.model.json_text import is_storable
 from sidelane.model.limit import Limit
 from sidelane.model.outcome import Dispatched, Failed, Outcome
 from sidelane.model.problem import Problem

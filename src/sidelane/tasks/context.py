@@ -9,7 +9,7 @@ from sidelane.model.errors import ArgumentsError, SidelaneError
 from sidelane.model.event import NewEvent, named_event, progress_event
 from sidelane.model.job import JobSpec
 from sidelane.tasks.job import Job
-from sidelane.tasks.task import Call, Task, ensure_call
+from sidelane.tasks.task import Call, Task, check_lane, ensure_call
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -28,8 +28,13 @@ class Pending(Protocol[T_co]):
 
 
 class TaskChannel(Protocol):
-    """The channel from a running task to its job, whether it runs on the event loop, in a thread or in a process."""
+    """The channel from a running task to its job, whether it runs on the event loop, in a thread or in a process.
 
+    `registry` is that of the lane whose worker runs the task.
+    """
+
+    @property
+    def registry(self) -> object: ...
     def put(self, entry: NewEvent) -> Awaitable[None]: ...
     def stopping(self) -> bool: ...
     def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Pending[Job[R]]: ...
@@ -78,12 +83,13 @@ class Context:
     def submit(self, call: Call[R], *, cancel: Literal["leave", "cascade"] = "leave") -> Pending[Job[R]]:
         """Submit a child job, which inherits this job's user and trace. In a thread or a process, call `.wait()` on the result.
 
-        `cancel="cascade"`: the child is cancelled with this job. Raises `ArgumentsError` and `PayloadTooLarge`; awaiting the
-        result raises what a submit raises.
+        `cancel="cascade"`: the child is cancelled with this job. Raises `ArgumentsError`, `PayloadTooLarge`, and
+        `ConfigurationError` if its task is of another lane. Awaiting the result raises what a submit raises.
         """
         if cancel not in ("leave", "cascade"):
             raise ArgumentsError(f"cancel={cancel!r}: this is 'leave' or 'cascade'.")
-        if ensure_call(call).options.user is None and self.user is not None:
+        check_lane(ensure_call(call), self.channel.registry)
+        if call.options.user is None and self.user is not None:
             call = call.with_options(user=self.user)
         spec = call.spec(parent=self.job_id, trace=self.trace, cascade=cancel == "cascade")
         return self.channel.submit(call.task, spec)

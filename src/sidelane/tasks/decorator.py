@@ -2,57 +2,27 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
+from sidelane.model.durations import to_seconds
 from sidelane.model.errors import ArgumentsError, TaskDeclarationError
 from sidelane.model.limit import LimitPolicy, validate_limits
-from sidelane.model.options import PRIORITIES, Callback, Callbacks, Disconnect, callbacks_of
+from sidelane.model.options import PRIORITIES, Callback, Callbacks, callbacks_of
 from sidelane.model.queue import Queue
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
 from sidelane.tasks.internal_queues import INTERNAL_QUEUES
 from sidelane.tasks.limit_binding import NamedLimit, named_limits
 from sidelane.tasks.signature import Result
-from sidelane.tasks.task import Lane, Policy, Task, Upgrade
+from sidelane.tasks.task import Lane, Policy, Task
+from sidelane.tasks.task_options import TaskOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 VERSIONS = range(1, 1000)
-
-
-class PolicyOptions(TypedDict, total=False):
-    """The policy of a task, wherever it runs. Durations are seconds.
-
-    `timeout` bounds one attempt, `deadline` all of them, `expires` the wait for the first. `max_worker_losses` is the number of
-    worker losses that a job survives, `retention` how long it is kept after its end. `limits` apply to each of its jobs, beside
-    those of its queue. `callback`, one or several of `Webhook` and `MessageCallback`, is sent for each of its jobs.
-    """
-
-    queue: str
-    timeout: float | None
-    retry: Retry
-    expires: float | None
-    deadline: float | None
-    max_worker_losses: int
-    priority: int
-    limits: Sequence[LimitPolicy]
-    retention: float
-    cancel_grace: float
-    on_disconnect: Disconnect
-    version: int
-    upgrade: Upgrade
-    aliases: Sequence[str]
-    callback: Callbacks
-
-
-class TaskOptions(PolicyOptions, total=False):
-    """The arguments of `@lane.task(...)`. `process=True` runs the task in a child process that a timeout can kill."""
-
-    name: str
-    process: bool
 
 
 class TaskDecorator(Protocol):
@@ -144,12 +114,12 @@ def _policy(fields: TaskOptions, queue: Queue, settings: Settings) -> Policy:
     return Policy(
         queue=queue.name,
         max_queued=queue.max_queued,
-        timeout=fields.get("timeout", settings.timeout),
+        timeout=to_seconds(fields.get("timeout", settings.timeout)),
         retry=fields.get("retry", Retry()),
-        retention=fields.get("retention", settings.retention),
-        cancel_grace=fields.get("cancel_grace", settings.cancel_grace),
-        expires=fields.get("expires"),
-        deadline=fields.get("deadline"),
+        retention=to_seconds(fields.get("retention", settings.retention)),
+        cancel_grace=to_seconds(fields.get("cancel_grace", settings.cancel_grace)),
+        expires=to_seconds(fields.get("expires")),
+        deadline=to_seconds(fields.get("deadline")),
         max_worker_losses=fields.get("max_worker_losses", 3),
         priority=fields.get("priority", 0),
         on_disconnect=fields.get("on_disconnect", "continue"),
@@ -158,16 +128,23 @@ def _policy(fields: TaskOptions, queue: Queue, settings: Settings) -> Policy:
 
 def _policy_errors(task: Task[..., Any, Any]) -> list[str]:
     policy, errors = task.policy, []
+    retry: object = policy.retry
+    if not isinstance(retry, Retry):
+        errors.append(f"retry={retry!r}: this is Retry(attempts=…).")
     for name in ("timeout", "expires", "deadline"):
         seconds = getattr(policy, name)
-        if seconds is not None and not seconds > 0:
-            errors.append(f"{name}={seconds}: this is a number of seconds above 0.")
-    amounts = {
+        if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+            errors.append(f"{name}={seconds!r}: this is a number of seconds above 0.")
+    amounts: dict[str, object] = {
         "retention": policy.retention,
         "cancel_grace": policy.cancel_grace,
         "max_worker_losses": policy.max_worker_losses,
     }
-    errors += [f"{name}={amount}: this cannot be below 0." for name, amount in amounts.items() if amount < 0]
+    errors += [
+        f"{name}={amount!r}: this is a number, not below 0."
+        for name, amount in amounts.items()
+        if not (isinstance(amount, int | float) and amount >= 0)
+    ]
     if policy.priority not in PRIORITIES:
         errors.append(f"priority={policy.priority}: priorities go from -1000 to 1000, higher first.")
     if task.version not in VERSIONS:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.errors import JobError
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord
@@ -34,13 +35,13 @@ class Job(Generic[R]):
         """Return the job's record. Raises `UnknownJob` or `JobRemoved`."""
         return await self.client.record(self.id)
 
-    async def result(self, timeout: float | None = None) -> R:
+    async def result(self, timeout: Duration | None = None) -> R:
         """Wait up to `timeout` seconds (None: for ever) for the result.
 
         Raises `JobFailed` with the problem, `JobCancelled`, `ResultNotReady` on timeout, and `JobError` if the task has changed and
         the result no longer fits its type.
         """
-        return self.read(await self.client.result(self.id, timeout=timeout))
+        return self.read(await self.client.result(self.id, timeout=to_seconds(timeout)))
 
     def read(self, text: str) -> R:
         """Decode the JSON text of its result. Raises `JobError` if the task has changed and it no longer fits its type."""

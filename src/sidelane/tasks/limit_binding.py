@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sidelane.model.codec import is_storable
 from sidelane.model.errors import ArgumentsError
 from sidelane.model.job import JobSpec
+from sidelane.model.json_text import is_storable
 from sidelane.model.limit import Limit, LimitPolicy, RateLimit
 from sidelane.model.queue import Queue
 
@@ -97,7 +97,8 @@ def named_limits(task: str, limits: Sequence[LimitPolicy], queue: Queue, paramet
 def are_compatible(one: LimitPolicy, other: LimitPolicy) -> bool:
     """Return whether two limits may have the same name: both are slots, or both the same rate."""
     if isinstance(one, RateLimit) and isinstance(other, RateLimit):
-        return (one.rate, one.burst) == (other.rate, other.burst)
+        a, b = one.limit("", ""), other.limit("", "")
+        return (a.max, a.window, a.burst) == (b.max, b.window, b.burst)
     return type(one) is type(other)
 
 

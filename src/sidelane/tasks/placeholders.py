@@ -3,14 +3,18 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from sidelane.model.batch import BatchRecord
 from sidelane.model.codec import Codec
 from sidelane.model.errors import ArgumentsMismatch, PermanentFailure, RetryLater, StoreUnavailable
 from sidelane.model.job import JobRecord, JobSpec, State, Tombstone
+from sidelane.model.json_text import dump_json
 from sidelane.model.problem import Problem
 from sidelane.stores.contract import Store
+from sidelane.tasks.finished_arguments import validated_arguments
 
 RESULT_OF_PARENT = "result"
 FAILURE_OF_PARENT = "failure"
@@ -42,6 +46,9 @@ PREVIOUS_FAILURE: Any = Placeholder(FAILURE_OF_PARENT)
 class FinishedJob:
     """A job that has ended, as follow-ups and callbacks get it. `problem` is its problem document; `error` is for operators only.
 
+    `arguments` are JSON by parameter name. One that is an object is read by the names in JSON or those of its type's fields. Its
+    attributes are those of its type: `job.arguments["feedback"].member_id`.
+
     `at` is the time of its end (seconds since 1970). `progress` is its newest progress; in a callback of progress the job is still
     running.
     """
@@ -56,7 +63,7 @@ class FinishedJob:
     labels: dict[str, str] = field(default_factory=dict)
     problem: dict[str, Any] | None = None
     error: str = ""
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: Annotated[dict[str, Any], AfterValidator(validated_arguments)] = field(default_factory=dict)
     result: Any = None
     progress: dict[str, Any] | None = None
     at: float = 0.0
@@ -108,7 +115,7 @@ class _ResolvedArgument:
 
 def _merge(arguments: str, resolved: Mapping[str, str]) -> str:
     """Return a JSON object with arguments added. Those that are there already stay: an operator has set them."""
-    return json.dumps({**{name: json.loads(text) for name, text in resolved.items()}, **json.loads(arguments)})
+    return dump_json({**{name: json.loads(text) for name, text in resolved.items()}, **json.loads(arguments)})
 
 
 async def _resolve(source: str, spec: JobSpec, store: Store) -> _ResolvedArgument:

@@ -187,6 +187,11 @@ class Registry:
         excluded = frozenset(without)
         return {name: task.version for name, task in self.tasks.items() if not excluded & _resources(task)}
 
+    def with_types(self, task: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a job of a task with their types, or unchanged if the task is unknown here."""
+        known = self.tasks.get(task)
+        return arguments if known is None else known.with_types(arguments)
+
     def problem_rule(self, error: BaseException) -> ProblemRule | None:
         """Return the rule for an error: the one of its closest type."""
         for type_ in type(error).__mro__:

@@ -8,7 +8,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
+from types import SimpleNamespace
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
 from sidelane.model.errors import ConfigurationError, TaskDeclarationError
 
@@ -80,26 +93,56 @@ def declare_resource(
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """The default of a parameter that the worker fills in: a resource, or `Context`."""
+    """The default, or an annotation, of a parameter that the worker fills in: a resource, or `Context`."""
 
     source: Resource[Any] | type
 
 
 def Use(source: Resource[T] | type[T]) -> T:  # noqa: N802 - like Depends
-    """Declare a parameter that the worker fills in: `llm: AsyncOpenAI = Use(openai)`, `ctx: Context = Use(Context)`."""
+    """Declare a parameter that the worker fills in: `llm: AsyncOpenAI = Use(openai)` or `llm: Annotated[AsyncOpenAI, Use(openai)]`.
+
+    The same holds for `Context`, which `ctx: Context` declares too.
+    """
     if not isinstance(source, Resource) and not getattr(source, "injectable", False):
         raise TaskDeclarationError(f"Use({source!r}): this takes a resource declared by @lane.resource, or Context.")
     return cast(T, Dependency(source))
 
 
 def dependencies_of(function: Callable[..., Any]) -> dict[str, Resource[Any] | type]:
-    """Return the dependencies of a function by parameter name."""
-    parameters = inspect.signature(function).parameters.values()
-    return {
+    """Return the dependencies of a function by parameter name.
+
+    They are the parameters with a default of `Use(…)`, and those annotated as `Annotated[T, Use(…)]` or `Context`.
+    """
+    sources = {
         parameter.name: parameter.default.source
-        for parameter in parameters
         if isinstance(parameter.default, Dependency)
+        else annotated_source(_evaluated(parameter.annotation, function))
+        for parameter in inspect.signature(function).parameters.values()
     }
+    return {name: source for name, source in sources.items() if source is not None}
+
+
+def annotated_source(annotation: object) -> Resource[Any] | type | None:
+    """Return what the worker fills a parameter with, if its annotation says so."""
+    if isinstance(annotation, type) and getattr(annotation, "injectable", False):
+        return annotation
+    if get_origin(annotation) is Annotated:
+        annotated, *metadata = get_args(annotation)
+        found = (each.source for each in metadata if isinstance(each, Dependency))
+        return next(found, None) or annotated_source(annotated)
+    return None
+
+
+def _evaluated(annotation: object, function: Callable[..., Any]) -> object:
+    """Return an annotation that is text as what it means, or unchanged if a name in it is not known yet."""
+    if not isinstance(annotation, str):
+        return annotation
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    try:
+        hints = get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names, include_extras=True)
+    except (NameError, AttributeError, SyntaxError, TypeError):  # the lane's check names it
+        return annotation
+    return hints["it"]
 
 
 def uses_exclusive(uses: Mapping[str, Resource[Any] | type]) -> bool:

@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Iterable, Mapping
 from functools import cached_property
 from itertools import takewhile
 from typing import Any, Generic, Literal, TypeVar
@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, create_model
 from sidelane.files.file import File
 from sidelane.model.codec import Codec
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, TaskDeclarationError
+from sidelane.model.json_text import dump_json
 from sidelane.tasks.placeholders import Placeholder
-from sidelane.tasks.resources import dependencies_of
+from sidelane.tasks.resources import annotated_source, dependencies_of
 
 R = TypeVar("R")
 
@@ -44,16 +45,14 @@ class Signature:
                     "Arguments are stored by name, so '*args', '**kwargs' and positional-only parameters are not allowed."
                 )
         self._partial: dict[tuple[str, ...], Codec[BaseModel]] = {}
-        self._positional = [
-            parameter.name
-            for parameter in self._signature.parameters.values()
-            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-        ]
+        arguments = [each for each in self._signature.parameters.values() if each.name not in self.uses]
+        self._of_call = self._signature.replace(parameters=arguments)
+        self._positional = [each.name for each in arguments if each.kind is each.POSITIONAL_OR_KEYWORD]
 
     @property
     def names(self) -> list[str]:
         """The names of the arguments in order: the parameters that the worker does not fill in."""
-        return [name for name in self._signature.parameters if name not in self.uses]
+        return list(self._of_call.parameters)
 
     @property
     def is_async(self) -> bool:
@@ -69,12 +68,18 @@ class Signature:
         fields: dict[str, Any] = {}
         for parameter in map(self._signature.parameters.__getitem__, names):
             annotation = self._hints.get(parameter.name, Any)
+            if annotated_source(annotation) is not None:
+                raise TaskDeclarationError(
+                    f"Task {self._function.__qualname__!r}: what its parameter {parameter.name!r} uses is declared "
+                    "below the task; declare it above."
+                )
             fields[parameter.name] = (annotation, ... if parameter.default is parameter.empty else parameter.default)
         try:
             return create_model(self._function.__name__, __config__=_ARGUMENTS, **fields)
         except Exception as error:
             raise TaskDeclarationError(
-                f"Task {self._function.__qualname__!r}: its parameters have no JSON form: {error}"
+                f"Task {self._function.__qualname__!r}: {_without_json_form(fields)} has no JSON form: "
+                f"{_first_sentence(error)}; a client or a session is no argument but a resource, passed by Use(…)."
             ) from error
 
     @cached_property
@@ -92,7 +97,7 @@ class Signature:
             return Codec(self.result_type)
         except Exception as error:
             raise TaskDeclarationError(
-                f"Task {self._function.__qualname__!r}: its result has no JSON form: {error}"
+                f"Task {self._function.__qualname__!r}: its result has no JSON form: {_first_sentence(error)}."
             ) from error
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, str]]:
@@ -128,7 +133,12 @@ class Signature:
         values = (self._codec_without(placeholders) if placeholders else self._codec).decode(text).__dict__
         return [values[name] for name in takewhile(values.__contains__, self.names)]
 
-    def _codec_without(self, placeholders: Mapping[str, str]) -> Codec[BaseModel]:
+    def decode_known(self, arguments: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the typed values of JSON values by name, which need not be all. Raises TypeError if they do not fit."""
+        unknown = {name for name in self.names if name not in arguments}
+        return dict(self._codec_without(unknown).decode(dump_json(arguments), context).__dict__)
+
+    def _codec_without(self, placeholders: Container[str]) -> Codec[BaseModel]:
         """Return the codec of the other arguments."""
         known = tuple(name for name in self.names if name not in placeholders)
         if known not in self._partial:
@@ -141,7 +151,7 @@ class Signature:
     def _bind_error(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return Python's own message on why these arguments cannot be bound."""
         try:
-            self._signature.bind_partial(*args, **kwargs)
+            self._of_call.bind_partial(*args, **kwargs)
         except TypeError as error:
             return str(error)
         return "these arguments do not fit"
@@ -175,6 +185,20 @@ class Signature:
             if typing.get_origin(member) is Result:
                 return typing.get_args(member)[0]
         return str
+
+
+def _without_json_form(fields: Mapping[str, Any]) -> str:
+    """Return which of these parameters pydantic has no schema for."""
+    for name, field in fields.items():
+        try:
+            create_model("Argument", __config__=_ARGUMENTS, **{name: field})
+        except Exception:  # noqa: BLE001 - pydantic and the annotated types raise errors of any type
+            return f"its parameter {name!r}"
+    return "one of its parameters"
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
 
 
 _ARGUMENTS = ConfigDict(extra="forbid", arbitrary_types_allowed=False, protected_namespaces=())

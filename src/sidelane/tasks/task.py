@@ -11,26 +11,29 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 from sidelane.files.file import ID_PREFIX
 from sidelane.files.files import Files
 from sidelane.model.codec import check_size
-from sidelane.model.errors import ArgumentsError, ArgumentsMismatch
+from sidelane.model.durations import to_seconds
+from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, ConfigurationError
 from sidelane.model.ids import new_id
 from sidelane.model.job import REMOVED, FollowUp, JobRecord, JobSpec, Lease, State
+from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit
 from sidelane.model.options import Callback, Disconnect, OptionFields, Options
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
+from sidelane.tasks import finished_arguments
+from sidelane.tasks.finished_arguments import with_type
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 from sidelane.tasks.job import Job
 from sidelane.tasks.limit_binding import LimitKeys, NamedLimit, as_waiting
 from sidelane.tasks.placeholders import RESULT_OF_PARENT
 from sidelane.tasks.resources import uses_exclusive
 from sidelane.tasks.signature import Signature
+from sidelane.tasks.task_options import Upgrade, check_call_options
 
 P = ParamSpec("P")
 O_co = TypeVar("O_co", covariant=True)  # what the function itself returns
 R = TypeVar("R")
-
-Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
-"""Converts the arguments that an older version of a task stored: `upgrade(arguments, version)`."""
+R_co = TypeVar("R_co", covariant=True)  # so that calls with results of several types fit into one batch
 
 Mode = Literal["loop", "thread", "process", "remote"]
 
@@ -76,7 +79,7 @@ class Lane(Protocol):
     def job(self, task: "Task[..., Any, R]", job_id: str) -> Job[R]: ...
 
 
-class Task(Generic[P, O_co, R]):
+class Task(Generic[P, O_co, R_co]):
     """A registered function. Calling it calls the function; `submit` makes a job of it.
 
     await answer(question, llm=fake)                 # the plain function, in a test
@@ -122,19 +125,20 @@ class Task(Generic[P, O_co, R]):
     def __repr__(self) -> str:
         return f"<task {self.name}>"
 
-    def options(self, **options: Unpack[OptionFields]) -> "Task[P, O_co, R]":
-        """Return this task with options for its calls. Raises `ArgumentsError` on an invalid one."""
+    def options(self, **options: Unpack[OptionFields]) -> "Task[P, O_co, R_co]":
+        """Return this task with options for its calls. Raises `ArgumentsError` on an unknown or invalid one."""
+        check_call_options(self.name, options)
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
-        copy._options = replace(self._options, **options)
+        copy._options = self._options.updated(**options)
         return copy
 
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> "Call[R]":
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> "Call[R_co]":
         """Return a call: a value to submit, schedule or test. Raises `ArgumentsError` if the arguments do not fit."""
         arguments, placeholders = self.signature.encode(args, kwargs)
         return Call(self, arguments, self._options, placeholders)
 
-    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
         """Submit a call with these arguments. Raises as `Sidelane.submit` does."""
         return await self.lane.submit(self.call(*args, **kwargs))
 
@@ -162,7 +166,7 @@ class Task(Generic[P, O_co, R]):
     def _is_same_as(self, other: object) -> bool:
         return isinstance(other, Task) and other.name == self.name and other.lane is self.lane
 
-    def job(self, job_id: str) -> Job[R]:
+    def job(self, job_id: str) -> Job[R_co]:
         """Return the typed handle on a job of this task."""
         return self.lane.job(self, job_id)
 
@@ -173,30 +177,39 @@ class Task(Generic[P, O_co, R]):
         """
         if version < self.version and self.upgrade is not None:
             text = _upgraded(self.upgrade, text, version, self.name)
-        return self.signature.decode(text, self.lane.files.context)
+        context = {**self.lane.files.context, finished_arguments.CONTEXT: self.lane.registry.with_types}
+        return self.signature.decode(text, context)
 
-    def decode_result(self, text: str) -> R:
+    def with_types(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return stored arguments with their types; see `FinishedJob`. Those that do not fit, or no longer, are unchanged."""
+        try:
+            values = self.signature.decode_known(arguments, self.lane.files.context)
+        except Exception:  # noqa: BLE001 - the job may have failed by them, and validators raise errors of any type
+            return arguments
+        return {name: with_type(stored, values[name]) for name, stored in arguments.items()}
+
+    def decode_result(self, text: str) -> R_co:
         """Decode a result. Raises TypeError if the task has changed and the result no longer fits its type."""
-        result: R = self.signature.result.decode(text, self.lane.files.context)
+        result: R_co = self.signature.result.decode(text, self.lane.files.context)
         return result
 
 
 def _upgraded(upgrade: Upgrade, text: str, version: int, name: str) -> str:
     try:
-        return json.dumps(upgrade(json.loads(text), version))
+        return dump_json(upgrade(json.loads(text), version))
     except Exception as error:
         raise ArgumentsMismatch(f"{name}: its arguments of version {version} could not be upgraded.") from error
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[R]):
+class Call(Generic[R_co]):
     """A task with its arguments (as JSON text) and options: a value, not yet submitted.
 
     `placeholders` are the sources of arguments that are filled in when its job starts. Raises `ArgumentsError` on a chain that
     repeats this call.
     """
 
-    task: Task[..., Any, R]
+    task: Task[..., Any, R_co]
     arguments: str
     options: Options = field(default_factory=Options)
     placeholders: Mapping[str, str] = field(default_factory=dict)
@@ -209,9 +222,10 @@ class Call(Generic[R]):
         ):
             raise ArgumentsError(f"{self.task.name}: this call follows itself, with the same arguments.")
 
-    def with_options(self, **options: Unpack[OptionFields]) -> "Call[R]":
-        """Return this call with other options."""
-        return replace(self, options=replace(self.options, **options))
+    def with_options(self, **options: Unpack[OptionFields]) -> "Call[R_co]":
+        """Return this call with other options. Raises `ArgumentsError` on an unknown or invalid one."""
+        check_call_options(self.task.name, options)
+        return replace(self, options=self.options.updated(**options))
 
     def spec(
         self, *, parent: str | None = None, trace: str | None = None, batch: str | None = None, cascade: bool = False
@@ -263,7 +277,7 @@ class Call(Generic[R]):
             max_worker_losses=policy.max_worker_losses,
             isolable=self.task.isolable,
             retention=policy.retention,
-            abandon_after=None if on_disconnect == "continue" else on_disconnect.after,
+            abandon_after=None if on_disconnect == "continue" else to_seconds(on_disconnect.after),
             parent=parent,
             trace=trace,
             follow_ups=self._follow_ups(user, trace),
@@ -315,6 +329,16 @@ def ensure_call(value: Call[R]) -> Call[R]:
     if not isinstance(value, Call):
         raise ArgumentsError(f"{value!r} is not a call: `task.call(…)` returns one.")
     return value
+
+
+def check_lane(call: Call[Any], registry: object) -> None:
+    """Raise `ConfigurationError` if the task of a call, or of one that follows it, is declared on a lane with another registry."""
+    for each in (call, *_all_following(call)):
+        if each.task.lane.registry is not registry:
+            raise ConfigurationError(
+                f"Task {each.task.name!r} is declared on another lane: submit its calls there, because no worker of this lane "
+                "knows it."
+            )
 
 
 def _all_following(call: Call[Any]) -> "Iterator[Call[Any]]":

@@ -17,6 +17,7 @@ from sidelane.external.completion import CompletionStatus
 from sidelane.external.dispatch import dispatch_message
 from sidelane.external.outbox import DispatchInfo, dispatch_id
 from sidelane.external.task import ExternalTask
+from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.errors import ConfigurationError, JobConflict, UnknownJob
 from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
@@ -124,9 +125,9 @@ class Harness:
                 task.add_done_callback(self._started.discard)
             await asyncio.sleep(EAGER_INTERVAL)
 
-    async def advance(self, seconds: float) -> None:
+    async def advance(self, duration: Duration) -> None:
         """Advance the clock, and apply schedules, each at its times, then deadlines and retention."""
-        end = self.clock() + seconds
+        end = self.clock() + to_seconds(duration)
         while (wait := await self._enqueuer.fire()) is not None and self.clock() + wait <= end:
             self.clock.advance(max(MIN_STEP, wait))  # the wait is less by the time that reading the schedules took
         self.clock.advance(max(0.0, end - self.clock()))
@@ -253,7 +254,7 @@ async def open_harness(lane: Sidelane, *, eager: bool) -> AsyncIterator[Harness]
         folder = stack.enter_context(TemporaryDirectory(prefix="sidelane-files-"))
         stack.enter_context(lane.files.use_location(folder))
         store = await open_store("sqlite://:memory:", clock=clock)
-        client = Client(store, settings=lane.settings, files=lane.files)
+        client = Client(store, settings=lane.settings, files=lane.files, registry=lane.registry)
         opened = Harness(lane, client, clock)
         stack.push_async_callback(opened.close)
         await stack.enter_async_context(lane.opened_with(client))

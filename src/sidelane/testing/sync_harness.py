@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from sidelane.app import Sidelane
+from sidelane.model.durations import Duration
 from sidelane.model.errors import ConfigurationError, LaneNotOpen
 from sidelane.model.event import Event
 from sidelane.model.job import JobRecord
@@ -34,9 +35,9 @@ class SyncHarness:
         """Run callbacks and dispatches, which really send. Return the number of attempts."""
         return self._wait(self._opened.deliver())
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, duration: Duration) -> None:
         """Advance the clock, and apply schedules, each at its times, then deadlines and retention."""
-        self._wait(self._opened.advance(seconds))
+        self._wait(self._opened.advance(duration))
 
     def records(self, task: Task[..., Any, Any]) -> list[JobRecord]:
         """Return the records of a task's jobs, oldest first."""

@@ -11,9 +11,10 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from sidelane.model.codec import format_validation_error, is_storable, parse_json
+from sidelane.model.codec import format_validation_error, parse_json
 from sidelane.model.errors import MalformedMessage
 from sidelane.model.ids import is_id
+from sidelane.model.json_text import is_storable
 from sidelane.model.message import Message
 from sidelane.model.problem import Problem
 from sidelane.transports import cloudevents

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from sidelane.files.upload import SavedFiles
+from sidelane.model.durations import Duration
 from sidelane.model.errors import JobRefused, ResultNotReady, SidelaneError, StoreError
 from sidelane.model.ids import is_traceparent
 from sidelane.model.job import JobRecord
@@ -46,7 +47,11 @@ class Responder:
             return await self._error(error)
 
     async def many(
-        self, calls: Iterable[Call[Any]], *, then: Call[Any] | Sequence[Call[Any]] = (), retention: float | None = None
+        self,
+        calls: Iterable[Call[Any]],
+        *,
+        then: Call[Any] | Sequence[Call[Any]] = (),
+        retention: Duration | None = None,
     ) -> Response:
         """Submit the calls as one batch and answer 202 with it; `then` and `retention` are those of `Sidelane.submit_many`.
 
@@ -99,7 +104,7 @@ class Responder:
         responses: BatchResponses,
         user: str | None,
         then: Call[Any] | Sequence[Call[Any]],
-        retention: float | None,
+        retention: Duration | None,
     ) -> Response:
         responses.access.check_may_submit(user)
         for call in calls:

@@ -1,7 +1,6 @@
 """Server-Sent Events (WHATWG): frames of a job's or a batch's stream, cursors (`Last-Event-ID`), and the response."""
 
 import asyncio
-import json
 import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -15,6 +14,7 @@ from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import SidelaneError, StoreUnavailable
 from sidelane.model.event import END, JOB, Cursor, Event
 from sidelane.model.job import JobRecord
+from sidelane.model.json_text import dump_json
 from sidelane.stores.contract import Store
 from sidelane.web.disconnect import run_while_connected
 from sidelane.web.documents import BATCH
@@ -129,7 +129,7 @@ async def batch_sse_frames(
         except SidelaneError:
             yield ": the batch cannot be read\n"  # the client reconnects, and gets the status
             return
-    yield sse_frame(END, json.dumps({"id": last.id, "state": last.state}))
+    yield sse_frame(END, dump_json({"id": last.id, "state": last.state}))
 
 
 async def _wait_for_store() -> None:

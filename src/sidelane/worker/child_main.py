@@ -30,10 +30,11 @@ R = TypeVar("R")
 class SocketChannel:
     """The channel of a task in a child process: events and submits go to the worker, answers and the request to stop come back."""
 
-    def __init__(self, writer: asyncio.StreamWriter, *, on_loop: bool) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, task: AnyTask) -> None:
+        self.registry = task.lane.registry
         self._writer = writer
         self._loop = asyncio.get_running_loop()
-        self._on_loop = on_loop
+        self._on_loop = task.signature.is_async
         self._answers: list[asyncio.Future[dict[str, Any]]] = []
         self.stop_requested = False
 
@@ -88,7 +89,7 @@ class ChildMain:
             if "arguments" not in message:
                 continue  # also a request to stop that came too late
             task = self._tasks[message["task"]]
-            channel = SocketChannel(self._writer, on_loop=task.signature.is_async)
+            channel = SocketChannel(self._writer, task)
             attempt = asyncio.create_task(self._attempt(task, message, channel))
             listener = asyncio.create_task(self._handle_messages(task, channel, attempt))
             outcome = await attempt

@@ -23,6 +23,8 @@ class TaskClient(Protocol):
 
     @property
     def store(self) -> Store: ...
+    @property
+    def registry(self) -> object: ...
     async def submit_spec(self, spec: JobSpec) -> Submission: ...
     async def keep_files(self, spec: JobSpec, text: str) -> None: ...
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]: ...
@@ -32,6 +34,7 @@ class LoopChannel:
     """The channel of a task on the event loop. `is_stopping` returns whether its attempt should stop."""
 
     def __init__(self, events: EventBuffer, client: TaskClient, is_stopping: Callable[[], bool]) -> None:
+        self.registry = client.registry
         self._events = events
         self._client = client
         self._is_stopping = is_stopping
@@ -53,6 +56,7 @@ class ThreadChannel:
     def __init__(
         self, events: EventBuffer, client: TaskClient, is_stopping: Callable[[], bool], loop: asyncio.AbstractEventLoop
     ) -> None:
+        self.registry = client.registry
         self._events = events
         self._client = client
         self._is_stopping = is_stopping

@@ -1,5 +1,7 @@
 """Limits with `on_limit="reject"`: a job has its slot from submit to end (rule 14)."""
 
+from dataclasses import replace
+
 import pytest
 
 from sidelane.conformance.stores.actions import (
@@ -21,7 +23,7 @@ from sidelane.conformance.stores.actions import (
     submit_rejected,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
-from sidelane.model.job import FINISHED, FollowUp, JobRecord, JobSpec, Rejection, State, Submission
+from sidelane.model.job import FINISHED, FollowUp, JobRecord, JobSpec, Query, Rejection, State, Submission
 from sidelane.model.limit import LimitHit
 from sidelane.model.outcome import Cancelled, Failed, Outcome, Released, Retried, Succeeded
 from sidelane.stores.clock import ManualClock
@@ -200,6 +202,36 @@ class RejectingLimitRelease(StoreSuite):
         assert isinstance(back, JobRecord)
         assert await record(store, "a") == before
         assert await limit_usage(store) == {"few/k": (1, 0)}
+
+    async def test_the_message_of_a_limit_is_the_detail_of_its_refusals_and_is_kept_with_the_job(
+        self, store: Store
+    ) -> None:
+        worded = replace(ONE, message='한 번에 하나만\n"가능합니다".')
+        follow_up = JobSpec(id="", task="t", limits=(replace(PATIENT, message="다음"),))
+        spec = JobSpec(id="a", task="t", limits=(worded,), follow_ups=(FollowUp(FINISHED, follow_up),))
+        await finish(store, await start(store, spec), Failed(failure()))
+        assert (await record(store, "a")).spec == spec
+        (child,) = await store.list_jobs(Query(parent="a"))
+        assert child.spec.limits == follow_up.limits
+        await submit(store, *specs("b", limits=(ONE,)))
+        (refused,) = await store.requeue(["a"])
+        assert isinstance(refused, Rejection)
+        assert refused.problem.detail == worded.message
+        assert (await submit_rejected(store, *specs("c", limits=(worded,)))).problem.detail == worded.message
+
+    async def test_limits_that_differ_in_their_message_share_their_slots(self, store: Store) -> None:
+        first, second = (replace(ONE, message=message) for message in ("eins", "zwei"))
+        await submit(store, *specs("a", limits=(first,)))
+        refused = await submit_rejected(store, *specs("b", limits=(second, slot_limit(9, "reject", "free"))))
+        assert refused.problem.detail == "zwei"
+        assert await limit_usage(store) == {"few/k": (1, 0)}
+
+    async def test_a_message_stands_alone_beside_limits_without_one(self, store: Store) -> None:
+        plain, worded = slot_limit(1, "reject", "plain"), replace(ONE, message="하나만.")
+        await submit(store, *specs("a", limits=(plain, worded)))
+        refused = await submit_rejected(store, *specs("b", limits=(plain, worded)))
+        assert refused.problem.detail == "하나만."
+        assert refused.problem.extra["violated-policies"] == ["plain", "few"]
 
     async def test_jobs_requeued_together_return_up_to_the_limit(self, store: Store) -> None:
         for job_id in "abc":

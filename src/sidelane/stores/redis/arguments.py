@@ -1,6 +1,7 @@
 """Encodes values as script arguments: flat lists of texts and numbers, which scripts read in the same order."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 from msgpack import packb
 
 from sidelane.model.batch import BatchSpec
-from sidelane.model.codec import escape_surrogates
 from sidelane.model.event import NewEvent
 from sidelane.model.job import Failure, FollowUp, JobSpec, Lease, Query, State
+from sidelane.model.json_text import escape_surrogates
 from sidelane.model.limit import Limit
 from sidelane.model.outcome import (
     AttemptResult,
@@ -80,7 +81,7 @@ def _limits_text(policies: tuple[tuple[Any, ...], ...]) -> str | None:
     return dump_limits(tuple(Limit(key="", **dict(zip(_POLICY_NAMES, policy, strict=True))) for policy in policies))
 
 
-_POLICY_NAMES = ("name", "max", "on_limit", "window", "burst")
+_POLICY_NAMES = tuple(field.name for field in fields(Limit) if field.name != "key")
 _POLICY = attrgetter(*_POLICY_NAMES)
 
 

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from sidelane.coalescing import CallCoalescer
 from sidelane.model.batch import BatchRecord, BatchSpec
-from sidelane.model.codec import escape_surrogates, is_storable
 from sidelane.model.event import Cursor, EventPage
 from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, State, Submission, Tombstone
+from sidelane.model.json_text import escape_surrogates, is_storable
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
 from sidelane.model.worker import (

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sidelane.model.codec import escape_surrogates
 from sidelane.model.job import JobSpec
+from sidelane.model.json_text import escape_surrogates
 from sidelane.stores.serialization import dump_follow_ups, dump_labels
 from sidelane.stores.sqlite import blocked_jobs, fair_queue, limits
 from sidelane.stores.sqlite.follow_ups import flags_of

@@ -6,10 +6,10 @@ confused with lost ones. The end event of a finished job has no row: its number,
 
 from collections.abc import Sequence
 
-from sidelane.model.codec import escape_surrogates
 from sidelane.model.event import END, PROGRESS, Cursor, Event, EventPage, NewEvent, gap_event
 from sidelane.model.ids import new_epoch
 from sidelane.model.job import end_event_payload
+from sidelane.model.json_text import escape_surrogates
 from sidelane.model.outcome import EventAppend
 from sidelane.stores.serialization import load_problem
 from sidelane.stores.sqlite.rows import RUNNING, STATES, Row, row_by_id

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from sidelane.model.codec import escape_surrogates
 from sidelane.model.ids import new_epoch
 from sidelane.model.job import Failure, State, is_isolated_after
+from sidelane.model.json_text import escape_surrogates
 from sidelane.model.problem import Problem
 from sidelane.stores.problems import DEADLINE_PASSED, NOT_STARTED_IN_TIME, WORKERS_LOST
 from sidelane.stores.serialization import dump_problem

@@ -73,7 +73,7 @@ def _attributes(attributes: Mapping[str, str]) -> dict[str, Any]:
     direct = {name: attributes[name] for name in fitting}
     rest = {name: text for name, text in attributes.items() if name not in direct}
     if rest:
-        direct[OVERFLOW] = json.dumps(rest)
+        direct[OVERFLOW] = json.dumps(rest)  # in ASCII: SQS refuses some of the characters that are in these texts
     return {name: {"DataType": "String", "StringValue": text} for name, text in direct.items()}
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from sidelane.model.codec import escape_surrogates
 from sidelane.model.job import JobRecord, Rejection
+from sidelane.model.json_text import escape_surrogates
 from sidelane.stores.problems import limits_full, unique_taken
 from sidelane.stores.sqlite import batches
 from sidelane.stores.sqlite.enqueue import expiry, return_to_queue
