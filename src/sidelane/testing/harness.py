@@ -130,7 +130,7 @@ class Harness:
         end = self.clock() + to_seconds(duration)
         while (wait := await self._enqueuer.fire()) is not None and self.clock() + wait <= end:
             self.clock.advance(max(MIN_STEP, wait))  # the wait is less by the time that reading the schedules took
-        self.clock.advance(max(0.0, end - self.clock()))
+        self.clock.advance(end - self.clock())
         for _ in range(3):  # after a long pause the first sweep only records it, and leases expire later
             while (await self.client.store.sweep(lease=SWEEP_PAUSE)).more:
                 pass
