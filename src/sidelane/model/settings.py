@@ -24,7 +24,7 @@ class Settings(BaseModel):
         7 * 86_400.0, ge=0, description="How long a finished job is kept, unless its task has its own retention."
     )
     payload_limit: int = Field(
-        1_048_576, ge=1024, description="Max. bytes of JSON of a call's arguments, a result or an event."
+        1_048_576, ge=1024, description="Max. bytes of a call with its options and follow-ups, a result or an event."
     )
     file_storage: str = Field(
         "sidelane-files",
