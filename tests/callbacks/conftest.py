@@ -11,7 +11,7 @@ from tests.callbacks.local_receivers import Receiver, receiving
 
 MakeLane = Callable[..., Sidelane]
 
-OLD, NEW = "whsec_b2xkIHNlY3JldCBvZiBhIHRlc3Q=", "whsec_bmV3IHNlY3JldCBvZiBhIHRlc3Q="
+OLD, NEW = "whsec_b2xkIHNlY3JldCBvZiB0aGVzZSB0ZXN0cw==", "whsec_bmV3IHNlY3JldCBvZiB0aGVzZSB0ZXN0cw=="
 
 
 @pytest.fixture

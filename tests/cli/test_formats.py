@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from sidelane.cli.output.logs import LogFormatter
 from sidelane.cli.output.time_format import duration, duration_of, format_rate, relative_time, time_at
+from sidelane.processes.logs import LogFormatter
 from sidelane.stores.factory import redact_url
 
 

@@ -110,7 +110,10 @@ def test_config_shows_each_setting_and_its_source(sidelane: Command) -> None:
 
 
 def test_config_never_shows_a_secret(sidelane: Command) -> None:
-    env = {"SIDELANE_SECRET": "hidden-value", "SIDELANE_STORE": "redis://shop:hidden-value@localhost:6379/0"}
+    env = {
+        "SIDELANE_SECRET": "hidden-value of thirty-two bytes",
+        "SIDELANE_STORE": "redis://shop:hidden-value@localhost:6379/0",
+    }
     for arguments in (["config"], ["config", "--json"]):
         result = sidelane(*arguments, env=env)
         assert result.exit_code == 0

@@ -38,7 +38,7 @@ def make_lane(tmp_path: Path) -> MakeLane:
             "lease_duration": 2.0,
             "jobs_url": JOBS_URL,
             "allow_private_callbacks": True,
-            "secret": "of these tests",
+            "secret": "a secret of these tests, and of nothing else",
             **settings,
         }
         return Sidelane(settings={"store": f"sqlite:///{tmp_path / 'jobs.db'}", **chosen})

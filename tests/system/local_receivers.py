@@ -2,7 +2,9 @@
 
 from sidelane import Sidelane
 
-lane = Sidelane(settings={"allow_private_callbacks": True}, secrets={"be": "whsec_c2VjcmV0IG9mIGEgdGVzdA=="})
+lane = Sidelane(
+    settings={"allow_private_callbacks": True}, secrets={"be": "whsec_dGhlIHNlY3JldCBvZiB0aGVzZSB0ZXN0cw=="}
+)
 
 
 @lane.task

@@ -76,7 +76,7 @@ class Processes:
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
             "SIDELANE_STORE": self.store,
             "SIDELANE_LEASE_DURATION": str(lease),
-            "SIDELANE_SECRET": "of these tests",
+            "SIDELANE_SECRET": "a secret of these tests, and of nothing else",
             "SHOP_FOLDER": str(folder),
         }
 

@@ -78,6 +78,39 @@ def document(tmp_path: Path) -> dict[str, Any]:
     return app.openapi()
 
 
+def dangling(document: dict[str, Any]) -> set[str]:
+    """Return the references of a document that lead nowhere."""
+    found: set[str] = set()
+
+    def visit(part: Any) -> None:
+        for name, value in part.items() if isinstance(part, dict) else enumerate(part):
+            if name == "$ref":
+                target: Any = document
+                for step in value.removeprefix("#/").split("/"):
+                    target = target.get(step, {})
+                found.update(() if target else (value,))
+            elif isinstance(value, dict | list):
+                visit(value)
+
+    visit(document)
+    return found
+
+
+def test_every_reference_in_the_openapi_document_resolves(document: dict[str, Any]) -> None:
+    assert dangling(document) == set()
+    assert "#/components/schemas/ProblemDocument" in str(document)
+
+
+@pytest.mark.parametrize("routes", ["router", "batches", "files"])
+def test_references_resolve_if_an_application_has_one_kind_of_routes_alone(tmp_path: Path, routes: str) -> None:
+    jobs = Jobs(Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}"), user=None)
+    app = FastAPI()
+    app.include_router(getattr(jobs, routes), prefix="/routes")
+    document = app.openapi()
+    assert dangling(document) == set()
+    OpenAPIV31SpecValidator(document).validate()
+
+
 def test_openapi_document_is_valid(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
 

@@ -21,7 +21,7 @@ AFTER_SUBMIT = ("get", "get_batch", "get_or_set", "queue_position", "read", "tou
 
 @pytest.fixture
 def service(make: MakeService) -> Service:
-    return make(secret="signs tokens")
+    return make(secret="signs the tokens of these tests only")
 
 
 @pytest.fixture

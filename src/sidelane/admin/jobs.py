@@ -113,10 +113,11 @@ async def list_jobs(client: Client, query: Query, *, internal: bool = False) -> 
 async def job_detail(client: Client, job_id: str) -> JobDetail:
     """Return everything about a job. Raises `UnknownJob` or `JobRemoved`."""
     record = await client.record(job_id)
+    limit = client.settings.payload_limit
     return JobDetail(
         record=record,
         lookup=await find_worker(record, client.store),
         position=await client.store.queue_position(job_id) if record.state is State.QUEUED else None,
-        partial=await partial_text(client.store, record.id) if record.result is None else "",
+        partial=await partial_text(client.store, record.id, limit) if record.result is None else "",
         callbacks=await callbacks_of(client, job_id),
     )

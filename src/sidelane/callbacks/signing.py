@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import time
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -20,6 +21,11 @@ SecretSource = Mapping[str, Secret] | Callable[[str], Secret | Awaitable[Secret 
 
 VARIABLE = "SIDELANE_WEBHOOK_SECRET_"
 """Prefix of the environment variables; the name follows in capitals. Several secrets are separated by spaces."""
+
+PREFIX = "whsec_"
+
+MIN_SECRET = 24
+"""Bytes of a webhook secret, without base64 (Standard Webhooks: 24 to 64)."""
 
 
 class SecretError(SidelaneError):
@@ -69,8 +75,15 @@ def _signature(secret: str, message_id: str, moment: datetime, body: str) -> str
     except ModuleNotFoundError as error:
         raise MissingExtra("Signed webhooks need a package: pip install 'sidelane[webhooks]'.") from error
     try:
-        return standardwebhooks.Webhook(secret).sign(message_id, moment, body)
+        size = len(b64decode(secret.removeprefix(PREFIX)))
+        signature: str = standardwebhooks.Webhook(secret).sign(message_id, moment, body)
     except Exception as error:
         raise SecretError(
-            "A webhook secret is 'whsec_' and base64, the same as the receiver's; this one cannot be read."
+            f"A webhook secret is '{PREFIX}' and base64, the same as the receiver's; this one cannot be read."
         ) from error
+    if size < MIN_SECRET:
+        raise SecretError(
+            f"A webhook secret has at least {MIN_SECRET} bytes, and this one has {size}: make one by "
+            f'`echo "{PREFIX}$(openssl rand -base64 32)"`, and give it to the receiver too.'
+        )
+    return signature

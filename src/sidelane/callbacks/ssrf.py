@@ -31,6 +31,13 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 GLOBAL = ipaddress.IPv6Network("2000::/3")
 COMPATIBLE = ipaddress.IPv6Network("::/96")
 
+RESERVED = (
+    ipaddress.ip_network("192.0.0.0/24"),  # protocol assignments (RFC 6890)
+    ipaddress.ip_network("192.88.99.0/24"),  # the former 6to4 relays (RFC 7526)
+    ipaddress.ip_network("3fff::/20"),  # documentation (RFC 9637)
+)
+"""Networks of special addresses, which some versions of Python take for public ones, in whole or in part."""
+
 PRIVATE_NETWORKS = frozenset({"private", "loopback", "link-local"})
 """Classes of addresses that `allow_private_callbacks` allows."""
 
@@ -77,14 +84,15 @@ def address_class(address: str) -> str | None:
     An IPv4 address inside an IPv6 address (mapped, compatible, 6to4, NAT64) counts as the IPv4 address.
     """
     ip = _embedded(ipaddress.ip_address(address.partition("%")[0]))
+    special = any(ip in network for network in RESERVED)
     kinds = {
         "metadata": ip in METADATA,
         "unspecified": ip.is_unspecified,
         "multicast": ip.is_multicast,
         "loopback": ip.is_loopback,
         "link-local": ip.is_link_local,
-        "private": ip.is_private and not ip.is_reserved,
-        "reserved": not ip.is_global or ip.is_reserved or (ip.version == 6 and ip not in GLOBAL),
+        "private": ip.is_private and not ip.is_reserved and not special,
+        "reserved": special or not ip.is_global or ip.is_reserved or (ip.version == 6 and ip not in GLOBAL),
     }
     return next((kind for kind, so in kinds.items() if so), None)
 

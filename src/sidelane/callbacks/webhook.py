@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.url import parse_url
@@ -21,6 +21,10 @@ NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, 5.6.2
 
 RESERVED_HEADERS = re.compile(r"host|connection|content-length|transfer-encoding|webhook-.*", re.IGNORECASE)
 """Headers that applications cannot set."""
+
+MAX_HEADERS = 32
+MAX_HEADER_LENGTH = 4096
+"""Headers that applications set, and characters of a value: receivers accept about 8 KiB of headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +60,7 @@ class Webhook:
         parse_url(self.url)
         check_states(self.on, self.body)
         _check_secret(self.secret)
-        for name, value in self.headers.items():
-            _check_header(name, value)
+        check_headers(self.headers)
 
     @property
     def states(self) -> frozenset[State]:
@@ -76,11 +79,19 @@ def _check_secret(name: object) -> None:
         raise ArgumentsError("Webhook(secret=…): secret is the name of a secret that the lane or its workers know.")
 
 
-def _check_header(name: object, value: object) -> None:
-    if not isinstance(name, str) or not NAME.fullmatch(name) or RESERVED_HEADERS.fullmatch(name):
-        raise ArgumentsError(f"Webhook(headers=…): {name!r} cannot be set.")
-    if not isinstance(value, str) or not value.isprintable():
-        raise ArgumentsError(f"Webhook(headers=…): the value of {name!r} is not printable text.")
+def check_headers(headers: Mapping[Any, Any]) -> None:
+    """Check headers of an application's own. Raises `ArgumentsError`."""
+    if len(headers) > MAX_HEADERS:
+        raise ArgumentsError(f"headers=…: there are {len(headers):,}; use at most {MAX_HEADERS}.")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name) or RESERVED_HEADERS.fullmatch(name):
+            raise ArgumentsError(f"headers=…: {str(name)[:100]!r} cannot be set.")
+        if not isinstance(value, str) or not value.isprintable():
+            raise ArgumentsError(f"headers=…: the value of {name!r} is not printable text.")
+        if len(value) > MAX_HEADER_LENGTH:
+            raise ArgumentsError(
+                f"headers=…: the value of {name!r} has {len(value):,} characters; use at most {MAX_HEADER_LENGTH:,}."
+            )
 
 
 def check_states(on: object, body: object) -> None:

@@ -18,6 +18,7 @@ from sidelane.model.errors import (
     UnknownJob,
     UnknownSchedule,
 )
+from sidelane.model.printable import printable
 from sidelane.processes.exit_code import Exit
 
 EXIT_CODES = """\
@@ -44,13 +45,14 @@ def report_error(error: BaseException, *, debug: bool) -> Exit:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if debug:
-        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.write(printable("".join(traceback.format_exception(error))))
     if isinstance(error, SidelaneError):
         message = str(error)
     else:
         hint = "" if debug else " Run `sidelane --debug ...` for the traceback."
         message = f"{type(error).__name__}: {error}.{hint}"
-    stderr().print(Text.assemble(("sidelane: ", "bold red"), message))
+    lines = printable(message).split("\n")
+    stderr().print(Text.assemble(("sidelane: ", "bold red"), "\n    ".join(lines)))
     return exit_of(error)
 
 

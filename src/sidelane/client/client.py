@@ -170,7 +170,7 @@ class Client:
         record = await self.wait(job_id, timeout)
         if record.state is State.SUCCEEDED:
             return record.result or "null"
-        partial = await partial_text(self.store, job_id)
+        partial = await partial_text(self.store, job_id, self.settings.payload_limit)
         if record.state is State.CANCELLED:
             raise JobCancelled(f"Job {job_id!r} was cancelled.", partial)
         raise JobFailed(record.problem or Problem(), partial)

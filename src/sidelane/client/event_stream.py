@@ -21,6 +21,9 @@ MIN_POLL_INTERVAL = 0.02
 PAGE_SIZE = 500
 """Events per read."""
 
+MAX_PARTIAL_PAGES = 400
+"""Pages that are searched for the text of an attempt, so that the events between its tokens cannot make it long."""
+
 GAP_EVENT = Event(0, 0, 0.0, GAP, "{}")
 
 
@@ -73,15 +76,36 @@ async def read_all(store: Store, job_id: str) -> list[Event]:
     return events
 
 
-async def partial_text(store: Store, job_id: str) -> str:
-    """Return the text that a job's last attempt has yielded: the tokens after the log's last `attempt` event."""
-    text: list[str] = []
-    for event in await read_all(store, job_id):
-        if event.name == ATTEMPT:
-            text.clear()
-        elif event.name == TOKEN:
-            text.append(json.loads(event.data)["text"])
-    return "".join(text)
+async def partial_text(store: Store, job_id: str, limit: int) -> str:
+    """Return the text that a job's last attempt has yielded, or its end if it is long.
+
+    It is made of the tokens after the log's last `attempt` event, up to `limit` bytes of them as stored. The log is read backwards
+    and in pages, so that its length does not matter.
+    """
+    tokens: list[str] = []
+    size = 0
+    async with aclosing(_newest_events(store, job_id)) as events:
+        async for event in events:
+            if event.name == ATTEMPT:
+                break
+            if event.name == TOKEN:
+                size += len(event.data.encode())
+                if size > limit:
+                    break
+                tokens.append(json.loads(event.data)["text"])
+    return "".join(reversed(tokens))
+
+
+async def _newest_events(store: Store, job_id: str) -> AsyncGenerator[Event, None]:
+    """Yield the events of a job's log, newest first, from at most `MAX_PARTIAL_PAGES` pages."""
+    before: int | None = None
+    for _ in range(MAX_PARTIAL_PAGES):
+        page = await store.read_last(job_id, before=before, limit=PAGE_SIZE)
+        if page is None or not page.events:
+            return
+        for event in reversed(page.events):
+            yield event
+        before = page.events[0].number
 
 
 async def batch_record(store: Store, batch_id: str) -> BatchRecord:

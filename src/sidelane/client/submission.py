@@ -13,7 +13,7 @@ from sidelane.model.codec import check_size
 from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.errors import ArgumentsError, JobConflict, JobRefused, LimitReached, QueueFull
 from sidelane.model.ids import new_id
-from sidelane.model.job import FINISHED, FollowUp, JobSpec, Rejection, Submission
+from sidelane.model.job import FINISHED, FollowUp, JobSpec, Rejection, Submission, texts_of
 from sidelane.model.options import Options
 from sidelane.model.settings import Settings
 from sidelane.tasks.job import Job, JobClient
@@ -76,7 +76,8 @@ def batch_spec(
     templates = [call.template(user=user, trace=trace, source=BATCH + batch_id) for call in next_calls]
     if any(map(mentions_files, templates)):
         raise ArgumentsError("A call that follows a batch cannot take a file: no job of the batch references it.")
-    check_size("".join(map(_all_arguments, templates)), settings.payload_limit, "What follows the batch")
+    texts = "".join(text for template in templates for text in texts_of(template))
+    check_size(texts, settings.payload_limit, "What follows the batch")
     follow_ups = tuple(FollowUp(FINISHED, template) for template in templates)
     return BatchSpec(id=batch_id, user=user, retention=kept, follow_ups=follow_ups)
 
@@ -118,7 +119,3 @@ async def submit_batch(
         raise rejected[0].error
     await store.seal_batch(batch.id)
     return Batch(batch.id, store, tuple(jobs), tuple(rejected))
-
-
-def _all_arguments(spec: JobSpec) -> str:
-    return spec.arguments + "".join(_all_arguments(follow_up.spec) for follow_up in spec.follow_ups)

@@ -22,8 +22,11 @@ from sidelane.transports.endpoints import require_receivable
 MAX_REASON_LENGTH = 500
 """Maximum characters of a dead letter's reason."""
 
-MALFORMED = (MalformedMessage, ArgumentsError, PayloadTooLarge, ValueError, TypeError, LookupError)
-"""Exceptions of a consumer's function that mean that the message is bad: another attempt would not help."""
+MALFORMED = (MalformedMessage, ArgumentsError, PayloadTooLarge, ValueError, TypeError, LookupError, RecursionError)
+"""Exceptions of a consumer's function that mean that the message is bad: another attempt would not help.
+
+`json.loads` raises RecursionError for JSON that is nested too deeply.
+"""
 
 ConsumerResult = Call[Any] | None
 MessageHandler = Callable[[Message], ConsumerResult | Awaitable[ConsumerResult]]

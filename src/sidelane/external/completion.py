@@ -161,12 +161,12 @@ class CompletionHandler:
             await self._client.keep_files(record.spec, outcome.result)
         report = AttemptResult(lease=lease, outcome=outcome, ordinal=ordinal + own_events, entries=entries)
         (valid,) = await store.finish([report])
-        if valid and current:
+        repeated = isinstance(outcome, Succeeded) is (record.state is State.SUCCEEDED)
+        if not valid or not (current or repeated):  # the attempt has ended, perhaps with a problem before this result
+            return CompletionResult(CompletionStatus.LATE)
+        if current:
             report_end(record, outcome)
-        status = (
-            (CompletionStatus.ACCEPTED if current else CompletionStatus.REPEATED) if valid else CompletionStatus.LATE
-        )
-        return CompletionResult(status, error=error if valid else None)
+        return CompletionResult(CompletionStatus.ACCEPTED if current else CompletionStatus.REPEATED, error=error)
 
     def _entries(self, message: CompletionMessage) -> tuple[NewEvent, ...]:
         limit = self._client.settings.payload_limit

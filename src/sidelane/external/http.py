@@ -11,6 +11,7 @@ from typing import Literal
 from sidelane.callbacks.http_client import NotDelivered, WebhookClient
 from sidelane.callbacks.signing import Secrets, webhook_headers
 from sidelane.callbacks.url import parse_url
+from sidelane.callbacks.webhook import check_headers
 from sidelane.model.errors import (
     ArgumentsError,
     ConfigurationError,
@@ -41,6 +42,7 @@ class Http:
     def __post_init__(self) -> None:
         try:
             parse_url(self.url)
+            check_headers(self.headers)
         except ArgumentsError as error:
             raise ConfigurationError(f"Http(…): {error}") from error
 

@@ -1,16 +1,22 @@
 """Signed URLs of files in a folder: a token that allows one request until it expires."""
 
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from sidelane.files.file import DIGITS
+from sidelane.model.codec import Codec
 from sidelane.model.errors import UnknownFile
 from sidelane.model.signing import decode_base64url, encode_base64url, is_signature, sign
 
 PREFIX = "sidelane-files:"
 """Begins what is signed."""
+
+KEY = re.compile(DIGITS)
+"""Name of a file in its storage."""
 
 Verb = Literal["GET", "PUT"]
 
@@ -25,6 +31,9 @@ class UrlGrant:
     type: str
     until: float
     max_bytes: int | None = None
+
+
+_GRANT: Codec[UrlGrant] = Codec(UrlGrant)
 
 
 class UrlSigner:
@@ -43,7 +52,18 @@ class UrlSigner:
         text, _, signature = token.partition(".")
         if not is_signature(await self._secret(), PREFIX + text, signature):
             raise UnknownFile("There is no such link to a file.")
-        grant = UrlGrant(**json.loads(decode_base64url(text)))
+        grant = _grant(text)
         if grant.verb != verb or grant.until < time.time():
             raise UnknownFile("This link to a file has expired.")
         return grant
+
+
+def _grant(text: str) -> UrlGrant:
+    """Return the grant in a token. Raises `UnknownFile` if it names no file that we have made, whoever signed it."""
+    try:
+        grant = _GRANT.decode(decode_base64url(text).decode())
+    except (TypeError, ValueError):
+        raise UnknownFile("There is no such link to a file.") from None
+    if not KEY.fullmatch(grant.file):
+        raise UnknownFile("There is no such link to a file.")
+    return grant

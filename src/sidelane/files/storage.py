@@ -183,7 +183,7 @@ class ObjectStorage:
             from obstore import store
 
             if self.folder is not None:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # for its owner alone; an existing one stays
                 self._store = store.LocalStore(self.folder, automatic_cleanup=True)
             else:
                 allow_http = any(os.environ.get(name, "").startswith("http://") for name in ENDPOINTS)
@@ -193,7 +193,7 @@ class ObjectStorage:
         return self._store
 
     def _sync(self, path: str) -> None:
-        """Sync a file in a folder, and new folders above it, so that it survives a power cut."""
+        """Sync a file in a folder, and new folders above it, so that it survives a power cut. Only its owner may read it."""
         if self.folder is None:
             return
         written = self.folder / path
@@ -201,6 +201,8 @@ class ObjectStorage:
             with suppress(FileNotFoundError):  # deleted meanwhile
                 descriptor = os.open(each, os.O_RDONLY)
                 try:
+                    if each != self.folder:
+                        _make_private(descriptor, 0o600 if each == written else 0o700)
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
@@ -284,6 +286,13 @@ class _Parts:
             await asyncio.wait({writing})
         if not writing.cancelled():
             writing.exception()  # mark it as retrieved
+
+
+def _make_private(descriptor: int, mode: int) -> None:
+    """Set the mode of an open file or folder, unless it belongs to another user."""
+    if os.fstat(descriptor).st_mode & 0o777 != mode:
+        with suppress(PermissionError):
+            os.fchmod(descriptor, mode)
 
 
 def _delete_incomplete(folder: Path, before: float) -> None:

@@ -3,12 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 
 from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit, LimitHit
 from sidelane.model.problem import Problem
 
 DAY = 86_400.0
+
+MAX_TEXT = 512
+"""Characters of a user, a key, a label's value, or any other text of a job apart from its arguments."""
+
+MAX_LABELS = 64
+MAX_LABEL_NAME = 128
+"""Labels of a job, and characters of a label's name."""
 
 
 def is_isolated_after(losses: int, budget: int) -> bool:
@@ -70,6 +78,33 @@ class JobSpec:
         default_factory=dict
     )  # sources of arguments that are filled in at its start
     id_retention: float = 0.0  # min. time for which its id stays taken after its removal
+
+
+def texts_of(spec: JobSpec) -> list[str]:
+    """Return every text of a spec and of what follows it: together they are its size."""
+    texts = [*filter(None, _TEXTS(spec))]
+    if spec.labels or spec.placeholders:
+        texts += [*spec.labels, *spec.labels.values(), *spec.placeholders, *spec.placeholders.values()]
+    for limit in spec.limits:
+        texts += (limit.name, limit.key)
+    for follow_up in spec.follow_ups:
+        texts += texts_of(follow_up.spec)
+    return texts
+
+
+def labels_error(labels: Mapping[str, str]) -> str | None:
+    """Return which bound the labels of a job exceed, or None."""
+    if len(labels) > MAX_LABELS:
+        return f"There are {len(labels):,} labels; a job has at most {MAX_LABELS}."
+    for name, value in labels.items():
+        if not 0 < len(name) <= MAX_LABEL_NAME:
+            return f"The label {name[:100]!a} has a name of {len(name):,} characters; use 1 to {MAX_LABEL_NAME}."
+        if len(value) > MAX_TEXT:
+            return f"The label {name!a} has a value of {len(value):,} characters; use at most {MAX_TEXT}."
+    return None
+
+
+_TEXTS = attrgetter("arguments", "task", "queue", "user", "key", "unique", "parent", "trace", "batch")
 
 
 REMOVED: frozenset[State] = frozenset()

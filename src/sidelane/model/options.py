@@ -9,12 +9,15 @@ from sidelane.model.checks import is_duration
 from sidelane.model.durations import Duration, Time, to_seconds, to_timestamp
 from sidelane.model.errors import ArgumentsError, ConfigurationError
 from sidelane.model.ids import is_id
-from sidelane.model.job import JobSpec, State
+from sidelane.model.job import MAX_TEXT, JobSpec, State, labels_error
 from sidelane.model.settings import Settings
 
 PRIORITIES = range(-1000, 1001)
 
 RESERVED_ID = "current"
+
+MAX_QUOTED = 200
+"""Characters of a refused value that its error repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +165,17 @@ class Options:
         if self.id == RESERVED_ID:
             raise ArgumentsError(f"id={self.id!r}: this id is reserved, as GET /jobs/{self.id} is a separate route.")
         if self.id is not None and not is_id(self.id):
-            raise ArgumentsError(f"id={self.id!r}: an id is 1 to 128 letters, digits or any of '._~-'.")
+            raise ArgumentsError(f"id={_short(self.id)}: an id is 1 to 128 letters, digits or any of '._~-'.")
         for name in ("user", "key", "unique"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, str) and 0 < len(value) <= 512):
-                raise ArgumentsError(f"{name}={value!r}: this is a string of 1 to 512 characters.")
+            if value is not None and not (isinstance(value, str) and 0 < len(value) <= MAX_TEXT):
+                raise ArgumentsError(f"{name}={_short(value)}: this is a string of 1 to {MAX_TEXT} characters.")
         if not all(isinstance(text, str) for pair in self.labels.items() for text in pair):
-            raise ArgumentsError(f"labels={dict(self.labels)!r}: these are strings by name.")
+            raise ArgumentsError(f"labels={_short(dict(self.labels))}: these are strings by name.")
+        if self.labels:
+            error = labels_error(self.labels)
+            if error is not None:
+                raise ArgumentsError(error)
 
     def _check_numbers(self) -> None:
         for name in ("priority", "delay", "run_at", "expires", "deadline"):
@@ -214,6 +221,12 @@ def callbacks_of(value: object) -> tuple[Callback, ...]:
     if len(callbacks) > MAX_CALLBACKS:
         raise ArgumentsError(f"A call has at most {MAX_CALLBACKS} callbacks.")
     return callbacks
+
+
+def _short(value: object) -> str:
+    """Return a refused value for an error, which a client may get back."""
+    text = repr(value)
+    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}…"
 
 
 def _depth(options: Options) -> int:

@@ -1,6 +1,9 @@
 """Settings of a deployment, with their defaults and bounds."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+MIN_SECRET = 32
+"""Bytes of the setting `secret`: a shorter one may be guessed from a token that it signed."""
 
 
 class Settings(BaseModel):
@@ -12,7 +15,9 @@ class Settings(BaseModel):
         "sqlite:///sidelane.db", description="URL of the store; a relative path starts at the project's root."
     )
     lane: str = Field("", description="Where commands find the lane: module:attribute, e.g. shop.lane:lane.")
-    secret: str = Field("", description="Signs tokens. Empty: generated, and kept in the store (for development).")
+    secret: str = Field(
+        "", description="Signs tokens; at least 32 bytes. Empty: generated, and kept in the store (for development)."
+    )
     lease_duration: float = Field(10.0, ge=0.3, le=3600, description="How long a silent worker keeps its jobs.")
     concurrency: int = Field(100, ge=1, le=10_000, description="Jobs one worker process runs at once.")
     timeout: float = Field(600.0, gt=0, description="How long an attempt may run, unless its task has its own timeout.")
@@ -24,7 +29,7 @@ class Settings(BaseModel):
         7 * 86_400.0, ge=0, description="How long a finished job is kept, unless its task has its own retention."
     )
     payload_limit: int = Field(
-        1_048_576, ge=1024, description="Max. bytes of JSON of a call's arguments, a result or an event."
+        1_048_576, ge=1024, description="Max. bytes of a call with its options and follow-ups, a result or an event."
     )
     file_storage: str = Field(
         "sidelane-files",
@@ -46,3 +51,10 @@ class Settings(BaseModel):
     )
     sse_ping_interval: float = Field(15.0, gt=0, description="Idle time after which an event stream sends a comment.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="Log level of workers.")
+
+    @field_validator("secret")
+    @classmethod
+    def _check_secret(cls, secret: str) -> str:
+        if secret and len(secret.encode()) < MIN_SECRET:
+            raise ValueError(f"a secret has at least {MIN_SECRET} bytes; `openssl rand -base64 32` makes one")
+        return secret

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from sidelane.model.job import JobSpec
+from sidelane.model.job import JobSpec, texts_of
 from sidelane.model.outcome import AttemptResult, Dispatched, EventAppend, Succeeded
 
 MAX_ITEMS = 200
@@ -20,7 +20,7 @@ class Cost(NamedTuple):
 
 
 def cost_of_spec(spec: JobSpec) -> Cost:
-    return Cost(1, len(spec.arguments))
+    return Cost(1, sum(map(len, texts_of(spec))))
 
 
 def cost_of_append(append: EventAppend) -> Cost:
@@ -33,7 +33,7 @@ def cost_of_result(report: AttemptResult) -> Cost:
         size += len(report.outcome.result)
     elif isinstance(report.outcome, Dispatched):
         items += 1
-        size += len(report.outcome.sending.arguments)
+        size += sum(map(len, texts_of(report.outcome.sending)))
     return Cost(items, size)
 
 

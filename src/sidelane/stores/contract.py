@@ -184,6 +184,10 @@ class Store(JobSource, Batches, Schedules, Protocol):
         """Return up to `limit` events after a cursor, fewer if they are large; the end event last. None for an unknown id."""
         ...
 
+    async def read_last(self, job_id: str, *, before: int | None = None, limit: int = 500) -> EventPage | None:
+        """Return the newest events, or the newest with numbers below `before`, as `read` does: up to `limit`, oldest first."""
+        ...
+
     async def touch_listeners(self, ids: Sequence[str]) -> None:
         """Record that these jobs have a listener now, which restarts their `abandon_after`."""
         ...

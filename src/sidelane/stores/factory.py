@@ -71,15 +71,15 @@ def file_missing(url: str) -> bool:
 
 
 def redact_url(url: str) -> str:
-    """Return a URL for display, with passwords masked."""
-    if url.startswith(_SQLITE):
+    """Return a URL for display, with passwords masked, also if it is mistyped."""
+    if url.startswith((_FILE, f"{_SQLITE}{MEMORY}")):
         return url
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
     login, at, location = rest.rpartition("@")  # the last one, in case the password is not escaped
     user, colon, _ = login.partition(":")
-    if colon:
-        rest = f"{user}:{MASK}{at}{location}"
-    return re.sub(r"(?<=password=)[^&#]+", MASK, f"{scheme}{separator}{rest}")
+    if login:  # a name alone may be a password whose colon is missing
+        rest = f"{user}:{MASK}{at}{location}" if colon else f"{MASK}{at}{location}"
+    return re.sub(r"(?<=password=)[^&#]+", MASK, f"{scheme}{separator}{rest}", flags=re.IGNORECASE)
 
 
 def _sqlite_path(url: str) -> str:

@@ -7,7 +7,7 @@ from operator import attrgetter
 from sidelane.model.batch import BatchSpec
 from sidelane.model.errors import JobRefused
 from sidelane.model.ids import is_id
-from sidelane.model.job import Failure, JobSpec
+from sidelane.model.job import MAX_TEXT, Failure, JobSpec, labels_error
 from sidelane.model.json_text import is_storable
 from sidelane.model.limit import Limit
 from sidelane.model.outcome import Dispatched, Failed, Outcome
@@ -28,7 +28,7 @@ def spec_problem(spec: JobSpec) -> Problem | None:
     """Return why a spec is invalid, or None."""
     if not is_id(spec.id):
         return not_submittable(f"{spec.id[:200]!a} is not a job id: use 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -")
-    problem = _text_problem(spec) or _number_problem(spec)
+    problem = _text_problem(spec) or _number_problem(spec) or _label_problem(spec)
     for limit in spec.limits:
         problem = problem or _limit_problem(limit)
     for follow_up in spec.follow_ups:  # submitted in the step that finishes the job, which must not fail
@@ -74,11 +74,21 @@ def _text_problem(spec: JobSpec) -> Problem | None:
         for name, text in zip(_TEXTS, texts, strict=True):
             if text == "" and name in _OPTIONAL:
                 return not_submittable(f"The {name} is empty: use None for no {name}.")
-    if not "".join(filter(None, texts)).isascii():
+    joined = "".join(filter(None, texts))
+    if len(joined) > MAX_TEXT:
+        for name, text in zip(_TEXTS, texts, strict=True):
+            if text is not None and len(text) > MAX_TEXT:
+                return not_submittable(f"The {name} has {len(text):,} characters; use at most {MAX_TEXT}.")
+    if not joined.isascii():
         for name, text in zip(_TEXTS, texts, strict=True):
             if text is not None and not is_storable(text):
                 return not_submittable(f"The {name} {text[:200]!a} cannot be written as UTF-8.")
     return None
+
+
+def _label_problem(spec: JobSpec) -> Problem | None:
+    error = labels_error(spec.labels) if spec.labels else None
+    return None if error is None else not_submittable(error)
 
 
 def _number_problem(spec: JobSpec) -> Problem | None:

@@ -14,7 +14,7 @@ from sidelane.model.codec import check_size
 from sidelane.model.durations import to_seconds
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, ConfigurationError
 from sidelane.model.ids import new_id
-from sidelane.model.job import REMOVED, FollowUp, JobRecord, JobSpec, Lease, State
+from sidelane.model.job import REMOVED, FollowUp, JobRecord, JobSpec, Lease, State, texts_of
 from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit
 from sidelane.model.options import Callback, Disconnect, OptionFields, Options
@@ -238,11 +238,9 @@ class Call(Generic[R_co]):
                 "as then=… or on_failure=… of another."
             )
         options, limit = self.options, self.task.lane.settings.payload_limit
-        check_size(self.arguments, limit, "The call of", self.task.name)
-        if options.follows:
-            all_arguments = self.arguments + "".join(call.arguments for call in _all_following(self))
-            check_size(all_arguments, limit, "The chain of", self.task.name)
         spec = self._spec(options.id or new_id(), options.user, parent, trace)
+        what = "The chain of" if options.follows else "The call of"
+        check_size("".join(texts_of(spec)), limit, what, self.task.name)
         return replace(spec, batch=batch, cascade=cascade) if batch or cascade else spec
 
     def template(self, *, user: str | None = None, trace: str | None = None, source: str = RESULT_OF_PARENT) -> JobSpec:

@@ -25,7 +25,7 @@ def file_router(files: Callable[[], Files]) -> APIRouter:
     not_found = {404: "There is no such link, it has expired, or its file was removed."}
 
     @router.head("/{token}", include_in_schema=False)
-    @router.get("/{token}", response_class=FileResponse, responses=openapi.problems(not_found))
+    @router.get("/{token}", response_class=FileResponse, responses=openapi.problems(not_found, alone=True))
     async def download(token: str) -> Response:
         """Download the file, or parts of it (`Range`)."""
         grant = await files().grant("GET", token)
@@ -34,7 +34,9 @@ def file_router(files: Callable[[], Files]) -> APIRouter:
             raise UnknownFile("Files are not stored in a folder here.")
         return FileResponse(path, media_type=grant.type, filename=grant.name, headers=SECURITY_HEADERS)
 
-    @router.put("/{token}", status_code=204, responses=openapi.problems({**not_found, 413: "The file is too large."}))
+    too_large = {**not_found, 413: "The file is too large."}
+
+    @router.put("/{token}", status_code=204, responses=openapi.problems(too_large, alone=True))
     async def upload(request: Request, token: str) -> Response:
         """Upload the file that the link was made for. The body is its content."""
         grant = await files().grant("PUT", token)

@@ -12,10 +12,14 @@ from sidelane.web.problems import MEDIA_TYPE, ProblemDocument
 Responses = dict[int | str, dict[str, Any]]
 
 
-def problems(descriptions: Mapping[int, str]) -> Responses:
-    """Return OpenAPI responses that are problem documents, from descriptions by status."""
+def problems(descriptions: Mapping[int, str], *, alone: bool = False) -> Responses:
+    """Return OpenAPI responses that are problem documents, from descriptions by status.
+
+    `alone`: an application may have these routes without those that return a `JobDocument`.
+    """
     # `model` would declare application/json too; the schema gets into the components through JobDocument
-    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}}
+    reference = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}
+    content = {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema() if alone else reference}}
     return {status: {"description": description, "content": content} for status, description in descriptions.items()}
 
 

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
+from starlette.exceptions import HTTPException
 
 from sidelane.files.upload import SavedFiles
 from sidelane.model.errors import (
@@ -36,6 +38,8 @@ SAVED_FILES = "sidelane.saved_files"
 
 UNAVAILABLE_RETRY_AFTER = 2
 """The `Retry-After` of a 429 or 503 whose error does not say how long to wait, in seconds."""
+
+_UNREADABLE = "There was an error parsing the body"  # FastAPI's detail, also after a RecursionError
 
 _SERVER_ERROR_DETAIL = "The service made a mistake; its log has the details."
 
@@ -97,14 +101,29 @@ def invalid_response(error: RequestValidationError) -> Response:
     return problem_response(Problem(status=422, extra={"errors": found}))
 
 
+def unreadable_response() -> Response:
+    """Return the HTTP response for a request whose body FastAPI could not read."""
+    detail = "The body cannot be read: it is not UTF-8, or its JSON is nested too deeply."
+    return problem_response(Problem(status=HTTPStatus.BAD_REQUEST, detail=detail))
+
+
 async def problem_handler(request: Request, error: Exception) -> Response:
     """Answer errors with problem documents: `app.add_exception_handler(SidelaneError, problem_handler)`.
 
-    It handles `SidelaneError` and FastAPI's `RequestValidationError`.
+    It handles `SidelaneError`, FastAPI's `RequestValidationError`, and Starlette's `HTTPException`.
     """
     if isinstance(error, RequestValidationError):
         return invalid_response(error)
+    if isinstance(error, HTTPException):
+        if is_unreadable_body(error):
+            return unreadable_response()
+        return problem_response(Problem(status=error.status_code, detail=str(error.detail)), dict(error.headers or {}))
     return error_response(error if isinstance(error, SidelaneError) else SidelaneError())
+
+
+def is_unreadable_body(error: HTTPException) -> bool:
+    """Return whether FastAPI raised this for a body that it could not read, for another reason than a syntax error."""
+    return error.status_code == HTTPStatus.BAD_REQUEST and error.detail == _UNREADABLE
 
 
 class ProblemRoute(APIRoute):
@@ -121,6 +140,10 @@ class ProblemRoute(APIRoute):
                 if saved is not None:  # the dependency that saved them does not see this error
                     await saved.remove()
                 return error_response(error) if isinstance(error, SidelaneError) else invalid_response(error)
+            except HTTPException as error:
+                if not is_unreadable_body(error):
+                    raise
+                return unreadable_response()
 
         return handle
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from sidelane.processes.child import connect_to_parent
 from sidelane.processes.exit_code import Exit
+from sidelane.processes.logs import log_to_stderr
 from sidelane.worker.child_main import find_task
 from sidelane.worker.child_protocol import pack, unpack
 from sidelane.worker.worker import Worker
@@ -20,7 +21,7 @@ async def main(descriptor: int) -> NoReturn:
     """Work for the parent at the other end of this socket, and exit, even if a task's thread still runs."""
     reader, writer = await connect_to_parent(descriptor)
     options = unpack(await reader.readline())
-    log_as(options["name"], options["level"])
+    log_to_stderr(options["name"], options["level"])
     status = Exit.DONE
     try:
         await _work(options, reader, writer)
@@ -70,13 +71,6 @@ async def _drain_when_idle(worker: Worker, seconds: float) -> None:
 def loop_factory(package: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return what makes the kind of event loop that the parent runs: asyncio's own (None), or that of another package."""
     return None if package == "asyncio" else importlib.import_module(package).new_event_loop
-
-
-def log_as(name: str, level: int) -> None:
-    """Log to stderr, where the parent logs too."""
-    logging.basicConfig(
-        level=level, format=f"%(asctime)s %(levelname)-5s {name}  %(message)s", datefmt="%H:%M:%S", force=True
-    )
 
 
 if __name__ == "__main__":

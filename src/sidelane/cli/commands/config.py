@@ -60,7 +60,7 @@ def _redacted(name: str, value: Any) -> Any:
     """Return a setting's value without secrets."""
     if name == "secret":
         return MASK if value else ""
-    if name == "store":
+    if name == "store" or (isinstance(value, str) and "://" in value):
         return redact_url(value)
     return value
 

@@ -15,10 +15,10 @@ from typing import Annotated
 import typer
 
 from sidelane.cli.options import Concurrency, LogLevel, QueueSlots, level_of, slots_by_queue, worker_arguments
-from sidelane.cli.output.logs import use_colours
 from sidelane.model.errors import ConfigurationError, MissingExtra
 from sidelane.processes.child import CliProcess
 from sidelane.processes.exit_code import Exit, describe_exit
+from sidelane.processes.logs import use_colours
 from sidelane.processes.supervisor import SupervisedProcess, process_names
 
 BACKLOG = 512

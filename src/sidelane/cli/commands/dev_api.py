@@ -8,9 +8,9 @@ import typer
 
 from sidelane.cli.locate import load_object
 from sidelane.cli.options import LogLevel, Parent, level_of
-from sidelane.cli.output.logs import log_to_stderr
 from sidelane.model.errors import ConfigurationError
 from sidelane.processes.child import exit_with_parent
+from sidelane.processes.logs import log_to_stderr
 
 GRACEFUL_TIMEOUT = 1
 """Seconds that open event streams have to end when the process stops; clients resume them on the next process."""

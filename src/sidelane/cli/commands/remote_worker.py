@@ -8,8 +8,8 @@ import typer
 from sidelane.app import Sidelane
 from sidelane.cli.locate import load_lane
 from sidelane.cli.options import Concurrency, LogLevel, WorkersLane, level_of
-from sidelane.cli.output.logs import log_to_stderr
 from sidelane.cli.worker_main import run_and_exit, run_worker, task_names
+from sidelane.processes.logs import log_to_stderr
 from sidelane.transports.contract import Endpoint
 from sidelane.transports.endpoints import parse
 

@@ -20,10 +20,10 @@ from sidelane.cli.options import (
     slots_by_queue,
     worker_arguments,
 )
-from sidelane.cli.output.logs import log_to_stderr
 from sidelane.cli.worker_main import run_and_exit, run_worker, task_names
 from sidelane.external.task import external_tasks
 from sidelane.processes.child import CliProcess, exit_with_parent
+from sidelane.processes.logs import log_to_stderr
 from sidelane.processes.supervisor import Supervisor, process_names
 from sidelane.stores.factory import redact_url
 from sidelane.tasks.internal_queues import without_internal

@@ -4,13 +4,13 @@ import time
 from typing import Protocol, Self
 
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from sidelane.admin.documents import batch_document
 from sidelane.cli.output.console import output, print_json_line, stderr, write
 from sidelane.cli.output.job_detail import follow_up_label
 from sidelane.cli.output.states import DOTS, STYLES
+from sidelane.cli.output.tables import facts_grid
 from sidelane.cli.output.time_format import duration, relative_time, timestamp
 from sidelane.model.batch import BatchRecord
 
@@ -78,13 +78,7 @@ def print_batch(record: BatchRecord) -> None:
         ("retention", duration(record.spec.retention)),
         ("jobs", f"sidelane jobs list --batch {record.id}"),
     ]
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in facts:
-        if value:
-            grid.add_row(f"  {name}", value)
-    write(console, grid)
+    write(console, facts_grid(facts))
 
 
 def batch_line(record: BatchRecord, now: float, width: int) -> Text:

@@ -16,9 +16,10 @@ from sidelane.admin.jobs import JobDetail, JobView, due_later, users_follow_ups
 from sidelane.callbacks.status import CallbackRecord
 from sidelane.cli.output.console import output, warning, write
 from sidelane.cli.output.states import DOTS, STYLES, attempts, one_line, run_time, state_text
-from sidelane.cli.output.tables import Columns, fit_table
+from sidelane.cli.output.tables import Columns, facts_grid, fit_table
 from sidelane.cli.output.time_format import duration, relative_time, timestamp
 from sidelane.model.job import FINISHED, Failure, FollowUp, JobRecord, State
+from sidelane.model.printable import printable_line
 from sidelane.model.worker import QueuePosition, WorkerInfo
 from sidelane.tasks.placeholders import BATCH, FAILURE_OF_PARENT, RESULT_OF_PARENT
 
@@ -96,20 +97,14 @@ def _facts(detail: JobDetail, now: float) -> RenderableType:
         ("events", str(record.last) if record.last else ""),
         ("retention", duration(spec.retention)),
     ]
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in facts:
-        if value:
-            grid.add_row(f"  {name}", value)
-    return grid
+    return facts_grid(facts)
 
 
 def _sections(record: JobRecord, partial: str) -> list[tuple[str, RenderableType]]:
     sections: list[tuple[str, RenderableType]] = [("Arguments", _json(record.spec.arguments))]
     if record.progress is not None:
         progress = json.loads(record.progress)
-        sections.append(("Progress", f"{progress['percent']:g} %  {progress.get('message', '')}"))
+        sections.append(("Progress", Text(f"{progress['percent']:g} %  {progress.get('message', '')}")))
     if record.result is not None:
         sections.append(("Result", _json(record.result)))
     elif partial:
@@ -121,7 +116,8 @@ def _sections(record: JobRecord, partial: str) -> list[tuple[str, RenderableType
 
 def _failure(failure: Failure, now: float) -> RenderableType:
     problem = failure.problem
-    message = f"{problem.status} {failure.error}" if failure.error else problem_text(problem.document())
+    error = f"{problem.status} {failure.error}" if failure.error else problem_text(problem.document())
+    message = one_line(error, len(error))
     head = Text.assemble(f"attempt {failure.attempt}", (f"  {_when(failure.at, now)}", "dim"), "  ", (message, "red"))
     if not failure.traceback:
         return head
@@ -147,7 +143,7 @@ def _limits(record: JobRecord) -> Text:
     lines = []
     for limit in record.spec.limits:
         size = f"{limit.max:,} at once" if limit.window is None else f"{limit.max:,} per {duration(limit.window)}"
-        line = Text.assemble(limit.id, (f"  {size}, {limit.on_limit}", "dim"))
+        line = Text.assemble(printable_line(limit.id), (f"  {size}, {limit.on_limit}", "dim"))
         if limit.id == record.waiting_for_limit and record.state is State.QUEUED:
             line.append("  waiting for this limit", "magenta")
         lines.append(line)

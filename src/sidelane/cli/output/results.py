@@ -10,6 +10,7 @@ from rich.text import Text
 from sidelane.admin.actions import ActionResult, Status
 from sidelane.admin.documents import Document
 from sidelane.cli.output.console import interactive, output, print_json, stderr
+from sidelane.model.printable import printable_line
 from sidelane.processes.exit_code import Exit
 
 EXITS = {Status.DONE: Exit.DONE, Status.FAILED: Exit.FAILED, Status.NOT_FOUND: Exit.UNKNOWN}
@@ -28,7 +29,7 @@ def print_results(results: Sequence[ActionResult], *, as_json: bool, key: str = 
         for result in results:
             done = result.status is Status.DONE
             console = output() if done else stderr()
-            console.print(Text.assemble(CHECK if done else CROSS, result.name, "  ", result.message))
+            console.print(Text.assemble(CHECK if done else CROSS, printable_line(f"{result.name}  {result.message}")))
     raise typer.Exit(max(EXITS[result.status] for result in results))
 
 
@@ -71,7 +72,7 @@ class BulkProgress:
         """Print the number of changed items, and the first errors."""
         output().print(Text.assemble(CHECK, self._summary()))
         for name, error in list(self.errors.items())[:MAX_ERRORS]:
-            stderr().print(Text.assemble(CROSS, name, f"  not {self._past_tense}: {error}"))
+            stderr().print(Text.assemble(CROSS, printable_line(f"{name}  not {self._past_tense}: {error}")))
         more = len(self.errors) - MAX_ERRORS
         if more > 0:
             stderr().print(Text.assemble(CROSS, f"{more:,} more were not {self._past_tense}"))

@@ -1,11 +1,13 @@
-"""Tables that fit the terminal: columns are dropped, shortened or wrapped if there is not enough space."""
+"""Tables that fit the terminal: columns are dropped, shortened or wrapped if there is not enough space. Cells have one line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from sidelane.model.printable import printable_line
 
 GUTTER = 2
 
@@ -30,6 +32,7 @@ class Columns:
 
 def fit_table(console: Console, columns: Columns, rows: Sequence[Sequence[Text]]) -> Table:
     """Return a table that fits the console. Cells are complete unless their column is shrinkable or wrapping."""
+    rows = [[*map(_on_one_line, row)] for row in rows]
     needed = {header: _min_width(columns, index, rows) for index, header in enumerate(columns.headers)}
     for header in columns.droppable:
         if sum(needed.values()) <= console.width:
@@ -52,6 +55,22 @@ def fit_table(console: Console, columns: Columns, rows: Sequence[Sequence[Text]]
             row[index].no_wrap = columns.headers[index] not in columns.wrapping
         table.add_row(*(row[index] for index in indexes))
     return table
+
+
+def facts_grid(facts: Sequence[tuple[str, RenderableType]]) -> Table:
+    """Return names with their values, one below the other, without those that are empty. A string is on one line."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        if value:
+            grid.add_row(f"  {name}", printable_line(value) if isinstance(value, str) else value)
+    return grid
+
+
+def _on_one_line(cell: Text) -> Text:
+    line = printable_line(cell.plain)
+    return cell if line == cell.plain else cell.blank_copy(line)
 
 
 def _min_width(columns: Columns, index: int, rows: Sequence[Sequence[Text]]) -> int:

@@ -1,7 +1,6 @@
 """Live view of a job: in a terminal, or as JSON lines."""
 
 import json
-import sys
 import time
 from contextlib import aclosing
 from typing import Protocol
@@ -12,12 +11,13 @@ from rich.text import Text
 
 from sidelane.admin.documents import event_document, job_document, parse_json, problem_text
 from sidelane.admin.job_notices import WorkerLookup, find_worker
-from sidelane.cli.output.console import interactive, print_json_line, stderr, warning
+from sidelane.cli.output.console import interactive, print_json_line, print_text, stderr, warning
 from sidelane.cli.output.states import DOTS, STYLES, state_text
 from sidelane.cli.output.time_format import duration
 from sidelane.client.client import Client
 from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN, Event
 from sidelane.model.job import JobRecord, State
+from sidelane.model.printable import printable_line
 
 
 class WatchView(Protocol):
@@ -84,7 +84,7 @@ class TerminalView:
         if name == TOKEN:
             self._token(data["text"])
         elif name == PROGRESS:
-            self._show_progress(data["percent"], data.get("message") or "")
+            self._show_progress(data["percent"], printable_line(data.get("message") or ""))
         elif name == ATTEMPT:
             self._streamed = False
             self._print(Text(f"↻ attempt {data['attempt']}: the output starts again", "yellow"))
@@ -106,7 +106,7 @@ class TerminalView:
         if record.started is not None and record.ended is not None:
             message.append(f" after {duration(record.ended - record.started)}", "dim")
         if problem := data.get("problem"):
-            message.append(f": {problem_text(problem)}")
+            message.append(f": {printable_line(problem_text(problem))}")
         self._print(message)
 
     def close(self) -> None:
@@ -115,8 +115,7 @@ class TerminalView:
 
     def _token(self, text: str) -> None:
         self._stop_bar()
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        print_text(text)
         self._streamed = True
         self._in_line = not text.endswith("\n") if text else self._in_line
 
@@ -135,7 +134,7 @@ class TerminalView:
                 BarColumn(40),
                 TextColumn("{task.percentage:3.0f} %"),
                 TimeElapsedColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),  # a message is no markup
             )
             self._bar = Progress(*columns, console=self._stderr)
             self._progress = self._bar.add_task("", total=100)
@@ -149,8 +148,7 @@ class TerminalView:
 
     def _end_line(self) -> None:
         if self._in_line:
-            sys.stdout.write("\n")
-            sys.stdout.flush()
+            print_text("\n")
             self._in_line = False
 
 

@@ -47,6 +47,11 @@ INVALID_SPECS = (
     JobSpec(id="", task="t", retention=math.nan),
     JobSpec(id="", task="t", id_retention=math.nan),
     JobSpec(id="", task="t", limits=(slot_limit(0, "wait"),)),
+    JobSpec(id="", task="t", key="k" * 513),
+    JobSpec(id="", task="t", labels={f"label-{number}": "" for number in range(65)}),
+    JobSpec(id="", task="t", labels={"n" * 129: ""}),
+    JobSpec(id="", task="t", labels={"": "nameless"}),
+    JobSpec(id="", task="t", labels={"name": "v" * 513}),
 )
 """Specs that every store must refuse."""
 

@@ -200,6 +200,67 @@ class LogReaders(StoreSuite):
         assert ([event.name for event in reading.events], reading.gap) == (["end", "token"], False)
 
 
+class NewestEvents(StoreSuite):
+    """A log is read backwards in pages, so that its length does not matter."""
+
+    async def test_the_newest_events_come_oldest_first_and_include_the_end(self, store: Store) -> None:
+        await finish(store, await start(store, *specs("a")), Succeeded("1"), *tokens("one", "two", "three"))
+        events = await read_log(store, "a")
+        for limit in range(1, 6):
+            page = await store.read_last("a", limit=limit)
+            assert page is not None
+            assert list(page.events) == events[-limit:], limit
+            assert (page.last, page.gap, page.ended) == (4, False, True)
+
+    async def test_the_newest_events_before_a_number_are_those_below_it(self, store: Store) -> None:
+        await finish(store, await start(store, *specs("a")), Succeeded("1"), *tokens(*"abcdefg"))
+        events = await read_log(store, "a")
+        for before in range(1, 11):
+            for limit in (1, 3, 100):
+                page = await store.read_last("a", before=before, limit=limit)
+                assert page is not None
+                assert list(page.events) == events[: before - 1][-limit:], (before, limit)
+
+    async def test_the_newest_events_of_a_running_job_have_no_end(self, store: Store) -> None:
+        await append_tokens(store, await start(store, *specs("a")), 1, "one", "two")
+        page = await store.read_last("a")
+        assert page is not None
+        assert [json.loads(event.data) for event in page.events] == ["one", "two"]
+        assert (page.last, page.ended) == (2, False)
+
+    async def test_the_newest_events_include_the_end_that_a_requeue_has_undone(self, store: Store) -> None:
+        await finish(store, await start(store, *specs("a")), Succeeded("1"), *tokens("one"))
+        await store.requeue(["a"])
+        await append_tokens(store, await claim_job(store, "a"), 1, "two")
+        page = await store.read_last("a", limit=2)
+        assert page is not None
+        assert [event.name for event in page.events] == ["end", "token"]
+
+    async def test_a_long_log_is_read_backwards_in_pages(self, store: Store) -> None:
+        claimed = await start(store, *specs("a"))
+        await append_tokens(store, claimed, 1, *(str(n) for n in range(1000)))
+        texts: list[str] = []
+        before: int | None = None
+        while (page := await store.read_last("a", before=before, limit=130)) and page.events:
+            texts = [json.loads(event.data) for event in page.events] + texts
+            before = page.events[0].number
+        assert texts == [str(n) for n in range(1000)]
+
+    async def test_a_page_of_large_events_is_shorter_than_its_limit(self, store: Store) -> None:
+        claimed = await start(store, *specs("a"))
+        await append_tokens(store, claimed, 1, *(letter * 200_000 for letter in "abcdef"))
+        page = await store.read_last("a")
+        assert page is not None
+        assert [json.loads(event.data)[0] for event in page.events] == ["e", "f"]
+
+    async def test_an_unknown_job_has_no_newest_events_and_an_empty_log_an_empty_page(self, store: Store) -> None:
+        assert await store.read_last("unknown") is None
+        await submit(store, *specs("a"))
+        page = await store.read_last("a")
+        assert page is not None
+        assert (page.events, page.last, page.ended) == ((), 0, False)
+
+
 class AppendOrdinals(StoreSuite):
     """Ordinals of an attempt's entries prevent double writes (rules 3 and 17)."""
 

@@ -1,5 +1,6 @@
 """Submits: one durable job per id, one result per spec."""
 
+from dataclasses import replace
 from typing import Any
 
 from sidelane.conformance.stores.actions import (
@@ -18,6 +19,9 @@ from sidelane.model.batch import BatchSpec
 from sidelane.model.job import (
     DAY,
     FINISHED,
+    MAX_LABEL_NAME,
+    MAX_LABELS,
+    MAX_TEXT,
     REMOVED,
     FollowUp,
     JobRecord,
@@ -95,6 +99,28 @@ class Submits(StoreSuite):
             refused = await submit_rejected(store, JobSpec(id="a", task="t", **marked))
             assert mark in refused.problem.detail
         assert await store.get(["a"]) == [None]
+
+    async def test_texts_and_labels_have_bounds(self, store: Store) -> None:
+        most = {f"label-{number}": "" for number in range(MAX_LABELS - 1)} | {"n" * MAX_LABEL_NAME: "v" * MAX_TEXT}
+        (largest,) = specs("a")
+        largest = replace(largest, user="ü" * MAX_TEXT, key="k" * MAX_TEXT, labels=most)
+        await submit(store, largest)
+        assert (await record(store, "a")).spec == largest
+        excessive: list[tuple[dict[str, Any], str]] = [
+            ({name: "x" * (MAX_TEXT + 1)}, f"The {name} has 513 characters")
+            for name in ("task", "queue", "user", "key", "unique", "parent", "trace", "batch")
+        ]
+        excessive += [
+            ({"labels": most | {"one-more": ""}}, "There are 65 labels"),
+            ({"labels": {"n" * (MAX_LABEL_NAME + 1): ""}}, "a name of 129 characters"),
+            ({"labels": {"": ""}}, "a name of 0 characters"),
+            ({"labels": {"name": "v" * (MAX_TEXT + 1)}}, "a value of 513 characters"),
+        ]
+        for fields, reason in excessive:
+            refused = await submit_rejected(store, replace(largest, id="b", **fields))
+            assert refused.problem.status == 422
+            assert reason in refused.problem.detail
+        assert await store.get(["b"]) == [None]
 
     async def test_submitting_an_id_twice_makes_one_job(self, store: Store) -> None:
         await submit(store, *specs("a", user="u"))

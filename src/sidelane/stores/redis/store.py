@@ -136,6 +136,11 @@ class RedisStore:
         answer = await self._reads((job_id, *cursor, limit))
         return None if answer is None else replies.event_page_of(job_id, answer)
 
+    async def read_last(self, job_id: str, *, before: int | None = None, limit: int = 500) -> EventPage | None:
+        number = "" if before is None else before
+        answer = await self._server.run("read_last", job_id, number, limit, _MAX_READ_SIZE)
+        return None if answer is None else replies.event_page_of(job_id, answer)
+
     def watch(self, *topics: str) -> AbstractAsyncContextManager[Subscription]:
         return self._notifier.watch(topics)
 

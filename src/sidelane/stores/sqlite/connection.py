@@ -4,6 +4,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +40,7 @@ class Database:
         check_version(apsw.sqlite_lib_version())
         self._check_folder()
         with translate_errors(self.path):
+            self._create_file()
             connection = self._open(_READ_WRITE)
             try:
                 retry_while_busy(lambda: self._prepare(connection), self.busy_timeout)
@@ -87,6 +89,12 @@ class Database:
             raise StoreMisconfigured(
                 f"The folder of the store {self.path} does not exist: create it, or change SIDELANE_STORE."
             )
+
+    def _create_file(self) -> None:
+        """Create the file for its owner alone; SQLite gives the log beside it the same mode. An existing file keeps its mode."""
+        if self.shared:
+            with suppress(OSError):  # it exists, or SQLite finds out why it cannot be created
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _prepare(self, connection: apsw.Connection) -> None:
         """Create the schema in an empty file; refuse the file of another program or another schema version."""

@@ -1,10 +1,11 @@
-"""Event log of a job: `append`, `read`, and writing events (rule 17).
+"""Event log of a job: `append`, `read`, `read_last`, and writing events (rule 17).
 
 Event numbers have no gaps. A new epoch marks where the log may have lost its tail in a crash, so that later numbers cannot be
 confused with lost ones. The end event of a finished job has no row: its number, time and data follow from the job's row.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from sidelane.model.event import END, PROGRESS, Cursor, Event, EventPage, NewEvent, gap_event
 from sidelane.model.ids import new_epoch
@@ -76,7 +77,7 @@ def read(tx: Transaction, job_id: str, after: Cursor | None, limit: int) -> Even
     found = tx.first(SQL.job, job_id)
     if found is None:
         return None
-    seq, state, epoch, last, ended, result, problem = found
+    seq, state, epoch, last, *_ = found
     finished = state > RUNNING
     number = 0 if after is None else after.number
     gap = False
@@ -84,18 +85,37 @@ def read(tx: Transaction, job_id: str, after: Cursor | None, limit: int) -> Even
         at_end = finished and (after.epoch, number) == (epoch, last)
         gap = not at_end and not tx.first(SQL.has_event, seq, number, after.epoch)
         number = 0 if gap else number
-    events, complete = _read_page(tx, seq, number, limit)
+    events, complete = _read_page(tx, SQL.events_after, seq, number, limit)
     if finished and number < last and complete and len(events) < limit:
-        data = end_event_payload(job_id, STATES[state], result, load_problem(problem) if problem else None)
-        events.append(Event(last, epoch, ended, END, data))
+        events.append(_end_event(job_id, found))
     return EventPage(tuple(events), last, gap, finished)
 
 
-def _read_page(tx: Transaction, seq: int, number: int, limit: int) -> tuple[list[Event], bool]:
-    """Return a page of the events after a number, and whether no more events follow."""
+def read_last(tx: Transaction, job_id: str, before: int | None, limit: int) -> EventPage | None:
+    """Return the newest events with numbers below `before` (None: of all), up to `limit`, oldest first."""
+    found = tx.first(SQL.job, job_id)
+    if found is None:
+        return None
+    seq, state, _, last, *_ = found
+    finished = state > RUNNING
+    stop = last + 1 if before is None else before
+    end = [_end_event(job_id, found)] if finished and stop > last else []
+    events, _ = _read_page(tx, SQL.events_before, seq, stop, limit - len(end))
+    return EventPage((*reversed(events), *end), last, ended=finished)
+
+
+def _end_event(job_id: str, found: tuple[Any, ...]) -> Event:
+    """Return the end event of a finished job, from what `SQL.job` returned."""
+    _, state, epoch, last, ended, result, problem = found
+    data = end_event_payload(job_id, STATES[state], result, load_problem(problem) if problem else None)
+    return Event(last, epoch, ended, END, data)
+
+
+def _read_page(tx: Transaction, sql: str, seq: int, number: int, limit: int) -> tuple[list[Event], bool]:
+    """Return a page of the events after or before a number, and whether it has all of them."""
     events: list[Event] = []
     size = 0
-    for row in tx.connection.execute(SQL.events, (seq, number, limit + 1)):
+    for row in tx.connection.execute(sql, (seq, number, limit + 1)):
         if len(events) >= limit or size > MAX_PAGE_BYTES:
             return events, False
         events.append(Event(*row))

@@ -17,6 +17,10 @@ SELECT j.seq, j.state, j.epoch, j.last, j.ended, r.result, r.problem FROM jobs j
 -- Parameters: job, number, epoch.
 SELECT 1 FROM events WHERE job = ? AND number = ? AND epoch = ?
 
--- :events
+-- :events_after
 -- Parameters: job, after, limit. Rows: number, epoch, at, name, data.
 SELECT number, epoch, at, name, data FROM events WHERE job = ? AND number > ? ORDER BY number LIMIT ?
+
+-- :events_before
+-- Parameters: job, before, limit. Rows: number, epoch, at, name, data.
+SELECT number, epoch, at, name, data FROM events WHERE job = ? AND number < ? ORDER BY number DESC LIMIT ?

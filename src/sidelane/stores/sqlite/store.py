@@ -17,7 +17,7 @@ from sidelane.stores.chunking import Cost, chunks, cost_of_append, cost_of_one, 
 from sidelane.stores.contract import Subscription
 from sidelane.stores.sqlite.batches import get_batch, open_batch, seal_batch
 from sidelane.stores.sqlite.connection import Database
-from sidelane.stores.sqlite.event_log import append, read
+from sidelane.stores.sqlite.event_log import append, read, read_last
 from sidelane.stores.sqlite.executor import ReadExecutor, WriteExecutor
 from sidelane.stores.sqlite.health import durability_warnings
 from sidelane.stores.sqlite.notifications import Notifier, Version, versions_of
@@ -115,6 +115,9 @@ class SqliteStore:
 
     async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> EventPage | None:
         return await self._read(read, job_id, after, limit)
+
+    async def read_last(self, job_id: str, *, before: int | None = None, limit: int = 500) -> EventPage | None:
+        return await self._read(read_last, job_id, before, limit)
 
     def watch(self, *topics: str) -> AbstractAsyncContextManager[Subscription]:
         return self._notifier.watch(topics, self._versions if self._readers else None)

@@ -1,9 +1,14 @@
-"""Log format for people: `12:03:11 INFO  w1  job … failed for good`, with tracebacks below."""
+"""Log format for people: `12:03:11 INFO  w1  job … failed for good`, with tracebacks below.
+
+Messages repeat foreign text, e.g. errors of tasks. What it says cannot look like another record, or act on a terminal.
+"""
 
 import logging
 import os
 import sys
 from typing import TextIO
+
+from sidelane.model.printable import printable, printable_line
 
 COLOURS = {
     logging.DEBUG: "2",
@@ -23,11 +28,14 @@ VERBOSE_LOGGERS = ("aiobotocore", "aiohttp", "asyncio", "botocore", "google", "g
 
 
 class LogFormatter(logging.Formatter):
-    """One line per record, prefixed with the worker name and, for the application's own loggers, the logger name."""
+    """One line per record, prefixed with the worker name and, for the application's own loggers, the logger name.
+
+    Further lines of a message, and tracebacks, are indented.
+    """
 
     def __init__(self, worker: str, *, coloured: bool) -> None:
         super().__init__(datefmt="%H:%M:%S")
-        self._worker = f"{worker}  " if worker else ""
+        self._worker = f"{printable_line(worker)}  " if worker else ""
         self._coloured = coloured
 
     def format(self, record: logging.LogRecord) -> str:
@@ -36,17 +44,16 @@ class LogFormatter(logging.Formatter):
         time = self.formatTime(record, self.datefmt)
         if self._coloured:
             level, time = f"\x1b[{COLOURS.get(record.levelno, '0')}m{level}\x1b[0m", f"\x1b[2m{time}\x1b[0m"
-        text = f"{time} {level} {self._worker}{logger}{record.getMessage()}"
-        for more in (
+        parts = [
+            record.getMessage(),
             getattr(record, "traceback", ""),
             self.formatException(record.exc_info) if record.exc_info else "",
-        ):
-            if more:
-                text += "\n" + "\n".join(f"    {line}" for line in more.rstrip().splitlines())
-        return text
+        ]
+        lines = [line for part in parts for line in printable(part.rstrip()).split("\n") if part]
+        return f"{time} {level} {self._worker}{logger}" + "\n    ".join(lines)
 
 
-def log_to_stderr(worker: str, level: str) -> None:
+def log_to_stderr(worker: str, level: str | int) -> None:
     """Send this process's log to stderr, from `level` up. An empty `worker` omits the prefix."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LogFormatter(worker, coloured=use_colours(sys.stderr)))
