@@ -29,6 +29,7 @@ from sidelane.model.worker import WorkerInfo
 from sidelane.stores.contract import Store, job_topic, queue_topic
 from sidelane.stores.factory import open_store
 from sidelane.stores.redis import notifications
+from sidelane.stores.redis.preflight import SCHEMA
 from tests.contract.servers import EVERY_KIND, RunningServer
 from tests.stores.short_timeouts import short_timeouts
 
@@ -154,7 +155,7 @@ async def test_a_read_only_replica_is_refused_at_open_and_unavailable_later(
 
 
 @pytest.mark.parametrize(
-    ("schema", "words"), [(99, "newer Sidelane"), (3, "before the first release .*another .name=")]
+    ("schema", "words"), [(SCHEMA + 1, "newer Sidelane"), (SCHEMA - 1, "before the first release .*another .name=")]
 )
 async def test_keys_of_another_schema_are_refused(
     server: RunningServer, store: Store, admin: "Redis", schema: int, words: str

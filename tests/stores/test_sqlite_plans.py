@@ -67,8 +67,9 @@ def test_a_frequent_statement_uses_its_index(store: SqliteStore, sql: str, index
     [
         (Query(batch="b"), "jobs_batch"),
         (Query(parent="p"), "jobs_parent"),
-        (Query(key="k"), "jobs_key"),
-        (Query(user="u"), "jobs_user"),
+        (Query(key="k"), "jobs_key "),
+        (Query(user="u"), "jobs_user "),
+        (Query(key="k", user="u"), "jobs_user_key"),
     ],
 )
 def test_listing_jobs_of_one_batch_parent_key_or_user_uses_an_index(

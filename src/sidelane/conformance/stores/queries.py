@@ -58,6 +58,7 @@ class JobQueries(StoreSuite):
         assert await found(store, Query(user="u")) == ["c", "a"]
         assert await found(store, Query(key="k")) == ["d", "a"]
         assert await found(store, Query(key="k", user="u")) == ["a"]
+        assert await found(store, Query(key="k", user="v", task="answer")) == []
         assert await found(store, Query(parent="a")) == ["b"]
         assert await found(store, Query(batch="many")) == ["d", "c"]
         assert await found(store, Query(batch="many", user="u")) == ["c"]
@@ -102,6 +103,18 @@ class JobQueries(StoreSuite):
         assert await found(store, Query(user="a%_*[b]'\"")) == ["a"]
         assert await found(store, Query(labels={"a.b": "$.c"})) == ["a"]
         assert await found(store, Query(user="a%")) == []
+
+    async def test_a_user_and_a_key_find_the_jobs_of_this_user_with_this_key(self, store: Store) -> None:
+        pairs = [("u", "k"), ("u", "kk"), ("uk", "k"), ("1:u", "k"), ("é", "k"), (None, "k"), ("u", "k")]
+        await submit(store, *(JobSpec(id=f"j{n}", task="t", user=user, key=key) for n, (user, key) in enumerate(pairs)))
+        assert await found(store, Query(user="u", key="k")) == ["j6", "j0"]
+        assert await found(store, Query(user="u", key="k", limit=1)) == ["j6"]
+        for number, (user, key) in enumerate(pairs[1:5], 1):
+            assert await found(store, Query(user=user, key=key)) == [f"j{number}"]
+        assert await found(store, Query(key="k")) == ["j6", "j5", "j4", "j3", "j2", "j0"]
+        await store.cancel(["j6"])
+        assert await store.remove(["j6"]) == [True]
+        assert await found(store, Query(user="u", key="k")) == ["j0"]
 
 
 class QueuePositions(StoreSuite):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sidelane.coalescing import CallCoalescer
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.event import Cursor, EventPage
-from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, State, Submission, Tombstone
+from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.json_text import escape_surrogates, is_storable
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
@@ -120,7 +120,7 @@ class RedisStore:
         before = "" if query.before is None else str(query.before)
         fields = arguments.query_fields(query)
         while len(found) < query.limit and not query.finds_nothing:
-            before, *answers = await self._server.run("list_jobs", _index(query), before, MAX_ITEMS, *fields)
+            before, *answers = await self._server.run("list_jobs", before, MAX_ITEMS, *fields)
             records = map(replies.record_of, answers)
             found += [replace(record, history=()) for record in records if replies.matches_labels(record, query)]
             if not before:
@@ -243,15 +243,6 @@ class RedisStore:
             arguments = [argument for item in chunk for argument in encode(item)]
             answers += await self._server.run(verb, len(chunk), *arguments)
         return answers
-
-
-def _index(query: Query) -> str:
-    """Return the index to read: the one that is likely to hold the fewest jobs."""
-    for name in ("key", "parent", "batch", "user"):
-        value = getattr(query, name)
-        if value is not None:
-            return f"{name}:{value}"
-    return "failed" if query.states == frozenset({State.FAILED}) else "all"
 
 
 def _storable(spec: JobSpec) -> JobSpec:

@@ -1,4 +1,4 @@
--- Schema 5. Applied once, in one transaction, to an empty file.
+-- Schema 6. Applied once, in one transaction, to an empty file.
 --
 -- Columns that change with every step are in the small rows of `jobs`. Columns that never change (`specs`) or may be large (`results`,
 -- `events`, `failures`) have tables of their own, so that a step rewrites little. Times are seconds since 1970, durations seconds.
@@ -64,6 +64,7 @@ CREATE INDEX jobs_abandon ON jobs (abandon_at) WHERE state < 3 AND abandon_at IS
 CREATE INDEX jobs_remove ON jobs (remove_at) WHERE state > 2;
 CREATE INDEX jobs_failed ON jobs (seq) WHERE state = 4;
 CREATE INDEX jobs_key ON jobs (key) WHERE key IS NOT NULL;
+CREATE INDEX jobs_user_key ON jobs (user, key) WHERE key IS NOT NULL AND user <> '';
 CREATE INDEX jobs_parent ON jobs (parent) WHERE parent IS NOT NULL;
 CREATE INDEX jobs_cascade ON jobs (parent) WHERE cascade = 1 AND state < 3;
 CREATE INDEX jobs_batch ON jobs (batch) WHERE batch IS NOT NULL;

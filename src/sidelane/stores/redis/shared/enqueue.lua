@@ -7,6 +7,7 @@
 --       unique                   hash: <user><unique key> to the unfinished job that has it
 --       all, failed              zset: jobs by sequence
 --       user:<user>, key:<key>, parent:<parent>, batch:<batch>   zset: the jobs of each by sequence
+--       user_key:<user><key>     zset: the jobs of a user with a key by sequence
 --       children:<job>           set: its unfinished children
 --       cascade_children:<job>   set: those of them that are cancelled with it and are not cancelled yet
 --       prune_jobs               zset: finished jobs without unfinished children by the end of their retention
@@ -57,6 +58,9 @@ local function indexes_of(row)
     if value then
       names[#names + 1] = kind .. ':' .. value
     end
+  end
+  if row[KEY] and row[USER] ~= '' then
+    names[#names + 1] = user_key_index(row[USER], row[KEY])
   end
   return names
 end

@@ -41,6 +41,11 @@ local prune_times = {}
 local wake_workers -- set in wake_workers.lua
 local on_commit = {} -- functions that `commit` calls, the last first, because it may add work for the earlier ones
 
+-- Return the name of the index of a user's jobs with a key.
+local function user_key_index(user, key)
+  return 'user_key:' .. length_prefixed(user) .. key
+end
+
 local function row_of(id)
   local row = rows[id]
   if row == nil then
