@@ -36,6 +36,14 @@ def test_streamed_text_is_not_printed_again_as_the_result(driver: StoreDriver, s
     assert sidelane("jobs", "watch", "one").stdout == "Because it is.\n"
 
 
+def test_the_result_of_a_truncated_log_is_printed_whole(driver: StoreDriver, sidelane: Command) -> None:
+    lease = driver.claim(driver.submit("one", max_log_size=30))
+    driver.finish(lease, Succeeded('"Because it is."'), *TOKENS)
+    result = sidelane("jobs", "watch", "one")
+    assert result.stdout == "Because \nBecause it is.\n"
+    assert "the log is full" in result.stderr
+
+
 def test_a_failed_job_exits_with_1_and_prints_its_problem(driver: StoreDriver, sidelane: Command) -> None:
     driver.finish(driver.claim(driver.submit("one")), Failed(FAILURE))
     result = sidelane("jobs", "watch", "one")

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from sidelane.conformance.stores.actions import claim, claim_job, event_texts, finish, ids, record, start, submit
+from sidelane.conformance.stores.actions import (
+    claim,
+    claim_job,
+    event_texts,
+    finish,
+    ids,
+    record,
+    start,
+    submit,
+    tokens,
+)
 from sidelane.model.job import FINISHED, FollowUp, JobSpec, Rejection, State
 from sidelane.model.outcome import Succeeded
 from sidelane.model.worker import ClaimRequest
@@ -28,13 +38,14 @@ async def test_the_largest_numbers_round_trip(store: Store) -> None:
     largest = 2**63 - 1
     spec = JobSpec(
         id="a", task="t", version=largest, priority=-largest, max_worker_losses=largest, retention=math.inf, expires=0.1 + 0.2,
-        deadline=math.inf, abandon_after=1e-9,
+        deadline=math.inf, abandon_after=1e-9, max_log_size=largest,
     )  # fmt: skip
     never = JobSpec(id="b", task="t", delay=math.inf)
     await submit(store, spec, never)
     assert (await record(store, "a")).spec == spec
     assert (await record(store, "b")).due == math.inf
-    assert await finish(store, await claim_job(store, "a"), Succeeded("1"))
+    assert await finish(store, await claim_job(store, "a"), Succeeded("1"), *tokens("text"))
+    assert await event_texts(store, "a") == ["text", "end"]
     assert (await record(store, "a")).state is State.SUCCEEDED
     await store.cancel(["b"])
 

@@ -69,6 +69,8 @@ def test_parameters_that_cannot_be_passed_by_name_are_rejected(lane: Sidelane) -
     [
         ({"timeout": 0}, "timeout=0: this is a number of seconds above 0"),
         ({"deadline": -1}, "deadline=-1"),
+        ({"max_log_size": -1}, "max_log_size=-1: this is a whole number of bytes, not below 0"),
+        ({"max_log_size": 1.5}, "max_log_size=1.5"),
         ({"max_worker_losses": -1}, "max_worker_losses=-1: this is a number, not below 0"),
         ({"priority": 5000}, "priorities go from -1000 to 1000"),
         ({"version": 0}, "versions go from 1 to 999"),
@@ -80,6 +82,16 @@ def test_the_error_of_an_invalid_policy_names_the_task(lane: Sidelane, policy: T
 
     with pytest.raises(TaskDeclarationError, match=f"Task 'task': .*{words}"):
         lane.task(**policy)(task)
+
+
+def test_a_job_has_the_log_size_of_its_task(lane: Sidelane) -> None:
+    @lane.task(max_log_size=1000)
+    async def talk() -> None: ...
+
+    @lane.task
+    async def plain() -> None: ...
+
+    assert (talk.call().spec().max_log_size, plain.call().spec().max_log_size) == (1000, 16 * 2**20)
 
 
 def test_retry_needs_at_least_one_attempt() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import httpx2
 import jsonschema
@@ -69,6 +70,18 @@ async def test_emitted_events_keep_their_names(client: httpx2.AsyncClient) -> No
     assert frames[1].data == {"percent": 50, "message": "drawing"}
     assert frames[2].data == {"text": "zwölf\n\r\u2028 lines", "nothing": None, "infinite": None}
     assert frames[3].data == frames[5].data["result"] == {"title": "<chart>", "points": [0.0]}
+
+
+async def test_a_full_log_is_truncated_before_the_end_and_the_result_is_whole(
+    client: httpx2.AsyncClient, service: Service
+) -> None:
+    task = service.lane.registry.tasks["talk"]
+    task.policy = replace(task.policy, max_log_size=50)
+    _, *logged, end = await streamed(client, "talk", words=20)
+    assert [frame.event for frame in logged] == ["token", "token", "truncated"]
+    assert (logged[-1].data, logged[-1].id is None) == ({}, False)
+    assert end.data["result"].split() == [f"word{number}" for number in range(20)]
+    jsonschema.validate(logged[-1].data, event_schemas()["truncated"], jsonschema.Draft202012Validator)
 
 
 @pytest.mark.parametrize("name", ["echo", "talk", "draw", "flaky", "broken", "upstream", "no_credit", "slow"])

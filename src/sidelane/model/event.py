@@ -15,8 +15,9 @@ ATTEMPT = "attempt"
 END = "end"
 JOB = "job"
 GAP = "gap"
+TRUNCATED = "truncated"
 
-RESERVED = frozenset({PROGRESS, TOKEN, ATTEMPT, END, JOB, GAP, "open", "message", "error"})
+RESERVED = frozenset({PROGRESS, TOKEN, ATTEMPT, END, JOB, GAP, TRUNCATED, "open", "message", "error"})
 """Event names with a published meaning, or one to a browser's EventSource. Tasks cannot emit them."""
 
 NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
@@ -33,6 +34,10 @@ class NewEvent:
 def gap_event(missing: int) -> NewEvent:
     """Return the event that says how many of the events written next a crash has lost (rule 17)."""
     return NewEvent(GAP, f'{{"missing":{missing}}}')
+
+
+TRUNCATED_EVENT = NewEvent(TRUNCATED, "{}")
+"""The last event of a full log before its end."""
 
 
 def token_event(text: str, limit: int) -> NewEvent:

@@ -11,6 +11,9 @@ from sidelane.model.problem import Problem
 
 DAY = 86_400.0
 
+MAX_LOG_SIZE = 16 * 2**20
+"""Default maximum size of a job's log: the bytes of the names and data of its events."""
+
 MAX_TEXT = 512
 """Characters of a user, a key, a label's value, or any other text of a job apart from its arguments."""
 
@@ -77,6 +80,7 @@ class JobSpec:
     placeholders: Mapping[str, str] = field(
         default_factory=dict
     )  # sources of arguments that are filled in at its start
+    max_log_size: int = MAX_LOG_SIZE  # bytes of its events; what is beyond it is dropped
     id_retention: float = 0.0  # min. time for which its id stays taken after its removal
 
 

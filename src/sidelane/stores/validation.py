@@ -19,7 +19,7 @@ _MAX_INTEGER = 2**63 - 1
 
 _TEXTS = ("task", "queue", "user", "key", "unique", "parent", "trace", "batch")
 _OPTIONAL = frozenset({"user", "key", "unique", "parent", "trace", "batch"})
-_INTEGERS = ("version", "priority", "max_worker_losses", "max_queued")
+_INTEGERS = ("version", "priority", "max_worker_losses", "max_queued", "max_log_size")
 _DURATIONS = ("delay", "run_at", "expires", "deadline", "retention", "abandon_after", "id_retention")
 _texts, _integers, _durations = attrgetter(*_TEXTS), attrgetter(*_INTEGERS), attrgetter(*_DURATIONS)
 

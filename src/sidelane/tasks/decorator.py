@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from sidelane.model.durations import to_seconds
 from sidelane.model.errors import ArgumentsError, TaskDeclarationError
+from sidelane.model.job import MAX_LOG_SIZE
 from sidelane.model.limit import LimitPolicy, validate_limits
 from sidelane.model.options import PRIORITIES, Callback, Callbacks, callbacks_of
 from sidelane.model.queue import Queue
@@ -121,6 +122,7 @@ def _policy(fields: TaskOptions, queue: Queue, settings: Settings) -> Policy:
         expires=to_seconds(fields.get("expires")),
         deadline=to_seconds(fields.get("deadline")),
         max_worker_losses=fields.get("max_worker_losses", 3),
+        max_log_size=fields.get("max_log_size", MAX_LOG_SIZE),
         priority=fields.get("priority", 0),
         on_disconnect=fields.get("on_disconnect", "continue"),
     )
@@ -145,6 +147,9 @@ def _policy_errors(task: Task[..., Any, Any]) -> list[str]:
         for name, amount in amounts.items()
         if not (isinstance(amount, int | float) and amount >= 0)
     ]
+    size: object = policy.max_log_size
+    if not (isinstance(size, int) and size >= 0):
+        errors.append(f"max_log_size={size!r}: this is a whole number of bytes, not below 0.")
     if policy.priority not in PRIORITIES:
         errors.append(f"priority={policy.priority}: priorities go from -1000 to 1000, higher first.")
     if task.version not in VERSIONS:

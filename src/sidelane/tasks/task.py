@@ -14,7 +14,7 @@ from sidelane.model.codec import check_size
 from sidelane.model.durations import to_seconds
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, ConfigurationError
 from sidelane.model.ids import new_id
-from sidelane.model.job import REMOVED, FollowUp, JobRecord, JobSpec, Lease, State, texts_of
+from sidelane.model.job import MAX_LOG_SIZE, REMOVED, FollowUp, JobRecord, JobSpec, Lease, State, texts_of
 from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit
 from sidelane.model.options import Callback, Disconnect, OptionFields, Options
@@ -55,6 +55,7 @@ class Policy:
     expires: float | None = None
     deadline: float | None = None
     max_worker_losses: int = 3
+    max_log_size: int = MAX_LOG_SIZE
     priority: int = 0
     limits: tuple[NamedLimit, ...] = ()  # with those of its queue
     max_queued: int | None = None
@@ -273,6 +274,7 @@ class Call(Generic[R_co]):
             expires=policy.expires if options.expires is None else options.expires,
             deadline=policy.deadline if options.deadline is None else options.deadline,
             max_worker_losses=policy.max_worker_losses,
+            max_log_size=policy.max_log_size,
             isolable=self.task.isolable,
             retention=policy.retention,
             abandon_after=None if on_disconnect == "continue" else to_seconds(on_disconnect.after),

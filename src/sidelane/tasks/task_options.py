@@ -18,8 +18,9 @@ class PolicyOptions(TypedDict, total=False):
     """The policy of a task, wherever it runs. Durations are seconds or a timedelta.
 
     `timeout` bounds one attempt, `deadline` all of them, `expires` the wait for the first. `max_worker_losses` is the number of
-    worker losses that a job survives, `retention` how long it is kept after its end. `limits` apply to each of its jobs, beside
-    those of its queue. `callback`, one or several of `Webhook` and `MessageCallback`, is sent for each of its jobs.
+    worker losses that a job survives, `retention` how long it is kept after its end. Events beyond `max_log_size` bytes are
+    dropped. `limits` apply to each of its jobs, beside those of its queue. `callback`, one or several of `Webhook` and
+    `MessageCallback`, is sent for each of its jobs.
     """
 
     queue: str
@@ -28,6 +29,7 @@ class PolicyOptions(TypedDict, total=False):
     expires: Duration | None
     deadline: Duration | None
     max_worker_losses: int
+    max_log_size: int
     priority: int
     limits: Sequence[LimitPolicy]
     retention: Duration

@@ -11,6 +11,7 @@ The table of events is published and frozen: members are added, never changed or
 | any other | yes | the task's own | the task emitted it |
 | `gap` | no | `GapData` | the cursor is no longer in the log: the log follows from its beginning |
 | `gap` | yes | `GapData`, with `missing` | that many events were lost at this place |
+| `truncated` | yes | `TruncatedData` | the log is full: only its end follows |
 | `end` | yes | `EndData` | once, and last: how the job ended |
 
 The stream of a batch has two events, without ids: `batch`, a `BatchDocument`, first and after every change, and `end`, last.
@@ -24,7 +25,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sidelane.model.batch import BatchRecord
-from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN
+from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN, TRUNCATED
 from sidelane.model.job import JobRecord, State
 from sidelane.model.worker import QueuePosition
 from sidelane.web.problems import ProblemDocument
@@ -215,6 +216,10 @@ class GapData(EventData):
     missing: int | None = Field(None, ge=1, description="How many events were lost at this place.")
 
 
+class TruncatedData(EventData):
+    """The log is full. Later events are dropped, except its end."""
+
+
 class EndData(EventData):
     """How the job ended: with `result` if it succeeded, with `problem` if it failed. A batch has neither."""
 
@@ -232,6 +237,7 @@ JOB_EVENTS: dict[str, type[BaseModel]] = {
     PROGRESS: ProgressData,
     TOKEN: TokenData,
     GAP: GapData,
+    TRUNCATED: TruncatedData,
     END: EndData,
 }
 

@@ -15,7 +15,7 @@ from sidelane.cli.output.console import interactive, print_json_line, print_text
 from sidelane.cli.output.states import DOTS, STYLES, state_text
 from sidelane.cli.output.time_format import duration
 from sidelane.client.client import Client
-from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN, Event
+from sidelane.model.event import ATTEMPT, END, GAP, JOB, PROGRESS, TOKEN, TRUNCATED, Event
 from sidelane.model.job import JobRecord, State
 from sidelane.model.printable import printable_line
 
@@ -92,6 +92,9 @@ class TerminalView:
             missing = data.get("missing")
             message = f"… {missing} events were lost" if missing else "… some events are no longer stored"
             self._print(Text(message, "yellow"))
+        elif name == TRUNCATED:
+            self._streamed = False  # the result is printed whole
+            self._print(Text("… the log is full: later events are dropped", "yellow"))
         else:
             self._print(Text.assemble((f"{name} ", "bold"), json.dumps(data, ensure_ascii=False)))
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from sidelane.model.batch import BatchSpec
+from sidelane.model.event import PROGRESS, TRUNCATED_EVENT, NewEvent
 from sidelane.model.job import JobSpec, Lease, State
 
 
@@ -38,10 +39,22 @@ class ReferenceJob:
     reported: set[Lease] = field(default_factory=set)  # every lease whose result counted
     seen: int = 0  # entries of this attempt
     gaps: int = 0  # gaps in the ordinals of this attempt
+    log_size: int = 0  # bytes of its events, also of the one that truncated its log
     result: str | None = None
     progress: str | None = None
     log: list[ExpectedEvent] = field(default_factory=list)
     removed: bool = False
+
+    def write(self, entry: NewEvent) -> None:
+        """Write one event, or a truncated event if it is the first that exceeds the maximum size of the log."""
+        if self.log_size > self.spec.max_log_size:
+            return
+        self.log_size += len(entry.name.encode()) + len(entry.data.encode())
+        fits = self.log_size <= self.spec.max_log_size
+        written = entry if fits else TRUNCATED_EVENT
+        self.log.append(ExpectedEvent(written.name, written.data, (self.attempt, self.gaps)))
+        if written.name == PROGRESS:
+            self.progress = written.data
 
     def is_expired(self, now: float) -> bool:
         """Return True if this queued job can only fail."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sidelane.conformance.model.reference_job import ExpectedEvent, ReferenceBatch, ReferenceJob
 from sidelane.model.batch import BatchSpec
-from sidelane.model.event import END, GAP, PROGRESS, NewEvent
+from sidelane.model.event import END, NewEvent, gap_event
 from sidelane.model.job import REMOVED, UNFINISHED, JobSpec, Lease, State
 from sidelane.model.limit import Limit
 from sidelane.model.outcome import (
@@ -155,15 +155,13 @@ class ReferenceStore:
     def _append(self, job: ReferenceJob, first: int, entries: Sequence[NewEvent]) -> None:
         missing = first - job.seen - 1
         if missing > 0:
-            job.gaps += 1
             job.seen = first - 1
-            job.log.append(ExpectedEvent(GAP, f'{{"missing":{missing}}}', (job.attempt, job.gaps)))
+            job.gaps += 1
+            job.write(gap_event(missing))
         for ordinal, entry in enumerate(entries, first):
             if ordinal > job.seen:
                 job.seen = ordinal
-                job.log.append(ExpectedEvent(entry.name, entry.data, (job.attempt, job.gaps)))
-                if entry.name == PROGRESS:
-                    job.progress = entry.data
+                job.write(entry)
 
     def finish(self, report: AttemptResult) -> bool:
         """Return whether the result counts, and finish or requeue the job."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import NewEvent
-from sidelane.model.job import FINISHED, REMOVED, Failure, FollowUp, JobSpec, State
+from sidelane.model.job import FINISHED, MAX_LOG_SIZE, REMOVED, Failure, FollowUp, JobSpec, State
 from sidelane.model.limit import Limit
 from sidelane.model.outcome import Cancelled, Dispatched, Failed, Lost, Outcome, Released, Retried, Succeeded
 from sidelane.model.problem import Problem
@@ -113,6 +113,7 @@ specs = st.builds(
     follow_ups=follow_ups,
     limits=limits,
     max_queued=st.sampled_from([None, None, None, 3]),
+    max_log_size=st.sampled_from([MAX_LOG_SIZE, MAX_LOG_SIZE, 0, 20]),
     batch=st.sampled_from([None, None, "m"]),
     cascade=st.booleans(),
 ).map(_without_undefined_order)

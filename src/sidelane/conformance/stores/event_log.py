@@ -1,6 +1,7 @@
 """Event log: numbers without gaps, exact cursors, and the end as the last event (rules 17 and 18)."""
 
 import json
+from dataclasses import replace
 
 from sidelane.conformance.stores.actions import (
     LEASE,
@@ -20,9 +21,10 @@ from sidelane.conformance.stores.actions import (
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.event import Cursor, Event, NewEvent
-from sidelane.model.outcome import EventAppend, Released, Retried, Succeeded
+from sidelane.model.job import MAX_LOG_SIZE, JobSpec
+from sidelane.model.outcome import Dispatched, EventAppend, Released, Retried, Succeeded
 from sidelane.stores.clock import ManualClock
-from sidelane.stores.contract import Store
+from sidelane.stores.contract import Store, job_topic
 
 
 def after(event: Event) -> Cursor:
@@ -338,3 +340,88 @@ class AppendOrdinals(StoreSuite):
         reading = await store.read("a", after=Cursor(events[0].epoch, 2))
         assert reading is not None
         assert reading.gap
+
+
+class LogSize(StoreSuite):
+    """A log has at most `max_log_size` bytes of names and data. What is beyond them is dropped behind a truncated event."""
+
+    async def test_the_first_event_that_exceeds_the_size_is_replaced_by_a_truncated_event(self, store: Store) -> None:
+        claimed = await start(store, replace(*specs("a"), max_log_size=20))
+        assert await append_tokens(store, claimed, 1, "12345", "é", "x", "y")
+        events = await read_log(store, "a")
+        assert [(event.number, event.name, event.data) for event in events] == [
+            (1, "token", '"12345"'),
+            (2, "truncated", "{}"),
+        ]
+
+    async def test_a_log_of_exactly_its_maximum_size_is_complete(self, store: Store) -> None:
+        claimed = await start(store, replace(*specs("a"), max_log_size=3 * len('token"x"')))
+        await append_tokens(store, claimed, 1, "a", "b")
+        await finish(store, claimed, Succeeded("1"), *tokens("c"), ordinal=3)
+        assert await event_texts(store, "a") == ["a", "b", "c", "end"]
+
+    async def test_sizes_are_those_of_utf_8(self, store: Store) -> None:
+        for job_id, size, expected in ("a", 10, ["stage"]), ("b", 9, ["truncated"]):
+            claimed = await start(store, replace(*specs(job_id), max_log_size=size))
+            entries = (NewEvent("stage", '"\u4f60"'),)
+            await store.append([EventAppend(lease=claimed.lease, ordinal=1, entries=entries)])
+            assert await event_texts(store, job_id) == expected
+
+    async def test_dropped_events_count_as_seen_and_leave_no_gap(self, store: Store) -> None:
+        claimed = await start(store, replace(*specs("a"), max_log_size=0))
+        assert await append_tokens(store, claimed, 1, "one", "two")
+        assert (await record(store, "a")).ordinal == 2
+        assert await append_tokens(store, claimed, 3, "three")
+        assert await append_tokens(store, claimed, 2, "two", "three", "four")
+        assert (await record(store, "a")).ordinal == 4
+        assert await append_tokens(store, claimed, 9, "nine")
+        assert await event_texts(store, "a") == ["truncated"]
+
+    async def test_the_end_is_never_dropped_and_the_job_goes_on(self, store: Store) -> None:
+        claimed = await start(store, replace(*specs("a"), max_log_size=0))
+        assert await finish(store, claimed, Succeeded('"a long result"'), *tokens("one", "two"))
+        assert await event_texts(store, "a") == ["truncated", "end"]
+        assert (await record(store, "a")).result == '"a long result"'
+
+    async def test_a_log_is_truncated_once_across_attempts_and_requeues(self, store: Store, clock: ManualClock) -> None:
+        first = await start(store, replace(*specs("a"), max_log_size=8))
+        await append_tokens(store, first, 1, "1", "2")
+        await finish(store, first, Retried(failure()), *tokens("3"), ordinal=3)
+        await append_tokens(store, await claim_job(store, "a", worker="dies"), 1, "4")
+        await pass_time(store, clock, 3 * LEASE)
+        await finish(store, await claim_job(store, "a"), Succeeded("1"), *tokens("5"))
+        await store.requeue(["a"])
+        await finish(store, await claim_job(store, "a"), Succeeded("2"), *tokens("6"))
+        assert await event_texts(store, "a") == ["1", "truncated", "end", "end"]
+
+    async def test_attempts_share_the_size_of_the_log(self, store: Store) -> None:
+        first = await start(store, replace(*specs("a"), max_log_size=16))
+        await finish(store, first, Retried(failure()), *tokens("1"))
+        await finish(store, await claim_job(store, "a"), Released(), *tokens("2"))
+        await append_tokens(store, await claim_job(store, "a"), 1, "3")
+        assert await event_texts(store, "a") == ["1", "2", "truncated"]
+
+    async def test_a_dispatched_job_keeps_the_size_of_its_log(self, store: Store) -> None:
+        claimed = await start(store, replace(*specs("a"), max_log_size=8))
+        assert await finish(store, claimed, Dispatched(60.0, JobSpec(id="send", task="send")), *tokens("1"))
+        assert await append_tokens(store, claimed, 2, "2", "3")
+        assert await event_texts(store, "a") == ["1", "truncated"]
+
+    async def test_progress_is_that_of_the_log(self, store: Store) -> None:
+        claimed = await start(store, replace(*specs("a"), max_log_size=25))
+        entries = tuple(NewEvent("progress", f'{{"percent": {percent}}}') for percent in (10, 20))
+        await store.append([EventAppend(lease=claimed.lease, ordinal=1, entries=entries)])
+        assert (await record(store, "a")).progress == '{"percent": 10}'
+
+    async def test_a_dropped_append_gives_no_hint(self, store: Store) -> None:
+        claimed = await start(store, replace(*specs("a"), max_log_size=0))
+        await append_tokens(store, claimed, 1, "one")
+        async with store.watch(job_topic("a")) as hints:
+            await append_tokens(store, claimed, 2, "two")
+            assert not await hints.wait(0.2)
+
+    async def test_the_size_is_stored_with_the_job(self, store: Store) -> None:
+        for job_id, size in ("a", 5), ("b", MAX_LOG_SIZE), ("c", 2**62):
+            spec = replace(*specs(job_id), max_log_size=size)
+            await submit(store, spec)
+            assert (await record(store, job_id)).spec == spec

@@ -10,7 +10,7 @@ from sidelane.conformance.stores.clock_jumps import ClockJumps
 from sidelane.conformance.stores.connections import ConcurrentCalls, Connections, WorkerWakeups
 from sidelane.conformance.stores.contention import Contention
 from sidelane.conformance.stores.deadlines import AbandonedJobs, Deadlines
-from sidelane.conformance.stores.event_log import AppendOrdinals, EventLog, LogReaders, NewestEvents
+from sidelane.conformance.stores.event_log import AppendOrdinals, EventLog, LogReaders, LogSize, NewestEvents
 from sidelane.conformance.stores.external_tasks import (
     Dispatching,
     ExternalJobCancellation,
@@ -55,6 +55,7 @@ class OneConnection(
     LogReaders,
     NewestEvents,
     AppendOrdinals,
+    LogSize,
     AttemptOutcomes,
     FollowUps,
     Cancellation,

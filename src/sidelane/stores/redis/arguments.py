@@ -48,10 +48,11 @@ def submission_fields(spec: JobSpec) -> list[Any]:
 
 
 def fields_of(spec: JobSpec) -> list[Any]:
-    """Return the 22 fields in the order of `enqueue.lua`. Integers that a Lua number cannot hold exactly go as text."""
+    """Return the 23 fields in the order of `enqueue.lua`. Integers that a Lua number cannot hold exactly go as text."""
     return [
         spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), *_PLAIN_FIELDS(spec),
         _follow_ups(spec.follow_ups), *_limits(spec.limits), spec.batch, spec.cascade, spec.id_retention, spec.isolable,
+        spec.max_log_size,
     ]  # fmt: skip
 
 

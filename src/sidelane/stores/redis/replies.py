@@ -93,6 +93,7 @@ class Row(NamedTuple):
     external: Any
     isolable: bool
     isolated: bool
+    log_space: Any
 
 
 def load_row(packed: str) -> Row:

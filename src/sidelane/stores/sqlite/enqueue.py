@@ -67,7 +67,7 @@ def return_to_queue(tx: Transaction, row: Row, *, delay: float = 0.0, finished_n
     tx.execute(
         SQL.return_to_queue,
         row.seq, state, due, duration, row.failures, row.worker_losses, finished_nonce or row.finished_nonce, row.epoch,
-        row.last, row.progress, row.expires_at, row.isolated,
+        row.last, row.progress, row.expires_at, row.isolated, row.log_space,
     )  # fmt: skip
     if state == READY:
         fair_queue.push(tx, row.user_queue, row.seq)
@@ -106,7 +106,7 @@ def _job_values(seq: int, spec: JobSpec, applied: AppliedLimits, now: float) -> 
     return (
         seq, spec.id, spec.task, spec.version, spec.queue, spec.priority, spec.user or "", spec.key, spec.unique,
         spec.parent, state, due, delay, now, expires_at, deadline_at, spec.retention, flags_of(spec.follow_ups),
-        applied.flags, spec.batch, int(spec.cascade),
+        applied.flags, spec.batch, int(spec.cascade), spec.max_log_size,
     )  # fmt: skip
 
 
@@ -115,5 +115,5 @@ def _spec_values(seq: int, spec: JobSpec, applied: AppliedLimits) -> tuple[objec
         seq, escape_surrogates(spec.arguments), dump_labels(spec.labels), spec.delay, spec.run_at, spec.expires,
         spec.deadline, spec.max_worker_losses, int(spec.isolable), spec.abandon_after, spec.trace,
         dump_follow_ups(spec.follow_ups), applied.text, spec.max_queued, dump_labels(spec.placeholders),
-        spec.id_retention,
+        spec.id_retention, spec.max_log_size,
     )  # fmt: skip

@@ -4,10 +4,10 @@ Event numbers have no gaps. A new epoch marks where the log may have lost its ta
 confused with lost ones. The end event of a finished job has no row: its number, time and data follow from the job's row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sidelane.model.event import END, PROGRESS, Cursor, Event, EventPage, NewEvent, gap_event
+from sidelane.model.event import END, PROGRESS, TRUNCATED_EVENT, Cursor, Event, EventPage, NewEvent, gap_event
 from sidelane.model.ids import new_epoch
 from sidelane.model.job import end_event_payload
 from sidelane.model.json_text import escape_surrogates
@@ -33,37 +33,58 @@ def _append(tx: Transaction, append: EventAppend) -> bool:
         return False
     written = append_events(tx, row, append.ordinal, append.entries) if append.entries else row
     if written != row:
-        tx.execute(SQL.set_position, written.ordinal, written.epoch, written.last, written.progress, row.seq)
-        tx.changes.jobs.add(row.id)
+        tx.execute(
+            SQL.set_position,
+            written.ordinal, written.epoch, written.last, written.progress, written.log_space, row.seq,
+        )  # fmt: skip
+        if written.last != row.last:
+            tx.changes.jobs.add(row.id)
     return True
 
 
 def append_events(tx: Transaction, row: Row, ordinal: int, entries: Sequence[NewEvent]) -> Row:
     """Write the events that are not in the log yet, and return the row as the caller must write it.
 
-    The first of `entries` has this `ordinal`. If events before it are missing, a `gap` event opens a new epoch.
+    The first of `entries` has this `ordinal`. If events before it are missing, a `gap` event opens a new epoch. What exceeds the
+    maximum size of the log is only counted, and a `truncated` event takes its place.
     """
     missing = ordinal - row.ordinal - 1
     if not entries and missing <= 0:
         return row
+    ordinal, space = max(row.ordinal, ordinal + len(entries) - 1), row.log_space
+    if space is None:
+        return row._replace(ordinal=ordinal)
     if missing > 0:
         # the log lost its tail in a crash: readers may have seen lost events whose numbers are now used again
         row = row._replace(epoch=new_epoch())
         new = [gap_event(missing), *entries]
     else:
         new = [*entries[-missing:]]
-    number = row.last
+    fitting, space = _fitting(new, space)
     progress = row.progress
     events = []
-    for number, entry in enumerate(new, row.last + 1):
-        events.append(
-            (row.seq, number, row.epoch, tx.now, escape_surrogates(entry.name), escape_surrogates(entry.data))
-        )
+    for number, entry in enumerate(fitting, row.last + 1):
+        events.append((row.seq, number, row.epoch, tx.now, entry.name, entry.data))
         if entry.name == PROGRESS:
             progress = number
     if events:
         tx.execute_many(SQL.insert_event, events)
-    return row._replace(ordinal=max(row.ordinal, ordinal + len(entries) - 1), last=number, progress=progress)
+    return row._replace(ordinal=ordinal, last=row.last + len(events), progress=progress, log_space=space)
+
+
+def _fitting(entries: Iterable[NewEvent], space: int) -> tuple[list[NewEvent], int | None]:
+    """Return the entries that fit into so many bytes, as stored, and the space that is left.
+
+    If one does not fit, a `truncated` event replaces it and all later ones, and no space is left: None.
+    """
+    fitting: list[NewEvent] = []
+    for entry in entries:
+        stored = NewEvent(escape_surrogates(entry.name), escape_surrogates(entry.data))
+        space -= len(stored.name.encode()) + len(stored.data.encode())
+        if space < 0:
+            return [*fitting, TRUNCATED_EVENT], None
+        fitting.append(stored)
+    return fitting, space
 
 
 def persist_end_event(tx: Transaction, row: Row, result: str | None, problem: str | None) -> None:

@@ -34,7 +34,7 @@ def finish_job(tx: Transaction, row: Row, finish: Finish, *, finished_nonce: str
     tx.execute(
         SQL.finish,
         row.seq, CODES[finish.state], tx.now, row.failures, row.worker_losses, finished_nonce or row.finished_nonce,
-        row.epoch, row.last + 1, row.progress,
+        row.epoch, row.last + 1, row.progress, row.log_space,
     )  # fmt: skip
     if finish.result is not None or finish.problem is not None:
         result = None if finish.result is None else escape_surrogates(finish.result)

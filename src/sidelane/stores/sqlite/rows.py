@@ -54,6 +54,7 @@ class Row(NamedTuple):
     epoch: int
     last: int
     progress: int | None
+    log_space: int | None
     ended: float | None
 
     @property
@@ -100,7 +101,7 @@ def record_by_seq(tx: Transaction, seq: int) -> JobRecord:
 
 def _with_history(tx: Transaction, found: tuple[Any, ...]) -> JobRecord:
     """Return the record of a row of the statement `record`, with its failures and worker losses if it has any."""
-    failures, worker_losses, seq = found[30], found[31], found[27]
+    failures, worker_losses, seq = found[31], found[32], found[28]
     return record(found, _history(tx, seq) if failures or worker_losses else ())
 
 
@@ -150,7 +151,7 @@ def _spec(columns: list[Any]) -> JobSpec:
     (
         job_id, task, version, arguments, queue, user, priority, key, unique, labels, delay, run_at,
         expires_in, deadline, max_worker_losses, isolable, retention, abandon_after, parent, trace, follow_ups,
-        limits, max_queued, batch, cascade, placeholders, id_retention,
+        limits, max_queued, batch, cascade, placeholders, id_retention, max_log_size,
     ) = columns  # fmt: skip
     return JobSpec(
         id=job_id,
@@ -180,4 +181,5 @@ def _spec(columns: list[Any]) -> JobSpec:
         cascade=bool(cascade),
         placeholders=load_labels(placeholders),
         id_retention=id_retention,
+        max_log_size=max_log_size,
     )

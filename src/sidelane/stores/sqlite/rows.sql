@@ -5,7 +5,7 @@
 -- Rows in the order that `rows.record` unpacks. A condition on j is appended.
 SELECT j.id, j.task, j.version, s.arguments, j.queue, j.user, j.priority, j.key, j.unique_key, s.labels, s.delay, s.run_at,
        s.expires_in, s.deadline, s.max_worker_losses, s.isolable, j.retention, s.abandon_after, j.parent, s.trace, s.follow_ups,
-       s.limits, s.max_queued, j.batch, j.cascade, s.placeholders, s.id_retention,
+       s.limits, s.max_queued, j.batch, j.cascade, s.placeholders, s.id_retention, s.max_log_size,
        j.seq, j.state, j.attempt, j.failures, j.worker_losses, j.isolated, j.ends, j.submitted, j.due, j.started, j.ended,
        j.cancel_requested, j.blocked_by, j.worker, j.nonce, j.last, p.data, r.result, r.problem, j.ordinal
   FROM jobs j
@@ -17,7 +17,7 @@ SELECT j.id, j.task, j.version, s.arguments, j.queue, j.user, j.priority, j.key,
 -- Rows in the order of `rows.Row`. A condition is appended.
 SELECT seq, id, queue, priority, user, batch, state, attempt, failures, worker_losses, isolated, ends, expires_at, deadline_at,
        follow_up_flags, limit_flags, CASE WHEN limit_flags THEN (SELECT limits FROM specs WHERE specs.seq = jobs.seq) END, blocked_by,
-       cancel_requested, worker, nonce, finished_nonce, ordinal, epoch, last, progress, ended
+       cancel_requested, worker, nonce, finished_nonce, ordinal, epoch, last, progress, log_space, ended
   FROM jobs
 
 -- :history

@@ -46,7 +46,8 @@ CREATE TABLE jobs (
     ordinal          INTEGER NOT NULL DEFAULT 0,   -- how many events of this attempt are in the log
     epoch            INTEGER NOT NULL DEFAULT 0,   -- of the newest part of its log
     last             INTEGER NOT NULL DEFAULT 0,   -- number of the newest event; the end event of a finished job has no row
-    progress         INTEGER                  -- number of the newest progress event
+    progress         INTEGER,                 -- number of the newest progress event
+    log_space        INTEGER                  -- bytes that its log may still grow by; null: the log is truncated
 ) STRICT;
 
 -- A claim filters by columns of the index, so that it does not look up the jobs it skips.
@@ -86,7 +87,8 @@ CREATE TABLE specs (
     limits            TEXT,                   -- one per line
     max_queued        INTEGER,
     placeholders      TEXT,
-    id_retention      REAL NOT NULL
+    id_retention      REAL NOT NULL,
+    max_log_size      INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE results (

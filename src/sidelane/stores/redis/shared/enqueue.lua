@@ -120,7 +120,7 @@ local function new_row(fields)
   row[STARTED], row[ENDED], row[ABANDON_AT], row[CANCEL_REQUESTED] = false, false, false, false
   row[WORKER], row[NONCE], row[FINISHED_NONCE], row[PROGRESS], row[PROBLEM], row[HAS_TIMER] = false, false, false, false, false, false
   row[ORDINAL], row[EPOCH], row[LAST], row[RESULT], row[ID_RETENTION], row[EXTERNAL] = 0, 0, 0, false, fields[21], false
-  row[ISOLABLE], row[ISOLATED] = fields[22], false
+  row[ISOLABLE], row[ISOLATED], row[LOG_SPACE] = fields[22], false, fields[23]
   return row
 end
 

@@ -6,32 +6,44 @@
 
 -- Append the entries that the log does not have yet (names and data in turn). `ordinal` is that of the first entry. If entries before
 -- it are missing, the log lost its tail in a crash: readers may have seen events whose numbers are now used again. A new epoch
--- begins then, with a `gap` event. Returns whether the row has changed.
+-- begins then, with a `gap` event. What exceeds the maximum size of the log is only counted, and a `truncated` event takes its place.
 local function append_events(id, row, ordinal, entries)
   local count, missing = #entries / 2, ordinal - row[ORDINAL] - 1
   if count == 0 and missing <= 0 then
-    return false
+    return
+  end
+  local first = math.max(row[ORDINAL] + 1 - ordinal, 0) + 1
+  row[ORDINAL] = math.max(row[ORDINAL], ordinal + count - 1)
+  if not row[LOG_SPACE] then
+    return
   end
   if missing > 0 then
     row[EPOCH] = new_epoch()
   end
   local header = row[EPOCH] .. ' ' .. float_text(NOW) .. '\n'
   local events = {}
-  if missing > 0 then
-    row[LAST] = row[LAST] + 1
-    events[1] = header .. 'gap\n{"missing":' .. string.format('%.0f', missing) .. '}'
-  end
-  for index = math.max(row[ORDINAL] + 1 - ordinal, 0) + 1, count do
-    local name = entries[2 * index - 1]
+  local function add(name, data)
+    local size = #name + #data
+    row[LOG_SPACE] = row[LOG_SPACE] >= size and row[LOG_SPACE] - size
+    if not row[LOG_SPACE] then
+      name, data = 'truncated', '{}'
+    end
     row[LAST] = row[LAST] + 1
     if name == 'progress' then
       row[PROGRESS] = row[LAST]
     end
-    events[#events + 1] = header .. name .. '\n' .. entries[2 * index]
+    events[#events + 1] = header .. name .. '\n' .. data
+  end
+  if missing > 0 then
+    add('gap', '{"missing":' .. string.format('%.0f', missing) .. '}')
+  end
+  for index = first, count do
+    if not row[LOG_SPACE] then
+      break
+    end
+    add(entries[2 * index - 1], entries[2 * index])
   end
   in_chunks('RPUSH', PREFIX .. 'log:' .. id, events)
-  row[ORDINAL] = math.max(row[ORDINAL], ordinal + count - 1)
-  return #events > 0
 end
 
 -- Append the end event of a finished job, which until now was only in the row.

@@ -13,6 +13,8 @@
 --       hint:jobs         shard channel: ids of changed jobs, one per line
 --       hint:<topic>      shard channel: any other topic, an empty message
 --
+-- LOG_SPACE is the number of bytes that the log may still grow by; false: the log is truncated.
+--
 -- `Row` in replies.py has the same order of fields.
 
 local SEQUENCE, STATE, QUEUE, PRIORITY, USER, TASK, VERSION, KEY, UNIQUE, PARENT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
@@ -21,7 +23,7 @@ local LIMITS, LIMIT_KEYS, BATCH, CASCADE, BLOCKED_BY = 17, 18, 19, 20, 21
 local SUBMITTED, DUE, DELAY, ATTEMPT, FAILURES, WORKER_LOSSES, ENDS = 22, 23, 24, 25, 26, 27, 28
 local STARTED, ENDED, EXPIRES_AT, DEADLINE_AT, ABANDON_AT, CANCEL_REQUESTED = 29, 30, 31, 32, 33, 34
 local WORKER, NONCE, FINISHED_NONCE, ORDINAL, EPOCH, LAST, PROGRESS, PROBLEM, HAS_TIMER = 35, 36, 37, 38, 39, 40, 41, 42, 43
-local SPEC, RESULT, ID_RETENTION, EXTERNAL, ISOLABLE, ISOLATED = 44, 45, 46, 47, 48, 49
+local SPEC, RESULT, ID_RETENTION, EXTERNAL, ISOLABLE, ISOLATED, LOG_SPACE = 44, 45, 46, 47, 48, 49, 50
 
 local MAX_INLINE_SIZE = 256 -- bytes of a text
 

@@ -15,9 +15,15 @@ for index, id in ipairs(ids) do
   local attempt, nonce, ordinal, entries = unpack(appends[index])
   local row = row_of(id)
   replies[index] = is_lease_valid(row, attempt, nonce) and 1 or 0
-  if replies[index] == 1 and #entries > 0 and append_events(id, row, ordinal, entries) then
-    notify_job(id)
-    save_row(id, row)
+  if replies[index] == 1 and #entries > 0 then
+    local last, seen = row[LAST], row[ORDINAL]
+    append_events(id, row, ordinal, entries)
+    if row[LAST] ~= last then
+      notify_job(id)
+    end
+    if row[ORDINAL] ~= seen then
+      save_row(id, row)
+    end
   end
 end
 commit()

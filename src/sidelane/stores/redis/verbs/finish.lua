@@ -6,7 +6,7 @@
 -- Arguments: count, then for each: id, attempt, nonce, ordinal, outcome, delay, text, failure, dispatch job, count of entries, then name
 --            and data of each. Text is the result of `succeeded` or the problem of `failed` and `lost`; failure is for the history; delay
 --            is the timeout of `dispatched`; dispatch job is what sends the job to the external worker (nil: none): id, spec, list of
---            22 fields.
+--            23 fields.
 -- Returns for each: 1, or 0 if the lease is lost.
 
 -- Return a job to its queue for another attempt, or cancel it if that was requested (rule 8).

@@ -2,7 +2,7 @@
 -- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, schedules
 --
 -- Keys: those of enqueue and schedules.
--- Arguments: name, its last tick before the step, its last tick after it, the next, count of jobs, then for each: id, spec, list of 22
+-- Arguments: name, its last tick before the step, its last tick after it, the next, count of jobs, then for each: id, spec, list of 23
 --            fields.
 -- Returns: 1, or 0 if the step was taken before, or the schedule is disabled or unknown.
 

@@ -55,7 +55,10 @@ def _finish(tx: Transaction, result: AttemptResult) -> bool:
 def _dispatch(tx: Transaction, row: Row, outcome: Dispatched) -> None:
     """Let a job continue externally under its lease, and submit the job that sends the message (rule 12)."""
     timeout = outcome.timeout
-    tx.execute(SQL.dispatch, row.seq, tx.now + timeout, timeout, row.ordinal, row.epoch, row.last, row.progress)
+    tx.execute(
+        SQL.dispatch,
+        row.seq, tx.now + timeout, timeout, row.ordinal, row.epoch, row.last, row.progress, row.log_space,
+    )  # fmt: skip
     tx.changes.jobs.add(row.id)
     insert_if_absent(tx, [outcome.sending])
 

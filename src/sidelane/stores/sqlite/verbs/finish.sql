@@ -3,8 +3,8 @@
 
 -- :dispatch
 -- The job continues under its lease without a worker.
--- Parameters: seq, lease_expires, lease_duration, ordinal, epoch, last, progress.
+-- Parameters: seq, lease_expires, lease_duration, ordinal, epoch, last, progress, log_space.
 UPDATE jobs
    SET worker = NULL, claim_request = NULL, claim_position = NULL, lease_expires = ?2, lease_duration = ?3, ordinal = ?4, epoch = ?5,
-       last = ?6, progress = ?7
+       last = ?6, progress = ?7, log_space = ?8
  WHERE seq = ?1
