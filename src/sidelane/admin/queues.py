@@ -9,7 +9,7 @@ from sidelane.model.worker import QueueStats, WorkerInfo
 from sidelane.stores.contract import Store
 
 POLL_INTERVAL = 0.25
-"""Seconds between two looks at a queue that drains: stores send no hint when a job of a queue ends."""
+"""Seconds between two checks of a queue that drains. Stores send no hint when a job of a queue ends."""
 
 
 async def list_queues(store: Store) -> tuple[list[QueueStats], list[WorkerInfo]]:
@@ -45,7 +45,7 @@ async def wait_until_drained(
 ) -> dict[str, int]:
     """Wait until no job of these queues runs, at most `timeout` seconds. Return the running jobs that are left, by queue.
 
-    `on_poll` is called with the running jobs by queue after each look.
+    `on_poll` is called with the running jobs by queue after each check.
     """
     end = None if timeout is None else time.monotonic() + timeout
     while True:

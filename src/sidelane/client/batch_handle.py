@@ -40,7 +40,7 @@ class Batch(Generic[R]):
     """A handle on one batch of jobs whose results are `R`s.
 
     `jobs` are the handles on the jobs of `submit_many`, in the order of the calls, with None for a rejected one. A batch that is
-    looked up by its id has none. `rejected` are the rejected calls.
+    looked up by its id has no handles. `rejected` are the rejected calls.
     """
 
     id: str
@@ -53,11 +53,14 @@ class Batch(Generic[R]):
         return await batch_record(self.store, self.id)
 
     def follow(self) -> AsyncGenerator[BatchRecord, None]:
-        """Yield its record when it changes, the last being its end. Raises `UnknownBatch`."""
+        """Yield the batch's record when it changes, up to its end. Raises `UnknownBatch`."""
         return stream_batch(self.store, self.id)
 
     async def wait(self, timeout: float | None = None) -> BatchRecord:
-        """Wait up to `timeout` seconds (None: for ever) for its end. Raises `ResultNotReady` on timeout, `UnknownBatch`."""
+        """Wait up to `timeout` seconds (None: for ever) for the batch's end.
+
+        Raises `ResultNotReady` on timeout, and `UnknownBatch`.
+        """
         async with aclosing(stream_batch(self.store, self.id, timeout=timeout)) as records:
             async for record in records:
                 if record.ended is not None:
@@ -65,7 +68,7 @@ class Batch(Generic[R]):
         raise ResultNotReady(f"Batch {self.id!r} has not ended yet.")
 
     async def results(self, timeout: float | None = None) -> "list[R | JobError]":
-        """Wait up to `timeout` seconds for the end. Return the result of each of `jobs`, or the error that it has instead.
+        """Wait up to `timeout` seconds for the end. Return the result or the error of each of `jobs`.
 
         Raises `ResultNotReady` on timeout.
         """

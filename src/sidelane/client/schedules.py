@@ -1,4 +1,4 @@
-"""Schedules: declare them on a lane; list, enable, disable, run and delete those of its store."""
+"""Schedules: their declaration on a lane, and the actions on those of its store: list, enable, disable, run, delete."""
 
 import asyncio
 import json
@@ -79,7 +79,7 @@ class Schedules:
         _check_found(await self._client().store.set_schedule_enabled(name, False), name)
 
     async def run(self, name: str) -> Job[Any]:
-        """Submit a schedule's job now, without changing its times. Raises `UnknownSchedule`, and as a submit does."""
+        """Submit a schedule's job now, without changing the schedule's times. Raises `UnknownSchedule`, and as a submit does."""
         for record in await self.list():
             if record.schedule.name == name:
                 submission = await self._client().submit_spec(record.schedule.new_spec())

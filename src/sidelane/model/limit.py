@@ -1,4 +1,4 @@
-"""Limits: how many jobs may be unfinished or run at once, or per time, by user, task, queue or arguments (rule 14)."""
+"""Limits: how many jobs may be unfinished or run concurrently, or start per time, by user, task, queue or arguments (rule 14)."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from sidelane.model.checks import is_count
 OnLimit = Literal["reject", "wait", "replace"]
 
 Key = str | int
-"""What a limit counts by; the result of a `per` function."""
+"""The key by which a limit counts, i.e. the result of a `per` function."""
 
 Per = Literal["user", "task", "queue"] | Callable[..., Key]
 
@@ -25,9 +25,9 @@ _UNIT_NAMES = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h"
 class Limit:
     """A limit of one job, as a store keeps it: the policy, and the key that `per` returned for this job.
 
-    Without a `window` it is a number of slots: "reject" takes one from the submit to the end of the job, "wait" and "replace"
-    take one while the job runs. With a `window` (seconds) it is a rate: `max` per window, of which `burst` may come at once.
-    "reject" counts submits, "wait" counts starts.
+    Without a `window`, a limit is a number of slots. With "reject" a job takes a slot from its submit to its end, and with "wait"
+    and "replace" while it runs. With a `window` (seconds), a limit is a rate of `max` jobs per window, of which `burst` may come at
+    the same time. A rate with "reject" counts submits, and a rate with "wait" counts starts.
     """
 
     name: str  # the policy's, shown to clients and operators
@@ -39,7 +39,7 @@ class Limit:
 
     @property
     def id(self) -> str:
-        """The same for all jobs that share this limit."""
+        """Id of the limit, which is the same for all jobs that share it."""
         return f"{self.name}/{self.key}"
 
     @property
@@ -49,7 +49,7 @@ class Limit:
 
     @property
     def at_start(self) -> bool:
-        """Whether it is checked when a job starts, rather than when it is submitted."""
+        """Whether the limit is checked when a job starts, rather than when the job is submitted."""
         return self.on_limit != "reject"
 
 
@@ -63,11 +63,11 @@ class LimitHit:
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyLimit:
-    """At most so many jobs at once `per` user, task, queue, or result of a function of the task's arguments.
+    """Limits the number of concurrent jobs `per` user, task, queue, or result of a function of the task's arguments.
 
-    `on_limit`: "reject" refuses a submit (429) while so many jobs are unfinished, queued ones included. "wait" lets so many run,
-    and the others wait. "replace" cancels the oldest, and the new job starts when that has ended. Limits with the same `name`
-    share their slots.
+    `on_limit` is what happens at the limit. "reject" refuses a submit (429) while the limit's number of jobs is unfinished,
+    including queued jobs. "wait" runs that number of jobs, and the others wait. "replace" cancels the oldest job, and the new job
+    starts when the oldest has ended. Limits with the same `name` share their slots.
     """
 
     max: int
@@ -91,10 +91,10 @@ class ConcurrencyLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most so many jobs per time: "10/minute", "100/15 minutes", "5/s"; `per` as for `ConcurrencyLimit`.
+    """Limits the number of jobs per time: "10/minute", "100/15 minutes", "5/s". `per` is as for `ConcurrencyLimit`.
 
-    `burst` jobs (by default the whole number) may come at once; then one more is allowed at even intervals (GCRA). `on_limit`:
-    "reject" refuses a submit (429); "wait" delays starts, those of retries too.
+    `burst` jobs (by default the whole number) may come at the same time. After that, one more job is allowed at even intervals
+    (GCRA). With `on_limit="reject"`, a submit is refused (429). With "wait", starts are delayed, including those of retries.
     """
 
     rate: str
@@ -122,7 +122,7 @@ class RateLimit:
         )  # fmt: skip
 
     def _parsed(self) -> tuple[int, float] | None:
-        """Return the number of jobs and the seconds, or None if the rate cannot be read."""
+        """Return the number of jobs and the seconds of the rate, or None if the rate is invalid."""
         found = _RATE.fullmatch(str(self.rate))
         if found is None:
             return None
@@ -136,7 +136,7 @@ LimitPolicy = ConcurrencyLimit | RateLimit
 
 
 def validate_limits(limits: object) -> str | None:
-    """Return what is wrong with the `limits=[…]` of a declaration, or None."""
+    """Return the error in the `limits=[…]` of a declaration, or None."""
     if not isinstance(limits, list | tuple) or not all(
         isinstance(each, ConcurrencyLimit | RateLimit) for each in limits
     ):

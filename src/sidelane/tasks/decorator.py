@@ -1,4 +1,4 @@
-"""The `@lane.task(...)` decorator: its arguments, and the task types of functions of every kind."""
+"""The `@lane.task(...)` decorator: its arguments, and the task types for functions of every kind."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
@@ -26,9 +26,10 @@ VERSIONS = range(1, 1000)
 class PolicyOptions(TypedDict, total=False):
     """The policy of a task, wherever it runs. Durations are seconds.
 
-    `timeout` bounds one attempt, `deadline` all of them, `expires` the wait for the first. `max_worker_losses` is the number of
-    worker losses that a job survives, `retention` how long it is kept after its end. `limits` apply to each of its jobs, beside
-    those of its queue. `callback`, one or several of `Webhook` and `MessageCallback`, is sent for each of its jobs.
+    `timeout` bounds one attempt, `deadline` bounds all attempts together, and `expires` bounds the wait for the first attempt.
+    `max_worker_losses` is the number of worker losses that a job survives, and `retention` is how long a job is kept after its end.
+    `limits` apply to each job of the task, in addition to the limits of its queue. `callback`, one or several of `Webhook` and
+    `MessageCallback`, is sent for each job of the task.
     """
 
     queue: str

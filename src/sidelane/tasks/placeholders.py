@@ -1,4 +1,4 @@
-"""Placeholders: arguments that are filled in when a job starts, from its parent's or its batch's end."""
+"""Placeholders: arguments that are filled in when a job starts, from the end of its parent or its batch."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from sidelane.stores.contract import Store
 RESULT_OF_PARENT = "result"
 FAILURE_OF_PARENT = "failure"
 BATCH = "batch:"
-"""Sources of an argument in `JobSpec.placeholders`. The id of a batch follows `BATCH`."""
+"""The sources of an argument in `JobSpec.placeholders`. `BATCH` is followed by the id of the batch."""
 
 RETRY_DELAY = 1.0
 """Seconds after which a job is run again if its arguments could not be read from the store."""
@@ -32,18 +32,22 @@ class Placeholder:
 
 
 PREVIOUS_RESULT: Any = Placeholder(RESULT_OF_PARENT)
-"""In a call of `then=`: the result of the job that it follows. In one that follows a batch: its `FinishedBatch`."""
+"""Placeholder in a call of `then=`.
+
+It stands for the result of the preceding job, or for the `FinishedBatch` of the preceding batch.
+"""
 
 PREVIOUS_FAILURE: Any = Placeholder(FAILURE_OF_PARENT)
-"""In a call of `on_failure=`: the `FinishedJob` that it follows."""
+"""Placeholder in a call of `on_failure=`. It stands for the preceding job as a `FinishedJob`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedJob:
-    """A job that has ended, as follow-ups and callbacks get it. `problem` is its problem document; `error` is for operators only.
+    """A job that has ended, as follow-ups and callbacks get it. `problem` is its problem document, and `error` is only for
+    operators.
 
-    `at` is the time of its end (seconds since 1970). `progress` is its newest progress; in a callback of progress the job is still
-    running.
+    `at` is the time of the job's end (seconds since 1970). `progress` is the job's newest progress. In a callback of progress, the
+    job is still running.
     """
 
     id: str
@@ -64,7 +68,7 @@ class FinishedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedBatch:
-    """A batch that has ended, as follow-ups get it: "succeeded" if all its jobs did, else "failed"."""
+    """A batch that has ended, as follow-ups get it. Its `state` is "succeeded" if all its jobs succeeded, else "failed"."""
 
     id: str
     state: State
@@ -80,10 +84,11 @@ _FINISHED_BATCH: Codec[FinishedBatch] = Codec(FinishedBatch)
 
 
 async def resolve_arguments(spec: JobSpec, store: Store, check: Callable[[str], object]) -> str:
-    """Return a job's arguments with its placeholders replaced. `check` raises `ArgumentsMismatch` if they do not fit the task.
+    """Return a job's arguments with its placeholders replaced. `check` raises `ArgumentsMismatch` if the arguments do not match the
+    task.
 
-    Raises that error with the sources added, `PermanentFailure` if the parent or batch is gone, and `RetryLater` while the store
-    is unavailable.
+    Raises that error with the sources added, `PermanentFailure` if the parent or batch was removed, and `RetryLater` while the
+    store is unavailable.
     """
     try:
         values = {source: await _resolve(source, spec, store) for source in set(spec.placeholders.values())}
@@ -107,7 +112,7 @@ class _ResolvedArgument:
 
 
 def _merge(arguments: str, resolved: Mapping[str, str]) -> str:
-    """Return a JSON object with arguments added. Those that are there already stay: an operator has set them."""
+    """Return a JSON object with arguments added. Existing arguments are kept, because an operator has set them."""
     return json.dumps({**{name: json.loads(text) for name, text in resolved.items()}, **json.loads(arguments)})
 
 

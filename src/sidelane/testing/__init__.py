@@ -1,4 +1,4 @@
-"""Tests of applications: a harness for a lane, and a pytest fixture of it."""
+"""Tests of applications: a harness for a lane, and a pytest fixture of the harness."""
 
 from sidelane.testing.fixture import testing_fixture
 from sidelane.testing.harness import Harness, harness

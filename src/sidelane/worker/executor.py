@@ -1,4 +1,4 @@
-"""Executor of task functions: turns what a function returns or yields into events and a result."""
+"""Executor of task functions. It turns the values that a function returns or yields into events and a result."""
 
 import asyncio
 import contextvars
@@ -52,7 +52,7 @@ async def _with_middleware(
     middleware: list[Middleware],
     threads: Executor,
 ) -> Any:
-    """Call inside the lane's middleware, with the resources that the function uses."""
+    """Call a function inside the lane's middleware, with the resources that the function uses."""
     raised: BaseException | None = None
     value: Any = None
     async with AsyncExitStack() as stack:
@@ -70,7 +70,7 @@ async def _with_middleware(
 
 
 class YieldCollector:
-    """Collects what a generator task yields: its text, and its result if it yields a `Result`."""
+    """Collects the values that a generator task yields: its text, and its result if it yields a `Result`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

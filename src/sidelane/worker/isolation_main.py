@@ -1,4 +1,4 @@
-"""Process of an isolation worker: runs isolated jobs one by one, and exits when there are none."""
+"""Process of an isolation worker. It runs isolated jobs one by one, and exits when there are none."""
 
 import asyncio
 import importlib
@@ -48,7 +48,7 @@ async def _work(options: dict[str, Any], reader: asyncio.StreamReader, writer: a
 
 
 async def _follow_parent(reader: asyncio.StreamReader, worker: Worker) -> None:
-    """Do what the parent commands. If it is gone, finish the running job and exit."""
+    """Follow the commands of the parent. If the parent has exited, finish the running job and exit."""
     try:
         while line := await reader.readline():
             if "stop" in unpack(line):
@@ -68,12 +68,12 @@ async def _drain_when_idle(worker: Worker, seconds: float) -> None:
 
 
 def loop_factory(package: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the kind of event loop that the parent runs: asyncio's own (None), or that of another package."""
+    """Return the event loop factory of the package that the parent uses, or None for asyncio's own."""
     return None if package == "asyncio" else importlib.import_module(package).new_event_loop
 
 
 def log_as(name: str, level: int) -> None:
-    """Log to stderr, where the parent logs too."""
+    """Log to stderr, like the parent."""
     logging.basicConfig(
         level=level, format=f"%(asctime)s %(levelname)-5s {name}  %(message)s", datefmt="%H:%M:%S", force=True
     )

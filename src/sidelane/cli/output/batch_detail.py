@@ -27,7 +27,7 @@ class BatchView(Protocol):
 
 
 class BatchLines:
-    """Prints one line of JSON for each change; the last is the end."""
+    """Prints one line of JSON for each change; the last line is the end."""
 
     def __enter__(self) -> Self:
         return self

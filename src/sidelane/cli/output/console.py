@@ -1,4 +1,4 @@
-"""Consoles: data goes to stdout, messages to stderr. Colours and widths depend on where they go."""
+"""Consoles: data goes to stdout, messages to stderr. Colours and width depend on whether the output is a terminal."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def _console(*, stderr: bool) -> Console:
 
 
 def interactive(console: Console) -> bool:
-    """Return whether a console is a terminal. Colours do not tell, because they can be forced for a file too."""
+    """Return whether a console is a terminal. Colours do not show this, because colours can be forced for a file too."""
     return console.file.isatty()
 
 

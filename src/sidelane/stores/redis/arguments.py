@@ -37,7 +37,7 @@ Argument = str | int
 
 
 def new_job(spec: JobSpec) -> list[Any]:
-    """Return the arguments of one new job: id, spec text, and the fields that scripts decide by."""
+    """Return the arguments of one new job: id, spec text, and the fields that scripts use for decisions."""
     return [spec.id, _spec_text(spec, "id"), fields_of(spec)]
 
 
@@ -47,7 +47,10 @@ def submission_fields(spec: JobSpec) -> list[Any]:
 
 
 def fields_of(spec: JobSpec) -> list[Any]:
-    """Return the 22 fields in the order of `enqueue.lua`. Integers that a Lua number cannot hold exactly go as text."""
+    """Return the 22 fields in the order of `enqueue.lua`.
+
+    Integers that a Lua number cannot represent exactly are passed as text.
+    """
     return [
         spec.task, str(spec.version), spec.queue, spec.user or "", str(spec.priority), *_PLAIN_FIELDS(spec),
         _follow_ups(spec.follow_ups), *_limits(spec.limits), spec.batch, spec.cascade, spec.id_retention, spec.isolable,
@@ -124,7 +127,7 @@ def report_fields(report: AttemptResult) -> list[Any]:
 
 
 def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) -> list[Argument]:
-    """The arguments of a claim; `watcher` waits for jobs of the `watched` queues, if any are."""
+    """Return the arguments of a claim. `watcher` waits for jobs of the `watched` queues, if there are any."""
     isolated = int(request.isolated)
     fields: list[Argument] = [request.worker, request.request, request.limit, repr(request.lease), isolated]
     fields.append(-1 if request.tasks is None else len(request.tasks))
