@@ -65,9 +65,10 @@ class Sidelane:
             job = await answer.submit("Why?")
             print(await job.result(timeout=60))
 
-    `tasks` names the modules that declare tasks. They are imported when the lane opens, so that they can import the lane. Settings
-    come from `SIDELANE_*`, then `[tool.sidelane]`; the arguments `store` and `settings` override both. `secrets`, a mapping or a
-    function of a name, sign webhooks; other secrets come from `SIDELANE_WEBHOOK_SECRET_<NAME>`. Raises `ConfigurationError`.
+    `tasks` names the modules that declare tasks. These modules are imported when the lane opens, so that they can import the lane.
+    Settings come from `SIDELANE_*`, then `[tool.sidelane]`; the arguments `store` and `settings` override both. `secrets`, a
+    mapping or a function of a name, sign webhooks; other secrets come from `SIDELANE_WEBHOOK_SECRET_<NAME>`. Raises
+    `ConfigurationError`.
     """
 
     def __init__(
@@ -115,7 +116,8 @@ class Sidelane:
     @property
     def dead_letter(self) -> TaskDecorator:
         """Register the task that runs for each job that has failed finally: `@lane.dead_letter`, over a function of one argument,
-        `letter: FinishedJob`. The task runs as a separate job, with a policy as for `task`. Its own failures do not run it again.
+        `letter: FinishedJob`. The task runs as a separate job, with a policy as for `task`. The task's own failures do not run it
+        again.
 
         Raises as `task` does, and `TaskDeclarationError` on a second one.
         """
@@ -133,8 +135,7 @@ class Sidelane:
         decode: DecodeResult | None = None,
         **fields: Unpack[PolicyOptions],
     ) -> ExternalTask[In, R]:
-        """Register a task of one argument that runs elsewhere. Its jobs are sent to `send_to`; messages from `replies_from` end
-        them.
+        """Register a task of one argument that runs elsewhere. Jobs are sent to `send_to`; messages from `replies_from` end them.
 
         Without `replies_from`, jobs end over HTTP or by `complete`. `encode` and `decode` convert messages for workers with a
         different format. The policy is as for `task`; `timeout` bounds the wait for each reply. Raises as `task` does, and
@@ -173,8 +174,8 @@ class Sidelane:
     def callback_payload(self, function: PayloadBuilderT) -> PayloadBuilderT:
         """Register a function that creates the bodies of callbacks: `Webhook(…, body=function)`.
 
-        The function takes a `FinishedJob`, and returns a string or a value to write as JSON. It may be a coroutine function.
-        Workers find the function by its name. Raises `ConfigurationError` if the name is taken.
+        The function takes a `FinishedJob`, and returns a string or a value to write as JSON. The function may be a coroutine
+        function, and workers find it by its name. Raises `ConfigurationError` if the name is taken.
         """
         return self.registry.add_payload_builder(function)
 

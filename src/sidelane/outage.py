@@ -24,7 +24,7 @@ class RetryUntilAvailable:
     def __init__(self, what: str, *, who: str = "worker") -> None:
         self._what = what
         self._who = who
-        self.error: str | None = None  # why the store does not answer, while it does not
+        self.error: str | None = None  # why the store does not answer at the moment, or None
 
     async def call(self, call: Callable[[], Awaitable[R]], *, stop: Callable[[], bool] = lambda: False) -> R | None:
         """Return the answer, however long it takes, or None if a call fails after `stop` has become true."""

@@ -211,6 +211,6 @@ class CallbackDelivery:
 
 
 async def _call(function: PayloadBuilder, job: Any) -> Any:
-    """Call a payload function. It runs on the event loop if it is asynchronous, and otherwise in a thread."""
+    """Call a payload function. An asynchronous function runs on the event loop, and any other function in a thread."""
     value = function(job) if inspect.iscoroutinefunction(function) else await asyncio.to_thread(function, job)
     return await value if inspect.isawaitable(value) else value

@@ -48,7 +48,7 @@ class Resolver:
             lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port)
             self._pending[host, port] = lookup
             lookup.add_done_callback(partial(self._done, (host, port)))
-        return await asyncio.shield(lookup)  # others wait for it too
+        return await asyncio.shield(lookup)  # other callers wait for it too
 
     def _done(self, key: tuple[str, int], lookup: asyncio.Future[list[str]]) -> None:
         if self._pending.get(key) is lookup:

@@ -20,7 +20,7 @@ def job_payload(job: JobRecord) -> str:
     """Return the document about a job as JSON text, without empty members.
 
     The document has the `result` of a succeeded job, the `problem` (RFC 9457) of a failed job, or the `progress` of a running job.
-    It never contains the user, the arguments, or data that only operators may see.
+    The document never contains the user, the arguments, or data that only operators may see.
     """
     spec = job.spec
     members: dict[str, Any] = {

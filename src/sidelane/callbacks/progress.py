@@ -76,9 +76,9 @@ class ProgressNotifier:
                 continue
             try:
                 wanted = end.decode_arguments(template.arguments, template.version)
-            except ArgumentsError:  # a newer release made it, and reports the end
+            except ArgumentsError:  # a newer release created it, and reports the end
                 continue
             if wanted["progress"] and template.user is not None:
                 task = progress.options(user=template.user, unique=f"{job.id}.{index}")
                 spec = task.call(wanted["to"], wanted["body"]).spec(parent=job.id, trace=job.spec.trace)
-                yield replace(spec, follow_ups=())  # best effort: a failed progress callback is not a dead letter
+                yield replace(spec, follow_ups=())  # a failed progress callback is not a dead letter

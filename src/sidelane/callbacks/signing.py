@@ -29,7 +29,7 @@ class SecretError(SidelaneError):
 class Secrets:
     """The webhook secrets of one lane, by name.
 
-    They come from the lane's `secrets=`, else from the environment, and are not stored in jobs.
+    Secrets come from the lane's `secrets=`, else from the environment, and are not stored in jobs.
     """
 
     def __init__(self, source: SecretSource) -> None:

@@ -36,7 +36,7 @@ CLEANUP_RETRY = Retry(attempts=30, backoff=Exponential(first=5, max_delay=3600))
 """Seconds that a cleanup job may take, seconds that it is kept, and its retries for more than a day."""
 
 _FILE_VALUE = re.compile(rf'"file":"({ID.pattern})"')
-"""A file value in JSON. Its file must exist, unlike that of an id that a text only mentions."""
+"""A file value in JSON. The file of such a value must exist, unlike that of an id that a text only mentions."""
 
 
 def can_reference_files(spec: JobSpec) -> bool:

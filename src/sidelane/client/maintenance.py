@@ -34,7 +34,7 @@ class Maintenance:
         self._enqueuer = PeriodicEnqueuer(store)
         self._max_interval = min(MAX_INTERVAL, lease / 4)
         self._lease = lease
-        self._sweep_at = -math.inf  # all three by the monotonic clock
+        self._sweep_at = -math.inf  # all three times are those of the monotonic clock
         self._enqueue_at = math.inf
         self._enqueued_at = -math.inf
         self._sweep_retry = RetryUntilAvailable("sweep the store", who="process")

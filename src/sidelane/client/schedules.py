@@ -101,7 +101,7 @@ def _unknown(name: str) -> UnknownSchedule:
 
 
 def _spec(name: str, call: Call[Any]) -> JobSpec:
-    """Return the template of a schedule's jobs. They wait for limits instead of being rejected.
+    """Return the template of a schedule's jobs. These jobs wait for limits instead of being rejected.
 
     Raises `ConfigurationError` on a call that cannot be submitted repeatedly.
     """

@@ -119,7 +119,10 @@ def _malformed() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the reason for a dead letter in one line. It has no traceback, and quotes the message only if the error does."""
+    """Return the reason for a dead letter in one line.
+
+    The reason has no traceback, and quotes the message only if the error does.
+    """
     if isinstance(error, SidelaneError):
         text = str(error)
     elif isinstance(error, ValidationError):

@@ -140,7 +140,7 @@ class CompletionHandler:
         store = self._client.store
         current = record.external_lease == lease
         entries = self._entries(message)
-        own_events = 1 if lease.attempt > 1 else 0  # a later attempt begins with an event of ours
+        own_events = 1 if lease.attempt > 1 else 0  # a later attempt begins with an `attempt` event
         expected = record.ordinal + 1 - own_events if current and (entries or message.ordinal) else None
         ordinal = message.ordinal or expected or 1
         if wait_for_gaps and expected is not None and ordinal > expected:

@@ -90,7 +90,7 @@ class ReplyReceiver:
             message = self._decode(delivery.message)
             if message is not None and not isinstance(message, CompletionMessage):
                 raise MalformedMessage(f"`decode` returned {type(message).__name__}, not a CompletionMessage.")
-        except (StoreError, FilesUnavailable, ConfigurationError) as error:  # not the message's fault
+        except (StoreError, FilesUnavailable, ConfigurationError) as error:  # the message is not the cause
             self._loop.apply_failed(error)
             await delivery.release(OTHER_WORKER_DELAY)
             return None

@@ -24,7 +24,10 @@ I = TypeVar("I")  # noqa: E741 - the input
 R = TypeVar("R")
 
 EncodeInput = Callable[[DispatchedJob], str | Mapping[str, Any]]
-"""Encodes a dispatched job in a receiver's own format. It returns the body of the message, or a mapping to send as JSON."""
+"""Encodes a dispatched job in a receiver's own format.
+
+The function returns the body of the message, or a mapping to send as JSON.
+"""
 
 DecodeResult = Callable[[Message], CompletionMessage | None]
 """Decodes a completion from a sender's own format. None ignores the message, and any exception dead-letters the message."""
@@ -45,7 +48,7 @@ class Routing:
 
 
 class ExternalTask(Task[[I], Any, R], Generic[I, R]):
-    """A task that runs elsewhere. Its jobs are completed by a message, over HTTP, or by the application itself."""
+    """A task that runs elsewhere. A message, an HTTP request or the application itself completes the jobs of such a task."""
 
     def __init__(
         self, function: Callable[..., Any], *, completions: CompletionHandler, routing: Routing, **fields: Any

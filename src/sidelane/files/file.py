@@ -34,8 +34,8 @@ class FileBackend(Protocol):
 class File(BaseModel):
     """One stored file, as an argument or a result of a task: `audio: File`.
 
-    `lane.files.save(…)` returns one. In JSON it is `{"file": id, "name", "type", "bytes", "sha256"}`. Its id cannot be guessed;
-    anyone who knows the id may use the file. Methods raise `UnboundFile` if the file does not come from the lane (see
+    `lane.files.save(…)` returns one. In JSON it is `{"file": id, "name", "type", "bytes", "sha256"}`. The id of a file cannot be
+    guessed; anyone who knows the id may use the file. Methods raise `UnboundFile` if the file does not come from the lane (see
     `lane.files.bind`), `UnknownFile`, and `FilesUnavailable`.
     """
 

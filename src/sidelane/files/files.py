@@ -339,5 +339,5 @@ def checked_lifetime(seconds: float) -> float:
 
 
 def headers_of(name: str, type_: str) -> dict[str, str]:
-    """Return the response headers of a download. They prevent a browser from showing the file as a page of this site."""
+    """Return the response headers of a download. These headers prevent a browser from showing the file as a page of this site."""
     return {"Content-Type": type_, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}

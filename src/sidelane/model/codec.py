@@ -1,4 +1,4 @@
-"""Codec: converts typed values to the JSON text that stores keep, and back. It never uses pickle."""
+"""Codec: converts typed values to the JSON text that stores keep, and back. A codec never uses pickle."""
 
 import gc
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ def check_size(text: str, limit: int, what: str, task: str = "") -> str:
 
     Raises `PayloadTooLarge` if the text has more than `limit` bytes as UTF-8. The error names the text by `what` and `task`.
     """
-    if len(text) * 4 > limit:  # only then can it be over
+    if len(text) * 4 > limit:  # it can have ended only then
         size = len(text.encode())
         if size > limit:
             named = f"{what} {task!r}" if task else what

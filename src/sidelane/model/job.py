@@ -51,7 +51,7 @@ class JobSpec:
     queue: str = "default"
     user: str | None = None
     priority: int = 0  # higher goes first
-    key: str | None = None  # the current job of something; found by `Query.key`
+    key: str | None = None  # what the job is for; found by `Query.key`
     unique: str | None = None  # one unfinished job per user and key
     labels: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0

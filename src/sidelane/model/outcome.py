@@ -52,7 +52,7 @@ class Lost:
 class Dispatched:
     """The attempt continues at an external worker. The holder of its lease has `timeout` seconds to end the attempt (rule 12).
 
-    `sending` is the job that sends the message. It is submitted in the same step, with a separate id.
+    `sending` is the job that sends the message. That job is submitted in the same step, with a separate id.
     """
 
     timeout: float

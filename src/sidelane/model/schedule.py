@@ -163,7 +163,7 @@ class ScheduleRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleTick:
-    """A step of a schedule from one run to the next. It counts only while the last run is still `previous` (rule 13)."""
+    """A step of a schedule from one run to the next. A tick counts only while the last run is still `previous` (rule 13)."""
 
     name: str
     previous: float

@@ -129,6 +129,6 @@ class SweepResult:
     lost: int = 0  # leases that expired
     ended: int = 0  # jobs ended by their deadline, their expiry, or for lack of listeners
     removed: int = 0  # finished jobs whose retention had passed
-    more: bool = False  # another sweep has work at once
+    more: bool = False  # another sweep has work immediately
     next_loss: float | None = None  # seconds until the first lease expires, unless its worker renews it
     next_firing: float | None = None  # seconds until the next run of a schedule; 0 or less: now

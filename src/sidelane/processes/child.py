@@ -25,7 +25,7 @@ PR_SET_PDEATHSIG = 1
 class CliProcess:
     """A `sidelane` command in a child process; `arguments` are those of the command line.
 
-    The child starts a new session, so a terminal's Ctrl-C reaches the parent only. It inherits the descriptors `files`.
+    The child starts a new session, so a terminal's Ctrl-C reaches the parent only. The child inherits the descriptors `files`.
     `on_line` is called with each line of output; without it, the child writes where the parent does.
     """
 

@@ -269,7 +269,10 @@ class _Signal:
 
 
 def _arguments(task: AnyTask, input_: object) -> str:
-    """Return an input as arguments. It is the argument of a task with one parameter, and otherwise an object with all arguments."""
+    """Return an input as arguments.
+
+    The input is the argument of a task with one parameter, and otherwise an object with all arguments.
+    """
     names = task.signature.names
     if len(names) == 1:
         return to_json({names[0]: input_}).decode()

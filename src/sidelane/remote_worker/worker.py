@@ -115,7 +115,7 @@ class NullSubscription:
 
 
 class NullClient:
-    """Client of tasks on a machine without a store. It cannot submit jobs."""
+    """Client of tasks on a machine without a store. This client cannot submit jobs."""
 
     @property
     def store(self) -> NoReturn:

@@ -96,7 +96,7 @@ class Batches(Protocol):
         ...
 
     async def seal_batch(self, batch_id: str) -> BatchRecord | None:
-        """Close a batch to new jobs. It ends in the step that seals it, or that finishes the last of its jobs."""
+        """Close a batch to new jobs. The batch ends in the step that seals it, or that finishes the last of its jobs."""
         ...
 
     async def get_batch(self, batch_id: str) -> BatchRecord | None:
@@ -180,7 +180,7 @@ class Store(JobSource, Batches, Schedules, Protocol):
         ...
 
     async def list_jobs(self, query: Query) -> list[JobRecord]:
-        """Return matching jobs, newest first. Their `history` is empty."""
+        """Return matching jobs, newest first. The `history` of these jobs is empty."""
         ...
 
     async def queue_position(self, job_id: str) -> QueuePosition | None:

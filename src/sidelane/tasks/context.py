@@ -103,7 +103,7 @@ COMPLETED = Completed()
 
 
 class LoopPending(Generic[T]):
-    """A pending result of a task on the event loop. Its work begins when it is awaited."""
+    """A pending result of a task on the event loop. The work begins when the result is awaited."""
 
     def __init__(self, awaitable: Awaitable[T]) -> None:
         self._awaitable = awaitable
@@ -117,7 +117,7 @@ class LoopPending(Generic[T]):
 
 
 class ThreadPending(Generic[T]):
-    """A pending result of a task in a thread. Its work runs on the worker's event loop."""
+    """A pending result of a task in a thread. The work runs on the worker's event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, start: Callable[[], Awaitable[T]]) -> None:
         async def run() -> T:

@@ -57,7 +57,7 @@ class TaskOptions(PolicyOptions, total=False):
 
 
 class TaskDecorator(Protocol):
-    """The type of `@lane.task`: it turns a function of any kind into a task of the right type."""
+    """The type of `@lane.task`, which turns a function of any kind into a task of the right type."""
 
     @overload
     def __call__(self, function: Callable[P, AsyncIterator[str]], /) -> Task[P, AsyncIterator[str], str]: ...

@@ -32,13 +32,10 @@ class Placeholder:
 
 
 PREVIOUS_RESULT: Any = Placeholder(RESULT_OF_PARENT)
-"""Placeholder in a call of `then=`.
-
-It stands for the result of the preceding job, or for the `FinishedBatch` of the preceding batch.
-"""
+"""Placeholder in a call of `then=`, which stands for the preceding job's result, or for the preceding batch's `FinishedBatch`."""
 
 PREVIOUS_FAILURE: Any = Placeholder(FAILURE_OF_PARENT)
-"""Placeholder in a call of `on_failure=`. It stands for the preceding job as a `FinishedJob`."""
+"""Placeholder in a call of `on_failure=`, which stands for the preceding job as a `FinishedJob`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +65,10 @@ class FinishedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedBatch:
-    """A batch that has ended, as follow-ups get it. Its `state` is "succeeded" if all its jobs succeeded, else "failed"."""
+    """A batch that has ended, as follow-ups get it.
+
+    The `state` is "succeeded" if all jobs of the batch succeeded, else "failed".
+    """
 
     id: str
     state: State

@@ -25,7 +25,7 @@ PayloadBuilder = Callable[[FinishedJob], Any]
 PayloadBuilderT = TypeVar("PayloadBuilderT", bound=PayloadBuilder)
 
 Middleware = Callable[[Any], AbstractAsyncContextManager[None]]
-"""Wraps an attempt. It is called with the attempt's context, entered before the task runs, and exited after the task."""
+"""Wraps an attempt. A middleware is called with the attempt's context, entered before the task runs, and exited after the task."""
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

@@ -20,11 +20,11 @@ logger = logging.getLogger(__name__)
 
 
 class Resource(Generic[T]):
-    """An object that a worker opens and tasks take with `Use`, e.g. a client, a model or a session. It is declared by
-    `@lane.resource`.
+    """An object that a worker opens and tasks take with `Use`, e.g. a client, a model or a session. `@lane.resource` declares a
+    resource.
 
     The factory is a generator (sync or async; the code after its yield closes the resource), a coroutine function or a plain
-    function. It may take other resources with `Use`.
+    function. The factory may take other resources with `Use`.
     """
 
     def __init__(self, factory: Callable[..., Any], scope: Scope = "process", *, exclusive: bool = False) -> None:
@@ -56,7 +56,10 @@ class Resource(Generic[T]):
 
 
 class ResourceDecorator(Protocol):
-    """The type of `@lane.resource`. It turns a factory of any kind into a resource of the type that the factory returns."""
+    """The type of `@lane.resource`.
+
+    This decorator turns a factory of any kind into a resource of the type that the factory returns.
+    """
 
     @overload
     def __call__(self, factory: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...

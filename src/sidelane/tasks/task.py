@@ -241,7 +241,7 @@ class Call(Generic[R]):
         """Return the spec of a call that follows another job or a batch. The store fills in the spec's id and parent.
 
         `user` is the spec's default user, and `source` is the source of `PREVIOUS_RESULT`. The job waits for its limits, and
-        ignores `max_queued` (rule 9). It also ignores the task's `on_disconnect`, which is for jobs that a client requested.
+        ignores `max_queued` (rule 9). The job also ignores the task's `on_disconnect`, which is for jobs that a client requested.
         """
         spec = self._spec("", self.options.user or user, None, trace)
         placeholders = {name: source if each == RESULT_OF_PARENT else each for name, each in self.placeholders.items()}

@@ -42,7 +42,7 @@ MAX_PER_CLAIM = 100
 WORKER = "test"
 
 LEASE = 3600.0
-"""Seconds of a lease. They exceed any single advance of the clock, because there are no heartbeats."""
+"""Seconds of a lease. A lease is longer than any single advance of the clock, because there are no heartbeats."""
 
 SWEEP_PAUSE = 2**-9
 """Seconds after a pause before sweeps expire leases. In tests only external tasks have leases."""
@@ -52,7 +52,7 @@ OUTBOUND_QUEUES = (CALLBACK_QUEUE, DISPATCH_QUEUE)
 
 
 class Harness:
-    """A lane under test. It uses a real store and real serialization, and no job runs by itself."""
+    """A lane under test. The harness uses a real store and real serialization, and no job runs by itself."""
 
     def __init__(self, lane: Sidelane, client: Client, clock: ManualClock) -> None:
         registry = lane.registry

@@ -16,7 +16,7 @@ VISIBILITY_TIMEOUT = 30.0
 
 
 class Delivery(Protocol):
-    """One arrival of a message. It is delivered again unless it is acknowledged before its visibility timeout ends.
+    """One arrival of a message. The message is delivered again unless it is acknowledged before its visibility timeout ends.
 
     Every method may be repeated. After the timeout, or after the message was acknowledged, methods have no effect. All methods
     raise `TransportUnavailable`.
@@ -98,7 +98,7 @@ class Transport(Protocol):
 
 
 class Endpoint(Hashable, Protocol):
-    """An address on a transport, as an application declares it. It is a value of any class that has these members.
+    """An address on a transport, as an application declares it. An endpoint is a value of any class that has these members.
 
     A new kind of transport needs only a class with these members, because no other module knows the kinds. `kind` is also the name
     of the extra to install. `can_send` and `can_receive` are whether messages can be sent to and received from the endpoint.

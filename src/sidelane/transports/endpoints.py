@@ -15,9 +15,9 @@ from sidelane.transports.contract import Endpoint, Transport
 class Sqs:
     """A queue of Amazon SQS, by name or URL.
 
-    Region, credentials and endpoint URL default to those of the AWS SDKs (`AWS_REGION`, `AWS_ENDPOINT_URL`, profiles, …).
-    Messages that cannot be read go to `dead_letters`, a queue's name or URL. Its default is the dead-letter queue of the queue's
-    redrive policy. Raises `ConfigurationError`.
+    Region, credentials and endpoint URL default to those of the AWS SDKs (`AWS_REGION`, `AWS_ENDPOINT_URL`, profiles, …). Messages
+    that cannot be read go to `dead_letters`, a queue's name or URL. The default is the dead-letter queue of the queue's redrive
+    policy. Raises `ConfigurationError`.
     """
 
     queue: str
@@ -49,7 +49,7 @@ class PubSub:
 
     `project` defaults to `GOOGLE_CLOUD_PROJECT`, else to the project of the credentials. `PUBSUB_EMULATOR_HOST` is supported.
     `endpoint` is a regional endpoint, e.g. `europe-west1-pubsub.googleapis.com`: messages of a group keep their order if they are
-    sent through the same endpoint. Messages that cannot be read go to `dead_letters`, a topic. Its default is the topic of the
+    sent through the same endpoint. Messages that cannot be read go to `dead_letters`, a topic. The default is the topic of the
     subscription's dead-letter policy. Raises `ConfigurationError`.
     """
 

@@ -118,7 +118,10 @@ class CompletionMessage:
 
 
 Json = Any
-"""A value that `parse_json` returned. It is not validated again, because pydantic's own JsonValue would visit every member."""
+"""A value that `parse_json` returned.
+
+Such a value is not validated again, because pydantic's own JsonValue would visit every member.
+"""
 
 
 class _Form(BaseModel):

@@ -102,7 +102,7 @@ class BatchResponses:
 
 
 def retry_after(record: BatchRecord) -> int:
-    """Return the `Retry-After` of an unfinished batch, in seconds. It is longer if more jobs of the batch are unfinished."""
+    """Return the `Retry-After` of an unfinished batch, in seconds. The time is longer if more jobs of the batch are unfinished."""
     return bounded_retry_after(1 + record.unfinished // JOBS_PER_SECOND)
 
 

@@ -147,7 +147,7 @@ def _response(result: CompletionResult) -> Response:
 def _request_body(form: type[BaseModel]) -> dict[str, Any]:
     """Return the OpenAPI description of a body that FastAPI does not read.
 
-    Its size is limited, and tasks may have their own format.
+    The size of the body is limited, and tasks may have their own format.
     """
     schema = form.model_json_schema()
     schema.pop("$defs", None)

@@ -123,7 +123,7 @@ def path_of(connection: HTTPConnection, route_name: str, missing: str, **paramet
 
 
 def retry_after(document: JobDocument) -> int:
-    """Return the `Retry-After` of an unfinished job, in seconds. It is about the time until the job may start."""
+    """Return the `Retry-After` of an unfinished job, in seconds. The value is about the time until the job may start."""
     if document.estimated_wait is not None:
         return bounded_retry_after(document.estimated_wait)
     return bounded_retry_after(1 + (document.position or 0) // JOBS_PER_SECOND)

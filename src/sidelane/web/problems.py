@@ -100,7 +100,7 @@ def invalid_response(error: RequestValidationError) -> Response:
 async def problem_handler(request: Request, error: Exception) -> Response:
     """Answer errors with problem documents: `app.add_exception_handler(SidelaneError, problem_handler)`.
 
-    It handles `SidelaneError` and FastAPI's `RequestValidationError`.
+    The handler supports `SidelaneError` and FastAPI's `RequestValidationError`.
     """
     if isinstance(error, RequestValidationError):
         return invalid_response(error)

@@ -21,7 +21,7 @@ from sidelane.web.documents import BATCH
 from sidelane.web.negotiation import EVENT_STREAM
 
 RECONNECT_DELAY = (1500, 3000)
-"""Milliseconds that a client waits before it reconnects. They are random, so that many clients do not reconnect together."""
+"""Milliseconds that a client waits before it reconnects. The time is random, so that many clients do not reconnect together."""
 
 STORE_RETRY_DELAY = (1.0, 3.0)
 """Random seconds that an open stream waits before it reads an unavailable store again."""
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no", "Vary": "Accept, Prefer"}
 
 PING = ": ping\n"
-"""A comment. It does not end with an empty line, because some clients read that as the end of an empty event."""
+"""A comment. The comment does not end with an empty line, because some clients read that as the end of an empty event."""
 
 
 class MalformedCursor(SidelaneError):
@@ -75,7 +75,7 @@ def sse_frame(name: str, data: str, id_: str = "", *, named: bool = True) -> str
 def retry_field() -> str:
     """Return the field with the time after which clients reconnect.
 
-    It belongs to the first event, because alone it is an empty event.
+    The field belongs to the first event, because alone it is an empty event.
     """
     return f"retry: {random.randint(*RECONNECT_DELAY)}\n"
 
@@ -122,7 +122,7 @@ async def batch_sse_frames(
         try:
             async with aclosing(stream_batch(store, batch_id, timeout=ping)) as records:
                 async for record in records:
-                    # each time it begins with the current record: if that is unchanged, there was silence
+                    # each time it begins with the current record: if that is unchanged, there was no event
                     frame = PING if record == last else sse_frame(BATCH, await to_json(record))
                     yield frame if last else retry_field() + frame
                     last = record

@@ -1,4 +1,4 @@
-"""One attempt of a job. It runs the task, stops it if necessary, and ends with exactly one outcome."""
+"""One attempt of a job. An attempt runs the task, stops it if necessary, and ends with exactly one outcome."""
 
 import asyncio
 import logging
@@ -89,7 +89,7 @@ class Attempt:
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self._body: asyncio.Task[None] | None = None
-        self._late_finish: asyncio.Task[None] | None = None  # reports the result of a task that outlives its grace
+        self._late_finish: asyncio.Task[None] | None = None  # reports the result of a task that exceeds its grace
         self._task = runtime.registry.tasks.get(self.record.spec.task)
         self._timeout = math.inf
         self._renewed_until = math.inf
@@ -284,7 +284,7 @@ class Attempt:
             return
         self.finished = True
         ordinal, events = await self._events.drain()
-        self._events.closed = True  # a task that outlives its grace may still emit
+        self._events.closed = True  # a task that exceeds its grace may still emit
         outcome = add_job_context(outcome, self.record.id, self.record.attempt)
         report_end(self.record, outcome, dispatched=self._dispatched)
         self.reported = True

@@ -1,4 +1,4 @@
-"""Child process of `process=True` tasks. It runs one attempt at a time for the worker at the other end of a socket."""
+"""Child process of `process=True` tasks. The process runs one attempt at a time for the worker at the other end of a socket."""
 
 import asyncio
 import importlib
@@ -30,7 +30,7 @@ R = TypeVar("R")
 class SocketChannel:
     """The channel of a task in a child process.
 
-    It sends events and submits to the worker, and receives answers and the request to stop.
+    The channel sends events and submits to the worker, and receives answers and the request to stop.
     """
 
     def __init__(self, writer: asyncio.StreamWriter, *, on_loop: bool) -> None:
@@ -126,7 +126,7 @@ class ChildMain:
             channel.stop_requested = True
             if task.signature.is_async:
                 attempt.cancel()  # the others call `ctx.check()`
-        os._exit(0)  # the worker is gone, and so is the lease
+        os._exit(0)  # the worker was deleted, and its lease has ended
 
     async def _attempt(self, task: AnyTask, message: dict[str, Any], channel: SocketChannel) -> Outcome:
         registry: Registry = task.lane.registry

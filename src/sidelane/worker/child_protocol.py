@@ -1,4 +1,4 @@
-"""Protocol between a worker and its child processes, with one JSON object per line. It never uses pickle."""
+"""Protocol between a worker and its child processes, with one JSON object per line. The protocol never uses pickle."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Event buffer of one attempt. It numbers the events, and holds them until the worker has written them to the log."""
+"""Event buffer of one attempt. The buffer numbers the events, and holds them until the worker has written them to the log."""
 
 import asyncio
 from collections.abc import Callable
@@ -80,7 +80,7 @@ class EventBuffer:
         """Return the remaining events and the ordinal of the first, to be written with the result.
 
         Wait while the events are too large for that. Events that are being written are included, because a full store accepts
-        results but no appends. It ignores events that it already has (rules 3 and 22).
+        results but no appends. A store ignores events that it already has (rules 3 and 22).
         """
         while sum(len(event.data) for event in self._events) > MAX_BYTES_PER_RESULT:
             await self._wait_for_write()

@@ -1,4 +1,4 @@
-"""Executor of task functions. It turns the values that a function returns or yields into events and a result."""
+"""Executor of task functions. The executor turns the values that a function returns or yields into events and a result."""
 
 import asyncio
 import contextvars
@@ -64,7 +64,7 @@ async def _with_middleware(
         except BaseException as error:
             raised = error
             raise
-    if raised is not None:  # a middleware suppressed it; the attempt has failed all the same
+    if raised is not None:  # a middleware suppressed it, but the attempt has failed
         raise raised
     return value
 
@@ -143,7 +143,7 @@ async def _in_thread(threads: Executor, function: Callable[[], Any]) -> Any:
     def run() -> Any:
         try:
             return variables.run(function)
-        except StopIteration as error:  # cannot travel through a future
+        except StopIteration as error:  # a future cannot raise it
             raise RuntimeError("the task raised StopIteration") from error
 
     return await asyncio.get_running_loop().run_in_executor(threads, run)

@@ -16,7 +16,8 @@ MAX_PER_CLAIM = 100
 
 
 class JobFetcher:
-    """Claims jobs for one share of a worker. It claims as many as there are free slots, from its queues by their weights.
+    """Claims jobs for one share of a worker. A fetcher claims as many jobs as there are free slots, from its queues by their
+    weights.
 
     Notifications, freed slots and due times cause a claim. `start` is called with each job and when its claim was sent (monotonic
     seconds). `on_isolated` is called after each claim with whether an isolated job waits, and returns in how many seconds to claim
@@ -45,9 +46,9 @@ class JobFetcher:
         self._poll_interval = share.poll_interval
         self._isolated = share.isolated
         self._claimed_at = 0.0  # when the last claim was sent
-        self._filled = False  # the last claim returned all it asked for, so there may be more
-        self._backlogged: list[str] = []  # queues that returned all they were asked for, so they may have more
-        self._more = True  # the last claim may have left jobs behind for lack of slots
+        self._filled = False  # the last claim returned all requested jobs, so there may be more
+        self._backlogged: list[str] = []  # queues that returned all requested jobs, so they may have more
+        self._more = True  # the last claim may have left jobs because there were no free slots
         self._stopping = False
         self._ready = asyncio.Event()  # a slot was freed, or there is another reason to claim
         self._claiming = RetryUntilAvailable("claim")

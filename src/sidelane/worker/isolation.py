@@ -46,10 +46,10 @@ class _Process:
 
 
 class IsolationWorkers:
-    """Starts isolation workers while isolated jobs wait. They exit by themselves after an idle minute."""
+    """Starts isolation workers while isolated jobs wait. Isolation workers exit by themselves after an idle minute."""
 
     def __init__(self, registry: Registry, settings: Settings, *, name: str, queues: Sequence[str], slots: int) -> None:
-        self.error: str | None = None  # why none could be started, until one can
+        self.error: str | None = None  # why no process could be started, or None
         self.running: set[asyncio.Task[None]] = set()  # one task for each process
         self._registry = registry
         self._settings = settings

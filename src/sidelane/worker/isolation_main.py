@@ -1,4 +1,4 @@
-"""Process of an isolation worker. It runs isolated jobs one by one, and exits when there are none."""
+"""Process of an isolation worker. The process runs isolated jobs one by one, and exits when there are none."""
 
 import asyncio
 import importlib

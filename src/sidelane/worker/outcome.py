@@ -110,8 +110,8 @@ def report_end(record: JobRecord, outcome: Outcome, *, dispatched: bool = False)
     """Report how the current attempt of a job ended. The end is logged, and a failure is logged as a warning with its traceback.
 
     With `dispatched`, the job came from another process, which counts its failures. This function is called once for every end that
-    a worker, an external worker or a failed dispatch decides, so telemetry can observe it here. It is not called for ends that the
-    store decides alone (cancelled while queued, expired, lease swept). These ends are in the answers of `Store.cancel` and
+    a worker, an external worker or a failed dispatch decides, so telemetry can observe it here. The function is not called for ends
+    that the store decides alone (cancelled while queued, expired, lease swept). These ends are in the answers of `Store.cancel` and
     `Store.sweep`.
     """
     job, task, attempt = record.id, record.spec.task, record.attempt

@@ -19,7 +19,7 @@ MAX_IN_FLIGHT = 100
 
 
 class TaskClient(Protocol):
-    """The client that running tasks use. It is `client.Client`, or `NullClient` on machines without access to the store."""
+    """The client that running tasks use: `client.Client`, or `NullClient` on machines without access to the store."""
 
     @property
     def store(self) -> Store: ...
@@ -48,7 +48,7 @@ class LoopChannel:
 
 
 class ThreadChannel:
-    """The channel of a task in a thread. Its events are passed to the loop, in order."""
+    """The channel of a task in a thread. The task's events are passed to the loop, in order."""
 
     def __init__(
         self, events: EventBuffer, client: TaskClient, is_stopping: Callable[[], bool], loop: asyncio.AbstractEventLoop

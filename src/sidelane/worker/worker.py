@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 class BackgroundService(Protocol):
-    """A loop that a worker runs beside its jobs until it drains, e.g. a message receiver. It handles its own errors."""
+    """A loop that a worker runs beside its jobs until it drains, e.g. a message receiver. A service handles its own errors."""
 
     @property
     def error(self) -> str | None:

@@ -40,7 +40,7 @@ class BatchLines:
 
 
 class BatchProgress:
-    """Shows a live bar of the jobs by state. It stays on the screen when the batch has ended."""
+    """Shows a live bar of the jobs by state. The bar stays on the screen when the batch has ended."""
 
     def __init__(self) -> None:
         self._console = stderr()

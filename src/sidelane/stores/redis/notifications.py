@@ -236,7 +236,7 @@ class Notifier:
         elif kind == "sunsubscribe" and channel.watches and not channel.pending:
             raise exceptions.ConnectionError(
                 "the store has moved to another node"
-            )  # not an answer to an unsubscribe of ours
+            )  # not an answer to one of our unsubscribe commands
 
     def _confirm(self, name: str, channel: Channel) -> None:
         """Record that the server has confirmed the subscription to a channel."""

@@ -1,4 +1,4 @@
-"""Jobs that are blocked on a limit. They leave their user queues until the limit has capacity again (rule 14).
+"""Jobs that are blocked on a limit. Blocked jobs leave their user queues until the limit has capacity again (rule 14).
 
 An unblocked job is ready again, and capacity is reserved for it until it starts. If no worker claims the job, the sweep unblocks
 others.
@@ -16,11 +16,11 @@ from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
 
-_MAX_UNBLOCKED = 200  # jobs unblocked at once, or read to find some whose queues are not paused
+_MAX_UNBLOCKED = 200  # jobs unblocked together, or read to find some whose queues are not paused
 
 
 def block(tx: Transaction, hits: Iterable[tuple[int, LimitHit]]) -> None:
-    """Block jobs on the limits that they exceed. Their users' shares are not charged."""
+    """Block jobs on the limits that they exceed. The shares of the jobs' users do not change."""
     user_queues = set[fair_queue.UserQueue]()
     for seq, hit in hits:
         limit_id = hit.limit.id

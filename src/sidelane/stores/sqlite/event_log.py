@@ -1,7 +1,7 @@
 """Event log of a job: `append`, `read`, and writing events (rule 17).
 
 Event numbers have no gaps. A new epoch marks where a crash may have lost the last events, so that later numbers cannot be confused
-with lost ones. The end event of a finished job has no row. Its number, time and data are derived from the job's row.
+with lost ones. The end event of a finished job has no row. The number, time and data of this event are derived from the job's row.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from sidelane.stores.sqlite.sql import Transaction, statements
 SQL = statements(__file__)
 
 MAX_PAGE_BYTES = 262_144
-"""Maximum size of a page, which only its last event may exceed. It bounds the memory of a slow reader."""
+"""Maximum size of a page, which only its last event may exceed. The limit bounds the memory of a slow reader."""
 
 
 def append(tx: Transaction, appends: Sequence[EventAppend]) -> list[bool]:

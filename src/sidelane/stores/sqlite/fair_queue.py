@@ -13,8 +13,8 @@ from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
 
-_PAGE_SIZE = 100  # user queues read at once
-_MAX_PAGE_SIZE = 500  # jobs of one user queue read at once
+_PAGE_SIZE = 100  # user queues that are read together
+_MAX_PAGE_SIZE = 500  # jobs of one user queue that are read together
 
 
 class UserQueue(NamedTuple):

@@ -161,7 +161,7 @@ def prune_rates(tx: Transaction, limit: int) -> bool:
 
 
 class LimitCapacity:
-    """The remaining capacity of limits within one transaction. It is read once, then counted down until `flush`."""
+    """The remaining capacity of limits within one transaction. The capacity is read once, then counted down until `flush`."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx

@@ -1,4 +1,5 @@
-"""Change notifications. They are immediate for writes of this store, and arrive within milliseconds for writes of other processes.
+"""Change notifications. Notifications are immediate for writes of this store, and arrive within milliseconds for writes of other
+processes.
 
 The version of a topic is a part of its row for jobs and batches, and a counter for queues and workers. A thread checks every few
 milliseconds whether another process has written (`PRAGMA data_version`), and only then reads the versions of watched topics. The

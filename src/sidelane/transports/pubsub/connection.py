@@ -82,7 +82,7 @@ class Connection:
         return f"projects/{self._project}/{collection}/{name}"
 
     async def close(self) -> None:
-        """Close the channels. They are opened again when they are used."""
+        """Close the channels. Channels that are used after that are opened again."""
         publisher, self._publisher = self._publisher, None
         subscriber, self._subscriber = self._subscriber, None
         for client in (publisher, subscriber):

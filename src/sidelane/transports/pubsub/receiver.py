@@ -150,7 +150,7 @@ class PubSubReceiver:
             if isinstance(error, TransportMisconfigured) or not stream.was_open:
                 raise error from stream.failure
         elif stream is not None and stream.max_outstanding < wanted:
-            await stream.close()  # this is fixed for the life of a stream
+            await stream.close()  # this cannot change while a stream is open
             self._stream = None
             if self._arrived:
                 wanted *= 2  # messages waiting for their group would reopen it again and again

@@ -48,7 +48,7 @@ class StreamingPull:
         self._request = request
         self._on_messages = on_messages
         self._opened = math.inf
-        self.was_open = False  # whether it was open for some time; set when it ends
+        self.was_open = False  # whether the stream was open for some time; set when it ends
         self._closing = False
         self._over = asyncio.Event()  # no more requests follow
         self._reading = asyncio.create_task(self._read())

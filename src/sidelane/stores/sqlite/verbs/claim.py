@@ -36,7 +36,7 @@ def claim(tx: Transaction, request: ClaimRequest) -> Claims:
 
 
 class _Claim:
-    """One claim in progress. It is a filter for `FairSelection` that collects expired jobs and jobs that exceed a limit."""
+    """One claim in progress. A claim is a filter for `FairSelection` that collects expired jobs and jobs that exceed a limit."""
 
     def __init__(self, tx: Transaction, request: ClaimRequest) -> None:
         self._tx = tx

@@ -17,7 +17,7 @@ from sidelane.stores.sqlite.verbs.heartbeat import delete_worker
 
 SQL = statements(__file__)
 
-_MAX_CLAMPED = 1000  # rows shortened at once after the clock went back
+_MAX_CLAMPED = 1000  # rows shortened together after the clock went back
 
 
 def sweep(tx: Transaction, lease: float, limit: int) -> SweepResult:
