@@ -115,7 +115,7 @@ class Sidelane:
 
     @property
     def dead_letter(self) -> TaskDecorator:
-        """Register the task that runs for each job that has failed finally: `@lane.dead_letter`, over a function of one argument,
+        """Register the task that runs for each permanently failed job: `@lane.dead_letter`, over a function of one argument,
         `letter: FinishedJob`. The task runs as a separate job, with a policy as for `task`. The task's own failures do not run it
         again.
 
@@ -194,7 +194,7 @@ class Sidelane:
         catch_up: CatchUp = "once",
         aliases: Sequence[str] = (),
     ) -> None:
-        """Submit a call on a schedule: at the times of a cron expression in a time zone, or `every` so many seconds.
+        """Submit a call on a schedule: at the times of a cron expression in a time zone, or `every` this many seconds.
 
         `catch_up` decides what happens to runs missed while no process was up: "once" submits the last, "all" submits each, and
         "skip" submits none. `aliases` are former names. Raises `ConfigurationError`.

@@ -40,7 +40,7 @@ class ActionResult:
 
 
 async def cancel_jobs(store: Store, ids: Sequence[str]) -> list[ActionResult]:
-    """Cancel queued jobs at once, and ask running ones to stop."""
+    """Cancel queued jobs immediately, and ask running jobs to stop."""
     before, after = await store.get(ids), await store.cancel(ids)
     return list(map(_cancelled, ids, before, after))
 

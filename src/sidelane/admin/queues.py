@@ -23,7 +23,7 @@ async def list_queues(store: Store) -> tuple[list[QueueStats], list[WorkerInfo]]
 
 
 def without_worker(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> list[QueueStats]:
-    """Return the queues with queued jobs that no live worker takes."""
+    """Return the queues with queued jobs that no live worker serves."""
     with_workers = {name for worker in workers for name in worker.queues}
     return [queue for queue in queues if queue.queued and queue.name not in with_workers]
 

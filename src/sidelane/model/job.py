@@ -66,7 +66,7 @@ class JobSpec:
     trace: str | None = None  # W3C traceparent
     follow_ups: "tuple[FollowUp, ...]" = ()
     limits: tuple[Limit, ...] = ()
-    max_queued: int | None = None  # refused while so many jobs of its queue wait
+    max_queued: int | None = None  # refused while this many jobs of its queue wait
     batch: str | None = None
     cascade: bool = False  # cancelled with its parent
     placeholders: Mapping[str, str] = field(

@@ -93,7 +93,7 @@ class OptionFields(TypedDict, total=False):
 class Options:
     """The options of one call; None means the task's own policy. Durations are seconds from the submit.
 
-    `then` are the calls to submit when the call's job has succeeded, and `on_failure` when it has failed finally. `callback` is
+    `then` are the calls to submit when the call's job has succeeded, and `on_failure` when it has failed permanently. `callback` is
     added to the callbacks of the call's task, and `callback=()` removes them all.
 
     Raises `ArgumentsError` on an invalid value.

@@ -19,7 +19,7 @@ MAX_LATENESS = 60.0
 """Seconds after its time from which a run counts as missed."""
 
 MIN_INTERVAL = 0.001
-"""Min. seconds between two runs."""
+"""Minimum seconds between two runs."""
 
 MAX_LOOKAHEAD = DAY
 """Seconds by which the last run may be in the future because the clock stepped back. A later run is treated as a clock error."""
@@ -30,7 +30,7 @@ DECIMALS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A job to submit, and its times: a cron expression in a time zone, or every so many seconds (counted from 1970).
+    """A job to submit, and its times: a cron expression in a time zone, or an interval in seconds (counted from 1970).
 
     "skip" submits no missed run, "once" submits the last, and "all" submits each. `spec` is a template: each run gets a new id.
     `aliases` are former names.

@@ -115,7 +115,7 @@ class Supervisor:
             process.signal(number)
 
     def _policy(self, name: str) -> RestartPolicy:
-        """Return a policy that restarts a process with backoff, and stops all processes if its first start fails finally."""
+        """Return a policy that restarts a process with backoff, and stops all processes if its first start fails permanently."""
         delay, first = MIN_DELAY, True
 
         def restart_delay(status: int, seconds: float) -> float | None:

@@ -63,7 +63,7 @@ class Registry:
 
     @property
     def dead_letter_call(self) -> Call[Any] | None:
-        """The call that follows each job that has failed finally, if the lane declares one."""
+        """The call that follows each job that has failed permanently, if the lane declares one."""
         if self._dead_letter_call is None and self._dead_letter_task is not None:
             self._dead_letter_call = self._dead_letter_task.call(PREVIOUS_FAILURE)
         return self._dead_letter_call

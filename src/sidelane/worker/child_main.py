@@ -126,7 +126,7 @@ class ChildMain:
             channel.stop_requested = True
             if task.signature.is_async:
                 attempt.cancel()  # the others call `ctx.check()`
-        os._exit(0)  # the worker was deleted, and its lease has ended
+        os._exit(0)  # the worker has exited, so the lease will end
 
     async def _attempt(self, task: AnyTask, message: dict[str, Any], channel: SocketChannel) -> Outcome:
         registry: Registry = task.lane.registry
