@@ -63,7 +63,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sidelane:
-    """A lane for slow work: declare tasks on it, open it, submit calls, run workers.
+    """A lane for slow work. Declare tasks, open the lane, submit calls and run workers.
 
         lane = Sidelane(tasks=["shop.tasks"], queues=[Queue("chat"), Queue("gpu", worker_concurrency=1)])
 
@@ -74,9 +74,10 @@ class Sidelane:
             job = await answer.submit("Why?")
             print(await job.result(timeout=60))
 
-    `tasks` names the modules that declare tasks. They are imported when the lane opens, so that they can import the lane. Settings
-    come from `SIDELANE_*`, then `[tool.sidelane]`; the arguments `store` and `settings` override both. `secrets`, a mapping or a
-    function of a name, sign webhooks; other secrets come from `SIDELANE_WEBHOOK_SECRET_<NAME>`. Raises `ConfigurationError`.
+    `tasks` names the modules that declare tasks. These modules are imported when the lane opens, so that they can import the lane.
+    Settings come from `SIDELANE_*`, then `[tool.sidelane]`; the arguments `store` and `settings` override both. `secrets`, a
+    mapping or a function of a name, sign webhooks; other secrets come from `SIDELANE_WEBHOOK_SECRET_<NAME>`. Raises
+    `ConfigurationError`.
     """
 
     def __init__(
@@ -124,8 +125,9 @@ class Sidelane:
 
     @property
     def dead_letter(self) -> TaskDecorator:
-        """Register the task that runs for each job that fails for good: `@lane.dead_letter`, over a function of one argument,
-        `letter: FinishedJob`. It runs as a separate job, with a policy as for `task`; its own failures do not run it again.
+        """Register the task that runs for each permanently failed job: `@lane.dead_letter`, over a function of one argument,
+        `letter: FinishedJob`. The task runs as a separate job, with a policy as for `task`. The task's own failures do not run it
+        again.
 
         Raises as `task` does, and `TaskDeclarationError` on a second one.
         """
@@ -143,9 +145,9 @@ class Sidelane:
         decode: DecodeResult | None = None,
         **fields: Unpack[PolicyOptions],
     ) -> ExternalTask[In, R]:
-        """Register a task of one argument that runs elsewhere: its jobs go to `send_to`, and end by messages of `replies_from`.
+        """Register a task of one argument that runs elsewhere. Jobs are sent to `send_to`; messages from `replies_from` end them.
 
-        Without `replies_from` they end over HTTP, or by `complete`. `encode` and `decode` convert messages for workers with a
+        Without `replies_from`, jobs end over HTTP or by `complete`. `encode` and `decode` convert messages for workers with a
         different format. The policy is as for `task`; `timeout` bounds the wait for each reply. Raises as `task` does, and
         `ConfigurationError`.
         """
@@ -160,30 +162,31 @@ class Sidelane:
 
     @property
     def resource(self) -> ResourceDecorator:
-        """Declare a resource that a worker opens and tasks take with `Use`: `@lane.resource`, once per process, or
-        `@lane.resource(scope="attempt")`. `exclusive=True`: it can be open only once, such as a model on a GPU, so isolation
-        workers do not open it. Raises `TaskDeclarationError`.
+        """Declare a resource that a worker opens and tasks take with `Use`. Write `@lane.resource` to open it once per process, or
+        `@lane.resource(scope="attempt")`. With `exclusive=True`, a resource can be open only once, e.g. a model on a GPU, so
+        isolation workers do not open it. Raises `TaskDeclarationError`.
         """
         return cast(ResourceDecorator, declare_resource)
 
     def middleware(self, wrapper: Callable[..., AsyncIterator[None]]) -> Callable[..., AsyncIterator[None]]:
-        """Wrap every attempt: an async generator over its context that yields once. Raises `ConfigurationError`."""
+        """Wrap every attempt with an async generator that takes its context and yields once. Raises `ConfigurationError`."""
         return self.registry.add_middleware(wrapper)
 
     def problem(
         self, *types: type[BaseException], status: int, title: str = "", final: bool = False
     ) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
-        """Set the problem that clients see if a task raises one of these errors. `final`: such errors are not retried.
+        """Set the problem that clients see if a task raises one of these errors. With `final`, such errors are not retried.
 
-        As a decorator, it takes a function of the error that returns the problem's detail; else the detail is the error's message.
+        As a decorator, `problem` takes a function of the error that returns the detail. Otherwise the detail is the error's
+        message.
         """
         return self.registry.add_rule(ProblemRule(types, status, title, final))
 
     def callback_payload(self, function: PayloadBuilderT) -> PayloadBuilderT:
-        """Register a function that makes the bodies of callbacks: `Webhook(…, body=function)`.
+        """Register a function that creates the bodies of callbacks: `Webhook(…, body=function)`.
 
-        It takes a `FinishedJob`, and returns a string or a value to write as JSON. It may be a coroutine function. Workers find it
-        by its name. Raises `ConfigurationError` if the name is taken.
+        The function takes a `FinishedJob`, and returns a string or a value to write as JSON. The function may be a coroutine
+        function, and workers find it by its name. Raises `ConfigurationError` if the name is taken.
         """
         return self.registry.add_payload_builder(function)
 
@@ -202,10 +205,10 @@ class Sidelane:
         catch_up: CatchUp = "once",
         aliases: Sequence[str] = (),
     ) -> None:
-        """Submit a call on a schedule: at the times of a cron expression in a time zone, or `every` so many seconds.
+        """Submit a call on a schedule: at the times of a cron expression in a time zone, or `every` this many seconds.
 
-        `catch_up` decides what happens to runs missed while no process was up: "once" submits the last, "all" each, "skip" none.
-        `aliases` are former names. Raises `ConfigurationError`.
+        `catch_up` decides what happens to runs missed while no process was up: "once" submits the last, "all" submits each, and
+        "skip" submits none. `aliases` are former names. Raises `ConfigurationError`.
         """
         self.schedules.declare(
             name, call, cron=cron, every=to_seconds(every), timezone=timezone, catch_up=catch_up, aliases=tuple(aliases)
@@ -215,8 +218,8 @@ class Sidelane:
         """Submit a job for each message of an endpoint: `@lane.consumer(Sqs("requests"))` over a function of the message.
 
         The function returns a call, or None to skip the message. Every worker calls it, on its event loop. ValueError (pydantic's
-        too), TypeError, KeyError and `ArgumentsError` mean that the message is malformed. `name` is the function's by default; the
-        ids of jobs consist of it and the message's id. Raises `ConfigurationError`.
+        too), TypeError, KeyError and `ArgumentsError` mean that the message is malformed. `name` is the function's name by default;
+        the ids of jobs consist of this name and the message's id. Raises `ConfigurationError`.
         """
         return partial(self.consumers.declare, endpoint, name)
 
@@ -237,7 +240,7 @@ class Sidelane:
         user: str | None = None,
         retention: Duration | None = None,
     ) -> Batch[R]:
-        """Submit calls as one batch. Its end submits the calls of `then`, and it is kept for `retention` seconds after that.
+        """Submit calls as one batch. Its end submits the calls of `then`. The batch is kept for `retention` seconds after its end.
 
         `user` is the user of the batch, and the default of its calls. All calls are checked before the first is submitted.
         Rejected calls are listed in the batch; if all are rejected, the first rejection is raised. A repeat with the same `id`, of
@@ -302,11 +305,11 @@ class Sidelane:
         isolated: bool = False,
         exit_when_stuck: bool = False,
     ) -> Worker:
-        """Return a worker of the open lane for these queues (None: all), with so many slots (None: the setting `concurrency`).
+        """Return a worker of the open lane, for these queues (None: all) and this many slots (None: the setting `concurrency`).
 
-        Its queues share its slots by their weights. `strict`: in the order given, one queue before the next. `isolated`: it has
-        one slot, runs isolated jobs only, and drains until its job has ended. Workers start these themselves, each in its own
-        process. Raises `UnknownQueue`, `LaneNotOpen`.
+        The worker's queues share its slots by their weights. With `strict`, the worker serves the queues in the given order, one
+        before the next. An `isolated` worker has one slot, runs isolated jobs only, and drains until its job has ended. Workers
+        start isolated workers themselves, each in its own process. Raises `UnknownQueue`, `LaneNotOpen`.
         """
         if is_in_memory(self.settings.store):
             raise ConfigurationError(
@@ -340,8 +343,8 @@ class Sidelane:
     ) -> AbstractAsyncContextManager[Worker]:
         """Return a context with a worker for a machine without access to the store: it receives jobs as messages and sends replies.
 
-        Run it in the block: `async with lane.remote_worker(receive_from=…, reply_to=…) as worker: await worker.run()`. The lane
-        itself need not be open. Raises `ConfigurationError`, `TransportUnavailable` and `TransportMisconfigured`.
+        Run the worker within the block: `async with lane.remote_worker(receive_from=…, reply_to=…) as worker: await worker.run()`.
+        The lane itself need not be open. Raises `ConfigurationError`, `TransportUnavailable` and `TransportMisconfigured`.
         """
         settings = self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency})
         return _remote_worker(self, receive_from, reply_to, settings, name, exit_when_stuck=exit_when_stuck)
@@ -430,5 +433,5 @@ def _queue_share(
 
 
 def _receivers(lane: Sidelane) -> list[BackgroundService]:
-    """Return what receives replies and messages of consumers beside the jobs of a worker."""
+    """Return the receivers of replies and of consumers' messages, which run beside the jobs of a worker."""
     return [*reply_receivers(lane.services, lane.completions), *message_receivers(lane.consumers, lane.services)]

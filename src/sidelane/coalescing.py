@@ -1,4 +1,7 @@
-"""CallCoalescer: joins concurrent calls into one. Items that arrive during a call go into the next; a lone call never waits."""
+"""CallCoalescer: joins concurrent calls into one.
+
+Items that arrive during a call are part of the next call. A single call never waits.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,13 +11,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 SECOND_CALL_THRESHOLD = 16
-"""Waiting items for a second concurrent call, so that the next call is prepared while the store works on one."""
+"""Number of waiting items from which a second concurrent call starts, so that it is prepared while the store processes the first.
+"""
 
 
 class CallCoalescer(Generic[T, R]):
     """Joins concurrent calls on single items into calls on at most `limit` items, at most two of them concurrent.
 
-    `ordered`: one at a time, so that all items are processed in the order of their arrival.
+    With `ordered`, calls run one at a time, so that all items are processed in the order of their arrival.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ def load_settings(
 ) -> Configuration:
     """Read every setting. `arguments` (not None) override the environment, which overrides the project's file.
 
-    Raises `ConfigurationError` on an invalid value, with its origin.
+    Raises `ConfigurationError` with the origin of an invalid value.
     """
     root, table = _project(start or Path.cwd())
     values: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from sidelane.model.errors import StoreUnavailable
 R = TypeVar("R")
 
 MIN_DELAY, MAX_DELAY = 0.05, 2.0
-"""Seconds between two attempts: doubled each time, up to the maximum."""
+"""Seconds between two attempts, which are doubled each time, up to the maximum."""
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +24,10 @@ class RetryUntilAvailable:
     def __init__(self, what: str, *, who: str = "worker") -> None:
         self._what = what
         self._who = who
-        self.error: str | None = None  # why the store does not answer, while it does not
+        self.error: str | None = None  # why the store does not answer at the moment, or None
 
     async def call(self, call: Callable[[], Awaitable[R]], *, stop: Callable[[], bool] = lambda: False) -> R | None:
-        """Return the answer, however long it takes; None if a call fails after `stop` has become true."""
+        """Return the answer, however long it takes, or None if a call fails after `stop` has become true."""
         delay = MIN_DELAY
         while True:
             try:
@@ -43,13 +43,13 @@ class RetryUntilAvailable:
                 return answer
 
     def failed(self, error: Exception) -> None:
-        """Note that a call has failed."""
+        """Record that a call has failed."""
         if self.error is None:
             logger.error("this %s cannot %s; it keeps trying: %s", self._who, self._what, error)
         self.error = f"cannot {self._what}: {error}"
 
     def recovered(self) -> None:
-        """Note that the store has answered."""
+        """Record that the store has answered."""
         if self.error is not None:
             logger.warning("this %s can %s again", self._who, self._what)
         self.error = None

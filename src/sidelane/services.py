@@ -1,4 +1,4 @@
-"""Services: what the parts of one lane share."""
+"""Services that the parts of one lane share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from sidelane.transports.factory import TransportPool
 
 @dataclass(slots=True)
 class Services:
-    """What is declared on a lane, its settings and files, its transports, and its client while it is open."""
+    """The declarations of a lane, its settings and files, its transports, and its client while the lane is open."""
 
     settings: Settings
     registry: Registry = field(default_factory=Registry)
@@ -34,7 +34,10 @@ class Services:
 
     @contextmanager
     def use(self, client: Client) -> Iterator[None]:
-        """Make this the open client within the block. Raises `ConfigurationError` if there is one already."""
+        """Use this client as the open client within the block.
+
+        Raises `ConfigurationError` if the lane already has an open client.
+        """
         if self._client is not None:
             raise ConfigurationError("This lane is already open in this process.")
         self._client = client

@@ -1,4 +1,4 @@
-"""Actions on jobs, batches and callbacks: cancel, requeue, redeliver. Each item gets a result with a message."""
+"""Actions on jobs, batches and callbacks: cancel, requeue and redeliver. Each item gets a result with a message."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class ActionResult:
 
 
 async def cancel_jobs(store: Store, ids: Sequence[str]) -> list[ActionResult]:
-    """Cancel queued jobs at once, and ask running ones to stop."""
+    """Cancel queued jobs immediately, and ask running jobs to stop."""
     before, after = await store.get(ids), await store.cancel(ids)
     return list(map(_cancelled, ids, before, after))
 
@@ -66,7 +66,7 @@ async def cancel_batch(store: Store, batch_id: str) -> ActionResult:
 
 
 async def redeliver(client: Client, ids: Sequence[str]) -> list[ActionResult]:
-    """Deliver callbacks again. An id of a job stands for all callbacks of its last end."""
+    """Deliver callbacks again. The id of a job stands for all callbacks of the job's last end."""
     return [await _redeliver(client, each) for each in ids]
 
 

@@ -1,4 +1,4 @@
-"""Dead letters, the jobs that failed for good: find, requeue and purge them."""
+"""Dead letters, the jobs that have failed permanently, and how to find, requeue and purge them."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -65,7 +65,7 @@ def failure_document(failure: Failure) -> Document:
 
 
 def worker_document(worker: WorkerInfo) -> Document:
-    """Return one live worker."""
+    """Return the document of one live worker."""
     return {
         "id": worker.id,
         "name": worker.name,
@@ -96,7 +96,7 @@ def queue_document(queue: QueueStats, workers: Sequence[WorkerInfo]) -> Document
 
 
 def limit_document(limit: LimitStats) -> Document:
-    """Return one limit in use. `available_in` is in how many seconds a rate limit admits the next job."""
+    """Return one limit in use. `available_in` is the number of seconds after which a rate limit admits the next job."""
     return {
         "id": limit.id,
         "used": limit.used,
@@ -126,7 +126,7 @@ def schedule_document(record: ScheduleRecord, next_run: float | None) -> Documen
 
 
 def batch_document(batch: BatchRecord) -> Document:
-    """Return one batch with its counts."""
+    """Return the document of one batch, with its counts."""
     return {
         "id": batch.id,
         "state": str(batch.state),

@@ -1,4 +1,4 @@
-"""Job notices: why a job does not start or go on, and which worker runs it."""
+"""Job notices: why a job does not start or continue, and which worker runs it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from sidelane.stores.contract import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLookup:
-    """Which worker runs a job. `notice` says why the job cannot start or go on, else it is empty."""
+    """The worker that runs a job. `notice` is the reason why the job cannot start or continue; otherwise it is empty."""
 
     has_worker: bool
     worker: WorkerInfo | None = None
@@ -37,7 +37,7 @@ async def find_worker(record: JobRecord, store: Store) -> WorkerLookup:
 
 
 async def _dispatched(lease: Lease, store: Store) -> WorkerLookup:
-    """Find where a job was dispatched to. The internal job that sends the message knows."""
+    """Return where a job was dispatched to, according to the internal job that sends the message."""
     (sending,) = await store.get([dispatch_id(lease)])
     if not isinstance(sending, JobRecord):
         return WorkerLookup(has_worker=True)

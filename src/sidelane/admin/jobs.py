@@ -23,7 +23,7 @@ from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 
 class JobView(StrEnum):
-    """A job's state as operators see it: one of the five states, or a view of it that says more."""
+    """A job's state as operators see it: one of the five states, or a more specific view of that state."""
 
     QUEUED = "queued"
     SCHEDULED = "scheduled"  # queued with a time before which it does not start
@@ -82,7 +82,7 @@ def job_view(record: JobRecord, now: float) -> JobView:
 
 
 def due_later(record: JobRecord, now: float) -> float | None:
-    """Return the time before which a queued job does not start, or None if that time has come."""
+    """Return the time before which a queued job does not start, or None if that time has passed."""
     waits = record.state is State.QUEUED and record.due is not None and record.due > now
     return record.due if waits else None
 

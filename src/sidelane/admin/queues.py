@@ -9,7 +9,7 @@ from sidelane.model.worker import QueueStats, WorkerInfo
 from sidelane.stores.contract import Store
 
 POLL_INTERVAL = 0.25
-"""Seconds between two looks at a queue that drains: stores send no hint when a job of a queue ends."""
+"""Seconds between two checks of a queue that drains. Stores send no hint when a job of a queue ends."""
 
 
 async def list_queues(store: Store) -> tuple[list[QueueStats], list[WorkerInfo]]:
@@ -23,7 +23,7 @@ async def list_queues(store: Store) -> tuple[list[QueueStats], list[WorkerInfo]]
 
 
 def without_worker(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> list[QueueStats]:
-    """Return the queues with queued jobs that no live worker takes."""
+    """Return the queues with queued jobs that no live worker serves."""
     with_workers = {name for worker in workers for name in worker.queues}
     return [queue for queue in queues if queue.queued and queue.name not in with_workers]
 
@@ -45,7 +45,7 @@ async def wait_until_drained(
 ) -> dict[str, int]:
     """Wait until no job of these queues runs, at most `timeout` seconds. Return the running jobs that are left, by queue.
 
-    `on_poll` is called with the running jobs by queue after each look.
+    `on_poll` is called with the running jobs by queue after each check.
     """
     end = None if timeout is None else time.monotonic() + timeout
     while True:

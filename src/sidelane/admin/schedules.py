@@ -10,13 +10,13 @@ from sidelane.model.schedule import ScheduleRecord
 from sidelane.stores.contract import Store
 
 OVERDUE_AFTER = 10.0
-"""Seconds after its time at which a run counts as overdue, because no process has submitted it."""
+"""Seconds after its scheduled time at which a run counts as overdue, because no process has submitted the run."""
 
 
 def next_run(record: ScheduleRecord) -> float | None:
     """Return the time of the next run in seconds since 1970, computed if the store does not have it yet.
 
-    None if the schedule is disabled, or if its cron expression cannot be read here (the package `cronsim` is missing).
+    Return None if the schedule is disabled, or if its cron expression cannot be read because the package `cronsim` is missing.
     """
     if not record.enabled:
         return None
@@ -46,7 +46,7 @@ async def forget(store: Store, names: Sequence[str]) -> list[ActionResult]:
 
 
 async def run_now(client: Client, name: str) -> tuple[JobRecord, bool]:
-    """Submit a schedule's job now. Return the job, and whether it is new: it is not if its unique key is taken.
+    """Submit a schedule's job now. Return the job, and whether it is new. The job is not new if another job has its unique key.
 
     Raises `UnknownSchedule`, and what a submission raises.
     """

@@ -48,13 +48,13 @@ WEBHOOK_RETRY = Retry(
 """The schedule that Standard Webhooks recommends: ten attempts in three days."""
 
 PROGRESS_RETRY = Retry(attempts=4, backoff=Delays((1.0, 5.0, 15.0)))
-"""Retries of progress callbacks: few, because old progress is useless."""
+"""Retries of progress callbacks. There are few, because old progress has no value."""
 
 TIMEOUT = 30.0
-"""Seconds of one attempt, including the lookup of the secret and the making of the body."""
+"""Seconds of one attempt, including the lookup of the secret and the creation of the body."""
 
 MAX_WORKER_LOSSES = 10
-"""Worker losses that a callback may have: workers often stop while they wait for one, and it is never the cause."""
+"""Worker losses that a callback may have. Workers often stop while they wait for a callback, and a callback is never the cause."""
 
 RETENTION = 60.0
 """Seconds for which finished progress callbacks are kept."""
@@ -142,9 +142,9 @@ class CallbackDelivery:
     async def deliver(
         self, to: WebhookTarget | StoredEndpoint, body: str | None, job: JobRecord, name: str
     ) -> DeliveryResult:
-        """Send a callback about the current state of a job. `name`: the same for repetitions of the same callback.
+        """Send a callback about the current state of a job. `name` is the same for all repetitions of one callback.
 
-        Raises `NotDelivered`, `SecretError`, `AddressRefused`, `PermanentFailure` if the body cannot be made.
+        Raises `NotDelivered`, `SecretError`, `AddressRefused`, or `PermanentFailure` if the body cannot be created.
         """
         message_id = name.replace(
             ".", ":"
@@ -195,7 +195,7 @@ class CallbackDelivery:
         return self._services.settings.jobs_url or "sidelane"
 
     async def _payload(self, name: str, job: JobRecord) -> str:
-        """Return the body that the payload function of this name makes."""
+        """Return the body that the payload function of this name creates."""
         function = self._services.registry.payload_builders.get(name)
         if function is None:
             raise UnknownPayload(f"No function named {name!r} is marked with @lane.callback_payload here.")
@@ -213,6 +213,6 @@ class CallbackDelivery:
 
 
 async def _call(function: PayloadBuilder, job: Any) -> Any:
-    """Call a payload function: on the event loop if it is asynchronous, else in a thread."""
+    """Call a payload function. An asynchronous function runs on the event loop, and any other function in a thread."""
     value = function(job) if inspect.iscoroutinefunction(function) else await asyncio.to_thread(function, job)
     return await value if inspect.isawaitable(value) else value

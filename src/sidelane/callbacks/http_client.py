@@ -63,7 +63,7 @@ class HttpResponse:
 class WebhookClient:
     """Posts to receivers by the rules for callbacks: checked addresses, no redirects, no proxies, fifteen seconds.
 
-    It opens with its first POST, and again after it was closed, on any event loop.
+    The client opens with its first POST, and opens again after it was closed, on any event loop.
     """
 
     def __init__(self, policy: AddressPolicy, *, resolve: "Resolve | None" = None, timeout: float = TIMEOUT) -> None:
@@ -75,7 +75,7 @@ class WebhookClient:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpResponse:
         """Post a body, and return the response, whatever its status.
 
-        Raises `NotDelivered` if there is none, `AddressRefused`, `ArgumentsError` on an invalid URL, `MissingExtra`.
+        Raises `NotDelivered` if there is no response, `AddressRefused`, `ArgumentsError` if the URL is invalid, and `MissingExtra`.
         """
         receiver = parse_url(url)
         connections = self._open()

@@ -16,8 +16,8 @@ MAX_NAME_LENGTH = 512
 class MessageCallback:
     """Sends how a job ended to an SQS queue or a Pub/Sub topic, as a CloudEvent.
 
-    `body`, a function marked with `@lane.callback_payload`, returns a message in the receiver's own format instead. `on`: which
-    ends are reported; `progress`: report progress too, while the job runs. Raises `ArgumentsError`.
+    `body`, a function marked with `@lane.callback_payload`, returns a message in the receiver's own format instead. `on` selects
+    which ends are reported. With `progress`, progress is reported too, while the job runs. Raises `ArgumentsError`.
     """
 
     to: StoredEndpoint

@@ -1,4 +1,7 @@
-"""Connections to webhook receivers: a host is looked up once, its addresses are checked, and a checked address is connected to."""
+"""Connections to webhook receivers.
+
+A host is looked up once, its addresses are checked, and the connection uses a checked address.
+"""
 
 import asyncio
 import math
@@ -27,7 +30,7 @@ KEEPALIVE, MAX_IDLE = 5.0, 100
 """Seconds for which idle connections are kept for the next POST to the same receiver, and the number of receivers."""
 
 MAX_LOOKUPS = 500
-"""Concurrent DNS lookups: as many as concurrent callbacks, so that lookups that hang delay no other."""
+"""Concurrent DNS lookups. There may be as many as concurrent callbacks, so that lookups that hang delay no other lookup."""
 
 
 class Resolver:
@@ -45,7 +48,7 @@ class Resolver:
             lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port)
             self._pending[host, port] = lookup
             lookup.add_done_callback(partial(self._done, (host, port)))
-        return await asyncio.shield(lookup)  # others wait for it too
+        return await asyncio.shield(lookup)  # other callers wait for it too
 
     def _done(self, key: tuple[str, int], lookup: asyncio.Future[list[str]]) -> None:
         if self._pending.get(key) is lookup:
@@ -69,7 +72,7 @@ def _look_up(host: str, port: int) -> list[str]:
 class PinnedNetworkBackend(httpcore2.AsyncNetworkBackend):
     """Opens connections to checked addresses only.
 
-    A host is looked up once per connection. All its addresses are checked, and one of them is connected to, which defeats DNS
+    A host is looked up once per connection. All its addresses are checked, and the connection uses one of them, which prevents DNS
     rebinding. TLS and the Host header keep the host's name.
     """
 
@@ -111,7 +114,7 @@ class PinnedNetworkBackend(httpcore2.AsyncNetworkBackend):
 
 @dataclass(slots=True)
 class PoolEntry:
-    """The connections to one receiver. `used`: when they were last used, by `time.monotonic`."""
+    """The connections to one receiver. `used` is when they were last used, by `time.monotonic`."""
 
     pool: httpcore2.AsyncConnectionPool
     users: int = 0

@@ -17,10 +17,10 @@ def event_name(job: JobRecord) -> str:
 
 
 def job_payload(job: JobRecord) -> str:
-    """Return the document about a job as JSON text; empty members are left out.
+    """Return the document about a job as JSON text, without empty members.
 
-    It has the `result` of a succeeded job, the `problem` (RFC 9457) of a failed one, the `progress` of a running one. It has
-    nothing that is for operators only, and neither the user nor the arguments.
+    The document has the `result` of a succeeded job, the `problem` (RFC 9457) of a failed job, or the `progress` of a running job.
+    The document never contains the user, the arguments, or data that only operators may see.
     """
     spec = job.spec
     members: dict[str, Any] = {

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 class ProgressNotifier:
     """Submits progress callbacks, at most one a second for each receiver of a job.
 
-    A progress callback reads the newest progress when it starts, so it covers everything before. If one has started already,
-    another one is submitted after it.
+    A progress callback reads the newest progress when it starts, so it includes all earlier progress. If a callback has already
+    started, another callback is submitted after it.
     """
 
     def __init__(self, services: Services, delivery: CallbackDelivery) -> None:
@@ -31,7 +31,7 @@ class ProgressNotifier:
         self._notifying: dict[str, asyncio.Task[None]] = {}
 
     def on_progress(self, job: JobRecord) -> None:
-        """Submit progress callbacks of a job, soon: its log has new progress."""
+        """Submit progress callbacks of a job soon, because its log has new progress."""
         if not any(True for _ in self._specs(job)):
             return
         self._pending.add(job.id)
@@ -39,7 +39,7 @@ class ProgressNotifier:
             self._notifying[job.id] = asyncio.get_running_loop().create_task(self._notify(job))
 
     async def close(self) -> None:
-        """Stop. The callbacks of the jobs' ends follow anyway."""
+        """Stop the submits. The callbacks of the jobs' ends are submitted in any case."""
         notifying = list(self._notifying.values())
         for task in notifying:
             task.cancel()
@@ -60,7 +60,10 @@ class ProgressNotifier:
             del self._notifying[job.id]
 
     async def _submit(self, job: JobRecord) -> bool:
-        """Submit progress callbacks. Return False if one has started already, which may have missed the newest progress."""
+        """Submit progress callbacks.
+
+        Return False if a callback has already started, because it may have missed the newest progress.
+        """
         answers = [await self._services.client.submit_spec(spec) for spec in self._specs(job)]
         return all(answer.created or answer.record.state is State.QUEUED for answer in answers)
 
@@ -73,9 +76,9 @@ class ProgressNotifier:
                 continue
             try:
                 wanted = end.decode_arguments(template.arguments, template.version)
-            except ArgumentsError:  # a newer release made it, and reports the end
+            except ArgumentsError:  # a newer release created it, and reports the end
                 continue
             if wanted["progress"] and template.user is not None:
                 task = progress.options(user=template.user, unique=f"{job.id}.{index}")
                 spec = task.call(wanted["to"], wanted["body"]).spec(parent=job.id, trace=job.spec.trace)
-                yield replace(spec, follow_ups=())  # best effort: a failed progress callback is not a dead letter
+                yield replace(spec, follow_ups=())  # a failed progress callback is not a dead letter

@@ -1,4 +1,4 @@
-"""Webhook signatures by Standard Webhooks 1.0, and the secrets they are made with.
+"""Webhook signatures by Standard Webhooks 1.0, and the secrets that sign them.
 
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from sidelane.model.errors import MissingExtra, SidelaneError
 
 Secret = str | Sequence[str]
-"""One secret, or all that are valid while one replaces another."""
+"""One secret, or all valid secrets while one secret replaces another."""
 
 SecretSource = Mapping[str, Secret] | Callable[[str], Secret | Awaitable[Secret | None] | None]
-"""Secrets by name, or a function that returns them by name, and None if there is none."""
+"""Secrets by name, or a function that returns the secret of a name, or None if there is none."""
 
 VARIABLE = "SIDELANE_WEBHOOK_SECRET_"
 """Prefix of the environment variables; the name follows in capitals. Several secrets are separated by spaces."""
@@ -33,7 +33,10 @@ class SecretError(SidelaneError):
 
 
 class Secrets:
-    """The webhook secrets of one lane, by name: from its `secrets=`, else from the environment. They are not stored in jobs."""
+    """The webhook secrets of one lane, by name.
+
+    Secrets come from the lane's `secrets=`, else from the environment, and are not stored in jobs.
+    """
 
     def __init__(self, source: SecretSource) -> None:
         self._source = source
@@ -58,7 +61,7 @@ def secret_variable(name: str) -> str:
 
 
 def webhook_headers(message_id: str, body: str, secrets: Sequence[str], *, at: float | None = None) -> dict[str, str]:
-    """Return the headers of one delivery: its id, its time (`at`, seconds since 1970; None: now), a signature for each secret.
+    """Return the headers of one delivery: its id, its time (`at`, seconds since 1970; None: now), and a signature for each secret.
 
     Without secrets there is no signature. Raises `SecretError` on an invalid secret, without showing it, and `MissingExtra`.
     """

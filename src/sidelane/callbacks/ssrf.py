@@ -48,7 +48,10 @@ class AddressRefused(ArgumentsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressPolicy:
-    """What may be reached. `hosts`: only these, if there are any; "*.example.com" matches all subdomains of example.com."""
+    """The addresses that callbacks may reach.
+
+    `hosts`, unless empty, are the only allowed hosts; "*.example.com" matches all subdomains of example.com.
+    """
 
     private: bool = False
     hosts: frozenset[str] = frozenset()
@@ -71,7 +74,7 @@ class AddressPolicy:
             self.check_addresses(host, [literal])
 
     def check_addresses(self, host: str, addresses: Sequence[str]) -> None:
-        """Check all addresses of a host. Raises `AddressRefused` if one of them may not be reached."""
+        """Check all addresses of a host. Raises `AddressRefused` if one address is not allowed."""
         for address in addresses:
             kind = address_class(address)
             if kind is not None and not (self.private and kind in PRIVATE_NETWORKS):
@@ -79,7 +82,7 @@ class AddressPolicy:
 
 
 def address_class(address: str) -> str | None:
-    """Return the class of an address that is not public, e.g. "loopback"; None for a public one.
+    """Return the class of an address that is not public, e.g. "loopback", or None if the address is public.
 
     An IPv4 address inside an IPv6 address (mapped, compatible, 6to4, NAT64) counts as the IPv4 address.
     """
@@ -109,7 +112,10 @@ def _embedded(ip: IP) -> IP:
 
 
 def _literal(host: str) -> str | None:
-    """Return the address if a host is one, in any form that a resolver accepts, e.g. 127.1 or 2130706433; else None."""
+    """Return the address if a host is an address, in any form that a resolver accepts, e.g. 127.1 or 2130706433.
+
+    Otherwise return None.
+    """
     try:
         return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:

@@ -11,16 +11,16 @@ from sidelane.model.job import JobRecord, JobSpec, Query, State
 from sidelane.tasks.internal_queues import CALLBACK_TASK
 
 MAX_CALLBACKS = 200
-"""Callbacks of one job that are looked up, the newest ones."""
+"""Maximum number of callbacks of one job that are looked up, newest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackRecord:
     """One callback of a job. Times are seconds since 1970.
 
-    `id` and `state` are those of the job that delivers it; None: the reported job has not ended. `status` is the status of the
-    response that accepted it. `problem` says why the last attempt failed, or why nothing was sent. `next_try` is when the next
-    attempt is due.
+    `id` and `state` are those of the job that delivers the callback, and None until the reported job has ended. `status` is the
+    status of the response that accepted the callback. `problem` is why the last attempt failed, or why nothing was sent. `next_try`
+    is when the next attempt is due.
     """
 
     to: str
@@ -36,7 +36,10 @@ class CallbackRecord:
 
 
 async def callbacks_of(client: Client, job_id: str) -> list[CallbackRecord]:
-    """Return the callbacks of a job: those of its ends, oldest first, then those not due yet. Raises as `Client.record` does."""
+    """Return the callbacks of a job.
+
+    Those of its ends come first, oldest first, then those that are not due yet. Raises as `Client.record` does.
+    """
     job = await client.record(job_id)
     records = [_record(each) for each in await _callback_jobs(client, job)]
     if job.state.finished:
@@ -82,7 +85,7 @@ def _record(callback: JobRecord) -> CallbackRecord:
 
 
 def _target(spec: JobSpec) -> dict[str, Any]:
-    """Return target and options of a callback's job; the query of a URL, which may hold tokens, is left out."""
+    """Return target and options of a callback's job, without the query of a URL, which may contain tokens."""
     arguments = json.loads(spec.arguments)
     try:
         to = parse_url(arguments["to"].get("url")).redacted

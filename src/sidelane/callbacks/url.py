@@ -1,4 +1,4 @@
-"""Webhook URLs: parsed, checked, and redacted for logs."""
+"""Webhook URLs: parsing, checks, and redaction for logs."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -8,7 +8,7 @@ from sidelane.model.errors import ArgumentsError
 PORTS = {"http": 80, "https": 443}
 
 MAX_LENGTH = 2048
-"""Characters of a URL."""
+"""Maximum number of characters of a URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class WebhookUrl:
 
     @property
     def redacted(self) -> str:
-        """The URL without its query, which may hold tokens: for logs and errors."""
+        """The URL for logs and errors, without its query, which may contain tokens."""
         path, query, _ = self.target.partition("?")
         return f"{self.scheme}://{self.authority}{path}{'?…' if query else ''}"
 
@@ -42,7 +42,7 @@ class WebhookUrl:
 
 
 def parse_url(url: object) -> WebhookUrl:
-    """Parse a URL. Raises `ArgumentsError` if it is invalid or cannot be posted to."""
+    """Parse a URL. Raises `ArgumentsError` if the URL is invalid or cannot be the target of a POST."""
     if not isinstance(url, str) or not 0 < len(url) <= MAX_LENGTH:
         raise ArgumentsError(f"{_quoted(url)}: a URL has 1 to {MAX_LENGTH:,} characters.")
     if not url.isascii() or any(letter <= " " or letter in '"<>\\^`{|}\x7f' for letter in url):
@@ -70,6 +70,6 @@ def parse_url(url: object) -> WebhookUrl:
 
 
 def _quoted(url: object) -> str:
-    """Return an invalid URL for an error, without its query, which may hold tokens."""
+    """Return an invalid URL for an error, without its query, which may contain tokens."""
     text = repr(url.partition("?")[0] if isinstance(url, str) else url)
     return text if len(text) <= 200 else text[:199] + "…"

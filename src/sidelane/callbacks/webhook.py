@@ -15,7 +15,7 @@ from sidelane.tasks.registry import PayloadBuilder
 On = Literal["end", "success", "failure"]
 
 FINISHED_STATES = {"end": FINISHED, "success": frozenset({State.SUCCEEDED}), "failure": frozenset({State.FAILED})}
-"""States that each of them includes: a cancelled job is neither a success nor a failure."""
+"""The final states that each value of `on` includes. A cancelled job is neither a success nor a failure."""
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, 5.6.2
 
@@ -41,9 +41,9 @@ class WebhookTarget:
 class Webhook:
     """Posts to a URL how a job ended, by Standard Webhooks 1.0.
 
-    `secret` names the secret that signs it (None: unsigned). `headers` are sent along; they are stored with the job, so they must
-    not contain secrets. `body`, a function marked with `@lane.callback_payload`, returns a body in the receiver's own format.
-    `on`: which ends are reported; `progress`: report progress too, while the job runs.
+    `secret` names the secret that signs the webhook (None: unsigned). `headers` are sent with it; the headers are stored with the
+    job, so they must not contain secrets. `body`, a function marked with `@lane.callback_payload`, returns a body in the receiver's
+    own format. `on` selects which ends are reported. With `progress`, progress is reported too, while the job runs.
 
     Raises `ArgumentsError`, which is a 422 if a request brought the URL.
     """

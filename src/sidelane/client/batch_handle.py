@@ -55,7 +55,7 @@ class Batch(Generic[R]):
         return await batch_record(self.store, self.id)
 
     def follow(self) -> AsyncGenerator[BatchRecord, None]:
-        """Yield its record when it changes, the last being its end. Raises `UnknownBatch`."""
+        """Yield the batch's record when it changes, up to its end. Raises `UnknownBatch`."""
         return stream_batch(self.store, self.id)
 
     async def wait(self, timeout: Duration | None = None) -> BatchRecord:

@@ -114,7 +114,8 @@ class Client:
         retention: Duration | None = None,
         trace: str | None = None,
     ) -> Batch[R]:
-        """Submit calls as one batch. Its end submits the calls of `then`, and it is kept for `retention` seconds after that.
+        """Submit calls as one batch. The end of the batch submits the calls of `then`. The batch is kept for `retention` seconds
+        after its end.
 
         `user` is the user of the batch, and the default of its calls. All calls are checked before the first is submitted. A
         repeat with the same `id`, of calls with ids, submits the missing ones. Rejected calls are listed in the batch; if all are

@@ -13,10 +13,10 @@ from sidelane.model.event import ATTEMPT, END, GAP, TOKEN, Cursor, Event
 from sidelane.stores.contract import Store, batch_topic, job_topic
 
 MAX_POLL_INTERVAL = 2.0
-"""Seconds after which the log is read again without a notification: the max. delay of a lost one."""
+"""Seconds after which the log is read again without a notification. This is the maximum delay if a notification is lost."""
 
 MIN_POLL_INTERVAL = 0.02
-"""Min. seconds between two reads of a batch: thousands of its jobs may end meanwhile."""
+"""Minimum seconds between two reads of a batch, because thousands of its jobs may end in that time."""
 
 PAGE_SIZE = 500
 """Events per read."""
@@ -28,10 +28,10 @@ GAP_EVENT = Event(0, 0, 0.0, GAP, "{}")
 
 
 async def stream_events(store: Store, job_id: str, after: Cursor | None = None) -> AsyncGenerator[Event, None]:
-    """Yield a job's events after `after` as they come, the last being its end.
+    """Yield a job's events after `after` as they are stored. The last event is the job's end.
 
-    If the cursor is no longer in the log, yield an event named "gap" (number 0), then the log from its beginning.
-    Raises `UnknownJob` if there is no such job, or no longer.
+    If the cursor is no longer in the log, yield an event named "gap" (number 0), then the log from its beginning. Raises
+    `UnknownJob` if there is no such job or it was removed.
     """
     async with aclosing(stream_pages(store, job_id, after)) as pages:
         async for events in pages:
@@ -67,7 +67,7 @@ async def stream_pages(
 
 
 async def read_all(store: Store, job_id: str) -> list[Event]:
-    """Return a job's log so far; empty if there is no such job."""
+    """Return a job's log so far, which is empty if there is no such job."""
     events: list[Event] = []
     while page := await store.read(job_id, after=events[-1].cursor if events else None):
         events += page.events

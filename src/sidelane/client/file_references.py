@@ -1,4 +1,4 @@
-"""File references of jobs: a file is referenced from before its job is submitted until after the job is removed."""
+"""File references of jobs. A reference exists from before the job is submitted until after the job is removed."""
 
 import logging
 import re
@@ -29,18 +29,18 @@ from sidelane.tasks.task import Lane
 logger = logging.getLogger(__name__)
 
 MAX_FILES = 1000
-"""Files that a call may name. Each is looked up, even if a text only mentions it."""
+"""Maximum number of files that a call may name. Each file is looked up, even if a text only mentions it."""
 
 CLEANUP_TIMEOUT, CLEANUP_RETENTION = 3600.0, 3600.0
 CLEANUP_RETRY = Retry(attempts=30, backoff=Exponential(first=5, max_delay=3600))
-"""The cleanup job after the removal of a job: seconds it may take, seconds it is kept, and retries for more than a day."""
+"""Seconds that a cleanup job may take, seconds that it is kept, and its retries for more than a day."""
 
 _FILE_VALUE = re.compile(rf'"file":"({ID.pattern})"')
-"""A file value in JSON. It must exist, unlike an id that a text only mentions."""
+"""A file value in JSON. The file of such a value must exist, unlike that of an id that a text only mentions."""
 
 
 def can_reference_files(spec: JobSpec) -> bool:
-    """Return whether a job may reference files: a cleanup job follows its removal."""
+    """Return whether a job may reference files, i.e. whether a cleanup job follows its removal."""
     return any(follow_up.on == REMOVED and follow_up.spec.task == FILE_CLEANUP_TASK for follow_up in spec.follow_ups)
 
 
@@ -75,10 +75,10 @@ class FileReferenceTracker:
         self._files = files
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
-        """Submit jobs after referencing their files; release the files of rejected ones.
+        """Reference the files of jobs, submit the jobs, and release the files of rejected jobs.
 
-        It completes even if its caller is cancelled, so that no reference is left behind. Raises `UnknownFile` if a file does not
-        exist, `ArgumentsError` if a call names too many, `FilesUnavailable`, and as the store does.
+        The submit completes even if its caller is cancelled, so that no unused reference remains. Raises `UnknownFile` if a file
+        does not exist, `ArgumentsError` if a call names too many, `FilesUnavailable`, and as the store does.
         """
         return await finish_in_background(self._submit(specs))
 
@@ -102,7 +102,10 @@ class FileReferenceTracker:
         return answers
 
     async def keep(self, spec: JobSpec, text: str) -> None:
-        """Reference the files that a text of a running job names: its result, or arguments that were filled in at its start."""
+        """Reference the files that a text of a running job names.
+
+        The text is the job's result, or arguments that were filled in at its start.
+        """
         files = files_named([text])
         if files and can_reference_files(spec):
             await self._files.references.confirm(await self._files.references.add(spec.id, files))
@@ -115,7 +118,7 @@ class FileReferenceTracker:
             raise UnknownFile(f"{spec.task}: a file of this call does not exist, or no longer.")
 
     async def _reconcile(self, referenced: dict[str, set[str]], answers: dict[str, Submission | Rejection]) -> None:
-        """Confirm the references of jobs that are in the store; release those of rejected jobs and of repeated submits."""
+        """Confirm the references of jobs that are in the store, and release those of rejected jobs and of repeated submits."""
         confirmed, released = set[str](), dict[str, set[str]]()
         for job_id, files in referenced.items():
             answer = answers[job_id]

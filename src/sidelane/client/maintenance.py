@@ -1,4 +1,4 @@
-"""Maintenance: any process with the store open sweeps it and submits the jobs of schedules that are due (rules 6 and 13)."""
+"""Maintenance. Any process with the store open sweeps the store and submits the jobs of schedules that are due (rules 6 and 13)."""
 
 import asyncio
 import logging
@@ -18,15 +18,15 @@ IMMEDIATELY = 0.01
 """Seconds between two sweeps: by default, when a lease is about to expire, and when the last sweep left work behind."""
 
 SCHEDULES_INTERVAL = 60.0
-"""Seconds after which schedules are read although none is due: the clock may have stepped back meanwhile."""
+"""Seconds after which schedules are read although none is due, because the clock may have stepped back meanwhile."""
 
 logger = logging.getLogger(__name__)
 
 
 class Maintenance:
-    """Sweeps the store at least four times per lease, so that no sweep takes the pause for a restart (rule 5).
+    """Sweeps the store at least four times per lease, so that no sweep treats the pause as a restart (rule 5).
 
-    Each sweep returns when the next schedule is due. Without schedules nothing else is read.
+    The answer to each sweep contains when the next schedule is due. Without schedules, nothing else is read.
     """
 
     def __init__(self, store: Store, *, lease: float) -> None:
@@ -34,7 +34,7 @@ class Maintenance:
         self._enqueuer = PeriodicEnqueuer(store)
         self._max_interval = min(MAX_INTERVAL, lease / 4)
         self._lease = lease
-        self._sweep_at = -math.inf  # all three by the monotonic clock
+        self._sweep_at = -math.inf  # all three times are those of the monotonic clock
         self._enqueue_at = math.inf
         self._enqueued_at = -math.inf
         self._sweep_retry = RetryUntilAvailable("sweep the store", who="process")
@@ -97,7 +97,7 @@ class PeriodicEnqueuer:
     async def fire(self) -> float | None:
         """Take one step of every schedule that is due. Return the seconds until the next step, or None without schedules.
 
-        They are 0 or less while missed runs are left. Raises `StoreUnavailable`.
+        The seconds are 0 or less while there are more missed runs. Raises `StoreUnavailable`.
         """
         schedules = await self._store.list_schedules()
         read_at = time.monotonic()
@@ -127,5 +127,5 @@ class PeriodicEnqueuer:
 
 
 def _max_jobs(record: ScheduleRecord) -> int:
-    """Return how many of its jobs fit in one call of the store (rule 16)."""
+    """Return how many of a schedule's jobs fit in one call of the store (rule 16)."""
     return max(1, min(MAX_ITEMS, MAX_BYTES // max(1, len(record.schedule.spec.arguments))))

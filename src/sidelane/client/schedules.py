@@ -1,4 +1,4 @@
-"""Schedules: declare them on a lane; list, enable, disable, run and delete those of its store."""
+"""Schedules: their declaration on a lane, and the actions on those of its store: list, enable, disable, run, delete."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ class Schedules:
         _check_found(await self._client().store.set_schedule_enabled(name, False), name)
 
     async def run(self, name: str) -> Job[Any]:
-        """Submit a schedule's job now, without changing its times. Raises `UnknownSchedule`, and as a submit does."""
+        """Submit a schedule's job now, without changing the schedule's times. Raises `UnknownSchedule`, and as a submit does."""
         for record in await self.list():
             if record.schedule.name == name:
                 submission = await self._client().submit_spec(record.schedule.new_spec())
@@ -102,7 +102,7 @@ def _unknown(name: str) -> UnknownSchedule:
 
 
 def _spec(name: str, call: Call[Any]) -> JobSpec:
-    """Return the template of a schedule's jobs. They wait for limits instead of being rejected.
+    """Return the template of a schedule's jobs. These jobs wait for limits instead of being rejected.
 
     Raises `ConfigurationError` on a call that cannot be submitted repeatedly.
     """

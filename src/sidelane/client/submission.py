@@ -23,14 +23,14 @@ from sidelane.tasks.task import Call, Task
 R = TypeVar("R")
 
 CHUNK_SIZE = 500
-"""How many calls are prepared, and submitted to the store, before other tasks of the event loop may run."""
+"""Number of calls that are prepared and submitted to the store before other tasks of the event loop may run."""
 
 MAX_ID_LENGTH = 100
-"""Characters. The ids of jobs that follow a batch begin with the batch's own."""
+"""Maximum characters of a batch's id. The ids of jobs that follow a batch begin with the id of the batch."""
 
 
 def raise_if_rejected(answer: Submission | Rejection, user: str | None) -> Submission:
-    """Return the job that a user's submit resulted in.
+    """Return the job of a user's submit.
 
     Raises `LimitReached`, `QueueFull`, `JobRefused`, and `JobConflict` (also if the id is that of another user's job).
     """
@@ -42,7 +42,7 @@ def raise_if_rejected(answer: Submission | Rejection, user: str | None) -> Submi
 
 
 def rejection_error(rejection: Rejection) -> JobRefused:
-    """Return the error that a rejection is to its caller."""
+    """Return the error that the caller gets for a rejection."""
     problem = rejection.problem
     match problem.status:
         case HTTPStatus.TOO_MANY_REQUESTS:
@@ -64,7 +64,7 @@ def batch_spec(
     trace: str | None,
     settings: Settings,
 ) -> BatchSpec:
-    """Return everything the store must know of a batch. Raises `ArgumentsError`, `PayloadTooLarge`."""
+    """Return everything that the store must know about a batch. Raises `ArgumentsError`, `PayloadTooLarge`."""
     Options(id=batch_id, user=user, then=then)  # it checks them
     batch_id = batch_id or new_id()
     if len(batch_id) > MAX_ID_LENGTH:
@@ -88,7 +88,7 @@ async def submit_batch(
     """Submit calls as the jobs of a batch, and seal it. Every call is checked before the first is submitted.
 
     Raises `ArgumentsError`, `PayloadTooLarge`, `StoreUnavailable`, and `JobConflict` if the batch is another user's. If every call
-    is rejected, raises the first rejection: the batch is not sealed then, and never ends.
+    is rejected, the first rejection is raised. The batch is then not sealed, and never ends.
     """
     tasks: list[Task[..., Any, R]] = []
     specs: list[JobSpec] = []

@@ -30,7 +30,7 @@ MALFORMED = (MalformedMessage, ArgumentsError, PayloadTooLarge, ValueError, Type
 
 ConsumerResult = Call[Any] | None
 MessageHandler = Callable[[Message], ConsumerResult | Awaitable[ConsumerResult]]
-"""Returns the call that a message asks for; None ignores the message."""
+"""Returns the call for a message, or None to ignore the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Consumer:
         return self.function(message)
 
     async def call(self, message: Message) -> ConsumerResult:
-        """Return the call that a message asks for, or None.
+        """Return the call for a message, or None.
 
         Unless the call has an id, the job's id is derived from the message's, so that a redelivered message makes no second job.
         Raises `MalformedMessage` with a readable reason, `ConfigurationError` on anything but a call of this lane, and whatever
@@ -71,7 +71,7 @@ class Consumer:
         return call.with_options(id=self._job_id(message)) if call.options.id is None and message.id else call
 
     async def spec(self, message: Message, *, id_retention: float) -> JobSpec | None:
-        """Return the spec of the job that a message asks for; its id is remembered for `id_retention` seconds.
+        """Return the spec of the job for a message. The job's id is kept for `id_retention` seconds.
 
         Raises as `call` does.
         """
@@ -106,7 +106,7 @@ class ConsumerRegistry:
 
 
 def trace_of(message: Message) -> str | None:
-    """Return the trace that a message belongs to: from its attributes, or from its body if that is a CloudEvent."""
+    """Return the trace of a message, from its attributes, or from its body if the body is a CloudEvent."""
     trace: str | None = message.attributes.get("traceparent")
     if trace is None and '"specversion"' in message.body:
         try:
@@ -118,7 +118,7 @@ def trace_of(message: Message) -> str | None:
 
 @contextmanager
 def _malformed() -> Iterator[None]:
-    """Raise `MalformedMessage` in place of the exceptions that mean that the message is bad."""
+    """Raise `MalformedMessage` instead of the exceptions which mean that the message is malformed."""
     try:
         yield
     except MALFORMED as error:
@@ -126,7 +126,10 @@ def _malformed() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the reason for a dead letter in one line: no traceback, and nothing of the message but what the error quotes."""
+    """Return the reason for a dead letter in one line.
+
+    The reason has no traceback, and quotes the message only if the error does.
+    """
     if isinstance(error, SidelaneError):
         text = str(error)
     elif isinstance(error, ValidationError):

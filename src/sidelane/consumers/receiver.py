@@ -1,4 +1,4 @@
-"""Message receiver: makes jobs of a consumer's messages. Every worker runs one for each consumer of its lane."""
+"""Message receiver: creates jobs from a consumer's messages. Every worker runs one receiver for each consumer of its lane."""
 
 import asyncio
 import logging
@@ -16,13 +16,16 @@ from sidelane.transports.factory import TransportPool
 from sidelane.transports.receive_loop import REDELIVERY_DELAY, ReceiveLoop
 
 MAX_IN_FLIGHT = 100
-"""Messages that are handled concurrently. Messages wait here until the store accepts them, which limits how many are received."""
+"""Messages that are handled concurrently.
+
+A message waits in memory until the store accepts its job, which limits how many are received.
+"""
 
 logger = logging.getLogger(__name__)
 
 
 class MessageReceiver:
-    """Makes jobs of the messages of one consumer. A message is acknowledged once its job is stored, and not before."""
+    """Creates jobs from the messages of one consumer. A message is acknowledged after its job is stored, and not before."""
 
     def __init__(self, consumer: Consumer, client: Client, transports: TransportPool) -> None:
         self._consumer = consumer
@@ -35,11 +38,11 @@ class MessageReceiver:
 
     @property
     def error(self) -> str | None:
-        """Why messages cannot be received, or no jobs submitted, at the moment; None if they can."""
+        """Why messages cannot be received or jobs cannot be submitted at the moment, or None."""
         return self._loop.error
 
     async def run(self) -> None:
-        """Receive until cancelled; messages that are in flight then are delivered again."""
+        """Receive until cancelled. Messages that are in flight at that moment are delivered again."""
         await self._loop.run(self._consumer.endpoint, self._transports, self._receive)
 
     async def _receive(self, transport: Transport, receiver: Receiver) -> None:

@@ -40,7 +40,7 @@ def make_token(key: bytes, lease: Lease) -> str:
 
 
 def read_token(key: bytes, job_id: str, token: str) -> Lease | None:
-    """Return the lease that a token was made for; None if it is forged or belongs to another job."""
+    """Return the lease of a token, or None if the token is forged or belongs to another job."""
     found = _TOKEN.fullmatch(token)
     if found is None:
         return None
@@ -65,7 +65,7 @@ class CompletionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CompletionResult:
-    """Outcome of a completion message. `error`: why its result was invalid, which made the attempt fail."""
+    """Outcome of a completion message. `error` is set if the result was invalid and therefore failed the attempt."""
 
     status: CompletionStatus
     detail: str = ""
@@ -85,7 +85,7 @@ class CompletionHandler:
         return self._services.client
 
     async def lease(self, job_id: str, token: str) -> Lease | None:
-        """Return the lease that a token of this job stands for; None if it is forged."""
+        """Return the lease of a token of this job, or None if the token is forged."""
         return read_token(await self._client.key(TOKEN_KEY), job_id, token)
 
     async def apply(
@@ -93,9 +93,9 @@ class CompletionHandler:
     ) -> CompletionResult:
         """Apply a completion message, once however often it is applied.
 
-        Jobs of `trusted_tasks` can be completed without a token. `wait_for_gaps`: events are refused as `EARLY` while earlier ones
-        are missing. Raises `MalformedMessage` on an invalid event or if several jobs match. Raises `UnknownTask` if this process
-        does not know the task, `StoreUnavailable`, and `FilesUnavailable` if the result names files.
+        Jobs of `trusted_tasks` can be completed without a token. With `wait_for_gaps`, events are refused as `EARLY` while earlier
+        events are missing. Raises `MalformedMessage` on an invalid event or if several jobs match. Raises `UnknownTask` if this
+        process does not know the task, `StoreUnavailable`, and `FilesUnavailable` if the result names files.
         """
         if (
             message.job is not None
@@ -140,7 +140,7 @@ class CompletionHandler:
         store = self._client.store
         current = record.external_lease == lease
         entries = self._entries(message)
-        own_events = 1 if lease.attempt > 1 else 0  # a later attempt begins with an event of ours
+        own_events = 1 if lease.attempt > 1 else 0  # a later attempt begins with an `attempt` event
         expected = record.ordinal + 1 - own_events if current and (entries or message.ordinal) else None
         ordinal = message.ordinal or expected or 1
         if wait_for_gaps and expected is not None and ordinal > expected:
@@ -178,7 +178,7 @@ class CompletionHandler:
     def _outcome(
         self, message: CompletionMessage, record: JobRecord, task: AnyTask
     ) -> tuple[Outcome, SidelaneError | None]:
-        """Return how the attempt ended, and what was wrong with its result."""
+        """Return how the attempt ended, and the error of an invalid result."""
         if message.problem is not None:
             return _outcome_of_problem(message.problem, message.error, record, task, final=not message.retry), None
         try:
@@ -215,7 +215,7 @@ def _entry(event: EmittedEvent, limit: int) -> NewEvent:
 def _outcome_of_problem(
     problem: Problem | Mapping[str, Any], reason: str | None, record: JobRecord, task: AnyTask, *, final: bool
 ) -> Outcome:
-    """Return how an attempt ended whose worker met a problem. Raises `MalformedMessage`."""
+    """Return the outcome of an attempt whose worker reported a problem. Raises `MalformedMessage`."""
     found = _bounded_problem(problem if isinstance(problem, Problem) else Problem.of(problem))
     error = JobFailed(found)
     failure = Failure(problem=found, error=f"external worker: {reason or error}"[:1000])

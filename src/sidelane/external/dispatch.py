@@ -51,13 +51,13 @@ TIMEOUT = 60.0
 
 MAX_CONCURRENT = 20
 PER_ENDPOINT = "dispatches-per-endpoint"
-"""Jobs that all workers together send to one endpoint at once: an endpoint that does not answer must not take all slots."""
+"""Jobs that all workers together send concurrently to one endpoint. An endpoint that does not answer must not take all slots."""
 
 RETRY_BACKOFF = Exponential(first=0.5, max_delay=30.0)
 """Delay before the next attempt to send."""
 
 OTHER_WORKER_DELAY = 1.0
-"""Seconds before another attempt if this worker does not know the task: another worker may."""
+"""Seconds before another attempt if this worker does not know the task, because another worker may know it."""
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ async def dispatch_message(
     arguments: str | None,
     seconds: float,
 ) -> DispatchedJob:
-    """Return what an external worker is sent of a job. Raises `ArgumentsError`, `StoreUnavailable`."""
+    """Return the message that an external worker receives for a job. Raises `ArgumentsError`, `StoreUnavailable`."""
     spec = record.spec
     values = task.decode_arguments(spec.arguments if arguments is None else arguments, spec.version)
     text, _ = task.signature.encode((), values)
@@ -120,9 +120,10 @@ class Dispatcher:
         self._services = services
 
     async def send(self, lease: Lease, arguments: str | None, ctx: Context) -> None:
-        """Send a job to its external worker under this lease; `arguments` if its record does not hold them.
+        """Send a job to its external worker under this lease. `arguments` is set if the job's record does not contain the
+        arguments.
 
-        Raises `RetryLater` if another attempt may help. Otherwise, or without time for another one, ends the job's attempt as
+        Raises `RetryLater` if another attempt may help. Otherwise, or without time for another attempt, the job's attempt ends as
         failed.
         """
         started, store = time.monotonic(), self._services.client.store
@@ -157,7 +158,7 @@ class Dispatcher:
             await self._give_up(task, record, lease, detail, error)
 
     async def _deliver(self, task: ExternalTask[Any, Any], dispatched: DispatchedJob) -> None:
-        """Raise `TransportUnavailable` or `NotDelivered` if another attempt may help, another error if not."""
+        """Send a message. Raises `TransportUnavailable` or `NotDelivered` if another attempt may help, and another error if not."""
         message = _message(task, dispatched, self._services.client.settings.jobs_url or SOURCE)
         endpoint = task.routing.send_to
         transport = await self._services.transports.get(endpoint)
@@ -176,7 +177,7 @@ class Dispatcher:
     async def _give_up(
         self, task: ExternalTask[Any, Any], record: JobRecord, lease: Lease, detail: str, error: Exception
     ) -> None:
-        """End the attempt as failed. The job that was to send it has done its part by that: one failure is one dead letter."""
+        """End the attempt as failed. The dispatch job then succeeds, so that one failure causes only one dead letter."""
         failed = DispatchFailed(detail)
         reason = f"{type(error).__name__}: {error}"[:1000]
         logger.error("job %s could not be dispatched to %s: %s", record.id, task.routing.send_to, reason)
@@ -212,7 +213,7 @@ def _message(task: ExternalTask[Any, Any], dispatched: DispatchedJob, source: st
 async def with_file_urls(files: Files, value: Any, seconds: float) -> Any:
     """Return JSON in which each file has a download link as `url`: external workers cannot open the file storage.
 
-    Links are valid for `seconds`, a week at most. Files in a folder without a public URL get none. Raises `FilesUnavailable`,
+    Links are valid for `seconds`, a week at most. Files in a folder without a public URL get no link. Raises `FilesUnavailable`,
     `ConfigurationError`.
     """
     if isinstance(value, list):

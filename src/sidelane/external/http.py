@@ -23,14 +23,15 @@ from sidelane.model.message import Message
 from sidelane.transports.contract import VISIBILITY_TIMEOUT, Receiver, Transport
 
 RETRYABLE_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
-"""Statuses from 400 to 499 that ask for another attempt."""
+"""Statuses from 400 to 499 after which another attempt may help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """A URL that accepts dispatched jobs by POST: any status from 200 to 299 accepts one.
+    """A URL that accepts dispatched jobs by POST. Any status from 200 to 299 means that the job was accepted.
 
-    `secret` names the secret that signs them by Standard Webhooks 1.0; `headers` go with each. Raises `ConfigurationError`.
+    `secret` names the secret that signs the requests by Standard Webhooks 1.0. `headers` are added to each request. Raises
+    `ConfigurationError`.
     """
 
     url: str
@@ -72,7 +73,7 @@ class HttpTransport:
         self._endpoint = endpoint
 
     async def connect(self) -> None:
-        """Do nothing: connections are made by the POST."""
+        """Do nothing, because the POST opens connections."""
 
     async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
         """POST each message.
@@ -88,7 +89,7 @@ class HttpTransport:
         raise TransportMisconfigured(f"{self._endpoint} cannot be received from.")
 
     async def close(self) -> None:
-        """Do nothing: the lane closes its HTTP client."""
+        """Do nothing, because the lane closes its HTTP client."""
 
     async def _post(self, message: Message) -> None:
         endpoint = self._endpoint

@@ -23,9 +23,9 @@ def dispatch_id(lease: Lease) -> str:
 def dispatch_spec(
     dispatch: AnyTask, record: JobRecord, lease: Lease, *, seconds: float, arguments: str | None, to: str
 ) -> JobSpec:
-    """Return the spec of the job that dispatches another one to `to`; it expires after `seconds`.
+    """Return the spec of the job that dispatches another job to `to`. The dispatch job expires after `seconds`.
 
-    Its user is the endpoint, so that an endpoint that does not answer delays no other.
+    The user of the dispatch job is the endpoint, so that an endpoint that does not answer delays no other endpoint.
     """
     called = dispatch.options(
         id=dispatch_id(lease), user=to[:MAX_USER_LENGTH], priority=record.spec.priority, deadline=seconds
@@ -38,10 +38,10 @@ def dispatch_spec(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchInfo:
-    """What the record of a dispatch job says of the dispatched job.
+    """Data about the dispatched job in the record of its dispatch job.
 
-    `until` is when the external worker's time ends, in seconds since 1970; `arguments` are those of the job if its own record does
-    not hold them.
+    `until` is when the external worker's time ends, in seconds since 1970; `arguments` are set if the record of the dispatched job
+    does not contain its arguments.
     """
 
     to: str

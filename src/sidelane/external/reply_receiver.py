@@ -1,4 +1,4 @@
-"""Reply receiver: applies the completion messages of one endpoint. Every worker runs one for each endpoint of its lane."""
+"""Reply receiver: applies the completion messages of one endpoint. Every worker runs one receiver for each endpoint of its lane."""
 
 import asyncio
 import logging
@@ -28,11 +28,11 @@ MAX_PER_RECEIVE = 100
 """Completions that are applied concurrently."""
 
 OTHER_WORKER_DELAY = 2.0
-"""Seconds before redelivery if this process does not know the task: another worker may."""
+"""Seconds before redelivery if this process does not know the task, because another worker may know it."""
 
 OUT_OF_ORDER_DELAY = 1.0
 MAX_DELIVERIES = 2
-"""Seconds for which events wait for missing earlier ones, and how often; then they are applied with a gap."""
+"""Seconds for which events wait for missing earlier events, and how often. After that, the events are applied with a gap."""
 
 MAX_OUT_OF_ORDER = 1_000
 """Out-of-order messages that are counted here; beyond that, all counts start again."""
@@ -58,7 +58,7 @@ class ReplyReceiver:
 
     @property
     def error(self) -> str | None:
-        """Why replies cannot be received or applied at the moment; None if they can."""
+        """Why replies cannot be received or applied at the moment, or None."""
         return self._loop.error
 
     async def run(self) -> None:
@@ -70,7 +70,10 @@ class ReplyReceiver:
             await self._receive_some(receiver)
 
     async def _receive_some(self, receiver: Receiver) -> None:
-        """Receive and apply some messages: those of different jobs concurrently, those of one job in their order."""
+        """Receive and apply some messages.
+
+        Messages of different jobs are applied concurrently, and messages of one job in order.
+        """
         jobs: dict[Any, list[tuple[Delivery, CompletionMessage]]] = {}
         deliveries = await self._loop.receive(receiver, MAX_PER_RECEIVE)
         messages = [await self._loop.handle(each, self._read(each)) for each in deliveries]
@@ -80,14 +83,14 @@ class ReplyReceiver:
         await asyncio.gather(*map(self._apply_all, jobs.values()))
 
     async def _read(self, delivery: Delivery) -> CompletionMessage | None:
-        """Read a message: acknowledge it if it is to be ignored, and dead-letter it if it cannot be read."""
+        """Read a message. Acknowledge it if it must be ignored, and dead-letter it if it cannot be read."""
         try:
             if self._decode is None:
                 return await self._read_authorized(delivery)
             message = self._decode(delivery.message)
             if message is not None and not isinstance(message, CompletionMessage):
                 raise MalformedMessage(f"`decode` returned {type(message).__name__}, not a CompletionMessage.")
-        except (StoreError, FilesUnavailable, ConfigurationError) as error:  # not the message's fault
+        except (StoreError, FilesUnavailable, ConfigurationError) as error:  # the message is not the cause
             self._loop.apply_failed(error)
             await delivery.release(OTHER_WORKER_DELAY)
             return None
@@ -101,7 +104,10 @@ class ReplyReceiver:
         return message
 
     async def _read_authorized(self, delivery: Delivery) -> CompletionMessage | None:
-        """Read a message in our own format if its token is valid; otherwise acknowledge it without parsing the rest."""
+        """Read a message in Sidelane's own format if its token is valid.
+
+        Otherwise acknowledge the message without parsing the other members.
+        """
         message = await fetch_data(delivery.message, self._files.get_text)
         job, token = read_claim(message)
         if await self._completions.lease(job, token) is not None:
@@ -131,7 +137,7 @@ class ReplyReceiver:
             await self._acknowledge(delivery, message, applied.status)
 
     async def _acknowledge(self, delivery: Delivery, message: CompletionMessage, status: CompletionStatus) -> None:
-        """Acknowledge a message that was applied; release it if earlier events are missing."""
+        """Acknowledge a message that was applied. Release the message if earlier events are missing."""
         if status is CompletionStatus.EARLY:
             self._out_of_order[delivery.message.id] += 1
             await delivery.release(OUT_OF_ORDER_DELAY)

@@ -1,4 +1,4 @@
-"""External tasks: their declaration. They are typed and submitted like any other task, and run elsewhere."""
+"""Declaration of external tasks, which are typed and submitted like any other task, but run elsewhere."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -25,10 +25,13 @@ I = TypeVar("I")  # noqa: E741 - the input
 R = TypeVar("R")
 
 EncodeInput = Callable[[DispatchedJob], str | Mapping[str, Any]]
-"""Encodes a dispatched job in a receiver's own format: returns the body of the message, or a mapping to be sent as JSON."""
+"""Encodes a dispatched job in a receiver's own format.
+
+The function returns the body of the message, or a mapping to send as JSON.
+"""
 
 DecodeResult = Callable[[Message], CompletionMessage | None]
-"""Decodes a completion from a sender's own format; None ignores the message. Any exception dead-letters it."""
+"""Decodes a completion from a sender's own format. None ignores the message, and any exception dead-letters the message."""
 
 
 class NotCallableHere(SidelaneError):
@@ -46,7 +49,7 @@ class Routing:
 
 
 class ExternalTask(Task[[I], Any, R], Generic[I, R]):
-    """A task that runs elsewhere. Its jobs are completed by a message, over HTTP, or by the application itself."""
+    """A task that runs elsewhere. A message, an HTTP request or the application itself completes the jobs of such a task."""
 
     def __init__(
         self, function: Callable[..., Any], *, completions: CompletionHandler, routing: Routing, **fields: Any
@@ -67,7 +70,7 @@ class ExternalTask(Task[[I], Any, R], Generic[I, R]):
     async def fail(self, job_id: str, problem: Problem, *, retry: bool = True) -> bool:
         """Fail an external job with a problem; return False if its attempt is over.
 
-        `retry=False`: without another attempt. Raises `UnknownJob`, `LaneNotOpen`, `StoreUnavailable`.
+        With `retry=False`, there is no further attempt. Raises `UnknownJob`, `LaneNotOpen`, `StoreUnavailable`.
         """
         return await self._apply(CompletionMessage(job=job_id, problem=problem, retry=retry))
 
@@ -116,7 +119,7 @@ def external_tasks(registry: Registry) -> list[ExternalTask[Any, Any]]:
 
 
 def _routing_error(lane: Lane, routing: Routing) -> str:
-    """Return what is wrong with a routing; an empty text if it is valid."""
+    """Return the error of a routing, or an empty text if the routing is valid."""
     try:
         require_sendable(routing.send_to)
         if routing.replies_from is not None:

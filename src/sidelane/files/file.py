@@ -18,7 +18,7 @@ ID = re.compile(ID_PREFIX + DIGITS)
 
 MAX_NAME_LENGTH = 255
 MAX_TYPE_LENGTH = 127
-"""Characters."""
+"""Maximum characters of a media type."""
 
 CONTEXT = "files"
 """Key of the validation context that holds the file backend."""
@@ -35,9 +35,9 @@ class FileBackend(Protocol):
 class File(BaseModel):
     """One stored file, as an argument or a result of a task: `audio: File`.
 
-    `lane.files.save(…)` returns one. In JSON it is `{"file": id, "name", "type", "bytes", "sha256"}`. Its id cannot be guessed;
-    anyone who knows it may use the file. Methods raise `UnboundFile` if it does not come from the lane (see `lane.files.bind`),
-    `UnknownFile`, `FilesUnavailable`.
+    `lane.files.save(…)` returns one. In JSON it is `{"file": id, "name", "type", "bytes", "sha256"}`. The id of a file cannot be
+    guessed; anyone who knows the id may use the file. Methods raise `UnboundFile` if the file does not come from the lane (see
+    `lane.files.bind`), `UnknownFile`, and `FilesUnavailable`.
     """
 
     # by alias, so that it looks the same in a job's arguments and in an HTTP response
@@ -51,18 +51,18 @@ class File(BaseModel):
     _backend: FileBackend | None = PrivateAttr(None)
 
     async def read(self) -> bytes:
-        """Read all of it."""
+        """Return all bytes of the file."""
         async with self.open() as opened:
             return await opened.read()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield it in chunks, in constant memory."""
+        """Yield the file in chunks, with constant memory."""
         async with self.open() as opened:
             while chunk := await opened.read(opened.chunk_size):
                 yield chunk
 
     def open(self) -> FileHandle:
-        """Open it for reading: `async with file.open() as opened: await opened.read(100)`.
+        """Open the file for reading: `async with file.open() as opened: await opened.read(100)`.
 
         Without an event loop, `with file.open() as opened:` returns an ordinary binary file.
         """
@@ -80,7 +80,7 @@ class File(BaseModel):
         return await self._bound().url(self, expires=expires)
 
     def bind_to(self, backend: FileBackend | None) -> Self:
-        """Return this file as one that can be opened."""
+        """Return this file as a file that can be opened."""
         copy = self.model_copy()
         copy._backend = backend  # noqa: SLF001 - its own
         return copy

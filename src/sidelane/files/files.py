@@ -1,4 +1,4 @@
-"""Files of a lane: save, open, signed URLs, direct uploads, and texts too large for a message."""
+"""Files of a lane: saving, opening, signed URLs, direct uploads, and texts that are too large for a message."""
 
 import asyncio
 import json
@@ -36,10 +36,10 @@ CLEANUP_INTERVAL = 3600.0
 """Minimum seconds between two cleanups that saving a file starts."""
 
 MAX_TEXT_SIZE = 64 * 1024 * 1024
-"""Bytes of a text that a message links to: it is read into memory, and the message comes from others."""
+"""Maximum bytes of a text that a message links to. The text is read into memory, and other programs send the message."""
 
 URL_KEY = "links to files"
-"""Purpose of the key that signs our own URLs."""
+"""Purpose of the key that signs Sidelane's own URLs."""
 
 logger = logging.getLogger(__name__)
 
@@ -72,11 +72,11 @@ class Client(Protocol):
 
 
 class Files:
-    """The files of a lane: `lane.files`. The location is opened, and a folder created, with the first file.
+    """The files of a lane: `lane.files`. The storage is opened, and a folder is created, when a file is first saved or read.
 
-    `location` is a folder, or `s3://bucket/prefix`, `gs://bucket/prefix`; `url` is where a folder's files are served. `client`
-    returns the open store. All methods raise `FilesUnavailable`, `MissingExtra`, and `ConfigurationError` if the location cannot be
-    used, e.g. without credentials.
+    `location` is a folder, or `s3://bucket/prefix`, `gs://bucket/prefix`; `url` is the address of the routes that serve a folder's
+    files. `client` returns the client of the open store. All methods raise `FilesUnavailable`, `MissingExtra`, and
+    `ConfigurationError` if the location cannot be used, e.g. without credentials.
     """
 
     def __init__(self, location: str, *, url: str, client: Callable[[], Client]) -> None:
@@ -123,8 +123,8 @@ class Files:
         """Save a file: a Starlette `UploadFile`, bytes, a `Path`, a binary file, or an async iterator of bytes, in constant memory.
 
         `types` are the accepted media types, e.g. `"audio/wav"` or `"audio/*"`, compared with the declared type and the first
-        bytes. `name` and `type` override those of the upload. A file that no job references within a day is removed. Raises
-        `FileTooLarge`, `WrongFileType`, `ArgumentsError`; nothing is saved then.
+        bytes. `name` and `type` override the name and type of the upload. A file that no job references within a day is removed.
+        Raises `FileTooLarge`, `WrongFileType` or `ArgumentsError`; in these cases nothing is saved.
         """
         source = open_upload(upload, name, type)
         measured = HashingStream(source.chunks, max_bytes)
@@ -209,7 +209,7 @@ class Files:
         return Upload(id=ID_PREFIX + key, url=url, method="PUT", headers={"Content-Type": kind})
 
     async def uploaded(self, id: str) -> File:  # noqa: A002 - named like the field of a file
-        """Return the file that a client has uploaded to an `upload_url`, which cannot change it after that.
+        """Return the file that a client has uploaded to an `upload_url`. After that, the URL cannot change the file.
 
         Raises `UnknownFile` if nothing was uploaded, and `FileTooLarge` and `WrongFileType`, after which the file is removed.
         """
@@ -237,7 +237,7 @@ class Files:
     async def put_text(self, text: str, *, name: str, lifetime: float = DAY) -> str:
         """Save a text that is too large for a message, for `lifetime` seconds, at most a week, and return a link to it.
 
-        Anyone who has the link can read it, over HTTP or by `get_text`. The link cannot be guessed.
+        Anyone who has the link can read the text, over HTTP or by `get_text`. The link cannot be guessed.
         """
         key, name, kind = secrets.token_hex(16), sanitize_name(name), "application/json"
         await self.references.expect(key, checked_lifetime(lifetime))
@@ -245,7 +245,10 @@ class Files:
         return f"{await self._url_of(key, name, kind, lifetime)}#{ID_PREFIX}{key}"
 
     async def get_text(self, link: str) -> str:
-        """Return a text that `put_text` has saved in this location. Raises `UnknownFile`; nothing else is ever fetched."""
+        """Return a text that `put_text` has saved in this location.
+
+        Raises `UnknownFile` for every other link, without a request.
+        """
         path = paths.content_path(key_of(link.rpartition("#")[2]))
         found = await self.objects.get(path) if await self.objects.size(path) <= MAX_TEXT_SIZE else None
         if found is None:
@@ -256,21 +259,24 @@ class Files:
             raise UnknownFile("What a message links to is not text.") from None
 
     async def grant(self, verb: Any, token: str) -> UrlGrant:
-        """Return the grant of one of our own URLs. Raises `UnknownFile` if it is forged or has expired, or its file is gone."""
+        """Return the grant of one of Sidelane's own URLs.
+
+        Raises `UnknownFile` if the URL is forged or has expired, or its file was removed.
+        """
         grant = await self._urls.check(verb, token)
         if verb == "GET":
             await self.objects.size(paths.content_path(grant.file))
         return grant
 
     async def receive(self, grant: UrlGrant, chunks: AsyncIterator[bytes]) -> None:
-        """Save what a client uploads to an `upload_url`. Raises `FileTooLarge`, `UnknownFile`; nothing is saved then."""
+        """Save what a client uploads to an `upload_url`. Raises `FileTooLarge` or `UnknownFile`; in both cases nothing is saved."""
         if not await self.objects.exists(paths.pending_path(grant.file)):
             raise UnknownFile("The file of this URL is gone.")
         measured = HashingStream(chunks, grant.max_bytes)
         await self.objects.write(paths.upload_path(grant.file), aiter(measured), {})
 
     async def tidy(self, *, everything: bool = False) -> int:
-        """Remove files that no job has referenced for a day; return their number. See `FileReferences`."""
+        """Remove files that no job has referenced for a day, and return the number of removed files. See `FileReferences`."""
         known = self._client().known
         return await (self.references.tidy_all(known) if everything else self.references.tidy(known))
 
@@ -320,7 +326,7 @@ class Files:
 
 
 def key_of(file_id: str) -> str:
-    """Return the 32 digits of a file's id. Raises `UnknownFile` if it is not an id."""
+    """Return the 32 digits of a file's id. Raises `UnknownFile` if the text is not an id."""
     if not ID.fullmatch(file_id):
         raise UnknownFile("This is not the id of a file.")
     return file_id.removeprefix(ID_PREFIX)
@@ -336,5 +342,5 @@ def checked_lifetime(lifetime: Duration) -> float:
 
 
 def headers_of(name: str, type_: str) -> dict[str, str]:
-    """Return the response headers of a download: a browser must never show it as a page of ours."""
+    """Return the response headers of a download. These headers prevent a browser from showing the file as a page of this site."""
     return {"Content-Type": type_, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}

@@ -7,7 +7,7 @@ from sidelane.model.errors import WrongFileType
 OCTET_STREAM = "application/octet-stream"
 
 HEAD_SIZE = 4096
-"""First bytes of a file, which tell its type."""
+"""Number of first bytes of a file that determine its type."""
 
 _WAV = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
 _FLAC = ("audio/flac", "audio/x-flac")
@@ -56,7 +56,7 @@ _ALWAYS = _KNOWN - {*_MP3, "application/pdf"}
 
 
 def detected_types(head: bytes) -> Sequence[str]:
-    """Return the types that the first bytes of a file may be; empty if they are unknown."""
+    """Return the types that match the first bytes of a file, which are empty if no type matches."""
     for offset, signature, names in _SIGNATURES:
         if head[offset : offset + len(signature)] == signature:
             return names
@@ -64,9 +64,10 @@ def detected_types(head: bytes) -> Sequence[str]:
 
 
 def checked_type(head: bytes, declared: str | None, accepted: Sequence[str]) -> str:
-    """Return a file's type, by its declared type and its first bytes. `accepted`: types or patterns like `audio/*`; empty: any.
+    """Return a file's type, by its declared type and its first bytes. `accepted` are types or patterns like `audio/*`; if empty,
+    any type.
 
-    Raises `WrongFileType` if it is not accepted, or not what it is declared to be.
+    Raises `WrongFileType` if the type is not accepted, or does not match the first bytes.
     """
     declared_type = (declared or "").partition(";")[0].strip().lower()
     detected = detected_types(head)

@@ -21,11 +21,11 @@ READ_AHEAD = 1024 * 1024
 
 
 MAX_NAME_BYTES = 255
-"""Bytes of a file name, as file systems allow."""
+"""Maximum bytes of a file name that file systems allow."""
 
 
 class FileReader:
-    """An open file. `size`: its bytes; `chunk_size`: a suitable number of bytes for one read."""
+    """An open file. `size` is its number of bytes, and `chunk_size` a suitable number of bytes for one read."""
 
     chunk_size = CHUNK_SIZE
 
@@ -38,7 +38,7 @@ class FileReader:
         self._buffer_start = 0
 
     async def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes, or everything left if `size` is negative. Returns b"" at the end of the file."""
+        """Read up to `size` bytes, or all remaining bytes if `size` is negative. Returns b"" at the end of the file."""
         end = self.size if size < 0 else min(self.size, self._position + size)
         found = bytearray()
         while self._position < end:
@@ -63,7 +63,7 @@ class FileReader:
 
 
 class FileHandle(AbstractAsyncContextManager[FileReader], AbstractContextManager[BinaryIO]):
-    """Context manager of an open file: a `FileReader` with `async with`, an ordinary binary file with `with`."""
+    """Context manager of an open file. `async with` returns a `FileReader`, and `with` an ordinary binary file."""
 
     def __init__(self, objects: ObjectStorage, path: str) -> None:
         self._objects = objects
@@ -187,7 +187,7 @@ class LocalPath(AbstractAsyncContextManager[Path], AbstractContextManager[Path])
 
 
 def _shorten(name: str) -> str:
-    """Shorten a name to what file systems allow, but keep its suffix, which tools use."""
+    """Shorten a name to the length that file systems allow, but keep its suffix, which tools use."""
     suffix = Path(name).suffix.encode()[:32].decode(errors="ignore")
     return name.removesuffix(suffix).encode()[: MAX_NAME_BYTES - len(suffix.encode())].decode(errors="ignore") + suffix
 

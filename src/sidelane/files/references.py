@@ -1,8 +1,8 @@
-"""File references: markers beside the files say which jobs use a file, so that it is removed after its last job.
+"""File references: markers beside the files, which record the jobs that use a file, so that it is removed after its last job.
 
-`files/<file>` is the file. `holds/<file>/job.<job>` says that a job uses it, and `jobs/job.<job>/<file>` says the same by job.
-`loose/<file>` exists until it is certain that a job uses the file; a file that is loose for a day is removed. Markers are written
-before what they protect and removed after it, so that a crash in between loses nothing.
+`files/<file>` is the file. `holds/<file>/job.<job>` means that a job uses the file, and `jobs/job.<job>/<file>` means the same by
+job. `loose/<file>` exists until it is certain that a job uses the file; a file that is loose for a day is removed. A marker is
+written before the data that it protects and removed after that data, so that a crash in between loses no file.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ PAGE = 200
 """Markers whose jobs are looked up together."""
 
 Known = Callable[[Sequence[str]], Awaitable[set[str]]]
-"""Relimit which of these jobs the store has."""
+"""Returns which of these jobs the store has."""
 
 
 def content_path(file: str) -> str:
@@ -78,12 +78,15 @@ class FileReferences:
         self._objects = objects
 
     async def expect(self, file: str, lifetime: float = DAY) -> None:
-        """Announce a file that no job references yet. It is kept for `lifetime` seconds, at least a day."""
+        """Announce a file that no job references yet. The file is kept for `lifetime` seconds, at least a day."""
         until = time.time() + max(lifetime, DAY)
         await self._objects.put(loose_path(file), json.dumps({"until": until}).encode())
 
     async def add(self, job_id: str, files: Iterable[str]) -> set[str]:
-        """Reference files for a job that will be submitted, and return those that exist. They stay loose until `confirm`."""
+        """Reference files for a job that will be submitted, and return the files that exist.
+
+        The files stay loose until `confirm`.
+        """
         found = await for_each(files, lambda file: self._add(job_id, file))
         return {file for file, exists in found if exists}
 
@@ -100,11 +103,11 @@ class FileReferences:
         await for_each(files, lambda file: self._release(holder_of(job_id), file))
 
     async def remove(self, file: str) -> bool:
-        """Remove a file unless a job references it; return whether it was removed."""
+        """Remove a file unless a job references it, and return whether it was removed."""
         return await self._release(None, file)
 
     async def tidy(self, known: Known) -> int:
-        """Remove the files that have been loose for too long; return their number."""
+        """Remove the files that have been loose for too long, and return the number of removed files."""
         await self._objects.delete_incomplete(DAY)
         removed = 0
         async for marker in self._objects.list("loose"):
@@ -113,9 +116,10 @@ class FileReferences:
         return removed
 
     async def tidy_all(self, known: Known) -> int:
-        """Check every reference too, and remove those of jobs that the store has lost. Return the number of removed files.
+        """Tidy, and also check every reference and remove those of jobs that the store has lost. Return the number of removed
+        files.
 
-        Uploads by signed URL whose file is gone are removed as well, once their URL has expired.
+        Uploads by signed URL without a file are removed as well, after their URL has expired.
         """
         removed = await self.tidy(known)
         expired = [found.path async for found in self._objects.list("uploads") if found.age > MAX_URL_LIFETIME + DAY]
@@ -145,7 +149,10 @@ class FileReferences:
         return False
 
     async def _release(self, holder: str | None, file: str) -> bool:
-        """Remove a reference of a file, and the file if it was the last. Concurrent additions see the tombstone or are seen."""
+        """Remove a reference of a file, and the file if that reference was the last.
+
+        A concurrent `add` sees the tombstone, or its marker is seen here.
+        """
         tombstone = reference_path(file, f"{TOMBSTONE}{secrets.token_hex(8)}")
         await self._objects.put(tombstone)
         if holder is not None:
@@ -167,7 +174,7 @@ class FileReferences:
         return any(_name(marker).startswith(TOMBSTONE) and marker.age < SUBMIT_TIMEOUT for marker in markers)
 
     async def _tidy(self, file: str, known: Known) -> bool:
-        """Remove a file that has been loose for a day, unless it has more time or a job references it by now."""
+        """Remove a file that has been loose for a day, unless its lifetime is longer or a job references it now."""
         text = await self._objects.get(loose_path(file))
         if text is None or json.loads(text)["until"] > time.time():
             return False
@@ -199,7 +206,7 @@ async def _pages(found: AsyncIterator[ObjectInfo]) -> AsyncIterator[list[ObjectI
 
 
 async def for_each(files: Iterable[str], do: Callable[[str], Awaitable[Any]]) -> list[tuple[str, Any]]:
-    """Call a function with each file, some of them concurrently; return the files with the results."""
+    """Call a function with each file, with some calls concurrently, and return the files with the results."""
     limit = asyncio.Semaphore(MAX_CONCURRENT)
 
     async def one(file: str) -> tuple[str, Any]:

@@ -13,7 +13,7 @@ from sidelane.model.errors import UnknownFile
 from sidelane.model.signing import decode_base64url, encode_base64url, is_signature, sign
 
 PREFIX = "sidelane-files:"
-"""Begins what is signed."""
+"""Prefix of the signed text."""
 
 KEY = re.compile(DIGITS)
 """Name of a file in its storage."""
@@ -23,7 +23,7 @@ Verb = Literal["GET", "PUT"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrlGrant:
-    """What a URL allows: to GET or PUT one file of this name and type, of at most `max_bytes` bytes, until a time."""
+    """The request that a URL allows: a GET or PUT of one file of this name and type, of at most `max_bytes` bytes, until a time."""
 
     verb: Verb
     file: str
@@ -37,7 +37,7 @@ _GRANT: Codec[UrlGrant] = Codec(UrlGrant)
 
 
 class UrlSigner:
-    """Makes and checks tokens; `secret` returns the signing key."""
+    """Creates and checks tokens. `secret` returns the signing key."""
 
     def __init__(self, secret: Callable[[], Awaitable[bytes]]) -> None:
         self._secret = secret
@@ -48,7 +48,7 @@ class UrlSigner:
         return f"{text}.{sign(await self._secret(), PREFIX + text)}"
 
     async def check(self, verb: Verb, token: str) -> UrlGrant:
-        """Return the grant of a token. Raises `UnknownFile` if it is forged, has expired, or allows something else."""
+        """Return the grant of a token. Raises `UnknownFile` if the token is forged, has expired, or allows another request."""
         text, _, signature = token.partition(".")
         if not is_signature(await self._secret(), PREFIX + text, signature):
             raise UnknownFile("There is no such link to a file.")

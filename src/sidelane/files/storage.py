@@ -15,7 +15,10 @@ from sidelane.model.errors import ConfigurationError, FilesUnavailable, MissingE
 
 PART_SIZE, FOLDER_PART_SIZE = 5 * 1024 * 1024, 1024 * 1024
 MAX_CONCURRENT = 1
-"""Bytes of a part of a stream (S3 accepts no smaller ones) and parts written concurrently: the memory that an upload takes."""
+"""Bytes of a part of a stream (S3 accepts no smaller parts), and parts written concurrently.
+
+Both determine the memory of an upload.
+"""
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -23,7 +26,7 @@ PAGE = 1000
 """Objects per request of a list."""
 
 RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
-"""Retries of a request. They are few: a caller waits, and an early error is better than a late answer."""
+"""Retries of a request. There are few, because a caller waits, and an early error is better than a late answer."""
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
@@ -40,7 +43,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One object in a list; `age`: seconds since it was written."""
+    """One object in a list. `age` is the seconds since it was written."""
 
     path: str
     size: int
@@ -69,7 +72,7 @@ class ObjectStorage:
         return None if self.folder is None else self.folder / path
 
     async def write(self, path: str, chunks: AsyncIterator[bytes], headers: Mapping[str, str]) -> None:
-        """Write a stream. If it raises or is cancelled, nothing is left behind.
+        """Write a stream. If the stream raises or the write is cancelled, no part of the object remains.
 
         `headers` are the response headers of later downloads, if the location supports them.
         """
@@ -91,7 +94,7 @@ class ObjectStorage:
             raise
 
     async def put(self, path: str, content: bytes = b"", headers: Mapping[str, str] = NO_HEADERS) -> None:
-        """Write a small object; overwrite an old one. A cancellation takes effect after the write."""
+        """Write a small object, or overwrite an existing object. A cancellation takes effect after the write."""
         await finish_before_cancelling(self._put(path, content, headers))
 
     async def _put(self, path: str, content: "bytes | _Parts", headers: Mapping[str, str]) -> None:
@@ -131,7 +134,7 @@ class ObjectStorage:
             return bytes(self._obstore.get_range(self._opened(), path, start=start, length=length))
 
     async def get(self, path: str) -> bytes | None:
-        """Return a small object; None if it does not exist."""
+        """Return a small object, or None if it does not exist."""
         with self._translated_errors(path):
             try:
                 return bytes(await (await self._obstore.get_async(self._opened(), path)).bytes_async())
@@ -140,7 +143,7 @@ class ObjectStorage:
                 return None
 
     async def delete(self, paths: Iterable[str]) -> None:
-        """Delete objects. Missing ones are ignored."""
+        """Delete objects. Missing objects are ignored."""
         await asyncio.gather(*(self._delete(path) for path in paths))
 
     async def move(self, path: str, to: str) -> None:
@@ -163,7 +166,7 @@ class ObjectStorage:
             return str(await self._obstore.sign_async(self._opened(), method, path, timedelta(seconds=expires)))
 
     async def delete_incomplete(self, older: float) -> None:
-        """Delete incomplete uploads in a folder that are older than so many seconds.
+        """Delete incomplete uploads in a folder that are older than this many seconds.
 
         For a bucket, a lifecycle rule does this: AbortIncompleteMultipartUpload.
         """
@@ -211,7 +214,7 @@ class ObjectStorage:
 
     @contextmanager
     def _translated_errors(self, path: str) -> Iterator[None]:
-        """Raise our own errors in place of the driver's."""
+        """Raise Sidelane's own errors instead of the driver's."""
         from obstore import exceptions
 
         try:
@@ -223,7 +226,7 @@ class ObjectStorage:
             raise self._translate(error) from error
 
     def _raise_unless_missing(self, error: FileNotFoundError) -> None:
-        """Raise `ConfigurationError` if the bucket is missing, not the object."""
+        """Raise `ConfigurationError` if the bucket is missing rather than the object."""
         if any(sign in str(error) for sign in NO_BUCKET):
             raise self._translate(error) from error
 
@@ -252,7 +255,7 @@ class ObjectStorage:
 
 
 class _Parts:
-    """Passes the parts of a stream to the writer through a queue, or an error, after which the writer cleans up.
+    """Passes the parts of a stream to the writer through a queue. After an error, the writer cleans up.
 
     obstore cannot clean up if its own task is cancelled or if it reads a stream that raises.
     """
@@ -303,7 +306,7 @@ def _delete_incomplete(folder: Path, before: float) -> None:
 
 
 async def finish_in_background(work: Coroutine[Any, Any, R]) -> R:
-    """Wait for some work. A cancellation takes effect at once, and the work goes on."""
+    """Wait for some work. A cancellation takes effect immediately, and the work continues."""
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)

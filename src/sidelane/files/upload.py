@@ -1,4 +1,4 @@
-"""Uploads: any kind of upload as one stream that is counted and hashed; files saved by one request."""
+"""Uploads: any kind of upload as one stream that is counted and hashed, and the files that one request saves."""
 
 import asyncio
 import hashlib
@@ -35,7 +35,7 @@ class UploadSource:
 
 
 class ReadableUpload(Protocol):
-    """Anything with a synchronous or asynchronous `read`: a Starlette `UploadFile`, a binary file."""
+    """Any object with a synchronous or asynchronous `read`, e.g. a Starlette `UploadFile` or a binary file."""
 
     def read(self, size: int = ..., /) -> bytes | Awaitable[bytes]: ...
 
@@ -73,7 +73,7 @@ def open_upload(upload: Any, name: str | None, type_: str | None) -> UploadSourc
 
 
 def sanitize_name(name: object) -> str:
-    """Return a file name without folders and control characters, and not too long."""
+    """Return a file name without folders and control characters, shortened if necessary."""
     last = str(name or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
     return _NOT_IN_NAMES.sub("", last[: MAX_NAME_LENGTH * 4])[:MAX_NAME_LENGTH] or "file"
 
@@ -99,12 +99,12 @@ class HashingStream:
         return self._digest.hexdigest()
 
     async def type(self, declared: str | None, wanted: Sequence[str]) -> str:
-        """Return its type, before it is read. Raises `WrongFileType`, `FileTooLarge`."""
+        """Return the type of the file before the stream is read. Raises `WrongFileType`, `FileTooLarge`."""
         self._head = await self._next_chunk()
         return checked_type(self._head[:HEAD_SIZE], declared, wanted)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield its chunks. Raises `FileTooLarge` at the first byte above the limit."""
+        """Yield the chunks. Raises `FileTooLarge` at the first byte above the limit."""
         chunk = await self._next_chunk() if self._head is None else self._head
         while chunk:
             await asyncio.to_thread(self._digest.update, chunk)
@@ -112,7 +112,7 @@ class HashingStream:
             chunk = await self._next_chunk()
 
     async def _next_chunk(self) -> bytes:
-        """Return about one chunk; b"" at the end."""
+        """Return about one chunk, or b"" at the end."""
         found: list[bytes] = []
         size = 0
         while size < CHUNK_SIZE and (chunk := await anext(self._chunks, None)) is not None:
@@ -166,7 +166,7 @@ class SavedFiles:
         self._files.add(file)
 
     async def remove(self) -> None:
-        """Remove the files that no job references. The daily cleanup removes those that cannot be removed now."""
+        """Remove the files that no job references. The daily cleanup removes the files that cannot be removed now."""
         files, self._files = self._files, set()
         if files:
             await finish_in_background(for_each(files, self._remove_quietly))

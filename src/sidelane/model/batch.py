@@ -7,9 +7,9 @@ from sidelane.model.job import DAY, FollowUp, State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSpec:
-    """What was submitted: the batch's user, its retention after its end (seconds), and the jobs that its end submits.
+    """The submitted data of a batch: its user, its retention after its end (seconds), and the jobs that its end submits.
 
-    A batch ends as succeeded if all its jobs did, else as failed.
+    A batch ends as succeeded if all its jobs succeeded, else as failed.
     """
 
     id: str
@@ -22,7 +22,7 @@ class BatchSpec:
 class BatchRecord:
     """One batch as the store keeps it. Times are seconds since 1970 by the store's clock.
 
-    Jobs join it until it is `sealed`. Then it ends when its last job does. A requeued job opens it again.
+    Jobs join a batch until it is `sealed`. A sealed batch ends when its last job ends. A requeued job opens the batch again.
     """
 
     spec: BatchSpec
@@ -41,12 +41,12 @@ class BatchRecord:
 
     @property
     def unfinished(self) -> int:
-        """How many of its jobs have not ended."""
+        """Number of the batch's jobs that have not ended."""
         return self.total - self.succeeded - self.failed - self.cancelled
 
     @property
     def state(self) -> State:
-        """Running until it has ended, then how."""
+        """ "running" until the batch has ended, then its final state."""
         if self.ended is None:
             return State.RUNNING
         return State.SUCCEEDED if self.succeeded == self.total else State.FAILED

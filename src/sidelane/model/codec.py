@@ -1,4 +1,4 @@
-"""Codec: typed values to the JSON text that stores keep, and back. Never pickle."""
+"""Codec: converts typed values to the JSON text that stores keep, and back. A codec never uses pickle."""
 
 import gc
 from collections.abc import Iterator, Mapping
@@ -13,17 +13,23 @@ from pydantic_core import PydanticSerializationError, SchemaValidator, from_json
 from sidelane.model.errors import PayloadTooLarge
 
 LARGE_TEXT = 65_536
-"""Characters above which validation of a list stops at its first error, to bound the time."""
+"""Number of characters above which validation of a list stops at its first error, to bound the time."""
 
 MAX_EXPLAINED = 1000
-"""Validation errors that are described. More are only counted: pydantic formats all or none, in microseconds for each."""
+"""Maximum number of validation errors that are described.
+
+Further errors are only counted, because pydantic takes microseconds to format each.
+"""
 
 T = TypeVar("T")
 
 
 def check_size(text: str, limit: int, what: str, task: str = "") -> str:
-    """Return `text`. Raises `PayloadTooLarge` if it has more than `limit` bytes as UTF-8. `what` and `task` name it."""
-    if len(text) * 4 > limit:  # only then can it be over
+    """Return `text`.
+
+    Raises `PayloadTooLarge` if the text has more than `limit` bytes as UTF-8. The error names the text by `what` and `task`.
+    """
+    if len(text) * 4 > limit:  # it can have ended only then
         size = len(text.encode())
         if size > limit:
             named = f"{what} {task!r}" if task else what
@@ -73,7 +79,7 @@ class Codec(Generic[T]):
             raise TypeError(format_validation_error(error)) from error
 
     def decode(self, text: str, context: Mapping[str, Any] | None = None) -> T:
-        """Parse JSON text. `context` is for the values' own validation. Raises TypeError if it is not of the type."""
+        """Parse JSON text. `context` is for the values' own validation. Raises TypeError if the value is not of the type."""
         validator = self._validator if len(text) <= LARGE_TEXT else self._fail_fast_validator
         try:
             value: T = validator.validate_json(text, context=context)
@@ -116,7 +122,7 @@ def _has(schema: object, type_: type) -> bool:
 
 
 def format_validation_error(error: Exception) -> str:
-    """Return what a validation found, in one line that does not repeat the values."""
+    """Return the errors of a validation, in one line that does not repeat the values."""
     if not isinstance(error, ValidationError):
         return str(error).splitlines()[0]
     if error.error_count() > MAX_EXPLAINED:

@@ -32,7 +32,7 @@ class NewEvent:
 
 
 def gap_event(missing: int) -> NewEvent:
-    """Return the event that says how many of the events written next a crash has lost (rule 17)."""
+    """Return the `gap` event. `missing` is how many events a crash has lost before the next one (rule 17)."""
     return NewEvent(GAP, f'{{"missing":{missing}}}')
 
 
@@ -55,7 +55,10 @@ def progress_event(percent: float, message: str, limit: int) -> NewEvent:
 
 
 def named_event(name: str, data: object, limit: int) -> NewEvent:
-    """Return an event of a task's own. Raises ValueError on a reserved or malformed name, TypeError on data without JSON."""
+    """Return an event that a task has defined.
+
+    Raises ValueError on a reserved or malformed name, TypeError on data without JSON.
+    """
     if name in RESERVED or not NAME.fullmatch(name):
         raise ValueError(
             f"emit({name!r}): a name is lower case letters, digits or '_.-', and none of {', '.join(sorted(RESERVED))}."
@@ -91,7 +94,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A position in a job's log: just after event `number` of `epoch`. Written `<job>:<epoch>:<number>` in an SSE id.
+    """A position in a job's log, just after event `number` of `epoch`. An SSE id has the form `<job>:<epoch>:<number>`.
 
     `epoch` distinguishes two histories of a log that reuse the same numbers, e.g. after a crash.
     """
@@ -113,10 +116,10 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """One page of a job's log. `gap`: the cursor is no longer in this log, so `events` starts at its beginning.
+    """One page of a job's log. `gap` is true if the cursor is no longer in this log, so that `events` starts at its beginning.
 
-    `last` is the number of the newest event: if the last of `events` has a lower number, there are more. `ended`: the newest
-    event is the job's end, whether or not it is among `events`.
+    `last` is the number of the newest event. If the last of `events` has a lower number, there are more events. `ended` is true if
+    the newest event is the job's end, whether or not `events` contains it.
     """
 
     events: tuple[Event, ...]

@@ -1,6 +1,7 @@
-"""GCRA, the generic cell rate algorithm (ITU-T I.371): the arithmetic of rate limits.
+"""GCRA, the generic cell rate algorithm (ITU-T I.371), which is the arithmetic of rate limits.
 
-A limit keeps one number, its theoretical arrival time (TAT): when the whole burst is available again. Times are in seconds.
+A limit stores one number, its theoretical arrival time (TAT). At that time the whole burst is available again. Times are in
+seconds.
 """
 
 import math
@@ -21,7 +22,7 @@ def clamp_tat(limit: Limit, stored: float | None, now: float) -> float:
 
 
 def wait_time(limit: Limit, tat: float, now: float) -> float:
-    """Return the seconds until one more job is allowed, 0 if it is allowed now."""
+    """Return the seconds until one more job is allowed, or 0 if a job is allowed now."""
     seconds = tat - now - (limit.burst - 1) * interval(limit)
     return seconds if seconds > _RESOLUTION else 0.0
 

@@ -21,7 +21,7 @@ def is_id(text: str) -> bool:
 
 
 def is_generated(text: str) -> bool:
-    """Return whether an id comes from `new_id`, or begins with one, as the ids of follow-ups do: it cannot be guessed.
+    """Return whether an id is from `new_id`, or begins with such an id, as the ids of follow-ups do. These ids cannot be guessed.
 
     An id that the application chose, e.g. an order number, has another form.
     """

@@ -23,7 +23,10 @@ MAX_LABEL_NAME = 128
 
 
 def is_isolated_after(losses: int, budget: int) -> bool:
-    """Return whether a job with so many worker losses, of `budget` that it survives, runs in isolation workers (rule 7)."""
+    """Return whether a job with this number of worker losses runs in isolation workers (rule 7).
+
+    `budget` is how many losses it survives.
+    """
     return losses >= max(1, min(2, budget))
 
 
@@ -47,9 +50,9 @@ FINISHED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """What was submitted: a call with everything the store must know. It never changes.
+    """The submitted data of a job: a call with everything that the store must know. A spec never changes.
 
-    Durations are seconds and count from the submit; `run_at` is the one absolute time (seconds since 1970), the user's own.
+    Durations are seconds from the submit. `run_at`, which the user sets, is the only absolute time (seconds since 1970).
     """
 
     id: str
@@ -59,7 +62,7 @@ class JobSpec:
     queue: str = "default"
     user: str | None = None
     priority: int = 0  # higher goes first
-    key: str | None = None  # the current job of something; found by `Query.key`
+    key: str | None = None  # what the job is for; found by `Query.key`
     unique: str | None = None  # one unfinished job per user and key
     labels: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
@@ -74,7 +77,7 @@ class JobSpec:
     trace: str | None = None  # W3C traceparent
     follow_ups: "tuple[FollowUp, ...]" = ()
     limits: tuple[Limit, ...] = ()
-    max_queued: int | None = None  # refused while so many jobs of its queue wait
+    max_queued: int | None = None  # refused while this many jobs of its queue wait
     batch: str | None = None
     cascade: bool = False  # cancelled with its parent
     placeholders: Mapping[str, str] = field(
@@ -117,10 +120,10 @@ REMOVED: frozenset[State] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """A job to submit in the same step that ends its parent in one of the states `on`, or that removes it (`REMOVED`).
+    """A job to submit in the step that ends its parent in one of the states `on`, or that removes the parent (`REMOVED`).
 
-    `spec` is a template: its id and parent are filled in then, so that each end submits it once (rule 9). If it follows the
-    removal it has no parent any more, and its id is `<job>.removed.<index>`.
+    `spec` is a template. That step fills in the job's id and parent, so that each end submits the job once (rule 9). A job that
+    follows the removal has no parent, and its id is `<job>.removed.<index>`.
     """
 
     on: frozenset[State]
@@ -184,7 +187,7 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What is left of a job after its retention: that it existed, and its user."""
+    """The data of a job that is kept after its retention: its id and its user."""
 
     id: str
     user: str | None
@@ -192,7 +195,7 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The answer to a submit. `created` is false if a job with the id or the unique key exists; `record` is that job."""
+    """The answer to a submit. If a job with the id or the unique key exists, `created` is false and `record` is that job."""
 
     record: JobRecord
     created: bool
@@ -200,7 +203,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """The answer to a submit or requeue that is refused; the problem says why.
+    """The answer to a submit or requeue that is refused. The problem contains the reason.
 
     `reached` are the limits that are used up. `retry_after` is the number of seconds after which a retry may succeed.
     """
@@ -227,7 +230,7 @@ class Query:
 
     @property
     def finds_nothing(self) -> bool:
-        """Whether no job can match it: it names no state, or an empty text, which no job has."""
+        """Whether no job can match the query, because it names no state, or an empty text, which no job has."""
         texts = (self.task, self.queue, self.user, self.key, self.parent, self.batch)
         return self.states == frozenset() or "" in texts
 

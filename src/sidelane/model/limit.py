@@ -1,4 +1,4 @@
-"""Limits: how many jobs may be unfinished or run at once, or per time, by user, task, queue or arguments (rule 14)."""
+"""Limits: how many jobs may be unfinished or run concurrently, or start per time, by user, task, queue or arguments (rule 14)."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from sidelane.model.json_text import is_storable
 OnLimit = Literal["reject", "wait", "replace"]
 
 Key = str | int
-"""What a limit counts by; the result of a `per` function."""
+"""The key by which a limit counts, i.e. the result of a `per` function."""
 
 Per = Literal["user", "task", "queue"] | Callable[..., Key]
 
@@ -30,9 +30,9 @@ _UNIT_NAMES = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h"
 class Limit:
     """A limit of one job, as a store keeps it: the policy, and the key that `per` returned for this job.
 
-    Without a `window` it is a number of slots: "reject" takes one from the submit to the end of the job, "wait" and "replace"
-    take one while the job runs. With a `window` (seconds) it is a rate: `max` per window, of which `burst` may come at once.
-    "reject" counts submits, "wait" counts starts.
+    Without a `window`, a limit is a number of slots. With "reject" a job takes a slot from its submit to its end, and with "wait"
+    and "replace" while it runs. With a `window` (seconds), a limit is a rate of `max` jobs per window, of which `burst` may come at
+    the same time. A rate with "reject" counts submits, and a rate with "wait" counts starts.
     """
 
     name: str  # the policy's, shown to clients and operators
@@ -45,7 +45,7 @@ class Limit:
 
     @property
     def id(self) -> str:
-        """The same for all jobs that share this limit."""
+        """Id of the limit, which is the same for all jobs that share it."""
         return f"{self.name}/{self.key}"
 
     @property
@@ -55,7 +55,7 @@ class Limit:
 
     @property
     def at_start(self) -> bool:
-        """Whether it is checked when a job starts, rather than when it is submitted."""
+        """Whether the limit is checked when a job starts, rather than when the job is submitted."""
         return self.on_limit != "reject"
 
 
@@ -69,7 +69,7 @@ class LimitHit:
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyLimit:
-    """At most so many jobs at once `per` user, task, queue, or result of a function of the task's arguments.
+    """Limits the number of concurrent jobs `per` user, task, queue, or result of a function of the task's arguments.
 
     `on_limit`: "reject" refuses a submit (429) while so many jobs are unfinished, queued ones included. "wait" lets so many run,
     and the others wait. "replace" cancels the oldest, and the new job starts when that has ended. Limits with the same `name`
@@ -158,7 +158,7 @@ LimitPolicy = ConcurrencyLimit | RateLimit
 
 
 def validate_limits(limits: object) -> str | None:
-    """Return what is wrong with the `limits=[…]` of a declaration, or None."""
+    """Return the error in the `limits=[…]` of a declaration, or None."""
     if not isinstance(limits, list | tuple) or not all(
         isinstance(each, ConcurrencyLimit | RateLimit) for each in limits
     ):

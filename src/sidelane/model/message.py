@@ -1,4 +1,4 @@
-"""Messages: what transports carry."""
+"""Messages, which transports carry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message. `attributes` are texts beside the body, which receivers can read without it.
+    """One message. `attributes` are texts beside the body, which receivers can read without the body.
 
-    `group`: messages of one group are received in the order they were sent (SQS FIFO: message group; Pub/Sub: ordering key), if the
-    transport is set up for that. `id` of a sent message is the sender's own: a FIFO queue stores one of several with the same id.
-    `id` of a received message is the transport's, and the same at each redelivery. `traceparent` (W3C Trace Context) is sent by
-    transports that have headers.
+    Messages of one `group` are received in the order of sending (SQS FIFO: message group; Pub/Sub: ordering key), if the transport
+    is configured for that. The sender sets the `id` of a sent message, and a FIFO queue stores only one of several messages with
+    the same id. The transport sets the `id` of a received message, which is the same at each redelivery. `traceparent` (W3C Trace
+    Context) is sent by transports that have headers.
     """
 
     body: str
@@ -22,6 +22,6 @@ class Message:
 
     @property
     def size(self) -> int:
-        """Bytes of its body and its attributes together."""
+        """Bytes of the message's body and attributes together."""
         attributes = sum(len(name.encode()) + len(text.encode()) for name, text in self.attributes.items())
         return len(self.body.encode()) + attributes

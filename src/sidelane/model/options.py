@@ -22,7 +22,7 @@ MAX_QUOTED = 200
 
 @dataclass(frozen=True, slots=True)
 class CancelAfter:
-    """Cancel the job when its last listener left `after` seconds ago and none has come back."""
+    """Cancel the job when it has had no listener for `after` seconds since its last listener left."""
 
     after: Duration = 30.0
 
@@ -36,11 +36,11 @@ Disconnect = Literal["continue"] | CancelAfter
 
 MAX_CHAIN_DEPTH = 20
 MAX_FOLLOW_UPS = 100
-"""Calls that may follow a call one after another, and in all."""
+"""Maximum number of calls that may follow a call in sequence, and in total."""
 
 
 class ChainedCall(Protocol):
-    """A call that follows another. `placeholders` are the sources of arguments that are filled in when its job starts."""
+    """A call that follows another call. `placeholders` are the sources of arguments that are filled in when its job starts."""
 
     @property
     def options(self) -> "Options": ...
@@ -54,7 +54,7 @@ MAX_CALLBACKS = 20
 
 
 class Callback(Protocol):
-    """A `Webhook` or a `MessageCallback`. `states`: the final states in which it is sent; `on`: the same in a word."""
+    """A `Webhook` or a `MessageCallback`. `states` are the final states in which it is sent, and `on` is the declared selection."""
 
     @property
     def on(self) -> str: ...
@@ -65,9 +65,9 @@ class Callback(Protocol):
     @property
     def body(self) -> Callable[..., Any] | None: ...
     def destination(self, settings: Settings) -> tuple[str, object]:
-        """Return its receiver's name, and its target as the delivery job stores it.
+        """Return the name of the callback's receiver, and the callback's target as the delivery job stores it.
 
-        Raises `ArgumentsError` if the settings do not allow callbacks to reach it.
+        Raises `ArgumentsError` if the settings do not allow callbacks to reach the receiver.
         """
         ...
 
@@ -101,8 +101,8 @@ DURATIONS = frozenset({"delay", "expires", "deadline"})
 class Options:
     """The options of one call; None means the task's own policy. Durations are seconds from the submit.
 
-    `then` are the calls to submit when its job has succeeded, `on_failure` when it has failed for good. `callback` is added to
-    the callbacks of its task; `callback=()` removes them all.
+    `then` are the calls to submit when the call's job has succeeded, and `on_failure` when it has failed permanently. `callback` is
+    added to the callbacks of the call's task, and `callback=()` removes them all.
 
     Raises `ArgumentsError` on an invalid value.
     """
@@ -149,13 +149,13 @@ class Options:
 
     @property
     def following(self) -> Iterator[tuple[State, ChainedCall]]:
-        """The calls that follow this one, each with the final state that submits it."""
+        """The calls that follow this call, each with the final state that submits it."""
         for state, calls in ((State.SUCCEEDED, self.then), (State.FAILED, self.on_failure)):
             for call in calls if isinstance(calls, Sequence) else (calls,):
                 yield state, call
 
     def callbacks(self, task_callbacks: Sequence[Callback]) -> Sequence[Callback]:
-        """Return the callbacks of its job: its own, and those of its task."""
+        """Return the callbacks of the call's job: those of the call, and those of its task."""
         if self.callback is None:
             return task_callbacks
         callbacks = callbacks_of(self.callback)

@@ -1,4 +1,4 @@
-"""Outcomes of an attempt, and what a worker reports of it."""
+"""Outcomes of an attempt, and the reports of workers about attempts."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +24,7 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The task failed for good."""
+    """The task failed, and is not retried."""
 
     failure: Failure
 
@@ -43,16 +43,16 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The child process that ran the task ended by itself while its worker lives. Adds one worker loss (rule 7)."""
+    """The child process that ran the task ended by itself while its worker was alive. Adds one worker loss (rule 7)."""
 
     failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """The attempt goes on at an external worker. The bearer of its lease has `timeout` seconds to end it (rule 12).
+    """The attempt continues at an external worker. The holder of its lease has `timeout` seconds to end the attempt (rule 12).
 
-    `sending` is submitted in the same step: the job that sends it, with a separate id.
+    `sending` is the job that sends the message. That job is submitted in the same step, with a separate id.
     """
 
     timeout: float

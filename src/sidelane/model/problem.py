@@ -20,7 +20,7 @@ class Problem:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """Return its JSON object, without empty members."""
+        """Return the JSON object of the problem, without empty members."""
         members: dict[str, Any] = {
             "type": self.type,
             "title": self.title or _phrase(self.status),

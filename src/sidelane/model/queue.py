@@ -19,9 +19,9 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 class Queue:
     """A declared queue.
 
-    `worker_concurrency`: how many of its jobs one worker process runs at once (None: as many as it has slots). `max_queued`: a
-    submit is refused (503) while so many of its jobs are queued. `limits` apply to each of its jobs. `weight`: its share of a
-    worker that cannot run all its queues at once. Raises `ConfigurationError`.
+    `worker_concurrency` is how many of the queue's jobs one worker process runs concurrently (None: as many as it has slots). With
+    `max_queued`, a submit is refused (503) while that number of jobs is queued. `limits` apply to each job of the queue. `weight`
+    is the queue's share of a worker that has too few slots for all its queues. Raises `ConfigurationError`.
     """
 
     name: str

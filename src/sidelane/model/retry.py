@@ -57,7 +57,7 @@ class Exponential:
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """Wait so many seconds after each failure in turn, and the last number after all further ones, spread by `jitter`."""
+    """Wait the n-th number of seconds after the n-th failure, then always the last number, spread by `jitter`."""
 
     seconds: tuple[Duration, ...]
     jitter: float = 0.2
@@ -78,7 +78,7 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a task is attempted, how long it waits in between, and which errors are retried.
+    """Policy for retries: the number of attempts, the waits between them, and the errors that are retried.
 
     `attempts` counts the first one: 1 means no retry. Errors of `only` are retried, those of `never` are not. After an error with
     an attribute `retry_after`, the wait is at least that.
@@ -97,7 +97,7 @@ class Retry:
                 raise ConfigurationError(f"Retry({name}={types!r}): this is a tuple of exceptions, e.g. (ValueError,).")
 
     def next_delay(self, failures: int, error: BaseException) -> float | None:
-        """Return the seconds to wait after so many failures, the last being `error`, or None if it is final."""
+        """Return the seconds to wait after this number of failures, or None if the last failure, `error`, is final."""
         if failures >= self.attempts or not self.is_retryable(error):
             return None
         wait = self.backoff.delay(failures)
@@ -105,7 +105,7 @@ class Retry:
         return max(wait, retry_after) if is_duration(retry_after) else wait
 
     def is_retryable(self, error: BaseException) -> bool:
-        """Return whether such an error is retried."""
+        """Return whether this error is retried."""
         return isinstance(error, self.only) and not isinstance(error, self.never)
 
 

@@ -19,10 +19,10 @@ MAX_LATENESS = 60.0
 """Seconds after its time from which a run counts as missed."""
 
 MIN_INTERVAL = 0.001
-"""Min. seconds between two runs."""
+"""Minimum seconds between two runs."""
 
 MAX_LOOKAHEAD = DAY
-"""Seconds by which the last run may be in the future because the clock stepped back. Beyond, the clock was wrong then."""
+"""Seconds by which the last run may be in the future because the clock stepped back. A later run is treated as a clock error."""
 
 DECIMALS = 3
 """Runs are at whole milliseconds, which every store returns unchanged."""
@@ -30,9 +30,9 @@ DECIMALS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A job to submit, and its times: a cron expression in a time zone, or every so many seconds (counted from 1970).
+    """A job to submit, and its times: a cron expression in a time zone, or an interval in seconds (counted from 1970).
 
-    Of missed runs, "skip" submits none, "once" the last, "all" each. `spec` is a template: each run gets a new id.
+    "skip" submits no missed run, "once" submits the last, and "all" submits each. `spec` is a template: each run gets a new id.
     `aliases` are former names.
     """
 
@@ -45,7 +45,7 @@ class Schedule:
     aliases: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Raise `ConfigurationError` if it is invalid, `MissingExtra` if cronsim is not installed and it needs it."""
+        """Raise `ConfigurationError` if the schedule is invalid, and `MissingExtra` if it needs cronsim, which is not installed."""
         named = f"Schedule {self.name!r} of task {self.spec.task!r}"
         reason = self._invalid_reason()
         if reason is None and self.cron is not None:
@@ -57,7 +57,7 @@ class Schedule:
             raise ConfigurationError(f"{named}: {reason}")
 
     def due(self, last: float, now: float, most: int = 1000) -> list[float]:
-        """Return the times after `last` up to `now` to submit runs for, oldest first, at most `most`.
+        """Return the times of the runs to submit, after `last` and up to `now`, oldest first, at most `most`.
 
         Times are seconds since 1970.
         """
@@ -96,7 +96,10 @@ class Schedule:
         return None
 
     def _newest(self, last: float, now: float) -> float | None:
-        """Return the last time after `last` up to `now`, found by bisection, as there may be years of runs between."""
+        """Return the time of the latest run after `last`, up to `now`.
+
+        Use bisection, because there may be years of runs between them.
+        """
         newest, low, high = None, last, now  # there is no run after `high` and up to now
         while (at := self.next(low)) <= high:
             newest = low = at
@@ -116,7 +119,7 @@ class Schedule:
                 after = at
 
     def _times(self, after: float) -> Iterator[float]:
-        """Yield times of runs from about a time on. Some may be before it, or repeated."""
+        """Yield times of runs from about `after` on. Some times may be before `after`, or repeated."""
         if self.every is not None:
             index = math.floor(after / self.every)
             while True:
@@ -130,7 +133,7 @@ class Schedule:
 class ScheduleRecord:
     """One schedule as the store keeps it. `last` is the time of its last run, or of its creation (seconds since 1970).
 
-    `next` is the time of its next run, as computed at the last; None while it is disabled.
+    `next` is the time of the next run, as computed at the last run, and None while the schedule is disabled.
     """
 
     schedule: Schedule
@@ -140,7 +143,7 @@ class ScheduleRecord:
     job: str | None = None  # the job of its last run
 
     def step(self, now: float, most: int) -> "ScheduleTick | None":
-        """Return the step to take now, of at most `most` jobs, or None if nothing is due."""
+        """Return the step to take now, with at most `most` jobs, or None if no run is due."""
         if not self.enabled:
             return None
         schedule = self.schedule
@@ -160,7 +163,7 @@ class ScheduleRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleTick:
-    """A step of a schedule from one run to the next. It counts only while the last run is still `previous` (rule 13)."""
+    """A step of a schedule from one run to the next. A tick counts only while the last run is still `previous` (rule 13)."""
 
     name: str
     previous: float
@@ -206,9 +209,9 @@ def _zone(name: str) -> tzinfo:
 def _cron_times(expression: str, zone: tzinfo, after: float) -> Iterator[float]:
     """Yield the times of a cron expression from about a time on.
 
-    An expression with a time of day follows the wall clock, and matches once a day when clocks change: a time in the gap of
-    spring moves to its end, and of a time that autumn repeats only the first counts. Others, e.g. "*/15 * * * *", follow elapsed
-    time.
+    The times of an expression with a time of day follow local time. Such an expression matches once a day, also when clocks change.
+    A time that is skipped in spring moves to the end of the gap. If a time is repeated in autumn, only the first one counts. Other
+    expressions, e.g. "*/15 * * * *", follow elapsed time.
     """
     from cronsim import CronSim
 
@@ -227,7 +230,7 @@ def _has_time_of_day(expression: str) -> bool:
 
 
 def _first_on_clock(wall: datetime, zone: tzinfo) -> datetime:
-    """Return when the clocks of a zone first show this, or the end of the gap that it falls into."""
+    """Return the first time at which clocks in a zone show `wall`, or the end of the gap that contains it."""
     at = wall.replace(tzinfo=zone, fold=0)
     while at.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != at.replace(tzinfo=None):
         at = at.replace(second=0) + timedelta(minutes=1)

@@ -10,7 +10,7 @@ def sign(key: bytes, text: str) -> str:
 
 
 def is_signature(key: bytes, text: str, signature: str) -> bool:
-    """Return whether this is the signature of a text. The comparison takes the same time wherever the two differ."""
+    """Return whether this is the signature of a text. The comparison takes constant time, wherever the signatures differ."""
     return hmac.compare_digest(sign(key, text).encode(), signature.encode())
 
 

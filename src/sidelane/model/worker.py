@@ -12,7 +12,7 @@ STOPPED = "stopped"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """One worker process, as it describes itself in each heartbeat. `tasks` maps a name to the newest version it has."""
+    """One worker process, as described in its heartbeats. `tasks` maps each name to the newest version that the worker has."""
 
     id: str
     name: str
@@ -27,17 +27,17 @@ class WorkerInfo:
     isolation: bool = False  # it runs isolated jobs only
 
     def can_run(self, spec: JobSpec) -> bool:
-        """Return whether this worker would run such a job, unless the job is isolated."""
+        """Return whether this worker would run a job of this task and queue, unless the job is isolated."""
         return not self.isolation and spec.queue in self.queues and self.tasks.get(spec.task, 0) >= spec.version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRequest:
-    """The jobs that a worker can start now. A repeat with the same `request` returns the same jobs (rule 3).
+    """The jobs that a worker can start now. A repeated claim with the same `request` returns the same jobs (rule 3).
 
-    `queues` maps names to free slots, tried in order. `tasks` maps names to the newest version the worker has (None: any). `ids`
-    claims only these jobs, isolated or not; otherwise `isolated` claims only isolated jobs, or none (rule 7). `full` are queues of
-    the worker without a free slot: it need not be notified of their jobs.
+    `queues` maps names to free slots, and the store tries the queues in order. `tasks` maps names to the newest version that the
+    worker has (None: any). `ids` claims only these jobs, isolated or not. Without `ids`, `isolated` claims either only isolated
+    jobs or none (rule 7). `full` are queues of the worker without a free slot, for which it needs no notifications.
     """
 
     request: str
@@ -55,8 +55,8 @@ class ClaimRequest:
 class Claimed:
     """One claimed job with its lease. `remaining` is the number of seconds to its deadline.
 
-    `offered`: it was dispatched to this worker as a message. The sender counts its failures, and `remaining` is the time for this
-    attempt alone.
+    `offered` is true if the job was dispatched to this worker as a message. The sender then counts the failures, and `remaining` is
+    the time for this attempt alone.
     """
 
     record: JobRecord
@@ -69,7 +69,7 @@ class Claimed:
 class Claims:
     """The answer to a claim. `next_due` is the number of seconds until the next delayed job of these queues is due, if any.
 
-    `isolated`: the claim was for ordinary jobs, and an isolated job of a task that the worker has is ready.
+    `isolated` is true if the claim was for ordinary jobs, and an isolated job of a task that the worker has is ready.
     """
 
     jobs: tuple[Claimed, ...] = ()
@@ -95,7 +95,7 @@ class QueueStats:
 
     @property
     def queued(self) -> int:
-        """How many jobs are queued: ready, delayed, or waiting for a limit."""
+        """Number of queued jobs: ready, delayed, or waiting for a limit."""
         return self.ready + self.delayed + self.waiting_for_limit
 
 
@@ -111,7 +111,8 @@ class QueuePosition:
 class LimitStats:
     """Statistics of one limit: `used` of its `max` slots are in use and `waiting` jobs wait for one.
 
-    Of a rate, `used` is the used part of the burst, and `available_in` the number of seconds until it allows one more job.
+    For a rate, `used` is the used part of the burst, and `available_in` is the number of seconds until the rate allows one more
+    job.
     """
 
     id: str
@@ -128,6 +129,6 @@ class SweepResult:
     lost: int = 0  # leases that expired
     ended: int = 0  # jobs ended by their deadline, their expiry, or for lack of listeners
     removed: int = 0  # finished jobs whose retention had passed
-    more: bool = False  # another sweep has work at once
+    more: bool = False  # another sweep has work immediately
     next_loss: float | None = None  # seconds until the first lease expires, unless its worker renews it
     next_firing: float | None = None  # seconds until the next run of a schedule; 0 or less: now

@@ -17,7 +17,7 @@ MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 """Bytes of one line on the socket between parent and child."""
 
 READ_TIMEOUT = 0.5
-"""Seconds for reading the remaining output after an exit; a grandchild may keep the pipe open."""
+"""Seconds for reading the remaining output after an exit, because a grandchild may keep the pipe open."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -25,7 +25,7 @@ PR_SET_PDEATHSIG = 1
 class CliProcess:
     """A `sidelane` command in a child process; `arguments` are those of the command line.
 
-    The child starts a new session, so a terminal's Ctrl-C reaches the parent only. It inherits the descriptors `files`.
+    The child starts a new session, so a terminal's Ctrl-C reaches the parent only. The child inherits the descriptors `files`.
     `on_line` is called with each line of output; without it, the child writes where the parent does.
     """
 
@@ -97,7 +97,8 @@ class CliProcess:
 async def start_module(
     module: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.StreamWriter]:
-    """Start `python -m <module> <descriptor> <arguments>` in its own session; return it with the streams of a socket to it.
+    """Start `python -m <module> <descriptor> <arguments>` in its own session. Return the process with the streams of a socket to
+    it.
 
     The child imports from the same folders as this process. The descriptor is its end of the socket (see `connect_to_parent`).
     """
@@ -113,12 +114,12 @@ async def start_module(
 
 
 async def connect_to_parent(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open the child's end of the socket that `start_module` made."""
+    """Open the child's end of the socket that `start_module` created."""
     return await asyncio.open_connection(sock=socket.socket(fileno=descriptor), limit=MAX_MESSAGE_SIZE)
 
 
 def signal_on_parent_exit(number: signal.Signals) -> None:
-    """Have the kernel send this process a signal when its parent exits, however that happens. Linux only."""
+    """Let the kernel send this process a signal when its parent exits for any reason. Works only on Linux."""
     if sys.platform == "linux":
         import ctypes  # here, because it is slow to import and only child processes need it
 
@@ -126,7 +127,7 @@ def signal_on_parent_exit(number: signal.Signals) -> None:
 
 
 def exit_with_parent(parent: int | None) -> None:
-    """Have this process receive SIGTERM when its parent (a process id) exits; exit at once if it is gone already."""
+    """Let this process receive SIGTERM when its parent (a process id) exits. Exit immediately if the parent has already exited."""
     if parent is None:
         return
     signal_on_parent_exit(signal.SIGTERM)

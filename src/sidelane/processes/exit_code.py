@@ -8,7 +8,7 @@ SIGNAL_BASE = 128
 
 
 class Exit(IntEnum):
-    """How a command ended. A worker that ends itself because its event loop is blocked exits with 70."""
+    """Exit codes of commands. A worker that exits because its event loop is blocked uses 70."""
 
     DONE = 0
     FAILED = 1

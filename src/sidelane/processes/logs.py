@@ -21,7 +21,7 @@ COLOURS = {
 SHORT_NAMES = {logging.WARNING: "WARN", logging.CRITICAL: "FATAL"}
 
 UNNAMED_LOGGERS = ("sidelane", "uvicorn")
-"""Loggers whose name is left out, because it adds nothing to the message."""
+"""Loggers whose name is not printed, because it adds nothing to the message."""
 
 VERBOSE_LOGGERS = ("aiobotocore", "aiohttp", "asyncio", "botocore", "google", "grpc", "urllib3")
 """Loggers of libraries that log every step, including signatures. Only their warnings are logged."""

@@ -12,7 +12,7 @@ from sidelane.processes.child import CliProcess
 from sidelane.processes.exit_code import SIGNAL_BASE, Exit, describe_exit
 
 MIN_DELAY, MAX_DELAY = 0.5, 30.0
-"""Seconds before a process that died is started again: doubled each time, up to the maximum."""
+"""Seconds before a process that died is started again, which are doubled each time, up to the maximum."""
 
 STABLE_AFTER = 60.0
 """Seconds after which a process counts as healthy, so that its next restart is not delayed further."""
@@ -21,22 +21,22 @@ STOP_TIMEOUT = 6.0
 """Seconds a process has to exit before it is killed, when it is replaced or its supervision is cancelled."""
 
 FATAL_EXITS = frozenset({Exit.USAGE, Exit.CONFIGURATION})
-"""Exit codes of a process that would end in the same way again."""
+"""Exit codes of a process that would exit in the same way after a restart."""
 
 REQUESTED_EXITS = frozenset({SIGNAL_BASE + signal.SIGTERM, SIGNAL_BASE + signal.SIGINT, SIGNAL_BASE + signal.SIGQUIT})
-"""Statuses of a process that was stopped before it could handle the signal: nothing was lost."""
+"""Exit statuses of a process that was stopped before it could handle the signal, so that no job was lost."""
 
 RestartPolicy = Callable[[int, float], float | None]
 """Maps the exit status of a process and the seconds it ran to the seconds until its restart.
 
-None ends the supervision; `math.inf` waits for `SupervisedProcess.restart`.
+None ends the supervision, and `math.inf` waits for `SupervisedProcess.restart`.
 """
 
 logger = logging.getLogger(__name__)
 
 
 class SupervisedProcess:
-    """Keeps one child process running: starts it again after each exit as `policy` says, and when `restart` is called.
+    """Keeps one child process running. Starts the process again after each exit, by `policy`, and when `restart` is called.
 
     `stop_signal` asks the process to exit when it is replaced.
     """
@@ -50,7 +50,7 @@ class SupervisedProcess:
         self._restart = asyncio.Event()
 
     def restart(self) -> None:
-        """Replace the process by a new one, or start it now if it waits for its restart."""
+        """Replace the process by a new process, or start it now if it waits for its restart."""
         self._restart.set()
 
     def signal(self, number: int) -> None:
@@ -81,14 +81,14 @@ class SupervisedProcess:
                 return Exit.DONE
 
     async def _exit_or_restart(self) -> int | None:
-        """Wait for the exit, and return its status, or for a restart request, and return None."""
+        """Wait for the exit and return its status, or return None after a restart request."""
         exited = asyncio.create_task(self._child.wait())
         await _first(exited, asyncio.create_task(self._restart.wait()))
         return exited.result() if exited.done() and not exited.cancelled() else None
 
 
 async def _first(*tasks: "asyncio.Task[Any]", timeout: float | None = None) -> None:
-    """Wait until one of the tasks is done, or `timeout` seconds, and cancel the others."""
+    """Wait until one of the tasks is done, or for `timeout` seconds, and cancel the others."""
     try:
         await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -97,13 +97,13 @@ async def _first(*tasks: "asyncio.Task[Any]", timeout: float | None = None) -> N
 
 
 class Supervisor:
-    """Several worker processes under a small parent, which forwards signals and restarts a process that died."""
+    """Runs several worker processes under a small parent, which forwards signals and restarts processes that die."""
 
     def __init__(self, children: Sequence[CliProcess]) -> None:
         self._processes = [SupervisedProcess(child, self._policy(child.name)) for child in children]
 
     async def run(self) -> int:
-        """Run until every child has exited for good, and return the highest of their statuses."""
+        """Run until every child has exited and is not restarted, and return the highest of their statuses."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._forward, number)
@@ -115,7 +115,7 @@ class Supervisor:
             process.signal(number)
 
     def _policy(self, name: str) -> RestartPolicy:
-        """Return a policy that restarts a process with backoff, and stops all of them if its first start fails for good."""
+        """Return a policy that restarts a process with backoff, and stops all processes if its first start fails permanently."""
         delay, first = MIN_DELAY, True
 
         def restart_delay(status: int, seconds: float) -> float | None:
@@ -133,5 +133,5 @@ class Supervisor:
 
 
 def process_names(name: str, count: int) -> list[str]:
-    """Return the names of `count` processes: the name itself for one, else "w-1", "w-2" and so on."""
+    """Return the names of `count` processes: the name itself for one process, else "w-1", "w-2" and so on."""
     return [name] if count == 1 else [f"{name}-{number + 1}" for number in range(count)]

@@ -1,4 +1,4 @@
-"""Reply sender: events and completions of a remote worker's jobs, sent to the lane that dispatched them."""
+"""Reply sender: sends events and completions of a remote worker's jobs to the lane that dispatched the jobs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -22,19 +22,20 @@ from sidelane.transports.job_messages import (
 )
 
 ENVELOPE_SIZE = 4096
-"""Bytes of a message beside its result and events: names, ids, the token."""
+"""Bytes of a message in addition to its result and events, for names, ids and the token."""
 
 MESSAGE_OVERHEAD = 512
-"""Bytes of a message that the transport counts beside its body."""
+"""Bytes of a message that the transport counts in addition to its body."""
 
 EVENT_OVERHEAD = 32
-"""Bytes of an event beside its name and data."""
+"""Bytes of an event in addition to its name and data."""
 
 
 class ReplySender:
-    """Sends events and completions of jobs. Sending twice has no effect: events have ordinals, a token completes one attempt.
+    """Sends events and completions of jobs. A repeated message has no effect, because events have ordinals and a token completes
+    one attempt.
 
-    Data too large for a message are stored in `files` if these are in a bucket, which both sides reach.
+    Data that is too large for a message is stored in `files`, if these are in a bucket that both sides can reach.
     """
 
     def __init__(self, transport: Transport, files: Files) -> None:
@@ -43,16 +44,16 @@ class ReplySender:
 
     @property
     def max_result_size(self) -> int | None:
-        """Bytes that a result, or an event, may have; None: any number."""
+        """Maximum bytes of a result or an event; None means no limit."""
         return self._capacity if self._files is None else None
 
     @property
     def _capacity(self) -> int:
-        """Bytes of results and events that fit into one message."""
+        """Number of bytes of results and events that fit into one message."""
         return self._transport.max_message_size - ENVELOPE_SIZE
 
     async def events(self, job: DispatchedJob, ordinal: int, entries: Sequence[NewEvent]) -> None:
-        """Send events; the first of them has this ordinal. Raises `TransportError`."""
+        """Send events. The first event has this ordinal. Raises `TransportError`."""
         completions: dict[str, CompletionMessage] = {}
         for chunk in _chunks(entries, self._capacity):
             completions[f"events.{ordinal}"] = CompletionMessage(
@@ -85,7 +86,7 @@ class ReplySender:
         await self._send(job, {"end": completion})
 
     async def refusal(self, job: DispatchedJob, problem: Problem) -> None:
-        """Send a final problem: no worker can run the job. Raises `TransportError`."""
+        """Send a final problem, because no worker can run the job. Raises `TransportError`."""
         completion = CompletionMessage(job=job.job, token=job.token, problem=problem, retry=False)
         await self._send(job, {"end": completion})
 
@@ -110,7 +111,7 @@ class ReplySender:
 
 
 def _chunks(entries: Sequence[NewEvent], capacity: int) -> Iterator[Sequence[NewEvent]]:
-    """Yield chunks of events that fit into one message. One event always fits: its size is checked when a task emits it."""
+    """Yield chunks of events that fit into one message. One event always fits, because its size is checked when a task emits it."""
     start, size = 0, 0
     for index, entry in enumerate(entries):
         size += _size(entry)

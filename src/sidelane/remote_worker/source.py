@@ -1,4 +1,7 @@
-"""Message job source: a remote worker claims a job by receiving it, renews it by extending the delivery, and ends it by a reply."""
+"""Message job source.
+
+A remote worker claims a job by receiving a message, renews it by extending the delivery, and ends it by a reply.
+"""
 
 import asyncio
 import logging
@@ -47,26 +50,26 @@ from sidelane.transports.job_messages import DispatchedJob, read_dispatched_head
 from sidelane.transports.receive_loop import ReceiveLoop
 
 MAX_DELIVERIES = 3
-"""After this many deliveries, a job whose task this worker does not know fails: no other worker seems to know it."""
+"""Number of deliveries after which a job with an unknown task fails, because no other worker seems to know the task."""
 
 MAX_SKIPPED = 1_000
-"""Skipped jobs whose deliveries are counted here; beyond that, all counts start again."""
+"""Maximum number of skipped jobs whose deliveries are counted. Beyond that, all counts start again."""
 
 RETRY_DELAY = 10.0
-"""Seconds before redelivery of a job that this worker skips: another worker may know its task."""
+"""Seconds before redelivery of a job that this worker skips, because another worker may know its task."""
 
 UNKNOWN = Problem(status=404, title="Unknown task", detail="No worker that receives these jobs knows the task.")
 UNSENT = Problem(status=502, title="Not sent", detail="The task ended, and its result could not be sent.")
 
 UNSENDABLE = (TransportMisconfigured, ConfigurationError, ValueError)
-"""Errors of a reply that can never be sent: too large, no file storage, nested too deeply to be read back."""
+"""Errors of a reply that can never be sent, because it is too large, has no file storage, or is nested too deeply to be parsed."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class InFlightJob:
-    """A job that this worker runs. `replied`: its completion has been sent."""
+    """A job that this worker runs. `replied` is true after its completion has been sent."""
 
     dispatched: DispatchedJob
     delivery: Delivery
@@ -76,8 +79,8 @@ class InFlightJob:
 class MessageJobSource:
     """Claims, renews and ends jobs over messages: the source of a remote worker's jobs.
 
-    Only as many messages are received as slots are free. `tasks` are those that this worker can run; inputs that did not fit into
-    their messages are in `files`.
+    Only as many messages are received as slots are free. `tasks` are the tasks that this worker can run. Inputs that did not fit
+    into their messages are in `files`.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class MessageJobSource:
 
     @property
     def error(self) -> str | None:
-        """Why no jobs can be received at the moment; None if they can."""
+        """Why jobs cannot be received at the moment, or None."""
         return self._loop.error
 
     async def run(self) -> None:
@@ -161,10 +164,10 @@ class MessageJobSource:
         yield self._signal
 
     async def close(self) -> None:
-        """Do nothing: the caller closes the transports."""
+        """Do nothing, because the caller closes the transports."""
 
     async def _claim(self, delivery: Delivery, tasks: Mapping[str, int]) -> Claimed | None:
-        """Return the claim of a job, unless its message is malformed, for other workers, or a redelivery."""
+        """Return the claim of a job. Return None if its message is malformed, for other workers, or a redelivery."""
         try:
             message = await fetch_data(delivery.message, self._files.get_text)
             dispatched = read_dispatched_header(message)
@@ -199,7 +202,7 @@ class MessageJobSource:
         return JobRecord(spec=spec, sequence=0, state=State.RUNNING, attempt=dispatched.attempt, submitted=time.time())
 
     async def _skip(self, dispatched: DispatchedJob, delivery: Delivery) -> None:
-        """Release a job to other workers; fail one that no worker seems to know."""
+        """Release a job to other workers, or fail the job if no worker seems to know its task."""
         self._skipped[dispatched.id] += 1  # not every transport counts deliveries
         deliveries = max(self._skipped[dispatched.id], delivery.count)
         if dispatched.task in self._tasks or deliveries < MAX_DELIVERIES:
@@ -239,7 +242,7 @@ class MessageJobSource:
                 await job.delivery.release(RETRY_DELAY)
 
     async def _reply(self, job: InFlightJob, outcome: Succeeded | Failed | Retried, report: AttemptResult) -> None:
-        """Send a completion. One that can never be sent is replaced by a failure."""
+        """Send a completion. If the completion can never be sent, send a failure instead."""
         try:
             await self._replies.end(job.dispatched, outcome, report.ordinal, report.entries)
         except UNSENDABLE as error:
@@ -266,7 +269,10 @@ class _Signal:
 
 
 def _arguments(task: AnyTask, input_: object) -> str:
-    """Return an input as arguments: the only parameter of a task with one parameter, else an object of all of them."""
+    """Return an input as arguments.
+
+    The input is the argument of a task with one parameter, and otherwise an object with all arguments.
+    """
     names = task.signature.names
     if len(names) == 1:
         return to_json({names[0]: input_}).decode()
@@ -275,7 +281,7 @@ def _arguments(task: AnyTask, input_: object) -> str:
 
 @contextmanager
 def _as_store_error() -> Iterator[None]:
-    """Raise `StoreUnavailable` if the transport is unavailable: a worker retries after that."""
+    """Raise `StoreUnavailable` if the transport is unavailable, because a worker retries after that error."""
     try:
         yield
     except TransportUnavailable as error:

@@ -48,7 +48,7 @@ async def message_worker(
 ) -> AsyncIterator[Worker]:
     """Return a worker that receives jobs and sends replies. Run it within the context.
 
-    A job of a worker that is silent for `lease_duration` seconds is delivered again. Raises `ConfigurationError`,
+    If a worker extends no delivery for `lease_duration` seconds, its jobs are delivered again. Raises `ConfigurationError`,
     `TransportUnavailable` and `TransportMisconfigured`.
     """
     require_receivable(receive_from)
@@ -78,14 +78,14 @@ async def message_worker(
 
 
 def _runnable_tasks(registry: Registry) -> dict[str, AnyTask]:
-    """Return the tasks that a remote worker runs: no internal and no external ones."""
+    """Return the tasks that a remote worker runs, without internal and external tasks."""
     return {name: task for name, task in without_internal(registry.tasks).items() if task.mode != "remote"}
 
 
 class CrossLoopHeartbeat:
-    """Heartbeat of the heartbeat thread, which runs on the main loop: the deliveries belong to that loop.
+    """Heartbeat that the heartbeat thread runs on the main loop, because the deliveries belong to that loop.
 
-    A main loop that is stuck extends nothing, so that its jobs are delivered to other workers.
+    If the main loop is blocked, no delivery is extended, so that its jobs are delivered to other workers.
     """
 
     def __init__(self, source: MessageJobSource, loop: asyncio.AbstractEventLoop) -> None:
@@ -111,7 +111,7 @@ class CrossLoopHeartbeat:
 
 
 class NullSubscription:
-    """Subscription without notifications: cancellations do not reach a remote worker."""
+    """Subscription without notifications, because cancellations do not reach a remote worker."""
 
     async def wait(self, timeout: float | None = None) -> bool:
         await asyncio.sleep(NEVER if timeout is None else timeout)
@@ -119,7 +119,7 @@ class NullSubscription:
 
 
 class NullClient:
-    """Client of tasks on a machine without a store: it submits nothing."""
+    """Client of tasks on a machine without a store. This client cannot submit jobs."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
@@ -132,7 +132,7 @@ class NullClient:
         raise LaneNotOpen(NO_STORE)
 
     async def keep_files(self, spec: JobSpec, text: str) -> None:
-        """Do nothing: the lane that dispatched the job keeps the files that the reply names."""
+        """Do nothing, because the lane that dispatched the job keeps the files that the reply names."""
 
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> NoReturn:
         raise LaneNotOpen(NO_STORE)

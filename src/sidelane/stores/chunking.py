@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class Cost(NamedTuple):
-    """The cost of an item: rows it touches and bytes it writes."""
+    """The cost of an item: the number of rows and bytes that it writes."""
 
     items: int
     size: int

@@ -1,4 +1,4 @@
-"""`ManualClock`, a clock for tests that advances only when told to."""
+"""`ManualClock`, a clock for tests that advances only by `advance` and `set`."""
 
 import threading
 

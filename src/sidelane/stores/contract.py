@@ -1,7 +1,7 @@
 """Store contract: the protocol that every store implements. `sidelane.conformance` defines its exact behaviour in tests.
 
-Calls are batched, and each item has its own result. A reply may be lost, so every call may safely be repeated. Durations go in
-and times come out, both in seconds as float; times are those of the store's clock.
+Calls are batched, and each item has its own result. A reply may be lost, so every call may safely be repeated. Arguments are
+durations and results are times, both in seconds as float. Times are those of the store's clock.
 
 Every method raises `StoreUnavailable` while the store cannot be reached and `StoreMisconfigured` if it can never be used.
 """
@@ -26,8 +26,8 @@ def job_topic(job_id: str) -> str:
 def queue_topic(queue: str) -> str:
     """Return the topic of ready jobs in a queue.
 
-    A store may notify one worker with free slots instead of all. A notified worker is eligible again after its next claim. If a
-    claim leaves ready jobs behind, another worker is notified.
+    A store may notify one worker with free slots instead of all. A notified worker is eligible again after its next claim. If ready
+    jobs remain after a claim, another worker is notified.
     """
     return f"queue:{queue}"
 
@@ -43,7 +43,7 @@ def batch_topic(batch_id: str) -> str:
 
 
 class Subscription(Protocol):
-    """Hints for the topics of one watch. They may be lost, repeated or late; read the store for the facts."""
+    """Hints for the topics of one watch. Hints may be lost, repeated or late, so read the current state from the store."""
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait for a hint since the last call. Returns False after `timeout` seconds without one."""
@@ -54,7 +54,7 @@ class JobSource(Protocol):
     """The methods that a worker needs to run jobs."""
 
     async def claim(self, request: ClaimRequest) -> Claims:
-        """Start ready jobs by priority, then fairly by user, then by age. Each gets a new attempt and lease."""
+        """Start ready jobs by priority, then fairly by user, then by age. Each job gets a new attempt and lease."""
         ...
 
     async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[LeaseStatus]:
@@ -62,11 +62,15 @@ class JobSource(Protocol):
         ...
 
     async def append(self, appends: Sequence[EventAppend]) -> list[bool]:
-        """Append entries to the event logs of running jobs; False if the lease is lost. Entries seen before are ignored."""
+        """Append entries to the event logs of running jobs.
+
+        Returns False if the lease is lost. Entries that are already stored are ignored.
+        """
         ...
 
     async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]:
-        """Finish attempts: state, last entries and follow-ups in one step. False, and no change, if the lease is lost.
+        """Finish attempts, with state, last entries and follow-ups in one step. Returns False, without a change, if the lease is
+        lost.
 
         A dispatched job keeps running under its lease without a worker. The lease ends after the outcome's timeout.
         """
@@ -82,7 +86,7 @@ class JobSource(Protocol):
 
 
 class Batches(Protocol):
-    """Batches: jobs that are counted together. They join by `JobSpec.batch`."""
+    """Batches of jobs that are counted together. Jobs join a batch by `JobSpec.batch`."""
 
     async def open_batch(self, spec: BatchSpec) -> BatchRecord:
         """Create a batch that jobs may join, or return the existing one with this id.
@@ -92,7 +96,7 @@ class Batches(Protocol):
         ...
 
     async def seal_batch(self, batch_id: str) -> BatchRecord | None:
-        """Close a batch to new jobs. It ends in the step that seals it, or that finishes the last of its jobs."""
+        """Close a batch to new jobs. The batch ends in the step that seals it, or that finishes the last of its jobs."""
         ...
 
     async def get_batch(self, batch_id: str) -> BatchRecord | None:
@@ -101,10 +105,10 @@ class Batches(Protocol):
 
 
 class Schedules(Protocol):
-    """Schedules. Any process may fire them; each tick counts once (rule 13)."""
+    """Schedules, which any process may fire. Each tick counts once (rule 13)."""
 
     async def upsert_schedule(self, schedule: Schedule) -> None:
-        """Add or change a schedule. One that is known by its name or an alias continues from its last tick.
+        """Add or change a schedule. A schedule whose name or alias is known continues from its last tick.
 
         Raises `JobRefused` if the schedule or its job is invalid.
         """
@@ -131,11 +135,11 @@ class Schedules(Protocol):
 
 
 class Store(JobSource, Batches, Schedules, Protocol):
-    """The system of record for jobs."""
+    """The database of all jobs."""
 
     @property
     def submit_batch_size(self) -> int:
-        """How many concurrent submits of a process to join into one call at most, for the most jobs per second."""
+        """Maximum number of a process's concurrent submits to join into one call, for the most jobs per second."""
         ...
 
     @property
@@ -145,7 +149,10 @@ class Store(JobSource, Batches, Schedules, Protocol):
 
     @property
     def durability_warnings(self) -> Sequence[str]:
-        """Settings that could lose jobs, as found at open: clauses that follow "the store may lose jobs: "."""
+        """Settings, read when the store was opened, that could lose jobs.
+
+        Each is a clause that follows "the store may lose jobs: ".
+        """
         ...
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
@@ -157,7 +164,7 @@ class Store(JobSource, Batches, Schedules, Protocol):
         ...
 
     async def cancel(self, ids: Sequence[str]) -> list[JobRecord | None]:
-        """Cancel queued and external jobs at once, and ask running ones to stop. Finished jobs stay as they are."""
+        """Cancel queued and external jobs immediately, and ask running jobs to stop. Finished jobs do not change."""
         ...
 
     async def requeue(self, ids: Sequence[str], *, arguments: str | None = None) -> list[JobRecord | Rejection | None]:
@@ -165,7 +172,7 @@ class Store(JobSource, Batches, Schedules, Protocol):
         ...
 
     async def remove(self, ids: Sequence[str]) -> list[bool]:
-        """Remove finished jobs. False for an unknown or unfinished job, and for one with unfinished children."""
+        """Remove finished jobs. Returns False for a job that is unknown, unfinished, or has unfinished children."""
         ...
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | Tombstone | None]:
@@ -173,7 +180,7 @@ class Store(JobSource, Batches, Schedules, Protocol):
         ...
 
     async def list_jobs(self, query: Query) -> list[JobRecord]:
-        """Return matching jobs, newest first. Their `history` is empty."""
+        """Return matching jobs, newest first. The `history` of these jobs is empty."""
         ...
 
     async def queue_position(self, job_id: str) -> QueuePosition | None:
@@ -181,7 +188,10 @@ class Store(JobSource, Batches, Schedules, Protocol):
         ...
 
     async def read(self, job_id: str, *, after: Cursor | None = None, limit: int = 500) -> EventPage | None:
-        """Return up to `limit` events after a cursor, fewer if they are large; the end event last. None for an unknown id."""
+        """Return up to `limit` events after a cursor, or fewer if they are large.
+
+        The end event is the last. Returns None for an unknown id.
+        """
         ...
 
     async def read_last(self, job_id: str, *, before: int | None = None, limit: int = 500) -> EventPage | None:
@@ -209,9 +219,10 @@ class Store(JobSource, Batches, Schedules, Protocol):
         ...
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
-        """Expire leases, fail expired jobs, and remove what is past its retention.
+        """Expire leases, fail expired jobs, and remove jobs whose retention has passed.
 
-        Idempotent: any process may call it at any time. `lease` is the duration of leases on this store in seconds (rule 5).
+        A sweep is idempotent, so any process may call it at any time. `lease` is the duration of leases on this store in seconds
+        (rule 5).
         """
         ...
 

@@ -28,8 +28,8 @@ _REDIS = (
 async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Store:
     """Open the store at `url`. `clock` returns seconds since 1970.
 
-    `sqlite:///jobs.db` is a relative path, `sqlite:////var/lib/jobs.db` an absolute one, and `sqlite://:memory:` lives until the
-    store is closed. `redis://`, `rediss://` and `unix://` are a Redis or Valkey server, `redis+sentinel://` its sentinels,
+    `sqlite:///jobs.db` is a relative path, `sqlite:////var/lib/jobs.db` is an absolute path, and `sqlite://:memory:` exists until
+    the store is closed. `redis://`, `rediss://` and `unix://` name a Redis or Valkey server, `redis+sentinel://` its sentinels, and
     `redis+cluster://` nodes of a cluster. `?name=` separates several stores on one server.
 
     Raises `ConfigurationError` for an unknown URL and `MissingExtra` for a missing driver.

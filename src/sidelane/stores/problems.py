@@ -12,7 +12,7 @@ QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-e
 REDUCED_CAPACITY: Final = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 
 DEFAULT_WAIT: Final = 5.0
-"""Seconds of Retry-After for a limit on concurrent jobs, where the real time is unknown."""
+"""Seconds of Retry-After for a limit on concurrent jobs, whose real time is unknown."""
 
 MAX_WAIT: Final = 600.0
 """Maximum seconds of Retry-After for a full queue."""

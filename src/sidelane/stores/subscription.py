@@ -15,7 +15,10 @@ class TopicSubscription:
         self._end_wait(True)
 
     async def wait(self, timeout: float | None = None) -> bool:
-        """Wait for a hint since the last call. Returns False after `timeout` seconds without one. One caller at a time."""
+        """Wait for a hint since the last call.
+
+        Returns False after `timeout` seconds without one. Only one caller may wait at a time.
+        """
         if not self._is_hinted:
             loop = asyncio.get_running_loop()
             self._waiting = loop.create_future()

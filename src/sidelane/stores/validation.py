@@ -49,7 +49,7 @@ def valid_outcome(outcome: Outcome) -> Outcome:
 def check_batch(spec: BatchSpec) -> None:
     """Raise `JobRefused` if a batch or one of its follow-ups is invalid.
 
-    All its fields are fields of a job, so it is checked as one.
+    All fields of a batch are fields of a job, so a batch is checked as a job.
     """
     _check(JobSpec(id=spec.id, task="", user=spec.user, retention=spec.retention, follow_ups=spec.follow_ups))
 

@@ -1,1 +1,1 @@
-"""Declaring tasks: the decorator, calls, resources, placeholders, the registry."""
+"""Declaration of tasks: the decorator, calls, resources, placeholders, the registry."""

@@ -1,4 +1,4 @@
-"""Context: what a running task knows of its attempt, and reports through: `ctx: Context = Use(Context)`."""
+"""Context: a running task's access to its attempt: `ctx: Context = Use(Context)`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
@@ -21,7 +21,7 @@ class Stopped(SidelaneError):
 
 
 class Pending(Protocol[T_co]):
-    """A pending result: await it on the event loop, or call `.wait()` in a thread."""
+    """A pending result. Await the result on the event loop, or call `.wait()` in a thread."""
 
     def wait(self, timeout: float | None = None) -> T_co: ...
     def __await__(self) -> Generator[Any, None, T_co]: ...
@@ -42,9 +42,9 @@ class TaskChannel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One attempt of one job, as its task sees it. `user`, `labels` and `trace` are those of the submit.
+    """One attempt of one job, as its task sees the attempt. `user`, `labels` and `trace` are those of the submit.
 
-    `remaining` is the number of seconds to the job's deadline when the attempt began; None without a deadline.
+    `remaining` is the number of seconds to the job's deadline when the attempt began, or None without a deadline.
     """
 
     injectable: ClassVar[bool] = True  # so that `Use` accepts this class
@@ -68,7 +68,7 @@ class Context:
         return self.job_id
 
     def progress(self, percent: float, message: str = "") -> Awaitable[None]:
-        """Report the progress of the job, from 0 to 100. It is sent at once; awaiting only waits for buffer space."""
+        """Report the progress of the job, from 0 to 100. The progress is sent immediately; an await only waits for buffer space."""
         return self.channel.put(progress_event(percent, message, self.payload_limit))
 
     def emit(self, name: str, data: object) -> Awaitable[None]:
@@ -76,7 +76,7 @@ class Context:
         return self.channel.put(named_event(name, data, self.payload_limit))
 
     def check(self) -> None:
-        """Raise `Stopped` if the attempt was cancelled or has timed out. For tasks in threads and processes."""
+        """Raise `Stopped` if the attempt was cancelled or has timed out. Use `check` in tasks that run in threads and processes."""
         if self.channel.stopping():
             raise Stopped
 
@@ -109,13 +109,13 @@ COMPLETED = Completed()
 
 
 class LoopPending(Generic[T]):
-    """A pending result of a task on the event loop. Its work begins when it is awaited."""
+    """A pending result of a task on the event loop. The work begins when the result is awaited."""
 
     def __init__(self, awaitable: Awaitable[T]) -> None:
         self._awaitable = awaitable
 
     def wait(self, timeout: float | None = None) -> T:
-        """Raise RuntimeError: waiting would block the event loop that has to do the work."""
+        """Raise RuntimeError, because `wait` would block the event loop that has to do the work."""
         raise RuntimeError("This task runs on the event loop: await the result instead of calling wait().")
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -123,7 +123,7 @@ class LoopPending(Generic[T]):
 
 
 class ThreadPending(Generic[T]):
-    """A pending result of a task in a thread. Its work runs on the worker's event loop."""
+    """A pending result of a task in a thread. The work runs on the worker's event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, start: Callable[[], Awaitable[T]]) -> None:
         async def run() -> T:
@@ -132,7 +132,7 @@ class ThreadPending(Generic[T]):
         self._future = asyncio.run_coroutine_threadsafe(run(), loop)
 
     def wait(self, timeout: float | None = None) -> T:
-        """Block this thread until the result is there. Raises TimeoutError after `timeout` seconds."""
+        """Block this thread until the result is available. Raises TimeoutError after `timeout` seconds."""
         return self._future.result(timeout)
 
     def __await__(self) -> Generator[Any, None, T]:

@@ -1,4 +1,4 @@
-"""The `@lane.task(...)` decorator: its arguments, and the task types of functions of every kind."""
+"""The `@lane.task(...)` decorator: its arguments, and the task types for functions of every kind."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ VERSIONS = range(1, 1000)
 
 
 class TaskDecorator(Protocol):
-    """The type of `@lane.task`: it turns a function of any kind into a task of the right type."""
+    """The type of `@lane.task`, which turns a function of any kind into a task of the right type."""
 
     @overload
     def __call__(self, function: Callable[P, AsyncIterator[str]], /) -> Task[P, AsyncIterator[str], str]: ...

@@ -1,6 +1,6 @@
-"""Internal queues: callbacks, dispatches and file cleanup run as separate jobs, which never take a slot of a user's job.
+"""Internal queues. Callbacks, dispatches and file cleanup run as separate jobs, which never take a slot of a user's job.
 
-Every worker runs them, whichever queues it was started for.
+Every worker runs these jobs, whichever queues the worker was started for.
 """
 
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from sidelane.model.queue import Queue
 CALLBACK_QUEUE = "sidelane.callbacks"
 DISPATCH_QUEUE = "sidelane.sending"
 FILE_QUEUE = "sidelane.files"
-"""Callbacks; dispatches to external workers; cleanup of the files of removed jobs."""
+"""Queues of callbacks, of dispatches to external workers, and of the cleanup of removed jobs' files."""
 
 CALLBACK_TASK = "sidelane.callback"
 FILE_CLEANUP_TASK = "sidelane.remove_files"
-"""Internal tasks that calls add to their jobs as follow-ups, by the name they are registered under."""
+"""Names of the internal tasks that calls add to their jobs as follow-ups."""
 
 INTERNAL_QUEUES = {
     queue.name: queue for queue in (Queue(CALLBACK_QUEUE, 500), Queue(DISPATCH_QUEUE, 100), Queue(FILE_QUEUE, 10))
 }
-"""With the concurrency of one worker process in each: these jobs mostly wait for I/O."""
+"""Internal queues, each with the concurrency of one worker process. These jobs mostly wait for I/O."""
 
 INTERNAL_SLOTS = sum(queue.worker_concurrency or 0 for queue in INTERNAL_QUEUES.values())
 
@@ -35,11 +35,11 @@ V = TypeVar("V")
 
 
 def without_internal(named: Mapping[str, V]) -> dict[str, V]:
-    """Return a mapping by the names of queues or tasks without the internal ones."""
+    """Return a mapping by names of queues or tasks, without internal queues or tasks."""
     return {name: value for name, value in named.items() if not name.startswith(INTERNAL_PREFIX)}
 
 
 def check_not_internal(name: str) -> None:
-    """Raise `ConfigurationError` if the name of a user's queue or task is reserved for internal ones."""
+    """Raise `ConfigurationError` if the name of a user's queue or task is reserved for internal queues and tasks."""
     if name.startswith(INTERNAL_PREFIX):
         raise ConfigurationError(f"{name!r}: names that begin with {INTERNAL_PREFIX!r} are reserved.")

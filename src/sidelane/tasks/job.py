@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 class JobClient(Protocol):
-    """The client behind a handle. It is a protocol because the client itself is in a layer above."""
+    """The client of a handle. This class is a protocol because the client itself is in a higher layer."""
 
     async def record(self, job_id: str) -> JobRecord: ...
     async def result(self, job_id: str, *, timeout: float | None) -> str: ...
@@ -39,12 +39,15 @@ class Job(Generic[R]):
         """Wait up to `timeout` seconds (None: for ever) for the result.
 
         Raises `JobFailed` with the problem, `JobCancelled`, `ResultNotReady` on timeout, and `JobError` if the task has changed and
-        the result no longer fits its type.
+        the result no longer matches its type.
         """
         return self.read(await self.client.result(self.id, timeout=to_seconds(timeout)))
 
     def read(self, text: str) -> R:
-        """Decode the JSON text of its result. Raises `JobError` if the task has changed and it no longer fits its type."""
+        """Decode the JSON text of the job's result.
+
+        Raises `JobError` if the task has changed and the result no longer matches its type.
+        """
         try:
             result: R = self.decode(text)
         except TypeError as error:
@@ -52,11 +55,14 @@ class Job(Generic[R]):
         return result
 
     def events(self, after: Cursor | None = None) -> AsyncGenerator[Event, None]:
-        """Yield the events of the job's log after a cursor as they come, the last being its end."""
+        """Yield the events of the job's log after a cursor as they are stored. The last event is the job's end."""
         return self.client.events(self.id, after)
 
     async def cancel(self) -> JobRecord:
-        """Cancel the job: at once while it is queued, else by stopping its attempt. A finished job is unchanged."""
+        """Cancel the job.
+
+        A queued job is cancelled immediately, a running job is asked to stop, and a finished job does not change.
+        """
         return await self.client.cancel(self.id)
 
     async def requeue(self) -> JobRecord:

@@ -1,4 +1,4 @@
-"""Limits of a call: the names of its task's and queue's limits, and the keys that the call is counted by (rule 14)."""
+"""Limits of a call: the names of its task's and queue's limits, and the keys by which the call is counted (rule 14)."""
 
 import hashlib
 import inspect
@@ -14,17 +14,17 @@ from sidelane.model.limit import Limit, LimitPolicy, RateLimit
 from sidelane.model.queue import Queue
 
 MAX_KEY_LENGTH = 200
-"""Characters of a key. A longer one is replaced by its digest."""
+"""Maximum characters of a key. A longer key is replaced by its digest."""
 
 MAX_NAME_LENGTH = 60
-"""Characters of a default name, without the suffix that distinguishes several of them ("-2")."""
+"""Maximum characters of a default name, without the suffix that distinguishes equal names ("-2")."""
 
 KEY_MISSING = "limit key missing"
 
 
 @dataclass(frozen=True, slots=True)
 class NamedLimit:
-    """A declared limit with its name. `parameters`: how many arguments its `per` function takes, if it has one."""
+    """A declared limit with its name. `parameters` is how many arguments its `per` function takes, if it has one."""
 
     declared: LimitPolicy
     name: str
@@ -33,7 +33,10 @@ class NamedLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitKeys:
-    """The keys of one call. `arguments` returns its values in the order of the task's parameters, up to the first placeholder."""
+    """The keys of one call.
+
+    `arguments` returns the call's values in the order of the task's parameters, up to the first placeholder.
+    """
 
     task: str
     queue: str
@@ -41,7 +44,7 @@ class LimitKeys:
     arguments: Callable[[], Sequence[Any]]
 
     def bind(self, limits: Iterable[NamedLimit]) -> tuple[Limit, ...]:
-        """Return the limits with this call's keys. Raises `ArgumentsError` if one has no key."""
+        """Return the limits with this call's keys. Raises `ArgumentsError` if a limit has no key."""
         return tuple(named.declared.limit(named.name, self._key(named)) for named in limits)
 
     def _key(self, named: NamedLimit) -> str:
@@ -77,9 +80,9 @@ class LimitKeys:
 
 
 def named_limits(task: str, limits: Sequence[LimitPolicy], queue: Queue, parameters: int) -> tuple[NamedLimit, ...]:
-    """Return the limits of a task's jobs with their names: its own and its queue's. `parameters`: the number of its arguments.
+    """Return the limits of a task and its queue, with their names. `parameters` is the number of the task's arguments.
 
-    Raises ValueError with a sentence on a `per` function that does not fit the task, and on a rate whose name is not unique.
+    Raises ValueError with a sentence if a `per` function does not match the task, or if the name of a rate is not unique.
     """
     named = [*_named(task, limits), *_named(f"queue-{queue.name}", queue.limits)]
     names = [name for _, name in named]
@@ -103,12 +106,15 @@ def are_compatible(one: LimitPolicy, other: LimitPolicy) -> bool:
 
 
 def as_waiting(spec: JobSpec) -> JobSpec:
-    """Return a job that waits for each limit and ignores `max_queued` (rule 9): no caller would see a rejection."""
+    """Return a job that waits for each limit and ignores `max_queued` (rule 9), because no caller would see a rejection."""
     return replace(spec, limits=tuple(replace(limit, on_limit="wait") for limit in spec.limits), max_queued=None)
 
 
 def _named(prefix: str, limits: Sequence[LimitPolicy]) -> list[tuple[LimitPolicy, str]]:
-    """Return limits with their names: the declared one, or a default made of `per`; a second of the same gets "-2"."""
+    """Return limits with their names.
+
+    The default name is derived from `per`, and a second limit with the same default name gets "-2".
+    """
     used = {declared.name for declared in limits if declared.name}
     named = []
     for declared in limits:

@@ -1,4 +1,4 @@
-"""Placeholders: arguments that are filled in when a job starts, from its parent's or its batch's end."""
+"""Placeholders: arguments that are filled in when a job starts, from the end of its parent or its batch."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from sidelane.tasks.finished_arguments import validated_arguments
 RESULT_OF_PARENT = "result"
 FAILURE_OF_PARENT = "failure"
 BATCH = "batch:"
-"""Sources of an argument in `JobSpec.placeholders`. The id of a batch follows `BATCH`."""
+"""The sources of an argument in `JobSpec.placeholders`. `BATCH` is followed by the id of the batch."""
 
 RETRY_DELAY = 1.0
 """Seconds after which a job is run again if its arguments could not be read from the store."""
@@ -36,15 +36,16 @@ class Placeholder:
 
 
 PREVIOUS_RESULT: Any = Placeholder(RESULT_OF_PARENT)
-"""In a call of `then=`: the result of the job that it follows. In one that follows a batch: its `FinishedBatch`."""
+"""Placeholder in a call of `then=`, which stands for the preceding job's result, or for the preceding batch's `FinishedBatch`."""
 
 PREVIOUS_FAILURE: Any = Placeholder(FAILURE_OF_PARENT)
-"""In a call of `on_failure=`: the `FinishedJob` that it follows."""
+"""Placeholder in a call of `on_failure=`, which stands for the preceding job as a `FinishedJob`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedJob:
-    """A job that has ended, as follow-ups and callbacks get it. `problem` is its problem document; `error` is for operators only.
+    """A job that has ended, as follow-ups and callbacks get it. `problem` is its problem document, and `error` is only for
+    operators.
 
     `arguments` are JSON by parameter name. One that is an object is read by the names in JSON or those of its type's fields. Its
     attributes are those of its type: `job.arguments["feedback"].member_id`.
@@ -71,7 +72,10 @@ class FinishedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedBatch:
-    """A batch that has ended, as follow-ups get it: "succeeded" if all its jobs did, else "failed"."""
+    """A batch that has ended, as follow-ups get it.
+
+    The `state` is "succeeded" if all jobs of the batch succeeded, else "failed".
+    """
 
     id: str
     state: State
@@ -87,10 +91,11 @@ _FINISHED_BATCH: Codec[FinishedBatch] = Codec(FinishedBatch)
 
 
 async def resolve_arguments(spec: JobSpec, store: Store, check: Callable[[str], object]) -> str:
-    """Return a job's arguments with its placeholders replaced. `check` raises `ArgumentsMismatch` if they do not fit the task.
+    """Return a job's arguments with its placeholders replaced. `check` raises `ArgumentsMismatch` if the arguments do not match the
+    task.
 
-    Raises that error with the sources added, `PermanentFailure` if the parent or batch is gone, and `RetryLater` while the store
-    is unavailable.
+    Raises that error with the sources added, `PermanentFailure` if the parent or batch was removed, and `RetryLater` while the
+    store is unavailable.
     """
     try:
         values = {source: await _resolve(source, spec, store) for source in set(spec.placeholders.values())}

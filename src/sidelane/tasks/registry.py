@@ -20,12 +20,12 @@ from sidelane.tasks.task import Call, Task
 AnyTask = Task[..., Any, Any]
 
 PayloadBuilder = Callable[[FinishedJob], Any]
-"""Returns the body of a callback: a string, or a value to write as JSON. May be a coroutine function."""
+"""Returns the body of a callback, i.e. a string, or a value to write as JSON. A builder may be a coroutine function."""
 
 PayloadBuilderT = TypeVar("PayloadBuilderT", bound=PayloadBuilder)
 
 Middleware = Callable[[Any], AbstractAsyncContextManager[None]]
-"""Wraps an attempt: called with its context, entered before the task runs, exited after it."""
+"""Wraps an attempt. A middleware is called with the attempt's context, entered before the task runs, and exited after the task."""
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -33,7 +33,7 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 @dataclass(frozen=True, slots=True)
 class ProblemRule:
-    """How exceptions of some types become problems. `final`: they are not retried."""
+    """How exceptions of some types become problems. With `final`, these exceptions are not retried."""
 
     types: tuple[type[BaseException], ...]
     status: int
@@ -49,7 +49,7 @@ class ProblemRule:
 
 @dataclass(slots=True)
 class Registry:
-    """Everything declared on one lane."""
+    """All declarations on one lane."""
 
     tasks: dict[str, AnyTask] = field(default_factory=dict)  # by name and by alias
     rules: list[ProblemRule] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Registry:
 
     @property
     def dead_letter_call(self) -> Call[Any] | None:
-        """The call that follows each job that fails for good, if the lane declares one."""
+        """The call that follows each job that has failed permanently, if the lane declares one."""
         if self._dead_letter_call is None and self._dead_letter_task is not None:
             self._dead_letter_call = self._dead_letter_task.call(PREVIOUS_FAILURE)
         return self._dead_letter_call
@@ -76,9 +76,9 @@ class Registry:
         return self._file_cleanup
 
     def callback_call(self, callback: Callback, settings: Settings) -> Call[Any]:
-        """Return the call that delivers a callback of the job it follows. Raises `ArgumentsError`.
+        """Return the call that delivers a callback of the preceding job. Raises `ArgumentsError`.
 
-        Its user is the receiver, so that receivers share the queue fairly and each has separate slots.
+        The user of the call is the receiver, so that receivers share the queue fairly and each receiver has separate slots.
         """
         receiver, target = callback.destination(settings)
         deliver = self.tasks[CALLBACK_TASK].options(user=receiver)
@@ -96,7 +96,10 @@ class Registry:
         )
 
     def set_dead_letter_handler(self, task: AnyTask) -> None:
-        """Submit this task for each dead letter. Raises `TaskDeclarationError` if it has not one argument, or there is another."""
+        """Submit this task for each dead letter.
+
+        Raises `TaskDeclarationError` unless the task has one argument and is the only such task.
+        """
         if self._dead_letter_task is not None:
             raise TaskDeclarationError(
                 f"Task {task.name!r}: this lane already has @lane.dead_letter: {_location(self._dead_letter_task.function)}."
@@ -112,7 +115,7 @@ class Registry:
         self._dead_letter_task = task
 
     def add(self, task: AnyTask) -> None:
-        """Register a task under its name and aliases. Raises `TaskDeclarationError` if one is taken."""
+        """Register a task under its name and aliases. Raises `TaskDeclarationError` if a name or alias is taken."""
         for name in (task.name, *task.aliases):
             other = self.tasks.get(name)
             if other is not None:
@@ -167,7 +170,7 @@ class Registry:
 
     @contextmanager
     def overriding(self, resource: Resource[Any], value: object) -> Iterator[None]:
-        """Use this value in place of a resource within the block."""
+        """Use this value instead of a resource within the block."""
         before = dict(self.overrides)
         self.overrides[resource] = value
         try:
@@ -177,7 +180,7 @@ class Registry:
             self.overrides.update(before)
 
     def check(self) -> None:
-        """Resolve every task's annotations, so that a wrong one fails at the start. Raises `TaskDeclarationError`."""
+        """Resolve every task's annotations, so that a wrong annotation fails at the start. Raises `TaskDeclarationError`."""
         for task in self.tasks.values():
             _ = task.signature.arguments, task.signature.result
         _ = self.dead_letter_call
@@ -193,7 +196,7 @@ class Registry:
         return arguments if known is None else known.with_types(arguments)
 
     def problem_rule(self, error: BaseException) -> ProblemRule | None:
-        """Return the rule for an error: the one of its closest type."""
+        """Return the rule for an error, which is the rule of its closest type."""
         for type_ in type(error).__mro__:
             for rule in reversed(self.rules):
                 if type_ in rule.types:

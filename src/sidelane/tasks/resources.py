@@ -1,4 +1,4 @@
-"""Resources: what a worker opens once per process or per attempt, and passes to tasks."""
+"""Resources, which a worker opens once per process or per attempt, and passes to tasks."""
 
 import asyncio
 import inspect
@@ -33,10 +33,11 @@ logger = logging.getLogger(__name__)
 
 
 class Resource(Generic[T]):
-    """Something that a worker opens and tasks take with `Use`: a client, a model, a session. Declared by `@lane.resource`.
+    """An object that a worker opens and tasks take with `Use`, e.g. a client, a model or a session. `@lane.resource` declares a
+    resource.
 
     The factory is a generator (sync or async; the code after its yield closes the resource), a coroutine function or a plain
-    function. It may take other resources with `Use`.
+    function. The factory may take other resources with `Use`.
     """
 
     def __init__(self, factory: Callable[..., Any], scope: Scope = "process", *, exclusive: bool = False) -> None:
@@ -54,11 +55,11 @@ class Resource(Generic[T]):
 
     @property
     def exclusive(self) -> bool:
-        """Whether it, or a resource that it uses, can be open only once."""
+        """Whether the resource, or a resource that it uses, can be open only once."""
         return self._exclusive or uses_exclusive(self.uses)
 
     async def open(self, stack: AsyncExitStack, used: Mapping[str, Any]) -> T:
-        """Open the resource with the resources that it uses; `stack` closes it."""
+        """Open the resource with the resources that it uses. `stack` closes the resource."""
         if inspect.isasyncgenfunction(self.factory):
             return cast(T, await stack.enter_async_context(asynccontextmanager(self.factory)(**used)))
         if inspect.isgeneratorfunction(self.factory):
@@ -68,7 +69,10 @@ class Resource(Generic[T]):
 
 
 class ResourceDecorator(Protocol):
-    """The type of `@lane.resource`: it turns a factory of any kind into a resource of what the factory returns."""
+    """The type of `@lane.resource`.
+
+    This decorator turns a factory of any kind into a resource of the type that the factory returns.
+    """
 
     @overload
     def __call__(self, factory: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
@@ -85,7 +89,7 @@ class ResourceDecorator(Protocol):
 def declare_resource(
     factory: Callable[..., Any] | None = None, /, *, scope: Scope = "process", exclusive: bool = False
 ) -> Any:
-    """Return a resource of a factory, or without a factory a decorator."""
+    """Return the resource of a factory, or a decorator if there is no factory."""
     if factory is None:
         return partial(declare_resource, scope=scope, exclusive=exclusive)
     return Resource(factory, scope, exclusive=exclusive)
@@ -155,7 +159,7 @@ class ResourceFailed(ConfigurationError):
 
 
 class Resources:
-    """The open resources of one process. Opens those of each attempt.
+    """The open resources of one process. Also opens the resources of each attempt.
 
     `overrides` replaces resources by values, for tests.
     """
@@ -168,7 +172,10 @@ class Resources:
         self.failed: dict[Resource[Any], str] = {}  # those of the process, with the error
 
     async def open(self, dependencies: Mapping[str, Resource[Any] | type]) -> bool:
-        """Open the process's resources among a function's dependencies. Return False if one failed; a later call tries it again."""
+        """Open the process's resources among a function's dependencies.
+
+        Return False if a resource failed to open; a later call tries again.
+        """
         try:
             for resource in dependencies.values():
                 if isinstance(resource, Resource) and resource.scope == "process":
@@ -182,7 +189,7 @@ class Resources:
     async def fill(
         self, uses: Mapping[str, Resource[Any] | type], context: object, stack: AsyncExitStack
     ) -> dict[str, Any]:
-        """Return the values of a function's dependencies in one attempt; `stack` closes those of the attempt."""
+        """Return the values of a function's dependencies in one attempt. `stack` closes the resources of the attempt."""
         if not uses:
             return {}
         local: dict[Resource[Any], Any] = {}

@@ -22,7 +22,7 @@ Kind = Literal["coroutine", "async generator", "function", "generator"]
 
 
 class Result(Generic[R]):
-    """The typed result of a generator task: `yield Result(report)`. The last one counts."""
+    """The typed result of a generator task: `yield Result(report)`. The last `Result` counts."""
 
     __slots__ = ("value",)
 
@@ -101,7 +101,7 @@ class Signature:
             ) from error
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, str]]:
-        """Bind and check a call's arguments. Return the JSON object of the known ones, and the sources of the placeholders.
+        """Bind and check a call's arguments. Return the JSON object of the known arguments, and the sources of the placeholders.
 
         Raises `ArgumentsError`.
         """
@@ -125,7 +125,7 @@ class Signature:
 
     @cached_property
     def takes_files(self) -> bool:
-        """Whether the types of its arguments or its result contain files."""
+        """Whether the types of the arguments or the result contain files."""
         return self._codec.has(File) or self.result.has(File)
 
     def known_values(self, text: str, placeholders: Mapping[str, str]) -> list[Any]:
@@ -149,7 +149,7 @@ class Signature:
         return kwargs.keys() <= self._signature.parameters.keys() and kwargs.keys().isdisjoint(bound)
 
     def _bind_error(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """Return Python's own message on why these arguments cannot be bound."""
+        """Return Python's own message about why these arguments cannot be bound."""
         try:
             self._of_call.bind_partial(*args, **kwargs)
         except TypeError as error:
@@ -157,7 +157,10 @@ class Signature:
         return "these arguments do not fit"
 
     def decode(self, text: str, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Decode stored arguments as keyword arguments; `context` is for their validation. Raises `ArgumentsMismatch`."""
+        """Decode stored arguments as keyword arguments.
+
+        `context` is for the validation of the arguments. Raises `ArgumentsMismatch`.
+        """
         try:
             model = self._codec.decode(text, context)
         except TypeError as error:
@@ -176,7 +179,10 @@ class Signature:
 
     @property
     def result_type(self) -> Any:
-        """The type of the result: what the function returns, or what a generator yields as `Result`, else text."""
+        """The type of the result.
+
+        It is the return type of the function, or the type that a generator yields as `Result`, else text.
+        """
         annotation = self._hints.get("return", Any)
         if self.kind in ("coroutine", "function"):
             return annotation

@@ -38,9 +38,10 @@ R_co = TypeVar("R_co", covariant=True)  # so that calls with results of several 
 Mode = Literal["loop", "thread", "process", "remote"]
 
 DispatchFactory = Callable[[JobRecord, Lease, float, str | None], JobSpec]
-"""Returns the job that dispatches another to an external worker: `dispatch_factory(record, lease, seconds, arguments)`.
+"""Returns the job that dispatches another job to an external worker: `dispatch_factory(record, lease, seconds, arguments)`.
 
-`arguments` is None if they are those of the record."""
+`arguments` is None if the record contains the arguments.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class Policy:
 
 
 class Lane(Protocol):
-    """The lane that a task is registered with. It is a protocol because `Sidelane` is in a layer above."""
+    """The lane that a task is registered with. This class is a protocol because `Sidelane` is in a higher layer."""
 
     @property
     def registry(self) -> Any: ...  # a Registry, which imports this module
@@ -145,7 +146,9 @@ class Task(Generic[P, O_co, R_co]):
 
     @property
     def isolable(self) -> bool:
-        """Whether an isolation worker may run its jobs: another process can import it, and open its resources (rule 7)."""
+        """Whether an isolation worker may run jobs of this task: another process can import the task and open its resources (rule
+        7).
+        """
         return self._isolable()
 
     def _is_isolable(self) -> bool:
@@ -206,7 +209,7 @@ def _upgraded(upgrade: Upgrade, text: str, version: int, name: str) -> str:
 class Call(Generic[R_co]):
     """A task with its arguments (as JSON text) and options: a value, not yet submitted.
 
-    `placeholders` are the sources of arguments that are filled in when its job starts. Raises `ArgumentsError` on a chain that
+    `placeholders` are the sources of arguments that are filled in when the call's job starts. Raises `ArgumentsError` if a chain
     repeats this call.
     """
 
@@ -231,7 +234,7 @@ class Call(Generic[R_co]):
     def spec(
         self, *, parent: str | None = None, trace: str | None = None, batch: str | None = None, cascade: bool = False
     ) -> JobSpec:
-        """Return everything the store must know of this call. Raises `ArgumentsError`, `PayloadTooLarge`."""
+        """Return everything that the store must know about this call. Raises `ArgumentsError`, `PayloadTooLarge`."""
         if self.placeholders:
             name, source = next(iter(self.placeholders.items()))
             raise ArgumentsError(
@@ -245,10 +248,10 @@ class Call(Generic[R_co]):
         return replace(spec, batch=batch, cascade=cascade) if batch or cascade else spec
 
     def template(self, *, user: str | None = None, trace: str | None = None, source: str = RESULT_OF_PARENT) -> JobSpec:
-        """Return the spec of a call that follows another job or a batch: the store fills in its id and parent.
+        """Return the spec of a call that follows another job or a batch. The store fills in the spec's id and parent.
 
-        `user` is the default of its user, `source` the source of `PREVIOUS_RESULT`. It waits for its limits, and ignores
-        `max_queued` (rule 9) and the task's `on_disconnect`, which is for jobs that a client asked for.
+        `user` is the spec's default user, and `source` is the source of `PREVIOUS_RESULT`. The job waits for its limits, and
+        ignores `max_queued` (rule 9). The job also ignores the task's `on_disconnect`, which is for jobs that a client requested.
         """
         spec = self._spec("", self.options.user or user, None, trace)
         placeholders = {name: source if each == RESULT_OF_PARENT else each for name, each in self.placeholders.items()}
@@ -313,7 +316,7 @@ class Call(Generic[R_co]):
 
     @property
     def _may_reference_files(self) -> bool:
-        """Whether its job, or one that follows it, may reference files."""
+        """Whether the call's job, or a job that follows it, may reference files."""
         return (
             ID_PREFIX in self.arguments
             or self.task.signature.takes_files
@@ -325,7 +328,7 @@ class Call(Generic[R_co]):
 
 
 def ensure_call(value: Call[R]) -> Call[R]:
-    """Return a call unchanged. Raises `ArgumentsError` on anything else, e.g. a task without its arguments."""
+    """Return a call unchanged. Raises `ArgumentsError` for any other value, e.g. a task without its arguments."""
     if not isinstance(value, Call):
         raise ArgumentsError(f"{value!r} is not a call: `task.call(…)` returns one.")
     return value

@@ -1,4 +1,4 @@
-"""Harness: a lane under test, with an in-memory store and a manual clock. Jobs run when the test says so."""
+"""Harness: a lane under test, with an in-memory store and a manual clock. Jobs run only when the test runs them."""
 
 import asyncio
 import time
@@ -49,17 +49,17 @@ EAGER_INTERVAL = 0.005
 WORKER = "test"
 
 LEASE = 3600.0
-"""Seconds, more than a test advances the clock at once, as there are no heartbeats."""
+"""Seconds of a lease. A lease is longer than any single advance of the clock, because there are no heartbeats."""
 
 SWEEP_PAUSE = 2**-9
-"""Seconds after a pause before sweeps expire leases: in tests only external tasks have any."""
+"""Seconds after a pause before sweeps expire leases. In tests only external tasks have leases."""
 
 OUTBOUND_QUEUES = (CALLBACK_QUEUE, DISPATCH_QUEUE)
-"""Queues of jobs that send something."""
+"""Queues of jobs that send callbacks or messages."""
 
 
 class Harness:
-    """A lane under test. It uses a real store and real serialization; nothing runs by itself."""
+    """A lane under test. The harness uses a real store and real serialization, and no job runs by itself."""
 
     def __init__(self, lane: Sidelane, client: Client, clock: ManualClock) -> None:
         registry = lane.registry
@@ -90,14 +90,14 @@ class Harness:
         return await job.result(timeout=0)
 
     async def drain(self) -> int:
-        """Run all ready jobs, and those that they submit. Return the number of attempts.
+        """Run all ready jobs, and the jobs that they submit. Return the number of attempts.
 
-        Callbacks and dispatches are left for `deliver`.
+        `deliver` runs callbacks and dispatches instead.
         """
         return await self._drain(outbound=False)
 
     async def deliver(self) -> int:
-        """Run callbacks and dispatches, which really send. Return the number of attempts."""
+        """Run callbacks and dispatches, which really send requests and messages. Return the number of attempts."""
         return await self._drain(outbound=True)
 
     async def callbacks(self, job: Job[Any]) -> list[tuple[str, str]]:
@@ -151,11 +151,14 @@ class Harness:
         await self._complete(CompletionMessage(job=job.id, result=result))
 
     async def fail(self, job: Job[Any], problem: Problem, *, retry: bool = True) -> None:
-        """Fail the job of an external task; `retry=False`: for good. Raises `JobConflict` if no external worker has it."""
+        """Fail the job of an external task; with `retry=False`, without another attempt.
+
+        Raises `JobConflict` if no external worker has it.
+        """
         await self._complete(CompletionMessage(job=job.id, problem=problem, retry=retry))
 
     async def consume(self, consumer: Consumer, message: Message) -> Job[Any] | None:
-        """Submit the job that a consumer makes of a message, as a worker would. Return None if it skips the message.
+        """Submit the job that a consumer creates from a message, as a worker would. Return None if the consumer skips the message.
 
         Raises `MalformedMessage` if the message is invalid, and what a submit raises.
         """
@@ -199,7 +202,7 @@ class Harness:
             raise JobConflict(f"Job {reply.job!r} is not at an external worker.")
 
     async def _claim(self, outbound: bool) -> list[Attempt]:
-        """Claim ready jobs, isolated ones after the others."""
+        """Claim ready jobs, isolated jobs last."""
         isolated = False
         while True:
             claims = await self.client.store.claim(await self._request(outbound, isolated))
@@ -219,7 +222,7 @@ class Harness:
         )  # fmt: skip
 
     async def _confirm_lease(self, lease: Lease) -> bool:
-        """Return that a lease is valid: there is no other worker."""
+        """Return that a lease is valid, because there is no other worker."""
         return True
 
 

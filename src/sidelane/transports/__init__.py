@@ -1,1 +1,1 @@
-"""Transports: ways that messages take between Sidelane and others, behind one contract."""
+"""Transports, which carry messages between Sidelane and other programs, with one contract."""

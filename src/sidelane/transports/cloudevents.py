@@ -1,6 +1,6 @@
 """CloudEvents 1.0 in JSON: the format of messages unless a receiver has its own.
 
-Structured mode: the whole event is the message's body. All input is checked, because others wrote it.
+Events use structured mode, in which the whole event is the message's body. All input is checked, because other programs wrote it.
 Sources: CloudEvents 1.0.2 core and JSON format; its extensions Distributed Tracing and Dataref; RFC 3339 for times.
 """
 
@@ -39,10 +39,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 MAX_ATTRIBUTES = 100
-"""Attributes of an event."""
+"""Maximum number of attributes of an event."""
 
 MAX_TYPE_LENGTH = 255
-"""Characters of a media type (RFC 6838, 4.2)."""
+"""Maximum characters of a media type (RFC 6838, 4.2)."""
 
 MAX_TIME_LENGTH = 64
 
@@ -84,9 +84,9 @@ _Extensions = Mapping[str, Annotated[Any, AfterValidator(_value)]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudEvent:
-    """One event. `id` is unique within its `source`: events that agree in both are repetitions.
+    """One event. `id` is unique within its `source`, so events that agree in both are repetitions.
 
-    `data` is JSON text. `dataref` links to the data if they were too large for the message. `time` is in seconds since 1970.
+    `data` is JSON text. `dataref` links to the data if the data was too large for the message. `time` is in seconds since 1970.
     `extensions` are the attributes that Sidelane does not know, unchanged.
     """
 
@@ -131,7 +131,7 @@ def write(event: CloudEvent) -> str:
 
 
 def read(body: str | bytes) -> CloudEvent:
-    """Read an event. Raises `MalformedMessage`, which says what is wrong and quotes nothing of the event."""
+    """Read an event. Raises `MalformedMessage`, which describes the error and does not quote the event."""
     with without_collecting():
         return _read(body)
 
@@ -161,7 +161,7 @@ def _read(body: str | bytes) -> CloudEvent:
 
 
 def read_envelope(body: str | bytes) -> CloudEvent:
-    """Read the attributes that Sidelane knows, without the data and the extensions: this is much cheaper than `read`.
+    """Read the attributes that Sidelane knows, without the data and the extensions. This is much faster than `read`.
 
     Raises `MalformedMessage`.
     """
@@ -172,7 +172,7 @@ def read_envelope(body: str | bytes) -> CloudEvent:
 
 
 def read_data(body: str | bytes) -> Any:
-    """Read only the data of an event. Raises `MalformedMessage`, also if there are none."""
+    """Read only the data of an event. Raises `MalformedMessage`, also if there is no data."""
     try:
         found = parse_json(body)
     except ValueError as error:
@@ -186,7 +186,7 @@ def read_data(body: str | bytes) -> Any:
 
 
 def read_parts(body: str | bytes, form: type[F], *, types: Collection[str], what: str) -> tuple[CloudEvent, F]:
-    """Read an event of one of these types: its attributes, and only those members of its data that a form has.
+    """Read the attributes of an event of one of these types, and those members of its data that a form has.
 
     `what` describes such events. Raises `MalformedMessage`.
     """
@@ -225,7 +225,7 @@ def _check_version(version: object) -> None:
 
 
 def _trace(value: object) -> str | None:
-    """Return a valid trace, else None: an invalid one does not make the message invalid (W3C Trace Context)."""
+    """Return a valid trace, else None. A message with an invalid trace is valid (W3C Trace Context)."""
     return value if isinstance(value, str) and is_traceparent(value) else None
 
 
@@ -239,7 +239,7 @@ def _is_json(media_type: object) -> bool:
 
 
 def _decode_base64(encoded: Any, media_type: object, *, alone: bool) -> bytes:
-    """Return data that were sent in base64. Raises `MalformedMessage`."""
+    """Return data that was sent in base64. Raises `MalformedMessage`."""
     if not alone:
         raise MalformedMessage("The message is not a CloudEvent 1.0: it has both data and data_base64.")
     if not _is_json("application/json" if media_type is None else media_type):
@@ -319,7 +319,7 @@ class _Carrier(_Envelope, Generic[F]):
 
 @cache
 def _carrier(form: type[F]) -> TypeAdapter[_Carrier[F]]:
-    """Return the parser of events whose data have this form."""
+    """Return the parser of events whose data has this form."""
     return TypeAdapter(_Carrier[form])  # type: ignore[valid-type] # a form at run time
 
 

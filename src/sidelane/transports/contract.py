@@ -1,4 +1,4 @@
-"""Transport contract: endpoints that are opened; messages that are sent; deliveries with ack, extend, release and dead-letter.
+"""Transport contract: endpoints, transports, receivers, and deliveries with ack, extend, release and dead-letter.
 
 Delivery is at least once and in no order, unless messages name a group. `sidelane.conformance.transports` defines the exact
 behaviour.
@@ -16,10 +16,10 @@ VISIBILITY_TIMEOUT = 30.0
 
 
 class Delivery(Protocol):
-    """One arrival of a message. It is delivered again unless it is acknowledged before its visibility timeout ends.
+    """One arrival of a message. The message is delivered again unless it is acknowledged before its visibility timeout ends.
 
-    Every method may be repeated. After the timeout, or once the message was acknowledged, it has no effect. All raise
-    `TransportUnavailable`.
+    Every method may be repeated. After the timeout, or after the message was acknowledged, methods have no effect. All methods
+    raise `TransportUnavailable`.
     """
 
     @property
@@ -27,7 +27,7 @@ class Delivery(Protocol):
 
     @property
     def count(self) -> int:
-        """Number of deliveries including this one, as far as the transport counts; 1 if it does not."""
+        """Number of deliveries including this one, if the transport counts them, else 1."""
         ...
 
     async def ack(self) -> None:
@@ -45,7 +45,7 @@ class Delivery(Protocol):
     async def dead_letter(self, reason: str) -> None:
         """Send the message to the dead letters, with `reason` as an attribute, and acknowledge it.
 
-        Without a place for dead letters the message stays and the log says so: nothing is lost.
+        Without a destination for dead letters, the message stays in its queue, and this is logged, so that no message is lost.
         """
         ...
 
@@ -56,7 +56,7 @@ class Receiver(Protocol):
     async def receive(self, limit: int) -> list[Delivery]:
         """Wait for messages and return 1 to `limit` of them. Raises `TransportUnavailable` and `TransportMisconfigured`.
 
-        Cancelling loses nothing: messages that were on their way are delivered again.
+        A cancellation loses no message, because messages in transit are delivered again.
         """
         ...
 
@@ -66,23 +66,23 @@ class Transport(Protocol):
 
     @property
     def max_message_size(self) -> int:
-        """Bytes that a message may have, body and attributes together."""
+        """Maximum bytes of a message, body and attributes together."""
         ...
 
     @property
     def redelivery_window(self) -> float:
-        """Seconds after sending in which a message may still be delivered again, at most."""
+        """Maximum seconds after sending in which a message may still be delivered again."""
         ...
 
     async def connect(self) -> None:
-        """Connect, if that tells more of `max_message_size` and `redelivery_window`.
+        """Connect, if that is necessary to know `max_message_size` and `redelivery_window`.
 
         Raises `TransportUnavailable` and `TransportMisconfigured`.
         """
         ...
 
     async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
-        """Send messages. Return one answer for each: None once the transport has stored it, else the error."""
+        """Send messages. Return one answer for each message: None if the transport has stored the message, else the error."""
         ...
 
     def open_receiver(self, *, visibility_timeout: float = VISIBILITY_TIMEOUT) -> AbstractAsyncContextManager[Receiver]:
@@ -98,10 +98,10 @@ class Transport(Protocol):
 
 
 class Endpoint(Hashable, Protocol):
-    """An address on a transport, as an application writes it: a value of any kind that has these members.
+    """An address on a transport, as an application declares it. An endpoint is a value of any class that has these members.
 
-    A new kind of transport needs a class with these members and nothing else: no other module knows the kinds. `kind` is also the
-    name of the extra to install. `can_send`, `can_receive`: whether messages can be sent to it and received from it.
+    A new kind of transport needs only a class with these members, because no other module knows the kinds. `kind` is also the name
+    of the extra to install. `can_send` and `can_receive` are whether messages can be sent to and received from the endpoint.
     """
 
     @property
@@ -112,9 +112,12 @@ class Endpoint(Hashable, Protocol):
     def can_receive(self) -> bool: ...
 
     def require_driver(self) -> None:
-        """Raise `MissingExtra` if the driver is not installed. Imports nothing."""
+        """Raise `MissingExtra` if the driver is not installed, without an import."""
         ...
 
     def open(self) -> Transport:
-        """Return its transport, which connects when it is first used. May import for a second. Raises `MissingExtra`."""
+        """Return the endpoint's transport, which connects when it is first used.
+
+        Imports may take a second. Raises `MissingExtra`.
+        """
         ...

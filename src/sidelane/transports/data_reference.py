@@ -1,4 +1,4 @@
-"""Data references: the data of a message that is too large go to a file, and a link to it takes their place.
+"""Data references. If a message is too large, its data is saved in a file, and a link to the file replaces the data.
 
 The link is the CloudEvents extension `dataref`.
 """
@@ -13,7 +13,8 @@ from sidelane.transports import cloudevents
 
 
 async def fit_message(message: Message, max_size: int, files: Files, *, name: str, lifetime: float) -> Message:
-    """Return a message of at most `max_size` bytes: a larger CloudEvent with its data in a file that is kept `lifetime` seconds.
+    """Return a message of at most `max_size` bytes. The data of a larger CloudEvent is saved in a file, which is kept `lifetime`
+    seconds.
 
     Raises `TransportMisconfigured` if other machines cannot read such a file, and `FilesUnavailable`.
     """
@@ -35,7 +36,7 @@ async def fit_message(message: Message, max_size: int, files: Files, *, name: st
 
 
 def with_dataref(message: Message, link: str) -> Message:
-    """Return a CloudEvent with a link in place of its data."""
+    """Return a CloudEvent with a link instead of its data."""
     event = cloudevents.read(message.body)
     return replace(message, body=cloudevents.write(replace(event, data=None, dataref=link, datacontenttype=None)))
 

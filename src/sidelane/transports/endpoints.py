@@ -15,9 +15,9 @@ from sidelane.transports.contract import Endpoint, Transport
 class Sqs:
     """A queue of Amazon SQS, by name or URL.
 
-    Region, credentials and endpoint URL default to those of the AWS SDKs (`AWS_REGION`, `AWS_ENDPOINT_URL`, profiles, …).
-    Messages that cannot be read go to `dead_letters`, a queue's name or URL. Its default is the dead-letter queue of the queue's
-    redrive policy. Raises `ConfigurationError`.
+    Region, credentials and endpoint URL default to those of the AWS SDKs (`AWS_REGION`, `AWS_ENDPOINT_URL`, profiles, …). Messages
+    that cannot be read go to `dead_letters`, a queue's name or URL. The default is the dead-letter queue of the queue's redrive
+    policy. Raises `ConfigurationError`.
     """
 
     queue: str
@@ -47,10 +47,10 @@ class Sqs:
 class PubSub:
     """A topic of Google Pub/Sub to send to, a subscription to receive from, or both, by name or full path.
 
-    `project` defaults to that of the credentials; `PUBSUB_EMULATOR_HOST` is honoured. `endpoint` is a regional endpoint, e.g.
-    `europe-west1-pubsub.googleapis.com`: messages of a group keep their order if they are sent through the same one. Messages that
-    cannot be read go to `dead_letters`, a topic. Its default is the topic of the subscription's dead-letter policy. Raises
-    `ConfigurationError`.
+    `project` defaults to `GOOGLE_CLOUD_PROJECT`, else to the project of the credentials. `PUBSUB_EMULATOR_HOST` is supported.
+    `endpoint` is a regional endpoint, e.g. `europe-west1-pubsub.googleapis.com`: messages of a group keep their order if they are
+    sent through the same endpoint. Messages that cannot be read go to `dead_letters`, a topic. The default is the topic of the
+    subscription's dead-letter policy. Raises `ConfigurationError`.
     """
 
     topic: str | None = None
@@ -85,7 +85,7 @@ class PubSub:
 
 
 StoredEndpoint = Sqs | PubSub
-"""The kinds of endpoint that callbacks can be sent to: a job keeps its callbacks as JSON, and these can be read back."""
+"""The kinds of endpoints that callbacks can be sent to. A job stores its callbacks as JSON, and only these kinds can be parsed."""
 
 _FORMS = (
     "sqs://queue",
@@ -98,10 +98,10 @@ _OPTIONS = {"sqs": {"region", "endpoint_url", "dead_letters"}, "pubsub": {"endpo
 
 
 def parse(text: str) -> StoredEndpoint:
-    """Read an endpoint from one text, as a command line has it.
+    """Parse an endpoint from one text, as on a command line.
 
-    `sqs://queue`, or the URL of a queue after `sqs+`; `pubsub://` and the path of a topic or a subscription. `projects/…/` may be
-    left out: it defaults to the project of the credentials. Other fields follow as `?region=…&dead_letters=…`. Raises
+    The text is `sqs://queue`, `sqs+` and the URL of a queue, or `pubsub://` and the path of a topic or a subscription. Without
+    `projects/…/`, the default project is used, as for `PubSub`. Other fields follow as `?region=…&dead_letters=…`. Raises
     `ConfigurationError`.
     """
     scheme, _, rest = text.partition("://")
@@ -126,13 +126,13 @@ def parse(text: str) -> StoredEndpoint:
 
 
 def require_sendable(endpoint: Endpoint) -> None:
-    """Raise `ConfigurationError` if nothing can be sent to an endpoint."""
+    """Raise `ConfigurationError` if no messages can be sent to an endpoint."""
     if not getattr(endpoint, "can_send", False):  # or it is no endpoint at all, e.g. a text
         raise ConfigurationError(f"{endpoint} cannot be sent to: messages are sent to a queue or a topic.")
 
 
 def require_receivable(endpoint: Endpoint) -> None:
-    """Raise `ConfigurationError` if nothing can be received from an endpoint."""
+    """Raise `ConfigurationError` if no messages can be received from an endpoint."""
     if not getattr(endpoint, "can_receive", False):
         raise ConfigurationError(
             f"{endpoint} cannot be received from: messages are received from a queue or a subscription."
@@ -150,7 +150,7 @@ def _require_package(package: str, endpoint: Endpoint) -> None:
 
 
 def _open(module: str, transport: str, endpoint: Endpoint) -> Transport:
-    """Import a transport when it is needed: its driver is optional, and slow to import."""
+    """Import a transport only when it is needed, because its driver is optional and slow to import."""
     try:
         opened: Transport = getattr(import_module(module), transport)(endpoint)
     except ModuleNotFoundError as error:

@@ -18,7 +18,7 @@ class TransportPool:
         self._openers: dict[str, Opener] = {}
 
     def register(self, kind: str, opener: Opener) -> None:
-        """Open endpoints of this kind by a function instead of their own `open`: they need more than their own fields."""
+        """Open endpoints of this kind by a function instead of their own `open`, because they need more than their own fields."""
         self._openers[kind] = opener
 
     async def get(self, endpoint: Endpoint) -> Transport:
@@ -35,7 +35,7 @@ class TransportPool:
         return transport
 
     async def close(self) -> None:
-        """Close all transports. One that is used after that is opened again."""
+        """Close all transports. A transport that is used after that is opened again."""
         while self._open:
             _, transport = self._open.popitem()
             await transport.close()

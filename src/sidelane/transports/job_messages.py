@@ -28,10 +28,10 @@ SOURCE = "sidelane"
 """The `source` of CloudEvents of a lane without a URL."""
 
 MAX_EVENTS = 200
-"""Events in one message."""
+"""Maximum number of events in one message."""
 
 MAX_ERROR_LENGTH = 1000
-"""Characters of the error text for operators."""
+"""Maximum characters of the error text for operators."""
 
 MAX_ORDINAL = 2**53 - 1
 MAX_KEY_LENGTH = 512
@@ -49,15 +49,15 @@ class Missing:
 
 
 MISSING: Final[Any] = Missing()
-"""Marks a completion without a result; None is a result."""
+"""Marks a completion without a result, because None is a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchedJob:
     """One attempt of a job as its external worker receives it. `input` is a value as `json.loads` returns it.
 
-    `timeout`: seconds that were left when it was sent. `token`: the right to complete the attempt, over HTTP at `complete_url` and
-    `events_url`. `key`: the key of the call, if it had one.
+    `timeout` is the number of seconds that were left when the job was sent. `token` allows its holder to complete the attempt, over
+    HTTP at `complete_url` and `events_url`. `key` is the key of the call, if the call had one.
     """
 
     job: str
@@ -74,7 +74,7 @@ class DispatchedJob:
 
     @property
     def id(self) -> str:
-        """Id of this dispatch: the same when it is sent again."""
+        """Id of this dispatch, which is the same when the dispatch is sent again."""
         return f"{self.job}.{self.attempt}"
 
 
@@ -88,14 +88,14 @@ class EmittedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionMessage:
-    """What an external worker reports of one job: its result, its problem, or only events.
+    """The report of an external worker about one job: a result, a problem, or only events.
 
-    It names the job by its id, `job`, or by the `key` of its call if only one external job has this key. Without a `token` it
-    applies to the attempt that is running when it arrives. `retry=False`: the problem is final. `error`: more about the problem,
-    for operators only.
+    A completion names the job by its id, `job`, or by the `key` of its call if only one external job has this key. Without a
+    `token`, the completion applies to the attempt that is running when it arrives. With `retry=False`, the problem is final.
+    `error` has details of the problem that only operators see.
 
-    `ordinal` is the number of the first of `events` in this attempt, from 1, so that repeated events are skipped; without events it
-    is the number of the next one. None: events are appended as they come. Raises `MalformedMessage`.
+    `ordinal` is the number of the first of `events` in this attempt, from 1, so that repeated events are skipped. Without events,
+    it is the number of the next event. If it is None, events are appended in the order of arrival. Raises `MalformedMessage`.
     """
 
     job: str | None = None
@@ -114,12 +114,15 @@ class CompletionMessage:
 
     @property
     def ends(self) -> bool:
-        """Whether it ends the attempt."""
+        """Whether the completion ends the attempt."""
         return self.result is not MISSING or self.problem is not None
 
 
 Json = Any
-"""A value that `parse_json` returned. It is not validated again: pydantic's own JsonValue would walk through all of it."""
+"""A value that `parse_json` returned.
+
+Such a value is not validated again, because pydantic's own JsonValue would visit every member.
+"""
 
 
 class _Form(BaseModel):
@@ -193,7 +196,7 @@ class _Completed(CompletionForm):
 
 
 def _errors(completion: CompletionMessage) -> Iterator[str]:
-    """Yield what is wrong with a completion: an application's own `decode` may put anything into it."""
+    """Yield the errors of a completion, because an application's own `decode` may create invalid ones."""
     job, key, token, problem, error, ordinal = map(
         _any,
         (completion.job, completion.key, completion.token, completion.problem, completion.error, completion.ordinal),
@@ -233,9 +236,9 @@ def write_dispatched(dispatched: DispatchedJob, source: str = SOURCE) -> Message
 
 
 def read_dispatched_header(message: Message) -> DispatchedJob:
-    """Read a dispatched job without its input, which is None then. Raises `MalformedMessage`.
+    """Read a dispatched job without its input, which is then None. Raises `MalformedMessage`.
 
-    This is cheap, so that a worker can check first whether it knows the task.
+    This is fast, so that a worker can check first whether it knows the task.
     """
     event, form = cloudevents.read_parts(message.body, _DispatchHeader, types=(DISPATCHED,), what="a dispatched job")
     return _dispatched_job(form, event, None)
@@ -298,7 +301,7 @@ def write_completion(
 def read_claim(message: Message) -> tuple[str, str]:
     """Read only the job and the token of a completion. Raises `MalformedMessage`.
 
-    This is cheap, so that a forged message costs little.
+    This is fast, so that a forged message takes little time.
     """
     _, claim = cloudevents.read_parts(message.body, _Claim, types=(COMPLETED, EVENTS), what=_A_COMPLETION)
     if not is_id(claim.job):
@@ -337,7 +340,7 @@ def events_from_form(form: EventsForm, *, job: str, token: str) -> CompletionMes
 
 
 def read_form(form: type[M], text: str | bytes) -> M:
-    """Read a form from JSON. Raises `MalformedMessage`, which quotes nothing of it."""
+    """Read a form from JSON. Raises `MalformedMessage`, which does not quote the form."""
     try:
         found = parse_json(text)
     except ValueError as error:

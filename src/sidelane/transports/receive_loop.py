@@ -12,7 +12,7 @@ from sidelane.transports.contract import VISIBILITY_TIMEOUT, Delivery, Endpoint,
 from sidelane.transports.factory import TransportPool
 
 IDLE_OK_AFTER = 15.0
-"""If a wait for messages has not failed after this many seconds, the connection counts as healthy."""
+"""Seconds of waiting for messages without an error after which the connection counts as healthy."""
 
 MIN_RECONNECT_DELAY, MAX_RECONNECT_DELAY = 0.2, 30.0
 """Seconds between two attempts to receive: the delay doubles from the first to the second."""
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class ReceiveLoop:
-    """Receives from one endpoint, handles each delivery, and records why either fails.
+    """Receives from one endpoint, handles each delivery, and records why a receive or a delivery fails.
 
     `source` completes "this worker cannot receive …", and `applying` "this worker cannot …".
     """
@@ -42,7 +42,7 @@ class ReceiveLoop:
 
     @property
     def error(self) -> str | None:
-        """Why messages cannot be received or applied at the moment; None if they can."""
+        """Why messages cannot be received or applied at the moment, or None."""
         return self._receiving.error or self._applying.error
 
     async def run(
@@ -74,7 +74,7 @@ class ReceiveLoop:
         await asyncio.sleep(delay)
 
     async def handle(self, delivery: Delivery, work: Awaitable[R]) -> R | None:
-        """Wait for the handling of one delivery. Any error but cancellation is logged: the message is delivered again."""
+        """Wait for the handling of one delivery. Any error except a cancellation is logged, and the message is delivered again."""
         try:
             return await work
         except TransportError as error:
@@ -95,7 +95,8 @@ class ReceiveLoop:
     ) -> R:
         """Return what `call` returns. Repeat it after these errors, and extend the delivery meanwhile.
 
-        So the message is not delivered again while the store is unavailable, which might exceed its maximum number of deliveries.
+        So the message is not delivered again while the store is unavailable. Otherwise it might reach its maximum number of
+        deliveries.
         """
         delay = MIN_RETRY_DELAY
         while True:
@@ -117,7 +118,7 @@ class ReceiveLoop:
 
     @asynccontextmanager
     async def _ok_when_idle(self) -> AsyncIterator[None]:
-        """Count the transport as available after some time without an error: no message may ever come."""
+        """Count the transport as available after some time without an error, because perhaps no message ever arrives."""
         timer = asyncio.get_running_loop().call_later(IDLE_OK_AFTER, self._received)
         try:
             yield

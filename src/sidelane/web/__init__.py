@@ -1,4 +1,4 @@
-"""Jobs over HTTP with FastAPI: submit, follow, cancel."""
+"""Jobs over HTTP with FastAPI: routes to submit, follow and cancel jobs."""
 
 from sidelane.model.errors import MissingExtra
 

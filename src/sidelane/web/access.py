@@ -16,10 +16,10 @@ PURPOSE = "stream tokens"
 _OPT_IN = "Jobs(…, guessable=True) allows it."
 
 MARGIN = 3600.0
-"""Seconds a token outlives the longest time its job may take."""
+"""Seconds that a token remains valid after the longest time that its job may take."""
 
 LONGEST_TOKEN = 100
-"""Characters."""
+"""Maximum characters of a token."""
 
 _BATCH = "batch:"  # no id has a colon, so that no job's token opens a batch
 
@@ -39,8 +39,8 @@ class Guessable(SidelaneError):
 class Access:
     """Decides which jobs and batches a user may see.
 
-    `everyone`: there are no users; anyone who knows an id has access. `guessable`: keys, and ids chosen by the application, give
-    access too, although they can be guessed.
+    With `everyone`, there are no users, and anyone who knows an id has access. With `guessable`, keys, and ids chosen by the
+    application, give access too, although they can be guessed.
     """
 
     def __init__(self, client: Client, registry: Registry, *, everyone: bool, guessable: bool) -> None:
@@ -92,7 +92,7 @@ class Access:
         return record
 
     def can_see(self, owner: str | None, user: str | None) -> bool:
-        """Return whether a user may see what belongs to this owner."""
+        """Return whether a user may see jobs and batches of this owner."""
         return self._everyone or (user is not None and owner == user)
 
     def can_see_job(self, record: JobRecord, user: str | None) -> bool:
@@ -108,20 +108,20 @@ class Access:
             raise UnknownJob(f"There is no job {job_id!r}.")
 
     async def token(self, record: JobRecord) -> str | None:
-        """Make a token that opens the job's events for as long as the job may last; None where none is needed."""
+        """Return a token that gives access to the job's events for as long as the job may last, or None if no token is needed."""
         return await self._token(record.id, self._longest(record))
 
     async def check(self, job_id: str, token: str) -> None:
-        """Check a token. Raises `UnknownJob` when it is forged, of another job, or expired."""
+        """Check a token. Raises `UnknownJob` if the token is forged, of another job, or expired."""
         if not await self._is_valid_for(job_id, token):
             raise UnknownJob(f"There is no job {job_id!r}, or the token for its events has expired.")
 
     async def batch_token(self, batch_id: str) -> str | None:
-        """Make a token that opens a batch's events for a day; None where none is needed."""
+        """Return a token that gives access to a batch's events for a day, or None if no token is needed."""
         return await self._token(_BATCH + batch_id, DAY)
 
     async def check_batch(self, batch_id: str, token: str) -> None:
-        """Check a token. Raises `UnknownBatch` when it is forged, of another batch, or expired."""
+        """Check a token. Raises `UnknownBatch` if the token is forged, of another batch, or expired."""
         if not await self._is_valid_for(_BATCH + batch_id, token):
             raise UnknownBatch(f"There is no batch {batch_id!r}, or the token for its events has expired.")
 

@@ -56,7 +56,7 @@ class BatchResponses:
         return batch_document(record, links, refused)
 
     async def accepted(self, request: Request, batch: Batch[Any], user: str | None) -> Response:
-        """Answer 202: the jobs are stored, except those listed as refused."""
+        """Answer with 202, because all jobs are stored, except those listed as refused."""
         refused = [
             RefusedCall(index=each.index, problem=ProblemDocument(**public_problem(each.error).document()))
             for each in batch.rejected
@@ -67,7 +67,10 @@ class BatchResponses:
         return Response(document.model_dump_json(by_alias=True), 202, headers, JSON)
 
     async def _record(self, batch: Batch[Any], user: str | None) -> BatchRecord:
-        """Return the batch's record, or the one it began with if the store is unavailable: its jobs exist, so no 503."""
+        """Return the batch's record.
+
+        If the store is unavailable, return the first record, because the jobs exist and a 503 would be wrong.
+        """
         try:
             return await batch.record()
         except StoreError as error:
@@ -99,7 +102,7 @@ class BatchResponses:
 
 
 def retry_after(record: BatchRecord) -> int:
-    """Return the `Retry-After` of an unfinished batch, in seconds: the longer, the more of its jobs are unfinished."""
+    """Return the `Retry-After` of an unfinished batch, in seconds. The time is longer if more jobs of the batch are unfinished."""
     return bounded_retry_after(1 + record.unfinished // JOBS_PER_SECOND)
 
 

@@ -1,4 +1,4 @@
-"""Checked routes: user and headers of a request are checked before its body is read."""
+"""Checked routes, which check the user and the headers of a request before they read its body."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus

@@ -1,6 +1,6 @@
 """Completion routes: external workers end their jobs and add events to them over HTTP.
 
-The token of the dispatched job authorizes a request; it needs no user.
+The token of the dispatched job authorizes a request, which needs no user.
 """
 
 import logging
@@ -63,7 +63,7 @@ def completion_router(lane: Sidelane) -> APIRouter:
 
 
 Parse = Callable[[bytes, str, str], CompletionMessage]
-"""Parses a body in the standard format, with the job and the token it was sent to."""
+"""Parses a body in the standard format, with the request's job and token."""
 
 
 def _parser(form: type[F], make: Callable[..., CompletionMessage]) -> Parse:
@@ -91,7 +91,7 @@ async def _apply(lane: Sidelane, request: Request, job_id: str, token: str | Non
 
 
 class _NotACompletion(Exception):
-    """The task's `decode` returned None: the body is not about the job."""
+    """The task's `decode` returned None, so the body is not about the job."""
 
 
 def _decode(lane: Sidelane, record: JobRecord, request: Request, body: bytes, token: str) -> CompletionMessage | None:
@@ -145,7 +145,10 @@ def _response(result: CompletionResult) -> Response:
 
 
 def _request_body(form: type[BaseModel]) -> dict[str, Any]:
-    """Return the OpenAPI description of a body that is read by hand: its size is limited, and tasks may have their own format."""
+    """Return the OpenAPI description of a body that FastAPI does not read.
+
+    The size of the body is limited, and tasks may have their own format.
+    """
     schema = form.model_json_schema()
     schema.pop("$defs", None)
     schema["properties"]["events"]["items"] = EventForm.model_json_schema()

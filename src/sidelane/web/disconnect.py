@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
-    """Run `work` and return its result, or None if the client disconnects, or the server is asked to stop, first.
+    """Run `work` and return its result. Return None if the client disconnects, or the server is asked to stop, before that.
 
-    `receive` is that of its request or WebSocket.
+    `receive` is the `receive` function of the request or WebSocket.
     """
     working = asyncio.create_task(work)
     disconnect = asyncio.create_task(_wait_for_disconnect(receive))

@@ -32,7 +32,7 @@ class IdempotencyMismatch(ArgumentsError):
 
 
 def with_key(call: Call[R], header: str, user: str | None) -> Call[R]:
-    """Return the call with an id derived from user and key, so that a repeat finds the same job. An id it has is kept.
+    """Return the call with an id derived from user and key, so that a repeated request finds the same job. An existing id is kept.
 
     Raises `IdempotencyError` if there is no user, or the key is empty or too long.
     """
@@ -41,9 +41,9 @@ def with_key(call: Call[R], header: str, user: str | None) -> Call[R]:
 
 
 def batch_with_key(calls: Sequence[Call[Any]], header: str, user: str | None) -> tuple[str, list[Call[Any]]]:
-    """Return a batch id and the calls with ids derived from user and key, so that a repeat finds the same jobs.
+    """Return a batch id and the calls with ids derived from user and key, so that a repeated request finds the same jobs.
 
-    The number of calls is part of each id, so a repeat with more or fewer calls finds none. Raises as `with_key` does.
+    The number of calls is part of each id, so a repeated request with more or fewer calls finds no jobs. Raises as `with_key` does.
     """
     batch_id = f"ikb-{_digest(header, user)}"
     return batch_id, [
@@ -68,19 +68,19 @@ def _digest(header: str, user: str | None) -> str:
 
 
 def check_same(call: Call[R], record: JobRecord) -> None:
-    """Check that a repeat asks for the job that it found. Raises `IdempotencyMismatch`."""
+    """Check that a repeated request requests the job that was found. Raises `IdempotencyMismatch`."""
     same_task = record.spec.task in (call.task.name, *call.task.aliases)
     if not same_task or without_file_ids(record.spec.arguments) != without_file_ids(call.arguments):
         raise IdempotencyMismatch
 
 
 def without_file_ids(arguments: str) -> str:
-    """Return arguments without the ids of their files. A second upload has a new id; its hash shows that it is the same."""
+    """Return arguments without the ids of their files. A second upload has a new id, but the same hash."""
     return _FILE.sub('"file":""', arguments) if ID_PREFIX in arguments else arguments
 
 
 async def check_all_same(client: Client, calls: Sequence[Call[Any]], batch: Batch[Any]) -> None:
-    """Check that a repeated batch asks for the jobs that it found. Raises `IdempotencyMismatch`."""
+    """Check that a repeated batch requests the jobs that were found. Raises `IdempotencyMismatch`."""
     if not calls and (await batch.record()).total:
         raise IdempotencyMismatch
     found = [(call, job.id) for call, job in zip(calls, batch.jobs, strict=True) if job is not None and not job.created]

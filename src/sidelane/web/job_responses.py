@@ -1,4 +1,4 @@
-"""Responses about jobs: documents with links, 202, event streams, results."""
+"""Responses about jobs: documents with links, 202 answers, event streams and results."""
 
 import logging
 from collections.abc import Awaitable
@@ -44,7 +44,7 @@ class JobResponses:
         return path_of(connection, self._route_name, missing, job_id=job_id)
 
     async def links(self, connection: HTTPConnection, record: JobRecord) -> Links:
-        """Return a job's links, as paths from this host's root."""
+        """Return a job's links, as absolute paths on this host."""
         path = self.path(connection, record.id)
         token = await token_or_none(self.access.token(record))
         return Links(
@@ -55,7 +55,10 @@ class JobResponses:
         )
 
     async def document(self, connection: HTTPConnection, record: JobRecord) -> JobDocument:
-        """Return the document of a job; without a position if the store is unavailable, because the job itself is known."""
+        """Return the document of a job.
+
+        If the store is unavailable, the document has no position, because the job itself is known.
+        """
         links = await self.links(connection, record)
         position = has_worker = None
         if record.state is State.QUEUED:
@@ -67,7 +70,7 @@ class JobResponses:
         return job_document(record, links, position=position, has_worker=has_worker)
 
     async def accepted(self, request: Request, record: JobRecord, applied: str | None = None) -> Response:
-        """Answer 202: the job is stored (RFC 9110, 15.3.3). `applied` is the value of `Preference-Applied`."""
+        """Answer with 202, because the job is stored (RFC 9110, 15.3.3). `applied` is the value of `Preference-Applied`."""
         document = await self.document(request, record)
         headers = {**VARY, "Location": document.links.self_, "Retry-After": str(retry_after(document))}
         if applied:
@@ -99,7 +102,10 @@ class JobResponses:
 
 
 async def token_or_none(token: Awaitable[str | None]) -> str | None:
-    """Return the token, or None if the store, which may hold the signing secret, is unavailable: links work without it."""
+    """Return the token.
+
+    Return None if the store, which may hold the signing secret, is unavailable, because links work without a token.
+    """
     try:
         return await token
     except StoreError as error:
@@ -108,7 +114,7 @@ async def token_or_none(token: Awaitable[str | None]) -> str | None:
 
 
 def path_of(connection: HTTPConnection, route_name: str, missing: str, **parameters: str) -> str:
-    """Return the path of a route from this host's root. Raises `ConfigurationError(missing)` if there is no such route."""
+    """Return the absolute path of a route on this host. Raises `ConfigurationError(missing)` if there is no such route."""
     root: str = connection.scope.get("root_path", "").rstrip("/")
     try:
         return root + str(connection.app.url_path_for(route_name, **parameters))
@@ -117,7 +123,7 @@ def path_of(connection: HTTPConnection, route_name: str, missing: str, **paramet
 
 
 def retry_after(document: JobDocument) -> int:
-    """Return the `Retry-After` of an unfinished job, in seconds: about when the job may start."""
+    """Return the `Retry-After` of an unfinished job, in seconds. The value is about the time until the job may start."""
     if document.estimated_wait is not None:
         return bounded_retry_after(document.estimated_wait)
     return bounded_retry_after(1 + (document.position or 0) // JOBS_PER_SECOND)

@@ -1,4 +1,4 @@
-"""Content negotiation: which kind of answer a client asks for (`Accept`, RFC 9110; `Prefer`, RFC 7240)."""
+"""Content negotiation: the kind of answer that a client requests (`Accept`, RFC 9110; `Prefer`, RFC 7240)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 
 MAX_WAIT = 120.0
-"""The longest time a request waits for a result, in seconds, whatever `Prefer: wait` asks for."""
+"""Maximum seconds that a request waits for a result, whatever `Prefer: wait` requests."""
 
 MAX_FIELD_LENGTH = 4096
-"""How many characters of a header are parsed; the rest is ignored."""
+"""Number of characters of a header that are parsed; further characters are ignored."""
 
 EVENT_STREAM = "text/event-stream"
 JSON = "application/json"
@@ -30,7 +30,7 @@ class ResponsePreference:
 def parse_preferences(headers: Headers, *, default_stream: bool = False) -> ResponsePreference:
     """Parse a request's `Accept` and `Prefer`. Malformed and unknown values are ignored, as RFC 7240 requires.
 
-    `default_stream`: whether a client gets an event stream if it names neither JSON nor event streams and does not wait.
+    `default_stream` is whether a client gets an event stream if it names neither JSON nor event streams and does not wait.
     """
     preferences = dict(_preferences(headers.getlist("prefer")))
     wait = _number(preferences.get("wait"))

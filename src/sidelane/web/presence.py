@@ -12,10 +12,10 @@ from sidelane.model.job import JobRecord
 from sidelane.stores.contract import Store
 
 RENEWALS_PER_GRACE = 3
-"""How often listeners are reported within the shortest grace period of any of their jobs."""
+"""Number of reports about listeners within the shortest grace period of their jobs."""
 
 MIN_INTERVAL = 0.05
-"""The shortest time between two reports, in seconds."""
+"""Minimum seconds between two reports."""
 
 logger = logging.getLogger(__name__)
 

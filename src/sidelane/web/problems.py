@@ -34,7 +34,7 @@ MEDIA_TYPE = "application/problem+json"
 ERROR_STATUSES = range(400, 600)
 
 SAVED_FILES = "sidelane.saved_files"
-"""Key in a request's scope: the files that the request has uploaded."""
+"""Key in a request's scope of the files that the request has uploaded."""
 
 UNAVAILABLE_RETRY_AFTER = 2
 """The `Retry-After` of a 429 or 503 whose error does not say how long to wait, in seconds."""
@@ -86,7 +86,7 @@ def public_problem(error: SidelaneError) -> Problem:
 
 
 def error_response(error: SidelaneError) -> Response:
-    """Return the HTTP response for an error; for a limit, with `Retry-After` and the RateLimit fields."""
+    """Return the HTTP response for an error. The response to a reached limit has `Retry-After` and the RateLimit fields."""
     headers: dict[str, str] = {}
     if isinstance(error, LimitReached | QueueFull) and error.retry_after is not None:
         headers["Retry-After"] = str(whole_seconds(error.retry_after))
@@ -154,7 +154,8 @@ class ProblemRoute(APIRoute):
 def limit_fields(reached: Sequence[LimitHit]) -> dict[str, str]:
     """Return `RateLimit-Policy` and `RateLimit`, with one member per limit (draft-ietf-httpapi-ratelimit-headers-11).
 
-    They have no partition key, which would reveal whom a limit counts. Limit names need no escaping in Structured Fields.
+    The fields have no partition key, because it would reveal whom a limit counts. Limit names need no escaping in Structured
+    Fields.
     """
     if not reached:
         return {}  # a list without members is no field
@@ -165,7 +166,7 @@ def limit_fields(reached: Sequence[LimitHit]) -> dict[str, str]:
 
 
 def whole_seconds(seconds: float) -> int:
-    """Round a wait up to whole seconds, at least 1, so that clients come back neither too early nor at once."""
+    """Round a wait up to whole seconds, at least 1, so that clients do not retry too early or immediately."""
     return max(1, math.ceil(seconds))
 
 

@@ -37,9 +37,9 @@ class Responder:
         self._saved = saved  # the files that this request has uploaded
 
     async def __call__(self, call: Call[Any], *, stream: bool = False) -> Response:
-        """Submit the call, or resume its stream, and answer as the request's headers ask. Errors become problem documents.
+        """Submit the call, or resume its stream, and answer as the request's headers require. Errors become problem documents.
 
-        `stream`: a client that accepts anything gets the event stream; otherwise it gets a 202.
+        With `stream`, a client that accepts anything gets the event stream; otherwise it gets a 202.
         """
         try:
             return await self._respond(call, self._responses().job_responses, self._viewer(), stream=stream)
@@ -55,7 +55,8 @@ class Responder:
     ) -> Response:
         """Submit the calls as one batch and answer 202 with it; `then` and `retention` are those of `Sidelane.submit_many`.
 
-        The answer lists refused calls. If all are refused, it is the problem of the first, and there is no batch.
+        The answer lists refused calls. If all calls are refused, the answer is the problem of the first call, and there is no
+        batch.
         """
         try:
             return await self._respond_many(list(calls), self._responses(), self._viewer(), then, retention)
@@ -93,7 +94,7 @@ class Responder:
     async def _wait_for_result(
         self, record: JobRecord, responses: JobResponses, seconds: float, applied: str | None
     ) -> Response:
-        """Answer with the result. Raises `ResultNotReady` if there is none in time, or the client disconnects."""
+        """Answer with the result. Raises `ResultNotReady` if there is no result in time, or the client disconnects."""
         async with responses.presence.track(record):
             await run_while_connected(self._request.receive, responses.client.wait(record.id, seconds))
         return await responses.result(record, applied)

@@ -45,11 +45,12 @@ class Jobs:
         async def chat(question: Question, respond: Annotated[Responder, Depends(jobs.respond)]) -> Response:
             return await respond(answer.call(question))
 
-    `user` is the application's dependency that returns the current user's id. Only its submitter can see a job. Without users,
-    pass `user=None`: then anyone who knows a job's id can see it.
+    `user` is the application's dependency that returns the current user's id. Only its submitter can see a job. Without users, pass
+    `user=None`. Then anyone who knows a job's id can see the job.
 
-    `guessable=True` lets ids chosen by the application, and keys, give access to jobs and batches as well as generated ids do.
-    Other people may guess them, so the default is True with users, whose jobs are checked anyway, and False without.
+    With `guessable=True`, ids chosen by the application, and keys, give access to jobs and batches, as generated ids do. Other
+    people may guess these ids and keys. So the default is True with users, because each job's user is checked, and False without
+    users.
     """
 
     def __init__(self, lane: Sidelane, *, user: UserDependency | None, guessable: bool | None = None) -> None:
@@ -69,7 +70,7 @@ class Jobs:
         self.batches = batch_router(self._batch_route_name, lambda: self.batch_responses, self._viewer)
 
     def responses(self, task: Task[..., Any, Any], *, many: bool = False) -> Responses:
-        """Return the OpenAPI descriptions of every response that `respond`, or `respond.many`, may give for this task."""
+        """Return the OpenAPI descriptions of every response that `respond`, or `respond.many`, may return for this task."""
         limits = [limit.declared for limit in task.policy.limits]
         if many:
             return openapi.batch_responses(limits)
@@ -132,7 +133,7 @@ class Jobs:
 
 
 def _checked_user(user: object) -> str | None:
-    """Return the user that the application's dependency returned, or None for None and "", who may see and submit nothing.
+    """Return the user that the application's dependency returned. None and "" become None, which may see and submit no jobs.
 
     Raises `ConfigurationError` for any other type.
     """

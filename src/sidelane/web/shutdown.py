@@ -1,6 +1,7 @@
 """Server shutdown: ends open streams when the server is asked to stop, because servers wait for open responses.
 
-Servers tell applications of their end only after that. So this listens to the signal itself, beside the server's own handler.
+Servers notify applications of their end only after that. So this module handles the signal itself, in addition to the server's own
+handler.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ServerShutdown:
-    """Whether this process was asked to stop. `SHUTDOWN` is the only instance: signal handlers belong to the process."""
+    """Whether this process was asked to stop. `SHUTDOWN` is the only instance, because signal handlers belong to the process."""
 
     def __init__(self) -> None:
         self._watchers: set[asyncio.Future[None]] = set()
@@ -23,7 +24,10 @@ class ServerShutdown:
 
     @contextmanager
     def watch(self) -> Iterator[asyncio.Future[None]]:
-        """Yield a future that is done once the server is asked to stop: never, if no server handles signals in this process."""
+        """Yield a future that is done when the server is asked to stop.
+
+        It is never done if no server handles signals in this process.
+        """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watchers.add(future)
         try:
@@ -34,7 +38,7 @@ class ServerShutdown:
             future.cancel()
 
     def _listen(self) -> None:
-        """Put a handler before each of the server's, if it is not there: a server may have set its own meanwhile."""
+        """Add a handler before each handler of the server, if it is missing, because a server may have replaced it meanwhile."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in SIGNALS:

@@ -21,17 +21,17 @@ from sidelane.web.documents import BATCH
 from sidelane.web.negotiation import EVENT_STREAM
 
 RECONNECT_DELAY = (1500, 3000)
-"""How long a client waits before it reconnects, in milliseconds: a random time, so that many clients spread out."""
+"""Milliseconds that a client waits before it reconnects. The time is random, so that many clients do not reconnect together."""
 
 STORE_RETRY_DELAY = (1.0, 3.0)
-"""How long an open stream waits before it reads an unavailable store again, in seconds: a random time."""
+"""Random seconds that an open stream waits before it reads an unavailable store again."""
 
 logger = logging.getLogger(__name__)
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no", "Vary": "Accept, Prefer"}
 
 PING = ": ping\n"
-"""A comment. It has no empty line of its own: some clients take that for the end of an empty event."""
+"""A comment. The comment does not end with an empty line, because some clients read that as the end of an empty event."""
 
 
 class MalformedCursor(SidelaneError):
@@ -57,7 +57,7 @@ def parse_cursor(text: str | None, job_id: str | None = None) -> tuple[str, Curs
 
 
 def event_id(job_id: str, event: Event) -> str:
-    """Return the id under which clients see an event; "" for an event that is not in the log."""
+    """Return the id that clients see for an event, or "" for an event that is not in the log."""
     return event.cursor.text(job_id) if event.number else ""
 
 
@@ -73,7 +73,10 @@ def sse_frame(name: str, data: str, id_: str = "", *, named: bool = True) -> str
 
 
 def retry_field() -> str:
-    """Return the field that tells clients when to reconnect. It belongs to the first event, because alone it is an empty one."""
+    """Return the field with the time after which clients reconnect.
+
+    The field belongs to the first event, because alone it is an empty event.
+    """
     return f"retry: {random.randint(*RECONNECT_DELAY)}\n"
 
 
@@ -82,7 +85,7 @@ async def sse_frames(
 ) -> AsyncGenerator[str, None]:
     """Yield the frames of a job's stream: `snapshot` (the job's document as JSON), then its log to the end.
 
-    After `ping` seconds of silence, and while the store is unavailable, it yields comments.
+    After `ping` seconds without an event, and while the store is unavailable, yield comments.
     """
     yield retry_field() + sse_frame(JOB, snapshot, named=named)
     while True:
@@ -113,13 +116,13 @@ def _cursor_after(events: Sequence[Event], after: Cursor | None) -> Cursor | Non
 async def batch_sse_frames(
     store: Store, batch_id: str, to_json: Callable[[BatchRecord], Awaitable[str]], *, ping: float
 ) -> AsyncGenerator[str, None]:
-    """Yield the frames of a batch's stream: the batch (`to_json`) now and after every change, its end."""
+    """Yield the frames of a batch's stream: the batch (`to_json`) now and after every change, then its end."""
     last: BatchRecord | None = None
     while last is None or last.ended is None:
         try:
             async with aclosing(stream_batch(store, batch_id, timeout=ping)) as records:
                 async for record in records:
-                    # each time it begins with the current record: if that is unchanged, there was silence
+                    # each time it begins with the current record: if that is unchanged, there was no event
                     frame = PING if record == last else sse_frame(BATCH, await to_json(record))
                     yield frame if last else retry_field() + frame
                     last = record
@@ -137,9 +140,9 @@ async def _wait_for_store() -> None:
 
 
 async def stream_or_reconnect(response: Awaitable[Response]) -> Response:
-    """Return the response, or if the store is unavailable a stream that ends at once.
+    """Return the response. If the store is unavailable, return a stream that ends immediately.
 
-    An EventSource gives up for good at a 503, but reconnects after the end of a stream.
+    An EventSource does not reconnect after a 503, but reconnects after the end of a stream.
     """
     try:
         return await response
@@ -149,10 +152,10 @@ async def stream_or_reconnect(response: Awaitable[Response]) -> Response:
 
 
 class SseResponse(Response):
-    """A streaming response that ends with its frames, or as soon as its client disconnects.
+    """A streaming response that ends after its frames, or as soon as its client disconnects.
 
-    Backpressure: a client that does not read delays only its own frames, because `send` waits for buffer space.
-    `presence` is entered while the response is sent.
+    A client that does not read delays only its own frames, because `send` waits for buffer space. `presence` is entered while the
+    response is sent.
     """
 
     media_type = EVENT_STREAM

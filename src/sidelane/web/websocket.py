@@ -1,4 +1,4 @@
-"""WebSocket: a job's events, one JSON message each."""
+"""WebSocket: sends each event of a job as one JSON message."""
 
 from contextlib import aclosing, suppress
 
@@ -23,7 +23,7 @@ MAX_REASON_LENGTH = 120
 
 
 async def reject_websocket(socket: WebSocket, error: SidelaneError) -> None:
-    """Close a WebSocket with an error: the code is 4000 plus the HTTP status, the reason is the problem's detail."""
+    """Close a WebSocket with an error. The code is 4000 plus the HTTP status, and the reason is the problem's detail."""
     problem = public_problem(error)
     await socket.accept()  # a browser shows neither code nor reason of a refused handshake
     await socket.close(4000 + problem.status, problem.detail.encode()[:MAX_REASON_LENGTH].decode(errors="ignore"))

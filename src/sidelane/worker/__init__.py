@@ -1,1 +1,1 @@
-"""Running jobs: the worker, its fetcher, attempts, heartbeats, child processes and isolation workers."""
+"""Execution of jobs: the worker, its fetcher, attempts, heartbeats, child processes and isolation workers."""

@@ -1,4 +1,4 @@
-"""One attempt at a job: runs its task, stops it when it has to, and ends with exactly one outcome."""
+"""One attempt of a job. An attempt runs the task, stops it if necessary, and ends with exactly one outcome."""
 
 import asyncio
 import logging
@@ -32,10 +32,10 @@ from sidelane.worker.task_channel import LoopChannel, TaskClient, ThreadChannel
 logger = logging.getLogger(__name__)
 
 KILL_TIMEOUT = 1.0
-"""Seconds beyond its grace for a child process to be killed, before its attempt is reported without it."""
+"""Seconds after its grace in which a child process is killed. After that, the attempt is reported without waiting."""
 
 REPORT_TIMEOUT = 5.0
-"""Seconds beyond its timeout and grace for the result of an attempt to be written."""
+"""Seconds after its timeout and grace in which the result of an attempt is written."""
 
 
 class StopReason(StrEnum):
@@ -52,8 +52,8 @@ class StopReason(StrEnum):
 class Runtime:
     """The parts of a worker that its attempts use.
 
-    `confirm_lease` asks the store whether a lease still holds. `on_grace_expired` is called when a task does not stop within its
-    grace. `isolated`: this is an isolation worker.
+    `confirm_lease` asks the store whether a lease is still valid. `on_grace_expired` is called when a task does not stop within its
+    grace. `isolated` is true in an isolation worker.
     """
 
     registry: Registry
@@ -69,7 +69,8 @@ class Runtime:
 
 
 class Attempt:
-    """Runs one claimed job. Its task ends when its slot is free; if the task outlives its grace, the result is reported before.
+    """Runs one claimed job. The attempt ends when its slot is free. If the job's task exceeds its grace, the result is reported
+    before that.
 
     `claimed_at` is when the claim was sent, in monotonic seconds.
     """
@@ -89,14 +90,14 @@ class Attempt:
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self._body: asyncio.Task[None] | None = None
-        self._late_finish: asyncio.Task[None] | None = None  # reports the result of a task that outlives its grace
+        self._late_finish: asyncio.Task[None] | None = None  # reports the result of a task that exceeds its grace
         self._task = runtime.registry.tasks.get(self.record.spec.task)
         self._timeout = math.inf
         self._renewed_until = math.inf
 
     @property
     def past_grace(self) -> bool:
-        """Whether its timeout and grace are over: its lease is renewed no more (rule 4)."""
+        """Whether the attempt's timeout and grace are over, so that its lease is not renewed any more (rule 4)."""
         return self._loop.time() > self._renewed_until
 
     def as_running_job(self) -> RunningJob:
@@ -110,7 +111,10 @@ class Attempt:
         return self._body
 
     def stop(self, reason: StopReason, *, grace: float | None = None) -> None:
-        """Ask the task to stop. After `grace` seconds (default: its policy's) its end is reported without it."""
+        """Ask the task to stop.
+
+        After `grace` seconds (default: those of its policy), the end of the attempt is reported without waiting.
+        """
         if self.stop_reason is not None or self.finished:
             return
         self.stop_reason = reason
@@ -183,7 +187,7 @@ class Attempt:
         return Succeeded(result)
 
     def _is_claim_old(self) -> bool:
-        """Return whether the claim is so long ago that another worker may have the job."""
+        """Return whether the claim is so old that another worker may have the job."""
         return time.monotonic() - self._claimed_at > self._runtime.settings.lease_duration / HEARTBEATS_PER_LEASE
 
     async def _check_lease(self) -> None:
@@ -193,14 +197,14 @@ class Attempt:
             raise LeaseLost
 
     async def _keep_argument_files(self, spec: JobSpec, arguments: str) -> None:
-        """Keep the files that this job's arguments name as long as this job, whatever becomes of its parent."""
+        """Keep the files that this job's arguments name as long as this job, even if its parent is removed."""
         try:
             await self._runtime.client.keep_files(spec, arguments)
         except FilesUnavailable as error:
             raise RetryLater(RETRY_DELAY) from error
 
     def _dispatch(self, task: AnyTask, dispatch: DispatchFactory, arguments: str) -> Outcome:
-        """Return the outcome that leaves the attempt to an external worker, within the task's timeout and the job's deadline."""
+        """Return the outcome that dispatches the attempt to an external worker, bounded by the task's timeout and the deadline."""
         task.decode_arguments(arguments, self.record.spec.version)  # so that wrong arguments fail and are not sent
         seconds = min(task.policy.timeout or math.inf, math.inf if self._remaining is None else self._remaining)
         if seconds <= 0:
@@ -211,7 +215,7 @@ class Attempt:
     def _emit_attempt_event(self) -> None:
         """Emit an `attempt` event so that readers discard earlier output.
 
-        Later attempts of external tasks always get it, so the numbers of their own events are offset by one.
+        Later attempts of external tasks always have this event, so the numbers of their own events are offset by one.
         """
         if self.record.attempt == 1:
             return
@@ -286,7 +290,7 @@ class Attempt:
             return
         self.finished = True
         ordinal, events = await self._events.drain()
-        self._events.closed = True  # a task that outlives its grace may still emit
+        self._events.closed = True  # a task that exceeds its grace may still emit
         outcome = add_job_context(outcome, self.record.id, self.record.attempt)
         report_end(self.record, outcome, dispatched=self._dispatched)
         self.reported = True

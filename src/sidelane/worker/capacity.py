@@ -1,4 +1,4 @@
-"""Capacity of a worker: its slots, in all and for each queue, and how they are shared among its queues."""
+"""Capacity of a worker: its slots, in total and for each queue, and how the queues share them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,14 @@ from sidelane.model.job import JobRecord
 from sidelane.tasks.internal_queues import INTERNAL_POLL_INTERVAL, INTERNAL_QUEUES, INTERNAL_SLOTS
 
 MAX_POLL_INTERVAL = 10.0
-"""Seconds after which an idle worker claims even without a notification. A lost one costs less: sweeps notify again."""
+"""Seconds after which an idle worker claims without a notification.
+
+A lost notification causes a shorter delay, because sweeps notify again.
+"""
 
 
 class WorkerCapacity:
-    """Counts the jobs that run in `total` slots; `queues` maps names to the limit of each queue (None: `total`)."""
+    """Counts the jobs that run in `total` slots. `queues` maps names to the limit of each queue (None: `total`)."""
 
     def __init__(self, total: int, queues: Mapping[str, int | None]) -> None:
         self.total = total
@@ -41,11 +44,11 @@ class WorkerCapacity:
 class WeightedQueues:
     """Shares free slots among queues by their weights while more jobs wait than there are slots.
 
-    `strict`: no shares; each queue comes before the next, in their order.
+    With `strict`, there are no shares, and each queue comes before the next, in their order.
 
     A queue that returned fewer jobs than requested counts as empty until it returns its whole share again. Empty queues come first,
-    for no more than their share; all free slots are shared among the others. So no second claim is needed to use what the empty
-    ones leave.
+    with no more than their share, and all free slots are shared among the other queues. So no second claim is needed to use slots
+    that empty queues leave free.
     """
 
     def __init__(self, weights: Mapping[str, int], *, strict: bool = False) -> None:
@@ -55,9 +58,11 @@ class WeightedQueues:
         self._credit: dict[str, int] = {}
 
     def allocate(self, free: Mapping[str, int], total: int) -> dict[str, int]:
-        """Map queues to how many jobs to request from each; `free` has the free slots of each queue, `total` those of all.
+        """Map queues to how many jobs to request from each. `free` has the free slots of each queue, and `total` those of all
+        queues.
 
-        Every queue is in the answer, in the order of the claim: queues without a share this time get what the others leave.
+        Every queue is in the answer, in the order of the claim. Queues without a share this time get the slots that the others
+        leave free.
         """
         limits = {queue: min(slots, total) for queue, slots in free.items()}
         backlogged = [queue for queue in limits if queue not in self._empty]
@@ -73,9 +78,9 @@ class WeightedQueues:
         return {**probes, **shares, **{queue: limits[queue] for queue in backlogged if queue not in shares}}
 
     def record(self, requested: Mapping[str, int], received: Mapping[str, int], *, full: bool) -> list[str]:
-        """Note how many jobs each queue returned, and return the queues that may have more.
+        """Record how many jobs each queue returned, and return the queues that may have more.
 
-        `full`: the claim filled all free slots, so it did not reach some of the queues.
+        `full` means that the claim filled all free slots, so it did not reach some of the queues.
         """
         reached = list(requested)
         if full:
@@ -111,7 +116,8 @@ class WeightedQueues:
 class QueueShare:
     """Part of a worker: slots for some queues, filled by the queues' weights.
 
-    `poll_interval` is after how many seconds it claims even without a notification; `isolated`: it claims isolated jobs only.
+    `poll_interval` is the number of seconds after which it claims without a notification. With `isolated`, it claims isolated jobs
+    only.
     """
 
     capacity: WorkerCapacity

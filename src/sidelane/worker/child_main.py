@@ -1,4 +1,4 @@
-"""Child process of `process=True` tasks: runs one attempt at a time for the worker at the other end of a socket."""
+"""Child process of `process=True` tasks. The process runs one attempt at a time for the worker at the other end of a socket."""
 
 import asyncio
 import importlib
@@ -28,7 +28,10 @@ R = TypeVar("R")
 
 
 class SocketChannel:
-    """The channel of a task in a child process: events and submits go to the worker, answers and the request to stop come back."""
+    """The channel of a task in a child process.
+
+    The channel sends events and submits to the worker, and receives answers and the request to stop.
+    """
 
     def __init__(self, writer: asyncio.StreamWriter, task: AnyTask) -> None:
         self.registry = task.lane.registry
@@ -63,7 +66,7 @@ class SocketChannel:
 
 
 class _ClosedLane:
-    """The client of a job that a child process has submitted: the lane is open in the worker only."""
+    """The client of a job that a child process has submitted. The lane is open only in the worker."""
 
     def __getattr__(self, name: str) -> Any:
         raise LaneNotOpen(
@@ -99,7 +102,7 @@ class ChildMain:
             await self._writer.drain()
 
     async def _receive(self) -> bytes:
-        """Return the worker's next message; b"" if the worker is gone, even if that left half a message."""
+        """Return the worker's next message, or b"" if the worker has exited, even in the middle of a message."""
         try:
             line = await self._reader.readline()
         except ConnectionError:
@@ -124,7 +127,7 @@ class ChildMain:
             channel.stop_requested = True
             if task.signature.is_async:
                 attempt.cancel()  # the others call `ctx.check()`
-        os._exit(0)  # the worker is gone, and so is the lease
+        os._exit(0)  # the worker has exited, so the lease will end
 
     async def _attempt(self, task: AnyTask, message: dict[str, Any], channel: SocketChannel) -> Outcome:
         registry: Registry = task.lane.registry

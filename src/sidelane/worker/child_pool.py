@@ -1,4 +1,4 @@
-"""Pool of warm child processes for tasks declared with `process=True`; a timeout kills one and affects no other job."""
+"""Pool of warm child processes for tasks declared with `process=True`. A timeout kills one process and affects no other job."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,10 @@ START_TIMEOUT = 60.0
 
 
 class ChildPool:
-    """The child processes of one worker: as many as process tasks run at once, kept warm between jobs."""
+    """The child processes of one worker.
+
+    There are as many as process tasks run concurrently, and they are kept warm between jobs.
+    """
 
     def __init__(self) -> None:
         self._idle: list[ChildProcess] = []
@@ -85,7 +88,7 @@ class ChildProcess:
         self.alive = True
 
     async def prepare(self, task: AnyTask) -> None:
-        """Have the child import a task and open its resources, once.
+        """Let the child import a task and open its resources, once.
 
         Raises `ProcessDied` if the child dies meanwhile, `ConfigurationError` if it cannot import the task.
         """
@@ -109,8 +112,8 @@ class ChildProcess:
     ) -> Outcome:
         """Run one attempt with arguments that this version of the task stored, and return its outcome.
 
-        `submit` is called for jobs that the task submits; `failures` is as for `classify_error`. Raises `ProcessDied` if the child
-        dies meanwhile.
+        `submit` is called for jobs that the task submits, and `failures` is as for `classify_error`. Raises `ProcessDied` if the
+        child dies meanwhile.
         """
         values = {each.name: getattr(context, each.name) for each in fields(context) if each.name != "channel"}
         request = {"task": task.name, "arguments": arguments, "version": version, "failures": failures}

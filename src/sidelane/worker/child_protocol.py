@@ -1,4 +1,4 @@
-"""Protocol between a worker and its child processes: one JSON object a line, never pickle."""
+"""Protocol between a worker and its child processes, with one JSON object per line. The protocol never uses pickle."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def unpack(line: bytes) -> dict[str, Any]:
 
 
 def write_line(writer: asyncio.StreamWriter, line: bytes) -> None:
-    """Write a line, unless the peer is gone, which the next read shows. uvloop raises RuntimeError if the socket was reset."""
+    """Write a line, unless the peer has exited, which the next read shows. uvloop raises RuntimeError if the socket was reset."""
     with suppress(ConnectionError, RuntimeError):
         writer.write(line)
 
@@ -36,7 +36,7 @@ def pack_event(event: NewEvent) -> bytes:
 
 
 def pack_submit(number: int, spec: JobSpec) -> bytes:
-    """Return the line by which a task submits a job; the answer has the same number."""
+    """Return the line by which a task submits a job. The answer has the same number."""
     return pack({"submit": number, "spec": dump_spec(spec)})
 
 

@@ -1,4 +1,4 @@
-"""Event buffer of one attempt: numbers its events, and holds them until the worker has written them to the log."""
+"""Event buffer of one attempt. The buffer numbers the events, and holds them until the worker has written them to the log."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from sidelane.model.job import Lease
 from sidelane.model.outcome import EventAppend
 
 MAX_BUFFERED = 1000
-"""Events an attempt may have buffered before it has to wait; this bounds its memory when the store is slow."""
+"""Maximum number of buffered events before an attempt has to wait, which bounds its memory if the store is slow."""
 
 MAX_EVENTS_PER_APPEND = 200
 MAX_BYTES_PER_APPEND = 262_144
 """Limits of one append of one attempt, so that no attempt fills a transaction (rule 16)."""
 
 MAX_BYTES_PER_RESULT = 1_048_576
-"""Bytes of the events that go with the result of an attempt."""
+"""Maximum bytes of the events that are written with the result of an attempt."""
 
 
 class LeaseLost(SidelaneError):
@@ -26,7 +26,7 @@ class LeaseLost(SidelaneError):
 class EventBuffer:
     """Events of one attempt that are not written yet, in order and numbered by the attempt's own ordinal (rule 3).
 
-    `on_pending` is called when there is something to write. `closed`: the lease was lost or the attempt has ended.
+    `on_pending` is called when there are events to write. `closed` is true if the lease was lost or the attempt has ended.
     """
 
     def __init__(self, lease: Lease, on_pending: Callable[["EventBuffer"], None]) -> None:
@@ -55,14 +55,14 @@ class EventBuffer:
             await self._wait_for_write()
 
     def next_append(self) -> EventAppend | None:
-        """Return the next events to write; None if there are none, or if others are being written."""
+        """Return the next events to write, or None if there are none, or if other events are being written."""
         if self._in_flight or not self._events:
             return None
         self._in_flight = count = self._append_size()
         return EventAppend(lease=self.lease, ordinal=self._ordinal, entries=tuple(self._events[:count]))
 
     def on_written(self, accepted: bool) -> None:
-        """Drop the events of the last append, which was written; if the lease was not `held`, close the buffer."""
+        """Drop the events of the last append. If it was not `accepted`, because the lease is lost, close the buffer."""
         del self._events[: self._in_flight]
         self._ordinal += self._in_flight
         self._in_flight = 0
@@ -79,8 +79,8 @@ class EventBuffer:
     async def drain(self) -> tuple[int, tuple[NewEvent, ...]]:
         """Return the remaining events and the ordinal of the first, to be written with the result.
 
-        Wait while they are too large for that. Events that are being written are included: a full store accepts results but no
-        appends, and ignores events that it has already (rules 3 and 22).
+        Wait while the events are too large for that. Events that are being written are included, because a full store accepts
+        results but no appends. A store ignores events that it already has (rules 3 and 22).
         """
         while sum(len(event.data) for event in self._events) > MAX_BYTES_PER_RESULT:
             await self._wait_for_write()

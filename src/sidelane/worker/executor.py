@@ -1,4 +1,4 @@
-"""Executor of task functions: turns what a function returns or yields into events and a result."""
+"""Executor of task functions. The executor turns the values that a function returns or yields into events and a result."""
 
 import asyncio
 import contextvars
@@ -52,7 +52,7 @@ async def _with_middleware(
     middleware: list[Middleware],
     threads: Executor,
 ) -> Any:
-    """Call inside the lane's middleware, with the resources that the function uses."""
+    """Call a function inside the lane's middleware, with the resources that the function uses."""
     raised: BaseException | None = None
     value: Any = None
     async with AsyncExitStack() as stack:
@@ -64,13 +64,13 @@ async def _with_middleware(
         except BaseException as error:
             raised = error
             raise
-    if raised is not None:  # a middleware suppressed it; the attempt has failed all the same
+    if raised is not None:  # a middleware suppressed it, but the attempt has failed
         raise raised
     return value
 
 
 class YieldCollector:
-    """Collects what a generator task yields: its text, and its result if it yields a `Result`."""
+    """Collects the values that a generator task yields: its text, and its result if it yields a `Result`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -143,7 +143,7 @@ async def _in_thread(threads: Executor, function: Callable[[], Any]) -> Any:
     def run() -> Any:
         try:
             return variables.run(function)
-        except StopIteration as error:  # cannot travel through a future
+        except StopIteration as error:  # a future cannot raise it
             raise RuntimeError("the task raised StopIteration") from error
 
     return await asyncio.get_running_loop().run_in_executor(threads, run)

@@ -16,9 +16,10 @@ MAX_PER_CLAIM = 100
 
 
 class JobFetcher:
-    """Claims jobs for one share of a worker: as many as there are free slots, from its queues by their weights.
+    """Claims jobs for one share of a worker. A fetcher claims as many jobs as there are free slots, from its queues by their
+    weights.
 
-    Notifications, freed slots and due times make it claim. `start` is called with each job and when its claim was sent (monotonic
+    Notifications, freed slots and due times cause a claim. `start` is called with each job and when its claim was sent (monotonic
     seconds). `on_isolated` is called after each claim with whether an isolated job waits, and returns in how many seconds to claim
     again.
     """
@@ -45,29 +46,29 @@ class JobFetcher:
         self._poll_interval = share.poll_interval
         self._isolated = share.isolated
         self._claimed_at = 0.0  # when the last claim was sent
-        self._filled = False  # the last claim returned all it asked for, so there may be more
-        self._backlogged: list[str] = []  # queues that returned all they were asked for, so they may have more
-        self._more = True  # the last claim may have left jobs behind for lack of slots
+        self._filled = False  # the last claim returned all requested jobs, so there may be more
+        self._backlogged: list[str] = []  # queues that returned all requested jobs, so they may have more
+        self._more = True  # the last claim may have left jobs because there were no free slots
         self._stopping = False
         self._ready = asyncio.Event()  # a slot was freed, or there is another reason to claim
         self._claiming = RetryUntilAvailable("claim")
 
     @property
     def error(self) -> str | None:
-        """Why nothing can be claimed, while nothing can."""
+        """Why no jobs can be claimed at the moment, or None."""
         return self._claiming.error
 
     def on_slot_free(self) -> None:
-        """Claim again if jobs may have been left behind for lack of slots."""
+        """Claim again if jobs may be waiting because there were no free slots."""
         if self._more:
             self._ready.set()
 
     def on_tasks_changed(self) -> None:
-        """Claim again: jobs of more tasks can be run now."""
+        """Claim again, because jobs of more tasks can be run now."""
         self._ready.set()
 
     def stop(self) -> None:
-        """Claim no more. A claim in flight is awaited: its answer may bring jobs for this worker."""
+        """Claim no more jobs. A claim in flight is awaited, because its answer may contain jobs for this worker."""
         self._stopping = True
         self._ready.set()
 

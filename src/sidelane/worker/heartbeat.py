@@ -44,7 +44,7 @@ class LoopCounter:
 class LoopWatchdog:
     """Measures for how long a loop has not incremented its counter. Another thread calls `blocked_for` every `interval` seconds.
 
-    A late call counts for `interval` at most: a process that was stopped as a whole, or a laptop that slept, is not blocked.
+    A late call counts for `interval` at most, because a process that was stopped as a whole, or a suspended laptop, is not blocked.
     """
 
     def __init__(self, counter: LoopCounter, interval: float) -> None:
@@ -73,7 +73,7 @@ class HeartbeatSource(Protocol):
 
 
 class Heartbeat:
-    """Renews leases every third of a lease, and at once when the store notifies that a job should stop.
+    """Renews leases every third of a lease, and immediately when the store notifies that a job should stop.
 
     `leases`, `jobs` and `info` are called in this thread; `on_statuses` is called on the main loop, with leases that are lost or
     cancelled. If the main loop is blocked for a second, the log says by what. If it has been blocked for a lease, the process
@@ -113,14 +113,14 @@ class Heartbeat:
 
     @property
     def error(self) -> str | None:
-        """Why no heartbeat reaches the store, while none does."""
+        """Why heartbeats do not reach the store at the moment, or None."""
         return self._renewing.error
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after one last heartbeat, by which the store forgets the worker. Blocks for that long."""
+        """End the thread after one last heartbeat, after which the store deletes the worker. Blocks until then."""
         self._stopping.set()
         if self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)

@@ -1,7 +1,7 @@
 """Isolation workers as seen by the worker that starts them (rule 7).
 
-A job that lost two workers may be what kills them. It runs in a separate process: one slot, with its own lease, heartbeat and
-store connection, so that no other job is lost with it. If the parent dies, the process finishes the job it runs.
+A job that lost two workers may be the cause of these losses. So the job runs in a separate process with one slot and its own lease,
+heartbeat and store connection. No other job is lost with it. If the parent dies, the process finishes its current job.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from sidelane.tasks.registry import Registry
 from sidelane.worker.child_protocol import pack, unpack, write_line
 
 MIN_PROCESSES, SLOTS_PER_PROCESS = 2, 16
-"""A worker may run one isolation worker for so many slots, and at least two."""
+"""The minimum number of isolation workers that a worker may run, and the number of slots for each further one."""
 
 START_INTERVAL = 0.5
-"""Seconds that an isolated job waits for the isolation workers there are, before another is started."""
+"""Seconds that an isolated job waits for the running isolation workers before another one is started."""
 
 IDLE_TIMEOUT = 60.0
 """Seconds without a job after which an isolation worker exits."""
 
 RETRY_DELAY = 10.0
-"""Seconds until the next start after one failed."""
+"""Seconds until the next start after a start has failed."""
 
 START_TIMEOUT = 60.0
 """Seconds for an isolation worker to import the tasks and open the store."""
@@ -46,10 +46,10 @@ class _Process:
 
 
 class IsolationWorkers:
-    """Starts isolation workers while isolated jobs wait. They exit by themselves after an idle minute."""
+    """Starts isolation workers while isolated jobs wait. Isolation workers exit by themselves after an idle minute."""
 
     def __init__(self, registry: Registry, settings: Settings, *, name: str, queues: Sequence[str], slots: int) -> None:
-        self.error: str | None = None  # why none could be started, until one can
+        self.error: str | None = None  # why no process could be started, or None
         self.running: set[asyncio.Task[None]] = set()  # one task for each process
         self._registry = registry
         self._settings = settings
@@ -63,7 +63,7 @@ class IsolationWorkers:
         self._stop_command: str | None = None  # once they should exit
 
     def on_claim(self, waiting: bool) -> float:
-        """Start a process if an isolated job waits, as the last claim said; return in how many seconds to claim again."""
+        """Start a process if an isolated job waits, according to the last claim. Return in how many seconds to claim again."""
         now = time.monotonic()
         if not waiting or self._stop_command is not None:
             self._waiting_since = None
@@ -80,11 +80,11 @@ class IsolationWorkers:
         return START_INTERVAL if len(self._processes) < self._max_processes else math.inf
 
     def drain(self) -> None:
-        """Have each finish the job it runs, claim no more and exit."""
+        """Let each isolation worker finish its current job, claim no more jobs, and exit."""
         self._send("drain")
 
     def stop_now(self) -> None:
-        """Have each release the job it runs and exit."""
+        """Let each isolation worker release its current job and exit."""
         self._send("stop")
 
     def close(self) -> None:
@@ -166,5 +166,5 @@ class IsolationWorkers:
 
 
 def _loop_package() -> str:
-    """Return the package of the running event loop, for another process to use the same."""
+    """Return the package of the running event loop, so that another process can use the same kind."""
     return type(asyncio.get_running_loop()).__module__.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Process of an isolation worker: runs isolated jobs one by one, and exits when there are none."""
+"""Process of an isolation worker. The process runs isolated jobs one by one, and exits when there are none."""
 
 import asyncio
 import importlib
@@ -49,7 +49,7 @@ async def _work(options: dict[str, Any], reader: asyncio.StreamReader, writer: a
 
 
 async def _follow_parent(reader: asyncio.StreamReader, worker: Worker) -> None:
-    """Do what the parent commands. If it is gone, finish the running job and exit."""
+    """Follow the commands of the parent. If the parent has exited, finish the running job and exit."""
     try:
         while line := await reader.readline():
             if "stop" in unpack(line):
@@ -69,7 +69,7 @@ async def _drain_when_idle(worker: Worker, seconds: float) -> None:
 
 
 def loop_factory(package: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the kind of event loop that the parent runs: asyncio's own (None), or that of another package."""
+    """Return the event loop factory of the package that the parent uses, or None for asyncio's own."""
     return None if package == "asyncio" else importlib.import_module(package).new_event_loop
 
 

@@ -1,4 +1,4 @@
-"""Outcomes of attempts: from an error to retry or failure, and the one place where ends are reported."""
+"""Outcomes of attempts. An error becomes a retry or a failure, and all ends are reported here."""
 
 import logging
 import os
@@ -63,10 +63,10 @@ class ProcessNotReady(SidelaneError):
 
 
 def classify_error(error: BaseException, *, failures: int | None, retry: Retry, registry: Registry) -> Outcome:
-    """Return the outcome of an attempt that raised `error`, after so many earlier `failures` (see `retry_or_fail`).
+    """Return the outcome of an attempt that raised `error`, after this number of earlier `failures` (see `retry_or_fail`).
 
     Clients see the problem. The error's message and traceback are for operators only, unless a problem rule, an HTTPException or
-    `PermanentFailure` made them public. That includes Sidelane's own errors, which may name files and hosts.
+    `PermanentFailure` publishes them. Sidelane's own errors are internal too, because they may name files and hosts.
     """
     if isinstance(error, RetryLater):
         return Released(error.delay)
@@ -85,9 +85,10 @@ def classify_error(error: BaseException, *, failures: int | None, retry: Retry, 
 def retry_or_fail(
     failure: Failure, error: BaseException, *, failures: int | None, retry: Retry, final: bool = False
 ) -> Failed | Retried:
-    """Return whether a failed attempt is retried, wherever it ran; `final`: it is not, whatever `retry` says.
+    """Return whether a failed attempt is retried, wherever it ran. With `final`, it is not retried, whatever `retry` is.
 
-    `failures` counts those before this one. None: the process that dispatched the job counts them, and decides on another attempt.
+    `failures` counts the earlier failures. If it is None, the process that dispatched the job counts failures, and decides on
+    another attempt.
     """
     if final or not retry.is_retryable(error):
         return Failed(failure)
@@ -106,11 +107,12 @@ def add_job_context(outcome: Outcome, job_id: str, attempt: int) -> Outcome:
 
 
 def report_end(record: JobRecord, outcome: Outcome, *, dispatched: bool = False) -> None:
-    """Report how the current attempt of a job ended: log it, a failure as a warning with its traceback.
+    """Report how the current attempt of a job ended. The end is logged, and a failure is logged as a warning with its traceback.
 
-    `dispatched`: the job came from another process, which counts its failures. Every end that a worker, an external worker or a
-    failed dispatch decides passes through here once; telemetry listens here. Ends that the store decides alone (cancelled while
-    queued, expired, lease swept) do not: they are in the answers of `Store.cancel` and `Store.sweep`.
+    With `dispatched`, the job came from another process, which counts its failures. This function is called once for every end that
+    a worker, an external worker or a failed dispatch decides, so telemetry can observe it here. The function is not called for ends
+    that the store decides alone (cancelled while queued, expired, lease swept). These ends are in the answers of `Store.cancel` and
+    `Store.sweep`.
     """
     job, task, attempt = record.id, record.spec.task, record.attempt
     if not isinstance(outcome, Succeeded) and isinstance(outcome, Failed | Retried):
@@ -142,7 +144,10 @@ def _problem(error: BaseException, registry: Registry) -> tuple[Problem, bool]:
 
 
 def _http_problem(error: BaseException) -> Problem | None:
-    """Return the problem of a FastAPI HTTPException. The core does not import FastAPI, but the task's process may have."""
+    """Return the problem of a FastAPI HTTPException.
+
+    The core does not import FastAPI, but the task's process may have imported it.
+    """
     module = sys.modules.get("starlette.exceptions")
     if module is None or not isinstance(error, module.HTTPException):
         return None
@@ -157,9 +162,9 @@ def _message(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    """Return the traceback from the task's own code on, without the frames of this package before it.
+    """Return the traceback without this package's leading frames, so that it starts in the task's own code.
 
-    An error that this package raised itself needs no traceback, only that of its cause.
+    An error that this package raised itself needs no traceback, but the traceback of its cause is returned.
     """
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith(PACKAGE_PATH):

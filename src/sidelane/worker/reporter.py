@@ -17,8 +17,8 @@ MAX_PER_CALL = 200
 class Reporter:
     """Writes events and results of attempts. While the store is unavailable it retries (rule 3).
 
-    `on_appended` is called with events that were written, `on_lost` with those whose lease was lost, `on_reported` with each result
-    and whether it counted.
+    `on_appended` is called with events that were written, `on_lost` with events whose lease was lost, and `on_reported` with each
+    result and whether it was accepted.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Reporter:
 
     @property
     def error(self) -> str | None:
-        """Why nothing can be written, while nothing can."""
+        """Why events and results cannot be written at the moment, or None."""
         return self._writing.error
 
     def on_pending(self, events: EventBuffer) -> None:

@@ -15,11 +15,11 @@ from sidelane.worker.event_buffer import EventBuffer
 R = TypeVar("R")
 
 MAX_IN_FLIGHT = 100
-"""Events that a thread may emit before it waits for the loop to have handled them."""
+"""Events that a thread may emit before it waits until the loop has handled them."""
 
 
 class TaskClient(Protocol):
-    """What running tasks need of the open lane: `client.Client`, or `NullClient` on machines without access to the store."""
+    """The client that running tasks use: `client.Client`, or `NullClient` on machines without access to the store."""
 
     @property
     def store(self) -> Store: ...
@@ -51,7 +51,7 @@ class LoopChannel:
 
 
 class ThreadChannel:
-    """The channel of a task in a thread: its events are passed to the loop, in order."""
+    """The channel of a task in a thread. The task's events are passed to the loop, in order."""
 
     def __init__(
         self, events: EventBuffer, client: TaskClient, is_stopping: Callable[[], bool], loop: asyncio.AbstractEventLoop

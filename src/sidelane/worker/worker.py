@@ -36,37 +36,37 @@ RESOURCE_RETRY_INTERVAL = 5.0
 """Seconds until a resource that failed to open is tried again."""
 
 STOP_NOW_GRACE = 0.3
-"""Seconds a task has to clean up when its worker has to stop at once."""
+"""Seconds that a task has to clean up if its worker must stop immediately."""
 
 REPORT_GRACE = 0.2
-"""Seconds beyond their grace for the results of tasks that do not stop to be written."""
+"""Seconds after their grace in which the results of tasks that do not stop are written."""
 
 EXIT_GRACE = 2.0
-"""Seconds beyond that for an isolation worker to exit."""
+"""Seconds after that in which an isolation worker exits."""
 
 logger = logging.getLogger(__name__)
 
 
 class BackgroundService(Protocol):
-    """A loop that a worker runs beside its jobs until it drains, e.g. a message receiver. It handles its own errors."""
+    """A loop that a worker runs beside its jobs until it drains, e.g. a message receiver. A service handles its own errors."""
 
     @property
     def error(self) -> str | None:
-        """What keeps it from working at the moment, in a sentence for the worker's health."""
+        """Why the service does not work at the moment, in a sentence for the worker's health."""
         ...
 
     async def run(self) -> None:
-        """Work until cancelled. Unfinished work is done again elsewhere."""
+        """Work until cancelled. Other workers repeat unfinished work."""
         ...
 
 
 class Worker:
     """Runs jobs of some queues until it is drained.
 
-    The first of `shares` is for the user's queues, and its slots are shown as the worker's; internal jobs have their own. If the
-    first share is for isolated jobs, this is an isolation worker, which opens resources when they are needed. `open_source` opens
-    the connection of the heartbeat. `on_progress` is called with each job that reports progress. `exit_when_stuck`: end the
-    process if its event loop is blocked for a lease.
+    The first of `shares` is for the user's queues, and its slots are shown as those of the worker; internal jobs have their own
+    slots. If the first share is for isolated jobs, the worker is an isolation worker, which opens resources when they are needed.
+    `open_source` opens the connection of the heartbeat. `on_progress` is called with each job that reports progress. With
+    `exit_when_stuck`, the process exits if its event loop is blocked for a lease.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Worker:
 
     @property
     def health(self) -> str:
-        """Return "ok", or a sentence on what keeps this worker from working."""
+        """Return "ok", or a sentence about why this worker does not work."""
         errors = [
             self._heartbeat.blocked,
             *(fetcher.error for fetcher in self._fetchers),
@@ -150,11 +150,11 @@ class Worker:
 
     @property
     def idle(self) -> float:
-        """For how many seconds it has run no job."""
+        """Number of seconds for which the worker has run no job."""
         return 0.0 if self._running else time.monotonic() - self._last_end
 
     def info(self) -> WorkerInfo:
-        """Describe this worker as its heartbeats do."""
+        """Return the description of this worker that its heartbeats send."""
         return WorkerInfo(
             id=self.id, name=self.name, host=socket.gethostname(), pid=os.getpid(),
             queues={name: limit for capacity in self._capacities for name, limit in capacity.queues.items()}, tasks=self._tasks(),
@@ -163,13 +163,13 @@ class Worker:
         )  # fmt: skip
 
     def drain(self) -> None:
-        """Claim no more, let running jobs finish for `shutdown_timeout` seconds, release the rest, and end."""
+        """Claim no more jobs, let running jobs finish for `shutdown_timeout` seconds, release the remaining jobs, and end."""
         self._drain.set()
         if self._opening_resources is not None:
             self._opening_resources.reschedule(0.0)
 
     def stop_now(self) -> None:
-        """Release all running jobs at once, and end."""
+        """Release all running jobs immediately, and end."""
         self._stop_now.set()
         self.drain()
 
@@ -225,7 +225,7 @@ class Worker:
             logger.error("the last results of worker %s did not reach the store; its leases will expire", self.name)
 
     async def _wait_for_jobs(self, seconds: float) -> None:
-        """Wait until nothing runs, `seconds` have passed, or everything has to stop now."""
+        """Wait until no job runs, `seconds` have passed, or all jobs must stop now."""
         stop_now = asyncio.create_task(self._stop_now.wait())
         end = time.monotonic() + seconds
         while self._busy and not stop_now.done() and (left := end - time.monotonic()) > 0:
@@ -245,7 +245,10 @@ class Worker:
         logger.info("worker %s has stopped", self.name)
 
     async def _open_resources_at_start(self) -> None:
-        """Open the resources before the first claim, unless drained meanwhile. The task that opens them has to close them."""
+        """Open the resources before the first claim, unless drained meanwhile.
+
+        The asyncio task that opens the resources must close them.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None) as self._opening_resources:
                 for task in set(self._registry.tasks.values()):
@@ -269,14 +272,14 @@ class Worker:
         return known
 
     async def _confirm_lease(self, lease: Lease) -> bool:
-        """Ask the store whether a lease still holds."""
+        """Ask the store whether a lease is still valid."""
         statuses = await self._confirming.call(
             lambda: self._source.heartbeat(self.info(), [lease], lease=self._settings.lease_duration)
         )
         return statuses is not None and statuses[0] is not LeaseStatus.LOST
 
     def _on_grace_expired(self) -> None:
-        """Exit with a task that outlives its grace: it would keep the only slot."""
+        """Exit if a task exceeds its grace, because it would keep the only slot."""
         if self._isolated:
             self.stop_now()
 
@@ -334,7 +337,7 @@ class Worker:
 
 @asynccontextmanager
 async def run_in_background(worker: Worker) -> AsyncIterator[Worker]:
-    """Run a worker in this process for as long as the block; then drain it."""
+    """Run a worker in this process during the block, then drain the worker."""
     running = asyncio.create_task(worker.run(), name=worker.id)
     running.add_done_callback(_log_crash)
     try:
@@ -345,6 +348,6 @@ async def run_in_background(worker: Worker) -> AsyncIterator[Worker]:
 
 
 def _log_crash(ended: "asyncio.Task[None]") -> None:
-    """Log at once that a worker crashed: the block that awaits it may take days."""
+    """Log immediately that a worker crashed, because the block that awaits the worker may take days."""
     if not ended.cancelled() and (error := ended.exception()) is not None:
         logger.critical("%s has crashed and runs no more jobs", ended.get_name(), exc_info=error)

@@ -27,7 +27,7 @@ class BatchView(Protocol):
 
 
 class BatchLines:
-    """Prints one line of JSON for each change; the last is the end."""
+    """Prints one line of JSON for each change; the last line is the end."""
 
     def __enter__(self) -> Self:
         return self
@@ -40,7 +40,7 @@ class BatchLines:
 
 
 class BatchProgress:
-    """Shows a live bar of the jobs by state. It stays on the screen when the batch has ended."""
+    """Shows a live bar of the jobs by state. The bar stays on the screen when the batch has ended."""
 
     def __init__(self) -> None:
         self._console = stderr()

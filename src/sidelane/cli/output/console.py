@@ -48,7 +48,7 @@ def _console(*, stderr: bool) -> Console:
 
 
 def interactive(console: Console) -> bool:
-    """Return whether a console is a terminal. Colours do not tell, because they can be forced for a file too."""
+    """Return whether a console is a terminal. Colours do not show this, because colours can be forced for a file too."""
     return console.file.isatty()
 
 

@@ -139,7 +139,7 @@ def _position(position: QueuePosition | None) -> str:
 
 
 def _limits(record: JobRecord) -> Text:
-    """Return the limits of a job, one per line, and mark the one that it waits for."""
+    """Return the limits of a job, one per line, and mark the limit that the job waits for."""
     lines = []
     for limit in record.spec.limits:
         size = f"{limit.max:,} at once" if limit.window is None else f"{limit.max:,} per {duration(limit.window)}"
@@ -151,7 +151,7 @@ def _limits(record: JobRecord) -> Text:
 
 
 def _source(source: str) -> str:
-    """Return where an argument comes from that is filled in when the job starts."""
+    """Return the source of an argument that is filled in when the job starts."""
     if source.startswith(BATCH):
         return f"end of batch {source.removeprefix(BATCH)}"
     return SOURCES.get(source, source)
@@ -191,7 +191,7 @@ def _when(at: float | None, now: float) -> str:
 
 
 def _json(text: str) -> RenderableType:
-    """Return JSON on several lines; a string as it is."""
+    """Return JSON on several lines, but a string unchanged."""
     value = json.loads(text)
     return Text(value) if isinstance(value, str) else _document(value)
 

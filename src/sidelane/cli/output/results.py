@@ -1,4 +1,4 @@
-"""Results of actions: per item, in bulk with live progress, and the confirmation before them."""
+"""Results of actions, per item or in bulk with live progress, and the confirmation before an action."""
 
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -59,7 +59,7 @@ class BulkProgress:
         self.errors: dict[str, str] = {}
 
     async def track(self, chunks: AsyncIterator[Mapping[str, str]]) -> None:
-        """Count the items of each chunk, which maps ids to error messages, empty if the action succeeded."""
+        """Count the items of each chunk. A chunk maps ids to error messages, which are empty if the action succeeded."""
         console = stderr()
         with console.status(self._summary()) if interactive(console) else nullcontext() as status:
             async for chunk in chunks:

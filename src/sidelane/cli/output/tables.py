@@ -19,7 +19,7 @@ MIN_WIDTH = 16
 class Columns:
     """The columns of a table.
 
-    Without enough space, `droppable` columns are dropped in this order. `shrinkable` columns are cut and `wrapping` ones
+    Without enough space, `droppable` columns are dropped in this order, `shrinkable` columns are cut, and `wrapping` columns are
     wrapped. `numbers` are aligned to the right.
     """
 

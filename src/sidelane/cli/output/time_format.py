@@ -1,4 +1,4 @@
-"""Times and durations as people write them."""
+"""Times and durations in readable form."""
 
 import re
 from datetime import UTC, datetime

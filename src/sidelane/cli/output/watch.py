@@ -47,7 +47,7 @@ async def watch_job(client: Client, job_id: str, view: WatchView) -> State:
 
 
 class JsonView:
-    """Prints one line of JSON for the job and for each event; the last is the end."""
+    """Prints one line of JSON for the job and for each event; the last line is the end."""
 
     def begin(self, record: JobRecord, lookup: WorkerLookup) -> None:
         data = {**job_document(record), "has_worker": lookup.has_worker, "notice": lookup.notice or None}

@@ -1,1 +1,1 @@
-"""The store on Redis or Valkey: many machines on one server, each verb one script that runs as a whole or not at all."""
+"""The store on Redis or Valkey, for many machines on one server. Each verb is one script that runs completely or not at all."""

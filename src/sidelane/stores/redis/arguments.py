@@ -38,7 +38,7 @@ Argument = str | int
 
 
 def new_job(spec: JobSpec) -> list[Any]:
-    """Return the arguments of one new job: id, spec text, and the fields that scripts decide by."""
+    """Return the arguments of one new job: id, spec text, and the fields that scripts use for decisions."""
     return [spec.id, _spec_text(spec, "id"), fields_of(spec)]
 
 
@@ -126,7 +126,7 @@ def report_fields(report: AttemptResult) -> list[Any]:
 
 
 def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) -> list[Argument]:
-    """The arguments of a claim; `watcher` waits for jobs of the `watched` queues, if any are."""
+    """Return the arguments of a claim. `watcher` waits for jobs of the `watched` queues, if there are any."""
     isolated = int(request.isolated)
     fields: list[Argument] = [request.worker, request.request, request.limit, repr(request.lease), isolated]
     fields.append(-1 if request.tasks is None else len(request.tasks))

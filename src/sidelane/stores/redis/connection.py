@@ -33,7 +33,7 @@ _REPLICATED_VERBS = frozenset(
         "upsert_schedule", "fire", "set_schedule_enabled", "delete_schedule",
     }
 )  # fmt: skip
-"""Verbs whose writes must reach the replicas that the URL asks for."""
+"""Verbs whose writes must reach the number of replicas that the URL requires."""
 
 # WAIT covers only writes on the same connection. A repeated call may write nothing, so this key is written before WAIT.
 _REPLICATION_MARK = "#!lua flags=allow-oom\nredis.call('SET', KEYS[1] .. ':replication_mark', '')"
@@ -70,13 +70,13 @@ class ConnectionPool:
             self._idle.append(connection)
 
     async def close_idle(self) -> None:
-        """Close idle connections. If one connection broke, they may have broken too."""
+        """Close idle connections. If one connection broke, idle connections may have broken too."""
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.disconnect(nowait=True)
 
     async def disconnect(self) -> None:
-        """Close all connections at once. Calls in progress fail."""
+        """Close all connections immediately. Calls in progress fail."""
         self._closed = True
         for connection in list(self._busy):
             await connection.disconnect(nowait=True)
@@ -114,7 +114,7 @@ class Server:
         return await self.retry(lambda: self._execute(arguments))
 
     async def retry(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make a call, and repeat it for `RETRY_TIMEOUT` seconds while the server cannot be reached."""
+        """Send a call, and repeat it for `RETRY_TIMEOUT` seconds while the server cannot be reached."""
         if self._closed:
             raise StoreUnavailable("The store is closed.")
         future = asyncio.get_running_loop().create_future()

@@ -14,14 +14,14 @@ from sidelane.stores.redis.errors import is_transient, translate_errors
 from sidelane.stores.redis.url import Endpoint, RedisUrl
 
 QUERY_TIMEOUT = 1.0
-"""Seconds until a server that is asked for the primary counts as unavailable."""
+"""Seconds after which a server that is queried for the primary counts as unavailable."""
 
 
 class Discovery(Protocol):
     """Finds the primary."""
 
     async def locate(self, previous_error: Exception | None) -> Endpoint:
-        """Return the primary, after `previous_error` from the last one. Raises redis-py's errors and `StoreMisconfigured`."""
+        """Return the primary, after `previous_error` from the last primary. Raises redis-py's errors and `StoreMisconfigured`."""
         ...
 
 
@@ -33,7 +33,7 @@ def discovery_for(url: RedisUrl) -> Discovery:
 
 
 class SingleServer:
-    """The one server that the URL names. If it is a cluster node, it leads to the others."""
+    """The only server that the URL names. If the server is a cluster node, the other nodes are found through it."""
 
     def __init__(self, url: RedisUrl) -> None:
         self._url = url
@@ -144,7 +144,7 @@ def read_info(answer: object) -> dict[str, str]:
 
 
 def _shuffled(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
-    """Return endpoints in random order, so that one with outdated information is not always asked first."""
+    """Return endpoints in random order, so that a server with outdated information is not always queried first."""
     return random.sample(endpoints, len(endpoints))
 
 

@@ -1,4 +1,4 @@
-"""Translation of server errors into store errors: one sentence that names the store and what to do."""
+"""Translation of server errors into store errors, each with one sentence that names the store and what to do."""
 
 import ssl
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ TRANSIENT_ERRORS = (
     exceptions.ClusterDownError,  # MASTERDOWN too
     exceptions.TryAgainError,
 )
-"""Errors after which a call is retried: the connection broke, or another server is or will be the primary."""
+"""Errors after which a call is retried, because the connection broke, or another server is or will be the primary."""
 
 _TRANSIENT_PREFIXES = ("NOREPLICAS", "UNBLOCKED")
 
@@ -95,7 +95,7 @@ _BY_PREFIX: tuple[tuple[str, type[StoreError], str], ...] = (
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise any error of a driver or event loop as one of redis-py, an `OSError` or a `StoreError`.
+    """Raise any error of a driver or event loop as an error of redis-py, an `OSError` or a `StoreError`.
 
     For example, uvloop raises `RuntimeError` on a write to a connection that was reset.
     """
@@ -122,7 +122,7 @@ def store_error(error: Exception, name: str) -> StoreError:
 
 
 def is_transient(error: Exception) -> bool:
-    """Return True if a call that raised `error` should be retried at once."""
+    """Return True if a call that raised `error` should be retried immediately."""
     error = _root_cause(error)
     if isinstance(error, tuple(kind for kind, _ in _PERMANENT)):
         return False
@@ -130,7 +130,7 @@ def is_transient(error: Exception) -> bool:
 
 
 def _root_cause(error: Exception) -> Exception:
-    """Return the error that redis-py wrapped: it reports every error while connecting as `ConnectionError`."""
+    """Return the error that redis-py wrapped, because it reports every error while connecting as `ConnectionError`."""
     inner = error.__cause__ or error.__context__
     if type(error) is exceptions.ConnectionError and isinstance(inner, exceptions.RedisError | ssl.SSLError):
         return inner

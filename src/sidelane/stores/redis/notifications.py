@@ -1,7 +1,8 @@
-"""Notifications over pub/sub: one connection for all topics of a store. It reconnects by itself and then wakes every watch.
+"""Notifications over pub/sub: one connection for all topics of a store. The connection reconnects by itself and then wakes every
+watch.
 
-All jobs share one channel, whose messages list the changed jobs. Queues use a channel per watcher, because a new job wakes one
-watcher only (rule 22). Any other topic has its own channel.
+All jobs share one channel, whose messages list the changed jobs. Queues use a channel per watcher, because a new job wakes only one
+watcher (rule 22). Any other topic has its own channel.
 """
 
 import asyncio
@@ -24,10 +25,13 @@ from sidelane.stores.redis.url import RedisUrl
 from sidelane.stores.subscription import TopicSubscription
 
 CONFIRM_TIMEOUT = 1.0
-"""Seconds for which a new watch waits for the server's confirmation; after that it begins with a hint."""
+"""Seconds for which a new watch waits for the server's confirmation. After that, the watch begins with a hint."""
 
 PING_INTERVAL = 30.0
-"""Seconds without a message after which the server gets a PING; after as many again the connection counts as broken."""
+"""Seconds without a message after which the server gets a PING.
+
+Without a reply for the same time, the connection counts as broken.
+"""
 
 _RECONNECT_DELAY = (0.05, 0.25)  # seconds, at random
 
@@ -52,7 +56,7 @@ class Channel:
 
 
 class Notifier:
-    """All watches of one store. The first one opens the connection."""
+    """All watches of one store. The first watch opens the connection."""
 
     def __init__(self, url: RedisUrl, server: Server) -> None:
         self._url = url
@@ -124,7 +128,10 @@ class Notifier:
         return True
 
     async def _set_watched(self, queues: list[str], watched: bool = True) -> None:
-        """Start or stop waking this watcher for jobs of some queues. If the server is unavailable, the next claim does it."""
+        """Start or stop waking this watcher for jobs of some queues.
+
+        If the server is unavailable, the next claim makes this change.
+        """
         if queues:
             with suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(CONFIRM_TIMEOUT):
@@ -229,10 +236,10 @@ class Notifier:
         elif kind == "sunsubscribe" and channel.watches and not channel.pending:
             raise exceptions.ConnectionError(
                 "the store has moved to another node"
-            )  # not an answer to an unsubscribe of ours
+            )  # not an answer to one of our unsubscribe commands
 
     def _confirm(self, name: str, channel: Channel) -> None:
-        """Record that the server sends the messages of a channel from now on."""
+        """Record that the server has confirmed the subscription to a channel."""
         if not channel.watches:
             del self._channels[name]
             return

@@ -18,7 +18,7 @@ class ServerInfo(NamedTuple):
 
 
 async def check_server(server: Server, prefix: str, name: str) -> ServerInfo:
-    """Return what the server is. Raises `StoreMisconfigured` if the server or its keys cannot be used."""
+    """Return information about the server. Raises `StoreMisconfigured` if the server or its keys cannot be used."""
     info = read_info(await server.command("INFO"))
     version = info.get("redis_version", "0")
     if tuple(int(number) for number in version.split(".")[:2]) < MIN_VERSION:
@@ -53,7 +53,7 @@ async def _check_schema(server: Server, key: str, name: str) -> None:
 
 
 async def _appendfsync_setting(server: Server) -> str:
-    """Return the appendfsync setting; empty if the server does not allow CONFIG."""
+    """Return the appendfsync setting, or an empty text if the server does not allow CONFIG."""
     try:
         answer = await server.command("CONFIG", "GET", "appendfsync")
     except StoreError:  # hosted servers often forbid it

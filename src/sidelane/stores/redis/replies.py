@@ -97,12 +97,12 @@ class Row(NamedTuple):
 
 
 def load_row(packed: str) -> Row:
-    """Unpack a row. The reply is decoded as text, so bytes that are not UTF-8 come as surrogates."""
+    """Unpack a row. The reply is decoded as text, so bytes that are not UTF-8 become surrogates."""
     return Row._make(unpackb(packed.encode(errors="surrogateescape")))
 
 
 def record_of(answer: Sequence[Any]) -> JobRecord:
-    """Decode what `job_reply.lua` returns."""
+    """Decode the reply of `job_reply.lua`."""
     return _record(answer, load_row(answer[1]))
 
 
@@ -155,7 +155,7 @@ def _limits(text: str, keys: Sequence[str]) -> tuple[Limit, ...]:
 
 @lru_cache(maxsize=10_000)
 def _limit(text: str, index: int, key: str) -> Limit:
-    """Decode one limit of a row. Cached, because the jobs of a task share it."""
+    """Decode one limit of a row. The result is cached, because the jobs of a task share the limit."""
     return replace(load_limits(text)[index], key=key)
 
 
@@ -167,7 +167,7 @@ def lookup_of(job_id: str, answer: Any) -> JobRecord | Tombstone | None:
 
 
 def submission_of(spec: JobSpec, answer: Any, now: float) -> Submission | Rejection:
-    """Decode the reply to `submit`. For a new job it holds the sequence and, if the job is delayed, the due time."""
+    """Decode the reply to `submit`. For a new job, the reply contains the sequence and, if the job is delayed, the due time."""
     due = None
     if isinstance(answer, list):
         if isinstance(answer[0], list):
@@ -211,7 +211,7 @@ def requeued_of(answer: Any) -> JobRecord | Rejection | None:
 
 
 def batch_record_of(answer: Sequence[Any]) -> BatchRecord:
-    """Decode what `batches.lua` returns."""
+    """Decode the reply of `batches.lua`."""
     text, submitted, sealed, total, succeeded, failed, cancelled, ends, ended = answer
     return BatchRecord(
         spec=load_batch(text),
@@ -258,7 +258,7 @@ def _claimed(answer: Sequence[Any], now: float) -> Claimed:
 
 
 def event_page_of(job_id: str, answer: Sequence[Any]) -> EventPage:
-    """Decode one reply to `read`. The end event of a finished job is not in the log; it is built from the row."""
+    """Decode one reply to `read`. The end event of a finished job is not in the log, but is built from the row."""
     code, last, gap, after, epoch, ended, problem, result, lines = answer
     events = [_event(job_id, number, line) for number, line in enumerate(lines, after + 1)]
     if code >= 0:
@@ -293,7 +293,7 @@ def limit_stats_of(answer: Sequence[Any]) -> LimitStats:
 
 
 def matches_labels(record: JobRecord, query: Query) -> bool:
-    """Return True if a job has the labels of a query; scripts check the other conditions."""
+    """Return True if a job has the labels of a query. Scripts check the other conditions."""
     return all(record.spec.labels.get(name) == value for name, value in query.labels.items())
 
 

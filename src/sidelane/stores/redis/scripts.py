@@ -20,7 +20,7 @@ _TOKENS = re.compile(r"'[^'\n]*'|--.*|\b[A-Z_]+\b")
 
 
 class Script(NamedTuple):
-    """One script: its text and its SHA-1 digest, by which the server runs it."""
+    """One script, with its text and its SHA-1 digest, by which the server runs it."""
 
     verb: str
     text: str

@@ -1,4 +1,4 @@
-"""`RedisStore`, the store contract on Redis: one script per verb. Calls too large for one script run in chunks."""
+"""`RedisStore`, the store contract on Redis, with one script per verb. Calls that are too large for one script run in chunks."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -205,13 +205,13 @@ class RedisStore:
         await self._server.close()
 
     async def _read(self, reads: Sequence[Sequence[str | int]]) -> list[Any]:
-        """Read several logs in one call: readers of a worker's jobs wake together when it writes its events."""
+        """Read several logs in one call, because the readers of a worker's jobs wake together when the worker writes its events."""
         fields = [field for each in reads for field in each]
         answers: list[Any] = await self._server.run("read", _MAX_READ_SIZE, len(reads), *fields)
         return answers
 
     async def _run_ids(self, verb: str, ids: Sequence[str], *before: str) -> list[Any]:
-        """Run a verb whose last arguments are ids, in chunks. `before` goes first in every chunk."""
+        """Run a verb whose last arguments are ids, in chunks. Every chunk begins with `before`."""
         answers: list[Any] = []
         size = sum(map(len, before))  # which each item may store
         for chunk, _ in chunks(ids, lambda _id: Cost(1, size)):
@@ -219,7 +219,7 @@ class RedisStore:
         return answers
 
     async def _scan(self, *prefixes: str) -> set[str]:
-        """Scan the store's keys for some prefixes. Returns what follows the prefix in each key."""
+        """Scan the store's keys for some prefixes. Returns the part of each key after the prefix."""
         found: set[str] = set()
         for prefix in prefixes:
             start, cursor = f"{self._prefix}:{prefix}", "0"
@@ -246,5 +246,5 @@ class RedisStore:
 
 
 def _storable(spec: JobSpec) -> JobSpec:
-    """Return the spec as reads will return it: lone surrogates in its arguments are escaped."""
+    """Return the spec as reads will return it, with escaped lone surrogates in its arguments."""
     return spec if is_storable(spec.arguments) else replace(spec, arguments=escape_surrogates(spec.arguments))

@@ -13,10 +13,10 @@ from sidelane.model.errors import ConfigurationError
 DEFAULT_NAME = "sidelane"
 CONNECT_TIMEOUT = 2.0
 RESPONSE_TIMEOUT = 5.0
-"""Seconds until a server that does not respond counts as unavailable."""
+"""Seconds after which a server that does not respond counts as unavailable."""
 
 Topology = Literal["server", "sentinel", "cluster"]
-"""What the hosts are: the server itself, its sentinels, or nodes of its cluster."""
+"""Kind of the hosts in a URL: the server itself, its sentinels, or nodes of its cluster."""
 
 Endpoint = dict[str, Any]
 """The connection options that differ from server to server, e.g. host and port."""
@@ -46,7 +46,7 @@ class RedisUrl:
     def parse(cls, url: str) -> "RedisUrl":
         """Parse a URL. Raises `ConfigurationError`.
 
-        Options are those of redis-py, and `name`, `wait`, `sentinel_username` and `sentinel_password`.
+        The options are those of redis-py, and `name`, `wait`, `sentinel_username` and `sentinel_password`.
         """
         scheme, _, rest = url.partition("://")
         transport, _, scheme_topology = scheme.partition("+")
@@ -94,7 +94,7 @@ class RedisUrl:
 
 
 def _split_service(path: str, topology: str, redacted: str) -> tuple[str, str]:
-    """Split a path into the sentinels' service, if any, and the rest."""
+    """Split a path into the sentinels' service, if any, and the remaining path."""
     if topology != "sentinel":
         return "", path
     service, slash, database = path.removeprefix("/").partition("/")

@@ -1,1 +1,1 @@
-"""Store in one SQLite file: no server, several processes, durable once a call returns."""
+"""Store in one SQLite file, without a server and for several processes. Writes are durable when a call returns."""

@@ -1,6 +1,6 @@
 """Batches: `open_batch`, `seal_batch`, `get_batch`, and the counts of finished jobs.
 
-A job is counted in the step that finishes it, and the last one finishes the batch (rule 16).
+A job is counted in the step that finishes it, and the last job finishes the batch (rule 16).
 """
 
 from dataclasses import replace
@@ -18,14 +18,14 @@ _ADD = {State.SUCCEEDED: SQL.add_succeeded, State.FAILED: SQL.add_failed, State.
 
 
 def open_batch(tx: Transaction, spec: BatchSpec) -> BatchRecord:
-    """Insert a batch, or return the one of this id. Raises `JobRefused` if its follow-ups are invalid."""
+    """Insert a batch, or return the existing batch with this id. Raises `JobRefused` if its follow-ups are invalid."""
     check_batch(spec)
     tx.execute(SQL.open, spec.id, dump_batch(spec), spec.retention, tx.now)
     return _existing(tx, spec.id)
 
 
 def seal_batch(tx: Transaction, batch_id: str) -> BatchRecord | None:
-    """Let no more jobs join, and finish the batch if all of its jobs are finished."""
+    """Close a batch to new jobs, and finish the batch if all its jobs are finished."""
     if tx.execute(SQL.seal, batch_id):
         tx.changes.batches.add(batch_id)
         _finish_if_complete(tx, batch_id)
@@ -38,7 +38,7 @@ def get_batch(tx: Transaction, batch_id: str) -> BatchRecord | None:
 
 
 def count_finished(tx: Transaction, batch_id: str, state: State) -> None:
-    """Count a finished job of a batch; the last one of a sealed batch finishes the batch."""
+    """Count a finished job of a batch. The last job of a sealed batch finishes the batch."""
     tx.execute(_ADD[state], batch_id, 1)
     tx.changes.batches.add(batch_id)
     _finish_if_complete(tx, batch_id)
@@ -52,7 +52,7 @@ def reopen(tx: Transaction, batch_id: str, state: State) -> None:
 
 
 def prune(tx: Transaction, limit: int) -> bool:
-    """Remove up to `limit` batches whose retention has passed; return whether there may be more."""
+    """Remove up to `limit` batches whose retention has passed. Return whether there may be more."""
     removable = tx.all(SQL.removable, tx.now, limit)
     tx.execute_many(SQL.remove, removable)
     return len(removable) == limit

@@ -1,6 +1,7 @@
-"""Jobs blocked on a limit: they leave their user queues until the limit has capacity again (rule 14).
+"""Jobs that are blocked on a limit. Blocked jobs leave their user queues until the limit has capacity again (rule 14).
 
-An unblocked job is ready again, and capacity is reserved for it until it starts. If no worker claims it, the sweep unblocks others.
+An unblocked job is ready again, and capacity is reserved for it until it starts. If no worker claims the job, the sweep unblocks
+others.
 """
 
 from collections.abc import Iterable
@@ -15,11 +16,11 @@ from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
 
-_MAX_UNBLOCKED = 200  # jobs unblocked at once, or read to find some whose queues are not paused
+_MAX_UNBLOCKED = 200  # jobs unblocked together, or read to find some whose queues are not paused
 
 
 def block(tx: Transaction, hits: Iterable[tuple[int, LimitHit]]) -> None:
-    """Block jobs on the limits that they exceed. Their users' shares are not charged."""
+    """Block jobs on the limits that they exceed. The shares of the jobs' users do not change."""
     user_queues = set[fair_queue.UserQueue]()
     for seq, hit in hits:
         limit_id = hit.limit.id
@@ -35,7 +36,7 @@ def block(tx: Transaction, hits: Iterable[tuple[int, LimitHit]]) -> None:
 
 
 def release_slots(tx: Transaction, row: Row, *, finished: bool) -> None:
-    """Release the slots of a job that stops running or has `finished`; blocked jobs are unblocked after the call.
+    """Release the slots of a job that stops running or has `finished`. Blocked jobs are unblocked after the call.
 
     `row` is the job before that step, which is already in the table.
     """
@@ -67,9 +68,9 @@ def unblock(tx: Transaction, limit_ids: Iterable[str]) -> None:
 
 
 def unblock_beyond_reserved(tx: Transaction, maximum: int) -> None:
-    """Unblock up to `maximum` jobs although capacity is reserved for others, which no worker may ever claim.
+    """Unblock up to `maximum` jobs, although capacity is reserved for other jobs, which perhaps no worker ever claims.
 
-    Each call doubles the number of unblocked jobs, so that those of paused queues or unknown tasks are soon passed.
+    Each call doubles the number of unblocked jobs, so that jobs of paused queues or unknown tasks are soon skipped.
     """
     for (limit_id,) in tx.all(SQL.with_unblocked_and_blocked, maximum):
         limit = _limit_of_first(tx, limit_id)
@@ -80,7 +81,7 @@ def unblock_beyond_reserved(tx: Transaction, maximum: int) -> None:
 
 
 def unblock_due(tx: Transaction, maximum: int) -> bool:
-    """Unblock up to `maximum` jobs of rates that are due; return whether there may be more."""
+    """Unblock up to `maximum` jobs of rates that are due. Return whether there may be more."""
     due = tx.all(SQL.due_rates, tx.now, maximum)
     more = len(due) == maximum
     for found in due:
@@ -91,7 +92,7 @@ def unblock_due(tx: Transaction, maximum: int) -> bool:
 
 
 def next_unblock(tx: Transaction, queue: str) -> float | None:
-    """Return when a rate may unblock the next job of a queue, or when to ask again."""
+    """Return when a rate may unblock the next job of a queue, or when to check again."""
     at: float | None = tx.scalar(SQL.next_unblock, queue)
     return at
 
@@ -109,7 +110,7 @@ def _unblock_at_rate(tx: Transaction, found: tuple[Any, ...], maximum: int) -> i
 
 
 def _limit_of_first(tx: Transaction, limit_id: str) -> Limit | None:
-    """Return a limit as declared by the first job that waits for it; None if no job waits."""
+    """Return a limit as declared by the first job that waits for it, or None if no job waits."""
     found = tx.first(SQL.first_blocked, limit_id)
     if found is None:
         return None
@@ -117,7 +118,7 @@ def _limit_of_first(tx: Transaction, limit_id: str) -> Limit | None:
 
 
 def _unblock_first(tx: Transaction, limit_id: str, count: int) -> int:
-    """Unblock the first jobs that wait for a limit, those of paused queues last; return how many there were."""
+    """Unblock the first jobs that wait for a limit, those of paused queues last. Return their number."""
     found = tx.all(SQL.blocked, limit_id, count)
     if any(paused for *_, paused in found):
         found = sorted(tx.all(SQL.blocked, limit_id, max(count, _MAX_UNBLOCKED)), key=itemgetter(-1))[:count]

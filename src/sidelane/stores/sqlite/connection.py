@@ -36,7 +36,7 @@ class Database:
         self._file: tuple[int, int] | None = None  # device and inode of the opened file
 
     def open_writer(self) -> apsw.Connection:
-        """Open the writing connection, after checking the version of SQLite and the file."""
+        """Check the version of SQLite and the file, then open the writing connection."""
         check_version(apsw.sqlite_lib_version())
         self._check_folder()
         with translate_errors(self.path):
@@ -97,7 +97,7 @@ class Database:
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _prepare(self, connection: apsw.Connection) -> None:
-        """Create the schema in an empty file; refuse the file of another program or another schema version."""
+        """Create the schema in an empty file. Refuse the file of another program or another schema version."""
         version = self._version(connection)
         if connection.readonly("main"):
             raise apsw.ReadOnlyError("the file may not be written")
@@ -162,7 +162,7 @@ def roll_back(connection: apsw.Connection) -> None:
 def retry_while_busy(step: Callable[[], T], timeout: float) -> T:
     """Repeat a step about every millisecond while another process holds the lock, for at most `timeout` seconds.
 
-    SQLite's own busy timeout starves some writers (for over two seconds with four writers); a short, jittered wait does not.
+    SQLite's own busy timeout starves some writers, for over two seconds with four writers. A short, jittered wait does not.
     """
     deadline = time.monotonic() + timeout
     while True:

@@ -50,9 +50,9 @@ def insert(tx: Transaction, new: Sequence[tuple[JobSpec, AppliedLimits]]) -> Non
 
 
 def insert_if_absent(tx: Transaction, specs: Sequence[JobSpec]) -> None:
-    """Insert those jobs whose ids and unique keys are free, and skip the others: no caller waits for an answer.
+    """Insert jobs whose ids and unique keys are free, and skip all other jobs, because no caller waits for an answer.
 
-    They join their batch if it still accepts jobs.
+    The inserted jobs join their batch if it still accepts jobs.
     """
     for spec in specs:
         if tx.first(SQL.exists, spec.id, spec.user or "", spec.unique):
@@ -62,7 +62,7 @@ def insert_if_absent(tx: Transaction, specs: Sequence[JobSpec]) -> None:
 
 
 def return_to_queue(tx: Transaction, row: Row, *, delay: float = 0.0, finished_nonce: str | None = None) -> None:
-    """Queue a job for its next attempt, with the counts and log position of `row`; its lease ends."""
+    """Queue a job for its next attempt, with the counts and log position of `row`. The job's lease ends."""
     state, due, duration = (DELAYED, tx.now + delay, delay) if delay > 0 else (READY, tx.now, None)
     tx.execute(
         SQL.return_to_queue,
@@ -78,7 +78,7 @@ def return_to_queue(tx: Transaction, row: Row, *, delay: float = 0.0, finished_n
 
 
 def promote_due(tx: Transaction, queue: str, limit: int) -> int:
-    """Make up to `limit` delayed jobs of a queue ready that are due, and return how many there were."""
+    """Make up to `limit` delayed jobs of a queue ready that are due, and return the number of these jobs."""
     found = tx.all(SQL.due, queue, tx.now, limit)
     for seq, job_id, isolated, priority, user in found:
         tx.execute(SQL.promote, seq)

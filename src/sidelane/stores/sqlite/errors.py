@@ -1,4 +1,4 @@
-"""Errors of SQLite as errors of the store: one sentence that names the file and what to do."""
+"""Translation of SQLite errors into store errors, each with one sentence that names the file and what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

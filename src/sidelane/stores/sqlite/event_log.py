@@ -1,7 +1,7 @@
 """Event log of a job: `append`, `read`, `read_last`, and writing events (rule 17).
 
-Event numbers have no gaps. A new epoch marks where the log may have lost its tail in a crash, so that later numbers cannot be
-confused with lost ones. The end event of a finished job has no row: its number, time and data follow from the job's row.
+Event numbers have no gaps. A new epoch marks where a crash may have lost the last events, so that later numbers cannot be confused
+with lost ones. The end event of a finished job has no row. The number, time and data of this event are derived from the job's row.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,11 +19,11 @@ from sidelane.stores.sqlite.sql import Transaction, statements
 SQL = statements(__file__)
 
 MAX_PAGE_BYTES = 262_144
-"""Maximum size of a page, exceeded by its last event at most: it bounds the memory of a reader that is slow."""
+"""Maximum size of a page, which only its last event may exceed. The limit bounds the memory of a slow reader."""
 
 
 def append(tx: Transaction, appends: Sequence[EventAppend]) -> list[bool]:
-    """Write the events of each append whose lease is valid, and return whether it was."""
+    """Write the events of each append whose lease is valid, and return whether the lease was valid."""
     return [_append(tx, each) for each in appends]
 
 
@@ -43,7 +43,7 @@ def _append(tx: Transaction, append: EventAppend) -> bool:
 
 
 def append_events(tx: Transaction, row: Row, ordinal: int, entries: Sequence[NewEvent]) -> Row:
-    """Write the events that are not in the log yet, and return the row as the caller must write it.
+    """Write the events that are not in the log yet, and return the row that the caller must write.
 
     The first of `entries` has this `ordinal`. If events before it are missing, a `gap` event opens a new epoch. What exceeds the
     maximum size of the log is only counted, and a `truncated` event takes its place.

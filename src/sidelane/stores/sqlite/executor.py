@@ -1,6 +1,6 @@
 """Executors: threads that run store calls, each group of waiting calls in one transaction.
 
-A lone call runs at once; calls that arrive while the thread is busy share the next transaction.
+A single call runs immediately. Calls that arrive while the thread is busy share the next transaction.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ class BatchingThread:
         size: int = 0,
         durable: bool = True,
     ) -> "asyncio.Future[T]":
-        """Queue a call. Raises `StoreUnavailable` once the store is closed."""
+        """Queue a call. Raises `StoreUnavailable` after the store is closed."""
         if self._closed:
             raise StoreUnavailable("The store is closed.")
         request = Request(verb, args, self._loop.create_future(), items=items, size=size, durable=durable)
@@ -202,7 +202,7 @@ class WriteExecutor:
         size: int = 0,
         durable: bool = True,
     ) -> "asyncio.Future[T]":
-        """Run a verb in the next transaction; `durable` syncs the commit to the disk before the result is set."""
+        """Run a verb in the next transaction. `durable` syncs the commit to the disk before the result is set."""
         return self._thread.call(verb, *args, items=items, size=size, durable=durable)
 
     async def close(self) -> None:
@@ -256,7 +256,7 @@ class WriteExecutor:
             raise
 
     def _yield_lock(self) -> None:
-        """Pause if other processes write too: they poll for the lock and would rarely find it free."""
+        """Pause if other processes write too, because these processes poll for the lock and would rarely find it free."""
         if time.monotonic() < self._contended_until:
             time.sleep(random.uniform(_YIELD_TIME / 2, _YIELD_TIME))
 

@@ -1,8 +1,8 @@
 """Start-time fair queuing of ready jobs among the users of a queue and priority (rule 15; Goyal, Vin and Cheng, 1996).
 
-Each user with ready jobs has a user queue with a start tag `S`. The lowest tag is next; of equal tags, the one with the older head.
-A job taken from a user queue moves the virtual clock `V` to `S` if that is later. The new start tag is `max(V, S + 1)`.
-Isolated jobs have separate user queues, so that no claim reads jobs that it may not take.
+Each user with ready jobs has a user queue with a start tag `S`. The user queue with the lowest tag is next. If tags are equal, the
+queue with the older first job is next. A job taken from a user queue moves the virtual clock `V` to `S` if that is later. The new
+start tag is `max(V, S + 1)`. Isolated jobs have separate user queues, so that no claim reads jobs that it may not take.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,12 +13,12 @@ from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
 
-_PAGE_SIZE = 100  # user queues read at once
-_MAX_PAGE_SIZE = 500  # jobs of one user queue read at once
+_PAGE_SIZE = 100  # user queues that are read together
+_MAX_PAGE_SIZE = 500  # jobs of one user queue that are read together
 
 
 class UserQueue(NamedTuple):
-    """The key of a user queue. `isolated`: whether its jobs are isolated."""
+    """The key of a user queue. `isolated` is whether its jobs are isolated."""
 
     queue: str
     isolated: int
@@ -53,14 +53,14 @@ def push(tx: Transaction, user_queue: UserQueue, seq: int) -> None:
 
 
 def remove(tx: Transaction, user_queue: UserQueue, seq: int) -> None:
-    """Remove a job that is not ready any more and was not taken in its turn. Its user's share is not charged."""
+    """Remove a job that is not ready any more and was not taken by a claim. The user's share does not change."""
     if tx.first(SQL.is_head, *user_queue, seq):
         tx.execute(SQL.update_head, *user_queue, None)
         _drop_idle(tx, *user_queue[:3])
 
 
 def remove_unready(tx: Transaction, user_queues: Iterable[UserQueue]) -> None:
-    """Remove all jobs that are not ready any more from these user queues. The users' shares are not charged."""
+    """Remove all jobs that are not ready any more from these user queues. The users' shares do not change."""
     affected = list(user_queues)
     tx.execute_many(SQL.update_head, [(*each, None) for each in affected])
     for queue, isolated, priority in {each[:3] for each in affected}:
@@ -119,7 +119,7 @@ class FairSelection:
         return selected
 
     def flush(self) -> None:
-        """Write the user queues, after the selected jobs are no longer ready in the table."""
+        """Write the user queues. Call this after the selected jobs are no longer ready in the table."""
         if self._start_tags:
             self._tx.execute_many(SQL.update_head, [(*self._key, *each) for each in self._start_tags.items()])
             self._tx.execute(SQL.set_clock, *self._key, self._clock)
@@ -150,7 +150,7 @@ class _ReadyJobs:
         self._at_end = False
 
     def first(self, claim_filter: ClaimFilter, expected: int) -> Candidate | None:
-        """Return the oldest job that the filter accepts and skip those before it; `expected` is how many may be needed."""
+        """Return the oldest job that the filter accepts, and skip the jobs before it. `expected` is how many jobs may be needed."""
         while True:
             while self._page:
                 if claim_filter.accepts(self._page[-1]):

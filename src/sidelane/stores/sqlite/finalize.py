@@ -30,7 +30,7 @@ CANCELLED = Finish(State.CANCELLED)
 
 
 def finish_job(tx: Transaction, row: Row, finish: Finish, *, finished_nonce: str | None = None) -> None:
-    """Finish a job with the counts and log position of `row`; its end event gets the next number."""
+    """Finish a job with the counts and log position of `row`. The end event gets the next number."""
     tx.execute(
         SQL.finish,
         row.seq, CODES[finish.state], tx.now, row.failures, row.worker_losses, finished_nonce or row.finished_nonce,
@@ -53,7 +53,7 @@ def finish_job(tx: Transaction, row: Row, finish: Finish, *, finished_nonce: str
 
 
 def record_failure(tx: Transaction, row: Row, failure: Failure) -> None:
-    """Add a failure or worker loss of the attempt that has just ended to the job's history; `row` does not count it yet."""
+    """Add a failure or worker loss of the attempt that has just ended to the job's history. `row` does not count it yet."""
     tx.execute(
         SQL.insert_failure,
         row.seq, row.failures + row.worker_losses, tx.now, row.attempt, dump_problem(failure.problem),
@@ -72,7 +72,7 @@ def expire(tx: Transaction, seq: int) -> None:
 def lose_lease(tx: Transaction, row: Row, loss: Failure, *, finished_nonce: str | None = None) -> None:
     """End the lease of a running job, whose worker was lost as `loss` describes (rule 7).
 
-    The job runs again, isolated from its second worker loss on, or fails if its budget is spent.
+    The job runs again, isolated from its second worker loss on, or fails if its losses exceed `max_worker_losses`.
     """
     if row.cancel_requested:
         finish_job(tx, row, CANCELLED, finished_nonce=finished_nonce)
@@ -89,7 +89,7 @@ def lose_lease(tx: Transaction, row: Row, loss: Failure, *, finished_nonce: str 
 
 
 def cancel_job(tx: Transaction, row: Row) -> bool:
-    """Cancel a queued or external job at once and ask a running one to stop; return whether the job finished by that."""
+    """Cancel a queued or external job immediately, or ask a running job to stop. Return whether this has finished the job."""
     if row.state < RUNNING or row.external:
         finish_job(tx, row._replace(epoch=new_epoch()), CANCELLED)
         return True
@@ -104,7 +104,7 @@ def cancel_job(tx: Transaction, row: Row) -> bool:
 
 
 def cancel_children(tx: Transaction, limit: int = MAX_CASCADE) -> bool:
-    """Cancel up to `limit` children of cancelled jobs, if they are cancelled with their parents; return whether more remain."""
+    """Cancel up to `limit` children of cancelled jobs, if they are cancelled with their parents. Return whether more remain."""
     while (found := tx.first(SQL.next_cascade)) is not None:
         if limit <= 0:
             return True

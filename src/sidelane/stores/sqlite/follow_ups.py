@@ -1,4 +1,4 @@
-"""Follow-up jobs: those submitted when a job finishes, and those submitted when it is removed (rule 9)."""
+"""Follow-up jobs, which are submitted when a job finishes or is removed (rule 9)."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,7 +23,10 @@ def flags_of(follow_ups: Iterable[FollowUp]) -> int:
 
 
 def after_finish(tx: Transaction, seq: int, job_id: str, ends: int, state: State) -> list[JobSpec]:
-    """Return the follow-up jobs of a job's `ends`-th finish. Their ids are derived, so that each is submitted once."""
+    """Return the follow-up jobs of a job's `ends`-th finish.
+
+    The ids of follow-up jobs are derived, so that each job is submitted once.
+    """
     return [
         replace(follow_up.spec, id=f"{job_id}.{ends}.{position}", parent=job_id)
         for position, follow_up in _follow_ups(tx, seq)
@@ -32,7 +35,7 @@ def after_finish(tx: Transaction, seq: int, job_id: str, ends: int, state: State
 
 
 def after_removal(tx: Transaction, seq: int, job_id: str) -> list[JobSpec]:
-    """Return the follow-up jobs of a job's removal. They have no parent, because it no longer exists."""
+    """Return the follow-up jobs of a job's removal. These jobs have no parent, because the parent no longer exists."""
     return [
         replace(follow_up.spec, id=f"{job_id}.removed.{position}", parent=None)
         for position, follow_up in _follow_ups(tx, seq)

@@ -7,7 +7,7 @@ from pathlib import Path
 from sidelane.stores.sqlite.connection import Database
 
 MOUNTS = Path("/proc/self/mounts")
-"""Mounted file systems. Exists on Linux only."""
+"""File with the mounted file systems, which exists only on Linux."""
 
 REMOTE = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
@@ -28,7 +28,7 @@ def durability_warnings(database: Database) -> list[str]:
 
 
 def file_system(path: str, mounts: Iterable[str]) -> str:
-    """Return the type of the file system that a path is on, given lines as in /proc/mounts; empty if none matches."""
+    """Return the type of the file system of a path from lines as in /proc/mounts, or an empty text if no line matches."""
     found, longest = "", -1
     real = os.path.realpath(path)
     for line in mounts:

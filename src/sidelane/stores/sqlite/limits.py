@@ -1,6 +1,6 @@
 """Limits of jobs: when they apply, their slots and rates, and their remaining capacity (rule 14).
 
-In the database the limits of a job are lines of text, one per limit. Many jobs share a limit, few share all of them.
+In the database, the limits of a job are lines of text, one per limit. Many jobs share a limit, but few share all their limits.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ class AppliedLimit(NamedTuple):
 
 
 class AppliedLimits(NamedTuple):
-    """The limits of one job by when they apply. Two limits of the same id have one slot."""
+    """The limits of one job, grouped by when they apply. Two limits with the same id have one slot."""
 
     limits: tuple[Limit, ...] = ()
     text: str | None = None  # all of them, for the database
@@ -54,7 +54,7 @@ def applied_limits(limits: tuple[Limit, ...]) -> AppliedLimits:
 
 
 def load_applied_limits(text: str | None) -> AppliedLimits:
-    """Group the limits of a job, given as in the database."""
+    """Group the limits of a job from their text in the database."""
     return _group(text) if text else NO_LIMITS
 
 
@@ -101,7 +101,7 @@ def _slot_ids(applied: Sequence[AppliedLimit]) -> Sequence[str]:
 
 
 def acquire_unfinished(tx: Transaction, jobs: Iterable[tuple[int, AppliedLimits]]) -> None:
-    """Insert the slots that jobs have until their end, and register the jobs that newer ones may replace."""
+    """Insert the slots that jobs have until their end, and register the jobs that newer jobs may replace."""
     slots, replaceable = [], []
     for seq, applied in jobs:
         slots += [(limit_id, seq, 0) for limit_id in applied.unfinished_slots]
@@ -133,7 +133,7 @@ def count_slots(tx: Transaction, limit_id: str, maximum: int) -> int:
 
 
 def stored_tat(tx: Transaction, limit_id: str) -> float | None:
-    """Return the theoretical arrival time of a rate limit as it was written, None if its whole burst is available."""
+    """Return the theoretical arrival time of a rate limit as written, or None if the whole burst is available."""
     tat: float | None = tx.scalar(SQL.tat, limit_id)
     return tat
 
@@ -151,17 +151,17 @@ def schedule_unblock(tx: Transaction, limit_id: str, at: float) -> None:
 
 
 def clamp_rates(tx: Transaction, limit: int) -> bool:
-    """Shorten up to `limit` rates that last too long since the clock went back; return whether there may be more."""
+    """Shorten up to `limit` rates that last too long since the clock went back. Return whether there may be more."""
     return tx.execute(SQL.clamp_rates, tx.now, limit) == limit
 
 
 def prune_rates(tx: Transaction, limit: int) -> bool:
-    """Delete up to `limit` rates whose whole burst is available; return whether there may be more."""
+    """Delete up to `limit` rates whose whole burst is available. Return whether there may be more."""
     return tx.execute(SQL.prune_rates, tx.now, limit) == limit
 
 
 class LimitCapacity:
-    """The remaining capacity of limits within one transaction: read once, then counted down until `flush`."""
+    """The remaining capacity of limits within one transaction. The capacity is read once, then counted down until `flush`."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
@@ -171,7 +171,7 @@ class LimitCapacity:
         self._changed: dict[str, Limit] = {}
 
     def exceeded(self, applied: Iterable[AppliedLimit]) -> list[LimitHit]:
-        """Return the limits that allow no more jobs, with the time until they do if it is known."""
+        """Return the limits that allow no more jobs, with the time until they allow one, if that time is known."""
         return [hit for each in applied if (hit := self._check(each)) is not None]
 
     def take(self, applied: Sequence[AppliedLimit]) -> None:
@@ -184,7 +184,7 @@ class LimitCapacity:
                 self._changed[each.id] = each.limit
 
     def flush(self) -> None:
-        """Write the rates that jobs were taken from, or that were too late since the clock went back, and read slots anew."""
+        """Write the rates that were used, or that were too late since the clock went back, and read slots again."""
         self._slots.clear()
         self._taken.clear()
         if self._changed:

@@ -1,8 +1,9 @@
-"""Change notifications: at once for the writes of this store, within milliseconds for those of other processes.
+"""Change notifications. Notifications are immediate for writes of this store, and arrive within milliseconds for writes of other
+processes.
 
-The version of a topic is a part of its row for jobs and batches, and a counter for queues and workers. A thread asks SQLite every
-few milliseconds whether another process has written (`PRAGMA data_version`), and only then reads the versions of watched topics.
-It sleeps while no topic is watched.
+The version of a topic is a part of its row for jobs and batches, and a counter for queues and workers. A thread checks every few
+milliseconds whether another process has written (`PRAGMA data_version`), and only then reads the versions of watched topics. The
+thread sleeps while no topic is watched.
 """
 
 import asyncio
@@ -98,9 +99,9 @@ class Notifier:
         topics: tuple[str, ...],
         read_versions: Callable[[tuple[str, ...]], Awaitable[dict[str, Version]]] | None,
     ) -> AsyncIterator[TopicSubscription]:
-        """Subscribe to topics; `read_versions` reads their versions if other processes write too.
+        """Subscribe to topics. `read_versions` reads the versions of topics if other processes write too.
 
-        A change between that read and the registration below is found by comparison, a later one by notification.
+        A comparison finds a change between that read and the registration below, and a notification reports a later change.
         """
         subscription = TopicSubscription()
         versions = await read_versions(topics) if read_versions else {}

@@ -1,4 +1,4 @@
-"""Retention: finished jobs and their logs are deleted in small batches once their retention has passed (rule 11)."""
+"""Retention: finished jobs and their logs are deleted in small batches after their retention has passed (rule 11)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ _MAX_EVENTS = 5000  # deleted in one sweep, which takes about ten milliseconds
 
 
 class PruneResult(NamedTuple):
-    """How many jobs were removed, and whether there is more to remove."""
+    """The number of removed jobs, and whether there are more to remove."""
 
     jobs: int
     more: bool
@@ -43,7 +43,7 @@ def prune(tx: Transaction, limit: int) -> PruneResult:
 
 
 def remove_jobs(tx: Transaction, jobs: Sequence[Removable]) -> int:
-    """Remove finished jobs and submit their follow-up jobs; return how many more events may be deleted in this step."""
+    """Remove finished jobs and submit their follow-up jobs. Return how many more events may be deleted in this step."""
     if jobs:
         tx.execute(SQL.save_max_seq)
     remaining_events = _MAX_EVENTS
@@ -71,7 +71,7 @@ def delete_outcome(tx: Transaction, seq: int) -> None:
 
 
 def _prune_orphaned_logs(tx: Transaction, limit: int) -> bool:
-    """Delete up to `limit` events of removed jobs; return whether some may remain."""
+    """Delete up to `limit` events of removed jobs. Return whether some may remain."""
     while (found := tx.first(SQL.next_orphaned_log)) is not None:
         if limit <= 0:
             return True

@@ -26,7 +26,7 @@ STATES: Final = {
 
 
 class Row(NamedTuple):
-    """The columns of a job that decide what happens to it, most of which change."""
+    """The columns of a job that the verbs use for decisions, most of which change."""
 
     seq: int
     id: str
@@ -68,7 +68,7 @@ class Row(NamedTuple):
 
     @property
     def external(self) -> bool:
-        """Whether the job is dispatched: it runs, and no worker holds its lease."""
+        """Whether the job is dispatched, i.e. it runs and no worker holds its lease."""
         return self.state == RUNNING and self.worker is None
 
     @property

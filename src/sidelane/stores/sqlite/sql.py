@@ -35,7 +35,7 @@ def statements(module_file: str) -> Statements:
 
 @dataclass(slots=True)
 class ChangeSet:
-    """What a transaction has changed: topics to notify after the commit, and what `finalize.run_post_actions` has to do."""
+    """The changes of a transaction: topics to notify after the commit, and the work of `finalize.run_post_actions`."""
 
     jobs: set[str] = field(default_factory=set)
     batches: set[str] = field(default_factory=set)
@@ -55,7 +55,7 @@ class ChangeSet:
 class Transaction:
     """A connection within a transaction, with the time at which it began and what it has changed.
 
-    Rows are fetched at once, so that no cursor stays open over a write.
+    All rows are fetched immediately, so that no cursor stays open over a write.
     """
 
     __slots__ = ("changes", "connection", "now")
@@ -78,7 +78,7 @@ class Transaction:
         return self.connection.execute(sql, values).fetchall()
 
     def all_of_each(self, sql: str, rows: Sequence[tuple[object, ...]]) -> list[tuple[Any, ...]]:
-        """Return what the statement finds for each row of values, concatenated."""
+        """Return the rows that the statement finds for each row of values, concatenated."""
         return self.connection.executemany(sql, rows).fetchall()
 
     def first(self, sql: str, *values: object) -> tuple[Any, ...] | None:

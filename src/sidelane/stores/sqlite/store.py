@@ -1,4 +1,4 @@
-"""SqliteStore: the store contract on SQLite. Each verb runs on an executor, large calls in chunks."""
+"""SqliteStore: the store contract on SQLite. Each verb runs on an executor, and large calls run in chunks."""
 
 import asyncio
 from collections.abc import Callable, Sequence

@@ -24,7 +24,7 @@ def current_rate(tx: Transaction, queue: str) -> float:
 
 
 def expected_rate(tx: Transaction, queue: str) -> float:
-    """Return the expected starts per second of a queue, 0 while it is paused."""
+    """Return the expected starts per second of a queue, or 0 while the queue is paused."""
     starts, counted_at = tx.first(SQL.starts_unless_paused, queue) or (0.0, tx.now)
     return rate_of(starts, counted_at, tx.now)
 

@@ -19,16 +19,16 @@ MAX_DEADLINE = 600
 """Maximum seconds of an acknowledgement deadline."""
 
 MAX_PER_REQUEST = 2_500
-"""Acknowledgement ids in one request, which has at most 512 KB."""
+"""Maximum number of acknowledgement ids in one request, which has at most 512 KB."""
 
 TRANSIENT = "TRANSIENT_"
 """Prefix of reasons for which exactly-once delivery refused an acknowledgement temporarily."""
 
 
 class AckBatcher:
-    """Sends acknowledgements and deadlines of one subscription's messages; concurrent calls join into one request.
+    """Sends acknowledgements and deadlines of one subscription's messages. Concurrent calls are joined into one request.
 
-    An expired acknowledgement id is no error: its message is delivered again. All methods raise `TransportUnavailable`.
+    An expired acknowledgement id is no error, because its message is delivered again. All methods raise `TransportUnavailable`.
     """
 
     def __init__(self, client: SubscriberAsyncClient, path: str) -> None:
@@ -43,7 +43,7 @@ class AckBatcher:
             raise error
 
     async def modify(self, ack_ids: Iterable[str], seconds: float) -> None:
-        """Set the deadline of messages to so many seconds from now; 0 releases them."""
+        """Set the deadline of messages to this many seconds from now; 0 releases the messages."""
         deadline = whole_deadline(seconds)
         for error in await asyncio.gather(*(self._changed((ack_id, deadline)) for ack_id in ack_ids)):
             if error:

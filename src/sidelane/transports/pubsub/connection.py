@@ -40,7 +40,7 @@ RETRY = AsyncRetry(
     maximum=1.0,
     timeout=2.0,
 )
-"""Retries of a call: enough for a broken connection. The caller handles longer outages."""
+"""Retries of a call, which are sufficient for a broken connection. The caller handles longer outages."""
 
 
 class Connection:
@@ -82,7 +82,7 @@ class Connection:
         return f"projects/{self._project}/{collection}/{name}"
 
     async def close(self) -> None:
-        """Close the channels. They are opened again when they are used."""
+        """Close the channels. Channels that are used after that are opened again."""
         publisher, self._publisher = self._publisher, None
         subscriber, self._subscriber = self._subscriber, None
         for client in (publisher, subscriber):
@@ -90,7 +90,7 @@ class Connection:
                 await client.transport.close()  # type: ignore[no-untyped-call]  # Google's
 
     async def _identity(self) -> Any:
-        """Return the credentials, and set the project. May read files and query the metadata server."""
+        """Return the credentials, and set the project. This may read files and query the metadata server."""
         if self._credentials is None:
             if os.environ.get(EMULATOR):
                 self._credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]  # Google's

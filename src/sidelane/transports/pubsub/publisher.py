@@ -1,4 +1,4 @@
-"""Publisher: as many messages in one request as fit, and each group in its order."""
+"""Publisher: sends as many messages in one request as fit, and each group in its order."""
 
 import asyncio
 from collections import defaultdict
@@ -13,10 +13,10 @@ from sidelane.model.message import Message
 
 MAX_MESSAGES = 1_000
 MAX_BYTES = 9_990_000
-"""Messages and bytes of one request: Pub/Sub accepts 10 MB including the framing."""
+"""Maximum messages and bytes of one request. Pub/Sub accepts 10 MB including the framing."""
 
 MAX_CONCURRENT = 20
-"""Concurrent requests."""
+"""Maximum number of concurrent requests."""
 
 Publish = Callable[[Sequence[Any]], Awaitable[None]]
 """Sends one request. Raises `TransportUnavailable` and `TransportMisconfigured`."""
@@ -44,7 +44,7 @@ class PublishCall:
                 requests.create_task(self._send_in_order(group))
 
     async def _send_in_order(self, indexes: Sequence[int]) -> None:
-        """Send chunk after chunk. Stop after one that can be retried, or later messages would overtake it."""
+        """Send chunk after chunk. Stop after a chunk that can be retried, because later messages would otherwise overtake it."""
         for chunk in self._chunks(indexes):
             await self._send(chunk)
             if any(isinstance(self.answers[index], TransportUnavailable) for index in chunk):
@@ -53,7 +53,10 @@ class PublishCall:
             self.answers.setdefault(index, TransportUnavailable("An earlier message of its group could not be sent."))
 
     async def _send(self, indexes: Sequence[int]) -> None:
-        """Send a chunk in one request, which succeeds or fails as a whole. If its content is refused, send one by one."""
+        """Send a chunk in one request, which succeeds or fails as a whole.
+
+        If its content is refused, send the messages one by one.
+        """
         try:
             async with self._limit:
                 await self._publish([_outgoing(self._messages[index]) for index in indexes])

@@ -1,4 +1,4 @@
-"""Pub/Sub receiver: one message of each ordering key at a time, and no more messages than were asked for.
+"""Pub/Sub receiver: receives one message of each ordering key at a time, and no more messages than were requested.
 
 Deadlines are extended only by the caller, so that the messages of a dead process are delivered again. If a message is nacked,
 later messages of its ordering key are nacked too.
@@ -23,7 +23,7 @@ from sidelane.transports.pubsub.errors import to_transport_error
 from sidelane.transports.pubsub.streaming_pull import MAX_OUTSTANDING_BYTES, StreamingPull
 
 MAX_QUEUED = 1_000
-"""Messages that may wait here for earlier ones of their groups."""
+"""Maximum number of messages that wait in memory for earlier messages of their groups."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +49,15 @@ class PubSubDelivery:
 
     @property
     def left(self) -> float:
-        """Seconds until its deadline; 0 after that, and once it was acknowledged or released."""
+        """Seconds until the message's deadline; 0 after the deadline, and after the message was acknowledged or released."""
         return 0.0 if self._done else max(0.0, self._deadline - time.monotonic())
 
     def set_deadline(self, seconds: float) -> None:
-        """Record that its deadline was extended to this many seconds from now."""
+        """Record that the message's deadline was extended to this many seconds from now."""
         self._deadline = time.monotonic() + seconds
 
     def end(self) -> None:
-        """Record that it was acknowledged or released."""
+        """Record that the message was acknowledged or released."""
         self._done = True
 
     async def ack(self) -> None:
@@ -65,7 +65,7 @@ class PubSubDelivery:
             await self._receiver.acknowledge(self)
 
     async def extend(self, seconds: float) -> None:
-        """Set its deadline to this many seconds from now, at most 600."""
+        """Set the message's deadline to this many seconds from now, at most 600."""
         if self.left:
             await self._receiver.extend(self, seconds)
 
@@ -82,7 +82,7 @@ PublishDeadLetter = Callable[[PubSubDelivery, str], Awaitable[None]]
 
 
 class PubSubReceiver:
-    """Receives from one subscription. `publish_dead_letter` raises `TransportError` if it cannot."""
+    """Receives from one subscription. `publish_dead_letter` raises `TransportError` if it cannot publish."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class PubSubReceiver:
     # --- arrival
 
     async def _open(self, limit: int) -> None:
-        """Make sure that a stream is open through which `limit` more messages can arrive.
+        """Open a stream through which `limit` more messages can arrive, if there is none.
 
         Raises `TransportUnavailable` and `TransportMisconfigured`.
         """
@@ -150,7 +150,7 @@ class PubSubReceiver:
             if isinstance(error, TransportMisconfigured) or not stream.was_open:
                 raise error from stream.failure
         elif stream is not None and stream.max_outstanding < wanted:
-            await stream.close()  # this is fixed for the life of a stream
+            await stream.close()  # this cannot change while a stream is open
             self._stream = None
             if self._arrived:
                 wanted *= 2  # messages waiting for their group would reopen it again and again
@@ -178,7 +178,7 @@ class PubSubReceiver:
         self._changed.set()
 
     def _ready(self, limit: int) -> list[PubSubDelivery]:
-        """Return messages that can be taken: the first of each group that has none in flight."""
+        """Return the messages that can be processed now: the first message of each group that has none in flight."""
         groups, ready = set(self._head_of_group), list[PubSubDelivery]()
         for delivery in self._arrived.values():
             if len(ready) == limit:
@@ -249,13 +249,16 @@ class PubSubReceiver:
         return self._head_of_group.get(delivery.message.group) if delivery.message.group else None
 
     def _queued_after(self, delivery: PubSubDelivery) -> list[PubSubDelivery]:
-        """Return the messages that wait for one of their group."""
+        """Return the messages that wait for this message of their group."""
         if self._head(delivery) is not delivery:
             return []
         return [one for one in self._arrived.values() if self._head(one) is delivery]
 
     def _abandon(self, delivery: PubSubDelivery) -> None:
-        """Drop a message without acknowledging it, and those waiting for it: they are delivered again after it."""
+        """Drop a message, and the messages that wait for it, without acknowledgements.
+
+        The waiting messages are delivered again after it.
+        """
         for one in self._queued_after(delivery):
             self._arrived.pop(one.message.id, None)
         self._end(delivery)

@@ -1,4 +1,4 @@
-"""StreamingPull: one stream of messages. The service ends streams now and then, which is no error."""
+"""StreamingPull: one stream of messages. The service ends streams occasionally, which is no error."""
 
 import asyncio
 import math
@@ -12,16 +12,19 @@ from google.pubsub_v1 import types
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 
 KEEPALIVE = 30.0
-"""Seconds between keepalive requests: the service ends a stream without one for a minute."""
+"""Seconds between keepalive requests. The service ends a stream that sends no request for a minute."""
 
 MAX_OUTSTANDING_BYTES = 100_000_000
-"""Unacknowledged bytes, beside the number of messages."""
+"""Maximum unacknowledged bytes, in addition to the number of messages."""
 
 STABLE_AFTER = 1.0
 """Seconds after which a stream counts as opened successfully."""
 
 LOST_REASON = "Internal error from Core"
-"""Error of gRPC if a stream is refused during its first request: the reason is lost, and another attempt returns it."""
+"""Error of gRPC if a stream is refused during its first request.
+
+The error has no reason, but the next attempt returns the reason.
+"""
 
 ATTEMPTS = 5
 
@@ -45,7 +48,7 @@ class StreamingPull:
         self._request = request
         self._on_messages = on_messages
         self._opened = math.inf
-        self.was_open = False  # whether it was open for some time; set when it ends
+        self.was_open = False  # whether the stream was open for some time; set when it ends
         self._closing = False
         self._over = asyncio.Event()  # no more requests follow
         self._reading = asyncio.create_task(self._read())
@@ -57,11 +60,11 @@ class StreamingPull:
 
     @property
     def failure(self) -> BaseException | None:
-        """Why it ended; None if the service just ended it."""
+        """Why the stream ended, or None if the service ended it without an error."""
         return None if self._reading.cancelled() else self._reading.exception()
 
     async def close(self) -> None:
-        """Receive what is on its way, and end the stream."""
+        """Receive the messages in transit, and end the stream."""
         self._closing = True
         self._over.set()
         await asyncio.wait([self._reading], timeout=CLOSE_TIMEOUT)

@@ -17,7 +17,7 @@ from sidelane.transports.pubsub.receiver import PubSubDelivery, PubSubReceiver
 
 MAX_TEXT_BYTES = 1_024
 MAX_ATTRIBUTES = 100
-"""Bytes of an attribute, attributes of a message."""
+"""Maximum bytes of an attribute, and maximum attributes of a message."""
 
 
 class PubSubTransport:
@@ -32,7 +32,7 @@ class PubSubTransport:
         self._dead_letters: str | None = None  # the path of the topic, once it is known
 
     async def connect(self) -> None:
-        """Do nothing: the limits of all topics are the same."""
+        """Do nothing, because the limits of all topics are the same."""
 
     async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
         topic = self._endpoint.topic
@@ -53,7 +53,7 @@ class PubSubTransport:
 
     @asynccontextmanager
     async def open_receiver(self, *, visibility_timeout: float = VISIBILITY_TIMEOUT) -> AsyncIterator[Receiver]:
-        """Open a receiver; visibility timeouts are whole seconds, 10 to 600. Raises `TransportMisconfigured` too."""
+        """Open a receiver. Visibility timeouts are whole seconds, from 10 to 600. Also raises `TransportMisconfigured`."""
         name = self._endpoint.subscription
         if name is None:
             raise TransportMisconfigured(f"{self._endpoint}: add subscription=… to receive.")

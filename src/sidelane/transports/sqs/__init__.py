@@ -1,1 +1,1 @@
-"""Amazon SQS, and what speaks like it."""
+"""Amazon SQS, and servers with the same API."""

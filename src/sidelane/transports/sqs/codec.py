@@ -1,6 +1,6 @@
 """SQS codec: converts messages to SQS entries and back.
 
-SQS accepts ten attributes, with restricted names and non-empty texts. Those that do not fit are joined into one of them as JSON,
+SQS accepts ten attributes, with restricted names and non-empty texts. All other attributes are joined into one attribute as JSON,
 and restored when the message is received.
 """
 
@@ -16,7 +16,7 @@ from sidelane.model.errors import TransportMisconfigured
 from sidelane.model.message import Message
 
 OVERFLOW = "sidelane.attributes"
-"""Attribute with those that do not fit, as a JSON object."""
+"""Attribute that contains, as a JSON object, the attributes that SQS does not accept."""
 
 _MAX_ATTRIBUTES = 10
 _NAME = re.compile(r"(?!(?:aws|amazon)\.)[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)

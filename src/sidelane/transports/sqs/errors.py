@@ -38,12 +38,12 @@ _TEMPORARY_CODES = (
 _ACTIONS = {"SendMessageBatch": "SendMessage", "DeleteMessageBatch": "DeleteMessage"} | {
     "ChangeMessageVisibilityBatch": "ChangeMessageVisibility"
 }
-"""Permissions of operations with another name."""
+"""Permissions whose names differ from their operations."""
 
 
 @contextmanager
 def translated_errors(endpoint: Sqs) -> Iterator[None]:
-    """Raise `TransportUnavailable` or `TransportMisconfigured` in place of botocore's errors."""
+    """Raise `TransportUnavailable` or `TransportMisconfigured` instead of botocore's errors."""
     try:
         yield
     except ClientError as error:

@@ -24,19 +24,19 @@ from sidelane.transports.sqs import codec
 from sidelane.transports.sqs.errors import entry_error, translated_errors
 
 MAX_BATCH = 10
-"""Messages of one request."""
+"""Maximum messages of one request."""
 
 MAX_SIZE = 1_048_576
 """Maximum bytes of a message and of a request (since August 2025)."""
 
 LEGACY_MAX_SIZE = 262_144
-"""Maximum bytes of a message in queues created before that, or by tools that still set it."""
+"""Maximum bytes of a message in queues that were created before August 2025, or by tools that still set this limit."""
 
 MAX_RETENTION = 14 * 86_400.0
 """Maximum seconds that a queue keeps a message."""
 
 LONG_POLL = 20
-"""Seconds that one request waits for messages: the maximum of SQS."""
+"""Seconds that one request waits for messages, which is the maximum of SQS."""
 
 CALL_TIMEOUT = 15.0
 """Seconds of any other request."""
@@ -79,7 +79,7 @@ class SqsQueue:
         await self._resources.aclose()
 
     async def _send(self, messages: Sequence[Message]) -> list[TransportError | None]:
-        """Send messages; return an answer for each."""
+        """Send messages, and return an answer for each message."""
         answers: dict[str, TransportError] = {}
         entries = []
         for index, message in enumerate(messages):
@@ -129,7 +129,7 @@ class SqsQueue:
         return [unavailable.get(entry["Id"]) for entry in numbered]
 
     async def _batch(self, operation: str, entries: list[dict[str, Any]]) -> dict[str, TransportError]:
-        """Send a request; return the errors of single entries by their ids."""
+        """Send a request, and return the errors of single entries by their ids."""
         with translated_errors(self.endpoint):
             async with asyncio.timeout(CALL_TIMEOUT):
                 answer = await getattr(self._client, operation)(QueueUrl=self._url, Entries=entries)
@@ -163,7 +163,7 @@ async def connect(endpoint: Sqs) -> SqsQueue:
 
 
 def _session() -> Any:
-    """Return a new session for one client: its state, e.g. credentials, must not outlive its event loop."""
+    """Return a new session for one client, because a session's state, e.g. credentials, must not outlive its event loop."""
     session = get_session()
     session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
     return session
@@ -171,7 +171,7 @@ def _session() -> Any:
 
 @cache
 def _descriptions(path: str | None) -> Any:
-    """Load botocore's description of SQS, once: it takes a tenth of a second."""
+    """Load botocore's description of SQS only once, because this takes a tenth of a second."""
     loader = create_loader(path)
     loader.load_data_with_path("endpoints")
     for kind in ("service-2", "endpoint-rule-set-1"):
@@ -180,7 +180,7 @@ def _descriptions(path: str | None) -> Any:
 
 
 async def _attributes(client: Any, url: str) -> Mapping[str, str]:
-    """Return the attributes of a queue; none without the permission, and then the limits of SQS apply."""
+    """Return the attributes of a queue. Without the permission, there are no attributes, and the limits of SQS apply."""
     names = ["MaximumMessageSize", "MessageRetentionPeriod", "RedrivePolicy"]
     try:
         answer = await client.get_queue_attributes(QueueUrl=url, AttributeNames=names)
@@ -192,7 +192,7 @@ async def _attributes(client: Any, url: str) -> Mapping[str, str]:
 
 
 def _location(endpoint: Sqs) -> tuple[str | None, str | None]:
-    """Return region and endpoint URL as far as they are known: the URL of a queue contains both."""
+    """Return region and endpoint URL if they are known, because the URL of a queue contains both."""
     region = endpoint.region or os.environ.get("AWS_REGION")  # botocore itself reads AWS_DEFAULT_REGION only
     if "://" not in endpoint.queue:
         return region, endpoint.endpoint_url

@@ -1,4 +1,4 @@
-"""SQS receiver: a long poll at a time, and the deliveries it returns."""
+"""SQS receiver: one long poll at a time, and the deliveries that it returns."""
 
 import asyncio
 import logging
@@ -38,7 +38,7 @@ class SqsDelivery:
 
     @property
     def valid(self) -> bool:
-        """Whether its visibility timeout has not ended."""
+        """Whether the message's visibility timeout has not ended."""
         return time.monotonic() < self._deadline
 
     async def ack(self) -> None:
@@ -65,7 +65,10 @@ class SqsDelivery:
 
 
 class SqsReceiver:
-    """Receives with one long poll at a time. The poll goes on when `receive` is cancelled: the next call returns its messages."""
+    """Receives with one long poll at a time.
+
+    The poll continues when `receive` is cancelled, and the next call returns its messages.
+    """
 
     def __init__(self, queue: SqsQueue, send_dead_letter: SendDeadLetter, visibility_timeout: float) -> None:
         self._queue = queue
@@ -92,7 +95,7 @@ class SqsReceiver:
                 self._buffer += polling.result()
 
     async def close(self) -> None:
-        """Stop, and release the messages that are not acknowledged."""
+        """Stop receiving, and release the messages that are not acknowledged."""
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.wait({self._polling})

@@ -14,7 +14,7 @@ from sidelane.transports.sqs.queue import LEGACY_MAX_SIZE, MAX_RETENTION, SqsQue
 from sidelane.transports.sqs.receiver import SqsReceiver
 
 MAX_REASON_LENGTH = 1000
-"""Characters of the reason of a dead letter."""
+"""Maximum characters of the reason of a dead letter."""
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,12 @@ class SqsTransport:
 
     @property
     def max_message_size(self) -> int:
-        """Maximum bytes of a message: of this queue once it is connected, before that of any queue."""
+        """Maximum bytes of a message. Before the queue is connected, this is the maximum of any queue."""
         return LEGACY_MAX_SIZE if self._queue is None else self._queue.max_message_size
 
     @property
     def redelivery_window(self) -> float:
-        """Seconds that the queue keeps a message: of this queue once it is connected, before that the maximum of SQS."""
+        """Seconds that the queue keeps a message. Before the queue is connected, this is the maximum of SQS."""
         return MAX_RETENTION if self._queue is None else self._queue.retention
 
     async def connect(self) -> None:
@@ -70,7 +70,7 @@ class SqsTransport:
             return self._queue
 
     async def _send_dead_letter(self, message: Message, reason: str) -> bool:
-        """Send a message to the dead-letter queue; return False if this is impossible. Raises `TransportUnavailable`."""
+        """Send a message to the dead-letter queue. Return False if this is impossible. Raises `TransportUnavailable`."""
         target = (await self._connected()).dead_letters
         if target is None:
             logger.error(

@@ -1,1 +1,1 @@
-"""The verbs of the store contract as functions on a transaction. None of them begins or ends one."""
+"""The verbs of the store contract as functions on a transaction. No verb begins or ends a transaction."""

@@ -21,7 +21,7 @@ _MAX_SKIPPED = 200  # jobs that one claim promotes, expires or blocks
 
 
 def claim(tx: Transaction, request: ClaimRequest) -> Claims:
-    """Start up to `request.limit` jobs; a repeated request gets the same jobs again."""
+    """Start up to `request.limit` jobs. A repeated request gets the same jobs again."""
     claimed_before = [seq for (seq,) in tx.all(SQL.claimed_before, request.worker, request.request)]
     if claimed_before:
         return Claims(_claimed(tx, claimed_before))
@@ -36,7 +36,7 @@ def claim(tx: Transaction, request: ClaimRequest) -> Claims:
 
 
 class _Claim:
-    """One claim in progress: a filter for `FairSelection` that collects expired jobs and those that exceed a limit."""
+    """One claim in progress. A claim is a filter for `FairSelection` that collects expired jobs and jobs that exceed a limit."""
 
     def __init__(self, tx: Transaction, request: ClaimRequest) -> None:
         self._tx = tx
@@ -102,14 +102,14 @@ class _Claim:
         self._process_skipped()
 
     def next_due(self, queues: Sequence[str]) -> float | None:
-        """Return the seconds until the next job of these queues is due; 0 if the claim stopped early."""
+        """Return the seconds until the next job of these queues is due, or 0 if the claim stopped early."""
         if self.exhausted:
             return 0.0
         due = [at for queue in queues if (at := self._next_due(queue)) is not None]
         return max(0.0, min(due) - self._tx.now) if due else None
 
     def has_isolated_jobs(self, queues: Sequence[str]) -> bool:
-        """Return whether an isolated job is ready that this worker can run and has not asked for."""
+        """Return whether an isolated job is ready that this worker can run and has not requested."""
         return not self._request.isolated and any(
             self._has_task(task, version)
             for queue in queues
@@ -149,7 +149,10 @@ class _Claim:
         return tasks is None or tasks.get(task, version - 1) >= version
 
     def _is_within_limits(self, seq: int) -> bool:
-        """Return whether the limits of a job let it start; otherwise it will be blocked on the first that does not."""
+        """Return whether the limits of a job allow its start.
+
+        Otherwise the job will be blocked on the first limit that does not.
+        """
         if seq not in self._limits:
             self._limits[seq] = limits.applied_limits_of_job(self._tx, seq)
         exceeded = self._capacity.exceeded(self._limits[seq].at_start)
@@ -168,7 +171,7 @@ class _Claim:
         self._exceeding.clear()
 
     def _next_due(self, queue: str) -> float | None:
-        """Return when the next delayed job of a queue is due, or a rate unblocks one."""
+        """Return when the next delayed job of a queue is due, or when a rate unblocks a job."""
         due: float | None = self._tx.scalar(SQL.next_due, queue)
         unblocks = blocked_jobs.next_unblock(self._tx, queue)
         return unblocks if due is None else due if unblocks is None else min(due, unblocks)

@@ -15,7 +15,7 @@ SQL = statements(__file__)
 
 
 def finish(tx: Transaction, results: Sequence[AttemptResult]) -> list[bool]:
-    """End each attempt whose lease is valid, and return whether it was; a repeated result returns true again."""
+    """End each attempt whose lease is valid, and return whether the lease was valid. A repeated result returns true again."""
     return [_finish(tx, result) for result in results]
 
 

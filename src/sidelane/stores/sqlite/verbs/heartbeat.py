@@ -1,4 +1,4 @@
-"""heartbeat, workers, touch_listeners: workers renew their leases, clients their interest in jobs."""
+"""heartbeat, workers, touch_listeners: workers renew their leases, and clients renew their interest in jobs."""
 
 from collections.abc import Sequence
 

@@ -18,7 +18,7 @@ SQL = statements(__file__)
 
 
 def cancel(tx: Transaction, ids: Sequence[str]) -> list[JobRecord | None]:
-    """Cancel queued jobs at once and ask running ones to stop; return the records after that."""
+    """Cancel queued jobs immediately and ask running jobs to stop. Return the changed records."""
     for job_id in ids:
         row = row_by_id(tx, job_id)
         if row is not None:
@@ -27,7 +27,7 @@ def cancel(tx: Transaction, ids: Sequence[str]) -> list[JobRecord | None]:
 
 
 def requeue(tx: Transaction, ids: Sequence[str], arguments: str | None) -> list[JobRecord | Rejection | None]:
-    """Queue finished jobs again with fresh budgets (rule 10), unless their unique keys or slots of limits are taken."""
+    """Queue finished jobs again with counts from zero (rule 10), unless their unique keys or slots of limits are taken."""
     return [_requeue(tx, job_id, arguments) for job_id in ids]
 
 
@@ -62,7 +62,7 @@ def _reset(tx: Transaction, row: Row) -> None:
 
 
 def remove(tx: Transaction, ids: Sequence[str]) -> list[bool]:
-    """Remove finished jobs without unfinished children, as retention does; return whether each was removed."""
+    """Remove finished jobs without unfinished children, as retention does. Return whether each was removed."""
     removable: dict[str, Removable] = {}
     removed = []
     for job_id in ids:
@@ -76,12 +76,12 @@ def remove(tx: Transaction, ids: Sequence[str]) -> list[bool]:
 
 
 def pause(tx: Transaction, queue: str, paused: bool) -> None:
-    """Stop or resume starting jobs of a queue."""
+    """Pause or resume the start of jobs of a queue."""
     tx.execute(SQL.pause, queue, int(paused))
     tx.changes.queues.add(queue)
 
 
 def get_or_set(tx: Transaction, name: str, value: str) -> str:
-    """Set a value unless the name has one, and return the value of the name."""
+    """Set the value of a name unless it has a value, and return the value of the name."""
     tx.execute(SQL.insert_value, name, value)
     return str(tx.scalar(SQL.value, name))

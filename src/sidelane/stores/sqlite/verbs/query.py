@@ -1,4 +1,4 @@
-"""get, list_jobs, queue_position, stats, limits: what clients and operators read, apart from event logs."""
+"""get, list_jobs, queue_position, stats, limits: the reads of clients and operators, apart from event logs."""
 
 from collections.abc import Sequence
 
@@ -62,7 +62,7 @@ def _conditions(query: Query) -> tuple[list[str], list[object]]:
 
 
 def queue_position(tx: Transaction, job_id: str) -> QueuePosition | None:
-    """Count the ready jobs before a ready job by priority, then age, up to 1,000; None for a job that is not ready."""
+    """Count the ready jobs before a ready job by priority, then age, up to 1,000. Return None for a job that is not ready."""
     found = tx.first(SQL.ready_job, job_id)
     if found is None:
         return None

@@ -10,7 +10,7 @@ SQL = statements(__file__)
 
 
 def upsert_schedule(tx: Transaction, schedule: Schedule) -> None:
-    """Insert or update a schedule. A new or changed one is due at once, so that a process computes its next time.
+    """Insert or update a schedule. A new or changed schedule is due immediately, so that a process computes its next time.
 
     Raises `JobRefused` if its job is invalid.
     """
@@ -44,7 +44,7 @@ def fire(tx: Transaction, tick: ScheduleTick) -> bool:
 
 
 def set_schedule_enabled(tx: Transaction, name: str, enabled: bool) -> bool:
-    """Enable or disable a schedule; return whether it exists. One that was disabled fires at its next time from now."""
+    """Enable or disable a schedule. Return whether it exists. A schedule that was disabled fires at its next time from now."""
     if enabled:
         tx.execute(SQL.enable, name, tx.now)
     else:

@@ -19,7 +19,7 @@ _MAX_REPLACED = 200  # older jobs that one call cancels beyond one for each new 
 
 
 def submit(tx: Transaction, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
-    """Return for each spec a new job, the job that has its id or unique key, or why it was rejected."""
+    """Return for each spec a new job, the existing job with its id or unique key, or the reason of its rejection."""
     submit = _Submit(tx)
     results = [submit.add(spec) for spec in specs]
     submit.flush()
@@ -32,7 +32,7 @@ def submit(tx: Transaction, specs: Sequence[JobSpec]) -> list[Submission | Rejec
 
 
 class _Submit:
-    """One submit in progress. New jobs are written together, or before one of them may be replaced by the next."""
+    """One submit in progress. New jobs are written together, but before the next job may replace one of them."""
 
     def __init__(self, tx: Transaction) -> None:
         self.new: dict[str, JobSpec] = {}
@@ -86,7 +86,10 @@ class _Submit:
 
 
 class _Admission:
-    """Admission of new jobs: all checks first, then all counts. Jobs not in the tables yet are counted until `flush`."""
+    """Admission of new jobs.
+
+    All limits are checked before any is counted. Jobs that are not in the tables yet are counted until `flush`.
+    """
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
@@ -96,7 +99,7 @@ class _Admission:
         self._replaced = 0
 
     def check(self, spec: JobSpec, applied: AppliedLimits) -> Rejection | None:
-        """Return why a new job is rejected, if it is."""
+        """Return why a new job is rejected, or None."""
         if spec.batch is not None:
             found = self._tx.first(SQL.is_batch_sealed, spec.batch)
             if found is None:
@@ -114,9 +117,9 @@ class _Admission:
         self._capacity.take(applied.at_submit)
 
     def cancel_replaced(self, applied: AppliedLimits) -> None:
-        """Cancel the oldest written jobs of each limit that replaces, as many as a new job requires, and their children.
+        """Cancel the oldest written jobs of each limit that replaces, and their children, as many as a new job requires.
 
-        If there are very many, because the limit had more slots before, later jobs cancel the rest.
+        If there are very many, because the limit had more slots before, later jobs cancel the remaining ones.
         """
         for each in applied.replacing:
             maximum = 1 + _MAX_REPLACED - self._replaced
@@ -129,7 +132,7 @@ class _Admission:
         )  # the checks of the next job see their children cancelled, and the follow-ups of these
 
     def flush(self) -> None:
-        """Write rates, and count anew, after the new jobs have been written."""
+        """Write rates, and count again, after the new jobs have been written."""
         self._capacity.flush()
         self._unwritten.clear()
         self._queued.clear()

@@ -1,4 +1,4 @@
-"""sweep: everything that time requires. Any process may run it at any time (rules 5 to 7 and 11)."""
+"""sweep: all work that depends on time. Any process may run a sweep at any time (rules 5 to 7 and 11)."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from sidelane.stores.sqlite.verbs.heartbeat import delete_worker
 
 SQL = statements(__file__)
 
-_MAX_CLAMPED = 1000  # rows shortened at once after the clock went back
+_MAX_CLAMPED = 1000  # rows shortened together after the clock went back
 
 
 def sweep(tx: Transaction, lease: float, limit: int) -> SweepResult:
@@ -42,7 +42,7 @@ def sweep(tx: Transaction, lease: float, limit: int) -> SweepResult:
 
 
 class _Sweep:
-    """One sweep in progress. `more`: whether a step reached its limit."""
+    """One sweep in progress. `more` is whether a step reached its limit."""
 
     def __init__(self, tx: Transaction, limit: int) -> None:
         self.more = False
@@ -52,7 +52,8 @@ class _Sweep:
     def may_expire_leases(self, lease: float) -> bool:
         """Record the time of this sweep, and return whether leases and listeners may expire now (rule 5).
 
-        After a long time without a sweep (a restart, a suspended machine, a change of the clock), they first get a whole lease.
+        After a long time without a sweep (a restart, a suspended machine, a change of the clock), nothing expires for a whole
+        lease.
         """
         last_sweep, not_before = self._tx.one(SQL.times)
         now = self._tx.now
@@ -69,7 +70,7 @@ class _Sweep:
         return bool(now >= not_before)
 
     def _clamp(self) -> bool:
-        """Shorten what lasts too long since the clock went back; return whether that is complete."""
+        """Shorten leases, delays and deadlines that last too long since the clock went back. Return whether that is complete."""
         self._tx.execute(SQL.clamp_workers, self._tx.now)
         for statement in (SQL.clamp_leases, SQL.clamp_delays, SQL.clamp_listeners, SQL.clamp_deadlines):
             if self._tx.execute(statement, self._tx.now, _MAX_CLAMPED) == _MAX_CLAMPED:
@@ -82,7 +83,7 @@ class _Sweep:
             self.more = True
 
     def expire_workers(self) -> int:
-        """End the leases of workers that have renewed none in time, and delete each worker after its last lease."""
+        """End the leases of workers that have renewed no lease in time, and delete each worker after its last lease."""
         lost = 0
         for (worker,) in self._tx.all(SQL.dead_workers, self._tx.now):
             lost += self._lose_leases(self._tx.all(SQL.jobs_of_worker, worker, self._limit - lost))
@@ -92,7 +93,7 @@ class _Sweep:
         return lost
 
     def expire_leases(self) -> int:
-        """End expired leases whose worker is gone, or is alive and does not renew them."""
+        """End expired leases whose worker was deleted, or is alive and does not renew them."""
         return self._lose_leases(self._tx.all(SQL.expired_leases, self._tx.now, self._limit))
 
     def expire_external_jobs(self) -> int:
@@ -107,7 +108,7 @@ class _Sweep:
         return len(expired)
 
     def cancel_abandoned(self) -> int:
-        """Cancel jobs without listeners for too long, and return how many have finished by that."""
+        """Cancel jobs that have had no listener for too long, and return how many this has finished."""
         abandoned = self._tx.all(SQL.abandoned_jobs, self._tx.now, self._limit)
         ended = 0
         for (seq,) in abandoned:
@@ -126,18 +127,18 @@ class _Sweep:
                 return
 
     def cancel_children(self) -> None:
-        """Cancel children of cancelled jobs that were too many for one step."""
+        """Cancel children of cancelled jobs if there were too many for one step."""
         if cancel_children(self._tx, self._limit):
             self.more = True
 
     def unblock(self) -> None:
-        """Unblock jobs of rates that are due, and jobs behind others that were unblocked and that no worker claims."""
+        """Unblock jobs of rates that are due, and jobs that follow unblocked jobs which no worker claims."""
         if blocked_jobs.unblock_due(self._tx, self._limit):
             self.more = True
         blocked_jobs.unblock_beyond_reserved(self._tx, self._limit)
 
     def _lose_leases(self, found: Sequence[tuple[int]]) -> int:
-        """End leases as lost, and return how many. The cause of the loss makes no difference (rule 7)."""
+        """End leases as lost, and return their number. The cause of the loss makes no difference (rule 7)."""
         for (seq,) in found:
             row = row_by_seq(self._tx, seq)
             problem = NOT_ANSWERED if row.external else WORKER_LOST
