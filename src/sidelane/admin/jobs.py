@@ -19,6 +19,7 @@ from sidelane.client.client import Client
 from sidelane.client.event_stream import partial_text
 from sidelane.model.job import FollowUp, JobRecord, JobSpec, Query, State
 from sidelane.model.worker import QueuePosition
+from sidelane.stores.contract import Store
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 
@@ -93,7 +94,7 @@ def users_follow_ups(spec: JobSpec) -> list[FollowUp]:
 
 
 async def list_jobs(client: Client, query: Query, *, internal: bool = False) -> list[JobRecord]:
-    """Return the newest matching jobs.
+    """Return the newest matching jobs, those that failed with their histories.
 
     Internal jobs (callbacks, dispatches, file cleanup) are left out unless `internal`, or the query names them by parent, task
     or queue.
@@ -107,7 +108,7 @@ async def list_jobs(client: Client, query: Query, *, internal: bool = False) -> 
         if len(page) < query.limit:
             break
         before = page[-1].sequence
-    return records[: query.limit]
+    return await _with_histories(client.store, records[: query.limit])
 
 
 async def job_detail(client: Client, job_id: str) -> JobDetail:
@@ -121,3 +122,11 @@ async def job_detail(client: Client, job_id: str) -> JobDetail:
         partial=await partial_text(client.store, record.id, limit) if record.result is None else "",
         callbacks=await callbacks_of(client, job_id),
     )
+
+
+async def _with_histories(store: Store, records: Sequence[JobRecord]) -> list[JobRecord]:
+    """Return records of a list, those that failed with their histories, which a list omits."""
+    failed = [record.id for record in records if record.problem is not None or record.failures or record.worker_losses]
+    found = await store.get(failed) if failed else []
+    histories = {each.id: each.history for each in found if isinstance(each, JobRecord)}
+    return [replace(record, history=histories.get(record.id, ())) for record in records]

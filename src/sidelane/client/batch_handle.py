@@ -124,7 +124,7 @@ def _outcome(job: Job[R], found: JobRecord | Tombstone | None) -> R | JobError:
             except JobError as error:
                 return error
         case State.FAILED:
-            return JobFailed(found.problem or Problem())
+            return JobFailed(found.problem or Problem(), failure=found.last_failure)
         case State.CANCELLED:
             return JobCancelled(f"Job {job.id!r} was cancelled.")
         case _:

@@ -15,11 +15,10 @@ from sidelane.admin.dead_letters import (
     apply_to_all,
     apply_to_each,
     count_dead_letters,
-    error_text,
     newest_dead_letters,
     not_dead_text,
 )
-from sidelane.admin.documents import failure_document, job_document
+from sidelane.admin.documents import error_text, failure_document, job_document
 from sidelane.cli.commands.jobs import JobId, show_job
 from sidelane.cli.locate import load_lane, with_client
 from sidelane.cli.options import (
