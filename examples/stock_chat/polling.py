@@ -7,7 +7,7 @@ from examples.stock_chat.conversations import conversations
 from examples.stock_chat.messages import CHAT, UserMessage, save_message
 from examples.stock_chat.tasks import answer
 from examples.stock_chat.users import User
-from sidelane import Job, LimitReached, ResultNotReady, State, UnknownJob
+from sidelane import Job, JobRemoved, LimitReached, ResultNotReady, State, UnknownJob
 
 router = APIRouter()
 
@@ -61,10 +61,16 @@ async def result(request_id: str, user: User, request: Request, response: Respon
 
 
 async def find_job(request_id: str, user: str) -> Job[str]:
-    """Return a user's job. Raises `UnknownJob`, also if it belongs to another user."""
+    """Return a user's job. Raises `UnknownJob` with the same text if there is none and if it is, or was, another user's."""
     job = answer.job(request_id)
-    if (await job.record()).spec.user != user:
-        raise UnknownJob
+    try:
+        owner = (await job.record()).spec.user
+    except JobRemoved as removed:
+        if removed.user == user:
+            raise
+        owner = removed.user
+    if owner != user:
+        raise UnknownJob(f"There is no job {request_id!r}.")
     return job
 
 

@@ -49,6 +49,8 @@ def test_the_api_and_worker_restart_when_the_code_changes(project: Project, driv
     dev.wait_for("is ready for jobs")
     driver.submit("one")
     wait_until(lambda: driver.record("one").state is State.SUCCEEDED, "the job's end")
+    dev.wait_for("job one (answer) attempt 1 started")
+    dev.wait_for("job one (answer) attempt 1 succeeded (ran ")
     (worker,) = driver.workers()
     project.write("main.py", MAIN.replace("return 1", "return 2"))
     dev.wait_for("main.py changed: restarting")

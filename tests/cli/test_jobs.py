@@ -175,6 +175,26 @@ def test_show_prints_each_failure_with_its_traceback(driver: StoreDriver, sidela
     assert document["problem"]["status"] == 502
 
 
+def test_a_list_shows_the_errors_of_failed_and_retrying_jobs(driver: StoreDriver, sidelane: Command) -> None:
+    driver.fail("failed", FAILURE)
+    driver.submit("again")
+    driver.finish(driver.claim("again"), Retried(FAILURE, 600.0))
+    driver.submit("expired", expires=0.0)
+    driver.call(lambda store: store.sweep(lease=60.0))
+    lines = {line.split()[0]: line for line in sidelane("jobs", "list").stdout.splitlines()[1:]}
+    assert "APIError: 429" in lines["failed"]
+    assert "min  APIError: 429" in lines["again"]
+    assert "APIError" not in lines["expired"]
+    errors = {job["id"]: job["error"] for job in sidelane("jobs", "list", "--json").json}
+    assert errors == {"failed": "APIError: 429", "again": "APIError: 429", "expired": None}
+
+
+def test_show_prints_the_error_before_what_clients_see(driver: StoreDriver, sidelane: Command) -> None:
+    driver.fail("one", FAILURE)
+    result = sidelane("jobs", "show", "one").stdout
+    assert result.index("APIError: 429") < result.index("Problem, as clients see it") < result.index("model is busy")
+
+
 def test_show_prints_the_worker_of_a_running_job(driver: StoreDriver, sidelane: Command) -> None:
     lease = driver.claim(driver.submit("one"))
     driver.emit(lease, NewEvent("token", '{"text":"Because"}'))

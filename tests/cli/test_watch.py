@@ -15,7 +15,7 @@ from tests.cli.store_driver import StoreDriver
 
 TOKENS = (NewEvent("token", '{"text":"Because "}'), NewEvent("token", '{"text":"it is."}'))
 
-FAILURE = Failure(problem=Problem(status=502, detail="The model is busy."), error="APIError")
+FAILURE = Failure(problem=Problem(status=502, detail="The model is busy."), error="APIError: 429")
 
 
 def test_tokens_go_to_stdout_and_everything_else_to_stderr(driver: StoreDriver, sidelane: Command) -> None:
@@ -48,7 +48,7 @@ def test_a_failed_job_exits_with_1_and_prints_its_problem(driver: StoreDriver, s
     driver.finish(driver.claim(driver.submit("one")), Failed(FAILURE))
     result = sidelane("jobs", "watch", "one")
     assert result.exit_code == 1
-    assert "502 The model is busy." in result.stderr
+    assert "failed after 0.0 s: APIError: 429\n  clients see: 502 The model is busy.\n" in result.stderr
     assert result.stdout == ""
 
 

@@ -10,7 +10,8 @@ from examples.stock_chat import main
 from examples.stock_chat.conversations import Conversations
 from examples.stock_chat.lane import lane
 from examples.stock_chat.messages import CHAT
-from sidelane.testing import harness
+from sidelane import Cursor
+from sidelane.testing import Harness, harness
 
 MESSAGES = CHAT.format(chat_session_id="s")
 BODY = {"message": "Is it dear?", "stock_code": "990010", "stock_name": "Hanbit Chips"}
@@ -26,10 +27,17 @@ def conversations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conversati
 
 
 @pytest.fixture
-async def client(conversations: Conversations) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of the service without a worker, so that jobs stay queued."""
+async def opened(conversations: Conversations) -> AsyncIterator[Harness]:
+    """The lane without a worker, so that jobs stay queued."""
+    async with harness(lane) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(opened: Harness) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of the service."""
     transport = httpx2.ASGITransport(app=main.app)
-    async with harness(lane), httpx2.AsyncClient(transport=transport, base_url="http://chat") as client:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://chat") as client:
         yield client
 
 
@@ -49,6 +57,24 @@ async def test_second_question_of_a_user_is_429_until_the_first_job_ends(client:
     await client.post(f"/jobs/{first.json()['request_id']}/cancel", headers={"X-User": "ann"})
     third = await client.post(MESSAGES, json=BODY, headers={"X-User": "ann"})
     assert third.status_code == 202
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_job_of_another_user_looks_like_none(opened: Harness, client: httpx2.AsyncClient, removed: bool) -> None:
+    job_id = (await client.post(MESSAGES, json=BODY, headers={"X-User": "ann"})).json()["request_id"]
+    paths = [f"/requests/{job_id}/status", f"/requests/{job_id}/result", f"/jobs/{job_id}", f"/jobs/{job_id}/events"]
+    if removed:
+        await client.post(f"/jobs/{job_id}/cancel", headers={"X-User": "ann"})
+        await opened.advance(8 * 86_400)
+    assert (await client.get(paths[0], headers={"X-User": "ann"})).status_code == (410 if removed else 200)
+    for path in paths:
+        answer = await client.get(path, headers={"X-User": "bob"})
+        unknown = await client.get(path.replace(job_id, "0" * 32), headers={"X-User": "bob"})
+        assert answer.status_code == unknown.status_code == 404, path
+        assert answer.text == unknown.text.replace("0" * 32, job_id)
+    resumed = {"X-User": "bob", "Last-Event-ID": Cursor(1, 1).text(job_id)}
+    assert (await client.post(f"{MESSAGES}/stream", json=BODY, headers=resumed)).status_code == 404
+    assert (await client.post(f"/jobs/{job_id}/cancel", headers={"X-User": "bob"})).status_code == 404
 
 
 async def test_refused_question_is_not_stored_in_the_session(

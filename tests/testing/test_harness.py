@@ -1,8 +1,10 @@
 """Test harness: `drain` and `advance` with jobs that are blocked on limits."""
 
+import traceback
+
 import pytest
 
-from sidelane import ConcurrencyLimit, Queue, RateLimit, ResultNotReady, Sidelane
+from sidelane import ConcurrencyLimit, JobFailed, Queue, RateLimit, ResultNotReady, Sidelane
 from sidelane.testing import harness
 
 
@@ -55,3 +57,23 @@ async def test_drain_looks_past_many_blocked_jobs() -> None:
         job = await quick.submit()
         assert await t.drain() == 2
         assert await job.result(timeout=0) == "done"
+
+
+async def test_a_failed_job_raises_with_the_error_and_traceback_of_its_task(lane: Sidelane) -> None:
+    @lane.task
+    async def divide(number: int) -> float:
+        return 1 / number
+
+    async with harness(lane) as t:
+        with pytest.raises(JobFailed, match="ZeroDivisionError: division by zero") as raised:
+            await t.run(divide.call(0))
+        batch = await lane.submit_many([divide.call(0)])
+        await t.drain()
+        results = [*await batch.results(), *await lane.batch(batch.id).results()]
+    assert [getattr(result, "error", "") for result in results] == ["ZeroDivisionError: division by zero"] * 2
+    error = raised.value
+    assert error.error == "ZeroDivisionError: division by zero"
+    assert "return 1 / number" in error.traceback
+    assert "return 1 / number" in "".join(traceback.format_exception(error))
+    assert "ZeroDivisionError" not in str(error)
+    assert "ZeroDivisionError" not in str(error.problem().document())

@@ -31,6 +31,7 @@ def document(tmp_path: Path) -> dict[str, Any]:
     """The OpenAPI document of an application with tasks of every kind of result."""
     small = Queue("small", limits=[RateLimit("5/s", per="queue")])
     lane = Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}", queues=[small])
+    lane.problem(KeyError, status=451, title="Withheld")
     jobs = Jobs(lane, user=lambda: "ann")
     app = FastAPI()
     app.include_router(jobs.router, prefix="/jobs")
@@ -126,6 +127,13 @@ def test_endpoint_that_responds_with_a_job_documents_every_response(document: di
     for status, response in answers.items():
         if status >= "400":
             assert set(response["content"]) == {"application/problem+json"}, status
+
+
+def test_rules_of_the_application_are_documented_and_internal_ones_are_not(document: dict[str, Any]) -> None:
+    answers = document["paths"]["/answer"]["post"]["responses"]
+    assert answers["451"]["description"] == "Withheld"
+    assert "502" not in answers
+    assert "Receiver gone" not in str(document)
 
 
 @pytest.mark.parametrize(("name", "rejects"), [("answer", False), ("patient", False), ("ask", True), ("queued", True)])

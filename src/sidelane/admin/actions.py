@@ -1,5 +1,6 @@
 """Actions on jobs, batches and callbacks: cancel, requeue and redeliver. Each item gets a result with a message."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,9 @@ from sidelane.client.event_stream import batch_record
 from sidelane.model.errors import JobConflict, JobError
 from sidelane.model.job import JobRecord, Rejection, State, Tombstone
 from sidelane.stores.contract import Store
+
+CHUNK_SIZE = 100
+"""Jobs that are cancelled in one store call."""
 
 Lookup = JobRecord | Tombstone | None
 """What a store returns for an id."""
@@ -43,6 +47,15 @@ async def cancel_jobs(store: Store, ids: Sequence[str]) -> list[ActionResult]:
     """Cancel queued jobs immediately, and ask running jobs to stop."""
     before, after = await store.get(ids), await store.cancel(ids)
     return list(map(_cancelled, ids, before, after))
+
+
+async def cancel_each(store: Store, ids: Sequence[str]) -> Counter[State]:
+    """Cancel jobs in chunks. Return how many there are in each state now; running ones are asked to stop."""
+    counts: Counter[State] = Counter()
+    for start in range(0, len(ids), CHUNK_SIZE):
+        answers = await store.cancel(ids[start : start + CHUNK_SIZE])
+        counts.update(record.state for record in answers if record is not None)
+    return counts
 
 
 async def requeue_jobs(store: Store, ids: Sequence[str]) -> list[ActionResult]:

@@ -155,14 +155,6 @@ def not_dead_text(record: JobRecord) -> str:
     return f"not a dead letter: the job {'has' if record.state is State.SUCCEEDED else 'is'} {record.state}"
 
 
-def error_text(record: JobRecord) -> str:
-    """Return why a job failed: its last attempt's internal error, or its problem if it ended for another reason."""
-    last = record.history[-1] if record.history else None
-    if last is not None and last.error and (record.problem is None or last.problem == record.problem):
-        return last.error
-    return "" if record.problem is None else problem_text(record.problem.document())
-
-
 def _searchable_text(record: JobRecord) -> str:
     problem = "" if record.problem is None else problem_text(record.problem.document())
     return "\n".join([problem, *(failure.error for failure in record.history[-1:])])

@@ -17,7 +17,10 @@ Document = dict[str, Any]
 
 
 def job_document(record: JobRecord) -> Document:
-    """Return a job without its log. Empty values are null, so that every job has the same members."""
+    """Return a job without its log. Empty values are null, so that every job has the same members.
+
+    `error` is the internal error of its last attempt, which only operators may see.
+    """
     spec = record.spec
     return {
         "id": record.id,
@@ -50,6 +53,7 @@ def job_document(record: JobRecord) -> Document:
         "progress": parse_json(record.progress),
         "result": parse_json(record.result),
         "problem": record.problem.document() if record.problem else None,
+        "error": record.last_failure.error if record.last_failure else None,
     }
 
 
@@ -187,6 +191,14 @@ def time_text(at: float | None) -> str | None:
 def problem_text(document: Mapping[str, Any]) -> str:
     """Return a problem document on one line: its status, then its detail or title."""
     return f"{document['status']} {document.get('detail') or document['title']}"
+
+
+def error_text(record: JobRecord) -> str:
+    """Return why a job failed: the internal error of its last attempt, or its problem if it ended for another reason."""
+    failure = record.last_failure
+    if failure is not None and failure.error:
+        return failure.error
+    return "" if record.problem is None else problem_text(record.problem.document())
 
 
 def unknown_job_text(tombstone: Tombstone | None) -> str:

@@ -1,6 +1,8 @@
 """Jobs as operators see them: lists, everything about one job, and the name of its state."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -17,8 +19,9 @@ from sidelane.admin.job_notices import WorkerLookup, find_worker
 from sidelane.callbacks.status import CallbackRecord, callbacks_of
 from sidelane.client.client import Client
 from sidelane.client.event_stream import partial_text
-from sidelane.model.job import FollowUp, JobRecord, JobSpec, Query, State
+from sidelane.model.job import UNFINISHED, FollowUp, JobRecord, JobSpec, Query, State
 from sidelane.model.worker import QueuePosition
+from sidelane.stores.contract import Store
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 
@@ -35,6 +38,55 @@ class JobView(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+STATES = {
+    JobView.SCHEDULED: State.QUEUED,
+    JobView.RETRYING: State.QUEUED,
+    JobView.WAITING_FOR_LIMIT: State.QUEUED,
+    JobView.DISPATCHED: State.RUNNING,
+    JobView.CANCELLING: State.RUNNING,
+}
+"""The state of each view that is no state itself."""
+
+PAGE_SIZE = 500
+"""Jobs that are read in one store call if not all may match."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Selects jobs. `views`: only those in one of these states or views; a state includes its views. None: any.
+
+    Internal jobs (callbacks, dispatches, file cleanup) are left out unless `internal`, or the query names them by parent, task
+    or queue.
+    """
+
+    query: Query
+    views: frozenset[JobView] | None = None
+    internal: bool = False
+
+    @classmethod
+    def of(cls, query: Query, views: Iterable[JobView], *, internal: bool) -> "JobFilter":
+        """Return a filter by a query, and by states or views, if any."""
+        names = (query.task or "", query.queue or "")
+        internal = internal or query.parent is not None or any(name.startswith(INTERNAL_PREFIX) for name in names)
+        wanted = frozenset(views)
+        if not wanted:
+            return cls(query=query, internal=internal)
+        states = frozenset(STATES.get(view) or State(view) for view in wanted)
+        narrowed = wanted if wanted & STATES.keys() else None
+        return cls(query=replace(query, states=states), views=narrowed, internal=internal)
+
+    def unfinished(self) -> "JobFilter":
+        """Return the same filter, for unfinished jobs alone."""
+        states = UNFINISHED if self.query.states is None else UNFINISHED & self.query.states
+        return replace(self, query=replace(self.query, states=states))
+
+    def matches(self, record: JobRecord, now: float) -> bool:
+        """Apply the part of the filter that a store cannot apply. `now` is in seconds since 1970."""
+        if not self.internal and record.spec.queue.startswith(INTERNAL_PREFIX):
+            return False
+        return self.views is None or JobView(record.state) in self.views or job_view(record, now) in self.views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,22 +144,34 @@ def users_follow_ups(spec: JobSpec) -> list[FollowUp]:
     return [follow_up for follow_up in spec.follow_ups if not follow_up.spec.task.startswith(INTERNAL_PREFIX)]
 
 
-async def list_jobs(client: Client, query: Query, *, internal: bool = False) -> list[JobRecord]:
-    """Return the newest matching jobs.
+async def list_jobs(store: Store, selected: JobFilter, limit: int) -> list[JobRecord]:
+    """Return the newest matching jobs, at most `limit`, those that failed with their histories."""
+    records: list[JobRecord] = []
+    async with aclosing(matching_jobs(store, selected, limit)) as pages:
+        async for page in pages:
+            records += page
+            if len(records) >= limit:
+                break
+    return await _with_histories(store, records[:limit])
 
-    Internal jobs (callbacks, dispatches, file cleanup) are left out unless `internal`, or the query names them by parent, task
-    or queue.
-    """
-    names = (query.task or "", query.queue or "")
-    internal = internal or query.parent is not None or any(name.startswith(INTERNAL_PREFIX) for name in names)
-    records, before = list[JobRecord](), query.before
-    while len(records) < query.limit:
-        page = await client.find(replace(query, before=before))
-        records += [record for record in page if internal or not record.spec.queue.startswith(INTERNAL_PREFIX)]
-        if len(page) < query.limit:
-            break
+
+async def job_ids_of(store: Store, selected: JobFilter) -> list[str]:
+    """Return the ids of all matching jobs, newest first."""
+    async with aclosing(matching_jobs(store, selected, PAGE_SIZE)) as pages:
+        return [record.id async for page in pages for record in page]
+
+
+async def matching_jobs(store: Store, selected: JobFilter, limit: int) -> AsyncGenerator[list[JobRecord], None]:
+    """Yield matching jobs, newest first, in pages of at most `limit`, or of more if most do not match."""
+    size = limit if selected.views is None else max(limit, PAGE_SIZE)
+    before: int | None = None
+    while True:
+        page = await store.list_jobs(replace(selected.query, before=before, limit=size))
+        now = time.time()
+        yield [record for record in page if selected.matches(record, now)]
+        if len(page) < size:
+            return
         before = page[-1].sequence
-    return records[: query.limit]
 
 
 async def job_detail(client: Client, job_id: str) -> JobDetail:
@@ -121,3 +185,11 @@ async def job_detail(client: Client, job_id: str) -> JobDetail:
         partial=await partial_text(client.store, record.id, limit) if record.result is None else "",
         callbacks=await callbacks_of(client, job_id),
     )
+
+
+async def _with_histories(store: Store, records: Sequence[JobRecord]) -> list[JobRecord]:
+    """Return records of a list, those that failed with their histories, which a list omits."""
+    failed = [record.id for record in records if record.problem is not None or record.failures or record.worker_losses]
+    found = await store.get(failed) if failed else []
+    histories = {each.id: each.history for each in found if isinstance(each, JobRecord)}
+    return [replace(record, history=histories.get(record.id, ())) for record in records]

@@ -112,9 +112,9 @@ def declare_callbacks(lane: Lane, services: Services, webhooks: WebhookClient, s
         retention=RETENTION,
     )  # fmt: skip
     lane.registry.rules += [
-        ProblemRule((NotDelivered, SecretError), 502, "Not delivered", final=False),
-        ProblemRule((EndpointGone,), 410, "Receiver gone", final=True),
-        ProblemRule((AddressRefused,), 422, "Address refused", final=True),
+        ProblemRule((NotDelivered, SecretError), 502, "Not delivered", final=False, internal=True),
+        ProblemRule((EndpointGone,), 410, "Receiver gone", final=True, internal=True),
+        ProblemRule((AddressRefused,), 422, "Address refused", final=True, internal=True),
     ]
     return delivery
 

@@ -4,12 +4,13 @@ import asyncio
 import importlib
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from sidelane.admin.job_ids import full_ids
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
 from sidelane.configuration import load_settings
@@ -95,6 +96,15 @@ def with_client(settings: Settings, action: Callable[[Client], Awaitable[T]]) ->
             return await action(client)
 
     return asyncio.run(run())
+
+
+def with_jobs(settings: Settings, ids: Sequence[str], action: Callable[[Client, list[str]], Awaitable[T]]) -> T:
+    """Call `action` as `with_client` does, with these ids of jobs. Each may be shortened to a unique prefix."""
+
+    async def run(client: Client) -> T:
+        return await action(client, await full_ids(client.store, ids))
+
+    return with_client(settings, run)
 
 
 @contextmanager

@@ -43,7 +43,6 @@ application = typer.Typer(
     help="Sidelane moves slow requests out of your web process: durable jobs with live, resumable streams.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -13,13 +13,14 @@ import typer
 from typer.core import TyperGroup
 
 from sidelane.admin.dead_letters import DeadLetterFilter
+from sidelane.admin.jobs import JobFilter, JobView
 from sidelane.app import Sidelane
 from sidelane.cli.locate import settings_of
 from sidelane.cli.output.time_format import time_at
 from sidelane.configuration import load_settings
 from sidelane.model.codec import check_size
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, UnknownTask
-from sidelane.model.job import JobSpec, Query, State
+from sidelane.model.job import JobSpec, Query
 from sidelane.model.json_text import dump_json
 from sidelane.model.settings import Settings
 
@@ -36,6 +37,8 @@ class DefaultListGroup(TyperGroup):
     """A command group whose bare name lists: `sidelane queues --json` is `sidelane queues list --json`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing and not args:  # a shell completes the command itself
+            return super().parse_args(ctx, args)
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = [LIST, *args]
         return super().parse_args(ctx, args)
@@ -121,6 +124,17 @@ def _time(text: str) -> float:
         raise typer.BadParameter(str(error)) from error
 
 
+VIEWS = {view.replace(" ", "-"): view for view in JobView}
+"""States and views of jobs, by the words for the command line."""
+
+
+def _view(text: str) -> JobView:
+    view = VIEWS.get(text.lower().replace(" ", "-"))
+    if view is None:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(VIEWS)}.", param_hint="--state")
+    return view
+
+
 @dataclass(frozen=True, kw_only=True)
 class FilterOptions:
     """Options that select jobs or dead letters."""
@@ -139,10 +153,12 @@ class JobFilterOptions(FilterOptions):
     """Options that select jobs."""
 
     state: Annotated[
-        list[State] | None,
+        list[str] | None,
         typer.Option(
             metavar="STATE",
-            help="Only in this state: queued, running, succeeded, failed or cancelled. May be repeated.",
+            help=f"Only in this state, as the list shows it: {', '.join(VIEWS)}. queued and running include those that say more. "
+            "May be repeated.",
+            autocompletion=lambda: list(VIEWS),
             show_default=False,
         ),
     ] = None
@@ -152,12 +168,19 @@ class JobFilterOptions(FilterOptions):
     ] = None
     batch: Annotated[str | None, typer.Option(metavar="ID", help="Only of this batch.", show_default=False)] = None
 
-    def query(self, limit: int) -> Query:
-        """Return the query for at most `limit` jobs. Raises `typer.BadParameter`."""
-        return Query(
-            states=frozenset(self.state) if self.state else None, task=self.task, queue=self.queue, user=self.user,
-            key=self.key, parent=self.parent, batch=self.batch, labels=labels_of(self.label), limit=limit,
+    def selected(self, *, internal: bool = False) -> JobFilter:
+        """Return the filter; `internal`: also of internal jobs. Raises `typer.BadParameter`."""
+        query = Query(
+            task=self.task, queue=self.queue, user=self.user, key=self.key, parent=self.parent, batch=self.batch,
+            labels=labels_of(self.label),
         )  # fmt: skip
+        return JobFilter.of(query, map(_view, self.state or ()), internal=internal)
+
+    def text(self) -> str:
+        """Return the options that are chosen, for a confirmation, e.g. " (task answer; user ann)", or "" without any."""
+        chosen = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        texts = [f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in chosen if value]
+        return f" ({'; '.join(texts)})" if texts else ""
 
 
 @dataclass(frozen=True, kw_only=True)

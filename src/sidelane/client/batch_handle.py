@@ -99,8 +99,13 @@ class Batch(Generic[R]):
         return await self.record()
 
     async def _stored_jobs(self) -> list[JobRecord]:
-        """Return the records of its jobs, oldest first."""
-        newest_first = [record async for page in self._pages() for record in page]
+        """Return the records of its jobs, oldest first, those that failed with their histories."""
+        newest_first: list[JobRecord] = []
+        async for page in self._pages():
+            failed = [record.id for record in page if record.state is State.FAILED]
+            found = await self.store.get(failed) if failed else []
+            complete = {each.id: each for each in found if isinstance(each, JobRecord)}
+            newest_first += [complete.get(record.id, record) for record in page]
         return newest_first[::-1]
 
     async def _pages(self, states: frozenset[State] | None = None) -> AsyncIterator[list[JobRecord]]:
@@ -124,7 +129,7 @@ def _outcome(job: Job[R], found: JobRecord | Tombstone | None) -> R | JobError:
             except JobError as error:
                 return error
         case State.FAILED:
-            return JobFailed(found.problem or Problem())
+            return JobFailed(found.problem or Problem(), failure=found.last_failure)
         case State.CANCELLED:
             return JobCancelled(f"Job {job.id!r} was cancelled.")
         case _:

@@ -174,7 +174,7 @@ class Client:
         partial = await partial_text(self.store, job_id, self.settings.payload_limit)
         if record.state is State.CANCELLED:
             raise JobCancelled(f"Job {job_id!r} was cancelled.", partial)
-        raise JobFailed(record.problem or Problem(), partial)
+        raise JobFailed(record.problem or Problem(), partial, record.last_failure)
 
     def events(self, job_id: str, after: Cursor | None = None) -> AsyncGenerator[Event, None]:
         """Yield the events of a job's log to its end."""

@@ -49,6 +49,7 @@ SidelaneError
 
 from sidelane.model.checks import is_duration
 from sidelane.model.durations import Duration, to_seconds
+from sidelane.model.job import Failure
 from sidelane.model.limit import LimitHit
 from sidelane.model.problem import Problem
 
@@ -251,11 +252,21 @@ class QueueFull(JobRefused):
 
 
 class JobFailed(JobError):
-    """The job failed. `partial` is the text that its last attempt yielded."""
+    """The job failed. `partial` is the text that its last attempt yielded.
 
-    def __init__(self, problem: Problem, partial: str = "") -> None:
+    `error` and `traceback` are those of the failure that ended it, for developers and operators. They are also a note of the
+    exception, so that test reports and logs show them. Clients see the problem alone.
+    """
+
+    def __init__(self, problem: Problem, partial: str = "", failure: Failure | None = None) -> None:
         super().__init__(problem)
         self.partial = partial
+        self.error = failure.error if failure else ""
+        self.traceback = failure.traceback if failure else ""
+        if self.error:
+            self.add_note(f"The job's error: {self.error}")
+        if self.traceback:
+            self.add_note(self.traceback.rstrip())
 
 
 class JobCancelled(JobError):

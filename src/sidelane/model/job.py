@@ -184,6 +184,14 @@ class JobRecord:
     def id(self) -> str:
         return self.spec.id
 
+    @property
+    def last_failure(self) -> Failure | None:
+        """Its newest failure, or None: there is none, it ended for another reason, or it was read without its history."""
+        last = self.history[-1] if self.history else None
+        if last is None or self.state in (State.SUCCEEDED, State.CANCELLED):
+            return None
+        return last if self.problem is None or last.problem == self.problem else None
+
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:

@@ -33,13 +33,17 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 @dataclass(frozen=True, slots=True)
 class ProblemRule:
-    """How exceptions of some types become problems. With `final`, these exceptions are not retried."""
+    """How exceptions of some types become problems.
+
+    With `final`, these exceptions are not retried. With `internal`, only internal tasks raise them.
+    """
 
     types: tuple[type[BaseException], ...]
     status: int
     title: str
     final: bool
     detail: Callable[[Any], str] | None = None
+    internal: bool = False
 
     def problem(self, error: BaseException) -> Problem:
         """Return the problem of an exception."""

@@ -33,7 +33,7 @@ def job_responses(result_type: Any, rules: Sequence[ProblemRule], limits: Sequen
         },
         202: {"description": "The job is stored; its links lead to its state, events and result.", **_ACCEPTED},
         204: _STREAM_FINISHED,
-        **problems({rule.status: rule.title or "The task failed." for rule in rules}),
+        **problems({rule.status: rule.title or "The task failed." for rule in rules if not rule.internal}),
         **problems({**_SUBMIT_ERRORS, **_WAIT_ERRORS}),
         **_retryable(limits),
     }

@@ -53,7 +53,7 @@ class Runtime:
     """The parts of a worker that its attempts use.
 
     `confirm_lease` asks the store whether a lease is still valid. `on_grace_expired` is called when a task does not stop within its
-    grace. `isolated` is true in an isolation worker.
+    grace. `isolated` is true in an isolation worker. `log_level` is the level of starts, and of ends that are no failures.
     """
 
     registry: Registry
@@ -66,6 +66,7 @@ class Runtime:
     confirm_lease: Callable[[Lease], Awaitable[bool]]
     on_grace_expired: Callable[[], None] = lambda: None
     isolated: bool = False
+    log_level: int = logging.DEBUG
 
 
 class Attempt:
@@ -94,6 +95,7 @@ class Attempt:
         self._task = runtime.registry.tasks.get(self.record.spec.task)
         self._timeout = math.inf
         self._renewed_until = math.inf
+        self._started_at = claimed_at
 
     @property
     def past_grace(self) -> bool:
@@ -129,6 +131,9 @@ class Attempt:
             self._body.cancel()
 
     async def _run(self) -> None:
+        self._started_at = time.monotonic()
+        job, task, attempt = self.record.id, self.record.spec.task, self.record.attempt
+        logger.log(self._runtime.log_level, "job %s (%s) attempt %d started", job, task, attempt)
         try:
             outcome = await self._outcome()
         finally:
@@ -292,6 +297,9 @@ class Attempt:
         ordinal, events = await self._events.drain()
         self._events.closed = True  # a task that exceeds its grace may still emit
         outcome = add_job_context(outcome, self.record.id, self.record.attempt)
-        report_end(self.record, outcome, dispatched=self._dispatched)
+        report_end(
+            self.record, outcome, dispatched=self._dispatched, seconds=time.monotonic() - self._started_at,
+            level=self._runtime.log_level,
+        )  # fmt: skip
         self.reported = True
         self._runtime.reporter.report(AttemptResult(lease=self.lease, outcome=outcome, ordinal=ordinal, entries=events))

@@ -106,27 +106,35 @@ def add_job_context(outcome: Outcome, job_id: str, attempt: int) -> Outcome:
     return replace(outcome, failure=replace(outcome.failure, problem=problem))
 
 
-def report_end(record: JobRecord, outcome: Outcome, *, dispatched: bool = False) -> None:
+def report_end(
+    record: JobRecord,
+    outcome: Outcome,
+    *,
+    dispatched: bool = False,
+    seconds: float | None = None,
+    level: int = logging.DEBUG,
+) -> None:
     """Report how the current attempt of a job ended. The end is logged, and a failure is logged as a warning with its traceback.
 
-    With `dispatched`, the job came from another process, which counts its failures. This function is called once for every end that
-    a worker, an external worker or a failed dispatch decides, so telemetry can observe it here. The function is not called for ends
-    that the store decides alone (cancelled while queued, expired, lease swept). These ends are in the answers of `Store.cancel` and
-    `Store.sweep`.
+    With `dispatched`, the job came from another process, which counts its failures. `seconds` is how long the attempt ran, if
+    known. `level` is the level of ends that are no failures. This function is called once for every end that a worker, an external
+    worker or a failed dispatch decides, so telemetry can observe it here. The function is not called for ends that the store
+    decides alone (cancelled while queued, expired, lease swept). These ends are in the answers of `Store.cancel` and `Store.sweep`.
     """
     job, task, attempt = record.id, record.spec.task, record.attempt
+    ran = "" if seconds is None else f" (ran {seconds:.1f} s)"
     if not isinstance(outcome, Succeeded) and isinstance(outcome, Failed | Retried):
         again = f"again in {outcome.delay:.1f} s" if isinstance(outcome, Retried) else "for good"
         if dispatched and isinstance(outcome, Retried):
             again = "here: the process that dispatched it decides on another attempt"
         logger.warning(
-            "job %s (%s) attempt %d failed %s: %s", job, task, attempt, again, outcome.failure.error,
+            "job %s (%s) attempt %d failed %s%s: %s", job, task, attempt, again, ran, outcome.failure.error,
             extra={"traceback": outcome.failure.traceback},
         )  # fmt: skip
     elif isinstance(outcome, Lost):
-        logger.warning("job %s (%s) attempt %d was lost: %s", job, task, attempt, outcome.failure.error)
-    elif logger.isEnabledFor(logging.DEBUG):
-        logger.debug("job %s (%s) attempt %d: %s", job, task, attempt, type(outcome).__name__)
+        logger.warning("job %s (%s) attempt %d was lost%s: %s", job, task, attempt, ran, outcome.failure.error)
+    else:
+        logger.log(level, "job %s (%s) attempt %d %s%s", job, task, attempt, type(outcome).__name__.lower(), ran)
 
 
 def _problem(error: BaseException, registry: Registry) -> tuple[Problem, bool]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from sidelane.model.event import PROGRESS
@@ -161,6 +162,10 @@ class Worker:
             slots=self._capacities[0].total, running=self._capacities[0].used, started=self._started, health=self.health,
             isolation=self._isolated,
         )  # fmt: skip
+
+    def log_jobs(self) -> None:
+        """Log the start and the end of each job at INFO, from now on: for development."""
+        self._runtime = replace(self._runtime, log_level=logging.INFO)
 
     def drain(self) -> None:
         """Claim no more jobs, let running jobs finish for `shutdown_timeout` seconds, release the remaining jobs, and end."""

@@ -8,7 +8,7 @@ import typer
 from sidelane.admin.actions import redeliver
 from sidelane.admin.documents import callback_document
 from sidelane.callbacks.status import callbacks_of
-from sidelane.cli.locate import with_client
+from sidelane.cli.locate import with_jobs
 from sidelane.cli.options import Common, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
 from sidelane.cli.output.job_detail import callbacks_table
@@ -27,7 +27,7 @@ Ids = Annotated[
 @expand_options
 def show(job_id: JobId, *, common: Common) -> None:
     """Show a job's callbacks: receiver, number of tries, last answer, and time of the next try."""
-    records = with_client(common.settings(), lambda client: callbacks_of(client, job_id))
+    records = with_jobs(common.settings(), [job_id], lambda client, ids: callbacks_of(client, ids[0]))
     if common.as_json:
         print_json(list(map(callback_document, records)))
     elif records:
@@ -41,5 +41,5 @@ def show(job_id: JobId, *, common: Common) -> None:
 @expand_options
 def redeliver_(ids: Ids, *, common: Common) -> None:
     """Deliver callbacks again now, whatever their state. Receivers get the same webhook-id as before."""
-    results = with_client(common.settings(), lambda client: redeliver(client, ids))
+    results = with_jobs(common.settings(), ids, redeliver)
     print_results(results, as_json=common.as_json)

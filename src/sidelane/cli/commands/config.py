@@ -12,7 +12,7 @@ from sidelane.configuration import PREFIX, Configuration, load_settings
 from sidelane.model.settings import Settings
 from sidelane.stores.factory import MASK, redact_url
 
-COLUMNS = Columns(headers=("SETTING", "VALUE", "FROM", "FOR"), droppable=("FOR",), wrapping=("FOR",))
+COLUMNS = Columns(headers=("SETTING", "VALUE", "FROM", "FOR"), wrapping=("VALUE", "FOR"))
 
 FILE = "pyproject.toml"
 
@@ -51,9 +51,14 @@ def _row(name: str, configuration: Configuration) -> list[Text]:
     return [
         Text(name, "bold"),
         Text(_text(value), "cyan" if chosen else ""),
-        Text(FILE if FILE in origin else origin, "" if chosen else "dim"),
+        Text(_source(origin), "" if chosen else "dim"),
         Text(Settings.model_fields[name].description or "", "dim"),
     ]
+
+
+def _source(origin: str) -> str:
+    """Return where a setting comes from, in a few characters: the variable is named below the table."""
+    return next((source for source in (FILE, "environment") if source in origin), origin)
 
 
 def _redacted(name: str, value: Any) -> Any:

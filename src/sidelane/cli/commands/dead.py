@@ -15,13 +15,12 @@ from sidelane.admin.dead_letters import (
     apply_to_all,
     apply_to_each,
     count_dead_letters,
-    error_text,
     newest_dead_letters,
     not_dead_text,
 )
-from sidelane.admin.documents import failure_document, job_document
+from sidelane.admin.documents import error_text, failure_document, job_document
 from sidelane.cli.commands.jobs import JobId, show_job
-from sidelane.cli.locate import load_lane, with_client
+from sidelane.cli.locate import load_lane, with_client, with_jobs
 from sidelane.cli.options import (
     INPUT,
     Common,
@@ -162,7 +161,7 @@ def _check(arguments: str, settings: Settings, lane: str | None) -> Check:
 def _apply_to_each(
     settings: Settings, ids: list[str], action: BulkAction, check: Check | None, *, as_json: bool
 ) -> None:
-    results = with_client(settings, lambda client: apply_to_each(client.store, ids, action, check))
+    results = with_jobs(settings, ids, lambda client, full: apply_to_each(client.store, full, action, check))
     print_results(results, as_json=as_json)
 
 

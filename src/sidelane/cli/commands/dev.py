@@ -136,7 +136,7 @@ def _api(application: str, level: str, file: int, terminal: PrefixedOutput) -> S
 
 
 def _worker(name: str, lane: str, options: Sequence[str], terminal: PrefixedOutput) -> SupervisedProcess:
-    return dev_process(name, ["worker", lane, "--name", name, "--prefixed", *options], signal.SIGQUIT, terminal)
+    return dev_process(name, ["worker", lane, "--name", name, "--development", *options], signal.SIGQUIT, terminal)
 
 
 class Development:

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from sidelane.admin.actions import cancel_jobs, requeue_jobs
+from sidelane.admin.actions import cancel_each, cancel_jobs, requeue_jobs
 from sidelane.admin.documents import job_document
-from sidelane.admin.jobs import job_detail, list_jobs
-from sidelane.cli.locate import with_client
-from sidelane.cli.options import Common, DefaultListGroup, JobFilterOptions, MaxItems, expand_options
+from sidelane.admin.jobs import job_detail, job_ids_of, list_jobs
+from sidelane.cli.locate import with_client, with_jobs
+from sidelane.cli.options import Common, DefaultListGroup, JobFilterOptions, MaxItems, Yes, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
 from sidelane.cli.output.job_detail import print_job
 from sidelane.cli.output.job_table import jobs_table
-from sidelane.cli.output.results import print_results
+from sidelane.cli.output.results import confirm, print_cancelled, print_results
 from sidelane.cli.output.watch import JsonView, TerminalView, watch_job
 from sidelane.model.job import JobRecord, State
 from sidelane.processes.exit_code import Exit
@@ -23,8 +23,10 @@ commands = typer.Typer(
     cls=DefaultListGroup, help="List, show, watch, cancel and requeue jobs. Without a command: list them."
 )
 
-JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job.", show_default=False)]
-JobIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs.", show_default=False)]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job, or its first characters.", show_default=False)]
+JobIds = Annotated[
+    list[str], typer.Argument(metavar="ID...", help="Ids of jobs, or their first characters.", show_default=False)
+]
 
 
 @commands.command("list")
@@ -39,8 +41,8 @@ def list_(
     common: Common,
 ) -> None:
     """List jobs, newest first. Internal jobs are listed only with --all, --parent, or their own --task or --queue."""
-    query, settings = filters.query(limit), common.settings()
-    records = with_client(settings, lambda client: list_jobs(client, query, internal=internal))
+    selected, settings = filters.selected(internal=internal), common.settings()
+    records = with_client(settings, lambda client: list_jobs(client.store, selected, limit))
     if common.as_json:
         print_json([job_document(record) for record in records])
         return
@@ -68,30 +70,52 @@ def watch(job_id: JobId, *, common: Common) -> None:
     The exit code is 0 if it succeeded, 1 if it failed and 5 if it was cancelled. With --json: one event per line.
     """
     view = JsonView() if common.as_json else TerminalView()
-    state = with_client(common.settings(), lambda client: watch_job(client, job_id, view))
+    state = with_jobs(common.settings(), [job_id], lambda client, ids: watch_job(client, ids[0], view))
     exits = {State.FAILED: Exit.FAILED, State.CANCELLED: Exit.CANCELLED}
     raise typer.Exit(exits.get(state, Exit.DONE))
 
 
 @commands.command()
 @expand_options
-def cancel(job_ids: JobIds, *, common: Common) -> None:
-    """Cancel jobs: queued ones at once; running ones are asked to stop."""
-    results = with_client(common.settings(), lambda client: cancel_jobs(client.store, job_ids))
-    print_results(results, as_json=common.as_json)
+def cancel(
+    job_ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID...", help="Ids of jobs, or their first characters; or --all.", show_default=False),
+    ] = None,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All unfinished jobs that match the filters.", show_default=False)
+    ] = False,
+    filters: JobFilterOptions,
+    yes: Yes = False,
+    common: Common,
+) -> None:
+    """Cancel jobs: queued ones at once; running ones are asked to stop. With --all: those that match now, after a confirmation."""
+    selected, settings = filters.selected().unfinished(), common.settings()
+    if bool(job_ids) == everything or (job_ids and filters != JobFilterOptions()):
+        raise typer.BadParameter("give ids, or --all (the filters apply to it).", param_hint="ID...")
+    if job_ids:
+        results = with_jobs(settings, job_ids, lambda client, ids: cancel_jobs(client.store, ids))
+        print_results(results, as_json=common.as_json)
+        return
+    chosen = with_client(settings, lambda client: job_ids_of(client.store, selected))
+    if chosen:
+        confirm(f"Cancel {len(chosen):,} {'job' if len(chosen) == 1 else 'jobs'}{filters.text()}?", yes=yes)
+    counts = with_client(settings, lambda client: cancel_each(client.store, chosen))
+    print_cancelled(counts, as_json=common.as_json)
 
 
 @commands.command()
 @expand_options
 def requeue(job_ids: JobIds, *, common: Common) -> None:
     """Return finished jobs to their queues, with fresh retry budgets."""
-    results = with_client(common.settings(), lambda client: requeue_jobs(client.store, job_ids))
+    results = with_jobs(common.settings(), job_ids, lambda client, ids: requeue_jobs(client.store, ids))
     print_results(results, as_json=common.as_json)
 
 
 def show_job(common: Common, job_id: str) -> JobRecord:
-    """Print everything about a job, and return its record. Raises `UnknownJob` or `JobRemoved`."""
-    detail = with_client(common.settings(), lambda client: job_detail(client, job_id))
+    """Print everything about a job, and return its record. Raises `UnknownJob`, `JobRemoved`, `ArgumentsError`."""
+    detail = with_jobs(common.settings(), [job_id], lambda client, ids: job_detail(client, ids[0]))
     if common.as_json:
         print_json(detail.document())
     else:

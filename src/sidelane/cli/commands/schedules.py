@@ -21,6 +21,7 @@ COLUMNS = Columns(
     headers=("NAME", "WHEN", "IN WORDS", "TASK", "MISSED", "LAST", "LAST JOB", "NEXT", "AT"),
     droppable=("LAST JOB", "IN WORDS", "AT", "MISSED", "LAST"),
     shrinkable=("NAME", "IN WORDS", "TASK"),
+    wrapping=("WHEN",),
 )
 
 MISSED = {"skip": "skipped", "once": "once", "all": "all"}

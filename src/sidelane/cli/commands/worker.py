@@ -30,8 +30,8 @@ from sidelane.tasks.internal_queues import without_internal
 from sidelane.transports.contract import Endpoint
 from sidelane.worker.worker import Worker
 
-Prefixed = Annotated[bool, typer.Option("--prefixed", hidden=True)]
-"""The parent process prefixes each line with the worker name, so the log leaves it out."""
+Development = Annotated[bool, typer.Option("--development", hidden=True)]
+"""`sidelane dev` started it and prefixes each line with the worker name. The log has the start and the end of each job instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,7 @@ class WorkerOptions:
     strict: bool
     name: str
     concurrency: int | None
+    log_jobs: bool
 
 
 def worker(
@@ -56,7 +57,7 @@ def worker(
         int, typer.Option(min=1, max=256, metavar="N", help="Number of processes. Several get names like w1-2.")
     ] = 1,
     parent: Parent = None,
-    prefixed: Prefixed = False,
+    development: Development = False,
     ctx: typer.Context,
 ) -> None:
     """Run jobs until a signal stops the worker.
@@ -65,9 +66,11 @@ def worker(
     releases the rest. The same signal again, or SIGQUIT: release all running jobs at once. A release costs no retry.
     """
     level = level_of(log_level)
-    options = WorkerOptions(queues=slots_by_queue(queues), strict=strict, name=name, concurrency=concurrency)
+    options = WorkerOptions(
+        queues=slots_by_queue(queues), strict=strict, name=name, concurrency=concurrency, log_jobs=development
+    )
     exit_with_parent(parent)
-    log_to_stderr("" if prefixed else name, level)
+    log_to_stderr("" if development else name, level)
     if processes > 1:
         common = ["worker", *([lane] if lane else []), *worker_arguments(level, queues, concurrency, strict=strict)]
         children = [CliProcess(each, [*common, "--name", each]) for each in process_names(name, processes)]
@@ -86,6 +89,8 @@ async def _run(lane: Sidelane, options: WorkerOptions) -> None:
             exit_when_stuck=True,
             strict=options.strict,
         )
+        if options.log_jobs:
+            worker.log_jobs()
         facts = {
             "store": redact_url(lane.settings.store), "queues": _queues(worker, options), "tasks": task_names(worker),
             "consumers": ", ".join(f"{consumer.name} ({consumer.endpoint})" for consumer in lane.consumers),

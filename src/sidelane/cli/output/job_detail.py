@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sidelane.admin.documents import problem_text
+from sidelane.admin.documents import error_text, problem_text
 from sidelane.admin.jobs import JobDetail, JobView, due_later, users_follow_ups
 from sidelane.callbacks.status import CallbackRecord
 from sidelane.cli.output.console import output, warning, write
@@ -91,6 +91,7 @@ def _facts(detail: JobDetail, now: float) -> RenderableType:
         ("started", _when(record.started, now)),
         ("ended", _when(record.ended, now)),
         ("took", run_time(record, now)),
+        ("error", Text(one_line(error, len(error)), "red") if (error := error_text(record)) else ""),
         ("attempt", attempts(record)),
         ("worker", _worker(record, detail.lookup.worker)),
         ("dispatched", f"to {sent.to}, until {timestamp(sent.until)}" if sent else ""),
@@ -110,7 +111,7 @@ def _sections(record: JobRecord, partial: str) -> list[tuple[str, RenderableType
     elif partial:
         sections.append(("Result so far", Text(partial)))
     if record.problem is not None:
-        sections.append(("Problem", _document(record.problem.document())))
+        sections.append(("Problem, as clients see it", _document(record.problem.document())))
     return sections
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sidelane.admin.documents import problem_text
+from sidelane.admin.documents import error_text
 from sidelane.admin.jobs import due_later
 from sidelane.cli.output.states import attempts, bar, one_line, run_time, state_text
 from sidelane.cli.output.tables import Columns, fit_table
@@ -41,15 +41,19 @@ def _row(record: JobRecord, now: float) -> list[Text]:
 
 
 def _note(record: JobRecord, now: float) -> Text:
-    """Return the most useful detail: the problem, the progress, the full limit, or when the job is due."""
+    """Return the most useful detail: the error, the progress, the full limit, or when the job is due."""
+    error = one_line(error_text(record))
     if record.problem is not None:
-        return Text(one_line(problem_text(record.problem.document())), "red")
+        return Text(error, "red")
     if record.state is State.RUNNING and record.progress is not None:
         return _progress(record.progress)
     due = due_later(record, now)
     if due is None and record.state is State.QUEUED and record.waiting_for_limit is not None:
         return Text(f"limit {record.waiting_for_limit}", "magenta")
-    return Text() if due is None else Text(relative_time(due, now), "dim")
+    if due is None:
+        return Text()
+    after = Text(relative_time(due, now), "dim")
+    return after.append(f"  {error}", "red") if error else after
 
 
 def _progress(data: str) -> Text:

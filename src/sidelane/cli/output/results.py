@@ -10,6 +10,7 @@ from rich.text import Text
 from sidelane.admin.actions import ActionResult, Status
 from sidelane.admin.documents import Document
 from sidelane.cli.output.console import interactive, output, print_json, stderr
+from sidelane.model.job import State
 from sidelane.model.printable import printable_line
 from sidelane.processes.exit_code import Exit
 
@@ -44,6 +45,19 @@ def confirm(question: str, *, yes: bool) -> None:
     if not typer.confirm(question, err=True):
         stderr().print("Nothing was changed.", style="dim")
         raise typer.Exit(Exit.FAILED)
+
+
+def print_cancelled(counts: Mapping[State, int], *, as_json: bool) -> None:
+    """Print how many jobs were cancelled, asked to stop, or had ended before, from the number of jobs in each state now."""
+    cancelled, stopping = counts.get(State.CANCELLED, 0), counts.get(State.RUNNING, 0)
+    ended = sum(counts.values()) - cancelled - stopping
+    if as_json:
+        print_json({"cancelled": cancelled, "stopping": stopping, "ended": ended})
+        return
+    text = f"{cancelled:,} {'job' if cancelled == 1 else 'jobs'} cancelled"
+    text += f", {stopping:,} running: cancellation requested" if stopping else ""
+    text += f", {ended:,} had ended" if ended else ""
+    output().print(Text.assemble(CHECK, text))
 
 
 class BulkProgress:

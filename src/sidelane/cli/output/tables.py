@@ -19,8 +19,8 @@ MIN_WIDTH = 16
 class Columns:
     """The columns of a table.
 
-    Without enough space, `droppable` columns are dropped in this order, `shrinkable` columns are cut, and `wrapping` columns are
-    wrapped. `numbers` are aligned to the right.
+    Without enough space, `droppable` columns are dropped in this order. `shrinkable` columns are cut. Then `wrapping`
+    ones are wrapped. `numbers` are aligned to the right.
     """
 
     headers: Sequence[str]
@@ -38,6 +38,9 @@ def fit_table(console: Console, columns: Columns, rows: Sequence[Sequence[Text]]
         if sum(needed.values()) <= console.width:
             break
         del needed[header]
+    if sum(needed.values()) > console.width:
+        for header in needed.keys() & {*columns.wrapping}:
+            needed[header] = min(needed[header], max(MIN_WIDTH, len(header)) + GUTTER)
     table = Table(box=None, pad_edge=False, padding=(0, GUTTER, 0, 0), header_style="dim")
     indexes = [index for index, header in enumerate(columns.headers) if header in needed]
     for index in indexes:
@@ -47,7 +50,7 @@ def fit_table(console: Console, columns: Columns, rows: Sequence[Sequence[Text]]
             header,
             no_wrap=not flexible,
             min_width=min(needed[header] - GUTTER, console.width),
-            overflow="ellipsis",
+            overflow="fold" if header in columns.wrapping else "ellipsis",
             justify="right" if header in columns.numbers else "left",
         )
     for row in rows:
@@ -77,6 +80,6 @@ def _min_width(columns: Columns, index: int, rows: Sequence[Sequence[Text]]) -> 
     """Return the minimum width of a column, with the gutter after it."""
     header = columns.headers[index]
     widest = max((row[index].cell_len for row in rows), default=0)
-    if header in columns.shrinkable or header in columns.wrapping:
+    if header in columns.shrinkable:
         widest = min(widest, MIN_WIDTH)
     return max(widest, len(header)) + GUTTER

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from sidelane.admin.documents import event_document, job_document, parse_json, problem_text
+from sidelane.admin.documents import error_text, event_document, job_document, parse_json, problem_text
 from sidelane.admin.job_notices import WorkerLookup, find_worker
 from sidelane.cli.output.console import interactive, print_json_line, print_text, stderr, warning
 from sidelane.cli.output.states import DOTS, STYLES, state_text
@@ -108,9 +108,13 @@ class TerminalView:
         message = Text(f"{DOTS[state]} {state}", STYLES[state])
         if record.started is not None and record.ended is not None:
             message.append(f" after {duration(record.ended - record.started)}", "dim")
-        if problem := data.get("problem"):
-            message.append(f": {printable_line(problem_text(problem))}")
+        problem = data.get("problem")
+        error = error_text(record) or (problem_text(problem) if problem else "")
+        if error:
+            message.append(f": {printable_line(error)}")
         self._print(message)
+        if problem and problem_text(problem) != error:
+            self._print(Text(f"  clients see: {printable_line(problem_text(problem))}", "dim"))
 
     def close(self) -> None:
         self._stop_bar()
