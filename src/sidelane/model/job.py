@@ -99,6 +99,12 @@ def texts_of(spec: JobSpec) -> list[str]:
     return texts
 
 
+def may_exceed(spec: JobSpec, limit: int) -> bool:
+    """Return whether the texts of a spec may have more than `limit` bytes as UTF-8. Most specs are too small to be counted."""
+    simple = not (spec.labels or spec.placeholders or spec.limits or spec.follow_ups)
+    return not simple or 4 * (len(spec.arguments) + _MAX_OTHER_TEXTS) > limit
+
+
 def labels_error(labels: Mapping[str, str]) -> str | None:
     """Return which bound the labels of a job exceed, or None."""
     if len(labels) > MAX_LABELS:
@@ -112,6 +118,7 @@ def labels_error(labels: Mapping[str, str]) -> str | None:
 
 
 _TEXTS = attrgetter("arguments", "task", "queue", "user", "key", "unique", "parent", "trace", "batch")
+_MAX_OTHER_TEXTS = 8 * MAX_TEXT
 
 
 REMOVED: frozenset[State] = frozenset()

@@ -20,7 +20,9 @@ class Cost(NamedTuple):
 
 
 def cost_of_spec(spec: JobSpec) -> Cost:
-    return Cost(1, sum(map(len, texts_of(spec))))
+    if spec.labels or spec.placeholders or spec.limits or spec.follow_ups:
+        return Cost(1, sum(map(len, texts_of(spec))))
+    return Cost(1, len(spec.arguments))  # the other texts are short
 
 
 def cost_of_append(append: EventAppend) -> Cost:

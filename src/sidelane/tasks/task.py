@@ -14,7 +14,7 @@ from sidelane.model.codec import check_size
 from sidelane.model.durations import to_seconds
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, ConfigurationError
 from sidelane.model.ids import new_id
-from sidelane.model.job import MAX_LOG_SIZE, REMOVED, FollowUp, JobRecord, JobSpec, Lease, State, texts_of
+from sidelane.model.job import MAX_LOG_SIZE, REMOVED, FollowUp, JobRecord, JobSpec, Lease, State, may_exceed, texts_of
 from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit
 from sidelane.model.options import Callback, Disconnect, OptionFields, Options
@@ -243,8 +243,9 @@ class Call(Generic[R_co]):
             )
         options, limit = self.options, self.task.lane.settings.payload_limit
         spec = self._spec(options.id or new_id(), options.user, parent, trace)
-        what = "The chain of" if options.follows else "The call of"
-        check_size("".join(texts_of(spec)), limit, what, self.task.name)
+        if may_exceed(spec, limit):
+            what = "The chain of" if options.follows else "The call of"
+            check_size("".join(texts_of(spec)), limit, what, self.task.name)
         return replace(spec, batch=batch, cascade=cascade) if batch or cascade else spec
 
     def template(self, *, user: str | None = None, trace: str | None = None, source: str = RESULT_OF_PARENT) -> JobSpec:
@@ -336,7 +337,7 @@ def ensure_call(value: Call[R]) -> Call[R]:
 
 def check_lane(call: Call[Any], registry: object) -> None:
     """Raise `ConfigurationError` if the task of a call, or of one that follows it, is declared on a lane with another registry."""
-    for each in (call, *_all_following(call)):
+    for each in (call, *_all_following(call)) if call.options.follows else (call,):
         if each.task.lane.registry is not registry:
             raise ConfigurationError(
                 f"Task {each.task.name!r} is declared on another lane: submit its calls there, because no worker of this lane "
