@@ -1,6 +1,6 @@
 """Jobs: the routers and dependencies that an application includes to serve jobs over HTTP."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from sidelane.web.documents import JobDocument
 from sidelane.web.file_routes import file_router
 from sidelane.web.job_responses import JobResponses, retry_after
 from sidelane.web.openapi import Responses
+from sidelane.web.origin import ANY, AllowedOrigins
 from sidelane.web.presence import ListenerPresence
 from sidelane.web.problems import SAVED_FILES, ProblemRoute
 from sidelane.web.responder import Responder
@@ -50,20 +51,32 @@ class Jobs:
 
     `guessable=True` lets ids chosen by the application, and keys, give access to jobs and batches as well as generated ids do.
     Other people may guess them, so the default is True with users, whose jobs are checked anyway, and False without.
+
+    `allowed_origins` are the origins of other sites whose pages may open WebSockets as the user that their cookies identify,
+    e.g. `["https://app.example.com"]`. The service's own origin, links with a token, and clients that send no `Origin` may anyway.
     """
 
-    def __init__(self, lane: Sidelane, *, user: UserDependency | None, guessable: bool | None = None) -> None:
+    def __init__(
+        self,
+        lane: Sidelane,
+        *,
+        user: UserDependency | None,
+        guessable: bool | None = None,
+        allowed_origins: Iterable[str] = (),
+    ) -> None:
         self._lane = lane
         self._everyone = user is None
         self._guessable = not self._everyone if guessable is None else guessable
         self._user: UserDependency = user or _no_user
+        # without users there are no cookies that a page of another site could use
+        origins = AllowedOrigins([ANY] if self._everyone else allowed_origins)
         self._route_name = f"sidelane-job-{new_nonce()}"
         self._batch_route_name = f"sidelane-batch-{new_nonce()}"
         self._responses: JobResponses | None = None
         self.respond: Callable[..., AsyncIterator[Responder]] = self._respond_dependency()
         self._viewer = self._viewer_dependency()
         self.route: type[APIRoute] = checked_route(self._check_dependency())
-        self.router = _job_router(self._route_name, lambda: self.job_responses, self._viewer)
+        self.router = _job_router(self._route_name, lambda: self.job_responses, self._viewer, origins)
         self.router.include_router(completion_router(lane))
         self.files = file_router(lambda: self._lane.files)
         self.batches = batch_router(self._batch_route_name, lambda: self.batch_responses, self._viewer)
@@ -150,7 +163,9 @@ def _no_user() -> None:
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 
-def _job_router(name: str, responses: Callable[[], JobResponses], viewer: Callable[..., str | None]) -> APIRouter:
+def _job_router(
+    name: str, responses: Callable[[], JobResponses], viewer: Callable[..., str | None], origins: AllowedOrigins
+) -> APIRouter:
     """Return the router of jobs. `name` is the route that links point to; `viewer` is the dependency that returns the user."""
     router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=openapi.problems(openapi.MALFORMED))
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
@@ -184,7 +199,7 @@ def _job_router(name: str, responses: Callable[[], JobResponses], viewer: Callab
         return await responses().document(request, await responses().client.cancel(job_id))
 
     _add_event_streams(router, responses, viewer)
-    _add_websockets(router, responses, viewer)
+    _add_websockets(router, responses, viewer, origins)
     return router
 
 
@@ -230,7 +245,10 @@ def _add_event_streams(
 
 
 def _add_websockets(
-    router: APIRouter, responses: Callable[[], JobResponses], viewer: Callable[..., str | None]
+    router: APIRouter,
+    responses: Callable[[], JobResponses],
+    viewer: Callable[..., str | None],
+    origins: AllowedOrigins,
 ) -> None:
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
 
@@ -251,7 +269,11 @@ def _add_websockets(
 
     @router.websocket("/{job_id}/events")
     async def events(websocket: WebSocket, job_id: str, user: Viewer, after: str | None = None) -> None:
-        await stream(websocket, job_id, after, lambda: responses().access.record(job_id, user))
+        async def find() -> JobRecord:
+            origins.check(websocket.headers)
+            return await responses().access.record(job_id, user)
+
+        await stream(websocket, job_id, after, find)
 
     @router.websocket("/{job_id}/events/{token}")
     async def events_by_token(websocket: WebSocket, job_id: str, token: str, after: str | None = None) -> None:
