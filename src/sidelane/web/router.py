@@ -126,12 +126,17 @@ class Jobs:
                 str | None,
                 Header(
                     description="1 to 255 characters. A repeat with the same key returns the job of the first request, as long as "
-                    "the job is kept; with another payload it is a 422."
+                    "the job is kept; with another payload it is a 422.",
+                    json_schema_extra=openapi.IDEMPOTENCY_KEY_SCHEMA,
                 ),
             ] = None,
             last_event_id: Annotated[
-                str | None, Header(description="Resumes a stream after this event, and submits nothing.")
-            ] = None,
+                str,
+                Header(
+                    description="Resumes a stream after this event, and submits nothing.",
+                    json_schema_extra=openapi.CURSOR_SCHEMA,
+                ),
+            ] = "",
         ) -> AsyncIterator[Responder]:
             """Yield the request's responder, which reads the headers itself; the parameters document them in OpenAPI."""
             async with self._lane.files.remove_on_error() as saved:
@@ -207,10 +212,14 @@ def _add_event_streams(
     router: APIRouter, responses: Callable[[], JobResponses], viewer: Callable[..., str | None]
 ) -> None:
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
-    last_event_id = Query(default=None, description="The id of the last event received; the stream continues after it.")
+    last_event_id = Query(
+        default="",
+        description="The id of the last event received; the stream continues after it.",
+        json_schema_extra=openapi.CURSOR_SCHEMA,
+    )
 
     async def stream(
-        request: Request, job_id: str, find: Callable[[], Awaitable[JobRecord]], after: str | None, events: str | None
+        request: Request, job_id: str, find: Callable[[], Awaitable[JobRecord]], after: str, events: str | None
     ) -> Response:
         cursor = parse_cursor(request.headers.get("last-event-id") or after, job_id)
 
@@ -222,7 +231,7 @@ def _add_event_streams(
 
     @router.get("/{job_id}/events", response_class=Response, responses=openapi.STREAM_RESPONSES)
     async def events(
-        request: Request, job_id: str, user: Viewer, after: str | None = last_event_id, events: str | None = None
+        request: Request, job_id: str, user: Viewer, after: str = last_event_id, events: str | None = None
     ) -> Response:
         """Stream the job's events (text/event-stream). A WebSocket at the same path sends them as JSON messages."""
 
@@ -233,7 +242,7 @@ def _add_event_streams(
 
     @router.get("/{job_id}/events/{token}", response_class=Response, responses=openapi.STREAM_RESPONSES)
     async def events_by_token(
-        request: Request, job_id: str, token: str, after: str | None = last_event_id, events: str | None = None
+        request: Request, job_id: str, token: str, after: str = last_event_id, events: str | None = None
     ) -> Response:
         """Stream the events to clients that cannot send headers. `links.events` of the job holds the token."""
 
