@@ -1,17 +1,29 @@
 """Server shutdown: ends open streams when the server is asked to stop, because servers wait for open responses.
 
 Servers tell applications of their end only after that. So this listens to the signal itself, beside the server's own handler.
+
+Workers of hypercorn get no signal. Their parent sets an event, which they look at every 0.1 seconds, and so does this.
 """
 
 import asyncio
+import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+POLL_INTERVAL = 0.1
+"""Seconds between two looks at the event of hypercorn's parent."""
+
+
+class StopEvent(Protocol):
+    """The event by which a parent process tells its workers to stop."""
+
+    def is_set(self) -> bool: ...
 
 
 class ServerShutdown:
@@ -24,12 +36,17 @@ class ServerShutdown:
     @contextmanager
     def watch(self) -> Iterator[asyncio.Future[None]]:
         """Yield a future that is done once the server is asked to stop: never, if no server handles signals in this process."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
         self._watchers.add(future)
+        event = stop_event()
+        polling = None if event is None else loop.create_task(_poll(event, future))
         try:
             self._listen()
             yield future
         finally:
+            if polling is not None:
+                polling.cancel()
             self._watchers.discard(future)
             future.cancel()
 
@@ -57,6 +74,19 @@ class ServerShutdown:
 def _finish(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
+
+
+async def _poll(event: StopEvent, future: "asyncio.Future[None]") -> None:
+    while not event.is_set():  # noqa: ASYNC110 - another process sets it, which wakes no loop
+        await asyncio.sleep(POLL_INTERVAL)
+    _finish(future)
+
+
+def stop_event() -> StopEvent | None:
+    """Return the event that hypercorn's parent passed to this process, or None in any other process."""
+    arguments: dict[str, Any] = getattr(multiprocessing.current_process(), "_kwargs", {})
+    found: StopEvent | None = arguments.get("shutdown_event")
+    return found if hasattr(found, "is_set") else None
 
 
 SHUTDOWN = ServerShutdown()
