@@ -32,6 +32,7 @@ class ServerShutdown:
     def __init__(self) -> None:
         self._watchers: set[asyncio.Future[None]] = set()
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}  # ours, by signal
+        self._received: int | None = None  # the last signal
 
     @contextmanager
     def watch(self) -> Iterator[asyncio.Future[None]]:
@@ -42,7 +43,9 @@ class ServerShutdown:
         event = stop_event()
         polling = None if event is None else loop.create_task(_poll(event, future))
         try:
-            self._listen()
+            self.listen()
+            if self._stopping():
+                _finish(future)
             yield future
         finally:
             if polling is not None:
@@ -50,8 +53,11 @@ class ServerShutdown:
             self._watchers.discard(future)
             future.cancel()
 
-    def _listen(self) -> None:
-        """Put a handler before each of the server's, if it is not there: a server may have set its own meanwhile."""
+    def listen(self) -> None:
+        """Put a handler before each of the server's, if it is not there: a server may have set its own meanwhile.
+
+        Requests call this before they submit, so that a signal that comes before they wait is not missed.
+        """
         if threading.current_thread() is not threading.main_thread():
             return
         for number in SIGNALS:
@@ -60,9 +66,16 @@ class ServerShutdown:
             if by_server and handler is not self._handlers.get(number):
                 self._handlers[number] = self._before(handler)
                 signal.signal(number, self._handlers[number])
+                self._received = None  # that was for another server
+
+    def _stopping(self) -> bool:
+        """Return whether a signal was received by the server that runs now: a server removes its handlers when it has stopped."""
+        number = self._received
+        return number is not None and signal.getsignal(number) is self._handlers[number]
 
     def _before(self, handler: Any) -> Callable[[int, FrameType | None], Any]:
         def notify_and_handle(number: int, frame: FrameType | None) -> Any:
+            self._received = number
             for future in list(self._watchers):
                 with suppress(RuntimeError):  # its loop is closed
                     future.get_loop().call_soon_threadsafe(_finish, future)
