@@ -68,7 +68,7 @@ def _retryable(limits: Sequence[LimitPolicy]) -> Responses:
 CURSOR_SCHEMA = {"pattern": r"^([A-Za-z0-9._~-]{1,128}:[0-9a-f]{1,8}:[0-9]{1,15})?$"}
 """What a Last-Event-ID must look like. It is read by hand, so this only describes it."""
 
-IDEMPOTENCY_KEY_SCHEMA = {"pattern": r'^("[^"]{1,255}"|[^"]{1,255})$'}
+IDEMPOTENCY_KEY_SCHEMA = {"pattern": r'^(".{1,255}"|(?!".*"$).{1,255})$'}
 """What an Idempotency-Key must look like. It is read by hand, so this only describes it."""
 
 CHOSEN_BY_TASK: Responses = problems({"default": "The job failed, and its task chose the status."})
