@@ -26,11 +26,12 @@ test-long: $(VENV)/.dev $(VENV)/.demo ## run the tests that `make test` leaves o
 
 test-all: test test-long ## run both
 
-check: $(VENV)/.dev ## check format, lint, types, layers and house rules
+check: $(VENV)/.dev ## check format, lint, types, layers, known insecure constructs and house rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src
 	$(BIN)/python scripts/check_house.py
 
 fix: $(VENV)/.dev ## format, and repair what the linter can

@@ -23,7 +23,7 @@ pid $folder/nginx.pid;
 error_log stderr warn;
 events { worker_connections 64; }
 http {
-    access_log off;
+    $http
     client_body_temp_path $folder/body;
     proxy_temp_path $folder/proxy;
     fastcgi_temp_path $folder/fastcgi;
@@ -39,9 +39,9 @@ http {
 
 
 class Nginx:
-    """One nginx process."""
+    """One nginx process. `http` is what its configuration says about logs."""
 
-    def __init__(self, folder: Path, upstream: int) -> None:
+    def __init__(self, folder: Path, upstream: int, *, http: str = "access_log off;") -> None:
         program = shutil.which("nginx", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
         if program is None:
             pytest.skip("Debian's nginx-light is not installed")
@@ -51,7 +51,7 @@ class Nginx:
         self._file = folder / "nginx.conf"
         locations = documented.replace("127.0.0.1:8000", f"127.0.0.1:{upstream}")
         self._file.write_text(
-            CONFIGURATION.substitute(folder=folder, port=self.port, upstream=upstream, locations=locations)
+            CONFIGURATION.substitute(folder=folder, port=self.port, upstream=upstream, locations=locations, http=http)
         )
         self._process = subprocess.Popen([program, "-p", folder, "-e", "stderr", "-c", self._file])
         until = time.monotonic() + 20

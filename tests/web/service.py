@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +103,7 @@ def make_service(
     guessable: bool | None = None,
     workers: int = 1,
     store: str = "",
+    allowed_origins: Sequence[str] = (),
     **settings: Any,
 ) -> Service:
     """Make the service on `store`, or on a new SQLite file in `folder`. Its lifespan opens the lane with that many workers."""
@@ -118,7 +119,9 @@ def make_service(
             yield
 
     pace = Pace()
-    jobs = Jobs(lane, user=None if without_users else current_user, guessable=guessable)
+    jobs = Jobs(
+        lane, user=None if without_users else current_user, guessable=guessable, allowed_origins=allowed_origins
+    )
     app = FastAPI(lifespan=lifespan)
     app.add_exception_handler(SidelaneError, problem_handler)
     app.include_router(jobs.router, prefix="/jobs")

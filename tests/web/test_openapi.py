@@ -183,7 +183,7 @@ def test_job_routes_document_every_response(document: dict[str, Any]) -> None:
     for tail in ("complete", "events"):
         operation = document["paths"][f"/jobs/{{job_id}}/{tail}"]["post"]
         assert set(operation["responses"]) >= {"204", "403", "409", "413", "422", "503"}
-        assert operation["security"] == [{"completionToken": []}]
+        assert operation["security"] == [{"completionToken": []}, {"completionTokenInQuery": []}]
         assert "ordinal" in operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
     for item in document["paths"].values():
         for operation in item.values():

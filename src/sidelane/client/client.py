@@ -29,7 +29,7 @@ from sidelane.tasks.task import Call, Task, check_lane, ensure_call
 
 R = TypeVar("R")
 
-SECRET = "secret"  # noqa: S105 - the name under which the store keeps it
+SECRET = "secret"  # noqa: S105 - the name under which the store keeps it # nosec B105
 
 
 class Client:

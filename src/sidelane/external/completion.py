@@ -22,7 +22,7 @@ from sidelane.tasks.registry import AnyTask
 from sidelane.transports.job_messages import CompletionMessage, EmittedEvent
 from sidelane.worker.outcome import WrongResult, add_job_context, classify_error, report_end, retry_or_fail
 
-TOKEN_KEY = "completion tokens"  # noqa: S105 # the purpose of the key
+TOKEN_KEY = "completion tokens"  # noqa: S105 - the purpose of the key # nosec B105
 """Purpose of the key that signs completion tokens."""
 
 MAX_PROBLEM_SIZE = 16_384

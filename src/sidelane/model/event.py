@@ -10,7 +10,7 @@ from sidelane.model.codec import check_size
 from sidelane.model.ids import is_id
 
 PROGRESS = "progress"
-TOKEN = "token"  # noqa: S105 - a token of text, not a secret
+TOKEN = "token"  # noqa: S105 - a token of text, not a secret # nosec B105
 ATTEMPT = "attempt"
 END = "end"
 JOB = "job"

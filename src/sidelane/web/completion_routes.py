@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 from sidelane.app import Sidelane
@@ -39,25 +39,35 @@ BODY_OVERHEAD = 65_536
 logger = logging.getLogger(__name__)
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="completionToken", description="The token of the dispatched job.")
-_TOKEN_PARAMETER = Query(default=None, description="The token, for clients that cannot send headers.")
+_query = APIKeyQuery(
+    name="token",
+    auto_error=False,
+    scheme_name="completionTokenInQuery",
+    description="The token, for clients that cannot send headers.",
+)
 
 
 def completion_router(lane: Sidelane) -> APIRouter:
     """Return the router for external workers."""
     router = APIRouter(route_class=ProblemRoute, responses=openapi.problems(openapi.COMPLETION_ERRORS))
-    Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]  # noqa: N806 - a type
+
+    def sent_token(
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+        token: Annotated[str | None, Depends(_query)],
+    ) -> str | None:
+        return bearer.credentials if bearer else token
+
+    Token = Annotated[str | None, Depends(sent_token)]  # noqa: N806 - a type
 
     @router.post("/{job_id}/complete", status_code=204, openapi_extra=_request_body(CompletionForm))
-    async def complete(request: Request, job_id: str, bearer: Bearer, token: str | None = _TOKEN_PARAMETER) -> Response:
+    async def complete(request: Request, job_id: str, token: Token) -> Response:
         """End a dispatched job: `{"result": …}` or `{"problem": …}`, or the format that the task's `decode` reads."""
-        credentials = bearer.credentials if bearer else token
-        return await _apply(lane, request, job_id, credentials, _parser(CompletionForm, completion_from_form))
+        return await _apply(lane, request, job_id, token, _parser(CompletionForm, completion_from_form))
 
     @router.post("/{job_id}/events", status_code=204, openapi_extra=_request_body(EventsForm))
-    async def emit(request: Request, job_id: str, bearer: Bearer, token: str | None = _TOKEN_PARAMETER) -> Response:
+    async def emit(request: Request, job_id: str, token: Token) -> Response:
         """Add events to the log of a dispatched job, e.g. its progress."""
-        credentials = bearer.credentials if bearer else token
-        return await _apply(lane, request, job_id, credentials, _parser(EventsForm, events_from_form))
+        return await _apply(lane, request, job_id, token, _parser(EventsForm, events_from_form))
 
     return router
 

@@ -12,7 +12,7 @@ from sidelane.web.problems import MEDIA_TYPE, ProblemDocument
 Responses = dict[int | str, dict[str, Any]]
 
 
-def problems(descriptions: Mapping[int, str], *, alone: bool = False) -> Responses:
+def problems(descriptions: Mapping[int, str] | Mapping[str, str], *, alone: bool = False) -> Responses:
     """Return OpenAPI responses that are problem documents, from descriptions by status.
 
     `alone`: an application may have these routes without those that return a `JobDocument`.
@@ -35,6 +35,7 @@ def job_responses(result_type: Any, rules: Sequence[ProblemRule], limits: Sequen
         204: _STREAM_FINISHED,
         **problems({rule.status: rule.title or "The task failed." for rule in rules if not rule.internal}),
         **problems({**_SUBMIT_ERRORS, **_WAIT_ERRORS}),
+        **CHOSEN_BY_TASK,
         **_retryable(limits),
     }
 
@@ -63,6 +64,14 @@ def _retryable(limits: Sequence[LimitPolicy]) -> Responses:
     responses[503]["headers"] = _RETRY_AFTER
     return responses
 
+
+CURSOR_SCHEMA = {"pattern": r"^([A-Za-z0-9._~-]{1,128}:[0-9a-f]{1,8}:[0-9]{1,15})?$"}
+"""What a Last-Event-ID must look like. It is read by hand, so this only describes it."""
+
+IDEMPOTENCY_KEY_SCHEMA = {"pattern": r'^(".{1,255}"|(?!".*"$).{1,255})$'}
+"""What an Idempotency-Key must look like. It is read by hand, so this only describes it."""
+
+CHOSEN_BY_TASK: Responses = problems({"default": "The job failed, and its task chose the status."})
 
 MALFORMED = {422: "The request is invalid."}
 
@@ -94,7 +103,7 @@ _WAIT_ERRORS = {
     404: "There is no such job to resume, or it belongs to another user.",
     409: "The job conflicts with another one, or was cancelled while the request waited.",
     410: "The job to resume was removed after its retention.",
-    500: "The job failed while the request waited; its problem may have another status.",
+    500: "The job failed while the request waited.",
     504: "The job timed out while the request waited.",
 }
 
@@ -102,7 +111,7 @@ _UNAVAILABLE = "The service is temporarily unavailable, or the queue is full; no
 
 _RESULT_ERRORS = {
     409: "The job was cancelled.",
-    500: "The job failed; its problem may have another status.",
+    500: "The job failed.",
     504: "The job timed out.",
 }
 
@@ -151,6 +160,7 @@ BATCH_STREAM_RESPONSES: Responses = {200: {"description": "The events.", "conten
 
 RESULT_RESPONSES: Responses = {
     **problems({**JOB_ERRORS, **_RESULT_ERRORS}),
+    **CHOSEN_BY_TASK,
     202: {"description": "The job has not finished.", **_ACCEPTED},
 }
 

@@ -18,6 +18,7 @@ from sidelane.web.idempotency import HEADER, batch_with_key, check_all_same, che
 from sidelane.web.job_responses import JobResponses
 from sidelane.web.negotiation import parse_preferences
 from sidelane.web.problems import error_response
+from sidelane.web.shutdown import SHUTDOWN
 from sidelane.web.sse import parse_cursor
 
 
@@ -41,6 +42,7 @@ class Responder:
 
         With `stream`, a client that accepts anything gets the event stream; otherwise it gets a 202.
         """
+        SHUTDOWN.listen()
         try:
             return await self._respond(call, self._responses().job_responses, self._viewer(), stream=stream)
         except SidelaneError as error:

@@ -1,6 +1,6 @@
 """Jobs: the routers and dependencies that an application includes to serve jobs over HTTP."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from sidelane.web.documents import JobDocument
 from sidelane.web.file_routes import file_router
 from sidelane.web.job_responses import JobResponses, retry_after
 from sidelane.web.openapi import Responses
+from sidelane.web.origin import ANY, AllowedOrigins
 from sidelane.web.presence import ListenerPresence
 from sidelane.web.problems import SAVED_FILES, ProblemRoute
 from sidelane.web.responder import Responder
@@ -51,20 +52,33 @@ class Jobs:
     With `guessable=True`, ids chosen by the application, and keys, give access to jobs and batches, as generated ids do. Other
     people may guess these ids and keys. So the default is True with users, because each job's user is checked, and False without
     users.
+
+    `allowed_origins` are the origins of other sites whose pages may open WebSockets as the user that their cookies identify,
+    e.g. `["https://app.example.com"]`. The service's own origin, links with a token, and clients that send no `Origin` are
+    always allowed.
     """
 
-    def __init__(self, lane: Sidelane, *, user: UserDependency | None, guessable: bool | None = None) -> None:
+    def __init__(
+        self,
+        lane: Sidelane,
+        *,
+        user: UserDependency | None,
+        guessable: bool | None = None,
+        allowed_origins: Iterable[str] = (),
+    ) -> None:
         self._lane = lane
         self._everyone = user is None
         self._guessable = not self._everyone if guessable is None else guessable
         self._user: UserDependency = user or _no_user
+        # without users there are no cookies that a page of another site could use
+        origins = AllowedOrigins([ANY] if self._everyone else allowed_origins)
         self._route_name = f"sidelane-job-{new_nonce()}"
         self._batch_route_name = f"sidelane-batch-{new_nonce()}"
         self._responses: JobResponses | None = None
         self.respond: Callable[..., AsyncIterator[Responder]] = self._respond_dependency()
         self._viewer = self._viewer_dependency()
         self.route: type[APIRoute] = checked_route(self._check_dependency())
-        self.router = _job_router(self._route_name, lambda: self.job_responses, self._viewer)
+        self.router = _job_router(self._route_name, lambda: self.job_responses, self._viewer, origins)
         self.router.include_router(completion_router(lane))
         self.files = file_router(lambda: self._lane.files)
         self.batches = batch_router(self._batch_route_name, lambda: self.batch_responses, self._viewer)
@@ -114,12 +128,17 @@ class Jobs:
                 str | None,
                 Header(
                     description="1 to 255 characters. A repeat with the same key returns the job of the first request, as long as "
-                    "the job is kept; with another payload it is a 422."
+                    "the job is kept; with another payload it is a 422.",
+                    json_schema_extra=openapi.IDEMPOTENCY_KEY_SCHEMA,
                 ),
             ] = None,
             last_event_id: Annotated[
-                str | None, Header(description="Resumes a stream after this event, and submits nothing.")
-            ] = None,
+                str,
+                Header(
+                    description="Resumes a stream after this event, and submits nothing.",
+                    json_schema_extra=openapi.CURSOR_SCHEMA,
+                ),
+            ] = "",
         ) -> AsyncIterator[Responder]:
             """Yield the request's responder, which reads the headers itself; the parameters document them in OpenAPI."""
             async with self._lane.files.remove_on_error() as saved:
@@ -151,7 +170,9 @@ def _no_user() -> None:
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 
-def _job_router(name: str, responses: Callable[[], JobResponses], viewer: Callable[..., str | None]) -> APIRouter:
+def _job_router(
+    name: str, responses: Callable[[], JobResponses], viewer: Callable[..., str | None], origins: AllowedOrigins
+) -> APIRouter:
     """Return the router of jobs. `name` is the route that links point to; `viewer` is the dependency that returns the user."""
     router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=openapi.problems(openapi.MALFORMED))
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
@@ -185,7 +206,7 @@ def _job_router(name: str, responses: Callable[[], JobResponses], viewer: Callab
         return await responses().document(request, await responses().client.cancel(job_id))
 
     _add_event_streams(router, responses, viewer)
-    _add_websockets(router, responses, viewer)
+    _add_websockets(router, responses, viewer, origins)
     return router
 
 
@@ -193,10 +214,14 @@ def _add_event_streams(
     router: APIRouter, responses: Callable[[], JobResponses], viewer: Callable[..., str | None]
 ) -> None:
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
-    last_event_id = Query(default=None, description="The id of the last event received; the stream continues after it.")
+    last_event_id = Query(
+        default="",
+        description="The id of the last event received; the stream continues after it.",
+        json_schema_extra=openapi.CURSOR_SCHEMA,
+    )
 
     async def stream(
-        request: Request, job_id: str, find: Callable[[], Awaitable[JobRecord]], after: str | None, events: str | None
+        request: Request, job_id: str, find: Callable[[], Awaitable[JobRecord]], after: str, events: str | None
     ) -> Response:
         cursor = parse_cursor(request.headers.get("last-event-id") or after, job_id)
 
@@ -208,7 +233,7 @@ def _add_event_streams(
 
     @router.get("/{job_id}/events", response_class=Response, responses=openapi.STREAM_RESPONSES)
     async def events(
-        request: Request, job_id: str, user: Viewer, after: str | None = last_event_id, events: str | None = None
+        request: Request, job_id: str, user: Viewer, after: str = last_event_id, events: str | None = None
     ) -> Response:
         """Stream the job's events (text/event-stream). A WebSocket at the same path sends them as JSON messages."""
 
@@ -219,7 +244,7 @@ def _add_event_streams(
 
     @router.get("/{job_id}/events/{token}", response_class=Response, responses=openapi.STREAM_RESPONSES)
     async def events_by_token(
-        request: Request, job_id: str, token: str, after: str | None = last_event_id, events: str | None = None
+        request: Request, job_id: str, token: str, after: str = last_event_id, events: str | None = None
     ) -> Response:
         """Stream the events to clients that cannot send headers. `links.events` of the job holds the token."""
 
@@ -231,7 +256,10 @@ def _add_event_streams(
 
 
 def _add_websockets(
-    router: APIRouter, responses: Callable[[], JobResponses], viewer: Callable[..., str | None]
+    router: APIRouter,
+    responses: Callable[[], JobResponses],
+    viewer: Callable[..., str | None],
+    origins: AllowedOrigins,
 ) -> None:
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
 
@@ -252,7 +280,11 @@ def _add_websockets(
 
     @router.websocket("/{job_id}/events")
     async def events(websocket: WebSocket, job_id: str, user: Viewer, after: str | None = None) -> None:
-        await stream(websocket, job_id, after, lambda: responses().access.record(job_id, user))
+        async def find() -> JobRecord:
+            origins.check(websocket.headers)
+            return await responses().access.record(job_id, user)
+
+        await stream(websocket, job_id, after, find)
 
     @router.websocket("/{job_id}/events/{token}")
     async def events_by_token(websocket: WebSocket, job_id: str, token: str, after: str | None = None) -> None:
