@@ -75,8 +75,9 @@ class Files:
     """The files of a lane: `lane.files`. The storage is opened, and a folder is created, when a file is first saved or read.
 
     `location` is a folder, or `s3://bucket/prefix`, `gs://bucket/prefix`; `url` is the address of the routes that serve a folder's
-    files. `client` returns the client of the open store. All methods raise `FilesUnavailable`, `MissingExtra`, and
-    `ConfigurationError` if the location cannot be used, e.g. without credentials.
+    files. `client` returns the client of the open store. Methods that access the storage raise `FilesUnavailable` if it cannot be
+    reached or is full, `MissingExtra` if the extra `files` is not installed, and `ConfigurationError` if the location cannot be
+    used, e.g. without credentials.
     """
 
     def __init__(self, location: str, *, url: str, client: Callable[[], Client]) -> None:

@@ -51,7 +51,9 @@ class ObjectInfo:
 
 
 class ObjectStorage:
-    """Objects in one location. All methods raise `FilesUnavailable`, and `ConfigurationError` if the configuration is wrong.
+    """Objects in one location. Methods raise `FilesUnavailable` if the storage cannot be reached or is full.
+
+    They raise `ConfigurationError` if the configuration is wrong.
 
     `location` is a folder, or `s3://bucket/prefix`, `gs://bucket/prefix`. Credentials and endpoint come from the environment
     variables that obstore and the clouds' own tools read. Raises `MissingExtra`.

@@ -16,7 +16,7 @@ from sidelane.transports.endpoints import parse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteWorkerOptions:
-    """Options of a remote worker from the command line."""
+    """Command-line options of a remote worker."""
 
     receive_from: Endpoint
     reply_to: Endpoint

@@ -36,7 +36,7 @@ Development = Annotated[bool, typer.Option("--development", hidden=True)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """Options of a worker from the command line."""
+    """Command-line options of a worker."""
 
     queues: Slots | None
     strict: bool
