@@ -96,7 +96,7 @@ PIECE = 20_000
 """Bytes of each token of `pour`."""
 
 
-@lane.task
+@lane.task(max_log_size=64 * 2**20)
 async def pour(pieces: int, drops: int) -> AsyncIterator[str | Result[int]]:
     """Stream large tokens as fast as possible after one gate, then the time every now and then after another."""
     await opened(gate_of("pour"))
