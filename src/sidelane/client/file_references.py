@@ -78,7 +78,7 @@ class FileReferenceTracker:
         """Reference the files of jobs, submit the jobs, and release the files of rejected jobs.
 
         The submit completes even if its caller is cancelled, so that no unused reference remains. Raises `UnknownFile` if a file
-        does not exist, `ArgumentsError` if a call names too many, `FilesUnavailable`, and as the store does.
+        does not exist, `ArgumentsError` if a call names too many files, and otherwise `FilesUnavailable` or an error of the store.
         """
         return await finish_in_background(self._submit(specs))
 

@@ -73,7 +73,7 @@ class Consumer:
     async def spec(self, message: Message, *, id_retention: float) -> JobSpec | None:
         """Return the spec of the job for a message. The job's id is kept for `id_retention` seconds.
 
-        Raises as `call` does.
+        Raises the errors of `call`.
         """
         call = await self.call(message)
         if call is None:

@@ -188,7 +188,7 @@ class CompletionHandler:
             return classify_error(error, failures=record.failures, retry=retry, registry=self._registry), error
 
     def _result(self, result: Any, task: AnyTask) -> str:
-        """Return a result as JSON text of the task's return type. Raises `WrongResult`, `PayloadTooLarge`."""
+        """Return a result as JSON text of the task's return type. Raises `WrongResult` or `PayloadTooLarge`."""
         codec = task.signature.result
         try:
             text = codec.encode(codec.decode(to_json(result).decode()))

@@ -56,7 +56,7 @@ _ALWAYS = _KNOWN - {*_MP3, "application/pdf"}
 
 
 def detected_types(head: bytes) -> Sequence[str]:
-    """Return the types that match the first bytes of a file, which are empty if no type matches."""
+    """Return the types that match the first bytes of a file, or an empty collection if no type matches."""
     for offset, signature, names in _SIGNATURES:
         if head[offset : offset + len(signature)] == signature:
             return names

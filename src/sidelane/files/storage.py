@@ -55,7 +55,7 @@ class ObjectStorage:
 
     They raise `ConfigurationError` if the configuration is wrong.
 
-    `location` is a folder, or `s3://bucket/prefix`, `gs://bucket/prefix`. Credentials and endpoint come from the environment
+    `location` is a folder, `s3://bucket/prefix` or `gs://bucket/prefix`. Credentials and endpoint come from the environment
     variables that obstore and the clouds' own tools read. Raises `MissingExtra`.
     """
 

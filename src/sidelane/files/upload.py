@@ -99,7 +99,7 @@ class HashingStream:
         return self._digest.hexdigest()
 
     async def type(self, declared: str | None, wanted: Sequence[str]) -> str:
-        """Return the type of the file before the stream is read. Raises `WrongFileType`, `FileTooLarge`."""
+        """Return the type of the file before the stream is read. Raises `WrongFileType` or `FileTooLarge`."""
         self._head = await self._next_chunk()
         return checked_type(self._head[:HEAD_SIZE], declared, wanted)
 

@@ -91,7 +91,7 @@ class Codec(Generic[T]):
 
     @cached_property
     def _fail_fast_validator(self) -> SchemaValidator:
-        """A validator that stops at the first error of a list: pydantic takes microseconds for each that it records."""
+        """A validator that stops at the first error of a list, because pydantic takes microseconds for each error."""
         # without the prebuilt validators of nested models, which record every error
         return SchemaValidator(_failing_fast(self._adapter.core_schema), _use_prebuilt=False)
 

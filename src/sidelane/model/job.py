@@ -88,7 +88,7 @@ class JobSpec:
 
 
 def texts_of(spec: JobSpec) -> list[str]:
-    """Return every text of a spec and of what follows it: together they are its size."""
+    """Return every text of a spec and of what follows it. The size of a spec is that of all these texts."""
     texts = [*filter(None, _TEXTS(spec))]
     if spec.labels or spec.placeholders:
         texts += [*spec.labels, *spec.labels.values(), *spec.placeholders, *spec.placeholders.values()]

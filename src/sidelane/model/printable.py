@@ -22,7 +22,7 @@ def printable_line(text: str) -> str:
 
 
 def printable_json(text: str) -> str:
-    """Return JSON text that means the same, with such characters escaped as JSON does."""
+    """Return JSON text with the same meaning, in which such characters are written as escapes of JSON."""
     return _IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

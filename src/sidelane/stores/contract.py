@@ -195,7 +195,10 @@ class Store(JobSource, Batches, Schedules, Protocol):
         ...
 
     async def read_last(self, job_id: str, *, before: int | None = None, limit: int = 500) -> EventPage | None:
-        """Return the newest events, or the newest with numbers below `before`, as `read` does: up to `limit`, oldest first."""
+        """Return up to `limit` of the newest events, or of the newest with numbers below `before`, oldest first.
+
+        Otherwise this method is the same as `read`.
+        """
         ...
 
     async def touch_listeners(self, ids: Sequence[str]) -> None:

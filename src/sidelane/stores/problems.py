@@ -59,7 +59,7 @@ def not_submittable(detail: str) -> Problem:
 
 
 def limit_hit(hits: Sequence[LimitHit]) -> Rejection:
-    """Return the rejection of a submit by limits, which it names (draft-ietf-httpapi-ratelimit-headers)."""
+    """Return the rejection of a submit by limits. The rejection names the limits (draft-ietf-httpapi-ratelimit-headers)."""
     names = [each.limit.name for each in hits]
     wait = max(DEFAULT_WAIT if each.after is None else each.after for each in hits)
     problem = Problem(

@@ -1,4 +1,4 @@
-"""Context: a running task's access to its attempt: `ctx: Context = Use(Context)`."""
+"""Context: a running task's access to its attempt, as in `ctx: Context = Use(Context)`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
@@ -83,8 +83,8 @@ class Context:
     def submit(self, call: Call[R], *, cancel: Literal["leave", "cascade"] = "leave") -> Pending[Job[R]]:
         """Submit a child job, which inherits this job's user and trace. In a thread or a process, call `.wait()` on the result.
 
-        `cancel="cascade"`: the child is cancelled with this job. Raises `ArgumentsError`, `PayloadTooLarge`, and
-        `ConfigurationError` if its task is of another lane. Awaiting the result raises what a submit raises.
+        With `cancel="cascade"`, the child is cancelled with this job. Raises `ArgumentsError` or `PayloadTooLarge`, and
+        `ConfigurationError` if the call's task is of another lane. Awaiting the result raises what a submit raises.
         """
         if cancel not in ("leave", "cascade"):
             raise ArgumentsError(f"cancel={cancel!r}: this is 'leave' or 'cascade'.")

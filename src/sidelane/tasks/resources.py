@@ -138,7 +138,7 @@ def annotated_source(annotation: object) -> Resource[Any] | type | None:
 
 
 def _evaluated(annotation: object, function: Callable[..., Any]) -> object:
-    """Return an annotation that is text as what it means, or unchanged if a name in it is not known yet."""
+    """Evaluate an annotation that is text. Return the text unchanged if a name in it is not known yet."""
     if not isinstance(annotation, str):
         return annotation
     names = getattr(inspect.unwrap(function), "__globals__", {})

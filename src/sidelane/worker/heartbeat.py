@@ -77,8 +77,8 @@ class Heartbeat:
 
     `leases`, `jobs` and `info` are called in this thread; `on_statuses` is called on the main loop, with leases that are lost or
     cancelled. If the main loop is blocked for a second, the log says by what. If it has been blocked for a lease, the process
-    releases the other jobs and ends (`exit_when_stuck`), or its leases are renewed no more, so that other workers take over its
-    jobs (rule 4).
+    releases the other jobs and ends, provided that `exit_when_stuck` is true. Otherwise its leases are renewed no more, so that
+    other workers take over its jobs (rule 4).
     """
 
     def __init__(
