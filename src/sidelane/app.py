@@ -259,7 +259,7 @@ class Sidelane:
         return await callbacks_of(self.client, job_id)
 
     async def redeliver(self, id: str) -> list[CallbackRecord]:  # noqa: A002 - of a callback or a job
-        """Deliver a callback, or all callbacks of a finished job, again: now, with all retries, whatever their state.
+        """Deliver a callback, or all callbacks of a finished job, again now and with all retries, whatever their state.
 
         Receivers get the same `webhook-id` again. Raises `UnknownJob`, `JobRemoved` or `LaneNotOpen`.
         """

@@ -75,7 +75,7 @@ class WebhookClient:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpResponse:
         """Post a body, and return the response, whatever its status.
 
-        Raises `NotDelivered` if there is no response, `ArgumentsError` if the URL is invalid, and otherwise `AddressRefused` or
+        Raises `ArgumentsError` if the URL is invalid, and `NotDelivered` if there is no response. Also raises `AddressRefused` or
         `MissingExtra`.
         """
         receiver = parse_url(url)
@@ -146,7 +146,7 @@ async def _exchange(
 
 
 def retry_after_seconds(retry_after: str | None, now: float) -> float | None:
-    """Return Retry-After (RFC 9110, 10.2.3), seconds or a date, as seconds from `now`, at most a day; None if it is invalid."""
+    """Return a Retry-After (RFC 9110, 10.2.3), seconds or a date, as seconds from `now`, at most a day, or None if invalid."""
     if retry_after is None:
         return None
     text = retry_after.strip()

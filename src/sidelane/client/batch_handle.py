@@ -41,7 +41,7 @@ class Batch(Generic[R]):
     """A handle on one batch of jobs whose results are `R`s.
 
     `jobs` are the handles on the jobs of `submit_many`, in the order of the calls, with None for a rejected one. A batch that is
-    looked up by its id has none; `job_of` returns the handle on the record of a job. `rejected` are the rejected calls.
+    looked up by its id has none; `job_of` returns the handle on the job of a record. `rejected` are the rejected calls.
     """
 
     id: str
@@ -59,7 +59,7 @@ class Batch(Generic[R]):
         return stream_batch(self.store, self.id)
 
     async def wait(self, timeout: Duration | None = None) -> BatchRecord:
-        """Wait up to `timeout` seconds (None: for ever) for the batch to end. Raises `ResultNotReady` or `UnknownBatch`."""
+        """Wait up to `timeout` seconds (None: for ever) for its end. Raises `ResultNotReady` on timeout, or `UnknownBatch`."""
         async with aclosing(stream_batch(self.store, self.id, timeout=to_seconds(timeout))) as records:
             async for record in records:
                 if record.ended is not None:

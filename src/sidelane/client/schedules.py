@@ -104,7 +104,7 @@ def _unknown(name: str) -> UnknownSchedule:
 def _spec(name: str, call: Call[Any]) -> JobSpec:
     """Return the template of a schedule's jobs. These jobs wait for limits instead of being rejected.
 
-    Raises `ConfigurationError` on a call that cannot be submitted repeatedly.
+    Raises `ConfigurationError` if the call cannot be submitted repeatedly.
     """
     for option in ("id", "run_at"):
         if getattr(call.options, option) is not None:

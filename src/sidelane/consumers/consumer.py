@@ -55,8 +55,8 @@ class Consumer:
         """Return the call for a message, or None.
 
         Unless the call has an id, the job's id is derived from the message's, so that a redelivered message makes no second job.
-        Raises `MalformedMessage` with a readable reason, `ConfigurationError` on anything but a call of this lane, and whatever
-        else the function raises.
+        Raises `MalformedMessage` with a readable reason if the message is malformed, and `ConfigurationError` if the function
+        returns anything but a call of this lane. Other errors of the function are not changed.
         """
         with _malformed():
             found = self.function(message)

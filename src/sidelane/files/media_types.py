@@ -64,9 +64,9 @@ def detected_types(head: bytes) -> Sequence[str]:
 
 
 def checked_type(head: bytes, declared: str | None, accepted: Sequence[str]) -> str:
-    """Return a file's type, by its declared type and its first bytes. `accepted` are types or patterns like `audio/*`; if empty,
-    any type.
+    """Return a file's type, by its declared type and its first bytes.
 
+    `accepted` are types or patterns like `audio/*`; if there are none, every type is accepted.
     Raises `WrongFileType` if the type is not accepted, or does not match the first bytes.
     """
     declared_type = (declared or "").partition(";")[0].strip().lower()

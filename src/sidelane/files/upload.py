@@ -47,7 +47,7 @@ Uploaded = bytes | bytearray | memoryview | Path | AsyncIterator[bytes] | Readab
 def open_upload(upload: Any, name: str | None, type_: str | None) -> UploadSource:
     """Return the source of an upload: a Starlette `UploadFile`, bytes, a `Path`, a binary file, or an async iterator of bytes.
 
-    Raises `ArgumentsError` on anything else.
+    Raises `ArgumentsError` if the value is anything else.
     """
     declared_name, declared_type = getattr(upload, "filename", None), getattr(upload, "content_type", None)
     match upload:

@@ -55,7 +55,7 @@ def without_collecting() -> Iterator[None]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse foreign JSON. Raises ValueError, also on NaN and infinity."""
+    """Parse foreign JSON. Raises ValueError if it is invalid or contains NaN or infinity."""
     with without_collecting():
         return from_json(text, allow_inf_nan=False)
 

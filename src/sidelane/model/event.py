@@ -107,7 +107,7 @@ class Cursor:
 
     @staticmethod
     def parse(text: str) -> "tuple[str, Cursor]":
-        """Parse an SSE id. Raises ValueError on any other text."""
+        """Parse an SSE id. Raises ValueError if the text is not an SSE id."""
         job_id, epoch, number = text.split(":")  # a wrong count is a ValueError too
         if not is_id(job_id) or not re.fullmatch(r"[0-9a-f]{1,8}", epoch) or not re.fullmatch(r"[0-9]{1,15}", number):
             raise ValueError(f"{text!r} is not the id of an event")

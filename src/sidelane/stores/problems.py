@@ -99,7 +99,7 @@ def batch_unknown(batch: str) -> Problem:
 
 
 def _details(hits: Sequence[LimitHit]) -> str:
-    """Return the messages of the limits, or a description if none has one: an application's messages stand alone."""
+    """Return the messages of the limits alone, or a description of each limit if none has a message."""
     messages = dict.fromkeys(each.limit.message for each in hits if each.limit.message)
     return " ".join(messages) or "; ".join(map(_describe, hits)) + "."
 

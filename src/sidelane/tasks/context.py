@@ -72,7 +72,7 @@ class Context:
         return self.channel.put(progress_event(percent, message, self.payload_limit))
 
     def emit(self, name: str, data: object) -> Awaitable[None]:
-        """Add an event to the job's log. Raises ValueError on a reserved name."""
+        """Add an event to the job's log. Raises ValueError if the name is reserved."""
         return self.channel.put(named_event(name, data, self.payload_limit))
 
     def check(self) -> None:

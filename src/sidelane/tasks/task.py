@@ -128,7 +128,7 @@ class Task(Generic[P, O_co, R_co]):
         return f"<task {self.name}>"
 
     def options(self, **options: Unpack[OptionFields]) -> "Task[P, O_co, R_co]":
-        """Return this task with options for its calls. Raises `ArgumentsError` on an unknown or invalid one."""
+        """Return this task with options for its calls. Raises `ArgumentsError` if an option is unknown or invalid."""
         check_call_options(self.name, options)
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
@@ -227,7 +227,7 @@ class Call(Generic[R_co]):
             raise ArgumentsError(f"{self.task.name}: this call follows itself, with the same arguments.")
 
     def with_options(self, **options: Unpack[OptionFields]) -> "Call[R_co]":
-        """Return this call with other options. Raises `ArgumentsError` on an unknown or invalid one."""
+        """Return this call with other options. Raises `ArgumentsError` if an option is unknown or invalid."""
         check_call_options(self.task.name, options)
         return replace(self, options=self.options.updated(**options))
 

@@ -62,7 +62,8 @@ class Access:
     async def record(self, job_id: str, user: str | None) -> JobRecord:
         """Return a job's record.
 
-        Raises `UnknownJob`, also if the job is internal or the user may not see it. Also raises `JobRemoved` or `Guessable`.
+        Raises `UnknownJob` if there is no such job, if it is internal, or if the user may not see it. Raises `JobRemoved` if it was
+        removed, and `Guessable` if its id may give no access.
         """
         self.check_id(job_id)
         try:
@@ -103,7 +104,7 @@ class Access:
         return not record.spec.task.startswith(INTERNAL_PREFIX) and self.can_see(record.spec.user, user)
 
     def owner_filter(self, user: str | None) -> str | None:
-        """Return the `user` of a query for jobs that this user may see. None finds all jobs, "" finds none."""
+        """Return the `user` of a query for jobs that this user may see. None finds all jobs, and "" finds none."""
         return None if self._everyone else user or ""
 
     def _check_user(self, owner: str | None, user: str | None, job_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The `Idempotency-Key` header (draft-ietf-httpapi-idempotency-key-header): one key of one user is one job, or one batch."""
+"""The `Idempotency-Key` header (draft-ietf-httpapi-idempotency-key-header): one key of one user stands for one job or batch."""
 
 import hashlib
 import re

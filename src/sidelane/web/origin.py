@@ -55,7 +55,7 @@ def _as_sent(origin: str) -> str:
 def _host_and_port(origin: str) -> tuple[str, int | None] | None:
     """Return host and port of an origin, or None if it has other parts or no host.
 
-    Without a written port, return the scheme's.
+    If no port is written, it is that of the scheme.
     """
     try:
         parts = urlsplit(origin)

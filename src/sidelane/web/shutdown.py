@@ -71,7 +71,7 @@ class ServerShutdown:
                 self._received = None  # that was for another server
 
     def _stopping(self) -> bool:
-        """Return whether a signal was received by the server that runs now: a server removes its handlers when it has stopped."""
+        """Return whether the server that runs now has received a signal. A server removes its handlers when it has stopped."""
         number = self._received
         return number is not None and signal.getsignal(number) is self._handlers[number]
 
