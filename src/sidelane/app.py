@@ -119,17 +119,15 @@ class Sidelane:
     def task(self) -> TaskDecorator:
         """Register a function as a task: `@lane.task` or `@lane.task(queue=…, timeout=…)`; see `TaskOptions`.
 
-        Raises `TaskDeclarationError` on a taken name or an invalid policy, `UnknownQueue` on an undeclared queue.
+        Raises `TaskDeclarationError` if the name is taken or the policy is invalid, and `UnknownQueue` if its queue is undeclared.
         """
         return cast(TaskDecorator, partial(_declare_task, self))
 
     @property
     def dead_letter(self) -> TaskDecorator:
-        """Register the task that runs for each permanently failed job: `@lane.dead_letter`, over a function of one argument,
+        """Register the task that runs for each permanently failed job. Write `@lane.dead_letter` over a function of one argument,
         `letter: FinishedJob`. The task runs as a separate job, with a policy as for `task`. The task's own failures do not run it
-        again.
-
-        Raises as `task` does, and `TaskDeclarationError` on a second one.
+        again. Raises the errors of `task`, and `TaskDeclarationError` if the lane already has such a task.
         """
         return cast(TaskDecorator, partial(_declare_dead_letter, self))
 
@@ -148,8 +146,8 @@ class Sidelane:
         """Register a task of one argument that runs elsewhere. Jobs are sent to `send_to`; messages from `replies_from` end them.
 
         Without `replies_from`, jobs end over HTTP or by `complete`. `encode` and `decode` convert messages for workers with a
-        different format. The policy is as for `task`; `timeout` bounds the wait for each reply. Raises as `task` does, and
-        `ConfigurationError`.
+        different format. The policy is as for `task`; `timeout` bounds the wait for each reply. Raises the errors of
+        `task`, and `ConfigurationError` if jobs of the task could not be completed.
         """
         routing = Routing(send_to=send_to, replies_from=replies_from, encode=encode, decode=decode)
         check_task_options(name, fields, external=True)
@@ -217,17 +215,17 @@ class Sidelane:
     def consumer(self, endpoint: Endpoint, *, name: str | None = None) -> Callable[[MessageHandler], Consumer]:
         """Submit a job for each message of an endpoint: `@lane.consumer(Sqs("requests"))` over a function of the message.
 
-        The function returns a call, or None to skip the message. Every worker calls it, on its event loop. ValueError (pydantic's
-        too), TypeError, KeyError and `ArgumentsError` mean that the message is malformed. `name` is the function's name by default;
-        the ids of jobs consist of this name and the message's id. Raises `ConfigurationError`.
+        The function returns a call, or None to skip the message. Every worker calls it, on its event loop. A message counts
+        as malformed if the function raises TypeError, KeyError, `ArgumentsError` or ValueError (including pydantic's). `name` is
+        the function's name by default. The ids of jobs consist of this name and the message's id. Raises `ConfigurationError`.
         """
         return partial(self.consumers.declare, endpoint, name)
 
     async def submit(self, call: Call[R]) -> Job[R]:
         """Submit a call as a durable job.
 
-        Raises `LaneNotOpen`, `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `JobConflict`, `StoreUnavailable`,
-        and `ConfigurationError` if its task is of another lane.
+        Raises `LaneNotOpen`, `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `JobConflict` or `StoreUnavailable`.
+        Raises `ConfigurationError` if the call's task is of another lane.
         """
         return await self.client.submit(call)
 
@@ -244,7 +242,7 @@ class Sidelane:
 
         `user` is the user of the batch, and the default of its calls. All calls are checked before the first is submitted.
         Rejected calls are listed in the batch; if all are rejected, the first rejection is raised. A repeat with the same `id`, of
-        calls with ids, submits the missing ones. Raises as `submit` does.
+        calls with ids, submits the missing ones. Raises the errors of `submit`.
         """
         return await self.client.submit_many(calls, then=then, id=id, user=user, retention=retention)
 
@@ -257,13 +255,13 @@ class Sidelane:
         return self.client.job(task, job_id)
 
     async def callbacks(self, job_id: str) -> list[CallbackRecord]:
-        """Return the callbacks of a job and their state. Raises `UnknownJob`, `JobRemoved`, `LaneNotOpen`."""
+        """Return the callbacks of a job and their state. Raises `UnknownJob`, `JobRemoved` or `LaneNotOpen`."""
         return await callbacks_of(self.client, job_id)
 
     async def redeliver(self, id: str) -> list[CallbackRecord]:  # noqa: A002 - of a callback or a job
-        """Deliver a callback again, or all callbacks of a finished job, now and with all retries, whatever their state.
+        """Deliver a callback, or all callbacks of a finished job, again now and with all retries, whatever their state.
 
-        Receivers get the same `webhook-id` again. Raises `UnknownJob`, `JobRemoved`, `LaneNotOpen`.
+        Receivers get the same `webhook-id` again. Raises `UnknownJob`, `JobRemoved` or `LaneNotOpen`.
         """
         return await redeliver_callbacks(self.client, id)
 
@@ -274,9 +272,10 @@ class Sidelane:
         self.registry.check()
 
     def open(self, *, workers: int = 0) -> "LaneContext[Sidelane]":
-        """Open the lane: `async with lane.open(workers=1):`. So many workers run in this process, and drain when it closes.
+        """Return a context manager that opens the lane: `async with lane.open(workers=1):`.
 
-        Raises `StoreUnavailable`, `StoreMisconfigured`, and `ConfigurationError` if the lane is already open.
+        `workers` is the number of workers that run in this process; they drain when the lane closes. Entering the context raises
+        `StoreUnavailable` or `StoreMisconfigured`, and `ConfigurationError` if the lane is already open.
         """
         return LaneContext(self._opener(self, workers))
 
@@ -309,7 +308,7 @@ class Sidelane:
 
         The worker's queues share its slots by their weights. With `strict`, the worker serves the queues in the given order, one
         before the next. An `isolated` worker has one slot, runs isolated jobs only, and drains until its job has ended. Workers
-        start isolated workers themselves, each in its own process. Raises `UnknownQueue`, `LaneNotOpen`.
+        start isolated workers themselves, each in its own process. Raises `UnknownQueue` or `LaneNotOpen`.
         """
         if is_in_memory(self.settings.store):
             raise ConfigurationError(
@@ -341,16 +340,16 @@ class Sidelane:
         concurrency: int | None = None,
         exit_when_stuck: bool = False,
     ) -> AbstractAsyncContextManager[Worker]:
-        """Return a context with a worker for a machine without access to the store: it receives jobs as messages and sends replies.
+        """Return a worker's context for a machine without access to the store. Jobs are received, and replies sent, as messages.
 
         Run the worker within the block: `async with lane.remote_worker(receive_from=…, reply_to=…) as worker: await worker.run()`.
-        The lane itself need not be open. Raises `ConfigurationError`, `TransportUnavailable` and `TransportMisconfigured`.
+        The lane itself need not be open. Raises `ConfigurationError`, `TransportUnavailable` or `TransportMisconfigured`.
         """
         settings = self.settings.model_copy(update={"concurrency": concurrency or self.settings.concurrency})
         return _remote_worker(self, receive_from, reply_to, settings, name, exit_when_stuck=exit_when_stuck)
 
     def sync_client(self) -> SyncClient:
-        """Open the lane for code without an event loop: `with lane.sync_client() as client: client.result(client.submit(call))`."""
+        """Return a context manager that opens the lane for code without an event loop; see `SyncClient`."""
         return SyncClient(self.open, lambda: self.client)
 
     @asynccontextmanager

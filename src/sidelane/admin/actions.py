@@ -50,7 +50,7 @@ async def cancel_jobs(store: Store, ids: Sequence[str]) -> list[ActionResult]:
 
 
 async def cancel_each(store: Store, ids: Sequence[str]) -> Counter[State]:
-    """Cancel jobs in chunks. Return how many there are in each state now; running ones are asked to stop."""
+    """Cancel jobs in chunks; running jobs are asked to stop. Return how many of the jobs are in each state now."""
     counts: Counter[State] = Counter()
     for start in range(0, len(ids), CHUNK_SIZE):
         answers = await store.cancel(ids[start : start + CHUNK_SIZE])

@@ -55,7 +55,7 @@ PAGE_SIZE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Selects jobs. `views`: only those in one of these states or views; a state includes its views. None: any.
+    """Selects jobs. `views` are the states or views to select (None: any); a state includes its views.
 
     Internal jobs (callbacks, dispatches, file cleanup) are left out unless `internal`, or the query names them by parent, task
     or queue.
@@ -145,7 +145,7 @@ def users_follow_ups(spec: JobSpec) -> list[FollowUp]:
 
 
 async def list_jobs(store: Store, selected: JobFilter, limit: int) -> list[JobRecord]:
-    """Return the newest matching jobs, at most `limit`, those that failed with their histories."""
+    """Return the newest matching jobs, at most `limit`. Jobs that failed have their histories."""
     records: list[JobRecord] = []
     async with aclosing(matching_jobs(store, selected, limit)) as pages:
         async for page in pages:
@@ -188,7 +188,7 @@ async def job_detail(client: Client, job_id: str) -> JobDetail:
 
 
 async def _with_histories(store: Store, records: Sequence[JobRecord]) -> list[JobRecord]:
-    """Return records of a list, those that failed with their histories, which a list omits."""
+    """Return records of a list. Jobs that failed have their histories, which a list omits."""
     failed = [record.id for record in records if record.problem is not None or record.failures or record.worker_losses]
     found = await store.get(failed) if failed else []
     histories = {each.id: each.history for each in found if isinstance(each, JobRecord)}

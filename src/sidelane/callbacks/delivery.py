@@ -131,7 +131,10 @@ class CallbackDelivery:
         self._secrets = secrets
 
     async def job(self, ctx: Context) -> JobRecord:
-        """Return the job to report. Raises `PermanentFailure` if it was removed, `RetryLater` while the store is unavailable."""
+        """Return the job to report.
+
+        Raises `PermanentFailure` if it was removed, and `RetryLater` while the store is unavailable.
+        """
         try:
             return await self._services.client.record(ctx.parent or "")
         except JobError as error:
@@ -144,7 +147,7 @@ class CallbackDelivery:
     ) -> DeliveryResult:
         """Send a callback about the current state of a job. `name` is the same for all repetitions of one callback.
 
-        Raises `NotDelivered`, `SecretError`, `AddressRefused`, or `PermanentFailure` if the body cannot be created.
+        Raises `NotDelivered`, `SecretError` or `AddressRefused`, and `PermanentFailure` if the body cannot be created.
         """
         message_id = name.replace(
             ".", ":"

@@ -53,7 +53,7 @@ class EndpointGone(NotDelivered):
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """Response of a receiver. `text` is the beginning of its body; `retry_after` in seconds."""
+    """Response of a receiver. `text` is the beginning of its body; `retry_after` is in seconds."""
 
     status: int
     text: str = ""
@@ -75,7 +75,8 @@ class WebhookClient:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpResponse:
         """Post a body, and return the response, whatever its status.
 
-        Raises `NotDelivered` if there is no response, `AddressRefused`, `ArgumentsError` if the URL is invalid, and `MissingExtra`.
+        Raises `ArgumentsError` if the URL is invalid, and `NotDelivered` if there is no response. Also raises `AddressRefused` or
+        `MissingExtra`.
         """
         receiver = parse_url(url)
         connections = self._open()
@@ -96,7 +97,7 @@ class WebhookClient:
     async def deliver(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpResponse:
         """Post a body, and return a response with a status of 200 to 299.
 
-        Raises as `post` does, `EndpointGone` on 410, and `NotDelivered` on any other status, including redirects.
+        Raises the errors of `post`, `EndpointGone` if the status is 410, and `NotDelivered` if it is any other, e.g. a redirect.
         """
         response = await self.post(url, body, headers)
         if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
@@ -145,7 +146,7 @@ async def _exchange(
 
 
 def retry_after_seconds(retry_after: str | None, now: float) -> float | None:
-    """Return Retry-After (RFC 9110, 10.2.3), seconds or a date, as seconds from `now`, at most a day; None if it is invalid."""
+    """Return a Retry-After (RFC 9110, 10.2.3), seconds or a date, as seconds from `now`, at most a day, or None if invalid."""
     if retry_after is None:
         return None
     text = retry_after.strip()

@@ -61,10 +61,10 @@ def secret_variable(name: str) -> str:
 
 
 def webhook_headers(message_id: str, body: str, secrets: Sequence[str], *, at: float | None = None) -> dict[str, str]:
-    """Return the headers of one delivery: its id, its time (`at`, seconds since 1970; None: now), and a signature for each secret.
+    """Return the headers of one delivery: its id, its time, and a signature for each secret.
 
-    Without secrets there is no signature. Raises `SecretError` if a secret is invalid; the message does not contain the secret.
-    Raises `MissingExtra` if the extra `webhooks` is not installed.
+    `at` is the time in seconds since 1970 (None: now). Without secrets there is no signature. Raises `SecretError` if a secret is
+    invalid; the message does not contain the secret. Raises `MissingExtra` if the extra `webhooks` is not installed.
     """
     moment = datetime.fromtimestamp(int(time.time() if at is None else at), UTC)
     headers = {"webhook-id": message_id, "webhook-timestamp": str(int(moment.timestamp()))}

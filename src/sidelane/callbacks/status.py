@@ -38,7 +38,7 @@ class CallbackRecord:
 async def callbacks_of(client: Client, job_id: str) -> list[CallbackRecord]:
     """Return the callbacks of a job.
 
-    Those of its ends come first, oldest first, then those that are not due yet. Raises as `Client.record` does.
+    Callbacks of its ends come first, oldest first, and then those that are not due yet. Raises the errors of `Client.record`.
     """
     job = await client.record(job_id)
     records = [_record(each) for each in await _callback_jobs(client, job)]
@@ -51,7 +51,7 @@ async def callbacks_of(client: Client, job_id: str) -> list[CallbackRecord]:
 async def redeliver_callbacks(client: Client, some_id: str) -> list[CallbackRecord]:
     """Deliver a callback again, or those of a job's last end, except one that is being delivered.
 
-    Raises `UnknownJob` or `JobRemoved`, `JobConflict`.
+    Raises `UnknownJob`, `JobRemoved` or `JobConflict`.
     """
     job = await client.record(some_id)
     wanted = [job]

@@ -41,7 +41,7 @@ def exit_of(error: BaseException) -> Exit:
 
 
 def report_error(error: BaseException, *, debug: bool) -> Exit:
-    """Print an error on stderr as one paragraph (with `debug`: after its traceback). Return its exit code."""
+    """Print an error on stderr as one paragraph, with `debug` after its traceback. Return its exit code."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if debug:

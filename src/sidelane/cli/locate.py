@@ -74,7 +74,7 @@ def settings_of(store: str | None, lane: str | None) -> Settings:
 async def open_client(settings: Settings) -> AsyncIterator[Client]:
     """Open an existing store, without a lane, workers or maintenance.
 
-    Raises `ConfigurationError` if nothing has been stored yet, and `StoreError`.
+    Raises `ConfigurationError` if nothing has been stored yet, and `StoreError` if the store cannot be opened.
     """
     if file_missing(settings.store):
         raise ConfigurationError(
@@ -89,7 +89,7 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
 
 
 def with_client(settings: Settings, action: Callable[[Client], Awaitable[T]]) -> T:
-    """Open an existing store, await `action` in a new event loop, and return its result. Raises like `open_client`."""
+    """Open an existing store, await `action` in a new event loop, and return its result. Raises the errors of `open_client`."""
 
     async def run() -> T:
         async with open_client(settings) as client:
@@ -99,7 +99,7 @@ def with_client(settings: Settings, action: Callable[[Client], Awaitable[T]]) ->
 
 
 def with_jobs(settings: Settings, ids: Sequence[str], action: Callable[[Client, list[str]], Awaitable[T]]) -> T:
-    """Call `action` as `with_client` does, with these ids of jobs. Each may be shortened to a unique prefix."""
+    """Call `with_client` with an action on jobs. Each of `ids` may be shortened to a unique prefix."""
 
     async def run(client: Client) -> T:
         return await action(client, await full_ids(client.store, ids))

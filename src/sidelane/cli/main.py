@@ -32,7 +32,7 @@ class ErrorReportingGroup(TyperGroup):
 
 
 def _handled_by_typer(error: Exception) -> bool:
-    """Return whether Typer handles an error well: its own errors, and a closed output pipe."""
+    """Return whether Typer handles an error well, as it does its own errors and a closed output pipe."""
     if isinstance(error, OSError):
         return error.errno == errno.EPIPE
     return isinstance(error, EOFError) or type(error).__module__.split(".")[0] in {"typer", "click"}

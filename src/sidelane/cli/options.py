@@ -169,7 +169,7 @@ class JobFilterOptions(FilterOptions):
     batch: Annotated[str | None, typer.Option(metavar="ID", help="Only of this batch.", show_default=False)] = None
 
     def selected(self, *, internal: bool = False) -> JobFilter:
-        """Return the filter; `internal`: also of internal jobs. Raises `typer.BadParameter`."""
+        """Return the filter, which with `internal` selects internal jobs too. Raises `typer.BadParameter`."""
         query = Query(
             task=self.task, queue=self.queue, user=self.user, key=self.key, parent=self.parent, batch=self.batch,
             labels=labels_of(self.label),
@@ -328,7 +328,8 @@ def input_of(text: str) -> str:
 def check_input(text: str, spec: JobSpec, settings: Settings, lane: Sidelane | None) -> None:
     """Check new arguments for a job: their size, and their types if the lane is given.
 
-    Raises `PayloadTooLarge`; `ArgumentsError` if they do not fit the task; `UnknownTask` if the lane does not have the task.
+    Raises `PayloadTooLarge` if they are too large, `ArgumentsError` if they do not fit the task, and `UnknownTask` if the lane does
+    not have the task.
     """
     check_size(text, settings.payload_limit, "The input")
     if lane is None:

@@ -41,7 +41,7 @@ class Batch(Generic[R]):
     """A handle on one batch of jobs whose results are `R`s.
 
     `jobs` are the handles on the jobs of `submit_many`, in the order of the calls, with None for a rejected one. A batch that is
-    looked up by its id has none: `job_of` returns the handle on a record of its jobs. `rejected` are the rejected calls.
+    looked up by its id has none; `job_of` returns the handle on the job of a record. `rejected` are the rejected calls.
     """
 
     id: str
@@ -59,7 +59,7 @@ class Batch(Generic[R]):
         return stream_batch(self.store, self.id)
 
     async def wait(self, timeout: Duration | None = None) -> BatchRecord:
-        """Wait up to `timeout` seconds (None: for ever) for its end. Raises `ResultNotReady` on timeout, `UnknownBatch`."""
+        """Wait up to `timeout` seconds (None: for ever) for its end. Raises `ResultNotReady` on timeout, or `UnknownBatch`."""
         async with aclosing(stream_batch(self.store, self.id, timeout=to_seconds(timeout))) as records:
             async for record in records:
                 if record.ended is not None:
@@ -69,8 +69,8 @@ class Batch(Generic[R]):
     async def results(self, timeout: Duration | None = None) -> "list[R | JobError]":
         """Wait up to `timeout` seconds for the end. Return the result of each of `jobs`, or the error that it has instead.
 
-        A batch that is looked up by its id returns those of the jobs that the store still has, in the order of their submit. Raises
-        `ResultNotReady` on timeout.
+        If the batch was looked up by its id, return those of the jobs that the store still has, in the order of their submit.
+        Raises `ResultNotReady` on timeout.
         """
         await self.wait(timeout)
         results: list[R | JobError] = []
@@ -99,7 +99,7 @@ class Batch(Generic[R]):
         return await self.record()
 
     async def _stored_jobs(self) -> list[JobRecord]:
-        """Return the records of its jobs, oldest first, those that failed with their histories."""
+        """Return the records of its jobs, oldest first. Jobs that failed have their histories."""
         newest_first: list[JobRecord] = []
         async for page in self._pages():
             failed = [record.id for record in page if record.state is State.FAILED]

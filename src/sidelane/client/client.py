@@ -73,18 +73,18 @@ class Client:
     async def submit(self, call: Call[R], *, parent: str | None = None, trace: str | None = None) -> Job[R]:
         """Submit a call as a durable job.
 
-        Raises `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull`, `StoreUnavailable`, `JobConflict` if the id is that
-        of another user's job, and `ConfigurationError` if its task is of another lane.
+        Raises `ArgumentsError`, `PayloadTooLarge`, `LimitReached`, `QueueFull` or `StoreUnavailable`. Raises `JobConflict` if the
+        id is that of another user's job, and `ConfigurationError` if the call's task is of another lane.
         """
         submission = await self.submission(call, parent=parent, trace=trace)
         return self.job(call.task, submission.record.id, created=submission.created)
 
     async def submission(self, call: Call[Any], *, parent: str | None = None, trace: str | None = None) -> Submission:
-        """Submit a call and return the store's answer. Raises as `submit` does."""
+        """Submit a call and return the store's answer. Raises the errors of `submit`."""
         return await self.submit_spec(self._checked(call).spec(parent=parent, trace=trace))
 
     async def submit_spec(self, spec: JobSpec) -> Submission:
-        """Submit the spec of a call or a schedule and return the store's answer. Raises as `submit` does."""
+        """Submit the spec of a call or a schedule and return the store's answer. Raises the errors of `submit`."""
         if can_reference_files(spec):
             (answer,) = await self._file_references.submit([spec])
         else:
@@ -119,8 +119,8 @@ class Client:
 
         `user` is the user of the batch, and the default of its calls. All calls are checked before the first is submitted. A
         repeat with the same `id`, of calls with ids, submits the missing ones. Rejected calls are listed in the batch; if all are
-        rejected, the first rejection is raised. Raises as `submit` does, and `JobConflict` if the id is that of another user's
-        batch.
+        rejected, the first rejection is raised. Raises the errors of `submit`, and `JobConflict` if the id is that of another
+        user's batch.
         """
         batch = batch_spec(then, batch_id=id, user=user, retention=retention, trace=trace, settings=self.settings)
         for call in then if isinstance(then, Sequence) else (then,):

@@ -77,9 +77,9 @@ async def read_all(store: Store, job_id: str) -> list[Event]:
 
 
 async def partial_text(store: Store, job_id: str, limit: int) -> str:
-    """Return the text that a job's last attempt has yielded, or its end if it is long.
+    """Return the text that a job's last attempt has yielded, or the end of a long text.
 
-    It is made of the tokens after the log's last `attempt` event, up to `limit` bytes of them as stored. The log is read backwards
+    The text consists of the tokens after the log's last `attempt` event, up to `limit` bytes as stored. The log is read backwards
     and in pages, so that its length does not matter.
     """
     tokens: list[str] = []

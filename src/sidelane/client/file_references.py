@@ -78,7 +78,7 @@ class FileReferenceTracker:
         """Reference the files of jobs, submit the jobs, and release the files of rejected jobs.
 
         The submit completes even if its caller is cancelled, so that no unused reference remains. Raises `UnknownFile` if a file
-        does not exist, `ArgumentsError` if a call names too many, `FilesUnavailable`, and as the store does.
+        does not exist, and `ArgumentsError` if a call names too many files. Also raises `FilesUnavailable` or errors of the store.
         """
         return await finish_in_background(self._submit(specs))
 
@@ -151,7 +151,7 @@ class FileReferenceTracker:
 
 @contextmanager
 def _defer_errors() -> Iterator[None]:
-    """Ignore file-storage errors after the submit: the references stay unconfirmed, and the daily cleanup reconciles them."""
+    """Ignore file-storage errors after the submit. The references stay unconfirmed, and the daily cleanup reconciles them."""
     try:
         yield
     except (FilesUnavailable, ConfigurationError) as error:

@@ -1,4 +1,4 @@
-"""Schedules: their declaration on a lane, and the actions on those of its store: list, enable, disable, run, delete."""
+"""Schedules: their declaration on a lane, and the actions on those of its store (list, enable, disable, run, delete)."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ class ScheduleTiming(TypedDict, total=False):
 
 
 class Schedules:
-    """The schedules of a lane's store. Those that the lane, which has `registry`, declares are saved when it opens."""
+    """The schedules of a lane's store. Schedules that the lane declares are saved when it opens. `registry` is the lane's."""
 
     def __init__(self, client: Callable[[], Client], registry: object) -> None:
         self._client = client
@@ -80,7 +80,7 @@ class Schedules:
         _check_found(await self._client().store.set_schedule_enabled(name, False), name)
 
     async def run(self, name: str) -> Job[Any]:
-        """Submit a schedule's job now, without changing the schedule's times. Raises `UnknownSchedule`, and as a submit does."""
+        """Submit a schedule's job now, without changing the schedule's times. Raises `UnknownSchedule` or an error of a submit."""
         for record in await self.list():
             if record.schedule.name == name:
                 submission = await self._client().submit_spec(record.schedule.new_spec())
@@ -104,7 +104,7 @@ def _unknown(name: str) -> UnknownSchedule:
 def _spec(name: str, call: Call[Any]) -> JobSpec:
     """Return the template of a schedule's jobs. These jobs wait for limits instead of being rejected.
 
-    Raises `ConfigurationError` on a call that cannot be submitted repeatedly.
+    Raises `ConfigurationError` if the call cannot be submitted repeatedly.
     """
     for option in ("id", "run_at"):
         if getattr(call.options, option) is not None:

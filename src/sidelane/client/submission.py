@@ -32,7 +32,8 @@ MAX_ID_LENGTH = 100
 def raise_if_rejected(answer: Submission | Rejection, user: str | None) -> Submission:
     """Return the job of a user's submit.
 
-    Raises `LimitReached`, `QueueFull`, `JobRefused`, and `JobConflict` (also if the id is that of another user's job).
+    Raises `LimitReached`, `QueueFull` or `JobRefused`. Raises `JobConflict` if it conflicts with another job,
+    also if its id is that of another user's job.
     """
     if isinstance(answer, Rejection):
         raise rejection_error(answer)
@@ -64,7 +65,7 @@ def batch_spec(
     trace: str | None,
     settings: Settings,
 ) -> BatchSpec:
-    """Return everything that the store must know about a batch. Raises `ArgumentsError`, `PayloadTooLarge`."""
+    """Return everything that the store must know about a batch. Raises `ArgumentsError` or `PayloadTooLarge`."""
     Options(id=batch_id, user=user, then=then)  # it checks them
     batch_id = batch_id or new_id()
     if len(batch_id) > MAX_ID_LENGTH:
@@ -87,8 +88,8 @@ async def submit_batch(
 ) -> Batch[R]:
     """Submit calls as the jobs of a batch, and seal it. Every call is checked before the first is submitted.
 
-    Raises `ArgumentsError`, `PayloadTooLarge`, `StoreUnavailable`, and `JobConflict` if the batch is another user's. If every call
-    is rejected, the first rejection is raised. The batch is then not sealed, and never ends.
+    Raises `ArgumentsError`, `PayloadTooLarge` or `StoreUnavailable`, and `JobConflict` if the batch is another user's. If every
+    call is rejected, the first rejection is raised. The batch is then not sealed, and never ends.
     """
     tasks: list[Task[..., Any, R]] = []
     specs: list[JobSpec] = []

@@ -22,7 +22,11 @@ T = TypeVar("T")
 
 
 class SyncClient:
-    """An open lane whose event loop runs in a separate thread. Each method blocks until it has its result."""
+    """An open lane whose event loop runs in a separate thread. Each method blocks until it has its result.
+
+    with lane.sync_client() as client:
+        report = client.result(client.submit(call))
+    """
 
     def __init__(self, open_lane: Callable[[], AbstractAsyncContextManager[Any]], client: Callable[[], Client]) -> None:
         self._open_lane = open_lane
@@ -75,7 +79,7 @@ class SyncClient:
         return self._wait(batch.results(timeout))
 
     def result(self, job: Job[R], timeout: Duration | None = None) -> R:
-        """Wait up to `timeout` seconds for a job's result. Raises `JobFailed`, `JobCancelled`, `ResultNotReady`."""
+        """Wait up to `timeout` seconds for a job's result. Raises `JobFailed`, `JobCancelled` or `ResultNotReady`."""
         return self._wait(job.result(timeout))
 
     def record(self, job: Job[Any]) -> JobRecord:

@@ -55,8 +55,8 @@ class Consumer:
         """Return the call for a message, or None.
 
         Unless the call has an id, the job's id is derived from the message's, so that a redelivered message makes no second job.
-        Raises `MalformedMessage` with a readable reason, `ConfigurationError` on anything but a call of this lane, and whatever
-        else the function raises.
+        Raises `MalformedMessage` with a readable reason if the message is malformed, and `ConfigurationError` if the function
+        returns anything but a call of this lane. Other errors of the function are not changed.
         """
         with _malformed():
             found = self.function(message)
@@ -73,7 +73,7 @@ class Consumer:
     async def spec(self, message: Message, *, id_retention: float) -> JobSpec | None:
         """Return the spec of the job for a message. The job's id is kept for `id_retention` seconds.
 
-        Raises as `call` does.
+        Raises the errors of `call`.
         """
         call = await self.call(message)
         if call is None:

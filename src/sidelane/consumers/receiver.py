@@ -82,7 +82,7 @@ class MessageReceiver:
     async def _submit(self, spec: JobSpec, message_id: str) -> None:
         """Submit a job, unless its message was delivered again after the job was removed.
 
-        Raises `StoreUnavailable`, `QueueFull`, `LimitReached`, and `JobRefused` if the job can never be accepted.
+        Raises `StoreUnavailable`, `QueueFull` or `LimitReached`, and `JobRefused` if the job can never be accepted.
         """
         try:
             submission = await self._client.submit_spec(spec)
@@ -96,7 +96,7 @@ class MessageReceiver:
 
 
 def message_receivers(consumers: Iterable[Consumer], services: Services) -> list[MessageReceiver]:
-    """Return a receiver for each consumer. Raises `LaneNotOpen`, `MissingExtra`."""
+    """Return a receiver for each consumer. Raises `LaneNotOpen` or `MissingExtra`."""
     for consumer in consumers:
         consumer.endpoint.require_driver()
     return [MessageReceiver(consumer, services.client, services.transports) for consumer in consumers]

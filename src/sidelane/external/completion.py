@@ -91,11 +91,11 @@ class CompletionHandler:
     async def apply(
         self, message: CompletionMessage, *, trusted_tasks: Collection[str] = (), wait_for_gaps: bool = True
     ) -> CompletionResult:
-        """Apply a completion message, once however often it is applied.
+        """Apply a completion message. A message that is applied again has no further effect.
 
         Jobs of `trusted_tasks` can be completed without a token. With `wait_for_gaps`, events are refused as `EARLY` while earlier
-        events are missing. Raises `MalformedMessage` on an invalid event or if several jobs match. Raises `UnknownTask` if this
-        process does not know the task, `StoreUnavailable`, and `FilesUnavailable` if the result names files.
+        events are missing. Raises `MalformedMessage` if an event is invalid or several jobs match. Raises `UnknownTask` if this
+        process does not know the task. Raises `StoreUnavailable`, or `FilesUnavailable` if the result names files.
         """
         if (
             message.job is not None
@@ -188,7 +188,7 @@ class CompletionHandler:
             return classify_error(error, failures=record.failures, retry=retry, registry=self._registry), error
 
     def _result(self, result: Any, task: AnyTask) -> str:
-        """Return a result as JSON text of the task's return type. Raises `WrongResult`, `PayloadTooLarge`."""
+        """Return a result as JSON text of the task's return type. Raises `WrongResult` or `PayloadTooLarge`."""
         codec = task.signature.result
         try:
             text = codec.encode(codec.decode(to_json(result).decode()))
@@ -198,7 +198,7 @@ class CompletionHandler:
 
 
 def _entry(event: EmittedEvent, limit: int) -> NewEvent:
-    """Return a log entry, by the same rules as for a task's own events. Raises ValueError, TypeError, `PayloadTooLarge`."""
+    """Return a log entry, by the same rules as for a task's own events. Raises ValueError, TypeError or `PayloadTooLarge`."""
     data = event.data
     if event.name == PROGRESS:
         percent, message = (data.get("percent"), data.get("message", "")) if isinstance(data, dict) else (None, "")

@@ -89,7 +89,7 @@ async def dispatch_message(
     arguments: str | None,
     seconds: float,
 ) -> DispatchedJob:
-    """Return the message that an external worker receives for a job. Raises `ArgumentsError`, `StoreUnavailable`."""
+    """Return the message that an external worker receives for a job. Raises `ArgumentsError` or `StoreUnavailable`."""
     spec = record.spec
     values = task.decode_arguments(spec.arguments if arguments is None else arguments, spec.version)
     text, _ = task.signature.encode((), values)
@@ -211,9 +211,9 @@ def _message(task: ExternalTask[Any, Any], dispatched: DispatchedJob, source: st
 
 
 async def with_file_urls(files: Files, value: Any, seconds: float) -> Any:
-    """Return JSON in which each file has a download link as `url`: external workers cannot open the file storage.
+    """Return JSON in which each file has a download link as `url`, because external workers cannot open the file storage.
 
-    Links are valid for `seconds`, a week at most. Files in a folder without a public URL get no link. Raises `FilesUnavailable`,
+    Links are valid for `seconds`, a week at most. Files in a folder without a public URL get no link. Raises `FilesUnavailable` or
     `ConfigurationError`.
     """
     if isinstance(value, list):

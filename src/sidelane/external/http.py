@@ -78,8 +78,8 @@ class HttpTransport:
     async def send(self, messages: Sequence[Message]) -> list[TransportError | None]:
         """POST each message.
 
-        Raises `NotDelivered` if another attempt may help, `TransportMisconfigured` if the answer is final, `AddressRefused`,
-        `SecretError` and `MissingExtra`.
+        Raises `NotDelivered` if another attempt may help, and `TransportMisconfigured` if the answer is final. Also raises
+        `AddressRefused`, `SecretError` or `MissingExtra`.
         """
         for message in messages:
             await self._post(message)

@@ -155,7 +155,7 @@ class ReplyReceiver:
 
 
 def reply_receivers(services: Services, completions: CompletionHandler) -> list[ReplyReceiver]:
-    """Return a receiver for each endpoint of the lane's replies. Raises `LaneNotOpen`, `MissingExtra`."""
+    """Return a receiver for each endpoint of the lane's replies. Raises `LaneNotOpen` or `MissingExtra`."""
     names: dict[Endpoint, set[str]] = {}
     decodes: dict[Endpoint, DecodeResult | None] = {}
     for task in external_tasks(services.registry):

@@ -63,14 +63,14 @@ class ExternalTask(Task[[I], Any, R], Generic[I, R]):
     async def complete(self, job_id: str, result: R) -> bool:
         """Complete an external job with its result; return False if its attempt is over.
 
-        A result that is not of the task's type fails the attempt. Raises `UnknownJob`, `LaneNotOpen`, `StoreUnavailable`.
+        A result that is not of the task's type fails the attempt. Raises `UnknownJob`, `LaneNotOpen` or `StoreUnavailable`.
         """
         return await self._apply(CompletionMessage(job=job_id, result=result))
 
     async def fail(self, job_id: str, problem: Problem, *, retry: bool = True) -> bool:
         """Fail an external job with a problem; return False if its attempt is over.
 
-        With `retry=False`, there is no further attempt. Raises `UnknownJob`, `LaneNotOpen`, `StoreUnavailable`.
+        With `retry=False`, there is no further attempt. Raises `UnknownJob`, `LaneNotOpen` or `StoreUnavailable`.
         """
         return await self._apply(CompletionMessage(job=job_id, problem=problem, retry=retry))
 
@@ -98,7 +98,10 @@ def make_external_task(
     fields: PolicyOptions,
     queue: Queue,
 ) -> ExternalTask[I, R]:
-    """Declare a task that runs elsewhere. Raises `TaskDeclarationError`, and `ConfigurationError` if it could not be completed."""
+    """Declare a task that runs elsewhere.
+
+    Raises `TaskDeclarationError` if the declaration is invalid, and `ConfigurationError` if its jobs could not be completed.
+    """
     error = _routing_error(lane, routing)
     if error:
         raise ConfigurationError(f"External task {name!r}: {error}")

@@ -36,8 +36,8 @@ class File(BaseModel):
     """One stored file, as an argument or a result of a task: `audio: File`.
 
     `lane.files.save(…)` returns one. In JSON it is `{"file": id, "name", "type", "bytes", "sha256"}`. The id of a file cannot be
-    guessed; anyone who knows the id may use the file. Methods raise `UnboundFile` if the file does not come from the lane (see
-    `lane.files.bind`), `UnknownFile`, and `FilesUnavailable`.
+    guessed; anyone who knows the id may use the file. Methods raise `UnknownFile` or `FilesUnavailable`. They
+    raise `UnboundFile` if the file does not come from the lane (see `lane.files.bind`).
     """
 
     # by alias, so that it looks the same in a job's arguments and in an HTTP response
@@ -62,9 +62,9 @@ class File(BaseModel):
                 yield chunk
 
     def open(self) -> FileHandle:
-        """Open the file for reading: `async with file.open() as opened: await opened.read(100)`.
+        """Return a context manager that opens the file: `async with file.open() as opened: await opened.read(100)`.
 
-        Without an event loop, `with file.open() as opened:` returns an ordinary binary file.
+        Without an event loop, `with file.open() as opened:` opens an ordinary binary file.
         """
         return self._bound().open(self)
 
@@ -76,7 +76,7 @@ class File(BaseModel):
         return self._bound().local_copy(self)
 
     async def url(self, expires: Duration = 600.0) -> str:
-        """Return a URL that downloads it, valid for `expires` seconds, at most a week."""
+        """Return a URL that downloads the file, valid for `expires` seconds, at most a week."""
         return await self._bound().url(self, expires=expires)
 
     def bind_to(self, backend: FileBackend | None) -> Self:

@@ -74,7 +74,7 @@ class Client(Protocol):
 class Files:
     """The files of a lane: `lane.files`. The storage is opened, and a folder is created, when a file is first saved or read.
 
-    `location` is a folder, or `s3://bucket/prefix`, `gs://bucket/prefix`; `url` is the address of the routes that serve a folder's
+    `location` is a folder, `s3://bucket/prefix` or `gs://bucket/prefix`; `url` is the address of the routes that serve a folder's
     files. `client` returns the client of the open store. Methods that access the storage raise `FilesUnavailable` if it cannot be
     reached or is full, `MissingExtra` if the extra `files` is not installed, and `ConfigurationError` if the location cannot be
     used, e.g. without credentials.
@@ -160,7 +160,7 @@ class Files:
         return file.bind_to(self)
 
     def open(self, file: File) -> FileHandle:
-        """Open a file for reading, even one from elsewhere; see `File.open`."""
+        """Return a context manager that opens a file for reading, even one from elsewhere; see `File.open`."""
         return FileHandle(self.objects, paths.content_path(key_of(file.id)))
 
     def local_copy(self, file: File) -> LocalPath:
@@ -212,7 +212,7 @@ class Files:
     async def uploaded(self, id: str) -> File:  # noqa: A002 - named like the field of a file
         """Return the file that a client has uploaded to an `upload_url`. After that, the URL cannot change the file.
 
-        Raises `UnknownFile` if nothing was uploaded, and `FileTooLarge` and `WrongFileType`, after which the file is removed.
+        Raises `UnknownFile` if nothing was uploaded. Raises `FileTooLarge` or `WrongFileType` after the file has been removed.
         """
         key = key_of(id)
         text = await self.objects.get(paths.pending_path(key))

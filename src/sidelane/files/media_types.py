@@ -56,7 +56,7 @@ _ALWAYS = _KNOWN - {*_MP3, "application/pdf"}
 
 
 def detected_types(head: bytes) -> Sequence[str]:
-    """Return the types that match the first bytes of a file, which are empty if no type matches."""
+    """Return the types that match the first bytes of a file, or an empty collection if no type matches."""
     for offset, signature, names in _SIGNATURES:
         if head[offset : offset + len(signature)] == signature:
             return names
@@ -64,9 +64,9 @@ def detected_types(head: bytes) -> Sequence[str]:
 
 
 def checked_type(head: bytes, declared: str | None, accepted: Sequence[str]) -> str:
-    """Return a file's type, by its declared type and its first bytes. `accepted` are types or patterns like `audio/*`; if empty,
-    any type.
+    """Return a file's type, by its declared type and its first bytes.
 
+    `accepted` are types or patterns like `audio/*`; if there are none, every type is accepted.
     Raises `WrongFileType` if the type is not accepted, or does not match the first bytes.
     """
     declared_type = (declared or "").partition(";")[0].strip().lower()

@@ -72,7 +72,7 @@ def job_of(holder: str) -> str:
 
 
 class FileReferences:
-    """References of jobs to files. Files are named by the 32 digits of their ids. All methods raise as `ObjectStorage` does."""
+    """References of jobs to files. Files are named by the 32 digits of their ids. Methods raise the errors of `ObjectStorage`."""
 
     def __init__(self, objects: ObjectStorage) -> None:
         self._objects = objects

@@ -59,7 +59,7 @@ class UrlSigner:
 
 
 def _grant(text: str) -> UrlGrant:
-    """Return the grant in a token. Raises `UnknownFile` if it names no file that we have made, whoever signed it."""
+    """Return the grant in a token. Raises `UnknownFile` if the grant names no file of Sidelane, whoever signed it."""
     try:
         grant = _GRANT.decode(decode_base64url(text).decode())
     except (TypeError, ValueError):

@@ -51,12 +51,13 @@ class ObjectInfo:
 
 
 class ObjectStorage:
-    """Objects in one location. Methods raise `FilesUnavailable` if the storage cannot be reached or is full.
+    """Objects in one location.
 
-    They raise `ConfigurationError` if the configuration is wrong.
+    Methods raise `FilesUnavailable` if the storage cannot be reached or is full, and `ConfigurationError` if the configuration is
+    wrong.
 
-    `location` is a folder, or `s3://bucket/prefix`, `gs://bucket/prefix`. Credentials and endpoint come from the environment
-    variables that obstore and the clouds' own tools read. Raises `MissingExtra`.
+    `location` is a folder, `s3://bucket/prefix` or `gs://bucket/prefix`. Credentials and endpoint come from the environment
+    variables that obstore and the clouds' own tools read. Raises `MissingExtra` if the extra `files` is not installed.
     """
 
     def __init__(self, location: str) -> None:

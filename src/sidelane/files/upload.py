@@ -47,7 +47,7 @@ Uploaded = bytes | bytearray | memoryview | Path | AsyncIterator[bytes] | Readab
 def open_upload(upload: Any, name: str | None, type_: str | None) -> UploadSource:
     """Return the source of an upload: a Starlette `UploadFile`, bytes, a `Path`, a binary file, or an async iterator of bytes.
 
-    Raises `ArgumentsError` on anything else.
+    Raises `ArgumentsError` if the value is anything else.
     """
     declared_name, declared_type = getattr(upload, "filename", None), getattr(upload, "content_type", None)
     match upload:
@@ -99,7 +99,7 @@ class HashingStream:
         return self._digest.hexdigest()
 
     async def type(self, declared: str | None, wanted: Sequence[str]) -> str:
-        """Return the type of the file before the stream is read. Raises `WrongFileType`, `FileTooLarge`."""
+        """Return the type of the file before the stream is read. Raises `WrongFileType` or `FileTooLarge`."""
         self._head = await self._next_chunk()
         return checked_type(self._head[:HEAD_SIZE], declared, wanted)
 

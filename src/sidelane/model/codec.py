@@ -55,7 +55,7 @@ def without_collecting() -> Iterator[None]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse foreign JSON. Raises ValueError, also on NaN and infinity."""
+    """Parse foreign JSON. Raises ValueError if it is invalid or contains NaN or infinity."""
     with without_collecting():
         return from_json(text, allow_inf_nan=False)
 
@@ -91,7 +91,7 @@ class Codec(Generic[T]):
 
     @cached_property
     def _fail_fast_validator(self) -> SchemaValidator:
-        """A validator that stops at the first error of a list: pydantic takes microseconds for each that it records."""
+        """A validator that stops at the first error of a list, because pydantic takes microseconds for each error."""
         # without the prebuilt validators of nested models, which record every error
         return SchemaValidator(_failing_fast(self._adapter.core_schema), _use_prebuilt=False)
 

@@ -20,7 +20,7 @@ def to_seconds(duration: Duration | None) -> float | None:
 
 
 def to_timestamp(time: Time) -> float:
-    """Return a time in seconds since 1970. Raises ValueError on a datetime without a time zone."""
+    """Return a time in seconds since 1970. Raises ValueError if a datetime has no time zone."""
     if not isinstance(time, datetime):
         return time
     if time.utcoffset() is None:  # it would be another time on a machine in another zone

@@ -46,7 +46,7 @@ def token_event(text: str, limit: int) -> NewEvent:
 
 
 def progress_event(percent: float, message: str, limit: int) -> NewEvent:
-    """Return the progress of a job. Raises ValueError on a percentage outside 0 to 100, `PayloadTooLarge`."""
+    """Return the progress of a job. Raises `PayloadTooLarge`, or ValueError if the percentage is outside 0 to 100."""
     if not 0 <= percent <= 100:
         raise ValueError(f"progress({percent}): a percentage goes from 0 to 100.")
     return NewEvent(
@@ -57,7 +57,7 @@ def progress_event(percent: float, message: str, limit: int) -> NewEvent:
 def named_event(name: str, data: object, limit: int) -> NewEvent:
     """Return an event that a task has defined.
 
-    Raises ValueError on a reserved or malformed name, TypeError on data without JSON.
+    Raises ValueError if the name is reserved or malformed, and TypeError if the data cannot be written as JSON.
     """
     if name in RESERVED or not NAME.fullmatch(name):
         raise ValueError(
@@ -107,7 +107,7 @@ class Cursor:
 
     @staticmethod
     def parse(text: str) -> "tuple[str, Cursor]":
-        """Parse an SSE id. Raises ValueError on any other text."""
+        """Parse an SSE id. Raises ValueError if the text is not an SSE id."""
         job_id, epoch, number = text.split(":")  # a wrong count is a ValueError too
         if not is_id(job_id) or not re.fullmatch(r"[0-9a-f]{1,8}", epoch) or not re.fullmatch(r"[0-9]{1,15}", number):
             raise ValueError(f"{text!r} is not the id of an event")

@@ -88,7 +88,7 @@ class JobSpec:
 
 
 def texts_of(spec: JobSpec) -> list[str]:
-    """Return every text of a spec and of what follows it: together they are its size."""
+    """Return every text of a spec and of what follows it. The size of a spec is that of all these texts."""
     texts = [*filter(None, _TEXTS(spec))]
     if spec.labels or spec.placeholders:
         texts += [*spec.labels, *spec.labels.values(), *spec.placeholders, *spec.placeholders.values()]
@@ -193,7 +193,7 @@ class JobRecord:
 
     @property
     def last_failure(self) -> Failure | None:
-        """Its newest failure, or None: there is none, it ended for another reason, or it was read without its history."""
+        """Its newest failure, or None if there is none, the job ended for another reason, or it was read without its history."""
         last = self.history[-1] if self.history else None
         if last is None or self.state in (State.SUCCEEDED, State.CANCELLED):
             return None

@@ -71,9 +71,9 @@ class LimitHit:
 class ConcurrencyLimit:
     """Limits the number of concurrent jobs `per` user, task, queue, or result of a function of the task's arguments.
 
-    `on_limit`: "reject" refuses a submit (429) while so many jobs are unfinished, queued ones included. "wait" lets so many run,
-    and the others wait. "replace" cancels the oldest, and the new job starts when that has ended. Limits with the same `name`
-    share their slots. `message` is what clients read when it refuses them.
+    With `on_limit="reject"`, a submit is refused (429) while `max` jobs are unfinished, including queued ones. With "wait", at most
+    `max` jobs run, and the others wait. With "replace", the oldest job is cancelled, and the new job starts when the oldest has
+    ended. Limits with the same `name` share their slots. `message` is what clients read when the limit refuses a submit.
     """
 
     max: int
@@ -98,11 +98,11 @@ class ConcurrencyLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most so many jobs per time; `per` and `message` as for `ConcurrencyLimit`.
+    """Limits the number of jobs per time. `per` and `message` are as for `ConcurrencyLimit`.
 
     A rate is "10/minute", "100/15 minutes" or "5/s", or a number of jobs with a `window`: a timedelta or seconds.
-    `burst` jobs (by default the whole number) may come at once; then one more is allowed at even intervals (GCRA). `on_limit`:
-    "reject" refuses a submit (429); "wait" delays starts, those of retries too.
+    `burst` jobs (by default the whole number) may come at once; then one more is allowed at even intervals (GCRA). With
+    `on_limit="reject"`, a submit is refused (429). With "wait", starts are delayed, including those of retries.
     """
 
     rate: str | int

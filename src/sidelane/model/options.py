@@ -104,7 +104,7 @@ class Options:
     `then` are the calls to submit when the call's job has succeeded, and `on_failure` when it has failed permanently. `callback` is
     added to the callbacks of the call's task, and `callback=()` removes them all.
 
-    Raises `ArgumentsError` on an invalid value.
+    Raises `ArgumentsError` if a value is invalid.
     """
 
     id: str | None = None
@@ -131,7 +131,7 @@ class Options:
         self._check_numbers()
 
     def updated(self, **options: Unpack[OptionFields]) -> "Options":
-        """Return these options with others changed. Raises `ArgumentsError` on an invalid one."""
+        """Return these options with others changed. Raises `ArgumentsError` if one is invalid."""
         changed: dict[str, Any] = {**options}
         for name in DURATIONS & options.keys():
             changed[name] = to_seconds(changed[name])
@@ -213,7 +213,7 @@ class Options:
 
 
 def callbacks_of(value: object) -> tuple[Callback, ...]:
-    """Return one or several callbacks as a tuple. Raises `ArgumentsError` on anything else."""
+    """Return one or several callbacks as a tuple. Raises `ArgumentsError` if the value is anything else."""
     callbacks = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     for each in callbacks:
         if not hasattr(each, "destination"):

@@ -73,7 +73,7 @@ class EventAppend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptResult:
-    """The end of one attempt, with its last events (numbered as in `EventAppend`): one atomic step."""
+    """The end of one attempt and its last events (numbered as in `EventAppend`), which are written in one atomic step."""
 
     lease: Lease
     outcome: Outcome

@@ -1,7 +1,7 @@
 """Printable text: foreign text for terminals and logs, without characters that would act on them.
 
-These are control characters (terminals execute sequences that begin with ESC or CSI), marks that change the direction of text, and
-line separators. Each is written as an escape, e.g. `\\x1b`, so that a reader sees what was there.
+These are line separators, marks that change the direction of text, and control characters, because terminals execute sequences
+that begin with ESC or CSI. Each is written as an escape, e.g. `\\x1b`, so that a reader sees what was there.
 """
 
 import re
@@ -12,7 +12,7 @@ _IN_LINE = re.compile(rf"[\t\n{_UNPRINTABLE}]")
 
 
 def printable(text: str) -> str:
-    """Return a text of several lines with such characters escaped. Line ends and tabs stay."""
+    """Return a text of several lines with characters that would act on a terminal escaped. Line ends and tabs stay."""
     return _IN_TEXT.sub(_escape, text.replace("\r\n", "\n"))
 
 
@@ -22,7 +22,7 @@ def printable_line(text: str) -> str:
 
 
 def printable_json(text: str) -> str:
-    """Return JSON text that means the same, with such characters escaped as JSON does."""
+    """Return JSON text with the same meaning, in which characters that would act on a terminal are written as JSON escapes."""
     return _IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -80,8 +80,8 @@ class Delays:
 class Retry:
     """Policy for retries: the number of attempts, the waits between them, and the errors that are retried.
 
-    `attempts` counts the first one: 1 means no retry. Errors of `only` are retried, those of `never` are not. After an error with
-    an attribute `retry_after`, the wait is at least that.
+    `attempts` includes the first attempt, so 1 means no retry. Errors of `only` are retried, and those of `never` are not. After an
+    error with an attribute `retry_after`, the wait is at least that long.
     """
 
     attempts: int = 1

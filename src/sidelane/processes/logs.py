@@ -1,6 +1,7 @@
 """Log format for people: `12:03:11 INFO  w1  job … failed for good`, with tracebacks below.
 
-Messages repeat foreign text, e.g. errors of tasks. What it says cannot look like another record, or act on a terminal.
+Messages repeat foreign text, e.g. errors of tasks. This text is escaped, so that it cannot
+look like another record or act on a terminal.
 """
 
 import logging

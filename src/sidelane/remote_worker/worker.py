@@ -49,7 +49,7 @@ async def message_worker(
     """Return a worker that receives jobs and sends replies. Run it within the context.
 
     If a worker extends no delivery for `lease_duration` seconds, its jobs are delivered again. Raises `ConfigurationError`,
-    `TransportUnavailable` and `TransportMisconfigured`.
+    `TransportUnavailable` or `TransportMisconfigured`.
     """
     require_receivable(receive_from)
     require_sendable(reply_to)
@@ -100,7 +100,7 @@ class CrossLoopHeartbeat:
             raise StoreUnavailable("The jobs in flight could not be extended in time.") from error
 
     async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]:
-        """Do nothing: a main loop that is stuck cannot release deliveries, and they are delivered again anyway."""
+        """Do nothing, because a main loop that is stuck cannot release deliveries, and they are delivered again anyway."""
         return [False] * len(reports)
 
     @asynccontextmanager

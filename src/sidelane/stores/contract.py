@@ -64,7 +64,7 @@ class JobSource(Protocol):
     async def append(self, appends: Sequence[EventAppend]) -> list[bool]:
         """Append entries to the event logs of running jobs.
 
-        Returns False if the lease is lost. Entries that are already stored are ignored.
+        Returns False for an append whose lease is lost. Entries that are already stored are ignored.
         """
         ...
 
@@ -176,7 +176,7 @@ class Store(JobSource, Batches, Schedules, Protocol):
         ...
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | Tombstone | None]:
-        """Return a record, the tombstone of a removed job, or None for each id."""
+        """Return for each id a record, the tombstone of a removed job, or None."""
         ...
 
     async def list_jobs(self, query: Query) -> list[JobRecord]:
@@ -195,7 +195,10 @@ class Store(JobSource, Batches, Schedules, Protocol):
         ...
 
     async def read_last(self, job_id: str, *, before: int | None = None, limit: int = 500) -> EventPage | None:
-        """Return the newest events, or the newest with numbers below `before`, as `read` does: up to `limit`, oldest first."""
+        """Return up to `limit` of the newest events, or of the newest with numbers below `before`, oldest first.
+
+        Otherwise this method is the same as `read`.
+        """
         ...
 
     async def touch_listeners(self, ids: Sequence[str]) -> None:

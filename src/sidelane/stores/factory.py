@@ -71,7 +71,7 @@ def file_missing(url: str) -> bool:
 
 
 def redact_url(url: str) -> str:
-    """Return a URL for display, with passwords masked, also if it is mistyped."""
+    """Return a URL for display, with passwords masked, even if the URL is mistyped."""
     if url.startswith((_FILE, f"{_SQLITE}{MEMORY}")):
         return url
     scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)

@@ -59,7 +59,7 @@ def not_submittable(detail: str) -> Problem:
 
 
 def limit_hit(hits: Sequence[LimitHit]) -> Rejection:
-    """Return the rejection of a submit by limits, which it names (draft-ietf-httpapi-ratelimit-headers)."""
+    """Return the rejection of a submit by limits. The rejection names the limits (draft-ietf-httpapi-ratelimit-headers)."""
     names = [each.limit.name for each in hits]
     wait = max(DEFAULT_WAIT if each.after is None else each.after for each in hits)
     problem = Problem(
@@ -99,7 +99,7 @@ def batch_unknown(batch: str) -> Problem:
 
 
 def _details(hits: Sequence[LimitHit]) -> str:
-    """Return the messages of the limits, or a description if none has one: an application's messages stand alone."""
+    """Return the messages of the limits alone, or a description of each limit if none has a message."""
     messages = dict.fromkeys(each.limit.message for each in hits if each.limit.message)
     return " ".join(messages) or "; ".join(map(_describe, hits)) + "."
 

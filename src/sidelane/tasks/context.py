@@ -1,4 +1,4 @@
-"""Context: a running task's access to its attempt: `ctx: Context = Use(Context)`."""
+"""Context: a running task's access to its attempt, as in `ctx: Context = Use(Context)`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
@@ -72,7 +72,7 @@ class Context:
         return self.channel.put(progress_event(percent, message, self.payload_limit))
 
     def emit(self, name: str, data: object) -> Awaitable[None]:
-        """Add an event to the job's log. Raises ValueError on a reserved name."""
+        """Add an event to the job's log. Raises ValueError if the name is reserved."""
         return self.channel.put(named_event(name, data, self.payload_limit))
 
     def check(self) -> None:
@@ -83,8 +83,8 @@ class Context:
     def submit(self, call: Call[R], *, cancel: Literal["leave", "cascade"] = "leave") -> Pending[Job[R]]:
         """Submit a child job, which inherits this job's user and trace. In a thread or a process, call `.wait()` on the result.
 
-        `cancel="cascade"`: the child is cancelled with this job. Raises `ArgumentsError`, `PayloadTooLarge`, and
-        `ConfigurationError` if its task is of another lane. Awaiting the result raises what a submit raises.
+        With `cancel="cascade"`, the child is cancelled with this job. Raises `ArgumentsError` or `PayloadTooLarge`, and
+        `ConfigurationError` if the call's task is of another lane. Awaiting the result raises what a submit raises.
         """
         if cancel not in ("leave", "cascade"):
             raise ArgumentsError(f"cancel={cancel!r}: this is 'leave' or 'cascade'.")

@@ -20,7 +20,7 @@ def queues_by_name(queues: Sequence[Queue]) -> dict[str, Queue]:
 
 
 def _all_queues(values: object) -> Iterator[Queue]:
-    """Yield the queues of a list. Raises `ConfigurationError` on anything else in its place or in it."""
+    """Yield the queues of a list. Raises `ConfigurationError` if it is not a list or an item is not a queue."""
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise ConfigurationError(f"queues={values!r}: this is a list of Queue(…).")
     for each in values:
@@ -33,7 +33,8 @@ def _all_queues(values: object) -> Iterator[Queue]:
 def queue_of(declared: Mapping[str, Queue], task: str, fields: PolicyOptions) -> Queue:
     """Return the queue of a task.
 
-    Raises `UnknownQueue`, `TaskDeclarationError` on anything but a name, and `ConfigurationError` if the task's name is reserved.
+    Raises `UnknownQueue` if the queue is not declared, `TaskDeclarationError` if `queue` is not a name, and `ConfigurationError` if
+    the task's name is reserved.
     """
     check_not_internal(task)
     name = fields.get("queue", DEFAULT_QUEUE)
@@ -52,7 +53,7 @@ def selected_queues(
 ) -> Mapping[str, int | None]:
     """Return the queues of a worker (None: all), each with its slots (None: as declared).
 
-    Raises `UnknownQueue`, and `ConfigurationError` on anything but a mapping of names.
+    Raises `UnknownQueue` if a queue is not declared, and `ConfigurationError` if `selected` is not a mapping of names.
     """
     if selected is None:
         return dict.fromkeys(declared)

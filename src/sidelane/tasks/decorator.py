@@ -65,7 +65,7 @@ def make_task(
     queue: Queue,
     task_type: Callable[..., Task[..., Any, Any]] = Task,
 ) -> Task[..., Any, Any]:
-    """Return a task, an instance of `task_type`, of a function. Raises `TaskDeclarationError` on an invalid policy."""
+    """Return a task, an instance of `task_type`, of a function. Raises `TaskDeclarationError` if the policy is invalid."""
     name = fields.get("name") or function.__name__
     task = task_type(
         function,

@@ -38,8 +38,8 @@ class Job(Generic[R]):
     async def result(self, timeout: Duration | None = None) -> R:
         """Wait up to `timeout` seconds (None: for ever) for the result.
 
-        Raises `JobFailed` with the problem, `JobCancelled`, `ResultNotReady` on timeout, and `JobError` if the task has changed and
-        the result no longer matches its type.
+        Raises `JobFailed` with the problem if the job failed, `JobCancelled` if it was cancelled, and `ResultNotReady` on timeout.
+        Raises `JobError` if the task has changed and the result no longer matches its type.
         """
         return self.read(await self.client.result(self.id, timeout=to_seconds(timeout)))
 

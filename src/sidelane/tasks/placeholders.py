@@ -47,10 +47,10 @@ class FinishedJob:
     """A job that has ended, as follow-ups and callbacks get it. `problem` is its problem document, and `error` is only for
     operators.
 
-    `arguments` are JSON by parameter name. One that is an object is read by the names in JSON or those of its type's fields. Its
-    attributes are those of its type: `job.arguments["feedback"].member_id`.
+    `arguments` are JSON by parameter name. An object is read by the names in JSON or those of its type's fields. The attributes of
+    an object are those of its type: `job.arguments["feedback"].member_id`.
 
-    `at` is the time of its end (seconds since 1970). `progress` is its newest progress; in a callback of progress the job is still
+    `at` is the time of the end (seconds since 1970). `progress` is the newest progress; in a callback of progress the job is still
     running.
     """
 
@@ -94,8 +94,8 @@ async def resolve_arguments(spec: JobSpec, store: Store, check: Callable[[str], 
     """Return a job's arguments with its placeholders replaced. `check` raises `ArgumentsMismatch` if the arguments do not match the
     task.
 
-    Raises that error with the sources added, `PermanentFailure` if the parent or batch was removed, and `RetryLater` while the
-    store is unavailable.
+    Raises `ArgumentsMismatch` with the sources added if `check` raises it, `PermanentFailure` if the parent or batch was removed,
+    and `RetryLater` while the store is unavailable.
     """
     try:
         values = {source: await _resolve(source, spec, store) for source in set(spec.placeholders.values())}
@@ -119,7 +119,7 @@ class _ResolvedArgument:
 
 
 def _merge(arguments: str, resolved: Mapping[str, str]) -> str:
-    """Return a JSON object with arguments added. Those that are there already stay: an operator has set them."""
+    """Return a JSON object with arguments added. Members that are there already stay, because an operator has set them."""
     return dump_json({**{name: json.loads(text) for name, text in resolved.items()}, **json.loads(arguments)})
 
 

@@ -36,8 +36,8 @@ class Resource(Generic[T]):
     """An object that a worker opens and tasks take with `Use`, e.g. a client, a model or a session. `@lane.resource` declares a
     resource.
 
-    The factory is a generator (sync or async; the code after its yield closes the resource), a coroutine function or a plain
-    function. The factory may take other resources with `Use`.
+    The factory is a plain function, a coroutine function, or a generator, sync or async. The code after the yield of a generator
+    closes the resource. The factory may take other resources with `Use`.
     """
 
     def __init__(self, factory: Callable[..., Any], scope: Scope = "process", *, exclusive: bool = False) -> None:
@@ -138,7 +138,7 @@ def annotated_source(annotation: object) -> Resource[Any] | type | None:
 
 
 def _evaluated(annotation: object, function: Callable[..., Any]) -> object:
-    """Return an annotation that is text as what it means, or unchanged if a name in it is not known yet."""
+    """Evaluate an annotation that is text. Return the text unchanged if a name in it is not known yet."""
     if not isinstance(annotation, str):
         return annotation
     names = getattr(inspect.unwrap(function), "__globals__", {})

@@ -194,7 +194,7 @@ class Signature:
 
 
 def _without_json_form(fields: Mapping[str, Any]) -> str:
-    """Return which of these parameters pydantic has no schema for."""
+    """Return those of these parameters for which pydantic has no schema."""
     for name, field in fields.items():
         try:
             create_model("Argument", __config__=_ARGUMENTS, **{name: field})

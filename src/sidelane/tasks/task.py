@@ -128,7 +128,7 @@ class Task(Generic[P, O_co, R_co]):
         return f"<task {self.name}>"
 
     def options(self, **options: Unpack[OptionFields]) -> "Task[P, O_co, R_co]":
-        """Return this task with options for its calls. Raises `ArgumentsError` on an unknown or invalid one."""
+        """Return this task with options for its calls. Raises `ArgumentsError` if an option is unknown or invalid."""
         check_call_options(self.name, options)
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
@@ -141,13 +141,13 @@ class Task(Generic[P, O_co, R_co]):
         return Call(self, arguments, self._options, placeholders)
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
-        """Submit a call with these arguments. Raises as `Sidelane.submit` does."""
+        """Submit a call with these arguments. Raises the errors of `Sidelane.submit`."""
         return await self.lane.submit(self.call(*args, **kwargs))
 
     @property
     def isolable(self) -> bool:
-        """Whether an isolation worker may run jobs of this task: another process can import the task and open its resources (rule
-        7).
+        """Whether an isolation worker may run jobs of this task, i.e. another process can import the task and open its resources
+        (rule 7).
         """
         return self._isolable()
 
@@ -185,7 +185,7 @@ class Task(Generic[P, O_co, R_co]):
         return self.signature.decode(text, context)
 
     def with_types(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return stored arguments with their types; see `FinishedJob`. Those that do not fit, or no longer, are unchanged."""
+        """Return stored arguments with their types; see `FinishedJob`. Arguments that do not, or no longer, fit are unchanged."""
         try:
             values = self.signature.decode_known(arguments, self.lane.files.context)
         except Exception:  # noqa: BLE001 - the job may have failed by them, and validators raise errors of any type
@@ -227,14 +227,14 @@ class Call(Generic[R_co]):
             raise ArgumentsError(f"{self.task.name}: this call follows itself, with the same arguments.")
 
     def with_options(self, **options: Unpack[OptionFields]) -> "Call[R_co]":
-        """Return this call with other options. Raises `ArgumentsError` on an unknown or invalid one."""
+        """Return this call with other options. Raises `ArgumentsError` if an option is unknown or invalid."""
         check_call_options(self.task.name, options)
         return replace(self, options=self.options.updated(**options))
 
     def spec(
         self, *, parent: str | None = None, trace: str | None = None, batch: str | None = None, cascade: bool = False
     ) -> JobSpec:
-        """Return everything that the store must know about this call. Raises `ArgumentsError`, `PayloadTooLarge`."""
+        """Return everything that the store must know about this call. Raises `ArgumentsError` or `PayloadTooLarge`."""
         if self.placeholders:
             name, source = next(iter(self.placeholders.items()))
             raise ArgumentsError(

@@ -17,10 +17,10 @@ Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
 class PolicyOptions(TypedDict, total=False):
     """The policy of a task, wherever it runs. Durations are seconds or a timedelta.
 
-    `timeout` bounds one attempt, `deadline` all of them, `expires` the wait for the first. `max_worker_losses` is the number of
-    worker losses that a job survives, `retention` how long it is kept after its end. Events beyond `max_log_size` bytes are
-    dropped. `limits` apply to each of its jobs, beside those of its queue. `callback`, one or several of `Webhook` and
-    `MessageCallback`, is sent for each of its jobs.
+    `timeout` bounds one attempt, `deadline` all of them, and `expires` the wait for the first. `max_worker_losses` is the number of
+    worker losses that a job survives, and `retention` how long a job is kept after its end. Events beyond `max_log_size` bytes are
+    dropped. `limits` apply to each job of the task, beside those of its queue. `callback`, one or several of `Webhook` and
+    `MessageCallback`, is sent for each job.
     """
 
     queue: str

@@ -9,7 +9,7 @@ from sidelane.testing.harness import Harness, harness
 
 
 def testing_fixture(lane: Sidelane, *, eager: bool = False) -> Callable[..., Any]:  # noqa: PT028 - no test
-    """Return a fixture that opens the lane as `harness` does, for each test. Raises `MissingExtra`."""
+    """Return a fixture that opens the lane for each test, in the same way as `harness`. Raises `MissingExtra`."""
     try:
         import pytest_asyncio
     except ImportError as error:

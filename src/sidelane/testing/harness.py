@@ -84,7 +84,7 @@ class Harness:
         ]
 
     async def run(self, call: Call[R]) -> R:
-        """Submit a call, run all ready jobs, and return its result. Raises `JobFailed`, `JobCancelled`, `ResultNotReady`."""
+        """Submit a call, run all ready jobs, and return its result. Raises `JobFailed`, `JobCancelled` or `ResultNotReady`."""
         job = await self.client.submit(call)
         await self.drain()
         return await job.result(timeout=0)
@@ -230,7 +230,7 @@ class Harness:
 async def harness(lane: Sidelane, *, eager: bool = False) -> AsyncIterator[Harness]:
     """Open a lane for tests: an in-memory store, a manual clock, and files in a temporary folder.
 
-    `eager`: jobs run as they are submitted. Within the block, `lane.open()` and `lane.lifespan` change nothing.
+    With `eager`, jobs run as they are submitted. Within the block, `lane.open()` and `lane.lifespan` change nothing.
     """
     async with open_harness(lane, eager=eager) as opened:
         loop = asyncio.get_running_loop()

@@ -24,7 +24,7 @@ class SyncHarness:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, call: Call[R]) -> R:
-        """Submit a call, run all ready jobs, and return its result. Raises as `Harness.run` does."""
+        """Submit a call, run all ready jobs, and return its result. Raises the errors of `Harness.run`."""
         return self._wait(self._opened.run(call))
 
     def drain(self) -> int:
@@ -44,7 +44,7 @@ class SyncHarness:
         return self._wait(self._opened.records(task))
 
     def results(self, task: Task[..., Any, R]) -> list[R]:
-        """Return the results of a task's jobs, oldest first. Raises as `Job.result` does for the first without one."""
+        """Return the results of a task's jobs, oldest first. Raises the error of `Job.result` for the first without one."""
 
         async def collect(opened: Harness) -> list[R]:
             return [await job.result(timeout=0) for job in await opened.submitted(task)]
@@ -90,8 +90,8 @@ class SyncHarness:
 def sync_harness(lane: Sidelane, *, eager: bool = False) -> Iterator[SyncHarness]:
     """Let the application open the lane with an in-memory store, a manual clock, and files in a temporary folder.
 
-    `with sync_harness(lane) as t, TestClient(app) as client:`. `eager`: jobs run as they are submitted, so that streams and
-    requests with `Prefer: wait` end.
+    Write `with sync_harness(lane) as t, TestClient(app) as client:`. With `eager`, jobs run as they are submitted, so that streams
+    and requests with `Prefer: wait` end.
     """
     opened = SyncHarness()
     with lane.opened_by(lambda lane, workers: opened.open(lane, eager=eager)):

@@ -18,8 +18,8 @@ VISIBILITY_TIMEOUT = 30.0
 class Delivery(Protocol):
     """One arrival of a message. The message is delivered again unless it is acknowledged before its visibility timeout ends.
 
-    Every method may be repeated. After the timeout, or after the message was acknowledged, methods have no effect. All methods
-    raise `TransportUnavailable`.
+    Every method may be repeated. After the timeout, or after the message was acknowledged, methods have no effect. Every
+    method may raise `TransportUnavailable`.
     """
 
     @property
@@ -54,7 +54,7 @@ class Receiver(Protocol):
     """An open receiver of one endpoint."""
 
     async def receive(self, limit: int) -> list[Delivery]:
-        """Wait for messages and return 1 to `limit` of them. Raises `TransportUnavailable` and `TransportMisconfigured`.
+        """Wait for messages and return 1 to `limit` of them. Raises `TransportUnavailable` or `TransportMisconfigured`.
 
         A cancellation loses no message, because messages in transit are delivered again.
         """
@@ -77,7 +77,7 @@ class Transport(Protocol):
     async def connect(self) -> None:
         """Connect, if that is necessary to know `max_message_size` and `redelivery_window`.
 
-        Raises `TransportUnavailable` and `TransportMisconfigured`.
+        Raises `TransportUnavailable` or `TransportMisconfigured`.
         """
         ...
 

@@ -16,7 +16,7 @@ async def fit_message(message: Message, max_size: int, files: Files, *, name: st
     """Return a message of at most `max_size` bytes. The data of a larger CloudEvent is saved in a file, which is kept `lifetime`
     seconds.
 
-    Raises `TransportMisconfigured` if other machines cannot read such a file, and `FilesUnavailable`.
+    Raises `TransportMisconfigured` if other machines cannot read such a file, and `FilesUnavailable` if it cannot be saved now.
     """
     if message.size <= max_size:
         return message

@@ -48,7 +48,7 @@ class PubSub:
     """A topic of Google Pub/Sub to send to, a subscription to receive from, or both, by name or full path.
 
     `project` defaults to `GOOGLE_CLOUD_PROJECT`, else to the project of the credentials. `PUBSUB_EMULATOR_HOST` is supported.
-    `endpoint` is a regional endpoint, e.g. `europe-west1-pubsub.googleapis.com`: messages of a group keep their order if they are
+    `endpoint` is a regional endpoint, e.g. `europe-west1-pubsub.googleapis.com`. Messages of a group keep their order if they are
     sent through the same endpoint. Messages that cannot be read go to `dead_letters`, a topic. The default is the topic of the
     subscription's dead-letter policy. Raises `ConfigurationError`.
     """

@@ -24,7 +24,7 @@ class TransportPool:
     async def get(self, endpoint: Endpoint) -> Transport:
         """Return the connected transport of an endpoint.
 
-        Raises `MissingExtra`, `TransportUnavailable` and `TransportMisconfigured`.
+        Raises `MissingExtra`, `TransportUnavailable` or `TransportMisconfigured`.
         """
         if endpoint not in self._open:
             opener = self._openers.get(endpoint.kind, type(endpoint).open)

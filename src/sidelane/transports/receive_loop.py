@@ -61,7 +61,7 @@ class ReceiveLoop:
                 await self.wait_after(error)
 
     async def receive(self, receiver: Receiver, limit: int) -> list[Delivery]:
-        """Wait for messages and return 1 to `limit` of them. Raises as `Receiver.receive` does."""
+        """Wait for messages and return 1 to `limit` of them. Raises the errors of `Receiver.receive`."""
         async with self._ok_when_idle():
             deliveries = await receiver.receive(limit)
         self._received()

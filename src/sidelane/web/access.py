@@ -62,7 +62,8 @@ class Access:
     async def record(self, job_id: str, user: str | None) -> JobRecord:
         """Return a job's record.
 
-        Raises `UnknownJob`, also if the job is internal or the user may not see it, `JobRemoved` and `Guessable`.
+        Raises `UnknownJob` if there is no such job, if it is internal, or if the user may not see it. Raises `JobRemoved` if it was
+        removed, and `Guessable` if its id may give no access.
         """
         self.check_id(job_id)
         try:
@@ -75,7 +76,7 @@ class Access:
         return record
 
     async def current(self, key: str, user: str | None) -> JobRecord:
-        """Return the record of a user's newest job with a key. Raises `UnknownJob` and `Guessable`."""
+        """Return the record of a user's newest job with a key. Raises `UnknownJob` or `Guessable`."""
         if not self._guessable:
             raise Guessable(f"A key can be guessed, so it gives no access here. {_OPT_IN}")
         for record in await self._client.find(Query(key=key, user=self.owner_filter(user), limit=1)):
@@ -84,7 +85,10 @@ class Access:
         raise UnknownJob(f"There is no job with the key {key!r}.")
 
     async def batch(self, batch_id: str, user: str | None) -> BatchRecord:
-        """Return a batch's record. Raises `UnknownBatch`, also if the user may not see it, and `Guessable`."""
+        """Return a batch's record.
+
+        Raises `UnknownBatch` if there is no such batch or the user may not see it, and `Guessable` if the id may give no access.
+        """
         self.check_id(batch_id)
         record = await self._client.store.get_batch(batch_id)
         if record is None or not self.can_see(record.spec.user, user):
@@ -100,7 +104,7 @@ class Access:
         return not record.spec.task.startswith(INTERNAL_PREFIX) and self.can_see(record.spec.user, user)
 
     def owner_filter(self, user: str | None) -> str | None:
-        """Return the `user` of a query for jobs that this user may see. None finds all jobs, "" finds none."""
+        """Return the `user` of a query for jobs that this user may see. None finds all jobs, and "" finds none."""
         return None if self._everyone else user or ""
 
     def _check_user(self, owner: str | None, user: str | None, job_id: str) -> None:

@@ -107,7 +107,7 @@ class _NotACompletion(Exception):
 def _decode(lane: Sidelane, record: JobRecord, request: Request, body: bytes, token: str) -> CompletionMessage | None:
     """Parse a body with the `decode` of the job's task. Returns None if the task has none.
 
-    Raises `MalformedMessage`, and `_NotACompletion` if `decode` returns None.
+    Raises `MalformedMessage` if the body is malformed or about another job, and `_NotACompletion` if `decode` returns None.
     """
     task = lane.registry.tasks.get(record.spec.task)
     if not isinstance(task, ExternalTask) or task.routing.decode is None:

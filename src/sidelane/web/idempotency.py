@@ -1,4 +1,4 @@
-"""The `Idempotency-Key` header (draft-ietf-httpapi-idempotency-key-header): one key of one user is one job, or one batch."""
+"""The `Idempotency-Key` header (draft-ietf-httpapi-idempotency-key-header): one key of one user stands for one job or batch."""
 
 import hashlib
 import re
@@ -43,7 +43,8 @@ def with_key(call: Call[R], header: str, user: str | None) -> Call[R]:
 def batch_with_key(calls: Sequence[Call[Any]], header: str, user: str | None) -> tuple[str, list[Call[Any]]]:
     """Return a batch id and the calls with ids derived from user and key, so that a repeated request finds the same jobs.
 
-    The number of calls is part of each id, so a repeated request with more or fewer calls finds no jobs. Raises as `with_key` does.
+    The number of calls is part of each id, so a repeated request with more or fewer calls finds no jobs.
+    Raises the errors of `with_key`.
     """
     batch_id = f"ikb-{_digest(header, user)}"
     return batch_id, [
@@ -53,7 +54,10 @@ def batch_with_key(calls: Sequence[Call[Any]], header: str, user: str | None) ->
 
 
 def check_key(header: str, user: str | None) -> tuple[str, str]:
-    """Return the key in a header, and its user. Raises `IdempotencyError` as `with_key` does."""
+    """Return the key in a header, and its user.
+
+    Raises `IdempotencyError` if there is no user, or the key is empty or too long.
+    """
     key = header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header  # a structured string, or bare
     if user is None:
         raise IdempotencyError("An Idempotency-Key belongs to a user, and this request has none.")

@@ -15,7 +15,7 @@ Responses = dict[int | str, dict[str, Any]]
 def problems(descriptions: Mapping[int, str] | Mapping[str, str], *, alone: bool = False) -> Responses:
     """Return OpenAPI responses that are problem documents, from descriptions by status.
 
-    `alone`: an application may have these routes without those that return a `JobDocument`.
+    With `alone`, an application may have these routes without those that return a `JobDocument`.
     """
     # `model` would declare application/json too; the schema gets into the components through JobDocument
     reference = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}

@@ -1,4 +1,4 @@
-"""Origin check of WebSockets: browsers open them from pages of any site, and send the cookies of this one along."""
+"""Origin check of WebSockets: browsers open WebSockets from pages of any site, and send this site's cookies along."""
 
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ class AllowedOrigins:
     """The origins whose pages may open WebSockets beside those of the service itself. `*` allows all."""
 
     def __init__(self, origins: Iterable[str]) -> None:
-        """Raises `ConfigurationError` for what cannot be an origin."""
+        """Raise `ConfigurationError` if `origins` is a text, or contains what cannot be an origin."""
         if isinstance(origins, str):
             raise ConfigurationError(f"allowed_origins={origins!r} is one text; write [{origins!r}].")
         self._origins = frozenset(_as_sent(origin) for origin in origins)
@@ -41,7 +41,7 @@ class AllowedOrigins:
 
 
 def _as_sent(origin: str) -> str:
-    """Return an origin as browsers send it. Raises `ConfigurationError` for anything else, e.g. a URL with a path."""
+    """Return an origin as browsers send it. Raises `ConfigurationError` if it is no origin, e.g. a URL with a path."""
     if origin in (ANY, OPAQUE):
         return origin
     found = _host_and_port(origin)
@@ -53,7 +53,10 @@ def _as_sent(origin: str) -> str:
 
 
 def _host_and_port(origin: str) -> tuple[str, int | None] | None:
-    """Return host and port of an origin; the port is the scheme's if it is not written. None if it has other parts, or no host."""
+    """Return host and port of an origin, or None if it has other parts or no host.
+
+    If no port is written, it is that of the scheme.
+    """
     try:
         parts = urlsplit(origin)
         port = parts.port

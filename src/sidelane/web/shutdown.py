@@ -1,7 +1,7 @@
 """Server shutdown: ends open streams when the server is asked to stop, because servers wait for open responses.
 
 Servers notify applications of their end only after that. So this module handles the signal itself, in addition to the server's own
-handler. Workers of hypercorn get no signal. Their parent sets an event, which this module reads every 0.1 seconds, as they do.
+handler. Workers of hypercorn get no signal. Their parent sets an event, which this module reads every 0.1 seconds, as workers do.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class ServerShutdown:
                 self._received = None  # that was for another server
 
     def _stopping(self) -> bool:
-        """Return whether a signal was received by the server that runs now: a server removes its handlers when it has stopped."""
+        """Return whether the server that runs now has received a signal. A server removes its handlers when it has stopped."""
         number = self._received
         return number is not None and signal.getsignal(number) is self._handlers[number]
 

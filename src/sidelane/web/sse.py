@@ -43,7 +43,7 @@ class MalformedCursor(SidelaneError):
 def parse_cursor(text: str | None, job_id: str | None = None) -> tuple[str, Cursor] | None:
     """Parse a Last-Event-ID into its job id and cursor. Returns None if it is empty.
 
-    Raises `MalformedCursor`, also if it belongs to another job than `job_id`.
+    Raises `MalformedCursor` if the text is not the id of an event of the job `job_id`.
     """
     if not text:
         return None

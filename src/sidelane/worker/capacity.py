@@ -116,8 +116,8 @@ class WeightedQueues:
 class QueueShare:
     """Part of a worker: slots for some queues, filled by the queues' weights.
 
-    `poll_interval` is the number of seconds after which it claims without a notification. With `isolated`, it claims isolated jobs
-    only.
+    `poll_interval` is the number of seconds after which jobs are claimed without a notification. With `isolated`, only isolated
+    jobs are claimed.
     """
 
     capacity: WorkerCapacity

@@ -30,7 +30,7 @@ START_TIMEOUT = 60.0
 class ChildPool:
     """The child processes of one worker.
 
-    There are as many as process tasks run concurrently, and they are kept warm between jobs.
+    There are as many processes as process tasks that run concurrently. Processes are kept warm between jobs.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class ChildPool:
 
     @asynccontextmanager
     async def child(self, task: AnyTask) -> AsyncIterator["ChildProcess"]:
-        """Return a child that has imported the task and opened its resources.
+        """Yield a child that has imported the task and opened its resources.
 
         If the block is cancelled, the child is asked to stop, and killed after the task's grace.
         """
@@ -90,7 +90,7 @@ class ChildProcess:
     async def prepare(self, task: AnyTask) -> None:
         """Let the child import a task and open its resources, once.
 
-        Raises `ProcessDied` if the child dies meanwhile, `ConfigurationError` if it cannot import the task.
+        Raises `ProcessDied` if the child dies meanwhile, and `ConfigurationError` if it cannot import the task.
         """
         module = task.function.__module__
         if module == "__main__":

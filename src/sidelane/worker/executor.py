@@ -78,7 +78,7 @@ class YieldCollector:
         self._result: Result[Any] | None = None
 
     def event(self, item: object) -> NewEvent | None:
-        """Return the event for an item, or None for a result. Raises `WrongResult` on anything else."""
+        """Return the event for an item, or None for a result. Raises `WrongResult` if it is neither."""
         if isinstance(item, str):
             self._text.append(item)
             return token_event(item, self._context.payload_limit)

@@ -76,9 +76,9 @@ class Heartbeat:
     """Renews leases every third of a lease, and immediately when the store notifies that a job should stop.
 
     `leases`, `jobs` and `info` are called in this thread; `on_statuses` is called on the main loop, with leases that are lost or
-    cancelled. If the main loop is blocked for a second, the log says by what. If it has been blocked for a lease, the process
-    releases the other jobs and ends (`exit_when_stuck`), or its leases are renewed no more, so that other workers take over its
-    jobs (rule 4).
+    cancelled. If the main loop is blocked for a second, the log names the cause. If it has been blocked for a lease, the process
+    releases the other jobs and ends, provided that `exit_when_stuck` is true. Otherwise its leases are renewed no more, so that
+    other workers take over its jobs (rule 4).
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Heartbeat:
     async def _watch_main_loop(self) -> None:
         """Log once when the main loop has not responded for a second, if jobs run on it.
 
-        One late check is not enough: a process that was stopped as a whole is not blocked.
+        One late check is not enough, because a process that was stopped as a whole is not blocked.
         """
         responded: threading.Event | None = None
         missed = 0

@@ -114,7 +114,7 @@ def requeue(job_ids: JobIds, *, common: Common) -> None:
 
 
 def show_job(common: Common, job_id: str) -> JobRecord:
-    """Print everything about a job, and return its record. Raises `UnknownJob`, `JobRemoved`, `ArgumentsError`."""
+    """Print everything about a job, and return its record. Raises `UnknownJob`, `JobRemoved` or `ArgumentsError`."""
     detail = with_jobs(common.settings(), [job_id], lambda client, ids: job_detail(client, ids[0]))
     if common.as_json:
         print_json(detail.document())

@@ -179,7 +179,7 @@ def _spec_text(spec: JobSpec, *omitted: str) -> str:
 
 
 def _follow_ups(follow_ups: Iterable[FollowUp]) -> bytes | None:
-    """Pack the follow-ups for `enqueue.lua`: states, the template's text after its parent, fields."""
+    """Pack the follow-ups for `enqueue.lua`: states, the template's text after its parent, and fields."""
     if not follow_ups:
         return None
     packed: bytes = packb(

@@ -126,7 +126,7 @@ def _endpoint(host: str, port: int, redacted: str) -> Endpoint:
 
 
 def _options(transport: str, login: str, path: str, query: dict[str, str], redacted: str) -> dict[str, Any]:
-    """Parse the options of a connection as redis-py does."""
+    """Parse the options of a connection in the same way as redis-py."""
     try:
         found = dict(parse_url(f"{transport}://{path}?{urlencode(query)}"))
     except ValueError as error:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Database:
-    """The file `path` (or `:memory:`) and its connections. Call `open_writer` first: it creates the schema."""
+    """The file `path` (or `:memory:`) and its connections. Call `open_writer` first, because it creates the schema."""
 
     def __init__(self, path: str, busy_timeout: float = BUSY_TIMEOUT) -> None:
         self.path = path

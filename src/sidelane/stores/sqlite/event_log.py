@@ -73,9 +73,9 @@ def append_events(tx: Transaction, row: Row, ordinal: int, entries: Sequence[New
 
 
 def _fitting(entries: Iterable[NewEvent], space: int) -> tuple[list[NewEvent], int | None]:
-    """Return the entries that fit into so many bytes, as stored, and the space that is left.
+    """Return the entries that fit into `space` bytes as stored, and the space that is left.
 
-    If one does not fit, a `truncated` event replaces it and all later ones, and no space is left: None.
+    If an entry does not fit, a `truncated` event replaces it and all later ones, and the space that is left is None.
     """
     fitting: list[NewEvent] = []
     for entry in entries:

@@ -32,7 +32,7 @@ Version = tuple[int, ...] | None
 
 
 def versions_of(tx: Transaction, topics: Iterable[str]) -> dict[str, Version]:
-    """Return the versions of these topics, None for a topic without one."""
+    """Return the versions of these topics, with None for a topic without one."""
     versions: dict[str, Version] = dict.fromkeys(topics)
     jobs = [topic.removeprefix(_JOB) for topic in versions if topic.startswith(_JOB)]
     batches = [topic.removeprefix(_BATCH) for topic in versions if topic.startswith(_BATCH)]

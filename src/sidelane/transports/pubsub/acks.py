@@ -28,7 +28,7 @@ TRANSIENT = "TRANSIENT_"
 class AckBatcher:
     """Sends acknowledgements and deadlines of one subscription's messages. Concurrent calls are joined into one request.
 
-    An expired acknowledgement id is no error, because its message is delivered again. All methods raise `TransportUnavailable`.
+    An expired acknowledgement id is no error, because its message is delivered again. Methods may raise `TransportUnavailable`.
     """
 
     def __init__(self, client: SubscriberAsyncClient, path: str) -> None:

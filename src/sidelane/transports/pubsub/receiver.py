@@ -136,7 +136,7 @@ class PubSubReceiver:
     async def _open(self, limit: int) -> None:
         """Open a stream through which `limit` more messages can arrive, if there is none.
 
-        Raises `TransportUnavailable` and `TransportMisconfigured`.
+        Raises `TransportUnavailable` or `TransportMisconfigured`.
         """
         wanted = limit + len(self._in_flight) + min(len(self._arrived), MAX_QUEUED)
         stream = self._stream

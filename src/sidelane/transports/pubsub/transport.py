@@ -53,7 +53,10 @@ class PubSubTransport:
 
     @asynccontextmanager
     async def open_receiver(self, *, visibility_timeout: float = VISIBILITY_TIMEOUT) -> AsyncIterator[Receiver]:
-        """Open a receiver. Visibility timeouts are whole seconds, from 10 to 600. Also raises `TransportMisconfigured`."""
+        """Open a receiver. Visibility timeouts are whole seconds, from 10 to 600.
+
+        Raises `TransportUnavailable` or `TransportMisconfigured`, the latter e.g. if the endpoint has no subscription.
+        """
         name = self._endpoint.subscription
         if name is None:
             raise TransportMisconfigured(f"{self._endpoint}: add subscription=… to receive.")
@@ -74,7 +77,7 @@ class PubSubTransport:
         await self._connection.close()
 
     async def _publish(self, topic: str, messages: Sequence[Any]) -> None:
-        """Publish in one request. Raises `TransportUnavailable` and `TransportMisconfigured`."""
+        """Publish in one request. Raises `TransportUnavailable` or `TransportMisconfigured`."""
         try:
             client = await self._connection.publisher()
             path = await self._connection.path("topics", topic)
@@ -84,7 +87,10 @@ class PubSubTransport:
             raise to_transport_error(error, f"topic {topic}", needs="roles/pubsub.publisher") from error
 
     async def _publish_dead_letter(self, delivery: PubSubDelivery, reason: str) -> None:
-        """Publish a dead letter. Raises `TransportUnavailable`, and `TransportMisconfigured` if there is no topic for it."""
+        """Publish a dead letter.
+
+        Raises `TransportMisconfigured` if there is no topic for it, and otherwise the errors of `_publish`.
+        """
         topic = await self._dead_letter_topic()
         attributes = dict(list(delivery.raw.attributes.items())[: MAX_ATTRIBUTES - 1])
         attributes["reason"] = reason.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")

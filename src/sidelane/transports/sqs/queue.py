@@ -45,7 +45,7 @@ _HOST = re.compile(r"sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 
 
 class SqsQueue:
-    """One connected queue. All methods raise `TransportUnavailable` and `TransportMisconfigured`."""
+    """One connected queue. Every method may raise `TransportUnavailable` or `TransportMisconfigured`."""
 
     def __init__(
         self, endpoint: Sqs, client: Any, url: str, attributes: Mapping[str, str], resources: AsyncExitStack
@@ -137,7 +137,7 @@ class SqsQueue:
 
 
 async def connect(endpoint: Sqs) -> SqsQueue:
-    """Connect to a queue. Raises `TransportUnavailable` and `TransportMisconfigured`."""
+    """Connect to a queue. Raises `TransportUnavailable` or `TransportMisconfigured`."""
     region, endpoint_url = _location(endpoint)
     async with AsyncExitStack() as stack:
         with translated_errors(endpoint):

@@ -62,7 +62,7 @@ def _reset(tx: Transaction, row: Row) -> None:
 
 
 def remove(tx: Transaction, ids: Sequence[str]) -> list[bool]:
-    """Remove finished jobs without unfinished children, as retention does. Return whether each was removed."""
+    """Remove finished jobs without unfinished children, in the same way as retention. Return whether each was removed."""
     removable: dict[str, Removable] = {}
     removed = []
     for job_id in ids:
