@@ -68,6 +68,7 @@ def test_the_api_and_worker_restart_when_the_code_changes(project: Project, driv
     assert code_version(url) == "none"
 
 
+@pytest.mark.long
 @pytest.mark.system
 def test_open_streams_end_without_a_traceback_when_the_code_changes(project: Project, driver: StoreDriver) -> None:
     project.write("main.py", MAIN + JOB_ROUTES)

@@ -98,6 +98,7 @@ async def test_only_poison_jobs_fail_although_operators_kill_workers_too(
     assert [states[spec.id].worker_losses for spec in poison] == [4, 4, 4]
 
 
+@pytest.mark.long
 @ON_EVERY_STORE
 @pytest.mark.parametrize(
     "losses", [pytest.param(1, marks=pytest.mark.long), 2, pytest.param(3, marks=pytest.mark.long)]

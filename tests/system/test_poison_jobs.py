@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from sidelane import State
 from tests.system import shop
 from tests.system.process_scenario import ProcessScenario
@@ -11,6 +13,7 @@ from tests.system.waiting import until
 GOOD = 200
 
 
+@pytest.mark.long
 @ON_EVERY_STORE
 async def test_poison_job_fails_within_its_loss_budget_and_200_good_jobs_succeed(
     scenario: ProcessScenario,

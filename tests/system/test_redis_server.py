@@ -33,6 +33,7 @@ async def admin(server: RunningServer) -> AsyncIterator["Redis"]:
     await client.aclose()
 
 
+@pytest.mark.long
 @pytest.mark.row("R9")
 async def test_server_restart_longer_than_a_lease_costs_no_attempt(
     scenario: ProcessScenario, server: RunningServer, lease: float

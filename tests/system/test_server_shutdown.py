@@ -15,7 +15,7 @@ WORDS = 30
 EVENTS = {"Accept": "text/event-stream"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 async def test_open_streams_end_within_a_second_and_continue_at_the_next_server(
     scenario: ProcessScenario, number: signal.Signals
 ) -> None:

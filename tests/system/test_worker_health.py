@@ -30,6 +30,7 @@ async def test_worker_with_a_blocked_event_loop_exits_and_its_job_runs_elsewhere
     assert (record.worker_losses, record.failures) == (1, 0)
 
 
+@pytest.mark.long
 async def test_other_jobs_of_a_blocked_worker_are_released_and_the_log_names_the_blocking_job(
     scenario: ProcessScenario, lease: float
 ) -> None:
@@ -53,6 +54,7 @@ async def test_other_jobs_of_a_blocked_worker_are_released_and_the_log_names_the
     assert [record.attempt for record in records] == [2, 2, 2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lease", [6.0])
 async def test_event_loop_that_is_blocked_for_a_second_is_logged_once_with_its_stack(
     scenario: ProcessScenario, lease: float
