@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from sidelane import Sidelane
 from sidelane.model.errors import ConfigurationError, LaneNotOpen
-from sidelane.testing import Harness, harness, sync_harness
+from sidelane.testing import harness, sync_harness
 from sidelane.testing import testing_fixture as make_fixture
 from sidelane.web import Jobs, Responder
 
@@ -138,4 +138,3 @@ async def test_eager_jobs_may_wait_for_each_other(shop: Shop) -> None:
 
 def test_fixture_maker_is_not_collected_as_a_test() -> None:
     assert make_fixture.__test__ is False  # type: ignore[attr-defined]
-    assert isinstance(Harness.run, object)

@@ -63,6 +63,7 @@ class Harness:
 
     def __init__(self, lane: Sidelane, client: Client, clock: ManualClock) -> None:
         registry = lane.registry
+        self.loop = asyncio.get_running_loop()
         self.client = client
         self.clock = clock
         self._preview = lane.callback_delivery.preview

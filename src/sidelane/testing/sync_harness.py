@@ -21,7 +21,6 @@ class SyncHarness:
 
     def __init__(self) -> None:
         self._harness: Harness | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, call: Call[R]) -> R:
         """Submit a call, run all ready jobs, and return its result. Raises the errors of `Harness.run`."""
@@ -69,9 +68,7 @@ class SyncHarness:
         return self._harness
 
     def _wait(self, work: Coroutine[Any, Any, R]) -> R:
-        if self._loop is None:
-            raise LaneNotOpen("The application has not opened the lane.")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(work, self._opened.loop).result()
 
     @asynccontextmanager
     async def open(self, lane: Sidelane, *, eager: bool) -> AsyncIterator[Sidelane]:
@@ -79,7 +76,7 @@ class SyncHarness:
         if self._harness is not None:
             raise ConfigurationError("This lane is already open in this process.")
         async with open_harness(lane, eager=eager) as opened:
-            self._harness, self._loop = opened, asyncio.get_running_loop()
+            self._harness = opened
             try:
                 yield lane
             finally:
