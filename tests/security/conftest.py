@@ -1,4 +1,4 @@
-"""Fixtures: lanes on stores of their own, and a project for the command `sidelane`."""
+"""Fixtures: lanes on separate stores, and a project for the command `sidelane`."""
 
 from tests.cli.conftest import driver, project, sidelane
 from tests.worker.conftest import MakeLane, lane, make_lane

@@ -44,7 +44,7 @@ FAILURE = Failure(
 
 
 def assert_harmless(text: str) -> None:
-    """Check that a text contains nothing that acts on a terminal, and no line of its own that the attack has made."""
+    """Check that a text contains no control characters, and no line that the attack has inserted."""
     assert not ACTIVE.search(text), ACTIVE.findall(text)
     assert not re.search("^forged", text, re.MULTILINE), text
 

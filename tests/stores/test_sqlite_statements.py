@@ -1,4 +1,4 @@
-"""SQL files: each module uses exactly the statements of its own file, and each statement is valid for the schema."""
+"""SQL files: each module uses every statement of its SQL file and no other, and each statement is valid for the schema."""
 
 import re
 from collections.abc import AsyncIterator

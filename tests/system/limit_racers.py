@@ -1,6 +1,6 @@
 """Processes that race for one limit: `python -m tests.system.limit_racers <url> <folder> <on limit> <processes> <submits of each>`.
 
-One process forks the others, so that fifty cost little. Each keeps what it acquires for a moment and writes a file of its own: a
+One process forks the others, so that fifty cost little. Each keeps what it acquires for a moment and writes a separate file: a
 line for each time it had a slot, with the attempt and the time span on this machine's one monotonic clock. The span is shorter than
 the slot was taken: it begins after the answer that acquired the slot, and ends before the call that releases it.
 """

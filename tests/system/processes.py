@@ -1,4 +1,4 @@
-"""Real processes for tests: each has a log of its own in one folder."""
+"""Real processes for tests. Each process writes a separate log file in one folder."""
 
 import json
 import os

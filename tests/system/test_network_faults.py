@@ -193,5 +193,5 @@ async def test_failing_network_ends_no_worker_and_causes_no_plain_500(
 
 
 def broke(process: RunningProcess) -> bool:
-    """Return whether a process has logged an error that nobody expected: a 503 is logged with where it came from."""
+    """Return whether a process has logged an unexpected error. The log entry of a 503 is expected."""
     return any(map(process.logged, ("Exception in ASGI application", "was never retrieved", "RuntimeError")))

@@ -1,4 +1,4 @@
-"""Fixtures: lanes on stores of their own."""
+"""Fixtures: lanes on separate stores."""
 
 from tests.worker.conftest import MakeLane, lane, make_lane
 

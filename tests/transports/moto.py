@@ -1,4 +1,4 @@
-"""A server that speaks SQS and S3, as a process of its own: moto_server. Tests have it by the fixture `moto`."""
+"""A server that speaks SQS and S3, as a separate process: moto_server. Tests have it by the fixture `moto`."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """Starting the Pub/Sub service of the tests, and doing with it what an operator, a publisher and a subscriber do.
 
-Tests have it by the fixture `pubsub`: one service for the session, and what a test makes there has names of its own.
+Tests have it by the fixture `pubsub`: one service for the session, and what a test makes there has separate names.
 """
 
 import json
@@ -21,7 +21,7 @@ PROJECT = "leafresh"
 
 
 class RunningPubSub:
-    """One service in a process of its own, and the real clients to it."""
+    """One service in a separate process, and the real clients to it."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.transports.pubsub_server"]

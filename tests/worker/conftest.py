@@ -1,4 +1,4 @@
-"""Fixtures: lanes on stores of their own."""
+"""Fixtures: lanes on separate stores."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tasks for isolation workers, which import this module in processes of their own."""
+"""Tasks for isolation workers, which import this module in separate processes."""
 
 import asyncio
 import os

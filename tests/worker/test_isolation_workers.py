@@ -1,4 +1,4 @@
-"""Isolation workers: a job that lost two workers runs in a process of its own."""
+"""Isolation workers: a job that lost two workers runs in a separate process."""
 
 import asyncio
 import os

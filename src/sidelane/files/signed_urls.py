@@ -59,7 +59,7 @@ class UrlSigner:
 
 
 def _grant(text: str) -> UrlGrant:
-    """Return the grant in a token. Raises `UnknownFile` if the grant names no file of Sidelane, whoever signed it."""
+    """Return the grant in a token. Raises `UnknownFile` if the grant does not name a file."""
     try:
         grant = _GRANT.decode(decode_base64url(text).decode())
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
 -- Schema 6. Applied once, in one transaction, to an empty file.
 --
 -- Columns that change with every step are in the small rows of `jobs`. Columns that never change (`specs`) or may be large (`results`,
--- `events`, `failures`) have tables of their own, so that a step rewrites little. Times are seconds since 1970, durations seconds.
+-- `events`, `failures`) have separate tables, so that a step rewrites little. Times are seconds since 1970, durations seconds.
 
 CREATE TABLE jobs (
     seq              INTEGER PRIMARY KEY,     -- the order of submission; never used twice

@@ -4,7 +4,7 @@
 -- Each released slot unblocks one job. If another of its limits is full when it is claimed, it is blocked again. Sweeps unblock jobs that
 -- wait although there is capacity, because an unblocked job may be in a queue that no worker claims from.
 --
--- A job waits for the slots or the rate of a limit. A deploy may change a limit from one to the other, so both have keys of their own.
+-- A job waits for the slots or the rate of a limit. A deploy may change a limit from one to the other, so each has separate keys.
 --
 -- Keys: blocked:<slots or rate>  zset: <sequence><id> of the jobs that wait for it, the highest priority first
 --       blocked_limits           zset: slots and rates that jobs wait for, the one that sweeps have not checked for longest first

@@ -2,7 +2,7 @@
 --
 -- A script reads the size of each set once and writes all changes in `commit`. Released slots are written after acquired ones, since one
 -- script may do both for a job. A row stores its limits as JSON text without their keys, which the jobs of a task share and which is
--- decoded once; the keys are in a field of their own.
+-- decoded once; the keys are in a separate field.
 --
 -- Keys: slots:<limit>        set: jobs that have a slot
 --       rate:<limit>         the rate's theoretical arrival time (GCRA), interval and burst; it expires when it has no effect

@@ -99,7 +99,7 @@ local function text_of(kind, id)
   return texts[key] or call('GET', key)
 end
 
--- Store a text in a field of the row, or under a key of its own if it is long.
+-- Store a text in a field of the row, or under a separate key if it is long.
 local function set_inline_text(row, field, kind, id, text)
   row[field] = #text <= MAX_INLINE_SIZE and text
   if not row[field] then

@@ -5,7 +5,7 @@
 --       tombstone_users.
 -- Arguments: count, then for each: id, spec, list of 23 fields, maximum of queued jobs in its queue (nil: none).
 -- Returns: the time, and for each: the sequence of a new job that is ready; sequence and due time of a delayed one; sequence and job
---          reply of one that a later one has replaced; the job reply of the existing job; or the rejection in a list of its own:
+--          reply of one that a later one has replaced; the job reply of the existing job; or the rejection in a separate list:
 --          'removed' (its id has a tombstone), 'unknown' or 'sealed' (its batch), 'full' with the queue's starts per second, or 'limits'
 --          with the limits that were hit.
 
