@@ -14,7 +14,13 @@ from sidelane import ArgumentsError, Call, Message, Sidelane, SidelaneError, Sqs
 from sidelane.model.errors import MalformedMessage
 from sidelane.testing import harness
 from sidelane.transports import cloudevents
-from sidelane.transports.job_messages import CompletionForm, read_completion, read_dispatched, read_form
+from sidelane.transports.job_messages import (
+    CompletionForm,
+    read_completion,
+    read_dispatched_header,
+    read_form,
+    read_input,
+)
 from sidelane.web import Jobs, Responder, problem_handler
 
 DEPTHS = (150, 199, 200, 201, 500, 900, 990, 2000, 100_000)
@@ -109,7 +115,7 @@ def test_deep_json_in_a_message_is_malformed_or_read(text: str) -> None:
     for read in (cloudevents.read, cloudevents.read_envelope, cloudevents.read_data):
         for body in (text, event % text):
             assert len(refusal(read, body)) < 1000
-            for read_message in (read_completion, read_dispatched):
+            for read_message in (read_completion, read_dispatched_header, read_input):
                 with pytest.raises(MalformedMessage):
                     read_message(Message(body=body))
     assert len(refusal(lambda body: read_form(CompletionForm, body), text)) < 1000

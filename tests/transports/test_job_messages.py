@@ -14,8 +14,8 @@ from sidelane.transports.job_messages import (
     MISSING,
     read_claim,
     read_completion,
-    read_dispatched,
     read_dispatched_header,
+    read_input,
     write_completion,
     write_dispatched,
 )
@@ -24,6 +24,11 @@ DISPATCHED = DispatchedJob(
     job="a", task="audio.analyse", attempt=2, input={"n": None}, timeout=7.5, token="t", key="k", version=3
 )
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def read_dispatched(message: Message) -> DispatchedJob:
+    """Read a dispatched job in the two steps of a remote worker."""
+    return replace(read_dispatched_header(message), input=read_input(message))
 
 
 @pytest.mark.parametrize("value", [None, 0, "", [], {"a": [1.5, None, "é"]}])
@@ -109,7 +114,7 @@ def test_invalid_data_are_refused(data: Any) -> None:
     for kind, read in (
         ("completed", read_completion),
         ("events", read_completion),
-        ("offered", read_dispatched),
+        ("dispatched", read_dispatched),
         ("other", read_completion),
     ):
         event = {"specversion": "1.0", "id": "1", "source": "s", "type": f"sidelane.job.{kind}", "data": data}

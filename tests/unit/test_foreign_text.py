@@ -35,9 +35,9 @@ from sidelane.transports.job_messages import (
     EventsForm,
     read_claim,
     read_completion,
-    read_dispatched,
     read_dispatched_header,
     read_form,
+    read_input,
 )
 from sidelane.transports.sqs import codec
 from sidelane.web.idempotency import check_key, without_file_ids
@@ -155,7 +155,7 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "a claim": lambda text: read_claim(Message(body=text)),
     "a reply": lambda text: read_completion(Message(body=text)),
     "the header of a dispatched job": lambda text: read_dispatched_header(Message(body=text)),
-    "a dispatched job": lambda text: read_dispatched(Message(body=text)),
+    "the input of a dispatched job": lambda text: read_input(Message(body=text)),
     "a trace": lambda text: trace_of(Message(body=text)),
 }
 

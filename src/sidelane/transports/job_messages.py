@@ -5,7 +5,7 @@ Applications with another format write `encode` and `decode` functions instead; 
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -251,11 +251,6 @@ def read_input(message: Message) -> Json:
         raise MalformedMessage("The message does not fit: input: is missing.")
     found: Json = data["input"]
     return found
-
-
-def read_dispatched(message: Message) -> DispatchedJob:
-    """Read a dispatched job. Raises `MalformedMessage`."""
-    return replace(read_dispatched_header(message), input=read_input(message))
 
 
 def _dispatched_job(form: _DispatchHeader, event: CloudEvent, input_: Json) -> DispatchedJob:
