@@ -70,12 +70,13 @@ async def pid_of(job: Job[Any]) -> int:
 
 
 async def test_isolated_job_runs_in_another_process(lane: Sidelane) -> None:
-    jobs = [await lost(lane, call) for call in (tasks.where.call(), tasks.where_in_a_thread.call())]
+    jobs = [await lost(lane, call) for call in (tasks.where.call(), tasks.where_in_a_thread.call()) * 2]
     ordinary = await lane.submit(tasks.where.call())
     async with working(lane):
         assert await ordinary.result(TIMEOUT) == os.getpid()
-        first, second = [await job.result(TIMEOUT) for job in jobs]
-    assert os.getpid() != first == second, "one isolation worker ran both, one after the other"
+        processes = {await job.result(TIMEOUT) for job in jobs}
+    assert os.getpid() not in processes
+    assert len(processes) <= isolation.MIN_PROCESSES, "an isolation worker runs one job after another"
 
 
 async def test_job_that_lost_one_worker_is_not_isolated(lane: Sidelane) -> None:
@@ -95,15 +96,14 @@ async def test_isolated_job_uses_resources_files_events_and_submits_like_any_oth
     jobs = [await lost(lane, call) for call in calls]
     async with working(lane):
         model, read, told, submitted, child, failed = [cast(Any, await job.result(TIMEOUT)) for job in jobs]
-    isolated = read[0]
-    assert os.getpid() != isolated
-    assert model == (isolated, f"model of {isolated}")
+    assert model == (model[0], f"model of {model[0]}")
     assert read[1] == "said"
     assert told == "".join(f"{number} " for number in range(2_000))
     assert len([event async for event in jobs[2].events() if event.name == "token"]) == 2_000
-    assert submitted == (isolated, os.getpid()), "what it submits is an ordinary job"
-    assert child[1] == isolated
-    assert failed == (isolated, 4)
+    assert submitted[1] == os.getpid(), "what it submits is an ordinary job"
+    assert failed[1] == 4
+    # A job that waits for half a second may get a second isolation worker, so the processes may differ.
+    assert os.getpid() not in {model[0], read[0], submitted[0], child[1], failed[0]}
 
 
 async def test_task_with_an_exclusive_resource_is_never_isolated(lane: Sidelane) -> None:
