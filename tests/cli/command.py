@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from typer.testing import CliRunner
 
-from sidelane.cli.main import application
+from sidelane.cli.main import command_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +30,5 @@ class Command(Protocol):
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> CommandResult:
     """Run a command. Raises errors that the command does not handle."""
-    result = CliRunner().invoke(application, arguments, env=env, catch_exceptions=False)
+    result = CliRunner().invoke(command_line(arguments), arguments, env=env, catch_exceptions=False)
     return CommandResult(result.exit_code, result.stdout, result.stderr)

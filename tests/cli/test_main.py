@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 import sidelane
-from sidelane.cli.main import application
+from sidelane.cli.main import COMMANDS, build_application
 from tests.cli.command import Command
 from tests.cli.project import Project
 
@@ -60,7 +60,7 @@ def names(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
         yield from names(inner, (*path, name))
 
 
-@pytest.mark.parametrize("command", list(names(get_command(application))), ids=" ".join)
+@pytest.mark.parametrize("command", list(names(get_command(build_application(COMMANDS)))), ids=" ".join)
 def test_every_command_has_help(sidelane: Command, command: tuple[str, ...]) -> None:
     result = sidelane(*command, "--help")
     assert result.exit_code == 0

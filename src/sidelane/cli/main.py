@@ -1,22 +1,22 @@
 """The command `sidelane`: its commands, global options and error handling."""
 
 import errno
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from sidelane import __version__
-from sidelane.cli.commands import batches, callbacks, dead, files, jobs, limits, queues, schedules
-from sidelane.cli.commands.check import check
-from sidelane.cli.commands.config import config
-from sidelane.cli.commands.dev import dev
-from sidelane.cli.commands.dev_api import api
-from sidelane.cli.commands.remote_worker import remote_worker
-from sidelane.cli.commands.worker import worker
-from sidelane.cli.commands.workers import workers
 from sidelane.cli.exit_codes import EXIT_CODES, report_error
 from sidelane.model.errors import SidelaneError
+
+COMMANDS = (
+    "dev", "api", "worker", "run", "remote-worker",
+    "jobs", "dead", "queues", "limits", "schedules", "batches", "callbacks", "files", "workers", "config", "check",
+)  # fmt: skip
+"""The commands in the order of the help. Each is a function or a group `commands` in the module of its name in `commands/`."""
 
 
 class ErrorReportingGroup(TyperGroup):
@@ -38,15 +38,38 @@ def _handled_by_typer(error: Exception) -> bool:
     return isinstance(error, EOFError) or type(error).__module__.split(".")[0] in {"typer", "click"}
 
 
-application = typer.Typer(
-    cls=ErrorReportingGroup,
-    help="Sidelane moves slow requests out of your web process: durable jobs with live, resumable streams.",
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+def command_line(arguments: Sequence[str]) -> typer.Typer:
+    """Return the application that can run these arguments.
+
+    Only the module of the named command is imported, because importing all of them takes longer than most commands. The help and
+    shell completion, which name no command, get all of them.
+    """
+    if "--version" in arguments:
+        return build_application(())
+    named = next((argument for argument in arguments if not argument.startswith("-")), None)
+    return build_application([named] if named in COMMANDS else COMMANDS)
+
+
+def build_application(names: Iterable[str]) -> typer.Typer:
+    """Return the application with these commands."""
+    application = typer.Typer(
+        cls=ErrorReportingGroup,
+        help="Sidelane moves slow requests out of your web process: durable jobs with live, resumable streams.",
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    application.callback()(global_options)
+    for name in names:
+        attribute = name.replace("-", "_")
+        module = import_module(f"sidelane.cli.commands.{attribute}")
+        if hasattr(module, "commands"):
+            application.add_typer(module.commands, name=name)
+        else:
+            application.command(name)(getattr(module, attribute))
+    return application
 
 
 def _print_version(wanted: bool) -> None:
@@ -55,7 +78,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@application.callback()
 def global_options(
     *,
     version: Annotated[
@@ -67,20 +89,3 @@ def global_options(
     ] = False,
 ) -> None:
     """Declare the options of `sidelane` itself; `ErrorReportingGroup` reads them."""
-
-
-application.command()(dev)
-application.command()(worker)
-application.command()(remote_worker)
-application.add_typer(jobs.commands, name="jobs")
-application.add_typer(dead.commands, name="dead")
-application.add_typer(queues.commands, name="queues")
-application.add_typer(limits.commands, name="limits")
-application.add_typer(schedules.commands, name="schedules")
-application.add_typer(batches.commands, name="batches")
-application.add_typer(callbacks.commands, name="callbacks")
-application.add_typer(files.commands, name="files")
-application.command()(workers)
-application.command()(config)
-application.command()(check)
-application.command(hidden=True)(api)

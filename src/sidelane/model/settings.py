@@ -22,8 +22,10 @@ class Settings(BaseModel):
     concurrency: int = Field(100, ge=1, le=10_000, description="Jobs one worker process runs at once.")
     timeout: float = Field(600.0, gt=0, description="How long an attempt may run, unless its task has its own timeout.")
     cancel_grace: float = Field(5.0, ge=0, description="How long a cancelled or timed-out attempt may clean up.")
-    shutdown_timeout: float = Field(
-        30.0, ge=0, description="How long a stopping worker waits for its jobs before it releases them."
+    shutdown_timeout: float | None = Field(
+        None,
+        ge=0,
+        description="How long a stopping worker waits for its jobs. Default: their longest timeout, at least 30 s.",
     )
     retention: float = Field(
         7 * 86_400.0, ge=0, description="How long a finished job is kept, unless its task has its own retention."

@@ -16,6 +16,7 @@ class Exit(IntEnum):
     CONFIGURATION = 3
     UNKNOWN = 4
     CANCELLED = 5
+    GAVE_UP = 6
     INTERRUPTED = 130
 
 

@@ -5,11 +5,11 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from sidelane.processes.child import CliProcess
-from sidelane.processes.exit_code import SIGNAL_BASE, Exit, describe_exit
+from sidelane.processes.exit_code import SIGNAL_BASE, Exit
 
 MIN_DELAY, MAX_DELAY = 0.5, 30.0
 """Seconds before a process that died is started again, which are doubled each time, up to the maximum."""
@@ -94,42 +94,6 @@ async def _first(*tasks: "asyncio.Task[Any]", timeout: float | None = None) -> N
     finally:
         for task in tasks:
             task.cancel()
-
-
-class Supervisor:
-    """Runs several worker processes under a small parent, which forwards signals and restarts processes that die."""
-
-    def __init__(self, children: Sequence[CliProcess]) -> None:
-        self._processes = [SupervisedProcess(child, self._policy(child.name)) for child in children]
-
-    async def run(self) -> int:
-        """Run until every child has exited and is not restarted, and return the highest of their statuses."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            loop.add_signal_handler(number, self._forward, number)
-        statuses = await asyncio.gather(*(process.run() for process in self._processes))
-        return max(Exit.DONE if status in REQUESTED_EXITS else status for status in statuses)
-
-    def _forward(self, number: int) -> None:
-        for process in self._processes:
-            process.signal(number)
-
-    def _policy(self, name: str) -> RestartPolicy:
-        """Return a policy that restarts a process with backoff, and stops all processes if its first start fails permanently."""
-        delay, first = MIN_DELAY, True
-
-        def restart_delay(status: int, seconds: float) -> float | None:
-            nonlocal delay, first
-            if first and status in FATAL_EXITS:
-                self._forward(signal.SIGTERM)
-                return None
-            first = False
-            wait = MIN_DELAY if seconds > STABLE_AFTER else delay
-            delay = min(wait * 2, MAX_DELAY)
-            logger.error("worker %s died (%s); it is started again in %g s", name, describe_exit(status), wait)
-            return wait
-
-        return restart_delay
 
 
 def process_names(name: str, count: int) -> list[str]:

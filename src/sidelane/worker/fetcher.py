@@ -52,6 +52,7 @@ class JobFetcher:
         self._stopping = False
         self._ready = asyncio.Event()  # a slot was freed, or there is another reason to claim
         self._claiming = RetryUntilAvailable("claim")
+        self.claimed = False  # the store has answered a claim
 
     @property
     def error(self) -> str | None:
@@ -76,6 +77,7 @@ class JobFetcher:
         """Claim until stopped."""
         async with self._source.watch(*map(queue_topic, self._capacity.queues)) as subscription:
             claims = await self._claim()
+            self.claimed = True
             while True:
                 claimed_at, retry_after = self._claimed_at, self._on_isolated(claims.isolated)
                 for claimed in claims.jobs:

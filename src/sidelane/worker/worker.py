@@ -36,6 +36,9 @@ from sidelane.worker.task_channel import TaskClient
 RESOURCE_RETRY_INTERVAL = 5.0
 """Seconds until a resource that failed to open is tried again."""
 
+MIN_SHUTDOWN_TIMEOUT = 30.0
+"""Seconds that a draining worker waits at least, unless the setting says otherwise."""
+
 STOP_NOW_GRACE = 0.3
 """Seconds that a task has to clean up if its worker must stop immediately."""
 
@@ -100,6 +103,7 @@ class Worker:
         self._running: set[asyncio.Task[None]] = set()
         self._started = time.time()
         self._last_end = time.monotonic()
+        self.finished = 0  # attempts of the user's jobs that have ended
         self._confirming = RetryUntilAvailable("confirm a lease")
         self._loop_counter = LoopCounter()
         self._resources = Resources(registry.overrides)
@@ -150,9 +154,32 @@ class Worker:
         return next((error for error in errors if error), OK)
 
     @property
+    def can_claim(self) -> bool:
+        """Whether the worker takes jobs at the moment: the store answers its claims, and it does not drain."""
+        errors = [self._heartbeat.blocked, *(fetcher.error for fetcher in self._fetchers)]
+        return not any(errors) and not self._drain.is_set() and all(fetcher.claimed for fetcher in self._fetchers)
+
+    @property
     def idle(self) -> float:
         """Number of seconds for which the worker has run no job."""
         return 0.0 if self._running else time.monotonic() - self._last_end
+
+    @property
+    def shutdown_timeout(self) -> float:
+        """Seconds for which the worker waits for running jobs when it drains.
+
+        Without the setting these are the longest timeout of the tasks in its queues and their grace. A shorter time would stop
+        their jobs at each deploy.
+        """
+        if self._settings.shutdown_timeout is not None:
+            return self._settings.shutdown_timeout
+        queues = self._capacities[0].queues
+        timeouts = [
+            (task.policy.timeout or self._settings.timeout) + task.policy.cancel_grace
+            for task in self._registry.tasks.values()
+            if task.policy.queue in queues
+        ]
+        return max([MIN_SHUTDOWN_TIMEOUT, *timeouts])
 
     def info(self) -> WorkerInfo:
         """Return the description of this worker that its heartbeats send."""
@@ -211,7 +238,7 @@ class Worker:
 
     async def _finish_jobs(self) -> None:
         if self._busy and not self._stop_now.is_set():
-            timeout = self._settings.shutdown_timeout
+            timeout = self.shutdown_timeout
             limit = f" for up to {timeout:g} s" if math.isfinite(timeout) else ""
             logger.info("worker %s drains%s; running jobs: %d", self.name, limit, len(self._busy))
             await self._wait_for_jobs(timeout)
@@ -303,7 +330,9 @@ class Worker:
         self._running.discard(ended)
         self._last_end = time.monotonic()
         queue = attempt.record.spec.queue
-        next(capacity for capacity in self._capacities if queue in capacity.queues).release(attempt.record)
+        capacity = next(capacity for capacity in self._capacities if queue in capacity.queues)
+        capacity.release(attempt.record)
+        self.finished += capacity is self._capacities[0]
         if not attempt.reported:
             self._attempts.pop(attempt.lease, None)
         if not ended.cancelled() and (error := ended.exception()) is not None:

@@ -15,13 +15,12 @@ from typing import Annotated
 import typer
 
 from sidelane.cli.options import Concurrency, LogLevel, QueueSlots, level_of, slots_by_queue, worker_arguments
-from sidelane.model.errors import ConfigurationError, MissingExtra
+from sidelane.model.errors import MissingExtra
 from sidelane.processes.child import CliProcess
 from sidelane.processes.exit_code import Exit, describe_exit
+from sidelane.processes.listen import format_address, open_listener
 from sidelane.processes.logs import use_colours
 from sidelane.processes.supervisor import SupervisedProcess, process_names
-
-BACKLOG = 512
 
 COLOURS = (34, 35, 36, 33)
 
@@ -117,7 +116,7 @@ def dev(
     options = worker_arguments(level, queues, concurrency)
     folders = reload_dir or [Path.cwd()]
     names = process_names("worker", workers)
-    with _listen(host, port) as listening:
+    with open_listener(host, port) as listening:
         terminal = PrefixedOutput(["api", *names])
         terminal.print(SELF, f"the API is at {_address(host, listening)}")
         terminal.print(SELF, f"watching {', '.join(map(str, folders))}; Ctrl-C stops everything")
@@ -127,11 +126,12 @@ def dev(
 
 
 def _address(host: str, listening: socket.socket) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+    return f"http://{format_address(host, listening.getsockname()[1])}"
 
 
 def _api(application: str, level: str, file: int, terminal: PrefixedOutput) -> SupervisedProcess:
-    arguments = ["api", application, "--file", str(file), "--log-level", level]
+    arguments = ["api", application, "--file", str(file), "--linger", "0", "--option", "timeout_graceful_shutdown=1"]
+    arguments += ["--log-level", level]
     return dev_process("api", arguments, signal.SIGTERM, terminal, [file])
 
 
@@ -186,15 +186,3 @@ def _check_extras() -> None:
             raise MissingExtra(
                 f"`sidelane dev` needs the package {package!r}. Install it with the extra `cli`: pip install 'sidelane[cli]'"
             ) from error
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Open the socket that the API listens on. It stays open while the API restarts. Raises `ConfigurationError`."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise ConfigurationError(
-            f"The API cannot listen on {host}, port {port}: {error.strerror}. Choose another by --port."
-        ) from error
-    return listening

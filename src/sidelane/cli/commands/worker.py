@@ -1,12 +1,14 @@
 """`sidelane worker`: run one worker, or several worker processes, until a signal stops them."""
 
-import asyncio
+import os
+import socket
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from sidelane.app import Sidelane
+from sidelane.cli.group_options import SIDELANE, ParentFlags, ReportFile, parent_options, reporting
 from sidelane.cli.locate import load_lane
 from sidelane.cli.options import (
     Concurrency,
@@ -16,15 +18,18 @@ from sidelane.cli.options import (
     Slots,
     Strict,
     WorkersLane,
+    expand_options,
     level_of,
     slots_by_queue,
     worker_arguments,
 )
 from sidelane.cli.worker_main import run_and_exit, run_worker, task_names
 from sidelane.external.task import external_tasks
-from sidelane.processes.child import CliProcess, exit_with_parent
+from sidelane.model.worker import OK
+from sidelane.processes.child import exit_with_parent
+from sidelane.processes.group_main import become_parent
 from sidelane.processes.logs import log_to_stderr
-from sidelane.processes.supervisor import Supervisor, process_names
+from sidelane.processes.parent import Report
 from sidelane.stores.factory import redact_url
 from sidelane.tasks.internal_queues import without_internal
 from sidelane.transports.contract import Endpoint
@@ -43,20 +48,40 @@ class WorkerOptions:
     name: str
     concurrency: int | None
     log_jobs: bool
+    report_file: int | None
 
 
+@expand_options
 def worker(
     *,
     lane: WorkersLane = None,
     queues: QueueSlots = None,
     strict: Strict = False,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Name of this worker in logs and lists.")] = "worker",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name of this worker in logs and lists. Default: worker-PID@HOST.", show_default=False
+        ),
+    ] = None,
     concurrency: Concurrency = None,
     log_level: LogLevel = None,
     processes: Annotated[
-        int, typer.Option(min=1, max=256, metavar="N", help="Number of processes. Several get names like w1-2.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=0,
+            max=256,
+            metavar="N",
+            help="Number of processes, named NAME-1@HOST and so on, under a parent process.",
+            show_default=False,
+        ),
+    ] = None,
+    max_jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Replace a process after this many jobs.", show_default=False),
+    ] = None,
+    flags: ParentFlags,
     parent: Parent = None,
+    report: ReportFile = None,
     development: Development = False,
     ctx: typer.Context,
 ) -> None:
@@ -64,17 +89,35 @@ def worker(
 
     SIGTERM or Ctrl-C: drain. The worker takes no more jobs, waits for the running ones (the setting `shutdown_timeout`) and
     releases the rest. The same signal again, or SIGQUIT: release all running jobs at once. A release costs no retry.
+
+    With `--processes` and options that need it, a parent process keeps the processes running and replaces them without a gap.
+    SIGHUP replaces all of them, e.g. after a deploy.
     """
     level = level_of(log_level)
+    slots = slots_by_queue(queues)  # so that an error is reported once, not by each process
+    if report is None and (processes or max_jobs or flags.need_parent):
+        common = ["worker", *([lane] if lane else []), *worker_arguments(level, queues, concurrency, strict=strict)]
+        become_parent(
+            parent_options(
+                "worker",
+                name or "worker",
+                [*SIDELANE, *common],
+                flags,
+                processes=1 if processes is None else processes,
+                max_jobs=max_jobs,
+                log_level=level,
+            )
+        )
     options = WorkerOptions(
-        queues=slots_by_queue(queues), strict=strict, name=name, concurrency=concurrency, log_jobs=development
+        queues=slots,
+        strict=strict,
+        name=name or f"worker-{os.getpid()}@{socket.gethostname()}",
+        concurrency=concurrency,
+        log_jobs=development,
+        report_file=report,
     )
     exit_with_parent(parent)
-    log_to_stderr("" if development else name, level)
-    if processes > 1:
-        common = ["worker", *([lane] if lane else []), *worker_arguments(level, queues, concurrency, strict=strict)]
-        children = [CliProcess(each, [*common, "--name", each]) for each in process_names(name, processes)]
-        raise typer.Exit(asyncio.run(Supervisor(children).run()))
+    log_to_stderr("" if development else options.name, level)
     loaded = load_lane(lane)
     debug = bool(ctx.find_root().params.get("debug"))
     run_and_exit(lambda: _run(loaded, options), debug=debug)
@@ -96,7 +139,14 @@ async def _run(lane: Sidelane, options: WorkerOptions) -> None:
             "consumers": ", ".join(f"{consumer.name} ({consumer.endpoint})" for consumer in lane.consumers),
             "replies": ", ".join(sorted({str(endpoint) for endpoint in _replies_from(lane)})),
         }  # fmt: skip
-        await run_worker(worker, {name: value for name, value in facts.items() if value})
+        async with reporting(options.report_file, lambda: _report(worker)):
+            await run_worker(worker, {name: value for name, value in facts.items() if value})
+
+
+def _report(worker: Worker) -> Report:
+    info = worker.info()
+    error = None if info.health == OK else info.health
+    return Report(ready=worker.can_claim, running=info.running, finished=worker.finished, error=error, worker=worker.id)
 
 
 def _total_slots(lane: Sidelane, queues: Slots | None) -> int | None:

@@ -1,0 +1,50 @@
+"""The connection of a process to its parent process: reports of its state, and the end of the parent."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+REPORT_INTERVAL, STARTING_INTERVAL = 1.0, 0.1
+"""Seconds between two reports, and until the process is ready. A process whose event loop is blocked sends none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The state of a process. `ready` means that it can work now; `running` and `finished` count jobs, or requests of an API."""
+
+    ready: bool
+    running: int = 0
+    finished: int = 0
+    error: str | None = None
+    worker: str | None = None  # the worker's id in the store
+
+
+class ParentConnection:
+    """Sends reports over the inherited descriptor `file`, and SIGTERM to this process if its parent ends."""
+
+    def __init__(self, file: int, report: Callable[[], Report]) -> None:
+        self._socket = socket.socket(fileno=file)
+        self._report = report
+
+    async def run(self) -> None:
+        """Send reports until cancelled, or until the parent has ended."""
+        reader, writer = await asyncio.open_connection(sock=self._socket)
+        ended = asyncio.create_task(reader.read())
+        try:
+            with suppress(ConnectionError):
+                was_ready = False
+                while not ended.done():
+                    report = self._report()
+                    was_ready |= report.ready
+                    writer.write(json.dumps(asdict(report)).encode() + b"\n")
+                    await writer.drain()
+                    await asyncio.wait([ended], timeout=REPORT_INTERVAL if was_ready else STARTING_INTERVAL)
+            os.kill(os.getpid(), signal.SIGTERM)  # the parent has ended, e.g. by SIGKILL
+        finally:
+            ended.cancel()
+            writer.close()
