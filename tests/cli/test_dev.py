@@ -1,7 +1,7 @@
 """`sidelane dev`: the API and a worker in one terminal."""
 
-import re
 import os
+import re
 import signal
 import socket
 import urllib.error

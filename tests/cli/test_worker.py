@@ -166,7 +166,8 @@ def test_a_killed_worker_process_is_restarted(project: Project, driver: StoreDri
     assert len({parent.pid, first.pid, second.pid}) == 3
     os.kill(first.pid, signal.SIGKILL)
     others = [worker.pid for worker in wait_until(named(driver, "w-3@"), "another process")]
-    assert "w-1@" in parent.output and "died (signal SIGKILL)" in parent.output
+    assert "w-1@" in parent.output
+    assert "died (signal SIGKILL)" in parent.output
     parent.signal(signal.SIGTERM)
     assert parent.exit_code() == 0
     assert all(has_exited(pid) for pid in (second.pid, *others))

@@ -60,6 +60,10 @@ def pids(group: ProcessGroup) -> set[int]:
     return {process["pid"] for process in group.document()["processes"]}
 
 
+def ready_processes(group: ProcessGroup) -> int:
+    return sum(process["state"] == "ready" for process in group.document()["processes"])
+
+
 async def collect(steps: AsyncIterator[str]) -> list[str]:
     return [step async for step in steps]
 
@@ -88,9 +92,8 @@ async def test_killed_process_is_started_again_and_its_end_is_reported() -> None
 
 async def test_restart_replaces_each_process_and_keeps_all_of_them_ready() -> None:
     async with ready(options(processes=2)) as group:
-        before, counts = pids(group), []
-        async for _ in group.restart():
-            counts.append(sum(process["state"] == "ready" for process in group.document()["processes"]))
+        before = pids(group)
+        counts = [ready_processes(group) async for _ in group.restart()]
         await until(lambda: not pids(group) & before, "the old processes have ended")
         assert len(pids(group)) == 2
     assert min(counts) >= 2
@@ -123,11 +126,8 @@ async def test_replacement_that_does_not_become_ready_in_time_is_ended(tmp_path:
         await until(lambda: pids(group) == before, "only the old process runs")
 
 
-async def test_stop_first_never_runs_two_processes(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    chosen = options(stop_first=True)
-    command = (*chosen.command, "--log", str(log))
-    async with ready(options(command=command, stop_first=True)) as group:
+async def test_stop_first_never_runs_two_processes() -> None:
+    async with ready(options(stop_first=True)) as group:
         (before,) = pids(group)
         async for _ in group.restart():
             assert len(pids(group)) == 1

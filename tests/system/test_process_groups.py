@@ -20,6 +20,7 @@ from tests.contract.servers import free_port
 from tests.system import shop
 from tests.system.process_scenario import ProcessScenario
 from tests.system.processes import SHOP, RunningProcess, alive
+from tests.system.store_urls import ON_EVERY_STORE
 from tests.system.waiting import until
 
 TIMEOUT = 60.0
@@ -52,10 +53,10 @@ class Group:
         await self.ready()
 
 
-async def start(scenario: ProcessScenario, name: str, *command: str) -> Group:
+async def start(scenario: ProcessScenario, name: str, *command: str, **environment: str) -> Group:
     control = scenario.processes.folder / f"{name}.sock"
     sidelane = (sys.executable, "-m", "sidelane.cli", *command, "--name", name, "--control", str(control))
-    group = Group(scenario.processes.start(name, *sidelane, SHOP_WORKER=name), control)
+    group = Group(scenario.processes.start(name, *sidelane, SHOP_WORKER=name, **environment), control)
     await group.ready()
     return group
 
@@ -164,3 +165,21 @@ async def test_health_port_tells_about_all_processes_of_the_group(scenario: Proc
         group.parent.signal(signal.SIGTERM)
     await until(lambda: group.parent.exited, "it stops", within=TIMEOUT)
     assert group.parent.status == 0
+
+
+@ON_EVERY_STORE
+async def test_jobs_of_a_killed_worker_run_again_at_once_and_say_how_it_died(
+    scenario: ProcessScenario,
+) -> None:
+    group = await start(scenario, "w", "worker", SHOP, "--processes", "2", SIDELANE_LEASE_DURATION="600")
+    (job,) = await scenario.submit(shop.hold.call())
+    (started,) = await until(lambda: scenario.processes.notes("start", job), "it runs")
+    os.kill(started["pid"], signal.SIGKILL)
+    await until(lambda: len(scenario.processes.notes("start", job)) == 2, "it runs again", within=TIMEOUT)
+    record = await scenario.record(job)
+    assert (record.attempt, record.worker_losses) == (2, 1)
+    assert record.history[0].error == "signal SIGKILL"
+    scenario.processes.open_gate("w")
+    (record,) = await scenario.wait_all_finished([job])
+    assert record.state is State.SUCCEEDED
+    assert group.status["restarts"] == 1
