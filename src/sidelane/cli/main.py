@@ -13,6 +13,7 @@ from sidelane.cli.commands.config import config
 from sidelane.cli.commands.dev import dev
 from sidelane.cli.commands.dev_api import api
 from sidelane.cli.commands.remote_worker import remote_worker
+from sidelane.cli.commands.up import up
 from sidelane.cli.commands.worker import worker
 from sidelane.cli.commands.workers import workers
 from sidelane.cli.exit_codes import EXIT_CODES, report_error
@@ -72,6 +73,7 @@ def global_options(
 application.command()(dev)
 application.command()(worker)
 application.command()(remote_worker)
+application.command()(up)
 application.add_typer(jobs.commands, name="jobs")
 application.add_typer(dead.commands, name="dead")
 application.add_typer(queues.commands, name="queues")
