@@ -16,6 +16,9 @@ from sidelane.stores.factory import resolve_path
 
 PREFIX = "SIDELANE_"
 
+SERVICE = "up"
+"""The key of `[tool.sidelane]` that is no setting: the description of a service for `sidelane up`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -71,5 +74,5 @@ def _project(start: Path) -> tuple[Path, dict[str, Any]]:
             except tomllib.TOMLDecodeError as error:
                 raise ConfigurationError(f"{file} is not valid TOML: {error}.") from error
             table = document.get("tool", {}).get("sidelane", {})
-            return folder, {name.replace("-", "_"): value for name, value in table.items()}
+            return folder, {name.replace("-", "_"): value for name, value in table.items() if name != SERVICE}
     return start, {}

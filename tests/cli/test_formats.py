@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from sidelane.cli.output.time_format import duration, duration_of, format_rate, relative_time, time_at
+from sidelane.cli.output.time_format import duration, format_rate, relative_time, time_at
+from sidelane.model.durations import duration_of
 from sidelane.processes.logs import LogFormatter
 from sidelane.stores.factory import redact_url
 

@@ -1,6 +1,7 @@
-"""Generated parts of the documentation: tests of scenarios, settings, names of the API reference, decisions.
+"""Generated parts of the documentation: tests of scenarios, settings, keys of a service's description, names of the API
+reference, decisions.
 
-python tests/docs/generate.py            write docs/scenarios.md, settings.md, api.md, decisions/README.md and mkdocs.yml
+python tests/docs/generate.py       write docs/scenarios.md, settings.md, running.md, api.md, decisions/README.md and mkdocs.yml
 """
 
 import ast
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import sidelane
 from sidelane.model.settings import Settings
+from sidelane.ops.groups import ApiGroup, CommandGroup, Group, Readiness, Service, Table, WorkerGroup
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "docs" / "scenarios.md"
 API = ROOT / "docs" / "api.md"
+RUNNING = ROOT / "docs" / "running.md"
 SETTINGS = ROOT / "docs" / "settings.md"
 DECISIONS = ROOT / "docs" / "decisions" / "README.md"
 NAV = ROOT / "mkdocs.yml"
@@ -55,6 +58,42 @@ def settings(text: str) -> str:
     before, _, rest = text.partition("|---|---|---|\n")
     after = re.sub(r"\A(\| `SIDELANE_\w+` \| .*\n)*", "", rest)
     return f"{before}|---|---|---|\n{''.join(rows)}{after}"
+
+
+def running(text: str) -> str:
+    """Return the page about running a service with the tables of keys made anew."""
+    tables: dict[str, tuple[type[Table], frozenset[str]]] = {
+        "The service": (Service, frozenset({"api", "worker", "command"})),
+        "Every group": (Group, frozenset()),
+        "API groups": (ApiGroup, frozenset(Group.model_fields)),
+        "Worker groups": (WorkerGroup, frozenset(Group.model_fields)),
+        "Commands": (CommandGroup, frozenset(Group.model_fields)),
+        "Readiness": (Readiness, frozenset()),
+    }
+    for title, (model, elsewhere) in tables.items():
+        rows = "".join(
+            f"| `{name}` | {_default(field.default)} | {(field.description or '').replace('|', chr(92) + '|')} |\n"
+            for name, field in model.model_fields.items()
+            if name not in elsewhere
+        )
+        before, heading, section = text.partition(f"### {title}\n")
+        introduction, line, rest = section.partition("|---|---|---|\n")
+        after = re.sub(r"\A(\|.*\n)*", "", rest)
+        text = f"{before}{heading}{introduction}{line}{rows}{after}"
+    return text
+
+
+def _default(value: object) -> str:
+    """Return a default as TOML, or nothing if there is none to write."""
+    match value:
+        case bool():
+            return f"`{str(value).lower()}`"
+        case float():
+            return f"`{value:g}`"
+        case str() | int():
+            return f"`{value}`"
+        case _:
+            return ""
 
 
 def api(text: str) -> str:
@@ -109,6 +148,7 @@ def _rows(expression: ast.expr) -> list[str]:
 PARTS: dict[Path, Callable[[str], str]] = {
     SCENARIOS: scenarios,
     SETTINGS: settings,
+    RUNNING: running,
     API: api,
     DECISIONS: decisions,
     NAV: nav,

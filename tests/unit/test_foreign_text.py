@@ -14,7 +14,6 @@ from starlette.datastructures import Headers
 from sidelane.callbacks.http_client import retry_after_seconds
 from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.url import parse_url
-from sidelane.cli.output.time_format import duration_of
 from sidelane.client.file_references import files_named
 from sidelane.consumers.consumer import trace_of
 from sidelane.external.completion import read_token
@@ -23,6 +22,7 @@ from sidelane.files.files import key_of
 from sidelane.files.media_types import checked_type
 from sidelane.files.upload import is_media_type, sanitize_name
 from sidelane.model.codec import format_validation_error
+from sidelane.model.durations import duration_of
 from sidelane.model.errors import SidelaneError
 from sidelane.model.ids import is_generated, is_id, is_traceparent
 from sidelane.model.job import JobSpec

@@ -54,6 +54,13 @@ def unknown_option(names: Iterable[str], known: Set[str], elsewhere: Mapping[str
     return None if name is None else f"there is no option `{name}`; {_suggestion(name, known, elsewhere)}"
 
 
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return a sentence with the known name that resembles `name`, or else with all of them after the words `otherwise`."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"{otherwise} {', '.join(names)}."
+
+
 def _suggestion(name: str, known: Set[str], elsewhere: Mapping[str, Set[str]]) -> str:
     counterpart = FOREIGN_NAMES.get(name.removeprefix("_"), name)  # some of arq's begin with an underscore
     option = counterpart.partition("=")[0]
@@ -62,5 +69,4 @@ def _suggestion(name: str, known: Set[str], elsewhere: Mapping[str, Set[str]]) -
     for function, options in elsewhere.items():
         if option in options:
             return f"did you mean `{counterpart}` of `{function}`?"
-    close = get_close_matches(name, known, n=1)
-    return f"did you mean `{close[0]}`?" if close else f"the options are {', '.join(sorted(known))}."
+    return did_you_mean(name, known, "the options are")

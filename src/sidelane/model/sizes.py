@@ -8,7 +8,7 @@ BYTES = {
 }  # fmt: skip
 """Bytes by unit in upper case."""
 
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s?([A-Za-z]{1,3})")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s?([A-Za-z]{1,3})")
 
 
 def size_of(text: str) -> int:

@@ -1,16 +1,8 @@
 """Times and durations in readable form."""
 
-import re
 from datetime import UTC, datetime
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
-
-SECONDS = {"s": 1, "min": MINUTE, "m": MINUTE, "h": HOUR, "d": DAY, "day": DAY, "days": DAY, "w": 7 * DAY}
-
-MAX_LENGTH = 100
-"""Maximum number of characters of a duration."""
-
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
+from sidelane.model.durations import DAY, HOUR, MINUTE, duration_of, starts_with_duration
 
 
 def duration(seconds: float) -> str:
@@ -49,20 +41,12 @@ def timestamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def duration_of(text: str) -> float:
-    """Parse a duration: "90s", "15 min", "2h30m", "3 days". Raises ValueError."""
-    parts = _PART.findall(text[:MAX_LENGTH])
-    if len(text) > MAX_LENGTH or not parts or _PART.sub("", text) or any(unit not in SECONDS for _, unit in parts):
-        raise ValueError(f"{text!r}: write a duration, e.g. 90s, 15min, 2h or 3d.")
-    return sum(float(number) * SECONDS[unit] for number, unit in parts)
-
-
 def time_at(text: str, now: float) -> float:
     """Parse a time: how long ago ("2h"), or an ISO 8601 date with an optional time, by default in this machine's time zone.
 
     Raises ValueError.
     """
-    if _PART.match(text):
+    if starts_with_duration(text):
         return now - duration_of(text)
     try:
         return datetime.fromisoformat(text).timestamp()
