@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sidelane.cli.output.time_format import duration_of
+from sidelane.model.durations import duration_of
 from sidelane.model.sizes import size_of
 from sidelane.processes.group import GroupOptions
 from sidelane.processes.group_main import ParentOptions
