@@ -17,6 +17,9 @@ from sidelane.processes.exit_code import Exit
 TIMEOUT = 0.5
 """Seconds for the answer of supervisord, of each parent and of the store."""
 
+NO_STORE = "there is no store yet"
+"""The error of a store in which nothing was stored yet."""
+
 Document = dict[str, Any]
 
 ENDED_STATES = {Exit.CONFIGURATION: "failed", Exit.USAGE: "failed", Exit.GAVE_UP: "gave up"}
@@ -92,7 +95,7 @@ def read_store(environment: Mapping[str, str]) -> Document:
         url = load_settings(environment).settings.store
         document["url"] = redact_url(url)
         if file_missing(url):
-            document["error"] = "there is no store yet"
+            document["error"] = NO_STORE
         else:
             asyncio.run(read(url))
     except TimeoutError:

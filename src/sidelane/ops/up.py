@@ -211,9 +211,10 @@ class Up:
         document = control_status(self._state, name)
         if document is None:
             return False, "starting"
-        count = sum(each.get("state") == "ready" for each in document.get("processes", ()))
-        state = str(document.get("state"))
-        return state == "ready", f"{state}, {count} of {document.get('target')} ready"
+        count, target = sum(each.get("state") == "ready" for each in document["processes"]), document["target"]
+        state = str(document["state"])
+        is_ready = state == "ready" or (state == "restarting" and count >= target)
+        return is_ready, f"{state}, {count} of {target} ready"
 
     def _fail(self, name: str, text: str, waiting: dict[str, Program]) -> None:
         del waiting[name]

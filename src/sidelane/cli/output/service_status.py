@@ -10,6 +10,7 @@ from sidelane.cli.output.console import output, stderr, warning, write
 from sidelane.cli.output.states import one_line
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, relative_time
+from sidelane.ops.status import NO_STORE
 
 Document = Mapping[str, Any]
 
@@ -66,7 +67,7 @@ def print_status(document: Document, *, processes: bool) -> None:
     if rows:
         _table(QUEUES, rows, gap=True)
     error = document["store"]["error"]
-    if error:
+    if error and error != NO_STORE:
         stderr().print(warning(f"The queues are not shown: {error.rstrip('.')}."))
 
 
