@@ -1,5 +1,6 @@
 """`sidelane dev`: the API and a worker in one terminal."""
 
+import os
 import re
 import signal
 import socket
@@ -123,7 +124,8 @@ def test_a_port_in_use_is_reported_in_one_paragraph(sidelane: Command, project: 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = sidelane("dev", "main:app", "--port", str(taken.getsockname()[1]))
     assert result.exit_code == 3
-    assert "--port" in result.stderr
+    assert "choose another port" in result.stderr
+    assert f"(PID {os.getpid()}) uses it" in result.stderr
 
 
 def test_lines_are_prefixed_with_the_process_name(capsys: pytest.CaptureFixture[str]) -> None:

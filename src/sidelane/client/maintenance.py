@@ -4,10 +4,11 @@ import asyncio
 import logging
 import math
 import time
+from dataclasses import replace
 
 from sidelane.model.errors import ConfigurationError, StoreError
 from sidelane.model.schedule import Schedule, ScheduleRecord, ScheduleTick
-from sidelane.model.worker import SweepResult
+from sidelane.model.worker import SweepResult, WorkerInfo
 from sidelane.outage import RetryUntilAvailable
 from sidelane.stores.chunking import MAX_BYTES, MAX_ITEMS
 from sidelane.stores.contract import Store
@@ -129,3 +130,14 @@ class PeriodicEnqueuer:
 def _max_jobs(record: ScheduleRecord) -> int:
     """Return how many of a schedule's jobs fit in one call of the store (rule 16)."""
     return max(1, min(MAX_ITEMS, MAX_BYTES // max(1, len(record.schedule.spec.arguments))))
+
+
+async def report_worker_exit(store: Store, worker: str, reason: str, *, lease: float) -> None:
+    """Let the jobs of a worker whose process died run again now. `reason` is how it died, for their history.
+
+    Another process knows that it died, so that nothing waits for the leases to expire.
+    """
+    info = next((each for each in await store.workers() if each.id == worker), WorkerInfo(id=worker, name=worker))
+    await store.heartbeat(replace(info, exit=reason), [], lease=lease)
+    while (await store.sweep(lease=lease)).more:
+        pass

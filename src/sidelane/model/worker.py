@@ -25,6 +25,7 @@ class WorkerInfo:
     started: float = 0.0
     health: str = OK  # else the error, in a sentence
     isolation: bool = False  # it runs isolated jobs only
+    exit: str = ""  # how its process died, e.g. "signal SIGKILL", as another process reports it
 
     def can_run(self, spec: JobSpec) -> bool:
         """Return whether this worker would run a job of this task and queue, unless the job is isolated."""

@@ -216,10 +216,10 @@ class ProcessGroup:
                 listener=None if self._listener is None else self._listener.fileno(), reads_output=options.ready.log is not None,
             )  # fmt: skip
         except OSError as error:
+            self._pending -= 1
             self._on_start_failed(error)
             raise RestartFailed(f"The program cannot be started: {error}") from error
-        finally:
-            self._pending -= 1
+        self._pending -= 1
         member.is_replacement = is_replacement
         self._members.append(member)
         self._spawn(self._wait_exit(member))

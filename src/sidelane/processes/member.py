@@ -13,13 +13,16 @@ from typing import Any
 
 from sidelane.processes.exit_code import shell_status
 from sidelane.processes.ready_check import ReadyCheck, copy_line, wait_ready
-from sidelane.processes.usage import cpu_seconds, memory
+from sidelane.processes.usage import cpu_seconds, largest_memory, memory
 
 MAX_LINE_SIZE = 1024 * 1024
 """Bytes of one report, or of one line of output that a readiness check reads."""
 
 LIVE_TIMEOUT = 15.0
 """Seconds without a report after which the event loop of a process counts as blocked."""
+
+MIN_AGE = 10.0
+"""Seconds that a process runs before its memory is compared with the limit. A limit that is too low replaces less often then."""
 
 JITTER = 0.1
 """Share by which the limits of each process differ, so that the processes of a group are not all replaced at once."""
@@ -49,6 +52,7 @@ class Member:
         self.report: Mapping[str, Any] = {}
         self.memory = 0
         self.cpu = 0.0  # fraction of a core
+        self._largest = 0  # memory of the process or of one of its children, whichever uses more
         self._process = process
         self._limits = limits
         self._reports = True
@@ -98,6 +102,7 @@ class Member:
         """Measure memory and CPU."""
         now, seconds = time.monotonic(), cpu_seconds(self.pid)
         self.memory = memory(self.pid)
+        self._largest = largest_memory(self.pid) if self._limits.max_memory is not None else 0
         self.cpu = max(0.0, seconds - self._cpu_seconds) / max(0.001, now - self._sampled)
         self._cpu_seconds, self._sampled = seconds, now
 
@@ -108,8 +113,8 @@ class Member:
             return f"it has run {finished} jobs"
         if limits.max_lifetime is not None and self.age >= limits.max_lifetime:
             return f"it has run for {self.age:.0f} s"
-        if limits.max_memory is not None and self.memory >= limits.max_memory:
-            return f"it uses {self.memory / 1e6:.0f} MB"
+        if limits.max_memory is not None and self._largest >= limits.max_memory and self.age >= MIN_AGE:
+            return f"it or a child process uses {self._largest / 1e6:.0f} MB"
         return None
 
     def signal(self, number: int) -> None:

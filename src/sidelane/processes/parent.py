@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -25,16 +25,22 @@ class Report:
 
 
 class ParentConnection:
-    """Sends reports over the inherited descriptor `file`, and SIGTERM to this process if its parent ends."""
+    """Sends reports over the inherited descriptor `file`, and SIGTERM to this process if its parent ends.
 
-    def __init__(self, file: int, report: Callable[[], Report]) -> None:
+    `on_lost` is called with the id of another worker of the group whose process died, and with how it died.
+    """
+
+    def __init__(
+        self, file: int, report: Callable[[], Report], on_lost: Callable[[str, str], Awaitable[None]] | None = None
+    ) -> None:
         self._socket = socket.socket(fileno=file)
         self._report = report
+        self._on_lost = on_lost
 
     async def run(self) -> None:
         """Send reports until cancelled, or until the parent has ended."""
         reader, writer = await asyncio.open_connection(sock=self._socket)
-        ended = asyncio.create_task(reader.read())
+        ended = asyncio.create_task(self._read(reader))
         try:
             with suppress(ConnectionError):
                 was_ready = False
@@ -48,3 +54,11 @@ class ParentConnection:
         finally:
             ended.cancel()
             writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        """Read the messages of the parent until it ends."""
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                lost = json.loads(line).get("lost")
+                if lost is not None and self._on_lost is not None:
+                    await self._on_lost(lost["worker"], lost["reason"])

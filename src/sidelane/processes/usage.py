@@ -34,6 +34,15 @@ def memory(pid: int) -> int:
         return 0
 
 
+def largest_memory(pid: int) -> int:
+    """Return the memory of a process or of one of its descendants, whichever uses more, in bytes."""
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return 0
+    return max([memory(pid), *(memory(child.pid) for child in children)])
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process has used in seconds, or 0 if it has ended."""
     try:

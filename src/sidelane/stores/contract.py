@@ -58,7 +58,11 @@ class JobSource(Protocol):
         ...
 
     async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[LeaseStatus]:
-        """Renew leases for `lease` seconds and return the status of each. A worker whose health is "stopped" is removed."""
+        """Renew leases for `lease` seconds and return the status of each.
+
+        A worker whose health is "stopped" is removed. The leases of a worker with an `exit` are lost at the next sweep, and the
+        history of each job says how the worker died.
+        """
         ...
 
     async def append(self, appends: Sequence[EventAppend]) -> list[bool]:

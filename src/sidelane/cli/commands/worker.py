@@ -1,5 +1,6 @@
 """`sidelane worker`: run one worker, or several worker processes, until a signal stops them."""
 
+import logging
 import os
 import socket
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ from sidelane.cli.options import (
     worker_arguments,
 )
 from sidelane.cli.worker_main import run_and_exit, run_worker, task_names
+from sidelane.client.maintenance import report_worker_exit
 from sidelane.external.task import external_tasks
+from sidelane.model.errors import StoreError
 from sidelane.model.worker import OK
 from sidelane.processes.child import exit_with_parent
 from sidelane.processes.group_main import become_parent
@@ -34,6 +37,8 @@ from sidelane.stores.factory import redact_url
 from sidelane.tasks.internal_queues import without_internal
 from sidelane.transports.contract import Endpoint
 from sidelane.worker.worker import Worker
+
+logger = logging.getLogger(__name__)
 
 Development = Annotated[bool, typer.Option("--development", hidden=True)]
 """`sidelane dev` started it and prefixes each line with the worker name. The log has the start and the end of each job instead."""
@@ -139,8 +144,18 @@ async def _run(lane: Sidelane, options: WorkerOptions) -> None:
             "consumers": ", ".join(f"{consumer.name} ({consumer.endpoint})" for consumer in lane.consumers),
             "replies": ", ".join(sorted({str(endpoint) for endpoint in _replies_from(lane)})),
         }  # fmt: skip
-        async with reporting(options.report_file, lambda: _report(worker)):
+        async with reporting(options.report_file, lambda: _report(worker), lambda *lost: _report_lost(lane, *lost)):
             await run_worker(worker, {name: value for name, value in facts.items() if value})
+
+
+async def _report_lost(lane: Sidelane, worker: str, reason: str) -> None:
+    """Tell the store that the process of another worker died."""
+    try:
+        await report_worker_exit(lane.client.store, worker, reason, lease=lane.settings.lease_duration)
+    except StoreError as error:
+        logger.warning(
+            "the store does not know that worker %s died, so its leases must expire first: %s", worker, error
+        )
 
 
 def _report(worker: Worker) -> Report:

@@ -21,7 +21,7 @@ from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobSpec, State
 from sidelane.model.outcome import AttemptResult, Cancelled, Dispatched, LeaseStatus, Lost, Released, Retried, Succeeded
-from sidelane.model.worker import ClaimRequest
+from sidelane.model.worker import ClaimRequest, WorkerInfo
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
@@ -124,6 +124,20 @@ class DeadWorkers(StoreSuite):
         assert await losses(store, "a", "b", "c", "d") == [2, 1, 0, 0]
         await lose_worker(store, clock, "a", "b", "c", worker="w3")
         assert await losses(store, "a", "b", "c", "d") == [3, 2, 1, 0]
+
+    async def test_leases_of_a_worker_that_is_reported_dead_are_lost_at_the_next_sweep(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await submit(store, *specs("a", "b"))
+        await claim_job(store, "a", worker="dead")
+        await claim_job(store, "b", worker="alive")
+        reason = "signal SIGKILL, out of memory"
+        await store.heartbeat(WorkerInfo(id="dead", name="dead", exit=reason), [], lease=LEASE)
+        assert (await store.sweep(lease=LEASE)).lost == 1
+        assert await losses(store, "a", "b") == [1, 0]
+        assert (await record(store, "a")).history[0].error == reason
+        assert "dead" not in [worker.id for worker in await store.workers()]
+        assert (await store.sweep(lease=LEASE)).lost == 0
 
     async def test_many_leases_of_a_dead_worker_are_swept_in_chunks(self, store: Store, clock: ManualClock) -> None:
         many = [f"j{n}" for n in range(250)]

@@ -25,11 +25,12 @@ from sidelane.model.worker import (
 )
 from sidelane.stores.chunking import MAX_ITEMS, Cost, chunks, cost_of_append, cost_of_one, cost_of_result, cost_of_spec
 from sidelane.stores.contract import Subscription
+from sidelane.stores.problems import WORKER_LOST
 from sidelane.stores.redis import arguments, preflight, replies
 from sidelane.stores.redis.connection import Server
 from sidelane.stores.redis.notifications import Notifier
 from sidelane.stores.redis.url import RedisUrl
-from sidelane.stores.serialization import dump_schedule, dump_worker, load_worker
+from sidelane.stores.serialization import dump_problem, dump_schedule, dump_worker, dumps, load_worker
 from sidelane.stores.validation import check_batch, check_schedule, spec_problem
 
 _MAX_POSITION = 1000  # `queue_position` counts no further
@@ -89,7 +90,8 @@ class RedisStore:
     async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[LeaseStatus]:
         info = "" if worker.health == STOPPED else dump_worker(worker)
         fields = [field for each in leases for field in arguments.lease_fields(each)]
-        answers = await self._server.run("heartbeat", worker.id, info, repr(lease), len(leases), *fields)
+        loss = dumps([dump_problem(WORKER_LOST), worker.exit, ""]) if worker.exit else ""
+        answers = await self._server.run("heartbeat", worker.id, info, loss, repr(lease), len(leases), *fields)
         return [_LEASE_STATUSES[answer] for answer in answers]
 
     async def append(self, appends: Sequence[EventAppend]) -> list[bool]:

@@ -2,13 +2,13 @@
 --
 -- Keys: abandoned_at  zset: jobs by the time they are cancelled unless somebody listens
 
--- Expire leases. Each counts as a worker loss, whatever the cause (rule 7).
-local function expire_leases(ids)
+-- Expire leases. Each counts as a worker loss, whatever the cause (rule 7). `loss` is for the history of a job that a worker ran.
+local function expire_leases(ids, loss)
   read_rows(ids)
   for _, id in ipairs(ids) do
     local row = row_of(id)
     row[EPOCH] = new_epoch()
-    record_worker_loss(id, row, row[EXTERNAL] and EXTERNAL_LOSS or WORKER_LOSS, row[EXTERNAL] and NOT_ANSWERED or WORKER_LOST)
+    record_worker_loss(id, row, row[EXTERNAL] and EXTERNAL_LOSS or loss or WORKER_LOSS, row[EXTERNAL] and NOT_ANSWERED or WORKER_LOST)
   end
   return #ids
 end
@@ -19,7 +19,8 @@ local function sweep_worker(worker, limit)
   local leases = PREFIX .. 'leases:' .. worker
   local alive = tonumber(call('ZSCORE', PREFIX .. 'workers', worker))
   if alive and alive <= NOW then
-    local lost = expire_leases(call('ZRANGE', leases, 0, limit - 1))
+    local loss = call('HGET', PREFIX .. 'worker_exits', worker)
+    local lost = expire_leases(call('ZRANGE', leases, 0, limit - 1), loss)
     if lost < limit then
       remove_worker(worker)
     end

@@ -4,6 +4,7 @@
 --       heartbeats       zset: workers by the end of the leases that their last heartbeat renewed
 --       lease_durations  hash: the duration of each worker's leases
 --       worker_info      hash: each worker's description, JSON text
+--       worker_exits     hash: of workers that died, the loss to record for their jobs, JSON text
 --       lease_holders    set: workers that may have leases, alive or not
 
 -- Record that a worker has leases of this duration from now.
@@ -18,4 +19,5 @@ local function remove_worker(worker)
   call('ZREM', PREFIX .. 'heartbeats', worker)
   call('HDEL', PREFIX .. 'lease_durations', worker)
   call('HDEL', PREFIX .. 'worker_info', worker)
+  call('HDEL', PREFIX .. 'worker_exits', worker)
 end

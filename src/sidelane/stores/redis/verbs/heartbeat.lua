@@ -3,12 +3,18 @@
 -- Flags: allow-oom
 --
 -- Keys: those of workers, job:<id>, leases:<worker>.
--- Arguments: worker, info ('': it has stopped), lease, count of leases, then id, attempt and nonce of each.
+-- Arguments: worker, info ('': it has stopped), loss (of a worker that died, else ''), lease, count of leases, then id, attempt and
+--            nonce of each.
 -- Returns for each lease: 0 lost, 1 valid, 2 valid with a cancel request.
 
-local worker, info, lease = next_arg(), next_arg(), next_number()
+local worker, info, loss, lease = next_arg(), next_arg(), next_arg(), next_number()
 if info == '' then
   remove_worker(worker)
+elseif loss ~= '' then
+  for _, key in ipairs({ 'workers', 'heartbeats' }) do
+    call('ZADD', PREFIX .. key, float_text(NOW), worker)
+  end
+  call('HSET', PREFIX .. 'worker_exits', worker, loss)
 else
   renew_worker(worker, lease)
   call('ZADD', PREFIX .. 'heartbeats', float_text(NOW + lease), worker)

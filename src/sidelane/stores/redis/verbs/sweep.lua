@@ -38,8 +38,11 @@ local function first_score(key)
 end
 
 local lost, ended = 0, 0
+for _, worker in ipairs(call('HKEYS', PREFIX .. 'worker_exits')) do
+  lost = lost + spend(sweep_worker(worker, budget))
+end
 if may_expire() then
-  lost = spend(sweep_leases(budget))
+  lost = lost + spend(sweep_leases(budget))
   ended = spend(cancel_abandoned(budget))
 end
 ended = ended + spend(fail_expired(budget))

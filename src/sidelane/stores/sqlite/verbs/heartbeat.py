@@ -16,6 +16,8 @@ def heartbeat(tx: Transaction, worker: WorkerInfo, leases: Sequence[Lease], dura
     """Renew leases for `duration` seconds. An expired lease is valid until it is swept (rule 2)."""
     if worker.health == STOPPED:
         delete_worker(tx, worker.id)
+    elif worker.exit:
+        tx.execute(SQL.expire_worker, worker.id, dump_worker(worker), tx.now)
     else:
         tx.execute(SQL.renew_worker, worker.id, dump_worker(worker), tx.now + duration, duration)
     statuses, renewed = [], []

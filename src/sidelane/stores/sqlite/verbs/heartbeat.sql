@@ -6,6 +6,11 @@
 INSERT INTO workers (id, info, expires, heartbeat_expires, lease_duration) VALUES (?1, ?2, ?3, ?3, ?4)
     ON CONFLICT DO UPDATE SET info = ?2, expires = max(expires, ?3), heartbeat_expires = ?3, lease_duration = ?4
 
+-- :expire_worker
+-- Parameters: id, info, now.
+INSERT INTO workers (id, info, expires, heartbeat_expires, lease_duration) VALUES (?1, ?2, ?3, ?3, 0)
+    ON CONFLICT DO UPDATE SET info = ?2, expires = ?3, heartbeat_expires = ?3, lease_duration = 0
+
 -- :delete_worker
 -- Parameters: id.
 DELETE FROM workers WHERE id = ?

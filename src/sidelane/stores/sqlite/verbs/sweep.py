@@ -6,6 +6,7 @@ from sidelane.model.ids import new_epoch
 from sidelane.model.job import Failure
 from sidelane.model.worker import SweepResult
 from sidelane.stores.problems import NOT_ANSWERED, WORKER_LOST
+from sidelane.stores.serialization import load_worker
 from sidelane.stores.sqlite import blocked_jobs
 from sidelane.stores.sqlite.enqueue import promote_due
 from sidelane.stores.sqlite.finalize import cancel_children, cancel_job, expire, lose_lease
@@ -23,10 +24,14 @@ _MAX_CLAMPED = 1000  # rows shortened together after the clock went back
 def sweep(tx: Transaction, lease: float, limit: int) -> SweepResult:
     """End expired leases, finish expired jobs, make due jobs ready, and remove jobs whose retention has passed."""
     sweep = _Sweep(tx, limit)
-    lost = 0
     ended = sweep.expire_jobs()
+    lost = sweep.expire_workers(tx.all(SQL.reported_workers))
     if sweep.may_expire_leases(lease):
-        lost = sweep.expire_workers() + sweep.expire_leases() + sweep.expire_external_jobs()
+        lost += (
+            sweep.expire_workers(tx.all(SQL.dead_workers, tx.now))
+            + sweep.expire_leases()
+            + sweep.expire_external_jobs()
+        )
         ended += sweep.cancel_abandoned()
     sweep.promote_due()
     sweep.cancel_children()
@@ -82,11 +87,12 @@ class _Sweep:
         if clamp_rates(self._tx, _MAX_CLAMPED):
             self.more = True
 
-    def expire_workers(self) -> int:
-        """End the leases of workers that have renewed no lease in time, and delete each worker after its last lease."""
+    def expire_workers(self, dead: Sequence[tuple[str, str | None]]) -> int:
+        """End the leases of dead workers, given by id and description, and delete each worker after its last lease."""
         lost = 0
-        for (worker,) in self._tx.all(SQL.dead_workers, self._tx.now):
-            lost += self._lose_leases(self._tx.all(SQL.jobs_of_worker, worker, self._limit - lost))
+        for worker, info in dead:
+            found = self._tx.all(SQL.jobs_of_worker, worker, self._limit - lost)
+            lost += self._lose_leases(found, load_worker(info).exit if info else "")
             if lost >= self._limit:
                 break  # this worker may have more leases, so the next sweep must find it
             delete_worker(self._tx, worker)
@@ -137,11 +143,11 @@ class _Sweep:
             self.more = True
         blocked_jobs.unblock_beyond_reserved(self._tx, self._limit)
 
-    def _lose_leases(self, found: Sequence[tuple[int]]) -> int:
+    def _lose_leases(self, found: Sequence[tuple[int]], cause: str = "") -> int:
         """End leases as lost, and return their number. The cause of the loss makes no difference (rule 7)."""
         for (seq,) in found:
             row = row_by_seq(self._tx, seq)
             problem = NOT_ANSWERED if row.external else WORKER_LOST
-            lose_lease(self._tx, row._replace(epoch=new_epoch()), Failure(problem=problem))
+            lose_lease(self._tx, row._replace(epoch=new_epoch()), Failure(problem=problem, error=cause))
         self.more = self.more or len(found) >= self._limit
         return len(found)

@@ -45,8 +45,12 @@ UPDATE jobs
                      LIMIT ?2)
 
 -- :dead_workers
--- Parameters: now. Rows: id.
-SELECT id FROM workers WHERE expires <= ?
+-- Parameters: now. Rows: id, info.
+SELECT id, info FROM workers WHERE expires <= ?
+
+-- :reported_workers
+-- Workers that another process has reported dead. Rows: id, info.
+SELECT id, info FROM workers WHERE lease_duration = 0
 
 -- :next_expiry
 -- Rows: when the first worker expires, and the first lease of an external job.
