@@ -129,7 +129,8 @@ class Service:
 
     def left(self) -> list[str]:
         """Return what a complete stop must not leave: processes, sockets, and files except logs."""
-        files = [path for path in self.state.path.rglob("*") if path.suffix != ".log" and path != self.state.logs]
+        kept = {self.state.logs, self.state.path / ".gitignore"}
+        files = [path for path in self.state.path.rglob("*") if path.suffix != ".log" and path not in kept]
         return [str(path) for path in files] + [each.title for each in find_processes(self.state)]
 
     def stop(self) -> None:

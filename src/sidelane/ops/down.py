@@ -56,13 +56,12 @@ class Down:
         """Stop groups, those last on which others depend. Return whether none had to be killed."""
         clean = True
         current = self._client.programs()
-        environment = self._state.environment()
-        jobs = running_jobs(environment, _descendants(current[name].pid for name in names))
+        jobs = running_jobs(self._state, _descendants(current[name].pid for name in names))
         for together in by_level(names, levels):
             current = self._client.programs()
             running = [name for name in together if not current[name].ended]
             clean &= self._stop_together(running)
-        if outcome := outcome_text(environment, jobs):
+        if outcome := outcome_text(self._state, jobs):
             self._progress.report(outcome)
         return clean
 

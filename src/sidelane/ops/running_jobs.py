@@ -2,12 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 from sidelane.configuration import load_settings
 from sidelane.model.errors import SidelaneError
 from sidelane.model.job import JobRecord, Query, State
+from sidelane.ops.state import StateDirectory
 from sidelane.stores.contract import Store
 from sidelane.stores.factory import file_missing, open_store
 
@@ -21,7 +22,7 @@ ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 T = TypeVar("T")
 
 
-def running_jobs(environment: Mapping[str, str], pids: Collection[int]) -> list[str]:
+def running_jobs(state: StateDirectory, pids: Collection[int]) -> list[str]:
     """Return the ids of the jobs that run in these processes of this machine, or none if the store does not answer."""
 
     async def read(store: Store) -> list[str]:
@@ -30,10 +31,10 @@ def running_jobs(environment: Mapping[str, str], pids: Collection[int]) -> list[
         records = await store.list_jobs(Query(states=frozenset({State.RUNNING}), limit=MAX_JOBS))
         return [each.id for each in records if each.worker in workers]
 
-    return _with_store(environment, read) or []
+    return _with_store(state, read) or []
 
 
-def outcome_text(environment: Mapping[str, str], ids: Collection[str]) -> str | None:
+def outcome_text(state: StateDirectory, ids: Collection[str]) -> str | None:
     """Return a sentence about jobs that ran when their workers were asked to stop, or None if there were none."""
     if not ids:
         return None
@@ -42,7 +43,7 @@ def outcome_text(environment: Mapping[str, str], ids: Collection[str]) -> str | 
         records = await store.get(list(ids))
         return sum(isinstance(each, JobRecord) and each.state not in ENDED for each in records)
 
-    given_back = _with_store(environment, read)
+    given_back = _with_store(state, read)
     jobs = "1 job was running" if len(ids) == 1 else f"{len(ids):,} jobs were running"
     if given_back is None:
         return jobs
@@ -52,7 +53,7 @@ def outcome_text(environment: Mapping[str, str], ids: Collection[str]) -> str | 
     return f"{jobs}; {len(ids) - given_back:,} ended first and {back} given back to the queue"
 
 
-def _with_store(environment: Mapping[str, str], action: Callable[[Store], Awaitable[T]]) -> T | None:
+def _with_store(state: StateDirectory, action: Callable[[Store], Awaitable[T]]) -> T | None:
     """Await `action` on the store of the service. Return None if the store does not answer in time."""
 
     async def run(url: str) -> T:
@@ -64,7 +65,7 @@ def _with_store(environment: Mapping[str, str], action: Callable[[Store], Awaita
                 await store.close()
 
     try:
-        url = load_settings(environment).settings.store
+        url = load_settings(*state.settings_source()).settings.store
         return None if file_missing(url) else asyncio.run(run(url))
     except (SidelaneError, TimeoutError, OSError):
         return None

@@ -112,6 +112,7 @@ class StateDirectory:
             for folder in (self.path, self.run, self.logs):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
+            (self.path / ".gitignore").write_text("*\n", "utf-8")
             longest = max(len(os.fsencode(self.run / f"{name}.sock")) for name in [*names, "supervisord"])
             if longest > MAX_SOCKET_PATH and self.moved_sockets is None:
                 folder = private_folder(self.path)
@@ -148,14 +149,19 @@ class StateDirectory:
                 temporary.unlink()
             raise unusable(self.path, error) from error
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment with which the service was started, for the settings: of a group that names a store, if any."""
-        found: dict[str, str] = {}
+    def settings_source(self) -> tuple[dict[str, str], Path | None]:
+        """Return the environment and the folder with which the service was started, of a group that names a store if any does.
+
+        They are those of the current shell if nothing was started.
+        """
+        environment: dict[str, str] = {}
+        folder: Path | None = None
         for path in sorted(self.run.glob("*.json")):
             with suppress(OSError, ValueError):
-                each: dict[str, str] = json.loads(path.read_text("utf-8"))["environment"]
-                found = found if STORE in found else each
-        return {**os.environ, **found}
+                document = json.loads(path.read_text("utf-8"))
+                if folder is None or (STORE not in environment and STORE in document["environment"]):
+                    environment, folder = document["environment"], Path(document["directory"])
+        return {**os.environ, **environment}, folder
 
     def forget_sockets(self) -> None:
         """Remove the PID file and the sockets that a killed supervisor and killed parents left."""

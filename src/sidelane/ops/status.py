@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_all
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def read_status(state: StateDirectory) -> Status:
     Without a supervisor, the document has the live workers that the store knows, on every host.
     """
     executor = ThreadPoolExecutor(max_workers=32)
-    store = executor.submit(read_store, state.environment())
+    store = executor.submit(read_store, state)
     supervisor, programs, error = _read_supervisor(state)
     calls = {name: executor.submit(_read_group, state, info) for name, info in programs.items() if not info.ended}
     asked: list[Future[Any]] = [store, *calls.values()]
@@ -68,7 +68,7 @@ def read_status(state: StateDirectory) -> Status:
     return Status(document, Exit.DONE if healthy else Exit.FAILED)
 
 
-def read_store(environment: Mapping[str, str]) -> Document:
+def read_store(state: StateDirectory) -> Document:
     """Return the queues and live workers that the store knows, or why it cannot be read."""
     from sidelane.admin.documents import queue_document, worker_document
     from sidelane.admin.queues import list_queues
@@ -92,7 +92,7 @@ def read_store(environment: Mapping[str, str]) -> Document:
         ]
 
     try:
-        url = load_settings(environment).settings.store
+        url = load_settings(*state.settings_source()).settings.store
         document["url"] = redact_url(url)
         if file_missing(url):
             document["error"] = NO_STORE

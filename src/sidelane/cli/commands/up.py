@@ -60,7 +60,11 @@ def up(
             show = LogPrinter([each.name for each in programs])
             well = run_foreground(service, state, show, progress, timeout)
         else:
-            well = service.run()
+            try:
+                well = service.run()
+            except KeyboardInterrupt:
+                progress.warn("interrupted: groups that were started go on. `sidelane down` stops them.")
+                raise
     if not well:
         if not foreground:
             progress.fail("Correct the cause and run `sidelane up` again. Groups that are ready go on running.")
