@@ -11,10 +11,12 @@ from sidelane.cli.output.console import stderr
 from sidelane.model.errors import (
     ConfigurationError,
     JobRemoved,
+    NoSupervisor,
     SidelaneError,
     StoreError,
     TransportError,
     UnknownBatch,
+    UnknownGroup,
     UnknownJob,
     UnknownSchedule,
 )
@@ -23,8 +25,8 @@ from sidelane.processes.exit_code import Exit
 
 EXIT_CODES = """\
 Exit codes: 0 success · 1 a job or batch failed, a request was rejected, `check` found a durability problem, or an unexpected
-error · 2 wrong usage · 3 invalid settings, lane, store or transport · 4 no such job, queue, schedule or batch · \
-5 the watched job was cancelled · 130 interrupted."""
+error · 2 wrong usage · 3 invalid settings, lane, store or transport · 4 no such job, queue, schedule, batch or \
+group, or nothing runs · 5 the watched job was cancelled · 130 interrupted."""
 
 
 def exit_of(error: BaseException) -> Exit:
@@ -32,7 +34,7 @@ def exit_of(error: BaseException) -> Exit:
     match error:
         case ConfigurationError() | StoreError() | TransportError():
             return Exit.CONFIGURATION
-        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownSchedule():
+        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownSchedule() | UnknownGroup() | NoSupervisor():
             return Exit.UNKNOWN
         case KeyboardInterrupt():
             return Exit.INTERRUPTED

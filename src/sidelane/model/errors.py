@@ -14,6 +14,10 @@ SidelaneError
 ├── UnknownTask               a task that was never declared
 ├── UnknownBatch              no such batch, or no longer
 ├── UnknownSchedule           no such schedule
+├── UnknownGroup              no such group of the service
+├── SupervisorError           the supervisor of the service refused or did not answer
+│   └── NoSupervisor          no supervisor runs here
+├── [AlreadyAtWork, SupervisorEnded]  two commands on one service; its supervisor ended meanwhile (ops)
 ├── StoreError                the store refused or could not be reached
 │   ├── StoreUnavailable      for now: disk full, busy, unreachable; the same call may work later
 │   └── StoreMisconfigured    for good: corrupt, read-only, written by a newer version
@@ -120,6 +124,20 @@ class UnknownSchedule(SidelaneError):
     """There is no such schedule."""
 
     status = 404
+
+
+class UnknownGroup(SidelaneError):
+    """The service has no group of this name."""
+
+    status = 404
+
+
+class SupervisorError(SidelaneError):
+    """The supervisor of the service refused a request, or did not answer."""
+
+
+class NoSupervisor(SupervisorError):
+    """No supervisor runs in this state directory."""
 
 
 class UnknownQueue(ConfigurationError):
