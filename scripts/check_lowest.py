@@ -50,7 +50,7 @@ def main() -> int:
     """Install, run the tests, and return their exit status."""
     with tempfile.TemporaryDirectory() as name:
         python = install(Path(name))
-        # one of the two loops is enough here, and old versions use what was deprecated later, so that their warnings say nothing about Sidelane
+        # one of the two loops is enough here; warnings of old versions say nothing about Sidelane
         options = [
             "-k",
             "not uvloop",
