@@ -4,6 +4,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ PREFIX = "SIDELANE_"
 
 SERVICE = "up"
 """The key of `[tool.sidelane]` that is no setting: the description of a service for `sidelane up`."""
+
+SIMILAR = 0.8
+"""How similar the name of a variable is to that of a setting, from 0 to 1, if it is probably a misspelled one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,19 @@ def load_settings(
     storage = settings.file_storage if "://" in settings.file_storage else str(root / settings.file_storage)
     settings = settings.model_copy(update={"store": resolve_path(settings.store, root), "file_storage": storage})
     return Configuration(settings, origins, root)
+
+
+def misspelled_variables(environ: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    """Return the variables that are probably misspelled settings, each with the variable to write instead."""
+    settings = [PREFIX + name.upper() for name in Settings.model_fields]
+    names = [name for name in sorted(environ) if name.startswith(PREFIX) and name not in settings]
+    found = {name: _similar(name.removeprefix(PREFIX)) for name in names}
+    return {name: PREFIX + similar for name, similar in found.items() if similar is not None}
+
+
+def _similar(name: str) -> str | None:
+    matches = get_close_matches(name, [field.upper() for field in Settings.model_fields], n=1, cutoff=SIMILAR)
+    return matches[0] if matches else None
 
 
 def _project(start: Path) -> tuple[Path, dict[str, Any]]:

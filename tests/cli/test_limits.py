@@ -51,7 +51,8 @@ def test_an_empty_list_names_the_store(driver: StoreDriver, sidelane: Command) -
     driver.submit("one")
     result = sidelane("limits")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert driver.url in result.stderr
+    assert f"No limit is in use in {driver.url}" in result.stderr
+    assert "No matching limit" in sidelane("limits", "--name", "sms").stderr
     assert sidelane("limits", "--json").json == []
 
 

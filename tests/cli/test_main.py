@@ -95,6 +95,16 @@ def test_config_shows_each_setting_and_its_source(sidelane: Command) -> None:
         assert name in result.stdout
 
 
+def test_config_warns_of_a_variable_that_is_nearly_a_setting(sidelane: Command) -> None:
+    result = sidelane(
+        "config", env={"SIDELANE_STOR": "x", "SIDELANE_DEBUG": "1", "SIDELANE_WEBHOOK_SECRET_BE": "whsec"}
+    )
+    assert result.exit_code == 0
+    (warning,) = [line for line in result.stderr.splitlines() if line.startswith("! ")]
+    assert "SIDELANE_STOR has no effect" in warning
+    assert "did you mean SIDELANE_STORE?" in warning
+
+
 def test_config_never_shows_a_secret(sidelane: Command) -> None:
     env = {
         "SIDELANE_SECRET": "hidden-value of thirty-two bytes",

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidelane import ConfigurationError
@@ -233,6 +233,7 @@ def documents(draw: st.DrawFn) -> tuple[str, str, int]:
     return valid, invalid, line
 
 
+@settings(deadline=None)
 @given(documents())
 def test_any_valid_keys_load_and_an_unknown_key_is_reported_at_its_line(drawn: tuple[str, str, int]) -> None:
     valid, invalid, line = drawn

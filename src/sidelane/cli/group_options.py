@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from sidelane.cli.options import Parent
 from sidelane.model.durations import duration_of
 from sidelane.model.sizes import size_of
 from sidelane.processes.group import GroupOptions
@@ -19,9 +20,6 @@ from sidelane.processes.ready_check import ReadyCheck
 
 SIDELANE = (sys.executable, "-P", "-m", "sidelane.cli")
 """The command `sidelane` in this environment."""
-
-ReportFile = Annotated[int | None, typer.Option("--report", hidden=True)]
-"""Descriptor of the socket to the parent process of this process's group."""
 
 
 def duration_option(text: str | float) -> float:
@@ -104,6 +102,19 @@ class ParentFlags:
         return any(
             (self.health_port, self.control, self.stop_first, self.stop_timeout, self.max_memory, self.max_lifetime)
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildFlags:
+    """What a parent tells a process of its group: its id, and the descriptors of the socket to it and of a listening socket.
+
+    `linger` is for how many seconds an API process that stops answers open connections.
+    """
+
+    parent: Parent = None
+    report: Annotated[int | None, typer.Option(hidden=True)] = None
+    file: Annotated[int | None, typer.Option(hidden=True)] = None
+    linger: Annotated[float, typer.Option(hidden=True)] = 2.0
 
 
 def parent_options(

@@ -17,7 +17,7 @@ _STATEMENT = re.compile(rf"[ \t]*(?:\[(?P<array>\[)?[ \t]*(?P<table>{_KEY})|(?P<
 _TOKEN = re.compile(
     r'''"""(?:[^"\\]|\\.|"{1,2}(?!"))*"{3,5}'''  # up to two quotes before the closing ones belong to the text
     r"""|'''(?:[^']|'{1,2}(?!'))*'{3,5}"""
-    r"""|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|\#[^\n]*|[][{}\n]|[^]["'\#{}\n]+""",
+    r"""|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|\#[^\n]*|[^]["'\#{}\n]+|.""",
     re.DOTALL,
 )
 

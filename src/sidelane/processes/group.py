@@ -125,9 +125,9 @@ class ProcessGroup:
 
         Raises `RestartFailed` if a replacement does not become ready. Then the remaining processes are not replaced.
         """
-        asked = time.monotonic()
+        requested = time.monotonic()
         async with self._replacing:
-            for member in [each for each in self._active if each.began < asked]:
+            for member in [each for each in self._active if each.began < requested]:
                 if member in self._members and not member.draining:
                     yield f"replacing {member.name}"
                     new = await self._replace(member)
@@ -138,13 +138,13 @@ class ProcessGroup:
         """Change the number of processes. Yields progress until the new ones are ready."""
         async with self._replacing:
             self._target = processes
-            self._save_scale()
+            _save_scale(self._options, processes)
             for member in self._active[processes:]:
                 yield f"{member.name} finishes its work"
                 self._drain(member)
         self._wake.set()
         deadline = time.monotonic() + self._options.ready_timeout
-        shown: set[str] = set()
+        reported: set[str] = set()
         while sum(member.is_ready for member in self._active) < processes:
             if self._stopping:
                 raise RestartFailed(f"The group stops: {self._error or 'it was asked to'}.")
@@ -152,8 +152,8 @@ class ProcessGroup:
                 raise RestartFailed(f"Not all processes were ready within {self._options.ready_timeout:g} s.")
             await asyncio.sleep(0.1)
             for member in self._active:
-                if member.is_ready and member.name not in shown:
-                    shown.add(member.name)
+                if member.is_ready and member.name not in reported:
+                    reported.add(member.name)
                     yield f"{member.name} is ready"
 
     def document(self) -> dict[str, Any]:
@@ -360,10 +360,6 @@ class ProcessGroup:
             statuses = (Exit.DONE if status in REQUESTED_EXITS else status for status in self._statuses)
             self._result.set_result(max(statuses, default=Exit.DONE) if self._gave_up is None else self._gave_up)
 
-    def _save_scale(self) -> None:
-        if self._options.scale_file is not None:
-            Path(self._options.scale_file).write_text(f"{self._target}\n", encoding="utf-8")
-
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
@@ -377,6 +373,11 @@ class ProcessGroup:
 
 class RestartFailed(Exception):
     """A new process of a group did not become ready."""
+
+
+def _save_scale(options: GroupOptions, processes: int) -> None:
+    if options.scale_file is not None:
+        Path(options.scale_file).write_text(f"{processes}\n", encoding="utf-8")
 
 
 def _saved_scale(options: GroupOptions) -> int:

@@ -166,20 +166,14 @@ class Worker:
 
     @property
     def shutdown_timeout(self) -> float:
-        """Seconds for which the worker waits for running jobs when it drains.
-
-        Without the setting these are the longest timeout of the tasks in its queues and their grace. A shorter time would stop
-        their jobs at each deploy.
-        """
+        """Seconds for which a draining worker waits for running jobs. The default stops no job at a deploy (docs/workers.md)."""
         if self._settings.shutdown_timeout is not None:
             return self._settings.shutdown_timeout
-        queues = self._capacities[0].queues
-        timeouts = [
-            (task.policy.timeout or self._settings.timeout) + task.policy.cancel_grace
-            for task in self._registry.tasks.values()
-            if task.policy.queue in queues
+        tasks = [
+            task.policy for task in self._registry.tasks.values() if task.policy.queue in self._capacities[0].queues
         ]
-        return max([MIN_SHUTDOWN_TIMEOUT, *timeouts])
+        times = [(task.timeout or self._settings.timeout) + task.cancel_grace for task in tasks]
+        return max([MIN_SHUTDOWN_TIMEOUT, *times])
 
     def info(self) -> WorkerInfo:
         """Return the description of this worker that its heartbeats send."""

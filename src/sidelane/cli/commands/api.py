@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sidelane.cli.group_options import SIDELANE, ParentFlags, ReportFile, parent_options, reporting
+from sidelane.cli.group_options import SIDELANE, ChildFlags, ParentFlags, parent_options, reporting
 from sidelane.cli.locate import load_object
-from sidelane.cli.options import LogLevel, Parent, expand_options, level_of
+from sidelane.cli.options import LogLevel, expand_options, level_of
 from sidelane.model.errors import ConfigurationError
 from sidelane.processes.child import exit_with_parent
 from sidelane.processes.group_main import become_parent
@@ -20,9 +20,6 @@ from sidelane.processes.logs import log_to_stderr
 
 if TYPE_CHECKING:
     from sidelane.web.server import ApiServer
-
-LINGER = 2.0
-"""Seconds for which a stopping process answers what still arrives on open connections."""
 
 DEFAULT_OPTIONS = {"timeout_keep_alive": 75, "timeout_graceful_shutdown": 30}
 """Options of uvicorn, in seconds. A proxy keeps idle connections for 60 s. If uvicorn closed them first, requests could be lost."""
@@ -53,10 +50,7 @@ def api(
     ] = None,
     flags: ParentFlags,
     log_level: LogLevel = None,
-    linger: Annotated[float, typer.Option(hidden=True)] = LINGER,
-    file: Annotated[int | None, typer.Option(hidden=True)] = None,
-    parent: Parent = None,
-    report: ReportFile = None,
+    child: ChildFlags,
 ) -> None:
     """Serve an application by uvicorn, until a signal stops it.
 
@@ -66,7 +60,7 @@ def api(
     """
     level = level_of(log_level)
     options = _server_options(option or [])  # so that an error is reported once, not by each process
-    if file is None:
+    if child.file is None:
         command = [*SIDELANE, "api", application, "--log-level", level]
         command += [part for each in option or [] for part in ("--option", each)]
         become_parent(
@@ -83,13 +77,13 @@ def api(
         )
     from sidelane.web.server import ApiServer
 
-    exit_with_parent(parent)
-    log_to_stderr("" if report is None else name, level)
+    exit_with_parent(child.parent)
+    log_to_stderr("" if child.report is None else name, level)
     if level != "DEBUG":
         logging.getLogger("uvicorn.error").setLevel("WARNING")  # each start and stop logs several lines
-    server = ApiServer(load_application(application), linger=linger, **DEFAULT_OPTIONS | options)
+    server = ApiServer(load_application(application), linger=child.linger, **DEFAULT_OPTIONS | options)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(_serve(server, socket.socket(fileno=file), report))
+        runner.run(_serve(server, socket.socket(fileno=child.file), child.report))
 
 
 async def _serve(server: "ApiServer", listener: socket.socket, report_file: int | None) -> None:

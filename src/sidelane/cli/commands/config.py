@@ -6,9 +6,9 @@ from rich.text import Text
 
 from sidelane.cli.locate import load_lane
 from sidelane.cli.options import AsJson, LaneName
-from sidelane.cli.output.console import output, print_json, stderr, write
+from sidelane.cli.output.console import output, print_json, stderr, warning, write
 from sidelane.cli.output.tables import Columns, fit_table
-from sidelane.configuration import PREFIX, Configuration, load_settings
+from sidelane.configuration import PREFIX, Configuration, load_settings, misspelled_variables
 from sidelane.model.settings import Settings
 from sidelane.stores.factory import MASK, redact_url
 
@@ -29,6 +29,8 @@ def config(*, as_json: AsJson = False, lane: LaneName = None) -> None:
         f"Set them as {PREFIX}<SETTING> in the environment, or under [tool.sidelane] in {configuration.root / FILE}.",
         style="dim",
     )
+    for name, setting in misspelled_variables().items():
+        stderr().print(warning(f"{name} has no effect, because there is no such setting; did you mean {setting}?"))
 
 
 def _document(configuration: Configuration) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def list_(
         print_json([limit_document(each) for each in found[:limit]])
         return
     if not found:
-        stderr().print(f"No matching limit is in use in {redact_url(settings.store)}.", style="dim")
+        which = "No matching limit" if name else "No limit"
+        stderr().print(f"{which} is in use in {redact_url(settings.store)}.", style="dim")
         return
     console = output()
     write(console, fit_table(console, COLUMNS, [_row(each) for each in found[:limit]]))

@@ -9,12 +9,11 @@ from typing import Annotated
 import typer
 
 from sidelane.app import Sidelane
-from sidelane.cli.group_options import SIDELANE, ParentFlags, ReportFile, parent_options, reporting
+from sidelane.cli.group_options import SIDELANE, ChildFlags, ParentFlags, parent_options, reporting
 from sidelane.cli.locate import load_lane
 from sidelane.cli.options import (
     Concurrency,
     LogLevel,
-    Parent,
     QueueSlots,
     Slots,
     Strict,
@@ -40,54 +39,59 @@ from sidelane.worker.worker import Worker
 
 logger = logging.getLogger(__name__)
 
+Name = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Name of this worker in logs and lists. Default: worker-PID@HOST.", show_default=False
+    ),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=256,
+        metavar="N",
+        help="Number of processes, named NAME-1@HOST and so on, under a parent process.",
+        show_default=False,
+    ),
+]
+MaxJobs = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Replace a process after this many jobs.", show_default=False)
+]
 Development = Annotated[bool, typer.Option("--development", hidden=True)]
 """`sidelane dev` started it and prefixes each line with the worker name. The log has the start and the end of each job instead."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """Command-line options of a worker."""
+@dataclass(frozen=True, kw_only=True)
+class WorkerFlags:
+    """Options of one worker process."""
 
-    queues: Slots | None
-    strict: bool
-    name: str
-    concurrency: int | None
-    log_jobs: bool
-    report_file: int | None
+    queues: QueueSlots = None
+    strict: Strict = False
+    name: Name = None
+    concurrency: Concurrency = None
+    development: Development = False
+
+    @property
+    def worker_name(self) -> str:
+        return self.name or f"worker-{os.getpid()}@{socket.gethostname()}"
+
+    @property
+    def slots(self) -> Slots | None:
+        """Slots by queue. Raises `typer.BadParameter`."""
+        return slots_by_queue(self.queues)
 
 
 @expand_options
 def worker(
     *,
     lane: WorkersLane = None,
-    queues: QueueSlots = None,
-    strict: Strict = False,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Name of this worker in logs and lists. Default: worker-PID@HOST.", show_default=False
-        ),
-    ] = None,
-    concurrency: Concurrency = None,
+    options: WorkerFlags,
     log_level: LogLevel = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=256,
-            metavar="N",
-            help="Number of processes, named NAME-1@HOST and so on, under a parent process.",
-            show_default=False,
-        ),
-    ] = None,
-    max_jobs: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Replace a process after this many jobs.", show_default=False),
-    ] = None,
+    processes: Processes = None,
+    max_jobs: MaxJobs = None,
     flags: ParentFlags,
-    parent: Parent = None,
-    report: ReportFile = None,
-    development: Development = False,
+    child: ChildFlags,
     ctx: typer.Context,
 ) -> None:
     """Run jobs until a signal stops the worker.
@@ -99,57 +103,44 @@ def worker(
     SIGHUP replaces all of them, e.g. after a deploy.
     """
     level = level_of(log_level)
-    slots = slots_by_queue(queues)  # so that an error is reported once, not by each process
-    if report is None and (processes or max_jobs or flags.need_parent):
-        common = ["worker", *([lane] if lane else []), *worker_arguments(level, queues, concurrency, strict=strict)]
+    slots = options.slots  # so that an error is reported once, not by each process
+    if child.report is None and (processes is not None or max_jobs or flags.need_parent):
+        command = [*SIDELANE, "worker", *([lane] if lane else [])]
+        command += worker_arguments(level, options.queues, options.concurrency, strict=options.strict)
+        count = 1 if processes is None else processes
+        name = options.name or "worker"
         become_parent(
-            parent_options(
-                "worker",
-                name or "worker",
-                [*SIDELANE, *common],
-                flags,
-                processes=1 if processes is None else processes,
-                max_jobs=max_jobs,
-                log_level=level,
-            )
+            parent_options("worker", name, command, flags, processes=count, max_jobs=max_jobs, log_level=level)
         )
-    options = WorkerOptions(
-        queues=slots,
-        strict=strict,
-        name=name or f"worker-{os.getpid()}@{socket.gethostname()}",
-        concurrency=concurrency,
-        log_jobs=development,
-        report_file=report,
-    )
-    exit_with_parent(parent)
-    log_to_stderr("" if development else options.name, level)
+    exit_with_parent(child.parent)
+    log_to_stderr("" if options.development else options.worker_name, level)
     loaded = load_lane(lane)
     debug = bool(ctx.find_root().params.get("debug"))
-    run_and_exit(lambda: _run(loaded, options), debug=debug)
+    run_and_exit(lambda: _run(loaded, options, slots, child.report), debug=debug)
 
 
-async def _run(lane: Sidelane, options: WorkerOptions) -> None:
+async def _run(lane: Sidelane, options: WorkerFlags, slots: Slots | None, report_file: int | None) -> None:
     async with lane.open():
         worker = lane.worker(
-            name=options.name,
-            queues=options.queues,
-            concurrency=options.concurrency or _total_slots(lane, options.queues),
+            name=options.worker_name,
+            queues=slots,
+            concurrency=options.concurrency or _total_slots(lane, slots),
             exit_when_stuck=True,
             strict=options.strict,
         )
-        if options.log_jobs:
+        if options.development:
             worker.log_jobs()
         facts = {
-            "store": redact_url(lane.settings.store), "queues": _queues(worker, options), "tasks": task_names(worker),
+            "store": redact_url(lane.settings.store), "queues": _queues(worker, strict=options.strict), "tasks": task_names(worker),
             "consumers": ", ".join(f"{consumer.name} ({consumer.endpoint})" for consumer in lane.consumers),
             "replies": ", ".join(sorted({str(endpoint) for endpoint in _replies_from(lane)})),
         }  # fmt: skip
-        async with reporting(options.report_file, lambda: _report(worker), lambda *lost: _report_lost(lane, *lost)):
+        async with reporting(report_file, lambda: _report(worker), lambda *lost: _report_lost(lane, *lost)):
             await run_worker(worker, {name: value for name, value in facts.items() if value})
 
 
 async def _report_lost(lane: Sidelane, worker: str, reason: str) -> None:
-    """Tell the store that the process of another worker died."""
+    """Report to the store that the process of another worker died."""
     try:
         await report_worker_exit(lane.client.store, worker, reason, lease=lane.settings.lease_duration)
     except StoreError as error:
@@ -178,10 +169,10 @@ def _replies_from(lane: Sidelane) -> list[Endpoint]:
     return [endpoint for endpoint in endpoints if endpoint is not None]
 
 
-def _queues(worker: Worker, options: WorkerOptions) -> str:
+def _queues(worker: Worker, *, strict: bool) -> str:
     info = worker.info()
     queues = (
         name if slots == info.slots else f"{name} ({slots} at once)"
         for name, slots in without_internal(info.queues).items()
     )
-    return ", ".join(queues) + ("; strict order" if options.strict else "")
+    return ", ".join(queues) + ("; strict order" if strict else "")
