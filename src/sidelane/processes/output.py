@@ -1,6 +1,6 @@
 """Output pipe of a process under supervisord, which stays usable if supervisord or the parent of the group is killed.
 
-Without a reader, each write would fail with EPIPE. A task that prints would then fail, though its worker only has to finish its jobs.
+Without a reader, each write fails with EPIPE. So a task that prints would fail, though its worker should finish its jobs.
 """
 
 import contextlib
