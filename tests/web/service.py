@@ -126,6 +126,7 @@ def make_service(
     app.add_exception_handler(SidelaneError, problem_handler)
     app.include_router(jobs.router, prefix="/jobs")
     app.include_router(jobs.batches, prefix="/batches")
+    app.include_router(jobs.health, prefix="/health")
     service = Service(lane, jobs, app, pace)
     _register_tasks(service)
     _register_failing_tasks(service)

@@ -21,6 +21,7 @@ from sidelane.web.checked_route import check_headers, checked_route
 from sidelane.web.completion_routes import completion_router
 from sidelane.web.documents import JobDocument
 from sidelane.web.file_routes import file_router
+from sidelane.web.health import health_router
 from sidelane.web.job_responses import JobResponses, retry_after
 from sidelane.web.openapi import Responses
 from sidelane.web.origin import ANY, AllowedOrigins
@@ -40,6 +41,7 @@ class Jobs:
         app.include_router(jobs.router, prefix="/jobs")
         app.include_router(jobs.batches, prefix="/batches")  # needed by `respond.many`
         app.include_router(jobs.files, prefix="/files")  # needed by signed URLs of files in a folder
+        app.include_router(jobs.health, prefix="/health")  # for load balancers and orchestrators
         uploads = APIRouter(route_class=jobs.route)  # checks user and headers before it reads a request's body
 
         @app.post("/chat", responses=jobs.responses(answer))
@@ -81,6 +83,7 @@ class Jobs:
         self.router = _job_router(self._route_name, lambda: self.job_responses, self._viewer, origins)
         self.router.include_router(completion_router(lane))
         self.files = file_router(lambda: self._lane.files)
+        self.health = health_router(lambda: self._lane.client.store)
         self.batches = batch_router(self._batch_route_name, lambda: self.batch_responses, self._viewer)
 
     def responses(self, task: Task[..., Any, Any], *, many: bool = False) -> Responses:

@@ -46,7 +46,7 @@ class ServerShutdown:
         polling = None if event is None else loop.create_task(_poll(event, future))
         try:
             self.listen()
-            if self._stopping():
+            if self.stopping:
                 _finish(future)
             yield future
         finally:
@@ -70,8 +70,9 @@ class ServerShutdown:
                 signal.signal(number, self._handlers[number])
                 self._received = None  # that was for another server
 
-    def _stopping(self) -> bool:
-        """Return whether the server that runs now has received a signal. A server removes its handlers when it has stopped."""
+    @property
+    def stopping(self) -> bool:
+        """Whether the server that runs now has received a signal. A server removes its handlers when it has stopped."""
         number = self._received
         return number is not None and signal.getsignal(number) is self._handlers[number]
 

@@ -1,0 +1,207 @@
+"""The parent process of a group as a program: control socket, health, systemd, signals, and the end of its own parent."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidelane.processes.control import MAX_REQUEST_SIZE, call
+from sidelane.processes.exit_code import Exit
+from sidelane.processes.group_main import VARIABLE, ParentOptions
+from tests.contract.servers import free_port
+from tests.processes.test_group import TIMEOUT, options
+from tests.system.processes import ROOT, alive
+from tests.system.waiting import until
+
+
+class Parent:
+    """A parent process of a test, and its control socket."""
+
+    def __init__(self, process: asyncio.subprocess.Process, control: Path) -> None:
+        self.process = process
+        self.control = control
+
+    def call(self, **request: Any) -> list[dict[str, Any]]:
+        return list(call(self.control, request, timeout=TIMEOUT))
+
+    @property
+    def status(self) -> dict[str, Any]:
+        with suppress(OSError):
+            return self.call(command="status")[0]
+        return {}
+
+    @property
+    def pids(self) -> set[int]:
+        return {process["pid"] for process in self.status.get("processes", [])}
+
+    async def ready(self) -> None:
+        await until(lambda: self.status.get("state") == "ready", "all processes are ready", within=TIMEOUT)
+
+    async def end(self) -> int:
+        return await asyncio.wait_for(self.process.wait(), TIMEOUT)
+
+
+@asynccontextmanager
+async def parent(folder: Path, *, environment: dict[str, str] | None = None, **changes: Any) -> AsyncIterator[Parent]:
+    control = folder / "g.sock"
+    chosen = ParentOptions(**{"group": options(processes=2), "control": str(control), **changes})
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "sidelane.processes.group_main", "g",
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), VARIABLE: json.dumps(asdict(chosen)), **(environment or {})},
+    )  # fmt: skip
+    try:
+        yield Parent(process, control)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await asyncio.wait_for(process.wait(), TIMEOUT)
+
+
+async def test_control_socket_scales_restarts_and_reports(tmp_path: Path) -> None:
+    async with parent(tmp_path) as group:
+        await group.ready()
+        assert (group.status["name"], group.status["kind"], group.status["pid"]) == ("g", "worker", group.process.pid)
+        before = group.pids
+        assert await asyncio.to_thread(group.call, command="scale", processes=3) != []
+        assert len(group.pids) == 3
+        answers = await asyncio.to_thread(group.call, command="restart")
+        assert answers[-1] == {"done": True}
+        await until(lambda: not group.pids & before, "the old processes have ended", within=TIMEOUT)
+
+
+async def test_control_socket_is_for_its_owner_and_disappears_with_the_parent(tmp_path: Path) -> None:
+    async with parent(tmp_path) as group:
+        await group.ready()
+        assert stat.S_IMODE(group.control.stat().st_mode) == 0o600
+        group.process.terminate()
+        assert await group.end() == 0
+    assert not group.control.exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"status\n", b"[]\n", b"\xff\n", b"[" * 10_000 + b"\n", b'"' + b"x" * MAX_REQUEST_SIZE + b'"\n', b"\n"],
+    ids=["no JSON", "no object", "no UTF-8", "deep", "long", "empty"],
+)
+async def test_control_socket_answers_a_malformed_request_with_an_error(tmp_path: Path, line: bytes) -> None:
+    async with parent(tmp_path) as group:
+        await group.ready()
+        reader, writer = await asyncio.open_unix_connection(group.control)
+        writer.write(line)
+        answer = json.loads(await asyncio.wait_for(reader.readline(), TIMEOUT))
+        writer.close()
+        assert "not a JSON object" in answer["error"]
+        assert group.status["state"] == "ready"
+
+
+@pytest.mark.parametrize("request_", [{"command": "stop"}, {"command": "scale", "processes": -1}, {"command": "scale"}])
+async def test_unknown_command_is_refused_with_the_known_ones(tmp_path: Path, request_: dict[str, Any]) -> None:
+    async with parent(tmp_path) as group:
+        await group.ready()
+        (answer,) = group.call(**request_)
+        assert "Commands: status, restart, scale" in answer["error"]
+
+
+async def test_hangup_replaces_the_processes(tmp_path: Path) -> None:
+    async with parent(tmp_path) as group:
+        await group.ready()
+        before = group.pids
+        group.process.send_signal(signal.SIGHUP)
+        await until(lambda: len(group.pids) == 2 and not group.pids & before, "replaced", within=TIMEOUT)
+
+
+async def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    async with parent(tmp_path) as group:
+        await group.ready()
+        children = group.pids
+        group.process.kill()
+        await group.end()
+        await until(lambda: not any(map(alive, children)), "the processes have ended", within=TIMEOUT)
+    async with parent(tmp_path) as successor:
+        await successor.ready()  # in place of the socket that was left
+
+
+async def test_port_in_use_is_a_configuration_error_that_names_its_holder(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        async with parent(tmp_path, listen=holder.getsockname()[:2]) as group:
+            assert await group.end() == Exit.CONFIGURATION
+    assert f"(PID {os.getpid()}) uses it" in capfd.readouterr().err
+
+
+async def test_health_port_in_use_is_a_configuration_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        async with parent(tmp_path, health=holder.getsockname()[:2]) as group:
+            assert await group.end() == Exit.CONFIGURATION
+
+
+async def test_parent_of_a_supervisor_waits_for_a_port_that_is_being_released(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        address = holder.getsockname()[:2]
+        async with parent(tmp_path, listen=address, with_supervisor=True) as group:
+            await until(lambda: group.process.returncode is None, "it runs")
+            holder.close()
+            await group.ready()
+
+
+async def test_health_port_is_not_ready_before_the_processes_are(tmp_path: Path) -> None:
+    port = free_port()
+    chosen = options("never-ready", processes=1)
+    async with parent(tmp_path, group=chosen, health=("127.0.0.1", port)) as group:
+        await until(lambda: group.pids, "a process runs", within=TIMEOUT)
+        assert (await get(port, "/health/live"), await get(port, "/health/ready")) == (200, 503)
+
+
+@pytest.mark.parametrize(
+    "data", [b"\r\n\r\n", b"GET\r\n\r\n", b"x" * 100_000, b"GET /health HTTP/1.1\r\n" * 5_000], ids=len
+)
+async def test_health_port_survives_requests_that_are_none(tmp_path: Path, data: bytes) -> None:
+    port = free_port()
+    async with parent(tmp_path, health=("127.0.0.1", port)) as group:
+        await group.ready()
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(data)
+            await writer.drain()
+            writer.close()
+        assert await get(port, "/health/ready") == 200
+
+
+async def test_systemd_is_notified_of_readiness_the_watchdog_and_the_stop(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(TIMEOUT)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+        async with parent(tmp_path, environment=environment) as group:
+            for state in (b"READY=1", b"WATCHDOG=1"):
+                await received(manager, state)
+            group.process.terminate()
+            await received(manager, b"STOPPING=1")
+            assert await group.end() == 0
+
+
+async def received(manager: socket.socket, state: bytes) -> None:
+    """Wait until systemd has received a state, after others perhaps. Raises TimeoutError."""
+    async with asyncio.timeout(TIMEOUT):
+        while await asyncio.to_thread(manager.recv, 100) != state:
+            pass
+
+
+async def get(port: int, path: str) -> int:
+    """Return the status of an answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+    status = int((await asyncio.wait_for(reader.readline(), TIMEOUT)).split()[1])
+    writer.close()
+    return status
