@@ -138,6 +138,8 @@ class _Parent:
         self._group.stop(number)
 
     def _restart(self) -> None:
+        if self._group.stopping:  # the kernel also sends SIGHUP, to a stopped process whose session has ended
+            return
         task = asyncio.create_task(self._log_restart())
         self._restarting.add(task)
         task.add_done_callback(self._restarting.discard)
