@@ -32,7 +32,7 @@ def test_a_process_that_nobody_has_waited_for_has_ended() -> None:
 
 
 def test_largest_memory_is_that_of_a_child_process_that_uses_more() -> None:
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = b'x' * 80_000_000; print(1); input()'])"
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = bytes([1]) * 80_000_000; print(1); input()'])"
     command = [sys.executable, "-u", "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
