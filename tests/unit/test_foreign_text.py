@@ -2,6 +2,7 @@
 
 import base64
 import gc
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
