@@ -50,6 +50,7 @@ def run_foreground(up: Up, state: StateDirectory, show: Show, progress: Progress
             up.write(output.paths)
             process = start_supervisor(state, foreground=True)
             assert process is not None  # noqa: S101 - in the foreground it is always returned
+            output.start()  # after the supervisor, because a process with threads should not fork
             try:
                 well = _run_until_stopped(up, state, process, progress, timeout)
             finally:
@@ -119,12 +120,16 @@ class Output:
             # open for writing too, so that the pipe does not end while no program has it open
             descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             self._selector.register(descriptor, selectors.EVENT_READ, (name, bytearray()))
-        self._thread.start()
         return self
+
+    def start(self) -> None:
+        """Start to show what the programs write."""
+        self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         for key in list(self._selector.get_map().values()):
             os.close(key.fd)
         self._selector.close()

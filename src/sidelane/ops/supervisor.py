@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 from sidelane.model.errors import ConfigurationError, MissingExtra, NoSupervisor, SupervisorError
 from sidelane.ops.programs import Program
 from sidelane.ops.state import MARKER, StateDirectory
+from sidelane.processes.child import signal_on_parent_exit
 from sidelane.processes.exit_code import Exit
 
 RPC_TIMEOUT = 5.0
@@ -193,6 +195,7 @@ def start_supervisor(state: StateDirectory, *, foreground: bool = False) -> "sub
     if foreground:
         return subprocess.Popen(  # noqa: S603 - no text of others is in it
             [*command, "--nodaemon"], cwd=state.path, env=environment, stdin=subprocess.DEVNULL, text=True,
+            preexec_fn=lambda: signal_on_parent_exit(signal.SIGTERM),  # noqa: PLW1509 - no other thread runs yet
         )  # fmt: skip
     try:
         done = subprocess.run(  # noqa: S603 - no text of others is in it

@@ -25,6 +25,7 @@ from sidelane.processes.group import GroupOptions, ProcessGroup, RestartFailed
 from sidelane.processes.health import serve_health
 from sidelane.processes.listen import format_address, open_listener
 from sidelane.processes.logs import log_to_stderr
+from sidelane.processes.output import OutputPipe
 from sidelane.processes.ready_check import ReadyCheck
 
 BIND_TIMEOUT = 10.0
@@ -79,7 +80,7 @@ async def _run(options: ParentOptions) -> int:
         if listener is not None:
             stack.enter_context(listener)
         group = ProcessGroup(options.group, host=socket.gethostname(), listener=listener)
-        parent = _Parent(group)
+        parent = _Parent(group, OutputPipe())
         if options.health is not None:
             await stack.enter_async_context(serve_health(open_listener(*options.health), group.health))
         if options.control is not None:
@@ -95,8 +96,10 @@ async def _run(options: ParentOptions) -> int:
 class _Parent:
     """Signals and control commands of a group."""
 
-    def __init__(self, group: ProcessGroup) -> None:
+    def __init__(self, group: ProcessGroup, output: OutputPipe) -> None:
         self._group = group
+        self._output = output
+        self._starter = os.getppid()
         self._restarting: set[asyncio.Task[None]] = set()
 
     def handle_signals(self) -> None:
@@ -130,9 +133,13 @@ class _Parent:
 
     def _stop(self, number: int) -> None:
         systemd.notify(systemd.STOPPING)
+        if os.getppid() != self._starter:
+            self._output.discard()  # supervisord was killed, and read it until then
         self._group.stop(number)
 
     def _restart(self) -> None:
+        if self._group.stopping:  # the kernel also sends SIGHUP, to a stopped process whose session has ended
+            return
         task = asyncio.create_task(self._log_restart())
         self._restarting.add(task)
         task.add_done_callback(self._restarting.discard)
