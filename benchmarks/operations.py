@@ -142,7 +142,9 @@ class Service:
 def service(redis: bool) -> Iterator[Service]:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name).resolve()
-        store = stack.enter_context(running_server(folder / "server")).url if redis else f"sqlite:///{folder / 'jobs.db'}"
+        store = (
+            stack.enter_context(running_server(folder / "server")).url if redis else f"sqlite:///{folder / 'jobs.db'}"
+        )
         made = Service(folder, store)
         try:
             yield made

@@ -49,6 +49,9 @@ def test_size_and_jobs_are_shown(driver: StoreDriver, sidelane: Command) -> None
     assert document["jobs"] == {"queued": 1, "running": 1, "finished": 1, "failed": 1}
     assert document["kind"] == "SQLite"
     assert document["bytes_per_job"] * 3 <= document["size"]
+    per_day = 2 / 60 * 86_400  # two jobs have started in the last minute
+    assert document["bytes_per_job"] * per_day * 0.5 < document["daily_growth"] <= document["bytes_per_job"] * per_day
+    assert "a day at the present rate" in shown.stdout
     assert document["files"][0] == driver.url.removeprefix("sqlite:///")
 
 

@@ -4,7 +4,8 @@ import asyncio
 import json
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import apsw
@@ -68,6 +69,25 @@ async def empty(store: Store, ids: list[str]) -> None:
     assert all(await store.remove(ids))
 
 
+@asynccontextmanager
+async def submitting(path: Path) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """Run a process that submits jobs. The function waits for the next acknowledged job and returns its number."""
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WRITER, f"sqlite:///{path}", stdout=asyncio.subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    lines = writer.stdout
+
+    async def acknowledge() -> int:
+        return int(await lines.readline())
+
+    try:
+        yield acknowledge
+    finally:
+        writer.kill()
+        await writer.wait()
+
+
 async def jobs_in(copy: Path) -> list[str]:
     """Open a copy as a store, and return the ids of its jobs."""
     store = await open_store(f"sqlite:///{copy}")
@@ -82,25 +102,31 @@ async def test_copy_has_every_job_that_was_acknowledged_before_the_backup_began(
     store: Store, path: Path, tmp_path: Path
 ) -> None:
     acknowledged = await fill(store, 2000)
-    writer = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WRITER, f"sqlite:///{path}", stdout=asyncio.subprocess.PIPE
-    )
-    assert writer.stdout is not None
-    try:
+    async with submitting(path) as acknowledge:
         # submits of the first 2,000 ids find the jobs that exist
-        while (last := int(await writer.stdout.readline())) < len(acknowledged) + 20:
+        while (last := await acknowledge()) < len(acknowledged) + 20:
             pass
         for copy in (tmp_path / "first.db", tmp_path / "second.db"):
             before = last
             backing_up = asyncio.create_task(store.backup(str(copy)))
             while not backing_up.done():
-                last = int(await writer.stdout.readline())  # the writer goes on meanwhile
+                last = await acknowledge()  # the writer goes on meanwhile
             await backing_up
             assert last > before
             assert (await jobs_in(copy))[: before + 1] == [f"job-{number}" for number in range(before + 1)]
-    finally:
-        writer.kill()
-        await writer.wait()
+
+
+async def test_a_writer_goes_on_after_a_vacuum_and_loses_nothing(store: Store, path: Path) -> None:
+    other = [f"other-{number}" for number in range(1000)]
+    await store.submit([JobSpec(id=each, task="t", arguments=TEXT) for each in other])
+    await empty(store, other)
+    async with submitting(path) as acknowledge:
+        before = await acknowledge()
+        await store.vacuum()
+        while (last := await acknowledge()) < before + 50:
+            pass
+    found = await store.get([f"job-{number}" for number in range(last + 1)])
+    assert all(isinstance(each, JobRecord) for each in found)
 
 
 async def test_backup_takes_a_snapshot_that_later_writes_do_not_change(store: Store, tmp_path: Path) -> None:

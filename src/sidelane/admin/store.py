@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidelane.model.durations import DAY
 from sidelane.model.store_info import StoreInfo
 from sidelane.stores.contract import Store
 
@@ -18,6 +19,13 @@ class StoreState:
     durability_warnings: tuple[str, ...]
     queued: int
     running: int
+    rate: float  # job starts per second in about the last minute
+
+    @property
+    def daily_growth(self) -> int | None:
+        """Bytes that the jobs of a day take at the present rate, or None without a job. They are freed after their retention."""
+        per_job = self.info.bytes_per_job
+        return None if per_job is None else round(per_job * self.rate * DAY)
 
     @property
     def finished(self) -> int:
@@ -42,6 +50,7 @@ class StoreState:
                 "failed": info.failed,
             },
             "bytes_per_job": info.bytes_per_job,
+            "daily_growth": self.daily_growth,
             "files": list(info.files),
             "details": dict(info.details),
         }
@@ -66,6 +75,7 @@ async def store_state(store: Store) -> StoreState:
         durability_warnings=tuple(store.durability_warnings),
         queued=sum(queue.queued for queue in queues),
         running=sum(queue.running for queue in queues),
+        rate=sum(queue.rate for queue in queues),
     )
 
 

@@ -116,8 +116,9 @@ def _configuration(configuration: Configuration, service: _Service) -> Iterator[
         text = f"{name} has no effect, because there is no such setting."
         yield warning("configuration", text, f"Write {setting} instead, or remove it.")
     if not misspelled:
-        chosen = sum(origin != "default" for origin in configuration.origins.values())
-        yield ok("configuration", f"The settings are valid ({chosen} differ from the defaults).")
+        chosen = [name for name, origin in configuration.origins.items() if origin != "default"]
+        differing = f"; not the defaults: {', '.join(chosen)}" if chosen else ""
+        yield ok("configuration", f"The settings are valid{differing}.")
 
 
 def _lane(lane: Sidelane | None, lane_error: str, settings: Settings, service: _Service) -> Iterator[Found]:

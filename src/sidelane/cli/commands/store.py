@@ -117,6 +117,7 @@ def _facts(state: StoreState) -> list[tuple[str, str]]:
         ("size", "unknown" if info.size is None else f"{size_text(info.size)}{free}{most}"),
         ("jobs", f"{info.jobs:,}: {state.queued:,} queued, {state.running:,} running, {state.finished:,} finished"),
         ("failed", f"{info.failed:,} of the finished ones"),
+        ("growth", f"{size_text(growth)} a day at the present rate" if (growth := state.daily_growth) else ""),
         ("per job", "" if per_job is None else f"{size_text(per_job)} on average"),
         *((name, size_text(value) if isinstance(value, int) else value) for name, value in info.details.items()),
         *((("files", ", ".join(Path(each).name for each in info.files)),) if info.files else ()),
