@@ -47,6 +47,17 @@ async def pay() -> None: ...
 """
 
 
+@pytest.fixture(autouse=True)
+def modules(project: Project) -> Iterator[None]:
+    """Unload the project's modules after each test."""
+    before, path = set(sys.modules), list(sys.path)
+    yield
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in {"shop", "contradictory", "callers"}:
+            del sys.modules[name]
+    sys.path[:] = path
+
+
 @pytest.fixture(params=EVERY_KIND)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningServer]:
     folder = tmp_path / "server"
