@@ -70,6 +70,9 @@ concurrency = 200
 {limits}
 """
 
+MANAGERS = ("parent of api", "parent of chat", "supervisord")
+ROLES = ("worker", "API process", *MANAGERS)
+
 SIDELANE = [sys.executable, "-P", "-m", "sidelane.cli"]
 
 TIMEOUT = 60.0
@@ -105,18 +108,18 @@ class Service:
 
     def processes(self) -> dict[str, list[psutil.Process]]:
         """Return all processes of the service by role: supervisord, the parents, and those that work."""
-        roles: dict[str, list[psutil.Process]] = {"supervisord": [], "api": [], "chat": [], "workers": []}
+        roles: dict[str, list[psutil.Process]] = {role: [] for role in ROLES}
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.cwd() != str(self.folder) or process.pid == os.getpid():
-                    continue
-                line = process.cmdline()
-                if any("supervisord" in part for part in line):
+                line, folder = process.cmdline(), process.cwd()
+                if folder == str(self.folder / ".sidelane"):
                     roles["supervisord"].append(process)
+                elif folder != str(self.folder):
+                    continue
                 elif "sidelane.processes.group_main" in line:
-                    roles[line[-1]].append(process)
+                    roles[f"parent of {line[-1]}"].append(process)
                 elif "--report" in line:
-                    roles["workers"].append(process)
+                    roles["worker" if "worker" in line else "API process"].append(process)
         return roles
 
     def leftovers(self) -> str:
@@ -142,6 +145,7 @@ class Service:
 def service(redis: bool) -> Iterator[Service]:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name).resolve()
+        folder.joinpath("server").mkdir()
         store = (
             stack.enter_context(running_server(folder / "server")).url if redis else f"sqlite:///{folder / 'jobs.db'}"
         )
@@ -158,7 +162,8 @@ class Load:
     def __init__(self, url: str) -> None:
         self.answers: Counter[str] = Counter()
         self.jobs: list[str] = []
-        self._url = url
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        self._client = httpx2.AsyncClient(base_url=url, limits=limits, timeout=TIMEOUT, trust_env=False)
         self._running: set[asyncio.Task[None]] = set()
 
     async def repeat(self, rate: float, method: str, path: str) -> None:
@@ -173,8 +178,7 @@ class Load:
 
     async def _request(self, method: str, path: str) -> None:
         try:
-            async with httpx2.AsyncClient(base_url=self._url, timeout=TIMEOUT, trust_env=False) as client:
-                answer = await client.request(method, path)
+            answer = await self._client.request(method, path)
             if answer.status_code == 202:
                 self.jobs.append(answer.json()["id"])
             self.answers[str(answer.status_code)] += 1
@@ -183,6 +187,7 @@ class Load:
 
     async def finish(self) -> None:
         await asyncio.gather(*self._running)
+        await self._client.aclose()
 
 
 @asynccontextmanager
@@ -260,7 +265,7 @@ async def kills(made: Service) -> None:
     watching = asyncio.create_task(watch())
     async with load(made, jobs=20, seconds=1, light=20) as requests:
         await asyncio.sleep(5)
-        for role in ("workers", "chat", "api", "workers", "supervisord"):
+        for role in ROLES:
             before = made.processes()[role]
             os.kill(before[-1].pid, signal.SIGKILL)
             if role == "supervisord":
@@ -272,9 +277,7 @@ async def kills(made: Service) -> None:
     await watching
     print("kills:", describe(requests.jobs, await ended(made, requests.jobs)))
     print(f"kills: answers {dict(requests.answers)}")
-    print(
-        f"kills: never more than {most['supervisord']} supervisord, {most['api']} API and {most['chat']} worker parents"
-    )
+    print(f"kills: never more at a time than {', '.join(f'{most[role]} {role}' for role in MANAGERS)}")
 
 
 async def restart(made: Service) -> None:
@@ -297,7 +300,7 @@ async def idle(made: Service) -> None:
     made.run("up")
     await asyncio.sleep(10)
     found = made.processes()
-    managers = [process for role in ("supervisord", "api", "chat") for process in found[role]]
+    managers = [process for role in MANAGERS for process in found[role]]
     before = [sum(process.cpu_times()[:2]) for process in managers]
     await asyncio.sleep(30)
     seconds = sum(sum(process.cpu_times()[:2]) for process in managers) - sum(before)

@@ -92,13 +92,12 @@ class ProcessGroup:
         self._replace_after = -math.inf  # the next replacement of a process over its limits
         self._was_ready = False
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._lost: list[
-            dict[str, str]
-        ] = []  # workers that died, which the next ready process should report to the store
+        self._lost: list[dict[str, str]] = []  # workers that died, for a ready process to report to the store
         self._started = time.time()
         self._restarts = 0
         self._last_exit: dict[str, Any] | None = None
-        self._error: str | None = None
+        self._error: str | None = None  # why processes are missing
+        self._restart_error: str | None = None  # why the last restart or replacement failed
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
         """Run until stopped or given up, and return the exit status. `on_ready` is called when all processes are ready."""
@@ -132,7 +131,7 @@ class ProcessGroup:
                     yield f"replacing {member.name}"
                     new = await self._replace(member)
                     yield f"{new.name} is ready; {member.name} finishes its work"
-        self._error = None
+        self._restart_error = None
 
     async def scale(self, processes: int) -> AsyncIterator[str]:
         """Change the number of processes. Yields progress until the new ones are ready."""
@@ -159,9 +158,9 @@ class ProcessGroup:
     def document(self) -> dict[str, Any]:
         """Return the state of the group and of each process."""
         return {
-            "name": self.name, "kind": self._options.kind, "started": self._started, "state": self._state, "error": self._error,
-            "target": self._target, "restarts": self._restarts, "last_exit": self._last_exit,
-            "processes": [member.document() for member in self._members],
+            "name": self.name, "kind": self._options.kind, "started": self._started, "state": self._state,
+            "error": self._error or self._restart_error, "target": self._target, "restarts": self._restarts,
+            "last_exit": self._last_exit, "processes": [member.document() for member in self._members],
         }  # fmt: skip
 
     def health(self) -> Health:
@@ -186,9 +185,10 @@ class ProcessGroup:
     async def _watch(self, on_ready: Callable[[], None]) -> None:
         for tick in itertools.count():
             self._start_missing()
-            if not self._was_ready and self._state == "ready":
+            if self._state == "ready":
+                if not self._was_ready:
+                    on_ready()
                 self._was_ready, self._error = True, None
-                on_ready()
             if tick % SAMPLES_PER_TICK == 0:
                 for member in self._members:
                     member.sample()
@@ -318,8 +318,8 @@ class ProcessGroup:
             if new.is_replacement:
                 new.draining = True
                 new.kill()
-            self._error = f"{new.name}, which should replace {member.name}, {problem}"
-            raise RestartFailed(f"{self._error}. The other processes keep running. See the log.")
+            self._restart_error = f"{new.name}, which should replace {member.name}, {problem}"
+            raise RestartFailed(f"{self._restart_error}. The other processes keep running. See the log.")
         new.is_replacement = False
         self._drain(member)
         return new
