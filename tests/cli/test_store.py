@@ -152,3 +152,20 @@ def test_a_server_needs_no_vacuum_and_is_backed_up_by_its_own_files(
     assert result.exit_code == 1
     assert "BGSAVE" in result.stderr
     assert not (project.folder / "copy.rdb").exists()
+
+
+def test_a_user_of_one_store_alone_sees_its_jobs_but_not_its_share_of_the_memory(
+    server: RunningServer, sidelane: Command
+) -> None:
+    server.start()
+    server.tell("SET", "foreign", "x" * 100_000)
+    rights = ("~{shop}*", "&{shop}*", "+@all", "-@admin", "-@dangerous", "+info")  # as in docs/stores.md
+    server.tell("ACL", "SETUSER", "shop", "on", ">hidden-value", *rights)
+    url = f"redis://shop:hidden-value@127.0.0.1:{server.port}/0?name=shop"
+    StoreDriver(url).submit("a")
+    document = sidelane("store", "show", "--json", "--store", url).json
+    assert document["size"] is None
+    assert document["jobs"]["queued"] == 1
+    shown = sidelane("store", "show", "--store", url)
+    assert "unknown" in shown.stdout
+    assert sidelane("check", "--store", url, env={"SIDELANE_SECRET": "s" * 32}).exit_code == 0
