@@ -23,7 +23,7 @@ BACKUP_STEP = 1024
 LOCK_TIMEOUT = 30.0
 """Seconds that a vacuum waits until no other process writes."""
 
-TEMPORARY_FOLDERS = ("/var/tmp", "/usr/tmp", "/tmp")  # noqa: S108 - where SQLite itself creates the file of a vacuum
+TEMPORARY_FOLDERS = ("/var/tmp", "/usr/tmp", "/tmp")  # noqa: S108 - where SQLite puts a temporary file # nosec B108
 
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 
