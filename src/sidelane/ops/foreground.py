@@ -15,7 +15,7 @@ from sidelane.ops.down import stop_service
 from sidelane.ops.log_files import CHUNK_SIZE, MAX_LINE_SIZE, line_text
 from sidelane.ops.progress import Progress
 from sidelane.ops.state import StateDirectory, end_processes, find_processes
-from sidelane.ops.supervisor import START_TIMEOUT, SupervisorClient, running_supervisor, start_supervisor
+from sidelane.ops.supervisor import START_TIMEOUT, SupervisorClient, running_supervisor, start_in_foreground
 from sidelane.ops.up import POLL_INTERVAL, Up, prepare, repair
 from sidelane.processes.exit_code import describe_exit
 
@@ -48,8 +48,7 @@ def run_foreground(up: Up, state: StateDirectory, show: Show, progress: Progress
         up.check({})
         with Output(state, [each.name for each in up.programs], show) as output:
             up.write(output.paths)
-            process = start_supervisor(state, foreground=True)
-            assert process is not None  # noqa: S101 - in the foreground it is always returned
+            process = start_in_foreground(state)
             output.start()  # after the supervisor, because a process with threads should not fork
             try:
                 well = _run_until_stopped(up, state, process, progress, timeout)
