@@ -219,7 +219,9 @@ def grows_as_its_text_does(read: Callable[[str], Any], shape: Shape) -> bool:
     texts = [shape(MIB >> step) for step in reversed(range(STEPS + 1))]
     times = [math.inf] * len(texts)
     for _ in range(TRIES):
-        for index, text in enumerate(texts):  # in ascending order, so that quadratic time is found before it takes minutes
+        for index, text in enumerate(
+            texts
+        ):  # in ascending order, so that quadratic time is found before it takes minutes
             times[index] = min(times[index], *(taken(read, text) for _ in range(3)))
             if times[index] > ENDLESS:
                 return False

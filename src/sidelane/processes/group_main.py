@@ -66,12 +66,23 @@ def main() -> None:
     log_to_stderr(options.group.name, options.log_level)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    _use_no_threads()
     try:
         status = asyncio.run(_run(options))
     except ConfigurationError as error:
         logger.critical("%s", error)
         status = Exit.CONFIGURATION
     sys.exit(status)
+
+
+def _use_no_threads() -> None:
+    """Wait for processes without a thread for each, as Python does from 3.12 on.
+
+    The kernel tells a child of the death of its parent once for each thread that the child belongs to in turn (prctl(2)). A worker
+    would take the second SIGTERM as the request to release its jobs.
+    """
+    if sys.version_info < (3, 12) and hasattr(os, "pidfd_open"):
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 async def _run(options: ParentOptions) -> int:
