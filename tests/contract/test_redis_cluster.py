@@ -18,12 +18,19 @@ from sidelane.conformance.stores.contention import Contention
 from sidelane.conformance.stores.external_tasks import Dispatching, ExternalJobCancellation, ExternalJobs
 from sidelane.conformance.stores.finishing import AttemptOutcomes, FollowUps
 from sidelane.conformance.stores.fixtures import UrlStoreFactory
+from sidelane.conformance.stores.journals import JournalCaps, JournalConnections, Journals
 from sidelane.conformance.stores.limits_replace import ReplacingLimits
 from sidelane.conformance.stores.notifications import Notifications, SubscriptionWaits
 from sidelane.conformance.stores.queries import JobQueries, QueuePositions, Statistics
 from sidelane.conformance.stores.rates import StartRates
 from sidelane.conformance.stores.removal import NoLeftovers, Removal
 from sidelane.conformance.stores.schedules import ScheduleDefinitions, ScheduleTicks
+from sidelane.conformance.stores.shared_values import (
+    SharedValueConnections,
+    SharedValueHints,
+    SharedValueLists,
+    SharedValues,
+)
 from sidelane.conformance.stores.submitting import Submits, UniqueKeys
 from sidelane.conformance.stores.suite import Conformance
 from sidelane.conformance.stores.tombstones import RemovalFollowUps
@@ -72,9 +79,16 @@ class TestCluster(
     JobQueries,
     QueuePositions,
     Statistics,
+    SharedValues,
+    SharedValueLists,
+    SharedValueHints,
+    Journals,
+    JournalCaps,
     Connections,
     WorkerWakeups,
     ConcurrentCalls,
+    SharedValueConnections,
+    JournalConnections,
     Contention,
 ):
     """Every script, and all that differs in a cluster."""

@@ -25,8 +25,9 @@ from sidelane.conformance.stores.actions import (
 from sidelane.model.errors import StoreMisconfigured, StoreUnavailable
 from sidelane.model.job import JobSpec, Lease, State, Submission
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus, Succeeded
+from sidelane.model.shared_state import JournalAppend, ValueChange
 from sidelane.model.worker import WorkerInfo
-from sidelane.stores.contract import Store, job_topic, queue_topic
+from sidelane.stores.contract import REQUEST_RETENTION, Store, job_topic, queue_topic
 from sidelane.stores.factory import open_store
 from sidelane.stores.redis import notifications
 from sidelane.stores.redis.preflight import SCHEMA
@@ -140,6 +141,57 @@ async def test_a_full_server_rejects_new_jobs_and_lets_running_ones_finish(store
     await admin.config_set("maxmemory", "0")
     assert {(await record(store, job_id)).state for job_id in "ac"} == {State.SUCCEEDED}
     await submit(store, *specs("d"))
+
+
+async def test_a_full_server_takes_changes_of_values_and_refuses_entries_of_journals(
+    store: Store, admin: "Redis"
+) -> None:
+    create = ValueChange(name="pause:chat", text='{"reason": "full"}', replaces=None)
+    append = JournalAppend(journal="audit", texts=["one"], cap=10)
+    await store.append_entries(append)
+    await admin.config_set("maxmemory", "1mb")
+    assert await store.set_value(create)
+    assert [each.text for each in await store.list_values()] == [create.text]
+    with pytest.raises(StoreUnavailable, match="full"):
+        await store.append_entries(JournalAppend(journal="audit", texts=["two"], cap=10))
+    assert await store.set_value(ValueChange(name="pause:chat", text=None, replaces=create.version))
+    assert [each.text for each in await store.read_journal("audit")] == ["one"]
+    await admin.config_set("maxmemory", "0")
+    await store.append_entries(JournalAppend(journal="audit", texts=["two"], cap=10))
+
+
+async def test_calls_during_a_server_restart_change_values_and_journals_once(
+    server: RunningServer, store: Store
+) -> None:
+    async def count() -> None:
+        version = None
+        for number in range(300):
+            change = ValueChange(name="x", text=str(number), replaces=version)
+            assert await store.set_value(change)
+            version = change.version
+            append = JournalAppend(journal="j", texts=[str(number)], cap=1000)
+            assert await store.append_entries(append) == [number + 1]
+
+    counting = asyncio.create_task(count())
+    await asyncio.sleep(0.05)
+    await asyncio.to_thread(server.stop, signal.SIGKILL)
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(server.start)
+    await counting
+    assert [each.text for each in await store.list_values()] == ["299"]
+
+
+async def test_requests_are_forgotten_and_trimmed_entries_leave_no_rows(store: Store, admin: "Redis") -> None:
+    await store.set_value(ValueChange(name="x", text="1", replaces=None, version="v"))
+    for number in range(30):
+        await store.append_entries(JournalAppend(journal="j", texts=["1"] * 20, cap=600, request=f"r{number}"))
+    await store.append_entries(JournalAppend(journal="j", texts=["1"], cap=1, request="last"))
+    for request in "v", "last":
+        assert 0 < await admin.ttl(f"{{sidelane}}:request:{request}") <= REQUEST_RETENTION
+    assert await admin.llen("{sidelane}:journal:j") == 400  # of 601, one append removes at most 201
+    for _ in range(2):
+        await store.append_entries(JournalAppend(journal="j", texts=["1"], cap=1))
+    assert await admin.llen("{sidelane}:journal:j") == 1
 
 
 async def test_a_read_only_replica_is_refused_at_open_and_unavailable_later(

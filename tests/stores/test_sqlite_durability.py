@@ -13,6 +13,7 @@ from typing_extensions import override
 from sidelane.model.event import NewEvent
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import AttemptResult, EventAppend, Released, Succeeded
+from sidelane.model.shared_state import JournalAppend, ValueChange
 from sidelane.model.worker import Claimed, ClaimRequest, WorkerInfo
 from sidelane.stores.sqlite.store import SqliteStore
 
@@ -106,6 +107,8 @@ async def test_a_sync_precedes_every_acknowledgement_that_must_survive_a_power_f
     assert await synced(tracer, store.requeue(["a"]))
     assert await synced(tracer, store.pause("default"))
     assert await synced(tracer, store.get_or_set("name", "value"))
+    assert await synced(tracer, store.set_value(ValueChange(name="v", text="1", replaces=None)))
+    assert await synced(tracer, store.append_entries(JournalAppend(journal="j", texts=["1"], cap=9)))
 
 
 async def test_events_and_heartbeats_do_not_wait_for_a_sync(store: SqliteStore, tracer: Tracer) -> None:

@@ -231,10 +231,13 @@ async def test_a_call_too_large_for_a_full_disk_does_not_fail_a_smaller_one(stor
 # Damage.
 
 
+MANY = 2000
+
+
 async def create_damaged(path: Path, share: float) -> None:
     """Create a store and damage its file."""
     store = await open_store(path)
-    await store.submit(specs(0, 500))
+    await store.submit(specs(0, MANY))  # so many that the schema is in the first pages
     await store.close()
     overwrite_last(path, share)
 
@@ -249,9 +252,9 @@ async def test_damage_that_is_found_later_is_reported_then(path: Path) -> None:
     await create_damaged(path, 0.4)
     store = await open_store(path)
     with pytest.raises(StoreMisconfigured, match=r"jobs\.db is damaged"):
-        await store.get([f"j{n}" for n in range(500)])
+        await store.get([f"j{n}" for n in range(MANY)])
     with pytest.raises(StoreMisconfigured, match=r"jobs\.db is damaged"):
-        await store.cancel([f"j{n}" for n in range(500)])
+        await store.cancel([f"j{n}" for n in range(MANY)])
     await store.close()
 
 

@@ -9,7 +9,7 @@ from sidelane.model.job import Query
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.sqlite import batches, blocked_jobs, fair_queue, finalize, limits, retention, rows
 from sidelane.stores.sqlite.store import SqliteStore
-from sidelane.stores.sqlite.verbs import submit, sweep
+from sidelane.stores.sqlite.verbs import shared_state, submit, sweep
 from sidelane.stores.sqlite.verbs.query import _conditions
 
 WHOLE_TABLE = re.compile(r"SCAN (jobs|slots|replaceable_jobs|rates|batches|[bcjpqrw])\b(?!.* INDEX)")
@@ -51,6 +51,10 @@ def plan(store: SqliteStore, sql: str) -> list[str]:
         (finalize.SQL.cascade_children, "INDEX jobs_cascade"),
         (batches.SQL.removable, "INDEX batches_remove"),
         (retention.SQL.removable, "INDEX jobs_remove"),
+        (shared_state.SQL.values, "PRIMARY KEY (name>? AND name<?)"),
+        (shared_state.SQL.entries, "PRIMARY KEY (journal=? AND number>? AND number<?)"),
+        (shared_state.SQL.trim, "PRIMARY KEY (journal=? AND number<?)"),
+        (shared_state.SQL.prune_requests, "INDEX shared_requests_at (at<?)"),
         (sweep.SQL.expired_leases, "INDEX jobs_running (worker>?)"),
         (sweep.SQL.expired_external_jobs, "INDEX jobs_external"),
         (sweep.SQL.next_expiry, "INDEX jobs_external"),

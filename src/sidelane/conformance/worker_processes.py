@@ -30,6 +30,7 @@ from sidelane.model.outcome import (
     Succeeded,
 )
 from sidelane.model.problem import Problem
+from sidelane.model.shared_state import JournalAppend, ValueChange
 from sidelane.model.worker import Claimed, ClaimRequest, WorkerInfo
 from sidelane.stores.contract import Store
 from sidelane.stores.factory import open_store
@@ -45,6 +46,8 @@ REJECTING = Limit(name="mine", key="k", max=500, on_limit="reject")
 CHATS = Limit(name="chats", key="k", max=2, on_limit="replace")
 LIMITS = ((), (FEW,), (REJECTING,), (REJECTING, FEW), (CHATS,))
 
+COUNTER = "counter"
+COUNTER_CAP = 50
 
 PRELOADED = ("sidelane.conformance.worker_processes", "sidelane.stores.sqlite.store", "sidelane.stores.redis.store")
 """Modules to import before forking."""
@@ -94,6 +97,20 @@ async def run_limited(store: Store, test: TestConnection, name: str, workers: in
                 await store.finish([AttemptResult(lease=each.lease, outcome=Succeeded("1"))])
 
     await asyncio.gather(*map(one, range(workers)))
+
+
+async def count_up(store: Store, test: TestConnection, name: str, count: int) -> None:
+    """Increment one value, and append each new number to a journal: `count` times, or until killed if it is 0."""
+    done = 0
+    while done < count or not count:
+        (found,) = await store.read_values([COUNTER])
+        number = int(found.text) + 1 if found else 1
+        change = ValueChange(name=COUNTER, text=str(number), replaces=found.version if found else None)
+        if await store.set_value(change):
+            done += 1
+            test.send(counted=number)
+            append = JournalAppend(journal=COUNTER, texts=[f"{name}:{number}"], cap=COUNTER_CAP)
+            test.send(appended=await store.append_entries(append))
 
 
 async def scripted_calls(store: Store, _test: TestConnection, name: str, calls: int) -> None:
@@ -218,6 +235,7 @@ async def run(test: TestConnection, role: str, url: str, name: str, count: int) 
     await {
         "claim_all": claim_all,
         "run_limited": run_limited,
+        "count_up": count_up,
         "scripted_calls": scripted_calls,
         "random_work": random_work,
     }[role](store, test, name, count)

@@ -15,6 +15,7 @@ from sidelane.model.event import Cursor, EventPage
 from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
+from sidelane.model.shared_state import JournalAppend, JournalEntry, ValueChange, VersionedValue
 from sidelane.model.store_info import StoreInfo
 from sidelane.model.worker import ClaimRequest, Claims, LimitStats, QueuePosition, QueueStats, SweepResult, WorkerInfo
 
@@ -41,6 +42,21 @@ def worker_topic(worker: str) -> str:
 def batch_topic(batch_id: str) -> str:
     """Return the topic of changes to a batch: a job was submitted or finished, or the batch was sealed."""
     return f"batch:{batch_id}"
+
+
+def value_topic(name: str) -> str:
+    """Return the topic of changes to a versioned value."""
+    return f"value:{name}"
+
+
+REQUEST_RETENTION = 600.0
+"""Seconds for which a store at least remembers the changes of values and the appends to journals, in case they are repeated."""
+
+MAX_PAGE_ITEMS = 200
+"""Maximum number of values or entries of one page, whatever limit is asked for."""
+
+MAX_PAGE_BYTES = 262_144
+"""Bytes of texts in one page, which its last item may exceed."""
 
 
 class Subscription(Protocol):
@@ -162,7 +178,51 @@ class Maintenance(Protocol):
         ...
 
 
-class Store(JobSource, Batches, Schedules, Maintenance, Protocol):
+class SharedState(Protocol):
+    """Small state that processes share: versioned values, and journals that keep their newest entries.
+
+    A text that cannot be a name names nothing, so reads find nothing.
+    """
+
+    async def read_values(self, names: Sequence[str]) -> list[VersionedValue | None]:
+        """Return for each name its value, or None."""
+        ...
+
+    async def list_values(
+        self, prefix: str = "", *, after: str | None = None, limit: int = MAX_PAGE_ITEMS
+    ) -> list[VersionedValue]:
+        """Return up to `limit` values whose names have a prefix and follow the name `after`, by name.
+
+        A page has at most 200 values, and fewer if they are large. Only an empty page means that no more values follow.
+        """
+        ...
+
+    async def set_value(self, change: ValueChange) -> bool:
+        """Set or delete a value if it has the version that the change replaces. Returns whether the change counts.
+
+        Of several changes that replace the same version, exactly one counts. A change that counted returns True again if it is
+        repeated within ten minutes, and changes nothing. No value ever has the same version twice, not even after a deletion.
+        """
+        ...
+
+    async def append_entries(self, append: JournalAppend) -> list[int]:
+        """Append entries to a journal, remove its oldest beyond the cap in the same step, and return the new numbers.
+
+        An append that is repeated within ten minutes returns the same numbers and appends nothing.
+        """
+        ...
+
+    async def read_journal(
+        self, journal: str, *, before: int | None = None, limit: int = MAX_PAGE_ITEMS
+    ) -> list[JournalEntry]:
+        """Return up to `limit` of the newest entries, or of the newest with numbers below `before`, newest first.
+
+        A page has at most 200 entries, and fewer if they are large. Only an empty page means that no older entries exist.
+        """
+        ...
+
+
+class Store(JobSource, Batches, Schedules, SharedState, Maintenance, Protocol):
     """The database of all jobs."""
 
     @property

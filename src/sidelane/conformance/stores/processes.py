@@ -16,7 +16,7 @@ import pytest
 from sidelane.conformance.stores.actions import claim, follow_to_end, specs, submit
 from sidelane.conformance.stores.fixtures import StoreFactory, StoreSuite
 from sidelane.conformance.stores.invariants import check
-from sidelane.conformance.worker_processes import FEW, LEASE, PRELOADED, STORY_CALLS, main
+from sidelane.conformance.worker_processes import COUNTER, COUNTER_CAP, FEW, LEASE, PRELOADED, STORY_CALLS, main
 from sidelane.model.job import UNFINISHED, JobSpec, Query, State
 from sidelane.model.outcome import AttemptResult, Succeeded
 from sidelane.stores.contract import Store
@@ -29,6 +29,7 @@ class WorkerProcess:
         self._process = process
         self._writer = writer
         self._reading = asyncio.create_task(self._read(reader))
+        self._received = asyncio.Event()
         self.messages: list[dict[str, Any]] = []
 
     @classmethod
@@ -51,6 +52,13 @@ class WorkerProcess:
         async for line in reader:
             if line.endswith(b"\n"):  # the last line of a killed process may be cut
                 self.messages.append(json.loads(line))
+                self._received.set()
+
+    async def receive(self, count: int) -> None:
+        """Wait until the process has sent `count` messages."""
+        while len(self.messages) < count:
+            self._received.clear()
+            await self._received.wait()
 
     def start_work(self) -> None:
         self._writer.write(b"go\n")
@@ -124,6 +132,45 @@ class Processes(StoreSuite):
         running = [sum(other["since"] <= each["since"] < other["until"] for other in messages) for each in messages]
         assert 1 < max(running) <= FEW.max
         assert await wall_clock_store.limits() == []
+
+    @pytest.mark.slow
+    async def test_of_the_changes_of_a_version_by_several_processes_exactly_one_counts(
+        self, factory: StoreFactory, wall_clock_store: Store
+    ) -> None:
+        processes = await asyncio.gather(*(WorkerProcess.start("count_up", factory, f"p{n}", 40) for n in range(3)))
+        for process in processes:
+            process.start_work()
+        async with asyncio.timeout(100):
+            assert [await process.end() for process in processes] == [0] * 3
+        messages = [each for process in processes for each in process.messages]
+        assert sorted(each["counted"] for each in messages if "counted" in each) == list(range(1, 121))
+        assert sorted(n for each in messages for n in each.get("appended", ())) == list(range(1, 121))
+        (found,) = await wall_clock_store.read_values([COUNTER])
+        assert found is not None
+        assert found.text == "120"
+        entries = await wall_clock_store.read_journal(COUNTER)
+        assert [entry.number for entry in entries] == list(range(120, 120 - COUNTER_CAP, -1))
+
+    @pytest.mark.slow
+    async def test_kill_9_at_any_time_loses_no_acknowledged_change_of_a_value_and_no_entry(
+        self, factory: StoreFactory, wall_clock_store: Store
+    ) -> None:
+        processes = await asyncio.gather(*(WorkerProcess.start("count_up", factory, f"p{n}", 0) for n in range(4)))
+        async with asyncio.timeout(100):
+            for process in processes:
+                process.start_work()
+            for process in processes:
+                await process.receive(10)
+                process.kill()
+                assert await process.end() == -9
+        messages = [each for process in processes for each in process.messages]
+        counted = [each["counted"] for each in messages if "counted" in each]
+        appended = [number for each in messages for number in each.get("appended", ())]
+        (found,) = await wall_clock_store.read_values([COUNTER])
+        (newest,) = await wall_clock_store.read_journal(COUNTER, limit=1)
+        for acknowledged, stored in (counted, int(found.text) if found else 0), (appended, newest.number):
+            assert len(set(acknowledged)) == len(acknowledged)
+            assert max(acknowledged) <= stored <= len(acknowledged) + len(processes)
 
     @pytest.mark.slow
     async def test_kill_9_between_any_two_calls_leaves_every_invariant_true(

@@ -19,6 +19,7 @@ from sidelane.conformance.stores.external_tasks import (
 )
 from sidelane.conformance.stores.fairness import Fairness
 from sidelane.conformance.stores.finishing import AttemptOutcomes, FollowUps
+from sidelane.conformance.stores.journals import JournalCaps, JournalConnections, Journals
 from sidelane.conformance.stores.leases import Fencing, LeaseExpiry
 from sidelane.conformance.stores.limit_release import SharedLimits, SlotRelease
 from sidelane.conformance.stores.limits_reject import RejectingLimitRelease, RejectingLimits
@@ -32,6 +33,12 @@ from sidelane.conformance.stores.removal import NoLeftovers, Removal, RequeueWit
 from sidelane.conformance.stores.repeated_calls import RepeatedClaims, RepeatedFinishes, RepeatedWrites
 from sidelane.conformance.stores.retention import Retention
 from sidelane.conformance.stores.schedules import ScheduleDefinitions, ScheduleTicks
+from sidelane.conformance.stores.shared_values import (
+    SharedValueConnections,
+    SharedValueHints,
+    SharedValueLists,
+    SharedValues,
+)
 from sidelane.conformance.stores.submitting import ChunkedCalls, Submits, UniqueKeys
 from sidelane.conformance.stores.tombstones import IdRetention, RemovalFollowUps
 from sidelane.conformance.stores.worker_losses import DeadWorkers, Isolation, WorkerLosses
@@ -98,9 +105,23 @@ class OneConnection(
     QueuePositions,
     Statistics,
     DatabaseCare,
+    SharedValues,
+    SharedValueLists,
+    SharedValueHints,
+    Journals,
+    JournalCaps,
 ):
     """The tests that a store must pass even if each connection has its own database."""
 
 
-class Conformance(OneConnection, Connections, WorkerWakeups, ConcurrentCalls, Contention, Processes):
+class Conformance(
+    OneConnection,
+    Connections,
+    WorkerWakeups,
+    ConcurrentCalls,
+    SharedValueConnections,
+    JournalConnections,
+    Contention,
+    Processes,
+):
     """The complete store contract."""

@@ -25,7 +25,9 @@ from sidelane.model.outcome import (
     Succeeded,
 )
 from sidelane.model.schedule import ScheduleTick
+from sidelane.model.shared_state import JournalAppend, ValueChange
 from sidelane.model.worker import ClaimRequest
+from sidelane.stores.contract import REQUEST_RETENTION
 from sidelane.stores.serialization import dump_batch, dump_limits, dump_problem, dump_spec, dumps
 from sidelane.stores.validation import valid_outcome
 
@@ -154,6 +156,16 @@ def tick_fields(tick: ScheduleTick) -> list[Any]:
     """Return the arguments of a schedule's tick, in the order of `fire.lua`."""
     jobs = [field for spec in tick.specs for field in new_job(spec)]
     return [tick.name, tick.previous, tick.at, tick.next, len(tick.specs), *jobs]
+
+
+def value_fields(change: ValueChange) -> list[Any]:
+    """Return the arguments of a change of a value, in the order of `set_value.lua`."""
+    return [int(REQUEST_RETENTION), change.version, change.name, change.replaces, change.text]
+
+
+def journal_fields(append: JournalAppend) -> list[Any]:
+    """Return the arguments of an append to a journal, in the order of `append_entries.lua`."""
+    return [int(REQUEST_RETENTION), append.request, append.journal, append.cap, *append.texts]
 
 
 def _failure(failure: Failure) -> str:

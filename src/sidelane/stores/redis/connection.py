@@ -30,7 +30,7 @@ _MAX_CONNECTIONS = 16
 _REPLICATED_VERBS = frozenset(
     {
         "submit", "finish", "cancel", "requeue", "remove", "get_or_set", "open_batch", "seal_batch",
-        "upsert_schedule", "fire", "set_schedule_enabled", "delete_schedule",
+        "upsert_schedule", "fire", "set_schedule_enabled", "delete_schedule", "set_value", "append_entries",
     }
 )  # fmt: skip
 """Verbs whose writes must reach the number of replicas that the URL requires."""

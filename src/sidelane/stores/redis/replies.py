@@ -24,6 +24,7 @@ from sidelane.model.job import (
 )
 from sidelane.model.limit import Limit, LimitHit
 from sidelane.model.schedule import ScheduleList, ScheduleRecord
+from sidelane.model.shared_state import JournalEntry, VersionedValue
 from sidelane.model.worker import Claimed, Claims, LimitStats, QueuePosition, QueueStats
 from sidelane.stores.problems import (
     batch_sealed,
@@ -265,6 +266,23 @@ def event_page_of(job_id: str, answer: Sequence[Any]) -> EventPage:
         data = end_event_payload(job_id, STATES[code], result, load_problem(problem) if problem else None)
         events.append(Event(last, epoch, float(ended), END, data))
     return EventPage(tuple(events), last, bool(gap), STATES[code if code >= 0 else -1 - code].finished)
+
+
+def value_of(answer: Sequence[Any] | None) -> VersionedValue | None:
+    if answer is None:
+        return None
+    name, version, changed, text = answer
+    return VersionedValue(name=name, text=text, version=version, changed=float(changed))
+
+
+def journal_entries_of(answer: Sequence[Any]) -> list[JournalEntry]:
+    """Decode the reply to `read_journal`: the number of the newest entry, then the entries, newest first."""
+    newest, *entries = answer
+    found = []
+    for number, entry in enumerate(entries):
+        at, text = entry.split("\n", 1)
+        found.append(JournalEntry(newest - number, float(at), text))
+    return found
 
 
 def stats_of(answer: Sequence[Any]) -> QueueStats:

@@ -13,6 +13,14 @@ from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Subm
 from sidelane.model.json_text import escape_surrogates, is_storable
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
+from sidelane.model.shared_state import (
+    JournalAppend,
+    JournalEntry,
+    ValueChange,
+    VersionedValue,
+    is_name,
+    name_range,
+)
 from sidelane.model.store_info import StoreInfo
 from sidelane.model.worker import (
     STOPPED,
@@ -25,7 +33,7 @@ from sidelane.model.worker import (
     WorkerInfo,
 )
 from sidelane.stores.chunking import MAX_ITEMS, Cost, chunks, cost_of_append, cost_of_one, cost_of_result, cost_of_spec
-from sidelane.stores.contract import Subscription
+from sidelane.stores.contract import MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Subscription
 from sidelane.stores.problems import WORKER_LOST
 from sidelane.stores.redis import arguments, maintenance, preflight, replies
 from sidelane.stores.redis.connection import Server
@@ -37,6 +45,7 @@ from sidelane.stores.validation import check_batch, check_schedule, spec_problem
 _MAX_POSITION = 1000  # `queue_position` counts no further
 _SCAN_COUNT = 1000  # keys per step of SCAN
 _MAX_READ_SIZE = 262_144  # bytes of events in one reply, plus at most one event per log
+_MAX_NUMBER = 2**52  # a Lua number holds it exactly
 _LEASE_STATUSES = (LeaseStatus.LOST, LeaseStatus.HELD, LeaseStatus.CANCEL)
 
 Item = TypeVar("Item")
@@ -194,6 +203,42 @@ class RedisStore:
 
     async def delete_schedule(self, name: str) -> bool:
         return bool(await self._server.run("delete_schedule", name))
+
+    async def read_values(self, names: Sequence[str]) -> list[VersionedValue | None]:
+        valid = [name for name in names if is_name(name)]
+        answers: list[Any] = []
+        while len(answers) < len(valid):  # an answer ends early if its texts are large
+            batch = valid[len(answers) : len(answers) + MAX_ITEMS]
+            answers += await self._server.run("read_values", MAX_PAGE_BYTES, *batch)
+        values = map(replies.value_of, answers)
+        return [next(values) if is_name(name) else None for name in names]
+
+    async def list_values(
+        self, prefix: str = "", *, after: str | None = None, limit: int = MAX_PAGE_ITEMS
+    ) -> list[VersionedValue]:
+        names = name_range(prefix, after)
+        if names is None or limit < 1:
+            return []
+        answers = await self._server.run("list_values", *names, min(limit, MAX_PAGE_ITEMS), MAX_PAGE_BYTES)
+        return list(filter(None, map(replies.value_of, answers)))
+
+    async def set_value(self, change: ValueChange) -> bool:
+        return bool(await self._server.run("set_value", *arguments.value_fields(change)))
+
+    async def append_entries(self, append: JournalAppend) -> list[int]:
+        if not append.texts:
+            return []
+        first: int = await self._server.run("append_entries", *arguments.journal_fields(append))
+        return list(range(first, first + len(append.texts)))
+
+    async def read_journal(
+        self, journal: str, *, before: int | None = None, limit: int = MAX_PAGE_ITEMS
+    ) -> list[JournalEntry]:
+        if not is_name(journal) or limit < 1:
+            return []
+        end = None if before is None else max(0, min(before, _MAX_NUMBER))
+        answer = await self._server.run("read_journal", journal, end, min(limit, MAX_PAGE_ITEMS), MAX_PAGE_BYTES)
+        return replies.journal_entries_of(answer)
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
         lost, ended, removed, more, *times = await self._server.run("sweep", repr(lease), limit)

@@ -1,21 +1,22 @@
 """Change notifications. Notifications are immediate for writes of this store, and arrive within milliseconds for writes of other
 processes.
 
-The version of a topic is a part of its row for jobs and batches, and a counter for queues and workers. A thread checks every few
-milliseconds whether another process has written (`PRAGMA data_version`), and only then reads the versions of watched topics. The
-thread sleeps while no topic is watched.
+The version of a topic is a part of its row for jobs, batches and values, and a counter for queues and workers. A thread checks
+every few milliseconds whether another process has written (`PRAGMA data_version`), and only then reads the versions of watched
+topics. The thread sleeps while no topic is watched.
 """
 
 import asyncio
 import json
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from threading import Event, Lock, Thread
+from typing import Any
 
 import apsw
 
-from sidelane.stores.contract import batch_topic, job_topic
 from sidelane.stores.sqlite.sql import Transaction, statements
 from sidelane.stores.subscription import TopicSubscription
 
@@ -25,27 +26,26 @@ POLL_INTERVAL = 0.005  # seconds
 _MAX_LOAD = 4  # after a slow poll, sleep this many times as long as it took
 _ERROR_DELAY = 1.0  # seconds
 
-_JOB = job_topic("")
-_BATCH = batch_topic("")
+_IN_ROWS = {"job": SQL.job_versions, "batch": SQL.batch_versions, "value": SQL.value_versions}
+"""Statements for the kinds of topics whose versions are in the rows of their subjects."""
 
-Version = tuple[int, ...] | None
+Version = tuple[Any, ...] | None
 
 
 def versions_of(tx: Transaction, topics: Iterable[str]) -> dict[str, Version]:
     """Return the versions of these topics, with None for a topic without one."""
     versions: dict[str, Version] = dict.fromkeys(topics)
-    jobs = [topic.removeprefix(_JOB) for topic in versions if topic.startswith(_JOB)]
-    batches = [topic.removeprefix(_BATCH) for topic in versions if topic.startswith(_BATCH)]
-    counted = [topic for topic in versions if not topic.startswith((_JOB, _BATCH))]
-    if jobs:
-        for job_id, *version in tx.all(SQL.job_versions, json.dumps(jobs)):
-            versions[job_topic(job_id)] = tuple(version)
-    if batches:
-        for batch_id, *version in tx.all(SQL.batch_versions, json.dumps(batches)):
-            versions[batch_topic(batch_id)] = tuple(version)
-    if counted:
-        for topic, *version in tx.all(SQL.counted_versions, json.dumps(counted)):
-            versions[topic] = tuple(version)
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for topic in versions:
+        kind, _, name = topic.partition(":")
+        names[kind].append(name)
+    for kind, names_of_kind in names.items():
+        if kind in _IN_ROWS:
+            found = tx.all(_IN_ROWS[kind], json.dumps(names_of_kind))
+        else:
+            found = tx.all(SQL.counted_versions, kind, json.dumps(names_of_kind))
+        for name, *version in found:
+            versions[f"{kind}:{name}"] = tuple(version)
     return versions
 
 

@@ -1,4 +1,4 @@
--- Schema 6. Applied once, in one transaction, to an empty file.
+-- Schema 7. Applied once, in one transaction, to an empty file.
 --
 -- Columns that change with every step are in the small rows of `jobs`. Columns that never change (`specs`) or may be large (`results`,
 -- `events`, `failures`) have separate tables, so that a step rewrites little. Times are seconds since 1970, durations seconds.
@@ -219,8 +219,38 @@ CREATE TABLE workers (
     lease_duration    REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Change counters of queues and workers, for other processes: incremented once per transaction. Jobs and batches have versions in
--- their rows.
+CREATE TABLE shared_values (
+    name    TEXT PRIMARY KEY,
+    version TEXT NOT NULL,
+    changed REAL NOT NULL,
+    text    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE journals (
+    id     INTEGER PRIMARY KEY,
+    name   TEXT NOT NULL UNIQUE,
+    last   INTEGER NOT NULL DEFAULT 0,        -- number of the newest entry
+    oldest INTEGER NOT NULL DEFAULT 1         -- number of the oldest that readers see; older ones may still have rows
+) STRICT;
+
+CREATE TABLE journal_entries (
+    journal INTEGER NOT NULL,
+    number  INTEGER NOT NULL,
+    at      REAL NOT NULL,
+    text    TEXT NOT NULL,
+    PRIMARY KEY (journal, number)
+) STRICT, WITHOUT ROWID;
+
+-- Changes of values and appends to journals that counted lately, in case they are repeated.
+CREATE TABLE shared_requests (
+    id    TEXT PRIMARY KEY,
+    at    REAL NOT NULL,
+    first INTEGER NOT NULL                    -- number of the first entry that it appended; 0 for a change of a value
+) STRICT, WITHOUT ROWID;
+CREATE INDEX shared_requests_at ON shared_requests (at);
+
+-- Change counters of queues and workers, for other processes: incremented once per transaction. Jobs, batches and values have versions
+-- in their rows.
 CREATE TABLE topic_versions (
     topic   TEXT PRIMARY KEY,
     version INTEGER NOT NULL

@@ -8,7 +8,7 @@ from typing import Any
 
 import apsw
 
-from sidelane.stores.contract import batch_topic, job_topic, queue_topic, worker_topic
+from sidelane.stores.contract import batch_topic, job_topic, queue_topic, value_topic, worker_topic
 
 _NAME = re.compile(r"^-- :(\w+)\n", re.MULTILINE)
 
@@ -41,6 +41,7 @@ class ChangeSet:
     batches: set[str] = field(default_factory=set)
     queues: set[str] = field(default_factory=set)
     workers: set[str] = field(default_factory=set)
+    values: set[str] = field(default_factory=set)
     freed_limits: set[str] = field(default_factory=set)  # ids of limits that may have capacity for blocked jobs
     cancelled_parents: bool = False  # whether cancelled jobs have children to cancel
 
@@ -49,7 +50,8 @@ class ChangeSet:
         return [*map(queue_topic, self.queues), *map(worker_topic, self.workers)]
 
     def topics(self) -> list[str]:
-        return [*map(job_topic, self.jobs), *map(batch_topic, self.batches), *self.counted_topics()]
+        topics = [*map(job_topic, self.jobs), *map(batch_topic, self.batches), *map(value_topic, self.values)]
+        return [*topics, *self.counted_topics()]
 
 
 class Transaction:

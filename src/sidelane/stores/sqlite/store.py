@@ -14,10 +14,11 @@ from sidelane.model.event import Cursor, EventPage
 from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
+from sidelane.model.shared_state import JournalAppend, JournalEntry, ValueChange, VersionedValue
 from sidelane.model.store_info import StoreInfo
 from sidelane.model.worker import ClaimRequest, Claims, LimitStats, QueuePosition, QueueStats, SweepResult, WorkerInfo
 from sidelane.stores.chunking import Cost, chunks, cost_of_append, cost_of_one, cost_of_result, cost_of_spec
-from sidelane.stores.contract import Subscription
+from sidelane.stores.contract import MAX_PAGE_ITEMS, Subscription
 from sidelane.stores.sqlite import maintenance
 from sidelane.stores.sqlite.batches import get_batch, open_batch, seal_batch
 from sidelane.stores.sqlite.connection import Database
@@ -37,6 +38,13 @@ from sidelane.stores.sqlite.verbs.schedules import (
     list_schedules,
     set_schedule_enabled,
     upsert_schedule,
+)
+from sidelane.stores.sqlite.verbs.shared_state import (
+    append_entries,
+    list_values,
+    read_journal,
+    read_values,
+    set_value,
 )
 from sidelane.stores.sqlite.verbs.submit import submit
 from sidelane.stores.sqlite.verbs.sweep import sweep
@@ -167,6 +175,26 @@ class SqliteStore:
 
     async def delete_schedule(self, name: str) -> bool:
         return await self._writer.call(delete_schedule, name)
+
+    async def read_values(self, names: Sequence[str]) -> list[VersionedValue | None]:
+        return await self._read(read_values, names)
+
+    async def list_values(
+        self, prefix: str = "", *, after: str | None = None, limit: int = MAX_PAGE_ITEMS
+    ) -> list[VersionedValue]:
+        return await self._read(list_values, prefix, after, limit)
+
+    async def set_value(self, change: ValueChange) -> bool:
+        return await self._writer.call(set_value, change, size=len(change.text or ""))
+
+    async def append_entries(self, append: JournalAppend) -> list[int]:
+        size = sum(map(len, append.texts))
+        return await self._writer.call(append_entries, append, items=len(append.texts), size=size)
+
+    async def read_journal(
+        self, journal: str, *, before: int | None = None, limit: int = MAX_PAGE_ITEMS
+    ) -> list[JournalEntry]:
+        return await self._read(read_journal, journal, before, limit)
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
         # not durable: if a power failure undoes a sweep, the next one repeats it
