@@ -75,9 +75,9 @@ async def _share(server: Server, prefix: str) -> float | None:
 
 
 def _part(keys: Sequence[str], sizes: Sequence[int], start: str) -> float | None:
-    """Return the part of the sizes that belongs to keys with a prefix."""
+    """Return the part of the sizes that belongs to keys with a prefix, or None if the sample has none of them."""
     own = sum(size for key, size in zip(keys, sizes, strict=True) if key.startswith(start))
-    return own / sum(sizes) if sum(sizes) else None
+    return own / sum(sizes) if own else None
 
 
 async def _takes_snapshots(server: Server) -> bool:
