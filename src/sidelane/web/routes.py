@@ -21,7 +21,7 @@ CONVERTERS = {"int": "[0-9]+", "float": "[0-9]+([.][0-9]+)?", "uuid": "[0-9a-fA-
 """Regular expressions of Starlette's converters of path parameters."""
 
 _PARAMETER = re.compile(r"{[a-zA-Z_]\w*(?::([a-zA-Z_]\w*))?}")
-_SPECIAL = frozenset(".*+?()|[$")
+_SPECIAL = frozenset(".*+?()|$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,4 +108,4 @@ def _takes_files(endpoint: Callable[..., Any], dependant: Any) -> bool:
 
 
 def _escape(text: str) -> str:
-    return "".join(f"[{char}]" if char in _SPECIAL else f"\\{char}" if char in "^\\" else char for char in text)
+    return "".join(f"[{char}]" if char in _SPECIAL else f"\\{char}" if char in "^[\\" else char for char in text)

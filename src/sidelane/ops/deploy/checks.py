@@ -34,7 +34,7 @@ def check_systemd(files: Sequence[DeployFile]) -> None:
         for file in files:
             (Path(folder) / file.name).write_text(file.text, "utf-8")
         units = [str(Path(folder) / file.name) for file in files]
-        _run([analyze, "verify", "--man=no", *units], SYSTEMD_UNIT_PATH=f"{folder}:")
+        _run([analyze, "verify", "--man=no", *units], about=folder, SYSTEMD_UNIT_PATH=f"{folder}:")
 
 
 def _program(name: str, package: str) -> str:
@@ -47,7 +47,8 @@ def _program(name: str, package: str) -> str:
     return path
 
 
-def _run(command: Sequence[str], **environment: str) -> None:
+def _run(command: Sequence[str], about: str = "", **environment: str) -> None:
+    """Run a check. Without an error, only lines `about` the files count, because other units may have problems too."""
     try:
         done = subprocess.run(  # noqa: S603 - the program that reads the file
             command,
@@ -61,7 +62,8 @@ def _run(command: Sequence[str], **environment: str) -> None:
         raise ConfigurationError(
             f"{command[0]} has not ended within {CHECK_TIMEOUT:g} s, so nothing was checked."
         ) from error
-    report = " ".join((done.stderr or done.stdout).split())
+    lines = (done.stderr or done.stdout).splitlines()
+    report = " ".join(" ".join(line for line in lines if done.returncode or about in line).split()).rstrip(".")
     if done.returncode or report:
         raise ConfigurationError(
             f"{command[0]} reports (exit status {done.returncode}): {report or 'nothing'}. Nothing was written."

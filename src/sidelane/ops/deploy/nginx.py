@@ -314,8 +314,10 @@ server {{
         if location.heavy_methods and self._heavy != self._general:
             upstream = f"${self._id}_upstream"
             lines.append(f"        set {upstream} {self._general};")
-            for method in sorted(location.heavy_methods):
-                lines.append(f"        if ($request_method = {method}) {{ set {upstream} {self._heavy}; }}")
+            lines += [
+                f"        if ($request_method = {method}) {{ set {upstream} {self._heavy}; }}"
+                for method in sorted(location.heavy_methods)
+            ]
         lines += self._rewrite().splitlines()
         lines.append(f"        proxy_pass http://{upstream};")
         if route.kind in HEAVY:

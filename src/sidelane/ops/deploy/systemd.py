@@ -181,9 +181,9 @@ ReadWritePaths="{_specifiers(self._options.directory)}"
                 yield f"# {name} is in {description.env_file} too, which overrides this line: remove it there."
             yield f"Environment={_quoted(f'{name}={value}')}"
         if description.env_file:
-            path = PurePosixPath(self._options.directory) / description.env_file
+            file = PurePosixPath(self._options.directory) / description.env_file
             yield "# systemd knows no `export` in this file, and no # after a value."
-            yield f"EnvironmentFile={_specifiers(str(path))}"
+            yield f"EnvironmentFile={_specifiers(str(file))}"
         if secret:
             yield f"# Secrets, which are not written here: {', '.join(secret)}. Only root needs to read this file."
             yield f"EnvironmentFile=/etc/{self._service.name}.env"
