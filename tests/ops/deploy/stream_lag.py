@@ -70,7 +70,8 @@ class _Recorder(asyncio.Protocol):
 async def _read(url: str, path: str, since: float) -> list[float]:
     """Read a stream to its end, and return the lags of its events."""
     parts = urlsplit(url)
-    transport, recorder = await asyncio.get_running_loop().create_connection(_Recorder, parts.hostname, parts.port)
+    loop = asyncio.get_running_loop()
+    transport, recorder = await loop.create_connection(_Recorder, parts.hostname or "", parts.port or 80)
     # an answer of HTTP/1.0 has no chunks, whose sizes would be between the lines
     transport.write(f"GET {path} HTTP/1.0\r\nHost: {parts.netloc}\r\nAccept: text/event-stream\r\n\r\n".encode())
     await recorder.ended.wait()

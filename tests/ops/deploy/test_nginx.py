@@ -134,17 +134,32 @@ def test_value_that_would_change_the_configuration_is_refused(options: dict[str,
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize(
     "text",
-    [SERVICE, f'[api.web]\napp = "{TICKER}:app"\nhost = "::"\noptions = {{ root_path = "/shop", timeout_keep_alive = 1 }}'],
+    [
+        SERVICE,
+        f'[api.web]\napp = "{TICKER}:app"\nhost = "::"\noptions = {{ root_path = "/shop", timeout_keep_alive = 1 }}',
+    ],
     ids=["two pools", "one pool"],
 )
 def test_nginx_accepts_the_file(tmp_path: Path, text: str, tls: bool) -> None:
-    options = {"listen": "127.0.0.1:0" if not tls else "127.0.0.1:8443", "server_name": "shop.example.com *.example.org"}
+    options = {
+        "listen": "127.0.0.1:0" if not tls else "127.0.0.1:8443",
+        "server_name": "shop.example.com *.example.org",
+    }
     if tls:
         options |= {"certificate": f"{tmp_path}/shop.crt", "certificate_key": f"{tmp_path}/shop.key"}
         openssl = shutil.which("openssl")
         assert openssl is not None
-        subject = ["-subj", "/CN=shop.example.com", "-keyout", options["certificate_key"], "-out", options["certificate"]]
-        subprocess.run([openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject], check=True, capture_output=True)
+        subject = [
+            "-subj",
+            "/CN=shop.example.com",
+            "-keyout",
+            options["certificate_key"],
+            "-out",
+            options["certificate"],
+        ]
+        subprocess.run(
+            [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject], check=True, capture_output=True
+        )
     else:
         options["listen"] = "127.0.0.1:8081"
     check_nginx(nginx_files(facts(tmp_path, text), NginxOptions(**options)))
@@ -156,7 +171,13 @@ def test_route_with_any_characters_is_accepted_and_matches(tmp_path: Path) -> No
 
     async def respond(respond: ticker.Respond) -> Response: ...  # type: ignore[empty-body]
 
-    for path in ("/v1.0/a b/{name}", '/q"uote/{n:int}', "/back\\slash/{p:path}/x", "/semi;colon$/(x)|[y]*", "/ünï/{u:uuid}"):
+    for path in (
+        "/v1.0/a b/{name}",
+        '/q"uote/{n:int}',
+        "/back\\slash/{p:path}/x",
+        "/semi;colon$/(x)|[y]*",
+        "/ünï/{u:uuid}",
+    ):
         app.post(path)(respond)
     files = nginx_files(facts(tmp_path, application=app), NginxOptions(listen="127.0.0.1:8081"))
     check_nginx(files)
@@ -166,9 +187,12 @@ def test_route_with_any_characters_is_accepted_and_matches(tmp_path: Path) -> No
 @pytest.mark.long
 def test_what_nginx_reports_is_one_paragraph(tmp_path: Path) -> None:
     files = nginx_files(
-        facts(tmp_path), NginxOptions(certificate="/no/such.crt", certificate_key="/no/such.key", listen="127.0.0.1:8443")
+        facts(tmp_path),
+        NginxOptions(certificate="/no/such.crt", certificate_key="/no/such.key", listen="127.0.0.1:8443"),
     )
-    with pytest.raises(ConfigurationError, match=r"reports \(exit status 1\): .*/no/such\.crt.*Nothing was written\.") as caught:
+    with pytest.raises(
+        ConfigurationError, match=r"reports \(exit status 1\): .*/no/such\.crt.*Nothing was written\."
+    ) as caught:
         check_nginx(files)
     assert "\n" not in str(caught.value)
 
@@ -176,5 +200,5 @@ def test_what_nginx_reports_is_one_paragraph(tmp_path: Path) -> None:
 def test_missing_nginx_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidelane.ops.deploy.checks.SYSTEM_FOLDERS", ())
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigurationError, match="no program 'nginx' on this machine.*leave out --check"):
+    with pytest.raises(ConfigurationError, match=r"no program 'nginx' on this machine.*leave out --check"):
         check_nginx(nginx_files(facts(tmp_path), NginxOptions()))

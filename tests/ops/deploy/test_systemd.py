@@ -13,7 +13,9 @@ from sidelane.ops.deploy.systemd import SystemdOptions, systemd_files
 from tests.ops.deploy.facts import SERVICE, TICKER, facts
 
 
-def units(folder: Path, text: str = SERVICE, *, user: str | None = None, directory: str = "/srv/shop") -> dict[str, str]:
+def units(
+    folder: Path, text: str = SERVICE, *, user: str | None = None, directory: str = "/srv/shop"
+) -> dict[str, str]:
     files = systemd_files(facts(folder, text), SystemdOptions(user, directory, "/srv/shop/.venv/bin/sidelane"))
     return {file.name: file.text for file in files}
 
@@ -67,7 +69,9 @@ def test_env_file_is_read_by_systemd(tmp_path: Path) -> None:
     assert "hidden" not in web
 
 
-@pytest.mark.parametrize(("user", "directory"), [("a b", "/srv"), ("root\nX=1", "/srv"), (None, "srv"), (None, '/srv"')])
+@pytest.mark.parametrize(
+    ("user", "directory"), [("a b", "/srv"), ("root\nX=1", "/srv"), (None, "srv"), (None, '/srv"')]
+)
 def test_value_that_would_change_a_unit_is_refused(tmp_path: Path, user: str | None, directory: str) -> None:
     with pytest.raises(ConfigurationError, match="--"):
         units(tmp_path, user=user, directory=directory)

@@ -18,7 +18,7 @@ from sidelane.cli.output.console import print_text, stderr, warning
 from sidelane.configuration import load_settings
 from sidelane.model.errors import ConfigurationError
 from sidelane.ops.description import Description, load_description
-from sidelane.ops.groups import WorkerGroup
+from sidelane.ops.groups import ApiGroup, WorkerGroup
 
 if TYPE_CHECKING:
     from sidelane.ops.deploy.facts import DeployFile, ServiceFacts
@@ -202,7 +202,7 @@ def write_files(files: "Sequence[DeployFile]", folder: Path, *, force: bool) -> 
 
 
 def _applications(description: Description) -> dict[str, Any]:
-    references = dict.fromkeys(group.app for group in description.groups.values() if hasattr(group, "app"))
+    references = dict.fromkeys(group.app for group in description.groups.values() if isinstance(group, ApiGroup))
     return {reference: load_application(reference) for reference in references}
 
 
