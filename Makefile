@@ -9,7 +9,7 @@ TEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=15
 export UV_PYTHON_DOWNLOADS ?= never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-all check fix bench docs package clean
+.PHONY: help demo test test-long test-all check fix bench docs package lowest clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -49,6 +49,9 @@ docs: $(VENV)/.docs ## build the documentation into site/, check its links and r
 
 package: $(VENV)/.dev ## build sdist and wheel, and run README's example in a clean environment
 	@$(BIN)/python scripts/check_package.py
+
+lowest: $(VENV)/.dev ## run tests of stores, web, client and worker with the lowest version of each dependency
+	@$(BIN)/python scripts/check_lowest.py $(ARGS)
 
 clean: ## remove everything that was installed, built or cached here
 	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .demo

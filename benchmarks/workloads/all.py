@@ -4,6 +4,7 @@ from benchmarks.workloads import (
     callbacks,
     drain,
     growth,
+    hostile,
     idle,
     light,
     limits,
@@ -18,6 +19,6 @@ from benchmarks.workloads import (
 )
 
 MODULES = (
-    drain, submit, limits, start, stream, light, callbacks, wait, recovery, idle, memory, growth, retention, upload,
+    drain, submit, limits, start, stream, light, callbacks, wait, recovery, idle, memory, growth, retention, upload, hostile,
 )  # fmt: skip
 WORKLOADS = {each.WORKLOAD.name: each.WORKLOAD for each in MODULES}

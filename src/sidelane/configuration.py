@@ -20,6 +20,9 @@ PREFIX = "SIDELANE_"
 SERVICE = "up"
 """The key of `[tool.sidelane]` that is no setting: the description of a service for `sidelane up`."""
 
+IN_CODE = "argument in code"
+"""The origin of a setting that `Sidelane(settings=…)` sets."""
+
 SIMILAR = 0.8
 """How similar the name of a variable is to that of a setting, from 0 to 1, if it is probably a misspelled one."""
 
@@ -49,7 +52,7 @@ def load_settings(
             "environment",
             {name: value for name in Settings.model_fields if (value := environ.get(PREFIX + name.upper()))},
         ),
-        ("argument in code", {name: value for name, value in arguments.items() if value is not None}),
+        (IN_CODE, {name: value for name, value in arguments.items() if value is not None}),
     ]
     for origin, table in sources:
         for name, value in table.items():

@@ -96,6 +96,9 @@ def test_broken_code_is_reported_and_restarted_when_fixed(project: Project) -> N
     url = address(dev)
     dev.wait_for("SyntaxError")
     dev.wait_for("api exited (exit status 3)")
+    with pytest.raises(urllib.error.HTTPError, match="503") as unavailable:
+        urllib.request.urlopen(url, timeout=20)  # noqa: S310 - our own server
+    assert "See the terminal" in unavailable.value.read().decode()
     dev.wait_for("worker exited (exit status 3)")
     project.write("main.py", MAIN)
     wait_until(lambda: code_version(url) == "1", "the API")

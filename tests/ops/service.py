@@ -139,6 +139,7 @@ class Service:
         for each in found:
             each.send(signal.SIGCONT)
         end_processes(found, timeout=5)
+        self.state.clean()
 
 
 def wait_until(condition: Callable[[], T], what: str) -> T:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -87,6 +88,41 @@ def test_up_after_a_killed_supervisor_ends_what_it_left(service: Service, monkey
     assert service.supervisor() != supervisor
     assert service.status().document["groups"][1]["target"] == 3, "the number of processes stays"
     assert len(psutil.Process(service.supervisor()).children()) == 2
+
+
+PRINTING = """
+import asyncio
+from pathlib import Path
+from sidelane import Sidelane
+
+lane = Sidelane()
+
+@lane.task
+async def talk() -> int:
+    count = 0
+    while count < 50 or not Path("gate").exists():
+        print("x" * 10_000, flush=True)
+        count += 1
+        await asyncio.sleep(0.005)
+    return count
+"""
+
+
+@pytest.mark.parametrize("killed", ["supervisor", "parent"])
+def test_job_that_prints_ends_after_its_output_lost_its_reader(service: Service, killed: str) -> None:
+    (service.folder / "printing.py").write_text(PRINTING)
+    command = ("sidelane", "worker", "printing:lane", "--name", "chat", "--processes", "1")
+    assert service.up(replace(service.worker("chat"), command=command))
+    job = service.store.submit("job", "talk", queue="default", arguments="{}")
+    wait_until(lambda: service.store.record(job).state is State.RUNNING, "the start of the job")
+    supervisor, parent = service.supervisor(), service.pids()["chat"]
+    os.kill(supervisor if killed == "supervisor" else parent, signal.SIGKILL)
+    wait_until(lambda: started_at(supervisor if killed == "supervisor" else parent) is None, "its end")
+    (service.folder / "gate").touch()
+    wait_until(lambda: service.store.record(job).state is not State.RUNNING, "the end of the job")
+    record = service.store.record(job)
+    assert record.state is State.SUCCEEDED, record.history
+    assert record.attempt == 1
 
 
 def test_down_after_a_killed_supervisor_ends_what_it_left(service: Service) -> None:

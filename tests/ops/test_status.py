@@ -53,11 +53,15 @@ def test_nothing_runs(service: Service, capfd: pytest.CaptureFixture[str]) -> No
 def test_workers_of_other_hosts_are_shown_without_a_supervisor(
     service: Service, capfd: pytest.CaptureFixture[str], narrow: None
 ) -> None:
-    service.store.heartbeat(WorkerInfo(id="w", name="chat-1@pod", host="pod-7", pid=12, queues={"chat": 5}, slots=5))
+    service.store.heartbeat(
+        WorkerInfo(
+            id="w", name="chat-1@pod", host="pod-7", pid=12, queues={"chat": 5}, slots=5, memory=70_000_000, cpu=0.25
+        )
+    )
     found = service.status()
     assert found.exit_code is Exit.DONE
     print_status(found.document, processes=False)
-    assert re.search(r"chat-1@pod +● ok +0 of 5 +pod-7 +12 +chat", capfd.readouterr().out)
+    assert re.search(r"chat-1@pod +● ok +0 of 5 +25 % +70 MB +pod-7 +12 +chat", capfd.readouterr().out)
 
 
 def test_group_that_failed_is_not_healthy(service: Service, capfd: pytest.CaptureFixture[str], narrow: None) -> None:

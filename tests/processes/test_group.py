@@ -88,6 +88,7 @@ async def test_killed_process_is_started_again_and_its_end_is_reported() -> None
         document = group.document()
     assert document["restarts"] == 1
     assert document["last_exit"]["reason"] == "signal SIGKILL"
+    assert document["error"] is None, "all processes are ready again"
 
 
 async def test_restart_replaces_each_process_and_keeps_all_of_them_ready() -> None:

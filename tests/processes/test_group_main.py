@@ -112,6 +112,17 @@ async def test_unknown_command_is_refused_with_the_known_ones(tmp_path: Path, re
         assert "Commands: status, restart, scale" in answer["error"]
 
 
+async def test_restart_goes_on_if_its_client_disconnects(tmp_path: Path) -> None:
+    async with parent(tmp_path) as group:
+        await group.ready()
+        before = group.pids
+        reader, writer = await asyncio.open_unix_connection(group.control)
+        writer.write(b'{"command": "restart"}\n')
+        assert b"replacing" in await asyncio.wait_for(reader.readline(), TIMEOUT)
+        writer.close()
+        await until(lambda: len(group.pids) == 2 and not group.pids & before, "replaced", within=TIMEOUT)
+
+
 async def test_hangup_replaces_the_processes(tmp_path: Path) -> None:
     async with parent(tmp_path) as group:
         await group.ready()

@@ -25,7 +25,12 @@ EXCLUDED = {
     "allow_header_conformance": "FastAPI makes one route for each method of a path, and Starlette's 405 names those of the first",
 }
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(SECONDS + 60)]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(SECONDS + 60),
+    # it is about Hypothesis's own report of what a check found; schemathesis ignores it in one of its phases, as here in all
+    pytest.mark.filterwarnings("ignore:Generating overly large repr"),
+]
 
 
 def configuration() -> SchemathesisConfig:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidelane import Context, Fixed, JobFailed, PermanentFailure, Retry, Use
+from sidelane import Context, Fixed, JobFailed, PermanentFailure, Result, Retry, Use
 from sidelane.admin.jobs import job_detail
 from sidelane.testing import harness
 from tests.worker.conftest import MakeLane
@@ -40,6 +40,37 @@ async def test_result_of_a_job_with_a_long_log_has_the_end_of_its_text_in_little
     assert failed.value.partial.endswith(f" {TOKENS - 1} ")
     assert LIMIT // 4 < len(failed.value.partial) <= LIMIT
     assert detail.partial == failed.value.partial
+
+
+@pytest.mark.parametrize("with_result", [True, False])
+async def test_text_that_is_too_long_to_be_the_result_does_not_stay_in_memory(
+    make_lane: MakeLane, with_result: bool
+) -> None:
+    lane = make_lane(payload_limit=LIMIT)
+    peak = 0
+
+    @lane.task
+    async def talk() -> AsyncIterator[str | Result[int]]:
+        nonlocal peak
+        for _ in range(100):
+            yield "x" * (LIMIT // 2)
+        tracemalloc.start()
+        for number in range(TOKENS):
+            yield f"{number} ".ljust(100)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        if with_result:
+            yield Result(TOKENS)
+
+    async with harness(lane) as t:
+        job = await t.client.submit(talk.call())
+        await t.drain()
+        if with_result:
+            assert await job.result() == TOKENS
+        else:
+            with pytest.raises(JobFailed, match="yield a Result too"):
+                await job.result()
+    assert peak < MAX_MEMORY
 
 
 async def test_partial_text_is_complete_and_begins_with_the_last_attempt(make_lane: MakeLane) -> None:

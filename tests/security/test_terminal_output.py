@@ -170,7 +170,7 @@ def test_the_log_of_a_worker_is_harmless(driver: StoreDriver, project: Project) 
 def test_an_error_of_a_command_is_harmless(project: Project) -> None:
     project.write("shop/lane.py", f"raise RuntimeError({ATTACK!r})")
     for options in ([], ["--debug"]):
-        process = project.start(*options, "check", "--lane", "shop.lane:lane")
+        process = project.start(*options, "queues", "--lane", "shop.lane:lane")
         assert process.exit_code() != 0
         assert "forged" in process.output
         assert not ACTIVE.search(process.output)

@@ -86,7 +86,7 @@ def test_logins_of_server_and_sentinels_are_separate() -> None:
         ("redis://:sec?ret@h/0", "%2F"),
         ("redis://:secret#@h", "%2F"),
         ("redis://:secret@h/?wait=all", "wait='all'"),
-        ("redis://:secret@h/?db=first", "'db'"),
+        ("redis://:secret@h/?db=first", "['`]db['`]"),
         ("redis://:secret@h/?what=1", "what"),
         ("redis://:secret@h/?ssl_ca_certs=/nowhere.pem", "ssl_ca_certs"),
         ("rediss://:secret@h/?ssl_ca_certs=/nowhere.pem", "No such file"),

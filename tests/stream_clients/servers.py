@@ -12,6 +12,11 @@ COMMANDS = {
     "hypercorn in one process": ["hypercorn", "--bind", "127.0.0.1:{port}", "--workers", "0"],
     "hypercorn with uvloop": ["hypercorn", "--bind", "127.0.0.1:{port}", "--worker-class", "uvloop"],
     "granian": ["granian", "--interface", "asgi", "--port", "{port}"],
+    # A worker that is stopped before it has imported the application ignores the signal, so granian must not wait without limit.
+    "granian with two workers": [
+        *("granian", "--interface", "asgi", "--port", "{port}"),
+        *("--workers", "2", "--workers-kill-timeout", "2"),
+    ],
     "gunicorn": ["gunicorn", "--bind", "127.0.0.1:{port}", "--worker-class", "uvicorn_worker.UvicornWorker"],
 }
 """The arguments of `python -m` by server, without the application."""

@@ -1,6 +1,7 @@
 """Servers and surroundings that services have: jobs stream to their ends, and open streams end when the server stops."""
 
 import asyncio
+import json
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
 
 from examples.stock_chat.demo.server_events import ServerEvent, server_events
 from tests.browser.nginx import Nginx
@@ -95,6 +97,28 @@ async def test_open_stream_ends_when_the_server_stops_and_continues_at_the_next(
     assert len(scenario.processes.notes("start")) == 1
 
 
+@EVERY_SERVER
+async def test_websocket_receives_each_event_at_once_and_is_closed_after_the_end(
+    scenario: ProcessScenario, server_name: str
+) -> None:
+    await scenario.worker("w1")
+    port = free_port()
+    await start(scenario, server_name, port)
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
+        links = (await client.post("/holds")).json()["links"]
+    await assert_websocket_streams(scenario, f"ws://127.0.0.1:{port}{links['events']}")
+
+
+async def assert_websocket_streams(scenario: ProcessScenario, url: str) -> None:
+    """Follow a job of the task `hold`: its first word comes while the task waits."""
+    async with asyncio.timeout(20), connect(url, proxy=None) as connection:
+        names = [json.loads(await connection.recv())["event"] for _ in range(2)]
+        scenario.processes.open_gate("w1")
+        names += [json.loads(message)["event"] async for message in connection]
+    assert names == ["job", "token", "token", "end"]
+    assert connection.close_code == 1000
+
+
 async def events_of(client: httpx2.AsyncClient, method: str, url: str, **request: Any) -> list[ServerEvent]:
     """Return the events of a whole stream."""
     async with client.stream(method, url, headers=EVENTS, **request) as response:
@@ -113,9 +137,7 @@ async def first_word(scenario: ProcessScenario, client: httpx2.AsyncClient, url:
     return response
 
 
-async def test_application_mounted_under_a_path_behind_middlewares_streams_each_event_at_once(
-    scenario: ProcessScenario,
-) -> None:
+async def test_gzip_and_cors_middlewares_hold_no_event_back(scenario: ProcessScenario) -> None:
     await scenario.worker("w1")
     port = free_port()
     await start(scenario, "uvicorn", port, SURROUNDED)
@@ -127,7 +149,15 @@ async def test_application_mounted_under_a_path_behind_middlewares_streams_each_
 
         accepted = await client.post("/shop/stories", params={"words": 3, "pace": 0})
         assert accepted.headers["Content-Encoding"] == "gzip"
-        links = accepted.json()["links"]
+        assert "Location" in accepted.headers["Access-Control-Expose-Headers"]
+
+
+async def test_links_contain_the_path_under_which_an_application_is_mounted(scenario: ProcessScenario) -> None:
+    await scenario.worker("w1")
+    port = free_port()
+    await start(scenario, "uvicorn", port, SURROUNDED)
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
+        links = (await client.post("/shop/stories", params={"words": 3, "pace": 0})).json()["links"]
         assert links["self"].startswith("/shop/jobs/")
         events = await events_of(client, "GET", links["events"])
         assert words_of(events) == ["0 ", "1 ", "2 "]
@@ -153,7 +183,9 @@ async def test_links_contain_the_prefix_of_a_proxy_that_root_path_names(
     await scenario.worker("w1")
     port, public = free_port(), free_port()
     await start(scenario, "uvicorn", port, APP, "--root-path", "/api")
-    server = f"server {{ listen 127.0.0.1:{public}; location /api/ {{ proxy_pass http://127.0.0.1:{port}/; }} }}"
+    upgrade = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
+    location = f"location /api/ {{ proxy_pass http://127.0.0.1:{port}/; proxy_set_header Host $http_host; {upgrade} }}"
+    server = f"server {{ listen 127.0.0.1:{public}; {location} }}"
     nginx = Nginx(scenario.processes.folder / "nginx", port, http=f"access_log off; {server}")
     request.addfinalizer(nginx.stop)
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{public}", trust_env=False, timeout=20) as client:
@@ -161,6 +193,9 @@ async def test_links_contain_the_prefix_of_a_proxy_that_root_path_names(
         links = (await client.post("/api/stories", params={"words": 2, "pace": 0})).json()["links"]
         assert links["self"].startswith("/api/jobs/")
         assert words_of(await events_of(client, "GET", links["events"])) == ["0 ", "1 "]
+        scenario.processes.close_gate("w1")
+        links = (await client.post("/api/holds")).json()["links"]
+        await assert_websocket_streams(scenario, f"ws://127.0.0.1:{public}{links['events']}")
 
 
 async def test_many_streams_share_one_connection_of_http_2(scenario: ProcessScenario) -> None:

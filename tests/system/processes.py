@@ -115,6 +115,10 @@ class Processes:
         """Let the `hold` tasks of that worker continue."""
         (self.folder / gate_of(worker)).touch()
 
+    def close_gate(self, worker: str) -> None:
+        """Let further `hold` tasks of that worker wait."""
+        (self.folder / gate_of(worker)).unlink()
+
     def notes(self, what: str, job: str | None = None) -> list[dict[str, Any]]:
         """Return the notes of the tasks. The last line may be incomplete."""
         file = self.folder / NOTES

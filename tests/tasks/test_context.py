@@ -1,12 +1,12 @@
 """Context, resources and middleware of running tasks."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from sidelane import Context, Job, JobFailed, Sidelane, Use
+from sidelane.model.job import Progress
 from sidelane.testing import harness
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -22,7 +22,7 @@ async def test_progress_shows_in_the_record_and_the_log(lane: Sidelane) -> None:
     async with harness(lane) as t:
         job = await analyse.submit()
         await t.drain()
-        assert json.loads((await job.record()).progress or "") == {"percent": 50, "message": ""}
+        assert (await job.record()).progress_value == Progress(50.0)
         assert [event.name for event in await t.events(job)] == ["progress", "progress", "finding", "end"]
 
 

@@ -11,8 +11,8 @@ import pytest
 from fastapi import Depends, FastAPI, Response
 from starlette.testclient import TestClient
 
-from sidelane import Sidelane
-from sidelane.model.errors import ConfigurationError, LaneNotOpen
+from sidelane import Call, Message, Problem, Sidelane, Sqs, Webhook
+from sidelane.model.errors import ConfigurationError, JobFailed, LaneNotOpen, ResultNotReady
 from sidelane.testing import harness, sync_harness
 from sidelane.testing import testing_fixture as make_fixture
 from sidelane.web import Jobs, Responder
@@ -79,6 +79,41 @@ def test_event_stream_ends_in_an_eager_harness(shop: Shop) -> None:
         ]  # fmt: skip
         ((first, *_),) = t.events(shop.tell)
         assert first.name == "token"
+
+
+def test_messages_callbacks_and_external_workers_need_no_event_loop(shop: Shop) -> None:
+    @shop.lane.task(callback=Webhook("https://example.com/doubled"))
+    async def reported(number: int) -> int:
+        return 2 * number
+
+    external = shop.lane.external_task(
+        "external", input=str, result=int, send_to=Sqs("requests"), replies_from=Sqs("replies")
+    )
+
+    @shop.lane.consumer(Sqs("orders"))
+    def orders(message: Message) -> Call[int] | None:
+        return reported.call(int(message.body)) if message.body else None
+
+    with sync_harness(shop.lane) as t, TestClient(shop.app):
+        assert t.consume(orders, Message(body="")) is None
+        job = t.consume(orders, Message(body="21", id="m1"))
+        assert job is not None
+        t.drain()
+        assert t.result(job) == 42
+        ((receiver, body),) = t.callbacks(job)
+        assert receiver == "example.com:443"
+        assert job.id in body
+        with pytest.raises(ResultNotReady):
+            t.run(external.call("first"))
+        with pytest.raises(ResultNotReady):
+            t.run(external.call("second"))
+        assert [each.input for each in t.dispatched(external)] == ["first", "second"]
+        first, second = t.submitted(external)
+        t.complete(first, 7)
+        t.fail(second, Problem(status=422, detail="unreadable"), retry=False)
+        assert t.result(first) == 7
+        with pytest.raises(JobFailed, match="unreadable"):
+            t.result(second)
 
 
 def test_harness_without_an_application_says_what_is_missing(shop: Shop) -> None:

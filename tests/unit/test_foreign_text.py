@@ -2,6 +2,7 @@
 
 import base64
 import gc
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -64,7 +65,7 @@ BAR = 0.05
 UNHURRIED = 4
 """Factor by which a machine may be slower than the one that these bounds were set on."""
 
-TRIES = 5
+TRIES = 10
 
 Shape = Callable[[int], str]
 
@@ -212,14 +213,17 @@ def taken(read: Callable[[str], Any], text: str) -> float:
 def grows_as_its_text_does(read: Callable[[str], Any], shape: Shape) -> bool:
     """Return whether doubling the length takes at most 2.5 times as long, from 32 KiB to a MiB, on average over five steps.
 
-    One step alone may take longer, where memory is filled that was not used before. A busy machine is given several tries.
+    One step alone may take longer, where memory is filled that was not used before. On a busy machine, the shortest times of
+    several tries count.
     """
     texts = [shape(MIB >> step) for step in reversed(range(STEPS + 1))]
+    times = [math.inf] * len(texts)
     for _ in range(TRIES):
-        times: list[float] = []
-        for text in texts:  # in ascending order, so that quadratic time is found before it takes minutes
-            times.append(min(taken(read, text) for _ in range(3)))
-            if times[-1] > ENDLESS:
+        for index, text in enumerate(
+            texts
+        ):  # in ascending order, so that quadratic time is found before it takes minutes
+            times[index] = min(times[index], *(taken(read, text) for _ in range(3)))
+            if times[index] > ENDLESS:
                 return False
         if times[-1] <= MOST_GROWTH**STEPS * max(times[0], UNMEASURED):
             return True

@@ -230,6 +230,8 @@ async def test_file_in_a_folder_is_downloaded_by_its_url(service: AudioService, 
     assert whole.headers["x-content-type-options"] == "nosniff"
     part = await client.get(url, headers={"Range": "bytes=8-11"})
     assert (part.status_code, part.content) == (206, b"0123")
+    many = await client.get(url, headers={"Range": "bytes=" + ",".join(f"{at}-{at}" for at in range(1000))})
+    assert (many.status_code, many.content) == (200, whole.content)
     assert (await client.head(url)).headers["content-length"] == "27"
     await service.lane.files.references.remove(file.id.rpartition(":")[2])
     assert (await client.get(url)).status_code == 404

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from sidelane.model.event import NewEvent
 from sidelane.model.job import Lease
-from sidelane.worker.event_buffer import MAX_BYTES_PER_APPEND, MAX_BYTES_PER_RESULT, MAX_EVENTS_PER_APPEND, EventBuffer
+from sidelane.worker.event_buffer import (
+    MAX_BYTES_BUFFERED,
+    MAX_BYTES_PER_APPEND,
+    MAX_BYTES_PER_RESULT,
+    MAX_EVENTS_PER_APPEND,
+    EventBuffer,
+)
 
 LEASE = Lease("job", 1, "nonce")
 
@@ -46,6 +52,20 @@ async def test_drain_includes_events_that_are_being_written() -> None:
     emission.add(NewEvent("b", "2"))
     assert await emission.drain() == (1, (NewEvent("a", "1"), NewEvent("b", "2")))
     emission.on_written(accepted=True)
+
+
+async def test_buffer_is_full_of_few_large_events_until_they_are_written() -> None:
+    emission = EventBuffer(LEASE, lambda emission: None)
+    while not emission.is_full:
+        emission.add(NewEvent("big", "x" * 100_000))
+    assert emission._bytes <= MAX_BYTES_BUFFERED + 100_000
+    space = asyncio.create_task(emission.wait_for_space())
+    await asyncio.sleep(0)
+    assert not space.done()
+    while emission.next_append() is not None:
+        emission.on_written(accepted=True)
+    await space
+    assert emission._bytes == 0
 
 
 async def test_drain_waits_while_the_events_are_too_large_for_one_result() -> None:

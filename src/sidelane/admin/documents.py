@@ -78,6 +78,8 @@ def worker_document(worker: WorkerInfo) -> Document:
         "health": worker.health,
         "slots": worker.slots,
         "running": worker.running,
+        "memory": worker.memory,
+        "cpu": worker.cpu,
         "queues": without_internal(worker.queues),
         "tasks": without_internal(worker.tasks),
         "started": time_text(worker.started),

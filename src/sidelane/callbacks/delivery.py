@@ -130,6 +130,13 @@ class CallbackDelivery:
         self._webhooks = webhooks
         self._secrets = secrets
 
+    async def check_secret(self, name: str, elsewhere: str = "") -> None:
+        """Check a secret as a delivery would use it. `elsewhere` are the secrets in the environment of another process.
+
+        Raises `SecretError` if the secret is missing or invalid, and `MissingExtra`.
+        """
+        webhook_headers("check", "", elsewhere.split() or await self._secrets.get(name))
+
     async def job(self, ctx: Context) -> JobRecord:
         """Return the job to report.
 

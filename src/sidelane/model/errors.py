@@ -21,6 +21,8 @@ SidelaneError
 ├── StoreError                the store refused or could not be reached
 │   ├── StoreUnavailable      for now: disk full, busy, unreachable; the same call may work later
 │   └── StoreMisconfigured    for good: corrupt, read-only, written by a newer version
+├── MaintenanceRefused        a vacuum or a backup of the store that cannot be made
+│   └── NotSupported          this kind of store has no such operation; the message says what to do instead
 ├── TransportError            a message could not be sent or received
 │   ├── TransportUnavailable  for now: unreachable, throttled; the same call may work later
 │   └── TransportMisconfigured  for good: no such queue or topic, no credentials, no permission, a message it never accepts
@@ -156,6 +158,14 @@ class StoreUnavailable(StoreError):
 
 class StoreMisconfigured(StoreError):
     """The store cannot be used as it is: it is corrupt, read-only, or written by a newer Sidelane."""
+
+
+class MaintenanceRefused(SidelaneError):
+    """The store cannot be vacuumed or backed up: there is not enough space, or the file of the backup exists."""
+
+
+class NotSupported(MaintenanceRefused):
+    """This kind of store has no such operation."""
 
 
 class TransportError(SidelaneError):

@@ -1,5 +1,6 @@
 """Jobs as a store keeps them: spec, record, follow-ups, and the lease of an attempt."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -160,6 +161,14 @@ class Failure:
     at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is, from 0 to 100 percent, as its task reported it."""
+
+    percent: float
+    message: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """One job as the store keeps it. Times are seconds since 1970 by the store's clock."""
@@ -190,6 +199,14 @@ class JobRecord:
     @property
     def id(self) -> str:
         return self.spec.id
+
+    @property
+    def progress_value(self) -> Progress | None:
+        """The newest progress, or None before the first."""
+        if self.progress is None:
+            return None
+        found = json.loads(self.progress)
+        return Progress(float(found["percent"]), found.get("message") or "")
 
     @property
     def last_failure(self) -> Failure | None:

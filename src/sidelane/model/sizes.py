@@ -1,4 +1,4 @@
-"""Sizes as people write them: 500MB, 2GiB."""
+"""Sizes as people write them, 500MB or 2GiB, and as they read them: 1.3 GB."""
 
 import re
 
@@ -18,3 +18,12 @@ def size_of(text: str) -> int:
     if not size:
         raise ValueError(f"{text!r}: write a size, e.g. 500MB or 2GiB.")
     return size
+
+
+def size_text(size: int) -> str:
+    """Return bytes in readable form: "512 B", "4 kB", "52 MB", "1.3 GB"."""
+    if size >= BYTES["GB"]:
+        return f"{size / BYTES['GB']:,.1f} GB"
+    if size >= BYTES["MB"]:
+        return f"{size / BYTES['MB']:.0f} MB"
+    return f"{size / BYTES['KB']:.0f} kB" if size >= BYTES["KB"] else f"{size} B"

@@ -24,6 +24,8 @@ class WorkerInfo:
     running: int = 0
     started: float = 0.0
     health: str = OK  # else the error, in a sentence
+    memory: int = 0  # resident bytes of its process
+    cpu: float = 0.0  # as a fraction of a core
     isolation: bool = False  # it runs isolated jobs only
     exit: str = ""  # how its process died, e.g. "signal SIGKILL", as another process reports it
 

@@ -100,6 +100,11 @@ def load_description(folder: Path) -> Description:
     )
 
 
+def has_description(folder: Path) -> bool:
+    """Return whether a folder contains a description. Raises `ConfigurationError` if its file is not valid TOML."""
+    return _source(folder) is not None
+
+
 def _source(folder: Path) -> "_Source | None":
     file = folder / FILE
     if file.is_file():

@@ -15,7 +15,7 @@ from sidelane.ops.down import stop_service
 from sidelane.ops.log_files import CHUNK_SIZE, MAX_LINE_SIZE, line_text
 from sidelane.ops.progress import Progress
 from sidelane.ops.state import StateDirectory, end_processes, find_processes
-from sidelane.ops.supervisor import START_TIMEOUT, SupervisorClient, running_supervisor, start_supervisor
+from sidelane.ops.supervisor import START_TIMEOUT, SupervisorClient, running_supervisor, start_in_foreground
 from sidelane.ops.up import POLL_INTERVAL, Up, prepare, repair
 from sidelane.processes.exit_code import describe_exit
 
@@ -48,8 +48,8 @@ def run_foreground(up: Up, state: StateDirectory, show: Show, progress: Progress
         up.check({})
         with Output(state, [each.name for each in up.programs], show) as output:
             up.write(output.paths)
-            process = start_supervisor(state, foreground=True)
-            assert process is not None  # noqa: S101 - in the foreground it is always returned
+            process = start_in_foreground(state)
+            output.start()  # after the supervisor, because a process with threads should not fork
             try:
                 well = _run_until_stopped(up, state, process, progress, timeout)
             finally:
@@ -119,12 +119,16 @@ class Output:
             # open for writing too, so that the pipe does not end while no program has it open
             descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             self._selector.register(descriptor, selectors.EVENT_READ, (name, bytearray()))
-        self._thread.start()
         return self
+
+    def start(self) -> None:
+        """Start to show what the programs write."""
+        self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         for key in list(self._selector.get_map().values()):
             os.close(key.fd)
         self._selector.close()

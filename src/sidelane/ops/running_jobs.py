@@ -43,14 +43,14 @@ def outcome_text(state: StateDirectory, ids: Collection[str]) -> str | None:
         records = await store.get(list(ids))
         return sum(isinstance(each, JobRecord) and each.state not in ENDED for each in records)
 
-    given_back = _with_store(state, read)
+    returned = _with_store(state, read)
     jobs = "1 job was running" if len(ids) == 1 else f"{len(ids):,} jobs were running"
-    if given_back is None:
+    if returned is None:
         return jobs
-    if not given_back:
+    if not returned:
         return f"{jobs}; {'it' if len(ids) == 1 else 'all'} ended first"
-    back = "1 was" if given_back == 1 else f"{given_back:,} were"
-    return f"{jobs}; {len(ids) - given_back:,} ended first and {back} given back to the queue"
+    back = "1 was" if returned == 1 else f"{returned:,} were"
+    return f"{jobs}; {len(ids) - returned:,} ended first and {back} given back to the queue"
 
 
 def _with_store(state: StateDirectory, action: Callable[[Store], Awaitable[T]]) -> T | None:

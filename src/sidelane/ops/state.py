@@ -197,7 +197,7 @@ def private_folder(path: Path) -> Path:
     """Return the folder in the system's temporary folder in which the sockets of a state directory are kept."""
     name = f"sidelane-{os.geteuid()}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
     temporary = tempfile.gettempdir()
-    return Path(temporary if len(temporary) < MAX_SOCKET_PATH // 3 else "/tmp", name)  # noqa: S108 - checked below
+    return Path(temporary if len(temporary) < MAX_SOCKET_PATH // 3 else "/tmp", name)  # noqa: S108 # nosec B108 - checked below
 
 
 def _make_private(folder: Path) -> None:

@@ -42,8 +42,8 @@ def read_status(state: StateDirectory) -> Status:
     store = executor.submit(read_store, state)
     supervisor, programs, error = _read_supervisor(state)
     calls = {name: executor.submit(_read_group, state, info) for name, info in programs.items() if not info.ended}
-    asked: list[Future[Any]] = [store, *calls.values()]
-    wait_for_all(asked, timeout=2 * TIMEOUT)
+    calls_made: list[Future[Any]] = [store, *calls.values()]
+    wait_for_all(calls_made, timeout=2 * TIMEOUT)
     executor.shutdown(wait=False, cancel_futures=True)
     now = time.time()
     groups = [_group(info, _result(calls.get(name)), now) for name, info in sorted(programs.items())]

@@ -8,10 +8,11 @@ import os
 import re
 import resource
 import shlex
+import signal
 import socket
 import subprocess
 import sys
-import xmlrpc.client
+import xmlrpc.client  # nosec B411 - its only peer is our own supervisord, over a socket that only this user may open
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 from sidelane.model.errors import ConfigurationError, MissingExtra, NoSupervisor, SupervisorError
 from sidelane.ops.programs import Program
 from sidelane.ops.state import MARKER, StateDirectory
+from sidelane.processes.child import signal_on_parent_exit
 from sidelane.processes.exit_code import Exit
 
 RPC_TIMEOUT = 5.0
@@ -180,23 +182,16 @@ def check_installed() -> None:
         raise MissingExtra("`sidelane up` needs the package supervisor: run pip install 'sidelane[ops]'.")
 
 
-def start_supervisor(state: StateDirectory, *, foreground: bool = False) -> "subprocess.Popen[str] | None":
-    """Start supervisord, as a daemon that answers when this returns, or else as a child of this process, which is returned.
+COMMAND = [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"]
+"""Starts supervisord in the state directory."""
 
-    Raises `ConfigurationError` if it does not start.
-    """
+
+def start_supervisor(state: StateDirectory) -> None:
+    """Start supervisord as a daemon, which answers when this returns. Raises `ConfigurationError` if it does not start."""
     check_installed()
-    command = [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"]
-    environment = {**os.environ, MARKER: str(state.path)}
-    # `supervisorctl` in one of the programs is not meant for this supervisor
-    environment = {name: value for name, value in environment.items() if not name.startswith("SUPERVISOR_")}
-    if foreground:
-        return subprocess.Popen(  # noqa: S603 - no text of others is in it
-            [*command, "--nodaemon"], cwd=state.path, env=environment, stdin=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
     try:
         done = subprocess.run(  # noqa: S603 - no text of others is in it
-            command, cwd=state.path, env=environment, stdin=subprocess.DEVNULL, text=True, timeout=START_TIMEOUT,
+            COMMAND, cwd=state.path, env=_environment(state), stdin=subprocess.DEVNULL, text=True, timeout=START_TIMEOUT,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
@@ -205,7 +200,21 @@ def start_supervisor(state: StateDirectory, *, foreground: bool = False) -> "sub
         ) from error
     if done.returncode:
         raise ConfigurationError(f"The supervisor did not start: {_last_lines(done.stdout)}")
-    return None
+
+
+def start_in_foreground(state: StateDirectory) -> "subprocess.Popen[str]":
+    """Start supervisord as a child of this process, with which it ends."""
+    check_installed()
+    return subprocess.Popen(  # noqa: S603 - no text of others is in it
+        [*COMMAND, "--nodaemon"], cwd=state.path, env=_environment(state), stdin=subprocess.DEVNULL, text=True,
+        preexec_fn=lambda: signal_on_parent_exit(signal.SIGTERM),  # noqa: PLW1509 - no other thread runs yet
+    )  # fmt: skip
+
+
+def _environment(state: StateDirectory) -> dict[str, str]:
+    """Return the environment of supervisord. `supervisorctl` in one of the programs is not meant for this supervisor."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR_")}
+    return {**inherited, MARKER: str(state.path)}
 
 
 def _last_lines(output: str) -> str:

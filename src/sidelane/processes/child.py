@@ -19,7 +19,7 @@ MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 READ_TIMEOUT = 0.5
 """Seconds for reading the remaining output after an exit, because a grandchild may keep the pipe open."""
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
 
 
 class CliProcess:
@@ -124,6 +124,17 @@ def signal_on_parent_exit(number: signal.Signals) -> None:
         import ctypes  # here, because it is slow to import and only child processes need it
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
+def has_parent_exit_signal() -> bool:
+    """Return whether the kernel sends this process a signal when its parent exits."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    number = ctypes.c_int()
+    ctypes.CDLL(None).prctl(PR_GET_PDEATHSIG, ctypes.byref(number))
+    return number.value != 0
 
 
 def exit_with_parent(parent: int | None) -> None:

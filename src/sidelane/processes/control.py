@@ -78,9 +78,10 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ha
     if not isinstance(request, dict):
         writer.write(_line({"error": "The request is not a JSON object on one line."}))
         return await writer.drain()
-    async for answer in handle(request):
-        writer.write(_line(answer))
-        await writer.drain()
+    async for answer in handle(request):  # to its end, also if the client has gone: half a restart would be worse
+        with suppress(OSError):
+            writer.write(_line(answer))
+            await writer.drain()
     return None
 
 

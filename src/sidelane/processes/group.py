@@ -84,7 +84,7 @@ class ProcessGroup:
         self._replacing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._result: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._stopping = False
+        self.stopping = False
         self._statuses: list[int] = []  # of the processes that exited after `stop`
         self._gave_up: int | None = None  # the exit status of a group that cannot run
         self._failures = 0
@@ -92,13 +92,12 @@ class ProcessGroup:
         self._replace_after = -math.inf  # the next replacement of a process over its limits
         self._was_ready = False
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._lost: list[
-            dict[str, str]
-        ] = []  # workers that died, which the next ready process should report to the store
+        self._lost: list[dict[str, str]] = []  # workers that died, for a ready process to report to the store
         self._started = time.time()
         self._restarts = 0
         self._last_exit: dict[str, Any] | None = None
-        self._error: str | None = None
+        self._error: str | None = None  # why processes are missing
+        self._restart_error: str | None = None  # why the last restart or replacement failed
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
         """Run until stopped or given up, and return the exit status. `on_ready` is called when all processes are ready."""
@@ -112,7 +111,7 @@ class ProcessGroup:
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Send all processes a signal, and end when they have exited. May be called again, e.g. with another signal."""
-        self._stopping = True
+        self.stopping = True
         for member in self._members:
             member.draining = True
             member.signal(number)
@@ -132,7 +131,7 @@ class ProcessGroup:
                     yield f"replacing {member.name}"
                     new = await self._replace(member)
                     yield f"{new.name} is ready; {member.name} finishes its work"
-        self._error = None
+        self._restart_error = None
 
     async def scale(self, processes: int) -> AsyncIterator[str]:
         """Change the number of processes. Yields progress until the new ones are ready."""
@@ -144,9 +143,9 @@ class ProcessGroup:
                 self._drain(member)
         self._wake.set()
         deadline = time.monotonic() + self._options.ready_timeout
-        reported: set[str] = set()
+        reported = {member.name for member in self._active if member.is_ready}
         while sum(member.is_ready for member in self._active) < processes:
-            if self._stopping:
+            if self.stopping:
                 raise RestartFailed(f"The group stops: {self._error or 'it was asked to'}.")
             if time.monotonic() > deadline:
                 raise RestartFailed(f"Not all processes were ready within {self._options.ready_timeout:g} s.")
@@ -159,9 +158,9 @@ class ProcessGroup:
     def document(self) -> dict[str, Any]:
         """Return the state of the group and of each process."""
         return {
-            "name": self.name, "kind": self._options.kind, "started": self._started, "state": self._state, "error": self._error,
-            "target": self._target, "restarts": self._restarts, "last_exit": self._last_exit,
-            "processes": [member.document() for member in self._members],
+            "name": self.name, "kind": self._options.kind, "started": self._started, "state": self._state,
+            "error": self._error or self._restart_error, "target": self._target, "restarts": self._restarts,
+            "last_exit": self._last_exit, "processes": [member.document() for member in self._members],
         }  # fmt: skip
 
     def health(self) -> Health:
@@ -175,7 +174,7 @@ class ProcessGroup:
 
     @property
     def _state(self) -> str:
-        if self._stopping:
+        if self.stopping:
             return "stopping"
         if self._replacing.locked():
             return "restarting"
@@ -186,9 +185,10 @@ class ProcessGroup:
     async def _watch(self, on_ready: Callable[[], None]) -> None:
         for tick in itertools.count():
             self._start_missing()
-            if not self._was_ready and self._state == "ready":
+            if self._state == "ready":
+                if not self._was_ready:
+                    on_ready()
                 self._was_ready, self._error = True, None
-                on_ready()
             if tick % SAMPLES_PER_TICK == 0:
                 for member in self._members:
                     member.sample()
@@ -201,7 +201,7 @@ class ProcessGroup:
     def _start_missing(self) -> None:
         counted = [member for member in self._active if not member.is_replacement]
         missing = self._target - len(counted) - self._pending
-        if missing > 0 and not self._stopping and time.monotonic() >= self._not_before:
+        if missing > 0 and not self.stopping and time.monotonic() >= self._not_before:
             self._pending += missing
             for _ in range(missing):
                 self._spawn(self._start())
@@ -228,7 +228,7 @@ class ProcessGroup:
             if parent_end is None
             else member.read_reports(parent_end, self._wake.set)
         )
-        if self._stopping:
+        if self.stopping:
             member.draining = True
             member.signal(signal.SIGTERM)
         return member
@@ -240,7 +240,7 @@ class ProcessGroup:
         if status == SIGNAL_BASE + signal.SIGKILL and out_of_memory_kills() > kills:
             reason += ", out of memory"
         self._members.remove(member)
-        if self._stopping:
+        if self.stopping:
             self._statuses.append(status)
             self._end_if_empty()
         elif member.draining:
@@ -287,7 +287,7 @@ class ProcessGroup:
         self.stop()
 
     def _replace_over_limits(self) -> None:
-        if self._stopping or self._replacing.locked() or time.monotonic() < self._replace_after:
+        if self.stopping or self._replacing.locked() or time.monotonic() < self._replace_after:
             return
         for member in self._active:
             reason = member.exceeded_limit()
@@ -318,8 +318,8 @@ class ProcessGroup:
             if new.is_replacement:
                 new.draining = True
                 new.kill()
-            self._error = f"{new.name}, which should replace {member.name}, {problem}"
-            raise RestartFailed(f"{self._error}. The other processes keep running. See the log.")
+            self._restart_error = f"{new.name}, which should replace {member.name}, {problem}"
+            raise RestartFailed(f"{self._restart_error}. The other processes keep running. See the log.")
         new.is_replacement = False
         self._drain(member)
         return new
@@ -356,7 +356,7 @@ class ProcessGroup:
             member.kill()
 
     def _end_if_empty(self) -> None:
-        if self._stopping and not self._members and not self._pending and not self._result.done():
+        if self.stopping and not self._members and not self._pending and not self._result.done():
             statuses = (Exit.DONE if status in REQUESTED_EXITS else status for status in self._statuses)
             self._result.set_result(max(statuses, default=Exit.DONE) if self._gave_up is None else self._gave_up)
 

@@ -25,6 +25,7 @@ from sidelane.processes.group import GroupOptions, ProcessGroup, RestartFailed
 from sidelane.processes.health import serve_health
 from sidelane.processes.listen import format_address, open_listener
 from sidelane.processes.logs import log_to_stderr
+from sidelane.processes.output import OutputPipe
 from sidelane.processes.ready_check import ReadyCheck
 
 BIND_TIMEOUT = 10.0
@@ -65,6 +66,7 @@ def main() -> None:
     log_to_stderr(options.group.name, options.log_level)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    _use_no_threads()
     try:
         status = asyncio.run(_run(options))
     except ConfigurationError as error:
@@ -73,13 +75,23 @@ def main() -> None:
     sys.exit(status)
 
 
+def _use_no_threads() -> None:
+    """Wait for processes without a thread for each, as Python does from 3.12 on.
+
+    The kernel tells a child of the death of its parent once for each thread that the child belongs to in turn (prctl(2)). A worker
+    would take the second SIGTERM as the request to release its jobs.
+    """
+    if sys.version_info < (3, 12) and hasattr(os, "pidfd_open"):
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+
+
 async def _run(options: ParentOptions) -> int:
     async with AsyncExitStack() as stack:
         listener = await _listen(options.listen, BIND_TIMEOUT if options.with_supervisor else 0.0)
         if listener is not None:
             stack.enter_context(listener)
         group = ProcessGroup(options.group, host=socket.gethostname(), listener=listener)
-        parent = _Parent(group)
+        parent = _Parent(group, OutputPipe())
         if options.health is not None:
             await stack.enter_async_context(serve_health(open_listener(*options.health), group.health))
         if options.control is not None:
@@ -95,8 +107,10 @@ async def _run(options: ParentOptions) -> int:
 class _Parent:
     """Signals and control commands of a group."""
 
-    def __init__(self, group: ProcessGroup) -> None:
+    def __init__(self, group: ProcessGroup, output: OutputPipe) -> None:
         self._group = group
+        self._output = output
+        self._starter = os.getppid()
         self._restarting: set[asyncio.Task[None]] = set()
 
     def handle_signals(self) -> None:
@@ -130,9 +144,13 @@ class _Parent:
 
     def _stop(self, number: int) -> None:
         systemd.notify(systemd.STOPPING)
+        if os.getppid() != self._starter:
+            self._output.discard()  # supervisord was killed, and read it until then
         self._group.stop(number)
 
     def _restart(self) -> None:
+        if self._group.stopping:  # the kernel also sends SIGHUP, to a stopped process whose session has ended
+            return
         task = asyncio.create_task(self._log_restart())
         self._restarting.add(task)
         task.add_done_callback(self._restarting.discard)

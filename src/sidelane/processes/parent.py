@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
+from sidelane.processes.child import has_parent_exit_signal
+from sidelane.processes.output import OutputPipe
+
 REPORT_INTERVAL, STARTING_INTERVAL = 1.0, 0.1
 """Seconds between two reports, and until the process is ready. A process whose event loop is blocked sends none."""
 
@@ -39,6 +42,7 @@ class ParentConnection:
         self._socket = socket.socket(fileno=file)
         self._report = report
         self._on_lost = on_lost
+        self._output = OutputPipe()
 
     async def run(self) -> None:
         """Send reports until cancelled, or until the parent has ended."""
@@ -53,7 +57,9 @@ class ParentConnection:
                     writer.write(json.dumps(asdict(report)).encode() + b"\n")
                     await writer.drain()
                     await asyncio.wait([ended], timeout=REPORT_INTERVAL if was_ready else STARTING_INTERVAL)
-            os.kill(os.getpid(), signal.SIGTERM)  # the parent has ended, e.g. by SIGKILL
+            self._output.discard()
+            if not has_parent_exit_signal():  # a second SIGTERM would release the running jobs
+                os.kill(os.getpid(), signal.SIGTERM)  # the parent has ended, e.g. by SIGKILL
         finally:
             ended.cancel()
             writer.close()

@@ -15,6 +15,7 @@ from sidelane.model.event import Cursor, EventPage
 from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
+from sidelane.model.store_info import StoreInfo
 from sidelane.model.worker import ClaimRequest, Claims, LimitStats, QueuePosition, QueueStats, SweepResult, WorkerInfo
 
 
@@ -138,7 +139,30 @@ class Schedules(Protocol):
         ...
 
 
-class Store(JobSource, Batches, Schedules, Protocol):
+class Maintenance(Protocol):
+    """Care of the database itself: its size, its free space and its backup."""
+
+    async def info(self) -> StoreInfo:
+        """Return the size of the database and how many jobs it has, without reading them all."""
+        ...
+
+    async def vacuum(self) -> None:
+        """Return free space to the operating system. Other writers may wait meanwhile.
+
+        Raises `NotSupported` if the database needs no vacuum, and `MaintenanceRefused` without enough space.
+        """
+        ...
+
+    async def backup(self, path: str, *, overwrite: bool = False) -> None:
+        """Copy the database to a new file, which only its owner may read, while other processes write.
+
+        The copy has everything that was acknowledged before the call. Raises `NotSupported` if the database is copied in another
+        way, and `MaintenanceRefused` without enough space, or if the file exists. `overwrite` replaces an existing file.
+        """
+        ...
+
+
+class Store(JobSource, Batches, Schedules, Maintenance, Protocol):
     """The database of all jobs."""
 
     @property
@@ -155,7 +179,7 @@ class Store(JobSource, Batches, Schedules, Protocol):
     def durability_warnings(self) -> Sequence[str]:
         """Settings, read when the store was opened, that could lose jobs.
 
-        Each is a clause that follows "the store may lose jobs: ".
+        Each is a clause that follows "the store may lose jobs: ". It may end with a colon and what to do.
         """
         ...
 

@@ -38,7 +38,9 @@ def dump_worker(worker: WorkerInfo) -> str:
 
 
 def load_worker(text: str) -> WorkerInfo:
-    return WorkerInfo(**json.loads(text))
+    """Return a description. It may be of another version, so unknown fields are ignored."""
+    known = {field.name for field in fields(WorkerInfo)}
+    return WorkerInfo(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 def dump_labels(labels: Mapping[str, str]) -> str | None:

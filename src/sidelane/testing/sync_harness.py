@@ -6,12 +6,18 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from sidelane.app import Sidelane
+from sidelane.consumers.consumer import Consumer
+from sidelane.external.task import ExternalTask
 from sidelane.model.durations import Duration
 from sidelane.model.errors import ConfigurationError, LaneNotOpen
 from sidelane.model.event import Event
 from sidelane.model.job import JobRecord
+from sidelane.model.message import Message
+from sidelane.model.problem import Problem
+from sidelane.tasks.job import Job
 from sidelane.tasks.task import Call, Task
 from sidelane.testing.harness import Harness, open_harness
+from sidelane.transports.job_messages import DispatchedJob
 
 R = TypeVar("R")
 
@@ -57,6 +63,40 @@ class SyncHarness:
             return [await opened.events(job) for job in await opened.submitted(task)]
 
         return self._wait(collect(self._opened))
+
+    def submitted(self, task: Task[..., Any, R]) -> list[Job[R]]:
+        """Return handles on the jobs of a task, oldest first, for the other methods."""
+        return self._wait(self._opened.submitted(task))
+
+    def result(self, job: Job[R]) -> R:
+        """Return the result of a job that has ended. Raises `JobFailed`, `JobCancelled` or `ResultNotReady`."""
+        return self._wait(job.result(timeout=0))
+
+    def callbacks(self, job: Job[Any]) -> list[tuple[str, str]]:
+        """Return the callbacks of a job's end, each as its receiver and its body."""
+        return self._wait(self._opened.callbacks(job))
+
+    def dispatched(self, task: ExternalTask[Any, Any]) -> list[DispatchedJob]:
+        """Return the messages of a task's jobs that external workers have now, oldest first. In a test nothing is sent."""
+        return self._wait(self._opened.dispatched(task))
+
+    def complete(self, job: Job[R], result: R) -> None:
+        """Complete the job of an external task. Raises `JobConflict` if no external worker has it."""
+        self._wait(self._opened.complete(job, result))
+
+    def fail(self, job: Job[Any], problem: Problem, *, retry: bool = True) -> None:
+        """Fail the job of an external task; with `retry=False`, without another attempt.
+
+        Raises `JobConflict` if no external worker has it.
+        """
+        self._wait(self._opened.fail(job, problem, retry=retry))
+
+    def consume(self, consumer: Consumer, message: Message) -> Job[Any] | None:
+        """Submit the job that a consumer creates from a message. Return None if the consumer skips the message.
+
+        Raises `MalformedMessage` if the message is invalid, and what a submit raises.
+        """
+        return self._wait(self._opened.consume(consumer, message))
 
     @property
     def _opened(self) -> Harness:

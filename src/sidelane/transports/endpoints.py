@@ -4,7 +4,7 @@ import re
 from dataclasses import KW_ONLY, dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl
 
 from sidelane.model.errors import ConfigurationError, MissingExtra
@@ -35,6 +35,9 @@ class Sqs:
         return f"SQS queue {self.queue}"
 
     can_send = can_receive = True
+
+    max_visibility: ClassVar[int] = 12 * 3600
+    """Maximum seconds from its receipt that a message can be invisible, however often it is extended."""
 
     def require_driver(self) -> None:
         _require_package("aiobotocore", self)

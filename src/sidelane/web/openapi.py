@@ -29,7 +29,7 @@ def job_responses(result_type: Any, rules: Sequence[ProblemRule], limits: Sequen
         200: {
             "description": "The result, if the client waited for it (Prefer: wait), or the event stream.",
             "model": result_type,
-            "content": _EVENTS,
+            "content": _events(),
         },
         202: {"description": "The job is stored; its links lead to its state, events and result.", **_ACCEPTED},
         204: _STREAM_FINISHED,
@@ -51,6 +51,11 @@ def batch_responses(limits: Sequence[LimitPolicy]) -> Responses:
         **problems(_SUBMIT_ERRORS),
         **_retryable(limits),
     }
+
+
+def _events() -> dict[str, Any]:
+    """Return the content of an event stream, as a new object: older versions of FastAPI write a route's schema into it."""
+    return {EVENT_STREAM: {"schema": {"type": "string"}}}
 
 
 def _retryable(limits: Sequence[LimitPolicy]) -> Responses:
@@ -115,8 +120,6 @@ _RESULT_ERRORS = {
     504: "The job timed out.",
 }
 
-_EVENTS = {EVENT_STREAM: {"schema": {"type": "string"}}}
-
 _RETRY_AFTER = {
     "Retry-After": {
         "description": "Seconds until the next look or retry is worthwhile.",
@@ -156,7 +159,7 @@ BATCH_RESPONSES: Responses = problems(
     {403: JOB_ERRORS[403], 404: "There is no such batch, or it belongs to another user.", 503: JOB_ERRORS[503]}
 )
 
-BATCH_STREAM_RESPONSES: Responses = {200: {"description": "The events.", "content": _EVENTS}, **BATCH_RESPONSES}
+BATCH_STREAM_RESPONSES: Responses = {200: {"description": "The events.", "content": _events()}, **BATCH_RESPONSES}
 
 RESULT_RESPONSES: Responses = {
     **problems({**JOB_ERRORS, **_RESULT_ERRORS}),
@@ -165,7 +168,7 @@ RESULT_RESPONSES: Responses = {
 }
 
 STREAM_RESPONSES: Responses = {
-    200: {"description": "The events.", "content": _EVENTS},
+    200: {"description": "The events.", "content": _events()},
     204: _STREAM_FINISHED,
     **problems({400: "Last-Event-ID is malformed.", **JOB_ERRORS}),
 }

@@ -9,7 +9,8 @@ from sidelane.model.job import Lease
 from sidelane.model.outcome import EventAppend
 
 MAX_BUFFERED = 1000
-"""Maximum number of buffered events before an attempt has to wait, which bounds its memory if the store is slow."""
+MAX_BYTES_BUFFERED = 1_048_576
+"""Maximum number and bytes of buffered events before an attempt has to wait, which bound its memory if the store is slow."""
 
 MAX_EVENTS_PER_APPEND = 200
 MAX_BYTES_PER_APPEND = 262_144
@@ -34,6 +35,7 @@ class EventBuffer:
         self.closed = False
         self._on_pending = on_pending
         self._events: list[NewEvent] = []
+        self._bytes = 0  # of the data of the events
         self._ordinal = 1  # of the first event
         self._in_flight = 0  # how many of the events are being written
         self._waiters: list[asyncio.Future[None]] = []
@@ -43,11 +45,12 @@ class EventBuffer:
         if self.closed:
             raise LeaseLost
         self._events.append(event)
+        self._bytes += len(event.data)
         self._on_pending(self)
 
     @property
     def is_full(self) -> bool:
-        return len(self._events) > MAX_BUFFERED
+        return len(self._events) > MAX_BUFFERED or self._bytes > MAX_BYTES_BUFFERED
 
     async def wait_for_space(self) -> None:
         """Wait until the buffer is not full, or closed."""
@@ -63,12 +66,14 @@ class EventBuffer:
 
     def on_written(self, accepted: bool) -> None:
         """Drop the events of the last append. If it was not `accepted`, because the lease is lost, close the buffer."""
+        self._bytes -= sum(len(event.data) for event in self._events[: self._in_flight])
         del self._events[: self._in_flight]
         self._ordinal += self._in_flight
         self._in_flight = 0
         if not accepted:
             self.closed = True
             self._events.clear()
+            self._bytes = 0
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -82,9 +87,9 @@ class EventBuffer:
         Wait while the events are too large for that. Events that are being written are included, because a full store accepts
         results but no appends. A store ignores events that it already has (rules 3 and 22).
         """
-        while sum(len(event.data) for event in self._events) > MAX_BYTES_PER_RESULT:
+        while self._bytes > MAX_BYTES_PER_RESULT:
             await self._wait_for_write()
-        events, self._events = tuple(self._events), []
+        events, self._events, self._bytes = tuple(self._events), [], 0
         return self._ordinal, events
 
     def _append_size(self) -> int:

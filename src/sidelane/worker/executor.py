@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from sidelane.model.codec import check_size
+from sidelane.model.errors import PayloadTooLarge
 from sidelane.model.event import NewEvent, model_event, token_event
 from sidelane.tasks.context import Context
 from sidelane.tasks.registry import AnyTask, Middleware
@@ -70,17 +71,25 @@ async def _with_middleware(
 
 
 class YieldCollector:
-    """Collects the values that a generator task yields: its text, and its result if it yields a `Result`."""
+    """Collects the values that a generator task yields: its text, and its result if it yields a `Result`.
+
+    A text that is too long to be the result is not kept, so that an endless stream does not fill the memory.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._text: list[str] = []
+        self._length = 0
         self._result: Result[Any] | None = None
 
     def event(self, item: object) -> NewEvent | None:
         """Return the event for an item, or None for a result. Raises `WrongResult` if it is neither."""
         if isinstance(item, str):
-            self._text.append(item)
+            self._length += len(item)
+            if self._result is not None or self._length > self._context.payload_limit:
+                self._text.clear()
+            else:
+                self._text.append(item)
             return token_event(item, self._context.payload_limit)
         if isinstance(item, Result):
             self._result = item
@@ -94,7 +103,16 @@ class YieldCollector:
 
     @property
     def value(self) -> Any:
-        return "".join(self._text) if self._result is None else self._result.value
+        """The result. Raises `PayloadTooLarge` if it is the text, and the text is too long."""
+        if self._result is not None:
+            return self._result.value
+        limit = self._context.payload_limit
+        if self._length > limit:
+            raise PayloadTooLarge(
+                f"The text that {self._context.task!r} yielded has {self._length:,} characters, and as its result may have "
+                f"{limit:,} bytes (SIDELANE_PAYLOAD_LIMIT): yield a Result too, which replaces the text."
+            )
+        return "".join(self._text)
 
 
 async def _coroutine(

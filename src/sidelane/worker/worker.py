@@ -32,6 +32,7 @@ from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE, Heartbeat, Heartbeat
 from sidelane.worker.isolation import IsolationWorkers
 from sidelane.worker.reporter import Reporter
 from sidelane.worker.task_channel import TaskClient
+from sidelane.worker.usage import CpuMeter, own_memory
 
 RESOURCE_RETRY_INTERVAL = 5.0
 """Seconds until a resource that failed to open is tried again."""
@@ -109,7 +110,7 @@ class Worker:
         self._on_progress = on_progress
         self._attempts: dict[Lease, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._started = time.time()
+        self._started, self._cpu = time.time(), CpuMeter()
         self._last_end = time.monotonic()
         self.finished = 0  # attempts of the user's jobs that have ended
         self._confirming = RetryUntilAvailable("confirm a lease")
@@ -183,7 +184,7 @@ class Worker:
             id=self.id, name=self.name, host=socket.gethostname(), pid=os.getpid(),
             queues={name: limit for capacity in self._capacities for name, limit in capacity.queues.items()}, tasks=self._tasks(),
             slots=self._capacities[0].total, running=self._capacities[0].used, started=self._started, health=self.health,
-            isolation=self._isolated,
+            isolation=self._isolated, memory=own_memory(), cpu=self._cpu.fraction(),
         )  # fmt: skip
 
     def log_jobs(self) -> None:

@@ -99,9 +99,12 @@ class LiveService:
             pytest.skip("Debian's nginx-light is not installed")
         root = "user root;" if os.geteuid() == 0 else ""  # another user cannot read the folder of a test
         self._nginx = subprocess.Popen([nginx, "-e", "stderr", "-p", folder, "-c", main, "-g", f"daemon off; {root}"])
+        self._port = port
+
+    def wait_ready(self) -> None:
         for group in self.groups.values():
             group.wait_ready()
-        wait_listening(port)
+        wait_listening(self._port)
 
     def stop(self) -> None:
         self._nginx.terminate()
@@ -115,6 +118,7 @@ def live_service(folder: Path) -> Iterator[LiveService]:
     try:
         service = LiveService(folder, processes)
         try:
+            service.wait_ready()
             yield service
         finally:
             service.stop()

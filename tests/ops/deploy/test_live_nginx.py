@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.long, pytest.mark.system]
 
 SECONDS = 12.0
 
-IDLE = (0.0, 0.01, 0.05, 0.2, 0.5, 0.9, 1.3)
+IDLE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.01, 0.05, 0.3, 0.9, 1.3)
 """Seconds between two requests of a client."""
 
 

@@ -1,44 +1,61 @@
-"""`sidelane check`: whether the store can be used, and what could lose jobs there."""
+"""`sidelane check`: whether settings, lane, store, machine and service fit together, and what to do if not."""
 
-from typing import NamedTuple
+from pathlib import Path
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
-from sidelane.cli.locate import with_client
+from sidelane.admin.findings import Finding, Report, Severity
+from sidelane.cli.locate import load_lane
 from sidelane.cli.options import Common, expand_options
-from sidelane.cli.output.console import output, print_json, stderr, warning, write
-from sidelane.client.client import Client
+from sidelane.cli.output.console import output, print_json, write
+from sidelane.model.printable import printable_line
+from sidelane.ops.checkup import CANNOT_WORK, check_up
 from sidelane.processes.exit_code import Exit
-from sidelane.stores.factory import redact_url
 
-
-class StoreCheck(NamedTuple):
-    """A store's description of itself."""
-
-    description: str
-    durability_warnings: list[str]
+MARKS = {
+    Severity.OK: Text("✓", "green"),
+    Severity.WARNING: Text("!", "bold yellow"),
+    Severity.ERROR: Text("✗", "bold red"),
+}
 
 
 @expand_options
 def check(*, common: Common) -> None:
-    """Check the store: what it is, whether it can be used, and what could lose jobs there.
+    """Check the installation: settings, lane, store, clock, ports, limits of the machine, timeouts, secrets.
 
-    Exit code 0: no problem; 1: jobs could be lost; 3: the store cannot be used.
+    Each finding says what to do. The lane is that of `--lane`, or of the setting `lane`; without one, its checks are left out.
+    The service is the one that the current folder describes.
+
+    Exit code 0: no problem; 1: a warning or an error; 3: the settings, the lane or the store cannot be used.
     """
-    settings = common.settings()
-    found = with_client(settings, _check)
-    url = redact_url(settings.store)
+    report = check_up(Path.cwd(), load_lane, lane=common.lane, store=common.store)
     if common.as_json:
-        print_json({"store": url, **found._asdict()})
+        print_json(report.document())
     else:
-        write(output(), Text.assemble((url, "bold"), "  ", found.description), Text("✓ it accepts jobs", "green"))
-        for problem in found.durability_warnings:
-            stderr().print(warning(f"it may lose jobs: {problem}"))
-    if found.durability_warnings:
+        write(output(), _table(report))
+    if report.has_error(*CANNOT_WORK):
+        raise typer.Exit(Exit.CONFIGURATION)
+    if report.severity is not Severity.OK:
         raise typer.Exit(Exit.FAILED)
 
 
-async def _check(client: Client) -> StoreCheck:
-    await client.store.get_or_set("checked", "yes")  # a store that can be read may be full or locked
-    return StoreCheck(client.store.description, list(client.store.durability_warnings))
+def _table(report: Report) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in report.findings:
+        table.add_row(MARKS[finding.severity], Text(finding.id, "bold"), _text(finding))
+    for each in report.left_out:
+        table.add_row(
+            Text("-", "dim"), Text(each.id, "dim"), Text(f"not checked: {printable_line(each.reason)}", "dim")
+        )
+    return table
+
+
+def _text(finding: Finding) -> Text:
+    style = {Severity.OK: "", Severity.WARNING: "yellow", Severity.ERROR: "red"}[finding.severity]
+    text = Text(printable_line(finding.message), style)
+    return text.append(f" → {printable_line(finding.action)}", "default") if finding.action else text

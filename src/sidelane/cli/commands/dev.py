@@ -1,13 +1,14 @@
 """`sidelane dev`: the API and workers in one terminal, restarted when the code changes."""
 
 import asyncio
+import contextlib
 import importlib
 import math
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,13 @@ from sidelane.processes.supervisor import SupervisedProcess, process_names
 COLOURS = (34, 35, 36, 33)
 
 DIM = 2
+
+UNAVAILABLE_TEXT = b"The API does not run, because it could not start. See the terminal of `sidelane dev`.\n"
+UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 2\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(UNAVAILABLE_TEXT), UNAVAILABLE_TEXT)
+)
+"""The answer while the API cannot start."""
 
 SELF = "dev"
 """The prefix of messages of `sidelane dev` itself."""
@@ -56,16 +64,52 @@ class PrefixedOutput:
         print(f"{prefix} {line}", flush=True)
 
 
+class UnavailablePage:
+    """Answers 503 on the port of the API while the API cannot start, because a request would wait until the code changes."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self._server: asyncio.Server | None = None
+
+    def open(self) -> None:
+        self._opening = asyncio.ensure_future(self._open())
+
+    async def close(self) -> None:
+        """Leave the port to the API."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def _open(self) -> None:
+        self._server = await asyncio.start_server(self._answer, sock=self._listening.dup())
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(UNAVAILABLE)
+            await writer.drain()
+        writer.close()
+
+
 def dev_process(
-    name: str, arguments: Sequence[str], stop_signal: int, terminal: PrefixedOutput, files: Sequence[int] = ()
+    name: str,
+    arguments: Sequence[str],
+    stop_signal: int,
+    terminal: PrefixedOutput,
+    files: Sequence[int] = (),
+    on_exit: Callable[[], None] = lambda: None,
 ) -> SupervisedProcess:
-    """Return a `sidelane` command under supervision, which writes to the terminal; `files` are descriptors that it inherits."""
+    """Return a `sidelane` command under supervision, which writes to the terminal; `files` are descriptors that it inherits.
+
+    `on_exit` is called if the process exits and does not start again until the code changes.
+    """
 
     def restart_delay(status: int, seconds: float) -> float:
         if seconds > EARLY_EXIT and status != Exit.CONFIGURATION:
             terminal.print(SELF, f"{name} died ({describe_exit(status)}); restarting")
             return RESTART_DELAY
         terminal.print(SELF, f"{name} exited ({describe_exit(status)}); restarting when the code changes")
+        on_exit()
         return math.inf
 
     child = CliProcess(
@@ -120,19 +164,20 @@ def dev(
         terminal = PrefixedOutput(["api", *names])
         terminal.print(SELF, f"the API is at {_address(host, listening)}")
         terminal.print(SELF, f"watching {', '.join(map(str, folders))}; Ctrl-C stops everything")
-        processes = [_api(application, level, listening.fileno(), terminal)]
+        page = UnavailablePage(listening)
+        processes = [_api(application, level, listening.fileno(), terminal, page)]
         processes += [_worker(name, lane or application, options, terminal) for name in names]
-        asyncio.run(Development(processes, folders, terminal).run())
+        asyncio.run(Development(processes, folders, terminal, page).run())
 
 
 def _address(host: str, listening: socket.socket) -> str:
     return f"http://{format_address(host, listening.getsockname()[1])}"
 
 
-def _api(application: str, level: str, file: int, terminal: PrefixedOutput) -> SupervisedProcess:
+def _api(application: str, level: str, file: int, terminal: PrefixedOutput, page: UnavailablePage) -> SupervisedProcess:
     arguments = ["api", application, "--file", str(file), "--linger", "0", "--option", "timeout_graceful_shutdown=1"]
     arguments += ["--log-level", level]
-    return dev_process("api", arguments, signal.SIGTERM, terminal, [file])
+    return dev_process("api", arguments, signal.SIGTERM, terminal, [file], page.open)
 
 
 def _worker(name: str, lane: str, options: Sequence[str], terminal: PrefixedOutput) -> SupervisedProcess:
@@ -143,8 +188,13 @@ class Development:
     """Runs the processes of `sidelane dev` until Ctrl-C."""
 
     def __init__(
-        self, processes: Sequence[SupervisedProcess], folders: Sequence[Path], terminal: PrefixedOutput
+        self,
+        processes: Sequence[SupervisedProcess],
+        folders: Sequence[Path],
+        terminal: PrefixedOutput,
+        page: UnavailablePage,
     ) -> None:
+        self._page = page
         self._processes = processes
         self._folders = folders
         self._terminal = terminal
@@ -169,6 +219,7 @@ class Development:
 
         async for changes in awatch(*self._folders, watch_filter=PythonFilter()):
             self._terminal.print(SELF, f"{_file_names(path for _, path in changes)} changed: restarting")
+            await self._page.close()
             for process in self._processes:
                 process.restart()
 

@@ -103,9 +103,8 @@ def _facts(detail: JobDetail, now: float) -> RenderableType:
 
 def _sections(record: JobRecord, partial: str) -> list[tuple[str, RenderableType]]:
     sections: list[tuple[str, RenderableType]] = [("Arguments", _json(record.spec.arguments))]
-    if record.progress is not None:
-        progress = json.loads(record.progress)
-        sections.append(("Progress", Text(f"{progress['percent']:g} %  {progress.get('message', '')}")))
+    if (progress := record.progress_value) is not None:
+        sections.append(("Progress", Text(f"{progress.percent:g} %  {progress.message}")))
     if record.result is not None:
         sections.append(("Result", _json(record.result)))
     elif partial:

@@ -11,6 +11,7 @@ from sidelane.cli.output.states import one_line
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, relative_time
 from sidelane.ops.status import NO_STORE
+from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 Document = Mapping[str, Any]
 
@@ -32,10 +33,10 @@ QUEUES = Columns(
     numbers=("READY", "RUNNING", "OLDEST", "AT LIMIT", "DELAYED"),
 )
 WORKERS = Columns(
-    headers=("WORKER", "HEALTH", "RUNNING", "HOST", "PID", "QUEUES"),
+    headers=("WORKER", "HEALTH", "RUNNING", "CPU", "MEMORY", "HOST", "PID", "QUEUES"),
     droppable=("QUEUES", "PID"),
     shrinkable=("WORKER", "HEALTH", "HOST", "QUEUES"),
-    numbers=("RUNNING", "PID"),
+    numbers=("RUNNING", "CPU", "MEMORY", "PID"),
 )
 
 STYLES = {"ready": "green", "failed": "bold red", "gave up": "bold red", "no answer": "red", "ended": "red", "stopped": "dim",
@@ -139,6 +140,8 @@ def _worker_row(worker: Document) -> list[Text]:
         Text(worker["name"], "bold"),
         Text(f"● {health}", "green" if health == "ok" else "red"),
         Text(f"{worker['running']} of {worker['slots']}"),
+        _cpu(worker["cpu"]),
+        Text(memory_text(worker["memory"])),
         Text(worker["host"], "dim"),
         Text(str(worker["pid"]), "dim"),
         Text(", ".join(worker["queues"])),
@@ -157,9 +160,9 @@ def _errors(groups: Sequence[Document]) -> Iterator[Text]:
 
 
 def _used(queue: Document) -> bool:
-    return bool(
-        queue["workers"] or queue["ready"] or queue["running"] or queue["delayed"] or queue["waiting_for_limit"]
-    )
+    """Return whether a queue has jobs, or is one of the user's that a worker takes."""
+    served = queue["workers"] and not queue["name"].startswith(INTERNAL_PREFIX)
+    return bool(served or queue["ready"] or queue["running"] or queue["delayed"] or queue["waiting_for_limit"])
 
 
 def _state(state: str) -> Text:

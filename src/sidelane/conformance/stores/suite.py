@@ -23,6 +23,7 @@ from sidelane.conformance.stores.leases import Fencing, LeaseExpiry
 from sidelane.conformance.stores.limit_release import SharedLimits, SlotRelease
 from sidelane.conformance.stores.limits_reject import RejectingLimitRelease, RejectingLimits
 from sidelane.conformance.stores.limits_replace import ReplacingLimits
+from sidelane.conformance.stores.maintenance import DatabaseCare
 from sidelane.conformance.stores.notifications import Notifications, SubscriptionWaits
 from sidelane.conformance.stores.processes import Processes
 from sidelane.conformance.stores.queries import JobQueries, QueuePositions, Statistics
@@ -96,6 +97,7 @@ class OneConnection(
     JobQueries,
     QueuePositions,
     Statistics,
+    DatabaseCare,
 ):
     """The tests that a store must pass even if each connection has its own database."""
 

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import subprocess
+import subprocess  # nosec B404 - it runs the programs that read the files
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +50,7 @@ def _program(name: str, package: str) -> str:
 def _run(command: Sequence[str], about: str = "", **environment: str) -> None:
     """Run a check. Without an error, only lines `about` the files count, because other units may have problems too."""
     try:
-        done = subprocess.run(  # noqa: S603 - the program that reads the file
+        done = subprocess.run(  # noqa: S603 # nosec B603 - the program that reads the file
             command,
             capture_output=True,
             text=True,

@@ -150,7 +150,7 @@ class ServiceFacts:
             if isinstance(group, ApiGroup | WorkerGroup):
                 changes = {"health_port": group.health_port or HEALTH_PORT, "processes": processes or group.processes}
             if isinstance(group, ApiGroup):
-                changes["host"] = "0.0.0.0"  # noqa: S104 - the interface of a container
+                changes["host"] = "0.0.0.0"  # noqa: S104 # nosec B104 - within a container
             yield name, group.model_copy(update=changes)
 
     def container_directory(self, group: Group, root: str) -> str | None:

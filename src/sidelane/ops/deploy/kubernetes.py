@@ -176,7 +176,7 @@ spec:
     def _command(self, program: Program) -> list[str]:
         if program.health is None:
             return list(program.command)
-        return [*program.command, "--health-host", "0.0.0.0"]  # noqa: S104 - probes come from outside the pod
+        return [*program.command, "--health-host", "0.0.0.0"]  # noqa: S104 # nosec B104 - probes come from outside the pod
 
     def _container(self, program: Program, group: Group) -> Iterator[str]:
         directory = self._service.container_directory(group, ROOT)

@@ -19,6 +19,15 @@ TRANSIENT_ERRORS = (
 )
 """Errors after which a call is retried, because the connection broke, or another server is or will be the primary."""
 
+_CLUSTER_ERRORS: dict[str, type[exceptions.ResponseError]] = {
+    "ASK": exceptions.AskError,
+    "TRYAGAIN": exceptions.TryAgainError,
+    "MOVED": exceptions.MovedError,
+    "CLUSTERDOWN": exceptions.ClusterDownError,
+    "MASTERDOWN": exceptions.MasterDownError,
+}
+"""Errors that redis-py before 6 only knows on its own cluster connections."""
+
 _TRANSIENT_PREFIXES = ("NOREPLICAS", "UNBLOCKED")
 
 _WRONG_LOGIN = "The store {name} refused the user or password ({error}): correct SIDELANE_STORE."
@@ -101,6 +110,11 @@ def translate_errors() -> Iterator[None]:
     """
     try:
         yield
+    except exceptions.ResponseError as error:
+        code, _, rest = str(error).partition(" ")
+        if type(error) is exceptions.ResponseError and code in _CLUSTER_ERRORS:
+            raise _CLUSTER_ERRORS[code](rest) from error
+        raise
     except (exceptions.RedisError, OSError, StoreError):
         raise
     except Exception as error:  # the other types depend on the versions of driver and loop

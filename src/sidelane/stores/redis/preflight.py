@@ -29,7 +29,7 @@ async def check_server(server: Server, prefix: str, name: str) -> ServerInfo:
         raise StoreMisconfigured(
             f"The store {name} is a read-only replica: point SIDELANE_STORE to the primary server."
         )
-    appendfsync = await _appendfsync_setting(server)
+    appendfsync = await appendfsync_setting(server)
     await _check_schema(server, f"{prefix}:meta", name)
     # fails here if the user may not publish, not in the middle of a write
     await server.command("SPUBLISH", f"{prefix}:hint:", "")
@@ -52,7 +52,7 @@ async def _check_schema(server: Server, key: str, name: str) -> None:
         )
 
 
-async def _appendfsync_setting(server: Server) -> str:
+async def appendfsync_setting(server: Server) -> str:
     """Return the appendfsync setting, or an empty text if the server does not allow CONFIG."""
     try:
         answer = await server.command("CONFIG", "GET", "appendfsync")
@@ -62,9 +62,14 @@ async def _appendfsync_setting(server: Server) -> str:
 
 
 def _description(info: dict[str, str], appendfsync: str) -> str:
-    name, version = ("Valkey", "valkey_version") if "valkey_version" in info else ("Redis", "redis_version")
+    name, version = product(info)
     appends = f", appendfsync {appendfsync}" if appendfsync and info.get("aof_enabled") == "1" else ""
-    return f"{name} {info[version]}{appends}"
+    return f"{name} {version}{appends}"
+
+
+def product(info: dict[str, str]) -> tuple[str, str]:
+    """Return the name and the version of the server's software."""
+    return ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])
 
 
 def _durability_warnings(info: dict[str, str], appendfsync: str) -> list[str]:

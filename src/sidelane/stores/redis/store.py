@@ -13,6 +13,7 @@ from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Subm
 from sidelane.model.json_text import escape_surrogates, is_storable
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
+from sidelane.model.store_info import StoreInfo
 from sidelane.model.worker import (
     STOPPED,
     ClaimRequest,
@@ -26,7 +27,7 @@ from sidelane.model.worker import (
 from sidelane.stores.chunking import MAX_ITEMS, Cost, chunks, cost_of_append, cost_of_one, cost_of_result, cost_of_spec
 from sidelane.stores.contract import Subscription
 from sidelane.stores.problems import WORKER_LOST
-from sidelane.stores.redis import arguments, preflight, replies
+from sidelane.stores.redis import arguments, maintenance, preflight, replies
 from sidelane.stores.redis.connection import Server
 from sidelane.stores.redis.notifications import Notifier
 from sidelane.stores.redis.url import RedisUrl
@@ -201,6 +202,15 @@ class RedisStore:
     async def get_or_set(self, name: str, value: str) -> str:
         stored: str = await self._server.run("get_or_set", name, value)
         return stored
+
+    async def info(self) -> StoreInfo:
+        return await maintenance.read_info(self._server, self._prefix)
+
+    async def vacuum(self) -> None:
+        raise maintenance.no_vacuum()
+
+    async def backup(self, path: str, *, overwrite: bool = False) -> None:
+        raise maintenance.no_backup()
 
     async def close(self) -> None:
         await self._notifier.close()

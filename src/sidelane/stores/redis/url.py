@@ -139,6 +139,8 @@ def _options(transport: str, login: str, path: str, query: dict[str, str], redac
     defaults: dict[str, Any] = {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_timeout": RESPONSE_TIMEOUT}
     if transport != "unix":
         defaults["socket_keepalive"] = True
+    if transport == "rediss":  # redis-py before 6 does not check it by default
+        defaults["ssl_check_hostname"] = found.get("ssl_cert_reqs") != "none"
     # packed rows are decoded like texts, so bytes that are not UTF-8 must survive
     texts = {"decode_responses": True, "encoding_errors": "surrogateescape"}
     return {**defaults, **found, **texts, "protocol": 2}

@@ -76,6 +76,11 @@ class Database:
             connection.pragma("query_only", True)
         return connection
 
+    def open_plain(self) -> apsw.Connection:
+        """Open a connection for work on the file as a whole, without the settings of stores."""
+        with translate_errors(self.path):
+            return self._open(apsw.SQLITE_OPEN_READWRITE)
+
     def _open(self, flags: int) -> apsw.Connection:
         connection = apsw.Connection(self.path, flags, statementcachesize=500)
         connection.set_busy_timeout(0)

@@ -1,20 +1,24 @@
 """SqliteStore: the store contract on SQLite. Each verb runs on an executor, and large calls run in chunks."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import TypeVar, TypeVarTuple
 
 import apsw
 
 from sidelane.model.batch import BatchRecord, BatchSpec
+from sidelane.model.errors import MaintenanceRefused
 from sidelane.model.event import Cursor, EventPage
 from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
+from sidelane.model.store_info import StoreInfo
 from sidelane.model.worker import ClaimRequest, Claims, LimitStats, QueuePosition, QueueStats, SweepResult, WorkerInfo
 from sidelane.stores.chunking import Cost, chunks, cost_of_append, cost_of_one, cost_of_result, cost_of_spec
 from sidelane.stores.contract import Subscription
+from sidelane.stores.sqlite import maintenance
 from sidelane.stores.sqlite.batches import get_batch, open_batch, seal_batch
 from sidelane.stores.sqlite.connection import Database
 from sidelane.stores.sqlite.event_log import append, read, read_last
@@ -51,11 +55,13 @@ class SqliteStore:
 
     def __init__(
         self,
+        database: Database,
         writer: WriteExecutor,
         notifier: Notifier,
         readers: tuple[ReadExecutor, ReadExecutor] | None,
         warnings: Sequence[str],
     ) -> None:
+        self._database = database
         self._writer = writer
         self._notifier = notifier
         self._readers = readers  # None in memory, where the writer's connection is the only one
@@ -75,7 +81,7 @@ class SqliteStore:
             readers = ReadExecutor(database, quick, clock, loop), ReadExecutor(database, slow, clock, loop)
             notifier.poll(poller)
         writer = WriteExecutor(database, connection, clock, loop, notifier)
-        return cls(writer, notifier, readers, await asyncio.to_thread(durability_warnings, database))
+        return cls(database, writer, notifier, readers, await asyncio.to_thread(durability_warnings, database))
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
         return await self._write_chunks(submit, specs, cost_of_spec)
@@ -168,6 +174,25 @@ class SqliteStore:
 
     async def get_or_set(self, name: str, value: str) -> str:
         return await self._writer.call(get_or_set, name, value)
+
+    async def info(self) -> StoreInfo:
+        return await self._read(maintenance.info, self._database, slow=True)
+
+    async def vacuum(self) -> None:
+        await asyncio.to_thread(maintenance.vacuum, self._database)
+
+    async def backup(self, path: str, *, overwrite: bool = False) -> None:
+        stopped = threading.Event()
+        copying = asyncio.ensure_future(
+            asyncio.to_thread(maintenance.backup, self._database, path, stopped, overwrite=overwrite)
+        )
+        try:
+            await asyncio.shield(copying)
+        except asyncio.CancelledError:
+            stopped.set()
+            with suppress(MaintenanceRefused):
+                await copying  # so that no part of the file is left
+            raise
 
     async def close(self) -> None:
         await self._notifier.close()

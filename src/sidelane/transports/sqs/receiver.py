@@ -10,11 +10,11 @@ from typing import Any
 from sidelane.model.errors import TransportError
 from sidelane.model.message import Message
 from sidelane.transports.contract import Delivery
+from sidelane.transports.endpoints import Sqs
 from sidelane.transports.sqs import codec
 from sidelane.transports.sqs.queue import SqsQueue
 
-MAX_VISIBILITY = 12 * 3600
-"""Maximum seconds from its receipt that a message can be invisible, however often it is extended."""
+MAX_VISIBILITY = Sqs.max_visibility
 
 SendDeadLetter = Callable[[Message, str], Awaitable[bool]]
 """Sends a message to the dead-letter queue with the reason; returns False if there is none."""
