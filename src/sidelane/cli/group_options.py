@@ -15,7 +15,7 @@ from sidelane.model.durations import duration_of
 from sidelane.model.sizes import size_of
 from sidelane.processes.group import GroupOptions
 from sidelane.processes.group_main import ParentOptions
-from sidelane.processes.parent import ParentConnection, Report
+from sidelane.processes.parent import LINGER, ParentConnection, Report
 from sidelane.processes.ready_check import ReadyCheck
 
 SIDELANE = (sys.executable, "-P", "-m", "sidelane.cli")
@@ -114,7 +114,7 @@ class ChildFlags:
     parent: Parent = None
     report: Annotated[int | None, typer.Option(hidden=True)] = None
     file: Annotated[int | None, typer.Option(hidden=True)] = None
-    linger: Annotated[float, typer.Option(hidden=True)] = 2.0
+    linger: Annotated[float, typer.Option(hidden=True)] = LINGER
 
 
 def parent_options(

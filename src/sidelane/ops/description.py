@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -72,6 +72,8 @@ class Description:
     file: Path | None  # None if there is no file, and the application was found
     groups: Mapping[str, Group]  # by name, in the order of the file
     environment: Mapping[str, str]  # of every group, with the variables of `env_file`
+    env_file: str | None = None  # from the folder
+    file_variables: Mapping[str, str] = field(default_factory=dict)  # those of `env_file`
 
 
 def load_description(folder: Path) -> Description:
@@ -86,12 +88,15 @@ def load_description(folder: Path) -> Description:
         source = _Source(folder, None, (), {}, "")
     else:
         service = source.service()
-    environment = {**source.variables(service.env_file), **service.environment}
+    variables = source.variables(service.env_file)
+    environment = {**variables, **service.environment}
     return Description(
         folder=folder,
         file=source.file,
         groups=MappingProxyType(source.groups(service, environment)),
         environment=MappingProxyType(environment),
+        env_file=service.env_file,
+        file_variables=MappingProxyType(variables),
     )
 
 

@@ -18,7 +18,9 @@ STOP_MARGIN = 10.0
 
 WIDTH = 80
 
-_SECRET_VARIABLE = re.compile(r"SECRET|TOKEN|KEY|PASSWORD", re.IGNORECASE)
+SECRET_VARIABLE = re.compile(r"SECRET|TOKEN|KEY|PASSWORD", re.IGNORECASE)
+"""Names of variables whose values are never shown."""
+
 _SECRET_OPTION = re.compile(r"(^|[-_])(secret|token|key|password)$", re.IGNORECASE)  # not --max-tokens
 
 
@@ -145,7 +147,7 @@ def _lines(program: Program) -> Iterator[str]:
         "address": [_address(program.address)],
         "health": [_address(program.health)],
         "environment": [
-            f"{name}={_redacted_value(value, secret=bool(_SECRET_VARIABLE.search(name)))}"
+            f"{name}={_redacted_value(value, secret=bool(SECRET_VARIABLE.search(name)))}"
             for name, value in sorted(program.environment.items())
         ],
     }

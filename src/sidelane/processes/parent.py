@@ -15,6 +15,9 @@ from sidelane.processes.output import OutputPipe
 REPORT_INTERVAL, STARTING_INTERVAL = 1.0, 0.1
 """Seconds between two reports, and until the process is ready. A process whose event loop is blocked sends none."""
 
+LINGER = 2.0
+"""Seconds for which an API process that stops answers open connections. A proxy must not keep idle connections that long."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:

@@ -7,7 +7,7 @@ server first stops accepting, then answers what still arrives on open connection
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import uvicorn
@@ -18,6 +18,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+DEFAULT_OPTIONS: Mapping[str, Any] = {"timeout_keep_alive": 75, "timeout_graceful_shutdown": 30}
+"""Options of uvicorn, in seconds. A proxy keeps idle connections for 60 s. If uvicorn closed them first, requests could be lost."""
 
 POLL_INTERVAL = 0.05
 """Seconds between two looks at the open connections."""

@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -63,6 +63,14 @@ class BackgroundService(Protocol):
     async def run(self) -> None:
         """Work until cancelled. Other workers repeat unfinished work."""
         ...
+
+
+def shutdown_timeout(settings: Settings, registry: Registry, queues: Container[str]) -> float:
+    """Return how many seconds a draining worker of these queues waits for its jobs: the setting, else their longest timeout."""
+    if settings.shutdown_timeout is not None:
+        return settings.shutdown_timeout
+    tasks = [task.policy for task in registry.tasks.values() if task.policy.queue in queues]
+    return max([MIN_SHUTDOWN_TIMEOUT, *((task.timeout or settings.timeout) + task.cancel_grace for task in tasks)])
 
 
 class Worker:
@@ -168,13 +176,7 @@ class Worker:
     @property
     def shutdown_timeout(self) -> float:
         """Seconds for which a draining worker waits for running jobs. The default stops no job at a deploy (docs/workers.md)."""
-        if self._settings.shutdown_timeout is not None:
-            return self._settings.shutdown_timeout
-        tasks = [
-            task.policy for task in self._registry.tasks.values() if task.policy.queue in self._capacities[0].queues
-        ]
-        times = [(task.timeout or self._settings.timeout) + task.cancel_grace for task in tasks]
-        return max([MIN_SHUTDOWN_TIMEOUT, *times])
+        return shutdown_timeout(self._settings, self._registry, self._capacities[0].queues)
 
     def info(self) -> WorkerInfo:
         """Return the description of this worker that its heartbeats send."""

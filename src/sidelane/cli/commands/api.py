@@ -21,9 +21,6 @@ from sidelane.processes.logs import log_to_stderr
 if TYPE_CHECKING:
     from sidelane.web.server import ApiServer
 
-DEFAULT_OPTIONS = {"timeout_keep_alive": 75, "timeout_graceful_shutdown": 30}
-"""Options of uvicorn, in seconds. A proxy keeps idle connections for 60 s. If uvicorn closed them first, requests could be lost."""
-
 OptionList = Annotated[
     list[str] | None,
     typer.Option(
@@ -75,13 +72,13 @@ def api(
                 log_level=level,
             )
         )
-    from sidelane.web.server import ApiServer
+    from sidelane.web.server import DEFAULT_OPTIONS, ApiServer
 
     exit_with_parent(child.parent)
     log_to_stderr("" if child.report is None else name, level)
     if level != "DEBUG":
         logging.getLogger("uvicorn.error").setLevel("WARNING")  # each start and stop logs several lines
-    server = ApiServer(load_application(application), linger=child.linger, **DEFAULT_OPTIONS | options)
+    server = ApiServer(load_application(application), linger=child.linger, **{**DEFAULT_OPTIONS, **options})
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_serve(server, socket.socket(fileno=child.file), child.report))
 

@@ -1,0 +1,84 @@
+"""Kubernetes manifests: they are valid, and pods have probes, time to stop and budgets."""
+
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+
+from sidelane.ops.deploy.kubernetes import kubernetes_files
+from tests.ops.deploy.facts import SERVICE, TICKER, facts
+
+VERSION = "1.31"
+
+
+def manifests(folder: Path, text: str = SERVICE, name: str = "shop") -> tuple[dict[tuple[str, str], Any], str]:
+    """Return the manifests by kind and name, after they were validated, and their text."""
+    (file,) = kubernetes_files(facts(folder, text, name=name), None)
+    documents = list(yaml.safe_load_all(file.text))
+    for document in documents:
+        kubernetes_validate.validate(document, VERSION, strict=True)
+    return {(each["kind"], each["metadata"]["name"]): each for each in documents}, file.text
+
+
+def container(found: dict[tuple[str, str], Any], name: str) -> Any:
+    return found["Deployment", name]["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_every_group_is_a_deployment_and_what_listens_is_a_service(tmp_path: Path) -> None:
+    found, _ = manifests(tmp_path)
+    assert {name for kind, name in found if kind == "Deployment"} == {
+        "shop-general", "shop-heavy", "shop-chat", "shop-rest", "shop-model",
+    }  # fmt: skip
+    assert {name for kind, name in found if kind == "Service"} == {"shop-general", "shop-heavy", "shop-model"}
+    assert {name for kind, name in found if kind == "PodDisruptionBudget"} == {
+        "shop-general", "shop-heavy", "shop-chat", "shop-rest",
+    }  # fmt: skip
+    assert found["Deployment", "shop-chat"]["spec"]["replicas"] == 2
+    assert found["Deployment", "shop-rest"]["spec"]["replicas"] == 0  # it does not start with the service
+    assert found["Deployment", "shop-model"]["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_pods_have_probes_on_the_health_port_and_time_to_stop(tmp_path: Path) -> None:
+    found, _ = manifests(tmp_path)
+    for name in ("shop-general", "shop-chat"):
+        pod = container(found, name)
+        paths = [pod[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")]
+        assert paths == ["/health/live", "/health/live", "/health/ready"]
+        assert {"name": "health", "containerPort": 9000} in pod["ports"]
+        assert pod["args"][-2:] == ["--health-host", "0.0.0.0"]  # noqa: S104 - what is written into a file
+        assert pod["args"][pod["args"].index("--processes") + 1] == "1"
+    grace = {
+        name: found["Deployment", name]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        for name in ("shop-general", "shop-chat", "shop-rest")
+    }
+    # the sleep before SIGTERM counts too
+    assert grace == {"shop-general": 47, "shop-chat": 260, "shop-rest": 55}
+    assert container(found, "shop-general")["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
+
+
+def test_memory_limit_has_space_for_a_worker_and_its_successor(tmp_path: Path) -> None:
+    limits = container(manifests(tmp_path)[0], "shop-chat")["resources"]["limits"]
+    assert limits == {"memory": "1210Mi"}
+
+
+def test_no_secret_is_written_and_references_are_escaped(tmp_path: Path) -> None:
+    found, text = manifests(tmp_path)
+    assert "hunter2" not in text
+    assert found["ConfigMap", "shop-env"]["data"] == {"STAGE": 'a $HOME ${HOME} $(id) %h "b" \\ c'}
+    assert {"secretRef": {"name": "shop-env"}} in container(found, "shop-chat")["envFrom"]
+    assert container(found, "shop-model")["args"][-1] == '$HOME % "x" \\ $$(id)'
+    assert "--from-literal=SIDELANE_STORE=redis://…" in text
+
+
+def test_service_without_secrets_needs_no_secret(tmp_path: Path) -> None:
+    text = f'environment.SIDELANE_STORE = "redis://db.example.com/0"\n[api.a_b]\napp = "{TICKER}:app"'
+    found, written = manifests(tmp_path, text, name="x" * 40)
+    assert "secretRef" not in written
+    assert all(len(name) <= 63 for _, name in found)
+
+
+def test_scaling_by_keda_is_a_comment_until_figures_are_served(tmp_path: Path) -> None:
+    text = manifests(tmp_path)[1]
+    assert "# kind: ScaledObject" in text
+    assert "Sidelane does not serve such an\n# address yet." in text
