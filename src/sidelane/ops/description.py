@@ -19,8 +19,8 @@ from pydantic_core import ErrorDetails
 from sidelane.configuration import load_settings
 from sidelane.model.errors import ConfigurationError
 from sidelane.model.option_names import did_you_mean
-from sidelane.ops.checks import Keys, Problem, all_groups, problems_of
 from sidelane.ops.default_application import find_application
+from sidelane.ops.description_checks import Keys, Problem, all_groups, problems_of
 from sidelane.ops.env_file import read_env_file
 from sidelane.ops.groups import ApiGroup, CommandGroup, Group, Readiness, Service, Table, WorkerGroup
 from sidelane.ops.toml_lines import key_lines, read_toml

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidelane.model.printable import printable_line
-from sidelane.ops.checks import listening_addresses
 from sidelane.ops.description import Description
+from sidelane.ops.description_checks import listening_addresses
 from sidelane.ops.groups import HEALTH_HOST, Address, ApiGroup, CommandGroup, Group, Kind, WorkerGroup
 from sidelane.stores.factory import MASK, redact_url
 

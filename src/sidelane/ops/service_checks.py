@@ -11,8 +11,8 @@ from sidelane.app import Sidelane
 from sidelane.configuration import load_settings
 from sidelane.model.errors import ConfigurationError, NoSupervisor, SupervisorError
 from sidelane.model.settings import Settings
-from sidelane.ops.checks import LOOPBACK
 from sidelane.ops.description import Description
+from sidelane.ops.description_checks import LOOPBACK
 from sidelane.ops.groups import ApiGroup, Group, WorkerGroup
 from sidelane.ops.programs import programs_of
 from sidelane.ops.state import StateDirectory
