@@ -17,6 +17,7 @@ def test_documented_surroundings_are_those_tested() -> None:
     assert len(SURROUNDINGS) == 24
 
 
+@pytest.mark.long
 def test_each_surrounding_has_its_test() -> None:
     collect = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "long", *SURROUNDINGS.values()]
     collected = subprocess.run(collect, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -42,6 +42,7 @@ def run(service: Service, tmp_path: Path) -> Run:
     return start
 
 
+@pytest.mark.long
 def test_whole_life_of_a_service(run: Run, service: Service) -> None:
     up = run("up")
     assert up.exit_code() == 0

@@ -137,6 +137,7 @@ async def test_good_jobs_survive_two_poison_jobs_far_apart(scenario: ProcessScen
     assert [starts(scenario)[spec.id] for spec in poison] == [losses + 1, losses + 1]
 
 
+@pytest.mark.long
 @ON_EVERY_STORE
 async def test_all_jobs_of_a_killed_worker_run_again_at_once_on_free_slots(
     scenario: ProcessScenario, lease: float

@@ -98,7 +98,9 @@ async def requesting(url: str, *, keep_alive: bool) -> AsyncIterator[Counter[str
             await asyncio.gather(*tasks)
 
 
-@pytest.mark.parametrize("keep_alive", [False, True], ids=["new connections", "kept connections"])
+@pytest.mark.parametrize(
+    "keep_alive", [False, pytest.param(True, marks=pytest.mark.long)], ids=["new connections", "kept connections"]
+)
 async def test_restart_of_an_api_group_fails_no_request(scenario: ProcessScenario, keep_alive: bool) -> None:
     group, url = await start_api(scenario)
     before = group.pids
@@ -111,6 +113,7 @@ async def test_restart_of_an_api_group_fails_no_request(scenario: ProcessScenari
     assert set(counts) == {"200", "202"}
 
 
+@pytest.mark.long
 async def test_killed_api_process_is_replaced_while_the_port_stays_open(scenario: ProcessScenario) -> None:
     group, url = await start_api(scenario)
     killed = min(group.pids)
@@ -122,6 +125,7 @@ async def test_killed_api_process_is_replaced_while_the_port_stays_open(scenario
     assert group.status["last_exit"]["reason"] == "signal SIGKILL"
 
 
+@pytest.mark.long
 async def test_processes_of_a_killed_parent_end_and_release_the_port(scenario: ProcessScenario) -> None:
     group, _ = await start_api(scenario)
     children = group.pids
@@ -129,7 +133,7 @@ async def test_processes_of_a_killed_parent_end_and_release_the_port(scenario: P
     await until(lambda: not any(map(alive, children)), "the processes have ended", within=TIMEOUT)
 
 
-@pytest.mark.parametrize("how", ["restart", "replacement after jobs"])
+@pytest.mark.parametrize("how", ["restart", pytest.param("replacement after jobs", marks=pytest.mark.long)])
 async def test_replaced_workers_lose_no_job_and_run_none_twice(scenario: ProcessScenario, how: str) -> None:
     limits = ["--max-jobs", "25"] if how == "replacement after jobs" else []
     group = await start(scenario, "w", "worker", SHOP, "--processes", "2", *limits)

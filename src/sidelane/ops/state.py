@@ -34,6 +34,9 @@ STOP_TIMEOUT = 10.0
 
 POLL_INTERVAL = 0.05
 
+HOLDER_ATTEMPTS = 20
+"""Looks at a lock for the process that holds it."""
+
 
 class AlreadyAtWork(SidelaneError):
     """Another command holds the lock of the state directory."""
@@ -223,7 +226,7 @@ def _open_locked(path: Path) -> int:
             if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return descriptor
         except BlockingIOError:
-            pid, _, command = os.pread(descriptor, 200, 0).decode(errors="replace").partition(" ")
+            pid, _, command = _holder(descriptor).partition(" ")
             os.close(descriptor)
             raise AlreadyAtWork(
                 f"`{command or 'sidelane'}` (PID {pid or 'unknown'}) is at work in {path.parent}. Wait until it ends, or "
@@ -232,6 +235,15 @@ def _open_locked(path: Path) -> int:
         except OSError:
             pass
         os.close(descriptor)  # the command that held the lock has removed the file
+
+
+def _holder(descriptor: int) -> str:
+    """Return the process id and the command that hold a lock. They are written just after the lock was taken."""
+    for _ in range(HOLDER_ATTEMPTS):
+        if holder := os.pread(descriptor, 200, 0).decode(errors="replace"):
+            return holder
+        time.sleep(POLL_INTERVAL)
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

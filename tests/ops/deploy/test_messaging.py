@@ -16,7 +16,7 @@ from tests.ops.deploy.facts import facts
 from tests.transports.moto import Moto
 from tests.transports.pubsub import RunningPubSub, subscription_path, topic_path
 
-SUBSCRIPTION = PubSub(subscription="leafresh-feedback-sub")
+SUBSCRIPTION = PubSub(subscription="members-feedback-sub")
 
 
 def script(folder: Path, lane: Sidelane) -> str:
@@ -95,24 +95,24 @@ def test_topics_and_subscriptions_are_those_of_a_real_client(tmp_path: Path, pub
     lane = Sidelane()
     lane.consumer(SUBSCRIPTION)(consume)
 
-    @lane.task(callback=MessageCallback(to=PubSub(topic="leafresh-result-topic")))
+    @lane.task(callback=MessageCallback(to=PubSub(topic="members-result-topic")))
     async def feedback() -> None: ...
 
     environment = {**install(tmp_path / "bin"), "ACCOUNT_EMAIL": "shop@leafresh.iam.gserviceaccount.com"}
     text = script(tmp_path, lane)
     missing = run(text, environment)
     assert missing.returncode
-    assert "TOPIC_OF_LEAFRESH_FEEDBACK_SUB: set it to the topic that the sender publishes to" in missing.stderr
-    environment |= {"TOPIC_OF_LEAFRESH_FEEDBACK_SUB": topic_path(pubsub.topic("leafresh-feedback-topic"))}
+    assert "TOPIC_OF_MEMBERS_FEEDBACK_SUB: set it to the topic that the sender publishes to" in missing.stderr
+    environment |= {"TOPIC_OF_MEMBERS_FEEDBACK_SUB": topic_path(pubsub.topic("members-feedback-topic"))}
     for _ in range(2):  # it may run again
         done = run(text, environment)
         assert (done.returncode, done.stderr) == (0, "")
     log = gcloud_log(environment)
     apply(pubsub, [each for each in log if each[2] == "create"])
-    subscription = pubsub.subscriber.get_subscription(subscription=subscription_path("leafresh-feedback-sub"))
-    assert subscription.topic == topic_path("leafresh-feedback-topic")
-    assert subscription.dead_letter_policy.dead_letter_topic == topic_path("leafresh-feedback-dead")
-    assert pubsub.subscriber.get_subscription(subscription=subscription_path("leafresh-feedback-dead-sub"))
+    subscription = pubsub.subscriber.get_subscription(subscription=subscription_path("members-feedback-sub"))
+    assert subscription.topic == topic_path("members-feedback-topic")
+    assert subscription.dead_letter_policy.dead_letter_topic == topic_path("members-feedback-dead")
+    assert pubsub.subscriber.get_subscription(subscription=subscription_path("members-feedback-dead-sub"))
     roles = {
         (each[1], each[3], *(options(each[5:])[name] for name in ("role", "member")))
         for each in log
@@ -121,12 +121,12 @@ def test_topics_and_subscriptions_are_those_of_a_real_client(tmp_path: Path, pub
     service = "serviceAccount:shop@leafresh.iam.gserviceaccount.com"
     google = "serviceAccount:service-4711@gcp-sa-pubsub.iam.gserviceaccount.com"
     assert {
-        ("topics", "leafresh-result-topic", "roles/pubsub.publisher", service),
-        ("subscriptions", "leafresh-feedback-sub", "roles/pubsub.subscriber", service),
-        ("subscriptions", "leafresh-feedback-sub", "roles/pubsub.viewer", service),
-        ("topics", "leafresh-feedback-dead", "roles/pubsub.publisher", service),
-        ("topics", "leafresh-feedback-dead", "roles/pubsub.publisher", google),
-        ("subscriptions", "leafresh-feedback-sub", "roles/pubsub.subscriber", google),
+        ("topics", "members-result-topic", "roles/pubsub.publisher", service),
+        ("subscriptions", "members-feedback-sub", "roles/pubsub.subscriber", service),
+        ("subscriptions", "members-feedback-sub", "roles/pubsub.viewer", service),
+        ("topics", "members-feedback-dead", "roles/pubsub.publisher", service),
+        ("topics", "members-feedback-dead", "roles/pubsub.publisher", google),
+        ("subscriptions", "members-feedback-sub", "roles/pubsub.subscriber", google),
     } == roles
 
 
