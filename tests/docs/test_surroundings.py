@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.stream_clients.surroundings import SURROUNDINGS
 
 ROOT = Path(__file__).parents[2]
