@@ -16,6 +16,7 @@ class TestSqlite(Conformance):
         return UrlStoreFactory(f"sqlite:///{tmp_path}/jobs.db")
 
 
+@pytest.mark.long  # the same code as with a file; `test_machine` compares it with the reference store in `make test`
 class TestSqliteInMemory(OneConnection):
     """In memory, where each connection has its own database."""
 
