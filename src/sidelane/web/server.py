@@ -5,6 +5,7 @@ server first stops accepting, then answers what still arrives on open connection
 """
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -28,6 +29,9 @@ POLL_INTERVAL = 0.05
 CLOSE = (b"connection", b"close")
 
 
+logger = logging.getLogger(__name__)
+
+
 class ApiServer(uvicorn.Server):
     """Serves an ASGI application. `linger` is for how many seconds open connections are answered after the signal to stop."""
 
@@ -41,6 +45,11 @@ class ApiServer(uvicorn.Server):
         return Report(
             ready=self.started and not self.should_exit, running=len(state.tasks), finished=state.total_requests
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the application's lifespan, and accept connections."""
+        await super().startup(sockets)
+        logger.info("the API is ready")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, answer open connections for a while, and end."""

@@ -1,6 +1,9 @@
 """`sidelane run`: keep any program running, e.g. a model server, with a check that it is ready."""
 
+import os
 import shutil
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,10 +43,12 @@ def run(
 ) -> None:
     """Keep a program running: restart it when it exits, and report whether it is ready.
 
-    The program must stay in the foreground and exit on SIGTERM.
+    The program must stay in the foreground and exit on SIGTERM. It is searched first in the folder of `sidelane` itself.
     """
     if sum(check is not None for check in (ready_http, ready_tcp, ready_log, ready_delay)) > 1:
         raise typer.BadParameter("Name one check: --ready-http, --ready-tcp, --ready-log or --ready-delay.")
+    # so that `python` is that of this environment also if it is not activated
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     if shutil.which(program[0]) is None:
         raise ConfigurationError(f"The program {program[0]!r} was not found. Check the spelling and PATH.")
     check = ReadyCheck(http=_url(ready_http), tcp=_address(ready_tcp), log=ready_log, delay=ready_delay)
