@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import fastapi.routing
 from fastapi.params import File
-from fastapi.routing import iter_route_contexts
 
 from sidelane.web.responder import Responder
 
@@ -19,6 +19,9 @@ EVENT_ENDPOINTS = frozenset({"events", "events_by_token"})
 
 CONVERTERS = {"int": "[0-9]+", "float": "[0-9]+([.][0-9]+)?", "uuid": "[0-9a-fA-F-]+", "path": ".*"}
 """Regular expressions of Starlette's converters of path parameters."""
+
+_iter_routes: Callable[[Sequence[Any]], Iterator[Any]] = getattr(fastapi.routing, "iter_route_contexts", iter)
+"""Yields routes with their whole paths. An older FastAPI copies the routes of an included router into the application."""
 
 _PARAMETER = re.compile(r"{[a-zA-Z_]\w*(?::([a-zA-Z_]\w*))?}")
 _SPECIAL = frozenset(".*+?()|$")
@@ -60,16 +63,16 @@ def routes_of(application: Any) -> list[AppRoute]:
 
 
 def _routes(routes: Sequence[Any], prefix: str) -> Iterator[AppRoute]:
-    for route in iter_route_contexts(routes):
-        if route.path is None:
+    for route in _iter_routes(routes):
+        if getattr(route, "path", None) is None:
             continue
-        path, endpoint = prefix + route.path, route.endpoint
+        path, endpoint = prefix + route.path, getattr(route, "endpoint", None)
         if endpoint is None:
             mounted: Any = getattr(route, "app", None)
             yield from _routes(getattr(mounted, "routes", ()), path)
             continue
         dependant = getattr(route, "dependant", None)
-        methods = frozenset(route.methods or {"GET"})
+        methods = frozenset(getattr(route, "methods", None) or {"GET"})
         yield AppRoute(path, methods, _kind(endpoint, dependant), endpoint, _takes_files(endpoint, dependant))
 
 
