@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from sidelane.cli.commands.dev import PrefixedOutput
+from sidelane.cli.commands.dev import PrefixedOutput, process_names
 from sidelane.model.job import State
 from tests.cli.command import Command
 from tests.cli.project import MAIN, CliProcess, Project, has_exited, wait_until
@@ -136,3 +136,8 @@ def test_lines_are_prefixed_with_the_process_name(capsys: pytest.CaptureFixture[
     terminal.print("api", "hello")
     terminal.print("worker", "hello")
     assert capsys.readouterr().out == "api    │ hello\nworker │ hello\n"
+
+
+def test_processes_are_numbered_if_there_are_several() -> None:
+    assert process_names("w", 1) == ["w"]
+    assert process_names("w", 3) == ["w-1", "w-2", "w-3"]

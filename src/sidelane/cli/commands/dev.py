@@ -21,7 +21,7 @@ from sidelane.processes.child import CliProcess
 from sidelane.processes.exit_code import Exit, describe_exit
 from sidelane.processes.listen import format_address, open_listener
 from sidelane.processes.logs import use_colours
-from sidelane.processes.supervisor import SupervisedProcess, process_names
+from sidelane.processes.supervised_process import SupervisedProcess
 
 COLOURS = (34, 35, 36, 33)
 
@@ -237,3 +237,8 @@ def _check_extras() -> None:
             raise MissingExtra(
                 f"`sidelane dev` needs the package {package!r}. Install it with the extra `cli`: pip install 'sidelane[cli]'"
             ) from error
+
+
+def process_names(name: str, count: int) -> list[str]:
+    """Return the names of `count` processes: the name itself for one process, else "w-1", "w-2" and so on."""
+    return [name] if count == 1 else [f"{name}-{number + 1}" for number in range(count)]
