@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,9 +16,6 @@ from sidelane.processes.group import GroupOptions
 from sidelane.processes.group_main import ParentOptions
 from sidelane.processes.parent import LINGER, ParentConnection, Report
 from sidelane.processes.ready_check import ReadyCheck
-
-SIDELANE = (sys.executable, "-P", "-m", "sidelane.cli")
-"""The command `sidelane` in this environment."""
 
 
 def duration_option(text: str | float) -> float:

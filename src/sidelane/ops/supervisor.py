@@ -21,7 +21,7 @@ from typing import Any
 from sidelane.model.errors import ConfigurationError, MissingExtra, NoSupervisor, SupervisorError
 from sidelane.ops.programs import Program
 from sidelane.ops.state import MARKER, StateDirectory
-from sidelane.processes.child import signal_on_parent_exit
+from sidelane.processes.child import SIDELANE, signal_on_parent_exit
 from sidelane.processes.exit_code import Exit
 
 RPC_TIMEOUT = 5.0
@@ -38,7 +38,7 @@ ENDED_FOR_GOOD = (Exit.DONE, Exit.USAGE, Exit.CONFIGURATION, Exit.GAVE_UP)
 MIN_FILES = 16_384
 """Open files that supervisord and all below it may have, if the hard limit allows it. More would slow down each start."""
 
-NO_FILE, BAD_NAME, NOT_RUNNING, ALREADY_STARTED, SHUTTING_DOWN = 20, 10, 70, 60, 6
+BAD_NAME, NOT_RUNNING, ALREADY_STARTED, SHUTTING_DOWN = 10, 70, 60, 6
 """Faults of supervisord's interface."""
 
 LAUNCH = Path(__file__).with_name("launch.py")
@@ -81,7 +81,7 @@ def launch_document(state: StateDirectory, program: Program, output: Path | None
     """Return the JSON text that `launch.py` reads. `output` is where the program writes instead of to supervisord."""
     arguments = list(program.command)
     if arguments[0] == "sidelane":
-        arguments[:1] = [sys.executable, "-P", "-m", "sidelane.cli"]
+        arguments[:1] = SIDELANE
     separator = arguments.index("--") if "--" in arguments else len(arguments)
     arguments[separator:separator] = [
         "--control", str(state.control_socket(program.name)), "--scale-file", str(state.scale_file(program.name)),

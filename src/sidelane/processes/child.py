@@ -19,6 +19,9 @@ MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 READ_TIMEOUT = 0.5
 """Seconds for reading the remaining output after an exit, because a grandchild may keep the pipe open."""
 
+SIDELANE = (sys.executable, "-P", "-m", "sidelane.cli")
+"""The command `sidelane` in this environment. With -P, modules in the current folder hide none of Python's."""
+
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
 
 
@@ -50,7 +53,7 @@ class CliProcess:
         """Start the process, for the first time or after its exit."""
         pipe = asyncio.subprocess.PIPE if self._on_line else None
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sidelane.cli", *self._arguments, "--parent", str(os.getpid()),
+            *SIDELANE, *self._arguments, "--parent", str(os.getpid()),
             stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=asyncio.subprocess.STDOUT if pipe else None,
             env={**os.environ, **self._environment}, pass_fds=self._files, start_new_session=True, limit=MAX_LINE_SIZE,
         )  # fmt: skip

@@ -33,14 +33,16 @@ def load_problem(text: str) -> Problem:
     return Problem(**json.loads(text))
 
 
+_WORKER_FIELDS = frozenset(field.name for field in fields(WorkerInfo))
+
+
 def dump_worker(worker: WorkerInfo) -> str:
     return dumps(_non_default_fields(worker))
 
 
 def load_worker(text: str) -> WorkerInfo:
     """Return a description. It may be of another version, so unknown fields are ignored."""
-    known = {field.name for field in fields(WorkerInfo)}
-    return WorkerInfo(**{name: value for name, value in json.loads(text).items() if name in known})
+    return WorkerInfo(**{name: value for name, value in json.loads(text).items() if name in _WORKER_FIELDS})
 
 
 def dump_labels(labels: Mapping[str, str]) -> str | None:

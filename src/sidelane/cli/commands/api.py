@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sidelane.cli.group_options import SIDELANE, ChildFlags, ParentFlags, parent_options, reporting
+from sidelane.cli.group_options import ChildFlags, ParentFlags, parent_options, reporting
 from sidelane.cli.locate import load_object
 from sidelane.cli.options import LogLevel, expand_options, level_of
 from sidelane.model.errors import ConfigurationError
-from sidelane.processes.child import exit_with_parent
+from sidelane.processes.child import SIDELANE, exit_with_parent
 from sidelane.processes.group_main import become_parent
 from sidelane.processes.logs import log_to_stderr
 

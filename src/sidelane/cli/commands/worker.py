@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sidelane.app import Sidelane
-from sidelane.cli.group_options import SIDELANE, ChildFlags, ParentFlags, parent_options, reporting
+from sidelane.cli.group_options import ChildFlags, ParentFlags, parent_options, reporting
 from sidelane.cli.locate import load_lane
 from sidelane.cli.options import (
     Concurrency,
@@ -28,7 +28,7 @@ from sidelane.client.maintenance import report_worker_exit
 from sidelane.external.task import external_tasks
 from sidelane.model.errors import StoreError
 from sidelane.model.worker import OK
-from sidelane.processes.child import exit_with_parent
+from sidelane.processes.child import SIDELANE, exit_with_parent
 from sidelane.processes.group_main import become_parent
 from sidelane.processes.logs import log_to_stderr
 from sidelane.processes.parent import Report

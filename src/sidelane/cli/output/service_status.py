@@ -10,6 +10,7 @@ from sidelane.cli.output.console import output, stderr, warning, write
 from sidelane.cli.output.states import one_line
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, relative_time
+from sidelane.model.sizes import size_text
 from sidelane.ops.status import NO_STORE
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
@@ -43,8 +44,6 @@ STYLES = {"ready": "green", "failed": "bold red", "gave up": "bold red", "no ans
           "not started": "dim", "not ready": "red"}  # fmt: skip
 """Styles of states. Any other state is on its way to one of these."""
 
-MEGABYTE, GIGABYTE = 1_000_000, 1_000_000_000
-
 MAX_ERROR = 300
 """Characters of an error that are shown."""
 
@@ -74,9 +73,7 @@ def print_status(document: Document, *, processes: bool) -> None:
 
 def memory_text(size: int | None) -> str:
     """Return a size in bytes as "52 MB" or "1.3 GB", or "" without a size."""
-    if size is None:
-        return ""
-    return f"{size / GIGABYTE:.1f} GB" if size >= GIGABYTE else f"{size / MEGABYTE:.0f} MB"
+    return "" if size is None else size_text(size)
 
 
 def _table(columns: Columns, rows: Sequence[Sequence[Text]], *, gap: bool = False) -> None:
