@@ -1,4 +1,4 @@
-"""The parent process of a group as a program: control socket, health, systemd, signals, and the end of its own parent."""
+"""The parent of a group runs as a program: it serves a control socket and a health port, and handles signals and systemd."""
 
 import asyncio
 import json
@@ -15,37 +15,22 @@ from typing import Any
 
 import pytest
 
-from sidelane.processes.control import MAX_REQUEST_SIZE, call
+from sidelane.processes.control import MAX_REQUEST_SIZE
 from sidelane.processes.exit_code import Exit
 from sidelane.processes.group_main import VARIABLE, ParentOptions
 from tests.contract.servers import free_port
-from tests.processes.test_group import TIMEOUT, options
+from tests.processes.running_group import TIMEOUT, RunningGroup
+from tests.processes.test_group import options
 from tests.system.processes import ROOT, alive
 from tests.system.waiting import until
 
 
-class Parent:
-    """A parent process of a test, and its control socket."""
+class Parent(RunningGroup):
+    """A parent process of a test."""
 
     def __init__(self, process: asyncio.subprocess.Process, control: Path) -> None:
+        super().__init__(control)
         self.process = process
-        self.control = control
-
-    def call(self, **request: Any) -> list[dict[str, Any]]:
-        return list(call(self.control, request, timeout=TIMEOUT))
-
-    @property
-    def status(self) -> dict[str, Any]:
-        with suppress(OSError):
-            return self.call(command="status")[0]
-        return {}
-
-    @property
-    def pids(self) -> set[int]:
-        return {process["pid"] for process in self.status.get("processes", [])}
-
-    async def ready(self) -> None:
-        await until(lambda: self.status.get("state") == "ready", "all processes are ready", within=TIMEOUT)
 
     async def end(self) -> int:
         return await asyncio.wait_for(self.process.wait(), TIMEOUT)

@@ -9,48 +9,26 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 
 from sidelane.model.job import State
-from sidelane.processes.control import call
 from tests.contract.servers import free_port
+from tests.processes.running_group import TIMEOUT, RunningGroup
 from tests.system import shop
 from tests.system.process_scenario import ProcessScenario
 from tests.system.processes import SHOP, RunningProcess, alive
 from tests.system.store_urls import ON_EVERY_STORE
 from tests.system.waiting import until
 
-TIMEOUT = 60.0
 
-
-class Group:
-    """A group under a parent process, and its control socket."""
+class Group(RunningGroup):
+    """A group and its parent process."""
 
     def __init__(self, parent: RunningProcess, control: Path) -> None:
+        super().__init__(control)
         self.parent = parent
-        self._control = control
-
-    @property
-    def status(self) -> dict[str, Any]:
-        """What the parent tells about the group, or nothing before it listens."""
-        with contextlib.suppress(OSError):
-            return next(call(self._control, {"command": "status"}, timeout=5.0))
-        return {}
-
-    @property
-    def pids(self) -> set[int]:
-        return {process["pid"] for process in self.status.get("processes", [])}
-
-    async def ready(self) -> None:
-        await until(lambda: self.status.get("state") == "ready", "all processes are ready", within=TIMEOUT)
-
-    async def replaced(self, before: set[int]) -> None:
-        """Wait until none of these processes runs, and the group is ready."""
-        await until(lambda: not self.pids & before, "the old processes have ended", within=TIMEOUT)
-        await self.ready()
 
 
 async def start(scenario: ProcessScenario, name: str, *command: str, **environment: str) -> Group:
