@@ -175,7 +175,7 @@ def test_second_command_at_once_names_the_first(service: Service) -> None:
     assert len(psutil.Process(service.supervisor()).children()) == 1
 
 
-def test_lock_that_was_left_by_a_killed_command_holds_nobody_up(service: Service) -> None:
+def test_lock_that_was_left_by_a_killed_command_does_not_block_the_next(service: Service) -> None:
     service.state.prepare(["chat"])
     service.state.lock_file.write_text("1 sidelane up")
     with service.state.lock("sidelane down"):

@@ -24,7 +24,7 @@ def test_start_time_tells_a_process_from_one_that_has_ended() -> None:
     assert (usage.memory(process.pid), usage.largest_memory(process.pid), usage.cpu_seconds(process.pid)) == (0, 0, 0.0)
 
 
-def test_a_process_that_nobody_has_waited_for_has_ended() -> None:
+def test_a_process_has_ended_also_if_its_parent_has_not_waited_for_it() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.DEVNULL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert usage.started_at(process.pid) is None

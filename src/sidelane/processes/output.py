@@ -14,7 +14,7 @@ SUPERVISED = "SUPERVISOR_ENABLED"
 
 F_SETPIPE_SZ = 1031
 PIPE_SIZE = 2**20
-"""Bytes that may be written until the process notices that nobody reads."""
+"""Bytes that the pipe holds. A process can write them before it finds that the reader has ended."""
 
 READ_SIZE = 2**16
 
