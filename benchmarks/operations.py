@@ -120,6 +120,9 @@ class Service:
                     roles[f"parent of {line[-1]}"].append(process)
                 elif "--report" in line:
                     roles["worker" if "worker" in line else "API process"].append(process)
+        # a daemon is started by a process that forks it and ends
+        forks = {process.ppid() for process in roles["supervisord"] if process.is_running()}
+        roles["supervisord"] = [process for process in roles["supervisord"] if process.pid not in forks]
         return roles
 
     def leftovers(self) -> str:
