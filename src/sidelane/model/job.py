@@ -195,6 +195,9 @@ class JobRecord:
     result: str | None = None  # JSON text
     problem: Problem | None = None
     history: tuple[Failure, ...] = ()  # of its failures and losses, oldest first
+    first_event: float | None = None  # of its newest attempt
+    last_event: float | None = None
+    transitions: str = ""  # as `model.transition` reads them
 
     @property
     def id(self) -> str:
@@ -247,7 +250,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Filter of jobs, newest first; None means any. `before` is the `sequence` of the last job of the page before."""
+    """Filter of jobs, newest first; None means any. `before` is the `sequence` of the last job of the page before.
+
+    If `states` is only `RUNNING`, a store reads no other jobs.
+    """
 
     states: frozenset[State] | None = None
     task: str | None = None

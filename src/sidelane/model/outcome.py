@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sidelane.model.event import NewEvent
+from sidelane.model.history import NO_USAGE, Usage
 from sidelane.model.job import Failure, JobSpec, Lease
 
 
@@ -73,12 +74,17 @@ class EventAppend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptResult:
-    """The end of one attempt and its last events (numbered as in `EventAppend`), which are written in one atomic step."""
+    """The end of one attempt and its last events (numbered as in `EventAppend`), which are written in one atomic step.
+
+    `usage` and `throttled` are only counted: what the attempt used, and whether a provider asked it to try later.
+    """
 
     lease: Lease
     outcome: Outcome
     ordinal: int = 1
     entries: tuple[NewEvent, ...] = ()
+    usage: Usage = NO_USAGE
+    throttled: bool = False
 
 
 class LeaseStatus(StrEnum):

@@ -52,6 +52,11 @@ class Settings(BaseModel):
         4, ge=1, le=400, description="Max. concurrent callbacks to one receiver, from all workers together."
     )
     sse_ping_interval: float = Field(15.0, gt=0, description="Idle time after which an event stream sends a comment.")
+    release: str = Field(
+        "",
+        max_length=128,
+        description="Which build of the service this process runs, e.g. the commit; shown with figures.",
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="Log level of workers.")
 
     @field_validator("secret")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 class StoreInfo:
     """The database, its size in bytes and how many jobs it has.
 
-    `free` are bytes of `size` that hold nothing. `max_size` is the size that the database may not exceed. `files` are its files
+    `server` identifies the server and its run, so it changes if the server restarts or another takes over. `disk_free` are the free
+    bytes of the disk that it writes to, if this machine can see it. `free` are bytes of `size` that hold nothing. `max_size` is the size that the database may not exceed. `files` are its files
     on this machine. `details` are further facts by name, which depend on the kind of database; numbers are bytes.
     """
 
@@ -20,6 +21,8 @@ class StoreInfo:
     jobs: int  # in every state
     failed: int
     files: tuple[str, ...] = ()
+    server: str = ""
+    disk_free: int | None = None
     details: Mapping[str, str | int] = field(default_factory=dict)
 
     @property

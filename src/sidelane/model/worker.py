@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 
 from sidelane.model.job import JobRecord, JobSpec, Lease
 
+WORKER = "worker"
+API = "api"
+"""The kinds of processes that send heartbeats."""
+
 OK = "ok"
 STOPPED = "stopped"
 """The health in a worker's last heartbeat, after which the store deletes it."""
@@ -12,7 +16,10 @@ STOPPED = "stopped"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """One worker process, as described in its heartbeats. `tasks` maps each name to the newest version that the worker has."""
+    """One process, as described in its heartbeats. `tasks` maps each name to the newest version that the worker has.
+
+    An API process has the kind `API`, and no queues, tasks or slots.
+    """
 
     id: str
     name: str
@@ -26,6 +33,10 @@ class WorkerInfo:
     health: str = OK  # else the error, in a sentence
     memory: int = 0  # resident bytes of its process
     cpu: float = 0.0  # as a fraction of a core
+    kind: str = WORKER
+    release: str = ""
+    loop_lag: float = 0.0  # seconds that its event loop lately came too late
+    streams: int = 0  # event streams that it serves now
     isolation: bool = False  # it runs isolated jobs only
     exit: str = ""  # how its process died, e.g. "signal SIGKILL", as another process reports it
 
@@ -52,6 +63,7 @@ class ClaimRequest:
     limit: int = 1
     lease: float = 10.0
     isolated: bool = False
+    release: str = ""  # of the worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,8 @@ class Claims:
 class QueueStats:
     """Statistics of one queue. `oldest` is how long its oldest ready job has waited, in seconds.
 
-    `rate` is how many of its jobs start per second, averaged over about a minute.
+    `rate` is how many of its jobs start per second, averaged over about a minute. Seconds in which a job waited for a limit, for its
+    time or for a paused queue do not count as waiting.
     """
 
     name: str
@@ -95,6 +108,9 @@ class QueueStats:
     running: int = 0
     oldest: float | None = None
     rate: float = 0.0
+    head_wait: float | None = None  # the longest time that a user's first ready job has been the first (no user: ready)
+    isolated: int = 0  # of the ready jobs
+    waiting_tasks: Mapping[str, int] = field(default_factory=dict)  # newest version by task, of some first ready jobs
 
     @property
     def queued(self) -> int:

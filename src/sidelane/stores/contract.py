@@ -12,6 +12,7 @@ from typing import Protocol
 
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.event import Cursor, EventPage
+from sidelane.model.history import HistoryCell, HistoryQuery, UserUsage
 from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
@@ -222,7 +223,26 @@ class SharedState(Protocol):
         ...
 
 
-class Store(JobSource, Batches, Schedules, SharedState, Maintenance, Protocol):
+class History(Protocol):
+    """Counts of what happened to jobs. The step that changes a job also counts it.
+
+    A repeated call counts nothing again. The time of a count is the store's.
+    """
+
+    async def history(self, query: HistoryQuery) -> list[HistoryCell]:
+        """Return the cells of a range, by time and series. A cell that is not over has what was counted so far."""
+        ...
+
+    async def totals(self) -> list[HistoryCell]:
+        """Return for each series the counts since the store was created. No count ever falls."""
+        ...
+
+    async def top_users(self, since: float, until: float) -> list[UserUsage]:
+        """Return the users with the highest amounts of each hour that overlaps the range, by hour and user."""
+        ...
+
+
+class Store(JobSource, Batches, Schedules, SharedState, Maintenance, History, Protocol):
     """The database of all jobs."""
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sidelane.coalescing import CallCoalescer
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.event import Cursor, EventPage
+from sidelane.model.history import HistoryCell, HistoryQuery, UserUsage
 from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.json_text import escape_surrogates, is_storable
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
@@ -239,6 +240,15 @@ class RedisStore:
         end = None if before is None else max(0, min(before, _MAX_NUMBER))
         answer = await self._server.run("read_journal", journal, end, min(limit, MAX_PAGE_ITEMS), MAX_PAGE_BYTES)
         return replies.journal_entries_of(answer)
+
+    async def history(self, query: HistoryQuery) -> list[HistoryCell]:
+        return []
+
+    async def totals(self) -> list[HistoryCell]:
+        return []
+
+    async def top_users(self, since: float, until: float) -> list[UserUsage]:
+        return []
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
         lost, ended, removed, more, *times = await self._server.run("sweep", repr(lease), limit)

@@ -11,6 +11,7 @@ import apsw
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.errors import MaintenanceRefused
 from sidelane.model.event import Cursor, EventPage
+from sidelane.model.history import HistoryCell, HistoryQuery, UserUsage
 from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
@@ -195,6 +196,15 @@ class SqliteStore:
         self, journal: str, *, before: int | None = None, limit: int = MAX_PAGE_ITEMS
     ) -> list[JournalEntry]:
         return await self._read(read_journal, journal, before, limit)
+
+    async def history(self, query: HistoryQuery) -> list[HistoryCell]:
+        return []
+
+    async def totals(self) -> list[HistoryCell]:
+        return []
+
+    async def top_users(self, since: float, until: float) -> list[UserUsage]:
+        return []
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
         # not durable: if a power failure undoes a sweep, the next one repeats it
