@@ -96,8 +96,8 @@ class Claims:
 class QueueStats:
     """Statistics of one queue. `oldest` is how long its oldest ready job has waited, in seconds.
 
-    `rate` is how many of its jobs start per second, averaged over about a minute. Seconds in which a job waited for a limit, for its
-    time or for a paused queue do not count as waiting.
+    `rate` is how many of its jobs start per second, averaged over about a minute. Time in which a job waits for a limit, for its
+    due time or for a paused queue is not counted.
     """
 
     name: str
@@ -108,7 +108,7 @@ class QueueStats:
     running: int = 0
     oldest: float | None = None
     rate: float = 0.0
-    head_wait: float | None = None  # the longest time that a user's first ready job has been the first (no user: ready)
+    head_wait: float | None = None  # the longest time for which a user with ready jobs has waited for the next start
     isolated: int = 0  # of the ready jobs
     waiting_tasks: Mapping[str, int] = field(default_factory=dict)  # newest version by task, of some first ready jobs
 
