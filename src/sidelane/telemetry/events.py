@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from sidelane.model.history import NO_USAGE, Usage
-from sidelane.model.job import State
+from sidelane.model.job import JobSpec, State
 
 
 class RefusedBy(StrEnum):
@@ -62,6 +63,11 @@ class JobTelemetry:
     task: str
     queue: str
     user: str | None = None
+
+
+def job_fields(spec: JobSpec) -> dict[str, Any]:
+    """Return what all reports about a job have, as arguments."""
+    return {"job": spec.id, "task": spec.task, "queue": spec.queue, "user": spec.user}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -258,7 +258,9 @@ async def open_harness(lane: Sidelane, *, eager: bool) -> AsyncIterator[Harness]
         folder = stack.enter_context(TemporaryDirectory(prefix="sidelane-files-"))
         stack.enter_context(lane.files.use_location(folder))
         store = await open_store("sqlite://:memory:", clock=clock)
-        client = Client(store, settings=lane.settings, files=lane.files, registry=lane.registry)
+        client = Client(
+            store, settings=lane.settings, files=lane.files, registry=lane.registry, telemetry=lane.telemetry
+        )
         opened = Harness(lane, client, clock)
         stack.push_async_callback(opened.close)
         await stack.enter_async_context(lane.opened_with(client))
