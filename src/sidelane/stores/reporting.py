@@ -12,7 +12,16 @@ from sidelane.model.job import JobRecord, JobSpec, Query, Rejection, State, Subm
 from sidelane.model.schedule import ScheduleTick
 from sidelane.model.worker import SweepResult
 from sidelane.stores.contract import Store
-from sidelane.telemetry.events import Cause, JobEnded, JobRefused, JobSubmitted, RefusedBy, StoreCalled, WorkersLost, job_fields
+from sidelane.telemetry.events import (
+    Cause,
+    JobEnded,
+    JobRefused,
+    JobSubmitted,
+    RefusedBy,
+    StoreCalled,
+    WorkersLost,
+    job_fields,
+)
 from sidelane.telemetry.port import Telemetry
 
 R = TypeVar("R")

@@ -16,7 +16,7 @@ class TransportPool:
     """The transports of one process, each opened when it is first used. They report to `telemetry`."""
 
     def __init__(self, telemetry: Telemetry | None = None) -> None:
-        self._telemetry = telemetry or Telemetry()
+        self.telemetry = telemetry or Telemetry()
         self._open: dict[Endpoint, Transport] = {}
         self._openers: dict[str, Opener] = {}
 
@@ -30,7 +30,7 @@ class TransportPool:
         Raises `MissingExtra`, `TransportUnavailable` or `TransportMisconfigured`.
         """
         if endpoint not in self._open:
-            opener = self._openers.get(endpoint.kind, partial(type(endpoint).open, telemetry=self._telemetry))
+            opener = self._openers.get(endpoint.kind, partial(type(endpoint).open, telemetry=self.telemetry))
             opened = await asyncio.to_thread(opener, endpoint)  # it may import, which must not block the event loop
             self._open.setdefault(endpoint, opened)
         transport = self._open[endpoint]

@@ -76,7 +76,7 @@ class AttemptTelemetry:
     def appended(self, attempt: Attempt, append: EventAppend) -> None:
         """Report events that are in the log."""
         if self._telemetry.listeners:
-            self._events(attempt, append.entries)
+            self._report_events(attempt, append.entries)
 
     def ended(self, attempt: Attempt, result: AttemptResult) -> None:
         """Report the end of an attempt that the store has accepted, and the end of its job, if the job has ended.
@@ -85,17 +85,16 @@ class AttemptTelemetry:
         """
         if not self._telemetry.listeners:
             return
-        self._events(attempt, result.entries)
+        self._report_events(attempt, result.entries)
         cause = Cause.REMOTE if attempt.dispatched else Cause.WORKER
         report_attempt_end(self._telemetry, attempt.record, result, cause, seconds=attempt.seconds)
         if attempt.dispatched:
             return
-        state = ENDS.get(type(result.outcome))
-        if state is not None:
-            report_job_end(self._telemetry, attempt.record.spec, state, cause)
+        if type(result.outcome) in ENDS:
+            report_job_end(self._telemetry, attempt.record, ENDS[type(result.outcome)], cause)
             return
         reading = asyncio.create_task(
-            report_end_by_store(self._telemetry, self._client.store, attempt.record.spec, result.lease, cause)
+            report_end_by_store(self._telemetry, self._client.store, attempt.record, result.lease, cause)
         )
         self._reading.add(reading)
         reading.add_done_callback(self._reading.discard)
@@ -105,17 +104,20 @@ class AttemptTelemetry:
         if self._reading:
             await asyncio.wait(self._reading)
 
-    def _events(self, attempt: Attempt, entries: Sequence[NewEvent]) -> None:
-        own = [entry for entry in entries if entry.name != ATTEMPT]
-        if not own:
-            return
-        fields = {**job_fields(attempt.record.spec), "attempt": attempt.lease.attempt}
-        if not attempt.has_events:
+    def _report_events(self, attempt: Attempt, entries: Sequence[NewEvent]) -> None:
+        spec, lease = attempt.record.spec, attempt.lease
+        if not attempt.has_events and any(entry.name != ATTEMPT for entry in entries):
             attempt.has_events = True
-            self._telemetry.report(FirstEvent(**fields, seconds=attempt.seconds))
-        self._telemetry.report(
-            EventsWritten(**fields, count=len(own), bytes=sum(len(entry.data.encode()) for entry in own))
-        )
+            self._telemetry.report(FirstEvent(**job_fields(spec), attempt=lease.attempt, seconds=attempt.seconds))
+        report_events(self._telemetry, spec, lease, entries)
+
+
+def report_events(telemetry: Telemetry, spec: JobSpec, lease: Lease, entries: Sequence[NewEvent]) -> None:
+    """Report the events of an attempt that were written, without the event that says which attempt follows."""
+    own = [entry for entry in entries if entry.name != ATTEMPT] if telemetry.listeners else []
+    if own:
+        size = sum(len(entry.data.encode()) for entry in own)
+        telemetry.report(EventsWritten(**job_fields(spec), attempt=lease.attempt, count=len(own), bytes=size))
 
 
 def report_attempt_end(
@@ -132,21 +134,35 @@ def report_attempt_end(
     )  # fmt: skip
 
 
-def report_job_end(telemetry: Telemetry, spec: JobSpec, state: State, cause: Cause) -> None:
-    """Report the end of a job."""
+def report_job_end(telemetry: Telemetry, record: JobRecord, state: State, cause: Cause) -> None:
+    """Report the end of a job. A cancelled job was ended by the request to cancel it, whatever had it."""
     cause = Cause.CANCEL if state is State.CANCELLED else cause
-    telemetry.report(JobEnded(**job_fields(spec), state=state, cause=cause))
+    telemetry.report(JobEnded(**job_fields(record.spec), state=state, cause=cause))
 
 
-async def report_end_by_store(telemetry: Telemetry, store: Store, spec: JobSpec, lease: Lease, cause: Cause) -> None:
-    """Report the end of a job that the store has ended with an attempt, whose outcome alone does not end it.
+async def report_end_by_store(
+    telemetry: Telemetry, store: Store, record: JobRecord, lease: Lease, cause: Cause
+) -> None:
+    """Report the end of a job if the store has ended it with an attempt, although the attempt's outcome asked for another.
 
     A request to cancel has come before the outcome, or the job has lost too many workers.
     """
     with suppress(StoreError):
-        (record,) = await store.get([spec.id])
-        if not isinstance(record, JobRecord) or record.attempt != lease.attempt or not record.state.finished:
+        (found,) = await store.get([record.id])
+        if not isinstance(found, JobRecord) or found.attempt != lease.attempt or not found.state.finished:
             return
-        changes = load_transitions(record.transitions)
+        changes = load_transitions(found.transitions)
         if not changes or changes[-1].change not in RETURNED:
-            report_job_end(telemetry, spec, record.state, cause)
+            report_job_end(telemetry, found, found.state, cause)
+
+
+async def report_external_end(telemetry: Telemetry, store: Store, record: JobRecord, result: AttemptResult) -> None:
+    """Report the end of an attempt at an external worker, and the end of its job, if the job has ended."""
+    if not telemetry.listeners:
+        return
+    report_attempt_end(telemetry, record, result, Cause.EXTERNAL)
+    state = ENDS.get(type(result.outcome))
+    if state is None:
+        await report_end_by_store(telemetry, store, record, result.lease, Cause.EXTERNAL)
+    else:
+        report_job_end(telemetry, record, state, Cause.EXTERNAL)
