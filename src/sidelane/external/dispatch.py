@@ -42,9 +42,10 @@ from sidelane.tasks.decorator import add_internal_task
 from sidelane.tasks.internal_queues import DISPATCH_QUEUE
 from sidelane.tasks.resources import Use
 from sidelane.tasks.task import Lane
+from sidelane.telemetry.events import Cause
 from sidelane.transports.data_reference import fit_message
 from sidelane.transports.job_messages import SOURCE, DispatchedJob, write_dispatched
-from sidelane.worker.attempt_telemetry import report_external_end
+from sidelane.worker.attempt_telemetry import report_accepted_end
 from sidelane.worker.outcome import add_job_context, report_end, retry_or_fail
 
 TIMEOUT = 60.0
@@ -192,7 +193,7 @@ class Dispatcher:
             raise RetryLater(OTHER_WORKER_DELAY) from error
         if accepted:
             report_end(record, outcome)
-            await report_external_end(self._services.telemetry, store, record, report)
+            report_accepted_end(self._services.telemetry, record, report, Cause.EXTERNAL)
 
 
 def _message(task: ExternalTask[Any, Any], dispatched: DispatchedJob, source: str) -> Message:

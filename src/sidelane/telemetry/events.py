@@ -84,7 +84,7 @@ class JobRefused(JobTelemetry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded(JobTelemetry):
-    """A job ended in a call of this process. Each end of a job is reported once."""
+    """A job ended in a call of this process, which reports each end once."""
 
     state: State
     cause: Cause
@@ -106,7 +106,7 @@ class AttemptStarted(JobTelemetry):
 
     attempt: int
     worker: str
-    wait: Wait = Wait()
+    wait: Wait | None = None  # None: the source of the jobs does not tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,7 @@ class Harness:
         self._resources = Resources(registry.overrides)
         self._children = ChildPool()
         self._threads = ThreadPoolExecutor(MAX_PER_CLAIM)
-        self._telemetry = AttemptTelemetry(client, WORKER)
+        self._telemetry = AttemptTelemetry(client.telemetry, WORKER)
         self._attempts: dict[Lease, Attempt] = {}  # that have not been reported
         self._reporter = Reporter(
             client.store, on_lost=lambda append: None, on_reported=self._on_reported, on_appended=self._on_appended
@@ -190,7 +190,6 @@ class Harness:
         for task in (*self._loops, *self._started):
             task.cancel()
         await asyncio.wait([*self._loops, *self._started])
-        await self._telemetry.close()
         await self._children.close()
         self._threads.shutdown(wait=False)
         await self._resources.close()
@@ -224,7 +223,7 @@ class Harness:
     def _attempt(self, claimed: Claimed) -> Attempt:
         attempt = Attempt(claimed, self._runtime, time.monotonic())
         self._attempts[claimed.lease] = attempt
-        self._telemetry.started(attempt)
+        self._telemetry.started(attempt, claimed)
         return attempt
 
     def _on_appended(self, append: EventAppend) -> None:

@@ -1,11 +1,8 @@
 """Telemetry of attempts: what workers, and those who complete external jobs, report about attempts and the ends of jobs."""
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
-from sidelane.model.errors import StoreError
 from sidelane.model.event import ATTEMPT, NewEvent
 from sidelane.model.job import JobRecord, JobSpec, Lease, State
 from sidelane.model.outcome import (
@@ -21,7 +18,7 @@ from sidelane.model.outcome import (
     Succeeded,
 )
 from sidelane.model.transition import Change, load_transitions
-from sidelane.stores.contract import Store
+from sidelane.model.worker import Claimed
 from sidelane.telemetry.events import (
     AttemptEnded,
     AttemptOutcome,
@@ -30,11 +27,11 @@ from sidelane.telemetry.events import (
     EventsWritten,
     FirstEvent,
     JobEnded,
+    Wait,
     job_fields,
 )
 from sidelane.telemetry.port import Telemetry
 from sidelane.worker.attempt import Attempt
-from sidelane.worker.task_channel import TaskClient
 
 OUTCOMES: Final[dict[type[Outcome], AttemptOutcome]] = {
     Succeeded: AttemptOutcome.SUCCEEDED,
@@ -46,32 +43,29 @@ OUTCOMES: Final[dict[type[Outcome], AttemptOutcome]] = {
     Dispatched: AttemptOutcome.DISPATCHED,
 }
 
-ENDS: Final[dict[type[Outcome], State]] = {
-    Succeeded: State.SUCCEEDED,
-    Failed: State.FAILED,
-    Cancelled: State.CANCELLED,
-}
-"""The state of a job whose attempt had this outcome. After any other outcome, the store decides whether the job ends."""
+QUEUED_AGAIN = frozenset({Change.RETRIED, Change.RELEASED, Change.LOST, Change.REQUEUED})
+"""The changes after which a job waits anew."""
 
-RETURNED = frozenset({Change.RETRIED, Change.RELEASED, Change.LOST, Change.DISPATCHED})
-"""The last change of a job that did not end with its attempt."""
+ENDS: Final[dict[type[Outcome], State]] = {Succeeded: State.SUCCEEDED, Failed: State.FAILED}
+"""The state of a job whose attempt had this outcome. After any other, the store decides, and `ReportingStore` reports the end."""
 
 
 class AttemptTelemetry:
     """Reports the attempts of one worker."""
 
-    def __init__(self, client: TaskClient, worker: str) -> None:
-        self._client = client
-        self._telemetry = client.telemetry
+    def __init__(self, telemetry: Telemetry, worker: str) -> None:
+        self._telemetry = telemetry
         self._worker = worker
-        self._reading = set[asyncio.Task[None]]()
 
-    def started(self, attempt: Attempt) -> None:
+    def started(self, attempt: Attempt, claimed: Claimed) -> None:
         """Report that an attempt starts."""
         if self._telemetry.listeners:
             self._telemetry.report(
-                AttemptStarted(**job_fields(attempt.record.spec), attempt=attempt.lease.attempt, worker=self._worker)
-            )
+                AttemptStarted(
+                    **job_fields(claimed.record.spec), attempt=claimed.lease.attempt, worker=self._worker,
+                    wait=wait_of(claimed),
+                )
+            )  # fmt: skip
 
     def appended(self, attempt: Attempt, append: EventAppend) -> None:
         """Report events that are in the log."""
@@ -79,30 +73,17 @@ class AttemptTelemetry:
             self._report_events(attempt, append.entries)
 
     def ended(self, attempt: Attempt, result: AttemptResult) -> None:
-        """Report the end of an attempt that the store has accepted, and the end of its job, if the job has ended.
+        """Report the end of an attempt that the store has accepted, and the end of its job, if the attempt decides it.
 
         The job of an attempt that was dispatched to this worker as a message ends elsewhere.
         """
         if not self._telemetry.listeners:
             return
         self._report_events(attempt, result.entries)
-        cause = Cause.REMOTE if attempt.dispatched else Cause.WORKER
-        report_attempt_end(self._telemetry, attempt.record, result, cause, seconds=attempt.seconds)
         if attempt.dispatched:
-            return
-        if type(result.outcome) in ENDS:
-            report_job_end(self._telemetry, attempt.record, ENDS[type(result.outcome)], cause)
-            return
-        reading = asyncio.create_task(
-            report_end_by_store(self._telemetry, self._client.store, attempt.record, result.lease, cause)
-        )
-        self._reading.add(reading)
-        reading.add_done_callback(self._reading.discard)
-
-    async def close(self) -> None:
-        """Wait until all ends are reported."""
-        if self._reading:
-            await asyncio.wait(self._reading)
+            _report_attempt_end(self._telemetry, attempt.record, result, Cause.REMOTE, attempt.seconds)
+        else:
+            report_accepted_end(self._telemetry, attempt.record, result, Cause.WORKER, seconds=attempt.seconds)
 
     def _report_events(self, attempt: Attempt, entries: Sequence[NewEvent]) -> None:
         spec, lease = attempt.record.spec, attempt.lease
@@ -110,6 +91,26 @@ class AttemptTelemetry:
             attempt.has_events = True
             self._telemetry.report(FirstEvent(**job_fields(spec), attempt=lease.attempt, seconds=attempt.seconds))
         report_events(self._telemetry, spec, lease, entries)
+
+
+def wait_of(claimed: Claimed) -> Wait | None:
+    """Return for what a job waited before its attempt, or None if the source does not tell."""
+    if claimed.waited is None:
+        return None
+    changes = load_transitions(claimed.record.transitions)
+    since, limit, blocked = claimed.record.submitted, 0.0, None
+    for each in changes[:-1]:
+        if each.change in QUEUED_AGAIN:
+            since, limit = each.at, 0.0
+        if each.change is Change.BLOCKED:
+            blocked = each.at
+        elif blocked is not None:
+            limit, blocked = limit + each.at - blocked, None
+    started = changes[-1].at if changes else since
+    if blocked is not None:
+        limit += started - blocked
+    time = max(0.0, started - since - limit - claimed.waited - claimed.paused)
+    return Wait(slot=claimed.waited, limit=limit, time=time, pause=claimed.paused)
 
 
 def report_events(telemetry: Telemetry, spec: JobSpec, lease: Lease, entries: Sequence[NewEvent]) -> None:
@@ -120,10 +121,24 @@ def report_events(telemetry: Telemetry, spec: JobSpec, lease: Lease, entries: Se
         telemetry.report(EventsWritten(**job_fields(spec), attempt=lease.attempt, count=len(own), bytes=size))
 
 
-def report_attempt_end(
+def report_accepted_end(
     telemetry: Telemetry, record: JobRecord, result: AttemptResult, cause: Cause, *, seconds: float | None = None
 ) -> None:
-    """Report how an attempt ended. `seconds` is how long it ran, if that is known."""
+    """Report the end of an attempt that the store has accepted, and the end of its job, if the attempt decides it.
+
+    `seconds` is how long the attempt ran, if that is known.
+    """
+    if not telemetry.listeners:
+        return
+    _report_attempt_end(telemetry, record, result, cause, seconds)
+    state = ENDS.get(type(result.outcome))
+    if state is not None:
+        telemetry.report(JobEnded(**job_fields(record.spec), state=state, cause=cause))
+
+
+def _report_attempt_end(
+    telemetry: Telemetry, record: JobRecord, result: AttemptResult, cause: Cause, seconds: float | None
+) -> None:
     outcome = result.outcome
     delay = outcome.delay if isinstance(outcome, Retried | Released) else 0.0
     telemetry.report(
@@ -132,37 +147,3 @@ def report_attempt_end(
             seconds=seconds, delay=delay, usage=result.usage, throttled=result.throttled,
         )
     )  # fmt: skip
-
-
-def report_job_end(telemetry: Telemetry, record: JobRecord, state: State, cause: Cause) -> None:
-    """Report the end of a job. A cancelled job was ended by the request to cancel it, whatever had it."""
-    cause = Cause.CANCEL if state is State.CANCELLED else cause
-    telemetry.report(JobEnded(**job_fields(record.spec), state=state, cause=cause))
-
-
-async def report_end_by_store(
-    telemetry: Telemetry, store: Store, record: JobRecord, lease: Lease, cause: Cause
-) -> None:
-    """Report the end of a job if the store has ended it with an attempt, although the attempt's outcome asked for another.
-
-    A request to cancel has come before the outcome, or the job has lost too many workers.
-    """
-    with suppress(StoreError):
-        (found,) = await store.get([record.id])
-        if not isinstance(found, JobRecord) or found.attempt != lease.attempt or not found.state.finished:
-            return
-        changes = load_transitions(found.transitions)
-        if not changes or changes[-1].change not in RETURNED:
-            report_job_end(telemetry, found, found.state, cause)
-
-
-async def report_external_end(telemetry: Telemetry, store: Store, record: JobRecord, result: AttemptResult) -> None:
-    """Report the end of an attempt at an external worker, and the end of its job, if the job has ended."""
-    if not telemetry.listeners:
-        return
-    report_attempt_end(telemetry, record, result, Cause.EXTERNAL)
-    state = ENDS.get(type(result.outcome))
-    if state is None:
-        await report_end_by_store(telemetry, store, record, result.lease, Cause.EXTERNAL)
-    else:
-        report_job_end(telemetry, record, state, Cause.EXTERNAL)

@@ -116,7 +116,7 @@ class Worker:
         self._last_end = time.monotonic()
         self.finished = 0  # attempts of the user's jobs that have ended
         self._confirming = RetryUntilAvailable("confirm a lease")
-        self._telemetry = AttemptTelemetry(client, self.id)
+        self._telemetry = AttemptTelemetry(client.telemetry, self.id)
         self._loop_meter = LoopMeter(client.telemetry, interval=settings.lease_duration / HEARTBEATS_PER_LEASE / 4)
         self._resources = Resources(registry.overrides)
         self._children = ChildPool()
@@ -271,7 +271,6 @@ class Worker:
         for task in self._running:
             task.cancel()
         await asyncio.to_thread(self._heartbeat.stop)
-        await self._telemetry.close()
         await self._children.close()
         self._isolation.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -324,7 +323,7 @@ class Worker:
     def _start(self, claimed: Claimed, claimed_at: float) -> None:
         attempt = Attempt(claimed, self._runtime, claimed_at)
         self._attempts[claimed.lease] = attempt
-        self._telemetry.started(attempt)
+        self._telemetry.started(attempt, claimed)
         task = attempt.start()
         self._running.add(task)
         task.add_done_callback(lambda ended: self._on_end(attempt, ended))

@@ -27,14 +27,17 @@ def claim(tx: Transaction, request: ClaimRequest) -> Claims:
     claimed_before = [seq for (seq,) in tx.all(SQL.claimed_before, request.worker, request.request)]
     if claimed_before:
         return Claims(_claimed(tx, claimed_before))
-    claim = _Claim(tx, request)
+    claim, ended_before = _Claim(tx, request), len(tx.changes.ended)
     if request.ids:
         claim.take_ids(request.ids)
-        return Claims(claim.claimed())
+        return Claims(claim.claimed(), expired=tuple(tx.changes.ended[ended_before:]))
     open_queues = [queue for queue in request.queues if not tx.first(SQL.is_paused, queue)]
     for queue in open_queues:
         claim.take_from(queue, request.queues[queue])
-    return Claims(claim.claimed(), claim.next_due(open_queues), claim.has_isolated_jobs(open_queues))
+    return Claims(
+        claim.claimed(), claim.next_due(open_queues), claim.has_isolated_jobs(open_queues),
+        expired=tuple(tx.changes.ended[ended_before:]),
+    )  # fmt: skip
 
 
 class _Claim:
@@ -44,6 +47,7 @@ class _Claim:
         self._tx = tx
         self._request = request
         self._seqs: list[int] = []  # started jobs
+        self._waits: list[tuple[float, float]] = []  # of each: `Claimed.waited` and `paused`
         self._capacity = LimitCapacity(tx)
         self._limits: dict[int, AppliedLimits] = {}  # by seq, of accepted jobs
         self._tasks: dict[int, str] = {}  # by seq, of taken jobs
@@ -123,7 +127,7 @@ class _Claim:
 
     def claimed(self) -> tuple[Claimed, ...]:
         """Return the started jobs with their leases."""
-        claimed = _claimed(self._tx, self._seqs)
+        claimed = _claimed(self._tx, self._seqs, self._waits)
         self._tx.changes.jobs.update(each.record.id for each in claimed)
         return claimed
 
@@ -159,6 +163,7 @@ class _Claim:
             add(counts, Count.STARTED, 1)
             able = now if blocked_at is not None else max(due, resumed)
             add_duration(counts, Count.WAIT, now - able)
+            self._waits.append((now - able, able - due if blocked_at is None else 0.0))
             if blocked_at is not None:
                 add(counts, Count.LIMIT_WAIT_MS, milliseconds(now - blocked_at))
             elif able > due:
@@ -197,11 +202,14 @@ class _Claim:
         return unblocks if due is None else due if unblocks is None else min(due, unblocks)
 
 
-def _claimed(tx: Transaction, seqs: Sequence[int]) -> tuple[Claimed, ...]:
+def _claimed(tx: Transaction, seqs: Sequence[int], waits: Sequence[tuple[float, float]] = ()) -> tuple[Claimed, ...]:
     claimed = []
-    for seq in seqs:
+    for index, seq in enumerate(seqs):
+        waited, paused = waits[index] if waits else (None, 0.0)
         record = record_by_seq(tx, seq)
         attempt, nonce, deadline = tx.one(SQL.lease, seq)
         lease = Lease(record.id, attempt, nonce)
-        claimed.append(Claimed(record, lease, None if deadline is None else deadline - tx.now))
+        claimed.append(
+            Claimed(record, lease, None if deadline is None else deadline - tx.now, waited=waited, paused=paused)
+        )
     return tuple(claimed)
