@@ -292,7 +292,7 @@ class Sidelane:
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
         """Open the lane while a FastAPI application runs: `FastAPI(lifespan=lane.lifespan)`."""
-        async with self.open():
+        async with self.open(), self.services.api_process.heartbeats(self.client.store):
             yield
 
     def worker(

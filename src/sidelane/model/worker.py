@@ -79,8 +79,8 @@ class Claimed:
     lease: Lease
     remaining: float | None = None
     offered: bool = False
-    waited: float | None = None
-    paused: float = 0.0
+    waited: float | None = field(default=None, compare=False)  # a repeated claim does not tell either
+    paused: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.settings import Settings
 from sidelane.model.worker import OK, STOPPED, Claimed, WorkerInfo
 from sidelane.outage import RetryUntilAvailable
+from sidelane.processes.own_usage import CpuMeter, own_memory
 from sidelane.stores.contract import JobSource
 from sidelane.tasks.registry import Registry
 from sidelane.tasks.resources import Resources
@@ -34,7 +35,6 @@ from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE, Heartbeat, Heartbeat
 from sidelane.worker.isolation import IsolationWorkers
 from sidelane.worker.reporter import Reporter
 from sidelane.worker.task_channel import TaskClient
-from sidelane.worker.usage import CpuMeter, own_memory
 
 RESOURCE_RETRY_INTERVAL = 5.0
 """Seconds until a resource that failed to open is tried again."""
