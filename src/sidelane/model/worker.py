@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from sidelane.model.job import JobRecord, JobSpec, Lease
 
@@ -12,6 +13,15 @@ API = "api"
 OK = "ok"
 STOPPED = "stopped"
 """The health in a worker's last heartbeat, after which the store deletes it."""
+
+WORKER_EXITS: Final = "worker_exits"
+"""Name of the journal of workers whose process died, which keeps the last `MAX_WORKER_EXITS`.
+
+Each entry is a JSON object: `worker` (id), `host`, `release`, `reason` ("signal SIGKILL, out of memory") and `memory` (bytes, at
+its last heartbeat).
+"""
+
+MAX_WORKER_EXITS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from sidelane.model.history import Count, add, add_duration, milliseconds
 from sidelane.model.ids import new_epoch, new_nonce
-from sidelane.model.job import Lease
 from sidelane.model.limit import LimitHit
 from sidelane.model.transition import Change, dump_transition
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
@@ -13,7 +12,7 @@ from sidelane.stores.sqlite.enqueue import promote_due
 from sidelane.stores.sqlite.fair_queue import Candidate, FairSelection, UserQueue
 from sidelane.stores.sqlite.finalize import expire
 from sidelane.stores.sqlite.limits import CHECKED_AT_START, AppliedLimits, LimitCapacity
-from sidelane.stores.sqlite.rows import record_by_seq
+from sidelane.stores.sqlite.rows import StartedJob, started_job
 from sidelane.stores.sqlite.sql import Transaction, statements
 from sidelane.stores.sqlite.throughput import count_starts
 
@@ -26,12 +25,12 @@ def claim(tx: Transaction, request: ClaimRequest) -> Claims:
     """Start up to `request.limit` jobs. A repeated request gets the same jobs again."""
     claimed_before = [seq for (seq,) in tx.all(SQL.claimed_before, request.worker, request.request)]
     if claimed_before:
-        return Claims(_claimed(tx, claimed_before))
+        return Claims(tuple(_claimed(tx, started_job(tx, seq)) for seq in claimed_before))
     claim, ended_before = _Claim(tx, request), len(tx.changes.ended)
     if request.ids:
         claim.take_ids(request.ids)
         return Claims(claim.claimed(), expired=tuple(tx.changes.ended[ended_before:]))
-    open_queues = [queue for queue in request.queues if not tx.first(SQL.is_paused, queue)]
+    open_queues = [queue for queue in request.queues if claim.may_take_from(queue)]
     for queue in open_queues:
         claim.take_from(queue, request.queues[queue])
     return Claims(
@@ -47,14 +46,17 @@ class _Claim:
         self._tx = tx
         self._request = request
         self._seqs: list[int] = []  # started jobs
-        self._waits: list[tuple[float, float]] = []  # of each: `Claimed.waited` and `paused`
         self._capacity = LimitCapacity(tx)
         self._limits: dict[int, AppliedLimits] = {}  # by seq, of accepted jobs
         self._tasks: dict[int, str] = {}  # by seq, of taken jobs
         self._expired: list[int] = []
         self._exceeding: list[tuple[int, LimitHit]] = []
         self._skipped = 0
-        self._line = dump_transition(Change.STARTED, tx.now, request.worker, request.release)
+        self._resumed: dict[str, float] = {}  # by queue
+        self._lines = (
+            dump_transition(Change.UNBLOCKED, tx.now),
+            dump_transition(Change.STARTED, tx.now, request.worker, request.release),
+        )
 
     def accepts(self, candidate: Candidate) -> bool:
         """Return whether the worker may run this job now."""
@@ -75,6 +77,11 @@ class _Claim:
     @property
     def exhausted(self) -> bool:
         return self._skipped >= _MAX_SKIPPED
+
+    def may_take_from(self, queue: str) -> bool:
+        """Return whether a queue is not paused."""
+        paused, self._resumed[queue] = self._tx.first(SQL.queue, queue) or (0, 0.0)
+        return not paused
 
     def take_from(self, queue: str, maximum: int) -> None:
         """Start up to `maximum` jobs of a queue."""
@@ -103,7 +110,7 @@ class _Claim:
             if len(self._seqs) >= self._request.limit or found is None:
                 continue
             user_queue, candidate = UserQueue(*found[:4]), Candidate(*found[4:])
-            if self.accepts(candidate) and not self._tx.first(SQL.is_paused, user_queue.queue):
+            if self.accepts(candidate) and self.may_take_from(user_queue.queue):
                 self.take(candidate)
                 self._start(user_queue.queue, [candidate.seq])
                 fair_queue.remove(self._tx, user_queue, candidate.seq)
@@ -126,10 +133,28 @@ class _Claim:
         )
 
     def claimed(self) -> tuple[Claimed, ...]:
-        """Return the started jobs with their leases."""
-        claimed = _claimed(self._tx, self._seqs, self._waits)
-        self._tx.changes.jobs.update(each.record.id for each in claimed)
-        return claimed
+        """Count the started jobs, and return them with their leases."""
+        claimed = []
+        for seq in self._seqs:
+            job = started_job(self._tx, seq)
+            self._tx.changes.jobs.add(job.record.id)
+            waited, paused = self._count(job)
+            claimed.append(_claimed(self._tx, job, waited, paused))
+        return tuple(claimed)
+
+    def _count(self, job: StartedJob) -> tuple[float, float]:
+        """Count the start of a job, and how long it waited. Return `Claimed.waited` and `Claimed.paused`."""
+        now, counts = self._tx.now, history.counts_of(self._tx, job.series)
+        add(counts, Count.STARTED, 1)
+        if job.blocked_at is not None:
+            add_duration(counts, Count.WAIT, 0.0)
+            add(counts, Count.LIMIT_WAIT_MS, milliseconds(now - job.blocked_at))
+            return 0.0, 0.0
+        able = max(job.able_since, self._resumed.get(job.record.spec.queue, 0.0))
+        if able > job.able_since:
+            add(counts, Count.PAUSE_WAIT_MS, milliseconds(able - job.able_since))
+        add_duration(counts, Count.WAIT, now - able)
+        return max(0.0, now - able), able - job.able_since
 
     def _start(self, queue: str, selected: Sequence[int]) -> None:
         """Start the next attempt of each selected job of a queue, under a new lease."""
@@ -137,37 +162,23 @@ class _Claim:
             return
         request = self._request
         expires = self._tx.now + request.lease
-        series = [history.series_id(self._tx, queue, self._tasks[seq], request.release) for seq in selected]
-        started = self._tx.all_of_each(
+        tasks = {self._tasks[seq] for seq in selected}
+        series = {task: history.series_id(self._tx, queue, task, request.release) for task in tasks}
+        self._tx.execute_many(
             SQL.start,
             [
                 (
                     seq, self._tx.now, expires, request.lease, request.worker, request.request, position, new_nonce(),
-                    new_epoch(), each, self._line,
+                    new_epoch(), series[self._tasks[seq]], *self._lines,
                 )
-                for position, (seq, each) in enumerate(zip(selected, series, strict=True), len(self._seqs))
+                for position, seq in enumerate(selected, len(self._seqs))
             ],
         )  # fmt: skip
-        self._count(queue, series, started)
         limits.acquire_running(self._tx, [(seq, self._limits[seq]) for seq in selected if seq in self._limits])
         self._capacity.flush()
         if not self._seqs:
             self._tx.execute(SQL.renew_worker, request.worker, expires, request.lease)
         self._seqs += selected
-
-    def _count(self, queue: str, series: Sequence[int], started: Sequence[tuple[float, float | None]]) -> None:
-        """Count the started jobs, with how long each waited since `due`, or for a limit since `blocked_at`."""
-        now, resumed = self._tx.now, self._tx.scalar(SQL.resumed, queue) or 0.0
-        for each, (due, blocked_at) in zip(series, started, strict=True):
-            counts = history.counts_of(self._tx, each)
-            add(counts, Count.STARTED, 1)
-            able = now if blocked_at is not None else max(due, resumed)
-            add_duration(counts, Count.WAIT, now - able)
-            self._waits.append((now - able, able - due if blocked_at is None else 0.0))
-            if blocked_at is not None:
-                add(counts, Count.LIMIT_WAIT_MS, milliseconds(now - blocked_at))
-            elif able > due:
-                add(counts, Count.PAUSE_WAIT_MS, milliseconds(able - due))
 
     def _has_task(self, task: str, version: int) -> bool:
         tasks = self._request.tasks
@@ -202,14 +213,6 @@ class _Claim:
         return unblocks if due is None else due if unblocks is None else min(due, unblocks)
 
 
-def _claimed(tx: Transaction, seqs: Sequence[int], waits: Sequence[tuple[float, float]] = ()) -> tuple[Claimed, ...]:
-    claimed = []
-    for index, seq in enumerate(seqs):
-        waited, paused = waits[index] if waits else (None, 0.0)
-        record = record_by_seq(tx, seq)
-        attempt, nonce, deadline = tx.one(SQL.lease, seq)
-        lease = Lease(record.id, attempt, nonce)
-        claimed.append(
-            Claimed(record, lease, None if deadline is None else deadline - tx.now, waited=waited, paused=paused)
-        )
-    return tuple(claimed)
+def _claimed(tx: Transaction, job: StartedJob, waited: float | None = None, paused: float = 0.0) -> Claimed:
+    remaining = None if job.deadline_at is None else job.deadline_at - tx.now
+    return Claimed(job.record, job.lease, remaining, waited=waited, paused=paused)
