@@ -38,7 +38,19 @@ def test_listener_is_called_until_it_unsubscribes() -> None:
     unsubscribe()
     telemetry.report(EVENT)
     assert (first, second) == ([EVENT], [EVENT, EVENT])
-    assert len(telemetry.listeners) == 1
+    assert telemetry.active
+
+
+def test_listener_gets_only_the_kinds_that_it_wants() -> None:
+    telemetry, received = Telemetry(), list[TelemetryEvent]()
+    unsubscribe = telemetry.subscribe(received.append, LoopMeasured)
+    assert telemetry.wants(LoopMeasured)
+    assert not telemetry.wants(StoreCalled)
+    telemetry.report(StoreCalled(verb="claim", seconds=1.0))
+    telemetry.report(EVENT)
+    unsubscribe()
+    assert received == [EVENT]
+    assert not telemetry.active
 
 
 def test_listener_that_fails_is_logged_once_and_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
