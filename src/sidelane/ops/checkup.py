@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidelane.admin.alert_checks import check_alerts
 from sidelane.admin.check_results import CheckResult, Found, LeftOut, Report, error, ok, warning
 from sidelane.admin.lane_checks import NEEDS_LANE, check_extras, check_timeouts, check_webhook_secrets, count_tasks
 from sidelane.admin.store_checks import check_modes, check_space, check_store, check_versions
@@ -73,6 +74,7 @@ def check_up(
         *check_group_stores(configuration.settings, service.groups),
         *_lane(loaded, lane_error, configuration.settings, service),
         check_secret(configuration.settings, service.groups),
+        *check_alerts(configuration.settings),
         *_machine(configuration, service, info),
         *check_versions(platform.python_version(), info),
     ]

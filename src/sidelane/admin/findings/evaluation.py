@@ -17,8 +17,8 @@ from sidelane.stores.contract import Store
 MAX_FINDINGS = 60
 """Findings that are listed and remembered. A person cannot read more."""
 
-STALE = 15.0
-"""Seconds after which the memory is stale, because no process evaluates findings in the background."""
+STALE = 40.0
+"""Seconds after which no process seems to evaluate findings in the background. An alert is sent in less time."""
 
 Rule = Callable[[Facts], Iterator[Finding]]
 

@@ -33,10 +33,11 @@ class AlertState:
     """The alerts that were sent, and the message that is being sent.
 
     `sending` is the id of this message, and empty if there is none. `failed` counts its tries that failed, `retry_at` is the time
-    of the next try, and `error` says why the last one failed.
+    of the next try, and `error` says why the last one failed. `receiver` stands for the address that it was sent to.
     """
 
     sent: Mapping[str, SentAlert] = field(default_factory=dict)
+    receiver: str = ""
     sending: str = ""
     failed: int = 0
     retry_at: float = 0.0

@@ -87,7 +87,9 @@ class FactReader:
         read = await self._store.get(unknown) if unknown else []
         complete = {(each.id, each.ended): each for each in read if isinstance(each, JobRecord)}
         self._failed = {**listed, **complete, **{key: self._failed[key] for key in listed.keys() & self._failed.keys()}}
-        return [self._failed[each.id, each.ended] for each in jobs], [self._failed[each.id, each.ended] for each in callbacks]
+        return [self._failed[each.id, each.ended] for each in jobs], [
+            self._failed[each.id, each.ended] for each in callbacks
+        ]
 
     async def _read_day(self, now: float) -> list[HistoryCell]:
         if time.monotonic() - self._day_read > DAY_HISTORY_LIFETIME:
