@@ -361,8 +361,7 @@ class Sidelane:
                 for close in (self.services.transports.close, self._webhooks.close, self.progress_notifier.close):
                     stack.push_async_callback(close)
                 await self.schedules.save()
-                limits = [limit for task in self.registry.tasks.values() for limit in task.policy.limits]
-                await save_declarations(client.store, self.queues.values(), limits)
+                await save_declarations(client.store, self.queues.values(), self.registry.limits)
                 yield
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidelane.model.json_text import dump_json
+from sidelane.model.limit import LimitPolicy
 from sidelane.model.queue import Queue, target_waits
 from sidelane.model.shared_state import ValueChange, VersionedValue
 from sidelane.stores.contract import Store
-from sidelane.tasks.limit_binding import NamedLimit
 
 DECLARATIONS: Final = "declarations"
 """Name of the versioned value."""
@@ -45,9 +45,9 @@ def load_declarations(value: VersionedValue | None) -> Declarations:
     return Declarations(target_waits=found["target_waits"], user_limits=frozenset(found["user_limits"]))
 
 
-async def save_declarations(store: Store, queues: Iterable[Queue], limits: Iterable[NamedLimit]) -> None:
-    """Save the declarations of one lane. Those of other lanes with other queues and limits stay."""
-    queues, limits = list(queues), list(limits)
+async def save_declarations(store: Store, queues: Iterable[Queue], limits: Mapping[str, LimitPolicy]) -> None:
+    """Save the declarations of one lane; `limits` are by name. Those of other lanes with other queues and limits stay."""
+    queues = list(queues)
     for _ in range(TRIES):
         (before,) = await store.read_values([DECLARATIONS])
         saved = load_declarations(before)
@@ -60,12 +60,12 @@ async def save_declarations(store: Store, queues: Iterable[Queue], limits: Itera
             return
 
 
-def _merged(saved: Declarations, queues: Iterable[Queue], limits: Iterable[NamedLimit]) -> Declarations:
+def _merged(saved: Declarations, queues: Iterable[Queue], limits: Mapping[str, LimitPolicy]) -> Declarations:
     own = {queue.name for queue in queues}
     others = {name: seconds for name, seconds in saved.target_waits.items() if name not in own}
     waits = {**target_waits(queues), **others}
-    per_user = {each.name for each in limits if each.declared.per == "user" and not DEFAULT_NAME.search(each.name)}
-    names = per_user | (saved.user_limits - {limit.name for limit in limits})
+    per_user = {name for name, limit in limits.items() if limit.per == "user" and not DEFAULT_NAME.search(name)}
+    names = per_user | (saved.user_limits - limits.keys())
     return Declarations(
         target_waits=dict(sorted(waits.items())[:MAX_DECLARATIONS]),
         user_limits=frozenset(sorted(names)[:MAX_DECLARATIONS]),

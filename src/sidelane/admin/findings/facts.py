@@ -65,7 +65,7 @@ class Facts:
     server_changed: float | None = None
     alert_error: str = ""
 
-    def serving(self, queue: str) -> list[WorkerInfo]:
+    def workers_of(self, queue: str) -> list[WorkerInfo]:
         """Return the workers that take ordinary jobs of a queue."""
         return [each for each in self.workers if each.kind == WORKER and not each.isolation and queue in each.queues]
 

@@ -28,7 +28,7 @@ INTERVAL = 4.0
 JITTER = 0.2
 """Part of the interval by which it varies at random, so that processes look at different times."""
 
-PATIENCE_WITHOUT_ALERTS = 3.0
+TIMEOUT_WITHOUT_ALERTS = 3.0
 """Intervals that a process without an address for alerts waits, so that processes with one evaluate."""
 
 SENDING_TIMEOUT = 30.0
@@ -79,14 +79,14 @@ class AttentionMonitor:
         (value,) = await self._store.read_values([MEMORY])
         if value is not None and value.version != self._version:
             self._known(value)
-        elif value is None or time.monotonic() - self._changed >= self._patience(load_memory(value)):
+        elif value is None or time.monotonic() - self._changed >= self._timeout(load_memory(value)):
             await self._evaluate()
 
-    def _patience(self, memory: Memory) -> float:
+    def _timeout(self, memory: Memory) -> float:
         """Return for how many seconds no other process must have evaluated before this one does."""
         if memory.alerts.sending:
             return SENDING_TIMEOUT
-        return self._interval * ((1 - 2 * JITTER) if self._sender is not None else PATIENCE_WITHOUT_ALERTS)
+        return self._interval * ((1 - 2 * JITTER) if self._sender is not None else TIMEOUT_WITHOUT_ALERTS)
 
     async def _evaluate(self) -> None:
         evaluation = await self._attention.evaluation()

@@ -123,7 +123,7 @@ def _is_healthy(worker: WorkerInfo) -> bool:
 def _no_other_worker(facts: Facts, unhealthy: Sequence[WorkerInfo]) -> bool:
     """Return whether a queue of these workers has no healthy one."""
     queues = {queue for worker in unhealthy for queue in worker.queues}
-    return any(not any(map(_is_healthy, facts.serving(queue))) for queue in queues)
+    return any(not any(map(_is_healthy, facts.workers_of(queue))) for queue in queues)
 
 
 def _count(exits: Sequence[WorkerExit]) -> str:

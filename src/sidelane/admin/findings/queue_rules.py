@@ -32,7 +32,7 @@ def missed_targets(facts: Facts) -> Iterator[Finding]:
         target = facts.declared.target_waits.get(queue.name)
         if target is None or queue.paused or queue.head_wait is None or queue.head_wait <= target:
             continue
-        workers = facts.serving(queue.name)
+        workers = facts.workers_of(queue.name)
         yield Finding(
             key=f"target-wait:{queue.name}",
             severity=Severity.URGENT,
@@ -52,7 +52,7 @@ def unserved_jobs(facts: Facts) -> Iterator[Finding]:
     for queue in facts.queues:
         if not _waits(queue):
             continue
-        if not facts.serving(queue.name):
+        if not facts.workers_of(queue.name):
             verb = "waits" if queue.ready == 1 else "wait"
             yield Finding(
                 key=_unserved_queue_key(queue),
@@ -63,12 +63,12 @@ def unserved_jobs(facts: Facts) -> Iterator[Finding]:
             )
             continue
         for task, version in _unknown_tasks(facts, queue).items():
-            known = max((worker.tasks.get(task, 0) for worker in facts.serving(queue.name)), default=0)
+            known = max((worker.tasks.get(task, 0) for worker in facts.workers_of(queue.name)), default=0)
             yield Finding(
                 key=f"unserved-task:{queue.name}:{task}",
                 severity=Severity.URGENT,
                 sentence=f"Jobs of {task} v{version} wait in queue {queue.name} for a worker that knows it; no live one does",
-                evidence=f"The {len(facts.serving(queue.name))} workers of the queue know "
+                evidence=f"The {len(facts.workers_of(queue.name))} workers of the queue know "
                 + (f"v{known} at most." if known else "no task of this name."),
                 action=Action(
                     f"See the jobs of {task}", f"sidelane jobs list --task {shlex.quote(task)} --state queued"
@@ -80,7 +80,7 @@ def held_limits(facts: Facts) -> Iterator[Finding]:
     """Yield the limits, other than those of one user, for which many jobs of queues with a target wait."""
     for limit in _held(facts):
         name, _, key = limit.id.partition("/")
-        shown = name if key in ("", name) else limit.id
+        label = name if key in ("", name) else limit.id
         slots = f"{limit.used} of {limit.max}"
         full = f"{slots} slots are taken"
         if limit.available_in is not None:
@@ -88,9 +88,9 @@ def held_limits(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             key=_limit_key(limit),
             severity=Severity.SOON,
-            sentence=f"Limit {shown} holds {job_count(limit.waiting)}: {full}",
+            sentence=f"Limit {label} holds {job_count(limit.waiting)}: {full}",
             evidence=f"{slots} used, {limit.waiting:,} wait. More workers would only wait for it too.",
-            action=Action(f"See limit {shown}", f"sidelane limits list --name {shlex.quote(limit.id)}"),
+            action=Action(f"See limit {label}", f"sidelane limits list --name {shlex.quote(limit.id)}"),
         )
 
 
@@ -116,7 +116,7 @@ def _waits(queue: QueueStats) -> bool:
 
 def _unknown_tasks(facts: Facts, queue: QueueStats) -> dict[str, int]:
     """Return the versions of tasks, among the first ready jobs of a queue, that none of its workers knows."""
-    workers = facts.serving(queue.name)
+    workers = facts.workers_of(queue.name)
     return {
         task: version
         for task, version in sorted(queue.waiting_tasks.items())
@@ -126,7 +126,7 @@ def _unknown_tasks(facts: Facts, queue: QueueStats) -> dict[str, int]:
 
 def _cause(facts: Facts, queue: QueueStats) -> str | None:
     """Return the key of the finding that explains why jobs of a queue wait, if there is one."""
-    if _waits(queue) and not facts.serving(queue.name):
+    if _waits(queue) and not facts.workers_of(queue.name):
         return _unserved_queue_key(queue)
     tasks = {cell.series.task for cell in facts.cells_since(LATELY) if cell.series.queue == queue.name}
     refused = sorted(tasks & _throttled(facts).keys())

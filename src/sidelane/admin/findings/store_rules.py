@@ -7,7 +7,7 @@ from sidelane.admin.findings.finding import Action, Finding, Severity
 from sidelane.model.durations import DAY, HOUR, duration_text
 from sidelane.model.sizes import size_text
 
-CHANGE_SHOWN = 3600.0
+CHANGE_LISTED = 3600.0
 """Seconds for which a restart or a fail-over of the server is shown."""
 
 MAX_PART = 0.8
@@ -27,7 +27,7 @@ SERVER_MEMORY = "memory of the server"
 
 def changed_server(facts: Facts) -> Iterator[Finding]:
     """Yield that the store's server restarted, or that another took over."""
-    if facts.server_changed is None or facts.now - facts.server_changed > CHANGE_SHOWN:
+    if facts.server_changed is None or facts.now - facts.server_changed > CHANGE_LISTED:
         return
     yield Finding(
         key="store-server",
