@@ -302,3 +302,21 @@ def test_a_server_without_a_secret_of_ours_is_reported(server: RunningServer, si
     assert severity == "warning"
     assert "several machines" in message
     assert "openssl rand" in action
+
+
+@pytest.mark.parametrize(
+    ("address", "severity", "text"),
+    [
+        ("https://hooks.slack.com/services/hidden-value", "ok", "posted to hooks.slack.com"),
+        ("http://10.0.0.1/hidden-value", "warning", "it is a private address"),
+        ("https://ann:hidden-value@example.com/", "warning", "not a URL that can be posted to"),
+    ],
+)
+def test_an_address_of_alerts_is_checked_and_not_shown(
+    driver: StoreDriver, sidelane: Command, address: str, severity: str, text: str
+) -> None:
+    driver.heartbeat()
+    result = sidelane("check", "--json", env={"SIDELANE_ALERT_URL": address})
+    ((found, message, _),) = results(result)["alerts"]
+    assert (found, text in message) == (severity, True)
+    assert "hidden-value" not in result.stdout

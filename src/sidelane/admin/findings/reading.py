@@ -19,7 +19,7 @@ from sidelane.model.shared_state import JournalEntry, VersionedValue
 from sidelane.stores.contract import Store
 from sidelane.tasks.internal_queues import CALLBACK_TASK, INTERNAL_PREFIX
 
-MAX_RUNNING, MAX_FAILED = 1000, 200
+MAX_RUNNING, MAX_FAILED = 1000, 400
 """The newest running and failed jobs that are read."""
 
 DAY_HISTORY_LIFETIME = 60.0
@@ -63,33 +63,27 @@ class FactReader:
             store.list_jobs(Query(states=frozenset({State.RUNNING}), limit=MAX_RUNNING)),
             store.read_journal(WORKER_EXITS),
         )
-        failed, failed_callbacks = await self._read_failed()
+        failed = await self._read_failed()
         memory = load_memory(remembered).with_server(info.server, now)
         facts = Facts(
             now=now, declared=load_declarations(declarations), queues=queues, workers=workers, limits=limits,
             schedules=schedules.records, recent=recent, day=await self._read_day(now), running=_without_internal(running),
-            failed=_without_internal(failed), failed_callbacks=failed_callbacks, exits=list(_exits(exits)), store=info,
+            failed=_without_internal(failed), failed_callbacks=[each for each in failed if each.spec.task == CALLBACK_TASK], exits=list(_exits(exits)), store=info,
             durability_warnings=store.durability_warnings, samples=memory.samples, server_changed=memory.server_changed,
             alert_error=memory.alerts.error,
         )  # fmt: skip
         memory = memory.with_sample(SizeSample(now, used_size(facts), info.disk_free))
         return Reading(facts=facts, memory=memory, remembered=remembered, mutes=load_mutes(mutes, now))
 
-    async def _read_failed(self) -> tuple[list[JobRecord], list[JobRecord]]:
-        """Return the newest failed jobs and callbacks with their histories, each of which is read once."""
-        states = frozenset({State.FAILED})
-        jobs, callbacks = await asyncio.gather(
-            self._store.list_jobs(Query(states=states, limit=MAX_FAILED)),
-            self._store.list_jobs(Query(states=states, task=CALLBACK_TASK, limit=MAX_FAILED)),
-        )
-        listed = {(each.id, each.ended): each for each in (*jobs, *callbacks)}
-        unknown = [job_id for job_id, ended in listed if (job_id, ended) not in self._failed]
+    async def _read_failed(self) -> list[JobRecord]:
+        """Return the newest failed jobs with their histories, each of which is read once."""
+        records = await self._store.list_jobs(Query(states=frozenset({State.FAILED}), limit=MAX_FAILED))
+        unknown = [each.id for each in records if (each.id, each.ended) not in self._failed]
         read = await self._store.get(unknown) if unknown else []
         complete = {(each.id, each.ended): each for each in read if isinstance(each, JobRecord)}
-        self._failed = {**listed, **complete, **{key: self._failed[key] for key in listed.keys() & self._failed.keys()}}
-        return [self._failed[each.id, each.ended] for each in jobs], [
-            self._failed[each.id, each.ended] for each in callbacks
-        ]
+        known = {**self._failed, **complete}
+        self._failed = {(each.id, each.ended): known.get((each.id, each.ended), each) for each in records}
+        return list(self._failed.values())
 
     async def _read_day(self, now: float) -> list[HistoryCell]:
         if time.monotonic() - self._day_read > DAY_HISTORY_LIFETIME:

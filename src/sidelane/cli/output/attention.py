@@ -20,7 +20,7 @@ def attention_table(findings: Sequence[Finding], now: float) -> RenderableType:
     if not findings:
         return Text("✓ Nothing needs you.", "green")
     numbers = {finding.key: number for number, finding in enumerate(findings, 1)}
-    table = Table.grid(padding=(0, 1, 0, 0))
+    table = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(2):
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
