@@ -68,7 +68,8 @@ class FactReader:
         facts = Facts(
             now=now, declared=load_declarations(declarations), queues=queues, workers=workers, limits=limits,
             schedules=schedules.records, recent=recent, day=await self._read_day(now), running=_without_internal(running),
-            failed=_without_internal(failed), failed_callbacks=[each for each in failed if each.spec.task == CALLBACK_TASK], exits=list(_exits(exits)), store=info,
+            failed=_without_internal(failed), exits=list(_exits(exits)), store=info,
+            failed_callbacks=[each for each in failed if each.spec.task == CALLBACK_TASK],
             durability_warnings=store.durability_warnings, samples=memory.samples, server_changed=memory.server_changed,
             alert_error=memory.alerts.error,
         )  # fmt: skip
