@@ -18,6 +18,7 @@ from sidelane.admin.findings.mutes import mute
 from sidelane.model.settings import Settings
 from sidelane.model.worker import WorkerInfo
 from sidelane.stores.contract import Store
+from tests.admin.conftest import BOTH_STORES
 from tests.callbacks.local_receivers import Receiver, receiving, status
 
 SICK = WorkerInfo(id="w1", name="chat-1", queues={"chat": 4}, slots=4, health="cannot open its resource llm: no GPU")
@@ -70,6 +71,7 @@ async def rounds(store: Store, count: int = 3) -> None:
             await asyncio.sleep(0.01)
 
 
+@BOTH_STORES
 async def test_a_finding_is_sent_once_and_once_more_when_it_is_over(store: Store, receiver: Receiver) -> None:
     await store.heartbeat(SICK, [], lease=LEASE)
     async with monitors(store, settings_for(receiver.url), 3):

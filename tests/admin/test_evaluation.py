@@ -19,6 +19,7 @@ from sidelane.model.worker import ClaimRequest, WorkerInfo
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 from sidelane.stores.factory import open_store
+from tests.admin.conftest import BOTH_STORES
 
 WORKER = WorkerInfo(id="w1", name="chat-1", queues={"chat": 4}, tasks={"answer": 1}, slots=4)
 LEASE = 60.0
@@ -109,6 +110,7 @@ async def test_since_is_when_a_finding_was_first_found(tmp_path: Path) -> None:
         await store.close()
 
 
+@BOTH_STORES
 async def test_workers_that_died_are_read_from_their_journal(store: Store) -> None:
     line = '{"worker":"chat-1","host":"box","release":"r1","reason":"out of memory","memory":600000000}'
     await store.append_entries(JournalAppend(journal=WORKER_EXITS, texts=[line], cap=1000))
@@ -140,6 +142,7 @@ async def test_of_two_memories_at_the_same_time_one_counts(store: Store) -> None
     assert load_memory(value).seen == {"a": 1.0}
 
 
+@BOTH_STORES
 async def test_mutes_end_by_themselves_and_by_hand(store: Store) -> None:
     until = await mute(store, "target-wait:chat", 60.0)
     await mute(store, "limit:vllm/vllm", 10.0)

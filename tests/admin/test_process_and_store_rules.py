@@ -56,11 +56,9 @@ def test_processes_that_ran_out_of_memory_are_urgent() -> None:
 def test_lost_workers_are_found_with_or_without_a_report() -> None:
     lost = cell({Count.LOST: 5})
     silent = only(recent=[lost])
-    assert silent.sentence == "Workers were lost in the last 15 min with 5 running jobs"
+    assert silent.sentence == "5 worker losses in the last 15 min"
     reported = only(recent=[lost], exits=[WorkerExit(NOW - 40, "chat-1", "signal SIGSEGV")])
-    assert (
-        reported.sentence == "1 worker died in the last 15 min with 5 running jobs, the last 40 s ago: signal SIGSEGV"
-    )
+    assert reported.sentence == "5 worker losses in the last 15 min; 1 worker died, the last 40 s ago: signal SIGSEGV"
 
 
 def test_a_poison_job_is_the_cause_of_lost_workers() -> None:

@@ -25,6 +25,15 @@ def test_a_queue_that_misses_its_target_is_urgent_and_says_how_many_slots_to_add
     assert found.action.command.startswith("sidelane worker --queues chat=")
 
 
+def test_more_slots_are_no_action_if_slots_are_free_or_a_cause_is_known() -> None:
+    missed = queue(ready=5, running=3, waiting_for_limit=31, head_wait=41.0)
+    free = only(declared=targets(chat=10.0), queues=[missed], workers=[worker(running=3)])
+    assert free.action.text == "See why 37 slots of chat are free"
+    limit = LimitStats(id="vllm/vllm", max=40, used=40, waiting=31)
+    held, _ = find(declared=targets(chat=10.0), queues=[missed], workers=[worker()], limits=[limit])
+    assert held.action.command == "sidelane jobs list --queue chat --state queued"
+
+
 def test_a_queue_that_shrinks_says_by_when_it_clears() -> None:
     window = NOW - (MINUTE_START - 240)
     counts = {Count.SUBMITTED: round(1 * window), Count.STARTED: round(3 * window)}

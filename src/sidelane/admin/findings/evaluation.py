@@ -1,6 +1,7 @@
 """Evaluation of all findings of a store, worst first."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sidelane.admin.findings.facts import Facts
@@ -11,6 +12,7 @@ from sidelane.admin.findings.process_rules import blocked_loops, lost_workers, u
 from sidelane.admin.findings.queue_rules import held_limits, missed_targets, throttled_tasks, unserved_jobs
 from sidelane.admin.findings.reading import FactReader
 from sidelane.admin.findings.store_rules import changed_server, full_disk, full_store, undelivered_alerts
+from sidelane.model.errors import StoreError
 from sidelane.model.shared_state import VersionedValue
 from sidelane.stores.contract import Store
 
@@ -60,7 +62,8 @@ class Attention:
         evaluation = await self.evaluation()
         replaces = evaluation.replaces
         if replaces is None or evaluation.now - replaces.changed > STALE:
-            await save_memory(self._store, evaluation.memory, replaces)
+            with suppress(StoreError):  # a store that is full can still be read
+                await save_memory(self._store, evaluation.memory, replaces)
         return evaluation.findings
 
     async def evaluation(self) -> Evaluation:

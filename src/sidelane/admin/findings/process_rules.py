@@ -77,13 +77,18 @@ def lost_workers(facts: Facts) -> Iterator[Finding]:
     leases = sum(cell.counts.get(Count.LOST, 0) for cell in facts.recent)
     if not died and not (leases and not killed):
         return
-    who = f"{_count(died)} died" if died else "Workers were lost"
+    losses = "1 worker loss" if leases == 1 else f"{leases} worker losses"
+    last = (
+        f"; {_count(died)} died, the last {duration_text(facts.now - died[-1].at)} ago: {died[-1].reason}"
+        if died
+        else ""
+    )
     yield Finding(
         key="lost-workers",
         severity=Severity.SOON,
-        sentence=f"{who} in the last 15 min with {leases} running jobs"
-        + (f", the last {duration_text(facts.now - died[-1].at)} ago: {died[-1].reason}" if died else ""),
-        evidence=_exits_text(died) or "Their leases ended without a sign of them, e.g. because their machine is gone.",
+        sentence=f"{losses} in the last 15 min{last}",
+        evidence=_exits_text(died)
+        or "Leases ended without a sign of their workers: a machine is gone, or an external worker did not answer.",
         action=Action("See the workers that are left", "sidelane workers"),
         since=min([*lost, *(each.at for each in died)]),
         cause=next((each.key for each in poison_jobs(facts)), None),

@@ -32,7 +32,7 @@ def missed_targets(facts: Facts) -> Iterator[Finding]:
         target = facts.declared.target_waits.get(queue.name)
         if target is None or queue.paused or queue.head_wait is None or queue.head_wait <= target:
             continue
-        workers = facts.workers_of(queue.name)
+        workers, cause = facts.workers_of(queue.name), _cause(facts, queue)
         yield Finding(
             key=f"target-wait:{queue.name}",
             severity=Severity.URGENT,
@@ -41,9 +41,9 @@ def missed_targets(facts: Facts) -> Iterator[Finding]:
             evidence=" ".join(
                 filter(None, [_rates(facts, queue), _slots(workers), f"{job_count(queue.ready)} can start."])
             ),
-            action=_more_slots(facts, queue, workers),
+            action=_action(facts, queue, workers, cause),
             since=facts.now - (queue.head_wait - target),
-            cause=_cause(facts, queue),
+            cause=cause,
         )
 
 
@@ -152,9 +152,21 @@ def _slots(workers: list[WorkerInfo]) -> str:
     return f"{sum(each.running for each in workers)} of {sum(each.slots for each in workers)} slots busy."
 
 
-def _more_slots(facts: Facts, queue: QueueStats, workers: list[WorkerInfo]) -> Action:
-    """Return the action that adds as many slots as the arrivals of the last five minutes need (Little's law)."""
+def _action(facts: Facts, queue: QueueStats, workers: list[WorkerInfo], cause: str | None) -> Action:
+    """Return what shortens the wait of a queue: more slots, unless these would be free too, or wait for the cause."""
     slots = sum(each.queues[queue.name] for each in workers)
+    free = min(slots - queue.running, sum(each.slots - each.running for each in workers))
+    if workers and cause is not None:
+        return Action(
+            f"See the jobs that wait in {queue.name}", f"sidelane jobs list --queue {queue.name} --state queued"
+        )
+    if free > 0:
+        return Action(f"See why {free} slots of {queue.name} are free", "sidelane workers")
+    return _more_slots(facts, queue, slots)
+
+
+def _more_slots(facts: Facts, queue: QueueStats, slots: int) -> Action:
+    """Return the action that adds as many slots as the arrivals of the last five minutes need (Little's law)."""
     rates = facts.lately(queue.name)
     runs: Histogram = histogram(rates.counts, Count.RUN)
     needed = math.ceil(rates.arrivals * runs.total / runs.count / UTILISATION) if runs.count else 0
