@@ -13,7 +13,7 @@ from sidelane.admin.findings.mutes import MUTES, load_mutes
 from sidelane.admin.findings.store_rules import used_size
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.durations import DAY
-from sidelane.model.history import HOUR, HistoryCell, HistoryQuery
+from sidelane.model.history import HOUR, MINUTE, HistoryCell, HistoryQuery
 from sidelane.model.job import JobRecord, Query, State
 from sidelane.model.shared_state import JournalEntry, VersionedValue
 from sidelane.stores.contract import Store
@@ -59,7 +59,7 @@ class FactReader:
             store.info(), store.stats(), store.workers(), store.limits()
         )
         recent, running, exits = await asyncio.gather(
-            store.history(HistoryQuery(since=now - RECENT, until=now)),
+            store.history(HistoryQuery(since=now - RECENT, until=now + MINUTE)),
             store.list_jobs(Query(states=frozenset({State.RUNNING}), limit=MAX_RUNNING)),
             store.read_journal(WORKER_EXITS),
         )
@@ -88,7 +88,7 @@ class FactReader:
 
     async def _read_day(self, now: float) -> list[HistoryCell]:
         if time.monotonic() - self._day_read > DAY_HISTORY_LIFETIME:
-            self._day = await self._store.history(HistoryQuery(since=now - DAY, until=now, step=HOUR))
+            self._day = await self._store.history(HistoryQuery(since=now - DAY, until=now + MINUTE, step=HOUR))
             self._day_read = time.monotonic()
         return self._day
 
