@@ -100,4 +100,5 @@ def _without_internal(records: Iterable[JobRecord]) -> list[JobRecord]:
 def _exits(entries: Iterable[JournalEntry]) -> Iterator[WorkerExit]:
     for entry in entries:
         found = json.loads(entry.text)
-        yield WorkerExit(entry.at, found["worker"], found["reason"], found.get("memory") or 0)
+        name = found["worker"].partition(":")[0]  # an id is name:host:process:nonce
+        yield WorkerExit(entry.at, name, found["reason"], found.get("memory") or 0)
