@@ -1,8 +1,8 @@
 """History: what happened to jobs in each minute and hour, as counts of a bounded number of series.
 
 A series is a queue, a task and the release of the workers that ran its jobs. Its counts are added up in cells: one per minute, one
-per ten minutes, and one per hour. A cell is a sparse mapping of fields to integers. The same fields form the totals of a series since
-the store was created.
+per ten minutes, and one per hour. A cell is a sparse mapping of fields to integers. The totals of a series since the store was
+created have the same fields.
 """
 
 from bisect import bisect_left

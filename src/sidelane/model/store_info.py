@@ -9,8 +9,9 @@ class StoreInfo:
     """The database, its size in bytes and how many jobs it has.
 
     `server` identifies the server and its run, so it changes if the server restarts or another takes over. `disk_free` are the free
-    bytes of the disk that it writes to, if this machine can see it. `free` are bytes of `size` that hold nothing. `max_size` is the size that the database may not exceed. `files` are its files
-    on this machine. `details` are further facts by name, which depend on the kind of database; numbers are bytes.
+    bytes of the disk that it writes to, if this machine can see it. `free` are bytes of `size` that hold nothing. `max_size` is the
+    size that the database may not exceed. `files` are its files on this machine. `details` are further facts by name, which depend
+    on the kind of database; numbers are bytes.
     """
 
     kind: str  # e.g. "SQLite"

@@ -96,8 +96,8 @@ class Claims:
 class QueueStats:
     """Statistics of one queue. `oldest` is how long its oldest ready job has waited, in seconds.
 
-    `rate` is how many of its jobs start per second, averaged over about a minute. Seconds in which a job waited for a limit, for its
-    time or for a paused queue do not count as waiting.
+    `rate` is how many of its jobs start per second, averaged over about a minute. Time in which a job waits for a limit, for its
+    due time or for a paused queue is not counted.
     """
 
     name: str
