@@ -16,6 +16,7 @@ import apsw
 
 from sidelane.model.errors import StoreError, StoreUnavailable
 from sidelane.stores.chunking import MAX_BYTES, MAX_ITEMS
+from sidelane.stores.sqlite import history
 from sidelane.stores.sqlite.connection import Database, retry_while_busy, roll_back
 from sidelane.stores.sqlite.errors import store_error
 from sidelane.stores.sqlite.finalize import run_post_actions
@@ -236,10 +237,12 @@ class WriteExecutor:
             try:
                 request.run(tx)
                 run_post_actions(tx)
+                history.write(tx)
             except apsw.Error:  # SQLite may have rolled back the whole transaction
                 raise
             except Exception as error:  # noqa: BLE001 - the caller gets it
                 connection.execute("ROLLBACK TO call")
+                tx.discard_counts()
                 request.error = error
             connection.execute("RELEASE call")
         bump(tx, tx.changes.counted_topics())

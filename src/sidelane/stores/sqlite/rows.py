@@ -56,6 +56,10 @@ class Row(NamedTuple):
     progress: int | None
     log_space: int | None
     ended: float | None
+    started: float | None
+    series: int
+    first_event: float | None
+    last_event: float | None
 
     @property
     def user_queue(self) -> UserQueue:
@@ -118,6 +122,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         *spec_columns,
         sequence, state, attempt, failures, worker_losses, isolated, ends, submitted, due, started, ended,
         cancel_requested, blocked_by, worker, nonce, last, progress, result, problem, ordinal,
+        first_event, last_event, transitions,
     ) = found  # fmt: skip
     spec = _spec(spec_columns)
     external = state == RUNNING and worker is None
@@ -144,6 +149,9 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         result=result,
         problem=load_problem(problem) if problem else None,
         history=history,
+        first_event=first_event,
+        last_event=last_event,
+        transitions=transitions,
     )
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from sidelane.model.history import Count, add, add_duration, milliseconds
 from sidelane.model.ids import new_epoch, new_nonce
 from sidelane.model.job import Lease
 from sidelane.model.limit import LimitHit
+from sidelane.model.transition import Change, dump_transition
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
-from sidelane.stores.sqlite import blocked_jobs, fair_queue, limits
+from sidelane.stores.sqlite import blocked_jobs, fair_queue, history, limits
 from sidelane.stores.sqlite.enqueue import promote_due
 from sidelane.stores.sqlite.fair_queue import Candidate, FairSelection, UserQueue
 from sidelane.stores.sqlite.finalize import expire
@@ -44,9 +46,11 @@ class _Claim:
         self._seqs: list[int] = []  # started jobs
         self._capacity = LimitCapacity(tx)
         self._limits: dict[int, AppliedLimits] = {}  # by seq, of accepted jobs
+        self._tasks: dict[int, str] = {}  # by seq, of taken jobs
         self._expired: list[int] = []
         self._exceeding: list[tuple[int, LimitHit]] = []
         self._skipped = 0
+        self._line = dump_transition(Change.STARTED, tx.now, request.worker, request.release)
 
     def accepts(self, candidate: Candidate) -> bool:
         """Return whether the worker may run this job now."""
@@ -60,6 +64,7 @@ class _Claim:
         return not candidate.limit_flags & CHECKED_AT_START or self._is_within_limits(candidate.seq)
 
     def take(self, candidate: Candidate) -> None:
+        self._tasks[candidate.seq] = candidate.task
         if candidate.limit_flags & CHECKED_AT_START:
             self._capacity.take(self._limits[candidate.seq].at_start)
 
@@ -79,7 +84,7 @@ class _Claim:
         for priority in fair_queue.priorities(self._tx, queue, isolated) if free > 0 else ():
             selection = FairSelection(self._tx, queue, isolated, priority)
             selected = selection.select(free, self)
-            self._start(selected)
+            self._start(queue, selected)
             selection.flush()
             self._process_skipped()
             free -= len(selected)
@@ -96,7 +101,7 @@ class _Claim:
             user_queue, candidate = UserQueue(*found[:4]), Candidate(*found[4:])
             if self.accepts(candidate) and not self._tx.first(SQL.is_paused, user_queue.queue):
                 self.take(candidate)
-                self._start([candidate.seq])
+                self._start(user_queue.queue, [candidate.seq])
                 fair_queue.remove(self._tx, user_queue, candidate.seq)
                 count_starts(self._tx, user_queue.queue, 1)
         self._process_skipped()
@@ -122,27 +127,42 @@ class _Claim:
         self._tx.changes.jobs.update(each.record.id for each in claimed)
         return claimed
 
-    def _start(self, selected: Sequence[int]) -> None:
-        """Start the next attempt of each selected job, under a new lease."""
+    def _start(self, queue: str, selected: Sequence[int]) -> None:
+        """Start the next attempt of each selected job of a queue, under a new lease."""
         if not selected:
             return
         request = self._request
         expires = self._tx.now + request.lease
-        self._tx.execute_many(
+        series = [history.series_id(self._tx, queue, self._tasks[seq], request.release) for seq in selected]
+        started = self._tx.all_of_each(
             SQL.start,
             [
                 (
                     seq, self._tx.now, expires, request.lease, request.worker, request.request, position, new_nonce(),
-                    new_epoch(),
+                    new_epoch(), each, self._line,
                 )
-                for position, seq in enumerate(selected, len(self._seqs))
+                for position, (seq, each) in enumerate(zip(selected, series, strict=True), len(self._seqs))
             ],
         )  # fmt: skip
+        self._count(queue, series, started)
         limits.acquire_running(self._tx, [(seq, self._limits[seq]) for seq in selected if seq in self._limits])
         self._capacity.flush()
         if not self._seqs:
             self._tx.execute(SQL.renew_worker, request.worker, expires, request.lease)
         self._seqs += selected
+
+    def _count(self, queue: str, series: Sequence[int], started: Sequence[tuple[float, float | None]]) -> None:
+        """Count the started jobs, with how long each waited since `due`, or for a limit since `blocked_at`."""
+        now, resumed = self._tx.now, self._tx.scalar(SQL.resumed, queue) or 0.0
+        for each, (due, blocked_at) in zip(series, started, strict=True):
+            counts = history.counts_of(self._tx, each)
+            add(counts, Count.STARTED, 1)
+            able = now if blocked_at is not None else max(due, resumed)
+            add_duration(counts, Count.WAIT, now - able)
+            if blocked_at is not None:
+                add(counts, Count.LIMIT_WAIT_MS, milliseconds(now - blocked_at))
+            elif able > due:
+                add(counts, Count.PAUSE_WAIT_MS, milliseconds(able - due))
 
     def _has_task(self, task: str, version: int) -> bool:
         tasks = self._request.tasks
