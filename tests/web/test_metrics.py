@@ -5,6 +5,7 @@ import sys
 import httpx2
 import pytest
 
+from sidelane.exporters import store_exporter
 from sidelane.model.errors import MissingExtra, StoreUnavailable
 from tests.exporters.facts import read, sample
 from tests.web.conftest import BOTH_STORES
@@ -53,3 +54,11 @@ def test_a_missing_driver_names_the_extra(service: Service, monkeypatch: pytest.
     service.jobs.__dict__.pop("metrics", None)
     with pytest.raises(MissingExtra, match=r"install sidelane\[metrics\]"):
         _ = service.jobs.metrics
+
+
+async def test_the_ends_of_jobs_are_counted(client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_exporter, "CACHED_FOR", 0.0)
+    await client.post("/do/echo", json={"text": "hello"}, headers={"Prefer": "wait=10"})
+    found = read((await client.get("/metrics")).content)
+    assert found[sample("sidelane_jobs_ended_total", queue="default", task="echo", outcome="succeeded")] == 1
+    assert found[sample("sidelane_job_wait_seconds_count", queue="default", task="echo")] == 1
