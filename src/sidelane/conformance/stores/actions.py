@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidelane.model.event import END, Cursor, Event, NewEvent
+from sidelane.model.history import NO_USAGE, Usage
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import FINISHED, Failure, FollowUp, JobRecord, JobSpec, Lease, Rejection, State, Submission
 from sidelane.model.limit import Limit, OnLimit
@@ -83,27 +84,28 @@ async def claim(
     limit: int = 100,
     lease: float = LEASE,
     isolated: bool = False,
+    release: str = "",
 ) -> list[Claimed]:
     """Claim ready jobs, by default from the queue `default`."""
     limits_of_queues = {"default": limit} if queues is None and not ids else queues or {}
     request = ClaimRequest(
         request=new_nonce(), worker=worker, queues=limits_of_queues, tasks=tasks, ids=ids, limit=limit, lease=lease,
-        isolated=isolated,
+        isolated=isolated, release=release,
     )  # fmt: skip
     return list((await store.claim(request)).jobs)
 
 
-async def claim_job(store: Store, job_id: str, *, worker: str = "w") -> Claimed:
+async def claim_job(store: Store, job_id: str, *, worker: str = "w", release: str = "") -> Claimed:
     """Claim one job by its id, and check that it was claimed."""
-    claimed = await claim(store, worker=worker, ids=(job_id,))
+    claimed = await claim(store, worker=worker, ids=(job_id,), release=release)
     assert [each.record.id for each in claimed] == [job_id]
     return claimed[0]
 
 
-async def start(store: Store, spec: JobSpec, *, worker: str = "w") -> Claimed:
+async def start(store: Store, spec: JobSpec, *, worker: str = "w", release: str = "") -> Claimed:
     """Submit a new job and claim it."""
     await submit(store, spec)
-    return await claim_job(store, spec.id, worker=worker)
+    return await claim_job(store, spec.id, worker=worker, release=release)
 
 
 def ids(claimed: Sequence[Claimed]) -> list[str]:
@@ -124,9 +126,19 @@ async def append_tokens(store: Store, claimed: Claimed, ordinal: int, *texts: st
     return accepted
 
 
-async def finish(store: Store, claimed: Claimed, outcome: Outcome, *entries: NewEvent, ordinal: int = 1) -> bool:
+async def finish(
+    store: Store,
+    claimed: Claimed,
+    outcome: Outcome,
+    *entries: NewEvent,
+    ordinal: int = 1,
+    usage: Usage = NO_USAGE,
+    throttled: bool = False,
+) -> bool:
     """Finish one attempt. Returns whether the lease was valid."""
-    report = AttemptResult(lease=claimed.lease, outcome=outcome, ordinal=ordinal, entries=entries)
+    report = AttemptResult(
+        lease=claimed.lease, outcome=outcome, ordinal=ordinal, entries=entries, usage=usage, throttled=throttled
+    )
     (accepted,) = await store.finish([report])
     return accepted
 

@@ -19,6 +19,9 @@ from sidelane.conformance.stores.external_tasks import (
 )
 from sidelane.conformance.stores.fairness import Fairness
 from sidelane.conformance.stores.finishing import AttemptOutcomes, FollowUps
+from sidelane.conformance.stores.history import HistoryOfAttempts, HistoryOfSubmits, HistoryOfUsage
+from sidelane.conformance.stores.history_cells import DepthSamples, HistoryCells, HistorySeries, TopUsers
+from sidelane.conformance.stores.history_waits import HistoryOfRuns, HistoryOfWaits
 from sidelane.conformance.stores.journals import JournalCaps, JournalConnections, Journals
 from sidelane.conformance.stores.leases import Fencing, LeaseExpiry
 from sidelane.conformance.stores.limit_release import SharedLimits, SlotRelease
@@ -28,6 +31,7 @@ from sidelane.conformance.stores.maintenance import DatabaseCare
 from sidelane.conformance.stores.notifications import Notifications, SubscriptionWaits
 from sidelane.conformance.stores.processes import Processes
 from sidelane.conformance.stores.queries import JobQueries, QueuePositions, Statistics
+from sidelane.conformance.stores.queue_waits import HeadWaits, RunningJobs, WaitingTasks
 from sidelane.conformance.stores.rates import StartRates, SubmitRates
 from sidelane.conformance.stores.removal import NoLeftovers, Removal, RequeueWithArguments
 from sidelane.conformance.stores.repeated_calls import RepeatedClaims, RepeatedFinishes, RepeatedWrites
@@ -41,6 +45,7 @@ from sidelane.conformance.stores.shared_values import (
 )
 from sidelane.conformance.stores.submitting import ChunkedCalls, Submits, UniqueKeys
 from sidelane.conformance.stores.tombstones import IdRetention, RemovalFollowUps
+from sidelane.conformance.stores.transitions import EventTimes, Transitions
 from sidelane.conformance.stores.worker_losses import DeadWorkers, Isolation, WorkerLosses
 
 
@@ -110,6 +115,20 @@ class OneConnection(
     SharedValueHints,
     Journals,
     JournalCaps,
+    HistoryOfSubmits,
+    HistoryOfAttempts,
+    HistoryOfUsage,
+    HistoryOfWaits,
+    HistoryOfRuns,
+    HistoryCells,
+    HistorySeries,
+    TopUsers,
+    DepthSamples,
+    Transitions,
+    EventTimes,
+    HeadWaits,
+    WaitingTasks,
+    RunningJobs,
 ):
     """The tests that a store must pass even if each connection has its own database."""
 

@@ -1,7 +1,10 @@
 """Enqueuing: new jobs, delayed jobs that are due, and jobs that return after an attempt."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
+from typing import Any
 
 from sidelane.model.history import Count
 from sidelane.model.job import JobSpec
@@ -16,7 +19,7 @@ from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
 
-_STATE = 10  # index among the values of a new job
+_STATE, _SERIES = 10, -1  # indexes among the values of a new job
 
 
 def insert(tx: Transaction, new: Sequence[tuple[JobSpec, AppliedLimits]]) -> None:
@@ -24,18 +27,22 @@ def insert(tx: Transaction, new: Sequence[tuple[JobSpec, AppliedLimits]]) -> Non
     if not new:
         return
     first = int(tx.scalar(SQL.max_seq)) + 1
-    jobs, specs = [], []
+    jobs: list[tuple[Any, ...]] = []
+    specs = []
     heads: dict[fair_queue.UserQueue, int] = {}
+    series_of: dict[tuple[str, str], int] = {}
     limited: list[tuple[int, AppliedLimits]] = []
     batches: list[tuple[str]] = []
     for seq, (spec, applied) in enumerate(new, first):
-        series = history.series_id(tx, spec.queue, spec.task)
-        history.count(tx, series, Count.SUBMITTED)
-        history.count_user(tx, spec.user or "", Amount.SUBMITTED)
+        name = (spec.queue, spec.task)
+        series = series_of.get(name) or history.series_id(tx, *name)
+        series_of[name] = series
         jobs.append(_job_values(seq, spec, applied, tx.now, series))
         specs.append(_spec_values(seq, spec, applied))
         tx.changes.jobs.add(spec.id)
         tx.changes.queues.add(spec.queue)
+        if spec.user:
+            history.count_user(tx, spec.user, Amount.SUBMITTED)
         if applied.flags:
             limited.append((seq, applied))
         if spec.batch is not None:
@@ -44,6 +51,8 @@ def insert(tx: Transaction, new: Sequence[tuple[JobSpec, AppliedLimits]]) -> Non
         if jobs[-1][_STATE] == READY:
             heads.setdefault(fair_queue.UserQueue(spec.queue, 0, spec.priority, spec.user or ""), seq)
     tx.execute_many(SQL.insert_job, jobs)
+    for series, count in Counter(map(itemgetter(_SERIES), jobs)).items():
+        history.count(tx, series, Count.SUBMITTED, count)
     tx.execute_many(SQL.insert_spec, specs)
     tx.execute_many(SQL.insert_queue, [(queue,) for queue in {spec.queue for spec, _ in new}])
     for user_queue, seq in heads.items():
@@ -107,7 +116,7 @@ def expiry(expires_in: float | None, deadline: float | None, now: float) -> tupl
     return min((each for each in (start_by, deadline_at) if each is not None), default=None), deadline_at
 
 
-def _job_values(seq: int, spec: JobSpec, applied: AppliedLimits, now: float, series: int) -> tuple[object, ...]:
+def _job_values(seq: int, spec: JobSpec, applied: AppliedLimits, now: float, series: int) -> tuple[Any, ...]:
     state, due, delay = READY, now, None
     if spec.run_at is not None and spec.run_at > now + spec.delay:
         state, due = DELAYED, spec.run_at

@@ -51,7 +51,7 @@ class Amount(IntEnum):
 
 
 def series_id(tx: Transaction, queue: str, task: str, release: str = "") -> int:
-    """Return the id of a series, or that of `OTHER` if there are too many."""
+    """Return the id of a series, or that of `OTHER` if there are too many. Ids are remembered until the next sweep."""
     series = Series(queue, task, release)
     if series not in tx.series_ids:
         tx.series_ids[series] = _series_id(tx, series)
@@ -69,30 +69,29 @@ def _series_id(tx: Transaction, series: Series) -> int:
 
 def count(tx: Transaction, series: int, name: Count, amount: int = 1) -> None:
     """Add to a field of the present cell of a series."""
-    add(tx.counts.setdefault(series, {}), name, amount)
+    add(counts_of(tx, series), name, amount)
 
 
 def counts_of(tx: Transaction, series: int) -> dict[int, int]:
     """Return what this verb has counted for a series so far, to add to it."""
-    return tx.counts.setdefault(series, {})
+    counts = tx.counts.get(series)
+    if counts is None:
+        counts = tx.counts[series] = {}
+    return counts
 
 
 def count_attempt(tx: Transaction, row: Row) -> None:
     """Count an attempt that ends now. `row` is the job before that step."""
     counts = counts_of(tx, row.series)
-    add_duration(counts, Count.RUN, tx.now - _started(row))
-    add(counts, Count.EVENTS, row.ordinal)
+    started = tx.now if row.started is None else row.started
+    add_duration(counts, Count.RUN, tx.now - started)
+    if row.ordinal:
+        add(counts, Count.EVENTS, row.ordinal)
     if row.first_event is not None:
-        add_duration(counts, Count.FIRST_EVENT, row.first_event - _started(row))
+        add_duration(counts, Count.FIRST_EVENT, row.first_event - started)
         add(counts, Count.STREAM_MS, milliseconds(tx.now - row.first_event))
-    count_user(tx, row.user, Amount.RUN_TIME, milliseconds(tx.now - _started(row)))
-
-
-def _started(row: Row) -> float:
-    """Return when the running attempt of a job started."""
-    if row.started is None:
-        raise AssertionError(f"job {row.id} runs, and has no start")
-    return row.started
+    if row.user:
+        count_user(tx, row.user, Amount.RUN_TIME, milliseconds(tx.now - started))
 
 
 def count_user(tx: Transaction, user: str, amount: Amount, value: int = 1) -> None:

@@ -14,6 +14,8 @@ _RECORD_BY_SEQ = SQL.record + " WHERE j.seq = ?"
 _ROW_BY_ID = SQL.row + " WHERE id = ?"
 _ROW_BY_SEQ = SQL.row + " WHERE seq = ?"
 
+_DUE, _NONCE = 36, 42  # indexes in a row of the statement `record`
+
 BLOCKED: Final = -1
 READY: Final = 0
 DELAYED: Final = 1
@@ -99,8 +101,23 @@ def job_record(tx: Transaction, job_id: str) -> JobRecord:
     return _with_history(tx, tx.one(_RECORD_BY_ID, job_id))
 
 
-def record_by_seq(tx: Transaction, seq: int) -> JobRecord:
-    return _with_history(tx, tx.one(_RECORD_BY_SEQ, seq))
+class StartedJob(NamedTuple):
+    """A job that has just been started. `able_since` is when it was able to start, unless it waited for a limit (`blocked_at`)."""
+
+    record: JobRecord
+    lease: Lease
+    deadline_at: float | None
+    able_since: float
+    blocked_at: float | None
+    series: int
+
+
+def started_job(tx: Transaction, seq: int) -> StartedJob:
+    found = tx.one(_RECORD_BY_SEQ, seq)
+    record = _with_history(tx, found)
+    deadline_at, blocked_at, series = found[-3:]
+    lease = Lease(record.id, record.attempt, found[_NONCE])
+    return StartedJob(record, lease, deadline_at, found[_DUE], blocked_at, series)
 
 
 def _with_history(tx: Transaction, found: tuple[Any, ...]) -> JobRecord:
@@ -123,7 +140,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         sequence, state, attempt, failures, worker_losses, isolated, ends, submitted, due, started, ended,
         cancel_requested, blocked_by, worker, nonce, last, progress, result, problem, ordinal,
         first_event, last_event, transitions,
-    ) = found  # fmt: skip
+    ) = found[:-3]  # fmt: skip
     spec = _spec(spec_columns)
     external = state == RUNNING and worker is None
     return JobRecord(

@@ -63,13 +63,13 @@ class Transaction:
 
     __slots__ = ("changes", "connection", "counts", "now", "series_ids", "user_amounts")
 
-    def __init__(self, connection: apsw.Connection, now: float) -> None:
+    def __init__(self, connection: apsw.Connection, now: float, series_ids: dict[Series, int] | None = None) -> None:
         self.connection = connection
         self.now = now  # seconds since 1970
         self.changes = ChangeSet()
         self.counts: dict[int, dict[int, int]] = {}  # what the present call counted, by series
         self.user_amounts: dict[tuple[int, str], int] = {}  # likewise, by amount and user
-        self.series_ids: dict[Series, int] = {}
+        self.series_ids: dict[Series, int] = {} if series_ids is None else series_ids
 
     def discard_counts(self) -> None:
         """Forget what the present call counted, because its changes were rolled back."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from sidelane.model.history import Count, add, add_duration, milliseconds
 from sidelane.model.ids import new_epoch, new_nonce
-from sidelane.model.job import Lease
 from sidelane.model.limit import LimitHit
 from sidelane.model.transition import Change, dump_transition
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
@@ -13,7 +12,7 @@ from sidelane.stores.sqlite.enqueue import promote_due
 from sidelane.stores.sqlite.fair_queue import Candidate, FairSelection, UserQueue
 from sidelane.stores.sqlite.finalize import expire
 from sidelane.stores.sqlite.limits import CHECKED_AT_START, AppliedLimits, LimitCapacity
-from sidelane.stores.sqlite.rows import record_by_seq
+from sidelane.stores.sqlite.rows import StartedJob, started_job
 from sidelane.stores.sqlite.sql import Transaction, statements
 from sidelane.stores.sqlite.throughput import count_starts
 
@@ -26,12 +25,12 @@ def claim(tx: Transaction, request: ClaimRequest) -> Claims:
     """Start up to `request.limit` jobs. A repeated request gets the same jobs again."""
     claimed_before = [seq for (seq,) in tx.all(SQL.claimed_before, request.worker, request.request)]
     if claimed_before:
-        return Claims(_claimed(tx, claimed_before))
+        return Claims(tuple(_claimed(tx, started_job(tx, seq)) for seq in claimed_before))
     claim = _Claim(tx, request)
     if request.ids:
         claim.take_ids(request.ids)
         return Claims(claim.claimed())
-    open_queues = [queue for queue in request.queues if not tx.first(SQL.is_paused, queue)]
+    open_queues = [queue for queue in request.queues if claim.may_take_from(queue)]
     for queue in open_queues:
         claim.take_from(queue, request.queues[queue])
     return Claims(claim.claimed(), claim.next_due(open_queues), claim.has_isolated_jobs(open_queues))
@@ -50,6 +49,7 @@ class _Claim:
         self._expired: list[int] = []
         self._exceeding: list[tuple[int, LimitHit]] = []
         self._skipped = 0
+        self._resumed: dict[str, float] = {}  # by queue
         self._line = dump_transition(Change.STARTED, tx.now, request.worker, request.release)
 
     def accepts(self, candidate: Candidate) -> bool:
@@ -71,6 +71,11 @@ class _Claim:
     @property
     def exhausted(self) -> bool:
         return self._skipped >= _MAX_SKIPPED
+
+    def may_take_from(self, queue: str) -> bool:
+        """Return whether a queue is not paused."""
+        paused, self._resumed[queue] = self._tx.first(SQL.queue, queue) or (0, 0.0)
+        return not paused
 
     def take_from(self, queue: str, maximum: int) -> None:
         """Start up to `maximum` jobs of a queue."""
@@ -99,7 +104,7 @@ class _Claim:
             if len(self._seqs) >= self._request.limit or found is None:
                 continue
             user_queue, candidate = UserQueue(*found[:4]), Candidate(*found[4:])
-            if self.accepts(candidate) and not self._tx.first(SQL.is_paused, user_queue.queue):
+            if self.accepts(candidate) and self.may_take_from(user_queue.queue):
                 self.take(candidate)
                 self._start(user_queue.queue, [candidate.seq])
                 fair_queue.remove(self._tx, user_queue, candidate.seq)
@@ -122,10 +127,25 @@ class _Claim:
         )
 
     def claimed(self) -> tuple[Claimed, ...]:
-        """Return the started jobs with their leases."""
-        claimed = _claimed(self._tx, self._seqs)
-        self._tx.changes.jobs.update(each.record.id for each in claimed)
-        return claimed
+        """Count the started jobs, and return them with their leases."""
+        jobs = [started_job(self._tx, seq) for seq in self._seqs]
+        for job in jobs:
+            self._tx.changes.jobs.add(job.record.id)
+            self._count(job)
+        return tuple(_claimed(self._tx, job) for job in jobs)
+
+    def _count(self, job: StartedJob) -> None:
+        """Count the start of a job, and how long it waited."""
+        now, counts = self._tx.now, history.counts_of(self._tx, job.series)
+        add(counts, Count.STARTED, 1)
+        if job.blocked_at is not None:
+            add_duration(counts, Count.WAIT, 0.0)
+            add(counts, Count.LIMIT_WAIT_MS, milliseconds(now - job.blocked_at))
+            return
+        resumed = self._resumed.get(job.record.spec.queue, 0.0)
+        if resumed > job.able_since:
+            add(counts, Count.PAUSE_WAIT_MS, milliseconds(resumed - job.able_since))
+        add_duration(counts, Count.WAIT, now - max(job.able_since, resumed))
 
     def _start(self, queue: str, selected: Sequence[int]) -> None:
         """Start the next attempt of each selected job of a queue, under a new lease."""
@@ -133,36 +153,23 @@ class _Claim:
             return
         request = self._request
         expires = self._tx.now + request.lease
-        series = [history.series_id(self._tx, queue, self._tasks[seq], request.release) for seq in selected]
-        started = self._tx.all_of_each(
+        tasks = {self._tasks[seq] for seq in selected}
+        series = {task: history.series_id(self._tx, queue, task, request.release) for task in tasks}
+        self._tx.execute_many(
             SQL.start,
             [
                 (
                     seq, self._tx.now, expires, request.lease, request.worker, request.request, position, new_nonce(),
-                    new_epoch(), each, self._line,
+                    new_epoch(), series[self._tasks[seq]], self._line,
                 )
-                for position, (seq, each) in enumerate(zip(selected, series, strict=True), len(self._seqs))
+                for position, seq in enumerate(selected, len(self._seqs))
             ],
         )  # fmt: skip
-        self._count(queue, series, started)
         limits.acquire_running(self._tx, [(seq, self._limits[seq]) for seq in selected if seq in self._limits])
         self._capacity.flush()
         if not self._seqs:
             self._tx.execute(SQL.renew_worker, request.worker, expires, request.lease)
         self._seqs += selected
-
-    def _count(self, queue: str, series: Sequence[int], started: Sequence[tuple[float, float | None]]) -> None:
-        """Count the started jobs, with how long each waited since `due`, or for a limit since `blocked_at`."""
-        now, resumed = self._tx.now, self._tx.scalar(SQL.resumed, queue) or 0.0
-        for each, (due, blocked_at) in zip(series, started, strict=True):
-            counts = history.counts_of(self._tx, each)
-            add(counts, Count.STARTED, 1)
-            able = now if blocked_at is not None else max(due, resumed)
-            add_duration(counts, Count.WAIT, now - able)
-            if blocked_at is not None:
-                add(counts, Count.LIMIT_WAIT_MS, milliseconds(now - blocked_at))
-            elif able > due:
-                add(counts, Count.PAUSE_WAIT_MS, milliseconds(able - due))
 
     def _has_task(self, task: str, version: int) -> bool:
         tasks = self._request.tasks
@@ -197,11 +204,5 @@ class _Claim:
         return unblocks if due is None else due if unblocks is None else min(due, unblocks)
 
 
-def _claimed(tx: Transaction, seqs: Sequence[int]) -> tuple[Claimed, ...]:
-    claimed = []
-    for seq in seqs:
-        record = record_by_seq(tx, seq)
-        attempt, nonce, deadline = tx.one(SQL.lease, seq)
-        lease = Lease(record.id, attempt, nonce)
-        claimed.append(Claimed(record, lease, None if deadline is None else deadline - tx.now))
-    return tuple(claimed)
+def _claimed(tx: Transaction, job: StartedJob) -> Claimed:
+    return Claimed(job.record, job.lease, None if job.deadline_at is None else job.deadline_at - tx.now)

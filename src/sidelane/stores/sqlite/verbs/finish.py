@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sidelane.model.history import Count, add
+from sidelane.model.history import NO_USAGE, Count, add
 from sidelane.model.job import State
 from sidelane.model.outcome import AttemptResult, Cancelled, Dispatched, Failed, Lost, Released, Retried, Succeeded
 from sidelane.model.transition import Change, dump_transition
@@ -32,7 +32,8 @@ def _finish(tx: Transaction, result: AttemptResult) -> bool:
     if isinstance(outcome, Dispatched) and row.external:
         return True
     row = append_events(tx, row, result.ordinal, result.entries)
-    _count_report(tx, row, result)
+    if result.throttled or result.usage is not NO_USAGE:
+        _count_report(tx, row, result)
     if isinstance(outcome, Dispatched) and not row.cancel_requested:
         _dispatch(tx, row, outcome)
         return True

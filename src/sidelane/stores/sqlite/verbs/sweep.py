@@ -147,6 +147,7 @@ class _Sweep:
 
     def keep_history(self) -> None:
         """Roll up the history of past minutes, and sample the depth of queues."""
+        self._tx.series_ids.clear()
         history.trim_users(self._tx)
         if history.is_sample_due(self._tx):
             history.sample(self._tx, stats(self._tx))
