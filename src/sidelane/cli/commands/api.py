@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sidelane.cli.group_options import ChildFlags, ParentFlags, parent_options, reporting
+from sidelane.cli.group_options import ChildFlags, ReportingParentFlags, parent_options, reporting
 from sidelane.cli.locate import load_object
 from sidelane.cli.options import LogLevel, expand_options, level_of
 from sidelane.model.errors import ConfigurationError
@@ -45,7 +45,7 @@ def api(
         int | None,
         typer.Option(min=1, metavar="N", help="Replace a process after this many requests.", show_default=False),
     ] = None,
-    flags: ParentFlags,
+    flags: ReportingParentFlags,
     log_level: LogLevel = None,
     child: ChildFlags,
 ) -> None:
@@ -60,6 +60,7 @@ def api(
     if child.file is None:
         command = [*SIDELANE, "api", application, "--log-level", level]
         command += [part for each in option or [] for part in ("--option", each)]
+        command += flags.child_arguments
         become_parent(
             parent_options(
                 "api",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sidelane.app import Sidelane
-from sidelane.cli.group_options import ChildFlags, ParentFlags, parent_options, reporting
+from sidelane.cli.group_options import ChildFlags, ReportingParentFlags, parent_options, reporting
 from sidelane.cli.locate import load_lane
 from sidelane.cli.options import (
     Concurrency,
@@ -90,7 +90,7 @@ def worker(
     log_level: LogLevel = None,
     processes: Processes = None,
     max_jobs: MaxJobs = None,
-    flags: ParentFlags,
+    flags: ReportingParentFlags,
     child: ChildFlags,
     ctx: typer.Context,
 ) -> None:
@@ -107,6 +107,7 @@ def worker(
     if child.report is None and (processes is not None or max_jobs or flags.need_parent):
         command = [*SIDELANE, "worker", *([lane] if lane else [])]
         command += worker_arguments(level, options.queues, options.concurrency, strict=options.strict)
+        command += flags.child_arguments
         count = 1 if processes is None else processes
         name = options.name or "worker"
         become_parent(
