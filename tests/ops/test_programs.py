@@ -65,7 +65,8 @@ def test_program_of_a_worker_group(tmp_path: Path) -> None:
     found = programs(tmp_path, SERVICE)["chat"]
     assert shlex.join(found.command) == (
         "sidelane worker shop.lane:lane --name chat --queues chat,email=2 --concurrency 100 --processes 3 --max-jobs 1000 "
-        "--max-memory 500MB --max-lifetime 12h --health-port 9001 --metrics-port 9101 --ready-timeout 120 --stop-timeout 90 --stop-first"
+        "--max-memory 500MB --max-lifetime 12h --health-port 9001 --metrics-port 9101 --ready-timeout 120 --stop-timeout 90 "
+        "--stop-first"
     )
     assert (found.kind, found.processes, found.address, found.health) == ("worker", 3, None, ("127.0.0.1", 9001))
     assert found.stop_timeout == 90 + STOP_MARGIN
