@@ -126,7 +126,7 @@ def _unblock_first(tx: Transaction, limit_id: str, count: int) -> int:
     found = tx.all(SQL.blocked, limit_id, count)
     if any(paused for *_, paused in found):
         found = sorted(tx.all(SQL.blocked, limit_id, max(count, _MAX_UNBLOCKED)), key=itemgetter(-1))[:count]
-    line = dump_transition(Change.UNBLOCKED, tx.now, limit_id)
+    line = dump_transition(Change.UNBLOCKED, tx.now)
     for seq, job_id, series, blocked_at, *key, _ in found:
         tx.execute(SQL.unblock, seq, tx.now, line)
         history.count(tx, series, Count.LIMIT_WAIT_MS, milliseconds(tx.now - blocked_at))

@@ -6,9 +6,10 @@
 SELECT blocked_by FROM jobs WHERE seq = ?
 
 -- :block
--- Parameters: seq, limit_id, now, transitions to add. Row: id, queue, isolated, priority, user.
+-- A job may be blocked again, if it is claimed by id. Parameters: seq, limit_id, now, transitions to add. Row: id, queue, isolated, priority, user.
 UPDATE jobs
-   SET state = -1, blocked_by = ?2, delay = NULL, blocked_at = ?3, transitions = substr(transitions || ?4, -8192)
+   SET state = -1, blocked_by = ?2, delay = NULL, blocked_at = coalesce(blocked_at, ?3),
+       transitions = CASE WHEN state = -1 AND blocked_by = ?2 THEN transitions ELSE substr(transitions || ?4, -8192) END
  WHERE seq = ?1 RETURNING id, queue, isolated, priority, user
 
 -- :with_blocked_jobs

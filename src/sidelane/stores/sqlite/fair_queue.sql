@@ -9,7 +9,7 @@ VALUES (?1, ?2, ?3, ?4, coalesce((SELECT clock FROM virtual_clocks WHERE queue =
     ON CONFLICT DO UPDATE
    SET start_tag = CASE WHEN head IS NULL THEN max(start_tag, excluded.start_tag) ELSE start_tag END,
        head = min(coalesce(head, excluded.head), excluded.head),
-       since = CASE WHEN head IS NULL THEN excluded.since ELSE since END
+       since = excluded.since
  WHERE head IS NULL OR head > excluded.head
 
 -- :update_head

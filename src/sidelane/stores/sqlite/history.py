@@ -129,8 +129,7 @@ def roll_up(tx: Transaction) -> bool:
         tx.execute(SQL.delete_open_cell, at, series)
     for key, counts in sums.items():
         tx.execute(SQL.set_cell, *key, _joined(tx.scalar(SQL.cell, *key), counts))
-    for series in {series for _, series, _ in closed}:
-        tx.execute(SQL.set_seen, series, tx.now)
+    tx.execute_many(SQL.set_seen, [(series, at) for at, series, _ in closed])
     if closed:
         _prune(tx)
     return len(closed) == _MAX_ROLLED

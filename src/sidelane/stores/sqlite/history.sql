@@ -15,7 +15,7 @@ INSERT INTO history_series (queue, task, release, seen) VALUES (?, ?, ?, ?) RETU
 
 -- :set_seen
 -- Parameters: id, seen.
-UPDATE history_series SET seen = ?2 WHERE id = ?1
+UPDATE history_series SET seen = max(seen, ?2) WHERE id = ?1
 
 -- :unseen_series
 -- Series that were not counted since a time. Parameters: time. Rows: id, queue, task, release.

@@ -138,7 +138,7 @@ CREATE TABLE user_queues (
     user      TEXT NOT NULL,
     start_tag INTEGER NOT NULL,
     head      INTEGER,
-    since     REAL NOT NULL,                  -- since when the user waits for the next start
+    since     REAL NOT NULL,                  -- when this head became the head
     PRIMARY KEY (queue, isolated, priority, user)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX user_queues_order ON user_queues (queue, isolated, priority, start_tag, head) WHERE head IS NOT NULL;

@@ -50,7 +50,10 @@ class _Claim:
         self._exceeding: list[tuple[int, LimitHit]] = []
         self._skipped = 0
         self._resumed: dict[str, float] = {}  # by queue
-        self._line = dump_transition(Change.STARTED, tx.now, request.worker, request.release)
+        self._lines = (
+            dump_transition(Change.UNBLOCKED, tx.now),
+            dump_transition(Change.STARTED, tx.now, request.worker, request.release),
+        )
 
     def accepts(self, candidate: Candidate) -> bool:
         """Return whether the worker may run this job now."""
@@ -160,7 +163,7 @@ class _Claim:
             [
                 (
                     seq, self._tx.now, expires, request.lease, request.worker, request.request, position, new_nonce(),
-                    new_epoch(), series[self._tasks[seq]], self._line,
+                    new_epoch(), series[self._tasks[seq]], *self._lines,
                 )
                 for position, seq in enumerate(selected, len(self._seqs))
             ],

@@ -4,7 +4,17 @@ from collections.abc import Sequence
 
 from sidelane.model.history import NO_USAGE, Count, add
 from sidelane.model.job import State
-from sidelane.model.outcome import AttemptResult, Cancelled, Dispatched, Failed, Lost, Released, Retried, Succeeded
+from sidelane.model.outcome import (
+    AttemptResult,
+    Cancelled,
+    Dispatched,
+    Failed,
+    Lost,
+    Outcome,
+    Released,
+    Retried,
+    Succeeded,
+)
 from sidelane.model.transition import Change, dump_transition
 from sidelane.stores.sqlite import history
 from sidelane.stores.sqlite.enqueue import insert_if_absent, return_to_queue
@@ -32,8 +42,7 @@ def _finish(tx: Transaction, result: AttemptResult) -> bool:
     if isinstance(outcome, Dispatched) and row.external:
         return True
     row = append_events(tx, row, result.ordinal, result.entries)
-    if result.throttled or result.usage is not NO_USAGE:
-        _count_report(tx, row, result)
+    _count_report(tx, row, result)
     if isinstance(outcome, Dispatched) and not row.cancel_requested:
         _dispatch(tx, row, outcome)
         return True
@@ -71,11 +80,20 @@ def _dispatch(tx: Transaction, row: Row, outcome: Dispatched) -> None:
 
 
 def _count_report(tx: Transaction, row: Row, result: AttemptResult) -> None:
-    counts, usage = history.counts_of(tx, row.series), result.usage
-    add(counts, Count.INPUT_TOKENS, usage.input_tokens)
-    add(counts, Count.OUTPUT_TOKENS, usage.output_tokens)
-    add(counts, Count.COST_MICROS, round(usage.cost * 1_000_000))
-    add(counts, Count.THROTTLED, int(result.throttled))
+    """Count what the worker reports about an attempt."""
+    usage = result.usage
+    if usage is not NO_USAGE:
+        counts = history.counts_of(tx, row.series)
+        add(counts, Count.INPUT_TOKENS, usage.input_tokens)
+        add(counts, Count.OUTPUT_TOKENS, usage.output_tokens)
+        add(counts, Count.COST_MICROS, round(usage.cost * 1_000_000))
+    if result.throttled and _is_throttled(row, result.outcome):
+        history.count(tx, row.series, Count.THROTTLED)
+
+
+def _is_throttled(row: Row, outcome: Outcome) -> bool:
+    """Return whether an attempt failed, or is followed by another."""
+    return isinstance(outcome, Failed) or (isinstance(outcome, (Retried, Released)) and not row.cancel_requested)
 
 
 def _return_or_cancel(tx: Transaction, row: Row, change: Change, delay: float, nonce: str) -> None:
