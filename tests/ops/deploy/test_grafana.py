@@ -19,6 +19,8 @@ from sidelane.ops.deploy.alert_rules import RULES
 from sidelane.ops.deploy.grafana import ROWS, grafana_files
 from tests.cli.command import run
 
+ROOT = Path(__file__).parents[3]
+
 METRICS = {metric.name: metric for metric in (*STORE_METRICS, *PROCESS_METRICS)}
 
 OF_THE_SCRAPE = {"job", "instance", "pod"}
@@ -28,6 +30,10 @@ EXPRESSIONS = [
     *(expression for panels in ROWS.values() for panel in panels for expression, _ in panel.queries),
     *(rule.expression for rule in RULES),
 ]
+
+
+OF_THE_PAGE = re.findall(r"(?m)^\| [a-z].* \| `(.*)` \|$", (ROOT / "docs" / "metrics.md").read_text("utf-8"))
+"""The expressions of the documentation."""
 
 
 def parsed(expression: str) -> Any:
@@ -56,7 +62,7 @@ def labels_of(name: str) -> set[str]:
     return {*metric_of(name).labels, *OF_THE_SCRAPE, *(["le"] if name.endswith("_bucket") else [])}
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS)
+@pytest.mark.parametrize("expression", [*EXPRESSIONS, *OF_THE_PAGE])
 def test_every_metric_and_label_of_an_expression_exists(expression: str) -> None:
     tree = parsed(expression)
     selectors = nodes(tree, promql_parser.VectorSelector)
@@ -81,6 +87,10 @@ def test_counters_are_shown_as_rates_and_gauges_are_not(expression: str) -> None
     }
     for selector in nodes(tree, promql_parser.VectorSelector):
         assert (metric_of(selector.name).kind is not Kind.GAUGE) == (selector.name in rated), selector.name
+
+
+def test_the_page_has_expressions() -> None:
+    assert len(OF_THE_PAGE) == 6
 
 
 def test_store_metrics_are_not_added_up_over_processes_that_expose_the_same() -> None:
