@@ -195,8 +195,8 @@ def start_of_cell(at: float, step: int) -> int:
 
 def load_counts(text: str) -> dict[int, int]:
     """Return the counts of a cell from its text, a JSON list of fields and amounts in turn."""
-    values = json.loads(text)
-    return dict(zip(values[::2], values[1::2], strict=True))
+    values = iter(json.loads(text))
+    return dict(zip(values, values, strict=True))
 
 
 def _joined(text: str | None, counts: Counts) -> str:

@@ -1,7 +1,5 @@
 """history, totals, top_users: the reads of history."""
 
-from collections.abc import Iterable
-
 from sidelane.model.history import HOUR, TOP_USERS, HistoryCell, HistoryQuery, Series, UserUsage, merge
 from sidelane.stores.sqlite.history import TOTALS, Amount, load_counts, start_of_cell
 from sidelane.stores.sqlite.sql import Transaction, statements
@@ -28,7 +26,9 @@ def history(tx: Transaction, query: HistoryQuery) -> list[HistoryCell]:
         at = start_of_cell(minute, query.step)
         if series in wanted and at < end:
             merge(cells.setdefault((at, series), {}), load_counts(text))
-    return _sorted(HistoryCell(at, wanted[series], counts) for (at, series), counts in cells.items())
+    order = {series: place for place, series in enumerate(wanted)}
+    places = sorted(cells, key=lambda key: (key[0], order[key[1]]))
+    return [HistoryCell(at, wanted[series], cells[at, series]) for at, series in places]
 
 
 def totals(tx: Transaction) -> list[HistoryCell]:
@@ -36,8 +36,7 @@ def totals(tx: Transaction) -> list[HistoryCell]:
     cells = {series: load_counts(text) for _, series, text in tx.all(SQL.cells, TOTALS, 0, 1)}
     for _, series, text in tx.all(SQL.open_cells, -_FAR, _FAR):
         merge(cells.setdefault(series, {}), load_counts(text))
-    names = _all_series(tx)
-    return _sorted(HistoryCell(0.0, names[series], counts) for series, counts in cells.items() if series in names)
+    return [HistoryCell(0.0, name, cells[series]) for series, name in _all_series(tx).items() if series in cells]
 
 
 def top_users(tx: Transaction, since: float, until: float) -> list[UserUsage]:
@@ -54,8 +53,5 @@ def top_users(tx: Transaction, since: float, until: float) -> list[UserUsage]:
 
 
 def _all_series(tx: Transaction) -> dict[int, Series]:
+    """Return all series by id, in the order of their names."""
     return {series: Series(*name) for series, *name in tx.all(SQL.all_series)}
-
-
-def _sorted(cells: Iterable[HistoryCell]) -> list[HistoryCell]:
-    return sorted(cells, key=lambda cell: (cell.at, cell.series.queue, cell.series.task, cell.series.release))

@@ -11,7 +11,7 @@ SELECT at, series, counts FROM history_open WHERE at >= ? AND at < ?
 
 -- :all_series
 -- Rows: id, queue, task, release.
-SELECT id, queue, task, release FROM history_series
+SELECT id, queue, task, release FROM history_series ORDER BY queue, task, release
 
 -- :user_hours
 -- Parameters: first, end. Rows: at.
