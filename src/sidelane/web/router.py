@@ -1,6 +1,7 @@
 """Jobs: the routers and dependencies that an application includes to serve jobs over HTTP."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
-from sidelane.model.errors import ConfigurationError, ResultNotReady, SidelaneError
+from sidelane.model.errors import ConfigurationError, LaneNotOpen, ResultNotReady, SidelaneError
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord
 from sidelane.tasks.task import Task
@@ -82,7 +83,7 @@ class Jobs:
         self.respond: Callable[..., AsyncIterator[Responder]] = self._respond_dependency()
         self._viewer = self._viewer_dependency()
         self.route: type[APIRoute] = checked_route(self._check_dependency())
-        self.router = _job_router(self._route_name, lambda: self.job_responses, self._viewer, origins)
+        self.router = _job_router(self._route_name, lambda: self.job_responses, self._viewer, origins, self._lifespan)
         self.router.include_router(completion_router(lane))
         self.files = file_router(lambda: self._lane.files)
         self.health = health_router(lambda: self._lane.client.store)
@@ -108,13 +109,30 @@ class Jobs:
         client: Client = self._lane.client
         if self._responses is None or self._responses.client is not client:
             access = Access(client, self._lane.registry, everyone=self._everyone, guessable=self._guessable)
-            self._responses = JobResponses(client, access, ListenerPresence(client.store), self._route_name)
+            self._responses = JobResponses(
+                client,
+                access,
+                ListenerPresence(client.store),
+                self._lane.services.api_process.streams,
+                self._route_name,
+            )
         return self._responses
 
     @property
     def batch_responses(self) -> BatchResponses:
         """The responses of the open lane's batches. Raises `LaneNotOpen`."""
         return BatchResponses(self.job_responses, self._batch_route_name)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: object) -> AsyncIterator[None]:
+        """Report this process to the store while it serves, if the application has opened the lane."""
+        try:
+            store = self._lane.client.store
+        except LaneNotOpen:
+            yield
+            return
+        async with self._lane.services.api_process.heartbeats(store):
+            yield
 
     def _viewer_dependency(self) -> Callable[..., str | None]:
         def viewer(user: Annotated[Any, Depends(self._user)]) -> str | None:
@@ -183,10 +201,16 @@ def _no_user() -> None:
 
 
 def _job_router(
-    name: str, responses: Callable[[], JobResponses], viewer: Callable[..., str | None], origins: AllowedOrigins
+    name: str,
+    responses: Callable[[], JobResponses],
+    viewer: Callable[..., str | None],
+    origins: AllowedOrigins,
+    lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
 ) -> APIRouter:
     """Return the router of jobs. `name` is the route that links point to; `viewer` is the dependency that returns the user."""
-    router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=openapi.problems(openapi.MALFORMED))
+    router = APIRouter(
+        route_class=ProblemRoute, tags=["jobs"], responses=openapi.problems(openapi.MALFORMED), lifespan=lifespan
+    )
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
 
     @router.get("/current", responses=openapi.CURRENT_RESPONSES)
@@ -287,7 +311,7 @@ def _add_websockets(
             return
         await stream_events(
             websocket, responses().client.store, record, snapshot, after=cursor[1] if cursor else None,
-            presence=responses().presence,
+            presence=responses().presence, streams=responses().streams,
         )  # fmt: skip
 
     @router.websocket("/{job_id}/events")
