@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,18 @@ def test_options_are_passed_on_to_worker_processes() -> None:
 
 
 @pytest.mark.system
+@pytest.mark.parametrize("command", [("worker", LANE), ("api", "shop.main:app")])
+def test_a_metrics_port_without_its_driver_names_the_extra(
+    sidelane: Command, monkeypatch: pytest.MonkeyPatch, command: tuple[str, str]
+) -> None:
+    for name in [each for each in sys.modules if each.startswith("sidelane.exporters")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "prometheus_client.core", None)
+    result = sidelane(*command, "--metrics-port", "9100")
+    assert result.exit_code == 3
+    assert "install sidelane[metrics]" in result.stderr
+
+
 def test_an_unusable_store_exits_with_3(project: Project) -> None:
     project.write("sidelane.db", "This is not a database.")
     worker = project.start("worker", LANE)

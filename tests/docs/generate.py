@@ -1,8 +1,8 @@
 """Generated parts of the documentation: tests of scenarios, settings, keys of a service's description, metrics, names of the API
 reference, decisions.
 
-python tests/docs/generate.py       write scenarios.md, settings.md, running.md, metrics.md, api.md and decisions/README.md in docs/, and
-                                    mkdocs.yml
+python tests/docs/generate.py       write docs/scenarios.md, settings.md, running.md, metrics.md, api.md,
+                                    docs/decisions/README.md and mkdocs.yml
 """
 
 import ast

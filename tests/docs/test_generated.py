@@ -1,4 +1,4 @@
-"""Generated parts of the documentation are up to date: scenarios, settings, keys of a service, metrics, API reference, decisions."""
+"""Generated parts of the documentation are up to date: scenarios, settings, services, metrics, API reference, decisions."""
 
 import re
 from importlib import util

@@ -1,13 +1,11 @@
 """Metrics of one process, from its figures."""
 
 from sidelane.exporters.exposition import Kind
-from sidelane.exporters.process_metrics import METRICS, ProcessLoad, process_exposition
+from sidelane.exporters.process_metrics import METRICS, process_exposition
 from sidelane.exporters.store_metrics import METRICS as STORE_METRICS
 from sidelane.processes.metrics import joined
 from sidelane.telemetry import LATENCY_BUCKETS, MessageAction, ProcessFigures, StreamKind
 from tests.exporters.facts import Sample, read, sample
-
-LOAD = ProcessLoad(memory=1 << 20, cpu=1.5, running=3, slots=40)
 
 
 def busy_figures() -> ProcessFigures:
@@ -29,8 +27,8 @@ def busy_figures() -> ProcessFigures:
     return figures
 
 
-def samples(figures: ProcessFigures, load: ProcessLoad = LOAD, process: str = "worker-1@box") -> dict[Sample, float]:
-    return read(process_exposition(process, figures, load).encode("")[0])
+def samples(figures: ProcessFigures, process: str = "worker-1@box", slots: int | None = 40) -> dict[Sample, float]:
+    return read(process_exposition(process, figures, running=3, slots=slots).encode("")[0])
 
 
 def test_every_metric_has_samples() -> None:
@@ -51,7 +49,9 @@ def test_names_follow_the_conventions_and_are_not_those_of_the_store() -> None:
 def test_figures_have_the_name_of_the_process() -> None:
     found = samples(busy_figures())
     me = {"process": "worker-1@box"}
-    assert found[sample("sidelane_process_memory_bytes", **me)] == 1 << 20
+    assert found[sample("sidelane_process_memory_bytes", **me)] > 1 << 20
+    assert found[sample("sidelane_process_cpu_seconds_total", **me)] > 0
+    assert found[sample("sidelane_process_slots", **me)] == 40
     assert found[sample("sidelane_requests_total", **me, method="POST", route="/chat", status="503")] == 1
     assert found[sample("sidelane_streams", **me, kind="sse")] == 2
     assert found[sample("sidelane_messages_total", **me, endpoint="sqs://jobs", action="sent")] == 5
@@ -61,13 +61,13 @@ def test_figures_have_the_name_of_the_process() -> None:
 
 
 def test_an_api_process_has_no_slots() -> None:
-    names = {name for name, _ in samples(ProcessFigures(), ProcessLoad(memory=1, cpu=0.0, running=2))}
+    names = {name for name, _ in samples(ProcessFigures(), slots=None)}
     assert "sidelane_process_running" in names
     assert "sidelane_process_slots" not in names
 
 
 def test_texts_of_several_processes_are_one_text() -> None:
-    texts = [process_exposition(f"w-{n}", busy_figures(), LOAD).encode("")[0].decode() for n in range(3)]
+    texts = [process_exposition(f"w-{n}", busy_figures(), running=1).encode("")[0].decode() for n in range(3)]
     together = joined(texts)
     assert together.count("# TYPE sidelane_request_seconds histogram") == 1
     assert len(read(together.encode())) == sum(len(read(text.encode())) for text in texts)

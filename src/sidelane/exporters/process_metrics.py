@@ -1,9 +1,10 @@
 """Metrics of one process: what only the process itself knows, e.g. its memory, its event loop and its streams."""
 
-from dataclasses import dataclass
+import time
 from typing import Final
 
 from sidelane.exporters.exposition import Exposition, Kind, Metric
+from sidelane.processes.own_usage import own_memory
 from sidelane.telemetry import LATENCY_BUCKETS, Latency, ProcessFigures
 
 
@@ -59,25 +60,15 @@ METRICS: Final[tuple[Metric, ...]] = (
 """Every metric of a process, in the order of the documentation."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessLoad:
-    """What a process uses now. `slots` is None for a process that runs no jobs."""
-
-    memory: int  # bytes
-    cpu: float  # seconds since its start
-    running: int
-    slots: int | None = None
-
-
-def process_exposition(process: str, figures: ProcessFigures, load: ProcessLoad) -> Exposition:
-    """Return the metrics of one process, all with its name in the label `process`."""
+def process_exposition(process: str, figures: ProcessFigures, *, running: int, slots: int | None = None) -> Exposition:
+    """Return the metrics of this process, all with its name in the label `process`. It has no `slots` if it runs no jobs."""
     found = Exposition()
-    found.add(MEMORY, load.memory, process)
-    found.add(CPU, load.cpu, process)
+    found.add(MEMORY, own_memory(), process)
+    found.add(CPU, time.process_time(), process)
     found.add(LOOP_LAG, figures.loop_lag, process)
-    found.add(RUNNING, load.running, process)
-    if load.slots is not None:
-        found.add(SLOTS, load.slots, process)
+    found.add(RUNNING, running, process)
+    if slots is not None:
+        found.add(SLOTS, slots, process)
     _add_web(found, process, figures)
     found.add(EVENTS, figures.events, process)
     found.add(EVENT_BYTES, figures.event_bytes, process)

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -117,10 +118,10 @@ def worker(
     log_to_stderr("" if options.development else options.worker_name, level)
     loaded = load_lane(lane)
     debug = bool(ctx.find_root().params.get("debug"))
-    run_and_exit(lambda: _run(loaded, options, slots, child.report), debug=debug)
+    run_and_exit(lambda: _run(loaded, options, slots, child), debug=debug)
 
 
-async def _run(lane: Sidelane, options: WorkerFlags, slots: Slots | None, report_file: int | None) -> None:
+async def _run(lane: Sidelane, options: WorkerFlags, slots: Slots | None, child: ChildFlags) -> None:
     async with lane.open():
         worker = lane.worker(
             name=options.worker_name,
@@ -136,7 +137,8 @@ async def _run(lane: Sidelane, options: WorkerFlags, slots: Slots | None, report
             "consumers": ", ".join(f"{consumer.name} ({consumer.endpoint})" for consumer in lane.consumers),
             "replies": ", ".join(sorted({str(endpoint) for endpoint in _replies_from(lane)})),
         }  # fmt: skip
-        async with reporting(report_file, lambda: _report(worker), lambda *lost: _report_lost(lane, *lost)):
+        metrics = _keep_figures(lane, worker) if child.with_metrics else None
+        async with reporting(child.report, lambda: _report(worker), lambda *lost: _report_lost(lane, *lost), metrics):
             await run_worker(worker, {name: value for name, value in facts.items() if value})
 
 
@@ -148,6 +150,12 @@ async def _report_lost(lane: Sidelane, worker: str, reason: str) -> None:
         logger.warning(
             "the store does not know that worker %s died, so its leases must expire first: %s", worker, error
         )
+
+
+def _keep_figures(lane: Sidelane, worker: Worker) -> Callable[[], str]:
+    from sidelane.cli.process_metrics import keep_figures
+
+    return keep_figures(worker.name, [lane], lambda: _report(worker), slots=worker.info().slots)
 
 
 def _report(worker: Worker) -> Report:
