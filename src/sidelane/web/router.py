@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, R
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from sidelane.admin.findings.monitor import monitoring
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
 from sidelane.model.errors import ConfigurationError, LaneNotOpen, ResultNotReady, SidelaneError
@@ -125,13 +126,16 @@ class Jobs:
 
     @asynccontextmanager
     async def _lifespan(self, app: object) -> AsyncIterator[None]:
-        """Report this process to the store while it serves, if the application has opened the lane."""
+        """Report this process to the store and evaluate findings while it serves, if the application has opened the lane."""
         try:
             store = self._lane.client.store
         except LaneNotOpen:
             yield
             return
-        async with self._lane.services.api_process.heartbeats(store):
+        async with (
+            self._lane.services.api_process.heartbeats(store),
+            monitoring(store, self._lane.settings),
+        ):
             yield
 
     def _viewer_dependency(self) -> Callable[..., str | None]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from sidelane.admin.findings.monitor import monitoring
 from sidelane.app import Sidelane
 from sidelane.cli.group_options import ChildFlags, ReportingParentFlags, parent_options, reporting
 from sidelane.cli.locate import load_lane
@@ -138,7 +139,10 @@ async def _run(lane: Sidelane, options: WorkerFlags, slots: Slots | None, child:
             "replies": ", ".join(sorted({str(endpoint) for endpoint in _replies_from(lane)})),
         }  # fmt: skip
         metrics = _keep_figures(lane, worker) if child.with_metrics else None
-        async with reporting(child.report, lambda: _report(worker), lambda *lost: _report_lost(lane, *lost), metrics):
+        async with (
+            monitoring(lane.client.store, lane.settings),
+            reporting(child.report, lambda: _report(worker), lambda *lost: _report_lost(lane, *lost), metrics),
+        ):
             await run_worker(worker, {name: value for name, value in facts.items() if value})
 
 
