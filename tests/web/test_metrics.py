@@ -5,11 +5,17 @@ import sys
 import httpx2
 import pytest
 
+from sidelane.admin.findings.evaluation import findings
+from sidelane.admin.findings.mutes import mute
 from sidelane.exporters import store_exporter
 from sidelane.model.errors import MissingExtra, StoreUnavailable
+from sidelane.model.worker import WorkerInfo
+from sidelane.web.metrics import FindingCounter
 from tests.exporters.facts import read, sample
-from tests.web.conftest import BOTH_STORES
+from tests.web.conftest import BOTH_STORES, open_client
 from tests.web.service import Service
+
+UNHEALTHY = WorkerInfo(id="w1:box:4711:abc", name="w1", queues={"chat": 1}, slots=1, health="cannot open its model")
 
 
 @BOTH_STORES
@@ -62,3 +68,24 @@ async def test_the_ends_of_jobs_are_counted(client: httpx2.AsyncClient, monkeypa
     found = read((await client.get("/metrics")).content)
     assert found[sample("sidelane_jobs_ended_total", queue="default", task="echo", outcome="succeeded")] == 1
     assert found[sample("sidelane_job_wait_seconds_count", queue="default", task="echo")] == 1
+
+
+async def test_target_waits_and_findings_are_exposed(service: Service) -> None:
+    async with service.lane.open(), open_client(service) as client:
+        await client.post("/do/talk", json={"words": 1})
+        await service.lane.client.store.heartbeat(UNHEALTHY, [], lease=60.0)
+        found = read((await client.get("/metrics")).content)
+    assert found[sample("sidelane_queue_target_wait_seconds", queue="chat")] == 10
+    assert sum(found[sample("sidelane_findings", severity=each)] for each in ("urgent", "soon", "info")) >= 1
+
+
+async def test_findings_are_read_once_in_ten_seconds_and_muted_ones_are_not_counted(service: Service) -> None:
+    counter = FindingCounter()
+    async with service.lane.open():
+        store = service.lane.client.store
+        await store.heartbeat(UNHEALTHY, [], lease=60.0)
+        assert sum((await counter.count(store)).values()) >= 1
+        for finding in await findings(store):
+            await mute(store, finding.key, 60.0)
+        assert sum((await counter.count(store)).values()) >= 1  # cached
+        assert sum((await FindingCounter().count(store)).values()) == 0
