@@ -92,9 +92,8 @@ class Sidelane:
     ) -> None:
         self.configuration: Configuration = load_settings(**{"store": store, **(settings or {})})
         self.queues = queues_by_name(queues)
-        self.services = Services(self.settings)
-        self.registry, self.files = self.services.registry, self.services.files
-        self.telemetry = self.services.telemetry
+        self.services = services = Services(self.settings)
+        self.registry, self.files, self.telemetry = services.registry, services.files, services.telemetry
         self.schedules = Schedules(lambda: self.client, self.registry)
         self.consumers = ConsumerRegistry(self.registry)
         self._modules = tasks

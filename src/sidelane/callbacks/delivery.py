@@ -183,7 +183,7 @@ class CallbackDelivery:
     ) -> None:
         """Report one try to telemetry."""
         telemetry = self._services.telemetry
-        if telemetry.listeners:
+        if telemetry.wants(CallbackTried):
             age = 0.0 if job.ended is None else max(0.0, time.time() - job.ended)
             seconds = time.monotonic() - started
             telemetry.report(

@@ -163,7 +163,10 @@ class CompletionHandler:
         outcome = add_job_context(outcome, record.id, lease.attempt)
         if current and isinstance(outcome, Succeeded):
             await self._client.keep_files(record.spec, outcome.result)
-        report = AttemptResult(lease=lease, outcome=outcome, ordinal=ordinal + own_events, entries=entries)
+        report = AttemptResult(
+            lease=lease, outcome=outcome, ordinal=ordinal + own_events, entries=entries, usage=message.usage,
+            throttled=message.throttled,
+        )  # fmt: skip
         (valid,) = await store.finish([report])
         repeated = isinstance(outcome, Succeeded) is (record.state is State.SUCCEEDED)
         if not valid or not (current or repeated):  # the attempt has ended, perhaps with a problem before this result

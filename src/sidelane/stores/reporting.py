@@ -53,7 +53,7 @@ def reporting(store: Store, telemetry: Telemetry) -> Store:
 
 
 class ReportingStore:
-    """Passes every call to a store. Without listeners, a call costs one look at them."""
+    """Passes every call to a store. If nothing listens, a call costs no more than a look."""
 
     def __init__(self, store: Store, telemetry: Telemetry) -> None:
         self._store = store
@@ -62,53 +62,44 @@ class ReportingStore:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._store, name)
-        return partial(self._timed, name, member) if name in _VERBS and self._telemetry.listeners else member
+        return partial(self._timed, name, member) if name in _VERBS and self._telemetry.wants(StoreCalled) else member
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission | Rejection]:
-        if not self._telemetry.listeners:
-            return await self._store.submit(specs)
         answers = await self._timed("submit", self._store.submit, specs)
-        for spec, answer in zip(specs, answers, strict=True):
-            if isinstance(answer, Rejection):
-                self._telemetry.report(JobRefused(**job_fields(spec), by=_refused_by(answer)))
-            elif answer.created:
-                self._telemetry.report(JobSubmitted(**job_fields(spec)))
-                if any(limit.on_limit == "replace" for limit in spec.limits):
-                    await self._report_cancelled(Query(queue=spec.queue, user=spec.user), answer.record.submitted)
+        if self._telemetry.active:
+            for spec, answer in zip(specs, answers, strict=True):
+                await self._report_submit(spec, answer)
         return answers
 
     async def fire(self, tick: ScheduleTick) -> bool:
-        if not self._telemetry.listeners:
-            return await self._store.fire(tick)
         fired = await self._timed("fire", self._store.fire, tick)
-        for spec in tick.specs if fired else ():
-            self._telemetry.report(JobSubmitted(**job_fields(spec)))
+        if fired and self._telemetry.wants(JobSubmitted):
+            for spec in tick.specs:
+                self._telemetry.report(JobSubmitted(**job_fields(spec)))
         return fired
 
     async def claim(self, request: ClaimRequest) -> Claims:
-        if not self._telemetry.listeners:
-            return await self._store.claim(request)
         claims = await self._timed("claim", self._store.claim, request)
-        await self._report_ends(claims.expired, Cause.EXPIRY)
+        if claims.expired and self._telemetry.wants(JobEnded):
+            await self._report_ends(claims.expired, Cause.EXPIRY)
         return claims
 
     async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]:
-        if not self._telemetry.listeners:
-            return await self._store.finish(reports)
         answers = await self._timed("finish", self._store.finish, reports)
-        attempts = {
-            report.lease.job_id: report.lease.attempt
-            for report, accepted in zip(reports, answers, strict=True)
-            if accepted and type(report.outcome) not in (Succeeded, Failed)
-        }
-        for record in await self._records(list(attempts)):
-            if record.attempt == attempts[record.id] and not _is_returned(record):
-                await self._report_end(record, Cause.WORKER)
+        if self._telemetry.wants(JobEnded):
+            attempts = {
+                report.lease.job_id: report.lease.attempt
+                for report, accepted in zip(reports, answers, strict=True)
+                if accepted and type(report.outcome) not in (Succeeded, Failed)
+            }
+            for record in await self._records(list(attempts)):
+                if record.attempt == attempts[record.id] and not _is_returned(record):
+                    await self._report_end(record, Cause.WORKER)
         return answers
 
     async def cancel(self, ids: Sequence[str]) -> list[JobRecord | None]:
-        if not self._telemetry.listeners:
-            return await self._store.cancel(ids)
+        if not self._telemetry.wants(JobEnded):
+            return await self._timed("cancel", self._store.cancel, ids)
         before = {record.id: record for record in await self._records(ids)}
         records = await self._timed("cancel", self._store.cancel, ids)
         for record in records:
@@ -117,15 +108,17 @@ class ReportingStore:
         return records
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
-        if not self._telemetry.listeners:
-            return await self._store.sweep(lease=lease, limit=limit)
         swept = await self._timed("sweep", self._store.sweep, lease=lease, limit=limit)
-        if swept.lost:
+        if swept.lost and self._telemetry.wants(WorkersLost):
             self._telemetry.report(WorkersLost(count=swept.lost))
-        await self._report_ends(swept.ended_jobs, Cause.SWEEP)
+        if swept.ended_jobs and self._telemetry.wants(JobEnded):
+            await self._report_ends(swept.ended_jobs, Cause.SWEEP)
         return swept
 
     async def _timed(self, verb: str, call: Callable[..., Awaitable[R]], /, *arguments: Any, **named: Any) -> R:
+        """Return what a call returns, and report how long it took."""
+        if not self._telemetry.wants(StoreCalled):
+            return await call(*arguments, **named)
         started, error = time.perf_counter(), ""
         try:
             return await call(*arguments, **named)
@@ -134,6 +127,18 @@ class ReportingStore:
             raise
         finally:
             self._telemetry.report(StoreCalled(verb=verb, seconds=time.perf_counter() - started, error=error))
+
+    async def _report_submit(self, spec: JobSpec, answer: Submission | Rejection) -> None:
+        """Report the answer to a submit, and the jobs that the new job replaces."""
+        telemetry = self._telemetry
+        if isinstance(answer, Rejection):
+            if telemetry.wants(JobRefused):
+                telemetry.report(JobRefused(**job_fields(spec), by=_refused_by(answer)))
+        elif answer.created:
+            if telemetry.wants(JobSubmitted):
+                telemetry.report(JobSubmitted(**job_fields(spec)))
+            if telemetry.wants(JobEnded) and any(limit.on_limit == "replace" for limit in spec.limits):
+                await self._report_cancelled(Query(queue=spec.queue, user=spec.user), answer.record.submitted)
 
     async def _records(self, ids: Sequence[str]) -> list[JobRecord]:
         """Return the records of jobs, or none while the store is unavailable."""

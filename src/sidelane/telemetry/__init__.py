@@ -1,5 +1,6 @@
 """Telemetry: the one port that everything in a process reports to."""
 
+from sidelane.model.history import Usage
 from sidelane.telemetry.events import (
     AttemptEnded,
     AttemptOutcome,
@@ -56,6 +57,7 @@ __all__ = [
     "StreamSlow",
     "Telemetry",
     "TelemetryEvent",
+    "Usage",
     "Wait",
     "WorkersLost",
 ]

@@ -150,7 +150,8 @@ class WorkersLost:
 class CallbackTried:
     """A callback was sent, or could not be. `job` is the job that it reports, and `age` the seconds since that job ended.
 
-    The age of a callback about progress is 0. `status` is that of the response to a webhook, and `error` the name of the error, or "" if it was delivered.
+    The age of a callback about progress is 0. `status` is that of the response to a webhook. `error` is the name of the error, and
+    empty if the callback was delivered.
     """
 
     job: str

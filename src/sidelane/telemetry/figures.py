@@ -2,8 +2,8 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Hashable
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import Final, get_args
 
 from sidelane.telemetry.events import (
     CallbackTried,
@@ -17,7 +17,6 @@ from sidelane.telemetry.events import (
     StreamKind,
     StreamOpened,
     StreamSlow,
-    TelemetryEvent,
 )
 from sidelane.telemetry.port import Telemetry
 
@@ -29,7 +28,18 @@ MAX_LABELS: Final = 200
 
 OTHER: Final = "other"
 
-Key = TypeVar("Key", bound=Hashable)
+CountedEvent = (
+    CallbackTried
+    | EventsWritten
+    | FirstEvent
+    | LoopMeasured
+    | MessagesHandled
+    | StoreCalled
+    | StreamClosed
+    | StreamOpened
+    | StreamSlow
+)
+"""What is counted here. The store counts jobs and attempts, for all processes together."""
 
 
 class Latency:
@@ -95,7 +105,7 @@ class ProcessFigures:
 
     def listen(self, telemetry: Telemetry) -> Callable[[], None]:
         """Count what is reported from now on. Return a function that ends that."""
-        return telemetry.subscribe(self.on_event)
+        return telemetry.subscribe(self.on_event, *get_args(CountedEvent))
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request of the application that was answered."""
@@ -103,7 +113,7 @@ class ProcessFigures:
         self.request_seconds.observe(route, seconds)
         self.requests[method, route, status] += 1
 
-    def on_event(self, event: TelemetryEvent) -> None:
+    def on_event(self, event: CountedEvent) -> None:
         """Count a report."""
         match event:
             case StoreCalled():
@@ -130,8 +140,6 @@ class ProcessFigures:
                 self.message_requests[endpoint, event.action] += event.requests
             case LoopMeasured():
                 self.loop_lag = event.lag
-            case _:
-                pass  # the store counts jobs and attempts, for all processes together
 
     def _count_stream(self, event: StreamOpened | StreamSlow | StreamClosed) -> None:
         match event:

@@ -37,5 +37,5 @@ class LoopMeter:
             self._due = time.monotonic() + self._interval
             await asyncio.sleep(self._interval)
             self._late.append(max(0.0, time.monotonic() - self._due))
-            if self._telemetry.listeners:
+            if self._telemetry.wants(LoopMeasured):
                 self._telemetry.report(LoopMeasured(lag=self.lag))

@@ -2,44 +2,58 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any, Final, get_args
 
 from sidelane.telemetry.events import TelemetryEvent
 
-Listener = Callable[[TelemetryEvent], None]
+Listener = Callable[[Any], None]
+"""Takes each report of the kinds that it has subscribed to."""
+
+ALL_KINDS: Final[tuple[type[TelemetryEvent], ...]] = get_args(TelemetryEvent)
 
 logger = logging.getLogger(__name__)
 
 
 class Telemetry:
-    """Passes reports to listeners. Without listeners, nothing is built and nothing is passed.
+    """Passes reports to listeners. What no listener wants is not even built.
 
-    Whoever reports asks for `listeners` first: `if telemetry.listeners: telemetry.report(JobSubmitted(…))`.
+    So the parts of a process ask first: `if telemetry.wants(JobSubmitted): telemetry.report(JobSubmitted(…))`.
     """
 
     def __init__(self) -> None:
-        self.listeners: tuple[Listener, ...] = ()
-        self._failed: set[Listener] = set()
+        self._listeners: dict[type[TelemetryEvent], tuple[Listener, ...]] = {}
+        self._failed: set[int] = set()  # ids of listeners whose first error was logged
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with each report from now on, and return a function that ends that.
+    @property
+    def active(self) -> bool:
+        """Whether there are listeners."""
+        return bool(self._listeners)
+
+    def wants(self, kind: type[TelemetryEvent]) -> bool:
+        """Return whether a listener wants reports of this kind."""
+        return kind in self._listeners
+
+    def subscribe(self, listener: Listener, *kinds: type[TelemetryEvent]) -> Callable[[], None]:
+        """Call `listener` with each report of these kinds (default: all) from now on. Return a function that ends that.
 
         The listener is called on the event loop, in the middle of the work that it learns of, so it must return at once. Its first
         error is logged. Errors never reach the work.
         """
-        self.listeners = (*self.listeners, listener)
-
-        def unsubscribe() -> None:
-            self.listeners = tuple(each for each in self.listeners if each is not listener)
-            self._failed.discard(listener)
-
-        return unsubscribe
+        for kind in kinds or ALL_KINDS:
+            self._listeners[kind] = (*self._listeners.get(kind, ()), listener)
+        return lambda: self._unsubscribe(listener)
 
     def report(self, event: TelemetryEvent) -> None:
-        """Pass a report to every listener."""
-        for listener in self.listeners:
+        """Pass a report to the listeners that want it."""
+        for listener in self._listeners.get(type(event), ()):
             try:
                 listener(event)
             except Exception:
-                if listener not in self._failed:
-                    self._failed.add(listener)
+                if id(listener) not in self._failed:
+                    self._failed.add(id(listener))
                     logger.exception("telemetry listener %r failed; its further errors are not logged", listener)
+
+    def _unsubscribe(self, listener: Listener) -> None:
+        left = {kind: tuple(each for each in found if each is not listener) for kind, found in self._listeners.items()}
+        self._listeners = {kind: found for kind, found in left.items() if found}
+        self._failed.discard(id(listener))

@@ -22,7 +22,7 @@ class Streams:
     @contextmanager
     def track(self, kind: StreamKind, *, resumed: bool = False) -> Iterator["Stream"]:
         """Count a stream within the block. `resumed` is whether it continues after an event that its client has."""
-        stream, reported = Stream(self._telemetry, kind), bool(self._telemetry.listeners)
+        stream, reported = Stream(self._telemetry, kind), self._telemetry.wants(StreamOpened)
         self.open += 1
         if reported:
             self._telemetry.report(StreamOpened(kind=kind, resumed=resumed))
@@ -52,5 +52,5 @@ class Stream:
             seconds = time.monotonic() - started
             if seconds >= SLOW_AFTER and not self._slow:
                 self._slow = True
-                if self._telemetry.listeners:
+                if self._telemetry.wants(StreamSlow):
                     self._telemetry.report(StreamSlow(kind=self._kind, seconds=seconds))

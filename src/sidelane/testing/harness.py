@@ -223,7 +223,7 @@ class Harness:
     def _attempt(self, claimed: Claimed) -> Attempt:
         attempt = Attempt(claimed, self._runtime, time.monotonic())
         self._attempts[claimed.lease] = attempt
-        self._telemetry.started(attempt, claimed)
+        self._telemetry.started(claimed)
         return attempt
 
     def _on_appended(self, append: EventAppend) -> None:

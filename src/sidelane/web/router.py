@@ -1,7 +1,7 @@
 """Jobs: the routers and dependencies that an application includes to serve jobs over HTTP."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import cached_property
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -84,7 +84,8 @@ class Jobs:
         self.respond: Callable[..., AsyncIterator[Responder]] = self._respond_dependency()
         self._viewer = self._viewer_dependency()
         self.route: type[APIRoute] = checked_route(self._check_dependency())
-        self.router = _job_router(self._route_name, lambda: self.job_responses, self._viewer, origins, self._lifespan)
+        self.router = _job_router(self._route_name, lambda: self.job_responses, self._viewer, origins)
+        self.router.lifespan_context = self._lifespan
         self.router.include_router(completion_router(lane))
         self.files = file_router(lambda: self._lane.files)
         self.health = health_router(lambda: self._lane.client.store)
@@ -126,16 +127,13 @@ class Jobs:
 
     @asynccontextmanager
     async def _lifespan(self, app: object) -> AsyncIterator[None]:
-        """Report this process to the store and evaluate findings while it serves, if the application has opened the lane."""
+        """Report this process to the store, and evaluate findings, while the application runs, if its lane is open by then."""
         try:
             store = self._lane.client.store
         except LaneNotOpen:
             yield
             return
-        async with (
-            self._lane.services.api_process.heartbeats(store),
-            monitoring(store, self._lane.settings),
-        ):
+        async with self._lane.services.api_process.heartbeats(store), monitoring(store, self._lane.settings):
             yield
 
     def _viewer_dependency(self) -> Callable[..., str | None]:
@@ -205,16 +203,10 @@ def _no_user() -> None:
 
 
 def _job_router(
-    name: str,
-    responses: Callable[[], JobResponses],
-    viewer: Callable[..., str | None],
-    origins: AllowedOrigins,
-    lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
+    name: str, responses: Callable[[], JobResponses], viewer: Callable[..., str | None], origins: AllowedOrigins
 ) -> APIRouter:
     """Return the router of jobs. `name` is the route that links point to; `viewer` is the dependency that returns the user."""
-    router = APIRouter(
-        route_class=ProblemRoute, tags=["jobs"], responses=openapi.problems(openapi.MALFORMED), lifespan=lifespan
-    )
+    router = APIRouter(route_class=ProblemRoute, tags=["jobs"], responses=openapi.problems(openapi.MALFORMED))
     Viewer = Annotated[str | None, Depends(viewer)]  # noqa: N806 - a type, made of this application's dependency
 
     @router.get("/current", responses=openapi.CURRENT_RESPONSES)

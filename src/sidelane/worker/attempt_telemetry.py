@@ -57,9 +57,9 @@ class AttemptTelemetry:
         self._telemetry = telemetry
         self._worker = worker
 
-    def started(self, attempt: Attempt, claimed: Claimed) -> None:
+    def started(self, claimed: Claimed) -> None:
         """Report that an attempt starts."""
-        if self._telemetry.listeners:
+        if self._telemetry.wants(AttemptStarted):
             self._telemetry.report(
                 AttemptStarted(
                     **job_fields(claimed.record.spec), attempt=claimed.lease.attempt, worker=self._worker,
@@ -69,16 +69,13 @@ class AttemptTelemetry:
 
     def appended(self, attempt: Attempt, append: EventAppend) -> None:
         """Report events that are in the log."""
-        if self._telemetry.listeners:
-            self._report_events(attempt, append.entries)
+        self._report_events(attempt, append.entries)
 
     def ended(self, attempt: Attempt, result: AttemptResult) -> None:
         """Report the end of an attempt that the store has accepted, and the end of its job, if the attempt decides it.
 
         The job of an attempt that was dispatched to this worker as a message ends elsewhere.
         """
-        if not self._telemetry.listeners:
-            return
         self._report_events(attempt, result.entries)
         if attempt.dispatched:
             _report_attempt_end(self._telemetry, attempt.record, result, Cause.REMOTE, attempt.seconds)
@@ -87,10 +84,15 @@ class AttemptTelemetry:
 
     def _report_events(self, attempt: Attempt, entries: Sequence[NewEvent]) -> None:
         spec, lease = attempt.record.spec, attempt.lease
-        if not attempt.has_events and any(entry.name != ATTEMPT for entry in entries):
+        if not attempt.has_events and self._telemetry.wants(FirstEvent) and any(map(_is_own, entries)):
             attempt.has_events = True
             self._telemetry.report(FirstEvent(**job_fields(spec), attempt=lease.attempt, seconds=attempt.seconds))
         report_events(self._telemetry, spec, lease, entries)
+
+
+def _is_own(entry: NewEvent) -> bool:
+    """Return whether an event is the task's own, and not the one that says which attempt follows."""
+    return entry.name != ATTEMPT
 
 
 def wait_of(claimed: Claimed) -> Wait | None:
@@ -114,8 +116,8 @@ def wait_of(claimed: Claimed) -> Wait | None:
 
 
 def report_events(telemetry: Telemetry, spec: JobSpec, lease: Lease, entries: Sequence[NewEvent]) -> None:
-    """Report the events of an attempt that were written, without the event that says which attempt follows."""
-    own = [entry for entry in entries if entry.name != ATTEMPT] if telemetry.listeners else []
+    """Report the task's own events that were written."""
+    own = list(filter(_is_own, entries)) if telemetry.wants(EventsWritten) else []
     if own:
         size = sum(len(entry.data.encode()) for entry in own)
         telemetry.report(EventsWritten(**job_fields(spec), attempt=lease.attempt, count=len(own), bytes=size))
@@ -128,17 +130,17 @@ def report_accepted_end(
 
     `seconds` is how long the attempt ran, if that is known.
     """
-    if not telemetry.listeners:
-        return
     _report_attempt_end(telemetry, record, result, cause, seconds)
     state = ENDS.get(type(result.outcome))
-    if state is not None:
+    if state is not None and telemetry.wants(JobEnded):
         telemetry.report(JobEnded(**job_fields(record.spec), state=state, cause=cause))
 
 
 def _report_attempt_end(
     telemetry: Telemetry, record: JobRecord, result: AttemptResult, cause: Cause, seconds: float | None
 ) -> None:
+    if not telemetry.wants(AttemptEnded):
+        return
     outcome = result.outcome
     delay = outcome.delay if isinstance(outcome, Retried | Released) else 0.0
     telemetry.report(

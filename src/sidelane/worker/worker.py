@@ -323,7 +323,7 @@ class Worker:
     def _start(self, claimed: Claimed, claimed_at: float) -> None:
         attempt = Attempt(claimed, self._runtime, claimed_at)
         self._attempts[claimed.lease] = attempt
-        self._telemetry.started(attempt, claimed)
+        self._telemetry.started(claimed)
         task = attempt.start()
         self._running.add(task)
         task.add_done_callback(lambda ended: self._on_end(attempt, ended))

@@ -13,9 +13,10 @@ from sidelane.admin.findings.mutes import MUTES, load_mutes
 from sidelane.admin.findings.store_rules import used_size
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.durations import DAY
-from sidelane.model.history import HOUR, HistoryCell, HistoryQuery
+from sidelane.model.history import HOUR, MINUTE, HistoryCell, HistoryQuery
 from sidelane.model.job import JobRecord, Query, State
 from sidelane.model.shared_state import JournalEntry, VersionedValue
+from sidelane.model.worker import WORKER_EXITS
 from sidelane.stores.contract import Store
 from sidelane.tasks.internal_queues import CALLBACK_TASK, INTERNAL_PREFIX
 
@@ -24,9 +25,6 @@ MAX_RUNNING, MAX_FAILED = 1000, 400
 
 DAY_HISTORY_LIFETIME = 60.0
 """Seconds for which the history of the last day is not read again, because it shows only what is usual."""
-
-WORKER_EXITS = "worker_exits"
-"""Name of the journal of worker processes that died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +57,7 @@ class FactReader:
             store.info(), store.stats(), store.workers(), store.limits()
         )
         recent, running, exits = await asyncio.gather(
-            store.history(HistoryQuery(since=now - RECENT, until=now)),
+            store.history(HistoryQuery(since=now - RECENT, until=now + MINUTE)),
             store.list_jobs(Query(states=frozenset({State.RUNNING}), limit=MAX_RUNNING)),
             store.read_journal(WORKER_EXITS),
         )
@@ -88,7 +86,7 @@ class FactReader:
 
     async def _read_day(self, now: float) -> list[HistoryCell]:
         if time.monotonic() - self._day_read > DAY_HISTORY_LIFETIME:
-            self._day = await self._store.history(HistoryQuery(since=now - DAY, until=now, step=HOUR))
+            self._day = await self._store.history(HistoryQuery(since=now - DAY, until=now + MINUTE, step=HOUR))
             self._day_read = time.monotonic()
         return self._day
 
@@ -100,4 +98,5 @@ def _without_internal(records: Iterable[JobRecord]) -> list[JobRecord]:
 def _exits(entries: Iterable[JournalEntry]) -> Iterator[WorkerExit]:
     for entry in entries:
         found = json.loads(entry.text)
-        yield WorkerExit(entry.at, found["worker"], found["reason"], found.get("memory") or 0)
+        name = found["worker"].partition(":")[0]  # an id is name:host:process:nonce
+        yield WorkerExit(entry.at, name, found["reason"], found.get("memory") or 0)

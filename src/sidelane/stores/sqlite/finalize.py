@@ -11,7 +11,7 @@ from sidelane.model.transition import Change, dump_transition
 from sidelane.stores.problems import DEADLINE_PASSED, NOT_STARTED_IN_TIME, WORKERS_LOST
 from sidelane.stores.serialization import dump_problem
 from sidelane.stores.sqlite import batches, blocked_jobs, enqueue, fair_queue, follow_ups, history, limits
-from sidelane.stores.sqlite.rows import CODES, READY, RUNNING, Row, row_by_seq
+from sidelane.stores.sqlite.rows import CODES, NULL, READY, RUNNING, Row, row_by_seq
 from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
@@ -43,7 +43,7 @@ def finish_job(tx: Transaction, row: Row, finish: Finish, *, finished_nonce: str
     history.count(tx, row.series, _ENDS[finish.state])
     if row.state == RUNNING:
         history.count_attempt(tx, row)
-    if finish.result is not None or finish.problem is not None:
+    if finish.problem is not None or finish.result not in (None, NULL):
         result = None if finish.result is None else escape_surrogates(finish.result)
         tx.execute(SQL.insert_result, row.seq, result, finish.problem and dump_problem(finish.problem))
     if row.state == READY:

@@ -14,13 +14,17 @@ _RECORD_BY_SEQ = SQL.record + " WHERE j.seq = ?"
 _ROW_BY_ID = SQL.row + " WHERE id = ?"
 _ROW_BY_SEQ = SQL.row + " WHERE seq = ?"
 
+NULL: Final = "null"
+"""The result of a task that returns nothing. A succeeded job without a row in `results` has it."""
+
+SUCCEEDED: Final = 3
 _DUE, _NONCE = 36, 42  # indexes in a row of the statement `record`
 
 BLOCKED: Final = -1
 READY: Final = 0
 DELAYED: Final = 1
 RUNNING: Final = 2
-CODES: Final = {State.SUCCEEDED: 3, State.FAILED: 4, State.CANCELLED: 5}
+CODES: Final = {State.SUCCEEDED: SUCCEEDED, State.FAILED: 4, State.CANCELLED: 5}
 STATES: Final = {
     BLOCKED: State.QUEUED, READY: State.QUEUED, DELAYED: State.QUEUED, RUNNING: State.RUNNING,
     **{code: state for state, code in CODES.items()},
@@ -163,7 +167,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         last=last,
         ordinal=ordinal,
         progress=progress,
-        result=result,
+        result=NULL if state == SUCCEEDED and result is None else result,
         problem=load_problem(problem) if problem else None,
         history=history,
         first_event=first_event,

@@ -92,7 +92,7 @@ class PubSubTransport:
 
     def _report(self, action: MessageAction, items: Sequence[Any]) -> None:
         """Report one request about these messages, or about these acknowledgement ids."""
-        if self._telemetry.listeners:
+        if self._telemetry.wants(MessagesHandled):
             size = sum(len(item.data) for item in items if not isinstance(item, str))
             self._telemetry.report(
                 MessagesHandled(endpoint=str(self._endpoint), action=action, count=len(items), requests=1, bytes=size)

@@ -87,7 +87,7 @@ class SqsQueue:
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
             )
         messages = cast(list[Mapping[str, Any]], answer.get("Messages", []))
-        if self._telemetry.listeners:
+        if self._telemetry.wants(MessagesHandled):
             size = sum(len(message["Body"].encode()) for message in messages)
             self._report(MessageAction.RECEIVED, len(messages), size)
         return messages
@@ -156,7 +156,7 @@ class SqsQueue:
             async with asyncio.timeout(CALL_TIMEOUT):
                 answer = await getattr(self._client, operation)(QueueUrl=self._url, Entries=entries)
         failed = {each["Id"]: entry_error(self.endpoint, each) for each in answer.get("Failed", ())}
-        if self._telemetry.listeners:
+        if self._telemetry.wants(MessagesHandled):
             size = sum(map(codec.size, entries)) if action is MessageAction.SENT else 0
             self._report(action, len(entries) - len(failed), size)
         return failed

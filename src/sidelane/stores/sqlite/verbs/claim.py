@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sidelane.model.history import Count, add, add_duration, milliseconds
-from sidelane.model.ids import new_epoch, new_nonce
+from sidelane.model.ids import new_epochs, new_nonces
 from sidelane.model.limit import LimitHit
 from sidelane.model.transition import Change, dump_transition
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
@@ -134,27 +134,24 @@ class _Claim:
 
     def claimed(self) -> tuple[Claimed, ...]:
         """Count the started jobs, and return them with their leases."""
-        claimed = []
-        for seq in self._seqs:
-            job = started_job(self._tx, seq)
-            self._tx.changes.jobs.add(job.record.id)
-            waited, paused = self._count(job)
-            claimed.append(_claimed(self._tx, job, waited, paused))
-        return tuple(claimed)
+        jobs = [started_job(self._tx, seq) for seq in self._seqs]
+        self._tx.changes.jobs.update([job.record.id for job in jobs])
+        return tuple(_claimed(self._tx, job, *self._count(job)) for job in jobs)
 
     def _count(self, job: StartedJob) -> tuple[float, float]:
         """Count the start of a job, and how long it waited. Return `Claimed.waited` and `Claimed.paused`."""
-        now, counts = self._tx.now, history.counts_of(self._tx, job.series)
+        now, counts, able = self._tx.now, history.counts_of(self._tx, job.series), job.able_since
+        paused = 0.0
         add(counts, Count.STARTED, 1)
         if job.blocked_at is not None:
-            add_duration(counts, Count.WAIT, 0.0)
             add(counts, Count.LIMIT_WAIT_MS, milliseconds(now - job.blocked_at))
-            return 0.0, 0.0
-        able = max(job.able_since, self._resumed.get(job.record.spec.queue, 0.0))
-        if able > job.able_since:
-            add(counts, Count.PAUSE_WAIT_MS, milliseconds(able - job.able_since))
+            able = now
+        elif (resumed := self._resumed.get(job.record.spec.queue, 0.0)) > able:
+            paused = resumed - able
+            add(counts, Count.PAUSE_WAIT_MS, milliseconds(paused))
+            able = resumed
         add_duration(counts, Count.WAIT, now - able)
-        return max(0.0, now - able), able - job.able_since
+        return max(0.0, now - able), paused
 
     def _start(self, queue: str, selected: Sequence[int]) -> None:
         """Start the next attempt of each selected job of a queue, under a new lease."""
@@ -164,14 +161,15 @@ class _Claim:
         expires = self._tx.now + request.lease
         tasks = {self._tasks[seq] for seq in selected}
         series = {task: history.series_id(self._tx, queue, task, request.release) for task in tasks}
+        leases = zip(selected, new_nonces(len(selected)), new_epochs(len(selected)), strict=True)
         self._tx.execute_many(
             SQL.start,
             [
                 (
-                    seq, self._tx.now, expires, request.lease, request.worker, request.request, position, new_nonce(),
-                    new_epoch(), series[self._tasks[seq]], *self._lines,
+                    seq, self._tx.now, expires, request.lease, request.worker, request.request, position, nonce, epoch,
+                    series[self._tasks[seq]], *self._lines,
                 )
-                for position, seq in enumerate(selected, len(self._seqs))
+                for position, (seq, nonce, epoch) in enumerate(leases, len(self._seqs))
             ],
         )  # fmt: skip
         limits.acquire_running(self._tx, [(seq, self._limits[seq]) for seq in selected if seq in self._limits])
