@@ -29,7 +29,7 @@ LONGEST = STEPS[HOUR]
 """Seconds of the longest period that history has."""
 
 _MAX_SECONDS = {MINUTE: 3 * HOUR, TEN_MINUTES: 36 * HOUR, HOUR: math.inf}
-"""Seconds of the longest period that is shown in points of each step, so that a chart has at most about 200 points for a day."""
+"""Seconds of the longest period that is shown in points of each step, so that a chart of 36 hours has 217 points."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
+from typing import TypeVar
 
 from sidelane.model.errors import MissingExtra
 
@@ -15,8 +16,13 @@ try:
 except ImportError as error:
     raise MissingExtra("Metrics need prometheus-client: install sidelane[metrics].") from error
 
+L = TypeVar("L", str, tuple[str, str])
+
 MAX_LABEL_VALUES = 200
-"""Values of one label. What has further values is counted as `OTHER`, so that a mistake in names cannot fill a Prometheus."""
+"""Values of one label, or of two together. What has further values is counted as `OTHER`.
+
+So a mistake in names cannot fill a Prometheus.
+"""
 
 
 class Kind(StrEnum):
@@ -84,7 +90,7 @@ class Exposition:
             yield histogram
 
 
-def bounded(values: Iterable[str], other: str) -> Mapping[str, str]:
-    """Return the label of each value: itself, or `other` beyond the first `MAX_LABEL_VALUES` by name."""
+def bounded(values: Iterable[L], other: L) -> Mapping[L, L]:
+    """Return the label or labels of each value: itself, or `other` beyond the first `MAX_LABEL_VALUES` by name."""
     distinct = sorted(set(values))
     return {value: value if number < MAX_LABEL_VALUES else other for number, value in enumerate(distinct)}

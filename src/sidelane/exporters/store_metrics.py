@@ -171,13 +171,12 @@ def store_exposition(facts: StoreFacts) -> Exposition:
 
 def _add_totals(found: Exposition, totals: Sequence[HistoryCell]) -> None:
     """Add the totals of each queue and task. Releases are joined, because each deploy would add all series anew."""
-    queues = bounded((cell.series.queue for cell in totals), OTHER)
-    tasks = bounded((cell.series.task for cell in totals), OTHER)
+    cells = [cell for cell in totals if cell.series.task]  # the others have maxima of a queue
+    pairs = bounded(((cell.series.queue, cell.series.task) for cell in cells), (OTHER, OTHER))
     joined: dict[tuple[str, str], dict[int, int]] = {}
-    for cell in totals:
-        if cell.series.task:  # else maxima of a queue
-            labels = (queues[cell.series.queue] or OTHER, tasks[cell.series.task])
-            merge(joined.setdefault(labels, {}), cell.counts)
+    for cell in cells:
+        queue, task = pairs[cell.series.queue, cell.series.task]
+        merge(joined.setdefault((queue or OTHER, task), {}), cell.counts)
     for labels, counts in sorted(joined.items()):
         for metric, count in COUNTERS.items():
             found.add(metric, counts.get(count, 0), *labels)
