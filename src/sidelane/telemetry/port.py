@@ -21,13 +21,9 @@ class Telemetry:
     """
 
     def __init__(self) -> None:
+        self.active = False  # whether there are listeners
         self._listeners: dict[type[TelemetryEvent], tuple[Listener, ...]] = {}
         self._failed: set[int] = set()  # ids of listeners whose first error was logged
-
-    @property
-    def active(self) -> bool:
-        """Whether there are listeners."""
-        return bool(self._listeners)
 
     def wants(self, kind: type[TelemetryEvent]) -> bool:
         """Return whether a listener wants reports of this kind."""
@@ -41,6 +37,7 @@ class Telemetry:
         """
         for kind in kinds or ALL_KINDS:
             self._listeners[kind] = (*self._listeners.get(kind, ()), listener)
+        self.active = True
         return lambda: self._unsubscribe(listener)
 
     def report(self, event: TelemetryEvent) -> None:
@@ -56,4 +53,5 @@ class Telemetry:
     def _unsubscribe(self, listener: Listener) -> None:
         left = {kind: tuple(each for each in found if each is not listener) for kind, found in self._listeners.items()}
         self._listeners = {kind: found for kind, found in left.items() if found}
+        self.active = bool(self._listeners)
         self._failed.discard(id(listener))

@@ -69,6 +69,8 @@ class AttemptTelemetry:
 
     def appended(self, attempt: Attempt, append: EventAppend) -> None:
         """Report events that are in the log."""
+        if not self._telemetry.active:
+            return
         self._report_events(attempt, append.entries)
 
     def ended(self, attempt: Attempt, result: AttemptResult) -> None:
@@ -76,6 +78,8 @@ class AttemptTelemetry:
 
         The job of an attempt that was dispatched to this worker as a message ends elsewhere.
         """
+        if not self._telemetry.active:
+            return
         self._report_events(attempt, result.entries)
         if attempt.dispatched:
             _report_attempt_end(self._telemetry, attempt.record, result, Cause.REMOTE, attempt.seconds)

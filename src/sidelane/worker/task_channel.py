@@ -38,11 +38,14 @@ class TaskClient(Protocol):
 class UsageMeter:
     """Adds up what an attempt used. Threads may add, too."""
 
+    __slots__ = ("total",)
+    _lock = Lock()  # one for all, because hardly any attempt needs it
+
     def __init__(self) -> None:
         self.total = NO_USAGE
-        self._lock = Lock()
 
     def add(self, usage: Usage) -> None:
+        """Add to the total. Raises ValueError if it becomes too large."""
         with self._lock:
             self.total += usage
 
