@@ -19,7 +19,7 @@ from tests.cli.store_driver import StoreDriver
 
 LANE = "shop.lane:lane"
 
-Ekilled_worker_process_is_restartedTERNAL = """
+EXTERNAL = """
 from sidelane import Call, Message, Sqs
 
 UNREACHABLE = {"region": "eu-west-1", "endpoint_url": "http://127.0.0.1:1"}
@@ -114,7 +114,7 @@ def test_an_unusable_store_exits_with_3(project: Project) -> None:
 @pytest.mark.row("R10")
 @pytest.mark.system
 def test_a_worker_logs_its_setup_and_takes_only_its_queues(project: Project, driver: StoreDriver) -> None:
-    project.write("shop/tasks.py", TASKS + Ekilled_worker_process_is_restartedTERNAL)
+    project.write("shop/tasks.py", TASKS + EXTERNAL)
     worker = project.start("worker", LANE, "--queues", "chat=7,gpu=1", "--name", "w1")
     worker.wait_for("is ready")
     assert driver.url in worker.output
