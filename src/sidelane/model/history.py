@@ -221,13 +221,16 @@ def add(counts: dict[int, int], count: int, amount: int) -> None:
         counts[count] = counts.get(count, 0) + amount
 
 
+_FIRST_MAXIMUM = int(Count.MAX_READY)  # an integer, because comparing with a member of an enum is slow
+
+
 def merge(counts: dict[int, int], other: Counts) -> None:
     """Add the counts of another cell to `counts`."""
     for name, amount in other.items():
-        if name >= Count.MAX_READY:
-            counts[name] = max(counts.get(name, 0), amount)
-        else:
+        if name < _FIRST_MAXIMUM:
             counts[name] = counts.get(name, 0) + amount
+        elif amount > counts.get(name, 0):
+            counts[name] = amount
 
 
 def merged(cells: Iterable[Counts]) -> dict[int, int]:

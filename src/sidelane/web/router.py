@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import cached_property
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -44,6 +45,7 @@ class Jobs:
         app.include_router(jobs.batches, prefix="/batches")  # needed by `respond.many`
         app.include_router(jobs.files, prefix="/files")  # needed by signed URLs of files in a folder
         app.include_router(jobs.health, prefix="/health")  # for load balancers and orchestrators
+        app.include_router(jobs.metrics)  # GET /metrics, for Prometheus
         uploads = APIRouter(route_class=jobs.route)  # checks user and headers before it reads a request's body
 
         @app.post("/chat", responses=jobs.responses(answer))
@@ -88,6 +90,13 @@ class Jobs:
         self.files = file_router(lambda: self._lane.files)
         self.health = health_router(lambda: self._lane.client.store)
         self.batches = batch_router(self._batch_route_name, lambda: self.batch_responses, self._viewer)
+
+    @cached_property
+    def metrics(self) -> APIRouter:
+        """The route `/metrics` for Prometheus. Raises `MissingExtra` without the extra `metrics`."""
+        from sidelane.web.metrics import metrics_router
+
+        return metrics_router(self._lane)
 
     def responses(self, task: Task[..., Any, Any], *, many: bool = False) -> Responses:
         """Return the OpenAPI descriptions of every response that `respond`, or `respond.many`, may return for this task."""
