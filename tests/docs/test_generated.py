@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+import sidelane.telemetry
 import sidelane.testing
 import sidelane.web
 
@@ -30,7 +31,9 @@ def test_generated_part_is_up_to_date(part: str) -> None:
     assert script.PARTS[path](text) == text, "stale: python tests/docs/generate.py"
 
 
-@pytest.mark.parametrize("module", [sidelane.web, sidelane.testing], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [sidelane.web, sidelane.testing, sidelane.telemetry], ids=lambda module: module.__name__
+)
 def test_api_reference_has_the_names_of_other_modules(module: ModuleType) -> None:
     text = generate().API.read_text("utf-8")
     assert set(re.findall(rf"^::: {module.__name__}\.(\w+)$", text, re.MULTILINE)) == set(module.__all__)
