@@ -110,7 +110,7 @@ class HistoryCells(StoreSuite):
         start_of_clock = NEW_YEAR_2027
 
         async def found(since: float, until: float, step: int = MINUTE) -> list[float]:
-            query = HistoryQuery(since=start_of_clock + since, until=start_of_clock + until, step=step)
+            query = HistoryQuery(since=start_of_clock + since, until=start_of_clock + until, step=step, task="t")
             return [each.at - start_of_clock for each in await store.history(query)]
 
         for _ in range(2):
@@ -140,14 +140,16 @@ class HistoryCells(StoreSuite):
         await sweep_until_done(store)
         clock.advance(STEPS[MINUTE] - 2 * MINUTE)
         await sweep_until_done(store)
-        assert len(await cells(store, MINUTE)) == len(await cells(store, TEN_MINUTES)) == 1
+        for step in STEPS:
+            assert await timeline_of(store, step, Count.SUBMITTED) == {0: 1}
         clock.advance(3 * MINUTE + TEN_MINUTES)
         await sweep_until_done(store)
-        assert await cells(store, MINUTE) == await cells(store, TEN_MINUTES) == []
+        for step in MINUTE, TEN_MINUTES:
+            assert await cells(store, step, task="t") == []
         assert await timeline_of(store, HOUR, Count.SUBMITTED) == {0: 1}
         clock.advance(STEPS[HOUR] - STEPS[MINUTE] + HOUR)
         await sweep_until_done(store)
-        assert await cells(store, HOUR) == []
+        assert await cells(store, HOUR, task="t") == []
         assert await tally(store) == {"SUBMITTED": 1}
 
     async def test_nothing_is_lost_without_sweeps_for_a_long_time(self, store: Store, clock: ManualClock) -> None:
@@ -281,7 +283,7 @@ class DepthSamples(StoreSuite):
     async def test_a_minute_has_the_highest_depths_of_its_samples(self, store: Store, clock: ManualClock) -> None:
         one = (slot_limit(1, "wait"),)
         await submit(store, *specs("holder", "blocked", limits=one))
-        assert len(await claim(store)) == 1
+        assert len(await claim(store, lease=60 * LEASE)) == 1
         await submit(store, *specs("a", "b", "c"), JobSpec(id="d", task="t", delay=60), *specs("x", queue="x"))
         clock.advance(5)
         await store.sweep(lease=LEASE)

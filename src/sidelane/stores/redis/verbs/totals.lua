@@ -1,0 +1,27 @@
+-- totals: read what was counted of each series since the store was created.
+-- Shared: prelude, history_cells
+-- Flags: no-writes
+--
+-- Keys: those of history, history_totals.
+-- Returns for each series: its name, and cells that add up to its totals.
+
+local names, cells = call('HGETALL', PREFIX .. 'history_names'), {}
+
+local function add_cell(id, packed)
+  local of_series = entry_of(cells, id)
+  of_series[#of_series + 1] = packed
+end
+
+local totals = call('HGETALL', PREFIX .. 'history_totals')
+for index = 1, #totals, 2 do
+  add_cell(totals[index], totals[index + 1])
+end
+for _, member in ipairs(call('ZRANGE', PREFIX .. 'history_open', 0, -1)) do
+  local at, id = member:match('^(%d+):(%d+)$')
+  add_cell(id, call('HGET', cell_place(HISTORY_MINUTE, id, tonumber(at))))
+end
+local replies = {}
+for index = 1, #names, 2 do
+  replies[#replies + 1] = { names[index + 1], unpack(cells[names[index]] or {}) }
+end
+return replies
