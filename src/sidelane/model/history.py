@@ -181,7 +181,7 @@ def bucket_of(seconds: float) -> int:
 
 def milliseconds(seconds: float) -> int:
     """Return a duration as it is counted: whole milliseconds, and 0 if the clock went back meanwhile."""
-    return max(0, round(seconds * 1000))
+    return int(seconds * 1000 + 0.5) if seconds > 0 else 0
 
 
 _TOTALS = {Count.WAIT: Count.WAIT_MS, Count.RUN: Count.RUN_MS, Count.FIRST_EVENT: Count.FIRST_EVENT_MS}
@@ -195,7 +195,8 @@ def histogram(counts: Counts, first: Count) -> Histogram:
 
 def add_duration(counts: dict[int, int], first: Count, seconds: float) -> None:
     """Count a duration in the histogram whose first bucket is `WAIT`, `RUN` or `FIRST_EVENT`."""
-    add(counts, first + bucket_of(seconds), 1)
+    bucket = first + bisect_left(BUCKETS, seconds)
+    counts[bucket] = counts.get(bucket, 0) + 1
     add(counts, _TOTALS[first], milliseconds(seconds))
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import struct
 import time
 
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -41,3 +42,14 @@ def new_nonce() -> str:
 def new_epoch() -> int:
     """Return a new epoch, which distinguishes two histories of a log that reuse the same numbers (rule 17)."""
     return secrets.randbits(32) | 1
+
+
+def new_nonces(count: int) -> list[str]:
+    """Return several nonces, faster than one by one."""
+    digits = os.urandom(8 * count).hex()
+    return [digits[first : first + 16] for first in range(0, 16 * count, 16)]
+
+
+def new_epochs(count: int) -> list[int]:
+    """Return several epochs, faster than one by one."""
+    return [epoch | 1 for epoch in struct.unpack(f"{count}I", os.urandom(4 * count))]

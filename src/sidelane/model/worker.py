@@ -108,7 +108,7 @@ class QueueStats:
     running: int = 0
     oldest: float | None = None
     rate: float = 0.0
-    head_wait: float | None = None  # the longest time that a user's first ready job has been the first (no user: ready)
+    head_wait: float | None = None  # the longest time for which a user with ready jobs has waited for the next start
     isolated: int = 0  # of the ready jobs
     waiting_tasks: Mapping[str, int] = field(default_factory=dict)  # newest version by task, of some first ready jobs
 

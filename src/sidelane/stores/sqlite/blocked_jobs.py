@@ -9,8 +9,10 @@ from operator import itemgetter
 from typing import Any
 
 from sidelane.model import gcra
+from sidelane.model.history import Count, milliseconds
 from sidelane.model.limit import Limit, LimitHit
-from sidelane.stores.sqlite import fair_queue, limits
+from sidelane.model.transition import Change, dump_transition
+from sidelane.stores.sqlite import fair_queue, history, limits
 from sidelane.stores.sqlite.rows import READY, RUNNING, Row
 from sidelane.stores.sqlite.sql import Transaction, statements
 
@@ -25,7 +27,9 @@ def block(tx: Transaction, hits: Iterable[tuple[int, LimitHit]]) -> None:
     for seq, hit in hits:
         limit_id = hit.limit.id
         (unblocked_from,) = tx.one(SQL.blocked_by, seq)
-        job_id, *user_queue = tx.one(SQL.block, seq, limit_id)
+        job_id, *user_queue = tx.one(
+            SQL.block, seq, limit_id, tx.now, dump_transition(Change.BLOCKED, tx.now, limit_id)
+        )
         user_queues.add(fair_queue.UserQueue(*user_queue))
         tx.changes.jobs.add(job_id)
         if hit.after is not None:
@@ -122,8 +126,10 @@ def _unblock_first(tx: Transaction, limit_id: str, count: int) -> int:
     found = tx.all(SQL.blocked, limit_id, count)
     if any(paused for *_, paused in found):
         found = sorted(tx.all(SQL.blocked, limit_id, max(count, _MAX_UNBLOCKED)), key=itemgetter(-1))[:count]
-    for seq, job_id, *key, _ in found:
-        tx.execute(SQL.unblock, seq)
+    line = dump_transition(Change.UNBLOCKED, tx.now)
+    for seq, job_id, series, blocked_at, *key, _ in found:
+        tx.execute(SQL.unblock, seq, tx.now, line)
+        history.count(tx, series, Count.LIMIT_WAIT_MS, milliseconds(tx.now - blocked_at))
         user_queue = fair_queue.UserQueue(*key)
         fair_queue.push(tx, user_queue, seq)
         tx.changes.jobs.add(job_id)

@@ -6,8 +6,11 @@
 SELECT blocked_by FROM jobs WHERE seq = ?
 
 -- :block
--- Parameters: seq, limit_id. Row: id, queue, isolated, priority, user.
-UPDATE jobs SET state = -1, blocked_by = ?2, delay = NULL WHERE seq = ?1 RETURNING id, queue, isolated, priority, user
+-- A job may be blocked again, if it is claimed by id. Parameters: seq, limit_id, now, transitions to add. Row: id, queue, isolated, priority, user.
+UPDATE jobs
+   SET state = -1, blocked_by = ?2, delay = NULL, blocked_at = coalesce(blocked_at, ?3),
+       transitions = CASE WHEN state = -1 AND blocked_by = ?2 THEN transitions ELSE substr(transitions || ?4, -8192) END
+ WHERE seq = ?1 RETURNING id, queue, isolated, priority, user
 
 -- :with_blocked_jobs
 -- Parameters: limit_id. Row: the same, if any job waits for the limit.
@@ -18,8 +21,9 @@ SELECT blocked_by FROM jobs INDEXED BY jobs_blocked WHERE state = -1 AND blocked
 SELECT seq FROM jobs INDEXED BY jobs_blocked WHERE state = -1 AND blocked_by = ? ORDER BY priority DESC, seq LIMIT 1
 
 -- :blocked
--- Parameters: limit_id, limit. Rows: seq, id, queue, isolated, priority, user, whether the queue is paused.
-SELECT seq, id, queue, isolated, priority, user, (SELECT q.paused FROM queues q WHERE q.name = jobs.queue)
+-- Parameters: limit_id, limit. Rows: seq, id, series, blocked_at, queue, isolated, priority, user, whether the queue is
+-- paused.
+SELECT seq, id, series, blocked_at, queue, isolated, priority, user, (SELECT q.paused FROM queues q WHERE q.name = jobs.queue)
   FROM jobs INDEXED BY jobs_blocked
  WHERE state = -1 AND blocked_by = ? ORDER BY priority DESC, seq LIMIT ?
 
@@ -28,8 +32,8 @@ SELECT seq, id, queue, isolated, priority, user, (SELECT q.paused FROM queues q 
 SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_unblocked WHERE state = 0 AND blocked_by = ? LIMIT ?)
 
 -- :unblock
--- Parameters: seq.
-UPDATE jobs SET state = 0 WHERE seq = ?
+-- Parameters: seq, now, transitions to add.
+UPDATE jobs SET state = 0, due = ?2, blocked_at = NULL, transitions = substr(transitions || ?3, -8192) WHERE seq = ?1
 
 -- :with_unblocked_and_blocked
 -- Limits with unblocked and with blocked jobs. The recursion steps from one limit to the next, each of which may have many jobs.

@@ -1,20 +1,25 @@
 """Enqueuing: new jobs, delayed jobs that are due, and jobs that return after an attempt."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
+from typing import Any
 
+from sidelane.model.history import Count
 from sidelane.model.job import JobSpec
 from sidelane.model.json_text import escape_surrogates
 from sidelane.stores.serialization import dump_follow_ups, dump_labels
-from sidelane.stores.sqlite import blocked_jobs, fair_queue, limits
+from sidelane.stores.sqlite import blocked_jobs, fair_queue, history, limits
 from sidelane.stores.sqlite.follow_ups import flags_of
+from sidelane.stores.sqlite.history import Amount
 from sidelane.stores.sqlite.limits import CHECKED_AT_START, AppliedLimits, applied_limits
 from sidelane.stores.sqlite.rows import DELAYED, READY, RUNNING, Row
 from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
 
-_STATE = 10  # index among the values of a new job
+_STATE, _SERIES = 10, -1  # indexes among the values of a new job
 
 
 def insert(tx: Transaction, new: Sequence[tuple[JobSpec, AppliedLimits]]) -> None:
@@ -22,15 +27,22 @@ def insert(tx: Transaction, new: Sequence[tuple[JobSpec, AppliedLimits]]) -> Non
     if not new:
         return
     first = int(tx.scalar(SQL.max_seq)) + 1
-    jobs, specs = [], []
+    jobs: list[tuple[Any, ...]] = []
+    specs = []
     heads: dict[fair_queue.UserQueue, int] = {}
+    series_of: dict[tuple[str, str], int] = {}
     limited: list[tuple[int, AppliedLimits]] = []
     batches: list[tuple[str]] = []
     for seq, (spec, applied) in enumerate(new, first):
-        jobs.append(_job_values(seq, spec, applied, tx.now))
+        name = (spec.queue, spec.task)
+        series = series_of.get(name) or history.series_id(tx, *name)
+        series_of[name] = series
+        jobs.append(_job_values(seq, spec, applied, tx.now, series))
         specs.append(_spec_values(seq, spec, applied))
         tx.changes.jobs.add(spec.id)
         tx.changes.queues.add(spec.queue)
+        if spec.user:
+            history.count_user(tx, spec.user, Amount.SUBMITTED)
         if applied.flags:
             limited.append((seq, applied))
         if spec.batch is not None:
@@ -39,6 +51,8 @@ def insert(tx: Transaction, new: Sequence[tuple[JobSpec, AppliedLimits]]) -> Non
         if jobs[-1][_STATE] == READY:
             heads.setdefault(fair_queue.UserQueue(spec.queue, 0, spec.priority, spec.user or ""), seq)
     tx.execute_many(SQL.insert_job, jobs)
+    for series, count in Counter(map(itemgetter(_SERIES), jobs)).items():
+        history.count(tx, series, Count.SUBMITTED, count)
     tx.execute_many(SQL.insert_spec, specs)
     tx.execute_many(SQL.insert_queue, [(queue,) for queue in {spec.queue for spec, _ in new}])
     for user_queue, seq in heads.items():
@@ -61,13 +75,19 @@ def insert_if_absent(tx: Transaction, specs: Sequence[JobSpec]) -> None:
         insert(tx, [(spec if joins else replace(spec, batch=None), applied_limits(spec.limits))])
 
 
-def return_to_queue(tx: Transaction, row: Row, *, delay: float = 0.0, finished_nonce: str | None = None) -> None:
-    """Queue a job for its next attempt, with the counts and log position of `row`. The job's lease ends."""
+def return_to_queue(
+    tx: Transaction, row: Row, transitions: str, *, delay: float = 0.0, finished_nonce: str | None = None
+) -> None:
+    """Queue a job for its next attempt, with the counts and log position of `row`. The job's lease ends.
+
+    `transitions` are added to those of the job.
+    """
     state, due, duration = (DELAYED, tx.now + delay, delay) if delay > 0 else (READY, tx.now, None)
     tx.execute(
         SQL.return_to_queue,
         row.seq, state, due, duration, row.failures, row.worker_losses, finished_nonce or row.finished_nonce, row.epoch,
         row.last, row.progress, row.expires_at, row.isolated, row.log_space,
+        transitions,
     )  # fmt: skip
     if state == READY:
         fair_queue.push(tx, row.user_queue, row.seq)
@@ -96,7 +116,7 @@ def expiry(expires_in: float | None, deadline: float | None, now: float) -> tupl
     return min((each for each in (start_by, deadline_at) if each is not None), default=None), deadline_at
 
 
-def _job_values(seq: int, spec: JobSpec, applied: AppliedLimits, now: float) -> tuple[object, ...]:
+def _job_values(seq: int, spec: JobSpec, applied: AppliedLimits, now: float, series: int) -> tuple[Any, ...]:
     state, due, delay = READY, now, None
     if spec.run_at is not None and spec.run_at > now + spec.delay:
         state, due = DELAYED, spec.run_at
@@ -106,7 +126,7 @@ def _job_values(seq: int, spec: JobSpec, applied: AppliedLimits, now: float) -> 
     return (
         seq, spec.id, spec.task, spec.version, spec.queue, spec.priority, spec.user or "", spec.key, spec.unique,
         spec.parent, state, due, delay, now, expires_at, deadline_at, spec.retention, flags_of(spec.follow_ups),
-        applied.flags, spec.batch, int(spec.cascade), spec.max_log_size,
+        applied.flags, spec.batch, int(spec.cascade), spec.max_log_size, series,
     )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ SELECT max(coalesce((SELECT max(seq) FROM jobs), 0), coalesce((SELECT value FROM
 -- :insert_job
 -- Parameters in the order of `enqueue._job_values`.
 INSERT INTO jobs (seq, id, task, version, queue, priority, user, key, unique_key, parent, state, due, delay, submitted,
-                  expires_at, deadline_at, retention, follow_up_flags, limit_flags, batch, cascade, log_space)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                  expires_at, deadline_at, retention, follow_up_flags, limit_flags, batch, cascade, log_space, series)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :insert_spec
 -- Parameters in the order of `enqueue._spec_values`.
@@ -23,11 +23,12 @@ INSERT OR IGNORE INTO queues (name) VALUES (?)
 
 -- :return_to_queue
 -- Parameters: seq, state, due, delay, failures, worker_losses, finished_nonce, epoch, last, progress, expires_at, isolated,
--- log_space.
+-- log_space, transitions to add.
 UPDATE jobs
    SET state = ?2, due = ?3, delay = ?4, failures = ?5, worker_losses = ?6, finished_nonce = ?7, epoch = ?8, last = ?9, progress = ?10,
        expires_at = ?11, isolated = ?12, log_space = ?13, cancel_requested = 0, worker = NULL, claim_request = NULL, claim_position = NULL, nonce = NULL,
-       lease_expires = NULL, lease_duration = NULL, ordinal = 0, blocked_by = NULL
+       lease_expires = NULL, lease_duration = NULL, ordinal = 0, blocked_by = NULL, blocked_at = NULL,
+       first_event = NULL, last_event = NULL, transitions = substr(transitions || ?14, -8192)
  WHERE seq = ?1
 
 -- :exists

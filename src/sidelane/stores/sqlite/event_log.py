@@ -35,7 +35,8 @@ def _append(tx: Transaction, append: EventAppend) -> bool:
     if written != row:
         tx.execute(
             SQL.set_position,
-            written.ordinal, written.epoch, written.last, written.progress, written.log_space, row.seq,
+            written.ordinal, written.epoch, written.last, written.progress, written.log_space,
+            written.first_event, written.last_event, row.seq,
         )  # fmt: skip
         if written.last != row.last:
             tx.changes.jobs.add(row.id)
@@ -52,6 +53,8 @@ def append_events(tx: Transaction, row: Row, ordinal: int, entries: Sequence[New
     if not entries and missing <= 0:
         return row
     ordinal, space = max(row.ordinal, ordinal + len(entries) - 1), row.log_space
+    if ordinal > row.ordinal:
+        row = row._replace(first_event=row.first_event or tx.now, last_event=tx.now)
     if space is None:
         return row._replace(ordinal=ordinal)
     if missing > 0:

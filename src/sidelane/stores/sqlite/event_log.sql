@@ -6,8 +6,10 @@
 INSERT INTO events (job, number, epoch, at, name, data) VALUES (?, ?, ?, ?, ?, ?)
 
 -- :set_position
--- Parameters: ordinal, epoch, last, progress, log_space, seq.
-UPDATE jobs SET ordinal = ?, epoch = ?, last = ?, progress = ?, log_space = ? WHERE seq = ?
+-- Parameters: ordinal, epoch, last, progress, log_space, first_event, last_event, seq.
+UPDATE jobs
+   SET ordinal = ?, epoch = ?, last = ?, progress = ?, log_space = ?, first_event = ?, last_event = ?
+ WHERE seq = ?
 
 -- :job
 -- Parameters: id. Row: seq, state, epoch, last, ended, result, problem.

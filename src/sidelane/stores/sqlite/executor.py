@@ -15,7 +15,9 @@ from typing import Any, Generic, TypeVar, TypeVarTuple
 import apsw
 
 from sidelane.model.errors import StoreError, StoreUnavailable
+from sidelane.model.history import Series
 from sidelane.stores.chunking import MAX_BYTES, MAX_ITEMS
+from sidelane.stores.sqlite import history
 from sidelane.stores.sqlite.connection import Database, retry_while_busy, roll_back
 from sidelane.stores.sqlite.errors import store_error
 from sidelane.stores.sqlite.finalize import run_post_actions
@@ -190,6 +192,7 @@ class WriteExecutor:
         self._connection = connection
         self._clock = clock
         self._notifier = notifier
+        self._series_ids: dict[Series, int] = {}
         self._synced: bool | None = None  # whether commits are synced now
         self._contended_until = -math.inf
         self._thread = BatchingThread("sidelane-writer", loop, self._write)
@@ -217,6 +220,7 @@ class WriteExecutor:
             _fail(group, error)
         except apsw.Error as error:
             roll_back(self._connection)
+            self._series_ids.clear()
             if len(group) > 1 and not isinstance(error, apsw.BusyError):
                 for request in group:  # a nearly full disk may have space for one but not for all
                     self._write([request])
@@ -229,17 +233,19 @@ class WriteExecutor:
             connection.execute("PRAGMA synchronous = FULL" if synced else "PRAGMA synchronous = NORMAL")
             self._synced = synced
         retry_while_busy(self._begin, self._database.busy_timeout)
-        tx = Transaction(connection, self._clock())
+        tx = Transaction(connection, self._clock(), self._series_ids)
         for request in group:
             request.error = None
             connection.execute("SAVEPOINT call")
             try:
                 request.run(tx)
                 run_post_actions(tx)
+                history.write(tx)
             except apsw.Error:  # SQLite may have rolled back the whole transaction
                 raise
             except Exception as error:  # noqa: BLE001 - the caller gets it
                 connection.execute("ROLLBACK TO call")
+                tx.discard_counts()
                 request.error = error
             connection.execute("RELEASE call")
         bump(tx, tx.changes.counted_topics())

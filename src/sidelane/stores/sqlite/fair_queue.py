@@ -49,20 +49,20 @@ class ClaimFilter(Protocol):
 
 def push(tx: Transaction, user_queue: UserQueue, seq: int) -> None:
     """Add a job that is ready now to its user queue."""
-    tx.execute(SQL.push, *user_queue, seq)
+    tx.execute(SQL.push, *user_queue, seq, tx.now)
 
 
 def remove(tx: Transaction, user_queue: UserQueue, seq: int) -> None:
     """Remove a job that is not ready any more and was not taken by a claim. The user's share does not change."""
     if tx.first(SQL.is_head, *user_queue, seq):
-        tx.execute(SQL.update_head, *user_queue, None)
+        tx.execute(SQL.update_head, *user_queue, None, tx.now)
         _drop_idle(tx, *user_queue[:3])
 
 
 def remove_unready(tx: Transaction, user_queues: Iterable[UserQueue]) -> None:
     """Remove all jobs that are not ready any more from these user queues. The users' shares do not change."""
     affected = list(user_queues)
-    tx.execute_many(SQL.update_head, [(*each, None) for each in affected])
+    tx.execute_many(SQL.update_head, [(*each, None, tx.now) for each in affected])
     for queue, isolated, priority in {each[:3] for each in affected}:
         _drop_idle(tx, queue, isolated, priority)
 
@@ -121,7 +121,8 @@ class FairSelection:
     def flush(self) -> None:
         """Write the user queues. Call this after the selected jobs are no longer ready in the table."""
         if self._start_tags:
-            self._tx.execute_many(SQL.update_head, [(*self._key, *each) for each in self._start_tags.items()])
+            heads = [(*self._key, *each, self._tx.now) for each in self._start_tags.items()]
+            self._tx.execute_many(SQL.update_head, heads)
             self._tx.execute(SQL.set_clock, *self._key, self._clock)
             _drop_idle(self._tx, *self._key)
 

@@ -3,22 +3,25 @@
 
 -- :push
 -- A job is ready. A user queue without ready jobs restarts no earlier than the virtual clock and its user's last finish tag.
--- Parameters: queue, isolated, priority, user, seq.
-INSERT INTO user_queues (queue, isolated, priority, user, start_tag, head)
-VALUES (?1, ?2, ?3, ?4, coalesce((SELECT clock FROM virtual_clocks WHERE queue = ?1 AND isolated = ?2 AND priority = ?3), 0), ?5)
+-- Parameters: queue, isolated, priority, user, seq, now.
+INSERT INTO user_queues (queue, isolated, priority, user, start_tag, head, since)
+VALUES (?1, ?2, ?3, ?4, coalesce((SELECT clock FROM virtual_clocks WHERE queue = ?1 AND isolated = ?2 AND priority = ?3), 0), ?5, ?6)
     ON CONFLICT DO UPDATE
    SET start_tag = CASE WHEN head IS NULL THEN max(start_tag, excluded.start_tag) ELSE start_tag END,
-       head = min(coalesce(head, excluded.head), excluded.head)
+       head = min(coalesce(head, excluded.head), excluded.head),
+       since = excluded.since
  WHERE head IS NULL OR head > excluded.head
 
 -- :update_head
 -- Jobs left the head of a user queue: its head is the oldest ready job now.
--- Parameters: queue, isolated, priority, user, start_tag (null: unchanged).
+-- Parameters: queue, isolated, priority, user, start_tag (null: unchanged), now.
 UPDATE user_queues
    SET start_tag = coalesce(?5, start_tag),
-       head = (SELECT j.seq FROM jobs j INDEXED BY jobs_ready
-                WHERE j.state = 0 AND j.queue = ?1 AND j.isolated = ?2 AND j.priority = ?3 AND j.user = ?4
-                ORDER BY j.seq LIMIT 1)
+       since = CASE WHEN head IS oldest.seq THEN since ELSE ?6 END,
+       head = oldest.seq
+  FROM (SELECT (SELECT j.seq FROM jobs j INDEXED BY jobs_ready
+                 WHERE j.state = 0 AND j.queue = ?1 AND j.isolated = ?2 AND j.priority = ?3 AND j.user = ?4
+                 ORDER BY j.seq LIMIT 1) AS seq) oldest
  WHERE queue = ?1 AND isolated = ?2 AND priority = ?3 AND user = ?4
 
 -- :is_head

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 
+from sidelane.model.history import Count
 from sidelane.model.ids import new_epoch
 from sidelane.model.job import Failure, State, is_isolated_after
 from sidelane.model.json_text import escape_surrogates
 from sidelane.model.problem import Problem
+from sidelane.model.transition import Change, dump_transition
 from sidelane.stores.problems import DEADLINE_PASSED, NOT_STARTED_IN_TIME, WORKERS_LOST
 from sidelane.stores.serialization import dump_problem
-from sidelane.stores.sqlite import batches, blocked_jobs, enqueue, fair_queue, follow_ups, limits
-from sidelane.stores.sqlite.rows import CODES, READY, RUNNING, Row, row_by_seq
+from sidelane.stores.sqlite import batches, blocked_jobs, enqueue, fair_queue, follow_ups, history, limits
+from sidelane.stores.sqlite.rows import CODES, NULL, READY, RUNNING, Row, row_by_seq
 from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
@@ -28,15 +30,20 @@ class Finish:
 
 CANCELLED = Finish(State.CANCELLED)
 
+_ENDS = {State.SUCCEEDED: Count.SUCCEEDED, State.FAILED: Count.FAILED, State.CANCELLED: Count.CANCELLED}
+
 
 def finish_job(tx: Transaction, row: Row, finish: Finish, *, finished_nonce: str | None = None) -> None:
     """Finish a job with the counts and log position of `row`. The end event gets the next number."""
     tx.execute(
         SQL.finish,
         row.seq, CODES[finish.state], tx.now, row.failures, row.worker_losses, finished_nonce or row.finished_nonce,
-        row.epoch, row.last + 1, row.progress, row.log_space,
+        row.epoch, row.last + 1, row.progress, row.log_space, row.first_event, row.last_event,
     )  # fmt: skip
-    if finish.result is not None or finish.problem is not None:
+    history.count(tx, row.series, _ENDS[finish.state])
+    if row.state == RUNNING:
+        history.count_attempt(tx, row)
+    if finish.problem is not None or finish.result not in (None, NULL):
         result = None if finish.result is None else escape_surrogates(finish.result)
         tx.execute(SQL.insert_result, row.seq, result, finish.problem and dump_problem(finish.problem))
     if row.state == READY:
@@ -66,7 +73,15 @@ def expire(tx: Transaction, seq: int) -> None:
     row = row_by_seq(tx, seq)
     in_time = row.deadline_at is None or row.deadline_at > tx.now
     problem = NOT_STARTED_IN_TIME if in_time else DEADLINE_PASSED
+    history.count(tx, row.series, Count.EXPIRED)
     finish_job(tx, row._replace(epoch=new_epoch()), Finish(State.FAILED, problem=problem))
+
+
+def ended_attempt(tx: Transaction, row: Row, change: Change, detail: str = "") -> str:
+    """Count an attempt that ends although its job does not, and return its last transitions."""
+    history.count_attempt(tx, row)
+    first = dump_transition(Change.FIRST_EVENT, row.first_event) if row.first_event is not None else ""
+    return first + dump_transition(change, tx.now, detail)
 
 
 def lose_lease(tx: Transaction, row: Row, loss: Failure, *, finished_nonce: str | None = None) -> None:
@@ -78,6 +93,7 @@ def lose_lease(tx: Transaction, row: Row, loss: Failure, *, finished_nonce: str 
         finish_job(tx, row, CANCELLED, finished_nonce=finished_nonce)
         return
     record_failure(tx, row, loss)
+    history.count(tx, row.series, Count.LOST)
     budget, isolable = tx.one(SQL.loss_budget, row.seq)
     losses = row.worker_losses + 1
     row = row._replace(worker_losses=losses, isolated=int(isolable and is_isolated_after(losses, budget)))
@@ -85,7 +101,7 @@ def lose_lease(tx: Transaction, row: Row, loss: Failure, *, finished_nonce: str 
         problem = WORKERS_LOST if budget and not row.external else loss.problem
         finish_job(tx, row, Finish(State.FAILED, problem=problem), finished_nonce=finished_nonce)
     else:
-        enqueue.return_to_queue(tx, row, finished_nonce=finished_nonce)
+        enqueue.return_to_queue(tx, row, ended_attempt(tx, row, Change.LOST, loss.error), finished_nonce=finished_nonce)
 
 
 def cancel_job(tx: Transaction, row: Row) -> bool:

@@ -41,6 +41,7 @@ def info(tx: Transaction, database: Database) -> StoreInfo:
         jobs=jobs,
         failed=failed,
         files=files,
+        disk_free=shutil.disk_usage(Path(database.path).parent).free if files else None,
         details={"write-ahead log": _size(f"{database.path}-wal")} if files else {},
     )
 

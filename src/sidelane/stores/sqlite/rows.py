@@ -14,11 +14,17 @@ _RECORD_BY_SEQ = SQL.record + " WHERE j.seq = ?"
 _ROW_BY_ID = SQL.row + " WHERE id = ?"
 _ROW_BY_SEQ = SQL.row + " WHERE seq = ?"
 
+NULL: Final = "null"
+"""The result of a task that returns nothing. A succeeded job without a row in `results` has it."""
+
+SUCCEEDED: Final = 3
+_DUE, _NONCE = 36, 42  # indexes in a row of the statement `record`
+
 BLOCKED: Final = -1
 READY: Final = 0
 DELAYED: Final = 1
 RUNNING: Final = 2
-CODES: Final = {State.SUCCEEDED: 3, State.FAILED: 4, State.CANCELLED: 5}
+CODES: Final = {State.SUCCEEDED: SUCCEEDED, State.FAILED: 4, State.CANCELLED: 5}
 STATES: Final = {
     BLOCKED: State.QUEUED, READY: State.QUEUED, DELAYED: State.QUEUED, RUNNING: State.RUNNING,
     **{code: state for state, code in CODES.items()},
@@ -56,6 +62,10 @@ class Row(NamedTuple):
     progress: int | None
     log_space: int | None
     ended: float | None
+    started: float | None
+    series: int
+    first_event: float | None
+    last_event: float | None
 
     @property
     def user_queue(self) -> UserQueue:
@@ -95,8 +105,23 @@ def job_record(tx: Transaction, job_id: str) -> JobRecord:
     return _with_history(tx, tx.one(_RECORD_BY_ID, job_id))
 
 
-def record_by_seq(tx: Transaction, seq: int) -> JobRecord:
-    return _with_history(tx, tx.one(_RECORD_BY_SEQ, seq))
+class StartedJob(NamedTuple):
+    """A job that has just been started. `able_since` is when it was able to start, unless it waited for a limit (`blocked_at`)."""
+
+    record: JobRecord
+    lease: Lease
+    deadline_at: float | None
+    able_since: float
+    blocked_at: float | None
+    series: int
+
+
+def started_job(tx: Transaction, seq: int) -> StartedJob:
+    found = tx.one(_RECORD_BY_SEQ, seq)
+    record = _with_history(tx, found)
+    deadline_at, blocked_at, series = found[-3:]
+    lease = Lease(record.id, record.attempt, found[_NONCE])
+    return StartedJob(record, lease, deadline_at, found[_DUE], blocked_at, series)
 
 
 def _with_history(tx: Transaction, found: tuple[Any, ...]) -> JobRecord:
@@ -118,7 +143,8 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         *spec_columns,
         sequence, state, attempt, failures, worker_losses, isolated, ends, submitted, due, started, ended,
         cancel_requested, blocked_by, worker, nonce, last, progress, result, problem, ordinal,
-    ) = found  # fmt: skip
+        first_event, last_event, transitions,
+    ) = found[:-3]  # fmt: skip
     spec = _spec(spec_columns)
     external = state == RUNNING and worker is None
     return JobRecord(
@@ -141,9 +167,12 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         last=last,
         ordinal=ordinal,
         progress=progress,
-        result=result,
+        result=NULL if state == SUCCEEDED and result is None else result,
         problem=load_problem(problem) if problem else None,
         history=history,
+        first_event=first_event,
+        last_event=last_event,
+        transitions=transitions,
     )
 
 

@@ -1,4 +1,4 @@
--- Schema 7. Applied once, in one transaction, to an empty file.
+-- Schema 8. Applied once, in one transaction, to an empty file.
 --
 -- Columns that change with every step are in the small rows of `jobs`. Columns that never change (`specs`) or may be large (`results`,
 -- `events`, `failures`) have separate tables, so that a step rewrites little. Times are seconds since 1970, durations seconds.
@@ -47,7 +47,12 @@ CREATE TABLE jobs (
     epoch            INTEGER NOT NULL DEFAULT 0,   -- of the newest part of its log
     last             INTEGER NOT NULL DEFAULT 0,   -- number of the newest event; the end event of a finished job has no row
     progress         INTEGER,                 -- number of the newest progress event
-    log_space        INTEGER                  -- bytes that its log may still grow by; null: the log is truncated
+    log_space        INTEGER,                 -- bytes that its log may still grow by; null: the log is truncated
+    series           INTEGER NOT NULL,        -- that its next end is counted in: of its newest attempt, else of its submission
+    first_event      REAL,                    -- times of the first and last events of its newest attempt
+    last_event       REAL,
+    blocked_at       REAL,                    -- state -1: since when it waits for the limit
+    transitions      TEXT NOT NULL DEFAULT '' -- as `model.transition` reads them
 ) STRICT;
 
 -- A claim filters by columns of the index, so that it does not look up the jobs it skips.
@@ -133,6 +138,7 @@ CREATE TABLE user_queues (
     user      TEXT NOT NULL,
     start_tag INTEGER NOT NULL,
     head      INTEGER,
+    since     REAL NOT NULL,                  -- when this head became the head
     PRIMARY KEY (queue, isolated, priority, user)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX user_queues_order ON user_queues (queue, isolated, priority, start_tag, head) WHERE head IS NOT NULL;
@@ -149,6 +155,7 @@ CREATE TABLE virtual_clocks (
 CREATE TABLE queues (
     name       TEXT PRIMARY KEY,
     paused     INTEGER NOT NULL DEFAULT 0,
+    resumed    REAL NOT NULL DEFAULT 0,       -- when it was resumed last
     starts     REAL NOT NULL DEFAULT 0,       -- recent starts of its jobs, an exponentially decaying count
     counted_at REAL NOT NULL DEFAULT 0        -- when `starts` was updated
 ) STRICT, WITHOUT ROWID;
@@ -248,6 +255,43 @@ CREATE TABLE shared_requests (
     first INTEGER NOT NULL                    -- number of the first entry that it appended; 0 for a change of a value
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX shared_requests_at ON shared_requests (at);
+
+-- Series of history. Ids are never used twice, because rows of jobs have them.
+CREATE TABLE history_series (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue   TEXT NOT NULL,
+    task    TEXT NOT NULL,
+    release TEXT NOT NULL,
+    seen    REAL NOT NULL,                    -- when it was counted last, to the minute
+    UNIQUE (queue, task, release)
+) STRICT;
+CREATE INDEX history_series_seen ON history_series (seen);
+
+-- Cells of the present minute, and of past ones until a sweep rolls them up. `counts` is a JSON list of fields and amounts in turn.
+CREATE TABLE history_open (
+    at     INTEGER NOT NULL,
+    series INTEGER NOT NULL,
+    counts TEXT NOT NULL,
+    PRIMARY KEY (at, series)
+) STRICT, WITHOUT ROWID;
+
+-- Cells of past minutes, ten minutes and hours. The step 0 has the totals.
+CREATE TABLE history_cells (
+    step   INTEGER NOT NULL,
+    at     INTEGER NOT NULL,
+    series INTEGER NOT NULL,
+    counts TEXT NOT NULL,
+    PRIMARY KEY (step, at, series)
+) STRICT, WITHOUT ROWID;
+
+-- Amounts of users by hour; of past hours those of the top users only.
+CREATE TABLE history_users (
+    at     INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    user   TEXT NOT NULL,
+    total  INTEGER NOT NULL,
+    PRIMARY KEY (at, amount, user)
+) STRICT, WITHOUT ROWID;
 
 -- Change counters of queues and workers, for other processes: incremented once per transaction. Jobs, batches and values have versions
 -- in their rows.

@@ -8,6 +8,7 @@ from typing import Any
 
 import apsw
 
+from sidelane.model.history import Series
 from sidelane.stores.contract import batch_topic, job_topic, queue_topic, value_topic, worker_topic
 
 _NAME = re.compile(r"^-- :(\w+)\n", re.MULTILINE)
@@ -60,12 +61,21 @@ class Transaction:
     All rows are fetched immediately, so that no cursor stays open over a write.
     """
 
-    __slots__ = ("changes", "connection", "now")
+    __slots__ = ("changes", "connection", "counts", "now", "series_ids", "user_amounts")
 
-    def __init__(self, connection: apsw.Connection, now: float) -> None:
+    def __init__(self, connection: apsw.Connection, now: float, series_ids: dict[Series, int] | None = None) -> None:
         self.connection = connection
         self.now = now  # seconds since 1970
         self.changes = ChangeSet()
+        self.counts: dict[int, dict[int, int]] = {}  # what the present call counted, by series
+        self.user_amounts: dict[tuple[int, str], int] = {}  # likewise, by amount and user
+        self.series_ids: dict[Series, int] = {} if series_ids is None else series_ids
+
+    def discard_counts(self) -> None:
+        """Forget what the present call counted, because its changes were rolled back."""
+        self.counts.clear()
+        self.user_amounts.clear()
+        self.series_ids.clear()
 
     def execute(self, sql: str, *values: object) -> int:
         """Run a statement that writes, and return how many rows it changed."""

@@ -31,6 +31,7 @@ from sidelane.stores.sqlite.sql import Transaction
 from sidelane.stores.sqlite.verbs.claim import claim
 from sidelane.stores.sqlite.verbs.finish import finish
 from sidelane.stores.sqlite.verbs.heartbeat import heartbeat, touch_listeners, workers
+from sidelane.stores.sqlite.verbs.history import history, top_users, totals
 from sidelane.stores.sqlite.verbs.manage import cancel, get_or_set, pause, remove, requeue
 from sidelane.stores.sqlite.verbs.query import get, limits, list_jobs, queue_position, stats
 from sidelane.stores.sqlite.verbs.schedules import (
@@ -198,13 +199,13 @@ class SqliteStore:
         return await self._read(read_journal, journal, before, limit)
 
     async def history(self, query: HistoryQuery) -> list[HistoryCell]:
-        return []
+        return await self._read(history, query, slow=True)
 
     async def totals(self) -> list[HistoryCell]:
-        return []
+        return await self._read(totals, slow=True)
 
     async def top_users(self, since: float, until: float) -> list[UserUsage]:
-        return []
+        return await self._read(top_users, since, until, slow=True)
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
         # not durable: if a power failure undoes a sweep, the next one repeats it

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 
-from sidelane.model.ids import new_epoch, new_nonce
-from sidelane.model.job import Lease
+from sidelane.model.history import Count, add, add_duration, milliseconds
+from sidelane.model.ids import new_epochs, new_nonces
 from sidelane.model.limit import LimitHit
+from sidelane.model.transition import Change, dump_transition
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
-from sidelane.stores.sqlite import blocked_jobs, fair_queue, limits
+from sidelane.stores.sqlite import blocked_jobs, fair_queue, history, limits
 from sidelane.stores.sqlite.enqueue import promote_due
 from sidelane.stores.sqlite.fair_queue import Candidate, FairSelection, UserQueue
 from sidelane.stores.sqlite.finalize import expire
 from sidelane.stores.sqlite.limits import CHECKED_AT_START, AppliedLimits, LimitCapacity
-from sidelane.stores.sqlite.rows import record_by_seq
+from sidelane.stores.sqlite.rows import StartedJob, started_job
 from sidelane.stores.sqlite.sql import Transaction, statements
 from sidelane.stores.sqlite.throughput import count_starts
 
@@ -24,12 +25,12 @@ def claim(tx: Transaction, request: ClaimRequest) -> Claims:
     """Start up to `request.limit` jobs. A repeated request gets the same jobs again."""
     claimed_before = [seq for (seq,) in tx.all(SQL.claimed_before, request.worker, request.request)]
     if claimed_before:
-        return Claims(_claimed(tx, claimed_before))
+        return Claims(tuple(_claimed(tx, started_job(tx, seq)) for seq in claimed_before))
     claim = _Claim(tx, request)
     if request.ids:
         claim.take_ids(request.ids)
         return Claims(claim.claimed())
-    open_queues = [queue for queue in request.queues if not tx.first(SQL.is_paused, queue)]
+    open_queues = [queue for queue in request.queues if claim.may_take_from(queue)]
     for queue in open_queues:
         claim.take_from(queue, request.queues[queue])
     return Claims(claim.claimed(), claim.next_due(open_queues), claim.has_isolated_jobs(open_queues))
@@ -44,9 +45,15 @@ class _Claim:
         self._seqs: list[int] = []  # started jobs
         self._capacity = LimitCapacity(tx)
         self._limits: dict[int, AppliedLimits] = {}  # by seq, of accepted jobs
+        self._tasks: dict[int, str] = {}  # by seq, of taken jobs
         self._expired: list[int] = []
         self._exceeding: list[tuple[int, LimitHit]] = []
         self._skipped = 0
+        self._resumed: dict[str, float] = {}  # by queue
+        self._lines = (
+            dump_transition(Change.UNBLOCKED, tx.now),
+            dump_transition(Change.STARTED, tx.now, request.worker, request.release),
+        )
 
     def accepts(self, candidate: Candidate) -> bool:
         """Return whether the worker may run this job now."""
@@ -60,12 +67,18 @@ class _Claim:
         return not candidate.limit_flags & CHECKED_AT_START or self._is_within_limits(candidate.seq)
 
     def take(self, candidate: Candidate) -> None:
+        self._tasks[candidate.seq] = candidate.task
         if candidate.limit_flags & CHECKED_AT_START:
             self._capacity.take(self._limits[candidate.seq].at_start)
 
     @property
     def exhausted(self) -> bool:
         return self._skipped >= _MAX_SKIPPED
+
+    def may_take_from(self, queue: str) -> bool:
+        """Return whether a queue is not paused."""
+        paused, self._resumed[queue] = self._tx.first(SQL.queue, queue) or (0, 0.0)
+        return not paused
 
     def take_from(self, queue: str, maximum: int) -> None:
         """Start up to `maximum` jobs of a queue."""
@@ -79,7 +92,7 @@ class _Claim:
         for priority in fair_queue.priorities(self._tx, queue, isolated) if free > 0 else ():
             selection = FairSelection(self._tx, queue, isolated, priority)
             selected = selection.select(free, self)
-            self._start(selected)
+            self._start(queue, selected)
             selection.flush()
             self._process_skipped()
             free -= len(selected)
@@ -94,9 +107,9 @@ class _Claim:
             if len(self._seqs) >= self._request.limit or found is None:
                 continue
             user_queue, candidate = UserQueue(*found[:4]), Candidate(*found[4:])
-            if self.accepts(candidate) and not self._tx.first(SQL.is_paused, user_queue.queue):
+            if self.accepts(candidate) and self.may_take_from(user_queue.queue):
                 self.take(candidate)
-                self._start([candidate.seq])
+                self._start(user_queue.queue, [candidate.seq])
                 fair_queue.remove(self._tx, user_queue, candidate.seq)
                 count_starts(self._tx, user_queue.queue, 1)
         self._process_skipped()
@@ -117,25 +130,42 @@ class _Claim:
         )
 
     def claimed(self) -> tuple[Claimed, ...]:
-        """Return the started jobs with their leases."""
-        claimed = _claimed(self._tx, self._seqs)
-        self._tx.changes.jobs.update(each.record.id for each in claimed)
-        return claimed
+        """Count the started jobs, and return them with their leases."""
+        jobs = [started_job(self._tx, seq) for seq in self._seqs]
+        for job in jobs:
+            self._count(job)
+        self._tx.changes.jobs.update([job.record.id for job in jobs])
+        return tuple(_claimed(self._tx, job) for job in jobs)
 
-    def _start(self, selected: Sequence[int]) -> None:
-        """Start the next attempt of each selected job, under a new lease."""
+    def _count(self, job: StartedJob) -> None:
+        """Count the start of a job, and how long it waited."""
+        now, counts, able = self._tx.now, history.counts_of(self._tx, job.series), job.able_since
+        add(counts, Count.STARTED, 1)
+        if job.blocked_at is not None:
+            add(counts, Count.LIMIT_WAIT_MS, milliseconds(now - job.blocked_at))
+            able = now
+        elif (resumed := self._resumed.get(job.record.spec.queue, 0.0)) > able:
+            add(counts, Count.PAUSE_WAIT_MS, milliseconds(resumed - able))
+            able = resumed
+        add_duration(counts, Count.WAIT, now - able)
+
+    def _start(self, queue: str, selected: Sequence[int]) -> None:
+        """Start the next attempt of each selected job of a queue, under a new lease."""
         if not selected:
             return
         request = self._request
         expires = self._tx.now + request.lease
+        tasks = {self._tasks[seq] for seq in selected}
+        series = {task: history.series_id(self._tx, queue, task, request.release) for task in tasks}
+        leases = zip(selected, new_nonces(len(selected)), new_epochs(len(selected)), strict=True)
         self._tx.execute_many(
             SQL.start,
             [
                 (
-                    seq, self._tx.now, expires, request.lease, request.worker, request.request, position, new_nonce(),
-                    new_epoch(),
+                    seq, self._tx.now, expires, request.lease, request.worker, request.request, position, nonce, epoch,
+                    series[self._tasks[seq]], *self._lines,
                 )
-                for position, seq in enumerate(selected, len(self._seqs))
+                for position, (seq, nonce, epoch) in enumerate(leases, len(self._seqs))
             ],
         )  # fmt: skip
         limits.acquire_running(self._tx, [(seq, self._limits[seq]) for seq in selected if seq in self._limits])
@@ -177,11 +207,5 @@ class _Claim:
         return unblocks if due is None else due if unblocks is None else min(due, unblocks)
 
 
-def _claimed(tx: Transaction, seqs: Sequence[int]) -> tuple[Claimed, ...]:
-    claimed = []
-    for seq in seqs:
-        record = record_by_seq(tx, seq)
-        attempt, nonce, deadline = tx.one(SQL.lease, seq)
-        lease = Lease(record.id, attempt, nonce)
-        claimed.append(Claimed(record, lease, None if deadline is None else deadline - tx.now))
-    return tuple(claimed)
+def _claimed(tx: Transaction, job: StartedJob) -> Claimed:
+    return Claimed(job.record, job.lease, None if job.deadline_at is None else job.deadline_at - tx.now)

@@ -2,11 +2,24 @@
 
 from collections.abc import Sequence
 
+from sidelane.model.history import NO_USAGE, Count, add
 from sidelane.model.job import State
-from sidelane.model.outcome import AttemptResult, Cancelled, Dispatched, Failed, Lost, Released, Retried, Succeeded
+from sidelane.model.outcome import (
+    AttemptResult,
+    Cancelled,
+    Dispatched,
+    Failed,
+    Lost,
+    Outcome,
+    Released,
+    Retried,
+    Succeeded,
+)
+from sidelane.model.transition import Change, dump_transition
+from sidelane.stores.sqlite import history
 from sidelane.stores.sqlite.enqueue import insert_if_absent, return_to_queue
 from sidelane.stores.sqlite.event_log import append_events
-from sidelane.stores.sqlite.finalize import CANCELLED, Finish, finish_job, lose_lease, record_failure
+from sidelane.stores.sqlite.finalize import CANCELLED, Finish, ended_attempt, finish_job, lose_lease, record_failure
 from sidelane.stores.sqlite.rows import Row, row_by_id
 from sidelane.stores.sqlite.sql import Transaction, statements
 from sidelane.stores.validation import valid_outcome
@@ -29,6 +42,7 @@ def _finish(tx: Transaction, result: AttemptResult) -> bool:
     if isinstance(outcome, Dispatched) and row.external:
         return True
     row = append_events(tx, row, result.ordinal, result.entries)
+    _count_report(tx, row, result)
     if isinstance(outcome, Dispatched) and not row.cancel_requested:
         _dispatch(tx, row, outcome)
         return True
@@ -44,9 +58,9 @@ def _finish(tx: Transaction, result: AttemptResult) -> bool:
             finish_job(tx, row, CANCELLED, finished_nonce=nonce)
         case Retried(failure, delay):
             record_failure(tx, row, failure)
-            _return_or_cancel(tx, row._replace(failures=row.failures + 1), delay, nonce)
+            _return_or_cancel(tx, row._replace(failures=row.failures + 1), Change.RETRIED, delay, nonce)
         case Released(delay):
-            _return_or_cancel(tx, row, delay, nonce)
+            _return_or_cancel(tx, row, Change.RELEASED, delay, nonce)
         case Lost(failure):
             lose_lease(tx, row, failure, finished_nonce=nonce)
     return True
@@ -58,14 +72,34 @@ def _dispatch(tx: Transaction, row: Row, outcome: Dispatched) -> None:
     tx.execute(
         SQL.dispatch,
         row.seq, tx.now + timeout, timeout, row.ordinal, row.epoch, row.last, row.progress, row.log_space,
+        row.first_event, row.last_event, dump_transition(Change.DISPATCHED, tx.now),
     )  # fmt: skip
+    history.count(tx, row.series, Count.DISPATCHED)
     tx.changes.jobs.add(row.id)
     insert_if_absent(tx, [outcome.sending])
 
 
-def _return_or_cancel(tx: Transaction, row: Row, delay: float, nonce: str) -> None:
+def _count_report(tx: Transaction, row: Row, result: AttemptResult) -> None:
+    """Count what the worker reports about an attempt."""
+    usage = result.usage
+    if usage is not NO_USAGE:
+        counts = history.counts_of(tx, row.series)
+        add(counts, Count.INPUT_TOKENS, usage.input_tokens)
+        add(counts, Count.OUTPUT_TOKENS, usage.output_tokens)
+        add(counts, Count.COST_MICROS, round(usage.cost * 1_000_000))
+    if result.throttled and _is_throttled(row, result.outcome):
+        history.count(tx, row.series, Count.THROTTLED)
+
+
+def _is_throttled(row: Row, outcome: Outcome) -> bool:
+    """Return whether an attempt failed, or is followed by another."""
+    return isinstance(outcome, Failed) or (isinstance(outcome, (Retried, Released)) and not row.cancel_requested)
+
+
+def _return_or_cancel(tx: Transaction, row: Row, change: Change, delay: float, nonce: str) -> None:
     """Queue a job for another attempt, unless it was asked to stop (rule 8)."""
     if row.cancel_requested:
         finish_job(tx, row, CANCELLED, finished_nonce=nonce)
     else:
-        return_to_queue(tx, row, delay=delay, finished_nonce=nonce)
+        history.count(tx, row.series, Count.RETRIED if change is Change.RETRIED else Count.RELEASED)
+        return_to_queue(tx, row, ended_attempt(tx, row, change), delay=delay, finished_nonce=nonce)

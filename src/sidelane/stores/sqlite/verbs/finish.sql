@@ -3,8 +3,10 @@
 
 -- :dispatch
 -- The job continues under its lease without a worker.
--- Parameters: seq, lease_expires, lease_duration, ordinal, epoch, last, progress, log_space.
+-- Parameters: seq, lease_expires, lease_duration, ordinal, epoch, last, progress, log_space, first_event,
+-- last_event, transitions to add.
 UPDATE jobs
    SET worker = NULL, claim_request = NULL, claim_position = NULL, lease_expires = ?2, lease_duration = ?3, ordinal = ?4, epoch = ?5,
-       last = ?6, progress = ?7, log_space = ?8
+       last = ?6, progress = ?7, log_space = ?8, first_event = ?9, last_event = ?10,
+       transitions = substr(transitions || ?11, -8192)
  WHERE seq = ?1

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from sidelane.model.history import Count
 from sidelane.model.job import JobRecord, Rejection
 from sidelane.model.json_text import escape_surrogates
+from sidelane.model.transition import Change, dump_transition
 from sidelane.stores.problems import limits_full, unique_taken
-from sidelane.stores.sqlite import batches
+from sidelane.stores.sqlite import batches, history
 from sidelane.stores.sqlite.enqueue import expiry, return_to_queue
 from sidelane.stores.sqlite.event_log import persist_end_event
 from sidelane.stores.sqlite.finalize import cancel_job
@@ -58,7 +60,14 @@ def _reset(tx: Transaction, row: Row) -> None:
     if row.batch is not None:
         batches.reopen(tx, row.batch, STATES[row.state])
     fresh = row._replace(failures=0, worker_losses=0, isolated=0, finished_nonce=None, expires_at=expires_at)
-    return_to_queue(tx, fresh)
+    history.count(tx, row.series, Count.REQUEUED)
+    return_to_queue(tx, fresh, _end(row) + dump_transition(Change.REQUEUED, tx.now))
+
+
+def _end(row: Row) -> str:
+    """Return the transitions of a finished job that are not stored yet."""
+    first = dump_transition(Change.FIRST_EVENT, row.first_event) if row.first_event is not None else ""
+    return first + dump_transition(Change.ENDED, row.ended or 0.0, STATES[row.state])
 
 
 def remove(tx: Transaction, ids: Sequence[str]) -> list[bool]:
@@ -77,7 +86,7 @@ def remove(tx: Transaction, ids: Sequence[str]) -> list[bool]:
 
 def pause(tx: Transaction, queue: str, paused: bool) -> None:
     """Pause or resume the start of jobs of a queue."""
-    tx.execute(SQL.pause, queue, int(paused))
+    tx.execute(SQL.pause, queue, int(paused), tx.now)
     tx.changes.queues.add(queue)
 
 

@@ -28,8 +28,9 @@ SELECT j.seq, j.id, j.last, j.follow_up_flags FROM jobs j
  WHERE j.id = ? AND j.state > 2 AND NOT EXISTS (SELECT 1 FROM jobs c WHERE c.parent = j.id AND c.state < 3)
 
 -- :pause
--- Parameters: name, paused.
-INSERT INTO queues (name, paused) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET paused = ?2
+-- Parameters: name, paused, now.
+INSERT INTO queues (name, paused) VALUES (?1, ?2)
+    ON CONFLICT DO UPDATE SET resumed = CASE WHEN paused AND NOT ?2 THEN ?3 ELSE resumed END, paused = ?2
 
 -- :insert_value
 -- Parameters: name, value.

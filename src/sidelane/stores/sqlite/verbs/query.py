@@ -1,9 +1,10 @@
 """get, list_jobs, queue_position, stats, limits: the reads of clients and operators, apart from event logs."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from sidelane.model import gcra
-from sidelane.model.job import JobRecord, Query, Tombstone
+from sidelane.model.job import JobRecord, Query, State, Tombstone
 from sidelane.model.limit import Limit
 from sidelane.model.worker import LimitStats, QueuePosition, QueueStats
 from sidelane.stores.sqlite import rows
@@ -17,6 +18,7 @@ _LABEL = (
     "EXISTS (SELECT 1 FROM json_each(s.labels) l WHERE l.key = ? AND l.value = ?)"  # a JSON path would need quoting
 )
 _MAX_POSITION = 1000
+_MAX_HEADS = 200  # users whose first jobs are read to find how long they have waited
 _MIN_RATE = 1 / 3600  # jobs per second; for a slower queue the wait is not estimated
 
 
@@ -34,7 +36,10 @@ def list_jobs(tx: Transaction, query: Query) -> list[JobRecord]:
     """Return the newest jobs that meet every condition, without their history."""
     conditions, values = _conditions(query)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    sql = f"{rows.SQL.record}{where} ORDER BY j.seq DESC LIMIT ?"
+    record = rows.SQL.record
+    if query.states == frozenset({State.RUNNING}):
+        record = record.replace("FROM jobs j", "FROM jobs j INDEXED BY jobs_running")
+    sql = f"{record}{where} ORDER BY j.seq DESC LIMIT ?"
     return [rows.record(found) for found in tx.all(sql, *values, query.limit)]
 
 
@@ -75,19 +80,28 @@ def queue_position(tx: Transaction, job_id: str) -> QueuePosition | None:
 
 def stats(tx: Transaction) -> list[QueueStats]:
     """Count the unfinished jobs of every queue that ever had a job."""
-    return [
-        QueueStats(
-            name=name,
-            paused=bool(paused),
-            ready=ready,
-            delayed=delayed,
-            waiting_for_limit=blocked,
-            running=running,
-            oldest=None if since is None else max(0.0, tx.now - since),
-            rate=rate_of(starts, counted_at, tx.now),
+    found = []
+    for name, paused, ready, delayed, blocked, running, since, starts, counted_at, isolated, resumed in tx.all(
+        SQL.stats
+    ):
+        first_jobs = tx.all(SQL.first_in_line, name, _MAX_HEADS) if ready else []
+        waits = [tx.now - max(resumed, head_since if user else due) for user, head_since, due, _, _ in first_jobs]
+        found.append(
+            QueueStats(
+                name=name,
+                paused=bool(paused),
+                ready=ready,
+                delayed=delayed,
+                waiting_for_limit=blocked,
+                running=running,
+                oldest=None if since is None else max(0.0, tx.now - since),
+                rate=rate_of(starts, counted_at, tx.now),
+                head_wait=None if paused or not waits else max(0.0, *waits),
+                isolated=isolated,
+                waiting_tasks={task: version for *_, task, version in sorted(first_jobs, key=itemgetter(-1))},
+            )
         )
-        for name, paused, ready, delayed, blocked, running, since, starts, counted_at in tx.all(SQL.stats)
-    ]
+    return found
 
 
 def limits(tx: Transaction) -> list[LimitStats]:

@@ -26,18 +26,27 @@ SELECT count(*) FROM (
 
 -- :stats
 -- The oldest ready job of a queue is the head of a user queue.
--- Rows: name, paused, ready, delayed, blocked, running, since when the oldest is ready, starts, counted_at.
+-- Rows: name, paused, ready, delayed, blocked, running, since when the oldest is ready, starts, counted_at, how many
+-- isolated ones are ready, when the queue was resumed last.
 SELECT q.name, q.paused,
        (SELECT count(*) FROM jobs INDEXED BY jobs_ready WHERE state = 0 AND queue = q.name),
        (SELECT count(*) FROM jobs INDEXED BY jobs_due WHERE state = 1 AND queue = q.name),
        (SELECT count(*) FROM jobs INDEXED BY jobs_blocked_in_queue WHERE state = -1 AND queue = q.name),
        coalesce(r.running, 0),
        (SELECT min(j.due) FROM user_queues u JOIN jobs j ON j.seq = u.head WHERE u.queue = q.name AND u.head IS NOT NULL),
-       q.starts, q.counted_at
+       q.starts, q.counted_at,
+       (SELECT count(*) FROM jobs INDEXED BY jobs_isolated WHERE state = 0 AND isolated = 1 AND queue = q.name), q.resumed
   FROM queues q
   LEFT JOIN (SELECT queue, count(*) AS running FROM jobs INDEXED BY jobs_running WHERE state = 2 GROUP BY queue) r
     ON r.queue = q.name
  ORDER BY q.name
+
+-- :first_in_line
+-- The users who are next. Parameters: queue, limit. Rows: user, since when the first job is the first, and is ready, its task and version.
+SELECT u.user, u.since, j.due, j.task, j.version
+  FROM user_queues u INDEXED BY user_queues_order CROSS JOIN jobs j ON j.seq = u.head
+ WHERE u.queue = ? AND u.isolated = 0 AND u.head IS NOT NULL
+ ORDER BY u.priority DESC, u.start_tag, u.head LIMIT ?
 
 -- :used_slots
 -- Rows: limit_id, how many slots are taken.

@@ -1,12 +1,15 @@
 """submit: make jobs durable, or return existing ones. New jobs pass the checks of their batch, queue and limits (rule 14)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 
+from sidelane.model.history import Count
 from sidelane.model.job import JobSpec, Rejection, Submission
 from sidelane.stores.problems import batch_sealed, batch_unknown, limit_hit, queue_full, removed_before
-from sidelane.stores.sqlite import enqueue
+from sidelane.stores.sqlite import enqueue, history
 from sidelane.stores.sqlite.finalize import cancel_job, run_post_actions
+from sidelane.stores.sqlite.history import Amount
 from sidelane.stores.sqlite.limits import AppliedLimits, LimitCapacity, applied_limits
 from sidelane.stores.sqlite.rows import job_record, row_by_seq
 from sidelane.stores.sqlite.sql import Transaction, statements
@@ -15,6 +18,10 @@ from sidelane.stores.validation import spec_problem
 
 SQL = statements(__file__)
 
+_REFUSALS: Mapping[int, Count] = {
+    HTTPStatus.SERVICE_UNAVAILABLE: Count.REFUSED_QUEUE_FULL,
+    HTTPStatus.TOO_MANY_REQUESTS: Count.REFUSED_LIMIT,
+}
 _MAX_REPLACED = 200  # older jobs that one call cancels beyond one for each new job
 
 
@@ -49,14 +56,14 @@ class _Submit:
         if spec.id in self.new or self._tx.first(SQL.exists, spec.id):
             return spec.id
         if spec.id_retention > 0 and self._tx.first(SQL.was_removed, spec.id):
-            return Rejection(removed_before(spec.id))
+            return self._rejected(spec, Rejection(removed_before(spec.id)))
         holder = self._unique_holder(spec)
         if holder is not None:
             return holder
         applied = applied_limits(spec.limits)
         rejection = self._admission.check(spec, applied)
         if rejection is not None:
-            return rejection
+            return self._rejected(spec, rejection)
         if applied.replacing:
             self.flush()
             self._admission.cancel_replaced(applied)
@@ -73,6 +80,13 @@ class _Submit:
         self._admission.flush()
         self._unwritten.clear()
         self._unique.clear()
+
+    def _rejected(self, spec: JobSpec, rejection: Rejection) -> Rejection:
+        """Count a rejection, and return it."""
+        series = history.series_id(self._tx, spec.queue, spec.task)
+        history.count(self._tx, series, _REFUSALS.get(rejection.problem.status, Count.REFUSED_OTHER))
+        history.count_user(self._tx, spec.user or "", Amount.REFUSED)
+        return rejection
 
     def _unique_holder(self, spec: JobSpec) -> str | None:
         """Return the id of the unfinished job that has the unique key of this spec."""

@@ -7,7 +7,7 @@ from sidelane.model.job import Failure
 from sidelane.model.worker import SweepResult
 from sidelane.stores.problems import NOT_ANSWERED, WORKER_LOST
 from sidelane.stores.serialization import load_worker
-from sidelane.stores.sqlite import blocked_jobs
+from sidelane.stores.sqlite import blocked_jobs, history
 from sidelane.stores.sqlite.enqueue import promote_due
 from sidelane.stores.sqlite.finalize import cancel_children, cancel_job, expire, lose_lease
 from sidelane.stores.sqlite.limits import clamp_rates
@@ -15,6 +15,7 @@ from sidelane.stores.sqlite.retention import prune
 from sidelane.stores.sqlite.rows import row_by_seq
 from sidelane.stores.sqlite.sql import Transaction, statements
 from sidelane.stores.sqlite.verbs.heartbeat import delete_worker
+from sidelane.stores.sqlite.verbs.query import stats
 
 SQL = statements(__file__)
 
@@ -37,6 +38,7 @@ def sweep(tx: Transaction, lease: float, limit: int) -> SweepResult:
     sweep.cancel_children()
     sweep.unblock()
     pruned = prune(tx, limit)
+    sweep.keep_history()
     next_loss = min((at for (at,) in tx.all(SQL.next_expiry) if at is not None), default=None)
     (next_firing,) = tx.one(SQL.next_schedule)
     return SweepResult(
@@ -142,6 +144,15 @@ class _Sweep:
         if blocked_jobs.unblock_due(self._tx, self._limit):
             self.more = True
         blocked_jobs.unblock_beyond_reserved(self._tx, self._limit)
+
+    def keep_history(self) -> None:
+        """Roll up the history of past minutes, and sample the depth of queues."""
+        self._tx.series_ids.clear()
+        history.trim_users(self._tx)
+        if history.is_sample_due(self._tx):
+            history.sample(self._tx, stats(self._tx))
+        if history.roll_up(self._tx):
+            self.more = True
 
     def _lose_leases(self, found: Sequence[tuple[int]], cause: str = "") -> int:
         """End leases as lost, and return their number. The cause of the loss makes no difference (rule 7)."""

@@ -1,0 +1,233 @@
+"""Figures of history: `python -m benchmarks.history [size] [overhead --base REVISION] [--redis]`.
+
+size      a million jobs over 72 simulated hours: bytes of history, and milliseconds to read a chart
+overhead  jobs per second of no-op jobs, in pairs: this revision against `--base`, another revision of this repository
+"""
+
+import argparse
+import asyncio
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import apsw
+import redis
+
+from benchmarks.server import running_server
+from sidelane.model.event import NewEvent
+from sidelane.model.history import HOUR, MINUTE, TEN_MINUTES, HistoryQuery
+from sidelane.model.ids import new_nonce
+from sidelane.model.job import Failure, JobSpec
+from sidelane.model.outcome import AttemptResult, Failed, Outcome, Retried, Succeeded
+from sidelane.model.problem import Problem
+from sidelane.model.worker import Claimed, ClaimRequest
+from sidelane.stores.clock import ManualClock
+from sidelane.stores.contract import Store
+from sidelane.stores.redis.store import RedisStore
+from sidelane.stores.sqlite.store import SqliteStore
+
+JOBS, HOURS = 1_000_000, 72
+BATCH = 100
+QUEUES, TASKS, RELEASES, USERS = 4, 3, 3, 200
+SEED = 72
+READS = 20
+MAX_BYTES, MAX_READ = 20 * 2**20, 0.020
+
+ROUNDS, DRAINED = 7, 10_000
+FAILURE = Failure(problem=Problem(title="It failed"), error="ValueError: it failed")
+
+
+@asynccontextmanager
+async def new_store(clock: ManualClock, *, on_redis: bool) -> AsyncIterator[tuple[Store, str]]:
+    """Open a new store with a manual clock, and return it with its path or URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        if not on_redis:
+            path = str(Path(folder) / "jobs.db")
+            store: Store = await SqliteStore.open(path, clock)
+            yield store, path
+            await store.close()
+            return
+        with running_server(Path(folder)) as server:
+            store = await RedisStore.open(server.url, clock)
+            yield store, server.url
+            await store.close()
+
+
+def outcome_of(rng: random.Random) -> Outcome:
+    chance = rng.random()
+    return Retried(FAILURE) if chance < 0.02 else Failed(FAILURE) if chance < 0.03 else Succeeded("null")
+
+
+async def run_jobs(store: Store, clock: ManualClock, jobs: int, hours: float) -> None:
+    """Submit, start and finish jobs at an even rate. Jobs are removed soon after their ends, history is not."""
+    rng = random.Random(SEED)
+    queues = [f"queue-{number}" for number in range(QUEUES)]
+    pace = hours * HOUR * BATCH / jobs
+    began = clock()
+    for batch in range(jobs // BATCH):
+        release = f"release-{int((clock() - began) / (hours * HOUR + 1) * RELEASES)}"
+        await store.submit(
+            [
+                JobSpec(
+                    id=f"{batch}-{number}", task=f"task-{rng.randrange(TASKS)}", queue=rng.choice(queues),
+                    user=f"user-{rng.randrange(USERS)}", retention=HOUR,
+                )
+                for number in range(BATCH)
+            ]
+        )  # fmt: skip
+        clock.advance(pace * 0.4)
+        claimed = await claim(store, queues, release)
+        clock.advance(pace * 0.3)
+        results = [
+            AttemptResult(lease=each.lease, outcome=outcome_of(rng), entries=(NewEvent("token", '{"text":"x"}'),))
+            for each in claimed
+        ]
+        for first in range(0, len(results), BATCH // 4):  # attempts take different times
+            await store.finish(results[first : first + BATCH // 4])
+            clock.advance(pace * 0.3 / 4)
+        while (await store.sweep(lease=10.0)).more:
+            pass
+
+
+async def claim(store: Store, queues: Sequence[str], release: str) -> list[Claimed]:
+    request = ClaimRequest(
+        request=new_nonce(), worker="worker", queues=dict.fromkeys(queues, BATCH), limit=2 * BATCH, release=release
+    )
+    return list((await store.claim(request)).jobs)
+
+
+def history_bytes(where: str, *, on_redis: bool) -> int:
+    """Return the bytes of everything that history keeps."""
+    if not on_redis:
+        connection = apsw.Connection(where)
+        names = "name LIKE 'history%' OR name LIKE 'sqlite_autoindex_history%'"
+        return int(connection.execute(f"SELECT sum(pgsize) FROM dbstat WHERE {names}").get)  # noqa: S608
+    client = redis.Redis.from_url(where)
+    return sum(client.memory_usage(key, samples=0) or 0 for key in client.scan_iter("*:history*", count=1000))
+
+
+async def size(*, on_redis: bool, jobs: int) -> None:
+    clock = ManualClock()
+    hours = HOURS * jobs / JOBS
+    async with new_store(clock, on_redis=on_redis) as (store, where):
+        began = time.perf_counter()
+        await run_jobs(store, clock, jobs, hours)
+        took = time.perf_counter() - began
+        size = history_bytes(where, on_redis=on_redis)
+        series = {cell.series for cell in await store.totals()}
+        print(f"{jobs:,} jobs, {hours:g} h, {len(series)} series, run in {took:.0f} s")
+        print(f"history: {size / 2**20:.1f} MB (bar: {MAX_BYTES / 2**20:.0f})")
+        for name, length, step in (
+            ("2 h by minute", 2, MINUTE),
+            ("24 h by ten minutes", 24, TEN_MINUTES),
+            ("72 h by hour", 72, HOUR),
+        ):
+            for queue in (None, "queue-0"):
+                query = HistoryQuery(since=clock() - length * HOUR, until=clock(), step=step, queue=queue)
+                await report_reads(store, query, f"{name}, {queue or 'all queues'}")
+
+
+async def report_reads(store: Store, query: HistoryQuery, name: str) -> None:
+    took = []
+    cells = 0
+    for _ in range(READS):
+        began = time.perf_counter()
+        cells = len(await store.history(query))
+        took.append(time.perf_counter() - began)
+    print(f"  {name}: {cells:,} cells in {statistics.median(took) * 1000:.1f} ms (bar: {MAX_READ * 1000:.0f})")
+
+
+DRAIN = """
+import asyncio, sys, time
+from sidelane import Sidelane
+
+url, jobs = sys.argv[1], int(sys.argv[2])
+lane = Sidelane(store=url)
+done = asyncio.Event()
+ran = 0
+
+@lane.task
+async def noop(number: int) -> None:
+    global ran
+    ran += 1
+    if ran == jobs:
+        done.set()
+
+async def main() -> None:
+    async with lane.open():
+        for first in range(0, jobs, 1000):
+            await asyncio.gather(*(noop.submit(number) for number in range(first, first + 1000)))
+        worker = lane.worker()
+        began = time.perf_counter()
+        running = asyncio.create_task(worker.run())
+        await done.wait()
+        worker.drain()
+        await running
+        print(jobs / (time.perf_counter() - began))
+
+asyncio.run(main())
+"""
+"""One program for both revisions: it uses only what both have."""
+
+
+@contextmanager
+def checked_out(revision: str) -> Iterator[Path]:
+    """Check out a revision in a temporary folder inside the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", tree, revision], check=True)  # noqa: S607 - git, as found
+        try:
+            yield tree / "src"
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", tree], check=True)  # noqa: S607
+
+
+def drain(source: Path, jobs: int, *, on_redis: bool) -> float:
+    """Return the jobs per second of one worker with this source code, on a new store."""
+    with tempfile.TemporaryDirectory() as folder:
+        if not on_redis:
+            return run_program(source, f"sqlite:///{folder}/jobs.db", jobs)
+        with running_server(Path(folder)) as server:
+            return run_program(source, server.url, jobs)
+
+
+def run_program(source: Path, url: str, jobs: int) -> float:
+    command = [sys.executable, "-c", DRAIN, url, str(jobs)]
+    environment = {"PYTHONPATH": str(source), "PATH": "/usr/bin:/bin", "SIDELANE_LOG_LEVEL": "ERROR"}
+    return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+
+def overhead(base: str, *, on_redis: bool, rounds: int) -> None:
+    here = Path(__file__).parents[1] / "src"
+    ratios = []
+    with checked_out(base) as before:
+        for number in range(rounds):
+            order = (before, here) if number % 2 else (here, before)
+            rates = {source: drain(source, DRAINED, on_redis=on_redis) for source in order}
+            ratios.append(rates[here] / rates[before])
+            print(f"  {rates[here]:,.0f} jobs/s against {rates[before]:,.0f}: {ratios[-1]:.3f}", flush=True)
+    print(f"median ratio {statistics.median(ratios):.3f} (bar: 0.95)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=__doc__)
+    parser.add_argument("what", nargs="+", choices=["size", "overhead"])
+    parser.add_argument("--redis", action="store_true")
+    parser.add_argument("--base", default="HEAD")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--jobs", type=int, default=JOBS)
+    arguments = parser.parse_args()
+    if "size" in arguments.what:
+        asyncio.run(size(on_redis=arguments.redis, jobs=arguments.jobs))
+    if "overhead" in arguments.what:
+        overhead(arguments.base, on_redis=arguments.redis, rounds=arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
