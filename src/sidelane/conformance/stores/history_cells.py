@@ -206,6 +206,19 @@ class HistorySeries(StoreSuite):
         assert found[Series("default", "new")] == {"SUBMITTED": 1}
         assert sum(counts["SUBMITTED"] for counts in found.values()) == MAX_SERIES + 2
 
+    async def test_totals_of_old_releases_become_those_of_their_task(self, store: Store, clock: ManualClock) -> None:
+        for number in range(5):
+            await finish(store, await start(store, *specs(f"j{number}"), release=f"r{number}"), Succeeded("1"))
+        for day in range(0, STEPS[HOUR] // DAY + 10, 2):
+            clock.advance(2 * DAY)
+            await start(store, *specs(f"day-{day}"), release="new")
+            await store.cancel([f"day-{day}"])
+            await sweep_until_done(store)
+        found = await by_series(store)
+        assert {series.release for series in found} == {"", "new"}
+        assert found[Series("default", "t")]["SUCCEEDED"] == 5
+        assert (await tally(store))["SUBMITTED"] == 5 + 35
+
     async def test_names_of_series_are_compared_exactly(self, store: Store) -> None:
         names = [("a", "bc"), ("ab", "c"), ("1:a", "b"), ("a\n", "b"), ("é", "\x1f"), ("a", "bc\x00")]
         await submit(store, *(JobSpec(id=f"j{n}", queue=q, task=t) for n, (q, t) in enumerate(names)))

@@ -2,8 +2,8 @@
 -- Needs: rows, history_cells.
 -- Exports: series_counts, counts_of, add_count, add_duration, milliseconds, count, count_attempt, add_user_amount
 --
--- A script adds its counts up. `commit` adds them to one cell of each series, that of the current minute. Sweeps roll minutes up that are
--- over, and no write goes to a minute before `rolled_until`, also if the clock steps back.
+-- A script adds its counts up. `commit` adds them to one cell of each series, that of the present minute. Sweeps roll the cells of past
+-- minutes up and delete them, so that each is rolled up once, even if the clock goes back.
 --
 -- Keys: those of history_cells.
 
@@ -76,44 +76,41 @@ local function admitted_series(name, id, minute)
     active_series = active_series + 1
     id = series_id(name)
   end
-  call('ZADD', PREFIX .. 'history_used', minute, id)
+  call('ZADD', PREFIX .. 'history_used', 'GT', minute, id)
   return id
 end
 
--- Add the counts of a series to its cell of a minute. `id` is false for a new series.
+-- Add counts of a series to its cell of a minute. `id` is false for a new series.
 local function write_counts(name, id, counts, minute)
-  local key, at = cell_place(HISTORY_MINUTE, id or 0, minute)
-  local packed = id and call('HGET', key, at)
+  local start = string.format('%.0f:', minute)
+  local packed = id and call('HGET', PREFIX .. 'history_open', start .. id)
   if not packed then
     id = admitted_series(name, id, minute)
-    key, at = cell_place(HISTORY_MINUTE, id, minute)
-    packed = call('HGET', key, at)
-    call('ZADD', PREFIX .. 'history_open', minute, at .. ':' .. id)
+    packed = call('HGET', PREFIX .. 'history_open', start .. id)
   end
-  call('HSET', key, at, add_to_cell(packed, counts))
+  call('HSET', PREFIX .. 'history_open', start .. id, add_to_cell(packed, counts))
 end
 
 on_commit[#on_commit + 1] = function()
-  local names, cells = { 'rolled_until' }, {}
+  local names, changes = {}, {}
   for queue, tasks in pairs(counted) do
     for task, releases in pairs(tasks) do
       for release, counts in pairs(releases) do
         if next(counts) then
-          names[#names + 1], cells[#cells + 1] = cmsgpack.pack({ queue, task, release }), counts
+          names[#names + 1], changes[#changes + 1] = cmsgpack.pack({ queue, task, release }), counts
         end
       end
     end
   end
-  if #cells == 0 then
+  if #names == 0 then
     return
   end
-  local ids = call('HMGET', PREFIX .. 'history', unpack(names))
-  local minute = math.max(NOW - NOW % HISTORY_MINUTE, tonumber(ids[1]) or 0)
-  for index, counts in ipairs(cells) do
-    write_counts(names[index + 1], ids[index + 1], counts, minute)
+  local ids = call('HMGET', PREFIX .. 'history_ids', unpack(names))
+  for index, counts in ipairs(changes) do
+    write_counts(names[index], ids[index], counts, NOW - NOW % HISTORY_MINUTE)
   end
   for amount, users in pairs(user_amounts) do
-    local key = users_key(amount, minute - minute % HISTORY_HOUR)
+    local key = users_key(amount, NOW - NOW % HISTORY_HOUR)
     for user, value in pairs(users) do
       call('ZINCRBY', key, value, user)
     end

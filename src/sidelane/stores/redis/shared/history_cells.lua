@@ -2,12 +2,12 @@
 --
 -- `COUNT_...` are the fields of `Count` in `model/history.py`. A cell is a packed list of fields, each followed by its count.
 --
--- Keys: history                      hash: by name of a series, a packed list of queue, task and release, its id; rolled_until: the first
---                                    minute that is not rolled up; newest_series: the highest id; and what history_upkeep adds
+-- Keys: history                      hash: newest_series, the highest id of a series; and what history_upkeep adds
+--       history_ids                  hash: the id of each series by its name, a packed list of queue, task and release
 --       history_names                hash: the name of each series by its id
 --       history_used                 zset: ids by the last minute with counts, without that of `OTHER`
+--       history_open                 hash: by <minute>:<id>, cells that are not rolled up
 --       history:<step>:<id>:<chunk>  hash: 60 cells by their time in seconds
---       history_open                 zset: <minute>:<id> of the cells that are not rolled up, by minute
 --       history_users:<amount>:<at>  zset: users by an amount (submitted, refused, run_time in ms) in the hour from `at` on
 
 local HISTORY_CHUNK = 60 -- cells
@@ -64,10 +64,10 @@ end
 
 -- Return the id of a series, which may be new.
 local function series_id(name)
-  local id = call('HGET', PREFIX .. 'history', name)
+  local id = call('HGET', PREFIX .. 'history_ids', name)
   if not id then
     id = call('HINCRBY', PREFIX .. 'history', 'newest_series', 1)
-    call('HSET', PREFIX .. 'history', name, id)
+    call('HSET', PREFIX .. 'history_ids', name, id)
     call('HSET', PREFIX .. 'history_names', id, name)
   end
   return id

@@ -24,27 +24,25 @@ local function add_to_hash(key, field, counts)
   call('HSET', key, field, add_to_cell(call('HGET', key, field), counts))
 end
 
--- Add the cells of minutes that are over to those of ten minutes and of hours and to the totals, each once. Returns how many.
+-- Add the cells of past minutes to those of a minute, ten minutes and an hour and to the totals, each once. Returns how many.
 local function roll_up(limit)
-  local minute = NOW - NOW % HISTORY_MINUTE
-  if minute > (history_mark('rolled_until') or 0) then
-    set_history_mark('rolled_until', minute)
-  end
-  local open = call('ZRANGEBYSCORE', PREFIX .. 'history_open', '-inf', '(' .. float_text(minute), 'LIMIT', 0, limit)
-  for _, member in ipairs(open) do
-    local at, id = member:match('^(%d+):(%d+)$')
-    local key, field = cell_place(HISTORY_MINUTE, id, tonumber(at))
-    local counts = cell_counts(call('HGET', key, field))
-    for _, step in ipairs({ HISTORY_TEN_MINUTES, HISTORY_HOUR }) do
-      key, field = cell_place(step, id, at - at % step)
-      add_to_hash(key, field, counts)
+  local rolled, minute = {}, NOW - NOW % HISTORY_MINUTE
+  for _, place in ipairs(call('HKEYS', PREFIX .. 'history_open')) do
+    local at, id = place:match('^(%d+):(%d+)$')
+    if #rolled < limit and tonumber(at) ~= minute then
+      local counts = cell_counts(call('HGET', PREFIX .. 'history_open', place))
+      for _, step in ipairs({ HISTORY_MINUTE, HISTORY_TEN_MINUTES, HISTORY_HOUR }) do
+        local key, field = cell_place(step, id, at - at % step)
+        add_to_hash(key, field, counts)
+      end
+      add_to_hash(PREFIX .. 'history_totals', id, counts)
+      rolled[#rolled + 1] = place
     end
-    add_to_hash(PREFIX .. 'history_totals', id, counts)
   end
-  if #open > 0 then
-    call('ZREM', PREFIX .. 'history_open', unpack(open))
+  if #rolled > 0 then
+    call('HDEL', PREFIX .. 'history_open', unpack(rolled))
   end
-  return #open
+  return #rolled
 end
 
 -- Record the depths of all queues, if the last sample is old enough.
@@ -82,15 +80,17 @@ local function prune_cells(step, retention)
   end
 end
 
--- Forget series whose cells are all removed. Their totals become part of those of `OTHER`.
+-- Forget series whose cells are all removed. Their totals go to the series of their task without a release, or else to `OTHER`.
 local function forget_series()
   local oldest = ((history_mark('pruned:' .. HISTORY_HOUR) or 0) - 1) * HISTORY_HOUR * HISTORY_CHUNK
   for _, id in ipairs(call('ZRANGEBYSCORE', PREFIX .. 'history_used', '-inf', float_text(oldest), 'LIMIT', 0, FORGOTTEN_SERIES)) do
-    local totals = call('HGET', PREFIX .. 'history_totals', id)
+    local name, totals = call('HGET', PREFIX .. 'history_names', id), call('HGET', PREFIX .. 'history_totals', id)
+    local queue, task, release = unpack(cmsgpack.unpack(name))
+    local heir = release ~= '' and call('HGET', PREFIX .. 'history_ids', cmsgpack.pack({ queue, task, '' })) or series_id(other_series())
     if totals then
-      add_to_hash(PREFIX .. 'history_totals', series_id(other_series()), cell_counts(totals))
+      add_to_hash(PREFIX .. 'history_totals', heir, cell_counts(totals))
     end
-    call('HDEL', PREFIX .. 'history', call('HGET', PREFIX .. 'history_names', id))
+    call('HDEL', PREFIX .. 'history_ids', name)
     call('HDEL', PREFIX .. 'history_names', id)
     call('HDEL', PREFIX .. 'history_totals', id)
     call('ZREM', PREFIX .. 'history_used', id)

@@ -4,8 +4,8 @@
 --
 -- Keys: those of history.
 -- Arguments: step, since, until, queue and task (nil: any), and where to continue: series and chunk ('': at the first).
--- Returns: the series and the chunk to continue from ('': none is left), then for each series: its name, and the time and the cell of each
---          minute or step, so that a time may come several times.
+-- Returns: the series and the chunk to continue from ('': none is left), then for each series: its name, and the time of each cell before
+--          the cell. Cells with the same time belong together.
 
 local MAX_CHUNKS = 200
 local MAX_SIZE = 262144 -- bytes of cells
@@ -13,7 +13,7 @@ local MAX_SIZE = 262144 -- bytes of cells
 local step, since, stop, queue, task = next_number(), next_number(), next_number(), next_arg(), next_arg()
 local from_series, from_chunk = next_number() or 0, next_number()
 local retention = step == HISTORY_HOUR and HISTORY_HOUR_RETENTION or HISTORY_MINUTE_RETENTION
-local newest = math.max(NOW, tonumber(call('HGET', PREFIX .. 'history', 'rolled_until')) or 0)
+local newest = math.max(NOW, tonumber(call('ZRANGE', PREFIX .. 'history_used', -1, -1, 'WITHSCORES')[2]) or 0)
 since = math.max(since, NOW - retention)
 stop = math.min(stop, newest + step)
 
@@ -30,14 +30,15 @@ local function matching_series()
   return ids, names
 end
 
--- Return the minutes that are not rolled up, by series.
-local function open_minutes()
-  local minutes = {}
-  for _, member in ipairs(step > HISTORY_MINUTE and call('ZRANGE', PREFIX .. 'history_open', 0, -1) or {}) do
-    local at, id = member:match('^(%d+):(%d+)$')
-    table.insert(entry_of(minutes, tonumber(id)), tonumber(at))
+-- Return the cells that are not rolled up: by series, their times and cells in turn.
+local function open_cells()
+  local cells, stored = {}, call('HGETALL', PREFIX .. 'history_open')
+  for index = 1, #stored, 2 do
+    local at, id = stored[index]:match('^(%d+):(%d+)$')
+    local of_series = entry_of(cells, tonumber(id))
+    of_series[#of_series + 1], of_series[#of_series + 2] = tonumber(at), stored[index + 1]
   end
-  return minutes
+  return cells
 end
 
 local function chunk_of(at)
@@ -54,20 +55,21 @@ local function add_cell(cells, at, packed)
 end
 
 -- Add the cells of a series in one chunk.
-local function add_chunk(cells, id, chunk, minutes)
+local function add_chunk(cells, id, chunk, open)
   local stored = call('HGETALL', (cell_place(step, id, chunk * step * HISTORY_CHUNK)))
   for index = 1, #stored, 2 do
     add_cell(cells, tonumber(stored[index]), stored[index + 1])
   end
-  for _, minute in ipairs(minutes or {}) do
-    if chunk_of(minute) == chunk then
-      add_cell(cells, minute - minute % step, call('HGET', cell_place(HISTORY_MINUTE, id, minute)))
+  for index = 1, #open, 2 do
+    local at = open[index]
+    if chunk_of(at) == chunk then
+      add_cell(cells, at - at % step, open[index + 1])
     end
   end
 end
 
 local ids, names = matching_series()
-local open, replies, chunks = open_minutes(), { '', '' }, 0
+local open, replies, chunks = open_cells(), { '', '' }, 0
 local first, last = chunk_of(since), chunk_of(stop)
 for _, id in ipairs(ids) do
   local cells = { names[id] }
@@ -76,7 +78,7 @@ for _, id in ipairs(ids) do
       replies[1], replies[2] = id, chunk
       break
     end
-    add_chunk(cells, id, chunk, open[id])
+    add_chunk(cells, id, chunk, open[id] or {})
     chunks = chunks + 1
   end
   if #cells > 1 then

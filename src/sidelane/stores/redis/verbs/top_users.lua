@@ -10,7 +10,7 @@
 local MAX_HOURS = 100
 
 local since, stop = next_number(), next_number()
-local newest = math.max(NOW, tonumber(call('HGET', PREFIX .. 'history', 'rolled_until')) or 0)
+local newest = math.max(NOW, tonumber(call('ZRANGE', PREFIX .. 'history_used', -1, -1, 'WITHSCORES')[2]) or 0)
 since = math.max(since, NOW - HISTORY_HOUR_RETENTION)
 since, stop = since - since % HISTORY_HOUR, math.min(stop, newest + HISTORY_HOUR)
 

@@ -16,9 +16,9 @@ local totals = call('HGETALL', PREFIX .. 'history_totals')
 for index = 1, #totals, 2 do
   add_cell(totals[index], totals[index + 1])
 end
-for _, member in ipairs(call('ZRANGE', PREFIX .. 'history_open', 0, -1)) do
-  local at, id = member:match('^(%d+):(%d+)$')
-  add_cell(id, call('HGET', cell_place(HISTORY_MINUTE, id, tonumber(at))))
+local open = call('HGETALL', PREFIX .. 'history_open')
+for index = 1, #open, 2 do
+  add_cell(open[index]:match('%d+$'), open[index + 1])
 end
 local replies = {}
 for index = 1, #names, 2 do
