@@ -4,7 +4,7 @@ from typing import Any
 
 from msgpack import unpackb
 
-from sidelane.model.history import HistoryCell, HistoryQuery, Series, UserUsage, merge
+from sidelane.model.history import HistoryCell, HistoryQuery, Series, UserUsage, merge, merged
 from sidelane.stores.redis.connection import Server
 
 
@@ -23,19 +23,15 @@ async def read_cells(server: Server, query: HistoryQuery) -> list[HistoryCell]:
                 merge(counts.setdefault((float(at), of_series), {}), _counts(packed))
         if series == "":
             break
-    return [HistoryCell(at, of_series, cell) for (at, of_series), cell in sorted(counts.items(), key=_order)]
+    return sorted((HistoryCell(at, of_series, cell) for (at, of_series), cell in counts.items()), key=_sort_key)
 
 
 async def read_totals(server: Server) -> list[HistoryCell]:
     """Return the counts of each series since the store was created."""
-    found = []
-    for name, *cells in await server.run("totals"):
-        counts: dict[int, int] = {}
-        for packed in cells:
-            merge(counts, _counts(packed))
-        if counts:
-            found.append(HistoryCell(0.0, _series(name), counts))
-    return found
+    answers = await server.run("totals")
+    return sorted(
+        (HistoryCell(0.0, _series(name), merged(map(_counts, cells))) for name, *cells in answers), key=_place
+    )
 
 
 async def read_top_users(server: Server, since: float, until: float) -> list[UserUsage]:
@@ -67,6 +63,6 @@ def _bytes(packed: str) -> bytes:
     return packed.encode(errors="surrogateescape")
 
 
-def _order(cell: tuple[tuple[float, Series], object]) -> tuple[float, str, str, str]:
-    at, series = cell[0]
-    return at, series.queue, series.task, series.release
+def _sort_key(cell: HistoryCell) -> tuple[float, str, str, str]:
+    """Return what cells are sorted by."""
+    return cell.at, cell.series.queue, cell.series.task, cell.series.release

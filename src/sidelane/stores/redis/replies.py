@@ -99,7 +99,6 @@ class Row(NamedTuple):
     first_event: Any
     last_event: Any
     transitions: Any
-    blocked_since: Any
 
 
 def load_row(packed: str) -> Row:

@@ -1,8 +1,8 @@
 """Assembles the Lua scripts: each verb's file after the shared files that its header names.
 
 Names in capitals that stand for integers, store problems or constants of history are replaced by their values. Lua has no
-constants, and it allows 200 locals per script and 60 upvalues per function. If the header of a shared file has a line "Exports",
-other files see only these of its names, and the file itself may use them before they are defined.
+constants, and it allows 200 locals per script and 60 upvalues per function. So a line "Exports" in the header of a shared file
+names what other files see. The file itself may use these names before it defines them.
 """
 
 import hashlib

@@ -21,7 +21,7 @@ local lookahead = MAX_LOOKAHEAD
 local function block(id, row, limit)
   local key = limit_key(row, limit)
   local limit_name = key:sub(#PREFIX + 1)
-  row[STATE], row[BLOCKED_BY], row[BLOCKED_SINCE] = BLOCKED, limit_name, NOW
+  row[STATE], row[BLOCKED_BY], row[DUE] = BLOCKED, limit_name, NOW
   add_transition(row, 'blocked', limit_id(row, limit))
   call('ZADD', PREFIX .. 'blocked:' .. limit_name, float_text(-tonumber(row[PRIORITY])), sort_key(row[SEQUENCE], id))
   call('ZADD', PREFIX .. 'blocked_limits', 'NX', 0, limit_name)
@@ -43,8 +43,8 @@ local function remove_blocked(id, row)
     call('HDEL', PREFIX .. 'unclaimed', limit_name)
   end
   call('HINCRBY', PREFIX .. 'blocked_in', row[QUEUE], -1)
-  add_count(counts_of(row), COUNT_LIMIT_WAIT_MS, milliseconds(NOW - row[BLOCKED_SINCE]))
-  row[BLOCKED_BY], row[BLOCKED_SINCE] = false, false
+  add_count(counts_of(row), COUNT_LIMIT_WAIT_MS, milliseconds(NOW - row[DUE]))
+  row[BLOCKED_BY] = false
 end
 
 -- Let a blocked job wait no longer for its limit. It is ready from now on.

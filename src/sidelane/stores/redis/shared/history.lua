@@ -11,6 +11,7 @@ local DURATION_BOUNDS = HISTORY_BUCKETS
 
 local counted = {} -- counts by queue, task and release
 local user_amounts = {} -- by amount and user
+local present = {} -- queue, task, release and counts of the series that was last counted, often that of the next job too
 local active_series -- how many series have counts within the time for which minutes are kept
 
 local function series_counts(queue, task, release)
@@ -19,7 +20,11 @@ end
 
 -- Return the counts of a job's series: that of its newest attempt.
 local function counts_of(row)
-  return series_counts(row[QUEUE], row[TASK], row[RELEASE])
+  local queue, task, release = row[QUEUE], row[TASK], row[RELEASE]
+  if present[1] ~= queue or present[2] ~= task or present[3] ~= release then
+    present = { queue, task, release, series_counts(queue, task, release) }
+  end
+  return present[4]
 end
 
 local function add_count(counts, field, amount)
@@ -29,7 +34,7 @@ local function add_count(counts, field, amount)
 end
 
 local function milliseconds(seconds)
-  return math.max(0, math.floor(seconds * 1000 + 0.5))
+  return seconds > 0 and math.floor(seconds * 1000 + 0.5) or 0
 end
 
 -- Count a duration in a histogram, which begins at the field `first`, and in the field of its sum.
@@ -38,12 +43,14 @@ local function add_duration(counts, first, sum, seconds)
   while DURATION_BOUNDS[bucket] and seconds > DURATION_BOUNDS[bucket] do
     bucket = bucket + 1
   end
-  add_count(counts, first + bucket - 1, 1)
+  local field = first + bucket - 1
+  counts[field] = (counts[field] or 0) + 1
   add_count(counts, sum, milliseconds(seconds))
 end
 
 local function count(row, field)
-  add_count(counts_of(row), field, 1)
+  local counts = counts_of(row)
+  counts[field] = (counts[field] or 0) + 1
 end
 
 local function add_user_amount(amount, user, value)
@@ -64,50 +71,44 @@ local function count_attempt(row)
   end
 end
 
--- Return the id by which a series is counted in a minute. If too many other series have counts, it is that of `OTHER`.
-local function admitted_series(name, id, minute)
+-- Return the name of the series that counts what happens to a series in a minute. If too many others have counts, it is `OTHER`.
+local function admitted_series(name, minute)
   local oldest = minute - HISTORY_MINUTE_RETENTION
-  local used = id and tonumber(call('ZSCORE', PREFIX .. 'history_used', id))
+  local used = tonumber(call('ZSCORE', PREFIX .. 'history_used', name))
   if not used or used <= oldest then
     active_series = active_series or call('ZCOUNT', PREFIX .. 'history_used', '(' .. float_text(oldest), '+inf')
     if active_series >= HISTORY_MAX_SERIES then
-      return series_id(other_series())
+      name = other_series()
+      series_id(name)
+      return name
     end
     active_series = active_series + 1
-    id = series_id(name)
+    series_id(name)
   end
-  call('ZADD', PREFIX .. 'history_used', 'GT', minute, id)
-  return id
+  call('ZADD', PREFIX .. 'history_used', 'GT', minute, name)
+  return name
 end
 
--- Add counts of a series to its cell of a minute. `id` is false for a new series.
-local function write_counts(name, id, counts, minute)
+-- Add counts of a series to its cell of a minute.
+local function write_counts(name, counts, minute)
   local start = string.format('%.0f:', minute)
-  local packed = id and call('HGET', PREFIX .. 'history_open', start .. id)
+  local packed = call('HGET', PREFIX .. 'history_open', start .. name)
   if not packed then
-    id = admitted_series(name, id, minute)
-    packed = call('HGET', PREFIX .. 'history_open', start .. id)
+    name = admitted_series(name, minute)
+    packed = call('HGET', PREFIX .. 'history_open', start .. name)
   end
-  call('HSET', PREFIX .. 'history_open', start .. id, add_to_cell(packed, counts))
+  call('HSET', PREFIX .. 'history_open', start .. name, add_to_cell(packed, counts))
 end
 
 on_commit[#on_commit + 1] = function()
-  local names, changes = {}, {}
   for queue, tasks in pairs(counted) do
     for task, releases in pairs(tasks) do
       for release, counts in pairs(releases) do
         if next(counts) then
-          names[#names + 1], changes[#changes + 1] = cmsgpack.pack({ queue, task, release }), counts
+          write_counts(cmsgpack.pack({ queue, task, release }), counts, NOW - NOW % HISTORY_MINUTE)
         end
       end
     end
-  end
-  if #names == 0 then
-    return
-  end
-  local ids = call('HMGET', PREFIX .. 'history_ids', unpack(names))
-  for index, counts in ipairs(changes) do
-    write_counts(names[index], ids[index], counts, NOW - NOW % HISTORY_MINUTE)
   end
   for amount, users in pairs(user_amounts) do
     local key = users_key(amount, NOW - NOW % HISTORY_HOUR)
@@ -115,5 +116,5 @@ on_commit[#on_commit + 1] = function()
       call('ZINCRBY', key, value, user)
     end
   end
-  counted, user_amounts = {}, {}
+  counted, user_amounts, present = {}, {}, {}
 end

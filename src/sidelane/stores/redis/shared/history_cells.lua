@@ -3,10 +3,10 @@
 -- `COUNT_...` are the fields of `Count` in `model/history.py`. A cell is a packed list of fields, each followed by its count.
 --
 -- Keys: history                      hash: newest_series, the highest id of a series; and what history_upkeep adds
---       history_ids                  hash: the id of each series by its name, a packed list of queue, task and release
+--       history_ids                  hash: the id of each series by its name: a packed list of queue, task and release
 --       history_names                hash: the name of each series by its id
---       history_used                 zset: ids by the last minute with counts, without that of `OTHER`
---       history_open                 hash: by <minute>:<id>, cells that are not rolled up
+--       history_used                 zset: names by the last minute with counts, without that of `OTHER`
+--       history_open                 hash: by <minute>:<name>, cells that are not rolled up
 --       history:<step>:<id>:<chunk>  hash: 60 cells by their time in seconds
 --       history_users:<amount>:<at>  zset: users by an amount (submitted, refused, run_time in ms) in the hour from `at` on
 
@@ -25,7 +25,7 @@ local function entry_of(entries, name)
 end
 
 -- Return the key and the field of a cell.
-local function cell_place(step, id, at)
+local function cell_location(step, id, at)
   local key = string.format('%shistory:%.0f:%s:%.0f', PREFIX, step, id, math.floor(at / (step * HISTORY_CHUNK)))
   return key, string.format('%.0f', at)
 end

@@ -27,16 +27,16 @@ end
 -- Add the cells of past minutes to those of a minute, ten minutes and an hour and to the totals, each once. Returns how many.
 local function roll_up(limit)
   local rolled, minute = {}, NOW - NOW % HISTORY_MINUTE
-  for _, place in ipairs(call('HKEYS', PREFIX .. 'history_open')) do
-    local at, id = place:match('^(%d+):(%d+)$')
+  for _, location in ipairs(call('HKEYS', PREFIX .. 'history_open')) do
+    local at, name = location:match('^(%d+):(.*)$')
     if #rolled < limit and tonumber(at) ~= minute then
-      local counts = cell_counts(call('HGET', PREFIX .. 'history_open', place))
+      local counts, id = cell_counts(call('HGET', PREFIX .. 'history_open', location)), series_id(name)
       for _, step in ipairs({ HISTORY_MINUTE, HISTORY_TEN_MINUTES, HISTORY_HOUR }) do
-        local key, field = cell_place(step, id, at - at % step)
+        local key, field = cell_location(step, id, at - at % step)
         add_to_hash(key, field, counts)
       end
       add_to_hash(PREFIX .. 'history_totals', id, counts)
-      rolled[#rolled + 1] = place
+      rolled[#rolled + 1] = location
     end
   end
   if #rolled > 0 then
@@ -71,7 +71,7 @@ local function prune_cells(step, retention)
   elseif chunk < oldest then
     local keys = {}
     for _, id in ipairs(call('HKEYS', PREFIX .. 'history_names')) do
-      keys[#keys + 1] = cell_place(step, id, chunk * step * HISTORY_CHUNK)
+      keys[#keys + 1] = cell_location(step, id, chunk * step * HISTORY_CHUNK)
     end
     for first = 1, #keys, 1000 do
       call('UNLINK', unpack(keys, first, math.min(first + 999, #keys)))
@@ -83,8 +83,9 @@ end
 -- Forget series whose cells are all removed. Their totals go to the series of their task without a release, or else to `OTHER`.
 local function forget_series()
   local oldest = ((history_mark('pruned:' .. HISTORY_HOUR) or 0) - 1) * HISTORY_HOUR * HISTORY_CHUNK
-  for _, id in ipairs(call('ZRANGEBYSCORE', PREFIX .. 'history_used', '-inf', float_text(oldest), 'LIMIT', 0, FORGOTTEN_SERIES)) do
-    local name, totals = call('HGET', PREFIX .. 'history_names', id), call('HGET', PREFIX .. 'history_totals', id)
+  for _, name in ipairs(call('ZRANGEBYSCORE', PREFIX .. 'history_used', '-inf', float_text(oldest), 'LIMIT', 0, FORGOTTEN_SERIES)) do
+    local id = series_id(name)
+    local totals = call('HGET', PREFIX .. 'history_totals', id)
     local queue, task, release = unpack(cmsgpack.unpack(name))
     local heir = release ~= '' and call('HGET', PREFIX .. 'history_ids', cmsgpack.pack({ queue, task, '' })) or series_id(other_series())
     if totals then
@@ -93,7 +94,7 @@ local function forget_series()
     call('HDEL', PREFIX .. 'history_ids', name)
     call('HDEL', PREFIX .. 'history_names', id)
     call('HDEL', PREFIX .. 'history_totals', id)
-    call('ZREM', PREFIX .. 'history_used', id)
+    call('ZREM', PREFIX .. 'history_used', name)
   end
 end
 

@@ -62,9 +62,13 @@ end
 -- Count a start, and what the job has waited for since it is ready.
 local function count_start(row)
   local counts, queue = counts_of(row), queue_state(row[QUEUE])
-  add_count(counts, COUNT_STARTED, 1)
-  add_duration(counts, COUNT_WAIT, COUNT_WAIT_MS, NOW - math.max(row[DUE], queue.resumed_at))
-  add_count(counts, COUNT_PAUSE_WAIT_MS, milliseconds(math.min(queue.resumed_at, NOW) - math.max(row[DUE], queue.paused_at)))
+  local due, resumed = row[DUE], queue.resumed_at
+  count(row, COUNT_STARTED)
+  if resumed > due then
+    add_count(counts, COUNT_PAUSE_WAIT_MS, milliseconds(math.min(resumed, NOW) - math.max(due, queue.paused_at)))
+    due = resumed
+  end
+  add_duration(counts, COUNT_WAIT, COUNT_WAIT_MS, NOW - due)
 end
 
 -- Start new attempts, each with a new lease. The jobs are in no queue any more.

@@ -84,7 +84,9 @@ for index, id in ipairs(ids) do
   if is_lease_valid(row, attempt, nonce) then
     if outcome ~= 'dispatched' or not row[EXTERNAL] then -- otherwise it is a repeated call
       append_events(id, row, ordinal, entries)
-      count_usage(row, outcome, usage, throttled)
+      if usage or throttled then
+        count_usage(row, outcome, usage, throttled)
+      end
       finish(id, row, nonce, outcome, delay, text, failure, dispatch_job)
     end
     replies[index] = 1

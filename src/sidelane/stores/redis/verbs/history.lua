@@ -34,8 +34,8 @@ end
 local function open_cells()
   local cells, stored = {}, call('HGETALL', PREFIX .. 'history_open')
   for index = 1, #stored, 2 do
-    local at, id = stored[index]:match('^(%d+):(%d+)$')
-    local of_series = entry_of(cells, tonumber(id))
+    local at, name = stored[index]:match('^(%d+):(.*)$')
+    local of_series = entry_of(cells, name)
     of_series[#of_series + 1], of_series[#of_series + 2] = tonumber(at), stored[index + 1]
   end
   return cells
@@ -56,7 +56,7 @@ end
 
 -- Add the cells of a series in one chunk.
 local function add_chunk(cells, id, chunk, open)
-  local stored = call('HGETALL', (cell_place(step, id, chunk * step * HISTORY_CHUNK)))
+  local stored = call('HGETALL', (cell_location(step, id, chunk * step * HISTORY_CHUNK)))
   for index = 1, #stored, 2 do
     add_cell(cells, tonumber(stored[index]), stored[index + 1])
   end
@@ -78,7 +78,7 @@ for _, id in ipairs(ids) do
       replies[1], replies[2] = id, chunk
       break
     end
-    add_chunk(cells, id, chunk, open[id] or {})
+    add_chunk(cells, id, chunk, open[names[id]] or {})
     chunks = chunks + 1
   end
   if #cells > 1 then

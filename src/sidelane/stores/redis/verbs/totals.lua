@@ -7,21 +7,23 @@
 
 local names, cells = call('HGETALL', PREFIX .. 'history_names'), {}
 
-local function add_cell(id, packed)
-  local of_series = entry_of(cells, id)
+local function add_cell(name, packed)
+  local of_series = entry_of(cells, name)
   of_series[#of_series + 1] = packed
 end
 
-local totals = call('HGETALL', PREFIX .. 'history_totals')
-for index = 1, #totals, 2 do
-  add_cell(totals[index], totals[index + 1])
+for index = 1, #names, 2 do
+  local totals = call('HGET', PREFIX .. 'history_totals', names[index])
+  if totals then
+    add_cell(names[index + 1], totals)
+  end
 end
 local open = call('HGETALL', PREFIX .. 'history_open')
 for index = 1, #open, 2 do
-  add_cell(open[index]:match('%d+$'), open[index + 1])
+  add_cell(open[index]:match('^%d+:(.*)$'), open[index + 1])
 end
 local replies = {}
-for index = 1, #names, 2 do
-  replies[#replies + 1] = { names[index + 1], unpack(cells[names[index]] or {}) }
+for name, packed in pairs(cells) do
+  replies[#replies + 1] = { name, unpack(packed) }
 end
 return replies
