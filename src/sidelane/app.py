@@ -24,6 +24,7 @@ from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.status import CallbackRecord, callbacks_of, redeliver_callbacks
 from sidelane.client.batch_handle import Batch
 from sidelane.client.client import Client
+from sidelane.client.declarations import save_declarations
 from sidelane.client.file_references import declare_file_removal
 from sidelane.client.schedules import Schedules
 from sidelane.client.sync_client import SyncClient
@@ -360,6 +361,7 @@ class Sidelane:
                 for close in (self.services.transports.close, self._webhooks.close, self.progress_notifier.close):
                     stack.push_async_callback(close)
                 await self.schedules.save()
+                await save_declarations(client.store, self.queues.values(), self.registry.limits)
                 yield
 
 

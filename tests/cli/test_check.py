@@ -67,10 +67,10 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSe
     running.stop()
 
 
-def findings(result: CommandResult) -> dict[str, list[tuple[str, str, str]]]:
-    """Return severity, message and action of each finding, by the name of the check."""
+def results(result: CommandResult) -> dict[str, list[tuple[str, str, str]]]:
+    """Return severity, message and action of each result, by the name of the check."""
     found: dict[str, list[tuple[str, str, str]]] = {}
-    for each in result.json["findings"]:
+    for each in result.json["results"]:
         found.setdefault(each["id"], []).append((each["severity"], each["message"], each["action"]))
     return found
 
@@ -85,13 +85,13 @@ def test_a_usable_installation_passes(driver: StoreDriver, sidelane: Command) ->
     assert "-  ports            not checked: there is no sidelane.toml" in result.stdout
 
 
-def test_json_has_every_finding_and_what_was_left_out(driver: StoreDriver, sidelane: Command) -> None:
+def test_json_has_every_result_and_what_was_left_out(driver: StoreDriver, sidelane: Command) -> None:
     driver.submit("a")
     document = sidelane("check", "--json").json
-    assert document.keys() == {"severity", "store", "findings", "left_out"}
+    assert document.keys() == {"severity", "store", "results", "left_out"}
     assert (document["severity"], document["store"]) == ("ok", driver.url)
-    assert {"id", "severity", "message", "action"} == document["findings"][0].keys()
-    assert [each["id"] for each in document["findings"]] == [
+    assert {"id", "severity", "message", "action"} == document["results"][0].keys()
+    assert [each["id"] for each in document["results"]] == [
         "configuration", "store", "durability", "clock", "secret", "open-files", "permissions", "disk", "versions",
     ]  # fmt: skip
     assert {each["id"] for each in document["left_out"]} == {"ports", "timeouts", "webhook-secrets", "extras"}
@@ -101,7 +101,7 @@ def test_json_has_every_finding_and_what_was_left_out(driver: StoreDriver, sidel
 def test_the_lane_of_the_settings_is_checked(driver: StoreDriver, sidelane: Command) -> None:
     driver.submit("a")
     document = sidelane("check", "--json", env={"SIDELANE_LANE": "shop.lane:lane"}).json
-    assert {"lane", "timeouts", "webhook-secrets", "extras"} <= {each["id"] for each in document["findings"]}
+    assert {"lane", "timeouts", "webhook-secrets", "extras"} <= {each["id"] for each in document["results"]}
     assert [each["id"] for each in document["left_out"]] == ["ports"]
 
 
@@ -124,7 +124,7 @@ def test_a_missing_file_is_not_created(project: Project, sidelane: Command) -> N
 def test_settings_that_cannot_be_read_exit_with_3(project: Project, sidelane: Command) -> None:
     result = sidelane("check", "--json", env={"SIDELANE_CONCURRENCY": "many"})
     assert result.exit_code == 3
-    ((severity, message, action),) = findings(result)["configuration"]
+    ((severity, message, action),) = results(result)["configuration"]
     assert severity == "error"
     assert "SIDELANE_CONCURRENCY" in message
     assert "sidelane config" in action
@@ -135,7 +135,7 @@ def test_a_lane_that_cannot_be_imported_exits_with_3(project: Project, driver: S
     project.write("unimportable.py", "import nothing_like_this")
     result = sidelane("check", "--json", "--lane", "unimportable:lane")
     assert result.exit_code == 3
-    found = findings(result)
+    found = results(result)
     assert "nothing_like_this" in found["lane"][0][1]
     assert found["store"][0][0] == "ok"  # the other checks are made all the same
 
@@ -144,7 +144,7 @@ def test_a_misspelled_variable_is_reported(driver: StoreDriver, sidelane: Comman
     driver.submit("a")
     result = sidelane("check", "--json", env={"SIDELANE_CONCURENCY": "5"})
     assert result.exit_code == 1
-    assert findings(result)["configuration"] == [
+    assert results(result)["configuration"] == [
         (
             "warning",
             "SIDELANE_CONCURENCY has no effect, because there is no such setting.",
@@ -156,7 +156,7 @@ def test_a_misspelled_variable_is_reported(driver: StoreDriver, sidelane: Comman
 def test_an_in_memory_store_is_reported_as_not_durable(sidelane: Command) -> None:
     result = sidelane("check", "--json", "--store", "sqlite://:memory:")
     assert result.exit_code == 1
-    ((severity, message, action),) = findings(result)["durability"]
+    ((severity, message, action),) = results(result)["durability"]
     assert (severity, action) == ("warning", "Use a file or a server, e.g. sqlite:///sidelane.db.")
     assert "The store may lose jobs: it is in the memory of one process" in message
 
@@ -169,10 +169,10 @@ def test_files_that_others_can_read_are_reported(project: Project, driver: Store
     folder.chmod(0o755)
     result = sidelane("check", "--json")
     assert result.exit_code == 1
-    assert {action for _, _, action in findings(result)["permissions"]} >= {f"chmod 600 {file}", f"chmod 700 {folder}"}
+    assert {action for _, _, action in results(result)["permissions"]} >= {f"chmod 600 {file}", f"chmod 700 {folder}"}
     file.chmod(0o600)
     folder.chmod(0o700)
-    assert [severity for severity, *_ in findings(sidelane("check", "--json"))["permissions"]] == ["ok"]
+    assert [severity for severity, *_ in results(sidelane("check", "--json"))["permissions"]] == ["ok"]
 
 
 def test_too_few_open_files_for_the_concurrency_are_reported(project: Project, driver: StoreDriver) -> None:
@@ -183,7 +183,7 @@ def test_too_few_open_files_for_the_concurrency_are_reported(project: Project, d
         ["/bin/sh", "-c", limited], cwd=project.folder, env=environ, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stderr
-    ((severity, message, action),) = findings(CommandResult(1, done.stdout, ""))["open-files"]
+    ((severity, message, action),) = results(CommandResult(1, done.stdout, ""))["open-files"]
     assert severity == "warning"
     assert "256 open files" in message
     assert "400 jobs at once" in message
@@ -197,7 +197,7 @@ def test_timeouts_of_a_lane_that_contradict_each_other_are_reported(
     project.write("contradictory.py", CONTRADICTORY)
     result = sidelane("check", "--json", "--lane", "contradictory:lane", env={"SIDELANE_SHUTDOWN_TIMEOUT": "20"})
     assert result.exit_code == 1
-    deadline, visibility, shutdown = [message for _, message, _ in findings(result)["timeouts"]]
+    deadline, visibility, shutdown = [message for _, message, _ in results(result)["timeouts"]]
     assert "Task 'short': its deadline of 10 s ends before its timeout of 60 s" in deadline
     assert "Task 'transcribe': its timeout of 50000 s is longer than SQS hides a message" in visibility
     assert "waits 20 s for its jobs (shutdown_timeout), but short, long may run longer, up to 305 s" in shutdown
@@ -207,7 +207,7 @@ def test_a_lease_longer_than_any_task_is_reported(project: Project, driver: Stor
     driver.submit("a")
     project.write("contradictory.py", CONTRADICTORY)
     result = sidelane("check", "--json", "--lane", "contradictory:lane", env={"SIDELANE_LEASE_DURATION": "3000"})
-    assert any("wait for its lease of 3000 s" in message for _, message, _ in findings(result)["timeouts"])
+    assert any("wait for its lease of 3000 s" in message for _, message, _ in results(result)["timeouts"])
 
 
 def test_webhook_secrets_that_tasks_name_must_be_set_and_valid(
@@ -217,16 +217,16 @@ def test_webhook_secrets_that_tasks_name_must_be_set_and_valid(
     project.write("callers.py", CALLERS)
     missing = sidelane("check", "--json", "--lane", "callers:lane")
     assert missing.exit_code == 1
-    ((severity, message, action),) = findings(missing)["webhook-secrets"]
+    ((severity, message, action),) = results(missing)["webhook-secrets"]
     assert severity == "error"
     assert "There is no secret 'billing'" in message
     assert "Task 'pay' cannot send without it" in message
     assert "SIDELANE_WEBHOOK_SECRET_BILLING" in action
     short = sidelane("check", "--json", "--lane", "callers:lane", env={"SIDELANE_WEBHOOK_SECRET_BILLING": "whsec_YWJj"})
-    assert "at least 24 bytes" in findings(short)["webhook-secrets"][0][1]
+    assert "at least 24 bytes" in results(short)["webhook-secrets"][0][1]
     secret = "whsec_" + base64.b64encode(b"x" * 32).decode()
     valid = sidelane("check", "--json", "--lane", "callers:lane", env={"SIDELANE_WEBHOOK_SECRET_BILLING": secret})
-    assert findings(valid)["webhook-secrets"][0][0] == "ok"
+    assert results(valid)["webhook-secrets"][0][0] == "ok"
     assert secret not in valid.stdout
 
 
@@ -236,7 +236,7 @@ def test_a_package_that_an_endpoint_needs_is_reported_if_it_is_missing(
     driver.submit("a")
     project.write("contradictory.py", CONTRADICTORY)
     monkeypatch.setattr(endpoints, "find_spec", lambda name: None)
-    found = findings(sidelane("check", "--json", "--lane", "contradictory:lane"))
+    found = results(sidelane("check", "--json", "--lane", "contradictory:lane"))
     assert found["extras"] == [
         (
             "error",
@@ -259,7 +259,7 @@ def test_every_durability_problem_of_a_server_is_reported(server: RunningServer,
     server.start("--appendonly", "no", "--maxmemory-policy", "allkeys-lru")
     result = sidelane("check", "--json", "--store", server.url())
     assert result.exit_code == 1
-    found = findings(result)
+    found = results(result)
     assert found["store"][0][0] == "ok"
     assert [action for _, _, action in found["durability"]] == ["Set appendonly yes.", "Set it to noeviction."]
     assert all(message.startswith("The store may lose jobs: its server ") for _, message, _ in found["durability"])
@@ -298,7 +298,25 @@ def test_a_server_without_a_secret_of_ours_is_reported(server: RunningServer, si
     server.start()
     result = sidelane("check", "--json", "--store", server.url())
     assert result.exit_code == 1
-    ((severity, message, action),) = findings(result)["secret"]
+    ((severity, message, action),) = results(result)["secret"]
     assert severity == "warning"
     assert "several machines" in message
     assert "openssl rand" in action
+
+
+@pytest.mark.parametrize(
+    ("address", "severity", "text"),
+    [
+        ("https://hooks.slack.com/services/hidden-value", "ok", "posted to hooks.slack.com"),
+        ("http://10.0.0.1/hidden-value", "warning", "it is a private address"),
+        ("https://ann:hidden-value@example.com/", "warning", "not a URL that can be posted to"),
+    ],
+)
+def test_an_address_of_alerts_is_checked_and_not_shown(
+    driver: StoreDriver, sidelane: Command, address: str, severity: str, text: str
+) -> None:
+    driver.heartbeat()
+    result = sidelane("check", "--json", env={"SIDELANE_ALERT_URL": address})
+    ((found, message, _),) = results(result)["alerts"]
+    assert (found, text in message) == (severity, True)
+    assert "hidden-value" not in result.stdout

@@ -109,6 +109,7 @@ def test_config_never_shows_a_secret(sidelane: Command) -> None:
     env = {
         "SIDELANE_SECRET": "hidden-value of thirty-two bytes",
         "SIDELANE_STORE": "redis://shop:hidden-value@localhost:6379/0",
+        "SIDELANE_ALERT_URL": "https://hooks.slack.com/services/hidden-value",
     }
     for arguments in (["config"], ["config", "--json"]):
         result = sidelane(*arguments, env=env)

@@ -148,6 +148,12 @@ async def test_queues_page_runs(lane: Sidelane) -> None:
     assert list(page["lane"].queues) == ["chat", "feedback", "gpu", "default"]
 
 
+async def test_attention_page_runs(lane: Sidelane) -> None:
+    page = Snippets("attention.md", lane)
+    await page.run("target_wait=60")
+    assert page["lane"].queues["feedback"].target_wait == 60
+
+
 async def test_transports_page_runs(lane: Sidelane) -> None:
     page = Snippets("transports.md", lane)
     await page.run("jobs = Sqs")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sidelane import Queue, Sidelane
-from sidelane.admin.findings import Finding, Report, Severity, ok, warning
+from sidelane.admin.check_results import CheckResult, Report, Severity, ok, warning
 from sidelane.admin.store_checks import check_clock, check_modes, check_space, check_versions
 from sidelane.ops.checkup import check_up
 from sidelane.ops.service_checks import check_open_files, check_ports, running_programs, service_groups
@@ -60,13 +60,13 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def about(report: Report, check: str, severity: Severity = Severity.WARNING) -> list[Finding]:
-    return [each for each in report.findings if each.id == check and each.severity is severity]
+def about(report: Report, check: str, severity: Severity = Severity.WARNING) -> list[CheckResult]:
+    return [each for each in report.results if each.id == check and each.severity is severity]
 
 
 def test_a_sound_service_has_no_warning(check: Check) -> None:
     report = check(API.format(port=free_port()) + '\n[worker.chat]\nlane = "shop.lane:lane"\nqueues = ["chat=20"]\n')
-    assert report.severity is Severity.OK, report.findings
+    assert report.severity is Severity.OK, report.results
     assert report.left_out == ()
     assert "web, chat" in about(report, "description", Severity.OK)[0].message
 
@@ -162,7 +162,7 @@ def test_the_store_of_the_description_is_checked(check: Check, tmp_path: Path) -
     StoreDriver(other).submit("a")
     report = check(f'environment = {{ SIDELANE_STORE = "{other}" }}\n' + API.format(port=free_port()))
     assert report.store == other
-    assert report.severity is Severity.OK, report.findings
+    assert report.severity is Severity.OK, report.results
 
 
 def test_a_misspelled_variable_in_the_description_is_reported(check: Check) -> None:
@@ -245,6 +245,6 @@ def test_packages_older_than_required_are_reported(monkeypatch: pytest.MonkeyPat
     assert found.action == "pip install --upgrade 'apsw>=999.1'"
 
 
-def test_a_reports_severity_is_that_of_its_worst_finding() -> None:
+def test_a_reports_severity_is_that_of_its_worst_result() -> None:
     assert Report.of(None, []).severity is Severity.OK
     assert Report.of(None, [ok("a", "fine"), warning("b", "not fine", "change it")]).severity is Severity.WARNING

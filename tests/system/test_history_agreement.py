@@ -86,8 +86,7 @@ class Load:
         elif kind == 4:
             await app.stream.submit(3)
         elif kind == 5:
-            job = await app.run_until_cancelled.options(user=user).submit()
-            self.to_cancel.append(job.id)
+            self.to_cancel.append((await app.run_until_cancelled.options(user=user).submit()).id)
         elif kind == 6:
             await app.start_in_time.submit()
         elif kind == 7:
@@ -102,8 +101,7 @@ class Load:
         elif kind == 10:
             self.external.append((await app.outside.submit(number)).id)
         elif kind == 11:
-            job = await app.succeed.options(delay=60, user=user).submit(number)
-            self.to_cancel.append(job.id)
+            self.to_cancel.append((await app.succeed.options(delay=60, user=user).submit(number)).id)
         elif kind == 12:
             calls = [app.succeed.call(1), app.fail.call(2), app.succeed.call(3)]
             await app.lane.submit_many(calls, then=app.succeed.call(4))

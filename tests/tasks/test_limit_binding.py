@@ -229,6 +229,12 @@ def test_the_error_of_an_invalid_limit_names_the_task(lane: Sidelane, limits: An
     ("fields", "words"),
     [
         ({"max_queued": 0}, r"Queue\('chat', max_queued=0\): at least 1"),
+        (
+            {"target_wait": 0},
+            r"Queue\('chat', target_wait=0\): a target is a number of seconds or a timedelta, above 0",
+        ),
+        ({"target_wait": "10s"}, "a target is a number of seconds"),
+        ({"target_wait": True}, "a target is a number of seconds"),
         ({"weight": 0}, "a weight is a whole number, 1 to 1000"),
         ({"weight": 1.5}, "a weight is a whole number, 1 to 1000"),
         ({"limits": [RateLimit("often", per="user")]}, "Queue 'chat': Rate.*write a number and a time"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from sidelane.admin.findings import Finding, error, ok, warning
+from sidelane.admin.check_results import CheckResult, error, ok, warning
 from sidelane.app import Sidelane
 from sidelane.callbacks.signing import SecretError, secret_variable
 from sidelane.callbacks.webhook import WebhookTarget
@@ -25,7 +25,7 @@ NAMED = 3
 """Names that a message lists."""
 
 
-def check_timeouts(lane: Sidelane, settings: Settings) -> list[Finding]:
+def check_timeouts(lane: Sidelane, settings: Settings) -> list[CheckResult]:
     """Return what contradicts in the timeouts of tasks and settings."""
     return [*_task_timeouts(lane, settings), *_setting_timeouts(lane, settings)]
 
@@ -38,10 +38,10 @@ def drain_time(lane: Sidelane, settings: Settings, queues: Sequence[str] | None 
     return max([MIN_SHUTDOWN_TIMEOUT, *times])
 
 
-async def check_webhook_secrets(lane: Sidelane, environment: Mapping[str, str]) -> list[Finding]:
+async def check_webhook_secrets(lane: Sidelane, environment: Mapping[str, str]) -> list[CheckResult]:
     """Check the webhook secrets that tasks name. `environment` has the variables of the service's groups."""
     names = _secret_names(lane)
-    errors: list[Finding] = []
+    errors: list[CheckResult] = []
     for name, users in names.items():
         variable = secret_variable(name)
         try:
@@ -61,9 +61,9 @@ async def check_webhook_secrets(lane: Sidelane, environment: Mapping[str, str]) 
     return [ok("webhook-secrets", text)]
 
 
-def check_extras(lane: Sidelane, settings: Settings) -> Iterator[Finding]:
+def check_extras(lane: Sidelane, settings: Settings) -> Iterator[CheckResult]:
     """Yield the packages that are missing for endpoints, webhooks and the file storage."""
-    missing: list[Finding] = []
+    missing: list[CheckResult] = []
     for endpoint, user in _endpoints(lane).items():
         try:
             endpoint.require_driver()
@@ -106,7 +106,7 @@ def _longest(task: Task[..., Any, Any], settings: Settings) -> float:
     return (task.policy.timeout or settings.timeout) + task.policy.cancel_grace
 
 
-def _task_timeouts(lane: Sidelane, settings: Settings) -> Iterator[Finding]:
+def _task_timeouts(lane: Sidelane, settings: Settings) -> Iterator[CheckResult]:
     for task in [*_tasks(lane), *external_tasks(lane.registry)]:
         timeout, deadline = task.policy.timeout or settings.timeout, task.policy.deadline
         if deadline is not None and deadline < timeout:
@@ -126,7 +126,7 @@ def _task_timeouts(lane: Sidelane, settings: Settings) -> Iterator[Finding]:
             )
 
 
-def _setting_timeouts(lane: Sidelane, settings: Settings) -> Iterator[Finding]:
+def _setting_timeouts(lane: Sidelane, settings: Settings) -> Iterator[CheckResult]:
     tasks = _tasks(lane)
     if not tasks:
         return

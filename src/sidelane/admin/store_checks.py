@@ -10,7 +10,7 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-from sidelane.admin.findings import Finding, Found, LeftOut, error, ok, warning
+from sidelane.admin.check_results import CheckResult, Found, LeftOut, error, ok, warning
 from sidelane.model.errors import MissingExtra, SidelaneError, StoreError
 from sidelane.model.sizes import size_text
 from sidelane.model.store_info import StoreInfo
@@ -31,7 +31,7 @@ _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?\s*>=\s*(?P<low
 
 
 async def check_store(url: str, now: Callable[[], float] = time.time) -> tuple[list[Found], StoreInfo | None]:
-    """Return the findings about a store, and its information if it can be used. `now` is the clock of this machine."""
+    """Return the results of the checks of a store, and its information if it can be used. `now` is the clock of this machine."""
     if file_missing(url):
         action = "Run this in the project's folder, name the store by --store or SIDELANE_STORE, or start a worker."
         return _unusable(f"There is no store at {url} yet.", action), None
@@ -51,7 +51,7 @@ async def check_store(url: str, now: Callable[[], float] = time.time) -> tuple[l
     return found, info
 
 
-async def check_clock(store: Store, now: Callable[[], float] = time.time) -> Finding:
+async def check_clock(store: Store, now: Callable[[], float] = time.time) -> CheckResult:
     """Compare this machine's clock with the store's, which decides about leases, delays and schedules."""
     before = now()
     there = (await store.list_schedules()).now
@@ -67,7 +67,7 @@ async def check_clock(store: Store, now: Callable[[], float] = time.time) -> Fin
     )
 
 
-def check_modes(private: dict[Path, str]) -> Iterator[Finding]:
+def check_modes(private: dict[Path, str]) -> Iterator[CheckResult]:
     """Check that only their owner can read some files and folders, and that this user can write them. Values say what each is."""
     private_only = True
     for path, what in private.items():
@@ -94,8 +94,8 @@ def check_modes(private: dict[Path, str]) -> Iterator[Finding]:
         yield ok("permissions", "Only their owner can read the files of the store and of the service.")
 
 
-def check_space(folders: dict[Path, str]) -> Iterator[Finding]:
-    """Check the free space of disks. Values say what each folder is for. Folders on one disk have one finding."""
+def check_space(folders: dict[Path, str]) -> Iterator[CheckResult]:
+    """Check the free space of disks. Values say what each folder is for. Folders on one disk have one result."""
     disks: dict[int, tuple[Path, list[str]]] = {}
     for folder, what in folders.items():
         with suppress(OSError):
@@ -117,7 +117,7 @@ def check_space(folders: dict[Path, str]) -> Iterator[Finding]:
         )
 
 
-def check_versions(python: str, info: StoreInfo | None) -> Iterator[Finding]:
+def check_versions(python: str, info: StoreInfo | None) -> Iterator[CheckResult]:
     """Check the versions of the installed packages, and name those of Python, Sidelane and the store's database."""
     old = list(_old_packages())
     for package, version, lowest in old:
@@ -148,7 +148,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:3])
 
 
-def _durability(store: Store) -> Iterator[Finding]:
+def _durability(store: Store) -> Iterator[CheckResult]:
     for text in store.durability_warnings:
         reason, colon, action = text.rpartition(": ")
         action = f"{action[0].upper()}{action[1:]}." if colon else "Use a file or a server, e.g. sqlite:///sidelane.db."

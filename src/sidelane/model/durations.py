@@ -1,4 +1,4 @@
-"""Durations and times as applications write them: seconds, a timedelta or a text, seconds since 1970 or a datetime."""
+"""Durations and times as applications write them, and durations and rates in readable form."""
 
 import re
 from datetime import datetime, timedelta
@@ -50,3 +50,37 @@ def duration_of(text: str) -> float:
 def starts_with_duration(text: str) -> bool:
     """Return whether a text begins as a duration does, e.g. "2h" and "2 hours", not "2026-05-01"."""
     return _PART.match(text) is not None
+
+
+def duration_text(seconds: float) -> str:
+    """Format seconds: "0.3 s", "12 s", "3 min 20 s", "2 h 5 min", "4 days"."""
+    if seconds < 10:
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = round(seconds)
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return _two(whole, MINUTE, "min", 1, "s")
+    if whole < DAY:
+        return _two(whole, HOUR, "h", MINUTE, "min")
+    return days_text(whole)
+
+
+def rate_text(per_second: float) -> str:
+    """Format a rate: "120/s", "1.5/min", "12/h"; "" if below one per hour."""
+    for unit, name in ((1, "s"), (MINUTE, "min"), (HOUR, "h")):
+        times = per_second * unit
+        if times >= 0.95:
+            return f"{times:,.0f}/{name}" if times >= 9.95 else f"{times:.1f}/{name}"
+    return ""
+
+
+def days_text(seconds: int) -> str:
+    """Format seconds as whole days: "1 day", "4 days"."""
+    days = seconds // DAY
+    return "1 day" if days == 1 else f"{days} days"
+
+
+def _two(seconds: int, unit: int, name: str, smaller: int, smaller_name: str) -> str:
+    rest = seconds % unit // smaller
+    return f"{seconds // unit} {name} {rest} {smaller_name}" if rest else f"{seconds // unit} {name}"

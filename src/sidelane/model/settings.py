@@ -51,6 +51,13 @@ class Settings(BaseModel):
     callback_concurrency: int = Field(
         4, ge=1, le=400, description="Max. concurrent callbacks to one receiver, from all workers together."
     )
+    alert_url: str = Field(
+        "", description="Where alerts of findings are posted: a webhook, or one of Slack or Discord. Empty: nowhere."
+    )
+    alert_format: str = Field(
+        "", pattern="^(json|slack|discord)?$", description="json, slack or discord. Empty: by the host of alert_url."
+    )
+    alert_after: float = Field(60.0, ge=0, description="How long a finding must last until its alert is sent.")
     sse_ping_interval: float = Field(15.0, gt=0, description="Idle time after which an event stream sends a comment.")
     release: str = Field(
         "",
@@ -58,6 +65,13 @@ class Settings(BaseModel):
         description="Which build of the service this process runs, e.g. the commit; shown with figures.",
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="Log level of workers.")
+
+    @field_validator("alert_url")
+    @classmethod
+    def _check_alert_url(cls, url: str) -> str:
+        if url and not url.startswith(("https://", "http://")):
+            raise ValueError("the URL of a webhook begins with https:// or http://")
+        return url
 
     @field_validator("secret")
     @classmethod

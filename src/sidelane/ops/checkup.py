@@ -1,4 +1,4 @@
-"""Checkup of a whole installation: settings, lane, store, machine and described service, as one list of findings."""
+"""Checkup of a whole installation: settings, lane, store, machine and described service, as one list of results."""
 
 import asyncio
 import os
@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidelane.admin.findings import Finding, Found, LeftOut, Report, error, ok, warning
+from sidelane.admin.alert_checks import check_alerts
+from sidelane.admin.check_results import CheckResult, Found, LeftOut, Report, error, ok, warning
 from sidelane.admin.lane_checks import NEEDS_LANE, check_extras, check_timeouts, check_webhook_secrets, count_tasks
 from sidelane.admin.store_checks import check_modes, check_space, check_store, check_versions
 from sidelane.app import Sidelane
@@ -73,6 +74,7 @@ def check_up(
         *check_group_stores(configuration.settings, service.groups),
         *_lane(loaded, lane_error, configuration.settings, service),
         check_secret(configuration.settings, service.groups),
+        *check_alerts(configuration.settings),
         *_machine(configuration, service, info),
         *check_versions(platform.python_version(), info),
     ]
@@ -110,7 +112,7 @@ def _with_settings_in_code(configuration: Configuration, of_lane: Configuration)
     return Configuration(settings, {**configuration.origins, **dict.fromkeys(names, IN_CODE)}, configuration.root)
 
 
-def _configuration(configuration: Configuration, service: _Service) -> Iterator[Finding]:
+def _configuration(configuration: Configuration, service: _Service) -> Iterator[CheckResult]:
     misspelled = {**misspelled_variables(), **misspelled_variables(described_variables(service.description))}
     for name, setting in sorted(misspelled.items()):
         text = f"{name} has no effect, because there is no such setting."
@@ -138,7 +140,7 @@ def _lane(lane: Sidelane | None, lane_error: str, settings: Settings, service: _
     yield from check_extras(lane, settings)
 
 
-def _machine(configuration: Configuration, service: _Service, info: StoreInfo | None) -> Iterator[Finding]:
+def _machine(configuration: Configuration, service: _Service, info: StoreInfo | None) -> Iterator[CheckResult]:
     """Make the checks of ports, limits, files and disks."""
     settings = configuration.settings
     state = StateDirectory((configuration.root / FOLDER).resolve())

@@ -5,7 +5,7 @@ import resource
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from sidelane.admin.findings import Finding, error, ok, warning
+from sidelane.admin.check_results import CheckResult, error, ok, warning
 from sidelane.admin.lane_checks import drain_time
 from sidelane.app import Sidelane
 from sidelane.configuration import load_settings
@@ -75,7 +75,7 @@ def running_programs(state: StateDirectory) -> frozenset[str]:
     return frozenset(name for name, info in programs.items() if info.running)
 
 
-def check_ports(description: Description, running: Collection[str]) -> Iterator[Finding]:
+def check_ports(description: Description, running: Collection[str]) -> Iterator[CheckResult]:
     """Check that each address of the service is free, or held by the group that it belongs to."""
     own, free = [], []
     taken = False
@@ -100,7 +100,7 @@ def check_ports(description: Description, running: Collection[str]) -> Iterator[
         yield ok("ports", f"Ports of the service: {'; '.join(texts) or 'none is described'}.")
 
 
-def check_group_timeouts(groups: Sequence[ServiceGroup], lane: Sidelane | None) -> Iterator[Finding]:
+def check_group_timeouts(groups: Sequence[ServiceGroup], lane: Sidelane | None) -> Iterator[CheckResult]:
     """Yield what contradicts between the stop timeouts of groups and the timeouts within their processes."""
     for each in groups:
         limit = each.group.stop_timeout
@@ -126,7 +126,7 @@ def check_group_timeouts(groups: Sequence[ServiceGroup], lane: Sidelane | None) 
                 )
 
 
-def check_secret(settings: Settings, groups: Sequence[ServiceGroup]) -> Finding:
+def check_secret(settings: Settings, groups: Sequence[ServiceGroup]) -> CheckResult:
     """Check the secret that signs links and tokens: one for all groups, and set if several machines may be involved."""
     if len({each.settings.secret for each in groups}) > 1:
         return error(
@@ -150,7 +150,7 @@ def check_secret(settings: Settings, groups: Sequence[ServiceGroup]) -> Finding:
     )
 
 
-def check_group_stores(settings: Settings, groups: Sequence[ServiceGroup]) -> Iterator[Finding]:
+def check_group_stores(settings: Settings, groups: Sequence[ServiceGroup]) -> Iterator[CheckResult]:
     """Yield the groups that use another store than the one that is checked."""
     for each in groups:
         if each.settings.store != settings.store:
@@ -162,7 +162,7 @@ def check_group_stores(settings: Settings, groups: Sequence[ServiceGroup]) -> It
             )
 
 
-def check_open_files(settings: Settings, groups: Sequence[ServiceGroup]) -> Iterator[Finding]:
+def check_open_files(settings: Settings, groups: Sequence[ServiceGroup]) -> Iterator[CheckResult]:
     """Check that the limit on open files allows the concurrency that is requested."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = _number(soft)

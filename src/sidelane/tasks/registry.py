@@ -60,7 +60,7 @@ class Registry:
     middleware: list[Middleware] = field(default_factory=list)
     overrides: dict[Resource[Any], Any] = field(default_factory=dict)
     payload_builders: dict[str, PayloadBuilder] = field(default_factory=dict)  # of callbacks, by name
-    _limits: dict[str, LimitPolicy] = field(default_factory=dict)  # by name
+    limits: dict[str, LimitPolicy] = field(default_factory=dict)  # by name
     _dead_letter_task: AnyTask | None = None
     _dead_letter_call: Call[Any] | None = None
     _file_cleanup: Call[Any] | None = None
@@ -128,7 +128,7 @@ class Registry:
                     "Give one of them another `name=`."
                 )
         for limit in task.policy.limits:
-            other_limit = self._limits.setdefault(limit.name, limit.declared)
+            other_limit = self.limits.setdefault(limit.name, limit.declared)
             if not are_compatible(limit.declared, other_limit):
                 raise TaskDeclarationError(
                     f"Task {task.name!r}: its limit {limit.name!r} is {limit.declared}, and elsewhere {other_limit}. "

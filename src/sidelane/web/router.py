@@ -1,6 +1,7 @@
 """Jobs: the routers and dependencies that an application includes to serve jobs over HTTP."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -8,9 +9,10 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, R
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from sidelane.admin.findings.monitor import monitoring
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
-from sidelane.model.errors import ConfigurationError, ResultNotReady, SidelaneError
+from sidelane.model.errors import ConfigurationError, LaneNotOpen, ResultNotReady, SidelaneError
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord
 from sidelane.tasks.task import Task
@@ -81,6 +83,7 @@ class Jobs:
         self._viewer = self._viewer_dependency()
         self.route: type[APIRoute] = checked_route(self._check_dependency())
         self.router = _job_router(self._route_name, lambda: self.job_responses, self._viewer, origins)
+        self.router.lifespan_context = self._lifespan
         self.router.include_router(completion_router(lane))
         self.files = file_router(lambda: self._lane.files)
         self.health = health_router(lambda: self._lane.client.store)
@@ -106,6 +109,17 @@ class Jobs:
     def batch_responses(self) -> BatchResponses:
         """The responses of the open lane's batches. Raises `LaneNotOpen`."""
         return BatchResponses(self.job_responses, self._batch_route_name)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: object) -> AsyncIterator[None]:
+        """Evaluate findings in the background while the application runs, if its lane is open by then."""
+        try:
+            store = self._lane.client.store
+        except LaneNotOpen:
+            yield
+            return
+        async with monitoring(store, self._lane.settings):
+            yield
 
     def _viewer_dependency(self) -> Callable[..., str | None]:
         def viewer(user: Annotated[Any, Depends(self._user)]) -> str | None:

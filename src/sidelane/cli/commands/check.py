@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from sidelane.admin.findings import Finding, Report, Severity
+from sidelane.admin.check_results import CheckResult, Report, Severity
 from sidelane.cli.locate import load_lane
 from sidelane.cli.options import Common, expand_options
 from sidelane.cli.output.console import output, print_json, write
@@ -25,7 +25,7 @@ MARKS = {
 def check(*, common: Common) -> None:
     """Check the installation: settings, lane, store, clock, ports, limits of the machine, timeouts, secrets.
 
-    Each finding says what to do. The lane is that of `--lane`, or of the setting `lane`; without one, its checks are left out.
+    Each result says what to do. The lane is that of `--lane`, or of the setting `lane`; without one, its checks are left out.
     The service is the one that the current folder describes.
 
     Exit code 0: no problem; 1: a warning or an error; 3: the settings, the lane or the store cannot be used.
@@ -46,8 +46,8 @@ def _table(report: Report) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for finding in report.findings:
-        table.add_row(MARKS[finding.severity], Text(finding.id, "bold"), _text(finding))
+    for result in report.results:
+        table.add_row(MARKS[result.severity], Text(result.id, "bold"), _text(result))
     for each in report.left_out:
         table.add_row(
             Text("-", "dim"), Text(each.id, "dim"), Text(f"not checked: {printable_line(each.reason)}", "dim")
@@ -55,7 +55,7 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _text(finding: Finding) -> Text:
-    style = {Severity.OK: "", Severity.WARNING: "yellow", Severity.ERROR: "red"}[finding.severity]
-    text = Text(printable_line(finding.message), style)
-    return text.append(f" → {printable_line(finding.action)}", "default") if finding.action else text
+def _text(result: CheckResult) -> Text:
+    style = {Severity.OK: "", Severity.WARNING: "yellow", Severity.ERROR: "red"}[result.severity]
+    text = Text(printable_line(result.message), style)
+    return text.append(f" → {printable_line(result.action)}", "default") if result.action else text

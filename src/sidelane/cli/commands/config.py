@@ -65,7 +65,7 @@ def _source(origin: str) -> str:
 
 def _redacted(name: str, value: Any) -> Any:
     """Return a setting's value without secrets."""
-    if name == "secret":
+    if name in ("secret", "alert_url"):  # the path of a webhook's URL is often its secret
         return MASK if value else ""
     if name == "store" or (isinstance(value, str) and "://" in value):
         return redact_url(value)

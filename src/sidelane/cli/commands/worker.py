@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sidelane.admin.findings.monitor import monitoring
 from sidelane.app import Sidelane
 from sidelane.cli.group_options import ChildFlags, ParentFlags, parent_options, reporting
 from sidelane.cli.locate import load_lane
@@ -135,7 +136,10 @@ async def _run(lane: Sidelane, options: WorkerFlags, slots: Slots | None, report
             "consumers": ", ".join(f"{consumer.name} ({consumer.endpoint})" for consumer in lane.consumers),
             "replies": ", ".join(sorted({str(endpoint) for endpoint in _replies_from(lane)})),
         }  # fmt: skip
-        async with reporting(report_file, lambda: _report(worker), lambda *lost: _report_lost(lane, *lost)):
+        async with (
+            monitoring(lane.client.store, lane.settings),
+            reporting(report_file, lambda: _report(worker), lambda *lost: _report_lost(lane, *lost)),
+        ):
             await run_worker(worker, {name: value for name, value in facts.items() if value})
 
 

@@ -26,9 +26,9 @@ def history(tx: Transaction, query: HistoryQuery) -> list[HistoryCell]:
         at = start_of_cell(minute, query.step)
         if series in wanted and at < end:
             merge(cells.setdefault((at, series), {}), load_counts(text))
-    order = {series: place for place, series in enumerate(wanted)}
-    places = sorted(cells, key=lambda key: (key[0], order[key[1]]))
-    return [HistoryCell(at, wanted[series], cells[at, series]) for at, series in places]
+    order = {series: index for index, series in enumerate(wanted)}
+    keys = sorted(cells, key=lambda key: (key[0], order[key[1]]))
+    return [HistoryCell(at, wanted[series], cells[at, series]) for at, series in keys]
 
 
 def totals(tx: Transaction) -> list[HistoryCell]:

@@ -1,0 +1,72 @@
+"""One finding: a sentence that says what needs a person, with evidence in figures and one action."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from sidelane.admin.documents import time_text
+
+
+class Severity(StrEnum):
+    """How soon a person should act: users wait or lose work now, something will break, or something is good to know."""
+
+    URGENT = "urgent"
+    SOON = "soon"
+    INFO = "info"
+
+
+RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What to do about a finding, in words that name object and number, and the command that does or shows it."""
+
+    text: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What needs a person. `key` is the same as long as the finding is about the same thing.
+
+    `since` is in seconds since 1970, and None until it is known. `cause` is the key of the finding that causes this one.
+    """
+
+    key: str
+    severity: Severity
+    sentence: str
+    evidence: str
+    action: Action
+    since: float | None = None
+    cause: str | None = None
+    muted_until: float | None = None
+
+    def document(self) -> Mapping[str, Any]:
+        """Return a JSON document."""
+        return {
+            "key": self.key,
+            "severity": self.severity,
+            "sentence": self.sentence,
+            "evidence": self.evidence,
+            "since": time_text(self.since),
+            "cause": self.cause,
+            "action": {"text": self.action.text, "command": self.action.command},
+            "muted_until": time_text(self.muted_until),
+        }
+
+
+def worst_first(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings by severity, causes before their effects, and older ones first. Muted ones are last."""
+
+    def order(each: Finding) -> tuple[bool, int, bool, float, str]:
+        return each.muted_until is not None, RANKS[each.severity], each.cause is not None, each.since or 0.0, each.key
+
+    return sorted(findings, key=order)
+
+
+def digest(*texts: str) -> str:
+    """Return a few characters that stand for texts in a key."""
+    return sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:8]

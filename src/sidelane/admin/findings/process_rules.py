@@ -1,0 +1,140 @@
+"""Findings about processes: unhealthy workers, blocked event loops, and workers that died."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from sidelane.admin.findings.facts import RECENT, Facts, WorkerExit
+from sidelane.admin.findings.finding import Action, Finding, Severity, digest
+from sidelane.admin.findings.job_rules import poison_jobs
+from sidelane.model.durations import duration_text
+from sidelane.model.history import Count
+from sidelane.model.sizes import size_text
+from sidelane.model.worker import OK, WORKER, WorkerInfo
+
+STARTING_OR_STOPPING = ("draining", "opening", "stopped")
+"""How the health of a worker begins that is about to start or stop as it should."""
+
+MAX_LAG = 1.0
+"""Seconds by which an event loop may be late."""
+
+OUT_OF_MEMORY = "out of memory"
+"""What the reason of an exit contains if the system ended the process for its memory."""
+
+MEMORY_SHARE = 0.8
+"""The part of the memory at which a process was ended, at which its worker should be replaced between two jobs."""
+
+NAMED = 3
+"""Workers that a sentence names."""
+
+_NUMBERS = re.compile(r"\d+(\.\d+)?")
+
+
+def unhealthy_workers(facts: Facts) -> Iterator[Finding]:
+    """Yield the errors that workers have, each with its workers. A worker that starts or drains has none."""
+    by_error: dict[str, list[WorkerInfo]] = defaultdict(list)
+    for worker in facts.workers:
+        if worker.health != OK and not worker.health.startswith(STARTING_OR_STOPPING):
+            by_error[_NUMBERS.sub("#", worker.health)].append(worker)
+    for error, workers in sorted(by_error.items()):
+        names = sorted(worker.name for worker in workers)
+        who = f"Worker {names[0]} is" if len(names) == 1 else f"{len(names)} workers are"
+        yield Finding(
+            key=f"unhealthy:{digest(error)}",
+            severity=Severity.URGENT if _no_other_worker(facts, workers) else Severity.SOON,
+            sentence=f"{who} unhealthy: {workers[0].health}",
+            evidence=f"{_listed(names)}. Healthy workers: {sum(_is_healthy(each) for each in facts.workers)}.",
+            action=Action(f"See the health of {_listed(names)}", "sidelane workers"),
+        )
+
+
+def blocked_loops(facts: Facts) -> Iterator[Finding]:
+    """Yield that the event loops of healthy processes are late, because something blocks them."""
+    late = sorted(
+        (each for each in facts.workers if each.loop_lag >= MAX_LAG and each.health == OK),
+        key=lambda worker: -worker.loop_lag,
+    )
+    if late:
+        names = [worker.name for worker in late]
+        what = "processes have event loops that are" if len(late) > 1 else "process has an event loop that is"
+        yield Finding(
+            key="blocked-event-loop",
+            severity=Severity.SOON,
+            sentence=f"{len(late)} {what} up to {duration_text(late[0].loop_lag)} late: {_listed(names)}",
+            evidence=f"{late[0].name} serves {late[0].streams} streams and runs {late[0].running} jobs.",
+            action=Action(f"Find the blocking call in the log of {names[0]}", "sidelane logs"),
+        )
+
+
+def lost_workers(facts: Facts) -> Iterator[Finding]:
+    """Yield that workers died lately, by themselves or because the system had no memory left for them."""
+    exits = sorted((each for each in facts.exits if each.at >= facts.now - RECENT), key=lambda each: each.at)
+    killed = [each for each in exits if OUT_OF_MEMORY in each.reason]
+    died = [each for each in exits if OUT_OF_MEMORY not in each.reason]
+    if killed:
+        yield _out_of_memory(facts, killed)
+    lost = {cell.at: cell.counts[Count.LOST] for cell in facts.recent if cell.counts.get(Count.LOST)}
+    leases = sum(cell.counts.get(Count.LOST, 0) for cell in facts.recent)
+    if not died and not (leases and not killed):
+        return
+    losses = "1 worker loss" if leases == 1 else f"{leases} worker losses"
+    last = (
+        f"; {_count(died)} died, the last {duration_text(facts.now - died[-1].at)} ago: {died[-1].reason}"
+        if died
+        else ""
+    )
+    yield Finding(
+        key="lost-workers",
+        severity=Severity.SOON,
+        sentence=f"{losses} in the last 15 min{last}",
+        evidence=_exits_text(died)
+        or "Leases ended without a sign of their workers: a machine is gone, or an external worker did not answer.",
+        action=Action("See the workers that are left", "sidelane workers"),
+        since=min([*lost, *(each.at for each in died)]),
+        cause=next((each.key for each in poison_jobs(facts)), None),
+    )
+
+
+def _out_of_memory(facts: Facts, killed: Sequence[WorkerExit]) -> Finding:
+    smallest = min((each.memory for each in killed if each.memory), default=0)
+    action = Action("See the memory of each worker", "sidelane workers --json")
+    if smallest:
+        limit = f"{max(1, round(smallest * MEMORY_SHARE / 1_000_000))}MB"
+        action = Action(f"Replace workers above {limit} between two jobs", f"sidelane worker --max-memory {limit}")
+    verb = "was" if len(killed) == 1 else "were"
+    return Finding(
+        key="out-of-memory",
+        severity=Severity.URGENT,
+        sentence=f"{_count(killed)} {verb} killed in the last 15 min: out of memory",
+        evidence=f"The last {duration_text(facts.now - killed[-1].at)} ago. {_exits_text(killed)}",
+        action=action,
+        since=killed[0].at,
+        cause=next((each.key for each in poison_jobs(facts)), None),
+    )
+
+
+def _exits_text(exits: Sequence[WorkerExit]) -> str:
+    texts = [
+        f"{each.worker}: {each.reason}{f' at {size_text(each.memory)}' if each.memory else ''}"
+        for each in exits[-NAMED:]
+    ]
+    return "; ".join(texts) + "." if texts else ""
+
+
+def _is_healthy(worker: WorkerInfo) -> bool:
+    return worker.kind == WORKER and worker.health == OK
+
+
+def _no_other_worker(facts: Facts, unhealthy: Sequence[WorkerInfo]) -> bool:
+    """Return whether a queue of these workers has no healthy one."""
+    queues = {queue for worker in unhealthy for queue in worker.queues}
+    return any(not any(map(_is_healthy, facts.workers_of(queue))) for queue in queues)
+
+
+def _count(exits: Sequence[WorkerExit]) -> str:
+    return "1 worker" if len(exits) == 1 else f"{len(exits)} workers"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,215 @@
+"""Findings about queues: jobs that wait too long, that no worker serves, or that a limit or a provider holds back."""
+
+import math
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from sidelane.admin.findings.facts import LATELY, Facts
+from sidelane.admin.findings.finding import Action, Finding, Severity
+from sidelane.admin.queues import job_count
+from sidelane.model.durations import duration_text, rate_text
+from sidelane.model.history import Count, Histogram, histogram
+from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
+from sidelane.tasks.internal_queues import INTERNAL_PREFIX
+
+MIN_UNSERVED = 3.0
+"""Seconds for which a job must have waited before a missing worker is a finding, so that a restart is none."""
+
+MIN_HELD = 10
+"""Jobs that at least wait for a limit that is a finding."""
+
+MIN_THROTTLED = 10
+"""Attempts of a task in five minutes that a provider at least refuses if that is a finding."""
+
+UTILISATION = 0.8
+"""Share of its slots that a queue should use on average, so that jobs do not wait for long."""
+
+
+def missed_targets(facts: Facts) -> Iterator[Finding]:
+    """Yield the queues whose jobs wait longer than their target wait."""
+    for queue in facts.queues:
+        target = facts.declared.target_waits.get(queue.name)
+        if target is None or queue.paused or queue.head_wait is None or queue.head_wait <= target:
+            continue
+        workers, cause = facts.workers_of(queue.name), _cause(facts, queue)
+        yield Finding(
+            key=f"target-wait:{queue.name}",
+            severity=Severity.URGENT,
+            sentence=f"Queue {queue.name} misses its target wait of {duration_text(target)}: a job that could start has waited "
+            f"{duration_text(queue.head_wait)}",
+            evidence=" ".join(
+                filter(None, [_rates(facts, queue), _slots(workers), f"{job_count(queue.ready)} can start."])
+            ),
+            action=_action(facts, queue, workers, cause),
+            since=facts.now - (queue.head_wait - target),
+            cause=cause,
+        )
+
+
+def unserved_jobs(facts: Facts) -> Iterator[Finding]:
+    """Yield the queues and the task versions that jobs wait for and no worker serves."""
+    for queue in facts.queues:
+        if not _waits(queue):
+            continue
+        if not facts.workers_of(queue.name):
+            verb = "waits" if queue.ready == 1 else "wait"
+            yield Finding(
+                key=_unserved_queue_key(queue),
+                severity=Severity.URGENT,
+                sentence=f"{job_count(queue.ready)} {verb} in queue {queue.name}, which no live worker serves",
+                evidence=f"The oldest has waited {duration_text(queue.oldest or 0.0)}; {len(facts.workers)} processes are alive.",
+                action=Action(f"Start a worker of {queue.name}", f"sidelane worker --queues {queue.name}"),
+            )
+            continue
+        for task, version in _unknown_tasks(facts, queue).items():
+            known = max((worker.tasks.get(task, 0) for worker in facts.workers_of(queue.name)), default=0)
+            yield Finding(
+                key=f"unserved-task:{queue.name}:{task}",
+                severity=Severity.URGENT,
+                sentence=f"Jobs of {task} v{version} wait in queue {queue.name} for a worker that knows it; no live one does",
+                evidence=f"The {len(facts.workers_of(queue.name))} workers of the queue know "
+                + (f"v{known} at most." if known else "no task of this name."),
+                action=Action(
+                    f"See the jobs of {task}", f"sidelane jobs list --task {shlex.quote(task)} --state queued"
+                ),
+            )
+
+
+def held_limits(facts: Facts) -> Iterator[Finding]:
+    """Yield the limits, other than those of one user, for which many jobs of queues with a target wait."""
+    for limit in _held(facts):
+        name, _, key = limit.id.partition("/")
+        label = name if key in ("", name) else limit.id
+        slots = f"{limit.used} of {limit.max}"
+        full = f"{slots} slots are taken"
+        if limit.available_in is not None:
+            full = f"it admits the next in {duration_text(limit.available_in)}"
+        yield Finding(
+            key=_limit_key(limit),
+            severity=Severity.SOON,
+            sentence=f"Limit {label} holds {job_count(limit.waiting)}: {full}",
+            evidence=f"{slots} used, {limit.waiting:,} wait. More workers would only wait for it too.",
+            action=Action(f"See limit {label}", f"sidelane limits list --name {shlex.quote(limit.id)}"),
+        )
+
+
+def throttled_tasks(facts: Facts) -> Iterator[Finding]:
+    """Yield the tasks whose provider refuses many calls, e.g. with the status 429."""
+    for task, (refused, started) in sorted(_throttled(facts).items()):
+        yield Finding(
+            key=_throttled_key(task),
+            severity=Severity.URGENT,
+            sentence=f"The provider that {task} calls refuses: {refused} attempts were told to try later (429) in 5 min",
+            evidence=f"{started} attempts of {task} started in the same time.",
+            action=Action(
+                f"See which jobs of {task} try again", f"sidelane jobs list --task {shlex.quote(task)} --state retrying"
+            ),
+            since=_throttled_since(facts, task),
+        )
+
+
+def _waits(queue: QueueStats) -> bool:
+    long_enough = queue.oldest is not None and queue.oldest >= MIN_UNSERVED
+    return bool(queue.ready and long_enough and not queue.paused and not queue.name.startswith(INTERNAL_PREFIX))
+
+
+def _unknown_tasks(facts: Facts, queue: QueueStats) -> dict[str, int]:
+    """Return the versions of tasks, among the first ready jobs of a queue, that none of its workers knows."""
+    workers = facts.workers_of(queue.name)
+    return {
+        task: version
+        for task, version in sorted(queue.waiting_tasks.items())
+        if not any(worker.tasks.get(task, 0) >= version for worker in workers)
+    }
+
+
+def _cause(facts: Facts, queue: QueueStats) -> str | None:
+    """Return the key of the finding that explains why jobs of a queue wait, if there is one."""
+    if _waits(queue) and not facts.workers_of(queue.name):
+        return _unserved_queue_key(queue)
+    tasks = {cell.series.task for cell in facts.cells_since(LATELY) if cell.series.queue == queue.name}
+    refused = sorted(tasks & _throttled(facts).keys())
+    if refused:
+        return _throttled_key(refused[0])
+    held = sorted(_held(facts), key=lambda limit: -limit.waiting)
+    return _limit_key(held[0]) if held and queue.waiting_for_limit >= MIN_HELD else None
+
+
+def _rates(facts: Facts, queue: QueueStats) -> str:
+    """Return how fast jobs arrive and start, and by when the queue is empty at these rates."""
+    rates = facts.lately(queue.name)
+    if not rates.arrivals and not rates.starts:
+        return "No job started in 5 min."
+    text = f"{rate_text(rates.arrivals) or '0/s'} arrive, {rate_text(rates.starts) or '0/s'} start;"
+    surplus = rates.starts - rates.arrivals
+    if surplus <= 0:
+        return f"{text} the queue grows."
+    return f"{text} the queue clears in {duration_text(queue.ready / surplus)}."
+
+
+def _slots(workers: list[WorkerInfo]) -> str:
+    return f"{sum(each.running for each in workers)} of {sum(each.slots for each in workers)} slots busy."
+
+
+def _action(facts: Facts, queue: QueueStats, workers: list[WorkerInfo], cause: str | None) -> Action:
+    """Return what shortens the wait of a queue: more slots, unless these would be free too, or wait for the cause."""
+    slots = sum(each.queues[queue.name] for each in workers)
+    free = min(slots - queue.running, sum(each.slots - each.running for each in workers))
+    if workers and cause is not None:
+        return Action(
+            f"See the jobs that wait in {queue.name}", f"sidelane jobs list --queue {queue.name} --state queued"
+        )
+    if free > 0:
+        return Action(f"See why {free} slots of {queue.name} are free", "sidelane workers")
+    return _more_slots(facts, queue, slots)
+
+
+def _more_slots(facts: Facts, queue: QueueStats, slots: int) -> Action:
+    """Return the action that adds as many slots as the arrivals of the last five minutes need (Little's law)."""
+    rates = facts.lately(queue.name)
+    runs: Histogram = histogram(rates.counts, Count.RUN)
+    needed = math.ceil(rates.arrivals * runs.total / runs.count / UTILISATION) if runs.count else 0
+    more = max(1, needed - slots)
+    return Action(f"Add {more} slots to {queue.name}", f"sidelane worker --queues {queue.name}={more}")
+
+
+def _held(facts: Facts) -> list[LimitStats]:
+    targets = facts.declared.target_waits
+    holds = any(queue.waiting_for_limit and (not targets or queue.name in targets) for queue in facts.queues)
+    return [
+        limit
+        for limit in facts.limits
+        if holds and limit.waiting >= MIN_HELD and not facts.declared.counts_by_user(limit.id.partition("/")[0])
+    ]
+
+
+def _throttled(facts: Facts) -> Mapping[str, tuple[int, int]]:
+    """Return the refused and the started attempts of the last five minutes, of each task that is refused often."""
+    refused: dict[str, int] = defaultdict(int)
+    started: dict[str, int] = defaultdict(int)
+    for cell in facts.cells_since(LATELY):
+        refused[cell.series.task] += cell.counts.get(Count.THROTTLED, 0)
+        started[cell.series.task] += cell.counts.get(Count.STARTED, 0)
+    return {task: (count, started[task]) for task, count in refused.items() if count >= MIN_THROTTLED}
+
+
+def _throttled_since(facts: Facts, task: str) -> float:
+    """Return the first minute of the last minutes in each of which the provider refused a call."""
+    minutes = {cell.at for cell in facts.recent if cell.series.task == task and cell.counts.get(Count.THROTTLED)}
+    first = max(minutes)
+    while first - 60 in minutes:
+        first -= 60
+    return first
+
+
+def _unserved_queue_key(queue: QueueStats) -> str:
+    return f"unserved-queue:{queue.name}"
+
+
+def _limit_key(limit: LimitStats) -> str:
+    return f"limit:{limit.id}"
+
+
+def _throttled_key(task: str) -> str:
+    return f"provider:{task}"
