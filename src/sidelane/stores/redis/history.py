@@ -30,7 +30,7 @@ async def read_totals(server: Server) -> list[HistoryCell]:
     """Return the counts of each series since the store was created."""
     answers = await server.run("totals")
     return sorted(
-        (HistoryCell(0.0, _series(name), merged(map(_counts, cells))) for name, *cells in answers), key=_place
+        (HistoryCell(0.0, _series(name), merged(map(_counts, cells))) for name, *cells in answers), key=_sort_key
     )
 
 
