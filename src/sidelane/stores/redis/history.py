@@ -1,5 +1,7 @@
 """Reads of history, in pages, and their decoding."""
 
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from msgpack import unpackb
@@ -10,28 +12,28 @@ from sidelane.stores.redis.connection import Server
 
 async def read_cells(server: Server, query: HistoryQuery) -> list[HistoryCell]:
     """Return the cells of a range, by time and series."""
-    counts: dict[tuple[float, Series], dict[int, int]] = {}
-    series: Any = ""
-    chunk: Any = ""
+    fields = (query.step, repr(query.since), repr(query.until), query.queue, query.task)
+    found: dict[Series, dict[int, dict[int, int]]] = {}
+    position: Sequence[Any] = ("", "")
     while True:
-        position = (series, chunk)
-        fields = (query.step, repr(query.since), repr(query.until), query.queue, query.task)
-        series, chunk, *answers = await server.run("history", *fields, *position)
-        for name, *cells in answers:
-            of_series = _series(name)
+        *position, cells_of_series = await server.run("history", *fields, *position)
+        for name, *cells in cells_of_series:
+            by_time = found.setdefault(_series(name), {})
             for at, packed in zip(cells[::2], cells[1::2], strict=True):
-                merge(counts.setdefault((float(at), of_series), {}), _counts(packed))
-        if series == "":
+                if at in by_time:
+                    merge(by_time[at], _counts(packed))
+                else:
+                    by_time[at] = _counts(packed)
+        if position[0] == "":
             break
-    return sorted((HistoryCell(at, of_series, cell) for (at, of_series), cell in counts.items()), key=_sort_key)
+    cells = [HistoryCell(at, series, found[series][at]) for series in _sorted(found) for at in found[series]]
+    return sorted(cells, key=attrgetter("at"))
 
 
 async def read_totals(server: Server) -> list[HistoryCell]:
     """Return the counts of each series since the store was created."""
-    answers = await server.run("totals")
-    return sorted(
-        (HistoryCell(0.0, _series(name), merged(map(_counts, cells))) for name, *cells in answers), key=_sort_key
-    )
+    totals = {_series(name): merged(map(_counts, cells)) for name, *cells in await server.run("totals")}
+    return [HistoryCell(0.0, series, totals[series]) for series in _sorted(totals)]
 
 
 async def read_top_users(server: Server, since: float, until: float) -> list[UserUsage]:
@@ -53,16 +55,15 @@ def _series(packed: str) -> Series:
     return Series(*unpackb(_bytes(packed)))
 
 
+def _sorted(found: Iterable[Series]) -> list[Series]:
+    return sorted(found, key=attrgetter("queue", "task", "release"))
+
+
 def _counts(packed: str) -> dict[int, int]:
-    flat = unpackb(_bytes(packed))
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    values = iter(unpackb(_bytes(packed)))
+    return dict(zip(values, values, strict=True))
 
 
 def _bytes(packed: str) -> bytes:
     """Return the packed value of a reply, which was decoded as text."""
     return packed.encode(errors="surrogateescape")
-
-
-def _sort_key(cell: HistoryCell) -> tuple[float, str, str, str]:
-    """Return what cells are sorted by."""
-    return cell.at, cell.series.queue, cell.series.task, cell.series.release

@@ -4,8 +4,8 @@
 --
 -- Keys: those of history.
 -- Arguments: step, since, until, queue and task (nil: any), and where to continue: series and chunk ('': at the first).
--- Returns: the series and the chunk to continue from ('': none is left), then for each series: its name, and the time of each cell before
---          the cell. Cells with the same time belong together.
+-- Returns: the series and the chunk to continue from ('': none is left), and a list with, for each series, its name, and the time of each
+--          cell before the cell. Cells with the same time belong together.
 
 local MAX_CHUNKS = 200
 local MAX_SIZE = 262144 -- bytes of cells
@@ -69,7 +69,7 @@ local function add_chunk(cells, id, chunk, open)
 end
 
 local ids, names = matching_series()
-local open, replies, chunks = open_cells(), { '', '' }, 0
+local open, replies, chunks = open_cells(), { '', '', {} }, 0
 local first, last = chunk_of(since), chunk_of(stop)
 for _, id in ipairs(ids) do
   local cells = { names[id] }
@@ -82,7 +82,7 @@ for _, id in ipairs(ids) do
     chunks = chunks + 1
   end
   if #cells > 1 then
-    replies[#replies + 1] = cells
+    table.insert(replies[3], cells)
   end
   if replies[1] ~= '' then
     break
